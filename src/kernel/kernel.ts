@@ -1,0 +1,107 @@
+/**
+ * The seam: everything that reaches a kernel, the real or the simulated one,
+ * goes through {@linkcode Kernel}.
+ *
+ * Calls are synchronous. What may block runs in a Worker that owns a Kernel of
+ * its own (see src/migration).
+ *
+ * @module
+ */
+
+/** `open` flags (asm-generic/fcntl.h). */
+export const O_RDONLY = 0;
+/** Write only. */
+export const O_WRONLY = 1;
+/** Read and write. */
+export const O_RDWR = 2;
+/** Do not block. */
+export const O_NONBLOCK = 0o4000;
+/** Close on exec. */
+export const O_CLOEXEC = 0o2000000;
+
+/** `mmap` protection: readable (asm-generic/mman-common.h). */
+export const PROT_READ = 1;
+/** `mmap` protection: writable. */
+export const PROT_WRITE = 2;
+/** `mmap` flag: changes reach the object. */
+export const MAP_SHARED = 1;
+/** `mmap` flag: changes are private. */
+export const MAP_PRIVATE = 2;
+/** `mmap` flag: no file behind it. */
+export const MAP_ANONYMOUS = 0x20;
+
+/** `poll` event: readable (asm-generic/poll.h). */
+export const POLLIN = 1;
+/** `poll` event: writable. */
+export const POLLOUT = 4;
+/** `poll` result: error. */
+export const POLLERR = 8;
+/** `poll` result: hung up. */
+export const POLLHUP = 16;
+
+/** What to map; without `fd` the mapping is anonymous. */
+export interface MmapOptions {
+  /** The file or device to map. */
+  readonly fd?: number;
+  /** Offset in it, in bytes, a multiple of the page size. */
+  readonly offset?: number | bigint;
+  /** `PROT_*`, or'ed. */
+  readonly prot: number;
+  /** `MAP_*`, or'ed. */
+  readonly flags: number;
+}
+
+/**
+ * Memory that the kernel mapped: bytes and address together. Only such memory
+ * may stand behind an address in a struct (`vaddr`, `vfio_bitmap.data`): the
+ * address of a JS buffer does not stay true.
+ *
+ * After {@linkcode Mapping.close} every view of it has length 0.
+ */
+export interface Mapping extends Disposable {
+  /** The bytes, as mapped: reads and writes go through. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The address in this process. */
+  readonly address: bigint;
+  /** Unmaps. Closing again does nothing. */
+  close(): void;
+}
+
+/**
+ * A kernel as this toolkit sees it. Every method throws `SysError` where the
+ * kernel answers with an errno; `EINTR` is retried inside. Buffers must be
+ * views of plain (not shared, not resizable) ArrayBuffers.
+ */
+export interface Kernel {
+  /** `linux` or `sim`. */
+  readonly name: string;
+  /** open(2); returns an fd that is close-on-exec. */
+  open(path: string, flags: number): number;
+  /** close(2). */
+  close(fd: number): void;
+  /**
+   * ioctl(2). A buffer is passed by address and may be written to; a number is
+   * passed as the argument itself.
+   */
+  ioctl(fd: number, request: number, arg?: Uint8Array<ArrayBuffer> | number): number;
+  /** read(2); 0 at the end. `EAGAIN` is thrown: wait with {@linkcode Kernel.poll}. */
+  read(fd: number, buffer: Uint8Array<ArrayBuffer>): number;
+  /** write(2); may write less than asked. */
+  write(fd: number, buffer: Uint8Array<ArrayBuffer>): number;
+  /** pread(2); may read less than asked. */
+  pread(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number | bigint): number;
+  /** pwrite(2); may write less than asked. */
+  pwrite(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number | bigint): number;
+  /** mmap(2). */
+  mmap(length: number, options: MmapOptions): Mapping;
+  /** poll(2) on one fd; returns revents, 0 when the time is up (-1: no limit). */
+  poll(fd: number, events: number, timeoutMs: number): number;
+  /** A whole small file (sysfs, /proc) as text; throws beyond 1 MiB. */
+  readText(path: string): string;
+  /** readlink(2). */
+  readLink(path: string): string;
+  /** The names in a folder, without `.` and `..`, sorted. */
+  readDir(path: string): string[];
+  /** realpath(3): the path with every symbolic link followed. */
+  realPath(path: string): string;
+}

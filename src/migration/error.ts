@@ -1,0 +1,79 @@
+/**
+ * How driving a device can fail.
+ *
+ * @module
+ */
+
+import type { StateName } from "./types.ts";
+
+/** What was done to a device after a failure. */
+export type Recovery =
+  /** Nothing had to be done, or nothing was asked for (`--on-error leave`). */
+  | "none"
+  /** An arc led back to RUNNING. */
+  | "running"
+  /** VFIO_DEVICE_RESET, and RUNNING was read back. */
+  | "reset"
+  /** Even the reset failed. */
+  | "failed";
+
+/** What a {@linkcode MigrationError} knows. */
+export interface MigrationErrorInfo {
+  /** A stable word for what went wrong, such as `transition-refused`. */
+  readonly code: string;
+  /** The device's state after all recovery. */
+  readonly deviceState: StateName;
+  /** What was done about it. */
+  readonly recovery: Recovery;
+  /** The errno's name where a kernel call failed. */
+  readonly errno?: string | undefined;
+  /** What to do next. */
+  readonly hint?: string | undefined;
+}
+
+/**
+ * A step of a migration that failed, and the state the device is in now.
+ *
+ * @example
+ * ```ts
+ * import { MigrationError } from "./error.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const error = new MigrationError("Cannot stop the device", {
+ *   code: "transition-refused",
+ *   deviceState: "running",
+ *   recovery: "none",
+ * });
+ * assert.equal(error.lost, false);
+ * ```
+ */
+export class MigrationError extends Error implements MigrationErrorInfo {
+  /** Always `MigrationError`. */
+  override readonly name = "MigrationError";
+  /** A stable word for what went wrong. */
+  readonly code: string;
+  /** The device's state after all recovery. */
+  readonly deviceState: StateName;
+  /** What was done about it. */
+  readonly recovery: Recovery;
+  /** The errno's name where a kernel call failed. */
+  readonly errno: string | undefined;
+  /** What to do next. */
+  readonly hint: string | undefined;
+
+  /** Makes the error. */
+  constructor(message: string, info: MigrationErrorInfo, options?: ErrorOptions) {
+    super(message, options);
+    this.code = info.code;
+    this.deviceState = info.deviceState;
+    this.recovery = info.recovery;
+    this.errno = info.errno;
+    this.hint = info.hint;
+  }
+
+  /** Whether the device is in ERROR or its state is not known: it needs a reset. */
+  get lost(): boolean {
+    return this.deviceState === "error" || this.deviceState === "unknown" ||
+      this.deviceState === "invalid";
+  }
+}
