@@ -52,17 +52,31 @@ export interface MmapOptions {
 }
 
 /**
- * Memory that the kernel mapped: bytes and address together. Only such memory
- * may stand behind an address in a struct (`vaddr`, `vfio_bitmap.data`): the
- * address of a JS buffer does not stay true.
+ * Memory that the kernel mapped. Only such memory may stand behind an address
+ * in a struct (`vaddr`, `vfio_bitmap.data`): the address of a JS buffer does
+ * not stay true.
  *
- * After {@linkcode Mapping.close} every view of it has length 0.
+ * Bytes are copied in and out, by libc's memmove on the real kernel. A view
+ * would be a wild pointer after unmapping, and needs a wider permission than
+ * calling libc does.
  */
 export interface Mapping extends Disposable {
-  /** The bytes, as mapped: reads and writes go through. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
   /** The address in this process. */
   readonly address: bigint;
+  /** Bytes mapped. */
+  readonly length: number;
+  /**
+   * Copies `into.length` bytes out, from `offset` on.
+   *
+   * @throws {RangeError} If that reaches outside the mapping, or it is closed.
+   */
+  read(offset: number, into: Uint8Array<ArrayBuffer>): void;
+  /**
+   * Copies `from` in, to `offset`.
+   *
+   * @throws {RangeError} If that reaches outside the mapping, or it is closed.
+   */
+  write(offset: number, from: Uint8Array<ArrayBuffer>): void;
   /** Unmaps. Closing again does nothing. */
   close(): void;
 }
