@@ -1,0 +1,57 @@
+/** libc's functions through `bun:ffi`. */
+
+import process from "node:process";
+import type { Symbols } from "./_symbols.ts";
+
+const TABLE = {
+  open: { args: ["ptr", "i32"], returns: "i32" },
+  close: { args: ["i32"], returns: "i32" },
+  ioctl: { args: ["i32", "usize", "ptr"], returns: "i32" },
+  read: { args: ["i32", "ptr", "usize"], returns: "i32" },
+  write: { args: ["i32", "ptr", "usize"], returns: "i32" },
+  pread: { args: ["i32", "ptr", "usize", "i64"], returns: "i32" },
+  pwrite: { args: ["i32", "ptr", "usize", "i64"], returns: "i32" },
+  mmap: { args: ["usize", "usize", "i32", "i32", "i32", "i64"], returns: "i64" },
+  munmap: { args: ["usize", "usize"], returns: "i32" },
+  poll: { args: ["ptr", "usize", "i32"], returns: "i32" },
+  readlink: { args: ["ptr", "ptr", "usize"], returns: "i32" },
+  realpath: { args: ["ptr", "ptr"], returns: "u64" },
+  getdents64: { args: ["i32", "ptr", "usize"], returns: "i32" },
+  dup3: { args: ["i32", "i32", "i32"], returns: "i32" },
+  __errno_location: { args: [], returns: "u64" },
+  memmove: { args: ["ptr", "usize", "usize"], returns: "void" },
+};
+
+// bun:ffi cannot name one C function twice in a library, so the second
+// signature of ioctl and memmove comes from a second load of the same libc.
+const SECOND = {
+  ioctl: { args: ["i32", "usize", "usize"], returns: "i32" },
+  memmove: { args: ["usize", "ptr", "usize"], returns: "void" },
+};
+
+type Call = (...args: unknown[]) => never;
+interface BunFfi {
+  dlopen(path: string, table: object): { readonly symbols: Readonly<Record<string, Call>> };
+}
+
+/** Loads libc. Never closed: a call through a closed library is not refused. */
+export function loadBun(paths: readonly string[]): Symbols {
+  const ffi = process.getBuiltinModule("bun:ffi") as unknown as BunFfi;
+  let failure: unknown;
+  for (const path of paths) {
+    try {
+      const first = ffi.dlopen(path, TABLE).symbols;
+      const second = ffi.dlopen(path, SECOND).symbols;
+      return {
+        ...first,
+        ioctl_value: second["ioctl"],
+        errno_location: first["__errno_location"],
+        copy_out: first["memmove"],
+        copy_in: second["memmove"],
+      } as unknown as Symbols;
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw failure;
+}

@@ -1,0 +1,73 @@
+/**
+ * The libc functions this toolkit calls, as both runtimes load them: the same
+ * names, the same arguments, numbers where C has int or a bounded count.
+ *
+ * `ioctl`, `open` and `fcntl` are variadic in C. On Linux (x86-64, arm64,
+ * riscv64) variadic arguments travel in the same registers as fixed ones, so
+ * they are declared fixed.
+ *
+ * read, write, pread and pwrite return ssize_t; the kernel never transfers
+ * more than 0x7ffff000 bytes a call, so its low 32 bits say all, without the
+ * bigint that a 64-bit result would cost on every call.
+ */
+
+/** A buffer whose memory does not move: a view of a plain ArrayBuffer. */
+export type Buffer = Uint8Array<ArrayBuffer>;
+
+/** What a loaded libc offers. */
+export interface Symbols {
+  /** `int open(const char *path, int flags)` */
+  open(path: Buffer, flags: number): number;
+  /** `int close(int fd)` */
+  close(fd: number): number;
+  /** `int ioctl(int fd, unsigned long request, void *arg)` */
+  ioctl(fd: number, request: number, arg: Buffer): number;
+  /** `int ioctl(int fd, unsigned long request, unsigned long arg)` */
+  ioctl_value(fd: number, request: number, arg: number): number;
+  /** `ssize_t read(int fd, void *buf, size_t count)` */
+  read(fd: number, buffer: Buffer, count: number): number;
+  /** `ssize_t write(int fd, const void *buf, size_t count)` */
+  write(fd: number, buffer: Buffer, count: number): number;
+  /** `ssize_t pread(int fd, void *buf, size_t count, off_t offset)` */
+  pread(fd: number, buffer: Buffer, count: number, offset: number | bigint): number;
+  /** `ssize_t pwrite(int fd, const void *buf, size_t count, off_t offset)` */
+  pwrite(fd: number, buffer: Buffer, count: number, offset: number | bigint): number;
+  /** `void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)` */
+  mmap(
+    addr: number,
+    length: number,
+    prot: number,
+    flags: number,
+    fd: number,
+    offset: number | bigint,
+  ): bigint;
+  /** `int munmap(void *addr, size_t length)` */
+  munmap(addr: bigint, length: number): number;
+  /** `int poll(struct pollfd *fds, nfds_t nfds, int timeout)` */
+  poll(fds: Buffer, count: number, timeout: number): number;
+  /** `ssize_t readlink(const char *path, char *buf, size_t size)` */
+  readlink(path: Buffer, buffer: Buffer, size: number): number;
+  /** `char *realpath(const char *path, char *resolved)` */
+  realpath(path: Buffer, resolved: Buffer): bigint;
+  /** `ssize_t getdents64(int fd, void *buf, size_t count)` */
+  getdents64(fd: number, buffer: Buffer, count: number): number;
+  /** `int dup3(int oldfd, int newfd, int flags)` */
+  dup3(from: number, to: number, flags: number): number;
+  /** `int *__errno_location(void)`: this thread's. */
+  errno_location(): bigint;
+  /** memmove, memory to buffer */
+  copy_out(into: Buffer, from: bigint, count: number): void;
+  /** memmove, buffer to memory */
+  copy_in(to: bigint, from: Buffer, count: number): void;
+}
+
+/** glibc's place on Debian and its kin: named in full so that a permission can name it too. */
+export function libcPaths(arch: string): readonly string[] {
+  const triple = ({ x64: "x86_64", arm64: "aarch64", riscv64: "riscv64" } as Record<
+    string,
+    string
+  >)[arch];
+  return triple === undefined
+    ? ["libc.so.6"]
+    : [`/lib/${triple}-linux-gnu/libc.so.6`, "/lib64/libc.so.6", "libc.so.6"];
+}

@@ -1,0 +1,85 @@
+/**
+ * A file descriptor as an object: owned or borrowed, closed once.
+ *
+ * @module
+ */
+
+import type { Kernel } from "./kernel.ts";
+
+const open = new Set<Fd>();
+
+/**
+ * An open file of a {@linkcode Kernel}. What is owned is closed once, by
+ * {@linkcode Fd.close} or `using`; what is borrowed is never closed here.
+ *
+ * @example
+ * ```ts
+ * import { Fd, openFds } from "./fd.ts";
+ * import { libcKernel } from "./libc.ts";
+ * import { O_RDONLY } from "./kernel.ts";
+ * import assert from "node:assert/strict";
+ *
+ * {
+ *   const kernel = libcKernel();
+ *   using fd = Fd.own(kernel, kernel.open("/dev/zero", O_RDONLY), "zero");
+ *   assert.equal(kernel.read(fd.number, new Uint8Array(4)), 4);
+ * }
+ * assert.deepEqual(openFds(), []);
+ * ```
+ */
+export class Fd implements Disposable {
+  readonly #kernel: Kernel;
+  readonly #number: number;
+  /** Whether closing this object closes the fd. */
+  readonly owned: boolean;
+  /** What it is, for messages: `/dev/vfio/12`, `device 0000:3b:00.1`. */
+  readonly label: string;
+  #closed = false;
+
+  private constructor(kernel: Kernel, number: number, label: string, owned: boolean) {
+    this.#kernel = kernel;
+    this.#number = number;
+    this.label = label;
+    this.owned = owned;
+    if (owned) open.add(this);
+  }
+
+  /** Takes an fd over: it is this object's to close. */
+  static own(kernel: Kernel, number: number, label: string): Fd {
+    return new Fd(kernel, number, label, true);
+  }
+
+  /** Uses an fd that somebody else opened, and will close. */
+  static borrow(kernel: Kernel, number: number, label: string): Fd {
+    return new Fd(kernel, number, label, false);
+  }
+
+  /**
+   * The number.
+   *
+   * @throws {Error} After closing: the kernel may have given the number to another file.
+   */
+  get number(): number {
+    if (this.#closed) throw new Error(`Cannot use ${this.label}: it is closed`);
+    return this.#number;
+  }
+
+  /** Closes what is owned. Closing again does nothing. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (!this.owned) return;
+    open.delete(this);
+    this.#kernel.close(this.#number);
+  }
+
+  /** Closes, at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** The labels of all owned fds that are still open: what a leak check prints. */
+export function openFds(): readonly string[] {
+  return [...open].map((fd) => fd.label);
+}

@@ -1,0 +1,253 @@
+/**
+ * The real kernel, reached through libc.
+ *
+ * @module
+ */
+
+import { SysError } from "./error.ts";
+import { ERRNO } from "./errno.ts";
+import {
+  type Kernel,
+  type Mapping,
+  type MmapOptions,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  O_RDONLY,
+} from "./kernel.ts";
+import { type Libc, libc } from "./_libc.ts";
+
+type Buffer = Uint8Array<ArrayBuffer>;
+
+const PATH_MAX = 4096;
+const TEXT_MAX = 1 << 20;
+
+function cString(text: string): Buffer {
+  if (text.includes("\0")) {
+    throw new RangeError(`Cannot use path ${JSON.stringify(text)}: it has a NUL in it`);
+  }
+  return new TextEncoder().encode(`${text}\0`);
+}
+
+function buffer(length: number): Buffer {
+  return new Uint8Array(new ArrayBuffer(length));
+}
+
+function untilNul(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0);
+  return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
+}
+
+class LibcMapping implements Mapping {
+  readonly #libc: Libc;
+  readonly address: bigint;
+  readonly length: number;
+  #open = true;
+
+  constructor(lib: Libc, address: bigint, length: number) {
+    this.#libc = lib;
+    this.address = address;
+    this.length = length;
+  }
+
+  #check(offset: number, count: number): bigint {
+    if (!this.#open) throw new RangeError("Cannot reach the mapping: it is closed");
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset + count > this.length) {
+      throw new RangeError(
+        `Cannot reach bytes ${offset} to ${offset + count} of a mapping of ${this.length} bytes`,
+      );
+    }
+    return this.address + BigInt(offset);
+  }
+
+  read(offset: number, into: Buffer): void {
+    this.#libc.copyOut(this.#check(offset, into.length), into);
+  }
+
+  write(offset: number, from: Buffer): void {
+    this.#libc.copyIn(this.#check(offset, from.length), from);
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    const result = this.#libc.munmap(this.address, this.length);
+    if (result < 0) throw new SysError("munmap", -result);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** {@linkcode Kernel} over libc. One a thread: errno is a thread's own. */
+class LibcKernel implements Kernel {
+  readonly name = "linux";
+  readonly #libc: Libc;
+  readonly #pollfd = buffer(8);
+  readonly #pollView: DataView = new DataView(this.#pollfd.buffer);
+
+  constructor(lib: Libc) {
+    this.#libc = lib;
+  }
+
+  open(path: string, flags: number): number {
+    const bytes = cString(path);
+    for (;;) {
+      const fd = this.#libc.open(bytes, flags | O_CLOEXEC);
+      if (fd >= 0) return fd;
+      if (fd !== -ERRNO.EINTR) throw new SysError("open", -fd, path);
+    }
+  }
+
+  close(fd: number): void {
+    // Not retried on EINTR: Linux has released the fd by then.
+    const result = this.#libc.close(fd);
+    if (result < 0 && result !== -ERRNO.EINTR) throw new SysError("close", -result, `fd ${fd}`);
+  }
+
+  ioctl(fd: number, request: number, arg: Buffer | number = 0): number {
+    for (;;) {
+      const result = typeof arg === "number"
+        ? this.#libc.ioctlValue(fd, request, arg)
+        : this.#libc.ioctl(fd, request, arg);
+      if (result >= 0) return result;
+      if (result !== -ERRNO.EINTR) {
+        throw new SysError("ioctl", -result, `0x${request.toString(16)} on fd ${fd}`);
+      }
+    }
+  }
+
+  read(fd: number, into: Buffer): number {
+    for (;;) {
+      const result = this.#libc.read(fd, into);
+      if (result >= 0) return result;
+      if (result !== -ERRNO.EINTR) throw new SysError("read", -result, `fd ${fd}`);
+    }
+  }
+
+  write(fd: number, from: Buffer): number {
+    for (;;) {
+      const result = this.#libc.write(fd, from);
+      if (result >= 0) return result;
+      if (result !== -ERRNO.EINTR) throw new SysError("write", -result, `fd ${fd}`);
+    }
+  }
+
+  pread(fd: number, into: Buffer, offset: number | bigint): number {
+    for (;;) {
+      const result = this.#libc.pread(fd, into, offset);
+      if (result >= 0) return result;
+      if (result !== -ERRNO.EINTR) {
+        throw new SysError("pread", -result, `${into.length} bytes at ${offset} of fd ${fd}`);
+      }
+    }
+  }
+
+  pwrite(fd: number, from: Buffer, offset: number | bigint): number {
+    for (;;) {
+      const result = this.#libc.pwrite(fd, from, offset);
+      if (result >= 0) return result;
+      if (result !== -ERRNO.EINTR) {
+        throw new SysError("pwrite", -result, `${from.length} bytes at ${offset} of fd ${fd}`);
+      }
+    }
+  }
+
+  mmap(length: number, options: MmapOptions): Mapping {
+    const { fd = -1, offset = 0, prot, flags } = options;
+    const address = this.#libc.mmap(length, prot, flags, fd, offset);
+    // Addresses of the upper half are the kernel's own: a negative one is -errno.
+    if (address < 0n) {
+      throw new SysError("mmap", Number(-address), `${length} bytes at ${offset} of fd ${fd}`);
+    }
+    return new LibcMapping(this.#libc, address, length);
+  }
+
+  poll(fd: number, events: number, timeoutMs: number): number {
+    this.#pollView.setInt32(0, fd, true);
+    this.#pollView.setInt16(4, events, true);
+    this.#pollView.setInt16(6, 0, true);
+    const result = this.#libc.poll(this.#pollfd, timeoutMs);
+    // An interrupted wait counts as no event yet; retrying would wait all over again.
+    if (result < 0 && result !== -ERRNO.EINTR) throw new SysError("poll", -result, `fd ${fd}`);
+    return result <= 0 ? 0 : this.#pollView.getInt16(6, true);
+  }
+
+  readText(path: string): string {
+    const fd = this.open(path, O_RDONLY);
+    try {
+      const chunks: Buffer[] = [];
+      let total = 0;
+      for (;;) {
+        const chunk = buffer(4096);
+        const count = this.read(fd, chunk);
+        if (count === 0) break;
+        total += count;
+        if (total > TEXT_MAX) throw new RangeError(`Cannot read ${path}: it is larger than 1 MiB`);
+        chunks.push(chunk.subarray(0, count));
+      }
+      const decoder = new TextDecoder();
+      return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") +
+        decoder.decode();
+    } finally {
+      this.close(fd);
+    }
+  }
+
+  readLink(path: string): string {
+    const into = buffer(PATH_MAX);
+    const length = this.#libc.readlink(cString(path), into);
+    if (length < 0) throw new SysError("readlink", -length, path);
+    return new TextDecoder().decode(into.subarray(0, length));
+  }
+
+  realPath(path: string): string {
+    const into = buffer(PATH_MAX);
+    const result = this.#libc.realpath(cString(path), into);
+    if (result < 0) throw new SysError("realpath", -result, path);
+    return untilNul(into);
+  }
+
+  readDir(path: string): string[] {
+    const fd = this.open(path, O_RDONLY | O_NONBLOCK);
+    try {
+      const names: string[] = [];
+      const entries = buffer(32768);
+      const view = new DataView(entries.buffer);
+      for (;;) {
+        const length = this.#libc.getdents64(fd, entries);
+        if (length < 0) throw new SysError("getdents64", -length, path);
+        if (length === 0) break;
+        // struct linux_dirent64: d_ino u64, d_off s64, d_reclen u16, d_type u8, d_name[]
+        for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
+          const name = untilNul(entries.subarray(at + 19, at + view.getUint16(at + 16, true)));
+          if (name !== "." && name !== "..") names.push(name);
+        }
+      }
+      return names.sort();
+    } finally {
+      this.close(fd);
+    }
+  }
+}
+
+let shared: LibcKernel | undefined;
+
+/**
+ * The running Linux kernel, through libc. Loads libc on the first call; needs
+ * `--allow-ffi` in Deno.
+ *
+ * @throws {Error} Where the system is not Linux.
+ *
+ * @example
+ * ```ts
+ * import { libcKernel } from "./libc.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const kernel = libcKernel();
+ * assert.equal(kernel.readText("/proc/sys/kernel/ostype"), "Linux\n");
+ * ```
+ */
+export function libcKernel(): Kernel {
+  return shared ??= new LibcKernel(libc());
+}

@@ -1,0 +1,201 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { after, describe, it } from "node:test";
+import { adoptFd } from "../../src/kernel/adopt.ts";
+import { SysError } from "../../src/kernel/error.ts";
+import { Fd, openFds } from "../../src/kernel/fd.ts";
+import {
+  MAP_ANONYMOUS,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  O_RDONLY,
+  O_RDWR,
+  POLLIN,
+  PROT_READ,
+  PROT_WRITE,
+} from "../../src/kernel/kernel.ts";
+import { libcKernel } from "../../src/kernel/libc.ts";
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "vfiokit-libc-"));
+after(() => fs.rmSync(folder, { recursive: true }));
+
+function file(name: string, content: Uint8Array | string): string {
+  const at = path.join(folder, name);
+  fs.writeFileSync(at, content);
+  return at;
+}
+
+function bytes(length: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(new ArrayBuffer(length));
+}
+
+describe("libcKernel()", () => {
+  const kernel = libcKernel();
+
+  it("reads and writes at an offset, through a view in the middle of a buffer", () => {
+    const at = file("rw", "0123456789");
+    using fd = Fd.own(kernel, kernel.open(at, O_RDWR), at);
+    const whole = bytes(16);
+    assert.equal(kernel.pread(fd.number, whole.subarray(4, 8), 3), 4);
+    assert.equal(new TextDecoder().decode(whole.subarray(3, 9)), "\0" + "3456" + "\0");
+    assert.equal(kernel.pwrite(fd.number, new TextEncoder().encode("xy"), 8n), 2);
+    assert.equal(fs.readFileSync(at, "utf8"), "01234567xy");
+  });
+
+  it("reads up to the end and says 0 there", () => {
+    const at = file("end", "abc");
+    using fd = Fd.own(kernel, kernel.open(at, O_RDONLY), at);
+    assert.equal(kernel.read(fd.number, bytes(8)), 3);
+    assert.equal(kernel.read(fd.number, bytes(8)), 0);
+  });
+
+  it("throws a SysError with the kernel's errno, naming the object", () => {
+    assert.throws(
+      () => kernel.open(path.join(folder, "absent"), O_RDONLY),
+      (error: unknown) =>
+        error instanceof SysError && error.code === "ENOENT" && error.syscall === "open" &&
+        error.message.includes("absent"),
+    );
+    const at = file("plain", "");
+    using fd = Fd.own(kernel, kernel.open(at, O_RDONLY), at);
+    assert.throws(() => kernel.ioctl(fd.number, 0x3b64), { code: "ENOTTY" });
+    assert.throws(() => kernel.ioctl(fd.number, 0x3b64, bytes(8)), { code: "ENOTTY" });
+    assert.throws(() => kernel.pread(1 << 20, bytes(1), 0), { code: "EBADF" });
+    assert.throws(() => kernel.write(fd.number, bytes(1)), { code: "EBADF" });
+  });
+
+  it("answers an ioctl that writes to its buffer", () => {
+    const at = file("fionread", "12345");
+    using fd = Fd.own(kernel, kernel.open(at, O_RDONLY), at);
+    const answer = bytes(4);
+    kernel.ioctl(fd.number, 0x541b, /* FIONREAD */ answer);
+    assert.equal(new DataView(answer.buffer).getInt32(0, true), 5);
+  });
+
+  it("keeps errno right through many failing calls with garbage in between", () => {
+    const wrong: string[] = [];
+    for (let round = 0; round < 20_000; round++) {
+      try {
+        kernel.ioctl(-1, 0x3b64, bytes(64));
+      } catch (error) {
+        if ((error as SysError).code !== "EBADF") wrong.push((error as SysError).code);
+      }
+    }
+    assert.deepEqual(wrong, []);
+  });
+
+  it("maps a file shared, so that what is written shows in the file", () => {
+    const at = file("mapped", new Uint8Array(8192));
+    using fd = Fd.own(kernel, kernel.open(at, O_RDWR), at);
+    using mapping = kernel.mmap(4096, {
+      fd: fd.number,
+      offset: 4096,
+      prot: PROT_READ | PROT_WRITE,
+      flags: MAP_SHARED,
+    });
+    mapping.write(10, new TextEncoder().encode("here"));
+    assert.equal(fs.readFileSync(at).subarray(4106, 4110).toString(), "here");
+    const back = bytes(4);
+    mapping.read(10, back);
+    assert.equal(new TextDecoder().decode(back), "here");
+  });
+
+  it("refuses to reach outside a mapping, or into a closed one", () => {
+    const mapping = kernel.mmap(4096, {
+      prot: PROT_READ | PROT_WRITE,
+      flags: MAP_PRIVATE | MAP_ANONYMOUS,
+    });
+    assert.notEqual(mapping.address, 0n);
+    assert.throws(() => mapping.read(4090, bytes(7)), RangeError);
+    assert.throws(() => mapping.write(-1, bytes(1)), RangeError);
+    mapping.close();
+    mapping.close();
+    assert.throws(() => mapping.read(0, bytes(1)), /closed/);
+  });
+
+  it("says why an mmap failed", () => {
+    const at = file("nomap", "x");
+    using fd = Fd.own(kernel, kernel.open(at, O_RDONLY), at);
+    assert.throws(
+      () => kernel.mmap(4096, { fd: fd.number, offset: 1, prot: PROT_READ, flags: MAP_SHARED }),
+      { code: "EINVAL" },
+    );
+  });
+
+  it("polls with a limit", () => {
+    const at = file("poll", "x");
+    using fd = Fd.own(kernel, kernel.open(at, O_RDONLY), at);
+    assert.equal(kernel.poll(fd.number, POLLIN, 1000) & POLLIN, POLLIN);
+  });
+
+  it("reads folders, links and real paths", () => {
+    file("b", "");
+    file("a", "");
+    fs.mkdirSync(path.join(folder, "dir"));
+    fs.writeFileSync(path.join(folder, "dir", "two"), "");
+    fs.writeFileSync(path.join(folder, "dir", "one"), "");
+    fs.symlinkSync("dir", path.join(folder, "link"));
+    assert.deepEqual(kernel.readDir(path.join(folder, "link")), ["one", "two"]);
+    assert.equal(kernel.readLink(path.join(folder, "link")), "dir");
+    assert.equal(
+      kernel.realPath(path.join(folder, "link", "one")),
+      fs.realpathSync(path.join(folder, "dir", "one")),
+    );
+    assert.throws(() => kernel.readDir(path.join(folder, "a")), { code: "ENOTDIR" });
+    assert.throws(() => kernel.readLink(path.join(folder, "a")), { code: "EINVAL" });
+    assert.throws(() => kernel.realPath(path.join(folder, "none")), { code: "ENOENT" });
+  });
+
+  it("reads a folder with more names than one getdents64 call returns", () => {
+    const dir = path.join(folder, "many");
+    fs.mkdirSync(dir);
+    for (let n = 0; n < 1500; n++) fs.writeFileSync(path.join(dir, `name-that-is-long-${n}`), "");
+    assert.equal(kernel.readDir(dir).length, 1500);
+  });
+
+  it("reads small texts, and refuses large ones", () => {
+    assert.equal(kernel.readText(file("text", "grün\n")), "grün\n");
+    assert.throws(() => kernel.readText("/dev/zero"), /larger than 1 MiB/);
+    assert.throws(() => kernel.open("a\0b", O_RDONLY), /NUL/);
+  });
+});
+
+describe("Fd", () => {
+  it("is closed once, and refuses to be used after", () => {
+    const kernel = libcKernel();
+    const fd = Fd.own(kernel, kernel.open("/dev/null", O_RDONLY), "null");
+    assert.deepEqual(openFds(), ["null"]);
+    fd.close();
+    fd.close();
+    assert.throws(() => fd.number, /Cannot use null: it is closed/);
+    assert.deepEqual(openFds(), []);
+  });
+
+  it("leaves a borrowed fd open", () => {
+    const kernel = libcKernel();
+    using owner = Fd.own(kernel, kernel.open("/dev/zero", O_RDONLY), "zero");
+    const borrowed = Fd.borrow(kernel, owner.number, "zero, borrowed");
+    borrowed.close();
+    assert.equal(kernel.read(owner.number, bytes(2)), 2);
+  });
+});
+
+describe("adoptFd()", () => {
+  it("lets node:fs read a file that libc opened", async () => {
+    const kernel = libcKernel();
+    using owner = Fd.own(kernel, kernel.open(file("adopt", "adopted"), O_RDONLY), "adopt");
+    const fd = adoptFd(owner.number);
+    const into = bytes(16);
+    const count = await new Promise<number>((resolve, reject) =>
+      fs.read(fd, into, 0, 16, null, (error, n) => error ? reject(error) : resolve(n))
+    );
+    fs.closeSync(fd);
+    assert.equal(new TextDecoder().decode(into.subarray(0, count)), "adopted");
+  });
+
+  it("says so when the fd is not open", () => {
+    assert.throws(() => adoptFd(987_654), { code: "EBADF" });
+  });
+});
