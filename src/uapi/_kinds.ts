@@ -1,0 +1,183 @@
+// How one value lies in memory: the scalars, arrays of them, nested structs.
+
+import type { ArrayType, NumberType, StructCodec, TailType } from "./codec.ts";
+
+/** What a field table may hold. */
+export type AnyFieldType =
+  | NumberType
+  | "argsz"
+  | "u64"
+  | StructCodec<object>
+  | ArrayType<AnyElement>
+  | TailType<AnyElement>;
+type AnyElement = NumberType | "u64" | StructCodec<object>;
+
+/** One value in memory. `what` is `struct.field`, for errors. */
+export interface Kind {
+  readonly type: string;
+  readonly size: number;
+  readonly align: number;
+  read(view: DataView, at: number): unknown;
+  write(view: DataView, at: number, value: unknown, what: string): void;
+}
+
+/** Several equal values in a row. */
+export interface Row {
+  readonly element: Kind;
+  /** How many elements `values` has; throws a TypeError if it is no row. */
+  lengthOf(values: unknown, what: string): number;
+  read(view: DataView, at: number, count: number): unknown;
+  write(view: DataView, at: number, values: unknown, what: string): void;
+}
+
+/** Whether a field is a flexible array. */
+export function isTail(type: AnyFieldType): type is TailType<AnyElement> {
+  return typeof type === "object" && "lengthField" in type;
+}
+
+/** How a field that isn't a tail lies in memory. */
+export function kindOf(type: Exclude<AnyFieldType, TailType<AnyElement>>): Kind {
+  if (typeof type === "string") return SCALARS[type === "argsz" ? "u32" : type];
+  return "count" in type ? arrayKind(rowOf(type.element), type.count) : structKind(type);
+}
+
+/** How an array's or a tail's elements lie in memory. */
+export function rowOf(element: AnyElement): Row {
+  return element === "u8" ? BYTES : rowOfKind(kindOf(element));
+}
+
+const SCALARS: Readonly<Record<NumberType | "u64", Kind>> = {
+  u8: numberKind("u8", 0, 0xff, (v, at) => v.getUint8(at), (v, at, n) => v.setUint8(at, n)),
+  u16: numberKind(
+    "u16",
+    0,
+    0xffff,
+    (v, at) => v.getUint16(at, true),
+    (v, at, n) => v.setUint16(at, n, true),
+  ),
+  u32: numberKind(
+    "u32",
+    0,
+    0xffff_ffff,
+    (v, at) => v.getUint32(at, true),
+    (v, at, n) => v.setUint32(at, n, true),
+  ),
+  s32: numberKind(
+    "s32",
+    -0x8000_0000,
+    0x7fff_ffff,
+    (v, at) => v.getInt32(at, true),
+    (v, at, n) => v.setInt32(at, n, true),
+  ),
+  u64: {
+    type: "u64",
+    size: 8,
+    align: 8,
+    read: (view, at) => view.getBigUint64(at, true),
+    write(view, at, value, what): void {
+      if (typeof value !== "bigint") throw wrongType(what, "a u64 is a bigint", value);
+      if (value < 0n || value > 0xffff_ffff_ffff_ffffn) {
+        throw new RangeError(`Cannot pack ${what}: ${value} is not a u64`);
+      }
+      view.setBigUint64(at, value, true);
+    },
+  },
+};
+
+function numberKind(
+  type: NumberType,
+  min: number,
+  max: number,
+  get: (view: DataView, at: number) => number,
+  set: (view: DataView, at: number, value: number) => void,
+): Kind {
+  const size = Number(type.slice(1)) / 8;
+  return {
+    type,
+    size,
+    align: size,
+    read: get,
+    write(view, at, value, what): void {
+      if (typeof value !== "number") throw wrongType(what, `a ${type} is a number`, value);
+      if (!Number.isInteger(value) || value < min || value > max) {
+        throw new RangeError(`Cannot pack ${what}: ${value} is not a ${type}`);
+      }
+      set(view, at, value);
+    },
+  };
+}
+
+function structKind(codec: StructCodec<object>): Kind {
+  if (codec.fields.at(-1)?.size === 0) {
+    throw new TypeError(`Cannot nest struct ${codec.name}: it ends in a flexible array`);
+  }
+  return {
+    type: `struct ${codec.name}`,
+    size: codec.size,
+    align: codec.align,
+    read: (view, at) => codec.unpack(bytesOf(view), at),
+    write(view, at, value, what): void {
+      if (typeof value !== "object" || value === null) {
+        throw wrongType(what, `a struct ${codec.name} is an object`, value);
+      }
+      codec.pack(value, bytesOf(view), at);
+    },
+  };
+}
+
+function arrayKind(row: Row, count: number): Kind {
+  return {
+    type: `${row.element.type}[${count}]`,
+    size: row.element.size * count,
+    align: row.element.align,
+    read: (view, at) => row.read(view, at, count),
+    write(view, at, values, what): void {
+      const length = row.lengthOf(values, what);
+      if (length !== count) {
+        throw new RangeError(`Cannot pack ${what}: ${length} elements, ${count} needed`);
+      }
+      row.write(view, at, values, what);
+    },
+  };
+}
+
+const BYTES: Row = {
+  element: SCALARS.u8,
+  lengthOf(values, what): number {
+    if (!(values instanceof Uint8Array)) {
+      throw wrongType(what, "an array of u8 is a Uint8Array", values);
+    }
+    return values.length;
+  },
+  read: (view, at, count) => bytesOf(view).slice(at, at + count),
+  write: (view, at, values) => bytesOf(view).set(values as Uint8Array, at),
+};
+
+function rowOfKind(element: Kind): Row {
+  return {
+    element,
+    lengthOf(values, what): number {
+      if (!Array.isArray(values)) {
+        throw wrongType(what, `an array of ${element.type} is an array`, values);
+      }
+      return values.length;
+    },
+    read: (view, at, count) =>
+      Array.from({ length: count }, (_, i) => element.read(view, at + i * element.size)),
+    write(view, at, values, what): void {
+      for (const [i, value] of (values as unknown[]).entries()) {
+        element.write(view, at + i * element.size, value, `${what}[${i}]`);
+      }
+    },
+  };
+}
+
+function bytesOf(view: DataView): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, view.byteLength);
+}
+
+function wrongType(what: string, rule: string, value: unknown): TypeError {
+  return new TypeError(
+    `Cannot pack ${what}: ${rule}, not ${value === null ? "null" : typeof value}`,
+  );
+}

@@ -1,0 +1,238 @@
+/**
+ * The constants of linux/vfio.h under their C names, as Linux 6.1 has them;
+ * those of other versions say so. All are unsigned: where C's `1 << 31` is
+ * negative, the number here is what a `__u32` field holds.
+ *
+ * @module
+ */
+
+// ---- the API
+
+/** What VFIO_GET_API_VERSION returns. */
+export const VFIO_API_VERSION = 0;
+/** The letter of VFIO's requests: `';'`. */
+export const VFIO_TYPE = 0x3b;
+/** The number of VFIO's first request. */
+export const VFIO_BASE = 100;
+
+// ---- extensions: VFIO_CHECK_EXTENSION, VFIO_SET_IOMMU
+
+/** IOMMU type 1, whose unmap may split mappings. */
+export const VFIO_TYPE1_IOMMU = 1;
+/** IOMMU of POWER servers. */
+export const VFIO_SPAPR_TCE_IOMMU = 2;
+/** IOMMU type 1, whose unmap takes whole mappings; the only one that logs dirty pages. */
+export const VFIO_TYPE1v2_IOMMU = 3;
+/** The IOMMU enforces cache coherence of DMA. */
+export const VFIO_DMA_CC_IOMMU = 4;
+/** Error handling of POWER servers. */
+export const VFIO_EEH = 5;
+/** IOMMU type 1 v2 with two stages; gone since Linux 6.13. */
+export const VFIO_TYPE1_NESTING_IOMMU = 6;
+/** IOMMU of POWER servers, version 2. */
+export const VFIO_SPAPR_TCE_v2_IOMMU = 7;
+/** No IOMMU: no translation and no isolation. */
+export const VFIO_NOIOMMU_IOMMU = 8;
+/** VFIO_DMA_UNMAP_FLAG_ALL is known. */
+export const VFIO_UNMAP_ALL = 9;
+/** The VADDR flags of map and unmap are known. */
+export const VFIO_UPDATE_VADDR = 10;
+
+// ---- vfio_group_status.flags
+
+/** Every device of the group is bound to a VFIO driver or to none. */
+export const VFIO_GROUP_FLAGS_VIABLE = 1 << 0;
+/** The group is in a container. */
+export const VFIO_GROUP_FLAGS_CONTAINER_SET = 1 << 1;
+
+// ---- vfio_device_info.flags
+
+/** VFIO_DEVICE_RESET is supported. */
+export const VFIO_DEVICE_FLAGS_RESET = 1 << 0;
+/** A vfio-pci device. */
+export const VFIO_DEVICE_FLAGS_PCI = 1 << 1;
+/** A vfio-platform device. */
+export const VFIO_DEVICE_FLAGS_PLATFORM = 1 << 2;
+/** A vfio-amba device. */
+export const VFIO_DEVICE_FLAGS_AMBA = 1 << 3;
+/** A vfio-ccw device. */
+export const VFIO_DEVICE_FLAGS_CCW = 1 << 4;
+/** A vfio-ap device. */
+export const VFIO_DEVICE_FLAGS_AP = 1 << 5;
+/** A vfio-fsl-mc device. */
+export const VFIO_DEVICE_FLAGS_FSL_MC = 1 << 6;
+/** Capabilities follow: cap_offset holds. */
+export const VFIO_DEVICE_FLAGS_CAPS = 1 << 7;
+/** A vfio-cdx device (Linux 6.6). */
+export const VFIO_DEVICE_FLAGS_CDX = 1 << 8;
+
+// ---- vfio_region_info.flags
+
+/** The region may be read. */
+export const VFIO_REGION_INFO_FLAG_READ = 1 << 0;
+/** The region may be written. */
+export const VFIO_REGION_INFO_FLAG_WRITE = 1 << 1;
+/** The region may be mapped, whole or as the sparse areas say. */
+export const VFIO_REGION_INFO_FLAG_MMAP = 1 << 2;
+/** Capabilities follow: cap_offset holds. */
+export const VFIO_REGION_INFO_FLAG_CAPS = 1 << 3;
+
+// ---- capability ids of vfio_region_info
+
+/** struct vfio_region_info_cap_sparse_mmap. */
+export const VFIO_REGION_INFO_CAP_SPARSE_MMAP = 1;
+/** struct vfio_region_info_cap_type. */
+export const VFIO_REGION_INFO_CAP_TYPE = 2;
+/** The MSI-X table may be mapped; the header is all of it. */
+export const VFIO_REGION_INFO_CAP_MSIX_MAPPABLE = 3;
+/** Address of GPU memory behind NVLink 2; no longer provided. */
+export const VFIO_REGION_INFO_CAP_NVLINK2_SSATGT = 4;
+/** Speed of NVLink 2; no longer provided. */
+export const VFIO_REGION_INFO_CAP_NVLINK2_LNKSPD = 5;
+
+// ---- region types and subtypes
+
+/** The bit that marks a PCI vendor's own type. */
+export const VFIO_REGION_TYPE_PCI_VENDOR_TYPE = 0x8000_0000;
+/** The vendor id in such a type. */
+export const VFIO_REGION_TYPE_PCI_VENDOR_MASK = 0xffff;
+/** Graphics. */
+export const VFIO_REGION_TYPE_GFX = 1;
+/** Channel I/O. */
+export const VFIO_REGION_TYPE_CCW = 2;
+/** The v1 migration region. Named VFIO_REGION_TYPE_MIGRATION before Linux 5.18. */
+export const VFIO_REGION_TYPE_MIGRATION_DEPRECATED = 3;
+/** The v1 migration region. Named VFIO_REGION_SUBTYPE_MIGRATION before Linux 5.18. */
+export const VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED = 1;
+
+// ---- regions of a PCI device, by index
+
+/** BAR 0; the others follow. */
+export const VFIO_PCI_BAR0_REGION_INDEX = 0;
+/** BAR 5. */
+export const VFIO_PCI_BAR5_REGION_INDEX = 5;
+/** The expansion ROM. */
+export const VFIO_PCI_ROM_REGION_INDEX = 6;
+/** Configuration space. */
+export const VFIO_PCI_CONFIG_REGION_INDEX = 7;
+/** VGA ports and memory. */
+export const VFIO_PCI_VGA_REGION_INDEX = 8;
+/** From here on a region's type capability says what it is. */
+export const VFIO_PCI_NUM_REGIONS = 9;
+
+// ---- v1: vfio_device_migration_info.device_state
+
+/** Stopped. Named VFIO_DEVICE_STATE_STOP before Linux 5.18, when v2 took that name. */
+export const VFIO_DEVICE_STATE_V1_STOP = 0;
+/** Running. Named VFIO_DEVICE_STATE_RUNNING before Linux 5.18. */
+export const VFIO_DEVICE_STATE_V1_RUNNING = 1 << 0;
+/** Saving. Named VFIO_DEVICE_STATE_SAVING before Linux 5.18. */
+export const VFIO_DEVICE_STATE_V1_SAVING = 1 << 1;
+/** Resuming. Named VFIO_DEVICE_STATE_RESUMING before Linux 5.18. */
+export const VFIO_DEVICE_STATE_V1_RESUMING = 1 << 2;
+/** The three bits; all others are reserved and kept. */
+export const VFIO_DEVICE_STATE_MASK = 0b111;
+
+// ---- v2: vfio_device_feature.flags
+
+/** The feature's number. */
+export const VFIO_DEVICE_FEATURE_MASK = 0xffff;
+/** Read the feature. */
+export const VFIO_DEVICE_FEATURE_GET = 1 << 16;
+/** Write the feature. */
+export const VFIO_DEVICE_FEATURE_SET = 1 << 17;
+/** Ask whether the feature is there. */
+export const VFIO_DEVICE_FEATURE_PROBE = 1 << 18;
+
+// ---- v2: features
+
+/** 16 bytes: the secret shared by a PF's driver and a VF's. */
+export const VFIO_DEVICE_FEATURE_PCI_VF_TOKEN = 0;
+/** struct vfio_device_feature_migration. */
+export const VFIO_DEVICE_FEATURE_MIGRATION = 1;
+/** struct vfio_device_feature_mig_state. */
+export const VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE = 2;
+/** struct vfio_device_feature_dma_logging_control. */
+export const VFIO_DEVICE_FEATURE_DMA_LOGGING_START = 6;
+/** No data. */
+export const VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP = 7;
+/** struct vfio_device_feature_dma_logging_report. */
+export const VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT = 8;
+/** struct vfio_device_feature_mig_data_size (Linux 6.2). */
+export const VFIO_DEVICE_FEATURE_MIG_DATA_SIZE = 9;
+
+// ---- v2: vfio_device_feature_migration.flags
+
+/** STOP, STOP_COPY and RESUMING are supported. */
+export const VFIO_MIGRATION_STOP_COPY = 1 << 0;
+/** RUNNING_P2P is supported. */
+export const VFIO_MIGRATION_P2P = 1 << 1;
+/** PRE_COPY is supported (Linux 6.2). */
+export const VFIO_MIGRATION_PRE_COPY = 1 << 2;
+
+// ---- v2: enum vfio_device_mig_state. Not the numbers of v1
+
+/** Failed; a reset leads back to RUNNING. */
+export const VFIO_DEVICE_STATE_ERROR = 0;
+/** Stopped. */
+export const VFIO_DEVICE_STATE_STOP = 1;
+/** Running. */
+export const VFIO_DEVICE_STATE_RUNNING = 2;
+/** Stopped, its state may be read. */
+export const VFIO_DEVICE_STATE_STOP_COPY = 3;
+/** Stopped, a new state may be written. */
+export const VFIO_DEVICE_STATE_RESUMING = 4;
+/** Running, without DMA to other devices. */
+export const VFIO_DEVICE_STATE_RUNNING_P2P = 5;
+/** Running, its state may be read (Linux 6.2). */
+export const VFIO_DEVICE_STATE_PRE_COPY = 6;
+/** As PRE_COPY, without DMA to other devices (Linux 6.2). */
+export const VFIO_DEVICE_STATE_PRE_COPY_P2P = 7;
+
+// ---- vfio_iommu_type1_info.flags
+
+/** iova_pgsizes holds. */
+export const VFIO_IOMMU_INFO_PGSIZES = 1 << 0;
+/** Capabilities follow: cap_offset holds. */
+export const VFIO_IOMMU_INFO_CAPS = 1 << 1;
+/**
+ * In drafts of the v1 patches only: dirty pages are logged. No released kernel sets or names
+ * it; they have the capability MIGRATION.
+ */
+export const VFIO_IOMMU_INFO_DIRTY_PGS = 1 << 2;
+
+// ---- capability ids of vfio_iommu_type1_info
+
+/** struct vfio_iommu_type1_info_cap_iova_range. */
+export const VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE = 1;
+/** struct vfio_iommu_type1_info_cap_migration: dirty pages are logged. */
+export const VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION = 2;
+/** struct vfio_iommu_type1_info_dma_avail. */
+export const VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL = 3;
+
+// ---- vfio_iommu_type1_dma_map.flags
+
+/** The device may read. */
+export const VFIO_DMA_MAP_FLAG_READ = 1 << 0;
+/** The device may write. */
+export const VFIO_DMA_MAP_FLAG_WRITE = 1 << 1;
+/** Gives an existing mapping a new address in the process. */
+export const VFIO_DMA_MAP_FLAG_VADDR = 1 << 2;
+
+// ---- vfio_iommu_type1_dma_unmap.flags
+
+/** data is a struct vfio_bitmap: report dirty pages, then unmap. */
+export const VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP = 1 << 0;
+/** Unmap everything; iova and size are 0. */
+export const VFIO_DMA_UNMAP_FLAG_ALL = 1 << 1;
+/** Keep the mapping, forget its address in the process. */
+export const VFIO_DMA_UNMAP_FLAG_VADDR = 1 << 2;
+
+// ---- vfio_iommu_type1_dirty_bitmap.flags: one of them
+
+/** Start to log. */
+export const VFIO_IOMMU_DIRTY_PAGES_FLAG_START = 1 << 0;
+/** Stop to log; what was not read is lost. */
+export const VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP = 1 << 1;
+/** data is a struct vfio_iommu_type1_dirty_bitmap_get: read the log and clear it. */
+export const VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP = 1 << 2;

@@ -1,0 +1,24 @@
+/**
+ * What the kernel's headers say about VFIO: request numbers, constants and
+ * struct layouts. Pure: no I/O, no dependency.
+ *
+ * @example
+ * ```ts
+ * import { VFIO_DEVICE_GET_REGION_INFO, vfioRegionInfo } from "./mod.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const argument = vfioRegionInfo.pack({ index: 9 });
+ * assert.equal(VFIO_DEVICE_GET_REGION_INFO, 0x3b6c);
+ * assert.equal(vfioRegionInfo.unpack(argument).argsz, vfioRegionInfo.size);
+ * ```
+ *
+ * @module
+ */
+
+export * from "./ioctl.ts";
+export * from "./constants.ts";
+export * from "./codec.ts";
+export * from "./structs_device.ts";
+export * from "./structs_type1.ts";
+export * from "./structs_feature.ts";
+export * from "./v1_state.ts";
