@@ -1,0 +1,68 @@
+/**
+ * What can be wrong with a checkpoint.
+ *
+ * @module
+ */
+
+/** A stable word for what is wrong with a checkpoint. */
+export type CheckpointErrorCode =
+  /** There are no bytes at all. */
+  | "empty"
+  /** The first bytes are not a checkpoint's. */
+  | "not-a-checkpoint"
+  /** A later version of the format, or one that never was. */
+  | "version"
+  /** It ends before its trailer does. */
+  | "truncated"
+  /** A CRC differs: bytes were changed. */
+  | "crc"
+  /** A frame is missing, repeated, in the wrong place, or of another checkpoint. */
+  | "order"
+  /** A length beyond what the format allows. */
+  | "length"
+  /** A frame whose CRC is right but whose content makes no sense. */
+  | "frame"
+  /** A frame that this version has to know and does not. */
+  | "unknown-frame"
+  /** The header makes no sense. */
+  | "header"
+  /** A frame that does not decompress to what it declares. */
+  | "compression"
+  /** The trailer does not fit what came before it. */
+  | "trailer"
+  /** The content's digest differs. */
+  | "digest"
+  /** There is something after the trailer. */
+  | "trailing"
+  /** It was written by the pre-copy phase alone, and more was asked for. */
+  | "incomplete"
+  /** It is of another kind of device. */
+  | "identity";
+
+/**
+ * A checkpoint that cannot be trusted: what is wrong, and where.
+ *
+ * @example
+ * ```ts
+ * import { CheckpointError } from "./error.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const error = new CheckpointError("crc", 4096, "frame 2 has a wrong CRC");
+ * assert.equal(error.message, "Cannot read the checkpoint: frame 2 has a wrong CRC (at byte 4096)");
+ * ```
+ */
+export class CheckpointError extends Error {
+  /** Always `CheckpointError`. */
+  override readonly name = "CheckpointError";
+  /** What is wrong, as a stable word. */
+  readonly code: CheckpointErrorCode;
+  /** Where, in bytes from the start: that of the frame, or of the first byte too many or missing. */
+  readonly offset: number;
+
+  /** Makes the error; `what` is the state in words, without a final period. */
+  constructor(code: CheckpointErrorCode, offset: number, what: string, options?: ErrorOptions) {
+    super(`Cannot read the checkpoint: ${what} (at byte ${offset})`, options);
+    this.code = code;
+    this.offset = offset;
+  }
+}

@@ -1,0 +1,285 @@
+/**
+ * A checkpoint's frames, from bytes that come in pieces of any size.
+ *
+ * @module
+ */
+
+import { crc32 } from "node:zlib";
+import { CheckpointError, type CheckpointErrorCode } from "./error.ts";
+import {
+  FORMAT_VERSION,
+  FRAME_DATA,
+  FRAME_HEAD,
+  FRAME_HEADER_SIZE,
+  FRAME_OPTIONAL,
+  FRAME_TAIL,
+  FRAME_ZSTD,
+  frameTypeName,
+  MAGIC,
+  MAX_BODY,
+  MAX_META,
+  PREAMBLE_SIZE,
+} from "./format.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** A frame's header, checked. */
+export interface FrameHeader {
+  /** The type: one of `FRAME_…`, or of an optional frame that this version does not know. */
+  readonly type: number;
+  /** `FRAME_OPTIONAL`, `FRAME_ZSTD`, or'ed. */
+  readonly flags: number;
+  /** The number of the device it is about. */
+  readonly device: number;
+  /** Its number in the checkpoint, from 0. */
+  readonly sequence: number;
+  /** Length of its meta part, in bytes. */
+  readonly metaLength: number;
+  /** Length of its body as stored, in bytes. */
+  readonly bodyLength: number;
+  /** Where it starts in the checkpoint, in bytes. */
+  readonly offset: number;
+}
+
+/** A whole frame whose CRCs are right. */
+export interface Frame extends FrameHeader {
+  /** Its meta part; holds until the next frame is asked for. */
+  readonly meta: Bytes;
+  /** Its body; null where it was not to be kept. */
+  readonly body: Bytes | null;
+}
+
+/** What a {@linkcode FrameReader} keeps. */
+export interface FrameReaderOptions {
+  /**
+   * Gives the memory for a frame's body, `bodyLength` bytes of it, or null
+   * where it need not be kept. Default: none is kept.
+   */
+  readonly allocate?: ((header: FrameHeader) => Bytes | null) | undefined;
+}
+
+const KNOWN_FLAGS: ReadonlyMap<number, number> = new Map([
+  [FRAME_HEAD, 0],
+  [FRAME_DATA, FRAME_ZSTD],
+  [FRAME_TAIL, 0],
+]);
+
+function hasMagic(bytes: Uint8Array): boolean {
+  return MAGIC.slice(0, bytes.length).every((byte, index) => byte === bytes[index]);
+}
+
+/**
+ * Reads frames. A frame comes out only once its CRC, its number and its place
+ * in the chain are right; frames of unknown optional types are checked and left
+ * out. No length is believed before it is bounded.
+ */
+export class FrameReader {
+  readonly #allocate: (header: FrameHeader) => Bytes | null;
+  readonly #fixed: Bytes = new Uint8Array(new ArrayBuffer(FRAME_HEADER_SIZE));
+  readonly #fixedView: DataView<ArrayBuffer> = new DataView(this.#fixed.buffer);
+  readonly #meta: Bytes = new Uint8Array(new ArrayBuffer(MAX_META));
+  #part: "preamble" | "header" | "meta" | "body" | "end" = "preamble";
+  /** Of the current part: how long it is, and how much of it has come. */
+  #length = PREAMBLE_SIZE;
+  #have = 0;
+  #header: FrameHeader | null = null;
+  #body: Bytes | null = null;
+  #crc = 0;
+  #chain = 0;
+  #sequence = 0;
+  #offset = 0;
+  #skipped = 0;
+
+  /** Starts before the first byte. */
+  constructor(options: FrameReaderOptions = {}) {
+    this.#allocate = options.allocate ?? ((): null => null);
+  }
+
+  /** Bytes read so far. */
+  get offset(): number {
+    return this.#offset;
+  }
+
+  /** Frames read so far, those left out included. */
+  get frames(): number {
+    return this.#sequence;
+  }
+
+  /** Frames of unknown optional types. */
+  get skipped(): number {
+    return this.#skipped;
+  }
+
+  /**
+   * Takes the next bytes, and yields the frames that they complete. All bytes
+   * are used up, and may be overwritten, when the generator is done.
+   *
+   * @throws {CheckpointError} At the first byte that cannot be right.
+   */
+  *push(chunk: Uint8Array): Generator<Frame> {
+    let at = 0;
+    while (at < chunk.byteLength) {
+      if (this.#part === "end") this.#fail("trailing", "there is something after the trailer");
+      const count = Math.min(this.#length - this.#have, chunk.byteLength - at);
+      const whole = at === 0 && count === chunk.byteLength;
+      this.#take(whole ? chunk : chunk.subarray(at, at + count));
+      at += count;
+      // A part may be empty; the end is one that never comes whole.
+      while (this.#have === this.#length) {
+        const frame = this.#next();
+        if (frame !== null) yield frame;
+      }
+    }
+  }
+
+  /**
+   * Says that no more bytes come.
+   *
+   * @throws {CheckpointError} If that is too early.
+   */
+  end(): void {
+    if (this.#part === "end") return;
+    if (this.#offset === 0) this.#fail("empty", "it is empty");
+    if (this.#part === "preamble") this.#checkMagic();
+    this.#fail("truncated", "it ends before its trailer");
+  }
+
+  #fail(code: CheckpointErrorCode, what: string, offset = this.#offset): never {
+    throw new CheckpointError(code, offset, what);
+  }
+
+  #take(piece: Uint8Array): void {
+    switch (this.#part) {
+      case "preamble":
+      case "header":
+        this.#fixed.set(piece, this.#have);
+        break;
+      case "meta":
+        this.#meta.set(piece, this.#have);
+        this.#crc = crc32(piece, this.#crc);
+        break;
+      default:
+        this.#body?.set(piece, this.#have);
+        this.#crc = crc32(piece, this.#crc);
+    }
+    this.#have += piece.byteLength;
+    this.#offset += piece.byteLength;
+  }
+
+  #enter(part: "header" | "meta" | "body" | "end", length: number): void {
+    this.#part = part;
+    this.#length = length;
+    this.#have = 0;
+  }
+
+  /** A part has come whole: what is next? */
+  #next(): Frame | null {
+    if (this.#part === "preamble") {
+      this.#checkPreamble();
+      this.#enter("header", FRAME_HEADER_SIZE);
+    } else if (this.#part === "header") {
+      this.#header = this.#checkHeader();
+      this.#crc = 0;
+      this.#enter("meta", this.#header.metaLength);
+    } else if (this.#part === "meta") {
+      const header = this.#header!;
+      this.#body = KNOWN_FLAGS.has(header.type) ? this.#allocate(header) : null;
+      this.#enter("body", header.bodyLength);
+    } else {
+      return this.#finish(this.#header!);
+    }
+    return null;
+  }
+
+  #checkMagic(): void {
+    if (!hasMagic(this.#fixed.subarray(0, Math.min(this.#have, MAGIC.length)))) {
+      this.#fail("not-a-checkpoint", "its first bytes are not those of a checkpoint", 0);
+    }
+  }
+
+  #checkPreamble(): void {
+    this.#checkMagic();
+    this.#chain = crc32(this.#fixed.subarray(0, 12));
+    if (this.#fixedView.getUint32(12, true) !== this.#chain) {
+      this.#fail("crc", "its preamble has a wrong CRC", 0);
+    }
+    const version = this.#fixedView.getUint16(8, true);
+    const flags = this.#fixedView.getUint16(10, true);
+    if (version !== FORMAT_VERSION || flags !== 0) {
+      this.#fail(
+        "version",
+        `it is of version ${version}${flags === 0 ? "" : ` with flags 0x${flags.toString(16)}`}` +
+          `, and version ${FORMAT_VERSION} is what can be read here`,
+        8,
+      );
+    }
+  }
+
+  #checkHeader(): FrameHeader {
+    const view = this.#fixedView;
+    const offset = this.#offset - FRAME_HEADER_SIZE;
+    if (view.getUint32(28, true) !== crc32(this.#fixed.subarray(0, 28))) {
+      this.#fail("crc", `the header of frame ${this.#sequence} has a wrong CRC`, offset);
+    }
+    const header: FrameHeader = {
+      type: view.getUint32(0, true),
+      flags: view.getUint16(4, true),
+      device: view.getUint16(6, true),
+      sequence: view.getUint32(8, true),
+      metaLength: view.getUint32(12, true),
+      bodyLength: view.getUint32(16, true),
+      offset,
+    };
+    if (header.sequence !== this.#sequence) {
+      const what = `frame ${header.sequence} stands where frame ${this.#sequence} should be`;
+      this.#fail("order", what, offset);
+    }
+    if (view.getUint32(24, true) !== this.#chain) {
+      this.#fail("order", `frame ${header.sequence} belongs to another checkpoint`, offset);
+    }
+    if (header.metaLength > MAX_META || header.bodyLength > MAX_BODY) {
+      const { metaLength, bodyLength } = header;
+      const what = `frame ${header.sequence} claims ${metaLength} and ${bodyLength} bytes` +
+        ` where ${MAX_META} and ${MAX_BODY} are the most`;
+      this.#fail("length", what, offset);
+    }
+    this.#checkType(header);
+    // Neither the chain itself nor the header's CRC takes part: see FrameWriter.
+    this.#chain = crc32(this.#fixed.subarray(0, 24), this.#chain);
+    return header;
+  }
+
+  #checkType({ type, flags, sequence, bodyLength, offset }: FrameHeader): void {
+    const known = KNOWN_FLAGS.get(type);
+    const name = frameTypeName(type);
+    if (known === undefined ? (flags & FRAME_OPTIONAL) === 0 : (flags & ~known) !== 0) {
+      const what = `frame ${sequence} is of type ${name} with flags 0x${flags.toString(16)}, ` +
+        "which needs a newer version of this program";
+      this.#fail("unknown-frame", what, offset);
+    }
+    if ((sequence === 0) !== (type === FRAME_HEAD)) {
+      this.#fail("order", `frame ${sequence} is of type ${name}`, offset);
+    }
+    if ((type === FRAME_HEAD || type === FRAME_TAIL) && bodyLength > 0) {
+      this.#fail("frame", `frame ${sequence} of type ${name} has a body`, offset);
+    }
+  }
+
+  #finish(header: FrameHeader): Frame | null {
+    // The frame's header is still there: the next one has not begun.
+    if (this.#fixedView.getUint32(20, true) !== this.#crc) {
+      this.#fail("crc", `frame ${header.sequence} has a wrong CRC`, header.offset);
+    }
+    this.#sequence += 1;
+    if (header.type === FRAME_TAIL) this.#enter("end", Infinity);
+    else this.#enter("header", FRAME_HEADER_SIZE);
+    if (!KNOWN_FLAGS.has(header.type)) {
+      this.#skipped += 1;
+      return null;
+    }
+    const meta = this.#meta.subarray(0, header.metaLength);
+    const body = this.#body;
+    this.#body = null;
+    return { ...header, meta, body };
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Whether a checkpoint is good, and what is in it.
+ *
+ * @module
+ */
+
+import type { PhaseTotals } from "./_ledger.ts";
+import { Recycler } from "./_recycler.ts";
+import { FORMAT_VERSION } from "./format.ts";
+import type { DecodedHeader } from "./header.ts";
+import { CheckpointReader } from "./reader.ts";
+import type { CheckpointTrailer } from "./trailer.ts";
+
+export type { PhaseTotals };
+
+/** What is in a good checkpoint. */
+export interface CheckpointSummary {
+  /** The version of the format. */
+  readonly version: number;
+  /** Its header. */
+  readonly header: DecodedHeader;
+  /** Its trailer: the totals. */
+  readonly trailer: CheckpointTrailer;
+  /** Its size as stored, in bytes. */
+  readonly storedBytes: number;
+  /** Its frames: with data, how many of those are compressed, and optional ones that were left out. */
+  readonly frames: { readonly data: number; readonly compressed: number; readonly skipped: number };
+  /** By device and phase, in the order in which they came. */
+  readonly phases: readonly PhaseTotals[];
+}
+
+/** How to verify. */
+export interface VerifyOptions {
+  /**
+   * Give buffers of the pool that chunks came in back: only where nobody else
+   * looks at them. Default false.
+   */
+  readonly recycle?: boolean | undefined;
+}
+
+/**
+ * Reads a whole checkpoint and checks everything that a restore relies on:
+ * frames, CRCs, order, compression, totals, digest.
+ *
+ * @throws {CheckpointError} At the first thing that cannot be right.
+ *
+ * @example
+ * ```ts
+ * import { CheckpointError } from "./error.ts";
+ * import { verifyCheckpoint } from "./verify.ts";
+ * import assert from "node:assert/strict";
+ *
+ * await assert.rejects(
+ *   verifyCheckpoint(ReadableStream.from([new TextEncoder().encode("no checkpoint at all")])),
+ *   (error: CheckpointError) => error.code === "not-a-checkpoint",
+ * );
+ * ```
+ */
+export async function verifyCheckpoint(
+  source: AsyncIterable<Uint8Array>,
+  options: VerifyOptions = {},
+): Promise<CheckpointSummary> {
+  const reader = new CheckpointReader({ discard: true });
+  const recycler = new Recycler(options.recycle ?? false);
+  for await (const chunk of source) {
+    // The reader counts what goes by.
+    for (const _ of reader.push(chunk));
+    recycler.done(chunk.buffer as ArrayBuffer);
+  }
+  recycler.end();
+  const trailer = reader.end();
+  return {
+    version: FORMAT_VERSION,
+    header: reader.header!,
+    trailer,
+    storedBytes: reader.storedBytes,
+    frames: reader.frames,
+    phases: reader.phases,
+  };
+}
