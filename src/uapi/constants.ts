@@ -27,7 +27,7 @@ export const VFIO_TYPE1v2_IOMMU = 3;
 export const VFIO_DMA_CC_IOMMU = 4;
 /** Error handling of POWER servers. */
 export const VFIO_EEH = 5;
-/** IOMMU type 1 v2 with two stages; gone since Linux 6.13. */
+/** IOMMU type 1 v2 with two stages; later kernels dropped it. */
 export const VFIO_TYPE1_NESTING_IOMMU = 6;
 /** IOMMU of POWER servers, version 2. */
 export const VFIO_SPAPR_TCE_v2_IOMMU = 7;

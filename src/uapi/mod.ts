@@ -22,3 +22,4 @@ export * from "./structs_device.ts";
 export * from "./structs_type1.ts";
 export * from "./structs_feature.ts";
 export * from "./v1_state.ts";
+export * from "./registry.ts";

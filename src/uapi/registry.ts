@@ -1,0 +1,133 @@
+/**
+ * Everything that this folder knows, by its C name.
+ *
+ * @module
+ */
+
+import type { Field, StructCodec } from "./codec.ts";
+import * as constants from "./constants.ts";
+import * as ioctl from "./ioctl.ts";
+import * as device from "./structs_device.ts";
+import * as feature from "./structs_feature.ts";
+import * as type1 from "./structs_type1.ts";
+
+/** A struct that grew: the layout of later kernels. */
+export interface StructVariant {
+  /** Which kernels have it. */
+  readonly since: string;
+  /** Its codec. */
+  readonly codec: StructCodec<object>;
+}
+
+/** Structs that grew since Linux 6.1, by C name. */
+export const VARIANTS: Readonly<Record<string, StructVariant>> = {
+  vfio_device_info: { since: "Linux 6.6", codec: device.vfioDeviceInfoPadded },
+};
+
+/** Names that the headers of Linux 6.1 lack, and where they are from. */
+export const NOT_IN_6_1: Readonly<Record<string, string>> = {
+  VFIO_DEVICE_STATE_PRE_COPY: "Linux 6.2",
+  VFIO_DEVICE_STATE_PRE_COPY_P2P: "Linux 6.2",
+  VFIO_MIGRATION_PRE_COPY: "Linux 6.2",
+  VFIO_DEVICE_FEATURE_MIG_DATA_SIZE: "Linux 6.2",
+  VFIO_MIG_GET_PRECOPY_INFO: "Linux 6.2",
+  vfio_device_feature_mig_data_size: "Linux 6.2",
+  vfio_precopy_info: "Linux 6.2",
+  VFIO_DEVICE_FLAGS_CDX: "Linux 6.6",
+  VFIO_DEVICE_BIND_IOMMUFD: "Linux 6.6",
+  VFIO_DEVICE_ATTACH_IOMMUFD_PT: "Linux 6.6",
+  VFIO_DEVICE_DETACH_IOMMUFD_PT: "Linux 6.6",
+  VFIO_IOMMU_INFO_DIRTY_PGS: "drafts of the v1 patches only",
+};
+
+/** Request numbers by C name, in the order of the numbers. */
+export const IOCTLS: Readonly<Record<string, number>> = Object.fromEntries(
+  numbers(ioctl).sort(([, a], [, b]) => a - b),
+);
+
+/** Constants by C name, in the order of the names. */
+export const CONSTANTS: Readonly<Record<string, number>> = Object.fromEntries(numbers(constants));
+
+/** Struct codecs by C name, in the order of the names; of {@linkcode VARIANTS} the layout of 6.1. */
+export const STRUCTS: Readonly<Record<string, StructCodec<object>>> = Object.fromEntries(
+  [...codecs(device), ...codecs(feature), ...codecs(type1)]
+    .filter((codec) => VARIANTS[codec.name]?.codec !== codec)
+    .map((codec) => [codec.name, codec] as const)
+    .sort(([a], [b]) => a < b ? -1 : 1),
+);
+
+/** A struct's layout, as {@linkcode describeUapi} tells it. */
+export interface StructDescription {
+  /** `sizeof`, in bytes, without a tail. */
+  readonly size: number;
+  /** The fields, in order. */
+  readonly fields: readonly Field[];
+  /** The layout of later kernels, where the struct grew. */
+  readonly later?: {
+    /** Which kernels have it. */
+    readonly since: string;
+    /** `sizeof`, in bytes. */
+    readonly size: number;
+    /** The fields, in order. */
+    readonly fields: readonly Field[];
+  };
+}
+
+/** What {@linkcode describeUapi} returns; it can be made JSON of. */
+export interface UapiDescription {
+  /** The version of this form. */
+  readonly schema: "vfiokit/uapi/1";
+  /** Request numbers in hexadecimal, such as `"0x3b6f"`. */
+  readonly ioctls: Readonly<Record<string, string>>;
+  /** Constants. */
+  readonly constants: Readonly<Record<string, number>>;
+  /** Struct layouts. */
+  readonly structs: Readonly<Record<string, StructDescription>>;
+  /** Where a name is from that the headers of Linux 6.1 lack. */
+  readonly notes: Readonly<Record<string, string>>;
+}
+
+/**
+ * Request numbers, constants and layouts as plain data.
+ *
+ * @param name a C name (of a struct with or without `struct`), to hear of it alone
+ * @returns what is known; all tables are empty where `name` is unknown
+ *
+ * @example
+ * ```ts
+ * import { describeUapi } from "./registry.ts";
+ * import assert from "node:assert/strict";
+ *
+ * assert.deepEqual(describeUapi("VFIO_DEVICE_RESET").ioctls, { VFIO_DEVICE_RESET: "0x3b6f" });
+ * assert.equal(describeUapi("struct vfio_region_info").structs["vfio_region_info"]?.size, 32);
+ * ```
+ */
+export function describeUapi(name?: string): UapiDescription {
+  const wanted = name?.replace(/^struct\s+/, "");
+  const pick = <V, R>(table: Readonly<Record<string, V>>, to: (value: V, key: string) => R) =>
+    Object.fromEntries(
+      Object.entries(table)
+        .filter(([key]) => wanted === undefined || key === wanted)
+        .map(([key, value]) => [key, to(value, key)] as const),
+    );
+  return {
+    schema: "vfiokit/uapi/1",
+    ioctls: pick(IOCTLS, (value) => `0x${value.toString(16)}`),
+    constants: pick(CONSTANTS, (value) => value),
+    structs: pick(STRUCTS, ({ size, fields }, key): StructDescription => {
+      const variant = VARIANTS[key];
+      if (variant === undefined) return { size, fields };
+      const { since, codec } = variant;
+      return { size, fields, later: { since, size: codec.size, fields: codec.fields } };
+    }),
+    notes: pick(NOT_IN_6_1, (value) => value),
+  };
+}
+
+function numbers(module: object): [string, number][] {
+  return Object.entries(module).filter(([, value]) => typeof value === "number");
+}
+
+function codecs(module: object): StructCodec<object>[] {
+  return Object.values(module);
+}
