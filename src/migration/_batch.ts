@@ -1,0 +1,66 @@
+/**
+ * A batch: transactions one behind the other in one buffer, so that a thread
+ * hands over a MiB at a time and not a transaction.
+ */
+
+type Buffer = Uint8Array<ArrayBuffer>;
+
+/** A filled batch. */
+export interface Batch {
+  /** The bytes of all its chunks. */
+  readonly bytes: Buffer;
+  /** The length of each chunk, in order. */
+  readonly sizes: readonly number[];
+  /** Whether the last chunk's transaction goes on in the next batch. */
+  readonly more: boolean;
+}
+
+/** A batch's total length. */
+export function batchLength(sizes: readonly number[]): number {
+  let total = 0;
+  for (const size of sizes) total += size;
+  return total;
+}
+
+/** Collects chunks into a buffer. */
+export class BatchBuilder {
+  readonly #buffer: Buffer;
+  #used = 0;
+  #more = false;
+  readonly #sizes: number[] = [];
+
+  /** Collects into the whole of `buffer`. */
+  constructor(buffer: Buffer) {
+    this.#buffer = buffer;
+  }
+
+  /** Bytes that are still free. */
+  get free(): number {
+    return this.#buffer.length - this.#used;
+  }
+
+  /** Whether there is no chunk yet. */
+  get empty(): boolean {
+    return this.#sizes.length === 0;
+  }
+
+  /**
+   * Room for a chunk of `length` bytes, to be filled at once; it counts only
+   * when {@linkcode BatchBuilder.add} says so, a failed read leaves no trace.
+   */
+  room(length: number): Buffer {
+    return this.#buffer.subarray(this.#used, this.#used + length);
+  }
+
+  /** Counts the chunk that was filled in; `more`: its transaction goes on in the next batch. */
+  add(length: number, more: boolean): void {
+    this.#used += length;
+    this.#sizes.push(length);
+    this.#more = more;
+  }
+
+  /** The batch as it stands. */
+  build(): Batch {
+    return { bytes: this.#buffer.subarray(0, this.#used), sizes: this.#sizes, more: this.#more };
+  }
+}

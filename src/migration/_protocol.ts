@@ -1,0 +1,49 @@
+/**
+ * What the two threads say to each other.
+ */
+
+import type { DeviceDescription, OpenOptions, Pulled } from "./_session.ts";
+import type { Batch } from "./_batch.ts";
+import type { OnError, PrecopyLimits } from "./_engine.ts";
+import type { WireError } from "./_wire.ts";
+import type { Recovery } from "./error.ts";
+import type { Phase, StateReport, TargetState } from "./types.ts";
+
+type Buffer = Uint8Array<ArrayBuffer>;
+
+/** Each request's arguments and answer. */
+export interface Requests {
+  open: (name: string, options: OpenOptions, counters: SharedArrayBuffer) => DeviceDescription;
+  state: () => StateReport;
+  setState: (target: TargetState, onError?: OnError) => StateReport;
+  reset: () => StateReport | null;
+  recover: () => Recovery;
+  readRegion: (index: number, offset: number, length: number) => Buffer;
+  beginSave: (phase: Phase, limits: PrecopyLimits) => void;
+  pull: (buffer: Buffer) => Pulled;
+  beginRestore: () => void;
+  push: (batch: Batch) => void;
+  endRestore: () => void;
+  close: () => void;
+}
+
+/** A request's name. */
+export type RequestName = keyof Requests;
+
+/** A request as it is posted; its buffer, where it has one, goes along. */
+export interface Request {
+  readonly method: RequestName;
+  readonly args: readonly unknown[];
+}
+
+/** The buffer that goes over with a request, and comes back with its answer. */
+export function travellingBuffer({ method, args }: Request): ArrayBuffer | null {
+  if (method === "pull") return (args[0] as Buffer).buffer;
+  if (method === "push") return (args[0] as Batch).bytes.buffer;
+  return null;
+}
+
+/** An answer as it is posted: in the order of the requests. */
+export type Answer =
+  | { readonly ok: true; readonly value: unknown; readonly buffer: ArrayBuffer | null }
+  | { readonly ok: false; readonly error: WireError; readonly buffer: ArrayBuffer | null };

@@ -1,0 +1,207 @@
+/**
+ * One open device and its engine, synchronously: what runs in the Worker, or,
+ * where the caller brings a Kernel of their own, on the caller's thread.
+ */
+
+import type { Kernel } from "../kernel/kernel.ts";
+import {
+  VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED,
+  VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
+} from "../uapi/mod.ts";
+import type { VfioDevice } from "../vfio/device.ts";
+import { parseDeviceName } from "../vfio/device_name.ts";
+import { kernelFor } from "../vfio/kernel_for.ts";
+import { openVfioDevice } from "../vfio/open.ts";
+import {
+  type DataSectionKind,
+  dataSectionKind,
+  findMigrationRegion,
+  migrationReasons,
+} from "../vfio/migration_region.ts";
+import { quirkFor, type QuirkName } from "../vfio/quirk.ts";
+import { type Reason, UnsupportedError } from "../vfio/unsupported.ts";
+import { type Batch, BatchBuilder } from "./_batch.ts";
+import type { Engine, OnError, PrecopyLimits } from "./_engine.ts";
+import { preadFull } from "./_io.ts";
+import type { SharedCounters } from "./_shared_counters.ts";
+import { V1Engine } from "./_v1_engine.ts";
+import type { Recovery } from "./error.ts";
+import type { DeviceIdentity, Phase, Protocol, StateReport, TargetState } from "./types.ts";
+
+/** How to open a device. */
+export interface OpenOptions {
+  /** The SR-IOV token of the PF's user, for a VF. */
+  readonly vfToken?: string | undefined;
+  /** For `fd:N`: the group fd that goes with it. */
+  readonly groupFd?: number | undefined;
+  /** For `fd:N`: the container fd that goes with it. */
+  readonly containerFd?: number | undefined;
+  /** Treats the driver as this one; by default the driver's name decides. */
+  readonly quirk?: QuirkName | undefined;
+  /** What a failed step does with a device that no arc leads back: `reset` by default. */
+  readonly onError?: OnError | undefined;
+}
+
+/** What is known of an open device. */
+export interface DeviceDescription {
+  /** The name it was opened by, or the kernel's own name for it. */
+  readonly label: string;
+  /** How it migrates; null where it does not. */
+  readonly protocol: Protocol | null;
+  /** What it is; null where it does not migrate. */
+  readonly identity: DeviceIdentity | null;
+  /** The open fds, for a child to inherit. */
+  readonly fds: {
+    readonly device: number;
+    readonly group: number | null;
+    readonly container: number | null;
+  };
+  /** How the migration data is reached; null where there is none. */
+  readonly dataSection: DataSectionKind | null;
+  /** The quirk profile in force. */
+  readonly quirk: QuirkName | null;
+  /** Whether somebody else opened it. */
+  readonly borrowed: boolean;
+}
+
+/** A pull's answer. */
+export interface Pulled {
+  /** What was read; may be empty at the end of a phase. */
+  readonly batch: Batch;
+  /** Whether the phase has ended. */
+  readonly ended: boolean;
+}
+
+/** One open device. */
+export class Session implements Disposable {
+  readonly #device: VfioDevice;
+  readonly #engine: Engine | null;
+  /** Why there is no engine. */
+  readonly #reasons: readonly Reason[];
+  /** What the device is. */
+  readonly description: DeviceDescription;
+
+  /** Opens a device. */
+  constructor(
+    name: string,
+    options: OpenOptions,
+    counters: SharedCounters,
+    kernel?: Kernel,
+  ) {
+    const parsed = parseDeviceName(name);
+    this.#device = openVfioDevice(kernel ?? kernelFor(parsed), parsed, options);
+    try {
+      this.#reasons = migrationReasons(this.#device);
+      const usable = this.#reasons.length === 0 ? findMigrationRegion(this.#device) : null;
+      const identity = this.#device.identity();
+      const quirk = usable === null ? null : options.quirk ?? quirkFor(identity);
+      this.#engine = usable === null
+        ? null
+        : new V1Engine(this.#device, usable, quirk, options.onError ?? "reset", counters);
+      const { fd, group, container, borrowed, label } = this.#device;
+      this.description = {
+        label,
+        protocol: usable === null ? null : "v1",
+        identity: usable === null ? null : {
+          protocol: "v1",
+          ...identity,
+          region: {
+            type: VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
+            subtype: VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED,
+          },
+        },
+        fds: {
+          device: fd.number,
+          group: group?.fd.number ?? null,
+          container: container?.fd.number ?? null,
+        },
+        dataSection: usable === null ? null : dataSectionKind(usable),
+        quirk,
+        borrowed,
+      };
+    } catch (error) {
+      this.#device.close();
+      throw error;
+    }
+  }
+
+  get #migration(): Engine {
+    if (this.#engine === null) throw new UnsupportedError(this.#reasons);
+    return this.#engine;
+  }
+
+  /** Reads the state. */
+  state(): StateReport {
+    return this.#migration.state();
+  }
+
+  /** Asks for a state. */
+  setState(target: TargetState, onError?: OnError): StateReport {
+    return this.#migration.transition(target, onError);
+  }
+
+  /** Resets; a device that does not migrate can be reset too, and answers null. */
+  reset(): StateReport | null {
+    if (this.#engine !== null) return this.#engine.reset();
+    this.#device.reset();
+    return null;
+  }
+
+  /** Brings the device back to RUNNING. */
+  recover(): Recovery {
+    return this.#migration.recover();
+  }
+
+  /** Reads from a region. */
+  readRegion(index: number, offset: number, length: number): Uint8Array<ArrayBuffer> {
+    const region = this.#device.region(index);
+    if (offset < 0 || BigInt(offset + length) > region.size) {
+      throw new RangeError(
+        `Cannot read bytes ${offset} to ${
+          offset + length
+        } of region ${index}: it has ${region.size}`,
+      );
+    }
+    const bytes = new Uint8Array(new ArrayBuffer(length));
+    preadFull(this.#device.kernel, this.#device.fd.number, bytes, Number(region.offset) + offset);
+    return bytes;
+  }
+
+  /** Enters a phase that yields data. */
+  beginSave(phase: Phase, limits: PrecopyLimits): void {
+    this.#migration.beginSave(phase, limits);
+  }
+
+  /** Fills `buffer` with a batch. */
+  pull(buffer: Uint8Array<ArrayBuffer>): Pulled {
+    const builder = new BatchBuilder(buffer);
+    const ended = this.#migration.fill(builder);
+    return { batch: builder.build(), ended };
+  }
+
+  /** Enters RESUMING. */
+  beginRestore(): void {
+    this.#migration.beginRestore();
+  }
+
+  /** Gives a batch to the device. */
+  push(batch: Batch): void {
+    this.#migration.load(batch);
+  }
+
+  /** Leaves RESUMING for RUNNING. */
+  endRestore(): void {
+    this.#migration.endRestore();
+  }
+
+  /** Closes what is owned. */
+  close(): void {
+    this.#engine?.[Symbol.dispose]();
+    this.#device.close();
+  }
+
+  /** Closes, at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

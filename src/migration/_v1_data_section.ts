@@ -1,0 +1,128 @@
+/**
+ * The data section of a v1 migration region: trapped, mapped or partitioned.
+ *
+ * What the driver says can be mapped is mapped and copied; the rest, and what
+ * fails to map, goes through pread and pwrite.
+ */
+
+import { type Kernel, MAP_SHARED, type Mapping, PROT_READ, PROT_WRITE } from "../kernel/kernel.ts";
+import type { Region } from "../vfio/region.ts";
+import { preadFull, pwriteFull } from "./_io.ts";
+
+type Buffer = Uint8Array<ArrayBuffer>;
+
+/** Bytes `start` up to `end` of the region. */
+export interface Area {
+  readonly start: number;
+  readonly end: number;
+}
+
+const PAGE = 4096;
+
+/**
+ * The areas of a region that mmap may reach: sorted, without holes inside,
+ * overlaps merged, empty ones dropped, cut to the region and to whole pages.
+ */
+export function mappableAreas(region: Pick<Region, "size" | "mappable" | "sparse">): Area[] {
+  if (!region.mappable) return [];
+  const size = Number(region.size);
+  const listed = region.sparse ?? [{ offset: 0n, size: region.size }];
+  const areas = listed
+    .map(({ offset, size: length }) => ({
+      start: Math.ceil(Number(offset) / PAGE) * PAGE,
+      end: Math.floor(Math.min(Number(offset) + Number(length), size) / PAGE) * PAGE,
+    }))
+    .filter(({ start, end }) => start < end)
+    .sort((a, b) => a.start - b.start);
+  const merged: { start: number; end: number }[] = [];
+  for (const area of areas) {
+    const last = merged.at(-1);
+    if (last !== undefined && area.start <= last.end) last.end = Math.max(last.end, area.end);
+    else merged.push({ ...area });
+  }
+  return merged;
+}
+
+/** Reads and writes the data section, each byte by the quickest way to it. */
+export class V1DataSection implements Disposable {
+  readonly #kernel: Kernel;
+  readonly #fd: number;
+  readonly #base: number;
+  readonly #areas: readonly (Area & { readonly mapping: Mapping })[];
+
+  /** Maps what can be mapped; an area whose mmap fails stays trapped. */
+  constructor(kernel: Kernel, fd: number, region: Region) {
+    this.#kernel = kernel;
+    this.#fd = fd;
+    this.#base = Number(region.offset);
+    const areas = [];
+    for (const area of mappableAreas(region)) {
+      const mapping = this.#map(area, region);
+      if (mapping !== null) areas.push({ ...area, mapping });
+    }
+    this.#areas = areas;
+  }
+
+  #map(area: Area, region: Region): Mapping | null {
+    const prot = (region.readable ? PROT_READ : 0) | (region.writable ? PROT_WRITE : 0);
+    try {
+      return this.#kernel.mmap(area.end - area.start, {
+        fd: this.#fd,
+        offset: this.#base + area.start,
+        prot,
+        flags: MAP_SHARED,
+      });
+    } catch {
+      // Why does not matter: pread reaches every byte that mmap does.
+      return null;
+    }
+  }
+
+  /** Bytes of the largest mapped area; 0 where nothing is mapped. */
+  get largestArea(): number {
+    return this.#areas.reduce((most, { start, end }) => Math.max(most, end - start), 0);
+  }
+
+  /** Calls `mapped` or `trapped` for each run of a range that lies in or outside a mapping. */
+  #split(
+    offset: number,
+    data: Buffer,
+    mapped: (mapping: Mapping, at: number, part: Buffer) => void,
+    trapped: (part: Buffer, at: number) => void,
+  ): void {
+    const end = offset + data.length;
+    for (let at = offset; at < end;) {
+      const area = this.#areas.find((candidate) => candidate.end > at);
+      const inside = area !== undefined && area.start <= at;
+      const until = Math.min(end, area === undefined ? end : inside ? area.end : area.start);
+      const part = until - at === data.length ? data : data.subarray(at - offset, until - offset);
+      if (inside) mapped(area.mapping, at - area.start, part);
+      else trapped(part, this.#base + at);
+      at = until;
+    }
+  }
+
+  /** Fills `into` from `offset` of the region on; the caller has checked the bounds. */
+  read(offset: number, into: Buffer): void {
+    this.#split(
+      offset,
+      into,
+      (mapping, at, part) => mapping.read(at, part),
+      (part, at) => preadFull(this.#kernel, this.#fd, part, at),
+    );
+  }
+
+  /** Writes `from` to `offset` of the region; the caller has checked the bounds. */
+  write(offset: number, from: Buffer): void {
+    this.#split(
+      offset,
+      from,
+      (mapping, at, part) => mapping.write(at, part),
+      (part, at) => pwriteFull(this.#kernel, this.#fd, part, at),
+    );
+  }
+
+  [Symbol.dispose](): void {
+    for (const { mapping } of this.#areas) mapping.close();
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * The v1 state machine: device_state's arcs, and the ways back after a failure.
+ */
+
+import { SysError } from "../kernel/error.ts";
+import {
+  VFIO_DEVICE_STATE_MASK,
+  VFIO_DEVICE_STATE_V1_RESUMING as RESUMING,
+  VFIO_DEVICE_STATE_V1_RUNNING as RUNNING,
+  VFIO_DEVICE_STATE_V1_SAVING as SAVING,
+  VFIO_DEVICE_STATE_V1_STOP as STOP,
+} from "../uapi/mod.ts";
+import type { VfioDevice } from "../vfio/device.ts";
+import type { Counters, OnError } from "./_engine.ts";
+import type { V1Quirk } from "./_v1_quirks.ts";
+import type { V1Registers } from "./_v1_registers.ts";
+import { MigrationError, type Recovery } from "./error.ts";
+import type { StateName, StateReport, TargetState } from "./types.ts";
+
+/** The low three bits of device_state by the name of the state they make. */
+const BITS: Readonly<Record<TargetState, number>> = {
+  "stop": STOP,
+  "running": RUNNING,
+  "stop-and-copy": SAVING,
+  "pre-copy": SAVING | RUNNING,
+  "resuming": RESUMING,
+};
+
+const NAMES: readonly StateName[] = [
+  "stop",
+  "running",
+  "stop-and-copy",
+  "pre-copy",
+  "resuming",
+  "invalid",
+  "error",
+  "invalid",
+];
+
+/** How to name a state in a message: `pre-copy (011b)`. */
+function spell(state: StateName): string {
+  const bits = NAMES.indexOf(state);
+  return bits < 0 || state === "invalid"
+    ? state
+    : `${state} (${bits.toString(2).padStart(3, "0")}b)`;
+}
+
+/** Drives device_state; the only place that writes it. */
+export class V1Machine {
+  readonly #registers: V1Registers;
+  readonly #device: VfioDevice;
+  readonly #quirk: V1Quirk;
+  readonly #onError: OnError;
+  readonly #counters: Counters;
+  #touched = false;
+
+  constructor(
+    registers: V1Registers,
+    device: VfioDevice,
+    quirk: V1Quirk,
+    onError: OnError,
+    counters: Counters,
+  ) {
+    this.#registers = registers;
+    this.#device = device;
+    this.#quirk = quirk;
+    this.#onError = onError;
+    this.#counters = counters;
+  }
+
+  /** Reads device_state afresh. An unreadable register is the state `unknown`, not an error. */
+  state(): StateReport {
+    let raw: number | null = null;
+    try {
+      raw = this.#registers.deviceState;
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+    }
+    const state = raw === null ? "unknown" : this.#nameOf(raw);
+    this.#counters.state = state;
+    return { protocol: "v1", state, raw };
+  }
+
+  #nameOf(raw: number): StateName {
+    const bits = raw & VFIO_DEVICE_STATE_MASK;
+    if (bits === STOP && this.#quirk.stopAtOpenIsRunning && !this.#touched) return "running";
+    return NAMES[bits]!;
+  }
+
+  /**
+   * Asks for a state. The register is read afresh and its other 29 bits are
+   * written back as they were; what is already so is not written again.
+   *
+   * @throws {MigrationError} If the driver refuses, with the state it is in
+   * after that. Nothing is recovered here.
+   */
+  transition(target: TargetState): StateReport {
+    const before = this.state();
+    if (before.raw === null) {
+      throw this.#error(`Cannot enter ${spell(target)}: device_state cannot be read`, "unreadable");
+    }
+    if (before.state === target) return before;
+    try {
+      this.#registers.deviceState = ((before.raw & ~VFIO_DEVICE_STATE_MASK) | BITS[target]) >>> 0;
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      const now = this.state();
+      const where = now.state === before.state
+        ? `the device is still in ${spell(now.state)}`
+        : `the device is now in ${spell(now.state)}`;
+      throw this.#error(
+        `Cannot go from ${spell(before.state)} to ${spell(target)}: ${error.code}, and ${where}`,
+        "transition-refused",
+        error,
+      );
+    }
+    this.#touched = true;
+    const after = this.state();
+    if (after.state !== target) {
+      throw this.#error(
+        `Cannot go from ${spell(before.state)} to ${spell(target)}: ` +
+          `the driver took the write, and the device is in ${spell(after.state)}`,
+        "transition-ignored",
+      );
+    }
+    return after;
+  }
+
+  /**
+   * VFIO_DEVICE_RESET, and RUNNING read back.
+   *
+   * @throws {MigrationError} If the reset fails, or leaves another state.
+   */
+  reset(): StateReport {
+    try {
+      this.#device.reset();
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      this.state();
+      throw this.#error(`Cannot reset the device: ${error.code}`, "reset-failed", error);
+    }
+    this.#touched = false;
+    let after = this.state();
+    if (after.state !== "running" && this.#quirk.resetKeepsState && after.raw !== null) {
+      // The register is not part of what this driver resets: put it back to
+      // what it is at open. RUNNING would load what was received so far.
+      this.transition("stop");
+      this.#touched = false;
+      after = this.state();
+    }
+    if (after.state !== "running") {
+      throw this.#error(
+        `Cannot reset the device: VFIO_DEVICE_RESET succeeded, and it is in ${spell(after.state)}`,
+        "reset-failed",
+      );
+    }
+    return after;
+  }
+
+  /**
+   * Brings the device back to RUNNING: from a saving or stopped state by its
+   * arcs, else by a reset, unless that was forbidden.
+   *
+   * Never throws: a failure is the answer `failed`, and the state says the rest.
+   */
+  recover(onError: OnError = this.#onError): Recovery {
+    const { state } = this.state();
+    if (state === "running") return "none";
+    if (state === "pre-copy" || state === "stop-and-copy" || state === "stop") {
+      const paths: readonly TargetState[][] = state === "stop"
+        ? [["running"]]
+        : [["running"], ["stop", "running"]];
+      for (const path of paths) {
+        if (this.#follow(path)) return "running";
+      }
+    }
+    if (onError === "leave") return "none";
+    try {
+      this.reset();
+      return "reset";
+    } catch (error) {
+      if (!(error instanceof MigrationError)) throw error;
+      return "failed";
+    }
+  }
+
+  #follow(path: readonly TargetState[]): boolean {
+    try {
+      for (const target of path) this.transition(target);
+      return true;
+    } catch (error) {
+      if (!(error instanceof MigrationError)) throw error;
+      return false;
+    }
+  }
+
+  /** An error that says the state as last read. */
+  #error(message: string, code: string, cause?: SysError): MigrationError {
+    return new MigrationError(message, {
+      code,
+      deviceState: this.#counters.state,
+      recovery: "none",
+      errno: cause?.code,
+    }, { cause });
+  }
+}

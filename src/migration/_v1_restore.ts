@@ -1,0 +1,69 @@
+/**
+ * The v1 restore loop: for each transaction data_offset read, data written,
+ * data_size written, with the sizes and in the order of the save.
+ */
+
+import type { Batch } from "./_batch.ts";
+import type { Counters } from "./_engine.ts";
+import type { V1DataSection } from "./_v1_data_section.ts";
+import type { V1Registers } from "./_v1_registers.ts";
+import { checkDataSection } from "./_v1_save.ts";
+
+/** One restore: where it is inside a transaction. */
+export class V1Restore {
+  readonly #registers: V1Registers;
+  readonly #data: V1DataSection;
+  readonly #regionSize: number;
+  readonly #counters: Counters;
+  #offset = 0;
+  #written = 0;
+  #inside = false;
+
+  constructor(
+    registers: V1Registers,
+    data: V1DataSection,
+    regionSize: number,
+    counters: Counters,
+  ) {
+    this.#registers = registers;
+    this.#data = data;
+    this.#regionSize = regionSize;
+    this.#counters = counters;
+  }
+
+  /** Whether a transaction was begun and not finished. */
+  get inside(): boolean {
+    return this.#inside;
+  }
+
+  /**
+   * Gives a batch's transactions to the driver.
+   *
+   * @throws {DriverError} If a transaction does not fit where the driver wants it.
+   * @throws {SysError} If the driver refuses the data or its size.
+   */
+  load(batch: Batch): void {
+    let at = 0;
+    batch.sizes.forEach((size, index) => {
+      const more = batch.more && index === batch.sizes.length - 1;
+      this.#chunk(batch.bytes.subarray(at, at + size), more);
+      at += size;
+    });
+  }
+
+  #chunk(data: Uint8Array<ArrayBuffer>, more: boolean): void {
+    if (!this.#inside) {
+      this.#offset = this.#registers.dataOffset;
+      this.#written = 0;
+      this.#inside = true;
+    }
+    checkDataSection(this.#offset, this.#written + data.length, this.#regionSize);
+    this.#data.write(this.#offset + this.#written, data);
+    this.#written += data.length;
+    this.#counters.bytes += data.length;
+    if (more) return;
+    this.#registers.dataSize = this.#written;
+    this.#inside = false;
+    this.#counters.transactions += 1;
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * The v1 save loop: pending_bytes, data_offset, data_size, data, in this order,
+ * until the phase ends.
+ */
+
+import type { BatchBuilder } from "./_batch.ts";
+import type { Counters, PrecopyLimits } from "./_engine.ts";
+import type { V1DataSection } from "./_v1_data_section.ts";
+import type { V1Quirk } from "./_v1_quirks.ts";
+import { REGISTERS_SIZE, type V1Registers } from "./_v1_registers.ts";
+import type { Phase } from "./types.ts";
+
+/** A batch is handed over after so long, full or not: a slow device stays watchable. */
+const BATCH_MS = 100;
+
+/** Iterations with data_size 0 in a row before the driver is given up. */
+const MAX_EMPTY = 16;
+
+/** Rounds in a row that did not shrink pending_bytes before pre-copy ends. */
+const MAX_STALE_ROUNDS = 2;
+
+/** A driver that broke the protocol: what it did, and the stable word for it. */
+export class DriverError extends Error {
+  /** Always `DriverError`. */
+  override readonly name = "DriverError";
+  /** A stable word, such as `data-offset-zero`. */
+  readonly code: string;
+
+  constructor(message: string, code: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Refuses a data section that does not lie in the region, behind its registers. */
+export function checkDataSection(offset: number, size: number, regionSize: number): void {
+  const state = `data_offset ${offset}, data_size ${size}, region size ${regionSize}`;
+  if (offset === 0) {
+    throw new DriverError(`the driver gave data_offset 0 (${state})`, "data-offset");
+  }
+  if (offset < REGISTERS_SIZE) {
+    throw new DriverError(`the driver's data lies over its registers (${state})`, "data-offset");
+  }
+  // Both are below 2^64 and exact below 2^53, which every region's size is.
+  if (offset + size > regionSize) {
+    throw new DriverError(`the driver's data lies outside its region (${state})`, "data-bounds");
+  }
+}
+
+/** One phase of saving: where it is, round by round and transaction by transaction. */
+export class V1Save {
+  readonly #registers: V1Registers;
+  readonly #data: V1DataSection;
+  readonly #regionSize: number;
+  readonly #quirk: V1Quirk;
+  readonly #counters: Counters;
+  readonly #phase: Phase;
+  readonly #limits: PrecopyLimits;
+  readonly #until: number;
+
+  // The transaction that is being read.
+  #offset = 0;
+  #size = 0;
+  #done = 0;
+  #empty = 0;
+  // Pre-copy: this round's bytes, and how the rounds went.
+  #rounds = 0;
+  #roundPending = -1;
+  #roundRead = 0;
+  #staleRounds = 0;
+  // Stop-and-copy: bytes read since pending_bytes was last at its lowest.
+  #lowestPending = Infinity;
+  #sinceLowest = 0;
+
+  constructor(
+    registers: V1Registers,
+    data: V1DataSection,
+    regionSize: number,
+    quirk: V1Quirk,
+    counters: Counters,
+    phase: Phase,
+    limits: PrecopyLimits,
+  ) {
+    this.#registers = registers;
+    this.#data = data;
+    this.#regionSize = regionSize;
+    this.#quirk = quirk;
+    this.#counters = counters;
+    this.#phase = phase;
+    this.#limits = limits;
+    this.#until = performance.now() + limits.maxTimeMs;
+  }
+
+  /**
+   * Reads until the batch is full, or a while has passed, or the phase has
+   * ended (true). A transaction that does not fit in what is left of a batch
+   * starts the next one; one larger than a batch is cut into several.
+   *
+   * @throws {DriverError} If the driver breaks the protocol.
+   * @throws {SysError} If a register or the data cannot be read.
+   */
+  fill(batch: BatchBuilder): boolean {
+    const deadline = performance.now() + BATCH_MS;
+    for (;;) {
+      if (this.#done === this.#size) {
+        const next = this.#next();
+        if (next !== "data") return next === "ended";
+      }
+      const left = this.#size - this.#done;
+      if (left > batch.free && !batch.empty) return false;
+      const length = Math.min(left, batch.free);
+      this.#data.read(this.#offset + this.#done, batch.room(length));
+      this.#done += length;
+      const more = this.#done < this.#size;
+      batch.add(length, more);
+      this.#counters.bytes += length;
+      if (!more) this.#counters.transactions += 1;
+      if (more || batch.free === 0 || this.#counters.interrupted) return false;
+      if (performance.now() > deadline) return false;
+    }
+  }
+
+  /** Opens the next iteration that has data; `later` where somebody wants the engine first. */
+  #next(): "data" | "ended" | "later" {
+    for (;;) {
+      const pending = this.#registers.pendingBytes;
+      this.#counters.pendingBytes = pending;
+      // After a pending_bytes of 0, data_offset must not be read.
+      if (pending === 0) return "ended";
+      if (this.#phase === "pre-copy") {
+        if (this.#precopyEnds(pending)) return "ended";
+      } else {
+        this.#demandProgress(pending);
+      }
+      this.#offset = this.#registers.dataOffset;
+      this.#size = this.#registers.dataSize;
+      this.#done = 0;
+      if (this.#size === 0 && this.#quirk.zeroSizeIsPending) {
+        this.#size = Math.min(pending, this.#data.largestArea);
+      }
+      checkDataSection(this.#offset, this.#size, this.#regionSize);
+      if (this.#size > 0) {
+        this.#empty = 0;
+        this.#roundRead += this.#size;
+        this.#sinceLowest += this.#size;
+        return "data";
+      }
+      this.#empty += 1;
+      if (this.#empty === MAX_EMPTY) {
+        throw new DriverError(
+          `the driver gave data_size 0 in ${MAX_EMPTY} iterations with ${pending} bytes pending`,
+          "data-size-zero",
+        );
+      }
+      if (this.#counters.interrupted) return "later";
+    }
+  }
+
+  /** Whether pre-copy should end, with `pending` bytes left for stop-and-copy. */
+  #precopyEnds(pending: number): boolean {
+    if (pending <= this.#limits.threshold || performance.now() >= this.#until) return true;
+    if (this.#roundPending >= 0 && this.#roundRead < this.#roundPending) return false;
+    // A round is over: as many bytes were read as were pending when it began.
+    if (this.#roundPending >= 0) {
+      this.#rounds += 1;
+      this.#staleRounds = pending < this.#roundPending ? 0 : this.#staleRounds + 1;
+      if (this.#staleRounds === MAX_STALE_ROUNDS || this.#rounds >= this.#limits.maxRounds) {
+        return true;
+      }
+    }
+    this.#roundPending = pending;
+    this.#roundRead = 0;
+    return false;
+  }
+
+  /** A stopped device has an end: reading far more than was pending must bring pending down. */
+  #demandProgress(pending: number): void {
+    if (pending < this.#lowestPending) {
+      this.#lowestPending = pending;
+      this.#sinceLowest = 0;
+    } else if (this.#sinceLowest > 2 * this.#lowestPending + (1 << 20)) {
+      throw new DriverError(
+        `the driver gave ${this.#sinceLowest} bytes and pending_bytes stays at ${pending}`,
+        "no-progress",
+      );
+    }
+  }
+}

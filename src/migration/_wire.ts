@@ -1,0 +1,65 @@
+/**
+ * Errors across threads: postMessage keeps a class no more than a stack of
+ * its own, so an error goes over as its fields and comes back as its class.
+ */
+
+import { SysError } from "../kernel/error.ts";
+import { SimSpecError } from "../sim/spec.ts";
+import { AnswerError } from "../vfio/answer_error.ts";
+import { CapabilityError } from "../vfio/chain.ts";
+import { DeviceNameError } from "../vfio/device_name.ts";
+import { BusyError, UnsupportedError } from "../vfio/unsupported.ts";
+import { MigrationError } from "./error.ts";
+
+const CLASSES: ReadonlyMap<string, { readonly prototype: Error }> = new Map(
+  [
+    SysError,
+    SimSpecError,
+    AnswerError,
+    CapabilityError,
+    DeviceNameError,
+    BusyError,
+    UnsupportedError,
+    MigrationError,
+    RangeError,
+    TypeError,
+    Error,
+  ].map((constructor) => [constructor.name, constructor]),
+);
+
+/** An error as plain data. */
+export interface WireError {
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string | undefined;
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly cause: WireError | null;
+}
+
+/** Takes an error apart. */
+export function packError(error: unknown): WireError {
+  if (!(error instanceof Error)) return packError(new Error(String(error)));
+  const { cause, ...fields } = { ...error } as Record<string, unknown>;
+  return {
+    name: error.name,
+    message: error.message,
+    stack: error.stack,
+    fields,
+    cause: (error.cause ?? cause) instanceof Error ? packError(error.cause ?? cause) : null,
+  };
+}
+
+/** Puts an error together again, as an instance of its class. */
+export function unpackError(wire: WireError): Error {
+  const error = new Error(wire.message);
+  Object.setPrototypeOf(error, (CLASSES.get(wire.name) ?? Error).prototype);
+  Object.defineProperty(error, "stack", { value: wire.stack, configurable: true, writable: true });
+  if (wire.cause !== null) {
+    Object.defineProperty(error, "cause", {
+      value: unpackError(wire.cause),
+      configurable: true,
+      writable: true,
+    });
+  }
+  return Object.assign(error, wire.fields);
+}

@@ -1,0 +1,176 @@
+/**
+ * An open device, as the phases take it.
+ *
+ * @module
+ */
+
+import type { Kernel } from "../kernel/kernel.ts";
+import { ask, bindHost, type Host, InlineHost, WorkerHost } from "./_host.ts";
+import type { OnError } from "./_engine.ts";
+import type { DeviceDescription, OpenOptions } from "./_session.ts";
+import { SharedCounters } from "./_shared_counters.ts";
+import type { Recovery } from "./error.ts";
+import type { StateName, StateReport, TargetState } from "./types.ts";
+
+export type { DeviceDescription, OnError, OpenOptions };
+
+/** Where an open device is served; by default in a Worker of this toolkit's. */
+export interface HostOptions {
+  /** Serves it on this thread, over this kernel: a simulated one, since what blocks then blocks all. */
+  readonly kernel?: Kernel | undefined;
+  /** Serves it in this Worker, which calls `serveDevice`; it ends when the device is closed. */
+  readonly worker?: Worker | undefined;
+}
+
+/** Where a phase is. */
+export interface Progress {
+  /** The device's state, as last known. */
+  readonly state: StateName;
+  /** Bytes that the driver last said are pending; null where it has not said. */
+  readonly pendingBytes: number | null;
+  /** Bytes moved since the phase began. */
+  readonly bytes: number;
+  /** Transactions moved since the phase began. */
+  readonly transactions: number;
+}
+
+let construct: (
+  host: Host,
+  counters: SharedCounters,
+  description: DeviceDescription,
+) => Device;
+
+/**
+ * A VFIO device, opened by {@linkcode openDevice}. Its migration state lives
+ * as long as it is open.
+ *
+ * Calls are served one after the other, on a thread of their own: none blocks
+ * the event loop.
+ */
+export class Device implements AsyncDisposable {
+  /** What is known of it. */
+  readonly description: DeviceDescription;
+  readonly #counters: SharedCounters;
+  readonly #end: () => void;
+  #closed: Promise<void> | null = null;
+
+  private constructor(host: Host, counters: SharedCounters, description: DeviceDescription) {
+    bindHost(this, host);
+    this.#end = () => host.end();
+    this.#counters = counters;
+    this.description = description;
+  }
+
+  static {
+    construct = (host, counters, description) => new Device(host, counters, description);
+  }
+
+  /** The name it was opened by. */
+  get name(): string {
+    return this.description.label;
+  }
+
+  /**
+   * Reads the state. A state that cannot be read is `unknown`.
+   *
+   * @throws {UnsupportedError} If the device has no migration region.
+   */
+  state(): Promise<StateReport> {
+    return ask(this, "state");
+  }
+
+  /**
+   * Asks the driver for a state, by one write of device_state. A device that
+   * this leaves in ERROR, or that does not answer any more, is reset, unless
+   * `onError`, here or when it was opened, is `leave`.
+   *
+   * @throws {MigrationError} If the driver refuses; it says the state after.
+   */
+  setState(target: TargetState, onError?: OnError): Promise<StateReport> {
+    return ask(this, "setState", target, onError);
+  }
+
+  /**
+   * VFIO_DEVICE_RESET, and RUNNING read back. Null for a device that does not
+   * migrate: it is reset, and has no state to tell.
+   *
+   * @throws {MigrationError} If the reset fails, or leaves another state.
+   */
+  reset(): Promise<StateReport | null> {
+    return ask(this, "reset");
+  }
+
+  /**
+   * Brings the device back to RUNNING: from a saving or stopped state by an
+   * arc, else by a reset. Whatever is going on ends as soon as the driver
+   * returns.
+   */
+  async recover(): Promise<Recovery> {
+    this.#counters.interrupted = true;
+    try {
+      return await ask(this, "recover");
+    } finally {
+      this.#counters.interrupted = false;
+    }
+  }
+
+  /**
+   * Reads from one of the device's regions, through the fd.
+   *
+   * @throws {RangeError} If that reaches outside the region.
+   */
+  readRegion(index: number, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+    return ask(this, "readRegion", index, offset, length);
+  }
+
+  /** Where the phase under way is: a snapshot that asks nobody. */
+  progress(): Progress {
+    const { state, pendingBytes, bytes, transactions } = this.#counters;
+    return { state, pendingBytes: pendingBytes < 0 ? null : pendingBytes, bytes, transactions };
+  }
+
+  /** Closes what was opened here; what is borrowed stays open. Closing again does nothing. */
+  close(): Promise<void> {
+    return this.#closed ??= ask(this, "close").finally(this.#end);
+  }
+
+  /** Closes, at the end of an `await using` block. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/**
+ * Opens a device by name: a PCI address, an mdev UUID, a sysfs path, `fd:N`,
+ * or `sim:…`. Opening a PCI device may reset it.
+ *
+ * @param name What to open.
+ * @param options How to open it, and where it is served.
+ * @throws {DeviceNameError} If the name is none of these.
+ * @throws {UnsupportedError} If there is no such device, or VFIO cannot open it.
+ * @throws {BusyError} If its group is in use.
+ *
+ * @example
+ * ```ts
+ * import { openDevice } from "./device.ts";
+ * import assert from "node:assert/strict";
+ *
+ * await using device = await openDevice("sim:trapped");
+ * assert.equal((await device.state()).state, "running");
+ * ```
+ */
+export async function openDevice(
+  name: string,
+  options: OpenOptions & HostOptions = {},
+): Promise<Device> {
+  const { kernel, worker, ...rest } = options;
+  const host = kernel === undefined ? new WorkerHost(worker) : new InlineHost(kernel);
+  const counters = new SharedCounters();
+  try {
+    const description = await host.request("open", name, rest, counters.memory);
+    return construct(host, counters, description);
+  } catch (error) {
+    host.end();
+    throw error;
+  }
+}
