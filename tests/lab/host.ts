@@ -1,0 +1,96 @@
+/**
+ * What the lab needs of the machine it runs on: programs, and a cache folder.
+ *
+ * @module
+ */
+
+import { spawnSync } from "node:child_process";
+import { accessSync, constants, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import { delimiter, join } from "node:path";
+
+/** This machine lacks something that the lab needs: exit code 3. */
+export class MissingError extends Error {
+  /** Always `MissingError`. */
+  override readonly name = "MissingError";
+}
+
+/** How {@linkcode run} runs a program. */
+export interface RunOptions {
+  /** The folder to run it in. */
+  readonly cwd?: string;
+  /** Variables on top of this process's own. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Runs a program to its end and returns what it printed; throws with its last words. */
+export function run(
+  command: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Uint8Array {
+  const result = spawnSync(command, args, {
+    cwd: options.cwd,
+    env: { ...process.env, ...options.env },
+    maxBuffer: 1 << 30,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  if (result.error) throw result.error;
+  if (result.status !== 0) {
+    const words = `${result.stdout}\n${result.stderr}`.trim().split("\n").slice(-20).join("\n");
+    throw new Error(`Cannot run "${command} ${args.join(" ")}": exit ${result.status}\n${words}`);
+  }
+  return result.stdout;
+}
+
+/** {@linkcode run}, as text without the last newline. */
+export function runText(
+  command: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): string {
+  return new TextDecoder().decode(run(command, args, options)).trimEnd();
+}
+
+/** The path of a program in PATH; null where there is none. */
+export function which(command: string): string | null {
+  for (const folder of (process.env["PATH"] ?? "").split(delimiter)) {
+    if (folder === "") continue;
+    const path = join(folder, command);
+    try {
+      accessSync(path, constants.X_OK);
+      if (statSync(path).isFile()) return path;
+    } catch {
+      continue;
+    }
+  }
+  return null;
+}
+
+/** Where the lab keeps what it fetched and built. */
+export function cacheFolder(): string {
+  const base = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");
+  return join(base, "vfiokit-lab");
+}
+
+/**
+ * A folder of the cache, made by `make` where it is not there yet. It appears
+ * whole or not at all.
+ */
+export function cached(path: string, make: (folder: string) => void): string {
+  try {
+    if (statSync(path).isDirectory()) return path;
+  } catch {
+    // Not there yet.
+  }
+  const folder = `${path}.${process.pid}`;
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  try {
+    make(folder);
+    renameSync(folder, path);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return path;
+}

@@ -1,0 +1,56 @@
+/**
+ * The guest's first and only root file system: busybox, the libraries of the
+ * runtimes, the modules, and the script that starts it all.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { readFileSync, writeFileSync } from "node:fs";
+import { basename, dirname } from "node:path";
+import { cpio, type CpioEntry } from "./cpio.ts";
+
+/** What the guest needs before it sees the host's folders. */
+export interface InitramfsParts {
+  /** The static busybox. */
+  readonly busybox: string;
+  /** The first program. */
+  readonly init: string;
+  /** Kernel modules, in the order to load them. */
+  readonly modules: readonly string[];
+  /** Libraries, at their own absolute paths. */
+  readonly libraries: readonly string[];
+}
+
+function folders(paths: readonly string[]): CpioEntry[] {
+  const all = new Set<string>();
+  for (const path of paths) {
+    for (let folder = dirname(path); folder !== "."; folder = dirname(folder)) all.add(folder);
+  }
+  return [...all].sort().map((path) => ({ path, kind: "folder" }));
+}
+
+/** Writes the archive. */
+export function writeInitramfs(to: string, parts: InitramfsParts): void {
+  const file = (path: string, from: string, mode: number): CpioEntry => ({
+    path,
+    kind: "file",
+    data: readFileSync(from),
+    mode,
+  });
+  const modules = parts.modules.map((path) => basename(path));
+  const files: CpioEntry[] = [
+    file("init", parts.init, 0o755),
+    file("bin/busybox", parts.busybox, 0o755),
+    ...parts.libraries.map((path) => file(path.slice(1), path, 0o755)),
+    ...parts.modules.map((path) => file(`modules/${basename(path)}`, path, 0o644)),
+    { path: "modules/order", kind: "file", data: new TextEncoder().encode(modules.join("\n")) },
+  ];
+  const mounts = ["dev", "proc", "sys", "tmp", "run", "etc", "root"];
+  const entries = [
+    ...mounts.map((path): CpioEntry => ({ path, kind: "folder" })),
+    ...folders(files.map((entry) => entry.path)),
+    ...files,
+  ];
+  writeFileSync(to, Buffer.concat(cpio(entries)));
+}

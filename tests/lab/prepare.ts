@@ -1,0 +1,60 @@
+/**
+ * Everything up to the boot: what is fetched, what is built. What the cache has
+ * is neither.
+ *
+ * @module
+ */
+
+import { mkdirSync, mkdtempSync } from "node:fs";
+import { join } from "node:path";
+import { Apt } from "./apt.ts";
+import { buildClient, buildDriver } from "./build.ts";
+import { cacheFolder } from "./host.ts";
+import { writeInitramfs } from "./initramfs.ts";
+import { kernel, type KernelRelease } from "./kernel.ts";
+import { type Qemu, qemu } from "./qemu.ts";
+import { guestModules, libraries, type Runtimes, runtimes } from "./runtimes.ts";
+
+/** What a guest is booted from. */
+export interface Prepared {
+  /** The emulator. */
+  readonly qemu: Qemu;
+  /** The uncompressed kernel. */
+  readonly vmlinux: string;
+  /** The first root file system, made for this run. */
+  readonly initramfs: string;
+  /** The folder of the C programs. */
+  readonly client: string;
+  /** Deno and Bun. */
+  readonly programs: Runtimes;
+}
+
+/** Makes everything ready; what belongs to this run alone goes into `folder`. */
+export function prepare(
+  project: string,
+  release: KernelRelease,
+  folder: string,
+  say: (text: string) => void,
+): Prepared {
+  const cache = cacheFolder();
+  mkdirSync(cache, { recursive: true });
+  let fetched: Apt | undefined;
+  const apt = (): Apt => {
+    if (fetched === undefined) say(`fetching Debian packages into ${cache}`);
+    return fetched ??= new Apt(mkdtempSync(join(folder, "apt-")), release.suite);
+  };
+  const emulator = qemu(cache, apt);
+  const linux = kernel(cache, release, apt);
+  const driver = buildDriver(cache, join(project, "fixtures/guest-driver"), linux.headers);
+  const client = buildClient(cache, join(project, "fixtures/guest-client"));
+  const programs = runtimes(cache);
+  guestModules(programs, project);
+  const initramfs = join(folder, "initramfs");
+  writeInitramfs(initramfs, {
+    busybox: linux.busybox,
+    init: join(project, "tests/lab/guest/init"),
+    modules: [...linux.modules, driver],
+    libraries: libraries([programs.deno, programs.bun]),
+  });
+  return { qemu: emulator, vmlinux: linux.vmlinux, initramfs, client, programs };
+}
