@@ -1,0 +1,102 @@
+/**
+ * A VFIO container: /dev/vfio/vfio, opened.
+ */
+
+import {
+  VFIO_API_VERSION,
+  VFIO_CHECK_EXTENSION,
+  VFIO_DMA_CC_IOMMU,
+  VFIO_GET_API_VERSION,
+  VFIO_SET_IOMMU,
+  VFIO_TYPE1_IOMMU,
+  VFIO_TYPE1_NESTING_IOMMU,
+  VFIO_TYPE1v2_IOMMU,
+  VFIO_UNMAP_ALL,
+} from "../uapi/mod.ts";
+import { OpenFile } from "./_open_file.ts";
+import { refuse } from "./_refusal.ts";
+import { Type1 } from "./_type1.ts";
+import { type Argument, numberOf } from "./_user.ts";
+
+/** What the simulated IOMMU driver is like. */
+export interface IommuDriver {
+  /** Whether it has TYPE1v2. */
+  readonly v2: boolean;
+  /** Whether it can track dirty pages. */
+  readonly dirtyCapability: boolean;
+}
+
+/** A container: it outlives its fd as long as a group is in it. */
+export class ContainerFile extends OpenFile {
+  readonly label = "/dev/vfio/vfio";
+  readonly #driver: IommuDriver;
+  #groups = 0;
+  #iommu: Type1 | null = null;
+
+  constructor(driver: IommuDriver) {
+    super();
+    this.#driver = driver;
+  }
+
+  protected release(): void {
+    // Memory only: the garbage collector has it.
+  }
+
+  /** Whether an IOMMU was set. */
+  get hasIommu(): boolean {
+    return this.#iommu !== null;
+  }
+
+  /** A group comes in. */
+  attach(): void {
+    this.hold();
+    this.#groups += 1;
+  }
+
+  /** A group leaves; with the last one goes the IOMMU, and every mapping. */
+  detach(): void {
+    this.#groups -= 1;
+    if (this.#groups === 0) this.#iommu = null;
+    this.drop();
+  }
+
+  ioctl(request: number, arg: Argument): number {
+    switch (request) {
+      case VFIO_GET_API_VERSION:
+        return VFIO_API_VERSION;
+      case VFIO_CHECK_EXTENSION:
+        return this.#has(numberOf(arg)) ? 1 : 0;
+      case VFIO_SET_IOMMU:
+        return this.#setIommu(numberOf(arg));
+      default:
+        return this.#iommu === null ? refuse("EINVAL") : this.#iommu.ioctl(request, arg);
+    }
+  }
+
+  #has(extension: number): boolean {
+    switch (extension) {
+      case VFIO_TYPE1_IOMMU:
+      case VFIO_UNMAP_ALL:
+        return true;
+      case VFIO_TYPE1v2_IOMMU:
+      case VFIO_TYPE1_NESTING_IOMMU:
+        return this.#driver.v2;
+      case VFIO_DMA_CC_IOMMU:
+        // Known once there is an IOMMU; without hardware nothing is incoherent.
+        return this.#iommu !== null;
+      default:
+        // VFIO_UPDATE_VADDR is among these: not with mediated devices.
+        return false;
+    }
+  }
+
+  #setIommu(type: number): number {
+    if (this.#groups === 0 || this.#iommu !== null) refuse("EINVAL");
+    if (!this.#has(type)) refuse("ENODEV");
+    const v2 = type === VFIO_TYPE1v2_IOMMU || type === VFIO_TYPE1_NESTING_IOMMU;
+    // What is an extension, but no kind of IOMMU.
+    if (type !== VFIO_TYPE1_IOMMU && !v2) refuse("EINVAL");
+    this.#iommu = new Type1(v2, this.#driver.dirtyCapability);
+    return 0;
+  }
+}

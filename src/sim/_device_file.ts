@@ -1,0 +1,163 @@
+/**
+ * A device's file: what VFIO_GROUP_GET_DEVICE_FD gives.
+ */
+
+import {
+  VFIO_DEVICE_FEATURE,
+  VFIO_DEVICE_FEATURE_GET,
+  VFIO_DEVICE_FEATURE_MASK,
+  VFIO_DEVICE_FEATURE_PROBE,
+  VFIO_DEVICE_FEATURE_SET,
+  VFIO_DEVICE_FLAGS_PCI,
+  VFIO_DEVICE_FLAGS_RESET,
+  VFIO_DEVICE_GET_INFO,
+  VFIO_DEVICE_GET_REGION_INFO,
+  VFIO_DEVICE_RESET,
+  VFIO_PCI_VGA_REGION_INDEX,
+  VFIO_REGION_INFO_FLAG_MMAP,
+  vfioDeviceFeature,
+  vfioDeviceInfo,
+  vfioRegionInfo,
+} from "../uapi/mod.ts";
+import type { Mdev } from "./_mdev.ts";
+import { type MappedRange, OpenFile } from "./_open_file.ts";
+import { refuse } from "./_refusal.ts";
+import type { Bytes, Region } from "./_region.ts";
+import { REGION_SHIFT, regionAnswer } from "./_region_info.ts";
+import { type Argument, bytesToUser, fromUser, toUser } from "./_user.ts";
+
+const REGION_SPAN = 2 ** Number(REGION_SHIFT);
+
+/** INTx, MSI, MSI-X, error, request. */
+const PCI_IRQS = 5;
+
+/** struct vfio_device_info as it was before capabilities. */
+const INFO_LEAST = vfioDeviceInfo.offsetOf("cap_offset");
+
+/** An open device. */
+export class DeviceFile extends OpenFile {
+  readonly label: string;
+  readonly #device: Mdev;
+  readonly #closed: () => void;
+
+  constructor(device: Mdev, closed: () => void) {
+    super();
+    this.label = `vfio device ${device.uuid}`;
+    this.#device = device;
+    this.#closed = closed;
+  }
+
+  protected release(): void {
+    this.#closed();
+  }
+
+  ioctl(request: number, arg: Argument): number {
+    this.#device.checkPresent();
+    switch (request) {
+      case VFIO_DEVICE_GET_INFO:
+        return this.#info(arg);
+      case VFIO_DEVICE_GET_REGION_INFO:
+        return this.#regionInfo(arg);
+      case VFIO_DEVICE_RESET:
+        this.#device.reset();
+        return 0;
+      case VFIO_DEVICE_FEATURE:
+        return this.#feature(arg);
+      default:
+        return refuse("ENOTTY");
+    }
+  }
+
+  #info(arg: Argument): number {
+    const { argsz } = fromUser(vfioDeviceInfo, arg, INFO_LEAST);
+    if (argsz < INFO_LEAST) refuse("EINVAL");
+    const info = {
+      argsz,
+      flags: VFIO_DEVICE_FLAGS_RESET | VFIO_DEVICE_FLAGS_PCI,
+      num_regions: this.#device.numRegions,
+      num_irqs: PCI_IRQS,
+      cap_offset: 0,
+    };
+    toUser(vfioDeviceInfo, arg, info, Math.min(argsz, vfioDeviceInfo.size));
+    return 0;
+  }
+
+  #regionInfo(arg: Argument): number {
+    const { argsz, index } = fromUser(vfioRegionInfo, arg);
+    const { size } = vfioRegionInfo;
+    if (argsz < size) refuse("EINVAL");
+    // As vfio-pci: a device that is no display has no VGA region, not even an empty one.
+    if (index >= this.#device.numRegions || index === VFIO_PCI_VGA_REGION_INDEX) refuse("EINVAL");
+    const { info, capabilities } = regionAnswer(this.#device, index);
+    const needed = size + capabilities.length;
+    const fits = capabilities.length > 0 && argsz >= needed;
+    if (fits) bytesToUser(arg, size, capabilities);
+    toUser(vfioRegionInfo, arg, {
+      ...info,
+      argsz: Math.max(argsz, needed),
+      cap_offset: fits ? size : 0,
+    });
+    return 0;
+  }
+
+  /** No feature is there, v2 migration least of all. */
+  #feature(arg: Argument): number {
+    const { argsz, flags } = fromUser(vfioDeviceFeature, arg);
+    const get = (flags & VFIO_DEVICE_FEATURE_GET) !== 0;
+    const set = (flags & VFIO_DEVICE_FEATURE_SET) !== 0;
+    const probe = (flags & VFIO_DEVICE_FEATURE_PROBE) !== 0;
+    const known = VFIO_DEVICE_FEATURE_MASK | VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET |
+      VFIO_DEVICE_FEATURE_PROBE;
+    if (argsz < vfioDeviceFeature.size || (flags & ~known) !== 0) refuse("EINVAL");
+    if (get && set && !probe) refuse("EINVAL");
+    return refuse("ENOTTY");
+  }
+
+  /** The region at a position of the file. */
+  #region(at: number): { region: Region; start: number } {
+    this.#device.checkPresent();
+    const index = Math.floor(at / REGION_SPAN);
+    const region = this.#device.region(index) ?? refuse("EINVAL");
+    return { region, start: index * REGION_SPAN };
+  }
+
+  override pread(at: number, into: Bytes): number {
+    const { region, start } = this.#region(at);
+    return region.pread(at - start, into);
+  }
+
+  override pwrite(at: number, from: Bytes): number {
+    const { region, start } = this.#region(at);
+    return region.pwrite(at - start, from);
+  }
+
+  override mmap(at: number, length: number, shared: boolean): MappedRange {
+    const { region, start } = this.#region(at);
+    const fault = this.#device.faults.standing("mmap");
+    if (fault !== undefined) refuse(fault.errno);
+    const { migration } = this.#device;
+    if (!shared || region !== migration || (region.flags & VFIO_REGION_INFO_FLAG_MMAP) === 0) {
+      return refuse("EINVAL");
+    }
+    const from = at - start;
+    if (!reaches(migration.areas ?? [], from, from + length)) refuse("EINVAL");
+    return {
+      load: (offset, into) => migration.load(from + offset, into),
+      store: (offset, bytes) => migration.store(from + offset, bytes),
+    };
+  }
+}
+
+/** Whether areas, taken together, cover a range without a gap. */
+function reaches(
+  areas: readonly { readonly offset: number; readonly size: number }[],
+  from: number,
+  to: number,
+): boolean {
+  for (let at = from; at < to;) {
+    const area = areas.find(({ offset, size }) => offset <= at && at < offset + size);
+    if (area === undefined) return false;
+    at = area.offset + area.size;
+  }
+  return true;
+}

@@ -1,0 +1,138 @@
+/**
+ * A mediated device: its regions, its state, and how it is opened and reset.
+ */
+
+import {
+  VFIO_PCI_BAR0_REGION_INDEX,
+  VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_NUM_REGIONS,
+} from "../uapi/mod.ts";
+import { ConfigSpace } from "./_config_space.ts";
+import { DeviceState } from "./_device_state.ts";
+import { FaultPlan } from "./_faults.ts";
+import { IceRegion } from "./_ice_region.ts";
+import { layoutOf } from "./_layout.ts";
+import { refuse } from "./_refusal.ts";
+import type { MigrationRegion, Region, RegionOwner } from "./_region.ts";
+import { SeedRegion } from "./_seed_region.ts";
+import { VendorWindow } from "./_vendor_window.ts";
+import { PERSONALITIES, type Personality } from "./personalities.ts";
+import type { SimSpec } from "./spec.ts";
+
+/** Violations are counted without end, but only so many are told in words. */
+const MAX_TOLD = 1000;
+
+/** A device of a simulated kernel. */
+export class Mdev implements RegionOwner {
+  readonly uuid: string;
+  readonly personality: Personality;
+  readonly faults: FaultPlan;
+  readonly state: DeviceState;
+  /** The migration region; null where the device has none. */
+  readonly migration: MigrationRegion | null;
+  /** How the user broke the protocol, since the kernel began. */
+  readonly violations: string[] = [];
+  readonly #regions: ReadonlyMap<number, Region>;
+  readonly #config: ConfigSpace;
+  #violations = 0;
+  #opened = 0;
+  #gone = false;
+
+  constructor(uuid: string, spec: SimSpec, number: number, now: () => number) {
+    this.uuid = uuid;
+    this.personality = PERSONALITIES[spec.personality];
+    this.faults = new FaultPlan(spec.faults);
+    this.state = new DeviceState(spec.size, spec.seed ?? number, spec.rate, now);
+    const layout = layoutOf(spec);
+    this.migration = layout === null
+      ? null
+      : spec.personality === "ice"
+      ? new IceRegion(this, layout)
+      : new SeedRegion(this, layout, spec.reserved, spec.personality === "nvidia-vgpu");
+    this.#config = new ConfigSpace(this.personality);
+    const window = new VendorWindow(() => this.#inside(), () => this.checksum());
+    const regions = new Map<number, Region>([
+      [VFIO_PCI_BAR0_REGION_INDEX, window],
+      [VFIO_PCI_CONFIG_REGION_INDEX, this.#config],
+    ]);
+    if (this.migration !== null) regions.set(VFIO_PCI_NUM_REGIONS, this.migration);
+    this.#regions = regions;
+  }
+
+  #inside(): {
+    violations: number;
+    flags: number;
+    state_size: bigint;
+    device_state: number;
+    dirtied_pages: bigint;
+  } {
+    this.state.elapse(this.#running);
+    return {
+      violations: this.#violations,
+      flags: this.state.differs ? 1 : 0,
+      state_size: BigInt(this.state.size),
+      device_state: this.migration?.deviceState ?? 0,
+      dirtied_pages: BigInt(this.state.selfDirtied),
+    };
+  }
+
+  get #running(): boolean {
+    return this.#opened > 0 && (this.migration?.running ?? true);
+  }
+
+  /** CRC-32 of the state as it is now. */
+  checksum(): number {
+    this.state.elapse(this.#running);
+    return this.state.checksum();
+  }
+
+  /** Regions of the device, those of no size included. */
+  get numRegions(): number {
+    return VFIO_PCI_NUM_REGIONS + (this.migration === null ? 0 : 1);
+  }
+
+  /** A region; undefined where the device has none with this number. */
+  region(index: number): Region | undefined {
+    return this.#regions.get(index);
+  }
+
+  /** Answers ENODEV once the device is gone. */
+  checkPresent(): void {
+    if (this.#gone) refuse("ENODEV");
+  }
+
+  /** Somebody opens it; to the first it is as new. */
+  open(): void {
+    this.checkPresent();
+    this.#opened += 1;
+    if (this.#opened > 1) return;
+    this.#violations = 0;
+    this.state.open();
+    this.#config.reset();
+    this.migration?.open();
+  }
+
+  /** Somebody closes it; it stays as it is until it is opened anew. */
+  close(): void {
+    this.state.elapse(this.#running);
+    this.#opened -= 1;
+  }
+
+  /** VFIO_DEVICE_RESET. */
+  reset(): void {
+    for (const { errno } of this.faults.due("reset")) refuse(errno);
+    this.state.reset();
+    this.#config.reset();
+    this.migration?.reset();
+  }
+
+  violate(how: string): void {
+    this.#violations += 1;
+    if (this.violations.length < MAX_TOLD) this.violations.push(how);
+  }
+
+  lose(): never {
+    this.#gone = true;
+    return refuse("ENODEV");
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * Mappings of a simulated process: addresses that mean nothing outside it, and
+ * the memory that stands behind each.
+ */
+
+import type { Mapping } from "../kernel/kernel.ts";
+import type { MappedRange } from "./_open_file.ts";
+import { refuse } from "./_refusal.ts";
+import type { Bytes } from "./_region.ts";
+
+const PAGE = 4096n;
+const FIRST_ADDRESS = 0x7f00_0000_0000n;
+
+/** Memory of the process itself: it holds bytes, and nothing watches. */
+class AnonymousRange implements MappedRange {
+  readonly bytes: Bytes;
+
+  constructor(length: number) {
+    try {
+      this.bytes = new Uint8Array(length);
+    } catch {
+      refuse("ENOMEM");
+    }
+  }
+
+  load(offset: number, into: Bytes): void {
+    into.set(this.bytes.subarray(offset, offset + into.length));
+  }
+
+  store(offset: number, from: Bytes): void {
+    this.bytes.set(from, offset);
+  }
+}
+
+class SimMapping implements Mapping {
+  readonly address: bigint;
+  readonly length: number;
+  #range: MappedRange | null;
+  readonly #closed: () => void;
+
+  constructor(address: bigint, length: number, range: MappedRange, closed: () => void) {
+    this.address = address;
+    this.length = length;
+    this.#range = range;
+    this.#closed = closed;
+  }
+
+  #check(offset: number, count: number): MappedRange {
+    if (this.#range === null) throw new RangeError("Cannot reach the mapping: it is closed");
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset + count > this.length) {
+      throw new RangeError(
+        `Cannot reach bytes ${offset} to ${offset + count} of a mapping of ${this.length} bytes`,
+      );
+    }
+    return this.#range;
+  }
+
+  read(offset: number, into: Bytes): void {
+    this.#check(offset, into.length).load(offset, into);
+  }
+
+  write(offset: number, from: Bytes): void {
+    this.#check(offset, from.length).store(offset, from);
+  }
+
+  close(): void {
+    if (this.#range === null) return;
+    this.#range = null;
+    this.#closed();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** The address space of a simulated process. */
+export class Memory {
+  readonly #mappings: Map<bigint, Mapping> = new Map();
+  #next = FIRST_ADDRESS;
+
+  /** What is mapped. */
+  get mappings(): Iterable<Mapping> {
+    return this.#mappings.values();
+  }
+
+  /** Maps memory of the process's own, all zero. */
+  anonymous(length: number): Mapping {
+    return this.map(length, new AnonymousRange(length), () => {});
+  }
+
+  /** Maps a range; `closed` is called when it is unmapped. */
+  map(length: number, range: MappedRange, closed: () => void): Mapping {
+    const address = this.#next;
+    // An unmapped page behind each: a range that runs on is in nobody else's memory.
+    this.#next += (BigInt(length) + PAGE - 1n) / PAGE * PAGE + PAGE;
+    const mapping = new SimMapping(address, length, range, () => {
+      this.#mappings.delete(address);
+      closed();
+    });
+    this.#mappings.set(address, mapping);
+    return mapping;
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * What a page of simulated device state looks like: its bytes follow from the
+ * page's number, the seed it came from and how often the device changed it.
+ *
+ * Nearly all of a page is the same template, copied many pages at a time; six
+ * words of it carry the identity. So a page is made at memory speed, and a
+ * restored one is recognised again and needs no memory of its own.
+ */
+
+import { Buffer } from "node:buffer";
+
+/** Bytes of a page. */
+export const PAGE = 4096;
+
+/** Pages after which the template repeats. */
+const TEMPLATE_PAGES = 64;
+
+// Where a page's identity lies in it.
+const NUMBER_AT = 0;
+const SEED_AT = 8;
+const VERSION_AT = 12;
+const CHECK_AT = PAGE - 8;
+
+const TEMPLATE = makeTemplate();
+const scratch = Buffer.from(new ArrayBuffer(PAGE));
+const scratchView = new DataView(scratch.buffer, scratch.byteOffset, PAGE);
+
+/** A page's identity, as its bytes tell it. */
+export interface PageIdentity {
+  /** The seed of the device that made it. */
+  readonly seed: number;
+  /** How often the device had changed it. */
+  readonly version: number;
+}
+
+/** One step of a xorshift generator: `x` must not be 0, and never becomes 0. */
+export function nextRandom(x: number): number {
+  x ^= x << 13;
+  x ^= x >>> 17;
+  x ^= x << 5;
+  return x >>> 0;
+}
+
+function makeTemplate(): Uint8Array<ArrayBuffer> {
+  const words = new Uint32Array(TEMPLATE_PAGES * PAGE / 4);
+  let x = 0x76666b74;
+  for (let i = 0; i < words.length; i += 1) {
+    x = nextRandom(x);
+    words[i] = x;
+  }
+  return new Uint8Array(words.buffer);
+}
+
+/** Copies the template for `count` pages, number `first` and on, to `out` at `at`. */
+export function copyTemplate(
+  out: Uint8Array<ArrayBuffer>,
+  at: number,
+  first: number,
+  count: number,
+): void {
+  while (count > 0) {
+    const from = first % TEMPLATE_PAGES;
+    const run = Math.min(TEMPLATE_PAGES - from, count);
+    out.set(TEMPLATE.subarray(from * PAGE, (from + run) * PAGE), at);
+    at += run * PAGE;
+    first += run;
+    count -= run;
+  }
+}
+
+/** Writes a page's identity over the template's copy at `at`. */
+export function stampPage(
+  out: DataView,
+  at: number,
+  number: number,
+  seed: number,
+  version: number,
+): void {
+  out.setUint32(at + NUMBER_AT, number, true);
+  out.setUint32(at + NUMBER_AT + 4, 0, true);
+  out.setUint32(at + SEED_AT, seed, true);
+  out.setUint32(at + VERSION_AT, version, true);
+  // A mix of all three near the end: a page cut or pieced together shows.
+  const check = Math.imul(number ^ 0x9e3779b9, 0x85ebca6b) ^
+    Math.imul(seed + 0x7f4a7c15, 0xc2b2ae35) ^ Math.imul(version + 1, 0x27d4eb2f);
+  out.setUint32(at + CHECK_AT, check, true);
+  out.setUint32(at + CHECK_AT + 4, ~check, true);
+}
+
+/** The identity of the page at `at`; null unless every byte is as made. */
+export function recognisePage(
+  bytes: Uint8Array<ArrayBuffer>,
+  view: DataView,
+  at: number,
+  number: number,
+): PageIdentity | null {
+  const seed = view.getUint32(at + SEED_AT, true);
+  const version = view.getUint32(at + VERSION_AT, true);
+  copyTemplate(scratch, 0, number, 1);
+  stampPage(scratchView, 0, number, seed, version);
+  return scratch.compare(bytes, at, at + PAGE) === 0 ? { seed, version } : null;
+}

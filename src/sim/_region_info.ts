@@ -1,0 +1,91 @@
+/**
+ * VFIO_DEVICE_GET_REGION_INFO: what a region is, with its capability chain.
+ */
+
+import {
+  VFIO_REGION_INFO_CAP_SPARSE_MMAP,
+  VFIO_REGION_INFO_CAP_TYPE,
+  VFIO_REGION_INFO_FLAG_CAPS,
+  VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED,
+  VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
+  type VfioRegionInfo,
+  vfioRegionInfo,
+  vfioRegionInfoCapSparseMmap,
+  vfioRegionInfoCapType,
+} from "../uapi/mod.ts";
+import { chain, setNext } from "./_capabilities.ts";
+import type { FaultPlan } from "./_faults.ts";
+import type { Mdev } from "./_mdev.ts";
+import type { Bytes } from "./_region.ts";
+
+/** Where a region lies in the device's file: as vfio-pci has it. */
+export const REGION_SHIFT = 40n;
+
+/** A region's info, and the capabilities that lie behind it. */
+export interface RegionAnswer {
+  /** The struct; argsz and cap_offset are the caller's affair. */
+  readonly info: VfioRegionInfo;
+  /** The chain; empty where there is none. */
+  readonly capabilities: Bytes;
+}
+
+/** What is to be answered for a region of a device. */
+export function regionAnswer(device: Mdev, index: number): RegionAnswer {
+  const region = device.region(index);
+  const migration = region !== undefined && region === device.migration ? device.migration : null;
+  const capabilities = migration === null ? new Uint8Array(0) : migrationChain(device);
+  const empty = migration !== null && device.faults.standing("region-size-zero") !== undefined;
+  return {
+    info: {
+      argsz: 0,
+      flags: (region?.flags ?? 0) | (capabilities.length > 0 ? VFIO_REGION_INFO_FLAG_CAPS : 0),
+      index,
+      cap_offset: 0,
+      size: BigInt(empty ? 0 : region?.size ?? 0),
+      offset: BigInt(index) << REGION_SHIFT,
+    },
+    capabilities,
+  };
+}
+
+function migrationChain(device: Mdev): Bytes {
+  const list = [vfioRegionInfoCapType.pack({
+    header: { id: VFIO_REGION_INFO_CAP_TYPE, version: 1, next: 0 },
+    type: VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
+    subtype: VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED,
+  })];
+  const areas = device.migration?.areas ?? null;
+  if (areas !== null) {
+    list.push(vfioRegionInfoCapSparseMmap.pack({
+      header: { id: VFIO_REGION_INFO_CAP_SPARSE_MMAP, version: 1, next: 0 },
+      nr_areas: areas.length,
+      areas: areas.map(({ offset, size }) => ({ offset: BigInt(offset), size: BigInt(size) })),
+    }));
+  }
+  return broken(chain(list, vfioRegionInfo.size), device.faults);
+}
+
+/** The chain as a broken driver gives it: the first capability is always sound. */
+function broken(bytes: Bytes, faults: FaultPlan): Bytes {
+  const { size } = vfioRegionInfo;
+  const first = vfioRegionInfoCapType.size;
+  if (faults.standing("caps-loop") !== undefined) {
+    setNext(bytes, bytes.length > first ? first : 0, size);
+  }
+  if (faults.standing("caps-outside") !== undefined) setNext(bytes, 0, size + bytes.length + 4096);
+  if (faults.standing("caps-odd") !== undefined) setNext(bytes, 0, size + first - 3);
+  if (faults.standing("caps-truncated") !== undefined) {
+    // A sparse mmap capability that ends before the areas it announces.
+    const cut = new Uint8Array(first + vfioRegionInfoCapSparseMmap.size);
+    cut.set(bytes.subarray(0, first));
+    setNext(cut, 0, size + first);
+    vfioRegionInfoCapSparseMmap.pack(
+      { header: { id: VFIO_REGION_INFO_CAP_SPARSE_MMAP, version: 1, next: 0 }, nr_areas: 0 },
+      cut,
+      first,
+    );
+    new DataView(cut.buffer).setUint32(first + 8, 2, true);
+    return cut;
+  }
+  return bytes;
+}

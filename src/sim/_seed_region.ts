@@ -1,0 +1,160 @@
+/**
+ * The v1 migration region of a driver that does what the protocol says, and
+ * refuses and counts what a user does against it.
+ */
+
+import {
+  VFIO_DEVICE_STATE_MASK,
+  VFIO_REGION_INFO_FLAG_MMAP,
+  VFIO_REGION_INFO_FLAG_READ,
+  VFIO_REGION_INFO_FLAG_WRITE,
+} from "../uapi/constants.ts";
+import type { Layout } from "./_layout.ts";
+import { refuse } from "./_refusal.ts";
+import type { Bytes, MigrationRegion, RegionOwner } from "./_region.ts";
+import {
+  getRegister,
+  putRegister,
+  type Register,
+  registerAt,
+  REGISTERS_SIZE,
+} from "./_registers.ts";
+import { ERROR, isArc, PRE_COPY, RESUMING, RUNNING, stateName, STOP_AND_COPY } from "./_states.ts";
+import { Transfer } from "./_transfer.ts";
+
+/** The migration region of `trapped`, `mapped`, `partitioned` and `nvidia-vgpu`. */
+export class SeedRegion implements MigrationRegion {
+  readonly size: number;
+  readonly flags: number;
+  readonly areas: Layout["areas"];
+  readonly #owner: RegionOwner;
+  readonly #transfer: Transfer;
+  readonly #initial: number;
+  #deviceState = 0;
+
+  /** A region whose device_state begins as `reserved` with RUNNING set. */
+  constructor(owner: RegionOwner, layout: Layout, reserved: number, sizeless: boolean) {
+    this.size = layout.size;
+    this.areas = layout.areas;
+    this.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE |
+      (layout.areas === null ? 0 : VFIO_REGION_INFO_FLAG_MMAP);
+    this.#owner = owner;
+    this.#transfer = new Transfer(owner, layout, sizeless);
+    this.#initial = (reserved | RUNNING) >>> 0;
+  }
+
+  get deviceState(): number {
+    return this.#deviceState;
+  }
+
+  get running(): boolean {
+    return (this.#deviceState & RUNNING) !== 0;
+  }
+
+  open(): void {
+    this.reset();
+  }
+
+  reset(): void {
+    this.#deviceState = this.#initial;
+    this.#transfer.end();
+  }
+
+  pread(at: number, into: Bytes): number {
+    if (at >= REGISTERS_SIZE) return this.#transfer.read(at, into);
+    const register = registerAt(at, into.length);
+    if (register === null) {
+      this.#owner.violate(`a read of ${into.length} bytes at ${at} is no register's width`);
+      refuse("EINVAL");
+    }
+    putRegister(into, this.#read(register));
+    return into.length;
+  }
+
+  #read(register: Register): number {
+    switch (register) {
+      case "device_state":
+        for (const { errno } of this.#owner.faults.due("state-read")) refuse(errno);
+        return this.#deviceState;
+      case "reserved":
+        return 0;
+      case "pending_bytes":
+        return this.#transfer.readPending();
+      case "data_offset":
+        return this.#transfer.readOffset();
+      case "data_size":
+        return this.#transfer.readSize();
+    }
+  }
+
+  pwrite(at: number, from: Bytes): number {
+    if (at >= REGISTERS_SIZE) return this.#transfer.write(at, from);
+    const register = registerAt(at, from.length);
+    switch (register) {
+      case null:
+        this.#owner.violate(`a write of ${from.length} bytes at ${at} is no register's width`);
+        return refuse("EINVAL");
+      case "pending_bytes":
+      case "data_offset":
+        this.#owner.violate(`${register} was written; it is read-only`);
+        return refuse("EINVAL");
+      case "reserved":
+        // As the header says: writes are ignored.
+        return from.length;
+      case "device_state":
+        this.#writeState(getRegister(from));
+        return from.length;
+      case "data_size":
+        this.#transfer.writeSize(getRegister(from));
+        return from.length;
+    }
+  }
+
+  #writeState(value: number): void {
+    const due = this.#owner.faults.due("state-write");
+    const from = this.#deviceState & VFIO_DEVICE_STATE_MASK;
+    const to = value & VFIO_DEVICE_STATE_MASK;
+    if (((value ^ this.#deviceState) & ~VFIO_DEVICE_STATE_MASK) !== 0) {
+      this.#owner.violate(
+        `bits 3 to 31 of device_state went from ${hex(this.#deviceState)} to ${hex(value)}`,
+      );
+    }
+    if (!isArc(from, to)) {
+      this.#owner.violate(`device_state went from ${stateName(from)} to ${stateName(to)}`);
+      refuse(from === ERROR ? "EIO" : "EINVAL");
+    }
+    for (const { name, errno } of due) {
+      if (name === "error-state") {
+        this.#enter((this.#deviceState & ~VFIO_DEVICE_STATE_MASK | ERROR) >>> 0);
+        refuse("EIO");
+      }
+      refuse(errno);
+    }
+    // What was restored must be whole before it may run.
+    if (from === RESUMING && to === RUNNING && !this.#transfer.complete) refuse("EINVAL");
+    if (from === to) this.#deviceState = value;
+    else this.#enter(value);
+  }
+
+  #enter(value: number): void {
+    this.#owner.state.elapse(this.running);
+    this.#deviceState = value;
+    const state = value & VFIO_DEVICE_STATE_MASK;
+    if (state === PRE_COPY || state === STOP_AND_COPY) {
+      this.#transfer.saving(state === STOP_AND_COPY);
+    } else if (state === RESUMING) this.#transfer.restoring();
+    else this.#transfer.end();
+  }
+
+  load(at: number, into: Bytes): void {
+    this.#transfer.load(at, into);
+  }
+
+  store(at: number, from: Bytes): void {
+    this.#transfer.store(at, from);
+  }
+}
+
+function hex(value: number): string {
+  return `0x${(value >>> 0).toString(16)}`;
+}

@@ -1,0 +1,8 @@
+/**
+ * Blocking, as a system call does: the whole thread waits.
+ */
+
+/** Blocks this thread for so many milliseconds. */
+export function sleep(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}

@@ -1,0 +1,235 @@
+/**
+ * The data section of a simulated migration region, and the order in which its
+ * registers may be used: pending_bytes, data_offset, data_size, data while
+ * saving; data_offset, data, data_size while restoring.
+ */
+
+import type { DeviceState } from "./_device_state.ts";
+import type { FaultName } from "./_faults.ts";
+import type { Layout } from "./_layout.ts";
+import { LoadStream } from "./_load_stream.ts";
+import { refuse } from "./_refusal.ts";
+import type { Bytes, RegionOwner } from "./_region.ts";
+import { SaveStream } from "./_save_stream.ts";
+import { sleep } from "./_sleep.ts";
+
+/** How far the current transaction is; `started` and `sized` occur while saving only. */
+type Step = "idle" | "started" | "placed" | "sized";
+
+/** The transactions of one device, in one direction at a time. */
+export class Transfer {
+  readonly #owner: RegionOwner;
+  readonly #state: DeviceState;
+  readonly #layout: Layout;
+  /** Whether data_size reads 0 and a transaction is all that is pending and fits. */
+  readonly #sizeless: boolean;
+  #bytes: Bytes = new Uint8Array(0);
+  #view: DataView = new DataView(this.#bytes.buffer);
+
+  #save: SaveStream | null = null;
+  #load: LoadStream | null = null;
+  #stopped = false;
+  #step: Step = "idle";
+  #transactions = 0;
+  #pending = 0;
+  #offset = 0;
+  #size = 0;
+  #touched = 0;
+
+  /** Transactions of a device that lie as `layout` says. */
+  constructor(owner: RegionOwner, layout: Layout, sizeless: boolean) {
+    this.#owner = owner;
+    this.#state = owner.state;
+    this.#layout = layout;
+    this.#sizeless = sizeless;
+  }
+
+  /** Whether the last transaction of a save has been written. */
+  get complete(): boolean {
+    return this.#load?.complete ?? false;
+  }
+
+  /** The device is neither saved nor restored. */
+  end(): void {
+    this.#step = "idle";
+    this.#save = null;
+    this.#load = null;
+    this.#state.untrack();
+  }
+
+  /** The device is saved from now on, or goes on being saved. */
+  saving(stopped: boolean): void {
+    this.#step = "idle";
+    this.#stopped = stopped;
+    if (this.#save !== null) return;
+    this.#begin();
+    this.#save = new SaveStream(this.#state, this.#sizeless);
+  }
+
+  /** A restore begins. */
+  restoring(): void {
+    this.end();
+    this.#begin();
+    this.#load = new LoadStream(this.#state);
+  }
+
+  #begin(): void {
+    this.#transactions = 0;
+    this.#pending = 0;
+    if (this.#bytes.length > 0) return;
+    this.#bytes = new Uint8Array(this.#layout.size);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  #violate(how: string): never {
+    this.#owner.violate(how);
+    return refuse("EINVAL");
+  }
+
+  /** pending_bytes is read: a new iteration. */
+  readPending(): number {
+    if (this.#save === null) return 0;
+    if (this.#step === "sized" && this.#touched < this.#size) {
+      this.#owner.violate(
+        `only ${this.#touched} of ${this.#size} bytes of transaction ${this.#transactions} were read`,
+      );
+    }
+    this.#state.elapse(!this.#stopped);
+    const stuck = this.#stopped && this.#pending > 0 && this.#owner.faults.standing("stuck");
+    if (!stuck) this.#pending = this.#save.pending(this.#stopped);
+    this.#step = "started";
+    return this.#pending;
+  }
+
+  /** data_offset is read: the data is made available, or the place for it. */
+  readOffset(): number {
+    if (this.#save !== null) {
+      if (this.#step === "idle") this.#violate("data_offset was read before pending_bytes");
+      if (this.#step === "started" && this.#pending === 0) {
+        this.#violate("data_offset was read though pending_bytes was 0");
+      }
+    } else if (this.#load === null) {
+      this.#violate("data_offset was read, and no data is being moved");
+    }
+    let lie: FaultName | null = null;
+    for (const { name, ms } of this.#owner.faults.due("offset-read")) {
+      if (name === "block") sleep(ms);
+      else if (name === "gone") this.#owner.lose();
+      else lie = name;
+    }
+    if (this.#step === "idle" || this.#step === "started") this.#place();
+    return lie === "offset-zero" ? 0 : lie === "lie-offset" ? this.#layout.size : this.#offset;
+  }
+
+  /** A transaction begins: where it lies, and while saving what it holds. */
+  #place(): void {
+    const { dataOffsets, window } = this.#layout;
+    this.#offset = dataOffsets[this.#transactions % dataOffsets.length]!;
+    this.#transactions += 1;
+    this.#size = 0;
+    this.#touched = 0;
+    this.#step = "placed";
+    if (this.#save === null) return;
+    const lies = this.#owner.faults.due("size-read").map(({ name }) => name);
+    // An empty transaction takes nothing from the state: it is not lost.
+    if (lies.includes("data-size-zero")) return;
+    this.#size = this.#save.next(
+      this.#bytes,
+      this.#view,
+      this.#offset,
+      this.#sizeless ? Math.min(this.#pending, window) : window,
+      this.#stopped,
+    );
+    if (lies.includes("lie-size")) this.#size = this.#layout.size;
+    if (lies.includes("lie-wrap")) this.#size = 2 ** 64 - 4096;
+  }
+
+  /** data_size is read. */
+  readSize(): number {
+    if (this.#save === null) this.#violate("data_size was read, and the device is not being saved");
+    if (this.#step !== "placed" && this.#step !== "sized") {
+      this.#violate("data_size was read before data_offset");
+    }
+    this.#step = "sized";
+    return this.#sizeless ? 0 : this.#size;
+  }
+
+  /** data_size is written: the device takes the transaction. */
+  writeSize(size: number): void {
+    if (this.#load === null) {
+      return this.#violate("data_size was written, and the device is not being restored");
+    }
+    if (this.#step !== "placed") this.#violate("data_size was written before data_offset was read");
+    if (size > this.#layout.window) {
+      this.#violate(`data_size is ${size}, and at most ${this.#layout.window} fit`);
+    }
+    if (size !== this.#touched) {
+      this.#violate(`data_size is ${size}, and ${this.#touched} bytes were written`);
+    }
+    for (const { errno } of this.#owner.faults.due("size-write")) refuse(errno);
+    const verdict = this.#load.take(this.#bytes, this.#view, this.#offset, size);
+    if (verdict.violation !== undefined) this.#violate(verdict.violation);
+    if (!verdict.taken) refuse("EINVAL");
+    this.#step = "idle";
+  }
+
+  /** What is wrong with touching these bytes now; null where nothing is. */
+  #outside(at: number, length: number, write: boolean): string | null {
+    const verb = write ? "written" : "read";
+    if ((write ? this.#load : this.#save) === null) {
+      return `data was ${verb}, and the device is not being ${write ? "restored" : "saved"}`;
+    }
+    if (this.#step !== (write ? "placed" : "sized")) {
+      return `data was ${verb} before ${write ? "data_offset" : "data_size"} was read`;
+    }
+    const end = this.#offset + (write ? this.#layout.window : this.#size);
+    if (at >= this.#offset && at + length <= end) return null;
+    return `bytes ${at} to ${
+      at + length
+    } were ${verb}; the data lies from ${this.#offset} to ${end}`;
+  }
+
+  /** Data is read by pread. */
+  read(at: number, into: Bytes): number {
+    const wrong = this.#outside(at, into.length, false);
+    if (wrong !== null) this.#violate(wrong);
+    let length = into.length;
+    for (const { name, errno } of this.#owner.faults.due("data-read")) {
+      if (name === "read") refuse(errno);
+      length = Math.ceil(length / 2);
+    }
+    into.set(this.#bytes.subarray(at, at + length));
+    this.#touched += length;
+    return length;
+  }
+
+  /** Data is written by pwrite. */
+  write(at: number, from: Bytes): number {
+    const wrong = this.#outside(at, from.length, true);
+    if (wrong !== null) this.#violate(wrong);
+    let length = from.length;
+    for (const { name, errno } of this.#owner.faults.due("data-write")) {
+      if (name === "write") refuse(errno);
+      length = Math.ceil(length / 2);
+    }
+    this.#bytes.set(length === from.length ? from : from.subarray(0, length), at);
+    this.#touched += length;
+    return length;
+  }
+
+  /** Data is read through a mapping. */
+  load(at: number, into: Bytes): void {
+    const wrong = this.#outside(at, into.length, false);
+    if (wrong !== null) this.#owner.violate(`${wrong} (mapped)`);
+    into.set(this.#bytes.subarray(at, at + into.length));
+    this.#touched += into.length;
+  }
+
+  /** Data is written through a mapping. */
+  store(at: number, from: Bytes): void {
+    const wrong = this.#outside(at, from.length, true);
+    if (wrong !== null) this.#owner.violate(`${wrong} (mapped)`);
+    this.#bytes.set(from, at);
+    this.#touched += from.length;
+  }
+}

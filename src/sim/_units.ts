@@ -1,0 +1,38 @@
+/**
+ * Sizes, rates and durations as a person writes them.
+ */
+
+const SIZES: Readonly<Record<string, number>> = {
+  "": 1,
+  B: 1,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+};
+
+/** Bytes: `4096`, `64KiB`, `256MiB`, `4GiB`; null for anything else. */
+export function parseSize(text: string): number | null {
+  const match = /^(\d{1,15})(B|KiB|MiB|GiB)?$/.exec(text);
+  if (match === null) return null;
+  const bytes = Number(match[1]) * SIZES[match[2] ?? ""]!;
+  return Number.isSafeInteger(bytes) ? bytes : null;
+}
+
+/** Milliseconds: `500ms`, `5s`; null for anything else. */
+export function parseDuration(text: string): number | null {
+  const match = /^(\d{1,9})(ms|s)$/.exec(text);
+  return match === null ? null : Number(match[1]) * (match[2] === "s" ? 1000 : 1);
+}
+
+/** A u32, decimal or `0x…`; null for anything else. */
+export function parseU32(text: string): number | null {
+  if (!/^(\d{1,10}|0x[0-9a-f]{1,8})$/i.test(text)) return null;
+  const value = Number(text);
+  return value < 2 ** 32 ? value : null;
+}
+
+/** Bytes in the largest unit that leaves a whole number: `16MiB`. */
+export function formatSize(bytes: number): string {
+  const unit = ["GiB", "MiB", "KiB"].find((name) => bytes > 0 && bytes % SIZES[name]! === 0);
+  return unit === undefined ? String(bytes) : `${bytes / SIZES[unit]!}${unit}`;
+}

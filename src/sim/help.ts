@@ -1,0 +1,50 @@
+/**
+ * What can be simulated, in words.
+ *
+ * @module
+ */
+
+import { faultForm, type FaultName, FAULTS } from "./_faults.ts";
+import { PERSONALITIES } from "./personalities.ts";
+import { OPTIONS } from "./spec.ts";
+
+/**
+ * The personalities, options and faults of `sim:…` names, as text.
+ *
+ * @example
+ * ```ts
+ * import { simHelp } from "./help.ts";
+ * import assert from "node:assert/strict";
+ *
+ * assert.match(simHelp(), /fault=transition:N:ERRNO/);
+ * ```
+ */
+export function simHelp(): string {
+  const personalities = Object.entries(PERSONALITIES).map(([name, { summary }]) =>
+    [`sim:${name}`, summary] as const
+  );
+  const options = Object.entries(OPTIONS).map(([name, { form, text, byDefault }]) =>
+    [`${name}=${form}`, `${text} (default: ${byDefault})`] as const
+  );
+  const faults = (Object.keys(FAULTS) as FaultName[]).map((name) =>
+    [`fault=${faultForm(name)}`, FAULTS[name].text] as const
+  );
+  return [
+    "sim:PERSONALITY[?OPTION=VALUE&fault=FAULT&…]",
+    "",
+    "Personalities:",
+    ...rows(personalities),
+    "",
+    "Options (BYTES: 4096, 64KiB, 256MiB, 4GiB):",
+    ...rows(options),
+    "",
+    "Faults, any number of them (N counts from 1; DURATION: 500ms, 5s):",
+    ...rows(faults),
+    "",
+  ].join("\n");
+}
+
+function rows(entries: readonly (readonly [string, string])[]): string[] {
+  const width = Math.max(...entries.map(([left]) => left.length));
+  return entries.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`);
+}

@@ -1,0 +1,248 @@
+/**
+ * A simulated kernel: the second implementation of `Kernel`.
+ *
+ * It has mediated devices with simulated vendor drivers, each in an IOMMU group
+ * of its own, and answers as kernel 6.1 does: it reads the caller's buffers,
+ * checks what the kernel checks, in the kernel's order, with the kernel's errno.
+ * Nothing of the real system is touched.
+ *
+ * @module
+ */
+
+import { SysError } from "../kernel/error.ts";
+import {
+  type Kernel,
+  MAP_ANONYMOUS,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  type Mapping,
+  type MmapOptions,
+  POLLIN,
+  POLLOUT,
+} from "../kernel/kernel.ts";
+import { ContainerFile } from "./_container.ts";
+import { Group } from "./_group.ts";
+import { Mdev } from "./_mdev.ts";
+import { Memory } from "./_memory.ts";
+import type { OpenFile } from "./_open_file.ts";
+import { Refusal, refuse } from "./_refusal.ts";
+import { fileTree, type Node } from "./_sysfs.ts";
+import type { Tree } from "./_tree.ts";
+import { parseSimSpec } from "./spec.ts";
+
+type Buffer = Uint8Array<ArrayBuffer>;
+
+const PAGE = 4096;
+/** 0, 1 and 2 belong to the process. */
+const FIRST_FD = 3;
+/** poll's word for an fd that is not open (asm-generic/poll.h). */
+const POLLNVAL = 0x20;
+
+/** A simulated device, seen from outside the protocol. */
+export interface SimDevice {
+  /** The name to open it by: its mdev UUID. */
+  readonly path: string;
+  /** How the user of the device broke the protocol, one text each. */
+  readonly violations: readonly string[];
+  /** CRC-32 of the device's whole internal state as it is now. */
+  checksum(): number;
+}
+
+/**
+ * A kernel with one simulated device for each spec.
+ *
+ * @example
+ * ```ts
+ * import { SimKernel } from "./kernel.ts";
+ * import { O_RDWR } from "../kernel/kernel.ts";
+ * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "../uapi/mod.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const kernel = new SimKernel("sim:mapped?size=64MiB");
+ * const container = kernel.open("/dev/vfio/vfio", O_RDWR);
+ * assert.equal(kernel.ioctl(container, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU), 1);
+ * kernel.close(container);
+ * assert.deepEqual(kernel.openObjects, []);
+ * ```
+ */
+export class SimKernel implements Kernel {
+  /** Always `sim`. */
+  readonly name = "sim";
+  /** The devices, in the order of the specs. */
+  readonly devices: readonly SimDevice[];
+  readonly #mdevs: readonly Mdev[];
+  readonly #tree: Tree<Node>;
+  readonly #files: (OpenFile | undefined)[] = [];
+  readonly #memory: Memory = new Memory();
+
+  /**
+   * Makes a kernel.
+   *
+   * @param specs Names such as `sim:mapped?size=256MiB&seed=7`, see {@linkcode simHelp}.
+   * @throws {SimSpecError} If a name is wrong.
+   */
+  constructor(...specs: string[]) {
+    this.#mdevs = specs.map((spec, index) =>
+      new Mdev(
+        `76666b69-7400-4000-8000-${String(index + 1).padStart(12, "0")}`,
+        parseSimSpec(spec),
+        index + 1,
+        () => performance.now(),
+      )
+    );
+    this.devices = this.#mdevs.map((mdev) => ({
+      path: mdev.uuid,
+      violations: mdev.violations,
+      checksum: () => mdev.checksum(),
+    }));
+    const driver = {
+      v2: !this.#anyFault("type1-only"),
+      dirtyCapability: !this.#anyFault("no-dirty-capability"),
+    };
+    const host = { file: (fd: number) => this.#file(fd), install: this.#install.bind(this) };
+    this.#tree = fileTree(
+      this.#mdevs.map((mdev, index) => new Group(index, mdev)),
+      () => new ContainerFile(driver),
+      (group) => group.open(host),
+    );
+  }
+
+  /** A kernel whose devices go by this clock, in milliseconds. */
+  static withClock(now: () => number, ...specs: string[]): SimKernel {
+    const kernel = new SimKernel(...specs);
+    for (const { state } of kernel.#mdevs) state.useClock(now);
+    return kernel;
+  }
+
+  #anyFault(name: "type1-only" | "no-dirty-capability"): boolean {
+    return this.#mdevs.some(({ faults }) => faults.standing(name) !== undefined);
+  }
+
+  /** What is open or mapped: empty where nothing leaked. */
+  get openObjects(): readonly string[] {
+    const fds = this.#files.flatMap((file, fd) =>
+      file === undefined ? [] : `fd ${fd} ${file.label}`
+    );
+    const mappings = [...this.#memory.mappings].map(({ address, length }) =>
+      `mapping of ${length} bytes at 0x${address.toString(16)}`
+    );
+    return [...fds, ...mappings];
+  }
+
+  #file(fd: number): OpenFile {
+    return this.#files[fd] ?? refuse("EBADF");
+  }
+
+  #install(file: OpenFile): number {
+    let fd = FIRST_FD;
+    while (this.#files[fd] !== undefined) fd += 1;
+    this.#files[fd] = file;
+    file.hold();
+    return fd;
+  }
+
+  open(path: string, _flags: number): number {
+    return answer("open", path, () => this.#install(this.#tree.openDevice(path)()));
+  }
+
+  close(fd: number): void {
+    answer("close", `fd ${fd}`, () => {
+      const file = this.#file(fd);
+      this.#files[fd] = undefined;
+      file.drop();
+    });
+  }
+
+  ioctl(fd: number, request: number, arg: Buffer | number = 0): number {
+    try {
+      return this.#file(fd).ioctl(request, arg);
+    } catch (error) {
+      throw sysError(error, "ioctl", `0x${request.toString(16)} on fd ${fd}`);
+    }
+  }
+
+  /** The simulated files have positions of their own: pread is the way to read them. */
+  read(fd: number, _buffer: Buffer): number {
+    return answer("read", `fd ${fd}`, () => {
+      this.#file(fd);
+      return refuse("EINVAL");
+    });
+  }
+
+  /** See {@linkcode SimKernel.read}. */
+  write(fd: number, _buffer: Buffer): number {
+    return answer("write", `fd ${fd}`, () => {
+      this.#file(fd);
+      return refuse("EINVAL");
+    });
+  }
+
+  pread(fd: number, buffer: Buffer, offset: number | bigint): number {
+    try {
+      return this.#file(fd).pread(position(offset), buffer);
+    } catch (error) {
+      throw sysError(error, "pread", `${buffer.length} bytes at ${offset} of fd ${fd}`);
+    }
+  }
+
+  pwrite(fd: number, buffer: Buffer, offset: number | bigint): number {
+    try {
+      return this.#file(fd).pwrite(position(offset), buffer);
+    } catch (error) {
+      throw sysError(error, "pwrite", `${buffer.length} bytes at ${offset} of fd ${fd}`);
+    }
+  }
+
+  mmap(length: number, options: MmapOptions): Mapping {
+    const { fd = -1, offset = 0, flags } = options;
+    return answer("mmap", `${length} bytes at ${offset} of fd ${fd}`, () => {
+      const shared = (flags & MAP_SHARED) !== 0;
+      if (length <= 0 || shared === ((flags & MAP_PRIVATE) !== 0)) refuse("EINVAL");
+      if ((flags & MAP_ANONYMOUS) !== 0) return this.#memory.anonymous(length);
+      const file = this.#file(fd);
+      const at = position(offset);
+      if (at % PAGE !== 0) refuse("EINVAL");
+      const range = file.mmap(at, Math.ceil(length / PAGE) * PAGE, shared);
+      file.hold();
+      return this.#memory.map(length, range, () => file.drop());
+    });
+  }
+
+  poll(fd: number, events: number, _timeoutMs: number): number {
+    // No simulated file ever makes its reader wait.
+    return this.#files[fd] === undefined ? POLLNVAL : events & (POLLIN | POLLOUT);
+  }
+
+  readText(path: string): string {
+    return answer("read", path, () => this.#tree.readText(path));
+  }
+
+  readLink(path: string): string {
+    return answer("readlink", path, () => this.#tree.readLink(path));
+  }
+
+  readDir(path: string): string[] {
+    return answer("getdents64", path, () => this.#tree.readDir(path));
+  }
+
+  realPath(path: string): string {
+    return answer("realpath", path, () => this.#tree.realPath(path));
+  }
+}
+
+function position(offset: number | bigint): number {
+  const at = Number(offset);
+  return at >= 0 && Number.isSafeInteger(at) ? at : refuse("EINVAL");
+}
+
+function sysError(error: unknown, syscall: string, object: string): unknown {
+  return error instanceof Refusal ? new SysError(syscall, error.errno, object) : error;
+}
+
+function answer<T>(syscall: string, object: string, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw sysError(error, syscall, object);
+  }
+}

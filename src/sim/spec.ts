@@ -1,0 +1,175 @@
+/**
+ * What a `sim:…` name says: personality, options, faults.
+ *
+ * @module
+ */
+
+import { type Fault, parseFault } from "./_faults.ts";
+import { PAGE } from "./_pages.ts";
+import { formatSize, parseSize, parseU32 } from "./_units.ts";
+import { PERSONALITIES, type PersonalityName } from "./personalities.ts";
+
+export type { Fault, FaultName } from "./_faults.ts";
+
+/** A name that stands for no simulated device: a mistake of the caller. */
+export class SimSpecError extends Error {
+  /** Always `SimSpecError`. */
+  override readonly name = "SimSpecError";
+
+  /** Makes the error; `problem` names the part that is wrong, and what is allowed. */
+  constructor(spec: string, problem: string) {
+    super(`Cannot simulate ${JSON.stringify(spec)}: ${problem}`);
+  }
+}
+
+/** A simulated device, as its name describes it. */
+export interface SimSpec {
+  /** The kind of device. */
+  readonly personality: PersonalityName;
+  /** Bytes of device state, a multiple of 4096. */
+  readonly size: number;
+  /** What the state is made from; null: the device's number in the kernel, from 1 on. */
+  readonly seed: number | null;
+  /** Bytes of its state that the device changes a second while it runs. */
+  readonly rate: number;
+  /** Bytes of a transaction, at most. */
+  readonly chunk: number;
+  /** device_state as it is at open, bits 3 to 31. */
+  readonly reserved: number;
+  /** What goes wrong, and when. */
+  readonly faults: readonly Fault[];
+}
+
+const MIN_CHUNK = 64;
+const MAX_CHUNK = 1024 ** 3;
+const MAX_SIZE = 64 * 1024 ** 3;
+/** ice yields its state in one piece, which has to be in memory. */
+const MAX_ICE_SIZE = 1024 ** 3;
+const MAX_RATE = 1024 ** 4;
+
+/** An option of a spec, as help and error messages tell it. */
+export interface SimOption {
+  /** How its value is written. */
+  readonly form: string;
+  /** Its value where it is not given. */
+  readonly byDefault: string;
+  /** What it does. */
+  readonly text: string;
+}
+
+/** Every option but `fault` by name. */
+export const OPTIONS: Readonly<Record<"size" | "seed" | "rate" | "chunk" | "reserved", SimOption>> =
+  {
+    size: {
+      form: "BYTES",
+      byDefault: "16MiB, ice 128KiB",
+      text: "device state, a multiple of 4KiB",
+    },
+    seed: {
+      form: "NUMBER",
+      byDefault: "the device's number, from 1 on",
+      text: "what the state is made from",
+    },
+    rate: {
+      form: "BYTES",
+      byDefault: "0",
+      text: "state that the device changes a second while it runs",
+    },
+    chunk: {
+      form: "BYTES",
+      byDefault: "1MiB",
+      text: "the largest transaction; not for ice, which has one",
+    },
+    reserved: {
+      form: "NUMBER",
+      byDefault: "0xa5a5a5a0",
+      text: "bits 3 to 31 of device_state; not for ice, which has none",
+    },
+  };
+
+/**
+ * Reads `[sim:]PERSONALITY[?OPTION=VALUE&…]`.
+ *
+ * @throws {SimSpecError} If a part of it is wrong: which, and what is allowed.
+ *
+ * @example
+ * ```ts
+ * import { parseSimSpec } from "./spec.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const spec = parseSimSpec("sim:mapped?size=256MiB&rate=64MiB&fault=read:2:EFAULT");
+ * assert.equal(spec.size, 268435456);
+ * assert.equal(spec.faults[0]?.errno, "EFAULT");
+ * ```
+ */
+export function parseSimSpec(spec: string): SimSpec {
+  const fail = (problem: string): never => {
+    throw new SimSpecError(spec, problem);
+  };
+  const text = spec.startsWith("sim:") ? spec.slice(4) : spec;
+  const mark = text.indexOf("?");
+  const name = mark < 0 ? text : text.slice(0, mark);
+  if (!Object.hasOwn(PERSONALITIES, name)) {
+    const names = Object.keys(PERSONALITIES).join(", ");
+    fail(`no personality is named ${JSON.stringify(name)}; there are ${names}`);
+  }
+  const personality = name as PersonalityName;
+  const given = new Map<string, string>();
+  const faults: Fault[] = [];
+  for (const part of mark < 0 ? [] : text.slice(mark + 1).split("&")) {
+    const equals = part.indexOf("=");
+    const key = equals < 0 ? part : part.slice(0, equals);
+    const value = equals < 0 ? "" : part.slice(equals + 1);
+    if (key === "fault") faults.push(fault(value, fail));
+    else if (!Object.hasOwn(OPTIONS, key)) {
+      const names = Object.keys(OPTIONS).join(", ");
+      fail(`no option is named ${JSON.stringify(key)}; there are ${names}, fault`);
+    } else if (given.has(key)) fail(`${key} is given twice`);
+    else given.set(key, value);
+  }
+  if (personality === "ice") {
+    for (const key of ["chunk", "reserved"]) {
+      if (given.has(key)) fail(`ice has no ${key}`);
+    }
+  }
+  const bytes = (key: string, byDefault: number, least: number, most: number): number => {
+    const value = given.get(key);
+    if (value === undefined) return byDefault;
+    const size = parseSize(value);
+    if (size !== null && size >= least && size <= most) return size;
+    return fail(
+      `${key} is ${JSON.stringify(value)}; it takes bytes from ${formatSize(least)} to ${
+        formatSize(most)
+      }, such as 256MiB`,
+    );
+  };
+  const u32 = <T>(key: string, byDefault: T): number | T => {
+    const value = given.get(key);
+    if (value === undefined) return byDefault;
+    return parseU32(value) ??
+      fail(`${key} is ${JSON.stringify(value)}; it takes a number below 2^32`);
+  };
+  const most = personality === "ice" ? MAX_ICE_SIZE : MAX_SIZE;
+  const size = bytes("size", PERSONALITIES[personality].defaultSize, PAGE, most);
+  if (size % PAGE !== 0) fail(`size is ${size}; it takes a multiple of ${PAGE}`);
+  const reserved = u32("reserved", 0xa5a5a5a0);
+  if ((reserved & 7) !== 0) fail(`reserved is 0x${reserved.toString(16)}; bits 0 to 2 are not`);
+  return {
+    personality,
+    size,
+    seed: u32("seed", null),
+    rate: bytes("rate", 0, 0, MAX_RATE),
+    chunk: bytes("chunk", 1024 ** 2, MIN_CHUNK, MAX_CHUNK),
+    reserved: personality === "ice" ? 0 : reserved,
+    faults,
+  };
+}
+
+function fault(text: string, fail: (problem: string) => never): Fault {
+  try {
+    return parseFault(text);
+  } catch (error) {
+    if (error instanceof RangeError) return fail(error.message);
+    throw error;
+  }
+}
