@@ -10,14 +10,11 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { Apt } from "./apt.ts";
-import { buildClient, buildDriver } from "./build.ts";
-import { cacheFolder, MissingError } from "./host.ts";
-import { writeInitramfs } from "./initramfs.ts";
-import { kernel, type KernelRelease, KERNELS } from "./kernel.ts";
+import { MissingError } from "./host.ts";
+import { type KernelRelease, KERNELS } from "./kernel.ts";
 import { kernelComplaints } from "./kernel_log.ts";
-import { boot, qemu } from "./qemu.ts";
-import { guestModules, libraries, runtimes } from "./runtimes.ts";
+import { prepare } from "./prepare.ts";
+import { boot } from "./qemu.ts";
 
 const PROJECT = resolve(fileURLToPath(new URL("../..", import.meta.url)));
 
