@@ -1,0 +1,41 @@
+/**
+ * What a device's DMA can reach: IOVA ranges and the memory behind them.
+ *
+ * @module
+ */
+
+/** Memory made known to an IOMMU. */
+export interface DmaMapping {
+  /** Where the device sees it, in bytes; a multiple of the IOMMU's page size. */
+  readonly iova: bigint;
+  /** Bytes; a multiple of the page size. */
+  readonly size: bigint;
+  /** Its address in this process: that of a kernel Mapping, never of a JS buffer. */
+  readonly vaddr: bigint;
+  /** VFIO_DMA_MAP_FLAG_*: what the device may do with it. */
+  readonly flags: number;
+}
+
+/**
+ * An address space that devices are attached to. A type1 container is one
+ * ({@linkcode Type1Container}).
+ */
+export interface AddressSpace {
+  /**
+   * Makes memory known to the IOMMU. The memory must stay mapped in this
+   * process until it is unmapped here, or the address space is closed.
+   *
+   * @throws {SysError} EEXIST where it overlaps a mapping, EINVAL where it is
+   * not aligned or the IOMMU does not reach that far.
+   */
+  map(mapping: DmaMapping): void;
+  /**
+   * Takes back all mappings in a range. A mapping is taken back whole.
+   *
+   * @returns Bytes taken back; 0 where nothing was mapped.
+   * @throws {SysError} EINVAL where the range cuts a mapping; nothing has changed then.
+   */
+  unmap(iova: bigint, size: bigint): bigint;
+  /** What {@linkcode AddressSpace.map} mapped and is still mapped, by ascending iova. */
+  readonly mappings: readonly DmaMapping[];
+}

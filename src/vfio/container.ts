@@ -1,0 +1,170 @@
+/**
+ * The type1 container: the address space that groups share.
+ *
+ * @module
+ */
+
+import { isErrno } from "../kernel/error.ts";
+import { Fd } from "../kernel/fd.ts";
+import { type Kernel, O_RDWR } from "../kernel/kernel.ts";
+import {
+  VFIO_API_VERSION,
+  VFIO_CHECK_EXTENSION,
+  VFIO_GET_API_VERSION,
+  VFIO_GROUP_SET_CONTAINER,
+  VFIO_IOMMU_MAP_DMA,
+  VFIO_IOMMU_UNMAP_DMA,
+  VFIO_SET_IOMMU,
+  VFIO_TYPE1v2_IOMMU,
+  vfioIommuType1DmaMap,
+  vfioIommuType1DmaUnmap,
+} from "../uapi/mod.ts";
+import { ioctl } from "./_ioctl.ts";
+import type { AddressSpace, DmaMapping } from "./address_space.ts";
+import type { Group } from "./group.ts";
+import { noPermission, noType1v2, noVfio, unsafeInterrupts, wrongApiVersion } from "./reasons.ts";
+import { readType1Info, type Type1Info } from "./type1_info.ts";
+import { UnsupportedError } from "./unsupported.ts";
+
+/** The container's character device. */
+export const CONTAINER_PATH = "/dev/vfio/vfio";
+
+/** A container with the type1v2 IOMMU model. */
+export class Type1Container implements AddressSpace, Disposable {
+  /** The container's fd. */
+  readonly fd: Fd;
+  readonly #kernel: Kernel;
+  readonly #mappings = new Map<bigint, DmaMapping>();
+  #iommuSet: boolean;
+
+  private constructor(kernel: Kernel, fd: Fd, iommuSet: boolean) {
+    this.#kernel = kernel;
+    this.fd = fd;
+    this.#iommuSet = iommuSet;
+  }
+
+  /**
+   * Opens a new container; it has no IOMMU until a group is attached.
+   *
+   * @throws {UnsupportedError} If VFIO is not there, not permitted, or has no type1v2.
+   * @throws {SysError} If it fails for another reason.
+   */
+  static open(kernel: Kernel): Type1Container {
+    let fd: Fd;
+    try {
+      fd = Fd.own(kernel, kernel.open(CONTAINER_PATH, O_RDWR), `container ${CONTAINER_PATH}`);
+    } catch (error) {
+      if (isErrno(error, "ENOENT", "ENODEV", "ENXIO")) {
+        throw new UnsupportedError([noVfio(CONTAINER_PATH)], { cause: error });
+      }
+      if (isErrno(error, "EACCES", "EPERM")) {
+        throw new UnsupportedError([noPermission(CONTAINER_PATH, error.code)], { cause: error });
+      }
+      throw error;
+    }
+    try {
+      requireType1v2(kernel, fd);
+      return new Type1Container(kernel, fd, false);
+    } catch (error) {
+      fd.close();
+      throw error;
+    }
+  }
+
+  /** Uses a container with an IOMMU that somebody else opened, and will close. */
+  static borrow(kernel: Kernel, fd: number): Type1Container {
+    return new Type1Container(kernel, Fd.borrow(kernel, fd, `container fd ${fd}`), true);
+  }
+
+  /**
+   * Puts a group into the container; with the first one the container gets its
+   * IOMMU.
+   *
+   * @throws {UnsupportedError} If the IOMMU cannot isolate the group's interrupts.
+   * @throws {SysError} If the kernel refuses: EPERM or EBUSY where another driver holds the group.
+   */
+  attach(group: Group): void {
+    const argument = new Uint8Array(new ArrayBuffer(4));
+    new DataView(argument.buffer).setInt32(0, this.fd.number, true);
+    ioctl(this.#kernel, group.fd, "VFIO_GROUP_SET_CONTAINER", VFIO_GROUP_SET_CONTAINER, argument);
+    if (this.#iommuSet) return;
+    try {
+      ioctl(this.#kernel, this.fd, "VFIO_SET_IOMMU", VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
+    } catch (error) {
+      if (isErrno(error, "EPERM")) {
+        throw new UnsupportedError([unsafeInterrupts()], { cause: error });
+      }
+      if (isErrno(error, "ENODEV")) throw new UnsupportedError([noType1v2()], { cause: error });
+      throw error;
+    }
+    this.#iommuSet = true;
+  }
+
+  /**
+   * Reads page sizes, IOVA ranges and the dirty tracking capability. Read
+   * afresh each time: groups change them.
+   *
+   * @throws {SysError} If the ioctl fails: EINVAL while no group is attached.
+   * @throws {CapabilityError} Where the capabilities are broken.
+   */
+  info(): Type1Info {
+    return readType1Info(this.#kernel, this.fd);
+  }
+
+  /**
+   * Maps memory for DMA (VFIO_IOMMU_MAP_DMA).
+   *
+   * @throws {SysError} EEXIST, EINVAL, ENOSPC (too many mappings), ENOMEM (the memlock limit).
+   * @throws {RangeError} If a number does not fit its field.
+   */
+  map({ iova, size, vaddr, flags }: DmaMapping): void {
+    const argument = vfioIommuType1DmaMap.pack({ flags, vaddr, iova, size });
+    ioctl(this.#kernel, this.fd, "VFIO_IOMMU_MAP_DMA", VFIO_IOMMU_MAP_DMA, argument);
+    this.#mappings.set(iova, { iova, size, vaddr, flags });
+  }
+
+  /**
+   * Takes mappings back (VFIO_IOMMU_UNMAP_DMA, without a dirty bitmap).
+   *
+   * @returns Bytes taken back, as the kernel counts them.
+   * @throws {SysError} EINVAL where the range is empty, not aligned, or cuts a mapping.
+   * @throws {RangeError} If a number does not fit its field.
+   */
+  unmap(iova: bigint, size: bigint): bigint {
+    const argument = vfioIommuType1DmaUnmap.pack({ iova, size });
+    ioctl(this.#kernel, this.fd, "VFIO_IOMMU_UNMAP_DMA", VFIO_IOMMU_UNMAP_DMA, argument);
+    for (const mapping of this.#mappings.values()) {
+      if (mapping.iova >= iova && mapping.iova + mapping.size <= iova + size) {
+        this.#mappings.delete(mapping.iova);
+      }
+    }
+    return vfioIommuType1DmaUnmap.unpack(argument).size;
+  }
+
+  /**
+   * What was mapped through this object and is still mapped, by ascending
+   * iova. The kernel keeps no list that could be read: what the owner of a
+   * borrowed container mapped is not in it.
+   */
+  get mappings(): readonly DmaMapping[] {
+    return [...this.#mappings.values()].sort((a, b) => a.iova < b.iova ? -1 : 1);
+  }
+
+  /** Closes what is owned; with its last fd the kernel takes all mappings back. */
+  close(): void {
+    if (this.fd.owned) this.#mappings.clear();
+    this.fd.close();
+  }
+
+  /** Closes, at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function requireType1v2(kernel: Kernel, fd: Fd): void {
+  const version = ioctl(kernel, fd, "VFIO_GET_API_VERSION", VFIO_GET_API_VERSION);
+  if (version !== VFIO_API_VERSION) throw new UnsupportedError([wrongApiVersion(version)]);
+  const has = ioctl(kernel, fd, "VFIO_CHECK_EXTENSION", VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU);
+  if (has === 0) throw new UnsupportedError([noType1v2()]);
+}

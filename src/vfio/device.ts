@@ -1,0 +1,247 @@
+/**
+ * An open VFIO device: its regions, its reset, what it is.
+ *
+ * @module
+ */
+
+import { isErrno, SysError } from "../kernel/error.ts";
+import type { Fd } from "../kernel/fd.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import {
+  VFIO_DEVICE_FEATURE,
+  VFIO_DEVICE_FEATURE_GET,
+  VFIO_DEVICE_FEATURE_MIGRATION,
+  VFIO_DEVICE_FEATURE_PROBE,
+  VFIO_DEVICE_FLAGS_PCI,
+  VFIO_DEVICE_FLAGS_RESET,
+  VFIO_DEVICE_GET_INFO,
+  VFIO_DEVICE_RESET,
+  VFIO_PCI_CONFIG_REGION_INDEX,
+  vfioDeviceFeature,
+  vfioDeviceInfo,
+} from "../uapi/mod.ts";
+import { ioctl } from "./_ioctl.ts";
+import { AnswerError } from "./answer_error.ts";
+import { ioctlArgsz } from "./argsz.ts";
+import type { Type1Container } from "./container.ts";
+import type { Group } from "./group.ts";
+import { identityOf, readConfigIds, type VfioIdentity } from "./identity.ts";
+import { readRegion, type Region } from "./region.ts";
+import type { PciIds, SysfsDevice } from "./sysfs.ts";
+import { sysfsOfFd } from "./sysfs_of_fd.ts";
+
+/** More regions than any driver has: vfio-pci has 9, and one for each device-specific one. */
+const REGIONS_MAX = 1024;
+
+/** What a {@linkcode VfioDevice} is made of. Those that are null are unknown or not needed. */
+export interface VfioDeviceParts {
+  /** What to call it in messages. */
+  readonly label: string;
+  /** The device's fd. */
+  readonly fd: Fd;
+  /** Its group. */
+  readonly group: Group | null;
+  /** Its container. */
+  readonly container: Type1Container | null;
+  /** What sysfs says of it; null to find that out from the fd. */
+  readonly sysfs: SysfsDevice | null;
+}
+
+/** What is closed with the device, of its group and container. */
+export interface VfioDeviceOwnership {
+  /** Whether closing the device closes group and container too (where they are owned fds). */
+  readonly ownsGroup: boolean;
+}
+
+/**
+ * An open VFIO device. Opened by `openVfioDevice`; a borrowed one (`fd:N`) is
+ * never closed or reset unless {@linkcode VfioDevice.reset} is called.
+ */
+export class VfioDevice implements Disposable {
+  /** The kernel it lives in. */
+  readonly kernel: Kernel;
+  /** What it is called: the name on its bus, or `fd:N`. */
+  readonly label: string;
+  /** Its fd. */
+  readonly fd: Fd;
+  /** Its group; null where only the device's fd is known. */
+  readonly group: Group | null;
+  /** Its container; null where only the device's fd is known. */
+  readonly container: Type1Container | null;
+  /** What sysfs says of it; null where that is not known. */
+  readonly sysfs: SysfsDevice | null;
+  /** Whether somebody else opened it. */
+  readonly borrowed: boolean;
+  /** VFIO_DEVICE_FLAGS_*. */
+  readonly flags: number;
+  /** The highest region index + 1. */
+  readonly numRegions: number;
+  readonly #ownsGroup: boolean;
+  readonly #regions = new Map<number, Region>();
+
+  /**
+   * Takes an open device and reads VFIO_DEVICE_GET_INFO.
+   *
+   * @throws {SysError} If the ioctl fails: ENOTTY where the fd is something else.
+   * @throws {AnswerError} If the answer cannot be true.
+   */
+  constructor(kernel: Kernel, parts: VfioDeviceParts, ownership: VfioDeviceOwnership) {
+    const answer = ioctlArgsz(
+      kernel,
+      parts.fd,
+      "VFIO_DEVICE_GET_INFO",
+      VFIO_DEVICE_GET_INFO,
+      vfioDeviceInfo.pack({}),
+    );
+    const { flags, num_regions } = vfioDeviceInfo.unpack(answer);
+    if (num_regions > REGIONS_MAX) {
+      throw new AnswerError(
+        `Cannot use ${parts.label}: it says that it has ${num_regions} regions, ` +
+          `more than ${REGIONS_MAX}`,
+      );
+    }
+    this.kernel = kernel;
+    this.label = parts.label;
+    this.fd = parts.fd;
+    this.group = parts.group;
+    this.container = parts.container;
+    this.borrowed = !parts.fd.owned;
+    this.flags = flags;
+    this.numRegions = num_regions;
+    this.#ownsGroup = ownership.ownsGroup;
+    this.sysfs = parts.sysfs ??
+      sysfsOfFd(kernel, parts.fd.number, parts.group?.number ?? null, this.configIds());
+  }
+
+  /** Whether the driver says that it can be reset. */
+  get resettable(): boolean {
+    return (this.flags & VFIO_DEVICE_FLAGS_RESET) !== 0;
+  }
+
+  /**
+   * Describes a region; read once, then remembered.
+   *
+   * @throws {RangeError} If there is no such index.
+   * @throws {SysError} If the ioctl fails: EINVAL where this device leaves the index out.
+   * @throws {AnswerError} If the answer cannot be true; {@linkcode CapabilityError} for capabilities.
+   */
+  region(index: number): Region {
+    if (!Number.isInteger(index) || index < 0 || index >= this.numRegions) {
+      throw new RangeError(
+        `Cannot describe region ${index} of ${this.label}: it has ${this.numRegions} regions`,
+      );
+    }
+    const known = this.#regions.get(index);
+    if (known !== undefined) return known;
+    const region = readRegion(this.kernel, this.fd, index);
+    this.#regions.set(index, region);
+    return region;
+  }
+
+  /**
+   * All regions that the device has. An index that it leaves out (EINVAL, as
+   * vfio-pci does for VGA) is left out here.
+   *
+   * @throws {AnswerError} If the answer for one of them cannot be true.
+   */
+  regions(): Region[] {
+    const regions: Region[] = [];
+    for (let index = 0; index < this.numRegions; index++) {
+      const region = this.regionOrNull(index);
+      if (region !== null) regions.push(region);
+    }
+    return regions;
+  }
+
+  /**
+   * The first region with this type capability. A broken answer for another
+   * region does not matter where one is found.
+   *
+   * @param type VFIO_REGION_TYPE_*.
+   * @returns null where the device has none.
+   * @throws {AnswerError} Where none was found, but one could not be read.
+   */
+  findRegion(type: number, subtype: number): Region | null {
+    let broken: AnswerError | null = null;
+    for (let index = 0; index < this.numRegions; index++) {
+      try {
+        const region = this.regionOrNull(index);
+        if (region?.type?.type === type && region.type.subtype === subtype) return region;
+      } catch (error) {
+        if (!(error instanceof AnswerError)) throw error;
+        broken ??= error;
+      }
+    }
+    if (broken !== null) throw broken;
+    return null;
+  }
+
+  /** As {@linkcode VfioDevice.region}; null where the device leaves the index out (EINVAL). */
+  regionOrNull(index: number): Region | null {
+    try {
+      return this.region(index);
+    } catch (error) {
+      if (isErrno(error, "EINVAL")) return null;
+      throw error;
+    }
+  }
+
+  /**
+   * Resets the device (VFIO_DEVICE_RESET).
+   *
+   * @throws {SysError} If the driver refuses: EINVAL or ENOTTY where it cannot.
+   */
+  reset(): void {
+    ioctl(this.kernel, this.fd, "VFIO_DEVICE_RESET", VFIO_DEVICE_RESET);
+  }
+
+  /**
+   * Whether the device speaks the v2 migration protocol
+   * (VFIO_DEVICE_FEATURE_MIGRATION, asked with PROBE).
+   */
+  speaksV2(): boolean {
+    const argument = vfioDeviceFeature.pack({
+      flags: VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIGRATION,
+    });
+    try {
+      ioctl(this.kernel, this.fd, "VFIO_DEVICE_FEATURE", VFIO_DEVICE_FEATURE, argument);
+      return true;
+    } catch (error) {
+      if (error instanceof SysError) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * What the device is. PCI ids come from sysfs; where it has none (a bare fd,
+   * an mdev) from the device's configuration region.
+   */
+  identity(): VfioIdentity {
+    return identityOf(this.sysfs, this.flags, this.sysfs?.ids ?? this.configIds());
+  }
+
+  /** The PCI ids in the configuration region; null where the device has none. */
+  configIds(): PciIds | null {
+    const index = VFIO_PCI_CONFIG_REGION_INDEX;
+    if ((this.flags & VFIO_DEVICE_FLAGS_PCI) === 0 || index >= this.numRegions) return null;
+    try {
+      return readConfigIds(this.kernel, this.fd, this.region(index));
+    } catch (error) {
+      if (error instanceof SysError || error instanceof AnswerError) return null;
+      throw error;
+    }
+  }
+
+  /** Closes what was opened with it, the device first; what is borrowed stays open. */
+  close(): void {
+    this.fd.close();
+    if (!this.#ownsGroup) return;
+    this.group?.close();
+    this.container?.close();
+  }
+
+  /** Closes, at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

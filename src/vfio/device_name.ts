@@ -1,0 +1,106 @@
+/**
+ * How a device is named: PCI address, mdev UUID, sysfs path, open fd, simulated.
+ *
+ * @module
+ */
+
+/** A name that was understood; nothing has been looked up yet. */
+export type DeviceName =
+  /** A PCI function, `0000:3b:00.1`. */
+  | { readonly kind: "pci"; readonly address: string }
+  /** A mediated device, by its UUID. */
+  | { readonly kind: "mdev"; readonly uuid: string }
+  /** A folder below /sys. */
+  | { readonly kind: "sysfs"; readonly path: string }
+  /** A VFIO device fd that somebody else opened: borrowed. */
+  | { readonly kind: "fd"; readonly fd: number }
+  /** A device of the simulated kernel; `spec` is what follows `sim:`. */
+  | { readonly kind: "sim"; readonly spec: string };
+
+/** A device name (or VF token) that cannot be one: a mistake in the call, not in the system. */
+export class DeviceNameError extends Error {
+  /** Always `DeviceNameError`. */
+  override readonly name = "DeviceNameError";
+}
+
+const PCI = /^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])$/i;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const MAX_FD = 0x7fff_ffff;
+
+/**
+ * Reads a device name. Addresses and UUIDs come out in lower case, as sysfs
+ * spells them; a PCI address without a domain is in domain 0000.
+ *
+ * @throws {DeviceNameError} Where the text is none of the five forms.
+ *
+ * @example
+ * ```ts
+ * import { parseDeviceName } from "./device_name.ts";
+ * import assert from "node:assert/strict";
+ *
+ * assert.deepEqual(parseDeviceName("3B:00.1"), { kind: "pci", address: "0000:3b:00.1" });
+ * assert.deepEqual(parseDeviceName("fd:3"), { kind: "fd", fd: 3 });
+ * assert.throws(() => parseDeviceName("/dev/vfio/12"), /Cannot use "\/dev\/vfio\/12"/);
+ * ```
+ */
+export function parseDeviceName(text: string): DeviceName {
+  if (text.startsWith("sim:")) return { kind: "sim", spec: text.slice("sim:".length) };
+  if (text.startsWith("fd:")) return { kind: "fd", fd: parseFd(text) };
+  const pci = PCI.exec(text);
+  if (pci !== null) {
+    return { kind: "pci", address: `${pci[1] ?? "0000"}:${pci[2]}`.toLowerCase() };
+  }
+  if (UUID.test(text)) return { kind: "mdev", uuid: text.toLowerCase() };
+  if (text.startsWith("/sys/")) return { kind: "sysfs", path: text };
+  throw new DeviceNameError(
+    `Cannot use ${JSON.stringify(text)} as a device name: expected a PCI address ` +
+      `(0000:3b:00.1), an mdev UUID, a path below /sys, fd:N, or sim:…`,
+  );
+}
+
+/**
+ * A name as a user would write it.
+ *
+ * @example
+ * ```ts
+ * import { formatDeviceName, parseDeviceName } from "./device_name.ts";
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(formatDeviceName(parseDeviceName("fd:3")), "fd:3");
+ * ```
+ */
+export function formatDeviceName(name: DeviceName): string {
+  switch (name.kind) {
+    case "pci":
+      return name.address;
+    case "mdev":
+      return name.uuid;
+    case "sysfs":
+      return name.path;
+    case "fd":
+      return `fd:${name.fd}`;
+    case "sim":
+      return `sim:${name.spec}`;
+  }
+}
+
+/**
+ * Checks an SR-IOV VF token and gives it back in lower case.
+ *
+ * @throws {DeviceNameError} Where the text is not a UUID.
+ */
+export function parseVfToken(text: string): string {
+  if (UUID.test(text)) return text.toLowerCase();
+  throw new DeviceNameError(`Cannot use ${JSON.stringify(text)} as a VF token: it is not a UUID`);
+}
+
+function parseFd(text: string): number {
+  const digits = text.slice("fd:".length);
+  const fd = /^[0-9]{1,10}$/.test(digits) ? Number(digits) : Infinity;
+  if (fd <= MAX_FD) return fd;
+  throw new DeviceNameError(
+    `Cannot use ${
+      JSON.stringify(text)
+    } as a device name: expected fd:N, N a number from 0 to ${MAX_FD}`,
+  );
+}

@@ -1,0 +1,236 @@
+/**
+ * What a device is, whether it can migrate, and if not, why and what to do.
+ *
+ * @module
+ */
+
+import type { Kernel } from "../kernel/kernel.ts";
+import { AnswerError } from "./answer_error.ts";
+import type { VfioDevice } from "./device.ts";
+import { type DeviceName, formatDeviceName, parseDeviceName } from "./device_name.ts";
+import { driverOf, type VfioIdentity } from "./identity.ts";
+import { kernelFor, nameIn } from "./kernel_for.ts";
+import {
+  type DataSectionKind,
+  dataSectionKind,
+  findMigrationRegion,
+  migrationReasons,
+} from "./migration_region.ts";
+import { openVfioDevice, type OpenVfioOptions, sysfsReasons } from "./open.ts";
+import { quirkFor, type QuirkName } from "./quirk.ts";
+import { brokenAnswer, busy, noDirtyCapability, noReset, noSuchDevice } from "./reasons.ts";
+import type { Region } from "./region.ts";
+import { readSysfsDevice, type SysfsDevice, sysfsPath } from "./sysfs.ts";
+import { BusyError, type Reason, UnsupportedError } from "./unsupported.ts";
+
+/** How to probe. */
+export interface ProbeOptions extends OpenVfioOptions {
+  /** Whether to open the device; false reads sysfs only. Default: true. */
+  readonly open?: boolean | undefined;
+  /** The kernel to look in; by default the one that the name belongs to. */
+  readonly kernel?: Kernel | undefined;
+}
+
+/** Whether the IOMMU tells which pages a device wrote. */
+export interface DirtyReport {
+  /** Whether it does; null where that is not known. */
+  readonly tracks: boolean | null;
+  /** The page sizes it tracks by, in bytes. */
+  readonly pgsizes: readonly number[];
+  /** Bytes of the largest bitmap one call may ask for; null where it does not track. */
+  readonly maxBitmapBytes: number | null;
+}
+
+/** What {@linkcode probe} found. */
+export interface ProbeReport {
+  /** The name that was asked for. */
+  readonly device: string;
+  /** Whether the device was opened for this. */
+  readonly opened: boolean;
+  /** Its bus; null where there is no such device. */
+  readonly bus: string | null;
+  /** Its driver; null where it has none, or that is unknown. */
+  readonly driver: string | null;
+  /** Its IOMMU group; null where it has none, or that is unknown. */
+  readonly group: number | null;
+  /** What it is; null where it was not opened. */
+  readonly identity: VfioIdentity | null;
+  /** How it migrates; null where it does not, or that is unknown. */
+  readonly protocol: "v1" | "v2" | null;
+  /** Whether it can be migrated; null where it could not be looked at. */
+  readonly migratable: boolean | null;
+  /** Where the migration data is; null where there is none. */
+  readonly dataSection: DataSectionKind | null;
+  /** The quirk profile of its driver; null where it follows the text. */
+  readonly quirk: QuirkName | null;
+  /** Whether it says that it can be reset; null where that is unknown. */
+  readonly resettable: boolean | null;
+  /** Why it cannot be migrated (`blocks`), and what else is worth knowing. */
+  readonly reasons: readonly Reason[];
+  /** Its regions, those of size 0 too. */
+  readonly regions: readonly Region[];
+  /** The IOMMU's dirty page tracking. */
+  readonly dirty: DirtyReport;
+  /** What probing itself did, or could not do. */
+  readonly notes: readonly string[];
+}
+
+const UNKNOWN_DIRTY: DirtyReport = { tracks: null, pgsizes: [], maxBitmapBytes: null };
+
+/**
+ * Looks at a device: opens it (unless told not to), reads what it says of
+ * itself, closes it again. Opening a PCI device may reset it; a borrowed one
+ * (`fd:N`) is only asked.
+ *
+ * @param name Its name, as for `parseDeviceName`.
+ * @throws {DeviceNameError} If the name cannot be one.
+ * @throws {SimSpecError} If it is `sim:` and no simulated device.
+ * @throws {SysError} If the kernel refuses for a reason that is none of those reported.
+ *
+ * @example
+ * ```ts
+ * import { probe } from "./probe.ts";
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(probe("sim:mapped").dataSection, "mapped");
+ * assert.equal(probe("sim:none").reasons[0]?.code, "no-migration-region");
+ * ```
+ */
+export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
+  const parsed = parseDeviceName(name);
+  const kernel = options.kernel ?? kernelFor(parsed);
+  const sysfs = lookUp(kernel, parsed);
+  const closed = (reasons: readonly Reason[], migratable: false | null): ProbeReport => ({
+    device: formatDeviceName(parsed),
+    opened: false,
+    bus: sysfs?.bus ?? null,
+    driver: sysfs === null ? null : driverOf(sysfs),
+    group: sysfs?.group?.number ?? null,
+    identity: null,
+    protocol: null,
+    migratable,
+    dataSection: null,
+    quirk: sysfs === null ? null : quirkFor({ ...sysfs, driver: driverOf(sysfs) }),
+    resettable: null,
+    reasons,
+    regions: [],
+    dirty: UNKNOWN_DIRTY,
+    notes: [],
+  });
+  if (options.open === false) {
+    const reasons = staticReasons(kernel, parsed, sysfs);
+    return {
+      ...closed(reasons, reasons.length > 0 ? false : null),
+      notes: ["Not opened: whether it migrates shows only when it is"],
+    };
+  }
+  let device: VfioDevice;
+  try {
+    device = openVfioDevice(kernel, parsed, options);
+  } catch (error) {
+    if (error instanceof UnsupportedError) return closed(error.reasons, false);
+    if (error instanceof BusyError) return closed([busy(error.message)], null);
+    if (error instanceof AnswerError) return closed([brokenAnswer(error.message)], false);
+    throw error;
+  }
+  try {
+    return describe(formatDeviceName(parsed), device);
+  } finally {
+    device.close();
+  }
+}
+
+/** The device's sysfs folder; null for an fd, and where there is none. */
+function lookUp(kernel: Kernel, name: DeviceName): SysfsDevice | null {
+  const own = nameIn(kernel, name);
+  return own.kind === "fd" ? null : readSysfsDevice(kernel, sysfsPath(own));
+}
+
+function staticReasons(kernel: Kernel, name: DeviceName, sysfs: SysfsDevice | null): Reason[] {
+  if (sysfs !== null) return sysfsReasons(kernel, sysfs);
+  const own = nameIn(kernel, name);
+  return own.kind === "fd" ? [] : [noSuchDevice(formatDeviceName(name), sysfsPath(own))];
+}
+
+function describe(name: string, device: VfioDevice): ProbeReport {
+  const identity = device.identity();
+  const { regions, broken } = readableRegions(device);
+  const { dirty, reasons: dirtyReasons } = describeDirty(device);
+  const blocking = migrationReasons(device);
+  const migrates = blocking.length === 0;
+  const region = migrates ? findMigrationRegion(device) : null;
+  const speaksV2 = !migrates && device.speaksV2();
+  const known = new Set(blocking.map(({ message }) => message));
+  return {
+    device: name,
+    opened: true,
+    bus: identity.bus,
+    driver: identity.driver,
+    group: device.group?.number ?? device.sysfs?.group?.number ?? null,
+    identity,
+    protocol: migrates ? "v1" : speaksV2 ? "v2" : null,
+    migratable: migrates,
+    dataSection: region === null ? null : dataSectionKind(region),
+    quirk: quirkFor(identity),
+    resettable: device.resettable,
+    reasons: [
+      ...blocking,
+      ...broken.filter(({ message }) => !known.has(message)),
+      ...(migrates ? dirtyReasons : []),
+      ...(migrates && !device.resettable ? [noReset()] : []),
+    ],
+    regions,
+    dirty,
+    notes: openingNotes(device),
+  };
+}
+
+/** The regions that can be described, and what is wrong with the others. */
+function readableRegions(
+  device: VfioDevice,
+): { readonly regions: Region[]; readonly broken: Reason[] } {
+  const regions: Region[] = [];
+  const broken: Reason[] = [];
+  for (let index = 0; index < device.numRegions; index++) {
+    try {
+      const region = device.regionOrNull(index);
+      if (region !== null) regions.push(region);
+    } catch (error) {
+      if (!(error instanceof AnswerError)) throw error;
+      broken.push({ ...brokenAnswer(error.message), blocks: false });
+    }
+  }
+  return { regions, broken };
+}
+
+function describeDirty(
+  device: VfioDevice,
+): { readonly dirty: DirtyReport; readonly reasons: Reason[] } {
+  if (device.container === null) return { dirty: UNKNOWN_DIRTY, reasons: [] };
+  try {
+    const { migration } = device.container.info();
+    if (migration === null) {
+      return {
+        dirty: { tracks: false, pgsizes: [], maxBitmapBytes: null },
+        reasons: [noDirtyCapability()],
+      };
+    }
+    const { pgsizes, maxBitmapBytes } = migration;
+    return { dirty: { tracks: true, pgsizes: bitSizes(pgsizes), maxBitmapBytes }, reasons: [] };
+  } catch (error) {
+    if (!(error instanceof AnswerError)) throw error;
+    return { dirty: UNKNOWN_DIRTY, reasons: [{ ...brokenAnswer(error.message), blocks: false }] };
+  }
+}
+
+/** The sizes in a page size bitmap: bit n stands for 2^n bytes. */
+function bitSizes(bitmap: bigint): number[] {
+  return Array.from({ length: 64 }, (_, bit) => bit)
+    .filter((bit) => (bitmap >> BigInt(bit) & 1n) === 1n)
+    .map((bit) => 2 ** bit);
+}
+
+function openingNotes(device: VfioDevice): string[] {
+  if (device.borrowed || device.sysfs?.bus !== "pci") return [];
+  return ["Opening a PCI device may reset it: --no-open reads sysfs only"];
+}

@@ -1,0 +1,239 @@
+/**
+ * The reasons why a device cannot be opened or migrated, with their stable
+ * codes, and what to do next.
+ *
+ * @module
+ */
+
+import { spoilsGroup, type SysfsDevice } from "./sysfs.ts";
+import type { Reason } from "./unsupported.ts";
+
+function blocks(code: string, message: string, hint: string): Reason {
+  return { code, message, hint, blocks: true };
+}
+
+function note(code: string, message: string, hint: string): Reason {
+  return { code, message, hint, blocks: false };
+}
+
+/** `no-such-device`: sysfs does not have it. */
+export function noSuchDevice(label: string, path: string): Reason {
+  const folder = path.slice(0, path.lastIndexOf("/"));
+  return blocks(
+    "no-such-device",
+    `There is no device "${label}": ${path} is not a device`,
+    `See what there is: ls ${folder}`,
+  );
+}
+
+/** `not-bound-to-vfio`: another driver has it, or none. */
+export function notBound(device: SysfsDevice): Reason {
+  const { name, bus, driver } = device;
+  const message = driver === null
+    ? `No driver is bound to ${name}`
+    : `${name} is bound to the driver "${driver}", which is not a VFIO driver`;
+  if (bus === "mdev") {
+    return blocks("not-bound-to-vfio", message, `Load the module that drives mdevs of its type`);
+  }
+  if (bus !== "pci" && bus !== "platform") {
+    return blocks("not-bound-to-vfio", message, `Bind it to the VFIO driver of the ${bus} bus`);
+  }
+  const folder = `/sys/bus/${bus}/devices/${name}`;
+  const unbind = driver === null ? "" : `echo ${name} > ${folder}/driver/unbind; `;
+  return blocks(
+    "not-bound-to-vfio",
+    message,
+    `modprobe vfio-${bus}; echo vfio-${bus} > ${folder}/driver_override; ${unbind}` +
+      `echo ${name} > /sys/bus/${bus}/drivers_probe ` +
+      `(to migrate it, name its vendor's VFIO driver in place of vfio-${bus})`,
+  );
+}
+
+/** `no-iommu-group`: no IOMMU looks after it. */
+export function noIommuGroup(device: SysfsDevice): Reason {
+  return blocks(
+    "no-iommu-group",
+    `${device.name} is in no IOMMU group`,
+    "Turn the IOMMU on in the firmware, and in the kernel where it needs to be told " +
+      "(intel_iommu=on)",
+  );
+}
+
+/** `noiommu-group`: VFIO's unsafe mode without an IOMMU. */
+export function noiommuGroup(device: SysfsDevice): Reason {
+  return blocks(
+    "noiommu-group",
+    `${device.name} is in a group without an IOMMU (${device.group?.path})`,
+    "Turn the IOMMU on; without one VFIO offers no address space of its own to a device",
+  );
+}
+
+/** `no-vfio`: the container's node is missing. */
+export function noVfio(path: string): Reason {
+  return blocks(
+    "no-vfio",
+    `VFIO is not available: there is no ${path}`,
+    "modprobe vfio_iommu_type1; in a container or chroot, pass /dev/vfio through",
+  );
+}
+
+/** `no-group-node`: the group's node is missing. */
+export function noGroupNode(path: string): Reason {
+  return blocks(
+    "no-group-node",
+    `There is no ${path}`,
+    "The node appears when a device of the group is bound to a VFIO driver; " +
+      "in a container or chroot, pass /dev/vfio through",
+  );
+}
+
+/** `group-not-viable`: a driver of the host holds a device of the group. */
+export function groupNotViable(group: number, devices: readonly SysfsDevice[]): Reason {
+  const spoilers = devices.filter(spoilsGroup);
+  const list = spoilers.map(({ name, driver }) => `${name} (${driver})`).join(", ");
+  return blocks(
+    "group-not-viable",
+    `IOMMU group ${group} is not viable: ` +
+      (list === "" ? "a driver that is not VFIO's holds a device of it" : `held by ${list}`),
+    "Bind every device of the group to a VFIO driver, or to none: " +
+      `ls /sys/kernel/iommu_groups/${group}/devices`,
+  );
+}
+
+/** `no-permission`: a node under /dev/vfio may not be opened. */
+export function noPermission(path: string, code: string): Reason {
+  return blocks(
+    "no-permission",
+    `Cannot open ${path}: ${code}, no permission for it`,
+    `Run as root, or give the node to your user: chown $USER ${path}`,
+  );
+}
+
+/** `busy`: somebody else has it; the message is that of the BusyError. */
+export function busy(message: string): Reason {
+  return blocks(
+    "busy",
+    message,
+    "Stop the process that holds it, or take the device from it as fd:N",
+  );
+}
+
+/** `api-version`: a VFIO that this toolkit does not know. */
+export function wrongApiVersion(version: number): Reason {
+  return blocks("api-version", `VFIO's API version is ${version}, not 0`, "");
+}
+
+/** `no-type1v2`: the container has no TYPE1v2 IOMMU model. */
+export function noType1v2(): Reason {
+  return blocks(
+    "no-type1v2",
+    "The container does not offer the TYPE1v2 IOMMU model",
+    "modprobe vfio_iommu_type1; platforms with another model (POWER's spapr) are not driven",
+  );
+}
+
+/** `unsafe-interrupts`: the IOMMU does not remap interrupts. */
+export function unsafeInterrupts(): Reason {
+  return blocks(
+    "unsafe-interrupts",
+    "The IOMMU does not remap interrupts, so VFIO refuses to use it",
+    "Turn interrupt remapping on; or, where every user of the device is trusted: " +
+      "modprobe vfio_iommu_type1 allow_unsafe_interrupts=1",
+  );
+}
+
+/** `vf-token`: a VF's token is missing, wrong, or not wanted. */
+export function vfToken(name: string, given: boolean, code: string): Reason {
+  if (code === "EINVAL") {
+    return blocks("vf-token", `${name} does not take a VF token`, "Leave --vf-token out");
+  }
+  return blocks(
+    "vf-token",
+    given ? `The VF token for ${name} is not the right one` : `${name} wants a VF token`,
+    "Pass the UUID that the user of its physical function set: --vf-token UUID",
+  );
+}
+
+/** `not-in-group`: the group does not have the device that sysfs shows in it. */
+export function notInGroup(name: string, label: string): Reason {
+  return blocks(
+    "not-in-group",
+    `The ${label} does not offer the device ${name}`,
+    "Look whether its driver has just been unbound: " +
+      "it must be bound to a VFIO driver while it is opened",
+  );
+}
+
+/** `not-a-vfio-device`: an fd that is something else, or nothing. */
+export function notVfioDevice(fd: number, code: string): Reason {
+  return blocks(
+    "not-a-vfio-device",
+    code === "EBADF"
+      ? `fd ${fd} is not open`
+      : `fd ${fd} is not a VFIO device: VFIO_DEVICE_GET_INFO answers ${code}`,
+    "Name the fd of the device itself, not that of its group or container: " +
+      `ls -l /proc/self/fd/${fd}`,
+  );
+}
+
+/** `no-migration-region`: nothing to drive; a device may speak v2 instead. */
+export function noMigrationRegion(driver: string | null, speaksV2: boolean): Reason {
+  if (speaksV2) {
+    return blocks(
+      "no-migration-region",
+      "The device has no v1 migration region; it speaks the v2 protocol " +
+        "(VFIO_DEVICE_FEATURE_MIGRATION), which this version does not drive yet",
+      "",
+    );
+  }
+  return blocks(
+    "no-migration-region",
+    `The device has no migration region${driver === null ? "" : ` (driver "${driver}")`}, ` +
+      "and does not speak the v2 protocol",
+    driver === "vfio-pci"
+      ? "Plain vfio-pci does not migrate: bind the VFIO driver of the device's vendor instead"
+      : "Look for a newer driver, or for a setting that turns migration on",
+  );
+}
+
+/** `migration-region-empty`: it is there, and has 0 bytes. */
+export function migrationRegionEmpty(index: number): Reason {
+  return blocks(
+    "migration-region-empty",
+    `The migration region (region ${index}) has size 0`,
+    "The driver turned migration off for this device: look at its settings and the kernel log",
+  );
+}
+
+/** `migration-region-unusable`: too small, or not to be read and written. */
+export function migrationRegionUnusable(index: number, why: string): Reason {
+  return blocks(
+    "migration-region-unusable",
+    `The migration region (region ${index}) cannot be used: ${why}`,
+    "This is a mistake of the driver: its maker can mend it",
+  );
+}
+
+/** `broken-answer`: the driver answered something that cannot be true. */
+export function brokenAnswer(message: string): Reason {
+  return blocks("broken-answer", message, "This is a mistake of the driver: its maker can mend it");
+}
+
+/** `no-dirty-capability`: the container does not track dirty pages. */
+export function noDirtyCapability(): Reason {
+  return note(
+    "no-dirty-capability",
+    "The container does not track dirty pages (no MIGRATION capability)",
+    "The device's own state can be saved; memory that it writes by DMA can only be taken " +
+      "whole, while it is stopped. Linux has the capability from 5.8 on",
+  );
+}
+
+/** `no-reset`: a failed restore leaves the device as it is. */
+export function noReset(): Reason {
+  return note(
+    "no-reset",
+    "The device cannot be reset (VFIO_DEVICE_FLAGS_RESET is not set)",
+    "After a failed restore, close and open it again",
+  );
+}

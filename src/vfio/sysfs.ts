@@ -1,0 +1,197 @@
+/**
+ * What sysfs says about a device: bus, driver, IOMMU group, ids. Nothing is
+ * opened for it.
+ *
+ * @module
+ */
+
+import { isErrno } from "../kernel/error.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import type { DeviceName } from "./device_name.ts";
+
+/** The ids of a PCI function, as sysfs or its configuration space gives them. */
+export interface PciIds {
+  /** PCI vendor id. */
+  readonly vendorId: number;
+  /** PCI device id. */
+  readonly deviceId: number;
+  /** PCI subsystem vendor id. */
+  readonly subsystemVendorId: number;
+  /** PCI subsystem id. */
+  readonly subsystemId: number;
+}
+
+/** A device's IOMMU group. */
+export interface SysfsGroup {
+  /** The group's number. */
+  readonly number: number;
+  /** The group's character device: `/dev/vfio/12`, `/dev/vfio/noiommu-12`. */
+  readonly path: string;
+  /** Whether no IOMMU stands behind it (VFIO's unsafe noiommu mode). */
+  readonly noiommu: boolean;
+}
+
+/** A device as sysfs shows it. */
+export interface SysfsDevice {
+  /** Its folder, every link followed. */
+  readonly path: string;
+  /** Its name on its bus, as VFIO_GROUP_GET_DEVICE_FD wants it. */
+  readonly name: string;
+  /** Its bus: `pci`, `mdev`, `platform`, `ap`, …; `unknown` where there is no link. */
+  readonly bus: string;
+  /** The driver bound to it; null where there is none. */
+  readonly driver: string | null;
+  /** The driver of the device above it (an mdev's parent); null where there is none. */
+  readonly parentDriver: string | null;
+  /** Its IOMMU group; null where it has none. */
+  readonly group: SysfsGroup | null;
+  /** An mdev's type, such as `nvidia-63`; null for anything else. */
+  readonly mdevType: string | null;
+  /** PCI ids; null where sysfs shows none. */
+  readonly ids: PciIds | null;
+  /** PCI class code (24 bits); null where sysfs shows none. */
+  readonly pciClass: number | null;
+  /** Whether it is an SR-IOV virtual function. */
+  readonly virtualFunction: boolean;
+  /** Names of its VFIO character devices (`vfio0`), from kernel 6.1 on; else empty. */
+  readonly vfioDevices: readonly string[];
+}
+
+const GROUPS = "/sys/kernel/iommu_groups";
+
+/**
+ * The sysfs folder that a name stands for.
+ *
+ * @throws {TypeError} For a name that is not in sysfs (`fd:`, `sim:`).
+ */
+export function sysfsPath(name: DeviceName): string {
+  switch (name.kind) {
+    case "pci":
+      return `/sys/bus/pci/devices/${name.address}`;
+    case "mdev":
+      return `/sys/bus/mdev/devices/${name.uuid}`;
+    case "sysfs":
+      return name.path;
+    default:
+      throw new TypeError(`Cannot look up a name of kind "${name.kind}" in sysfs`);
+  }
+}
+
+/**
+ * Reads what sysfs says about a device.
+ *
+ * @param path Its folder, or a link to it.
+ * @returns null where there is no such folder, or it is not a device.
+ * @throws {SysError} Where sysfs cannot be read.
+ */
+export function readSysfsDevice(kernel: Kernel, path: string): SysfsDevice | null {
+  const real = absentIsNull(() => kernel.realPath(path));
+  if (real === null) return null;
+  const bus = linkName(kernel, `${real}/subsystem`);
+  const group = readGroup(kernel, real, bus);
+  if (bus === null && group === null) return null;
+  return {
+    path: real,
+    name: baseName(real),
+    bus: bus ?? "unknown",
+    driver: linkName(kernel, `${real}/driver`),
+    parentDriver: linkName(kernel, `${dirName(real)}/driver`),
+    group,
+    mdevType: linkName(kernel, `${real}/mdev_type`),
+    ids: readIds(kernel, real),
+    pciClass: readHex(kernel, `${real}/class`),
+    virtualFunction: linkName(kernel, `${real}/physfn`) !== null,
+    vfioDevices: absentIsNull(() => kernel.readDir(`${real}/vfio-dev`)) ?? [],
+  };
+}
+
+/** The devices of an IOMMU group; what disappears meanwhile is left out. */
+export function readGroupDevices(kernel: Kernel, group: number): SysfsDevice[] {
+  const folder = `${GROUPS}/${group}/devices`;
+  const names = absentIsNull(() => kernel.readDir(folder)) ?? [];
+  return names.map((name) => readSysfsDevice(kernel, `${folder}/${name}`)).filter((device) =>
+    device !== null
+  );
+}
+
+/** The number in a group's path, `/dev/vfio/12` or `/dev/vfio/noiommu-12`; null for another path. */
+export function groupNumberOf(path: string): number | null {
+  const match = /^\/dev\/vfio\/(?:noiommu-)?([0-9]{1,9})$/.exec(path);
+  return match === null ? null : Number(match[1]);
+}
+
+/**
+ * Whether a device is bound to a VFIO driver, as far as sysfs tells: an mdev
+ * with any driver; a device that has a VFIO character device (kernel 6.1 and
+ * later); or a driver with `vfio` in its name, which all earlier ones have.
+ */
+export function isVfioBound(device: SysfsDevice): boolean {
+  if (device.driver === null) return false;
+  return device.bus === "mdev" || device.vfioDevices.length > 0 || /vfio/i.test(device.driver);
+}
+
+/**
+ * Whether a device keeps its whole group from user space: a driver that is not
+ * VFIO's drives it. PCI bridges and pci-stub are allowed for.
+ */
+export function spoilsGroup(device: SysfsDevice): boolean {
+  if (device.driver === null || isVfioBound(device)) return false;
+  const bridge = device.pciClass !== null && device.pciClass >> 16 === PCI_BASE_CLASS_BRIDGE;
+  return !bridge && device.driver !== "pci-stub";
+}
+
+/** The base class of PCI bridges (linux/pci_ids.h). */
+const PCI_BASE_CLASS_BRIDGE = 0x06;
+
+function readGroup(kernel: Kernel, path: string, bus: string | null): SysfsGroup | null {
+  const name = linkName(kernel, `${path}/iommu_group`);
+  if (name === null || !/^[0-9]{1,9}$/.test(name)) return null;
+  const type = absentIsNull(() => kernel.readText(`${GROUPS}/${name}/name`))?.trim();
+  // Since Linux 5.16 mdevs are in groups of this name too, but VFIO makes those for them itself.
+  const noiommu = type === "vfio-noiommu" && bus !== "mdev";
+  return {
+    number: Number(name),
+    path: `/dev/vfio/${noiommu ? "noiommu-" : ""}${name}`,
+    noiommu,
+  };
+}
+
+function readIds(kernel: Kernel, path: string): PciIds | null {
+  const vendorId = readHex(kernel, `${path}/vendor`);
+  const deviceId = readHex(kernel, `${path}/device`);
+  if (vendorId === null || deviceId === null) return null;
+  return {
+    vendorId,
+    deviceId,
+    subsystemVendorId: readHex(kernel, `${path}/subsystem_vendor`) ?? 0,
+    subsystemId: readHex(kernel, `${path}/subsystem_device`) ?? 0,
+  };
+}
+
+function readHex(kernel: Kernel, path: string): number | null {
+  const text = absentIsNull(() => kernel.readText(path))?.trim() ?? "";
+  return /^0x[0-9a-f]{1,8}$/i.test(text) ? Number(text) : null;
+}
+
+function linkName(kernel: Kernel, path: string): string | null {
+  const target = absentIsNull(() => kernel.readLink(path));
+  return target === null ? null : baseName(target);
+}
+
+/** What is not there is null; a file where a link or a folder was expected is not there either. */
+function absentIsNull<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ENOTDIR", "EINVAL", "EISDIR", "ENODEV", "ENXIO")) return null;
+    throw error;
+  }
+}
+
+function baseName(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+function dirName(path: string): string {
+  return path.slice(0, path.lastIndexOf("/"));
+}
