@@ -3,25 +3,7 @@
  */
 
 import type { Phase } from "../migration/types.ts";
-import type { DeviceTotals } from "./trailer.ts";
-
-/** What one device gave in one phase. */
-export interface PhaseTotals {
-  /** The number of the device in the checkpoint. */
-  readonly device: number;
-  /** The phase. */
-  readonly phase: Phase;
-  /** Transactions. */
-  readonly transactions: number;
-  /** Bytes, uncompressed. */
-  readonly bytes: number;
-  /** Size of the smallest transaction, in bytes. */
-  readonly smallest: number;
-  /** Size of the largest transaction, in bytes. */
-  readonly largest: number;
-  /** How long it took, from the end of what came before it to its last batch. */
-  readonly seconds: number;
-}
+import type { DeviceTotals, PhaseTotals } from "./trailer.ts";
 
 interface Entry {
   device: number;

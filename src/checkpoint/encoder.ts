@@ -9,11 +9,13 @@ import { createHash, type Hash } from "node:crypto";
 import { constants, zstdCompressSync } from "node:zlib";
 import type { Transaction } from "../migration/types.ts";
 import { Batcher } from "./_batcher.ts";
+import { packBatchHead } from "./_data_frame.ts";
 import { stringifyFields } from "./_fields.ts";
 import { FrameWriter } from "./_frame_writer.ts";
+import { checkHeader } from "./_header.ts";
 import { Ledger } from "./_ledger.ts";
 import { Recycler } from "./_recycler.ts";
-import { type Batch, packBatchHead } from "./batch.ts";
+import type { Batch } from "./batch.ts";
 import {
   FRAME_DATA,
   FRAME_HEAD,
@@ -23,7 +25,7 @@ import {
   MAX_BODY,
   MAX_ENTRIES,
 } from "./format.ts";
-import { checkHeader, type CheckpointHeader } from "./header.ts";
+import type { CheckpointHeader } from "./header.ts";
 import type { CheckpointTrailer } from "./trailer.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;

@@ -35,9 +35,7 @@ export type CheckpointErrorCode =
   /** There is something after the trailer. */
   | "trailing"
   /** It was written by the pre-copy phase alone, and more was asked for. */
-  | "incomplete"
-  /** It is of another kind of device. */
-  | "identity";
+  | "incomplete";
 
 /**
  * A checkpoint that cannot be trusted: what is wrong, and where.

@@ -8,14 +8,17 @@
 import { createHash, type Hash } from "node:crypto";
 import { zstdDecompressSync } from "node:zlib";
 import { BATCH_BYTES, takeBuffer } from "../migration/pool.ts";
+import { type BatchMeta, parseBatchMeta } from "./_data_frame.ts";
 import { FieldError } from "./_fields.ts";
-import { Ledger, type PhaseTotals } from "./_ledger.ts";
-import { type Batch, type BatchMeta, parseBatchMeta } from "./batch.ts";
+import { parseHeader } from "./_header.ts";
+import { Ledger } from "./_ledger.ts";
+import { compareTrailers, parseTrailer } from "./_trailer.ts";
+import type { Batch } from "./batch.ts";
 import { CheckpointError } from "./error.ts";
 import { FRAME_DATA, FRAME_HEAD, FRAME_ZSTD, MAX_BODY } from "./format.ts";
 import { type Frame, type FrameHeader, FrameReader } from "./frames.ts";
-import { type DecodedHeader, parseHeader } from "./header.ts";
-import { type CheckpointTrailer, compareTrailers, parseTrailer } from "./trailer.ts";
+import type { DecodedHeader } from "./header.ts";
+import type { CheckpointTrailer, PhaseTotals } from "./trailer.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

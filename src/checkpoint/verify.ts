@@ -4,14 +4,11 @@
  * @module
  */
 
-import type { PhaseTotals } from "./_ledger.ts";
 import { Recycler } from "./_recycler.ts";
 import { FORMAT_VERSION } from "./format.ts";
 import type { DecodedHeader } from "./header.ts";
 import { CheckpointReader } from "./reader.ts";
-import type { CheckpointTrailer } from "./trailer.ts";
-
-export type { PhaseTotals };
+import type { CheckpointTrailer, PhaseTotals } from "./trailer.ts";
 
 /** What is in a good checkpoint. */
 export interface CheckpointSummary {

@@ -1,0 +1,144 @@
+/**
+ * A regular file that appears whole or not at all.
+ */
+
+import { randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import { close, open, sync } from "./_fd_io.ts";
+import { splitPath } from "./_place.ts";
+import type { FileTarget } from "./_open_file.ts";
+import { errnoError, errorCode, fileError } from "./file_error.ts";
+
+const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = fs.constants;
+
+/** What link(2) answers where a file system has no hard links. */
+const NO_LINKS: readonly string[] = ["EPERM", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EMLINK"];
+
+const FORCE_HINT = "give another name, or use --force to replace the file";
+
+/** A name next to the file's own that says what it is, within the 255 bytes of a name. */
+function partialName(name: string): string {
+  let stem = name;
+  while (new TextEncoder().encode(stem).length > 200) stem = stem.slice(0, -1);
+  return `.${stem}.vfiokit-${randomBytes(4).toString("hex")}.partial`;
+}
+
+/** A file that is being written under another name, and its folder. */
+export class AtomicTarget implements FileTarget {
+  readonly direct = false;
+  /** The file as the caller named it, for messages. */
+  readonly #label: string;
+  readonly #path: string;
+  readonly #partial: string;
+  readonly #force: boolean;
+  readonly #folder: number;
+  /** Where to write. */
+  readonly fd: number;
+  #fdOpen = true;
+  #folderOpen = true;
+  #placed = false;
+
+  private constructor(
+    names: { label: string; path: string; partial: string },
+    force: boolean,
+    fds: { folder: number; fd: number },
+  ) {
+    this.#label = names.label;
+    this.#path = names.path;
+    this.#partial = names.partial;
+    this.#force = force;
+    this.#folder = fds.folder;
+    this.fd = fds.fd;
+  }
+
+  /** Opens the temporary file; `exists` is whether there is a file to replace. */
+  static async create(
+    label: string,
+    path: string,
+    exists: boolean,
+    force: boolean,
+  ): Promise<AtomicTarget> {
+    if (exists && !force) throw errnoError("create", label, "EEXIST", FORCE_HINT);
+    const { folder, name } = splitPath(path);
+    const partial = `${folder}/${partialName(name)}`;
+    // Now, not at the end: a folder that cannot be synced is told of before any work.
+    const folderFd = await open(folder, O_RDONLY);
+    try {
+      // A device's state is its owner's alone.
+      const fd = await open(partial, O_WRONLY | O_CREAT | O_EXCL, 0o600);
+      return new AtomicTarget({ label, path, partial }, force, { folder: folderFd, fd });
+    } catch (error) {
+      await close(folderFd);
+      throw error;
+    }
+  }
+
+  /** Syncs the file, gives it its name, syncs the folder. */
+  async commit(): Promise<void> {
+    await sync(this.fd);
+    this.#fdOpen = false;
+    await close(this.fd);
+    if (this.#force) await this.#replace();
+    else await this.#place();
+    this.#placed = true;
+    await sync(this.#folder);
+    this.#folderOpen = false;
+    await close(this.#folder);
+  }
+
+  async #replace(): Promise<void> {
+    const now = await fs.promises.lstat(this.#path).catch((error) => {
+      if (errorCode(error) !== "ENOENT") throw error;
+      return null;
+    });
+    if (now !== null && !now.isFile()) throw errnoError("replace", this.#label, "EEXIST");
+    await fs.promises.rename(this.#partial, this.#path);
+  }
+
+  /** Not by rename(2), which would replace a file that has come meanwhile. */
+  async #place(): Promise<void> {
+    try {
+      await fs.promises.link(this.#partial, this.#path);
+    } catch (error) {
+      const code = errorCode(error) ?? "";
+      if (code === "EEXIST") throw errnoError("create", this.#label, "EEXIST", FORCE_HINT);
+      if (!NO_LINKS.includes(code)) throw error;
+      await this.#placeWithoutLinks();
+      return;
+    }
+    await fs.promises.unlink(this.#partial);
+  }
+
+  /** Takes the name with an empty file of one's own, and then replaces that. */
+  async #placeWithoutLinks(): Promise<void> {
+    await close(await open(this.#path, O_WRONLY | O_CREAT | O_EXCL, 0o600));
+    try {
+      await fs.promises.rename(this.#partial, this.#path);
+    } catch (error) {
+      await fs.promises.unlink(this.#path);
+      throw error;
+    }
+  }
+
+  /** Removes the temporary file; returns what became of it, in words. */
+  async abort(): Promise<string> {
+    try {
+      if (this.#fdOpen) {
+        this.#fdOpen = false;
+        await close(this.fd);
+      }
+      if (this.#placed) return "the file is in its place, but a crash may lose it";
+      await fs.promises.unlink(this.#partial);
+      return "the temporary file was removed";
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return "the temporary file is gone";
+      const { message } = fileError("remove", this.#partial, error);
+      return `${message.charAt(0).toLowerCase()}${message.slice(1)}`;
+    } finally {
+      if (this.#folderOpen) {
+        this.#folderOpen = false;
+        await close(this.#folder).catch(() => {});
+      }
+    }
+  }
+}
