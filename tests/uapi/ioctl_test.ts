@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import linux6_1 from "../../fixtures/layouts/linux-6.1.json" with { type: "json" };
+import {
+  _IO,
+  _IOR,
+  _IOW,
+  _IOWR,
+  IOCTLS,
+  VFIO_BASE,
+  VFIO_DEVICE_FEATURE,
+  VFIO_IOMMU_DIRTY_PAGES,
+  VFIO_MIG_GET_PRECOPY_INFO,
+  VFIO_TYPE,
+} from "../../src/uapi/mod.ts";
+
+test("_IO, _IOR, _IOW and _IOWR make the numbers that the C macros make", () => {
+  assert.deepEqual({
+    "_IO(';', 100)": _IO(";", 100),
+    "_IO('T', 1)": _IO("T", 1),
+    "_IOR('T', 48, 4)": _IOR("T", 48, 4),
+    "_IOW('T', 49, 4)": _IOW("T", 49, 4),
+    "_IOWR('d', 0, 64)": _IOWR("d", 0, 64),
+    "_IOR(255, 255, 16383)": _IOR(255, 255, 16383),
+    "_IOWR(0, 0, 1)": _IOWR(0, 0, 1),
+  }, linux6_1.request_macros);
+});
+
+test("every VFIO request is _IO of VFIO_TYPE and a number from VFIO_BASE to 121", () => {
+  const expected = new Set<number>();
+  for (let nr = VFIO_BASE; nr <= 121; nr++) expected.add(_IO(VFIO_TYPE, nr));
+  assert.deepEqual(new Set(Object.values(IOCTLS)), expected);
+});
+
+test("a number means one thing on a device and another on a container", () => {
+  assert.equal(VFIO_DEVICE_FEATURE, VFIO_IOMMU_DIRTY_PAGES);
+  assert.equal(VFIO_MIG_GET_PRECOPY_INFO, 0x3b79);
+});
+
+test("a part that doesn't fit its bits is refused", () => {
+  const refusals: [() => number, string][] = [
+    [() => _IO("", 0), '_IO: type "" is not of 8 bits'],
+    [() => _IO("ab", 0), '_IO: type "ab" is not of 8 bits'],
+    [() => _IO("7", 256), "_IO: number 256 is not of 8 bits"],
+    [() => _IO("€", 0), "_IO: type 8364 is not of 8 bits"],
+    [() => _IO(-1, 0), "_IO: type -1 is not of 8 bits"],
+    [() => _IOR(1, 1.5, 0), "_IOR: number 1.5 is not of 8 bits"],
+    [() => _IOW(1, 1, 16384), "_IOW: size 16384 is not of 14 bits"],
+    [() => _IOWR(1, 1, NaN), "_IOWR: size NaN is not of 14 bits"],
+  ];
+  for (const [make, words] of refusals) {
+    assert.throws(make, new RangeError(`Cannot make a request with ${words}`));
+  }
+});
