@@ -1,0 +1,142 @@
+/**
+ * Starting programs in the guest: the command line under Deno and Bun, the C
+ * client, shells.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+
+function variable(name: string): string {
+  const value = process.env[name];
+  assert.ok(value, `${name} is not set`);
+  return value;
+}
+
+const PROJECT = variable("PROJECT");
+const DENO = variable("DENO");
+const BUN = variable("BUN");
+const PERMISSIONS = [
+  ...["--allow-ffi", "--allow-read", "--allow-write", "--allow-run", "--allow-env"],
+];
+
+/** The words that start a script of the project in a runtime. */
+export type Runtime = (script: string) => string[];
+
+/** Deno, with the permissions that the command line names itself. */
+export const deno: Runtime = (script) => [
+  ...[DENO, "run", "--cached-only", "--no-prompt", ...PERMISSIONS],
+  `${PROJECT}/${script}`,
+];
+
+/** Bun. */
+export const bun: Runtime = (script) => [BUN, "run", `${PROJECT}/${script}`];
+
+/** The command line, as words to go before a command. */
+export function vfiokit(runtime: Runtime = deno): string[] {
+  return runtime("cli/main.ts");
+}
+
+/** A phase's own script, as words. */
+export function phase(
+  name: "precopy" | "stop_and_copy" | "resume",
+  runtime: Runtime = deno,
+): string[] {
+  return runtime(`cli/phases/${name}.ts`);
+}
+
+/** How a program ended. */
+export interface Ended {
+  /** Its exit code; null where a signal ended it. */
+  readonly code: number | null;
+  /** What it printed. */
+  readonly stdout: string;
+  /** What it printed on stderr. */
+  readonly stderr: string;
+}
+
+/** A program that runs. */
+export interface Started {
+  /** The process. */
+  readonly child: ChildProcess;
+  /** Resolves when it has ended and all it printed was read. */
+  readonly ended: Promise<Ended>;
+}
+
+/** Starts a program. */
+export function start(words: readonly string[]): Started {
+  const [program, ...args] = words;
+  const child = spawn(program ?? "", args, { stdio: ["ignore", "pipe", "pipe"] });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text) => stdout += text);
+  child.stderr.setEncoding("utf8").on("data", (text) => stderr += text);
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, stdout, stderr }));
+  });
+  return { child, ended };
+}
+
+/** Runs a program to its end. */
+export async function run(words: readonly string[]): Promise<Ended> {
+  return await start(words).ended;
+}
+
+/** Runs a program that must end with an exit code; returns what it printed. */
+export async function expectExit(code: number, words: readonly string[]): Promise<Ended> {
+  const ended = await run(words);
+  assert.equal(
+    ended.code,
+    code,
+    `${words.join(" ")}: exit ${ended.code}\n${ended.stdout}${ended.stderr}`,
+  );
+  return ended;
+}
+
+/** Words of a shell script, quoted. */
+export function quoted(words: readonly string[]): string {
+  return words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
+}
+
+/** The driver's window, as the program `window` prints it. */
+export interface Window {
+  /** Violations since the device was opened. */
+  readonly violations: number;
+  /** Whether the state differs from what the device's seed made. */
+  readonly differs: boolean;
+  /** Bytes of state. */
+  readonly size: number;
+  /** CRC-32 of the state. */
+  readonly crc: number;
+  /** The state bits of device_state. */
+  readonly deviceState: number;
+  /** Pages that the device changed by itself since it was opened. */
+  readonly changedPages: number;
+}
+
+/** The last line that a program printed, as JSON. */
+export function lastJson<T>(ended: Ended): T {
+  return JSON.parse(ended.stdout.trimEnd().split("\n").at(-1) ?? "");
+}
+
+/** The whole of what a program printed, as JSON. */
+export function wholeJson<T>(ended: Ended): T {
+  return JSON.parse(ended.stdout);
+}
+
+/** What the C client prints. */
+export interface ClientReport {
+  readonly bytes: number;
+  readonly transactions: number;
+  readonly seconds: number;
+  readonly crc: number;
+  readonly violations: number;
+  readonly changedPages: number;
+}
+
+/** Runs the C client. */
+export async function client(...args: string[]): Promise<ClientReport> {
+  return lastJson(await expectExit(0, ["v1client", ...args]));
+}
