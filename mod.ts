@@ -1,0 +1,83 @@
+/**
+ * vfiokit drives VFIO device migration by talking to the Linux kernel through
+ * libc alone.
+ *
+ * Open a device with {@linkcode openDevice}, then {@linkcode save} it to a
+ * checkpoint and {@linkcode restore} it, or compose the phases
+ * {@linkcode precopy}, {@linkcode stopAndCopy} and {@linkcode resume}, which
+ * are Web streams. {@linkcode probe} says whether and why a device can migrate.
+ * Names that begin with `sim:` are devices of a simulated kernel.
+ *
+ * @example
+ * ```ts
+ * import { openDevice, resume, stopAndCopy } from "./mod.ts";
+ * import assert from "node:assert/strict";
+ *
+ * await using from = await openDevice("sim:mapped?size=1MiB&seed=1");
+ * await using to = await openDevice("sim:mapped?size=1MiB&seed=2");
+ * await stopAndCopy(from).pipeTo(resume(to));
+ * assert.equal((await to.state()).state, "running");
+ * ```
+ *
+ * @module
+ */
+
+export { VERSION } from "./src/version.ts";
+
+export * from "./src/uapi/mod.ts";
+
+export { ERRNO, type ErrnoName, errnoName, errnoText } from "./src/kernel/errno.ts";
+export { isErrno, SysError } from "./src/kernel/error.ts";
+export { Fd, openFds } from "./src/kernel/fd.ts";
+export type { Kernel, Mapping, MmapOptions } from "./src/kernel/kernel.ts";
+export { libcKernel } from "./src/kernel/libc.ts";
+
+export * from "./src/sim/mod.ts";
+
+export {
+  type DeviceDescription,
+  Device,
+  type HostOptions,
+  type OnError,
+  openDevice,
+  type OpenOptions,
+  type Progress,
+} from "./src/migration/device.ts";
+export { MigrationError, type MigrationErrorInfo, type Recovery } from "./src/migration/error.ts";
+export { BATCH_BYTES, recycle, takeBuffer } from "./src/migration/pool.ts";
+export { DEFAULT_MAX_ROUNDS, precopy, type PrecopyOptions } from "./src/migration/precopy.ts";
+export { describeRecovery } from "./src/migration/recovery.ts";
+export { resume } from "./src/migration/resume.ts";
+export { serveDevice } from "./src/migration/serve.ts";
+export { stopAndCopy } from "./src/migration/stop_and_copy.ts";
+export type {
+  DeviceIdentity,
+  Phase,
+  Protocol,
+  StateName,
+  StateReport,
+  TargetState,
+  Transaction,
+} from "./src/migration/types.ts";
+
+export { AnswerError } from "./src/vfio/answer_error.ts";
+export { DeviceNameError } from "./src/vfio/device_name.ts";
+export { probe, type ProbeReport } from "./src/vfio/probe.ts";
+export type { Region } from "./src/vfio/region.ts";
+export { BusyError, type Reason, UnsupportedError } from "./src/vfio/unsupported.ts";
+
+export { decodeCheckpoint } from "./src/checkpoint/decode.ts";
+export { encodeCheckpoint } from "./src/checkpoint/encode.ts";
+export { CheckpointError } from "./src/checkpoint/error.ts";
+export { createCheckpointFile } from "./src/checkpoint/file.ts";
+export { CheckpointFileError } from "./src/checkpoint/file_error.ts";
+export type { CheckpointHeader, DecodedHeader } from "./src/checkpoint/header.ts";
+export { checkIdentity } from "./src/checkpoint/identity.ts";
+export { IdentityError } from "./src/checkpoint/identity_error.ts";
+export type { PhaseReport, TransferReport } from "./src/checkpoint/report.ts";
+export { restore, type RestoreOptions } from "./src/checkpoint/restore.ts";
+export { type CheckpointSink, save, type SaveOptions } from "./src/checkpoint/save.ts";
+export { type CheckpointSource, openCheckpointFile } from "./src/checkpoint/source.ts";
+export { type CheckpointSummary, verifyCheckpoint } from "./src/checkpoint/verify.ts";
+
+export { describeUapi, type StructDescription } from "./src/uapi/registry.ts";

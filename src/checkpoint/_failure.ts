@@ -1,0 +1,59 @@
+/**
+ * What a save or restore throws, from what stopped it.
+ */
+
+import { describeRecovery } from "../migration/recovery.ts";
+import type { Device } from "../migration/device.ts";
+import { MigrationError, type Recovery } from "../migration/error.ts";
+import type { StateName } from "../migration/types.ts";
+import { UnsupportedError } from "../vfio/unsupported.ts";
+import { CheckpointError } from "./error.ts";
+import { IdentityError } from "./identity_error.ts";
+
+/** Brings the device back; a device whose thread has died is not known any more. */
+async function bringBack(device: Device): Promise<[Recovery, StateName]> {
+  try {
+    const recovery = await device.recover();
+    return [recovery, (await device.state()).state];
+  } catch {
+    return ["failed", "unknown"];
+  }
+}
+
+/**
+ * Brings the device back, and makes the error that tells what stopped the
+ * work and what the device does now. Errors that tell it already stay as they are.
+ */
+export async function failed(
+  what: string,
+  device: Device,
+  error: unknown,
+  signal: AbortSignal | undefined,
+): Promise<Error> {
+  const [recovery, deviceState] = await bringBack(device);
+  if (
+    error instanceof MigrationError || error instanceof CheckpointError ||
+    error instanceof IdentityError || error instanceof UnsupportedError
+  ) return error;
+  const now = recovery === "none" && deviceState === "running"
+    ? "the device is running"
+    : describeRecovery(recovery, deviceState);
+  if (signal?.aborted === true) {
+    return new MigrationError(`Cannot ${what}: interrupted; ${now}`, {
+      code: "cancelled",
+      deviceState,
+      recovery,
+    }, { cause: error });
+  }
+  const { message, code, hint } = error as Error & {
+    readonly code?: unknown;
+    readonly hint?: string;
+  };
+  return new MigrationError(`Cannot ${what}: ${message}; ${now}`, {
+    code: "io",
+    deviceState,
+    recovery,
+    errno: typeof code === "string" ? code : undefined,
+    hint,
+  }, { cause: error });
+}

@@ -1,0 +1,104 @@
+/**
+ * A checkpoint to a device: source, decode, resume.
+ *
+ * @module
+ */
+
+import type { Device } from "../migration/device.ts";
+import { resume } from "../migration/resume.ts";
+import { failed } from "./_failure.ts";
+import { decodeCheckpoint } from "./decode.ts";
+import { checkIdentity } from "./identity.ts";
+import { IdentityError } from "./identity_error.ts";
+import type { TransferReport } from "./report.ts";
+import { verifyCheckpoint } from "./verify.ts";
+
+/** Where a checkpoint comes from; a `CheckpointSource` is one. */
+export interface RestoreSource {
+  /** Whether it can be streamed twice. */
+  readonly seekable: boolean;
+  /** The bytes, from the start. */
+  stream(): ReadableStream<Uint8Array<ArrayBuffer>>;
+}
+
+/** How to restore. */
+export interface RestoreOptions {
+  /** What the device does afterwards; default `running`. */
+  readonly leave?: "running" | "stopped" | undefined;
+  /** Restores a checkpoint of another kind of device too. */
+  readonly force?: boolean | undefined;
+  /** Ends the restore; once begun, that resets the device. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Restores a device's state from a checkpoint, and lets it run.
+ *
+ * A source that can be read twice is verified whole before the device is
+ * touched. From any other each frame is checked before its bytes reach the
+ * device, and a checkpoint that turns out bad, or ends early, resets it.
+ *
+ * @throws {CheckpointError} If the checkpoint is bad or incomplete.
+ * @throws {IdentityError} If it is of another kind of device; nothing was touched.
+ * @throws {MigrationError} With the device's state, and what was done about it.
+ * @throws {UnsupportedError} If the device does not migrate.
+ *
+ * @example
+ * ```ts
+ * import { openDevice } from "../migration/device.ts";
+ * import { createCheckpointFile } from "./file.ts";
+ * import { restore } from "./restore.ts";
+ * import { save } from "./save.ts";
+ * import { openCheckpointFile } from "./source.ts";
+ * import * as fs from "node:fs";
+ * import assert from "node:assert/strict";
+ *
+ * const folder = fs.mkdtempSync("/tmp/vfiokit-");
+ * await using from = await openDevice("sim:trapped?size=1MiB&seed=1");
+ * await using to = await openDevice("sim:trapped?size=1MiB&seed=2");
+ * await using file = await createCheckpointFile(`${folder}/a.vfk`);
+ * await save(from, file);
+ * await using source = await openCheckpointFile(`${folder}/a.vfk`);
+ * const report = await restore(to, source);
+ * assert.equal(report.state, "running");
+ * fs.rmSync(folder, { recursive: true });
+ * ```
+ */
+export async function restore(
+  device: Device,
+  source: RestoreSource,
+  options: RestoreOptions = {},
+): Promise<TransferReport> {
+  const { leave = "running", force = false, signal } = options;
+  // Asks for what a device without migration refuses, for its reasons.
+  await device.state();
+  // What can be read twice is found bad before the device is touched.
+  if (source.seekable) await verifyCheckpoint(source.stream(), { recycle: true });
+  signal?.throwIfAborted();
+  const decoder = decodeCheckpoint({ requireComplete: true, recycle: true });
+  const fed = source.stream().pipeTo(decoder.writable, signal && { signal });
+  fed.catch(() => {});
+  let begun = performance.now();
+  try {
+    const header = await decoder.header;
+    const [saved] = header.devices;
+    const differences = force ? [] : checkIdentity(saved!, device.description.identity!);
+    if (differences.length > 0) throw new IdentityError(differences);
+    begun = performance.now();
+    await decoder.readable.pipeTo(resume(device), signal && { signal });
+    await fed;
+  } catch (error) {
+    await decoder.readable.cancel(error).catch(() => {});
+    throw await failed("restore the device", device, error, signal);
+  }
+  const seconds = (performance.now() - begun) / 1000;
+  const { transactions, bytes } = device.progress();
+  const { state } = leave === "running" ? await device.state() : await device.setState("stop");
+  return {
+    state,
+    transactions,
+    bytes,
+    seconds,
+    phases: [{ name: "resuming", transactions, bytes, seconds }],
+  };
+}

@@ -1,0 +1,120 @@
+/**
+ * A device to a checkpoint: precopy, stopAndCopy, encode, sink.
+ *
+ * @module
+ */
+
+import type { Device } from "../migration/device.ts";
+import { precopy, type PrecopyOptions } from "../migration/precopy.ts";
+import { stopAndCopy } from "../migration/stop_and_copy.ts";
+import type { Phase, Transaction } from "../migration/types.ts";
+import { encodeCheckpoint } from "./encode.ts";
+import type { EncodeOptions } from "./encoder.ts";
+import { failed } from "./_failure.ts";
+import { type PhaseReport, totals, type TransferReport } from "./report.ts";
+import { VERSION } from "../version.ts";
+
+/** Where a checkpoint is written to. */
+export interface CheckpointSink {
+  /** Takes the bytes, in order. */
+  readonly writable: WritableStream<Uint8Array<ArrayBuffer>>;
+  /** Makes what was written appear, whole; called after the stream has closed. */
+  commit(): Promise<void>;
+  /** Leaves no trace, where that can be had. */
+  abort(): Promise<void>;
+}
+
+/** How to save. */
+export interface SaveOptions extends Omit<EncodeOptions, "complete"> {
+  /** Reads while the device runs first, up to these limits; without it the device is stopped at once. */
+  readonly precopy?: PrecopyOptions | undefined;
+  /** What the device does afterwards; default `running`. */
+  readonly leave?: "running" | "stopped" | undefined;
+  /** Ends the save; the device then runs again. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Saves a device's state as a checkpoint, and lets it run again.
+ *
+ * Whatever ends the save early, an error, the signal, or a sink that takes no
+ * more, the device is brought back to RUNNING and the sink is aborted. Once the
+ * checkpoint is in its place it stays there, even if the device then does not
+ * run again.
+ *
+ * @param device The device; it must be running, or in pre-copy.
+ * @param sink Where the bytes go, such as a checkpoint file.
+ * @throws {MigrationError} With the device's state, and what was done about it.
+ * @throws {UnsupportedError} If the device does not migrate.
+ *
+ * @example
+ * ```ts
+ * import { openDevice } from "../migration/device.ts";
+ * import { save } from "./save.ts";
+ * import assert from "node:assert/strict";
+ *
+ * let stored = 0;
+ * const sink = {
+ *   writable: new WritableStream<Uint8Array<ArrayBuffer>>({
+ *     write(chunk) {
+ *       stored += chunk.length;
+ *     },
+ *   }),
+ *   async commit() {},
+ *   async abort() {},
+ * };
+ * await using device = await openDevice("sim:trapped?size=1MiB");
+ * const report = await save(device, sink);
+ * assert.equal(report.state, "running");
+ * assert.ok(stored > report.bytes);
+ * ```
+ */
+export async function save(
+  device: Device,
+  sink: CheckpointSink,
+  options: SaveOptions = {},
+): Promise<TransferReport> {
+  const { precopy: limits, leave = "running", signal, ...encoding } = options;
+  const { identity } = device.description;
+  // Asks for what a device without migration refuses, for its reasons.
+  await device.state();
+  const encoder = encodeCheckpoint({
+    devices: [identity!],
+    created: new Date().toISOString(),
+    tool: `vfiokit ${VERSION}`,
+    iovaPageSize: null,
+  }, { ...encoding, recycle: true });
+  const written = encoder.readable.pipeTo(sink.writable);
+  written.catch(() => {});
+
+  const sources: [Phase, () => ReadableStream<Transaction>][] = [];
+  if (limits !== undefined) sources.push(["pre-copy", () => precopy(device, limits)]);
+  sources.push(["stop-and-copy", () => stopAndCopy(device)]);
+
+  const phases: PhaseReport[] = [];
+  const begun = performance.now();
+  let seconds = 0;
+  try {
+    for (const [name, open] of sources) {
+      const entered = performance.now();
+      signal?.throwIfAborted();
+      await open().pipeTo(encoder.writable, { preventClose: true, ...(signal && { signal }) });
+      const { transactions, bytes } = device.progress();
+      phases.push({ name, transactions, bytes, seconds: (performance.now() - entered) / 1000 });
+    }
+    await encoder.writable.close();
+    await written;
+    seconds = (performance.now() - begun) / 1000;
+    await sink.commit();
+  } catch (error) {
+    const failure = await failed("save the device", device, error, signal);
+    await sink.abort();
+    throw failure;
+  }
+  // The file is in its place: from here on nothing is reset, the device's
+  // state may be the only other copy of what was saved.
+  const { state } = leave === "running"
+    ? await device.setState("running", "leave")
+    : await device.state();
+  return { state, ...totals(phases), seconds, phases };
+}
