@@ -45,11 +45,7 @@ export interface VfioDeviceParts {
   readonly container: Type1Container | null;
   /** What sysfs says of it; null to find that out from the fd. */
   readonly sysfs: SysfsDevice | null;
-}
-
-/** What is closed with the device, of its group and container. */
-export interface VfioDeviceOwnership {
-  /** Whether closing the device closes group and container too (where they are owned fds). */
+  /** Whether closing the device closes group and container too. */
   readonly ownsGroup: boolean;
 }
 
@@ -85,7 +81,7 @@ export class VfioDevice implements Disposable {
    * @throws {SysError} If the ioctl fails: ENOTTY where the fd is something else.
    * @throws {AnswerError} If the answer cannot be true.
    */
-  constructor(kernel: Kernel, parts: VfioDeviceParts, ownership: VfioDeviceOwnership) {
+  constructor(kernel: Kernel, parts: VfioDeviceParts) {
     const answer = ioctlArgsz(
       kernel,
       parts.fd,
@@ -108,7 +104,7 @@ export class VfioDevice implements Disposable {
     this.borrowed = !parts.fd.owned;
     this.flags = flags;
     this.numRegions = num_regions;
-    this.#ownsGroup = ownership.ownsGroup;
+    this.#ownsGroup = parts.ownsGroup;
     this.sysfs = parts.sysfs ??
       sysfsOfFd(kernel, parts.fd.number, parts.group?.number ?? null, this.configIds());
   }

@@ -161,7 +161,7 @@ function openInGroup(
     throw error;
   }
   try {
-    return new VfioDevice(kernel, { label: name, fd, group, container, sysfs }, { ownsGroup });
+    return new VfioDevice(kernel, { label: name, fd, group, container, sysfs, ownsGroup });
   } catch (error) {
     fd.close();
     throw error;
@@ -175,11 +175,14 @@ function borrowDevice(kernel: Kernel, number: number, options: OpenVfioOptions):
   const container = containerFd === undefined ? null : Type1Container.borrow(kernel, containerFd);
   const label = `fd:${number}`;
   try {
-    return new VfioDevice(
-      kernel,
-      { label, fd, group, container, sysfs: null },
-      { ownsGroup: false },
-    );
+    return new VfioDevice(kernel, {
+      label,
+      fd,
+      group,
+      container,
+      sysfs: null,
+      ownsGroup: false,
+    });
   } catch (error) {
     // An unbound cdev answers EINVAL; any other file does not know the request.
     if (isErrno(error, "EBADF", "ENOTTY", "EINVAL")) {

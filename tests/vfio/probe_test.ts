@@ -1,0 +1,228 @@
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+import { openFds } from "../../src/kernel/fd.ts";
+import { SimKernel } from "../../src/sim/mod.ts";
+import {
+  VFIO_DEVICE_FLAGS_PCI,
+  VFIO_DEVICE_GET_INFO,
+  VFIO_REGION_INFO_FLAG_READ,
+} from "../../src/uapi/mod.ts";
+import { probe, type ProbeReport } from "../../src/vfio/probe.ts";
+import {
+  addPci,
+  ADDRESS,
+  capability,
+  fakeDevice,
+  fakeVfio,
+  FOLDER,
+  GROUP_PATH,
+  MIGRATION_REGION,
+} from "./_fake_vfio.ts";
+
+afterEach(() => assert.deepEqual(openFds(), [], "every fd is closed"));
+
+function sim(spec: string): ProbeReport {
+  const kernel = new SimKernel(spec);
+  const report = probe(`sim:${spec}`, { kernel });
+  assert.deepEqual(kernel.openObjects, []);
+  assert.deepEqual(kernel.devices[0]!.violations, []);
+  return report;
+}
+
+function codes(report: ProbeReport): string[] {
+  return report.reasons.map(({ code }) => code);
+}
+
+test("a simulated device can migrate, and says how", () => {
+  const report = sim("partitioned");
+  assert.deepEqual(
+    { ...report, identity: null, regions: report.regions.map(({ index }) => index).slice(-1) },
+    {
+      device: "sim:partitioned",
+      opened: true,
+      bus: "mdev",
+      driver: "vkit_sim",
+      group: 0,
+      identity: null,
+      protocol: "v1",
+      migratable: true,
+      dataSection: "partitioned",
+      quirk: null,
+      resettable: true,
+      reasons: [],
+      regions: [9],
+      dirty: { tracks: true, pgsizes: [4096], maxBitmapBytes: 268435456 },
+      notes: [],
+    },
+  );
+  assert.equal(report.identity?.mdevType, "vkit_sim-partitioned");
+});
+
+test("each personality has its data section and its quirk", () => {
+  const found = ["trapped", "mapped", "ice", "nvidia-vgpu"].map((spec) => {
+    const { dataSection, quirk } = sim(spec);
+    return [spec, dataSection, quirk];
+  });
+  assert.deepEqual(found, [
+    ["trapped", "trapped", null],
+    ["mapped", "mapped", null],
+    ["ice", "trapped", "ice"],
+    ["nvidia-vgpu", "mapped", "nvidia-vgpu"],
+  ]);
+});
+
+test("every way in which a simulated device cannot migrate has its reason", () => {
+  const cases: [string, string, boolean | null][] = [
+    ["none", "no-migration-region", false],
+    ["trapped?fault=region-size-zero", "migration-region-empty", false],
+    ["mapped?fault=caps-loop", "broken-answer", false],
+    ["mapped?fault=caps-outside", "broken-answer", false],
+    ["mapped?fault=caps-odd", "broken-answer", false],
+    ["mapped?fault=caps-truncated", "broken-answer", false],
+    ["trapped?fault=group-not-viable", "group-not-viable", false],
+    ["trapped?fault=type1-only", "no-type1v2", false],
+    ["trapped?fault=group-busy", "busy", null],
+    ["trapped?fault=open:EACCES", "no-permission", false],
+  ];
+  for (const [spec, code, migratable] of cases) {
+    const report = sim(spec);
+    assert.deepEqual(codes(report), [code], spec);
+    assert.equal(report.reasons[0]!.blocks, true);
+    assert.notEqual(report.reasons[0]!.hint, "");
+    assert.equal(report.migratable, migratable, spec);
+    assert.equal(report.protocol, null);
+  }
+});
+
+test("a broken chain is named with its region and its defect", () => {
+  const messages = ["loop", "outside", "odd", "truncated"].map((fault) =>
+    sim(`mapped?fault=caps-${fault}`).reasons[0]!.message
+  );
+  for (const message of messages) {
+    assert.match(message, /^Cannot use the capabilities of region 9 of device .*: .*capability/);
+  }
+  assert.match(messages[0]!, /leads back/);
+  assert.match(messages[1]!, /outside/);
+  assert.match(messages[2]!, /not a multiple of 4/);
+  assert.match(messages[3]!, /truncated/);
+});
+
+test("an IOMMU that does not track pages is worth knowing, and does not block", () => {
+  const report = sim("trapped?fault=no-dirty-capability");
+  assert.deepEqual(codes(report), ["no-dirty-capability"]);
+  assert.equal(report.reasons[0]!.blocks, false);
+  assert.equal(report.migratable, true);
+  assert.deepEqual(report.dirty, { tracks: false, pgsizes: [], maxBitmapBytes: null });
+});
+
+test("a PCI device is noted to be reset by opening, and one without reset is told", () => {
+  const kernel = fakeVfio({
+    deviceFlags: VFIO_DEVICE_FLAGS_PCI,
+    iommuCapabilities: capability(2, 0, [0, 0, 0x1000, 0, 0x1000_0000, 0]),
+  });
+  const report = probe(ADDRESS, { kernel });
+  assert.deepEqual(codes(report), ["no-reset"]);
+  assert.equal(report.migratable, true);
+  assert.equal(report.quirk, "ice");
+  assert.match(report.notes.join(), /Opening a PCI device may reset it/);
+  assert.equal(kernel.fds.size, 0);
+});
+
+test("without opening, sysfs alone is read, and nothing is promised", () => {
+  const kernel = fakeVfio();
+  const report = probe(ADDRESS, { kernel, open: false });
+  assert.deepEqual(kernel.log, []);
+  assert.deepEqual(
+    [report.opened, report.driver, report.group, report.quirk, report.migratable],
+    [false, "ice-vfio-pci", 12, "ice", null],
+  );
+  assert.deepEqual(report.reasons, []);
+  assert.equal(report.notes.length, 1);
+});
+
+test("without opening, what sysfs shows to be in the way is told", () => {
+  const kernel = fakeVfio();
+  kernel.links.set(`${FOLDER}/driver`, "/sys/bus/pci/drivers/iavf");
+  addPci(kernel, "0000:3b:00.0", "/sys/devices/pci0000:3a/0000:3b:00.0", 12, "ice");
+  const report = probe(ADDRESS, { kernel, open: false });
+  assert.deepEqual(codes(report), ["not-bound-to-vfio", "group-not-viable"]);
+  assert.equal(report.migratable, false);
+
+  kernel.links.delete(`${FOLDER}/iommu_group`);
+  assert.deepEqual(codes(probe(ADDRESS, { kernel, open: false })), [
+    "not-bound-to-vfio",
+    "no-iommu-group",
+  ]);
+  const missing = probe("0000:00:1f.6", { kernel, open: false });
+  assert.deepEqual(codes(missing), ["no-such-device"]);
+  assert.equal(missing.migratable, false);
+  assert.equal(probe("fd:3", { kernel, open: false }).migratable, null);
+});
+
+test("a device that cannot be opened is still described from sysfs", () => {
+  const kernel = fakeVfio();
+  kernel.nodes.set(GROUP_PATH, "EACCES");
+  const report = probe(ADDRESS, { kernel });
+  assert.deepEqual(
+    [report.opened, report.bus, report.driver, report.group, codes(report)],
+    [false, "pci", "ice-vfio-pci", 12, ["no-permission"]],
+  );
+});
+
+test("a device that speaks v2 is told from one that does not migrate at all", () => {
+  const v2 = probe(ADDRESS, { kernel: fakeVfio({ regions: {}, speaksV2: true }) });
+  assert.deepEqual([v2.protocol, v2.migratable], ["v2", false]);
+  assert.deepEqual(codes(v2), ["no-migration-region"]);
+  assert.match(v2.reasons[0]!.message, /speaks the v2 protocol/);
+
+  const kernel = fakeVfio({ regions: {} });
+  kernel.links.set(`${FOLDER}/driver`, "/sys/bus/pci/drivers/vfio-pci");
+  const plain = probe(ADDRESS, { kernel });
+  assert.equal(plain.protocol, null);
+  assert.match(plain.reasons[0]!.hint, /Plain vfio-pci does not migrate/);
+});
+
+test("a migration region that cannot hold or give its registers is not used", () => {
+  const wrong = [{ size: 31n }, { flags: VFIO_REGION_INFO_FLAG_READ }];
+  for (const change of wrong) {
+    const kernel = fakeVfio({ regions: { 9: { ...MIGRATION_REGION, ...change } } });
+    const report = probe(ADDRESS, { kernel });
+    assert.deepEqual(codes(report), ["migration-region-unusable"]);
+    assert.equal(report.migratable, false);
+  }
+});
+
+test("a broken region beside a sound migration region is told, and does not block", () => {
+  const broken = { ...MIGRATION_REGION, capabilities: new Uint8Array(new ArrayBuffer(4)) };
+  const kernel = fakeVfio({
+    regions: { 2: broken, 9: MIGRATION_REGION },
+    iommuCapabilities: new Uint8Array(new ArrayBuffer(4)),
+  });
+  const report = probe(ADDRESS, { kernel });
+  assert.equal(report.migratable, true);
+  assert.deepEqual(report.reasons.map(({ code, blocks }) => [code, blocks]), [
+    ["broken-answer", false],
+    ["broken-answer", false],
+  ]);
+  assert.match(report.reasons[0]!.message, /region 2/);
+  assert.match(report.reasons[1]!.message, /container/);
+  assert.equal(report.dirty.tracks, null);
+});
+
+test("a device whose own description is a lie is reported, and another failure is thrown", () => {
+  const lie = probe(ADDRESS, { kernel: fakeVfio({ numRegions: 5000 }) });
+  assert.deepEqual(codes(lie), ["broken-answer"]);
+  const kernel = fakeVfio({ failing: new Map([[VFIO_DEVICE_GET_INFO, "EIO"]]) });
+  assert.throws(() => probe(ADDRESS, { kernel }), { name: "SysError", code: "EIO" });
+});
+
+test("a borrowed device is asked, and left open", () => {
+  const kernel = fakeVfio();
+  kernel.install(fakeDevice(), 3);
+  const report = probe("fd:3", { kernel });
+  assert.deepEqual(
+    [report.device, report.migratable, report.dirty.tracks, report.group, report.notes],
+    ["fd:3", true, null, null, []],
+  );
+  assert.ok(kernel.fds.has(3));
+});

@@ -1,0 +1,173 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { driverOf } from "../../src/vfio/identity.ts";
+import { findHolders } from "../../src/vfio/holders.ts";
+import { quirkFor } from "../../src/vfio/quirk.ts";
+import {
+  isVfioBound,
+  readGroupDevices,
+  readSysfsDevice,
+  spoilsGroup,
+  type SysfsDevice,
+} from "../../src/vfio/sysfs.ts";
+import { sysfsOfFd } from "../../src/vfio/sysfs_of_fd.ts";
+import { FakeKernel } from "./_fake_kernel.ts";
+import { addMdev, addPci, ADDRESS, FOLDER } from "./_fake_vfio.ts";
+
+const UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
+
+function pci(driver: string | null, pciClass?: string): SysfsDevice {
+  const kernel = new FakeKernel();
+  addPci(kernel, ADDRESS, FOLDER, 12, driver, pciClass);
+  return readSysfsDevice(kernel, `/sys/bus/pci/devices/${ADDRESS}`)!;
+}
+
+test("a PCI function is described through the link of its bus", () => {
+  assert.deepEqual(pci("mlx5_vfio_pci"), {
+    path: FOLDER,
+    name: ADDRESS,
+    bus: "pci",
+    driver: "mlx5_vfio_pci",
+    parentDriver: null,
+    group: { number: 12, path: "/dev/vfio/12", noiommu: false },
+    mdevType: null,
+    ids: {
+      vendorId: 0x8086,
+      deviceId: 0x1889,
+      subsystemVendorId: 0x8086,
+      subsystemId: 1,
+    },
+    pciClass: 0x020000,
+    virtualFunction: false,
+    vfioDevices: [],
+  });
+});
+
+test("a virtual function and its VFIO character device are seen", () => {
+  const kernel = new FakeKernel();
+  addPci(kernel, ADDRESS, FOLDER, 12, "vfio-pci");
+  kernel.links.set(`${FOLDER}/physfn`, "../0000:3b:00.0");
+  kernel.texts.set(`${FOLDER}/vfio-dev/vfio7/dev`, "234:7\n");
+  const device = readSysfsDevice(kernel, FOLDER)!;
+  assert.equal(device.virtualFunction, true);
+  assert.deepEqual(device.vfioDevices, ["vfio7"]);
+});
+
+test("what is not there, or no device, is null", () => {
+  const kernel = new FakeKernel();
+  kernel.texts.set("/sys/power/state", "mem\n");
+  assert.equal(readSysfsDevice(kernel, "/sys/bus/pci/devices/0000:00:00.0"), null);
+  assert.equal(readSysfsDevice(kernel, "/sys/power"), null);
+  assert.equal(readSysfsDevice(kernel, "/sys/power/state"), null);
+});
+
+test("a group without an IOMMU has a node of another name, but an mdev's has not", () => {
+  const kernel = new FakeKernel();
+  addPci(kernel, ADDRESS, FOLDER, 12, "vfio-pci");
+  addMdev(kernel, UUID, { group: 13, driver: "mtty", type: "mtty-1", parent: "mtty" });
+  for (const group of [12, 13]) {
+    kernel.texts.set(`/sys/kernel/iommu_groups/${group}/name`, "vfio-noiommu\n");
+  }
+  assert.deepEqual(readSysfsDevice(kernel, FOLDER)?.group, {
+    number: 12,
+    path: "/dev/vfio/noiommu-12",
+    noiommu: true,
+  });
+  assert.deepEqual(readSysfsDevice(kernel, `/sys/bus/mdev/devices/${UUID}`)?.group, {
+    number: 13,
+    path: "/dev/vfio/13",
+    noiommu: false,
+  });
+});
+
+test("a platform device without ids or group is described as well", () => {
+  const kernel = new FakeKernel();
+  const path = "/sys/devices/platform/fff51000.ethernet";
+  kernel.links.set(`${path}/subsystem`, "../../../bus/platform");
+  const device = readSysfsDevice(kernel, path)!;
+  assert.deepEqual([device.bus, device.driver, device.group, device.ids, device.mdevType], [
+    "platform",
+    null,
+    null,
+    null,
+    null,
+  ]);
+  assert.equal(isVfioBound(device), false);
+});
+
+test("VFIO drivers are told by name, by character device, or by the mdev bus", () => {
+  assert.equal(isVfioBound(pci("vfio-pci")), true);
+  assert.equal(isVfioBound(pci("mlx5_vfio_pci")), true);
+  assert.equal(isVfioBound(pci("ice")), false);
+  assert.equal(isVfioBound(pci(null)), false);
+  assert.equal(isVfioBound({ ...pci("custom"), vfioDevices: ["vfio0"] }), true);
+  assert.equal(isVfioBound({ ...pci("mtty"), bus: "mdev" }), true);
+});
+
+test("a group is spoilt by a host's driver, not by bridges, pci-stub or no driver", () => {
+  assert.equal(spoilsGroup(pci("nvme")), true);
+  assert.equal(spoilsGroup(pci("pcieport", "0x060400")), false);
+  assert.equal(spoilsGroup(pci("pci-stub")), false);
+  assert.equal(spoilsGroup(pci("vfio-pci")), false);
+  assert.equal(spoilsGroup(pci(null)), false);
+});
+
+test("an mdev's generic driver gives way to that of its parent", () => {
+  const kernel = new FakeKernel();
+  addMdev(kernel, UUID, { group: 3, driver: "vfio_mdev", type: "nvidia-63", parent: "nvidia" });
+  const device = readSysfsDevice(kernel, `/sys/bus/mdev/devices/${UUID}`)!;
+  assert.equal(device.driver, "vfio_mdev");
+  assert.equal(driverOf(device), "nvidia");
+  assert.equal(driverOf({ ...device, driver: "nvidia-vgpu-vfio" }), "nvidia-vgpu-vfio");
+  assert.equal(driverOf({ ...device, parentDriver: null }), "vfio_mdev");
+});
+
+test("quirk profiles go by driver or mdev type, and the rest has none", () => {
+  assert.equal(quirkFor({ driver: "ice_vfio_pci", mdevType: null }), "ice");
+  assert.equal(quirkFor({ driver: "nvidia_vgpu_vfio", mdevType: null }), "nvidia-vgpu");
+  assert.equal(quirkFor({ driver: "nvidia", mdevType: "nvidia-63" }), "nvidia-vgpu");
+  assert.equal(quirkFor({ driver: "vfio-pci", mdevType: null }), null);
+  assert.equal(quirkFor({ driver: null, mdevType: null }), null);
+});
+
+test("the devices of a group are listed, and one that just went is left out", () => {
+  const kernel = new FakeKernel();
+  addPci(kernel, ADDRESS, FOLDER, 12, "vfio-pci");
+  kernel.links.set("/sys/kernel/iommu_groups/12/devices/0000:3b:00.2", "/sys/devices/gone");
+  assert.deepEqual(readGroupDevices(kernel, 12).map(({ name }) => name), [ADDRESS]);
+  assert.deepEqual(readGroupDevices(kernel, 99), []);
+});
+
+test("holders are found through /proc, and processes that cannot be seen are passed over", () => {
+  const kernel = new FakeKernel();
+  kernel.links.set("/proc/4242/fd/7", "/dev/vfio/12");
+  kernel.links.set("/proc/4242/fd/8", "/dev/vfio/12");
+  kernel.texts.set("/proc/4242/comm", "qemu-system-x86\n");
+  kernel.links.set("/proc/99/fd/3", "/dev/vfio/devices/vfio0");
+  kernel.links.set("/proc/100/fd/3", "/dev/vfio/13");
+  kernel.texts.set("/proc/101/comm", "hidden\n");
+  kernel.links.set("/proc/self", "/proc/4242");
+  assert.deepEqual(findHolders(kernel, ["/dev/vfio/12", "/dev/vfio/devices/vfio0"]), [
+    { pid: 99, comm: "" },
+    { pid: 4242, comm: "qemu-system-x86" },
+  ]);
+  assert.deepEqual(findHolders(new FakeKernel(), ["/dev/vfio/12"]), []);
+});
+
+test("a bare fd is found by its fdinfo, or in its group by its ids, or not at all", () => {
+  const kernel = new FakeKernel();
+  addPci(kernel, ADDRESS, FOLDER, 12, "vfio-pci");
+  const ids = readSysfsDevice(kernel, FOLDER)!.ids!;
+  assert.equal(sysfsOfFd(kernel, 3, null, ids), null);
+  assert.equal(sysfsOfFd(kernel, 3, 12, null)?.name, ADDRESS);
+  assert.equal(sysfsOfFd(kernel, 3, 12, { ...ids, deviceId: 0xdead }), null);
+
+  addPci(kernel, "0000:3b:00.2", "/sys/devices/pci0000:3a/0000:3b:00.2", 12, "vfio-pci");
+  assert.equal(sysfsOfFd(kernel, 3, 12, ids), null, "two of a kind in one group");
+
+  kernel.texts.set(
+    "/proc/self/fdinfo/3",
+    `pos:\t0\nflags:\t02000002\nvfio-device-syspath: ${FOLDER}\n`,
+  );
+  assert.equal(sysfsOfFd(kernel, 3, null, null)?.name, ADDRESS);
+});
