@@ -6,6 +6,7 @@ import {
   VFIO_REGION_INFO_CAP_SPARSE_MMAP,
   VFIO_REGION_INFO_CAP_TYPE,
   VFIO_REGION_INFO_FLAG_CAPS,
+  VFIO_REGION_INFO_FLAG_MMAP,
   VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED,
   VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
   type VfioRegionInfo,
@@ -16,7 +17,7 @@ import {
 import { chain, setNext } from "./_capabilities.ts";
 import type { FaultPlan } from "./_faults.ts";
 import type { Mdev } from "./_mdev.ts";
-import type { Bytes } from "./_region.ts";
+import type { Bytes, MigrationRegion } from "./_region.ts";
 
 /** Where a region lies in the device's file: as vfio-pci has it. */
 export const REGION_SHIFT = 40n;
@@ -33,12 +34,16 @@ export interface RegionAnswer {
 export function regionAnswer(device: Mdev, index: number): RegionAnswer {
   const region = device.region(index);
   const migration = region !== undefined && region === device.migration ? device.migration : null;
-  const capabilities = migration === null ? new Uint8Array(0) : migrationChain(device);
   const empty = migration !== null && device.faults.standing("region-size-zero") !== undefined;
+  const areas = empty ? null : migration?.areas ?? null;
+  const capabilities = migration === null
+    ? new Uint8Array(0)
+    : migrationChain(areas, device.faults);
+  const flags = (region?.flags ?? 0) & ~(empty ? VFIO_REGION_INFO_FLAG_MMAP : 0);
   return {
     info: {
       argsz: 0,
-      flags: (region?.flags ?? 0) | (capabilities.length > 0 ? VFIO_REGION_INFO_FLAG_CAPS : 0),
+      flags: flags | (capabilities.length > 0 ? VFIO_REGION_INFO_FLAG_CAPS : 0),
       index,
       cap_offset: 0,
       size: BigInt(empty ? 0 : region?.size ?? 0),
@@ -48,13 +53,12 @@ export function regionAnswer(device: Mdev, index: number): RegionAnswer {
   };
 }
 
-function migrationChain(device: Mdev): Bytes {
+function migrationChain(areas: MigrationRegion["areas"], faults: FaultPlan): Bytes {
   const list = [vfioRegionInfoCapType.pack({
     header: { id: VFIO_REGION_INFO_CAP_TYPE, version: 1, next: 0 },
     type: VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
     subtype: VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED,
   })];
-  const areas = device.migration?.areas ?? null;
   if (areas !== null) {
     list.push(vfioRegionInfoCapSparseMmap.pack({
       header: { id: VFIO_REGION_INFO_CAP_SPARSE_MMAP, version: 1, next: 0 },
@@ -62,7 +66,7 @@ function migrationChain(device: Mdev): Bytes {
       areas: areas.map(({ offset, size }) => ({ offset: BigInt(offset), size: BigInt(size) })),
     }));
   }
-  return broken(chain(list, vfioRegionInfo.size), device.faults);
+  return broken(chain(list, vfioRegionInfo.size), faults);
 }
 
 /** The chain as a broken driver gives it: the first capability is always sound. */

@@ -1,0 +1,96 @@
+import { describe, it } from "node:test";
+import assert from "node:assert/strict";
+import {
+  parseSimSpec,
+  PERSONALITIES,
+  simHelp,
+  SimKernel,
+  SimSpecError,
+} from "../../src/sim/mod.ts";
+import { FAULTS } from "../../src/sim/_faults.ts";
+import { OPTIONS } from "../../src/sim/spec.ts";
+
+describe("a sim: name", () => {
+  it("says what the device is", () => {
+    assert.deepEqual(parseSimSpec("sim:mapped?size=256MiB&rate=64MiB&chunk=1MiB&seed=7"), {
+      personality: "mapped",
+      size: 2 ** 28,
+      seed: 7,
+      rate: 2 ** 26,
+      chunk: 2 ** 20,
+      reserved: 0xa5a5a5a0,
+      faults: [],
+    });
+  });
+
+  it("has a default for everything, and needs no prefix", () => {
+    const { size, seed, rate, chunk } = parseSimSpec("trapped");
+    assert.deepEqual([size, seed, rate, chunk], [2 ** 24, null, 0, 2 ** 20]);
+    assert.equal(parseSimSpec("ice").size, 2 ** 17);
+  });
+
+  it("takes faults, several of them", () => {
+    const { faults } = parseSimSpec(
+      "trapped?fault=transition:3:EIO&fault=block:5s&fault=block:20ms:7&fault=data-size-zero:always" +
+        "&fault=stuck&fault=open:EACCES&fault=lie-size&fault=lie-offset:4",
+    );
+    assert.deepEqual(faults, [
+      { name: "transition", n: 3, errno: "EIO", ms: 0 },
+      { name: "block", n: 1, errno: "EIO", ms: 5000 },
+      { name: "block", n: 7, errno: "EIO", ms: 20 },
+      { name: "data-size-zero", n: Infinity, errno: "EIO", ms: 0 },
+      { name: "stuck", n: 1, errno: "EIO", ms: 0 },
+      { name: "open", n: 1, errno: "EACCES", ms: 0 },
+      { name: "lie-size", n: 1, errno: "EIO", ms: 0 },
+      { name: "lie-offset", n: 4, errno: "EIO", ms: 0 },
+    ]);
+  });
+
+  const WRONG: readonly [spec: string, said: RegExp][] = [
+    ["", /no personality is named ""; there are trapped, mapped, .*none/],
+    ["sim:maped", /no personality is named "maped"/],
+    ["toString", /no personality is named "toString"/],
+    ["mapped?", /no option is named ""/],
+    ["mapped?sise=1", /no option is named "sise"; there are size, .*fault/],
+    ["mapped?size", /size is ""; it takes bytes/],
+    ["mapped?size=-1", /size is "-1"/],
+    ["mapped?size=0", /size is "0"; it takes bytes from 4KiB to 64GiB/],
+    ["mapped?size=1MB", /size is "1MB"/],
+    ["mapped?size=5000", /size is 5000; it takes a multiple of 4096/],
+    ["mapped?size=65GiB", /to 64GiB/],
+    ["ice?size=2GiB", /to 1GiB/],
+    ["mapped?size=1MiB&size=2MiB", /size is given twice/],
+    ["mapped?seed=4294967296", /seed is "4294967296"; it takes a number below 2\^32/],
+    ["mapped?seed=x", /seed is "x"/],
+    ["mapped?chunk=63", /chunk is "63"; it takes bytes from 64 to 1GiB/],
+    ["mapped?reserved=7", /reserved is 0x7; bits 0 to 2 are not/],
+    ["ice?chunk=4096", /ice has no chunk/],
+    ["ice?reserved=8", /ice has no reserved/],
+    ["mapped?fault=", /no fault is named ""; there are transition, /],
+    ["mapped?fault=transition", /"transition" is not of the form transition:N:ERRNO/],
+    ["mapped?fault=transition:0:EIO", /form transition:N:ERRNO/],
+    ["mapped?fault=transition:1:EFOO", /form transition:N:ERRNO/],
+    ["mapped?fault=transition:1:EIO:2", /form transition:N:ERRNO/],
+    ["mapped?fault=block:5", /form block:DURATION\[:N\]/],
+    ["mapped?fault=stuck:1", /not of the form stuck/],
+    ["mapped?fault=offset-zero:x", /form offset-zero\[:N\]/],
+    ["mapped?fault=data-size-zero:never", /form data-size-zero:N\|always/],
+  ];
+  for (const [spec, said] of WRONG) {
+    it(`is refused where it is wrong: ${JSON.stringify(spec)}`, () => {
+      assert.throws(() => new SimKernel(spec), (error) => {
+        assert.ok(error instanceof SimSpecError);
+        assert.match(error.message, /^Cannot simulate "/);
+        assert.match(error.message, said);
+        return true;
+      });
+    });
+  }
+
+  it("is explained in full", () => {
+    const help = simHelp();
+    for (const name of Object.keys(PERSONALITIES)) assert.ok(help.includes(`  sim:${name} `), name);
+    for (const name of Object.keys(OPTIONS)) assert.ok(help.includes(`  ${name}=`), name);
+    for (const name of Object.keys(FAULTS)) assert.ok(help.includes(`  fault=${name}`), name);
+  });
+});

@@ -1,0 +1,66 @@
+import { describe, it } from "node:test";
+import assert from "node:assert/strict";
+import { isErrno } from "../../src/kernel/error.ts";
+import { O_RDWR } from "../../src/kernel/kernel.ts";
+import { SimKernel } from "../../src/sim/mod.ts";
+
+function refused(code: string, call: () => unknown): void {
+  assert.throws(call, (error) => isErrno(error, code), code);
+}
+
+describe("the file tree of the simulated kernel", () => {
+  const kernel = new SimKernel("trapped", "nvidia-vgpu");
+  const [first, second] = kernel.devices.map(({ path }) => path) as [string, string];
+  const mdevs = "/sys/bus/mdev/devices";
+
+  it("lists the mdevs, as links to below their parents", () => {
+    assert.deepEqual(kernel.readDir(mdevs), [first, second]);
+    assert.equal(
+      kernel.readLink(`${mdevs}/${first}`),
+      `../../../devices/pci0000:00/0000:00:10.0/${first}`,
+    );
+    assert.equal(
+      kernel.realPath(`${mdevs}/${second}`),
+      `/sys/devices/pci0000:00/0000:00:11.0/${second}`,
+    );
+  });
+
+  it("tells an mdev's group, driver, bus and type by links", () => {
+    const name = (link: string): string => kernel.readLink(`${mdevs}/${second}/${link}`);
+    assert.equal(name("iommu_group"), "../../../../kernel/iommu_groups/1");
+    assert.equal(name("driver"), "../../../../bus/mdev/drivers/nvidia-vgpu-vfio");
+    assert.equal(name("subsystem"), "../../../../bus/mdev");
+    assert.equal(name("mdev_type"), "../mdev_supported_types/nvidia-63");
+    assert.equal(kernel.readText(`${mdevs}/${second}/mdev_type/name`), "Simulated vGPU\n");
+    assert.equal(kernel.readLink(`${mdevs}/${second}/../driver`).split("/").at(-1), "nvidia");
+    assert.equal(kernel.readText(`${mdevs}/${second}/../vendor`), "0x10de\n");
+  });
+
+  it("lists a group's devices, and leads back to them", () => {
+    assert.deepEqual(kernel.readDir("/sys/kernel/iommu_groups"), ["0", "1"]);
+    assert.deepEqual(kernel.readDir("/sys/kernel/iommu_groups/0/devices"), [first]);
+    assert.equal(
+      kernel.realPath(`/sys/kernel/iommu_groups/0/devices/${first}`),
+      kernel.realPath(`${mdevs}/${first}`),
+    );
+    assert.deepEqual(kernel.readDir("/dev/vfio"), ["0", "1", "vfio"]);
+  });
+
+  it("shows the device that spoils a group", () => {
+    const spoiled = new SimKernel("trapped?fault=group-not-viable");
+    const names = spoiled.readDir("/sys/kernel/iommu_groups/0/devices");
+    assert.deepEqual(names, ["0000:00:1f.0", spoiled.devices[0]!.path]);
+    assert.match(spoiled.readLink(`/sys/bus/pci/devices/${names[0]}/driver`), /snd_hda_intel$/);
+  });
+
+  it("answers with the errno that a file system has", () => {
+    refused("ENOENT", () => kernel.readText("/proc/self/status"));
+    refused("ENOENT", () => kernel.open("/dev/vfio/7", O_RDWR));
+    refused("ENOENT", () => kernel.readText("relative"));
+    refused("EISDIR", () => kernel.readText(mdevs));
+    refused("EINVAL", () => kernel.readLink(mdevs));
+    refused("ENOTDIR", () => kernel.readDir("/sys/kernel/iommu_groups/0/name"));
+    refused("ENOTDIR", () => kernel.readText("/dev/vfio/vfio/x"));
+    assert.deepEqual(kernel.readDir("/proc"), []);
+  });
+});
