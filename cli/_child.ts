@@ -1,0 +1,145 @@
+/**
+ * Running a program that inherits open devices.
+ *
+ * @module
+ */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import process from "node:process";
+import type { Device } from "../mod.ts";
+import type { Context } from "./_context.ts";
+import { exitCodeOf, type SignalName } from "./_signals.ts";
+import { STDERR, writeText } from "./_stdio.ts";
+import { UsageError } from "./_usage_error.ts";
+
+/** The first fd that a program finds a device at. */
+const FIRST_FD = 3;
+
+/** The exit code of a program that was not found, as shells have it. */
+const NOT_FOUND = 127;
+/** The exit code of a program that could not be run. */
+const NOT_RUNNABLE = 126;
+
+/**
+ * Refuses to lend a simulated device, before anything is done to it.
+ *
+ * @throws {UsageError} If one of the names is a simulated device's.
+ */
+export function refuseSimulated(names: readonly string[]): void {
+  const simulated = names.find((name) => name.startsWith("sim:"));
+  if (simulated !== undefined) {
+    throw new UsageError(
+      `Cannot lend "${simulated}" to a program: a simulated device lives inside this process, ` +
+        "there is no fd to inherit",
+    );
+  }
+}
+
+/** Where a program finds a device. */
+interface Lent {
+  readonly name: string;
+  readonly device: number;
+  readonly group: number | null;
+  readonly container: number | null;
+}
+
+/**
+ * Runs a program with the fds of devices, and passes signals on to it.
+ *
+ * @param dataOnStdout Whether our stdout carries data: the program's goes to stderr then.
+ * @returns Its exit code: 128+n after signal n, 127 where it was not found, 126 where it cannot be run.
+ */
+export async function runProgram(
+  words: readonly string[],
+  devices: readonly Device[],
+  context: Context,
+  dataOnStdout: boolean,
+): Promise<number> {
+  const [program, ...args] = words;
+  const { lent, inherited } = lend(devices);
+  const started = start(program ?? "", args, {
+    stdio: [0, dataOnStdout ? 2 : 1, 2, ...inherited],
+    env: { ...withoutOurs(process.env), ...environment(lent) },
+  });
+  if (typeof started === "number") return started;
+  return await ended(started, program ?? "", context);
+}
+
+/** Numbers the fds from 3 on; a device without group or container uses fewer. */
+function lend(devices: readonly Device[]): { lent: Lent[]; inherited: number[] } {
+  const inherited: number[] = [];
+  const give = (fd: number): number => FIRST_FD + inherited.push(fd) - 1;
+  const giveIfAny = (fd: number | null): number | null => fd === null ? null : give(fd);
+  const lent = devices.map(({ name, description: { fds } }) => ({
+    name,
+    device: give(fds.device),
+    group: giveIfAny(fds.group),
+    container: giveIfAny(fds.container),
+  }));
+  return { lent, inherited };
+}
+
+function environment(lent: readonly Lent[]): Record<string, string> {
+  const variables: Record<string, string> = { VFIOKIT_DEVICES: JSON.stringify(lent) };
+  const [only, ...others] = lent;
+  if (only === undefined || others.length > 0) return variables;
+  variables["VFIOKIT_DEVICE_FD"] = String(only.device);
+  if (only.group !== null) variables["VFIOKIT_GROUP_FD"] = String(only.group);
+  if (only.container !== null) variables["VFIOKIT_CONTAINER_FD"] = String(only.container);
+  return variables;
+}
+
+/** The environment without what an outer `vfiokit with` said of its own devices. */
+function withoutOurs(variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(variables).filter(([name]) => !name.startsWith("VFIOKIT_")),
+  );
+}
+
+function start(
+  program: string,
+  args: readonly string[],
+  options: { readonly stdio: number[]; readonly env: NodeJS.ProcessEnv },
+): ChildProcess | number {
+  try {
+    return spawn(program, args, options);
+  } catch (error) {
+    // Bun throws what Node and Deno emit.
+    return cannotRun(program, error);
+  }
+}
+
+function cannotRun(program: string, error: unknown): number {
+  const { code, message } = error as { code?: unknown; message: string };
+  if (code === "ENOENT") {
+    writeText(STDERR, `vfiokit: Cannot run "${program}": no such program\n`);
+    return NOT_FOUND;
+  }
+  if (typeof code !== "string") throw error;
+  writeText(STDERR, `vfiokit: Cannot run "${program}": ${message}\n`);
+  return NOT_RUNNABLE;
+}
+
+async function ended(child: ChildProcess, program: string, context: Context): Promise<number> {
+  // Ctrl-C at a terminal reaches the program without us.
+  const passOn = (name: SignalName): void => {
+    if (name !== "SIGINT" || !process.stdin.isTTY) child.kill(name);
+  };
+  const stopPassingOn = context.signals.divert(passOn);
+  try {
+    return await new Promise((resolve, reject) => {
+      child.once("error", (error) => {
+        try {
+          resolve(cannotRun(program, error));
+        } catch (unexpected) {
+          reject(unexpected);
+        }
+      });
+      child.once("exit", (code, signal) => {
+        resolve(signal === null ? code ?? 1 : exitCodeOf(signal));
+      });
+    });
+  } finally {
+    stopPassingOn();
+  }
+}

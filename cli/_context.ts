@@ -1,0 +1,101 @@
+/**
+ * What a command runs in: where its results and notes go, what its JSON
+ * document holds, and which signals came.
+ *
+ * @module
+ */
+
+import type { Explanation } from "./_errors.ts";
+import type { Signals } from "./_signals.ts";
+import { STDERR, STDOUT, writeText } from "./_stdio.ts";
+
+/** How a context is made. */
+export interface ContextOptions {
+  /** What the user called, for messages: `vfiokit save`. */
+  readonly called: string;
+  /** The name of the JSON document's schema: `save`. */
+  readonly schema: string;
+  /** Print one JSON document as the result. */
+  readonly json: boolean;
+  /** Print neither notes nor progress. */
+  readonly quiet: boolean;
+  /** The signals of this process. */
+  readonly signals: Signals;
+}
+
+/** Where a command's results, notes and errors go. */
+export class Context {
+  /** Whether the result is one JSON document. */
+  readonly json: boolean;
+  /** Whether notes and progress are unwanted. */
+  readonly quiet: boolean;
+  /** The signals of this process. */
+  readonly signals: Signals;
+  /** Where results for a person go: stderr where stdout carries the data itself. */
+  resultFd: typeof STDOUT | typeof STDERR = STDOUT;
+  readonly #called: string;
+  readonly #document: Record<string, unknown>;
+  #printed = false;
+
+  /** Makes the context of one run of a command. */
+  constructor(options: ContextOptions) {
+    this.json = options.json;
+    this.quiet = options.quiet;
+    this.signals = options.signals;
+    this.#called = options.called;
+    this.#document = { schema: `vfiokit/${options.schema}/1` };
+  }
+
+  /** Aborted at the first signal. */
+  get signal(): AbortSignal {
+    return this.signals.signal;
+  }
+
+  /** Adds to the JSON document. bigint values become hex strings. */
+  set(fields: Readonly<Record<string, unknown>>): void {
+    Object.assign(this.#document, fields);
+  }
+
+  /** Prints lines of the result for a person; nothing with `--json`. */
+  print(...lines: readonly string[]): void {
+    if (!this.json && lines.length > 0) writeText(this.resultFd, lines.join("\n") + "\n");
+  }
+
+  /** Says something on stderr; nothing with `--quiet`. */
+  note(...lines: readonly string[]): void {
+    if (!this.quiet && lines.length > 0) writeText(STDERR, lines.join("\n") + "\n");
+  }
+
+  /** Prints the JSON document, where one is wanted; once. */
+  publish(): void {
+    if (!this.json || this.#printed) return;
+    this.#printed = true;
+    writeText(STDOUT, JSON.stringify(this.#document, hexBigints, 2) + "\n");
+  }
+
+  /** Runs a command to its end: the document, or the error, and the exit code. */
+  async conclude(work: () => Promise<number>): Promise<number> {
+    try {
+      const exitCode = await work();
+      this.publish();
+      return exitCode;
+    } catch (error) {
+      const { explain } = await import("./_errors.ts");
+      return this.fail(explain(error, this.signal.reason));
+    }
+  }
+
+  /** Tells of a failure; returns its exit code. */
+  fail(why: Explanation): number {
+    writeText(STDERR, `${this.#called}: ${why.message}\n`);
+    for (const hint of why.hints) writeText(STDERR, `  hint: ${hint}\n`);
+    const { message, code, errno, deviceState } = why;
+    this.set({ error: { message, code, errno, deviceState } });
+    this.publish();
+    return why.exitCode;
+  }
+}
+
+function hexBigints(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? `0x${value.toString(16)}` : value;
+}

@@ -1,0 +1,51 @@
+/**
+ * Opening and holding devices, as several commands do it.
+ *
+ * @module
+ */
+
+import type { OpenOptions } from "../mod.ts";
+import type { Context } from "./_context.ts";
+import { exitCodeOf, Interrupted } from "./_signals.ts";
+
+/** The parsed options about opening and driving a device. */
+export interface OpenArgs {
+  /** `--vf-token`. */
+  readonly vfToken?: string | undefined;
+  /** `--group-fd`. */
+  readonly groupFd?: number | undefined;
+  /** `--container-fd`. */
+  readonly containerFd?: number | undefined;
+  /** `--quirk`. */
+  readonly quirk?: OpenOptions["quirk"];
+  /** `--on-error`. */
+  readonly onError?: OpenOptions["onError"];
+}
+
+/** What to say where a device's new state is not kept. */
+export const CLOSED =
+  "The device is closed now, and its state is gone with it: --hold or -- COMMAND keep it open.";
+
+/** What openDevice takes, out of the options of a command. */
+export function openOptions(args: OpenArgs): OpenOptions {
+  const { vfToken, groupFd, containerFd, quirk, onError } = args;
+  return { vfToken, groupFd, containerFd, quirk, onError };
+}
+
+/** Waits for a signal while a device is held open; returns the exit code of that signal. */
+export async function hold(context: Context): Promise<number> {
+  context.note("Held open until a signal comes (Ctrl-C).");
+  const { signal } = context;
+  // A timer: without one Bun sees nothing to wait for and ends.
+  const alive = setInterval(() => {}, 60_000);
+  try {
+    if (!signal.aborted) {
+      await new Promise<void>((resolve) => {
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+    }
+  } finally {
+    clearInterval(alive);
+  }
+  return signal.reason instanceof Interrupted ? exitCodeOf(signal.reason.signalName) : 0;
+}

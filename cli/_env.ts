@@ -1,0 +1,22 @@
+/**
+ * Environment variables, where they may be read.
+ *
+ * @module
+ */
+
+/**
+ * An environment variable; undefined where it is not set, and where Deno was
+ * not given `--allow-env` (asking would prompt the user for a colour).
+ */
+export function env(name: string): string | undefined {
+  if (typeof Deno !== "undefined") {
+    const { state } = Deno.permissions.querySync({ name: "env", variable: name });
+    if (state !== "granted") return undefined;
+  }
+  return process.env[name];
+}
+
+/** Whether colour may be written to a stream: a terminal, and nobody said no. */
+export function mayColour(stream: { readonly isTTY?: boolean }): boolean {
+  return stream.isTTY === true && !env("NO_COLOR") && env("TERM") !== "dumb";
+}

@@ -1,0 +1,122 @@
+/**
+ * From an error to what a person and a script are told: message, hints and
+ * exit code.
+ *
+ * @module
+ */
+
+import {
+  AnswerError,
+  BusyError,
+  CheckpointError,
+  CheckpointFileError,
+  DeviceNameError,
+  IdentityError,
+  MigrationError,
+  SimSpecError,
+  type StateName,
+  SysError,
+  UnsupportedError,
+} from "../mod.ts";
+import { exitCodeOf, Interrupted } from "./_signals.ts";
+import { UsageError } from "./_usage_error.ts";
+
+/** What there is to say about an error. */
+export interface Explanation {
+  /** What failed. */
+  readonly message: string;
+  /** What to do next, one thing a line. */
+  readonly hints: readonly string[];
+  /** A stable word. */
+  readonly code: string;
+  /** The errno's name where a kernel call failed. */
+  readonly errno: string | null;
+  /** The device's state now, where it is known to have changed. */
+  readonly deviceState: StateName | null;
+  /** The exit code. */
+  readonly exitCode: number;
+}
+
+/** A class of errors. */
+type Kind<T extends Error> = abstract new (...args: never[]) => T;
+
+/** What to say about an error; `reason` is why the command was aborted, if it was. */
+export function explain(error: unknown, reason: unknown): Explanation {
+  const chain = causes(error);
+  const find = <T extends Error>(kind: Kind<T>): T | undefined =>
+    chain.find((cause): cause is T => cause instanceof kind);
+  const has = (...kinds: Kind<Error>[]): boolean => kinds.some((kind) => find(kind) !== undefined);
+  const migration = find(MigrationError);
+  const interrupted = reason instanceof Interrupted ? reason : find(Interrupted);
+  const exitCode = (): number => {
+    if (migration?.lost) return 5;
+    if (interrupted !== undefined) return exitCodeOf(interrupted.signalName);
+    if (has(CheckpointError, IdentityError)) return 4;
+    if (has(UnsupportedError, AnswerError)) return 3;
+    if (has(UsageError, DeviceNameError, SimSpecError)) return 2;
+    return 1;
+  };
+  return {
+    message: message(chain, interrupted),
+    hints: hints(chain),
+    code: code(chain, interrupted),
+    errno: migration?.errno ?? find(SysError)?.code ?? nodeErrno(chain),
+    deviceState: migration?.deviceState ?? null,
+    exitCode: exitCode(),
+  };
+}
+
+function causes(error: unknown): Error[] {
+  const chain: Error[] = [];
+  for (let next = error; next instanceof Error && !chain.includes(next); next = next.cause) {
+    chain.push(next);
+  }
+  return chain.length > 0 ? chain : [new Error(String(error))];
+}
+
+function message(chain: readonly Error[], interrupted: Interrupted | undefined): string {
+  const first = chain[0]?.message ?? "";
+  if (interrupted === undefined || first.includes(interrupted.message)) return first;
+  return chain[0]?.name === "AbortError" ? interrupted.message : `${interrupted.message}: ${first}`;
+}
+
+function code(chain: readonly Error[], interrupted: Interrupted | undefined): string {
+  if (interrupted !== undefined) return "interrupted";
+  for (const error of chain) {
+    if (error instanceof MigrationError || error instanceof CheckpointError) return error.code;
+    if (error instanceof UnsupportedError) return error.reasons[0]?.code ?? "unsupported";
+    if (error instanceof BusyError) return "busy";
+    if (error instanceof IdentityError) return "identity";
+    if (error instanceof AnswerError) return "broken-answer";
+    if (error instanceof SysError || error instanceof CheckpointFileError) return "system-call";
+    if (error instanceof DeviceNameError || error instanceof SimSpecError) return "bad-name";
+    if (error instanceof UsageError) return "usage";
+    if (isRefusal(error)) return "permission";
+  }
+  return nodeErrno(chain) === null ? "failed" : "system-call";
+}
+
+function hints(chain: readonly Error[]): string[] {
+  const said: string[] = [];
+  for (const error of chain) {
+    if (error instanceof UnsupportedError) said.push(...error.reasons.map(({ hint }) => hint));
+    if (error instanceof MigrationError || error instanceof CheckpointFileError) {
+      said.push(error.hint ?? "");
+    }
+  }
+  return said.filter((hint) => hint !== "");
+}
+
+/** The errno's name of a file that could not be read or written. */
+function nodeErrno(chain: readonly Error[]): string | null {
+  for (const error of chain) {
+    const { code } = error as { code?: unknown };
+    if (typeof code === "string" && /^E[A-Z0-9]+$/.test(code)) return code;
+  }
+  return null;
+}
+
+/** Whether Deno refused for want of a permission flag. */
+function isRefusal(error: Error): boolean {
+  return error.name === "NotCapable";
+}

@@ -1,0 +1,97 @@
+/**
+ * Progress on stderr: a bar on a terminal, a line each second elsewhere.
+ *
+ * @module
+ */
+
+import type { SingleBar } from "cli-progress";
+import process from "node:process";
+import type { Progress } from "../mod.ts";
+import type { Context } from "./_context.ts";
+import { mayColour } from "./_env.ts";
+import { bytes, rate } from "./_format.ts";
+import { STDERR, writeText } from "./_stdio.ts";
+
+/** Between two looks, in milliseconds: a terminal is redrawn ten times a second. */
+const TERMINAL_MS = 100;
+const LINES_MS = 1000;
+
+/** The rate is that of the last two seconds. */
+const WINDOW_MS = 2000;
+
+/** What is measured: where a phase is, and how much there is of it in all, where that is known. */
+export interface Measured {
+  /** The device's progress, asked for anew each time. */
+  readonly now: () => Progress;
+  /** Bytes in all; without it what the driver says is pending counts. */
+  readonly total?: number | undefined;
+}
+
+/** Draws progress until it is disposed of. */
+export async function showProgress(
+  what: string,
+  measured: Measured,
+  context: Context,
+): Promise<Disposable> {
+  if (context.quiet) return { [Symbol.dispose](): void {} };
+  const meter = new RateMeter();
+  const terminal = process.stderr.isTTY === true;
+  const bar = terminal ? await openBar(what) : null;
+  const look = (): void => {
+    const progress = measured.now();
+    const speed = meter.sample(progress.bytes);
+    if (bar === null) {
+      writeText(STDERR, `${what}: ${describe(progress, speed)}\n`);
+    } else {
+      bar.setTotal(Math.max(total(measured, progress), progress.bytes, 1));
+      bar.update(progress.bytes, { text: describe(progress, speed) });
+    }
+  };
+  const timer = setInterval(look, terminal ? TERMINAL_MS : LINES_MS);
+  return {
+    [Symbol.dispose](): void {
+      clearInterval(timer);
+      bar?.stop();
+    },
+  };
+}
+
+function total({ total }: Measured, { bytes, pendingBytes }: Progress): number {
+  return total ?? bytes + (pendingBytes ?? 0);
+}
+
+function describe({ state, bytes: done, pendingBytes }: Progress, speed: string): string {
+  const pending = pendingBytes === null ? "" : `, ${bytes(pendingBytes)} pending`;
+  return `${state}, ${bytes(done)}, ${speed}${pending}`;
+}
+
+/** How fast a count grew lately. */
+class RateMeter {
+  #samples: { readonly at: number; readonly count: number }[] = [{
+    at: performance.now(),
+    count: 0,
+  }];
+
+  sample(count: number): string {
+    const at = performance.now();
+    this.#samples.push({ at, count });
+    while (this.#samples.length > 2 && at - this.#samples[0]!.at > WINDOW_MS) this.#samples.shift();
+    const first = this.#samples[0]!;
+    return rate(Math.max(0, count - first.count), (at - first.at) / 1000);
+  }
+}
+
+async function openBar(what: string): Promise<SingleBar> {
+  const { default: { Presets, SingleBar } } = await import("cli-progress");
+  const bar = new SingleBar({
+    format: `${what} [{bar}] {percentage}%  {text}`,
+    stream: process.stderr,
+    barsize: 24,
+    clearOnComplete: true,
+    hideCursor: mayColour(process.stderr),
+    // Signals are main.ts's; it puts the device right first.
+    gracefulExit: false,
+  }, Presets.legacy);
+  bar.start(1, 0, { text: "" });
+  return bar;
+}

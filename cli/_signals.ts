@@ -1,0 +1,75 @@
+/**
+ * SIGINT, SIGTERM and SIGHUP: the first asks the command to stop and put the
+ * device right, the second gives up at once.
+ *
+ * @module
+ */
+
+import { constants } from "node:os";
+import process from "node:process";
+
+const NAMES = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** The signals that are watched. */
+export type SignalName = (typeof NAMES)[number];
+
+/**
+ * A second signal sooner than this is the same one: a terminal and a parent
+ * may both pass it on.
+ */
+const SAME_MS = 300;
+
+/** The reason of an abort by a signal. */
+export class Interrupted extends Error {
+  /** Always `Interrupted`. */
+  override readonly name = "Interrupted";
+  /** The signal. */
+  readonly signalName: SignalName;
+
+  /** Makes the reason. */
+  constructor(signalName: SignalName) {
+    super(`Interrupted by ${signalName}`);
+    this.signalName = signalName;
+  }
+}
+
+/** What is known about signals while a command runs. */
+export interface Signals {
+  /** Aborted, with an {@linkcode Interrupted}, at the first signal. */
+  readonly signal: AbortSignal;
+  /** Gives signals to `handler` instead, until the returned function is called. */
+  divert(handler: (name: SignalName) => void): () => void;
+}
+
+/** The exit code of a process that a signal ended: 128+n. */
+export function exitCodeOf(name: NodeJS.Signals): number {
+  return 128 + constants.signals[name];
+}
+
+/** Starts watching; `giveUp` is called with the exit code at the second signal. */
+export function watchSignals(giveUp: (exitCode: number) => void): Signals {
+  const controller = new AbortController();
+  let first = 0;
+  let diverted: ((name: SignalName) => void) | null = null;
+  for (const name of NAMES) {
+    process.on(name, () => {
+      if (diverted !== null) {
+        diverted(name);
+      } else if (!controller.signal.aborted) {
+        first = Date.now();
+        controller.abort(new Interrupted(name));
+      } else if (Date.now() - first > SAME_MS) {
+        giveUp(exitCodeOf(name));
+      }
+    });
+  }
+  return {
+    signal: controller.signal,
+    divert(handler: (name: SignalName) => void): () => void {
+      diverted = handler;
+      return () => {
+        diverted = null;
+      };
+    },
+  };
+}

@@ -1,0 +1,110 @@
+/**
+ * `vfiokit probe`: what a device is, and whether it can be migrated.
+ *
+ * @module
+ */
+
+import { probe, type ProbeReport, type Reason, type Region } from "../../mod.ts";
+import type { Context } from "../_context.ts";
+import { bytes, hex } from "../_format.ts";
+import { table } from "../_table.ts";
+import type { ProbeArgs } from "../table/inspect.ts";
+
+/** The exit code of a device that cannot be migrated. */
+const CANNOT = 3;
+/** The exit code of one that could not be looked at, being in use. */
+const BUSY = 1;
+
+/** Runs `probe`. */
+export function run(args: ProbeArgs, context: Context): Promise<number> {
+  const report = probe(args.device, { open: !args.noOpen, vfToken: args.vfToken });
+  context.set({ ...report, regions: report.regions.map(regionDocument) });
+  context.print(`${report.device}: ${verdict(report)}`, ...facts(report));
+  if (report.regions.length > 0) context.print(regionTable(report.regions));
+  for (const reason of report.reasons) context.print(...reasonLines(reason));
+  context.note(...report.notes);
+  return Promise.resolve(exitCodeFor(report));
+}
+
+function exitCodeFor({ migratable, reasons }: ProbeReport): number {
+  if (migratable === false) return CANNOT;
+  return migratable === null && reasons.length > 0 ? BUSY : 0;
+}
+
+function verdict({ migratable, protocol, dataSection, opened }: ProbeReport): string {
+  if (migratable === null) return opened ? "not known" : "not opened, so not known to migrate";
+  return migratable
+    ? `can be migrated, protocol ${protocol}, data section ${dataSection}`
+    : "cannot be migrated";
+}
+
+function facts(report: ProbeReport): string[] {
+  const { bus, driver, group, identity, quirk, dirty, resettable } = report;
+  const named = identity?.mdevType == null ? "" : `, type ${identity.mdevType}`;
+  const ids = identity?.vendorId == null || identity.deviceId == null
+    ? ""
+    : `, ${hex(identity.vendorId, 4)}:${hex(identity.deviceId, 4)}`;
+  const lines: (readonly [string, string | null])[] = [
+    ["bus", bus === null ? null : `${bus}${ids}${named}`],
+    ["driver", driver === null ? null : driver + (quirk === null ? "" : `, quirk ${quirk}`)],
+    ["group", group === null ? null : String(group)],
+    ["reset", resettable === null ? null : resettable ? "yes" : "no"],
+    ["dirty", dirtyWords(dirty)],
+  ];
+  return lines.filter(([, value]) => value !== null).map(([name, value]) =>
+    `  ${name.padEnd(8)} ${value}`
+  );
+}
+
+function dirtyWords({ tracks, pgsizes, maxBitmapBytes }: ProbeReport["dirty"]): string | null {
+  if (tracks === null) return null;
+  if (!tracks) return "pages are not tracked by the IOMMU";
+  const largest = maxBitmapBytes === null ? "" : `, bitmaps up to ${bytes(maxBitmapBytes)}`;
+  return `tracked by pages of ${pgsizes.map(bytes).join(", ")}${largest}`;
+}
+
+function reasonLines({ message, hint, blocks }: Reason): string[] {
+  const lines = [`${blocks ? "why" : "note"}: ${message}`];
+  return hint === "" ? lines : [...lines, `  next: ${hint}`];
+}
+
+function regionTable(regions: readonly Region[]): string {
+  return table(
+    [
+      { head: "region", align: "right" },
+      { head: "size", align: "right" },
+      { head: "offset", align: "right" },
+      { head: "access" },
+      { head: "type" },
+      { head: "capabilities" },
+    ],
+    regions.filter(({ size }) => size > 0n).map((region) => [
+      String(region.index),
+      bytes(Number(region.size)),
+      hex(region.offset),
+      access(region),
+      region.type === null ? "" : `${region.type.type}:${region.type.subtype}`,
+      region.capabilities.map(({ id, version }) => `${id} v${version}`).join(", "),
+    ]),
+  );
+}
+
+function access({ readable, writable, mappable, sparse }: Region): string {
+  const ways = [readable && "read", writable && "write", mappable && "mmap"];
+  const areas = sparse === null ? "" : ` (${sparse.length} sparse)`;
+  return ways.filter((way) => way !== false).join(" ") + areas;
+}
+
+/** Byte counts as numbers; what is an address stays a bigint, and so becomes hex. */
+function regionDocument(region: Region): Record<string, unknown> {
+  const { index, flags, size, offset, type, sparse, capabilities } = region;
+  return {
+    index,
+    flags,
+    size: Number(size),
+    offset,
+    type,
+    sparse: sparse?.map((area) => ({ offset: area.offset, size: Number(area.size) })) ?? null,
+    capabilities: capabilities.map(({ id, version }) => ({ id, version })),
+  };
+}

@@ -1,0 +1,24 @@
+/**
+ * `vfiokit reset`: reset a device.
+ *
+ * @module
+ */
+
+import { openDevice } from "../../mod.ts";
+import type { Context } from "../_context.ts";
+import { openOptions } from "../_devices.ts";
+import type { ResetArgs } from "../table/inspect.ts";
+
+/** Runs `reset`. */
+export async function run(args: ResetArgs, context: Context): Promise<number> {
+  context.set({ device: args.device, protocol: null, state: null, raw: null });
+  await using device = await openDevice(args.device, openOptions(args));
+  const report = await device.reset();
+  context.set({
+    protocol: report?.protocol ?? null,
+    state: report?.state ?? null,
+    raw: report?.raw ?? null,
+  });
+  context.print(`${args.device}: reset${report === null ? "" : `, ${report.state}`}`);
+  return 0;
+}

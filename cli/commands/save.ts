@@ -1,0 +1,113 @@
+/**
+ * `vfiokit save`: a device's state to a checkpoint.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import {
+  type CheckpointSink,
+  createCheckpointFile,
+  type Device,
+  openDevice,
+  type PrecopyOptions,
+  save,
+  type TransferReport,
+} from "../../mod.ts";
+import { refuseSimulated, runProgram } from "../_child.ts";
+import type { Context } from "../_context.ts";
+import { openOptions } from "../_devices.ts";
+import { showProgress } from "../_progress.ts";
+import { STDERR } from "../_stdio.ts";
+import {
+  failedDocument,
+  phaseTable,
+  reportDocument,
+  startDocument,
+  summary,
+} from "../_transfer.ts";
+import { UsageError } from "../_usage_error.ts";
+import type { SaveArgs } from "../table/move.ts";
+
+/** Runs `save`. */
+export async function run(args: SaveArgs, context: Context): Promise<number> {
+  const piped = args.output === "-";
+  checkUsage(args, piped);
+  if (piped) context.resultFd = STDERR;
+  startDocument(context, args.device);
+  const sink = await createCheckpointFile(args.output, { force: args.force, recycle: true });
+  await using device = await openFor(sink, args);
+  const report = await saveWithProgress(device, sink, args, context);
+  reportDocument(context, device, report);
+  tell(report, args, piped, context);
+  context.publish();
+  if (args.command === undefined) return 0;
+  return await runProgram(args.command, [device], context, piped || args.json);
+}
+
+function checkUsage(args: SaveArgs, piped: boolean): void {
+  if (args.command !== undefined) refuseSimulated([args.device]);
+  if (!piped) return;
+  if (args.json) throw new UsageError("Cannot print JSON: with -o - stdout is the checkpoint");
+  if (process.stdout.isTTY) {
+    throw new UsageError("Cannot write the checkpoint to a terminal: name a file, or use a pipe");
+  }
+}
+
+/** Opens the device; where that fails, no file is left. */
+async function openFor(sink: CheckpointSink, args: SaveArgs): Promise<Device> {
+  try {
+    return await openDevice(args.device, openOptions(args));
+  } catch (error) {
+    await sink.abort();
+    throw error;
+  }
+}
+
+async function saveWithProgress(
+  device: Device,
+  sink: CheckpointSink,
+  args: SaveArgs,
+  context: Context,
+): Promise<TransferReport> {
+  using _progress = await showProgress(
+    `Saving ${args.device}`,
+    { now: () => device.progress() },
+    context,
+  );
+  try {
+    return await save(device, sink, {
+      precopy: precopyOptions(args),
+      leave: args.leave,
+      compress: args.compress,
+      digest: args.digest,
+      signal: context.signal,
+    });
+  } catch (error) {
+    failedDocument(context, device);
+    throw error;
+  }
+}
+
+/** Pre-copy is on where it, or any of its limits, was asked for. */
+function precopyOptions(args: SaveArgs): PrecopyOptions | undefined {
+  const { precopy, threshold, maxRounds, maxTime } = args;
+  const wanted = precopy || threshold !== undefined || maxRounds !== undefined ||
+    maxTime !== undefined;
+  return wanted ? { threshold, maxRounds, maxTimeMs: maxTime } : undefined;
+}
+
+function tell(
+  report: TransferReport,
+  args: SaveArgs,
+  piped: boolean,
+  context: Context,
+): void {
+  if (piped && context.quiet) return;
+  const where = piped ? "stdout" : args.output;
+  context.print(`Saved ${args.device} to ${where}: ${summary(report)}`, phaseTable(report));
+  context.print(`The device is in state ${report.state}.`);
+  if (!piped) {
+    context.note(`Next: vfiokit restore DEVICE ${args.output}`);
+  }
+}

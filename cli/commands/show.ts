@@ -1,0 +1,90 @@
+/**
+ * `vfiokit show`: what a checkpoint holds.
+ *
+ * @module
+ */
+
+import {
+  type CheckpointSummary,
+  type DeviceIdentity,
+  openCheckpointFile,
+  verifyCheckpoint,
+} from "../../mod.ts";
+import type { Context } from "../_context.ts";
+import { bytes, count, hex, rate, time } from "../_format.ts";
+import { table } from "../_table.ts";
+import type { FileArgs } from "../table/files.ts";
+
+/** Runs `show`. */
+export async function run({ file }: FileArgs, context: Context): Promise<number> {
+  context.set({ file });
+  await using source = await openCheckpointFile(file);
+  const checkpoint = await verifyCheckpoint(source.stream(), { recycle: true });
+  const { version, header, trailer, storedBytes, frames, phases } = checkpoint;
+  context.set({
+    version,
+    ...header,
+    transactions: trailer.transactions,
+    bytes: trailer.bytes,
+    storedBytes,
+    sha256: trailer.sha256,
+    frames,
+    phases,
+  });
+  context.print(...overview(file, checkpoint));
+  header.devices.forEach((device, number) => context.print(`Device ${number}: ${words(device)}`));
+  context.print(phaseTable(checkpoint));
+  return 0;
+}
+
+function overview(
+  file: string,
+  { version, header, trailer, storedBytes, frames }: CheckpointSummary,
+): string[] {
+  const { transactions, sha256, bytes: state } = trailer;
+  const compressed = frames.compressed === 0 ? "" : `, ${frames.compressed} of them compressed`;
+  return [
+    `${file === "-" ? "stdin" : file}: a checkpoint, version ${version}, ${bytes(storedBytes)}`,
+    `  written    ${header.created} by ${header.tool}`,
+    `  complete   ${header.complete ? "yes" : "no: pre-copy only, it cannot be restored as it is"}`,
+    `  state      ${bytes(state)} in ${count(transactions, "transaction")}`,
+    `  frames     ${frames.data} with data${compressed}`,
+    ...(sha256 === null ? [] : [`  sha256     ${sha256}`]),
+  ];
+}
+
+function words(device: DeviceIdentity): string {
+  const { protocol, bus, driver, vendorId, deviceId, mdevType, region } = device;
+  const ids = vendorId === null || deviceId === null
+    ? ""
+    : `, ${hex(vendorId, 4)}:${hex(deviceId, 4)}`;
+  const type = mdevType === null ? "" : `, type ${mdevType}`;
+  const where = region === null ? "" : `, region type ${region.type} subtype ${region.subtype}`;
+  return `${bus}${ids}, driver ${driver ?? "unknown"}${type}, protocol ${protocol}${where}`;
+}
+
+function phaseTable({ phases }: CheckpointSummary): string {
+  const right = "right" as const;
+  return table(
+    [
+      { head: "device", align: right },
+      { head: "phase" },
+      { head: "transactions", align: right },
+      { head: "bytes", align: right },
+      { head: "smallest", align: right },
+      { head: "largest", align: right },
+      { head: "time", align: right },
+      { head: "rate", align: right },
+    ],
+    phases.map((phase) => [
+      String(phase.device),
+      phase.phase,
+      String(phase.transactions),
+      bytes(phase.bytes),
+      bytes(phase.smallest),
+      bytes(phase.largest),
+      time(phase.seconds),
+      rate(phase.bytes, phase.seconds),
+    ]),
+  );
+}

@@ -1,0 +1,40 @@
+/**
+ * `vfiokit state`: show or change a device's migration state.
+ *
+ * @module
+ */
+
+import { openDevice, type StateReport } from "../../mod.ts";
+import { refuseSimulated, runProgram } from "../_child.ts";
+import type { Context } from "../_context.ts";
+import { CLOSED, hold, openOptions } from "../_devices.ts";
+import { hex } from "../_format.ts";
+import { UsageError } from "../_usage_error.ts";
+import type { StateArgs } from "../table/inspect.ts";
+
+/** Runs `state`. */
+export async function run(args: StateArgs, context: Context): Promise<number> {
+  const { target, command } = args;
+  if (command !== undefined) {
+    if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
+    refuseSimulated([args.device]);
+  }
+  context.set({ device: args.device, protocol: null, state: null, raw: null });
+  await using device = await openDevice(args.device, openOptions(args));
+  const report = target === undefined ? await device.state() : await device.setState(target);
+  context.set({ ...report });
+  context.print(`${args.device}: ${describe(report)}`);
+  context.publish();
+  if (command !== undefined) return await runProgram(command, [device], context, args.json);
+  if (args.hold) return await hold(context);
+  if (target !== undefined && !device.description.borrowed) {
+    context.note(CLOSED);
+  }
+  return 0;
+}
+
+function describe({ state, protocol, raw }: StateReport): string {
+  return raw === null
+    ? `${state} (${protocol})`
+    : `${state} (${protocol}, device_state ${hex(raw, 8)})`;
+}

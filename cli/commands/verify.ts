@@ -1,0 +1,27 @@
+/**
+ * `vfiokit verify`: whether a checkpoint is whole and sound.
+ *
+ * @module
+ */
+
+import { openCheckpointFile, verifyCheckpoint } from "../../mod.ts";
+import type { Context } from "../_context.ts";
+import { bytes, count } from "../_format.ts";
+import type { FileArgs } from "../table/files.ts";
+
+/** Runs `verify`. */
+export async function run({ file }: FileArgs, context: Context): Promise<number> {
+  context.set({ file, ok: false });
+  await using source = await openCheckpointFile(file);
+  const { header, trailer, storedBytes } = await verifyCheckpoint(source.stream(), {
+    recycle: true,
+  });
+  const { transactions, bytes: state } = trailer;
+  context.set({ ok: true, complete: header.complete, transactions, bytes: state, storedBytes });
+  context.print(
+    `${file === "-" ? "stdin" : file}: sound, ${bytes(state)} in ` +
+      `${count(transactions, "transaction")}` +
+      (header.complete ? "" : "; pre-copy only, it cannot be restored as it is"),
+  );
+  return 0;
+}

@@ -1,0 +1,137 @@
+/**
+ * What the scripts of the phases have in common: arguments, signals, exit code.
+ *
+ * @module
+ */
+
+import { object } from "@optique/core/constructs";
+import { lineBreak, text } from "@optique/core/message";
+import type { InferValue, Parser } from "@optique/core/parser";
+import { argument } from "@optique/core/primitives";
+import process from "node:process";
+import deno from "../../deno.json" with { type: "json" };
+import {
+  type CheckpointHeader,
+  createCheckpointFile,
+  describeRecovery,
+  type Device,
+  MigrationError,
+  openDevice,
+} from "../../mod.ts";
+import { Context } from "../_context.ts";
+import { openOptions } from "../_devices.ts";
+import { parseWords } from "../_parse.ts";
+import { showProgress } from "../_progress.ts";
+import { watchSignals } from "../_signals.ts";
+import { STDERR } from "../_stdio.ts";
+import { drive, quiet } from "../table/options.ts";
+import { device } from "../table/values.ts";
+
+/** The arguments that every phase takes. */
+export const phaseArgs = {
+  device: argument(device(), {
+    description: [
+      text("The device: fd:3 under vfiokit with, or any other name (see vfiokit probe)."),
+    ],
+  }),
+  ...drive,
+  ...quiet,
+};
+
+const common = object(phaseArgs);
+
+/** What every phase's arguments parse to. */
+export type PhaseArgs = InferValue<typeof common>;
+
+/** The arguments of a phase that takes no others. */
+export const plainPhase: Parser<"sync", PhaseArgs, unknown> = common;
+
+/** What a phase's script is. */
+export interface PhaseScript<T extends PhaseArgs> {
+  /** The file's name. */
+  readonly name: string;
+  /** What it does, in one line. */
+  readonly brief: string;
+  /** A command line that uses it. */
+  readonly example: string;
+  /** Its arguments. */
+  readonly args: Parser<"sync", T, unknown>;
+  /** Does it, on an open device. */
+  readonly work: (device: Device, args: T, context: Context) => Promise<void>;
+}
+
+/** Runs a phase as the process's only work, and ends the process. */
+export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Promise<never> {
+  const signals = watchSignals((exitCode) => process.exit(exitCode));
+  const parsed = parseWords(script.args, process.argv.slice(2), {
+    program: script.name,
+    called: script.name,
+    version: deno.version,
+    help: {
+      brief: [text(script.brief)],
+      usageLine: [{ type: "literal", value: "DEVICE [OPTIONS]" }],
+      description: [text("Example:"), lineBreak(), text(`  $ ${script.example}`)],
+    },
+    commands: false,
+  });
+  if ("exitCode" in parsed) process.exit(parsed.exitCode);
+  const args = parsed.value;
+  const context = new Context({
+    called: script.name,
+    schema: script.name,
+    json: false,
+    quiet: args.quiet,
+    signals,
+  });
+  context.resultFd = STDERR;
+  const exitCode = await context.conclude(async () => {
+    await using device = await openDevice(args.device, openOptions(args));
+    using _progress = await showProgress(
+      `${script.name} ${args.device}`,
+      { now: () => device.progress() },
+      context,
+    );
+    try {
+      await script.work(device, args, context);
+    } catch (error) {
+      throw await recovered(device, error);
+    }
+    return 0;
+  });
+  process.exit(exitCode);
+}
+
+/** Brings the device back to RUNNING after a failure; errors that tell its state did so already. */
+async function recovered(device: Device, error: unknown): Promise<unknown> {
+  if (error instanceof MigrationError || device.description.protocol === null) return error;
+  const recovery = await device.recover();
+  const { state } = await device.state();
+  const { message } = error as Error;
+  return new MigrationError(`${message}; ${describeRecovery(recovery, state)}`, {
+    code: "failed",
+    deviceState: state,
+    recovery,
+  }, { cause: error });
+}
+
+/** Writes a checkpoint's bytes to stdout; resolves when all of them are. */
+export function toStdout(bytes: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
+  const written = (async (): Promise<void> => {
+    const file = await createCheckpointFile("-");
+    await bytes.pipeTo(file.writable);
+    await file.commit();
+  })();
+  // Whoever writes to the other end of the stream hears of a failure first.
+  written.catch(() => {});
+  return written;
+}
+
+/** The header of a checkpoint of one device. */
+export function headerFor(device: Device): CheckpointHeader {
+  return {
+    devices: [device.description.identity!],
+    created: new Date().toISOString(),
+    tool: `vfiokit ${deno.version}`,
+    iovaPageSize: null,
+  };
+}

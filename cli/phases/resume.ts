@@ -1,0 +1,25 @@
+#!/usr/bin/env -S deno run --allow-ffi --allow-read
+/**
+ * The resuming phase alone: a checkpoint from stdin into a device, which runs
+ * then.
+ *
+ * @module
+ */
+
+import { object } from "@optique/core/constructs";
+import { openCheckpointFile, restore } from "../../mod.ts";
+import { toggle } from "../table/options.ts";
+import { phaseArgs, runPhase } from "./_script.ts";
+
+await runPhase({
+  name: "resume.ts",
+  brief: "Restore a checkpoint from stdin into a device, and let it run.",
+  example: "vfiokit with 3b:00.1 -- ./resume.ts fd:3 < f",
+  args: object({
+    ...phaseArgs,
+    force: toggle(["-f", "--force"], "Restore a checkpoint of another kind of device."),
+  }),
+  async work(device, { force }, { signal }): Promise<void> {
+    await restore(device, await openCheckpointFile("-"), { force, signal });
+  },
+});

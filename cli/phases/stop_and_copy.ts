@@ -1,0 +1,86 @@
+#!/usr/bin/env -S deno run --allow-ffi --allow-read
+/**
+ * The stop-and-copy phase alone: stops a device, and writes a whole checkpoint
+ * to stdout. What `precopy.ts` wrote comes in on stdin, and goes first; with
+ * nothing on stdin the device's whole state is read now. The device is left
+ * stopped.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import {
+  checkIdentity,
+  decodeCheckpoint,
+  type Device,
+  encodeCheckpoint,
+  IdentityError,
+  openCheckpointFile,
+  stopAndCopy,
+  type Transaction,
+} from "../../mod.ts";
+import { UsageError } from "../_usage_error.ts";
+import { headerFor, plainPhase, runPhase, toStdout } from "./_script.ts";
+
+await runPhase({
+  name: "stop_and_copy.ts",
+  brief: "Stop a device, and write what precopy.ts wrote (from stdin) and the rest to stdout.",
+  example: "vfiokit with 3b:00.1 -- sh -c './precopy.ts fd:3 | ./stop_and_copy.ts fd:3 > f'",
+  args: plainPhase,
+  async work(device, _args, { signal }): Promise<void> {
+    const encoder = encodeCheckpoint(headerFor(device));
+    const written = toStdout(encoder.readable);
+    const before = await precopied(signal);
+    if (before !== null) await passThrough(before, device, encoder.writable, signal);
+    await stopAndCopy(device).pipeTo(encoder.writable, { signal });
+    await written;
+  },
+});
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** What comes in on stdin; null where that is a terminal, or empty. */
+async function precopied(signal: AbortSignal): Promise<ReadableStream<Bytes> | null> {
+  if (process.stdin.isTTY) return null;
+  const bytes = (await openCheckpointFile("-")).stream().getReader();
+  const first = await Promise.race([bytes.read(), aborted(signal)]);
+  if (first.done) return null;
+  return new ReadableStream({
+    start(controller): void {
+      controller.enqueue(first.value);
+    },
+    async pull(controller): Promise<void> {
+      const { done, value } = await bytes.read();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: (reason) => bytes.cancel(reason),
+  }, { highWaterMark: 0 });
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+/** Hands a checkpoint's transactions on; it must be pre-copy's, whole, and of this device. */
+async function passThrough(
+  checkpoint: ReadableStream<Bytes>,
+  device: Device,
+  writable: WritableStream<Transaction>,
+  signal: AbortSignal,
+): Promise<void> {
+  const decoder = decodeCheckpoint({ recycle: true });
+  const fed = checkpoint.pipeTo(decoder.writable, { signal });
+  fed.catch(() => {});
+  const header = await decoder.header;
+  if (header.complete) {
+    throw new UsageError("Cannot go on with the checkpoint on stdin: it is complete already");
+  }
+  const differences = checkIdentity(header.devices[0]!, device.description.identity!);
+  if (differences.length > 0) throw new IdentityError(differences);
+  await decoder.readable.pipeTo(writable, { preventClose: true, signal });
+  await fed;
+}

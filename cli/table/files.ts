@@ -1,0 +1,48 @@
+/**
+ * The commands that read checkpoints and need no device.
+ *
+ * @module
+ */
+
+import { object } from "@optique/core/constructs";
+import { text } from "@optique/core/message";
+import type { InferValue } from "@optique/core/parser";
+import { argument } from "@optique/core/primitives";
+import { type Command, defineCommand } from "./command.ts";
+import { json, quiet } from "./options.ts";
+import { file } from "./values.ts";
+
+const args = object({
+  file: argument(file(), { description: [text("The checkpoint; - is stdin.")] }),
+  ...json,
+  ...quiet,
+});
+
+/** The arguments of `verify` and `show`. */
+export type FileArgs = InferValue<typeof args>;
+
+/** `verify`. */
+export const verify: Command = defineCommand({
+  name: "verify",
+  usage: "FILE|- [--json]",
+  brief: "Check that a checkpoint is whole and sound.",
+  details: [
+    "Reads all of it: every frame's checksum, their order and number, and that nothing follows the end. A bad one is exit code 4.",
+  ],
+  examples: [{ what: "before it is needed", line: "vfiokit verify device.vfio" }],
+  permissions: ["--allow-read"],
+  args,
+  load: () => import("../commands/verify.ts"),
+});
+
+/** `show`. */
+export const show: Command = defineCommand({
+  name: "show",
+  usage: "FILE|- [--json]",
+  brief: "Show what a checkpoint holds: device, phases, sizes, timings.",
+  details: ["Reads and checks all of it, as verify does."],
+  examples: [{ what: "which device is it of?", line: "vfiokit show device.vfio" }],
+  permissions: ["--allow-read"],
+  args,
+  load: () => import("../commands/show.ts"),
+});

@@ -1,0 +1,71 @@
+/**
+ * The options that several commands share, each with its one description.
+ *
+ * @module
+ */
+
+import { text } from "@optique/core/message";
+import { optional, withDefault } from "@optique/core/modifiers";
+import { flag, option } from "@optique/core/primitives";
+import type { OptionName } from "@optique/core/usage";
+import { choice, integer, uuid } from "@optique/core/valueparser";
+import type { Parser } from "@optique/core/parser";
+import { duration, size } from "./values.ts";
+
+/** An option that is on or off. */
+export function toggle(
+  names: readonly [OptionName, ...OptionName[]],
+  description: string,
+): Parser<"sync", boolean, unknown> {
+  return withDefault(flag(...names, { description: [text(description)] }), false);
+}
+
+/** `--quiet`, on every command. */
+export const quiet = {
+  quiet: toggle(["-q", "--quiet"], "Say nothing but results and errors."),
+};
+
+/** `--json`. */
+export const json = {
+  json: toggle(["--json"], "Print the result as one JSON document."),
+};
+
+/** How a device is opened. */
+export const open = {
+  vfToken: optional(option("--vf-token", uuid({ metavar: "UUID" }), {
+    description: [text("The token that the driver of an SR-IOV function asks for.")],
+  })),
+  groupFd: optional(option("--group-fd", integer({ min: 0, metavar: "FD" }), {
+    description: [text("With fd:N, the fd of its IOMMU group.")],
+  })),
+  containerFd: optional(option("--container-fd", integer({ min: 0, metavar: "FD" }), {
+    description: [text("With fd:N, the fd of its container.")],
+  })),
+};
+
+/** How a device is driven. */
+export const drive = {
+  ...open,
+  quirk: optional(option("--quirk", choice(["ice", "nvidia-vgpu"], { metavar: "NAME" }), {
+    description: [text("Drive the device as this vendor driver wants it (default: as probed).")],
+  })),
+  onError: withDefault(
+    option("--on-error", choice(["reset", "leave"], { metavar: "WHAT" }), {
+      description: [text("What to do with a device that failed and cannot go on.")],
+    }),
+    "reset",
+  ),
+};
+
+/** When pre-copy ends. */
+export const precopy = {
+  threshold: optional(option("--threshold", size(), {
+    description: [text("Pre-copy ends when less than this is pending.")],
+  })),
+  maxRounds: optional(option("--max-rounds", integer({ min: 1, metavar: "N" }), {
+    description: [text("Pre-copy ends after this many rounds (default: 30).")],
+  })),
+  maxTime: optional(option("--max-time", duration(), {
+    description: [text("Pre-copy ends after this time.")],
+  })),
+};

@@ -1,0 +1,82 @@
+/**
+ * The commands that need neither a device nor a checkpoint.
+ *
+ * @module
+ */
+
+import { object } from "@optique/core/constructs";
+import { text } from "@optique/core/message";
+import { optional } from "@optique/core/modifiers";
+import type { InferValue } from "@optique/core/parser";
+import { argument } from "@optique/core/primitives";
+import { string } from "@optique/core/valueparser";
+import { type Command, defineCommand } from "./command.ts";
+import { json, quiet } from "./options.ts";
+
+const uapiArgs = object({
+  name: optional(argument(string({ metavar: "NAME" }), {
+    description: [text("A name as in the C headers: VFIO_DEVICE_RESET, vfio_region_info.")],
+  })),
+  ...json,
+  ...quiet,
+});
+
+/** The arguments of `uapi`. */
+export type UapiArgs = InferValue<typeof uapiArgs>;
+
+const plainArgs = object({ ...quiet });
+
+/** The arguments of `man`. */
+export type ManArgs = InferValue<typeof plainArgs>;
+
+const demoArgs = object({ ...json, ...quiet });
+
+/** The arguments of `demo`. */
+export type DemoArgs = InferValue<typeof demoArgs>;
+
+/** `uapi`. */
+export const uapi: Command = defineCommand({
+  name: "uapi",
+  usage: "[NAME] [--json]",
+  brief: "Print the kernel's request numbers, constants and struct layouts.",
+  details: ["Names and sizes are those of the kernel headers 6.1 (linux/vfio.h)."],
+  examples: [
+    { what: "the layout of one struct", line: "vfiokit uapi vfio_region_info" },
+    { what: "one request number", line: "vfiokit uapi VFIO_DEVICE_RESET" },
+  ],
+  permissions: [],
+  args: uapiArgs,
+  load: () => import("../commands/uapi.ts"),
+});
+
+/** `demo`. */
+export const demo: Command = defineCommand({
+  name: "demo",
+  usage: "[--json]",
+  brief: "Save and restore a simulated device, and tell what happens.",
+  details: [
+    "A simulated device whose state changes while it runs is saved with pre-copy to a checkpoint in a temporary folder, verified, restored into a second device, and the two states are compared. No hardware is needed.",
+  ],
+  examples: [{ what: "see it at work", line: "vfiokit demo" }],
+  permissions: ["--allow-read", "--allow-write"],
+  args: demoArgs,
+  load: () => import("../commands/demo.ts"),
+});
+
+/** `man`. */
+export const man: Command = defineCommand({
+  name: "man",
+  usage: "",
+  brief: "Print the man page.",
+  details: ["It is made from the same table as the help and the completion."],
+  examples: [
+    { what: "read it", line: "vfiokit man | man -l -" },
+    {
+      what: "install it",
+      line: "vfiokit man > ~/.local/share/man/man1/vfiokit.1",
+    },
+  ],
+  permissions: [],
+  args: plainArgs,
+  load: () => import("../commands/man.ts"),
+});

@@ -1,0 +1,43 @@
+/**
+ * The command table: every command of `vfiokit`, in the order of the help.
+ *
+ * @module
+ */
+
+import type { Command } from "./command.ts";
+import { show, verify } from "./files.ts";
+import { probe, reset, state, withDevices } from "./inspect.ts";
+import { restore, save } from "./move.ts";
+import { demo, man, uapi } from "./reference.ts";
+
+/** The name of the program. */
+export const PROGRAM = "vfiokit";
+
+/** What the program is, in one line. */
+export const BRIEF = "Save, restore and look at VFIO devices without a virtual machine.";
+
+/** Every command. */
+export const COMMANDS: readonly Command[] = [
+  probe,
+  state,
+  reset,
+  withDevices,
+  save,
+  restore,
+  verify,
+  show,
+  uapi,
+  demo,
+  man,
+];
+
+/** The exit codes and what they say. */
+export const EXIT_CODES: readonly (readonly [code: string, meaning: string])[] = [
+  ["0", "done"],
+  ["1", "failed"],
+  ["2", "wrong usage"],
+  ["3", "the device or the kernel cannot do this"],
+  ["4", "the checkpoint is bad, or not for this device"],
+  ["5", "the device is in ERROR or its state is unknown: it needs a reset"],
+  ["128+n", "ended by signal n"],
+];

@@ -1,0 +1,158 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { describe, it } from "node:test";
+import { COMMANDS, EXIT_CODES } from "../../cli/table/table.ts";
+import { projectFile, vfiokit } from "./_cli.ts";
+
+const NONE: readonly string[] = [];
+
+describe("the command line", () => {
+  it("prints the help on stderr and exits with 2 when it is empty", async () => {
+    const { code, out, err } = await vfiokit([]);
+    assert.equal(code, 2);
+    assert.equal(out, "");
+    assert.match(err, /Usage: vfiokit COMMAND/);
+  });
+
+  it("prints the help, with examples and exit codes, without any permission", async () => {
+    const { code, out, err } = await vfiokit(["--help"], { permissions: NONE });
+    assert.equal(code, 0);
+    assert.equal(err, "");
+    for (const { name, brief } of COMMANDS) {
+      assert.ok(out.includes(` ${name} `) && out.includes(brief), name);
+    }
+    for (const [exitCode, meaning] of EXIT_CODES) {
+      assert.ok(out.includes(exitCode) && out.includes(meaning), exitCode);
+    }
+    assert.match(out, /\$ vfiokit probe/);
+  });
+
+  it("prints a command's own help by `-h`, `--help` and `help`", async () => {
+    const [short, long, word] = await Promise.all([
+      vfiokit(["save", "-h"], { permissions: NONE }),
+      vfiokit(["save", "--help"], { permissions: NONE }),
+      vfiokit(["help", "save"], { permissions: NONE }),
+    ]);
+    assert.equal(short.code, 0);
+    assert.match(long.out, /Usage: vfiokit save DEVICE -o FILE\|-/);
+    assert.equal(short.out, long.out);
+    assert.equal(word.out.split("\n")[1], long.out.split("\n")[1]);
+  });
+
+  it("shows an example in the help of every command", async () => {
+    const pages = await Promise.all(
+      COMMANDS.map(({ name }) => vfiokit([name, "--help"], { permissions: NONE })),
+    );
+    for (const [i, { code, out }] of pages.entries()) {
+      assert.equal(code, 0);
+      assert.ok(out.includes(`$ ${COMMANDS[i]!.examples[0].line}`), COMMANDS[i]!.name);
+      assert.equal(out.split("\n").findIndex((line) => line.length > 100), -1);
+    }
+  });
+
+  it("prints the version by `--version` and `-V`, that of the package files", async () => {
+    const [long, short, late] = await Promise.all([
+      vfiokit(["--version"], { permissions: NONE }),
+      vfiokit(["-V"], { permissions: NONE }),
+      vfiokit(["--version", "--help"], { permissions: NONE }),
+    ]);
+    const { version } = JSON.parse(readFileSync(projectFile("package.json"), "utf8"));
+    assert.equal(long.out, `${version}\n`);
+    assert.equal(short.out, long.out);
+    assert.equal(late.code, 0);
+  });
+
+  const wrong: readonly (readonly [what: string, words: string[], says: RegExp])[] = [
+    ["an unknown command, and the one it resembles", ["sav"], /Did you mean `save`/],
+    [
+      "an unknown option, and the one it resembles",
+      ["save", "sim:none", "--outptu", "f"],
+      /Did you mean `--output`/,
+    ],
+    ["a missing argument", ["probe"], /Expected a `DEVICE`/],
+    ["a missing option", ["save", "sim:none"], /--output/],
+    ["an option without its value", ["save", "sim:none", "-o"], /requires `FILE`/],
+    ["an option given twice", ["save", "sim:none", "-o", "a", "-o", "b"], /multiple times/],
+    ["an unknown state", ["state", "sim:none", "sideways"], /stop-and-copy/],
+    ["one argument too many", ["verify", "a", "b"], /Unexpected option or argument: "b"/],
+    [
+      "a size that is none",
+      ["save", "sim:none", "-o", "f", "--threshold", "3XiB"],
+      /a number of bytes such as 4096, 64KiB or 1MiB, but got "3XiB"/,
+    ],
+    [
+      "a time that is none",
+      ["save", "sim:none", "-o", "f", "--max-time", "soon"],
+      /a time such as 500ms or 2s, but got "soon"/,
+    ],
+    ["`with` without a program", ["with", "sim:none"], /-- COMMAND/],
+    ["`with` with nothing after `--`", ["with", "sim:none", "--"], /-- COMMAND/],
+    ["`with` without a device", ["with", "--", "true"], /at least 1/],
+    ["an empty device name", ["probe", ""], /empty/],
+  ];
+  for (const [what, words, says] of wrong) {
+    it(`exits with 2 on ${what}, and says so on stderr alone`, async () => {
+      const { code, out, err } = await vfiokit(words, { permissions: NONE });
+      assert.equal(code, 2, err);
+      assert.equal(out, "");
+      assert.match(err, says);
+      assert.match(err, /Try "vfiokit/);
+    });
+  }
+
+  it("leaves what follows `--` to the program, options that look like ours too", async () => {
+    const { out } = await vfiokit(["with", "nonsense", "--", "true", "--help", "--version"]);
+    assert.equal(out, "");
+  });
+});
+
+describe("completion", () => {
+  it("prints a script that bash understands, without any permission", async () => {
+    const { code, out } = await vfiokit(["completion", "bash"], { permissions: NONE });
+    assert.equal(code, 0);
+    const check = spawnSync("bash", ["-n"], { input: out, encoding: "utf8" });
+    assert.equal(check.status, 0, check.stderr);
+  });
+
+  it("prints scripts for zsh and fish", async () => {
+    const [zsh, fish] = await Promise.all([
+      vfiokit(["completion", "zsh"], { permissions: NONE }),
+      vfiokit(["completion", "fish"], { permissions: NONE }),
+    ]);
+    assert.match(zsh.out, /compdef _?vfiokit/);
+    assert.match(fish.out, /complete .*vfiokit/);
+  });
+
+  it("suggests commands, options and their values", async () => {
+    const suggest = async (...words: string[]): Promise<string[]> =>
+      (await vfiokit(["completion", "bash", ...words], { permissions: NONE })).out.trim().split(
+        "\n",
+      );
+    assert.deepEqual(await suggest("sa"), ["save"]);
+    assert.deepEqual(await suggest("save", "d", "--leav"), ["--leave"]);
+    assert.deepEqual(await suggest("save", "d", "--leave", "st"), ["stopped"]);
+    assert.ok((await suggest("probe", "sim:m")).includes("sim:mapped"));
+  });
+
+  it("exits with 2 for a shell that it does not know", async () => {
+    const { code, err } = await vfiokit(["completion", "tcsh"]);
+    assert.equal(code, 2);
+    assert.match(err, /"bash"/);
+  });
+});
+
+describe("the man page", () => {
+  it("is printed without any permission, and is the one in docs", async () => {
+    const { code, out } = await vfiokit(["man"], { permissions: NONE });
+    assert.equal(code, 0);
+    assert.equal(out, readFileSync(projectFile("docs/vfiokit.1"), "utf8"));
+  });
+
+  it("tells of every command, every option and every exit code", async () => {
+    const { out } = await vfiokit(["man"], { permissions: NONE });
+    for (const { name } of COMMANDS) assert.ok(out.includes(`.SS vfiokit ${name}`), name);
+    for (const [code] of EXIT_CODES) assert.ok(out.includes(`.B ${code}`), code);
+    assert.match(out, /\\fB\\-o, \\-\\-output FILE\\fR/);
+  });
+});
