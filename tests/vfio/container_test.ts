@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from "../../src/kernel/kernel.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import {
@@ -13,6 +12,7 @@ import { Type1Container } from "../../src/vfio/container.ts";
 import { Group } from "../../src/vfio/group.ts";
 import { UnsupportedError } from "../../src/vfio/unsupported.ts";
 import { capability, fakeVfio, GROUP_PATH, join } from "./_fake_vfio.ts";
+import { leakFreeTest } from "./_leak_free.ts";
 
 const FLAGS = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
 
@@ -26,7 +26,7 @@ function reasonOf(run: () => unknown): string {
   assert.fail("nothing was thrown");
 }
 
-test("the list of mappings is what was mapped and not taken back", () => {
+leakFreeTest("the list of mappings is what was mapped and not taken back", () => {
   const kernel = new SimKernel("trapped");
   using container = Type1Container.open(kernel);
   using group = Group.open(kernel, "/dev/vfio/0");
@@ -60,7 +60,7 @@ test("the list of mappings is what was mapped and not taken back", () => {
   assert.deepEqual(space.mappings, []);
 });
 
-test("a number that does not fit its field is refused before the kernel sees it", () => {
+leakFreeTest("a number that does not fit its field is refused before the kernel sees it", () => {
   const kernel = new SimKernel("trapped");
   using container = Type1Container.open(kernel);
   assert.throws(
@@ -70,7 +70,7 @@ test("a number that does not fit its field is refused before the kernel sees it"
   assert.deepEqual(container.mappings, []);
 });
 
-test("the recorded answer of Linux 6.1 for a PCI device is read whole", () => {
+leakFreeTest("the recorded answer of Linux 6.1 for a PCI device is read whole", () => {
   const kernel = fakeVfio({
     iommuCapabilities: join(
       capability(2, 56, [0, 0, 0x1000, 0, 0x1000_0000, 0]),
@@ -90,7 +90,7 @@ test("the recorded answer of Linux 6.1 for a PCI device is read whole", () => {
   });
 });
 
-test("a container without capabilities says so, and a broken one names its fault", () => {
+leakFreeTest("a container without capabilities says so, and a broken one names its fault", () => {
   using plain = Type1Container.open(fakeVfio());
   assert.deepEqual(plain.info(), {
     pgsizes: 0x40201000n,
@@ -110,7 +110,7 @@ test("a container without capabilities says so, and a broken one names its fault
   );
 });
 
-test("a container that cannot be used says why, and is closed again", () => {
+leakFreeTest("a container that cannot be used says why, and is closed again", () => {
   const missing = fakeVfio();
   missing.nodes.delete("/dev/vfio/vfio");
   assert.equal(reasonOf(() => Type1Container.open(missing)), "no-vfio");
@@ -132,7 +132,7 @@ test("a container that cannot be used says why, and is closed again", () => {
   assert.equal(failing.fds.size, 0);
 });
 
-test("an IOMMU that does not remap interrupts is told from one that is missing", () => {
+leakFreeTest("an IOMMU that does not remap interrupts is told from one that is missing", () => {
   for (const [errno, code] of [["EPERM", "unsafe-interrupts"], ["ENODEV", "no-type1v2"]] as const) {
     const kernel = fakeVfio({ failing: new Map([[VFIO_SET_IOMMU, errno]]) });
     using container = Type1Container.open(kernel);
@@ -141,7 +141,7 @@ test("an IOMMU that does not remap interrupts is told from one that is missing",
   }
 });
 
-test("a second group joins a container that has its IOMMU", () => {
+leakFreeTest("a second group joins a container that has its IOMMU", () => {
   const kernel = new SimKernel("trapped", "mapped");
   {
     using container = Type1Container.open(kernel);

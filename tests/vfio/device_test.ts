@@ -1,6 +1,4 @@
 import assert from "node:assert/strict";
-import { afterEach, test } from "node:test";
-import { openFds } from "../../src/kernel/fd.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import {
   VFIO_DEVICE_FLAGS_PCI,
@@ -14,8 +12,7 @@ import { parseDeviceName } from "../../src/vfio/device_name.ts";
 import { openVfioDevice } from "../../src/vfio/open.ts";
 import { addMdev, fakeDevice, fakeVfio, MIGRATION_REGION } from "./_fake_vfio.ts";
 import { open, reasonsOf } from "./_open_fake.ts";
-
-afterEach(() => assert.deepEqual(openFds(), [], "every fd is closed"));
+import { leakFreeTest } from "./_leak_free.ts";
 
 function configSpace(): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(new ArrayBuffer(64));
@@ -25,7 +22,7 @@ function configSpace(): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-test("a borrowed device is neither closed nor reset, and needs no group", () => {
+leakFreeTest("a borrowed device is neither closed nor reset, and needs no group", () => {
   const kernel = fakeVfio();
   let resets = 0;
   const file = fakeDevice({ config: configSpace(), regions: { 7: { flags: 1, size: 256n } } });
@@ -59,7 +56,7 @@ test("a borrowed device is neither closed nor reset, and needs no group", () => 
   assert.ok(kernel.fds.has(3));
 });
 
-test("a borrowed device is known by the group that is lent with it", () => {
+leakFreeTest("a borrowed device is known by the group that is lent with it", () => {
   const kernel = fakeVfio();
   const uuid = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
   addMdev(kernel, uuid, {
@@ -92,7 +89,7 @@ test("a borrowed device is known by the group that is lent with it", () => {
   assert.equal(kernel.fds.size, 3);
 });
 
-test("an fd that is closed, or no device, is told apart", () => {
+leakFreeTest("an fd that is closed, or no device, is told apart", () => {
   const kernel = fakeVfio();
   assert.equal(reasonsOf(() => open(kernel, "fd:3"))[0]?.message, "fd 3 is not open");
   kernel.install({}, 3);
@@ -101,7 +98,7 @@ test("an fd that is closed, or no device, is told apart", () => {
   assert.match(reason!.message, /VFIO_DEVICE_GET_INFO answers ENOTTY/);
 });
 
-test("a bare fd that is not PCI says what its flags say", () => {
+leakFreeTest("a bare fd that is not PCI says what its flags say", () => {
   for (
     const [deviceFlags, bus] of [[VFIO_DEVICE_FLAGS_PLATFORM, "platform"], [0, "unknown"]] as const
   ) {
@@ -114,7 +111,7 @@ test("a bare fd that is not PCI says what its flags say", () => {
   }
 });
 
-test("configuration space that cannot be read, or reads as nothing, gives no ids", () => {
+leakFreeTest("configuration space that cannot be read, or reads as nothing, gives no ids", () => {
   const ones = new Uint8Array(new ArrayBuffer(64)).fill(0xff);
   const config = { flags: 1, size: 256n };
   const cases = [
@@ -134,7 +131,7 @@ test("configuration space that cannot be read, or reads as nothing, gives no ids
   }
 });
 
-test("regions are read once; indices that the device leaves out are left out", () => {
+leakFreeTest("regions are read once; indices that the device leaves out are left out", () => {
   let asked = 0;
   const kernel = fakeVfio();
   const file = fakeDevice({ regions: { 8: "EINVAL", 9: MIGRATION_REGION } });
@@ -157,28 +154,31 @@ test("regions are read once; indices that the device leaves out are left out", (
   assert.throws(() => device.region(1.5), RangeError);
 });
 
-test("a region of a type is found past a broken one, and the fault is told where none is", () => {
-  const type = VFIO_REGION_TYPE_MIGRATION_DEPRECATED;
-  const subtype = VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED;
-  const broken = { ...MIGRATION_REGION, capabilities: new Uint8Array(new ArrayBuffer(4)) };
-  const find = (regions: Record<number, typeof MIGRATION_REGION>): number | undefined => {
-    const kernel = fakeVfio();
-    kernel.install(fakeDevice({ regions }), 3);
-    using device = open(kernel, "fd:3");
-    return device.findRegion(type, subtype)?.index;
-  };
-  assert.equal(find({ 2: broken, 9: MIGRATION_REGION }), 9);
-  assert.equal(find({}), undefined);
-  assert.throws(() => find({ 2: broken }), /region 2 of device fd 3.*truncated/);
-});
+leakFreeTest(
+  "a region of a type is found past a broken one, and the fault is told where none is",
+  () => {
+    const type = VFIO_REGION_TYPE_MIGRATION_DEPRECATED;
+    const subtype = VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED;
+    const broken = { ...MIGRATION_REGION, capabilities: new Uint8Array(new ArrayBuffer(4)) };
+    const find = (regions: Record<number, typeof MIGRATION_REGION>): number | undefined => {
+      const kernel = fakeVfio();
+      kernel.install(fakeDevice({ regions }), 3);
+      using device = open(kernel, "fd:3");
+      return device.findRegion(type, subtype)?.index;
+    };
+    assert.equal(find({ 2: broken, 9: MIGRATION_REGION }), 9);
+    assert.equal(find({}), undefined);
+    assert.throws(() => find({ 2: broken }), /region 2 of device fd 3.*truncated/);
+  },
+);
 
-test("a device with more regions than can be is refused before they are walked", () => {
+leakFreeTest("a device with more regions than can be is refused before they are walked", () => {
   const kernel = fakeVfio({ numRegions: 0xffff_ffff });
   assert.throws(() => open(kernel), { name: "AnswerError", message: /4294967295 regions/ });
   assert.equal(kernel.fds.size, 0);
 });
 
-test("a refused reset names the request and the device", () => {
+leakFreeTest("a refused reset names the request and the device", () => {
   const kernel = new SimKernel("trapped?fault=reset:1:EIO");
   using device = openVfioDevice(kernel, parseDeviceName("sim:trapped"));
   assert.throws(() => device.reset(), {

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { afterEach, test } from "node:test";
-import { Fd, openFds } from "../../src/kernel/fd.ts";
+import { Fd } from "../../src/kernel/fd.ts";
 import { O_RDWR } from "../../src/kernel/kernel.ts";
 import { libcKernel } from "../../src/kernel/libc.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
@@ -17,12 +16,11 @@ import { BusyError } from "../../src/vfio/unsupported.ts";
 import type { FakeKernel } from "./_fake_kernel.ts";
 import { addPci, ADDRESS, fakeVfio, FOLDER, GROUP_PATH } from "./_fake_vfio.ts";
 import { codesOf, open, reasonsOf } from "./_open_fake.ts";
+import { leakFreeTest } from "./_leak_free.ts";
 
 const TOKEN = "bd8d9d2b-5a5f-4f5a-a211-f591514ba1f3";
 
-afterEach(() => assert.deepEqual(openFds(), [], "every fd is closed"));
-
-test("a PCI device is opened in the kernel's order and closed in the other", () => {
+leakFreeTest("a PCI device is opened in the kernel's order and closed in the other", () => {
   const kernel = fakeVfio();
   const device = open(kernel);
   assert.equal(device.label, ADDRESS);
@@ -51,12 +49,12 @@ test("a PCI device is opened in the kernel's order and closed in the other", () 
   ]);
 });
 
-test("a sysfs path names the device that it leads to", () => {
+leakFreeTest("a sysfs path names the device that it leads to", () => {
   using device = open(fakeVfio(), `/sys/bus/pci/devices/${ADDRESS}`);
   assert.equal(device.label, ADDRESS);
 });
 
-test("what was opened is closed whichever step fails", () => {
+leakFreeTest("what was opened is closed whichever step fails", () => {
   const requests = [
     VFIO_GROUP_GET_STATUS,
     VFIO_GROUP_SET_CONTAINER,
@@ -71,14 +69,14 @@ test("what was opened is closed whichever step fails", () => {
   }
 });
 
-test("a device that is not there says where it was looked for", () => {
+leakFreeTest("a device that is not there says where it was looked for", () => {
   const [reason] = reasonsOf(() => open(fakeVfio(), "0000:00:1f.6"));
   assert.equal(reason?.code, "no-such-device");
   assert.match(reason!.message, /"0000:00:1f\.6".*\/sys\/bus\/pci\/devices\/0000:00:1f\.6/);
   assert.equal(reason?.hint, "See what there is: ls /sys/bus/pci/devices");
 });
 
-test("a device that another driver has says which, and how to bind it", () => {
+leakFreeTest("a device that another driver has says which, and how to bind it", () => {
   const kernel = fakeVfio();
   kernel.links.set(`${FOLDER}/driver`, "/sys/bus/pci/drivers/iavf");
   kernel.nodes.delete(GROUP_PATH);
@@ -93,7 +91,7 @@ test("a device that another driver has says which, and how to bind it", () => {
   assert.doesNotMatch(unbound!.hint, /unbind/);
 });
 
-test("a group that other drivers hold says which devices spoil it", () => {
+leakFreeTest("a group that other drivers hold says which devices spoil it", () => {
   const kernel = fakeVfio({ groupFlags: 0 });
   addPci(kernel, "0000:3b:00.0", "/sys/devices/pci0000:3a/0000:3b:00.0", 12, "ice");
   addPci(kernel, "0000:3a:00.0", "/sys/devices/0000:3a:00.0", 12, "pcieport", "0x060400");
@@ -109,7 +107,7 @@ test("a group that other drivers hold says which devices spoil it", () => {
   }
 });
 
-test("a group in use is busy, and says by whom", () => {
+leakFreeTest("a group in use is busy, and says by whom", () => {
   const kernel = fakeVfio();
   kernel.nodes.set(GROUP_PATH, "EBUSY");
   kernel.texts.set(`${FOLDER}/vfio-dev/vfio7/dev`, "234:7\n");
@@ -124,7 +122,7 @@ test("a group in use is busy, and says by whom", () => {
   assert.equal(kernel.fds.size, 0);
 });
 
-test("missing groups, IOMMUs, nodes and permissions are reasons of their own", () => {
+leakFreeTest("missing groups, IOMMUs, nodes and permissions are reasons of their own", () => {
   const cases: [string, (kernel: FakeKernel) => void][] = [
     ["no-iommu-group", (kernel) => kernel.links.delete(`${FOLDER}/iommu_group`)],
     [
@@ -147,31 +145,34 @@ test("missing groups, IOMMUs, nodes and permissions are reasons of their own", (
   }
 });
 
-test("a group that does not have the device says so", () => {
+leakFreeTest("a group that does not have the device says so", () => {
   assert.deepEqual(codesOf(() => open(fakeVfio({ devices: [] }))), ["not-in-group"]);
 });
 
-test("a VF token goes behind the name, and a refused one is told from a missing one", () => {
-  const kernel = fakeVfio();
-  open(kernel, ADDRESS, { vfToken: TOKEN.toUpperCase() }).close();
-  assert.ok(kernel.log.includes(`device ${ADDRESS} vf_token=${TOKEN}`));
+leakFreeTest(
+  "a VF token goes behind the name, and a refused one is told from a missing one",
+  () => {
+    const kernel = fakeVfio();
+    open(kernel, ADDRESS, { vfToken: TOKEN.toUpperCase() }).close();
+    assert.ok(kernel.log.includes(`device ${ADDRESS} vf_token=${TOKEN}`));
 
-  const failing = (errno: "EACCES" | "EINVAL"): FakeKernel =>
-    fakeVfio({ failing: new Map([[VFIO_GROUP_GET_DEVICE_FD, errno]]) });
-  const message = (kernel: FakeKernel, vfToken?: string): string =>
-    reasonsOf(() => open(kernel, ADDRESS, { vfToken }))[0]!.message;
-  assert.equal(message(failing("EACCES")), `${ADDRESS} wants a VF token`);
-  assert.equal(
-    message(failing("EACCES"), TOKEN),
-    `The VF token for ${ADDRESS} is not the right one`,
-  );
-  assert.equal(message(failing("EINVAL"), TOKEN), `${ADDRESS} does not take a VF token`);
-  assert.throws(() => open(failing("EINVAL")), { name: "SysError", code: "EINVAL" });
-  assert.throws(() => open(kernel, ADDRESS, { vfToken: "x" }), { name: "DeviceNameError" });
-  assert.equal(kernel.fds.size, 0);
-});
+    const failing = (errno: "EACCES" | "EINVAL"): FakeKernel =>
+      fakeVfio({ failing: new Map([[VFIO_GROUP_GET_DEVICE_FD, errno]]) });
+    const message = (kernel: FakeKernel, vfToken?: string): string =>
+      reasonsOf(() => open(kernel, ADDRESS, { vfToken }))[0]!.message;
+    assert.equal(message(failing("EACCES")), `${ADDRESS} wants a VF token`);
+    assert.equal(
+      message(failing("EACCES"), TOKEN),
+      `The VF token for ${ADDRESS} is not the right one`,
+    );
+    assert.equal(message(failing("EINVAL"), TOKEN), `${ADDRESS} does not take a VF token`);
+    assert.throws(() => open(failing("EINVAL")), { name: "SysError", code: "EINVAL" });
+    assert.throws(() => open(kernel, ADDRESS, { vfToken: "x" }), { name: "DeviceNameError" });
+    assert.equal(kernel.fds.size, 0);
+  },
+);
 
-test("the running kernel is asked the same way", () => {
+leakFreeTest("the running kernel is asked the same way", () => {
   const kernel = libcKernel();
   using fd = Fd.own(kernel, kernel.open("/dev/null", O_RDWR), "/dev/null");
   const { number } = fd;
@@ -187,7 +188,7 @@ test("the running kernel is asked the same way", () => {
   );
 });
 
-test("one group yields several devices, each closed by itself", () => {
+leakFreeTest("one group yields several devices, each closed by itself", () => {
   const other = "0000:3b:00.2";
   const kernel = fakeVfio({ devices: [ADDRESS, other] });
   addPci(kernel, other, "/sys/devices/pci0000:3a/0000:3b:00.2", 12, "ice-vfio-pci");
@@ -200,7 +201,7 @@ test("one group yields several devices, each closed by itself", () => {
   assert.equal(group!.status().viable, true);
 });
 
-test("a simulated device is opened by its spec, by its UUID, and once at a time", () => {
+leakFreeTest("a simulated device is opened by its spec, by its UUID, and once at a time", () => {
   const kernel = new SimKernel("mapped", "ice");
   {
     using device = openVfioDevice(kernel, parseDeviceName("sim:mapped"));
