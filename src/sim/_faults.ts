@@ -5,6 +5,7 @@
 
 import { ERRNO, type ErrnoName } from "../kernel/errno.ts";
 import { parseDuration } from "./_units.ts";
+import type { PersonalityName } from "./personalities.ts";
 
 /** What a fault waits for; the Nth time, it strikes. */
 export type FaultEvent =
@@ -162,6 +163,32 @@ export function parseFault(text: string): Fault {
         ms: parseDuration(first ?? "") ?? bad(),
         n: second === undefined ? 1 : number(second),
       };
+  }
+}
+
+/** Faults of anything but a migration region. */
+const ELSEWHERE: readonly FaultName[] = [
+  "reset",
+  "open",
+  "group-busy",
+  "group-not-viable",
+  "type1-only",
+  "no-dirty-capability",
+];
+
+/** Whether a kind of device can have a fault at all: one that never strikes is a mistake. */
+export function canHave(personality: PersonalityName, fault: FaultName): boolean {
+  switch (personality) {
+    case "none":
+      return ELSEWHERE.includes(fault);
+    case "ice":
+      // Its pending_bytes goes down with every read, whatever is read.
+      return fault !== "stuck";
+    case "nvidia-vgpu":
+      // Its data_size reads 0 all the time.
+      return FAULTS[fault].event !== "size-read";
+    default:
+      return true;
   }
 }
 

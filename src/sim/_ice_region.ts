@@ -116,6 +116,7 @@ export class IceRegion implements MigrationRegion {
   }
 
   #dataRead(at: number, into: Bytes): number {
+    if (at + into.length > this.size) refuse("EINVAL");
     if (this.#deviceState !== STOP_AND_COPY) {
       this.#owner.violate(`data was read in ${stateName(this.#deviceState)}`);
     } else if (this.#read + into.length > this.#dataSize) {
@@ -145,6 +146,7 @@ export class IceRegion implements MigrationRegion {
   }
 
   #dataWrite(at: number, from: Bytes): number {
+    if (at + from.length > this.size) refuse("EINVAL");
     if (this.#deviceState !== RESUMING) {
       this.#owner.violate(`data was written in ${stateName(this.#deviceState)}`);
     }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Fault, parseFault } from "./_faults.ts";
+import { canHave, type Fault, parseFault } from "./_faults.ts";
 import { PAGE } from "./_pages.ts";
 import { formatSize, parseSize, parseU32 } from "./_units.ts";
 import { PERSONALITIES, type PersonalityName } from "./personalities.ts";
@@ -120,7 +120,7 @@ export function parseSimSpec(spec: string): SimSpec {
     const equals = part.indexOf("=");
     const key = equals < 0 ? part : part.slice(0, equals);
     const value = equals < 0 ? "" : part.slice(equals + 1);
-    if (key === "fault") faults.push(fault(value, fail));
+    if (key === "fault") faults.push(fault(value, personality, fail));
     else if (!Object.hasOwn(OPTIONS, key)) {
       const names = Object.keys(OPTIONS).join(", ");
       fail(`no option is named ${JSON.stringify(key)}; there are ${names}, fault`);
@@ -165,9 +165,16 @@ export function parseSimSpec(spec: string): SimSpec {
   };
 }
 
-function fault(text: string, fail: (problem: string) => never): Fault {
+function fault(
+  text: string,
+  personality: PersonalityName,
+  fail: (problem: string) => never,
+): Fault {
   try {
-    return parseFault(text);
+    const parsed = parseFault(text);
+    return canHave(personality, parsed.name)
+      ? parsed
+      : fail(`${personality} cannot have the fault ${parsed.name}`);
   } catch (error) {
     if (error instanceof RangeError) return fail(error.message);
     throw error;
