@@ -30,11 +30,11 @@ import type { RestoreArgs } from "../table/move.ts";
 /** Runs `restore`. */
 export async function run(args: RestoreArgs, context: Context): Promise<number> {
   const { command } = args;
+  startDocument(context, args.device);
   if (command !== undefined) {
     if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
     refuseSimulated([args.device]);
   }
-  startDocument(context, args.device);
   await using source = await openCheckpointFile(args.file);
   const total = await verifiedBytes(source, context);
   await using device = await openDevice(args.device, openOptions(args));

@@ -32,11 +32,12 @@ import type { SaveArgs } from "../table/move.ts";
 /** Runs `save`. */
 export async function run(args: SaveArgs, context: Context): Promise<number> {
   const piped = args.output === "-";
+  startDocument(context, args.device);
   checkUsage(args, piped);
   if (piped) context.resultFd = STDERR;
-  startDocument(context, args.device);
-  const sink = await createCheckpointFile(args.output, { force: args.force, recycle: true });
-  await using device = await openFor(sink, args);
+  // Given up when the block ends without a commit: nothing is left of it then.
+  await using sink = await createCheckpointFile(args.output, { force: args.force, recycle: true });
+  await using device = await openDevice(args.device, openOptions(args));
   const report = await saveWithProgress(device, sink, args, context);
   reportDocument(context, device, report);
   tell(report, args, piped, context);
@@ -51,16 +52,6 @@ function checkUsage(args: SaveArgs, piped: boolean): void {
   if (args.json) throw new UsageError("Cannot print JSON: with -o - stdout is the checkpoint");
   if (process.stdout.isTTY) {
     throw new UsageError("Cannot write the checkpoint to a terminal: name a file, or use a pipe");
-  }
-}
-
-/** Opens the device; where that fails, no file is left. */
-async function openFor(sink: CheckpointSink, args: SaveArgs): Promise<Device> {
-  try {
-    return await openDevice(args.device, openOptions(args));
-  } catch (error) {
-    await sink.abort();
-    throw error;
   }
 }
 

@@ -15,11 +15,11 @@ import type { StateArgs } from "../table/inspect.ts";
 /** Runs `state`. */
 export async function run(args: StateArgs, context: Context): Promise<number> {
   const { target, command } = args;
+  context.set({ device: args.device, protocol: null, state: null, raw: null });
   if (command !== undefined) {
     if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
     refuseSimulated([args.device]);
   }
-  context.set({ device: args.device, protocol: null, state: null, raw: null });
   await using device = await openDevice(args.device, openOptions(args));
   const report = target === undefined ? await device.state() : await device.setState(target);
   context.set({ ...report });
