@@ -27,8 +27,39 @@ interface FaultKind {
   readonly text: string;
 }
 
+/** The name of a fault. */
+export type FaultName =
+  | "transition"
+  | "error-state"
+  | "state-read"
+  | "block"
+  | "gone"
+  | "offset-zero"
+  | "lie-offset"
+  | "lie-size"
+  | "lie-wrap"
+  | "data-size-zero"
+  | "stuck"
+  | "read"
+  | "short-read"
+  | "write"
+  | "short-write"
+  | "load"
+  | "reset"
+  | "mmap"
+  | "region-size-zero"
+  | "caps-loop"
+  | "caps-outside"
+  | "caps-odd"
+  | "caps-truncated"
+  | "open"
+  | "group-busy"
+  | "group-not-viable"
+  | "type1-only"
+  | "no-dirty-capability";
+
 /** Every fault: its name in `fault=NAME[:…]`, when it strikes, what it does. */
-export const FAULTS = {
+export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
   "transition": {
     event: "state-write",
     form: "N:ERRNO",
@@ -101,10 +132,7 @@ export const FAULTS = {
     form: "",
     text: "the IOMMU info has no migration capability",
   },
-} as const satisfies Readonly<Record<string, FaultKind>>;
-
-/** The name of a fault. */
-export type FaultName = keyof typeof FAULTS;
+};
 
 /** One fault of a plan. */
 export interface Fault {
@@ -130,7 +158,7 @@ export function parseFault(text: string): Fault {
       `no fault is named ${JSON.stringify(name)}; there are ${Object.keys(FAULTS).join(", ")}`,
     );
   }
-  const kind: FaultKind = FAULTS[name as FaultName];
+  const kind = FAULTS[name as FaultName];
   const bad = (): never => {
     throw new RangeError(
       `${JSON.stringify(text)} is not of the form ${faultForm(name as FaultName)}`,

@@ -30,8 +30,6 @@ import { fileTree, type Node } from "./_sysfs.ts";
 import type { Tree } from "./_tree.ts";
 import { parseSimSpec } from "./spec.ts";
 
-type Buffer = Uint8Array<ArrayBuffer>;
-
 const PAGE = 4096;
 /** 0, 1 and 2 belong to the process. */
 const FIRST_FD = 3;
@@ -153,7 +151,7 @@ export class SimKernel implements Kernel {
     });
   }
 
-  ioctl(fd: number, request: number, arg: Buffer | number = 0): number {
+  ioctl(fd: number, request: number, arg: Uint8Array<ArrayBuffer> | number = 0): number {
     try {
       return this.#file(fd).ioctl(request, arg);
     } catch (error) {
@@ -162,7 +160,7 @@ export class SimKernel implements Kernel {
   }
 
   /** The simulated files have positions of their own: pread is the way to read them. */
-  read(fd: number, _buffer: Buffer): number {
+  read(fd: number, _buffer: Uint8Array<ArrayBuffer>): number {
     return answer("read", `fd ${fd}`, () => {
       this.#file(fd);
       return refuse("EINVAL");
@@ -170,14 +168,14 @@ export class SimKernel implements Kernel {
   }
 
   /** See {@linkcode SimKernel.read}. */
-  write(fd: number, _buffer: Buffer): number {
+  write(fd: number, _buffer: Uint8Array<ArrayBuffer>): number {
     return answer("write", `fd ${fd}`, () => {
       this.#file(fd);
       return refuse("EINVAL");
     });
   }
 
-  pread(fd: number, buffer: Buffer, offset: number | bigint): number {
+  pread(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number | bigint): number {
     try {
       return this.#file(fd).pread(position(offset), buffer);
     } catch (error) {
@@ -185,7 +183,7 @@ export class SimKernel implements Kernel {
     }
   }
 
-  pwrite(fd: number, buffer: Buffer, offset: number | bigint): number {
+  pwrite(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number | bigint): number {
     try {
       return this.#file(fd).pwrite(position(offset), buffer);
     } catch (error) {
