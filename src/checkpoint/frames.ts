@@ -77,7 +77,7 @@ export class FrameReader {
   readonly #allocate: (header: FrameHeader) => Bytes | null;
   readonly #fixed: Bytes = new Uint8Array(new ArrayBuffer(FRAME_HEADER_SIZE));
   readonly #fixedView: DataView<ArrayBuffer> = new DataView(this.#fixed.buffer);
-  readonly #meta: Bytes = new Uint8Array(new ArrayBuffer(MAX_META));
+  #meta: Bytes = new Uint8Array(new ArrayBuffer(4096));
   #part: "preamble" | "header" | "meta" | "body" | "end" = "preamble";
   /** Of the current part: how long it is, and how much of it has come. */
   #length = PREAMBLE_SIZE;
@@ -180,7 +180,9 @@ export class FrameReader {
     } else if (this.#part === "header") {
       this.#header = this.#checkHeader();
       this.#crc = 0;
-      this.#enter("meta", this.#header.metaLength);
+      const { metaLength } = this.#header;
+      if (this.#meta.length < metaLength) this.#meta = new Uint8Array(new ArrayBuffer(metaLength));
+      this.#enter("meta", metaLength);
     } else if (this.#part === "meta") {
       const header = this.#header!;
       this.#body = KNOWN_FLAGS.has(header.type) ? this.#allocate(header) : null;

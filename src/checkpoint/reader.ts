@@ -32,9 +32,12 @@ export interface ReadOptions {
   readonly discard?: boolean | undefined;
 }
 
-/** Memory for a batch: the pool's where it is large enough. */
+/** A batch this large is worth a buffer of the pool; it would be wasted on a smaller one. */
+const WORTH_POOLING = BATCH_BYTES / 4;
+
+/** Memory for a batch. */
 function batchBytes(length: number): Bytes {
-  return length <= BATCH_BYTES
+  return length >= WORTH_POOLING && length <= BATCH_BYTES
     ? takeBuffer().subarray(0, length)
     : new Uint8Array(new ArrayBuffer(length));
 }
