@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import { test } from "node:test";
+import { SAMPLE_HEADER, samples } from "../../fixtures/checkpoints/samples.ts";
+import { CheckpointReader } from "../../src/checkpoint/reader.ts";
+import { type Bytes, read, whole } from "./_tools.ts";
+
+// The samples of every version ever released are read here. They are never made
+// anew: a change that these tests do not take needs a new version of the format.
+
+function sample(name: string): Bytes {
+  return new Uint8Array(
+    fs.readFileSync(new URL(`../../fixtures/checkpoints/${name}`, import.meta.url)),
+  );
+}
+
+const RUNNING = [
+  "0 pre-copy The device runs while this is read. ",
+  "0 pre-copy And this.",
+];
+
+test("version 1: pre-copy and stop-and-copy", () => {
+  const { trailer, transactions, batches } = read(sample("version-1.vfk"));
+  assert.deepEqual(whole(transactions), [
+    ...RUNNING,
+    "0 stop-and-copy The device has stopped: this is the rest of it.\n",
+  ]);
+  assert.deepEqual(batches.map(({ micros }) => micros), [250, 250, 500]);
+  assert.deepEqual(trailer, {
+    complete: true,
+    frames: 4,
+    storedBytes: 610,
+    transactions: 3,
+    bytes: 93,
+    sha256: null,
+    devices: [{ transactions: 3, bytes: 93 }],
+  });
+});
+
+test("version 1: the header", () => {
+  const reader = new CheckpointReader();
+  for (const batch of reader.push(sample("version-1.vfk"))) assert.equal(batch.device, 0);
+  assert.deepEqual(reader.header, { ...SAMPLE_HEADER, complete: true, digest: null });
+});
+
+test("version 1: the pre-copy phase alone", () => {
+  const { trailer, transactions } = read(sample("version-1-precopy.vfk"));
+  assert.deepEqual(whole(transactions), RUNNING);
+  assert.equal(trailer?.complete, false);
+});
+
+test("version 1: zstd and sha256", () => {
+  const { trailer, transactions } = read(sample("version-1-zstd.vfk"));
+  assert.deepEqual(whole(transactions), [...RUNNING, `0 stop-and-copy ${"\0".repeat(4096)}`]);
+  assert.equal(
+    trailer?.sha256,
+    "243cc874a215912fa36ba0488d2fdb8741212f9b5f8506e1d54052e6ee881d6c",
+  );
+});
+
+test("what is written today is the sample of this version, byte for byte", () => {
+  const now = samples();
+  // But for zstd, whose output differs from one release to the next.
+  for (const name of ["version-1.vfk", "version-1-precopy.vfk"]) {
+    assert.deepEqual(now[name], sample(name), name);
+  }
+});
