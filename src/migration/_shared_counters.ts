@@ -15,6 +15,9 @@ const STATES: readonly StateName[] = [
   "resuming",
   "error",
   "invalid",
+  "stop-copy",
+  "running-p2p",
+  "pre-copy-p2p",
 ];
 
 /** {@linkcode Counters} in memory that both threads hold. */

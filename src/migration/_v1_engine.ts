@@ -3,20 +3,19 @@
  * loops put together, and what is done when one of them fails.
  */
 
-import { SysError } from "../kernel/error.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import type { QuirkName } from "../vfio/quirk.ts";
 import type { Region } from "../vfio/region.ts";
 import type { Batch, BatchBuilder } from "./_batch.ts";
 import type { Counters, Engine, OnError, PrecopyLimits } from "./_engine.ts";
+import { DriverError, Guard } from "./_guard.ts";
 import { V1DataSection } from "./_v1_data_section.ts";
-import { V1Machine } from "./_v1_machine.ts";
+import { isV1Target, V1Machine } from "./_v1_machine.ts";
 import { NO_QUIRK, QUIRKS } from "./_v1_quirks.ts";
 import { V1Registers } from "./_v1_registers.ts";
 import { V1Restore } from "./_v1_restore.ts";
-import { DriverError, V1Save } from "./_v1_save.ts";
+import { V1Save } from "./_v1_save.ts";
 import { MigrationError, type Recovery } from "./error.ts";
-import { describeRecovery } from "./recovery.ts";
 import type { Phase, StateName, StateReport, TargetState } from "./types.ts";
 
 const SAVE_FROM: readonly StateName[] = ["running", "pre-copy", "stop-and-copy", "stop"];
@@ -29,6 +28,7 @@ export class V1Engine implements Engine {
   readonly #region: Region;
   readonly #machine: V1Machine;
   readonly #counters: Counters;
+  readonly #guard: Guard;
   readonly #quirk;
   #data: V1DataSection | null = null;
   #phase: Phase | null = null;
@@ -48,6 +48,7 @@ export class V1Engine implements Engine {
     this.#quirk = quirk === null ? NO_QUIRK : QUIRKS[quirk];
     this.#registers = new V1Registers(device.kernel, device.fd.number, Number(region.offset));
     this.#machine = new V1Machine(this.#registers, device, this.#quirk, onError, counters);
+    this.#guard = new Guard(counters, (how) => this.recover(how));
   }
 
   /** Mapped at the first phase that moves data, and kept for the next. */
@@ -64,12 +65,18 @@ export class V1Engine implements Engine {
   }
 
   transition(target: TargetState, onError?: OnError): StateReport {
+    if (!isV1Target(target)) {
+      this.#machine.state();
+      throw this.#guard.error(`Cannot enter ${target}: v1 has no such state`, "no-such-state");
+    }
     try {
       return this.#machine.transition(target);
     } catch (error) {
       // In ERROR, or unreadable, no arc leads on. Anywhere else the caller
       // asked for one step, and decides about the next.
-      if (error instanceof MigrationError && error.lost) throw this.#recovered(error, onError);
+      if (error instanceof MigrationError && error.lost) {
+        throw this.#guard.recovered(error, onError);
+      }
       throw error;
     }
   }
@@ -85,9 +92,9 @@ export class V1Engine implements Engine {
   }
 
   beginSave(phase: Phase, limits: PrecopyLimits): void {
-    this.#refuseFrom(phase, SAVE_FROM);
+    this.#guard.demandState(phase, this.#machine.state().state, SAVE_FROM);
     this.#restart();
-    this.#guard(`Cannot enter ${phase}`, () => this.#machine.transition(phase));
+    this.#guard.run(`Cannot enter ${phase}`, () => this.#machine.transition(phase));
     this.#phase = phase;
     this.#save = new V1Save(
       this.#registers,
@@ -103,7 +110,7 @@ export class V1Engine implements Engine {
   fill(batch: BatchBuilder): boolean {
     const save = this.#save;
     if (save === null) return true;
-    return this.#guard(`Cannot save the device in ${this.#phase}`, () => {
+    return this.#guard.run(`Cannot save the device in ${this.#phase}`, () => {
       const ended = save.fill(batch);
       if (ended) {
         if (this.#phase === "stop-and-copy") this.#machine.transition("stop");
@@ -114,9 +121,9 @@ export class V1Engine implements Engine {
   }
 
   beginRestore(): void {
-    this.#refuseFrom("resuming", RESTORE_FROM);
+    this.#guard.demandState("resuming", this.#machine.state().state, RESTORE_FROM);
     this.#restart();
-    this.#guard("Cannot enter resuming", () => this.#machine.transition("resuming"));
+    this.#guard.run("Cannot enter resuming", () => this.#machine.transition("resuming"));
     this.#restore = new V1Restore(
       this.#registers,
       this.#section,
@@ -128,13 +135,13 @@ export class V1Engine implements Engine {
   load(batch: Batch): void {
     const restore = this.#restore;
     if (restore === null) throw new Error("Cannot load a batch: no restore is under way");
-    this.#guard("Cannot restore the device", () => restore.load(batch));
+    this.#guard.run("Cannot restore the device", () => restore.load(batch));
   }
 
   endRestore(): void {
     const restore = this.#restore;
     if (restore === null) throw new Error("Cannot end the restore: none is under way");
-    this.#guard("Cannot end the restore", () => {
+    this.#guard.run("Cannot end the restore", () => {
       if (restore.inside) {
         throw new DriverError("the last transaction is not whole", "transaction-cut");
       }
@@ -152,61 +159,5 @@ export class V1Engine implements Engine {
     this.#counters.bytes = 0;
     this.#counters.transactions = 0;
     this.#counters.pendingBytes = -1;
-  }
-
-  /** A phase begins where it can; elsewhere nothing is touched. */
-  #refuseFrom(target: string, from: readonly StateName[]): void {
-    const { state } = this.#machine.state();
-    if (from.includes(state)) return;
-    throw new MigrationError(
-      `Cannot enter ${target}: the device is in ${state}, and the way there starts from ${
-        from.join(", ")
-      }`,
-      {
-        code: "wrong-state",
-        deviceState: state,
-        recovery: "none",
-        hint: 'bring it to RUNNING first: "vfiokit reset DEVICE" where no arc leads there',
-      },
-    );
-  }
-
-  /** Runs a step of a phase; a failure ends the phase and brings the device back. */
-  #guard<T>(what: string, step: () => T): T {
-    try {
-      return step();
-    } catch (error) {
-      if (error instanceof MigrationError) throw this.#recovered(error);
-      if (error instanceof DriverError) {
-        throw this.#recovered(this.#migrationError(`${what}: ${error.message}`, error.code, error));
-      }
-      if (error instanceof SysError) {
-        throw this.#recovered(this.#migrationError(`${what}: ${error.message}`, "io", error));
-      }
-      throw error;
-    }
-  }
-
-  #migrationError(message: string, code: string, cause: Error): MigrationError {
-    return new MigrationError(message, {
-      code,
-      deviceState: this.#counters.state,
-      recovery: "none",
-      errno: cause instanceof SysError ? cause.code : undefined,
-    }, { cause });
-  }
-
-  /** Brings the device back, and tells it in the error. */
-  #recovered(error: MigrationError, onError?: OnError): MigrationError {
-    const recovery = this.recover(onError);
-    const deviceState = this.#counters.state;
-    const lost = deviceState !== "running";
-    return new MigrationError(`${error.message}; ${describeRecovery(recovery, deviceState)}`, {
-      code: error.code,
-      deviceState,
-      recovery,
-      errno: error.errno,
-      hint: lost ? 'bring it to RUNNING with "vfiokit reset DEVICE"' : error.hint,
-    }, { cause: error.cause });
   }
 }

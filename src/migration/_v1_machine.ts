@@ -15,10 +15,15 @@ import type { Counters, OnError } from "./_engine.ts";
 import type { V1Quirk } from "./_v1_quirks.ts";
 import type { V1Registers } from "./_v1_registers.ts";
 import { MigrationError, type Recovery } from "./error.ts";
-import type { StateName, StateReport, TargetState } from "./types.ts";
+import type { StateReport, TargetState, V1StateName } from "./types.ts";
+
+type V1Report = Extract<StateReport, { protocol: "v1" }>;
+
+/** The states that a v1 device can be asked for. */
+export type V1Target = Exclude<V1StateName, "error" | "invalid">;
 
 /** The low three bits of device_state by the name of the state they make. */
-const BITS: Readonly<Record<TargetState, number>> = {
+const BITS: Readonly<Record<V1Target, number>> = {
   "stop": STOP,
   "running": RUNNING,
   "stop-and-copy": SAVING,
@@ -26,7 +31,12 @@ const BITS: Readonly<Record<TargetState, number>> = {
   "resuming": RESUMING,
 };
 
-const NAMES: readonly StateName[] = [
+/** Whether v1 has a state of this name that can be asked for. */
+export function isV1Target(target: TargetState): target is V1Target {
+  return Object.hasOwn(BITS, target);
+}
+
+const NAMES: readonly V1StateName[] = [
   "stop",
   "running",
   "stop-and-copy",
@@ -38,8 +48,8 @@ const NAMES: readonly StateName[] = [
 ];
 
 /** How to name a state in a message: `pre-copy (011b)`. */
-function spell(state: StateName): string {
-  const bits = NAMES.indexOf(state);
+function spell(state: V1StateName | "unknown"): string {
+  const bits = state === "unknown" ? -1 : NAMES.indexOf(state);
   return bits < 0 || state === "invalid"
     ? state
     : `${state} (${bits.toString(2).padStart(3, "0")}b)`;
@@ -69,7 +79,7 @@ export class V1Machine {
   }
 
   /** Reads device_state afresh. An unreadable register is the state `unknown`, not an error. */
-  state(): StateReport {
+  state(): V1Report {
     let raw: number | null = null;
     try {
       raw = this.#registers.deviceState;
@@ -81,7 +91,7 @@ export class V1Machine {
     return { protocol: "v1", state, raw };
   }
 
-  #nameOf(raw: number): StateName {
+  #nameOf(raw: number): V1StateName {
     const bits = raw & VFIO_DEVICE_STATE_MASK;
     if (bits === STOP && this.#quirk.stopAtOpenIsRunning && !this.#touched) return "running";
     return NAMES[bits]!;
@@ -94,7 +104,7 @@ export class V1Machine {
    * @throws {MigrationError} If the driver refuses, with the state it is in
    * after that. Nothing is recovered here.
    */
-  transition(target: TargetState): StateReport {
+  transition(target: V1Target): V1Report {
     const before = this.state();
     if (before.raw === null) {
       throw this.#error(`Cannot enter ${spell(target)}: device_state cannot be read`, "unreadable");
@@ -131,7 +141,7 @@ export class V1Machine {
    *
    * @throws {MigrationError} If the reset fails, or leaves another state.
    */
-  reset(): StateReport {
+  reset(): V1Report {
     try {
       this.#device.reset();
     } catch (error) {
@@ -167,7 +177,7 @@ export class V1Machine {
     const { state } = this.state();
     if (state === "running") return "none";
     if (state === "pre-copy" || state === "stop-and-copy" || state === "stop") {
-      const paths: readonly TargetState[][] = state === "stop"
+      const paths: readonly V1Target[][] = state === "stop"
         ? [["running"]]
         : [["running"], ["stop", "running"]];
       for (const path of paths) {
@@ -184,7 +194,7 @@ export class V1Machine {
     }
   }
 
-  #follow(path: readonly TargetState[]): boolean {
+  #follow(path: readonly V1Target[]): boolean {
     try {
       for (const target of path) this.transition(target);
       return true;

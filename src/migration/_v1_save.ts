@@ -5,6 +5,8 @@
 
 import type { BatchBuilder } from "./_batch.ts";
 import type { Counters, PrecopyLimits } from "./_engine.ts";
+import { DriverError } from "./_guard.ts";
+import { Rounds } from "./_rounds.ts";
 import type { V1DataSection } from "./_v1_data_section.ts";
 import type { V1Quirk } from "./_v1_quirks.ts";
 import { REGISTERS_SIZE, type V1Registers } from "./_v1_registers.ts";
@@ -15,22 +17,6 @@ const BATCH_MS = 100;
 
 /** Iterations with data_size 0 in a row before the driver is given up. */
 const MAX_EMPTY = 16;
-
-/** Rounds in a row that did not shrink pending_bytes before pre-copy ends. */
-const MAX_STALE_ROUNDS = 2;
-
-/** A driver that broke the protocol: what it did, and the stable word for it. */
-export class DriverError extends Error {
-  /** Always `DriverError`. */
-  override readonly name = "DriverError";
-  /** A stable word, such as `data-offset-zero`. */
-  readonly code: string;
-
-  constructor(message: string, code: string) {
-    super(message);
-    this.code = code;
-  }
-}
 
 /** Refuses a data section that does not lie in the region, behind its registers. */
 export function checkDataSection(offset: number, size: number, regionSize: number): void {
@@ -55,19 +41,13 @@ export class V1Save {
   readonly #quirk: V1Quirk;
   readonly #counters: Counters;
   readonly #phase: Phase;
-  readonly #limits: PrecopyLimits;
-  readonly #until: number;
+  readonly #rounds: Rounds;
 
   // The transaction that is being read.
   #offset = 0;
   #size = 0;
   #done = 0;
   #empty = 0;
-  // Pre-copy: this round's bytes, and how the rounds went.
-  #rounds = 0;
-  #roundPending = -1;
-  #roundRead = 0;
-  #staleRounds = 0;
   // Stop-and-copy: bytes read since pending_bytes was last at its lowest.
   #lowestPending = Infinity;
   #sinceLowest = 0;
@@ -87,8 +67,7 @@ export class V1Save {
     this.#quirk = quirk;
     this.#counters = counters;
     this.#phase = phase;
-    this.#limits = limits;
-    this.#until = performance.now() + limits.maxTimeMs;
+    this.#rounds = new Rounds(limits);
   }
 
   /**
@@ -128,7 +107,7 @@ export class V1Save {
       // After a pending_bytes of 0, data_offset must not be read.
       if (pending === 0) return "ended";
       if (this.#phase === "pre-copy") {
-        if (this.#precopyEnds(pending)) return "ended";
+        if (this.#rounds.end(pending)) return "ended";
       } else {
         this.#demandProgress(pending);
       }
@@ -141,7 +120,7 @@ export class V1Save {
       checkDataSection(this.#offset, this.#size, this.#regionSize);
       if (this.#size > 0) {
         this.#empty = 0;
-        this.#roundRead += this.#size;
+        this.#rounds.read(this.#size);
         this.#sinceLowest += this.#size;
         return "data";
       }
@@ -154,23 +133,6 @@ export class V1Save {
       }
       if (this.#counters.interrupted) return "later";
     }
-  }
-
-  /** Whether pre-copy should end, with `pending` bytes left for stop-and-copy. */
-  #precopyEnds(pending: number): boolean {
-    if (pending <= this.#limits.threshold || performance.now() >= this.#until) return true;
-    if (this.#roundPending >= 0 && this.#roundRead < this.#roundPending) return false;
-    // A round is over: as many bytes were read as were pending when it began.
-    if (this.#roundPending >= 0) {
-      this.#rounds += 1;
-      this.#staleRounds = pending < this.#roundPending ? 0 : this.#staleRounds + 1;
-      if (this.#staleRounds === MAX_STALE_ROUNDS || this.#rounds >= this.#limits.maxRounds) {
-        return true;
-      }
-    }
-    this.#roundPending = pending;
-    this.#roundRead = 0;
-    return false;
   }
 
   /** A stopped device has an end: reading far more than was pending must bring pending down. */

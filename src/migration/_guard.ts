@@ -1,0 +1,93 @@
+/**
+ * What both protocols do when a step fails: bring the device back, and say so
+ * in the error.
+ */
+
+import { SysError } from "../kernel/error.ts";
+import type { Counters, OnError } from "./_engine.ts";
+import { MigrationError, type Recovery } from "./error.ts";
+import { describeRecovery } from "./recovery.ts";
+import type { StateName } from "./types.ts";
+
+/** A driver that broke the protocol: what it did, and the stable word for it. */
+export class DriverError extends Error {
+  /** Always `DriverError`. */
+  override readonly name = "DriverError";
+  /** A stable word, such as `data-offset`. */
+  readonly code: string;
+
+  constructor(message: string, code: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Runs the steps of phases, and recovers after one that failed. */
+export class Guard {
+  readonly #counters: Counters;
+  readonly #recover: (onError?: OnError) => Recovery;
+
+  /** `recover` brings the device back and leaves its state in the counters. */
+  constructor(counters: Counters, recover: (onError?: OnError) => Recovery) {
+    this.#counters = counters;
+    this.#recover = recover;
+  }
+
+  /** An error that says the state as last read; nothing is recovered. */
+  error(message: string, code: string, cause?: Error): MigrationError {
+    return new MigrationError(message, {
+      code,
+      deviceState: this.#counters.state,
+      recovery: "none",
+      errno: cause instanceof SysError ? cause.code : undefined,
+    }, { cause });
+  }
+
+  /** Refuses to begin a phase in a state that it does not begin in. Nothing is touched. */
+  demandState(target: string, state: StateName, from: readonly StateName[]): void {
+    if (from.includes(state)) return;
+    throw new MigrationError(
+      `Cannot enter ${target}: the device is in ${state}, and the way there starts from ${
+        from.join(", ")
+      }`,
+      {
+        code: "wrong-state",
+        deviceState: state,
+        recovery: "none",
+        hint: 'bring it to RUNNING first: "vfiokit reset DEVICE" where no arc leads there',
+      },
+    );
+  }
+
+  /** Runs a step of a phase; a failure ends the phase and brings the device back. */
+  run<T>(what: string, step: () => T): T {
+    try {
+      return step();
+    } catch (error) {
+      if (error instanceof MigrationError) throw this.recovered(error);
+      if (error instanceof DriverError) {
+        throw this.recovered(this.error(`${what}: ${error.message}`, error.code, error));
+      }
+      if (error instanceof SysError) {
+        throw this.recovered(this.error(`${what}: ${error.message}`, "io", error));
+      }
+      throw error;
+    }
+  }
+
+  /** Brings the device back, and tells it in the error. */
+  recovered(error: MigrationError, onError?: OnError): MigrationError {
+    const recovery = this.#recover(onError);
+    const deviceState = this.#counters.state;
+    const hint = deviceState === "running"
+      ? error.hint
+      : 'bring it to RUNNING with "vfiokit reset DEVICE"';
+    return new MigrationError(`${error.message}; ${describeRecovery(recovery, deviceState)}`, {
+      code: error.code,
+      deviceState,
+      recovery,
+      errno: error.errno,
+      hint,
+    }, { cause: error.cause });
+  }
+}
