@@ -11,12 +11,22 @@ import {
   VFIO_DEVICE_FLAGS_PCI,
   VFIO_DEVICE_FLAGS_RESET,
   VFIO_DEVICE_GET_INFO,
+  VFIO_DEVICE_GET_IRQ_INFO,
   VFIO_DEVICE_GET_REGION_INFO,
   VFIO_DEVICE_RESET,
+  VFIO_IRQ_INFO_AUTOMASKED,
+  VFIO_IRQ_INFO_EVENTFD,
+  VFIO_IRQ_INFO_MASKABLE,
+  VFIO_IRQ_INFO_NORESIZE,
+  VFIO_PCI_ERR_IRQ_INDEX,
+  VFIO_PCI_INTX_IRQ_INDEX,
+  VFIO_PCI_NUM_IRQS,
+  VFIO_PCI_REQ_IRQ_INDEX,
   VFIO_PCI_VGA_REGION_INDEX,
   VFIO_REGION_INFO_FLAG_MMAP,
   vfioDeviceFeature,
   vfioDeviceInfo,
+  vfioIrqInfo,
   vfioRegionInfo,
 } from "../uapi/mod.ts";
 import type { Mdev } from "./_mdev.ts";
@@ -27,9 +37,6 @@ import { REGION_SHIFT, regionAnswer } from "./_region_info.ts";
 import { type Argument, bytesToUser, fromUser, toUser } from "./_user.ts";
 
 const REGION_SPAN = 2 ** Number(REGION_SHIFT);
-
-/** INTx, MSI, MSI-X, error, request. */
-const PCI_IRQS = 5;
 
 /** struct vfio_device_info as it was before capabilities. */
 const INFO_LEAST = vfioDeviceInfo.offsetOf("cap_offset");
@@ -58,6 +65,8 @@ export class DeviceFile extends OpenFile {
         return this.#info(arg);
       case VFIO_DEVICE_GET_REGION_INFO:
         return this.#regionInfo(arg);
+      case VFIO_DEVICE_GET_IRQ_INFO:
+        return this.#irqInfo(arg);
       case VFIO_DEVICE_RESET:
         this.#device.reset();
         return 0;
@@ -75,7 +84,7 @@ export class DeviceFile extends OpenFile {
       argsz,
       flags: VFIO_DEVICE_FLAGS_RESET | VFIO_DEVICE_FLAGS_PCI,
       num_regions: this.#device.numRegions,
-      num_irqs: PCI_IRQS,
+      num_irqs: VFIO_PCI_NUM_IRQS,
       cap_offset: 0,
     };
     toUser(vfioDeviceInfo, arg, info, Math.min(argsz, vfioDeviceInfo.size));
@@ -96,6 +105,24 @@ export class DeviceFile extends OpenFile {
       ...info,
       argsz: Math.max(argsz, needed),
       cap_offset: fits ? size : 0,
+    });
+    return 0;
+  }
+
+  /** The one interrupt that every vfio-pci device has: the host's request for it. */
+  #irqInfo(arg: Argument): number {
+    const { argsz, index } = fromUser(vfioIrqInfo, arg);
+    if (argsz < vfioIrqInfo.size || index >= VFIO_PCI_NUM_IRQS) refuse("EINVAL");
+    // Errors are reported by PCI Express devices only, and this is none.
+    if (index === VFIO_PCI_ERR_IRQ_INDEX) refuse("EINVAL");
+    const more = index === VFIO_PCI_INTX_IRQ_INDEX
+      ? VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED
+      : VFIO_IRQ_INFO_NORESIZE;
+    toUser(vfioIrqInfo, arg, {
+      argsz,
+      flags: VFIO_IRQ_INFO_EVENTFD | more,
+      index,
+      count: index === VFIO_PCI_REQ_IRQ_INDEX ? 1 : 0,
     });
     return 0;
   }

@@ -120,6 +120,32 @@ export const VFIO_PCI_VGA_REGION_INDEX = 8;
 /** From here on a region's type capability says what it is. */
 export const VFIO_PCI_NUM_REGIONS = 9;
 
+// ---- vfio_irq_info.flags
+
+/** Interrupts are signalled through eventfds. */
+export const VFIO_IRQ_INFO_EVENTFD = 1 << 0;
+/** They can be masked and unmasked. */
+export const VFIO_IRQ_INFO_MASKABLE = 1 << 1;
+/** The kernel masks one when it has signalled it. */
+export const VFIO_IRQ_INFO_AUTOMASKED = 1 << 2;
+/** Their number is fixed once they are in use. */
+export const VFIO_IRQ_INFO_NORESIZE = 1 << 3;
+
+// ---- interrupts of a PCI device, by index
+
+/** The pin. */
+export const VFIO_PCI_INTX_IRQ_INDEX = 0;
+/** MSI. */
+export const VFIO_PCI_MSI_IRQ_INDEX = 1;
+/** MSI-X. */
+export const VFIO_PCI_MSIX_IRQ_INDEX = 2;
+/** PCI Express errors. */
+export const VFIO_PCI_ERR_IRQ_INDEX = 3;
+/** The host wants the device back. */
+export const VFIO_PCI_REQ_IRQ_INDEX = 4;
+/** How many there are. */
+export const VFIO_PCI_NUM_IRQS = 5;
+
 // ---- v1: vfio_device_migration_info.device_state
 
 /** Stopped. Named VFIO_DEVICE_STATE_STOP before Linux 5.18, when v2 took that name. */

@@ -172,6 +172,26 @@ export const vfioRegionInfoCapType: StructCodec<VfioRegionInfoCapType> = struct(
   { header: vfioInfoCapHeader, type: "u32", subtype: "u32" },
 );
 
+/** `struct vfio_irq_info`: the answer to VFIO_DEVICE_GET_IRQ_INFO. */
+export interface VfioIrqInfo {
+  /** Size of the struct in bytes. */
+  argsz: number;
+  /** `VFIO_IRQ_INFO_*`. */
+  flags: number;
+  /** Which interrupts are meant. */
+  index: number;
+  /** How many there are; 0 if the device has none of them. */
+  count: number;
+}
+
+/** `struct vfio_irq_info`, 16 bytes. */
+export const vfioIrqInfo: StructCodec<VfioIrqInfo> = struct("vfio_irq_info", {
+  argsz: "argsz",
+  flags: "u32",
+  index: "u32",
+  count: "u32",
+});
+
 /** `struct vfio_device_migration_info`: the registers at the start of the v1 migration region. */
 export interface VfioDeviceMigrationInfo {
   /** `VFIO_DEVICE_STATE_V1_*`; bits 3 to 31 are reserved and kept. */

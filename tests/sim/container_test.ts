@@ -5,7 +5,13 @@ import { isErrno } from "../../src/kernel/error.ts";
 import { MAP_ANONYMOUS, MAP_PRIVATE, O_RDWR, PROT_READ } from "../../src/kernel/kernel.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import {
+  VFIO_DEVICE_FEATURE,
+  VFIO_DEVICE_FEATURE_GET,
+  VFIO_DEVICE_FEATURE_PROBE,
+  VFIO_DEVICE_FEATURE_SET,
   VFIO_DEVICE_GET_INFO,
+  VFIO_DEVICE_GET_IRQ_INFO,
+  VFIO_DEVICE_GET_REGION_INFO,
   VFIO_DEVICE_RESET,
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_DMA_UNMAP_FLAG_ALL,
@@ -22,6 +28,8 @@ import {
   vfioGroupStatus,
   vfioIommuType1DmaMap,
   vfioIommuType1DmaUnmap,
+  vfioIrqInfo,
+  vfioRegionInfo,
 } from "../../src/uapi/mod.ts";
 import { bytes, Client, int, text } from "./_client.ts";
 
@@ -81,6 +89,8 @@ describe("fds of the simulated kernel", () => {
     refused("EINVAL", () => kernel.ioctl(group, VFIO_GROUP_GET_STATUS, bytes(8)));
     refused("EFAULT", () => kernel.ioctl(fd, VFIO_DEVICE_GET_INFO, bytes(15)));
     refused("EINVAL", () => kernel.ioctl(fd, VFIO_DEVICE_GET_INFO, bytes(16)));
+    refused("EFAULT", () => kernel.ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, bytes(31)));
+    refused("EINVAL", () => kernel.ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, bytes(32)));
     refused("EFAULT", () => kernel.ioctl(container, VFIO_IOMMU_MAP_DMA, bytes(31)));
     refused("EINVAL", () => kernel.ioctl(container, VFIO_IOMMU_MAP_DMA, bytes(32)));
     // argsz promises room that is not there.
@@ -90,6 +100,60 @@ describe("fds of the simulated kernel", () => {
     refused("EFAULT", () => kernel.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bytes(0)));
     const unended = new TextEncoder().encode("no NUL") as Uint8Array<ArrayBuffer>;
     refused("EFAULT", () => kernel.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, unended));
+  });
+});
+
+describe("a simulated device's file", () => {
+  it("tells its regions, with room for the capabilities or without", () => {
+    using client = Client.of("mapped");
+    const info = (argsz: number) => vfioRegionInfo.unpack(client.regionInfo(9, argsz));
+    const short = info(32);
+    assert.equal(short.argsz, 32 + 16 + 32);
+    assert.equal(short.cap_offset, 0);
+    assert.equal(short.flags, 15);
+    assert.equal(info(79).cap_offset, 0);
+    const whole = info(short.argsz);
+    assert.equal(whole.cap_offset, 32);
+    assert.equal(whole.offset, 9n << 40n);
+    assert.equal(whole.size, 0x101000n);
+    assert.deepEqual(vfioRegionInfo.unpack(client.regionInfo(3)), {
+      argsz: 4096,
+      flags: 0,
+      index: 3,
+      cap_offset: 0,
+      size: 0n,
+      offset: 3n << 40n,
+    });
+    refused("EINVAL", () => client.regionInfo(8));
+    refused("EINVAL", () => client.kernel.pread(client.fd, bytes(4), 3 * 2 ** 40));
+  });
+
+  it("tells its interrupts", () => {
+    using client = Client.of("trapped");
+    const irq = (index: number) => {
+      const arg = vfioIrqInfo.pack({ index });
+      client.kernel.ioctl(client.fd, VFIO_DEVICE_GET_IRQ_INFO, arg);
+      const { flags, count } = vfioIrqInfo.unpack(arg);
+      return [flags, count];
+    };
+    assert.deepEqual([0, 1, 2, 4].map(irq), [[7, 0], [9, 0], [9, 0], [9, 1]]);
+    refused("EINVAL", () => irq(3));
+    refused("EINVAL", () => irq(5));
+  });
+
+  it("knows no feature, whatever is asked of it", () => {
+    using client = Client.of("trapped");
+    const feature = (flags: number, argsz = 16): number => {
+      const arg = bytes(16);
+      new DataView(arg.buffer).setUint32(0, argsz, true);
+      new DataView(arg.buffer).setUint32(4, flags, true);
+      return client.kernel.ioctl(client.fd, VFIO_DEVICE_FEATURE, arg);
+    };
+    refused("ENOTTY", () => feature(VFIO_DEVICE_FEATURE_GET | 1));
+    refused("ENOTTY", () => feature(VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET | 99));
+    refused("EINVAL", () => feature(VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET | 1));
+    refused("EINVAL", () => feature(1 << 20));
+    refused("EINVAL", () => feature(VFIO_DEVICE_FEATURE_GET, 7));
   });
 });
 
