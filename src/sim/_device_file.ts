@@ -87,7 +87,8 @@ export class DeviceFile extends OpenFile {
       num_irqs: VFIO_PCI_NUM_IRQS,
       cap_offset: 0,
     };
-    toUser(vfioDeviceInfo, arg, info, Math.min(argsz, vfioDeviceInfo.size));
+    const { size } = vfioDeviceInfo;
+    toUser(vfioDeviceInfo, arg, info, argsz >= size ? size : INFO_LEAST);
     return 0;
   }
 

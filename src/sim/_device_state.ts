@@ -154,7 +154,7 @@ export class DeviceState {
     this.#dirtyPages = 0;
   }
 
-  /** The first page at or after `from` (a page's number), going round, that is to be taken; -1 where none is. */
+  /** The first page to be taken, from page `from` on and going round; -1 where none is. */
   nextDirty(from: number): number {
     if (this.#dirtyPages === 0) return -1;
     const words = this.#dirty.length;
