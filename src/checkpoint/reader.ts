@@ -42,6 +42,18 @@ function batchBytes(length: number): Bytes {
     : new Uint8Array(new ArrayBuffer(length));
 }
 
+/** Decompresses to at most `length` bytes; null where there is something behind the zstd frame. */
+function inflate(body: Bytes, length: number): Uint8Array | null {
+  // Synchronous: the asynchronous call of Deno throws where nobody can catch it.
+  const options = { maxOutputLength: length, info: true };
+  const { buffer, engine } = zstdDecompressSync(body, options) as unknown as {
+    readonly buffer: Uint8Array;
+    readonly engine: { readonly bytesWritten: number };
+  };
+  // The bytes that zlib took are "written": it stops at the frame's end.
+  return engine.bytesWritten === body.byteLength ? buffer : null;
+}
+
 /**
  * Reads one checkpoint. A batch comes out once everything about its frame has
  * been checked; that the checkpoint as a whole is what was written is known
@@ -210,15 +222,14 @@ export class CheckpointReader {
   }
 
   #inflate(frame: Frame, length: number): Bytes {
-    let inflated: Uint8Array = NO_BYTES;
+    let inflated: Uint8Array | null = null;
     let cause: unknown;
     try {
-      // Synchronous: the asynchronous call of Deno throws where nobody can catch it.
-      if (length > 0) inflated = zstdDecompressSync(frame.body!, { maxOutputLength: length });
+      if (length > 0) inflated = inflate(frame.body!, length);
     } catch (error) {
       cause = error;
     }
-    if (cause !== undefined || length === 0 || inflated.byteLength !== length) {
+    if (inflated?.byteLength !== length) {
       const what = `frame ${frame.sequence} does not decompress to the ${length} bytes it declares`;
       throw new CheckpointError("compression", frame.offset, what, { cause });
     }

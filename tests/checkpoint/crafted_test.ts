@@ -163,7 +163,7 @@ test("a frame that decompresses to something else than it declares is refused", 
     frame(1000, bytesOf()),
     frame(1000, bytesOf("no zstd at all")),
     frame(1000, small.slice(0, -1)),
-    frame(1000, bytesOf(small, "something else")),
+    frame(1000, bytesOf(small, "x")),
     frame(1000, bytesOf(small, small)),
   ];
   for (const [index, item] of bad.entries()) {
