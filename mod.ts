@@ -35,8 +35,8 @@ export { libcKernel } from "./src/kernel/libc.ts";
 export * from "./src/sim/mod.ts";
 
 export {
-  type DeviceDescription,
   Device,
+  type DeviceDescription,
   type HostOptions,
   type OnError,
   openDevice,
@@ -47,7 +47,7 @@ export { MigrationError, type MigrationErrorInfo, type Recovery } from "./src/mi
 export { BATCH_BYTES, recycle, takeBuffer } from "./src/migration/pool.ts";
 export { DEFAULT_MAX_ROUNDS, precopy, type PrecopyOptions } from "./src/migration/precopy.ts";
 export { describeRecovery } from "./src/migration/recovery.ts";
-export { resume } from "./src/migration/resume.ts";
+export { resume, type ResumeOptions } from "./src/migration/resume.ts";
 export { serveDevice } from "./src/migration/serve.ts";
 export { stopAndCopy } from "./src/migration/stop_and_copy.ts";
 export type {

@@ -85,7 +85,7 @@ export async function restore(
     const differences = force ? [] : checkIdentity(saved!, device.description.identity!);
     if (differences.length > 0) throw new IdentityError(differences);
     begun = performance.now();
-    await decoder.readable.pipeTo(resume(device), signal && { signal });
+    await decoder.readable.pipeTo(resume(device, { leave }), signal && { signal });
     await fed;
   } catch (error) {
     await decoder.readable.cancel(error).catch(() => {});
@@ -93,7 +93,7 @@ export async function restore(
   }
   const seconds = (performance.now() - begun) / 1000;
   const { transactions, bytes } = device.progress();
-  const { state } = leave === "running" ? await device.state() : await device.setState("stop");
+  const { state } = await device.state();
   return {
     state,
     transactions,

@@ -55,6 +55,6 @@ export interface Engine extends Disposable {
   beginRestore(): void;
   /** Gives a batch to the device. */
   load(batch: Batch): void;
-  /** Leaves RESUMING for RUNNING. */
-  endRestore(): void;
+  /** Leaves RESUMING, for RUNNING or a stopped device. */
+  endRestore(leave: "running" | "stop"): void;
 }

@@ -16,8 +16,8 @@ export class DriverError extends Error {
   /** A stable word, such as `data-offset`. */
   readonly code: string;
 
-  constructor(message: string, code: string) {
-    super(message);
+  constructor(message: string, code: string, cause?: SysError) {
+    super(message, { cause });
     this.code = code;
   }
 }
@@ -66,7 +66,8 @@ export class Guard {
     } catch (error) {
       if (error instanceof MigrationError) throw this.recovered(error);
       if (error instanceof DriverError) {
-        throw this.recovered(this.error(`${what}: ${error.message}`, error.code, error));
+        const cause = error.cause instanceof SysError ? error.cause : error;
+        throw this.recovered(this.error(`${what}: ${error.message}`, error.code, cause));
       }
       if (error instanceof SysError) {
         throw this.recovered(this.error(`${what}: ${error.message}`, "io", error));

@@ -8,12 +8,17 @@ import { type Kernel, POLLIN, POLLOUT } from "../kernel/kernel.ts";
 
 type Buffer = Uint8Array<ArrayBuffer>;
 
-const nap = new Int32Array(new SharedArrayBuffer(4));
+const still = new Int32Array(new SharedArrayBuffer(4));
+
+/** Waits, on a thread that may: the device's own. */
+export function nap(milliseconds: number): void {
+  Atomics.wait(still, 0, 0, milliseconds);
+}
 
 /** Waits until an fd is ready; a fd without poll is always ready, so this also naps. */
 function wait(kernel: Kernel, fd: number, events: number): void {
   kernel.poll(fd, events, 100);
-  Atomics.wait(nap, 0, 0, 1);
+  nap(1);
 }
 
 /**

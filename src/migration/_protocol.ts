@@ -23,7 +23,7 @@ export interface Requests {
   pull: (buffer: Buffer) => Pulled;
   beginRestore: () => void;
   push: (batch: Batch) => void;
-  endRestore: () => void;
+  endRestore: (leave: "running" | "stop") => void;
   close: () => void;
 }
 

@@ -27,9 +27,14 @@ export class Rounds {
     this.#read += bytes;
   }
 
-  /** Whether pre-copy should end, with `pending` bytes left for stop-and-copy. */
-  end(pending: number): boolean {
-    if (pending <= this.#limits.threshold || performance.now() >= this.#until) return true;
+  /** Whether so few bytes are pending that stop-and-copy may have them. */
+  fits(pending: number): boolean {
+    return pending <= this.#limits.threshold;
+  }
+
+  /** Whether going on would not help: out of rounds, out of time, or the device is faster. */
+  exhausted(pending: number): boolean {
+    if (performance.now() >= this.#until) return true;
     if (this.#pending >= 0 && this.#read < this.#pending) return false;
     if (this.#pending >= 0) {
       this.#rounds += 1;

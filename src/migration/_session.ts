@@ -4,10 +4,6 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
-import {
-  VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED,
-  VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
-} from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import { parseDeviceName } from "../vfio/device_name.ts";
 import { kernelFor } from "../vfio/kernel_for.ts";
@@ -25,6 +21,7 @@ import type { Engine, OnError, PrecopyLimits } from "./_engine.ts";
 import { preadFull } from "./_io.ts";
 import type { SharedCounters } from "./_shared_counters.ts";
 import { V1Engine } from "./_v1_engine.ts";
+import { V2Engine, v2Flags } from "./_v2_engine.ts";
 import type { Recovery } from "./error.ts";
 import type { DeviceIdentity, Phase, Protocol, StateReport, TargetState } from "./types.ts";
 
@@ -56,7 +53,7 @@ export interface DeviceDescription {
     readonly group: number | null;
     readonly container: number | null;
   };
-  /** How the migration data is reached; null where there is none. */
+  /** How a v1 device's data is reached; null where there is no migration region. */
   readonly dataSection: DataSectionKind | null;
   /** The quirk profile in force. */
   readonly quirk: QuirkName | null;
@@ -91,31 +88,30 @@ export class Session implements Disposable {
     const parsed = parseDeviceName(name);
     this.#device = openVfioDevice(kernel ?? kernelFor(parsed), parsed, options);
     try {
-      this.#reasons = migrationReasons(this.#device);
-      const usable = this.#reasons.length === 0 ? findMigrationRegion(this.#device) : null;
-      const identity = this.#device.identity();
-      const quirk = usable === null ? null : options.quirk ?? quirkFor(identity);
-      this.#engine = usable === null
-        ? null
-        : new V1Engine(this.#device, usable, quirk, options.onError ?? "reset", counters);
+      const onError = options.onError ?? "reset";
+      const reasons = migrationReasons(this.#device);
+      const region = reasons.length === 0 ? findMigrationRegion(this.#device) : null;
+      const flags = region === null ? v2Flags(this.#device) : null;
+      const known = this.#device.identity();
+      const quirk = region === null ? null : options.quirk ?? quirkFor(known);
+      this.#engine = region !== null
+        ? new V1Engine(this.#device, region, quirk, onError, counters)
+        : flags !== null
+        ? new V2Engine(this.#device, flags, onError, counters)
+        : null;
+      this.#reasons = reasons;
+      const protocol = region !== null ? "v1" : flags !== null ? "v2" : null;
       const { fd, group, container, borrowed, label } = this.#device;
       this.description = {
         label,
-        protocol: usable === null ? null : "v1",
-        identity: usable === null ? null : {
-          protocol: "v1",
-          ...identity,
-          region: {
-            type: VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
-            subtype: VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED,
-          },
-        },
+        protocol,
+        identity: protocol === null ? null : { protocol, ...known, region: region?.type ?? null },
         fds: {
           device: fd.number,
           group: group?.fd.number ?? null,
           container: container?.fd.number ?? null,
         },
-        dataSection: usable === null ? null : dataSectionKind(usable),
+        dataSection: region === null ? null : dataSectionKind(region),
         quirk,
         borrowed,
       };
@@ -189,9 +185,9 @@ export class Session implements Disposable {
     this.#migration.load(batch);
   }
 
-  /** Leaves RESUMING for RUNNING. */
-  endRestore(): void {
-    this.#migration.endRestore();
+  /** Leaves RESUMING. */
+  endRestore(leave: "running" | "stop"): void {
+    this.#migration.endRestore(leave);
   }
 
   /** Closes what is owned. */

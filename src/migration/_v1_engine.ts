@@ -138,14 +138,16 @@ export class V1Engine implements Engine {
     this.#guard.run("Cannot restore the device", () => restore.load(batch));
   }
 
-  endRestore(): void {
+  endRestore(leave: "running" | "stop"): void {
     const restore = this.#restore;
     if (restore === null) throw new Error("Cannot end the restore: none is under way");
     this.#guard.run("Cannot end the restore", () => {
       if (restore.inside) {
         throw new DriverError("the last transaction is not whole", "transaction-cut");
       }
+      // v1 has no arc from RESUMING to a stopped device.
       this.#machine.transition("running");
+      if (leave === "stop") this.#machine.transition("stop");
     });
     this.#restore = null;
   }

@@ -107,7 +107,7 @@ export class V1Save {
       // After a pending_bytes of 0, data_offset must not be read.
       if (pending === 0) return "ended";
       if (this.#phase === "pre-copy") {
-        if (this.#rounds.end(pending)) return "ended";
+        if (this.#rounds.fits(pending) || this.#rounds.exhausted(pending)) return "ended";
       } else {
         this.#demandProgress(pending);
       }

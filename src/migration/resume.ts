@@ -9,6 +9,12 @@ import type { Device } from "./device.ts";
 import { BATCH_BYTES, isPooled, takeBuffer } from "./pool.ts";
 import type { Transaction } from "./types.ts";
 
+/** How to resume. */
+export interface ResumeOptions {
+  /** What the device does afterwards; default `running`. */
+  readonly leave?: "running" | "stopped" | undefined;
+}
+
 /** Batches under way to the device's thread at a time. */
 const AHEAD = 3;
 
@@ -106,7 +112,10 @@ class Collector {
  * assert.equal((await to.state()).state, "running");
  * ```
  */
-export function resume(device: Device): WritableStream<Transaction> {
+export function resume(
+  device: Device,
+  options: ResumeOptions = {},
+): WritableStream<Transaction> {
   const collector = new Collector(device);
   let begun = false;
 
@@ -124,7 +133,7 @@ export function resume(device: Device): WritableStream<Transaction> {
     async close(): Promise<void> {
       await begin();
       await collector.flush();
-      await ask(device, "endRestore");
+      await ask(device, "endRestore", options.leave === "stopped" ? "stop" : "running");
     },
     async abort(): Promise<void> {
       if (begun) await device.recover();

@@ -1,0 +1,241 @@
+/**
+ * The v2 state machine: VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, hop by hop, and
+ * the data fd that comes with a state.
+ */
+
+import { SysError } from "../kernel/error.ts";
+import { Fd } from "../kernel/fd.ts";
+import {
+  VFIO_DEVICE_FEATURE_MIG_DATA_SIZE,
+  VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
+  VFIO_DEVICE_STATE_ERROR,
+  VFIO_DEVICE_STATE_PRE_COPY,
+  VFIO_DEVICE_STATE_PRE_COPY_P2P,
+  VFIO_DEVICE_STATE_RESUMING,
+  VFIO_DEVICE_STATE_RUNNING,
+  VFIO_DEVICE_STATE_RUNNING_P2P,
+  VFIO_DEVICE_STATE_STOP,
+  VFIO_DEVICE_STATE_STOP_COPY,
+  vfioDeviceFeatureMigDataSize,
+  vfioDeviceFeatureMigState,
+} from "../uapi/mod.ts";
+import type { VfioDevice } from "../vfio/device.ts";
+import { getFeature, setFeature } from "../vfio/feature.ts";
+import type { Counters, OnError } from "./_engine.ts";
+import { planPath } from "./_v2_plan.ts";
+import { MigrationError, type Recovery } from "./error.ts";
+import type { StateReport, TargetState, V2StateName } from "./types.ts";
+
+type V2Report = Extract<StateReport, { protocol: "v2" }>;
+
+/** The states that a v2 device can be asked for. */
+export type V2Target = Exclude<V2StateName, "error">;
+
+const NUMBERS: Readonly<Record<V2StateName, number>> = {
+  "error": VFIO_DEVICE_STATE_ERROR,
+  "stop": VFIO_DEVICE_STATE_STOP,
+  "running": VFIO_DEVICE_STATE_RUNNING,
+  "stop-copy": VFIO_DEVICE_STATE_STOP_COPY,
+  "resuming": VFIO_DEVICE_STATE_RESUMING,
+  "running-p2p": VFIO_DEVICE_STATE_RUNNING_P2P,
+  "pre-copy": VFIO_DEVICE_STATE_PRE_COPY,
+  "pre-copy-p2p": VFIO_DEVICE_STATE_PRE_COPY_P2P,
+};
+
+const NAMES: readonly V2StateName[] = (Object.keys(NUMBERS) as V2StateName[])
+  .sort((a, b) => NUMBERS[a] - NUMBERS[b]);
+
+/** States in which a data fd is of use; leaving them ends it. */
+const WITH_DATA: readonly V2StateName[] = ["stop-copy", "resuming", "pre-copy", "pre-copy-p2p"];
+
+const MIG_DEVICE_STATE = {
+  number: VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
+  name: "MIG_DEVICE_STATE",
+};
+const MIG_DATA_SIZE = { number: VFIO_DEVICE_FEATURE_MIG_DATA_SIZE, name: "MIG_DATA_SIZE" };
+
+/** The v2 name for a target; `stop-and-copy`, v1's name for it, is STOP_COPY. Null: v2 has none. */
+export function v2Target(target: TargetState): V2Target | null {
+  if (target === "stop-and-copy") return "stop-copy";
+  return Object.hasOwn(NUMBERS, target) ? target as V2Target : null;
+}
+
+/** Drives MIG_DEVICE_STATE, and owns the data fd. */
+export class V2Machine {
+  readonly #device: VfioDevice;
+  readonly #flags: number;
+  readonly #onError: OnError;
+  readonly #counters: Counters;
+  #data: Fd | null = null;
+
+  /** `flags` are the device's VFIO_MIGRATION_* flags. */
+  constructor(device: VfioDevice, flags: number, onError: OnError, counters: Counters) {
+    this.#device = device;
+    this.#flags = flags;
+    this.#onError = onError;
+    this.#counters = counters;
+  }
+
+  /** The fd that the state machine gave last. */
+  get data(): Fd {
+    if (this.#data === null) throw new Error("Cannot move data: the driver gave no data fd");
+    return this.#data;
+  }
+
+  /** Asks the kernel. A state that it does not tell is `unknown`, not an error. */
+  state(): V2Report {
+    let raw: number | null = null;
+    try {
+      raw = getFeature(this.#device, MIG_DEVICE_STATE, vfioDeviceFeatureMigState).device_state;
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+    }
+    const state = raw === null ? "unknown" : NAMES[raw] ?? "unknown";
+    this.#counters.state = state;
+    return { protocol: "v2", state, raw };
+  }
+
+  /** An estimate of the bytes that STOP_COPY will give; null where the driver has none. */
+  dataSize(): number | null {
+    try {
+      const answer = getFeature(this.#device, MIG_DATA_SIZE, vfioDeviceFeatureMigDataSize);
+      // 0 is what a driver says that does not know.
+      return answer.stop_copy_length === 0n ? null : Number(answer.stop_copy_length);
+    } catch (error) {
+      if (error instanceof SysError) return null;
+      throw error;
+    }
+  }
+
+  /**
+   * Goes to a state, one hop at a time, along the kernel's own path.
+   *
+   * @throws {MigrationError} If no path leads there, before the kernel is
+   * asked; or if a hop fails, with the state that was reached. Nothing is
+   * recovered here.
+   */
+  transition(target: V2Target): V2Report {
+    let now = this.state();
+    if (now.raw === null) {
+      throw this.#error(`Cannot enter ${target}: the state cannot be read`, "unreadable");
+    }
+    const path = planPath(now.raw, NUMBERS[target], this.#flags);
+    if (path === null) {
+      throw this.#error(
+        `Cannot go from ${now.state} to ${target}: no arc of this device leads there`,
+        "no-such-arc",
+      );
+    }
+    for (const next of path) now = this.#hop(now, next, target);
+    return now;
+  }
+
+  #hop(from: V2Report, next: number, target: V2Target): V2Report {
+    const name = NAMES[next]!;
+    let dataFd: number;
+    try {
+      const answer = setFeature(this.#device, MIG_DEVICE_STATE, vfioDeviceFeatureMigState, {
+        device_state: next,
+        data_fd: -1,
+      });
+      dataFd = answer.data_fd;
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      const now = this.state();
+      const where = now.state === from.state
+        ? `the device is still in ${now.state}`
+        : `the device is now in ${now.state}`;
+      const towards = name === target ? "" : ` (towards ${target})`;
+      throw this.#error(
+        `Cannot go from ${from.state} to ${name}${towards}: ${error.code}, and ${where}`,
+        "transition-refused",
+        error,
+      );
+    }
+    if (dataFd >= 0) this.#adopt(dataFd, name);
+    else if (!WITH_DATA.includes(name)) this.closeData();
+    const after = this.state();
+    if (after.state !== name) {
+      throw this.#error(
+        `Cannot go from ${from.state} to ${name}: the driver took it, and is in ${after.state}`,
+        "transition-ignored",
+      );
+    }
+    return after;
+  }
+
+  /** The kernel's new data fd; a former one, which it has ended, is closed. */
+  #adopt(dataFd: number, state: V2StateName): void {
+    this.closeData();
+    this.#data = Fd.own(this.#device.kernel, dataFd, `${this.#device.label} data fd (${state})`);
+  }
+
+  /** Closes the data fd, where there is one. */
+  closeData(): void {
+    this.#data?.close();
+    this.#data = null;
+  }
+
+  /**
+   * VFIO_DEVICE_RESET, and RUNNING read back.
+   *
+   * @throws {MigrationError} If the reset fails, or leaves another state.
+   */
+  reset(): V2Report {
+    this.closeData();
+    try {
+      this.#device.reset();
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      this.state();
+      throw this.#error(`Cannot reset the device: ${error.code}`, "reset-failed", error);
+    }
+    const after = this.state();
+    if (after.state !== "running") {
+      throw this.#error(
+        `Cannot reset the device: VFIO_DEVICE_RESET succeeded, and it is in ${after.state}`,
+        "reset-failed",
+      );
+    }
+    return after;
+  }
+
+  /**
+   * Brings the device back to RUNNING: along the arcs, except from RESUMING
+   * (half a state is no state) and ERROR, where only a reset leads back.
+   *
+   * Never throws: a failure is the answer `failed`, and the state says the rest.
+   */
+  recover(onError: OnError = this.#onError): Recovery {
+    const { state } = this.state();
+    if (state === "running") {
+      this.closeData();
+      return "none";
+    }
+    if (state !== "resuming" && state !== "error" && state !== "unknown") {
+      try {
+        this.transition("running");
+        return "running";
+      } catch (error) {
+        if (!(error instanceof MigrationError)) throw error;
+      }
+    }
+    if (onError === "leave") return "none";
+    try {
+      this.reset();
+      return "reset";
+    } catch (error) {
+      if (!(error instanceof MigrationError)) throw error;
+      return "failed";
+    }
+  }
+
+  #error(message: string, code: string, cause?: SysError): MigrationError {
+    return new MigrationError(message, {
+      code,
+      deviceState: this.#counters.state,
+      recovery: "none",
+      errno: cause?.code,
+    }, { cause });
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * The v2 restore loop: everything goes to the data fd, in order.
+ */
+
+import { SysError } from "../kernel/error.ts";
+import type { Fd } from "../kernel/fd.ts";
+import { type Kernel, POLLOUT } from "../kernel/kernel.ts";
+import type { Batch } from "./_batch.ts";
+import type { Counters } from "./_engine.ts";
+import { DriverError } from "./_guard.ts";
+import { nap } from "./_io.ts";
+
+/** What a driver means by an errno of its data fd. */
+const MEANINGS: Readonly<Record<string, string>> = {
+  EFAULT: "the driver takes the state for incompatible",
+  EINVAL: "the driver takes the state for incompatible",
+  ENOMEM: "the state is longer than the driver takes",
+  EOPNOTSUPP: "the state needs a newer driver",
+  ENOTSUP: "the state needs a newer driver",
+  ENODEV: "the device was reset or is gone",
+};
+
+/** One restore. */
+export class V2Restore {
+  readonly #kernel: Kernel;
+  readonly #fd: Fd;
+  readonly #counters: Counters;
+
+  constructor(kernel: Kernel, fd: Fd, counters: Counters) {
+    this.#kernel = kernel;
+    this.#fd = fd;
+    this.#counters = counters;
+  }
+
+  /**
+   * Writes a batch. Any failed write ends the restore: a driver may still
+   * accept the step to STOP afterwards, with half a state.
+   *
+   * @throws {DriverError} If the driver refuses it; in words, with the errno as cause.
+   */
+  load(batch: Batch): void {
+    let written = 0;
+    while (written < batch.bytes.length) {
+      const count = this.#write(batch.bytes.subarray(written));
+      written += count;
+      this.#counters.bytes += count;
+    }
+    this.#counters.transactions += batch.sizes.length - (batch.more ? 1 : 0);
+  }
+
+  #write(bytes: Uint8Array<ArrayBuffer>): number {
+    for (;;) {
+      try {
+        const count = this.#kernel.write(this.#fd.number, bytes);
+        if (count > 0) return count;
+        throw new DriverError("the driver took 0 bytes", "no-progress");
+      } catch (error) {
+        if (!(error instanceof SysError)) throw error;
+        if (error.code !== "EAGAIN") {
+          const meaning = MEANINGS[error.code];
+          const what = meaning === undefined ? error.message : `${meaning} (${error.code})`;
+          throw new DriverError(what, "data-refused", error);
+        }
+        this.#kernel.poll(this.#fd.number, POLLOUT, 100);
+        nap(1);
+      }
+    }
+  }
+}
