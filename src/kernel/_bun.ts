@@ -18,6 +18,8 @@ const TABLE = {
   realpath: { args: ["ptr", "ptr"], returns: "u64" },
   getdents64: { args: ["i32", "ptr", "usize"], returns: "i32" },
   dup3: { args: ["i32", "i32", "i32"], returns: "i32" },
+  memfd_create: { args: ["ptr", "u32"], returns: "i32" },
+  ftruncate: { args: ["i32", "i64"], returns: "i32" },
   __errno_location: { args: [], returns: "u64" },
   memmove: { args: ["ptr", "usize", "usize"], returns: "void" },
 };

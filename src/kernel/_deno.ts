@@ -18,6 +18,8 @@ const TABLE = {
   realpath: { parameters: ["buffer", "buffer"], result: "usize" },
   getdents64: { parameters: ["i32", "buffer", "usize"], result: "i32" },
   dup3: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
+  ftruncate: { parameters: ["i32", "i64"], result: "i32" },
   errno_location: { name: "__errno_location", parameters: [], result: "usize" },
   copy_out: { name: "memmove", parameters: ["buffer", "usize", "usize"], result: "void" },
   copy_in: { name: "memmove", parameters: ["usize", "buffer", "usize"], result: "void" },

@@ -106,6 +106,16 @@ export class Libc {
     return result === -1 ? this.#failed() : result;
   }
 
+  memfdCreate(name: Buffer, flags: number): number {
+    const result = this.#call.memfd_create(name, flags);
+    return result === -1 ? this.#failed() : result;
+  }
+
+  ftruncate(fd: number, length: number): number {
+    const result = this.#call.ftruncate(fd, length);
+    return result === -1 ? this.#failed() : result;
+  }
+
   copyOut(from: bigint, into: Buffer): void {
     this.#call.copy_out(into, from, into.length);
   }

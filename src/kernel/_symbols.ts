@@ -53,6 +53,10 @@ export interface Symbols {
   getdents64(fd: number, buffer: Buffer, count: number): number;
   /** `int dup3(int oldfd, int newfd, int flags)` */
   dup3(from: number, to: number, flags: number): number;
+  /** `int memfd_create(const char *name, unsigned int flags)` */
+  memfd_create(name: Buffer, flags: number): number;
+  /** `int ftruncate(int fd, off_t length)` */
+  ftruncate(fd: number, length: number): number;
   /** `int *__errno_location(void)`: this thread's. */
   errno_location(): bigint;
   /** memmove, memory to buffer */

@@ -29,6 +29,13 @@ export const MAP_SHARED = 1;
 export const MAP_PRIVATE = 2;
 /** `mmap` flag: no file behind it. */
 export const MAP_ANONYMOUS = 0x20;
+/** `mmap` flag: of huge pages (with `MAP_ANONYMOUS`). */
+export const MAP_HUGETLB = 0x40000;
+
+/** `memfd` flag: closed on exec (linux/memfd.h). */
+export const MFD_CLOEXEC = 1;
+/** `memfd` flag: of huge pages. */
+export const MFD_HUGETLB = 4;
 
 /** `poll` event: readable (asm-generic/poll.h). */
 export const POLLIN = 1;
@@ -108,6 +115,12 @@ export interface Kernel {
   pwrite(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number | bigint): number;
   /** mmap(2). */
   mmap(length: number, options: MmapOptions): Mapping;
+  /**
+   * memfd_create(2), sized by ftruncate(2): memory of `length` bytes, all zero,
+   * with an fd, so that another process can map it too. Returns an fd that is
+   * close-on-exec; `flags` are further `MFD_*`, or'ed.
+   */
+  memfd(name: string, length: number, flags?: number): number;
   /** poll(2) on one fd; returns revents, 0 when the time is up (-1: no limit). */
   poll(fd: number, events: number, timeoutMs: number): number;
   /** A whole small file (sysfs, /proc) as text; throws beyond 1 MiB. */

@@ -9,6 +9,7 @@ import { ERRNO } from "./errno.ts";
 import {
   type Kernel,
   type Mapping,
+  MFD_CLOEXEC,
   type MmapOptions,
   O_CLOEXEC,
   O_NONBLOCK,
@@ -161,6 +162,17 @@ class LibcKernel implements Kernel {
       throw new SysError("mmap", Number(-address), `${length} bytes at ${offset} of fd ${fd}`);
     }
     return new LibcMapping(this.#libc, address, length);
+  }
+
+  memfd(name: string, length: number, flags = 0): number {
+    const fd = this.#libc.memfdCreate(cString(name), flags | MFD_CLOEXEC);
+    if (fd < 0) throw new SysError("memfd_create", -fd, `"${name}"`);
+    const result = this.#libc.ftruncate(fd, length);
+    if (result < 0) {
+      this.#libc.close(fd);
+      throw new SysError("ftruncate", -result, `memfd "${name}" to ${length} bytes`);
+    }
+    return fd;
   }
 
   poll(fd: number, events: number, timeoutMs: number): number {

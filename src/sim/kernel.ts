@@ -16,6 +16,7 @@ import {
   MAP_PRIVATE,
   MAP_SHARED,
   type Mapping,
+  MFD_HUGETLB,
   type MmapOptions,
   POLLIN,
   POLLOUT,
@@ -23,6 +24,7 @@ import {
 import { ContainerFile } from "./_container.ts";
 import { Group } from "./_group.ts";
 import { Mdev } from "./_mdev.ts";
+import { MemfdFile } from "./_memfd.ts";
 import { Memory } from "./_memory.ts";
 import type { OpenFile } from "./_open_file.ts";
 import { Refusal, refuse } from "./_refusal.ts";
@@ -203,6 +205,15 @@ export class SimKernel implements Kernel {
       const range = file.mmap(at, Math.ceil(length / PAGE) * PAGE, shared);
       file.hold();
       return this.#memory.map(length, range, () => file.drop());
+    });
+  }
+
+  memfd(name: string, length: number, flags = 0): number {
+    return answer("memfd_create", `"${name}"`, () => {
+      // There are no huge pages to give.
+      if ((flags & MFD_HUGETLB) !== 0) refuse("ENOMEM");
+      if (flags !== 0 || length < 0) refuse("EINVAL");
+      return this.#install(new MemfdFile(name, length));
     });
   }
 

@@ -124,6 +124,32 @@ describe("libcKernel()", () => {
     );
   });
 
+  it("makes memory with an fd, which every mapping of it shows", () => {
+    using fd = Fd.own(kernel, kernel.memfd("vfiokit-test", 8192), "memfd");
+    const shared = { fd: fd.number, prot: PROT_READ | PROT_WRITE, flags: MAP_SHARED };
+    using one = kernel.mmap(8192, shared);
+    using two = kernel.mmap(4096, { ...shared, offset: 4096 });
+    one.write(4096, new Uint8Array([1, 2, 3]));
+    const back = bytes(4);
+    two.read(0, back);
+    assert.deepEqual([...back], [1, 2, 3, 0]);
+    assert.equal(kernel.pread(fd.number, back, 8190), 2, "it ends where it was said to");
+    assert.match(kernel.readLink(`/proc/self/fd/${fd.number}`), /memfd:vfiokit-test/);
+  });
+
+  it("says why memory with an fd cannot be made, and leaves none behind", () => {
+    const before = kernel.readDir("/proc/self/fd").length;
+    assert.throws(() => kernel.memfd("vfiokit-test", -1), {
+      syscall: "ftruncate",
+      code: "EINVAL",
+    });
+    assert.throws(() => kernel.memfd("x".repeat(300), 4096), {
+      syscall: "memfd_create",
+      code: "EINVAL",
+    });
+    assert.equal(kernel.readDir("/proc/self/fd").length, before);
+  });
+
   it("polls with a limit", () => {
     const at = file("poll", "x");
     using fd = Fd.own(kernel, kernel.open(at, O_RDONLY), at);

@@ -83,6 +83,10 @@ export class FakeKernel implements Kernel {
     return fail("ENODEV");
   }
 
+  memfd(): number {
+    return fail("ENOSYS");
+  }
+
   poll(): number {
     return 0;
   }
