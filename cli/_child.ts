@@ -123,7 +123,9 @@ function cannotRun(program: string, error: unknown): number {
 async function ended(child: ChildProcess, program: string, context: Context): Promise<number> {
   // Ctrl-C at a terminal reaches the program without us.
   const passOn = (name: SignalName): void => {
-    if (name !== "SIGINT" || !process.stdin.isTTY) child.kill(name);
+    if (name === "SIGINT" && process.stdin.isTTY) return;
+    // Not child.kill: Deno then reports the signal as the end, whatever the exit code was.
+    if (child.pid !== undefined) process.kill(child.pid, name);
   };
   const stopPassingOn = context.signals.divert(passOn);
   try {

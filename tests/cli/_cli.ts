@@ -39,9 +39,10 @@ export interface RunOptions {
 /** The words that start a script of the project by the runtime under test. */
 export function command(options: RunOptions = {}): readonly [program: string, ...args: string[]] {
   const script = projectFile(options.script ?? "cli/main.ts");
-  return IN_DENO
-    ? [process.execPath, "run", "--no-prompt", "--quiet", ...options.permissions ?? ["-A"], script]
-    : [process.execPath, "run", script];
+  if (!IN_DENO) return [process.execPath, "run", script];
+  // Deno adds -A to a command line of its own that names no permission.
+  const permissions = ["--deny-net", ...options.permissions ?? ["-A"]];
+  return [process.execPath, "run", "--no-prompt", "--quiet", ...permissions, script];
 }
 
 /** Runs the command line to its end. */

@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { after, before, describe, it } from "node:test";
+import { runProgram } from "../../cli/_child.ts";
+import { Context } from "../../cli/_context.ts";
+import type { SignalName } from "../../cli/_signals.ts";
+import type { Device } from "../../mod.ts";
+
+let folder = "";
+let fds: number[] = [];
+
+before(() => {
+  folder = mkdtempSync(join(tmpdir(), "vfiokit-child-"));
+  fds = ["a", "b", "c", "d"].map((name) => {
+    writeFileSync(join(folder, name), `this is ${name}`);
+    return openSync(join(folder, name), "r");
+  });
+});
+
+after(() => {
+  for (const fd of fds) closeSync(fd);
+  rmSync(folder, { recursive: true });
+});
+
+let passOn: ((name: SignalName) => void) | null = null;
+
+function context(): Context {
+  return new Context({
+    called: "test",
+    schema: "test",
+    json: false,
+    quiet: true,
+    signals: {
+      signal: new AbortController().signal,
+      divert(handler): () => void {
+        passOn = handler;
+        return () => {
+          passOn = null;
+        };
+      },
+    },
+  });
+}
+
+/** As much of a device as lending it takes. */
+function device(name: string, fds: Device["description"]["fds"]): Device {
+  return { name, description: { fds } } as unknown as Device;
+}
+
+/** Runs a shell script with devices lent to it; what it writes to the file $OUT is returned. */
+async function lend(script: string, devices: readonly Device[]): Promise<[number, string]> {
+  const out = join(folder, "out");
+  writeFileSync(out, "");
+  const code = await runProgram(["sh", "-c", script, "sh", out], devices, context(), false);
+  return [code, readFileSync(out, "utf8")];
+}
+
+describe("a program that devices are lent to", () => {
+  it("finds device, group and container at the fds 3, 4 and 5, and hears of them", async () => {
+    const [a = 0, b = 0, c = 0] = fds;
+    const [code, out] = await lend(
+      'cat <&3 >>"$1"; cat <&4 >>"$1"; cat <&5 >>"$1"; ' +
+        'echo " $VFIOKIT_DEVICE_FD $VFIOKIT_GROUP_FD $VFIOKIT_CONTAINER_FD $VFIOKIT_DEVICES" >>"$1"',
+      [device("one", { device: a, group: b, container: c })],
+    );
+    assert.equal(code, 0);
+    assert.equal(
+      out,
+      'this is athis is bthis is c 3 4 5 [{"name":"one","device":3,"group":4,"container":5}]\n',
+    );
+  });
+
+  it("finds a second device at the fds that follow", async () => {
+    const [a = 0, b = 0, c = 0, d = 0] = fds;
+    const [code, out] = await lend(
+      'echo "$VFIOKIT_DEVICES $VFIOKIT_DEVICE_FD" >>"$1"; cat <&6 >>"$1"',
+      [
+        device("one", { device: a, group: null, container: null }),
+        device("two", { device: b, group: c, container: d }),
+      ],
+    );
+    assert.equal(code, 0);
+    assert.equal(
+      out,
+      '[{"name":"one","device":3,"group":null,"container":null},' +
+        '{"name":"two","device":4,"group":5,"container":6}] \nthis is d',
+    );
+  });
+
+  it("passes its exit code on", async () => {
+    assert.deepEqual(await lend("exit 42", []), [42, ""]);
+  });
+
+  it("gives 128+n where signal n ended it", async () => {
+    assert.deepEqual(await lend("kill -KILL $$", []), [137, ""]);
+  });
+
+  it("gives 127 where there is no such program, 126 where it cannot be run", async () => {
+    assert.equal(await runProgram([join(folder, "absent")], [], context(), false), 127);
+    assert.equal(await runProgram(["no-such-program-of-ours"], [], context(), false), 127);
+    assert.equal(await runProgram([join(folder, "a")], [], context(), false), 126);
+  });
+
+  it("gets the signals that we get, and its own exit code counts", async () => {
+    const running = lend("trap 'exit 9' TERM; while :; do sleep 0.05; done", []);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    passOn?.("SIGTERM");
+    assert.equal((await running)[0], 9);
+    assert.equal(passOn, null);
+  });
+
+  it("does not hear of the devices that an outer program was lent", async () => {
+    process.env["VFIOKIT_DEVICE_FD"] = "77";
+    try {
+      const [, out] = await lend('echo "<$VFIOKIT_DEVICE_FD>" >>"$1"', []);
+      assert.equal(out, "<>\n");
+    } finally {
+      delete process.env["VFIOKIT_DEVICE_FD"];
+    }
+  });
+});

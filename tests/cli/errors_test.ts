@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { explain } from "../../cli/_errors.ts";
+import { Interrupted } from "../../cli/_signals.ts";
+import { UsageError } from "../../cli/_usage_error.ts";
+import {
+  AnswerError,
+  BusyError,
+  CheckpointError,
+  CheckpointFileError,
+  DeviceNameError,
+  IdentityError,
+  MigrationError,
+  SimSpecError,
+  SysError,
+  UnsupportedError,
+} from "../../mod.ts";
+
+const refused = new MigrationError("Cannot stop", {
+  code: "transition-refused",
+  deviceState: "running",
+  recovery: "none",
+  errno: "EIO",
+  hint: "look at dmesg",
+});
+const lost = new MigrationError("Cannot stop", {
+  code: "reset-failed",
+  deviceState: "error",
+  recovery: "failed",
+});
+const bad = new CheckpointError("crc", 4096, "frame 2 has a wrong CRC");
+const unsupported = new UnsupportedError([
+  { code: "no-iommu-group", message: "No group", hint: "turn it on", blocks: true },
+]);
+
+describe("an error becomes an exit code", () => {
+  const cases:
+    readonly (readonly [what: string, error: unknown, exitCode: number, code: string])[] = [
+      ["a refused step", refused, 1, "transition-refused"],
+      ["a device in ERROR", lost, 5, "reset-failed"],
+      ["a bad checkpoint", bad, 4, "crc"],
+      ["another kind of device", new IdentityError(["it differs"]), 4, "identity"],
+      ["an unsupported device", unsupported, 3, "no-iommu-group"],
+      ["a driver's false answer", new AnswerError("it lies"), 3, "broken-answer"],
+      ["a busy device", new BusyError("group", []), 1, "busy"],
+      ["a bad device name", new DeviceNameError("no"), 2, "bad-name"],
+      ["a bad simulated device", new SimSpecError("no", "no"), 2, "bad-name"],
+      ["a senseless command line", new UsageError("no"), 2, "usage"],
+      ["a failed call", new SysError("open", 13, "/dev/vfio/12"), 1, "system-call"],
+      [
+        "a file that is there",
+        new CheckpointFileError("no", { path: "a", code: "EEXIST" }),
+        1,
+        "system-call",
+      ],
+      ["anything else", new TypeError("a mistake of ours"), 1, "failed"],
+      ["what is no error", "oops", 1, "failed"],
+    ];
+  for (const [what, error, exitCode, code] of cases) {
+    it(`${exitCode} for ${what}`, () => {
+      const explained = explain(error, undefined);
+      assert.equal(explained.exitCode, exitCode);
+      assert.equal(explained.code, code);
+    });
+  }
+
+  it("128+n after a signal", () => {
+    const reason = new Interrupted("SIGTERM");
+    const explained = explain(refused, reason);
+    assert.equal(explained.exitCode, 143);
+    assert.equal(explained.code, "interrupted");
+    assert.equal(explained.message, "Interrupted by SIGTERM: Cannot stop");
+    assert.equal(explain(reason, reason).message, "Interrupted by SIGTERM");
+  });
+
+  it("5 for a device that needs a reset, after a signal and for a bad checkpoint too", () => {
+    assert.equal(explain(lost, new Interrupted("SIGINT")).exitCode, 5);
+    const both = new MigrationError("Cannot restore", lost, { cause: bad });
+    assert.equal(explain(both, undefined).exitCode, 5);
+  });
+
+  it("4 for a bad checkpoint that made a restore fail", () => {
+    const wrapped = new MigrationError("Cannot restore", refused, { cause: bad });
+    assert.equal(explain(wrapped, undefined).exitCode, 4);
+  });
+
+  it("3 for a refused device though it failed deep inside", () => {
+    assert.equal(explain(new Error("outer", { cause: unsupported }), undefined).exitCode, 3);
+  });
+});
+
+describe("an explanation", () => {
+  it("has the errno's name, the device's state and the hint", () => {
+    const { errno, deviceState, hints, message } = explain(refused, undefined);
+    assert.equal(errno, "EIO");
+    assert.equal(deviceState, "running");
+    assert.deepEqual(hints, ["look at dmesg"]);
+    assert.equal(message, "Cannot stop");
+  });
+
+  it("has the errno's name of a file that cannot be opened, and of a cause", () => {
+    const error = Object.assign(new Error("no"), { code: "EACCES" });
+    assert.equal(explain(error, undefined).errno, "EACCES");
+    const outer = new Error("outer", { cause: new SysError("open", 16) });
+    assert.equal(explain(outer, undefined).errno, "EBUSY");
+    assert.equal(explain(new Error("no errno"), undefined).errno, null);
+  });
+
+  it("says what to do about every reason", () => {
+    assert.deepEqual(explain(unsupported, undefined).hints, ["turn it on"]);
+  });
+});

@@ -1,0 +1,156 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { vfiokit } from "./_cli.ts";
+
+describe("vfiokit probe", () => {
+  it("prints what a device is as JSON, addresses in hex", async () => {
+    const { code, out } = await vfiokit(["probe", "sim:partitioned", "--json"]);
+    const document = JSON.parse(out);
+    assert.equal(code, 0);
+    assert.equal(document.schema, "vfiokit/probe/1");
+    assert.equal(document.device, "sim:partitioned");
+    assert.equal(document.protocol, "v1");
+    assert.equal(document.migratable, true);
+    assert.equal(document.dataSection, "partitioned");
+    for (const key of ["driver", "group", "reasons", "regions", "dirty"]) {
+      assert.ok(key in document, key);
+    }
+    assert.deepEqual(Object.keys(document.dirty), ["tracks", "pgsizes", "maxBitmapBytes"]);
+    const region = document.regions.find(({ type }: { type: unknown }) => type !== null);
+    assert.match(region.offset, /^0x[0-9a-f]+$/);
+    assert.equal(typeof region.size, "number");
+    assert.match(region.sparse[0].offset, /^0x[0-9a-f]+$/);
+  });
+
+  it("exits with 3 where the device cannot be migrated, and says why and what next", async () => {
+    const { code, out } = await vfiokit(["probe", "sim:none"]);
+    assert.equal(code, 3);
+    assert.match(out, /sim:none: cannot be migrated/);
+    assert.match(out, /why: .*no migration region/);
+    assert.match(out, /next: /);
+  });
+
+  it("exits with 1 where the device is in use", async () => {
+    const { code, out } = await vfiokit(["probe", "sim:mapped?fault=group-busy", "--json"]);
+    assert.equal(code, 1);
+    assert.equal(JSON.parse(out).reasons[0].code, "busy");
+  });
+
+  it("exits with 0 and opens nothing with `--no-open`", async () => {
+    const { code, out, err } = await vfiokit(["probe", "sim:mapped", "--no-open", "--json"]);
+    assert.equal(code, 0);
+    assert.equal(JSON.parse(out).migratable, null);
+    assert.match(err, /Not opened/);
+  });
+
+  it("exits with 3 for a device that is not there", async () => {
+    const { code, out } = await vfiokit(["probe", "ffff:1f:1f.7", "--json"]);
+    assert.equal(code, 3);
+    assert.equal(JSON.parse(out).reasons[0].code, "no-such-device");
+  });
+});
+
+describe("vfiokit state", () => {
+  it("prints a device's state, with the raw register", async () => {
+    const { code, out } = await vfiokit(["state", "sim:mapped", "--json"]);
+    assert.equal(code, 0);
+    assert.deepEqual(JSON.parse(out), {
+      schema: "vfiokit/state/1",
+      device: "sim:mapped",
+      protocol: "v1",
+      state: "running",
+      raw: 0xa5a5a5a1,
+    });
+  });
+
+  it("changes it, and says that the state goes with the device", async () => {
+    const { code, out, err } = await vfiokit(["state", "sim:mapped", "stop"]);
+    assert.equal(code, 0);
+    assert.match(out, /^sim:mapped: stop \(v1, device_state 0xa5a5a5a0\)/);
+    assert.match(err, /state is gone with it/);
+  });
+
+  it("exits with 1 where the driver refuses, and says the state it is in", async () => {
+    const { code, out } = await vfiokit(
+      ["state", "sim:mapped?fault=transition:1:EINVAL", "stop", "--json"],
+    );
+    const { error, state } = JSON.parse(out);
+    assert.equal(code, 1);
+    assert.equal(state, null);
+    assert.equal(error.errno, "EINVAL");
+    assert.equal(error.deviceState, "running");
+  });
+
+  it("exits with 3 for a device without migration", async () => {
+    assert.equal((await vfiokit(["state", "sim:none"])).code, 3);
+  });
+});
+
+describe("vfiokit reset", () => {
+  it("resets a device, and prints its state", async () => {
+    const { code, out } = await vfiokit(["reset", "sim:trapped", "--json"]);
+    assert.equal(code, 0);
+    assert.equal(JSON.parse(out).state, "running");
+  });
+
+  it("resets a device that has no migration state", async () => {
+    const { code, out } = await vfiokit(["reset", "sim:none"]);
+    assert.equal(code, 0);
+    assert.equal(out, "sim:none: reset\n");
+  });
+
+  it("fails where the reset fails", async () => {
+    const { code } = await vfiokit(["reset", "sim:mapped?fault=reset:1:EIO"]);
+    assert.ok(code === 1 || code === 5);
+  });
+});
+
+describe("vfiokit uapi", () => {
+  it("prints every number and layout as JSON", async () => {
+    const { code, out } = await vfiokit(["uapi", "--json"]);
+    const { schema, ioctls, constants, structs } = JSON.parse(out);
+    assert.equal(code, 0);
+    assert.equal(schema, "vfiokit/uapi/1");
+    assert.equal(ioctls.VFIO_DEVICE_RESET, "0x3b6f");
+    assert.equal(constants.VFIO_REGION_INFO_FLAG_MMAP, 4);
+    assert.equal(structs.vfio_region_info.size, 32);
+    assert.deepEqual(structs.vfio_region_info.fields[0], {
+      name: "argsz",
+      offset: 0,
+      size: 4,
+      type: "u32",
+    });
+  });
+
+  it("prints one name alone, in words", async () => {
+    const reset = await vfiokit(["uapi", "VFIO_DEVICE_RESET"]);
+    assert.equal(reset.out, "VFIO_DEVICE_RESET 0x3b6f\n");
+    const info = await vfiokit(["uapi", "vfio_region_info"]);
+    assert.match(
+      info.out,
+      /^struct vfio_region_info, 32 bytes\n {2}offset {2}size {2}type {2}field/,
+    );
+  });
+
+  it("exits with 2 for a name that the headers do not have", async () => {
+    const { code, err } = await vfiokit(["uapi", "VFIO_NONSENSE"]);
+    assert.equal(code, 2);
+    assert.match(err, /VFIO_NONSENSE/);
+  });
+});
+
+describe("vfiokit demo", () => {
+  it("restores a state equal to the one it saved, in less than 10 seconds", async () => {
+    const begun = performance.now();
+    const { code, out, err } = await vfiokit(["demo"]);
+    assert.equal(code, 0, err);
+    assert.ok(performance.now() - begun < 10_000);
+    assert.match(out, /pre-copy .*\n.*stop-and-copy/);
+    assert.match(out, /equal to the last bit; the protocol was kept to/);
+    const crc = (who: string): string | undefined =>
+      new RegExp(`${who} +\\w+ +(0x[0-9a-f]{8})`).exec(out)?.[1];
+    assert.equal(crc("second, restored"), crc("first, saved"));
+    assert.notEqual(crc("second, before"), crc("first, saved"));
+    assert.notEqual(crc("first, before"), crc("first, saved"));
+  });
+});

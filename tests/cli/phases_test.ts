@@ -1,0 +1,102 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { type Outcome, type RunOptions, vfiokit } from "./_cli.ts";
+
+const DEVICE = "sim:mapped?size=2MiB";
+
+function phase(
+  name: "precopy" | "stop_and_copy" | "resume",
+  args: readonly string[] = [DEVICE],
+  options: RunOptions = {},
+): Promise<Outcome> {
+  return vfiokit(args, {
+    permissions: ["--allow-ffi", "--allow-read"],
+    ...options,
+    script: `cli/phases/${name}.ts`,
+  });
+}
+
+async function show(checkpoint: Uint8Array): Promise<{
+  complete: boolean;
+  transactions: number;
+  phases: { phase: string; bytes: number }[];
+}> {
+  return JSON.parse((await vfiokit(["show", "-", "--json"], { stdin: checkpoint })).out);
+}
+
+describe("the scripts of the phases", () => {
+  it("make one checkpoint in two steps", async () => {
+    const first = await phase("precopy");
+    assert.equal(first.code, 0, first.err);
+    const before = await show(first.stdout);
+    assert.equal(before.complete, false);
+    assert.deepEqual(before.phases.map(({ phase }) => phase), ["pre-copy"]);
+
+    const second = await phase("stop_and_copy", [DEVICE], { stdin: first.stdout });
+    assert.equal(second.code, 0, second.err);
+    const whole = await show(second.stdout);
+    assert.equal(whole.complete, true);
+    assert.deepEqual(whole.phases.map(({ phase }) => phase), ["pre-copy", "stop-and-copy"]);
+    assert.equal(whole.phases[0]?.bytes, before.phases[0]?.bytes);
+  });
+
+  it("refuse to restore what pre-copy alone wrote with 4", async () => {
+    const { stdout } = await phase("precopy");
+    const { code, err } = await phase("resume", [DEVICE], { stdin: stdout });
+    assert.equal(code, 4);
+    assert.match(err, /pre-copy/);
+  });
+
+  it("restore what stop-and-copy alone wrote, with nothing on its stdin", async () => {
+    const alone = await phase("stop_and_copy");
+    assert.equal(alone.code, 0, alone.err);
+    const whole = await show(alone.stdout);
+    assert.deepEqual(whole.phases.map(({ phase }) => phase), ["stop-and-copy"]);
+    const restored = await phase("resume", ["sim:mapped?size=2MiB&seed=3"], {
+      stdin: alone.stdout,
+    });
+    assert.equal(restored.code, 0, restored.err);
+    assert.equal(restored.out, "");
+  });
+
+  it("refuse a cut checkpoint on stdin with 4, and the device runs again", async () => {
+    const { stdout } = await phase("precopy");
+    const cut = stdout.subarray(0, stdout.length - 7);
+    const { code, err } = await phase("stop_and_copy", [DEVICE], { stdin: cut });
+    assert.equal(code, 4);
+    assert.match(err, /ends before its trailer.*running/);
+  });
+
+  it("refuse a checkpoint of another kind of device with 4", async () => {
+    const { stdout } = await phase("precopy");
+    const { code } = await phase("stop_and_copy", ["sim:trapped?size=2MiB"], { stdin: stdout });
+    assert.equal(code, 4);
+  });
+
+  it("refuse a checkpoint that is complete already with 2", async () => {
+    const { stdout } = await phase("stop_and_copy");
+    const { code, err } = await phase("stop_and_copy", [DEVICE], { stdin: stdout });
+    assert.equal(code, 2);
+    assert.match(err, /complete already/);
+  });
+
+  it("fail with 1, and the device runs, when the reader of their pipe goes away", async () => {
+    for (const name of ["precopy", "stop_and_copy"] as const) {
+      const { code, err } = await phase(name, ["sim:mapped?size=64MiB"], {
+        started: (child) => child.stdout?.destroy(),
+      });
+      assert.equal(code, 1, err);
+      assert.match(err, /EPIPE/);
+      assert.match(err, /running/);
+    }
+  });
+
+  it("print their help, and exit with 2 for a device that is missing", async () => {
+    for (const name of ["precopy", "stop_and_copy", "resume"] as const) {
+      const help = await phase(name, ["--help"], { permissions: [] });
+      assert.equal(help.code, 0);
+      assert.match(help.out, new RegExp(`Usage: ${name}\\.ts DEVICE`));
+      assert.equal((await phase(name, [], { permissions: [] })).code, 2);
+    }
+  });
+});

@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { dirname } from "node:path";
+import process from "node:process";
+import { describe, it } from "node:test";
+import { type Outcome, type RunOptions, vfiokit } from "./_cli.ts";
+import { Folder } from "./_folder.ts";
+
+/** Runs a command and sends it a signal once it wrote `when` to stderr or stdout. */
+function interrupted(
+  args: readonly string[],
+  when: RegExp,
+  signal: NodeJS.Signals,
+  options: RunOptions = {},
+): Promise<Outcome> {
+  return vfiokit(args, {
+    ...options,
+    started: (child) => {
+      let seen = "";
+      const look = (chunk: Uint8Array): void => {
+        const before = when.test(seen);
+        seen += new TextDecoder().decode(chunk);
+        // Not child.kill: Deno then reports the signal as the end, whatever the exit code was.
+        if (!before && when.test(seen)) process.kill(child.pid!, signal);
+      };
+      child.stdout?.on("data", look);
+      child.stderr?.on("data", look);
+    },
+  });
+}
+
+/** A driver that answers only after a while, so that progress is printed and a signal comes in time. */
+const SLOW = "size=8MiB&fault=block:1600ms:3";
+
+describe("a signal", () => {
+  for (const [signal, exitCode] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
+    it(`ends a save with ${exitCode} after ${signal}: the device runs, no file is left`, async () => {
+      using folder = new Folder();
+      const file = folder.file("a");
+      const { code, out, err } = await interrupted(
+        ["save", `sim:mapped?${SLOW}`, "-o", file, "--json"],
+        /stop-and-copy, .* pending/,
+        signal,
+      );
+      assert.equal(code, exitCode, err);
+      const { state, error } = JSON.parse(out);
+      assert.equal(state, "running");
+      assert.equal(error.code, "interrupted");
+      assert.equal(error.deviceState, "running");
+      assert.match(err, new RegExp(`Interrupted by ${signal}`));
+      assert.deepEqual(readdirSync(dirname(file)), []);
+    });
+  }
+
+  it("ends a save in pre-copy too", async () => {
+    using folder = new Folder();
+    const { code, out } = await interrupted(
+      ["save", `sim:mapped?${SLOW}`, "-o", folder.file("a"), "--precopy", "--json"],
+      /pre-copy, .* pending/,
+      "SIGINT",
+    );
+    assert.equal(code, 130);
+    assert.equal(JSON.parse(out).error.deviceState, "running");
+  });
+
+  it("ends a restore: the device is reset and runs", async () => {
+    using folder = new Folder();
+    const file = folder.file("a");
+    await vfiokit(["save", "sim:mapped?size=8MiB", "-o", file]);
+    const { code, out, err } = await interrupted(
+      ["restore", `sim:mapped?${SLOW}`, file, "--json"],
+      /resuming, /,
+      "SIGTERM",
+    );
+    assert.equal(code, 143, err);
+    assert.equal(JSON.parse(out).error.deviceState, "running");
+  });
+
+  it("ends `state --hold`, which printed the state before", async () => {
+    const { code, out, err } = await interrupted(
+      ["state", "sim:mapped", "pre-copy", "--hold", "--json"],
+      /Held open/,
+      "SIGINT",
+    );
+    assert.equal(code, 130);
+    assert.equal(JSON.parse(out).state, "pre-copy");
+    assert.doesNotMatch(err, /gone/);
+  });
+});
+
+describe("progress", () => {
+  it("is a line on stderr about every second where stderr is no terminal", async () => {
+    const { err } = await vfiokit(["save", `sim:mapped?${SLOW}`, "-o", "/dev/null"]);
+    const lines = err.split("\n").filter((line) => line.startsWith("Saving sim:mapped"));
+    assert.ok(lines.length >= 1 && lines.length <= 4, err);
+    assert.match(lines[0]!, /: stop-and-copy, 2\.0 MiB, .*\/s, 6\.0 MiB pending$/);
+  });
+});
