@@ -32,9 +32,13 @@ export async function failed(
 ): Promise<Error> {
   const [recovery, deviceState] = await bringBack(device);
   if (
-    error instanceof MigrationError || error instanceof CheckpointError ||
-    error instanceof IdentityError || error instanceof UnsupportedError
+    error instanceof MigrationError || error instanceof IdentityError ||
+    error instanceof UnsupportedError
   ) return error;
+  if (error instanceof CheckpointError) {
+    if (recovery !== "none") error.message += `; ${describeRecovery(recovery, deviceState)}`;
+    return error;
+  }
   const now = recovery === "none" && deviceState === "running"
     ? "the device is running"
     : describeRecovery(recovery, deviceState);

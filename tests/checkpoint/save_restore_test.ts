@@ -174,7 +174,12 @@ describe("restore()", () => {
       for (const cut of [bytes.length - 1, bytes.length >> 1, 100]) {
         await assert.rejects(
           restore(device!, pipe(bytes.subarray(0, cut))),
-          (error: CheckpointError) => error.code === "truncated",
+          (error: CheckpointError) => {
+            assert.equal(error.code, "truncated");
+            // Behind a whole frame the device has been given something.
+            if (cut > 1 << 20) assert.match(error.message, /the device was reset and is running/);
+            return true;
+          },
         );
         assert.equal(await stateOf(device!), "running");
         assert.equal(sims[0]!.checksum(), before);
