@@ -30,11 +30,12 @@ export async function failed(
   error: unknown,
   signal: AbortSignal | undefined,
 ): Promise<Error> {
-  const [recovery, deviceState] = await bringBack(device);
+  // The session has brought the device back, or could not; or nothing was touched.
   if (
     error instanceof MigrationError || error instanceof IdentityError ||
     error instanceof UnsupportedError
   ) return error;
+  const [recovery, deviceState] = await bringBack(device);
   if (error instanceof CheckpointError) {
     if (recovery !== "none") error.message += `; ${describeRecovery(recovery, deviceState)}`;
     return error;

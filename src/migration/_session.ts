@@ -75,6 +75,7 @@ export class Session implements Disposable {
   readonly #engine: Engine | null;
   /** Why there is no engine. */
   readonly #reasons: readonly Reason[];
+  #recovery: Recovery = "none";
   /** What the device is. */
   readonly description: DeviceDescription;
 
@@ -143,9 +144,14 @@ export class Session implements Disposable {
     return null;
   }
 
-  /** Brings the device back to RUNNING. */
+  /**
+   * Brings the device back to RUNNING. Says what was done since the last phase
+   * began: a stream that was cancelled may have done it before.
+   */
   recover(): Recovery {
-    return this.#migration.recover();
+    const recovery = this.#migration.recover();
+    if (recovery !== "none") this.#recovery = recovery;
+    return this.#recovery;
   }
 
   /** Reads from a region. */
@@ -165,6 +171,7 @@ export class Session implements Disposable {
 
   /** Enters a phase that yields data. */
   beginSave(phase: Phase, limits: PrecopyLimits): void {
+    this.#recovery = "none";
     this.#migration.beginSave(phase, limits);
   }
 
@@ -177,6 +184,7 @@ export class Session implements Disposable {
 
   /** Enters RESUMING. */
   beginRestore(): void {
+    this.#recovery = "none";
     this.#migration.beginRestore();
   }
 

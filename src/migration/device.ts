@@ -104,6 +104,9 @@ export class Device implements AsyncDisposable {
    * Brings the device back to RUNNING: from a saving or stopped state by an
    * arc, else by a reset. Whatever is going on ends as soon as the driver
    * returns.
+   *
+   * @returns What was done since the last phase began, by this call or by a
+   * stream that was cancelled before.
    */
   async recover(): Promise<Recovery> {
     this.#counters.interrupted = true;

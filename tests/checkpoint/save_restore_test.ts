@@ -124,7 +124,8 @@ describe("save()", () => {
           {
             code: "cancelled",
             deviceState: "running",
-            message: /interrupted; the device is running/,
+            recovery: "running",
+            message: /interrupted; the device is running again/,
           },
         );
         assert.equal(fs.existsSync(at), false);
@@ -242,8 +243,8 @@ describe("restore()", () => {
       await rejectsWith(restore(device!, stalling, { signal: abort.signal }), {
         code: "cancelled",
         deviceState: "running",
-        recovery: "none",
-        message: /interrupted; the device is running/,
+        recovery: "reset",
+        message: /interrupted; the device was reset and is running/,
       });
       assert.equal(sims[0]!.checksum(), before);
     });
