@@ -16,7 +16,12 @@ export function env(name: string): string | undefined {
   return process.env[name];
 }
 
+/** Whether a stream is a terminal that can move its cursor. */
+export function canDraw(stream: { readonly isTTY?: boolean }): boolean {
+  return stream.isTTY === true && env("TERM") !== "dumb";
+}
+
 /** Whether colour may be written to a stream: a terminal, and nobody said no. */
 export function mayColour(stream: { readonly isTTY?: boolean }): boolean {
-  return stream.isTTY === true && !env("NO_COLOR") && env("TERM") !== "dumb";
+  return canDraw(stream) && !env("NO_COLOR");
 }

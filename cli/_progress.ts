@@ -8,7 +8,7 @@ import type { SingleBar } from "cli-progress";
 import process from "node:process";
 import type { Progress } from "../mod.ts";
 import type { Context } from "./_context.ts";
-import { mayColour } from "./_env.ts";
+import { canDraw } from "./_env.ts";
 import { bytes, rate } from "./_format.ts";
 import { STDERR, writeText } from "./_stdio.ts";
 
@@ -35,7 +35,7 @@ export async function showProgress(
 ): Promise<Disposable> {
   if (context.quiet) return { [Symbol.dispose](): void {} };
   const meter = new RateMeter();
-  const terminal = process.stderr.isTTY === true;
+  const terminal = canDraw(process.stderr);
   const bar = terminal ? await openBar(what) : null;
   const look = (): void => {
     const progress = measured.now();
@@ -88,7 +88,7 @@ async function openBar(what: string): Promise<SingleBar> {
     stream: process.stderr,
     barsize: 24,
     clearOnComplete: true,
-    hideCursor: mayColour(process.stderr),
+    hideCursor: true,
     // Signals are main.ts's; it puts the device right first.
     gracefulExit: false,
   }, Presets.legacy);
