@@ -21,7 +21,8 @@ import {
   PREAMBLE_SIZE,
 } from "./format.ts";
 
-type Bytes = Uint8Array<ArrayBuffer>;
+/** Bytes of a checkpoint. */
+export type Bytes = Uint8Array<ArrayBuffer>;
 
 /** A frame's header, checked. */
 export interface FrameHeader {

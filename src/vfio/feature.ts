@@ -24,10 +24,11 @@ export interface Feature {
   readonly name: string;
 }
 
-type Device = Pick<VfioDevice, "kernel" | "fd">;
+/** What a feature is asked of. */
+export type FeatureDevice = Pick<VfioDevice, "kernel" | "fd">;
 
 function request(
-  { kernel, fd }: Device,
+  { kernel, fd }: FeatureDevice,
   { number, name }: Feature,
   flags: number,
   payload: Uint8Array | null,
@@ -46,7 +47,7 @@ function request(
  * @returns null where it can; else the errno's name, ENOTTY where the device does not know it.
  */
 export function probeFeature(
-  device: Device,
+  device: FeatureDevice,
   feature: Feature,
   access: "get" | "set",
 ): string | null {
@@ -66,7 +67,7 @@ export function probeFeature(
  * @throws {SysError} ENOTTY where the device does not have it.
  */
 export function getFeature<T extends object>(
-  device: Device,
+  device: FeatureDevice,
   feature: Feature,
   codec: StructCodec<T>,
 ): T {
@@ -82,7 +83,7 @@ export function getFeature<T extends object>(
  * @throws {SysError} The kernel's; what it left in the struct then must not be believed.
  */
 export function setFeature<T extends object>(
-  device: Device,
+  device: FeatureDevice,
   feature: Feature,
   codec: StructCodec<T>,
   value: Partial<T>,
