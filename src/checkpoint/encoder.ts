@@ -25,10 +25,9 @@ import {
   MAX_BODY,
   MAX_ENTRIES,
 } from "./format.ts";
+import type { Bytes } from "./frames.ts";
 import type { CheckpointHeader } from "./header.ts";
 import type { CheckpointTrailer } from "./trailer.ts";
-
-type Bytes = Uint8Array<ArrayBuffer>;
 
 /** How a checkpoint is encoded. */
 export interface EncodeOptions {
