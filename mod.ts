@@ -61,7 +61,8 @@ export type {
 } from "./src/migration/types.ts";
 
 export { AnswerError } from "./src/vfio/answer_error.ts";
-export { DeviceNameError } from "./src/vfio/device_name.ts";
+export { DeviceNameError, parseDeviceName } from "./src/vfio/device_name.ts";
+export { openVfioDevices } from "./src/vfio/open_several.ts";
 export { probe, type ProbeReport } from "./src/vfio/probe.ts";
 export type { Region } from "./src/vfio/region.ts";
 export { BusyError, type Reason, UnsupportedError } from "./src/vfio/unsupported.ts";

@@ -6,7 +6,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
-import type { Device } from "../mod.ts";
+import type { DeviceDescription } from "../mod.ts";
 import type { Context } from "./_context.ts";
 import { exitCodeOf, type SignalName } from "./_signals.ts";
 import { STDERR, writeText } from "./_stdio.ts";
@@ -35,6 +35,14 @@ export function refuseSimulated(names: readonly string[]): void {
   }
 }
 
+/** An open device, as far as lending it goes. */
+export interface Lendable {
+  /** What it is called. */
+  readonly name: string;
+  /** Its fds in this process. */
+  readonly fds: DeviceDescription["fds"];
+}
+
 /** Where a program finds a device. */
 interface Lent {
   readonly name: string;
@@ -51,7 +59,7 @@ interface Lent {
  */
 export async function runProgram(
   words: readonly string[],
-  devices: readonly Device[],
+  devices: readonly Lendable[],
   context: Context,
   dataOnStdout: boolean,
 ): Promise<number> {
@@ -66,11 +74,11 @@ export async function runProgram(
 }
 
 /** Numbers the fds from 3 on; a device without group or container uses fewer. */
-function lend(devices: readonly Device[]): { lent: Lent[]; inherited: number[] } {
+function lend(devices: readonly Lendable[]): { lent: Lent[]; inherited: number[] } {
   const inherited: number[] = [];
   const give = (fd: number): number => FIRST_FD + inherited.push(fd) - 1;
   const giveIfAny = (fd: number | null): number | null => fd === null ? null : give(fd);
-  const lent = devices.map(({ name, description: { fds } }) => ({
+  const lent = devices.map(({ name, fds }) => ({
     name,
     device: give(fds.device),
     group: giveIfAny(fds.group),

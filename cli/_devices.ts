@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { OpenOptions } from "../mod.ts";
+import type { Device, OpenOptions } from "../mod.ts";
+import type { Lendable } from "./_child.ts";
 import type { Context } from "./_context.ts";
 import { exitCodeOf, Interrupted } from "./_signals.ts";
 
@@ -30,6 +31,11 @@ export const CLOSED =
 export function openOptions(args: OpenArgs): OpenOptions {
   const { vfToken, groupFd, containerFd, quirk, onError } = args;
   return { vfToken, groupFd, containerFd, quirk, onError };
+}
+
+/** A device as a program is lent it. */
+export function lendable({ name, description: { fds } }: Device): Lendable {
+  return { name, fds };
 }
 
 /** Waits for a signal while a device is held open; returns the exit code of that signal. */

@@ -15,7 +15,7 @@ import {
 } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
-import { CLOSED, hold, openOptions } from "../_devices.ts";
+import { CLOSED, hold, lendable, openOptions } from "../_devices.ts";
 import { showProgress } from "../_progress.ts";
 import {
   failedDocument,
@@ -44,7 +44,9 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   context.print(`Restored ${args.device} from ${from}: ${summary(report)}`, phaseTable(report));
   context.print(`The device is in state ${report.state}.`);
   context.publish();
-  if (command !== undefined) return await runProgram(command, [device], context, args.json);
+  if (command !== undefined) {
+    return await runProgram(command, [lendable(device)], context, args.json);
+  }
   if (args.hold) return await hold(context);
   if (!device.description.borrowed) {
     context.note(CLOSED);

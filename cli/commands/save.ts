@@ -16,7 +16,7 @@ import {
 } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
-import { openOptions } from "../_devices.ts";
+import { lendable, openOptions } from "../_devices.ts";
 import { showProgress } from "../_progress.ts";
 import { STDERR } from "../_stdio.ts";
 import {
@@ -43,7 +43,7 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
   tell(report, args, piped, context);
   context.publish();
   if (args.command === undefined) return 0;
-  return await runProgram(args.command, [device], context, piped || args.json);
+  return await runProgram(args.command, [lendable(device)], context, piped || args.json);
 }
 
 function checkUsage(args: SaveArgs, piped: boolean): void {

@@ -7,7 +7,7 @@
 import { openDevice, type StateReport } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
-import { CLOSED, hold, openOptions } from "../_devices.ts";
+import { CLOSED, hold, lendable, openOptions } from "../_devices.ts";
 import { hex } from "../_format.ts";
 import { UsageError } from "../_usage_error.ts";
 import type { StateArgs } from "../table/inspect.ts";
@@ -25,7 +25,9 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
   context.set({ ...report });
   context.print(`${args.device}: ${describe(report)}`);
   context.publish();
-  if (command !== undefined) return await runProgram(command, [device], context, args.json);
+  if (command !== undefined) {
+    return await runProgram(command, [lendable(device)], context, args.json);
+  }
   if (args.hold) return await hold(context);
   if (target !== undefined && !device.description.borrowed) {
     context.note(CLOSED);

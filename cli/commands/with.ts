@@ -4,19 +4,27 @@
  * @module
  */
 
-import { type Device, openDevice } from "../../mod.ts";
+import { libcKernel, openVfioDevices, parseDeviceName } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
-import { openOptions } from "../_devices.ts";
 import type { WithArgs } from "../table/inspect.ts";
 
 /** Runs `with`. */
 export async function run(args: WithArgs, context: Context): Promise<number> {
   refuseSimulated(args.devices);
-  await using open = new AsyncDisposableStack();
-  const devices: Device[] = [];
-  for (const name of args.devices) {
-    devices.push(open.use(await openDevice(name, openOptions(args))));
+  const names = args.devices.map(parseDeviceName);
+  const devices = openVfioDevices(libcKernel(), names, args.vfToken);
+  try {
+    const lent = devices.map(({ label, fd, group, container }) => ({
+      name: label,
+      fds: {
+        device: fd.number,
+        group: group?.fd.number ?? null,
+        container: container?.fd.number ?? null,
+      },
+    }));
+    return await runProgram(args.command ?? [], lent, context, false);
+  } finally {
+    for (const device of devices.reverse()) device.close();
   }
-  return await runProgram(args.command ?? [], devices, context, false);
 }

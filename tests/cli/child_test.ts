@@ -4,10 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
-import { runProgram } from "../../cli/_child.ts";
+import { type Lendable, runProgram } from "../../cli/_child.ts";
 import { Context } from "../../cli/_context.ts";
 import type { SignalName } from "../../cli/_signals.ts";
-import type { Device } from "../../mod.ts";
 
 let folder = "";
 let fds: number[] = [];
@@ -45,13 +44,8 @@ function context(): Context {
   });
 }
 
-/** As much of a device as lending it takes. */
-function device(name: string, fds: Device["description"]["fds"]): Device {
-  return { name, description: { fds } } as unknown as Device;
-}
-
 /** Runs a shell script with devices lent to it; what it writes to the file $OUT is returned. */
-async function lend(script: string, devices: readonly Device[]): Promise<[number, string]> {
+async function lend(script: string, devices: readonly Lendable[]): Promise<[number, string]> {
   const out = join(folder, "out");
   writeFileSync(out, "");
   const code = await runProgram(["sh", "-c", script, "sh", out], devices, context(), false);
@@ -64,7 +58,7 @@ describe("a program that devices are lent to", () => {
     const [code, out] = await lend(
       'cat <&3 >>"$1"; cat <&4 >>"$1"; cat <&5 >>"$1"; ' +
         'echo " $VFIOKIT_DEVICE_FD $VFIOKIT_GROUP_FD $VFIOKIT_CONTAINER_FD $VFIOKIT_DEVICES" >>"$1"',
-      [device("one", { device: a, group: b, container: c })],
+      [{ name: "one", fds: { device: a, group: b, container: c } }],
     );
     assert.equal(code, 0);
     assert.equal(
@@ -78,8 +72,8 @@ describe("a program that devices are lent to", () => {
     const [code, out] = await lend(
       'echo "$VFIOKIT_DEVICES $VFIOKIT_DEVICE_FD" >>"$1"; cat <&6 >>"$1"',
       [
-        device("one", { device: a, group: null, container: null }),
-        device("two", { device: b, group: c, container: d }),
+        { name: "one", fds: { device: a, group: null, container: null } },
+        { name: "two", fds: { device: b, group: c, container: d } },
       ],
     );
     assert.equal(code, 0);
