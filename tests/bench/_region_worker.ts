@@ -1,0 +1,8 @@
+/** The thread of a device that is a file: its kernel is a {@linkcode RegionKernel}. */
+
+import { libcKernel } from "../../src/kernel/libc.ts";
+import { serveDevice } from "../../src/migration/serve.ts";
+import { RegionKernel } from "./_region_kernel.ts";
+import { REGION_SIZE } from "./_region_file.ts";
+
+serveDevice(new RegionKernel(libcKernel(), REGION_SIZE));

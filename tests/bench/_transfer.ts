@@ -1,0 +1,42 @@
+/**
+ * One save, restore or verify in a process of its own, as the command line
+ * does it; prints the seconds.
+ *
+ *     _transfer.ts save REGION FILE
+ *     _transfer.ts restore REGION <FILE
+ *     _transfer.ts verify FILE
+ */
+
+import * as fs from "node:fs";
+import process from "node:process";
+import { createCheckpointFile } from "../../src/checkpoint/file.ts";
+import { restore } from "../../src/checkpoint/restore.ts";
+import { save } from "../../src/checkpoint/save.ts";
+import { openCheckpointFile } from "../../src/checkpoint/source.ts";
+import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
+import { type Device, openDevice } from "../../src/migration/device.ts";
+
+async function openRegion(path: string): Promise<Device> {
+  const worker = new Worker(new URL("./_region_worker.ts", import.meta.url), { type: "module" });
+  return await openDevice(`fd:${fs.openSync(path, "r+")}`, { worker });
+}
+
+async function run(action: string, first: string, second: string): Promise<number> {
+  if (action === "save") {
+    await using device = await openRegion(first);
+    const file = await createCheckpointFile(second, { recycle: true });
+    return (await save(device, file)).seconds;
+  }
+  if (action === "restore") {
+    await using device = await openRegion(first);
+    await using source = await openCheckpointFile("-");
+    return (await restore(device, source)).seconds;
+  }
+  await using source = await openCheckpointFile(first);
+  const begun = performance.now();
+  await verifyCheckpoint(source.stream(), { recycle: true });
+  return (performance.now() - begun) / 1000;
+}
+
+const [action = "", first = "", second = ""] = process.argv.slice(2);
+console.log((await run(action, first, second)).toFixed(6));
