@@ -29,7 +29,7 @@ import {
   vfioIrqInfo,
   vfioRegionInfo,
 } from "../uapi/mod.ts";
-import type { Mdev } from "./_mdev.ts";
+import type { Device } from "./_device.ts";
 import { type MappedRange, OpenFile } from "./_open_file.ts";
 import { refuse } from "./_refusal.ts";
 import type { Bytes, Region } from "./_region.ts";
@@ -44,12 +44,12 @@ const INFO_LEAST = vfioDeviceInfo.offsetOf("cap_offset");
 /** An open device. */
 export class DeviceFile extends OpenFile {
   readonly label: string;
-  readonly #device: Mdev;
+  readonly #device: Device;
   readonly #closed: () => void;
 
-  constructor(device: Mdev, closed: () => void) {
+  constructor(device: Device, closed: () => void) {
     super();
-    this.label = `vfio device ${device.uuid}`;
+    this.label = `vfio device ${device.name}`;
     this.#device = device;
     this.#closed = closed;
   }

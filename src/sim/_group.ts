@@ -12,7 +12,7 @@ import {
   vfioGroupStatus,
 } from "../uapi/mod.ts";
 import { ContainerFile } from "./_container.ts";
-import type { Mdev } from "./_mdev.ts";
+import type { Device } from "./_device.ts";
 import { DeviceFile } from "./_device_file.ts";
 import { type Install, OpenFile } from "./_open_file.ts";
 import { refuse } from "./_refusal.ts";
@@ -26,15 +26,15 @@ export interface GroupHost {
   readonly install: Install;
 }
 
-/** A group with one device, as mediated devices have. */
+/** A group with one device. */
 export class Group {
   /** Its number. */
   readonly number: number;
   /** The device in it. */
-  readonly device: Mdev;
+  readonly device: Device;
   #opened = false;
 
-  constructor(number: number, device: Mdev) {
+  constructor(number: number, device: Device) {
     this.number = number;
     this.device = device;
   }
@@ -126,7 +126,7 @@ export class GroupFile extends OpenFile {
   #openDevice(arg: Argument): number {
     const name = stringFromUser(arg);
     const { device } = this.#group;
-    if (name !== device.uuid) refuse("ENODEV");
+    if (name !== device.name) refuse("ENODEV");
     if (this.#container === null || !this.#container.hasIommu) refuse("EINVAL");
     this.hold();
     this.#users += 1;

@@ -16,7 +16,7 @@ import {
 } from "../uapi/mod.ts";
 import { chain, setNext } from "./_capabilities.ts";
 import type { FaultPlan } from "./_faults.ts";
-import type { Mdev } from "./_mdev.ts";
+import type { Device } from "./_device.ts";
 import type { Bytes, MigrationRegion } from "./_region.ts";
 
 /** Where a region lies in the device's file: as vfio-pci has it. */
@@ -31,7 +31,7 @@ export interface RegionAnswer {
 }
 
 /** What is to be answered for a region of a device. */
-export function regionAnswer(device: Mdev, index: number): RegionAnswer {
+export function regionAnswer(device: Device, index: number): RegionAnswer {
   const region = device.region(index);
   const migration = region !== undefined && region === device.migration ? device.migration : null;
   const empty = migration !== null && device.faults.standing("region-size-zero") !== undefined;

@@ -66,12 +66,12 @@ function addParent(tree: Tree<Node>, path: string, { device }: Group): void {
   tree.file(`${type}/name`, `${typeName}\n`);
   tree.file(`${type}/device_api`, "vfio-pci\n");
   tree.file(`${type}/available_instances`, "0\n");
-  tree.link(`${type}/devices/${device.uuid}`, `${path}/${device.uuid}`);
+  tree.link(`${type}/devices/${device.name}`, `${path}/${device.name}`);
 }
 
 function addMdev(tree: Tree<Node>, parent: string, group: Group, index: number): void {
-  const { uuid, personality } = group.device;
-  const path = `${parent}/${uuid}`;
+  const { name, personality } = group.device;
+  const path = `${parent}/${name}`;
   const iommu = `/sys/kernel/iommu_groups/${group.number}`;
   tree.link(`${path}/subsystem`, "/sys/bus/mdev");
   tree.link(`${path}/driver`, `/sys/bus/mdev/drivers/${personality.driver}`);
@@ -79,9 +79,9 @@ function addMdev(tree: Tree<Node>, parent: string, group: Group, index: number):
   tree.link(`${path}/iommu_group`, iommu);
   tree.folder(`${path}/vfio-dev/vfio${index}`);
   tree.folder(`/sys/bus/mdev/drivers/${personality.driver}`);
-  tree.link(`/sys/bus/mdev/drivers/${personality.driver}/${uuid}`, path);
-  tree.link(`/sys/bus/mdev/devices/${uuid}`, path);
-  tree.link(`${iommu}/devices/${uuid}`, path);
+  tree.link(`/sys/bus/mdev/drivers/${personality.driver}/${name}`, path);
+  tree.link(`/sys/bus/mdev/devices/${name}`, path);
+  tree.link(`${iommu}/devices/${name}`, path);
   // Since 5.16 an emulated group bears this name as well; its node in /dev has no prefix.
   tree.file(`${iommu}/name`, "vfio-noiommu\n");
 }

@@ -23,7 +23,7 @@ import {
 } from "../kernel/kernel.ts";
 import { ContainerFile } from "./_container.ts";
 import { Group } from "./_group.ts";
-import { Mdev } from "./_mdev.ts";
+import { Device } from "./_device.ts";
 import { MemfdFile } from "./_memfd.ts";
 import { Memory } from "./_memory.ts";
 import type { OpenFile } from "./_open_file.ts";
@@ -70,7 +70,7 @@ export class SimKernel implements Kernel {
   readonly name = "sim";
   /** The devices, in the order of the specs. */
   readonly devices: readonly SimDevice[];
-  readonly #mdevs: readonly Mdev[];
+  readonly #hardware: readonly Device[];
   readonly #tree: Tree<Node>;
   readonly #files: (OpenFile | undefined)[] = [];
   readonly #memory: Memory = new Memory();
@@ -82,18 +82,18 @@ export class SimKernel implements Kernel {
    * @throws {SimSpecError} If a name is wrong.
    */
   constructor(...specs: string[]) {
-    this.#mdevs = specs.map((spec, index) =>
-      new Mdev(
+    this.#hardware = specs.map((spec, index) =>
+      new Device(
         `76666b69-7400-4000-8000-${String(index + 1).padStart(12, "0")}`,
         parseSimSpec(spec),
         index + 1,
         () => performance.now(),
       )
     );
-    this.devices = this.#mdevs.map((mdev) => ({
-      path: mdev.uuid,
-      violations: mdev.violations,
-      checksum: () => mdev.checksum(),
+    this.devices = this.#hardware.map((device) => ({
+      path: device.name,
+      violations: device.violations,
+      checksum: () => device.checksum(),
     }));
     const driver = {
       v2: !this.#anyFault("type1-only"),
@@ -101,7 +101,7 @@ export class SimKernel implements Kernel {
     };
     const host = { file: (fd: number) => this.#file(fd), install: this.#install.bind(this) };
     this.#tree = fileTree(
-      this.#mdevs.map((mdev, index) => new Group(index, mdev)),
+      this.#hardware.map((device, index) => new Group(index, device)),
       () => new ContainerFile(driver),
       (group) => group.open(host),
     );
@@ -110,12 +110,12 @@ export class SimKernel implements Kernel {
   /** A kernel whose devices go by this clock, in milliseconds. */
   static withClock(now: () => number, ...specs: string[]): SimKernel {
     const kernel = new SimKernel(...specs);
-    for (const { state } of kernel.#mdevs) state.useClock(now);
+    for (const { state } of kernel.#hardware) state.useClock(now);
     return kernel;
   }
 
   #anyFault(name: "type1-only" | "no-dirty-capability"): boolean {
-    return this.#mdevs.some(({ faults }) => faults.standing(name) !== undefined);
+    return this.#hardware.some(({ faults }) => faults.standing(name) !== undefined);
   }
 
   /** What is open or mapped: empty where nothing leaked. */

@@ -1,5 +1,5 @@
 /**
- * A mediated device: its regions, its state, and how it is opened and reset.
+ * A device: its regions, its state, and how it is opened and reset.
  */
 
 import {
@@ -23,8 +23,9 @@ import type { SimSpec } from "./spec.ts";
 const MAX_TOLD = 1000;
 
 /** A device of a simulated kernel. */
-export class Mdev implements RegionOwner {
-  readonly uuid: string;
+export class Device implements RegionOwner {
+  /** Its name on its bus. */
+  readonly name: string;
   readonly personality: Personality;
   readonly faults: FaultPlan;
   readonly state: DeviceState;
@@ -38,8 +39,8 @@ export class Mdev implements RegionOwner {
   #opened = 0;
   #gone = false;
 
-  constructor(uuid: string, spec: SimSpec, number: number, now: () => number) {
-    this.uuid = uuid;
+  constructor(name: string, spec: SimSpec, number: number, now: () => number) {
+    this.name = name;
     this.personality = PERSONALITIES[spec.personality];
     this.faults = new FaultPlan(spec.faults);
     this.state = new DeviceState(spec.size, spec.seed ?? number, spec.rate, now);
