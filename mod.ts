@@ -58,27 +58,55 @@ export type {
   StateReport,
   TargetState,
   Transaction,
+  V1StateName,
+  V2StateName,
 } from "./src/migration/types.ts";
 
+export type { AddressSpace, DmaMapping } from "./src/vfio/address_space.ts";
 export { AnswerError } from "./src/vfio/answer_error.ts";
-export { DeviceNameError, parseDeviceName } from "./src/vfio/device_name.ts";
+export { type Capability, type CapabilityDefect, CapabilityError } from "./src/vfio/chain.ts";
+export { Type1Container } from "./src/vfio/container.ts";
+export { VfioDevice } from "./src/vfio/device.ts";
+export { type DeviceName, DeviceNameError, parseDeviceName } from "./src/vfio/device_name.ts";
+export { Group, type GroupStatus } from "./src/vfio/group.ts";
+export type { VfioIdentity } from "./src/vfio/identity.ts";
+export type { DataSectionKind } from "./src/vfio/migration_region.ts";
+export type { OpenVfioOptions } from "./src/vfio/open.ts";
 export { openVfioDevices } from "./src/vfio/open_several.ts";
-export { probe, type ProbeReport } from "./src/vfio/probe.ts";
-export type { Region } from "./src/vfio/region.ts";
-export { BusyError, type Reason, UnsupportedError } from "./src/vfio/unsupported.ts";
+export { type DirtyReport, probe, type ProbeOptions, type ProbeReport } from "./src/vfio/probe.ts";
+export type { QuirkName } from "./src/vfio/quirk.ts";
+export type { Region, RegionType, SparseArea } from "./src/vfio/region.ts";
+export type { PciIds, SysfsDevice, SysfsGroup } from "./src/vfio/sysfs.ts";
+export type { IovaRange, Type1Info, Type1Migration } from "./src/vfio/type1_info.ts";
+export { BusyError, type Holder, type Reason, UnsupportedError } from "./src/vfio/unsupported.ts";
 
-export { decodeCheckpoint } from "./src/checkpoint/decode.ts";
+export {
+  type CheckpointDecoder,
+  decodeCheckpoint,
+  type DecodeOptions,
+} from "./src/checkpoint/decode.ts";
 export { encodeCheckpoint } from "./src/checkpoint/encode.ts";
-export { CheckpointError } from "./src/checkpoint/error.ts";
-export { createCheckpointFile } from "./src/checkpoint/file.ts";
-export { CheckpointFileError } from "./src/checkpoint/file_error.ts";
+export type { EncodeOptions } from "./src/checkpoint/encoder.ts";
+export { CheckpointError, type CheckpointErrorCode } from "./src/checkpoint/error.ts";
+export {
+  CheckpointFile,
+  createCheckpointFile,
+  type CreateFileOptions,
+} from "./src/checkpoint/file.ts";
+export { CheckpointFileError, type CheckpointFileErrorInfo } from "./src/checkpoint/file_error.ts";
 export type { CheckpointHeader, DecodedHeader } from "./src/checkpoint/header.ts";
 export { checkIdentity } from "./src/checkpoint/identity.ts";
 export { IdentityError } from "./src/checkpoint/identity_error.ts";
 export type { PhaseReport, TransferReport } from "./src/checkpoint/report.ts";
-export { restore, type RestoreOptions } from "./src/checkpoint/restore.ts";
+export type { PhaseTotals } from "./src/checkpoint/verify.ts";
+export { restore, type RestoreOptions, type RestoreSource } from "./src/checkpoint/restore.ts";
 export { type CheckpointSink, save, type SaveOptions } from "./src/checkpoint/save.ts";
 export { type CheckpointSource, openCheckpointFile } from "./src/checkpoint/source.ts";
-export { type CheckpointSummary, verifyCheckpoint } from "./src/checkpoint/verify.ts";
+export type { CheckpointTrailer, DeviceTotals } from "./src/checkpoint/trailer.ts";
+export {
+  type CheckpointSummary,
+  verifyCheckpoint,
+  type VerifyOptions,
+} from "./src/checkpoint/verify.ts";
 
 export { describeUapi, type StructDescription } from "./src/uapi/registry.ts";
