@@ -6,8 +6,8 @@
  */
 
 import { Buffer } from "node:buffer";
-import { readFileSync, writeFileSync } from "node:fs";
-import { basename, dirname } from "node:path";
+import { readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { cpio, type CpioEntry } from "./cpio.ts";
 
 /** What the guest needs before it sees the host's folders. */
@@ -20,6 +20,8 @@ export interface InitramfsParts {
   readonly modules: readonly string[];
   /** Libraries, at their own absolute paths. */
   readonly libraries: readonly string[];
+  /** Files and folders to take as they are now: where to, and where from. */
+  readonly trees: readonly (readonly [to: string, from: string])[];
 }
 
 function folders(paths: readonly string[]): CpioEntry[] {
@@ -28,6 +30,26 @@ function folders(paths: readonly string[]): CpioEntry[] {
     for (let folder = dirname(path); folder !== "."; folder = dirname(folder)) all.add(folder);
   }
   return [...all].sort().map((path) => ({ path, kind: "folder" }));
+}
+
+/** A file, or a folder with all that is in it. */
+function tree(to: string, from: string): CpioEntry[] {
+  const entry = (path: string, source: string): CpioEntry => ({
+    path,
+    kind: "file",
+    data: readFileSync(source),
+  });
+  if (statSync(from).isFile()) return [entry(to, from)];
+  const entries: CpioEntry[] = [{ path: to, kind: "folder" }];
+  for (const found of readdirSync(from, { withFileTypes: true })) {
+    const [path, source] = [join(to, found.name), join(from, found.name)];
+    if (found.isDirectory()) entries.push(...tree(path, source));
+    if (found.isFile()) entries.push(entry(path, source));
+    if (found.isSymbolicLink()) {
+      entries.push({ path, kind: "link", target: readlinkSync(source) });
+    }
+  }
+  return entries;
 }
 
 /** Writes the archive. */
@@ -46,11 +68,13 @@ export function writeInitramfs(to: string, parts: InitramfsParts): void {
     ...parts.modules.map((path) => file(`modules/${basename(path)}`, path, 0o644)),
     { path: "modules/order", kind: "file", data: new TextEncoder().encode(modules.join("\n")) },
   ];
+  const trees = parts.trees.flatMap(([to, from]) => tree(to.replace(/^\//, ""), from));
   const mounts = ["dev", "proc", "sys", "tmp", "run", "etc", "root"];
   const entries = [
     ...mounts.map((path): CpioEntry => ({ path, kind: "folder" })),
-    ...folders(files.map((entry) => entry.path)),
+    ...folders([...files, ...trees].map((entry) => entry.path)),
     ...files,
+    ...trees,
   ];
   writeFileSync(to, Buffer.concat(cpio(entries)));
 }

@@ -99,7 +99,6 @@ async function lab(options: Options, folder: string): Promise<number> {
     append: [],
     shares: [
       { tag: "run", path: runFolder, writable: true },
-      { tag: "project", path: PROJECT, writable: false },
       { tag: "runtimes", path: parts.programs.folder, writable: false },
       { tag: "client", path: parts.client, writable: false },
     ],

@@ -15,6 +15,12 @@ import { kernel, type KernelRelease } from "./kernel.ts";
 import { type Qemu, qemu } from "./qemu.ts";
 import { guestModules, libraries, type Runtimes, runtimes } from "./runtimes.ts";
 
+/** What the guest has of the project, at the same path as here. */
+const GUEST_FILES: readonly string[] = [
+  ...["cli", "src", "mod.ts", "tests/lab/guest"],
+  ...["deno.json", "deno.lock", "package.json", "node_modules"],
+];
+
 /** What a guest is booted from. */
 export interface Prepared {
   /** The emulator. */
@@ -48,13 +54,18 @@ export function prepare(
   const driver = buildDriver(cache, join(project, "fixtures/guest-driver"), linux.headers);
   const client = buildClient(cache, join(project, "fixtures/guest-client"));
   const programs = runtimes(cache);
-  guestModules(programs, project);
+  const denoDir = guestModules(programs, project);
   const initramfs = join(folder, "initramfs");
   writeInitramfs(initramfs, {
     busybox: linux.busybox,
     init: join(project, "tests/lab/guest/init"),
     modules: [...linux.modules, driver],
     libraries: libraries([programs.deno, programs.bun]),
+    // In the guest's memory: reading hundreds of small files by 9p takes seconds each time.
+    trees: [
+      ...GUEST_FILES.map((path) => [join(project, path), join(project, path)] as const),
+      ["/deno-dir", denoDir],
+    ],
   });
   return { qemu: emulator, vmlinux: linux.vmlinux, initramfs, client, programs };
 }

@@ -43,17 +43,25 @@ export function runtimes(cache: string): Runtimes {
 
 /**
  * Fills a DENO_DIR for the guest, so that it finds the project's modules
- * without a network and need not transpile them.
+ * without a network and need not transpile them; returns the folder.
  */
-export function guestModules(programs: Runtimes, project: string): void {
+export function guestModules(programs: Runtimes, project: string): string {
+  const folder = join(programs.folder, "deno-dir");
   runText(programs.deno, ["cache", ...GUEST_ENTRIES.map((path) => join(project, path))], {
     cwd: project,
-    env: { DENO_DIR: join(programs.folder, "deno-dir") },
+    env: { DENO_DIR: folder },
   });
+  return folder;
 }
 
 /** What the guest starts under Deno. */
-const GUEST_ENTRIES: readonly string[] = ["tests/lab/guest/main.ts"];
+const GUEST_ENTRIES: readonly string[] = [
+  "tests/lab/guest/main.ts",
+  "cli/main.ts",
+  "cli/phases/precopy.ts",
+  "cli/phases/stop_and_copy.ts",
+  "cli/phases/resume.ts",
+];
 
 /** The libraries that programs are linked to, and the loader, as absolute paths. */
 export function libraries(programs: readonly string[]): string[] {
