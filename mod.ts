@@ -89,7 +89,7 @@ export { encodeCheckpoint } from "./src/checkpoint/encode.ts";
 export type { EncodeOptions } from "./src/checkpoint/encoder.ts";
 export { CheckpointError, type CheckpointErrorCode } from "./src/checkpoint/error.ts";
 export {
-  CheckpointFile,
+  type CheckpointFile,
   createCheckpointFile,
   type CreateFileOptions,
 } from "./src/checkpoint/file.ts";
@@ -98,11 +98,10 @@ export type { CheckpointHeader, DecodedHeader } from "./src/checkpoint/header.ts
 export { checkIdentity } from "./src/checkpoint/identity.ts";
 export { IdentityError } from "./src/checkpoint/identity_error.ts";
 export type { PhaseReport, TransferReport } from "./src/checkpoint/report.ts";
-export type { PhaseTotals } from "./src/checkpoint/verify.ts";
 export { restore, type RestoreOptions, type RestoreSource } from "./src/checkpoint/restore.ts";
 export { type CheckpointSink, save, type SaveOptions } from "./src/checkpoint/save.ts";
 export { type CheckpointSource, openCheckpointFile } from "./src/checkpoint/source.ts";
-export type { CheckpointTrailer, DeviceTotals } from "./src/checkpoint/trailer.ts";
+export type { CheckpointTrailer, DeviceTotals, PhaseTotals } from "./src/checkpoint/trailer.ts";
 export {
   type CheckpointSummary,
   verifyCheckpoint,

@@ -88,7 +88,7 @@ export class Context {
   /** Tells of a failure; returns its exit code. */
   fail(why: Explanation): number {
     writeText(STDERR, `${this.#called}: ${why.message}\n`);
-    for (const hint of why.hints) writeText(STDERR, `  hint: ${hint}\n`);
+    for (const hint of why.hints) writeText(STDERR, `  hint: ${hint.replaceAll("\n", "\n  ")}\n`);
     const { message, code, errno, deviceState } = why;
     this.set({ error: { message, code, errno, deviceState } });
     this.publish();

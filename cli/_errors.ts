@@ -13,6 +13,7 @@ import {
   DeviceNameError,
   IdentityError,
   MigrationError,
+  simHelp,
   SimSpecError,
   type StateName,
   SysError,
@@ -100,6 +101,7 @@ function hints(chain: readonly Error[]): string[] {
   const said: string[] = [];
   for (const error of chain) {
     if (error instanceof UnsupportedError) said.push(...error.reasons.map(({ hint }) => hint));
+    if (error instanceof SimSpecError) said.push(simHelp().trimEnd());
     if (error instanceof MigrationError || error instanceof CheckpointFileError) {
       said.push(error.hint ?? "");
     }

@@ -27,6 +27,10 @@ export function manPage(): string {
     "Print a completion script for bash, zsh, fish, nu or pwsh.",
     ".SS vfiokit help [COMMAND]",
     "Print the help.",
+    ".SH SIMULATED DEVICES",
+    roff(
+      "Wherever a device is named, sim:NAME is one of a simulated kernel. What can be simulated is listed by: vfiokit probe sim:help",
+    ),
     ".SH EXIT STATUS",
     ...EXIT_CODES.flatMap(([code, meaning]) => [".TP", `.B ${code}`, roff(meaning)]),
     ".SH ENVIRONMENT",

@@ -16,7 +16,7 @@ import { tail } from "./tail.ts";
 import { device } from "./values.ts";
 
 const DEVICE =
-  "A PCI address, an mdev's UUID, a path in sysfs, fd:N (opened by another program), or sim:NAME (simulated).";
+  "A PCI address, an mdev's UUID, a path in sysfs, fd:N (opened by another program), or sim:NAME (simulated; sim:help lists them).";
 
 const probeArgs = object({
   device: argument(device(), { description: [text(DEVICE)] }),
@@ -90,7 +90,7 @@ export const state: Command = defineCommand({
   brief: "Show a device's migration state, or change it.",
   details: [
     "A device's state lives as long as it is open: after the command it is gone, unless the device is held with --hold, lent to a COMMAND, or was opened by somebody else (fd:N).",
-    "COMMAND finds the device as fd 3 (see with).",
+    "COMMAND finds the device as fd 3 (see with); running it takes --allow-run and --allow-env too.",
   ],
   examples: [
     { what: "what state is it in?", line: "vfiokit state fd:3" },

@@ -71,7 +71,7 @@ export const save: Command = defineCommand({
   brief: "Save a device's state to a checkpoint.",
   details: [
     "On disk the checkpoint appears whole or not at all. A save that fails or is interrupted puts the device back to running.",
-    "COMMAND runs after the work, with the file in place and the device still open as fd 3 (see with), in the state that --leave names. With -o - or --json the program's stdout goes to stderr.",
+    "COMMAND runs after the work, with the file in place and the device still open as fd 3 (see with), in the state that --leave names. With -o - or --json the program's stdout goes to stderr. Running it takes --allow-run and --allow-env too.",
   ],
   examples: [
     {
@@ -95,7 +95,7 @@ export const restore: Command = defineCommand({
   brief: "Restore a checkpoint into a device.",
   details: [
     "A file is verified whole before the device is touched. From a pipe, each part is checked before it is used, and a bad ending resets the device (exit code 4).",
-    "The restored state lives as long as the device is open: --hold keeps it, COMMAND works on it as fd 3 (see with).",
+    "The restored state lives as long as the device is open: --hold keeps it, COMMAND works on it as fd 3 (see with; it takes --allow-run and --allow-env too).",
   ],
   examples: [
     {

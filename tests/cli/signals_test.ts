@@ -76,6 +76,23 @@ describe("a signal", () => {
     assert.equal(JSON.parse(out).error.deviceState, "running");
   });
 
+  it("gives up at once when it comes again, though the driver has not answered yet", async () => {
+    const begun = performance.now();
+    const { code } = await vfiokit(
+      ["save", "sim:mapped?size=8MiB&fault=block:20000ms:3", "-o", "/dev/null"],
+      {
+        started: (child) => {
+          child.stderr?.once("data", () => {
+            process.kill(child.pid!, "SIGINT");
+            setTimeout(() => process.kill(child.pid!, "SIGINT"), 600);
+          });
+        },
+      },
+    );
+    assert.equal(code, 130);
+    assert.ok(performance.now() - begun < 15_000);
+  });
+
   it("ends `state --hold`, which printed the state before", async () => {
     const { code, out, err } = await interrupted(
       ["state", "sim:mapped", "pre-copy", "--hold", "--json"],
