@@ -74,6 +74,7 @@ describe("a signal", () => {
     );
     assert.equal(code, 143, err);
     assert.equal(JSON.parse(out).error.deviceState, "running");
+    assert.match(err, /reset/);
   });
 
   it("gives up at once when it comes again, though the driver has not answered yet", async () => {
