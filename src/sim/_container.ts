@@ -13,29 +13,26 @@ import {
   VFIO_TYPE1v2_IOMMU,
   VFIO_UNMAP_ALL,
 } from "../uapi/mod.ts";
+import type { IommuDriver } from "./_iommu.ts";
+import type { IommuMember } from "./_iommu_member.ts";
 import { OpenFile } from "./_open_file.ts";
 import { refuse } from "./_refusal.ts";
 import { Type1 } from "./_type1.ts";
 import { type Argument, numberOf } from "./_user.ts";
-
-/** What the simulated IOMMU driver is like. */
-export interface IommuDriver {
-  /** Whether it has TYPE1v2. */
-  readonly v2: boolean;
-  /** Whether it can track dirty pages. */
-  readonly dirtyCapability: boolean;
-}
+import type { UserMemory } from "./_user_memory.ts";
 
 /** A container: it outlives its fd as long as a group is in it. */
 export class ContainerFile extends OpenFile {
   readonly label = "/dev/vfio/vfio";
   readonly #driver: IommuDriver;
-  #groups = 0;
+  readonly #user: UserMemory;
+  readonly #groups: Set<IommuMember> = new Set();
   #iommu: Type1 | null = null;
 
-  constructor(driver: IommuDriver) {
+  constructor(driver: IommuDriver, user: UserMemory) {
     super();
     this.#driver = driver;
+    this.#user = user;
   }
 
   protected release(): void {
@@ -48,15 +45,17 @@ export class ContainerFile extends OpenFile {
   }
 
   /** A group comes in. */
-  attach(): void {
+  attach(group: IommuMember): void {
+    this.#iommu?.attach(group);
+    this.#groups.add(group);
     this.hold();
-    this.#groups += 1;
   }
 
   /** A group leaves; with the last one goes the IOMMU, and every mapping. */
-  detach(): void {
-    this.#groups -= 1;
-    if (this.#groups === 0) this.#iommu = null;
+  detach(group: IommuMember): void {
+    this.#iommu?.detach(group);
+    this.#groups.delete(group);
+    if (this.#groups.size === 0) this.#iommu = null;
     this.drop();
   }
 
@@ -91,12 +90,13 @@ export class ContainerFile extends OpenFile {
   }
 
   #setIommu(type: number): number {
-    if (this.#groups === 0 || this.#iommu !== null) refuse("EINVAL");
+    if (this.#groups.size === 0 || this.#iommu !== null) refuse("EINVAL");
     if (!this.#has(type)) refuse("ENODEV");
     const v2 = type === VFIO_TYPE1v2_IOMMU || type === VFIO_TYPE1_NESTING_IOMMU;
     // What is an extension, but no kind of IOMMU.
     if (type !== VFIO_TYPE1_IOMMU && !v2) refuse("EINVAL");
-    this.#iommu = new Type1(v2, this.#driver.dirtyCapability);
+    this.#iommu = new Type1(v2, this.#driver, this.#user);
+    for (const group of this.#groups) this.#iommu.attach(group);
     return 0;
   }
 }

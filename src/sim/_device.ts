@@ -8,6 +8,7 @@ import {
   VFIO_PCI_NUM_REGIONS,
 } from "../uapi/mod.ts";
 import { ConfigSpace } from "./_config_space.ts";
+import { DeviceDma } from "./_device_dma.ts";
 import { DeviceState } from "./_device_state.ts";
 import { FaultPlan } from "./_faults.ts";
 import { IceRegion } from "./_ice_region.ts";
@@ -29,6 +30,8 @@ export class Device implements RegionOwner {
   readonly personality: Personality;
   readonly faults: FaultPlan;
   readonly state: DeviceState;
+  /** What it does to memory. */
+  readonly dma: DeviceDma;
   /** The migration region; null where the device has none. */
   readonly migration: MigrationRegion | null;
   /** How the user broke the protocol, since the kernel began. */
@@ -44,6 +47,7 @@ export class Device implements RegionOwner {
     this.personality = PERSONALITIES[spec.personality];
     this.faults = new FaultPlan(spec.faults);
     this.state = new DeviceState(spec.size, spec.seed ?? number, spec.rate, now);
+    this.dma = new DeviceDma(spec, spec.seed ?? number, this.faults, () => this.#running, now);
     const layout = layoutOf(spec);
     this.migration = layout === null
       ? null
@@ -67,7 +71,7 @@ export class Device implements RegionOwner {
     device_state: number;
     dirtied_pages: bigint;
   } {
-    this.state.elapse(this.#running);
+    this.elapse();
     return {
       violations: this.#violations,
       flags: this.state.differs ? 1 : 0,
@@ -81,9 +85,20 @@ export class Device implements RegionOwner {
     return this.#opened > 0 && (this.migration?.running ?? true);
   }
 
+  elapse(): void {
+    this.state.elapse(this.#running);
+    this.dma.elapse();
+  }
+
+  /** It goes by this clock (milliseconds). */
+  useClock(now: () => number): void {
+    this.state.useClock(now);
+    this.dma.engine.useClock(now);
+  }
+
   /** CRC-32 of the state as it is now. */
   checksum(): number {
-    this.state.elapse(this.#running);
+    this.elapse();
     return this.state.checksum();
   }
 
@@ -109,20 +124,23 @@ export class Device implements RegionOwner {
     if (this.#opened > 1) return;
     this.#violations = 0;
     this.state.open();
+    this.dma.engine.open();
     this.#config.reset();
     this.migration?.open();
   }
 
   /** Somebody closes it; it stays as it is until it is opened anew. */
   close(): void {
-    this.state.elapse(this.#running);
+    this.elapse();
     this.#opened -= 1;
+    if (this.#opened === 0) this.dma.engine.reset();
   }
 
   /** VFIO_DEVICE_RESET. */
   reset(): void {
     for (const { errno } of this.faults.due("reset")) refuse(errno);
     this.state.reset();
+    this.dma.engine.reset();
     this.#config.reset();
     this.migration?.reset();
   }

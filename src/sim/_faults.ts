@@ -16,7 +16,11 @@ export type FaultEvent =
   | "offset-read"
   | "size-read"
   | "size-write"
-  | "reset";
+  | "reset"
+  | "map"
+  | "unmap"
+  | "dirty-start"
+  | "dirty-get";
 
 interface FaultKind {
   /** The event it waits for; null where it holds all the time. */
@@ -56,7 +60,12 @@ export type FaultName =
   | "group-busy"
   | "group-not-viable"
   | "type1-only"
-  | "no-dirty-capability";
+  | "no-dirty-capability"
+  | "draft-dirty-flag"
+  | "map"
+  | "unmap"
+  | "dirty-start"
+  | "dirty-get";
 
 /** Every fault: its name in `fault=NAME[:…]`, when it strikes, what it does. */
 export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
@@ -119,6 +128,27 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
   "caps-outside": { event: null, form: "", text: "a capability lies outside the region info" },
   "caps-odd": { event: null, form: "", text: "a capability lies at an odd offset" },
   "caps-truncated": { event: null, form: "", text: "the last capability is cut off" },
+  "map": { event: "map", form: "N:ERRNO", text: "the Nth VFIO_IOMMU_MAP_DMA fails" },
+  "unmap": {
+    event: "unmap",
+    form: "N:ERRNO",
+    text: "unmapping fails at the Nth mapping; those before it are gone",
+  },
+  "dirty-start": {
+    event: "dirty-start",
+    form: "N:ERRNO",
+    text: "the Nth start of dirty page tracking fails",
+  },
+  "dirty-get": {
+    event: "dirty-get",
+    form: "N:ERRNO",
+    text: "the Nth read of dirty pages fails",
+  },
+  "draft-dirty-flag": {
+    event: null,
+    form: "",
+    text: "the IOMMU info has the flag of a draft in place of the migration capability",
+  },
   "open": { event: null, form: "ERRNO", text: "open of the group fails" },
   "group-busy": { event: null, form: "", text: "somebody else has the group open" },
   "group-not-viable": {
@@ -202,6 +232,11 @@ const ELSEWHERE: readonly FaultName[] = [
   "group-not-viable",
   "type1-only",
   "no-dirty-capability",
+  "draft-dirty-flag",
+  "map",
+  "unmap",
+  "dirty-start",
+  "dirty-get",
 ];
 
 /** Whether a kind of device can have a fault at all: one that never strikes is a mistake. */

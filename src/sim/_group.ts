@@ -71,7 +71,7 @@ export class GroupFile extends OpenFile {
   }
 
   protected release(): void {
-    this.#container?.detach();
+    this.#container?.detach(this.#group.device.dma);
     this.#container = null;
     this.#closed();
   }
@@ -110,7 +110,7 @@ export class GroupFile extends OpenFile {
     if (!(container instanceof ContainerFile)) return refuse("EINVAL");
     // The DMA of the group is a host driver's.
     if (!this.#viable) refuse("EPERM");
-    container.attach();
+    container.attach(this.#group.device.dma);
     this.#container = container;
     return 0;
   }
@@ -118,7 +118,7 @@ export class GroupFile extends OpenFile {
   #unsetContainer(): number {
     if (this.#container === null) return refuse("EINVAL");
     if (this.#users > 0) refuse("EBUSY");
-    this.#container.detach();
+    this.#container.detach(this.#group.device.dma);
     this.#container = null;
     return 0;
   }

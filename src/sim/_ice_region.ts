@@ -80,7 +80,7 @@ export class IceRegion implements MigrationRegion {
   #register(register: Register): number | bigint {
     switch (register) {
       case "pending_bytes":
-        this.#owner.state.elapse(this.running);
+        this.#owner.elapse();
         return this.#pending;
       case "data_offset":
         return this.#readOffset();
@@ -177,8 +177,7 @@ export class IceRegion implements MigrationRegion {
       this.#owner.violate(`device_state was written 0x${value.toString(16)}`);
       refuse("EFAULT");
     }
-    const { state } = this.#owner;
-    state.elapse(this.running);
+    this.#owner.elapse();
     for (const { name, errno } of due) {
       if (name === "error-state") {
         this.#deviceState = ERROR;

@@ -7,17 +7,18 @@ import type { Mapping } from "../kernel/kernel.ts";
 import type { MappedRange } from "./_open_file.ts";
 import { refuse } from "./_refusal.ts";
 import type { Bytes } from "./_region.ts";
+import type { UserMemory } from "./_user_memory.ts";
 
 const PAGE = 4096n;
 const FIRST_ADDRESS = 0x7f00_0000_0000n;
 
-/** Memory of the process itself: it holds bytes, and nothing watches. */
+/** Memory of the process itself, in whole pages: it holds bytes, and nothing watches. */
 class AnonymousRange implements MappedRange {
   readonly bytes: Bytes;
 
   constructor(length: number) {
     try {
-      this.bytes = new Uint8Array(length);
+      this.bytes = new Uint8Array(Number(wholePages(length)));
     } catch {
       refuse("ENOMEM");
     }
@@ -74,14 +75,47 @@ class SimMapping implements Mapping {
   }
 }
 
+function wholePages(length: number): bigint {
+  return (BigInt(length) + PAGE - 1n) / PAGE * PAGE;
+}
+
+/** Memory that the kernel reaches by its address. */
+interface Mapped {
+  readonly mapping: Mapping;
+  readonly range: MappedRange;
+  /** The first address behind its last page. */
+  readonly end: bigint;
+}
+
 /** The address space of a simulated process. */
-export class Memory {
-  readonly #mappings: Map<bigint, Mapping> = new Map();
+export class Memory implements UserMemory {
+  readonly #mappings: Map<bigint, Mapped> = new Map();
   #next = FIRST_ADDRESS;
 
   /** What is mapped. */
   get mappings(): Iterable<Mapping> {
-    return this.#mappings.values();
+    return [...this.#mappings.values()].map(({ mapping }) => mapping);
+  }
+
+  #find(address: bigint, length: bigint): Mapped | null {
+    for (const mapped of this.#mappings.values()) {
+      if (mapped.mapping.address <= address && address + length <= mapped.end) return mapped;
+    }
+    return null;
+  }
+
+  has(address: bigint, length: bigint): boolean {
+    return this.#find(address, length) !== null;
+  }
+
+  read(address: bigint, into: Bytes): void {
+    const { mapping, range } = this.#find(address, BigInt(into.length)) ?? refuse("EFAULT");
+    range.load(Number(address - mapping.address), into);
+  }
+
+  write(address: bigint, from: Bytes): void {
+    const { mapping, range } = this.#find(address, BigInt(from.length)) ?? refuse("EFAULT");
+    range.store(Number(address - mapping.address), from);
   }
 
   /** Maps memory of the process's own, all zero. */
@@ -92,13 +126,14 @@ export class Memory {
   /** Maps a range; `closed` is called when it is unmapped. */
   map(length: number, range: MappedRange, closed: () => void): Mapping {
     const address = this.#next;
+    const end = address + wholePages(length);
     // An unmapped page behind each: a range that runs on is in nobody else's memory.
-    this.#next += (BigInt(length) + PAGE - 1n) / PAGE * PAGE + PAGE;
+    this.#next = end + PAGE;
     const mapping = new SimMapping(address, length, range, () => {
       this.#mappings.delete(address);
       closed();
     });
-    this.#mappings.set(address, mapping);
+    this.#mappings.set(address, { mapping, range, end });
     return mapping;
   }
 }

@@ -45,6 +45,8 @@ export interface RegionOwner {
   readonly state: DeviceState;
   /** What goes wrong with it. */
   readonly faults: FaultPlan;
+  /** Lets the time since the last call pass, for all that the device does meanwhile. */
+  elapse(): void;
   /** The user broke the protocol: how. */
   violate(how: string): void;
   /** The device is gone: this call and all that follow answer ENODEV. */

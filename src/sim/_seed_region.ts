@@ -137,7 +137,7 @@ export class SeedRegion implements MigrationRegion {
   }
 
   #enter(value: number): void {
-    this.#owner.state.elapse(this.running);
+    this.#owner.elapse();
     this.#deviceState = value;
     const state = value & VFIO_DEVICE_STATE_MASK;
     if (state === PRE_COPY || state === STOP_AND_COPY) {

@@ -16,10 +16,12 @@ export function fileTree(
   groups: readonly Group[],
   openContainer: () => ContainerFile,
   openGroup: (group: Group) => GroupFile,
+  memlock: bigint | null,
 ): Tree<Node> {
   const tree = new Tree<Node>();
   for (const path of ["/proc", "/sys/bus/pci/devices", "/sys/bus/mdev/devices"]) tree.folder(path);
   tree.folder("/sys/kernel/iommu_groups");
+  tree.file("/proc/self/limits", limits(memlock));
   tree.device("/dev/vfio/vfio", openContainer);
   groups.forEach((group, index) => {
     tree.device(`/dev/vfio/${group.number}`, () => openGroup(group));
@@ -31,6 +33,17 @@ export function fileTree(
     }
   });
   return tree;
+}
+
+function limits(memlock: bigint | null): string {
+  const row = (name: string, soft: string, hard: string, unit: string): string =>
+    [name.padEnd(25), soft.padEnd(20), hard.padEnd(20), unit.padEnd(10)].join(" ");
+  const lockable = memlock === null ? "unlimited" : String(memlock);
+  return [
+    row("Limit", "Soft Limit", "Hard Limit", "Units"),
+    row("Max locked memory", lockable, lockable, "bytes"),
+    "",
+  ].join("\n");
 }
 
 function hex(value: number, digits: number): string {
@@ -83,7 +96,7 @@ function addMdev(tree: Tree<Node>, parent: string, group: Group, index: number):
   tree.link(`/sys/bus/mdev/devices/${name}`, path);
   tree.link(`${iommu}/devices/${name}`, path);
   // Since 5.16 an emulated group bears this name as well; its node in /dev has no prefix.
-  tree.file(`${iommu}/name`, "vfio-noiommu\n");
+  if (!group.device.dma.hardware) tree.file(`${iommu}/name`, "vfio-noiommu\n");
 }
 
 /** A second device in the group, which a host driver has. */

@@ -1,6 +1,6 @@
 /**
- * The type1 IOMMU of a container that holds mediated devices only: it keeps the
- * list of mappings, and pins nothing.
+ * The type1 IOMMU of a container: mappings, what devices do to the memory
+ * behind them, and which pages they dirtied.
  */
 
 import {
@@ -10,100 +10,86 @@ import {
   VFIO_DMA_UNMAP_FLAG_ALL,
   VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
   VFIO_DMA_UNMAP_FLAG_VADDR,
+  VFIO_IOMMU_DIRTY_PAGES,
   VFIO_IOMMU_GET_INFO,
-  VFIO_IOMMU_INFO_CAPS,
-  VFIO_IOMMU_INFO_PGSIZES,
   VFIO_IOMMU_MAP_DMA,
-  VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION,
-  VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL,
   VFIO_IOMMU_UNMAP_DMA,
+  type VfioBitmap,
   vfioBitmap,
   vfioIommuType1DmaMap,
   vfioIommuType1DmaUnmap,
-  vfioIommuType1Info,
-  vfioIommuType1InfoCapMigration,
-  vfioIommuType1InfoDmaAvail,
 } from "../uapi/mod.ts";
-import { chain } from "./_capabilities.ts";
+import { bitmapFromUser, DirtyLog } from "./_dirty_log.ts";
+import { Dma, DMA_PAGE, DmaList } from "./_dma_list.ts";
+import { EMULATED, HARDWARE, type Iommu, type IommuDriver, reaches } from "./_iommu.ts";
+import { IommuMembers } from "./_iommu_members.ts";
+import type { IommuMember } from "./_iommu_member.ts";
 import { refuse } from "./_refusal.ts";
-import { type Argument, bytesToUser, fromUser, toUser } from "./_user.ts";
+import { answerInfo } from "./_type1_info.ts";
+import { type Argument, fromUser, toUser } from "./_user.ts";
+import type { UserMemory } from "./_user_memory.ts";
 
-const PAGE = 4096n;
-/** Every size from a page on, as where no IOMMU stands behind. */
-const PAGE_SIZES = 0xffff_ffff_ffff_f000n;
 const MAX_MAPPINGS = 65535;
-const MAX_BITMAP_BYTES = 1n << 28n;
 const TOP = 1n << 64n;
-
-/** How many bytes of the structs the kernel insists on; what is behind came later. */
-const INFO_LEAST = vfioIommuType1Info.offsetOf("cap_offset");
-const INFO_WITH_CAPS = INFO_LEAST + 4;
-const UNMAP_LEAST = vfioIommuType1DmaUnmap.offsetOf("data");
-
-interface Mapping {
-  readonly iova: bigint;
-  /** The first byte behind it. */
-  readonly end: bigint;
-}
+const UNMAP_LEAST: number = vfioIommuType1DmaUnmap.offsetOf("data");
 
 /** The IOMMU of a container. */
 export class Type1 {
   readonly #v2: boolean;
-  readonly #dirtyCapability: boolean;
-  /** Sorted by iova. */
-  #mappings: Mapping[] = [];
+  readonly #driver: IommuDriver;
+  readonly #user: UserMemory;
+  readonly #list: DmaList = new DmaList();
+  readonly #log: DirtyLog;
+  readonly #members: IommuMembers;
 
   /** An IOMMU without mappings, of TYPE1v2 or of TYPE1. */
-  constructor(v2: boolean, dirtyCapability: boolean) {
+  constructor(v2: boolean, driver: IommuDriver, user: UserMemory) {
     this.#v2 = v2;
-    this.#dirtyCapability = dirtyCapability;
+    this.#driver = driver;
+    this.#user = user;
+    this.#log = new DirtyLog(this.#list, user, () => this.#members.allDirty);
+    this.#members = new IommuMembers(this.#list, user, (more) => this.#checkLocked(more));
+  }
+
+  get #iommu(): Iommu {
+    return this.#members.hardware ? HARDWARE : EMULATED;
+  }
+
+  /** A group comes in; with the first that has hardware, all memory is pinned. */
+  attach(member: IommuMember): void {
+    if (member.hardware && !this.#members.hardware) {
+      for (const dma of this.#list) this.#mapInHardware(dma, HARDWARE);
+    }
+    this.#members.add(member);
+  }
+
+  /** A group leaves. */
+  detach(member: IommuMember): void {
+    if (this.#members.remove(member)) this.#log.markAll();
   }
 
   /** An ioctl of the container that is the IOMMU's. */
   ioctl(request: number, arg: Argument): number {
+    this.#members.elapse();
     switch (request) {
       case VFIO_IOMMU_GET_INFO:
-        return this.#info(arg);
+        return answerInfo(
+          arg,
+          this.#iommu,
+          this.#driver.tracking,
+          MAX_MAPPINGS - this.#list.length,
+        );
       case VFIO_IOMMU_MAP_DMA:
         return this.#map(arg);
       case VFIO_IOMMU_UNMAP_DMA:
         return this.#unmap(arg);
+      case VFIO_IOMMU_DIRTY_PAGES:
+        if (this.#driver.tracking === "none") refuse("ENOTTY");
+        if (!this.#v2) refuse("EACCES");
+        return this.#log.ioctl(arg, (event) => this.#members.strike(event));
       default:
         return refuse("ENOTTY");
     }
-  }
-
-  #info(arg: Argument): number {
-    const { argsz } = fromUser(vfioIommuType1Info, arg, INFO_LEAST);
-    if (argsz < INFO_LEAST) refuse("EINVAL");
-    const { size } = vfioIommuType1Info;
-    const capabilities = [vfioIommuType1InfoDmaAvail.pack({
-      header: { id: VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, version: 1, next: 0 },
-      avail: MAX_MAPPINGS - this.#mappings.length,
-    })];
-    if (this.#dirtyCapability) {
-      capabilities.unshift(vfioIommuType1InfoCapMigration.pack({
-        header: { id: VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, version: 1, next: 0 },
-        flags: 0,
-        pgsize_bitmap: PAGE,
-        max_dirty_bitmap_size: MAX_BITMAP_BYTES,
-      }));
-    }
-    const bytes = chain(capabilities, size);
-    const fits = argsz >= size + bytes.length;
-    if (fits) bytesToUser(arg, size, bytes);
-    toUser(
-      vfioIommuType1Info,
-      arg,
-      {
-        argsz: fits ? argsz : size + bytes.length,
-        flags: VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS,
-        iova_pgsizes: PAGE_SIZES,
-        cap_offset: fits ? size : 0,
-      },
-      argsz >= INFO_WITH_CAPS ? INFO_WITH_CAPS : INFO_LEAST,
-    );
-    return 0;
   }
 
   #map(arg: Argument): number {
@@ -114,83 +100,83 @@ export class Type1 {
     }
     const newAddress = (flags & VFIO_DMA_MAP_FLAG_VADDR) !== 0;
     if (newAddress === ((flags & access) !== 0)) refuse("EINVAL");
-    if (size === 0n || (size | iova | vaddr) % PAGE !== 0n) refuse("EINVAL");
+    if (size === 0n || (size | iova | vaddr) % DMA_PAGE !== 0n) refuse("EINVAL");
     // The last byte may be the last there is.
     if (iova + size > TOP || vaddr + size > TOP) refuse("EINVAL");
-    const overlap = this.#overlapping(iova, iova + size);
+    const overlap = this.#list.overlapping(iova, iova + size);
     // Addresses are never given up here (UNMAP with VADDR is EBUSY): none can be renewed.
     if (newAddress) refuse(overlap === null ? "ENOENT" : "EINVAL");
     if (overlap !== null) refuse("EEXIST");
-    if (this.#mappings.length >= MAX_MAPPINGS) refuse("ENOSPC");
-    this.#mappings.splice(this.#firstEndingAfter(iova), 0, { iova, end: iova + size });
+    if (this.#list.length >= MAX_MAPPINGS) refuse("ENOSPC");
+    this.#members.strike("map");
+    const dma = new Dma(iova, size, vaddr, flags & access);
+    if (this.#members.hardware) this.#mapInHardware(dma, this.#iommu);
+    this.#log.add(dma);
+    this.#list.insert(dma);
     return 0;
+  }
+
+  /** Hardware reaches memory by its physical address: all of it is pinned. */
+  #mapInHardware(dma: Dma, iommu: Iommu): void {
+    if (!reaches(iommu, dma.iova, dma.end)) refuse("EINVAL");
+    if (!this.#user.has(dma.vaddr, dma.size)) refuse("EFAULT");
+    this.#checkLocked(dma.size);
+  }
+
+  /** Answers ENOMEM where so many bytes more could not be locked. */
+  #checkLocked(more: bigint): void {
+    const { memlock } = this.#driver;
+    if (memlock === null) return;
+    let locked = 0n;
+    for (const dma of this.#list) {
+      locked += this.#members.hardware ? dma.size : BigInt(dma.pins.size) * DMA_PAGE;
+    }
+    if (locked + more > memlock) refuse("ENOMEM");
   }
 
   #unmap(arg: Argument): number {
     const unmap = fromUser(vfioIommuType1DmaUnmap, arg, UNMAP_LEAST);
     const { argsz, flags, iova, size } = unmap;
-    const bitmap = (flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) !== 0;
+    const withBitmap = (flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) !== 0;
     const all = (flags & VFIO_DMA_UNMAP_FLAG_ALL) !== 0;
     const giveUpAddress = (flags & VFIO_DMA_UNMAP_FLAG_VADDR) !== 0;
     const known = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP | VFIO_DMA_UNMAP_FLAG_ALL |
       VFIO_DMA_UNMAP_FLAG_VADDR;
     if (argsz < UNMAP_LEAST || (flags & ~known) !== 0) refuse("EINVAL");
-    if (bitmap && (all || giveUpAddress)) refuse("EINVAL");
-    if (bitmap) {
-      if (argsz < UNMAP_LEAST + vfioBitmap.size) refuse("EINVAL");
-      if (typeof arg === "number" || arg.length < UNMAP_LEAST + vfioBitmap.size) refuse("EFAULT");
-    }
+    if (withBitmap && (all || giveUpAddress)) refuse("EINVAL");
+    if (withBitmap && argsz < UNMAP_LEAST + vfioBitmap.size) refuse("EINVAL");
+    const bitmap = withBitmap ? bitmapFromUser(arg, UNMAP_LEAST, size) : null;
     if (giveUpAddress) refuse("EBUSY");
-    if (iova % PAGE !== 0n) refuse("EINVAL");
-    if (all ? iova !== 0n || size !== 0n : size === 0n || size % PAGE !== 0n) refuse("EINVAL");
+    if (iova % DMA_PAGE !== 0n) refuse("EINVAL");
+    if (all ? iova !== 0n || size !== 0n : size === 0n || size % DMA_PAGE !== 0n) refuse("EINVAL");
     const end = all ? TOP : iova + size;
     if (end > TOP) refuse("EINVAL");
-    // Dirty pages are not tracked, so there is no bitmap to give.
-    if (bitmap) refuse("EINVAL");
-    if (this.#v2 && !all) {
-      const first = this.#overlapping(iova, iova + 1n);
-      const last = this.#overlapping(end - 1n, end);
-      if ((first !== null && first.iova !== iova) || (last !== null && last.end !== end)) {
-        refuse("EINVAL");
-      }
-    }
+    if (bitmap !== null && (!this.#log.on || bitmap.pgsize !== DMA_PAGE)) refuse("EINVAL");
+    if (this.#v2 && !all) this.#list.refuseToCut(iova, end);
     toUser(
       vfioIommuType1DmaUnmap,
       arg,
-      { ...unmap, size: this.#remove(iova, end) },
+      { ...unmap, size: this.#remove(iova, end, bitmap) },
       UNMAP_LEAST,
     );
     return 0;
   }
 
-  /** Removes what begins in a range; TYPE1 stops at a mapping that began before it. */
-  #remove(iova: bigint, end: bigint): bigint {
-    const from = this.#firstEndingAfter(iova);
-    let until = from;
+  /**
+   * Removes one mapping after the other. TYPE1 stops at one that began before
+   * the range. Where one fails, those before it are gone.
+   */
+  #remove(iova: bigint, end: bigint, bitmap: VfioBitmap | null): bigint {
     let bytes = 0n;
-    for (; until < this.#mappings.length; until += 1) {
-      const mapping = this.#mappings[until]!;
-      if (mapping.iova >= end || mapping.iova < iova) break;
-      bytes += mapping.end - mapping.iova;
+    for (const dma of [...this.#list.in(iova, end)]) {
+      if (dma.iova < iova) break;
+      this.#members.strike("unmap");
+      if (bitmap !== null) this.#log.report(dma, iova, bitmap);
+      this.#list.remove(dma);
+      this.#members.unmapped(dma);
+      bytes += dma.size;
     }
-    this.#mappings.splice(from, until - from);
     // A u64, as all of 2^64 would be 0.
     return BigInt.asUintN(64, bytes);
-  }
-
-  #overlapping(iova: bigint, end: bigint): Mapping | null {
-    const mapping = this.#mappings[this.#firstEndingAfter(iova)];
-    return mapping !== undefined && mapping.iova < end ? mapping : null;
-  }
-
-  #firstEndingAfter(iova: bigint): number {
-    let low = 0;
-    let high = this.#mappings.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#mappings[middle]!.end > iova) high = middle;
-      else low = middle + 1;
-    }
-    return low;
   }
 }

@@ -37,6 +37,11 @@ export function fromUser<T extends { argsz: number }>(
   return { ...codec.unpack(bytes), argsz };
 }
 
+/** The struct that lies at an offset of the argument. */
+export function structFromUser<T>(codec: StructCodec<T>, arg: Argument, at: number): T {
+  return codec.unpack(memory(arg, at + codec.size), at);
+}
+
 /** Writes the first `length` bytes of a struct back. */
 export function toUser<T>(
   codec: StructCodec<T>,

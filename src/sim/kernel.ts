@@ -9,7 +9,6 @@
  * @module
  */
 
-import { SysError } from "../kernel/error.ts";
 import {
   type Kernel,
   MAP_ANONYMOUS,
@@ -21,15 +20,17 @@ import {
   POLLIN,
   POLLOUT,
 } from "../kernel/kernel.ts";
+import { answer, sysError } from "./_answer.ts";
 import { ContainerFile } from "./_container.ts";
 import { Group } from "./_group.ts";
 import { Device } from "./_device.ts";
 import { MemfdFile } from "./_memfd.ts";
 import { Memory } from "./_memory.ts";
 import type { OpenFile } from "./_open_file.ts";
-import { Refusal, refuse } from "./_refusal.ts";
+import { refuse } from "./_refusal.ts";
 import { fileTree, type Node } from "./_sysfs.ts";
 import type { Tree } from "./_tree.ts";
+import { dmaOf, type SimDma } from "./dma.ts";
 import { parseSimSpec } from "./spec.ts";
 
 const PAGE = 4096;
@@ -46,6 +47,8 @@ export interface SimDevice {
   readonly violations: readonly string[];
   /** CRC-32 of the device's whole internal state as it is now. */
   checksum(): number;
+  /** Its DMA, at the wish of a test. */
+  readonly dma: SimDma;
 }
 
 /**
@@ -82,10 +85,11 @@ export class SimKernel implements Kernel {
    * @throws {SimSpecError} If a name is wrong.
    */
   constructor(...specs: string[]) {
-    this.#hardware = specs.map((spec, index) =>
+    const parsed = specs.map(parseSimSpec);
+    this.#hardware = parsed.map((spec, index) =>
       new Device(
         `76666b69-7400-4000-8000-${String(index + 1).padStart(12, "0")}`,
-        parseSimSpec(spec),
+        spec,
         index + 1,
         () => performance.now(),
       )
@@ -94,27 +98,36 @@ export class SimKernel implements Kernel {
       path: device.name,
       violations: device.violations,
       checksum: () => device.checksum(),
+      dma: dmaOf(device.dma.engine),
     }));
+    // The process has one limit: the least that a spec gives.
+    const memlock = Math.min(...parsed.map((spec) => spec.memlock ?? Infinity));
     const driver = {
       v2: !this.#anyFault("type1-only"),
-      dirtyCapability: !this.#anyFault("no-dirty-capability"),
-    };
+      tracking: this.#anyFault("no-dirty-capability")
+        ? "none"
+        : this.#anyFault("draft-dirty-flag")
+        ? "draft"
+        : "capability",
+      memlock: memlock === Infinity ? null : BigInt(memlock),
+    } as const;
     const host = { file: (fd: number) => this.#file(fd), install: this.#install.bind(this) };
     this.#tree = fileTree(
       this.#hardware.map((device, index) => new Group(index, device)),
-      () => new ContainerFile(driver),
+      () => new ContainerFile(driver, this.#memory),
       (group) => group.open(host),
+      driver.memlock,
     );
   }
 
   /** A kernel whose devices go by this clock, in milliseconds. */
   static withClock(now: () => number, ...specs: string[]): SimKernel {
     const kernel = new SimKernel(...specs);
-    for (const { state } of kernel.#hardware) state.useClock(now);
+    for (const device of kernel.#hardware) device.useClock(now);
     return kernel;
   }
 
-  #anyFault(name: "type1-only" | "no-dirty-capability"): boolean {
+  #anyFault(name: "type1-only" | "no-dirty-capability" | "draft-dirty-flag"): boolean {
     return this.#hardware.some(({ faults }) => faults.standing(name) !== undefined);
   }
 
@@ -242,16 +255,4 @@ export class SimKernel implements Kernel {
 function position(offset: number | bigint): number {
   const at = Number(offset);
   return at >= 0 && Number.isSafeInteger(at) ? at : refuse("EINVAL");
-}
-
-function sysError(error: unknown, syscall: string, object: string): unknown {
-  return error instanceof Refusal ? new SysError(syscall, error.errno, object) : error;
-}
-
-function answer<T>(syscall: string, object: string, call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    throw sysError(error, syscall, object);
-  }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+export type { SimDma } from "./dma.ts";
 export * from "./help.ts";
 export * from "./kernel.ts";
 export * from "./personalities.ts";

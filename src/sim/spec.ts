@@ -5,10 +5,12 @@
  */
 
 import { canHave, type Fault, parseFault } from "./_faults.ts";
+import { DMA_FORM, type DmaPattern, parseDmaPattern } from "./_dma_pattern.ts";
 import { PAGE } from "./_pages.ts";
 import { formatSize, parseSize, parseU32 } from "./_units.ts";
 import { PERSONALITIES, type PersonalityName } from "./personalities.ts";
 
+export type { DmaPattern } from "./_dma_pattern.ts";
 export type { Fault, FaultName } from "./_faults.ts";
 
 /** A name that stands for no simulated device: a mistake of the caller. */
@@ -36,6 +38,17 @@ export interface SimSpec {
   readonly chunk: number;
   /** device_state as it is at open, bits 3 to 31. */
   readonly reserved: number;
+  /**
+   * How its IOMMU tells what is dirty: by what its driver pins and writes
+   * (`pinned`), or not at all, as with passed-through PCI devices (`all-dirty`).
+   */
+  readonly iommu: "pinned" | "all-dirty";
+  /** How it writes to memory while it runs; null: not by itself. */
+  readonly dma: DmaPattern | null;
+  /** Pages, the first that are mapped, that its driver holds pinned while it runs. */
+  readonly pin: number;
+  /** Bytes that the process may lock; null without a limit. */
+  readonly memlock: number | null;
   /** What goes wrong, and when. */
   readonly faults: readonly Fault[];
 }
@@ -58,34 +71,59 @@ export interface SimOption {
 }
 
 /** Every option but `fault` by name. */
-export const OPTIONS: Readonly<Record<"size" | "seed" | "rate" | "chunk" | "reserved", SimOption>> =
-  {
-    size: {
-      form: "BYTES",
-      byDefault: "16MiB, ice 128KiB",
-      text: "device state, a multiple of 4KiB",
-    },
-    seed: {
-      form: "NUMBER",
-      byDefault: "the device's number, from 1 on",
-      text: "what the state is made from",
-    },
-    rate: {
-      form: "BYTES",
-      byDefault: "0",
-      text: "state that the device changes a second while it runs",
-    },
-    chunk: {
-      form: "BYTES",
-      byDefault: "1MiB",
-      text: "the largest transaction; not for ice, which has one",
-    },
-    reserved: {
-      form: "NUMBER",
-      byDefault: "0xa5a5a5a0",
-      text: "bits 3 to 31 of device_state; not for ice, which has none",
-    },
-  };
+export const OPTIONS: Readonly<
+  Record<
+    "size" | "seed" | "rate" | "chunk" | "reserved" | "dma" | "pin" | "iommu" | "memlock",
+    SimOption
+  >
+> = {
+  size: {
+    form: "BYTES",
+    byDefault: "16MiB, ice 128KiB",
+    text: "device state, a multiple of 4KiB",
+  },
+  seed: {
+    form: "NUMBER",
+    byDefault: "the device's number, from 1 on",
+    text: "what the state is made from",
+  },
+  rate: {
+    form: "BYTES",
+    byDefault: "0",
+    text: "state that the device changes a second while it runs",
+  },
+  chunk: {
+    form: "BYTES",
+    byDefault: "1MiB",
+    text: "the largest transaction; not for ice, which has one",
+  },
+  reserved: {
+    form: "NUMBER",
+    byDefault: "0xa5a5a5a0",
+    text: "bits 3 to 31 of device_state; not for ice, which has none",
+  },
+  dma: {
+    form: DMA_FORM,
+    byDefault: "none; 1000/s",
+    text: "pages of memory that it writes to a second while it runs; hot:90/10 writes 90 % " +
+      "of them to the first 10 % of the pages",
+  },
+  pin: {
+    form: "PAGES",
+    byDefault: "0",
+    text: "pages of memory, the first that are mapped, that it holds pinned while it runs",
+  },
+  iommu: {
+    form: "pinned|all-dirty",
+    byDefault: "pinned",
+    text: "who knows what is dirty: its driver, or nobody, so that every page always is",
+  },
+  memlock: {
+    form: "BYTES",
+    byDefault: "no limit",
+    text: "memory that the process may lock: all that is mapped with iommu=all-dirty",
+  },
+};
 
 /**
  * Reads `[sim:]PERSONALITY[?OPTION=VALUE&…]`.
@@ -149,6 +187,17 @@ export function parseSimSpec(spec: string): SimSpec {
     return parseU32(value) ??
       fail(`${key} is ${JSON.stringify(value)}; it takes a number below 2^32`);
   };
+  const choice = given.get("iommu") ?? "pinned";
+  const iommu = choice === "pinned" || choice === "all-dirty"
+    ? choice
+    : fail(`iommu is ${JSON.stringify(choice)}; it takes ${OPTIONS.iommu.form}`);
+  const pattern = given.get("dma");
+  const dma = pattern === undefined ? null : parseDmaPattern(pattern) ??
+    fail(`dma is ${JSON.stringify(pattern)}; it takes ${DMA_FORM}, such as random:5000/s`);
+  const pin = u32("pin", 0);
+  if (pin > 0 && iommu === "all-dirty") {
+    fail("pin and iommu=all-dirty exclude each other: whose driver pins is believed by the IOMMU");
+  }
   const most = personality === "ice" ? MAX_ICE_SIZE : MAX_SIZE;
   const size = bytes("size", PERSONALITIES[personality].defaultSize, PAGE, most);
   if (size % PAGE !== 0) fail(`size is ${size}; it takes a multiple of ${PAGE}`);
@@ -161,6 +210,10 @@ export function parseSimSpec(spec: string): SimSpec {
     rate: bytes("rate", 0, 0, MAX_RATE),
     chunk: bytes("chunk", 1024 ** 2, MIN_CHUNK, MAX_CHUNK),
     reserved: personality === "ice" ? 0 : reserved,
+    iommu,
+    dma,
+    pin,
+    memlock: given.has("memlock") ? bytes("memlock", 0, 0, MAX_SIZE) : null,
     faults,
   };
 }

@@ -27,6 +27,7 @@ import {
   STOP_AND_COPY,
   text,
 } from "./_client.ts";
+import { MEMORY_ACTS } from "./_memory_faults.ts";
 
 function refused(code: string, call: () => unknown): void {
   assert.throws(call, (error) => isErrno(error, code), code);
@@ -53,6 +54,7 @@ type Act = (spec: (query: string) => Client) => void;
 
 /** One act a fault: what the user of the device meets. */
 const ACTS: Readonly<Record<FaultName, Act>> = {
+  ...MEMORY_ACTS,
   "transition": (make) => {
     using client = make("fault=transition:2:EBUSY");
     client.state = PRE_COPY;

@@ -19,8 +19,44 @@ describe("a sim: name", () => {
       rate: 2 ** 26,
       chunk: 2 ** 20,
       reserved: 0xa5a5a5a0,
+      iommu: "pinned",
+      dma: null,
+      pin: 0,
+      memlock: null,
       faults: [],
     });
+  });
+
+  it("says what the device does to memory, and who knows of it", () => {
+    const { dma, pin, iommu, memlock } = parseSimSpec(
+      "mapped?dma=hot:90/10:5000/s&pin=4&memlock=64MiB",
+    );
+    assert.deepEqual(dma, { kind: "hot", rate: 5000, hotWrites: 90, hotPages: 10 });
+    assert.deepEqual([pin, iommu, memlock], [4, "pinned", 2 ** 26]);
+    assert.equal(parseSimSpec("mapped?iommu=all-dirty").iommu, "all-dirty");
+    assert.equal(parseSimSpec("mapped?dma=sequential").dma?.rate, 1000);
+    assert.equal(parseSimSpec("mapped?dma=random:7/s").dma?.rate, 7);
+  });
+
+  it("is refused where what it says of memory makes no sense", () => {
+    for (
+      const [spec, problem] of [
+        ["dma=zigzag", /dma is "zigzag"; it takes random/],
+        ["dma=random:5000", /dma is "random:5000"/],
+        ["dma=hot:90", /dma is "hot:90"/],
+        ["dma=hot:0/10", /dma is "hot:0\/10"/],
+        ["pin=-1", /pin is "-1"/],
+        ["iommu=none", /iommu is "none"; it takes pinned\|all-dirty/],
+        ["iommu=all-dirty&pin=1", /exclude each other/],
+        ["memlock=much", /memlock is "much"/],
+      ] as const
+    ) {
+      assert.throws(() => parseSimSpec(`mapped?${spec}`), (error: unknown) => {
+        assert.ok(error instanceof SimSpecError);
+        assert.match(error.message, problem);
+        return true;
+      });
+    }
   });
 
   it("has a default for everything, and needs no prefix", () => {

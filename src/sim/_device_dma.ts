@@ -1,0 +1,47 @@
+/**
+ * A device as its container's IOMMU sees it.
+ */
+
+import { DmaEngine } from "./_dma_engine.ts";
+import type { Dma } from "./_dma_list.ts";
+import type { FaultEvent, FaultPlan } from "./_faults.ts";
+import type { DmaTarget, IommuMember } from "./_iommu_member.ts";
+import { refuse } from "./_refusal.ts";
+import type { SimSpec } from "./spec.ts";
+
+/** A device's DMA, and what goes wrong with the memory that it reaches. */
+export class DeviceDma implements IommuMember {
+  readonly hardware: boolean;
+  readonly engine: DmaEngine;
+  readonly #faults: FaultPlan;
+  readonly #running: () => boolean;
+
+  constructor(
+    { iommu, dma, pin }: SimSpec,
+    seed: number,
+    faults: FaultPlan,
+    running: () => boolean,
+    now: () => number,
+  ) {
+    this.hardware = iommu === "all-dirty";
+    this.engine = new DmaEngine(dma, pin, seed, now);
+    this.#faults = faults;
+    this.#running = running;
+  }
+
+  elapse(): void {
+    this.engine.elapse(this.#running());
+  }
+
+  reach(target: DmaTarget | null): void {
+    this.engine.reach(target);
+  }
+
+  unmapped(dma: Dma): void {
+    this.engine.unmapped(dma);
+  }
+
+  strike(event: FaultEvent): void {
+    for (const { errno } of this.#faults.due(event)) refuse(errno);
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Where a simulated device writes, and how often: `dma=PATTERN`.
+ */
+
+import { nextRandom } from "./_pages.ts";
+
+/** How a device writes to the memory that it reaches. */
+export interface DmaPattern {
+  /** Which pages it writes to. */
+  readonly kind: "random" | "sequential" | "hot";
+  /** Pages a second. */
+  readonly rate: number;
+  /** Of `hot`: this part of the writes, in percent, … */
+  readonly hotWrites: number;
+  /** … goes to the first so many percent of the pages. */
+  readonly hotPages: number;
+}
+
+/** How a pattern is written. */
+export const DMA_FORM = "random[:N/s] | sequential[:N/s] | hot:WRITES/PAGES[:N/s]";
+
+const DEFAULT_RATE = 1000;
+
+/** A pattern as written; null where it is none. */
+export function parseDmaPattern(text: string): DmaPattern | null {
+  const match = /^(?:(random|sequential)|hot:(\d{1,2})\/(\d{1,2}))(?::(\d{1,7})\/s)?$/.exec(text);
+  if (match === null) return null;
+  const [, plain, writes, pages, rate] = match;
+  const hot = plain === undefined;
+  if (hot && (Number(writes) === 0 || Number(pages) === 0)) return null;
+  return {
+    kind: hot ? "hot" : plain as "random" | "sequential",
+    rate: rate === undefined ? DEFAULT_RATE : Number(rate),
+    hotWrites: hot ? Number(writes) : 0,
+    hotPages: hot ? Number(pages) : 0,
+  };
+}
+
+/** The pages that a pattern writes to, one after the other. */
+export class DmaWalk {
+  readonly #pattern: DmaPattern;
+  readonly #seed: number;
+  #random = 1;
+  #next = 0;
+
+  constructor(pattern: DmaPattern, seed: number) {
+    this.#pattern = pattern;
+    this.#seed = seed;
+    this.restart();
+  }
+
+  /** From the first page on again. */
+  restart(): void {
+    this.#random = (Math.imul(this.#seed, 0x9e3779b1) ^ 0x2545f491) >>> 0 || 1;
+    this.#next = 0;
+  }
+
+  /** The next page, of `pages` that there are (at least one). */
+  next(pages: number): number {
+    switch (this.#pattern.kind) {
+      case "sequential": {
+        const page = this.#next % pages;
+        this.#next = page + 1;
+        return page;
+      }
+      case "random":
+        return this.#below(pages);
+      case "hot": {
+        const hot = Math.max(1, Math.floor(pages * this.#pattern.hotPages / 100));
+        const isHot = this.#below(100) < this.#pattern.hotWrites || hot === pages;
+        return isHot ? this.#below(hot) : hot + this.#below(pages - hot);
+      }
+    }
+  }
+
+  #below(limit: number): number {
+    this.#random = nextRandom(this.#random);
+    return Math.floor(this.#random / 2 ** 32 * limit);
+  }
+}

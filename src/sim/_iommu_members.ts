@@ -1,0 +1,123 @@
+/**
+ * The groups of a container, and what their devices do to its memory.
+ */
+
+import { VFIO_DMA_MAP_FLAG_WRITE } from "../uapi/mod.ts";
+import type { FaultEvent } from "./_faults.ts";
+import { type Dma, DMA_PAGE, type DmaList } from "./_dma_list.ts";
+import type { IommuMember } from "./_iommu_member.ts";
+import { refuse } from "./_refusal.ts";
+import type { Bytes } from "./_region.ts";
+import type { UserMemory } from "./_user_memory.ts";
+
+/** What the IOMMU remembers of a group. */
+interface Standing {
+  /**
+   * Whether its device writes to pinned pages alone. Without hardware it cannot
+   * do else; with it, its driver enters this scope when it first pins a page.
+   */
+  pinnedScope: boolean;
+}
+
+/** Groups, and their devices' way to the memory. */
+export class IommuMembers {
+  readonly #list: DmaList;
+  readonly #user: UserMemory;
+  readonly #checkLocked: (more: bigint) => void;
+  readonly #members: Map<IommuMember, Standing> = new Map();
+
+  constructor(list: DmaList, user: UserMemory, checkLocked: (more: bigint) => void) {
+    this.#list = list;
+    this.#user = user;
+    this.#checkLocked = checkLocked;
+  }
+
+  /** Whether memory is mapped in hardware. */
+  get hardware(): boolean {
+    return [...this.#members.keys()].some(({ hardware }) => hardware);
+  }
+
+  /** Whether a device is there that may write to any page unseen. */
+  get allDirty(): boolean {
+    return [...this.#members.values()].some(({ pinnedScope }) => !pinnedScope);
+  }
+
+  /** A group comes in. */
+  add(member: IommuMember): void {
+    const standing = { pinnedScope: !member.hardware };
+    this.#members.set(member, standing);
+    member.reach({
+      mappings: this.#list,
+      write: (iova, from) => this.#write(iova, from, !member.hardware),
+      pin: (iova) => {
+        this.#pin(iova);
+        standing.pinnedScope = true;
+      },
+      unpin: (iova) => this.#unpin(iova),
+    });
+  }
+
+  /** A group leaves; returns whether its device may have written to any page. */
+  remove(member: IommuMember): boolean {
+    member.elapse();
+    member.reach(null);
+    const { pinnedScope } = this.#members.get(member)!;
+    this.#members.delete(member);
+    return !pinnedScope;
+  }
+
+  /** Lets all DMA up to now happen. */
+  elapse(): void {
+    for (const member of this.#members.keys()) member.elapse();
+  }
+
+  /** A mapping is gone. */
+  unmapped(dma: Dma): void {
+    for (const member of this.#members.keys()) member.unmapped(dma);
+  }
+
+  /** Something happens; a fault of one of the devices answers it. */
+  strike(event: FaultEvent): void {
+    for (const member of this.#members.keys()) member.strike(event);
+  }
+
+  #at(iova: bigint): Dma {
+    const dma = this.#list.overlapping(iova, iova + 1n) ?? refuse("EINVAL");
+    if ((dma.access & VFIO_DMA_MAP_FLAG_WRITE) === 0) refuse("EPERM");
+    return dma;
+  }
+
+  #write(iova: bigint, from: Bytes, seen: boolean): void {
+    for (let done = 0; done < from.length;) {
+      const at = iova + BigInt(done);
+      const dma = this.#at(at);
+      const room = dma.end - at;
+      const part = from.subarray(done, room < from.length ? done + Number(room) : undefined);
+      this.#user.write(dma.vaddr + (at - dma.iova), part);
+      const first = dma.pageAt(at);
+      const last = dma.pageAt(at + BigInt(part.length) - 1n);
+      if (seen) dma.log?.mark(first, last - first + 1);
+      done += part.length;
+    }
+  }
+
+  #pin(iova: bigint): void {
+    const dma = this.#at(iova);
+    const page = dma.pageAt(iova);
+    const pins = dma.pins.get(page) ?? 0;
+    if (pins === 0) {
+      if (!this.#user.has(dma.vaddr + (iova - dma.iova), DMA_PAGE)) refuse("EFAULT");
+      this.#checkLocked(DMA_PAGE);
+    }
+    dma.pins.set(page, pins + 1);
+    dma.log?.mark(page, 1);
+  }
+
+  #unpin(iova: bigint): void {
+    const dma = this.#list.overlapping(iova, iova + 1n) ?? refuse("EINVAL");
+    const page = dma.pageAt(iova);
+    const pins = dma.pins.get(page) ?? refuse("EINVAL");
+    if (pins === 1) dma.pins.delete(page);
+    else dma.pins.set(page, pins - 1);
+  }
+}
