@@ -178,6 +178,12 @@ export const VFIO_DEVICE_FEATURE_PCI_VF_TOKEN = 0;
 export const VFIO_DEVICE_FEATURE_MIGRATION = 1;
 /** struct vfio_device_feature_mig_state. */
 export const VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE = 2;
+/** No data; the device may sleep until an access wakes it. */
+export const VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY = 3;
+/** An eventfd that tells when the device woke by itself. */
+export const VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP = 4;
+/** No data; the device stays awake from now on. */
+export const VFIO_DEVICE_FEATURE_LOW_POWER_EXIT = 5;
 /** struct vfio_device_feature_dma_logging_control. */
 export const VFIO_DEVICE_FEATURE_DMA_LOGGING_START = 6;
 /** No data. */
@@ -186,6 +192,8 @@ export const VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP = 7;
 export const VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT = 8;
 /** struct vfio_device_feature_mig_data_size (Linux 6.2). */
 export const VFIO_DEVICE_FEATURE_MIG_DATA_SIZE = 9;
+/** Turns the device's DMA on or off; devices on the CDX bus alone have it (Linux 6.7). */
+export const VFIO_DEVICE_FEATURE_BUS_MASTER = 10;
 
 // ---- v2: vfio_device_feature_migration.flags
 

@@ -34,6 +34,7 @@ export const NOT_IN_6_1: Readonly<Record<string, string>> = {
   vfio_device_feature_mig_data_size: "Linux 6.2",
   vfio_precopy_info: "Linux 6.2",
   VFIO_DEVICE_FLAGS_CDX: "Linux 6.6",
+  VFIO_DEVICE_FEATURE_BUS_MASTER: "Linux 6.7",
   VFIO_DEVICE_BIND_IOMMUFD: "Linux 6.6",
   VFIO_DEVICE_ATTACH_IOMMUFD_PT: "Linux 6.6",
   VFIO_DEVICE_DETACH_IOMMUFD_PT: "Linux 6.6",

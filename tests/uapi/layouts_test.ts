@@ -46,7 +46,7 @@ const RENAMED: ReadonlyMap<string, string> = new Map([
 const NOT_IN_5_10 = [
   /^VFIO_(UNMAP_ALL|UPDATE_VADDR)$/,
   /^VFIO_DMA_(MAP|UNMAP)_FLAG_(VADDR|ALL)$/,
-  /^VFIO_DEVICE_FEATURE_(MIG|DMA_LOGGING)/,
+  /^VFIO_DEVICE_FEATURE_(MIG|DMA_LOGGING|LOW_POWER)/,
   /^VFIO_MIGRATION_/,
   /^VFIO_DEVICE_STATE_(?!V1_|MASK)/,
   /^vfio_device_feature_/,
