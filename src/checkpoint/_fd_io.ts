@@ -3,6 +3,7 @@
  */
 
 import * as fs from "node:fs";
+import { asyncWrite } from "../kernel/async_write.ts";
 import { errorCode } from "./file_error.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -26,19 +27,11 @@ async function whenReady(call: () => Promise<number>): Promise<number> {
   }
 }
 
-function writeOnce(fd: number, bytes: Bytes, from: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    fs.write(fd, bytes, from, bytes.byteLength - from, null, (error, count) => {
-      if (error) reject(error);
-      else resolve(count);
-    });
-  });
-}
-
 /** Writes all bytes where the fd stands. */
 export async function writeAll(fd: number, bytes: Bytes): Promise<void> {
   for (let done = 0; done < bytes.byteLength;) {
-    done += await whenReady(() => writeOnce(fd, bytes, done));
+    const rest = done === 0 ? bytes : bytes.subarray(done);
+    done += await whenReady(() => asyncWrite(fd, rest));
   }
 }
 

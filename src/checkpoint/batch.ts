@@ -16,7 +16,7 @@ export interface Batch {
   readonly sizes: ArrayLike<number>;
   /** Whether the last one goes on in the device's next batch. */
   readonly more: boolean;
-  /** When the batch was full, in microseconds since the checkpoint was begun. */
+  /** When its last transaction came, in microseconds since the checkpoint was begun. */
   readonly micros: number;
   /** The bytes of all of them. */
   readonly bytes: Uint8Array<ArrayBuffer>;

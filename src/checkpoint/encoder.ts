@@ -93,6 +93,8 @@ export class CheckpointEncoder {
   readonly #hash: Hash | null;
   readonly #elapsed: () => number;
   readonly #recycler: Recycler;
+  /** When the last transaction came. */
+  #micros = 0;
 
   /**
    * Checks the header.
@@ -137,11 +139,13 @@ export class CheckpointEncoder {
     if (transaction.data.byteLength > MAX_BODY) return this.#cut(transaction);
     const done = this.#batcher.add(transaction);
     const full = this.#batcher.full ? this.#batcher.take() : null;
+    // A batch is as old as the last that came for it, not as what shows it to be over.
+    const before = this.#micros;
+    this.#micros = this.#elapsed();
     if (done === null && full === null) return NOTHING;
-    const micros = this.#elapsed();
     const chunks: Bytes[] = [];
-    if (done !== null) this.#encode({ ...done, micros }, chunks);
-    if (full !== null) this.#encode({ ...full, micros }, chunks);
+    if (done !== null) this.#encode({ ...done, micros: before }, chunks);
+    if (full !== null) this.#encode({ ...full, micros: this.#micros }, chunks);
     return chunks;
   }
 
@@ -202,7 +206,7 @@ export class CheckpointEncoder {
 
   #flush(chunks: Bytes[]): void {
     const batch = this.#batcher.take();
-    if (batch !== null) this.#encode({ ...batch, micros: this.#elapsed() }, chunks);
+    if (batch !== null) this.#encode({ ...batch, micros: this.#micros }, chunks);
   }
 
   /** A transaction larger than a frame may be, in several. */

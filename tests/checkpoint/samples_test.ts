@@ -25,7 +25,7 @@ test("version 1: pre-copy and stop-and-copy", () => {
     ...RUNNING,
     "0 stop-and-copy The device has stopped: this is the rest of it.\n",
   ]);
-  assert.deepEqual(batches.map(({ micros }) => micros), [250, 250, 500]);
+  assert.deepEqual(batches.map(({ micros }) => micros), [500, 750, 1000]);
   assert.deepEqual(trailer, {
     complete: true,
     frames: 4,
