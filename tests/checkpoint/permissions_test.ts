@@ -18,7 +18,9 @@ function deno(
   permissions: string[],
   ...args: string[]
 ): { readonly status: number | null; readonly stdout: string; readonly stderr: string } {
-  const all = ["run", "--no-prompt", "--quiet", ...permissions, CHILD, ...args];
+  // Deno's node:child_process allows everything where no permission is named at all.
+  const named = ["--allow-env=NOTHING", ...permissions];
+  const all = ["run", "--no-prompt", "--quiet", ...named, CHILD, ...args];
   return spawnSync(process.execPath, all, { encoding: "utf8" });
 }
 
