@@ -19,6 +19,9 @@ export type SignalName = (typeof NAMES)[number];
  */
 const SAME_MS = 300;
 
+/** A command that takes longer than this to end is waiting for the driver. */
+const WAITING_MS = 1000;
+
 /** The reason of an abort by a signal. */
 export class Interrupted extends Error {
   /** Always `Interrupted`. */
@@ -46,8 +49,12 @@ export function exitCodeOf(name: NodeJS.Signals): number {
   return 128 + constants.signals[name];
 }
 
-/** Starts watching; `giveUp` is called with the exit code at the second signal. */
-export function watchSignals(giveUp: (exitCode: number) => void): Signals {
+/**
+ * Starts watching for `program`; `giveUp` is called with the exit code at the
+ * second signal. Where the program has not ended a while after the first one,
+ * it says what it waits for.
+ */
+export function watchSignals(program: string, giveUp: (exitCode: number) => void): Signals {
   const controller = new AbortController();
   let first = 0;
   let diverted: ((name: SignalName) => void) | null = null;
@@ -58,6 +65,11 @@ export function watchSignals(giveUp: (exitCode: number) => void): Signals {
       } else if (!controller.signal.aborted) {
         first = Date.now();
         controller.abort(new Interrupted(name));
+        setTimeout(() => {
+          console.error(
+            `${program}: ${name}: waiting for the driver to return; a second signal gives up at once`,
+          );
+        }, WAITING_MS);
       } else if (Date.now() - first > SAME_MS) {
         giveUp(exitCodeOf(name));
       }

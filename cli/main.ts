@@ -20,6 +20,6 @@ if (words.length === 1 && (words[0] === "--version" || words[0] === "-V")) {
     import("./_run.ts"),
     import("./_signals.ts"),
   ]);
-  const signals = watchSignals((exitCode) => process.exit(exitCode));
+  const signals = watchSignals("vfiokit", (exitCode) => process.exit(exitCode));
   process.exit(await run(words, deno.version, signals));
 }

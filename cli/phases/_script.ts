@@ -62,7 +62,7 @@ export interface PhaseScript<T extends PhaseArgs> {
 
 /** Runs a phase as the process's only work, and ends the process. */
 export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Promise<never> {
-  const signals = watchSignals((exitCode) => process.exit(exitCode));
+  const signals = watchSignals(script.name, (exitCode) => process.exit(exitCode));
   const parsed = parseWords(script.args, process.argv.slice(2), {
     program: script.name,
     called: script.name,

@@ -79,18 +79,24 @@ describe("a signal", () => {
 
   it("gives up at once when it comes again, though the driver has not answered yet", async () => {
     const begun = performance.now();
-    const { code } = await vfiokit(
+    const { code, err } = await vfiokit(
       ["save", "sim:mapped?size=8MiB&fault=block:20000ms:3", "-o", "/dev/null"],
       {
         started: (child) => {
-          child.stderr?.once("data", () => {
-            process.kill(child.pid!, "SIGINT");
-            setTimeout(() => process.kill(child.pid!, "SIGINT"), 600);
+          let seen = "";
+          child.stderr?.on("data", (chunk: Uint8Array) => {
+            if (seen === "") process.kill(child.pid!, "SIGINT");
+            const before = seen.includes("waiting for the driver");
+            seen += new TextDecoder().decode(chunk);
+            if (!before && seen.includes("waiting for the driver")) {
+              process.kill(child.pid!, "SIGINT");
+            }
           });
         },
       },
     );
     assert.equal(code, 130);
+    assert.match(err, /waiting for the driver to return; a second signal gives up at once/);
     assert.ok(performance.now() - begun < 15_000);
   });
 
