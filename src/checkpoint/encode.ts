@@ -8,7 +8,7 @@ import type { Transaction } from "../migration/types.ts";
 import { CheckpointEncoder, type EncodeOptions } from "./encoder.ts";
 import type { CheckpointHeader } from "./header.ts";
 
-/** Bytes of transactions that may wait to be encoded: one batch. */
+/** Bytes that may wait to be encoded, and again to be written: one batch. */
 const WAITING_BYTES = 1 << 20;
 
 /**
@@ -65,5 +65,9 @@ export function encodeCheckpoint(
     highWaterMark: WAITING_BYTES,
     // One at least, so that empty transactions do not wait without end.
     size: (transaction): number => (transaction?.data.byteLength ?? 0) + 1,
+  }, {
+    // A batch is encoded while the one before it is written.
+    highWaterMark: WAITING_BYTES,
+    size: (chunk): number => chunk?.byteLength ?? 0,
   });
 }
