@@ -1,12 +1,19 @@
-/** libc's functions through `Deno.dlopen`. */
+/**
+ * libc's functions through `Deno.dlopen`.
+ *
+ * Where C has 64 bits a bigint must be passed. Deno takes a number as well, but
+ * the code that V8 compiles for a hot call expects the bigint: a number throws
+ * that code away, call by call, and the compiler is busy for ever.
+ */
 
 import type { Symbols } from "./_symbols.ts";
 
 const TABLE = {
   open: { parameters: ["buffer", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
-  ioctl: { parameters: ["i32", "usize", "buffer"], result: "i32" },
-  ioctl_value: { name: "ioctl", parameters: ["i32", "usize", "usize"], result: "i32" },
+  // unsigned long in C, of which Linux takes 32 bits.
+  ioctl: { parameters: ["i32", "u32", "buffer"], result: "i32" },
+  ioctl_value: { name: "ioctl", parameters: ["i32", "u32", "usize"], result: "i32" },
   read: { parameters: ["i32", "buffer", "usize"], result: "i32" },
   write: { parameters: ["i32", "buffer", "usize"], result: "i32" },
   pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "i32" },
@@ -25,6 +32,29 @@ const TABLE = {
   copy_in: { name: "memmove", parameters: ["usize", "buffer", "usize"], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
+type Calls = Deno.DynamicLibrary<typeof TABLE>["symbols"];
+
+/** Numbers to bigints, where C has 64 bits. */
+function widened(libc: Calls): Symbols {
+  return {
+    ...libc,
+    ioctl_value: (fd, request, arg) => libc.ioctl_value(fd, request, BigInt(arg)),
+    read: (fd, buffer, count) => libc.read(fd, buffer, BigInt(count)),
+    write: (fd, buffer, count) => libc.write(fd, buffer, BigInt(count)),
+    pread: (fd, buffer, count, offset) => libc.pread(fd, buffer, BigInt(count), BigInt(offset)),
+    pwrite: (fd, buffer, count, offset) => libc.pwrite(fd, buffer, BigInt(count), BigInt(offset)),
+    mmap: (addr, length, prot, flags, fd, offset) =>
+      libc.mmap(BigInt(addr), BigInt(length), prot, flags, fd, BigInt(offset)),
+    munmap: (addr, length) => libc.munmap(addr, BigInt(length)),
+    poll: (fds, count, timeout) => libc.poll(fds, BigInt(count), timeout),
+    readlink: (path, buffer, size) => libc.readlink(path, buffer, BigInt(size)),
+    getdents64: (fd, buffer, count) => libc.getdents64(fd, buffer, BigInt(count)),
+    ftruncate: (fd, length) => libc.ftruncate(fd, BigInt(length)),
+    copy_out: (into, from, count) => libc.copy_out(into, from, BigInt(count)),
+    copy_in: (to, from, count) => libc.copy_in(to, from, BigInt(count)),
+  };
+}
+
 /**
  * Loads libc. Never closed: a call through a closed library is not refused.
  *
@@ -34,9 +64,7 @@ export function loadDeno(paths: readonly string[]): Symbols {
   let failure: unknown;
   for (const path of paths) {
     try {
-      // The types ask for a bigint where C has 64 bits; the runtime takes a
-      // number as well, which costs no allocation.
-      return Deno.dlopen(path, TABLE).symbols as unknown as Symbols;
+      return widened(Deno.dlopen(path, TABLE).symbols);
     } catch (error) {
       // A refused permission stays refused: asking for the next path would only
       // hide which one to allow.

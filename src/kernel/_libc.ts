@@ -127,6 +127,15 @@ export class Libc {
 
 let loaded: Libc | undefined;
 
+/** Whether libc can be loaded without asking anybody for permission. */
+export function libcAllowed(): boolean {
+  if (process.platform !== "linux") return false;
+  if (!("Deno" in globalThis)) return true;
+  return libcPaths(process.arch).some((path) =>
+    Deno.permissions.querySync({ name: "ffi", path }).state === "granted"
+  );
+}
+
 /** This thread's libc, loaded at the first call: importing this file loads nothing. */
 export function libc(): Libc {
   if (loaded === undefined) {

@@ -15,7 +15,9 @@ import {
   O_NONBLOCK,
   O_RDONLY,
 } from "./kernel.ts";
-import { type Libc, libc } from "./_libc.ts";
+import { type Libc, libc, libcAllowed } from "./_libc.ts";
+
+export { libcAllowed };
 
 type Buffer = Uint8Array<ArrayBuffer>;
 
