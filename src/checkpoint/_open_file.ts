@@ -52,6 +52,10 @@ export class OpenFile implements CheckpointFile {
     });
   }
 
+  get fd(): number | undefined {
+    return this.direct ? undefined : this.#target.fd;
+  }
+
   get direct(): boolean {
     return this.#target.direct;
   }

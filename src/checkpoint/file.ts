@@ -31,7 +31,9 @@ export interface CheckpointFile extends AsyncDisposable {
   readonly path: string;
   /** Whether it is written in place (a device, a fifo, `-`) rather than put in place at the end. */
   readonly direct: boolean;
-  /** Bytes taken so far. */
+  /** The fd of a regular file, to write to in place of the stream; undefined for all else. */
+  readonly fd: number | undefined;
+  /** Bytes taken so far, by the stream. */
   readonly bytes: number;
   /** Takes the bytes. Closing it commits nothing; aborting it aborts. */
   readonly writable: WritableStream<Uint8Array<ArrayBuffer>>;

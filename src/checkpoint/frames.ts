@@ -85,6 +85,8 @@ export class FrameReader {
   #have = 0;
   #header: FrameHeader | null = null;
   #body: Bytes | null = null;
+  /** Where a body that is not kept is read to. */
+  #unkept: Bytes | null = null;
   #crc = 0;
   #chain = 0;
   #sequence = 0;
@@ -123,14 +125,44 @@ export class FrameReader {
       if (this.#part === "end") this.#fail("trailing", "there is something after the trailer");
       const count = Math.min(this.#length - this.#have, chunk.byteLength - at);
       const whole = at === 0 && count === chunk.byteLength;
-      this.#take(whole ? chunk : chunk.subarray(at, at + count));
+      const piece = whole ? chunk : chunk.subarray(at, at + count);
+      this.#keep(piece);
+      const frame = this.#take(piece);
+      if (frame !== null) yield frame;
       at += count;
-      // A part may be empty; the end is one that never comes whole.
-      while (this.#have === this.#length) {
-        const frame = this.#next();
-        if (frame !== null) yield frame;
-      }
     }
+  }
+
+  /**
+   * Room for the next bytes, for who can read them to where they belong:
+   * {@linkcode FrameReader.filled} then takes the place of a push, and of its copy.
+   */
+  room(): Bytes {
+    switch (this.#part) {
+      case "preamble":
+      case "header":
+        return this.#fixed.subarray(this.#have, this.#length);
+      case "meta":
+        return this.#meta.subarray(this.#have, this.#length);
+      case "body":
+        if (this.#body !== null) return this.#body.subarray(this.#have);
+        this.#unkept ??= new Uint8Array(new ArrayBuffer(MAX_META));
+        return this.#unkept.subarray(0, this.#length - this.#have);
+      case "end":
+        // For the byte that must not come.
+        return this.#fixed.subarray(0, 1);
+    }
+  }
+
+  /**
+   * Says that the first `count` bytes of the room have been filled in; returns
+   * the frame that they complete.
+   *
+   * @throws {CheckpointError} As {@linkcode FrameReader.push}.
+   */
+  filled(count: number): Frame | null {
+    if (this.#part === "end") this.#fail("trailing", "there is something after the trailer");
+    return this.#take(this.room().subarray(0, count));
   }
 
   /**
@@ -149,22 +181,29 @@ export class FrameReader {
     throw new CheckpointError(code, offset, what);
   }
 
-  #take(piece: Uint8Array): void {
+  #keep(piece: Uint8Array): void {
     switch (this.#part) {
       case "preamble":
       case "header":
-        this.#fixed.set(piece, this.#have);
-        break;
+        return this.#fixed.set(piece, this.#have);
       case "meta":
-        this.#meta.set(piece, this.#have);
-        this.#crc = crc32(piece, this.#crc);
-        break;
+        return this.#meta.set(piece, this.#have);
       default:
         this.#body?.set(piece, this.#have);
-        this.#crc = crc32(piece, this.#crc);
     }
+  }
+
+  /** Counts bytes that are where they belong; returns the frame that they complete. */
+  #take(piece: Uint8Array): Frame | null {
+    if (this.#part === "meta" || this.#part === "body") this.#crc = crc32(piece, this.#crc);
     this.#have += piece.byteLength;
     this.#offset += piece.byteLength;
+    // A part may be empty; the end is one that never comes whole.
+    while (this.#have === this.#length) {
+      const frame = this.#next();
+      if (frame !== null) return frame;
+    }
+    return null;
   }
 
   #enter(part: "header" | "meta" | "body" | "end", length: number): void {

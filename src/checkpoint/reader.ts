@@ -124,10 +124,28 @@ export class CheckpointReader {
    */
   *push(chunk: Uint8Array): Generator<Batch> {
     for (const frame of this.#frames.push(chunk)) {
-      if (frame.type === FRAME_DATA) yield this.#data(frame);
-      else if (frame.type === FRAME_HEAD) this.#head(frame);
-      else this.#tail(frame);
+      const batch = this.#take(frame);
+      if (batch !== null) yield batch;
     }
+  }
+
+  /**
+   * Room for the next bytes, for who can read them to where they belong:
+   * {@linkcode CheckpointReader.filled} then takes the place of a push, and of its copy.
+   */
+  room(): Uint8Array<ArrayBuffer> {
+    return this.#frames.room();
+  }
+
+  /**
+   * Says that the first `count` bytes of the room have been filled in; returns
+   * the batch that they complete.
+   *
+   * @throws {CheckpointError} At the first thing that cannot be right.
+   */
+  filled(count: number): Batch | null {
+    const frame = this.#frames.filled(count);
+    return frame === null ? null : this.#take(frame);
   }
 
   /**
@@ -138,6 +156,13 @@ export class CheckpointReader {
   end(): CheckpointTrailer {
     this.#frames.end();
     return this.#trailer!;
+  }
+
+  #take(frame: Frame): Batch | null {
+    if (frame.type === FRAME_DATA) return this.#data(frame);
+    if (frame.type === FRAME_HEAD) this.#head(frame);
+    else this.#tail(frame);
+    return null;
   }
 
   #allocate(header: FrameHeader): Bytes | null {

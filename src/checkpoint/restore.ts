@@ -5,9 +5,9 @@
  */
 
 import type { Device } from "../migration/device.ts";
-import { resume } from "../migration/resume.ts";
+import type { ReadableFd } from "../migration/fd_transfer.ts";
 import { failed } from "./_failure.ts";
-import { decodeCheckpoint } from "./decode.ts";
+import { type Loader, openLoader } from "./_loader.ts";
 import { checkIdentity } from "./identity.ts";
 import { IdentityError } from "./identity_error.ts";
 import type { TransferReport } from "./report.ts";
@@ -19,6 +19,13 @@ export interface RestoreSource {
   readonly seekable: boolean;
   /** The bytes, from the start. */
   stream(): ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** What it is called, for messages. */
+  readonly path?: string | undefined;
+  /**
+   * The same bytes, to be read by the device's own thread, which is quicker;
+   * taken in place of a stream.
+   */
+  readonly file?: ReadableFd | undefined;
 }
 
 /** How to restore. */
@@ -75,20 +82,17 @@ export async function restore(
   // What can be read twice is found bad before the device is touched.
   if (source.seekable) await verifyCheckpoint(source.stream(), { recycle: true });
   signal?.throwIfAborted();
-  const decoder = decodeCheckpoint({ requireComplete: true, recycle: true });
-  const fed = source.stream().pipeTo(decoder.writable, signal && { signal });
-  fed.catch(() => {});
+  let loader: Loader | null = null;
   let begun = performance.now();
   try {
-    const header = await decoder.header;
-    const [saved] = header.devices;
+    loader = await openLoader(device, source, signal);
+    const [saved] = loader.header.devices;
     const differences = force ? [] : checkIdentity(saved!, device.description.identity!);
     if (differences.length > 0) throw new IdentityError(differences);
     begun = performance.now();
-    await decoder.readable.pipeTo(resume(device, { leave }), signal && { signal });
-    await fed;
+    await loader.load(leave);
   } catch (error) {
-    await decoder.readable.cancel(error).catch(() => {});
+    await loader?.cancel(error);
     throw await failed("restore the device", device, error, signal);
   }
   const seconds = (performance.now() - begun) / 1000;

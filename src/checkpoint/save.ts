@@ -1,21 +1,28 @@
 /**
- * A device to a checkpoint: precopy, stopAndCopy, encode, sink.
+ * A device to a checkpoint: pre-copy, stop-and-copy, encoded, to a sink.
  *
  * @module
  */
 
 import type { Device } from "../migration/device.ts";
-import { precopy, type PrecopyOptions } from "../migration/precopy.ts";
-import { stopAndCopy } from "../migration/stop_and_copy.ts";
-import type { Phase, Transaction } from "../migration/types.ts";
-import { encodeCheckpoint } from "./encode.ts";
+import type { PrecopyOptions } from "../migration/precopy.ts";
+import type { Phase } from "../migration/types.ts";
 import type { EncodeOptions } from "./encoder.ts";
 import { failed } from "./_failure.ts";
+import { openWriter } from "./_writer.ts";
 import { type PhaseReport, totals, type TransferReport } from "./report.ts";
 import { VERSION } from "../version.ts";
 
 /** Where a checkpoint is written to. */
 export interface CheckpointSink {
+  /** What it is called, for messages. */
+  readonly path?: string | undefined;
+  /**
+   * An open fd where the bytes may be written to instead, by the device's own
+   * thread, which is quicker. It must be one that is always ready, as a regular
+   * file is, and stay open until the commit or the abort.
+   */
+  readonly fd?: number | undefined;
   /** Takes the bytes, in order. */
   readonly writable: WritableStream<Uint8Array<ArrayBuffer>>;
   /** Makes what was written appear, whole; called after the stream has closed. */
@@ -78,32 +85,28 @@ export async function save(
   const { identity } = device.description;
   // Asks for what a device without migration refuses, for its reasons.
   await device.state();
-  const encoder = encodeCheckpoint({
+  const header = {
     devices: [identity!],
     created: new Date().toISOString(),
     tool: `vfiokit ${VERSION}`,
     iovaPageSize: null,
-  }, { ...encoding, recycle: true });
-  const written = encoder.readable.pipeTo(sink.writable);
-  written.catch(() => {});
-
-  const sources: [Phase, () => ReadableStream<Transaction>][] = [];
-  if (limits !== undefined) sources.push(["pre-copy", () => precopy(device, limits)]);
-  sources.push(["stop-and-copy", () => stopAndCopy(device)]);
-
+  };
   const phases: PhaseReport[] = [];
+  const run = async (name: Phase, phase: () => Promise<void>): Promise<void> => {
+    const entered = performance.now();
+    signal?.throwIfAborted();
+    await phase();
+    const { transactions, bytes } = device.progress();
+    phases.push({ name, transactions, bytes, seconds: (performance.now() - entered) / 1000 });
+  };
+
   const begun = performance.now();
   let seconds = 0;
   try {
-    for (const [name, open] of sources) {
-      const entered = performance.now();
-      signal?.throwIfAborted();
-      await open().pipeTo(encoder.writable, { preventClose: true, ...(signal && { signal }) });
-      const { transactions, bytes } = device.progress();
-      phases.push({ name, transactions, bytes, seconds: (performance.now() - entered) / 1000 });
-    }
-    await encoder.writable.close();
-    await written;
+    const writer = await openWriter(device, sink, header, encoding, signal);
+    if (limits !== undefined) await run("pre-copy", () => writer.precopy(limits));
+    await run("stop-and-copy", () => writer.stopAndCopy());
+    await writer.end();
     seconds = (performance.now() - begun) / 1000;
     await sink.commit();
   } catch (error) {

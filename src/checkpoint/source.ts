@@ -7,6 +7,7 @@
 import * as fs from "node:fs";
 import { BATCH_BYTES, takeBuffer } from "../migration/pool.ts";
 import { O_RDONLY } from "../kernel/kernel.ts";
+import type { ReadableFd } from "../migration/fd_transfer.ts";
 import { close, open, readSome } from "./_fd_io.ts";
 import { findPlace, type Opened, openPlace } from "./_place.ts";
 import { fileError } from "./file_error.ts";
@@ -30,6 +31,8 @@ export interface CheckpointSource extends AsyncDisposable {
    * @throws {CheckpointFileError} Through the stream, if the file cannot be read.
    */
   stream(): ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** The fd, to read in place of a stream. */
+  readonly file: ReadableFd;
   /** Closes what is ours. Closing again does nothing. */
   close(): Promise<void>;
 }
@@ -52,6 +55,10 @@ class OpenSource implements CheckpointSource {
 
   get seekable(): boolean {
     return this.size !== null;
+  }
+
+  get file(): ReadableFd {
+    return { fd: this.#opened.fd, position: this.seekable ? 0 : null };
   }
 
   stream(): ReadableStream<Uint8Array<ArrayBuffer>> {

@@ -5,20 +5,23 @@
 
 type Buffer = Uint8Array<ArrayBuffer>;
 
+/** Chunks in a batch: no more than a frame of a checkpoint holds. */
+const MAX_CHUNKS = 8192;
+
 /** A filled batch. */
 export interface Batch {
   /** The bytes of all its chunks. */
   readonly bytes: Buffer;
   /** The length of each chunk, in order. */
-  readonly sizes: readonly number[];
+  readonly sizes: ArrayLike<number>;
   /** Whether the last chunk's transaction goes on in the next batch. */
   readonly more: boolean;
 }
 
 /** A batch's total length. */
-export function batchLength(sizes: readonly number[]): number {
+export function batchLength(sizes: ArrayLike<number>): number {
   let total = 0;
-  for (const size of sizes) total += size;
+  for (let index = 0; index < sizes.length; index++) total += sizes[index]!;
   return total;
 }
 
@@ -34,9 +37,9 @@ export class BatchBuilder {
     this.#buffer = buffer;
   }
 
-  /** Bytes that are still free. */
+  /** Bytes that are still free; 0 too where there are as many chunks as a batch may have. */
   get free(): number {
-    return this.#buffer.length - this.#used;
+    return this.#sizes.length < MAX_CHUNKS ? this.#buffer.length - this.#used : 0;
   }
 
   /** Whether there is no chunk yet. */

@@ -118,6 +118,11 @@ export function bindHost(device: object, host: Host): void {
   hosts.set(device, host);
 }
 
+/** Whether a device is served on a thread of its own: what takes long then stops nobody. */
+export function hasThread(device: object): boolean {
+  return hosts.get(device) instanceof WorkerHost;
+}
+
 /** Asks a device's session. */
 export function ask<Name extends RequestName>(
   device: object,

@@ -44,11 +44,12 @@ export class V1Restore {
    */
   load(batch: Batch): void {
     let at = 0;
-    batch.sizes.forEach((size, index) => {
+    for (let index = 0; index < batch.sizes.length; index++) {
+      const size = batch.sizes[index]!;
       const more = batch.more && index === batch.sizes.length - 1;
       this.#chunk(batch.bytes.subarray(at, at + size), more);
       at += size;
-    });
+    }
   }
 
   #chunk(data: Uint8Array<ArrayBuffer>, more: boolean): void {

@@ -3,6 +3,7 @@
  * its own, so an error goes over as its fields and comes back as its class.
  */
 
+import { CheckpointError } from "../checkpoint/error.ts";
 import { SysError } from "../kernel/error.ts";
 import { SimSpecError } from "../sim/spec.ts";
 import { AnswerError } from "../vfio/answer_error.ts";
@@ -21,6 +22,7 @@ const CLASSES: ReadonlyMap<string, { readonly prototype: Error }> = new Map(
     BusyError,
     UnsupportedError,
     MigrationError,
+    CheckpointError,
     RangeError,
     TypeError,
     Error,

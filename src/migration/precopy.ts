@@ -4,6 +4,7 @@
  * @module
  */
 
+import { precopyLimits } from "./_limits.ts";
 import { phaseSource } from "./_source.ts";
 import type { Device } from "./device.ts";
 import type { Transaction } from "./types.ts";
@@ -18,8 +19,7 @@ export interface PrecopyOptions {
   readonly maxTimeMs?: number | undefined;
 }
 
-/** Rounds after which pre-copy ends, unless told otherwise. */
-export const DEFAULT_MAX_ROUNDS = 30;
+export { DEFAULT_MAX_ROUNDS } from "./_limits.ts";
 
 /**
  * Reads the device's state while it runs (v1: 001b to 011b). It ends with
@@ -48,9 +48,5 @@ export function precopy(
   device: Device,
   options: PrecopyOptions = {},
 ): ReadableStream<Transaction> {
-  return phaseSource(device, "pre-copy", {
-    threshold: options.threshold ?? 0,
-    maxRounds: options.maxRounds ?? DEFAULT_MAX_ROUNDS,
-    maxTimeMs: options.maxTimeMs ?? Infinity,
-  });
+  return phaseSource(device, "pre-copy", precopyLimits(options));
 }

@@ -4,11 +4,10 @@
  * @module
  */
 
+import { NO_LIMITS } from "./_limits.ts";
 import { phaseSource } from "./_source.ts";
 import type { Device } from "./device.ts";
 import type { Transaction } from "./types.ts";
-
-const NO_LIMITS = { threshold: 0, maxRounds: Infinity, maxTimeMs: Infinity };
 
 /**
  * Stops the device and reads its state until nothing is pending (v1: 001b or

@@ -1,0 +1,45 @@
+/**
+ * A checkpoint written to an fd, synchronously: on the device's thread.
+ */
+
+import { CheckpointEncoder, type EncodeOptions } from "../checkpoint/encoder.ts";
+import type { CheckpointHeader } from "../checkpoint/header.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import type { Batch } from "./_batch.ts";
+import type { Phase } from "./types.ts";
+
+/** Encodes batches and writes them where the fd stands. */
+export class FdWriter {
+  readonly #kernel: Kernel;
+  readonly #fd: number;
+  readonly #encoder: CheckpointEncoder;
+
+  /** Writes the checkpoint's beginning. */
+  constructor(kernel: Kernel, fd: number, header: CheckpointHeader, options: EncodeOptions) {
+    this.#kernel = kernel;
+    this.#fd = fd;
+    this.#encoder = new CheckpointEncoder(header, options);
+    this.#write(this.#encoder.begin());
+  }
+
+  /**
+   * Writes a batch; its bytes are not needed any more afterwards.
+   *
+   * @throws {SysError} If the file takes no more.
+   */
+  batch(phase: Phase, { bytes, sizes, more }: Batch): void {
+    this.#write(this.#encoder.batch({ device: 0, phase, sizes, more, bytes }));
+  }
+
+  /** Writes the checkpoint's end. */
+  end(): void {
+    this.#write(this.#encoder.end());
+  }
+
+  #write(chunks: readonly Uint8Array<ArrayBuffer>[]): void {
+    for (const chunk of chunks) {
+      let done = this.#kernel.write(this.#fd, chunk);
+      while (done < chunk.length) done += this.#kernel.write(this.#fd, chunk.subarray(done));
+    }
+  }
+}

@@ -1,0 +1,223 @@
+// Saving and restoring on the device's own thread, over an fd.
+
+import assert from "node:assert/strict";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { after, describe, it } from "node:test";
+import { CheckpointError } from "../../src/checkpoint/error.ts";
+import { createCheckpointFile } from "../../src/checkpoint/file.ts";
+import { restore } from "../../src/checkpoint/restore.ts";
+import { save, type SaveOptions } from "../../src/checkpoint/save.ts";
+import { openCheckpointFile } from "../../src/checkpoint/source.ts";
+import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
+import { type Device, openDevice } from "../../src/migration/device.ts";
+import { servesFds } from "../../src/migration/fd_transfer.ts";
+import { rejectsWith, stateOf } from "../migration/_sim.ts";
+import { read, whole } from "./_tools.ts";
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "vfiokit-thread-"));
+after(() => fs.rmSync(folder, { recursive: true }));
+
+let files = 0;
+function name(): string {
+  return path.join(folder, `${files += 1}.vfk`);
+}
+
+async function saveTo(at: string, device: Device, options?: SaveOptions): Promise<void> {
+  await using file = await createCheckpointFile(at);
+  await save(device, file, options);
+  // Had the stream been used, it would have counted.
+  assert.equal(file.bytes, 0);
+}
+
+/** A checkpoint on disk, of a simulated device. */
+async function saved(spec: string): Promise<string> {
+  const at = name();
+  await using device = await openDevice(`sim:${spec}`);
+  await saveTo(at, device);
+  return at;
+}
+
+/** CRC-32 of the device's state, and how often the protocol was violated: its vendor window says. */
+async function window(device: Device): Promise<{ crc32: number; violations: number }> {
+  const view = new DataView((await device.readRegion(0, 0, 4096)).buffer);
+  return { crc32: view.getUint32(24, true), violations: view.getUint32(8, true) };
+}
+
+/** A fifo with a program behind it that writes. */
+function fifo(script: string, ...args: string[]): { at: string; writer: ChildProcess } {
+  const at = name();
+  execFileSync("mkfifo", [at]);
+  const writer = spawn("sh", ["-c", script, "sh", at, ...args], { stdio: "ignore" });
+  return { at, writer };
+}
+
+const SPEC = "trapped?size=4MiB&chunk=64KiB";
+
+describe("a device on a thread of its own, saved to a file", () => {
+  it("serves fds", async () => {
+    await using device = await openDevice("sim:trapped?size=1MiB");
+    assert.equal(servesFds(device), true);
+  });
+
+  it("yields a good checkpoint that another device becomes equal by", async () => {
+    await using from = await openDevice(`sim:${SPEC}&seed=1&rate=64MiB`);
+    await using to = await openDevice(`sim:${SPEC}&seed=2`);
+    const at = name();
+    await saveTo(at, from, { precopy: { maxRounds: 3 }, leave: "stopped" });
+    await using source = await openCheckpointFile(at);
+    const { phases } = await verifyCheckpoint(source.stream());
+    assert.deepEqual(phases.map(({ phase }) => phase), ["pre-copy", "stop-and-copy"]);
+    const report = await restore(to, source, { leave: "stopped" });
+    assert.equal(report.state, "stop");
+    assert.equal(report.bytes, phases.reduce((sum, { bytes }) => sum + bytes, 0));
+    const [a, b] = [await window(from), await window(to)];
+    assert.equal(a.crc32, b.crc32);
+    assert.deepEqual([a.violations, b.violations], [0, 0]);
+  });
+
+  it("has the same transactions in it as by streams", async () => {
+    const at = await saved(`${SPEC}&seed=1`);
+    const streamed: Uint8Array<ArrayBuffer>[] = [];
+    await using device = await openDevice(`sim:${SPEC}&seed=1`);
+    await save(device, {
+      writable: new WritableStream({ write: (chunk) => void streamed.push(chunk.slice()) }),
+      commit: async () => {},
+      abort: async () => {},
+    });
+    const bytes = new Uint8Array(await new Blob(streamed).arrayBuffer());
+    assert.deepEqual(
+      whole(read(new Uint8Array(fs.readFileSync(at))).transactions),
+      whole(read(bytes).transactions),
+    );
+  });
+
+  it("is compressed and digested there", async () => {
+    await using device = await openDevice(`sim:${SPEC}`);
+    const at = name();
+    await saveTo(at, device, { compress: "zstd", digest: "sha256" });
+    await using source = await openCheckpointFile(at);
+    assert.match((await verifyCheckpoint(source.stream())).trailer.sha256!, /^[0-9a-f]{64}$/);
+  });
+
+  it("runs again when the driver fails, and leaves no file", async () => {
+    await using device = await openDevice(`sim:${SPEC}&fault=read:3:EIO`);
+    const at = name();
+    await rejectsWith(saveTo(at, device), { errno: "EIO", deviceState: "running" });
+    assert.equal(fs.existsSync(at), false);
+    assert.equal(await stateOf(device), "running");
+  });
+
+  it("runs again when the disk is full", async () => {
+    await using device = await openDevice(`sim:${SPEC}`);
+    const full = fs.openSync("/dev/full", "w");
+    let aborted = 0;
+    const sink = {
+      path: "a.vfk",
+      fd: full,
+      writable: new WritableStream<Uint8Array<ArrayBuffer>>(),
+      commit: () => assert.fail("nothing to commit"),
+      abort: () => Promise.resolve(void (aborted += 1)),
+    };
+    await rejectsWith(save(device, sink), {
+      code: "io",
+      errno: "ENOSPC",
+      deviceState: "running",
+      message: /Cannot write "a\.vfk": ENOSPC.*the device is running/,
+    });
+    fs.closeSync(full);
+    assert.equal(aborted, 1);
+  });
+
+  it("runs again when it is interrupted, and leaves no file", async () => {
+    await using device = await openDevice("sim:trapped?size=64MiB&fault=block:300ms:20");
+    const at = name();
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(), 50);
+    await rejectsWith(saveTo(at, device, { signal: abort.signal }), {
+      code: "cancelled",
+      deviceState: "running",
+      recovery: "running",
+    });
+    assert.deepEqual(fs.readdirSync(folder).filter((file) => file.includes(path.basename(at))), []);
+  });
+});
+
+describe("a device on a thread of its own, restored", () => {
+  it("reads a pipe, whatever it gives at a time", async () => {
+    const from = await saved(`${SPEC}&seed=1`);
+    for (const size of [1, 4096, 1 << 20]) {
+      // A byte at a time of the first KiB, then all the rest.
+      const script = `exec >"$1"; dd if="$2" bs=${size} count=${
+        size === 1 ? 1000 : 0
+      } status=none; dd if="$2" bs=1000 skip=${size === 1 ? 1 : 0} status=none`;
+      const { at } = fifo(script, from);
+      await using same = await openDevice(`sim:${SPEC}&seed=1`);
+      await using device = await openDevice(`sim:${SPEC}&seed=2`);
+      await using source = await openCheckpointFile(at);
+      await restore(device, source);
+      assert.deepEqual(await window(device), await window(same));
+    }
+  });
+
+  it("is reset when a pipe ends badly", async () => {
+    const from = await saved(`${SPEC}&seed=1`);
+    await using device = await openDevice(`sim:${SPEC}&seed=2`);
+    const before = await window(device);
+    for (const bytes of [fs.statSync(from).size - 1, 3 << 20]) {
+      const { at } = fifo('head -c "$3" "$2" >"$1"', from, String(bytes));
+      await using source = await openCheckpointFile(at);
+      await assert.rejects(restore(device, source), (error: CheckpointError) => {
+        assert.ok(error instanceof CheckpointError);
+        assert.equal(error.code, "truncated");
+        assert.match(error.message, /the device was reset and is running/);
+        return true;
+      });
+      assert.equal(await stateOf(device), "running");
+      assert.deepEqual(await window(device), before);
+    }
+  });
+
+  it("is not touched where a frame before its data is bad", async () => {
+    const from = await saved(`${SPEC}&seed=1`);
+    const { at } = fifo('(head -c 60 "$2"; head -c 4096 /dev/zero) >"$1"', from);
+    // The first write of device_state would fail: it must not come to that.
+    await using device = await openDevice(`sim:${SPEC}&fault=error-state:1`);
+    await using source = await openCheckpointFile(at);
+    await assert.rejects(restore(device, source), CheckpointError);
+    assert.equal(await stateOf(device), "running");
+  });
+
+  it("can be interrupted while a pipe gives nothing", async () => {
+    const from = await saved(`${SPEC}&seed=1`);
+    // Within the header, and within the data.
+    for (const bytes of [50, 3 << 20]) {
+      const { at, writer } = fifo('exec >"$1"; head -c "$3" "$2"; sleep 30', from, String(bytes));
+      await using device = await openDevice(`sim:${SPEC}&seed=2`);
+      const before = await window(device);
+      await using source = await openCheckpointFile(at);
+      const abort = new AbortController();
+      setTimeout(() => abort.abort(), 300);
+      await rejectsWith(restore(device, source, { signal: abort.signal }), {
+        code: "cancelled",
+        deviceState: "running",
+        recovery: bytes === 50 ? "none" : "reset",
+      });
+      assert.deepEqual(await window(device), before);
+      writer.kill();
+    }
+  });
+
+  it("says which file cannot be read", async () => {
+    await using device = await openDevice(`sim:${SPEC}`);
+    const source = {
+      path: "a.vfk",
+      seekable: false,
+      stream: () => assert.fail("the fd is there"),
+      file: { fd: 987, position: 0 },
+    };
+    await rejectsWith(restore(device, source), { message: /Cannot read "a\.vfk": EBADF/ });
+  });
+});
