@@ -82,7 +82,8 @@ async function restoreWithProgress(
   );
   try {
     // Verified already, before the device was opened: not once more.
-    const once = { seekable: false, stream: () => source.stream() };
+    const { path, file } = source;
+    const once = { path, file, seekable: false, stream: () => source.stream() };
     return await restore(device, once, {
       leave: args.leave,
       force: args.force,
