@@ -16,6 +16,8 @@ import { layoutOf } from "./_layout.ts";
 import { refuse } from "./_refusal.ts";
 import type { MigrationRegion, Region, RegionOwner } from "./_region.ts";
 import { SeedRegion } from "./_seed_region.ts";
+import { V2_DRIVERS } from "./_v2_drivers.ts";
+import { V2Migration } from "./_v2_migration.ts";
 import { VendorWindow } from "./_vendor_window.ts";
 import { PERSONALITIES, type Personality } from "./personalities.ts";
 import type { SimSpec } from "./spec.ts";
@@ -34,6 +36,8 @@ export class Device implements RegionOwner {
   readonly dma: DeviceDma;
   /** The migration region; null where the device has none. */
   readonly migration: MigrationRegion | null;
+  /** v2 migration; null where the device has none. */
+  readonly v2: V2Migration | null;
   /** How the user broke the protocol, since the kernel began. */
   readonly violations: string[] = [];
   readonly #regions: ReadonlyMap<number, Region>;
@@ -54,6 +58,8 @@ export class Device implements RegionOwner {
       : spec.personality === "ice"
       ? new IceRegion(this, layout)
       : new SeedRegion(this, layout, spec.reserved, spec.personality === "nvidia-vgpu");
+    const driver = V2_DRIVERS[spec.personality];
+    this.v2 = driver === undefined ? null : new V2Migration(this, driver, spec.chunk);
     this.#config = new ConfigSpace(this.personality);
     const window = new VendorWindow(() => this.#inside(), () => this.checksum());
     const regions = new Map<number, Region>([
@@ -76,13 +82,13 @@ export class Device implements RegionOwner {
       violations: this.#violations,
       flags: this.state.differs ? 1 : 0,
       state_size: BigInt(this.state.size),
-      device_state: this.migration?.deviceState ?? 0,
+      device_state: (this.migration ?? this.v2)?.deviceState ?? 0,
       dirtied_pages: BigInt(this.state.selfDirtied),
     };
   }
 
   get #running(): boolean {
-    return this.#opened > 0 && (this.migration?.running ?? true);
+    return this.#opened > 0 && ((this.migration ?? this.v2)?.running ?? true);
   }
 
   elapse(): void {
@@ -127,13 +133,16 @@ export class Device implements RegionOwner {
     this.dma.engine.open();
     this.#config.reset();
     this.migration?.open();
+    this.v2?.reset();
   }
 
   /** Somebody closes it; it stays as it is until it is opened anew. */
   close(): void {
     this.elapse();
     this.#opened -= 1;
-    if (this.#opened === 0) this.dma.engine.reset();
+    if (this.#opened > 0) return;
+    this.dma.engine.reset();
+    this.v2?.reset();
   }
 
   /** VFIO_DEVICE_RESET. */
@@ -143,6 +152,7 @@ export class Device implements RegionOwner {
     this.dma.engine.reset();
     this.#config.reset();
     this.migration?.reset();
+    this.v2?.reset();
   }
 
   violate(how: string): void {

@@ -4,10 +4,6 @@
 
 import {
   VFIO_DEVICE_FEATURE,
-  VFIO_DEVICE_FEATURE_GET,
-  VFIO_DEVICE_FEATURE_MASK,
-  VFIO_DEVICE_FEATURE_PROBE,
-  VFIO_DEVICE_FEATURE_SET,
   VFIO_DEVICE_FLAGS_PCI,
   VFIO_DEVICE_FLAGS_RESET,
   VFIO_DEVICE_GET_INFO,
@@ -24,13 +20,13 @@ import {
   VFIO_PCI_REQ_IRQ_INDEX,
   VFIO_PCI_VGA_REGION_INDEX,
   VFIO_REGION_INFO_FLAG_MMAP,
-  vfioDeviceFeature,
   vfioDeviceInfo,
   vfioIrqInfo,
   vfioRegionInfo,
 } from "../uapi/mod.ts";
 import type { Device } from "./_device.ts";
-import { type MappedRange, OpenFile } from "./_open_file.ts";
+import { Features } from "./_features.ts";
+import { type Install, type MappedRange, OpenFile } from "./_open_file.ts";
 import { refuse } from "./_refusal.ts";
 import type { Bytes, Region } from "./_region.ts";
 import { REGION_SHIFT, regionAnswer } from "./_region_info.ts";
@@ -45,12 +41,14 @@ const INFO_LEAST = vfioDeviceInfo.offsetOf("cap_offset");
 export class DeviceFile extends OpenFile {
   readonly label: string;
   readonly #device: Device;
+  readonly #features: Features;
   readonly #closed: () => void;
 
-  constructor(device: Device, closed: () => void) {
+  constructor(device: Device, install: Install, closed: () => void) {
     super();
     this.label = `vfio device ${device.name}`;
     this.#device = device;
+    this.#features = new Features(device, install);
     this.#closed = closed;
   }
 
@@ -71,7 +69,7 @@ export class DeviceFile extends OpenFile {
         this.#device.reset();
         return 0;
       case VFIO_DEVICE_FEATURE:
-        return this.#feature(arg);
+        return this.#features.ioctl(arg);
       default:
         return refuse("ENOTTY");
     }
@@ -126,19 +124,6 @@ export class DeviceFile extends OpenFile {
       count: index === VFIO_PCI_REQ_IRQ_INDEX ? 1 : 0,
     });
     return 0;
-  }
-
-  /** No feature is there, v2 migration least of all. */
-  #feature(arg: Argument): number {
-    const { argsz, flags } = fromUser(vfioDeviceFeature, arg);
-    const get = (flags & VFIO_DEVICE_FEATURE_GET) !== 0;
-    const set = (flags & VFIO_DEVICE_FEATURE_SET) !== 0;
-    const probe = (flags & VFIO_DEVICE_FEATURE_PROBE) !== 0;
-    const known = VFIO_DEVICE_FEATURE_MASK | VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET |
-      VFIO_DEVICE_FEATURE_PROBE;
-    if (argsz < vfioDeviceFeature.size || (flags & ~known) !== 0) refuse("EINVAL");
-    if (get && set && !probe) refuse("EINVAL");
-    return refuse("ENOTTY");
   }
 
   /** The region at a position of the file. */

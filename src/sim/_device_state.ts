@@ -81,6 +81,11 @@ export class DeviceState {
     this.#then = now();
   }
 
+  /** What its clock shows, in milliseconds. */
+  get now(): number {
+    return this.#now();
+  }
+
   /** Whether any page is not what the seed makes. */
   get differs(): boolean {
     return this.#differing > 0;

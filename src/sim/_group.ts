@@ -128,11 +128,11 @@ export class GroupFile extends OpenFile {
     const { device } = this.#group;
     if (name !== device.name) refuse("ENODEV");
     if (this.#container === null || !this.#container.hasIommu) refuse("EINVAL");
+    device.open();
     this.hold();
     this.#users += 1;
-    device.open();
     return this.#host.install(
-      new DeviceFile(device, () => {
+      new DeviceFile(device, this.#host.install, () => {
         device.close();
         this.#users -= 1;
         this.drop();

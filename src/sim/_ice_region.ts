@@ -98,7 +98,7 @@ export class IceRegion implements MigrationRegion {
 
   #readOffset(): number {
     let offset = REGISTERS_SIZE;
-    for (const { name, ms } of this.#owner.faults.due("offset-read")) {
+    for (const { name, ms } of this.#owner.faults.due("transaction")) {
       if (name === "block") sleep(ms);
       else if (name === "gone") this.#owner.lose();
       else offset = name === "offset-zero" ? 0 : this.size;

@@ -2,6 +2,7 @@
  * What an fd stands for: the kinds of open files, and who holds them.
  */
 
+import { POLLIN, POLLOUT } from "../kernel/kernel.ts";
 import { refuse } from "./_refusal.ts";
 import type { Bytes } from "./_region.ts";
 import type { Argument } from "./_user.ts";
@@ -43,6 +44,21 @@ export abstract class OpenFile {
 
   /** ioctl(2). */
   abstract ioctl(request: number, arg: Argument): number;
+
+  /** read(2): most files have positions, and pread is the way to read them. */
+  read(_into: Bytes): number {
+    return refuse("EINVAL");
+  }
+
+  /** write(2), likewise. */
+  write(_from: Bytes): number {
+    return refuse("EINVAL");
+  }
+
+  /** poll(2), at once: a file that never makes anybody wait is always ready. */
+  poll(events: number): number {
+    return events & (POLLIN | POLLOUT);
+  }
 
   /** pread(2). */
   pread(_at: number, _into: Bytes): number {

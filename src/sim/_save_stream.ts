@@ -41,6 +41,11 @@ export class SaveStream {
     state.trackAll();
   }
 
+  /** Bytes of a page or of several that were taken, but are in no transaction yet. */
+  get cut(): number {
+    return this.#cutLength;
+  }
+
   /** Bytes that are still to be read; a stopped device has a last transaction even so. */
   pending(stopped: boolean): number {
     const cut = this.#cutLength === 0 ? 0 : this.#cutLength + this.#pageCost - PAGE;

@@ -5,11 +5,21 @@
 import type { ContainerFile } from "./_container.ts";
 import type { Group, GroupFile } from "./_group.ts";
 import { Tree } from "./_tree.ts";
+import type { MdevType, Personality } from "./personalities.ts";
 
 /** What opening a node of /dev does. */
 export type Node = () => ContainerFile | GroupFile;
 
 const HOST_DRIVER = "snd_hda_intel";
+/** The PCI bus of the first device's virtual functions; each device has one of its own. */
+const FIRST_BUS = 0x3b;
+
+/** The name on its bus of the kernel's device with this number, from 0 on. */
+export function deviceName({ mdev }: Personality, index: number): string {
+  return mdev === null
+    ? `0000:${(FIRST_BUS + index).toString(16)}:00.1`
+    : `76666b69-7400-4000-8000-${String(index + 1).padStart(12, "0")}`;
+}
 
 /** The file tree of a kernel with these groups. */
 export function fileTree(
@@ -25,9 +35,8 @@ export function fileTree(
   tree.device("/dev/vfio/vfio", openContainer);
   groups.forEach((group, index) => {
     tree.device(`/dev/vfio/${group.number}`, () => openGroup(group));
-    const parent = `/sys/devices/pci0000:00/0000:00:${(0x10 + index).toString(16)}.0`;
-    addParent(tree, parent, group);
-    addMdev(tree, parent, group, index);
+    if (group.device.personality.mdev === null) addVirtualFunction(tree, group, index);
+    else addMdev(tree, group, group.device.personality.mdev, index);
     if (group.device.faults.standing("group-not-viable") !== undefined) {
       addSpoiler(tree, group, index);
     }
@@ -70,31 +79,50 @@ function addPciFunction(
   tree.link(`${path}/driver`, `/sys/bus/pci/drivers/${driver}`);
 }
 
-/** The physical device whose driver makes mediated ones. */
-function addParent(tree: Tree<Node>, path: string, { device }: Group): void {
-  const { ids, pciClass, parentDriver, mdevType, typeName } = device.personality;
-  addPciFunction(tree, path, ids, pciClass, parentDriver);
-  tree.link(`/sys/class/mdev_bus/${path.slice(path.lastIndexOf("/") + 1)}`, path);
-  const type = `${path}/mdev_supported_types/${mdevType}`;
-  tree.file(`${type}/name`, `${typeName}\n`);
-  tree.file(`${type}/device_api`, "vfio-pci\n");
-  tree.file(`${type}/available_instances`, "0\n");
-  tree.link(`${type}/devices/${device.name}`, `${path}/${device.name}`);
+function joinGroup(tree: Tree<Node>, path: string, group: Group): string {
+  const iommu = `/sys/kernel/iommu_groups/${group.number}`;
+  tree.link(`${path}/iommu_group`, iommu);
+  tree.link(`${iommu}/devices/${path.slice(path.lastIndexOf("/") + 1)}`, path);
+  return iommu;
 }
 
-function addMdev(tree: Tree<Node>, parent: string, group: Group, index: number): void {
+/** A virtual function, and the physical one that it belongs to. */
+function addVirtualFunction(tree: Tree<Node>, group: Group, index: number): void {
   const { name, personality } = group.device;
+  const { ids, pciClass, driver, parentDriver } = personality;
+  const bus = `/sys/devices/pci0000:3a/0000:3a:${index.toString(16).padStart(2, "0")}.0`;
+  const path = `${bus}/${name}`;
+  const physical = `${bus}/${name.slice(0, -1)}0`;
+  const physicalIds = [ids[0], ids[1] - 1, ids[2], ids[3]] as const;
+  addPciFunction(tree, physical, physicalIds, pciClass, parentDriver);
+  tree.link(`${physical}/virtfn0`, path);
+  addPciFunction(tree, path, ids, pciClass, driver);
+  tree.link(`${path}/physfn`, physical);
+  tree.folder(`${path}/vfio-dev/vfio${index}`);
+  joinGroup(tree, path, group);
+}
+
+/** A mediated device, and the physical one whose driver made it. */
+function addMdev(tree: Tree<Node>, group: Group, type: MdevType, index: number): void {
+  const { name, personality } = group.device;
+  const address = `0000:00:${(0x10 + index).toString(16)}.0`;
+  const parent = `/sys/devices/pci0000:00/${address}`;
   const path = `${parent}/${name}`;
-  const iommu = `/sys/kernel/iommu_groups/${group.number}`;
+  const types = `${parent}/mdev_supported_types/${type.id}`;
+  addPciFunction(tree, parent, personality.ids, personality.pciClass, personality.parentDriver);
+  tree.link(`/sys/class/mdev_bus/${address}`, parent);
+  tree.file(`${types}/name`, `${type.name}\n`);
+  tree.file(`${types}/device_api`, "vfio-pci\n");
+  tree.file(`${types}/available_instances`, "0\n");
+  tree.link(`${types}/devices/${name}`, path);
   tree.link(`${path}/subsystem`, "/sys/bus/mdev");
   tree.link(`${path}/driver`, `/sys/bus/mdev/drivers/${personality.driver}`);
-  tree.link(`${path}/mdev_type`, `${parent}/mdev_supported_types/${personality.mdevType}`);
-  tree.link(`${path}/iommu_group`, iommu);
+  tree.link(`${path}/mdev_type`, types);
   tree.folder(`${path}/vfio-dev/vfio${index}`);
   tree.folder(`/sys/bus/mdev/drivers/${personality.driver}`);
   tree.link(`/sys/bus/mdev/drivers/${personality.driver}/${name}`, path);
   tree.link(`/sys/bus/mdev/devices/${name}`, path);
-  tree.link(`${iommu}/devices/${name}`, path);
+  const iommu = joinGroup(tree, path, group);
   // Since 5.16 an emulated group bears this name as well; its node in /dev has no prefix.
   if (!group.device.dma.hardware) tree.file(`${iommu}/name`, "vfio-noiommu\n");
 }
@@ -104,7 +132,5 @@ function addSpoiler(tree: Tree<Node>, group: Group, index: number): void {
   const address = `0000:00:1f.${index % 8}`;
   const path = `/sys/devices/pci0000:00/${address}`;
   addPciFunction(tree, path, [0x8086, 0x293e, 0x1af4, 0x1100], 0x040300, HOST_DRIVER);
-  const iommu = `/sys/kernel/iommu_groups/${group.number}`;
-  tree.link(`${path}/iommu_group`, iommu);
-  tree.link(`${iommu}/devices/${address}`, path);
+  joinGroup(tree, path, group);
 }

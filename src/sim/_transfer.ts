@@ -112,7 +112,7 @@ export class Transfer {
       this.#violate("data_offset was read, and no data is being moved");
     }
     let lie: FaultName | null = null;
-    for (const { name, ms } of this.#owner.faults.due("offset-read")) {
+    for (const { name, ms } of this.#owner.faults.due("transaction")) {
       if (name === "block") sleep(ms);
       else if (name === "gone") this.#owner.lose();
       else lie = name;

@@ -1,10 +1,10 @@
 /**
  * A simulated kernel: the second implementation of `Kernel`.
  *
- * It has mediated devices with simulated vendor drivers, each in an IOMMU group
- * of its own, and answers as kernel 6.1 does: it reads the caller's buffers,
- * checks what the kernel checks, in the kernel's order, with the kernel's errno.
- * Nothing of the real system is touched.
+ * It has mediated devices and virtual functions with simulated vendor drivers,
+ * each in an IOMMU group of its own, and answers as kernel 6.1 does (v2 devices
+ * as 6.12): it reads the caller's buffers, checks what the kernel checks, in the
+ * kernel's order, with the kernel's errno. Nothing of the real system is touched.
  *
  * @module
  */
@@ -17,8 +17,6 @@ import {
   type Mapping,
   MFD_HUGETLB,
   type MmapOptions,
-  POLLIN,
-  POLLOUT,
 } from "../kernel/kernel.ts";
 import { answer, sysError } from "./_answer.ts";
 import { ContainerFile } from "./_container.ts";
@@ -28,9 +26,10 @@ import { MemfdFile } from "./_memfd.ts";
 import { Memory } from "./_memory.ts";
 import type { OpenFile } from "./_open_file.ts";
 import { refuse } from "./_refusal.ts";
-import { fileTree, type Node } from "./_sysfs.ts";
+import { deviceName, fileTree, type Node } from "./_sysfs.ts";
 import type { Tree } from "./_tree.ts";
 import { dmaOf, type SimDma } from "./dma.ts";
+import { PERSONALITIES } from "./personalities.ts";
 import { parseSimSpec } from "./spec.ts";
 
 const PAGE = 4096;
@@ -41,7 +40,7 @@ const POLLNVAL = 0x20;
 
 /** A simulated device, seen from outside the protocol. */
 export interface SimDevice {
-  /** The name to open it by: its mdev UUID. */
+  /** The name to open it by: its PCI address, or its mdev UUID. */
   readonly path: string;
   /** How the user of the device broke the protocol, one text each. */
   readonly violations: readonly string[];
@@ -88,7 +87,7 @@ export class SimKernel implements Kernel {
     const parsed = specs.map(parseSimSpec);
     this.#hardware = parsed.map((spec, index) =>
       new Device(
-        `76666b69-7400-4000-8000-${String(index + 1).padStart(12, "0")}`,
+        deviceName(PERSONALITIES[spec.personality], index),
         spec,
         index + 1,
         () => performance.now(),
@@ -174,20 +173,12 @@ export class SimKernel implements Kernel {
     }
   }
 
-  /** The simulated files have positions of their own: pread is the way to read them. */
-  read(fd: number, _buffer: Uint8Array<ArrayBuffer>): number {
-    return answer("read", `fd ${fd}`, () => {
-      this.#file(fd);
-      return refuse("EINVAL");
-    });
+  read(fd: number, buffer: Uint8Array<ArrayBuffer>): number {
+    return answer("read", `fd ${fd}`, () => this.#file(fd).read(buffer));
   }
 
-  /** See {@linkcode SimKernel.read}. */
-  write(fd: number, _buffer: Uint8Array<ArrayBuffer>): number {
-    return answer("write", `fd ${fd}`, () => {
-      this.#file(fd);
-      return refuse("EINVAL");
-    });
+  write(fd: number, buffer: Uint8Array<ArrayBuffer>): number {
+    return answer("write", `fd ${fd}`, () => this.#file(fd).write(buffer));
   }
 
   pread(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number | bigint): number {
@@ -231,8 +222,8 @@ export class SimKernel implements Kernel {
   }
 
   poll(fd: number, events: number, _timeoutMs: number): number {
-    // No simulated file ever makes its reader wait.
-    return this.#files[fd] === undefined ? POLLNVAL : events & (POLLIN | POLLOUT);
+    // What is not ready now will not be by waiting: nobody else is there to make it so.
+    return this.#files[fd]?.poll(events) ?? POLLNVAL;
   }
 
   readText(path: string): string {

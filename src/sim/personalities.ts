@@ -11,12 +11,30 @@ export type PersonalityName =
   | "partitioned"
   | "ice"
   | "nvidia-vgpu"
+  | "mlx5"
+  | "qat"
+  | "hisi"
+  | "virtio"
+  | "pds"
+  | "mtty"
+  | "stop-copy-only"
+  | "vfio-pci"
   | "none";
+
+/** What makes a device a mediated one. */
+export interface MdevType {
+  /** Its type, as the folder is named in sysfs. */
+  readonly id: string;
+  /** The type's name in words. */
+  readonly name: string;
+}
 
 /** A kind of simulated device. */
 export interface Personality {
   /** What it is, in a line. */
   readonly summary: string;
+  /** How it migrates; null where it does not. */
+  readonly protocol: "v1" | "v2" | null;
   /** How its data section lies; null where it has no migration region. */
   readonly dataSection: "trapped" | "mapped" | "partitioned" | null;
   /** Bytes of state where the name does not say. */
@@ -25,82 +43,162 @@ export interface Personality {
   readonly ids: readonly [vendor: number, device: number, subVendor: number, sub: number];
   /** PCI class code, 24 bits. */
   readonly pciClass: number;
-  /** The mdev's type, as its folder is named in sysfs. */
-  readonly mdevType: string;
-  /** The mdev type's name in words. */
-  readonly typeName: string;
-  /** The driver bound to the mdev. */
+  /** The driver bound to it. */
   readonly driver: string;
-  /** The driver of its parent. */
+  /** The driver of a mediated device's parent, or of a virtual function's physical one. */
   readonly parentDriver: string;
+  /** A mediated device's type; null for a virtual function of a PCI device. */
+  readonly mdev: MdevType | null;
 }
 
 const MIB = 1024 ** 2;
 const SIM_VENDOR = 0x564b;
-const SIM = {
-  defaultSize: 16 * MIB,
-  pciClass: 0x120000,
-  driver: "vkit_sim",
-  parentDriver: "vkit_sim_parent",
-} as const;
+const SIM = { defaultSize: 16 * MIB, pciClass: 0x120000 } as const;
+const SIM_MDEV = { ...SIM, driver: "vkit_sim", parentDriver: "vkit_sim_parent" } as const;
+const V2 = { protocol: "v2", dataSection: null, defaultSize: 16 * MIB } as const;
+const MLX5_VF = [0x15b3, 0x101e, 0x15b3, 0x0023] as const;
+
+function simMdev(kind: string, words: string): MdevType {
+  return { id: `vkit_sim-${kind}`, name: `Simulated device, ${words}` };
+}
 
 /** Every personality by name. */
 export const PERSONALITIES: Readonly<Record<PersonalityName, Personality>> = {
   "trapped": {
-    ...SIM,
+    ...SIM_MDEV,
     summary: "a v1 device whose data goes through pread and pwrite",
+    protocol: "v1",
     dataSection: "trapped",
     ids: [SIM_VENDOR, 0x0001, SIM_VENDOR, 0x0001],
-    mdevType: "vkit_sim-trapped",
-    typeName: "Simulated device, trapped data section",
+    mdev: simMdev("trapped", "trapped data section"),
   },
   "mapped": {
-    ...SIM,
+    ...SIM_MDEV,
     summary: "a v1 device whose data section can be mapped whole",
+    protocol: "v1",
     dataSection: "mapped",
     ids: [SIM_VENDOR, 0x0002, SIM_VENDOR, 0x0002],
-    mdevType: "vkit_sim-mapped",
-    typeName: "Simulated device, mapped data section",
+    mdev: simMdev("mapped", "mapped data section"),
   },
   "partitioned": {
-    ...SIM,
+    ...SIM_MDEV,
     summary: "a v1 device whose data section can be mapped in parts: areas unsorted, " +
       "overlapping, one empty; data that begins off a page and straddles them",
+    protocol: "v1",
     dataSection: "partitioned",
     ids: [SIM_VENDOR, 0x0003, SIM_VENDOR, 0x0003],
-    mdevType: "vkit_sim-partitioned",
-    typeName: "Simulated device, partitioned data section",
+    mdev: simMdev("partitioned", "partitioned data section"),
   },
   "ice": {
     summary: "Intel's ice: device_state 0 at open, everything in one transaction of exact " +
       "size at offset 32, loaded on the step to running",
+    protocol: "v1",
     dataSection: "trapped",
     defaultSize: 128 * 1024,
     ids: [0x8086, 0x1889, 0x8086, 0x0000],
     pciClass: 0x020000,
-    mdevType: "ice-vf",
-    typeName: "Simulated ice virtual function",
     driver: "ice-vfio-pci",
     parentDriver: "ice",
+    mdev: { id: "ice-vf", name: "Simulated ice virtual function" },
   },
   "nvidia-vgpu": {
     summary: "NVIDIA's vGPU: data_size reads 0, the data is as much as is pending and fits " +
       "the one mapped area",
+    protocol: "v1",
     dataSection: "mapped",
     defaultSize: 16 * MIB,
     ids: [0x10de, 0x1eb8, 0x10de, 0x1309],
     pciClass: 0x030000,
-    mdevType: "nvidia-63",
-    typeName: "Simulated vGPU",
     driver: "nvidia-vgpu-vfio",
     parentDriver: "nvidia",
+    mdev: { id: "nvidia-63", name: "Simulated vGPU" },
+  },
+  "mlx5": {
+    ...V2,
+    summary: "NVIDIA's ConnectX: v2 with P2P and PRE_COPY; drained it answers ENOMSG, and " +
+      "looks for changes only when asked for the precopy info",
+    ids: MLX5_VF,
+    pciClass: 0x020000,
+    driver: "mlx5_vfio_pci",
+    parentDriver: "mlx5_core",
+    mdev: null,
+  },
+  "qat": {
+    ...V2,
+    summary: "Intel's QuickAssist: v2 with P2P and PRE_COPY, which yields a preface only; " +
+      "drained it gives 0 bytes",
+    ids: [0x8086, 0x4941, 0x8086, 0x0000],
+    pciClass: 0x0b4000,
+    driver: "qat_vfio_pci",
+    parentDriver: "4xxx",
+    mdev: null,
+  },
+  "hisi": {
+    ...V2,
+    summary: "HiSilicon's accelerators: v2 with PRE_COPY but no P2P; a preface that does not " +
+      "match is refused with EFAULT",
+    ids: [0x19e5, 0xa256, 0x19e5, 0x0000],
+    pciClass: 0x100000,
+    driver: "hisi_acc_vfio_pci",
+    parentDriver: "hisi_sec2",
+    mdev: null,
+  },
+  "virtio": {
+    ...V2,
+    summary: "virtio's virtual functions: v2 with P2P and PRE_COPY; as mlx5, but looks for " +
+      "changes ten times a second at most",
+    ids: [0x1af4, 0x1041, 0x1af4, 0x1100],
+    pciClass: 0x020000,
+    driver: "virtio_vfio_pci",
+    parentDriver: "virtio-pci",
+    mdev: null,
+  },
+  "pds": {
+    ...V2,
+    summary: "AMD's Pensando: v2 with P2P but no PRE_COPY",
+    ids: [0x1dd8, 0x1003, 0x1dd8, 0x5001],
+    pciClass: 0x020000,
+    driver: "pds_vfio_pci",
+    parentDriver: "ionic",
+    mdev: null,
+  },
+  "mtty": {
+    ...V2,
+    summary: "the kernel's sample device: v2 with P2P and PRE_COPY, mediated; it takes the " +
+      "step to STOP even after a write that it refused",
+    ids: [0x4348, 0x3253, 0x4348, 0x3253],
+    pciClass: 0x070002,
+    driver: "vfio_mtty",
+    parentDriver: "mtty",
+    mdev: { id: "mtty-1", name: "Single port serial" },
+  },
+  "stop-copy-only": {
+    ...SIM,
+    summary: "a v2 device as kernel 6.1 knows it: no P2P, no PRE_COPY, no MIG_DATA_SIZE",
+    protocol: "v2",
+    dataSection: null,
+    ids: [SIM_VENDOR, 0x0005, SIM_VENDOR, 0x0005],
+    driver: "vkit_sim_vfio_pci",
+    parentDriver: "vkit_sim_pf",
+    mdev: null,
+  },
+  "vfio-pci": {
+    summary: "a virtual function that could migrate, but is bound to plain vfio-pci",
+    protocol: null,
+    dataSection: null,
+    defaultSize: 16 * MIB,
+    ids: MLX5_VF,
+    pciClass: 0x020000,
+    driver: "vfio-pci",
+    parentDriver: "mlx5_core",
+    mdev: null,
   },
   "none": {
-    ...SIM,
+    ...SIM_MDEV,
     summary: "a device without a migration region",
+    protocol: null,
     dataSection: null,
     ids: [SIM_VENDOR, 0x0004, SIM_VENDOR, 0x0004],
-    mdevType: "vkit_sim-none",
-    typeName: "Simulated device, not migratable",
+    mdev: simMdev("none", "not migratable"),
   },
 };

@@ -95,12 +95,12 @@ export const OPTIONS: Readonly<
   chunk: {
     form: "BYTES",
     byDefault: "1MiB",
-    text: "the largest transaction; not for ice, which has one",
+    text: "the largest transaction (v2: the data of a record); not for ice, which has one",
   },
   reserved: {
     form: "NUMBER",
     byDefault: "0xa5a5a5a0",
-    text: "bits 3 to 31 of device_state; not for ice, which has none",
+    text: "bits 3 to 31 of device_state; not for ice and v2, which have none",
   },
   dma: {
     form: DMA_FORM,
@@ -115,7 +115,7 @@ export const OPTIONS: Readonly<
   },
   iommu: {
     form: "pinned|all-dirty",
-    byDefault: "pinned",
+    byDefault: "pinned where the device is mediated",
     text: "who knows what is dirty: its driver, or nobody, so that every page always is",
   },
   memlock: {
@@ -165,11 +165,10 @@ export function parseSimSpec(spec: string): SimSpec {
     } else if (given.has(key)) fail(`${key} is given twice`);
     else given.set(key, value);
   }
-  if (personality === "ice") {
-    for (const key of ["chunk", "reserved"]) {
-      if (given.has(key)) fail(`ice has no ${key}`);
-    }
-  }
+  const { protocol, mdev, defaultSize } = PERSONALITIES[personality];
+  if (personality === "ice" && given.has("chunk")) fail("ice has no chunk");
+  const registers = protocol !== "v2" && personality !== "ice";
+  if (!registers && given.has("reserved")) fail(`${personality} has no reserved`);
   const bytes = (key: string, byDefault: number, least: number, most: number): number => {
     const value = given.get(key);
     if (value === undefined) return byDefault;
@@ -187,7 +186,7 @@ export function parseSimSpec(spec: string): SimSpec {
     return parseU32(value) ??
       fail(`${key} is ${JSON.stringify(value)}; it takes a number below 2^32`);
   };
-  const choice = given.get("iommu") ?? "pinned";
+  const choice = given.get("iommu") ?? (mdev === null ? "all-dirty" : "pinned");
   const iommu = choice === "pinned" || choice === "all-dirty"
     ? choice
     : fail(`iommu is ${JSON.stringify(choice)}; it takes ${OPTIONS.iommu.form}`);
@@ -199,7 +198,7 @@ export function parseSimSpec(spec: string): SimSpec {
     fail("pin and iommu=all-dirty exclude each other: whose driver pins is believed by the IOMMU");
   }
   const most = personality === "ice" ? MAX_ICE_SIZE : MAX_SIZE;
-  const size = bytes("size", PERSONALITIES[personality].defaultSize, PAGE, most);
+  const size = bytes("size", defaultSize, PAGE, most);
   if (size % PAGE !== 0) fail(`size is ${size}; it takes a multiple of ${PAGE}`);
   const reserved = u32("reserved", 0xa5a5a5a0);
   if ((reserved & 7) !== 0) fail(`reserved is 0x${reserved.toString(16)}; bits 0 to 2 are not`);
@@ -209,7 +208,7 @@ export function parseSimSpec(spec: string): SimSpec {
     seed: u32("seed", null),
     rate: bytes("rate", 0, 0, MAX_RATE),
     chunk: bytes("chunk", 1024 ** 2, MIN_CHUNK, MAX_CHUNK),
-    reserved: personality === "ice" ? 0 : reserved,
+    reserved: registers ? reserved : 0,
     iommu,
     dma,
     pin,

@@ -7,7 +7,7 @@
 import type { Kernel } from "../kernel/kernel.ts";
 import { libcKernel } from "../kernel/libc.ts";
 import { SimKernel } from "../sim/mod.ts";
-import { type DeviceName, DeviceNameError } from "./device_name.ts";
+import { type DeviceName, DeviceNameError, parseDeviceName } from "./device_name.ts";
 
 /**
  * The kernel that a name belongs to; a `sim:` name makes one of its own, with
@@ -30,7 +30,7 @@ export function kernelFor(name: DeviceName): Kernel {
 }
 
 /**
- * The name that a kernel itself knows a device by: for `sim:` the UUID of the
+ * The name that a kernel itself knows a device by: for `sim:` that of the
  * kernel's first device, else the name as it is.
  *
  * @throws {DeviceNameError} For a `sim:` name where the kernel is not simulated.
@@ -38,6 +38,6 @@ export function kernelFor(name: DeviceName): Kernel {
 export function nameIn(kernel: Kernel, name: DeviceName): DeviceName {
   if (name.kind !== "sim") return name;
   const device = kernel instanceof SimKernel ? kernel.devices[0] : undefined;
-  if (device !== undefined) return { kind: "mdev", uuid: device.path };
+  if (device !== undefined) return parseDeviceName(device.path);
   throw new DeviceNameError(`Cannot open "sim:${name.spec}": this kernel is not a simulated one`);
 }

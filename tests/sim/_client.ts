@@ -1,28 +1,14 @@
 /**
- * A plain v1 client, written for these tests: it opens a simulated device and
- * speaks the protocol to it, one call after the other.
+ * A plain v1 client, written for these tests: it speaks the protocol to a
+ * simulated device, one call after the other.
  */
 
-import {
-  MAP_SHARED,
-  type Mapping,
-  O_RDWR,
-  PROT_READ,
-  PROT_WRITE,
-} from "../../src/kernel/kernel.ts";
-import { type SimDevice, SimKernel } from "../../src/sim/mod.ts";
-import {
-  VFIO_DEVICE_GET_REGION_INFO,
-  VFIO_DEVICE_RESET,
-  VFIO_GROUP_GET_DEVICE_FD,
-  VFIO_GROUP_SET_CONTAINER,
-  VFIO_SET_IOMMU,
-  VFIO_TYPE1v2_IOMMU,
-  vfioRegionInfo,
-  vfioRegionInfoCapSparseMmap,
-} from "../../src/uapi/mod.ts";
+import { MAP_SHARED, type Mapping, PROT_READ, PROT_WRITE } from "../../src/kernel/kernel.ts";
+import { SimKernel } from "../../src/sim/mod.ts";
+import { vfioRegionInfo, vfioRegionInfoCapSparseMmap } from "../../src/uapi/mod.ts";
+import { type Bytes, bytes, DeviceClient } from "./_device_client.ts";
 
-export type Bytes = Uint8Array<ArrayBuffer>;
+export { type Bytes, bytes, int, text } from "./_device_client.ts";
 
 export const STOP = 0;
 export const RUNNING = 1;
@@ -39,61 +25,16 @@ export const DATA_SIZE = 24;
 /** The migration region lies at index 9, each region 2^40 bytes behind the one before. */
 const BASE = 9 * 2 ** 40;
 
-export function bytes(length: number): Bytes {
-  return new Uint8Array(length);
-}
-
-export function int(value: number): Bytes {
-  const buffer = bytes(4);
-  new DataView(buffer.buffer).setInt32(0, value, true);
-  return buffer;
-}
-
-export function text(value: string): Bytes {
-  return new TextEncoder().encode(`${value}\0`) as Bytes;
-}
-
-export class Client {
-  readonly kernel: SimKernel;
-  readonly device: SimDevice;
-  readonly container: number;
-  readonly group: number;
-  readonly fd: number;
-  #closed = false;
+export class Client extends DeviceClient {
   readonly #area: { offset: number; mapping: Mapping }[] = [];
 
-  constructor(kernel: SimKernel, number = 0) {
-    this.kernel = kernel;
-    this.device = kernel.devices[number]!;
-    this.container = kernel.open("/dev/vfio/vfio", O_RDWR);
-    this.group = kernel.open(`/dev/vfio/${number}`, O_RDWR);
-    kernel.ioctl(this.group, VFIO_GROUP_SET_CONTAINER, int(this.container));
-    kernel.ioctl(this.container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
-    this.fd = kernel.ioctl(this.group, VFIO_GROUP_GET_DEVICE_FD, text(this.device.path));
-  }
-
-  static of(...specs: string[]): Client {
+  static override of(...specs: string[]): Client {
     return new Client(new SimKernel(...specs));
   }
 
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+  override close(): void {
     for (const { mapping } of this.#area) mapping.close();
-    this.kernel.close(this.fd);
-    this.kernel.close(this.group);
-    this.kernel.close(this.container);
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
-  regionInfo(index: number, argsz = 4096): Bytes {
-    const info = bytes(argsz);
-    vfioRegionInfo.pack({ argsz, index }, info);
-    this.kernel.ioctl(this.fd, VFIO_DEVICE_GET_REGION_INFO, info);
-    return info;
+    super.close();
   }
 
   /** Maps every area that the region lists; the caller made sure that there are any. */
@@ -157,10 +98,6 @@ export class Client {
 
   get dataSize(): number {
     return Number(this.read64(DATA_SIZE));
-  }
-
-  reset(): void {
-    this.kernel.ioctl(this.fd, VFIO_DEVICE_RESET);
   }
 
   /** The run from `at` on that one mapping reaches, or that none does. */

@@ -2,7 +2,7 @@ import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { isErrno } from "../../src/kernel/error.ts";
 import { O_RDWR } from "../../src/kernel/kernel.ts";
-import { canHave, type FaultName } from "../../src/sim/_faults.ts";
+import { canHave, type FaultName, FAULTS } from "../../src/sim/_faults.ts";
 import { PERSONALITIES, type PersonalityName, SimKernel } from "../../src/sim/mod.ts";
 import {
   VFIO_CHECK_EXTENSION,
@@ -27,13 +27,17 @@ import {
   STOP_AND_COPY,
   text,
 } from "./_client.ts";
+import type { DeviceClient } from "./_device_client.ts";
 import { MEMORY_ACTS } from "./_memory_faults.ts";
+import { V2Client } from "./_v2_client.ts";
+import { V2_ACTS } from "./_v2_faults.ts";
 
 function refused(code: string, call: () => unknown): void {
   assert.throws(call, (error) => isErrno(error, code), code);
 }
 
 const QUERY = "size=64KiB&chunk=16KiB";
+const V2_QUERY = `${QUERY}&iommu=pinned`;
 
 /** What a vGPU's transaction holds: all that is pending and fits. */
 const area = (pending: number): number => Math.min(pending, 16384);
@@ -52,9 +56,42 @@ function chainOf(info: Uint8Array<ArrayBuffer>): number[] {
 
 type Act = (spec: (query: string) => Client) => void;
 
-/** One act a fault: what the user of the device meets. */
-const ACTS: Readonly<Record<FaultName, Act>> = {
+/** One act a fault that any device can have: what the user of the device meets. */
+const ANY_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
   ...MEMORY_ACTS,
+  "reset": (make) => {
+    using client = make("fault=reset:1:EIO");
+    refused("EIO", () => client.reset());
+    client.reset();
+  },
+  "open": (make) => {
+    refused("EACCES", () => make("fault=open:EACCES"));
+  },
+  "group-busy": (make) => {
+    refused("EBUSY", () => make("fault=group-busy"));
+  },
+  "group-not-viable": (make) => {
+    refused("EPERM", () => make("fault=group-not-viable"));
+  },
+  "type1-only": (make) => {
+    refused("ENODEV", () => make("fault=type1-only"));
+    const kernel = new SimKernel("trapped?fault=type1-only");
+    const container = kernel.open("/dev/vfio/vfio", O_RDWR);
+    assert.equal(kernel.ioctl(container, VFIO_CHECK_EXTENSION, VFIO_TYPE1_IOMMU), 1);
+    assert.equal(kernel.ioctl(container, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU), 0);
+  },
+  "no-dirty-capability": (make) => {
+    using client = make("fault=no-dirty-capability");
+    const arg = bytes(256);
+    new DataView(arg.buffer).setUint32(0, 256, true);
+    client.kernel.ioctl(client.container, VFIO_IOMMU_GET_INFO, arg);
+    const { cap_offset } = vfioIommuType1Info.unpack(arg);
+    assert.deepEqual(vfioInfoCapHeader.unpack(arg, cap_offset), { id: 3, version: 1, next: 0 });
+  },
+};
+
+/** Those of a migration region. */
+const V1_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
   "transition": (make) => {
     using client = make("fault=transition:2:EBUSY");
     client.state = PRE_COPY;
@@ -178,11 +215,6 @@ const ACTS: Readonly<Record<FaultName, Act>> = {
     to.state = RESUMING;
     refused("EIO", () => to.put(data!));
   },
-  "reset": (make) => {
-    using client = make("fault=reset:1:EIO");
-    refused("EIO", () => client.reset());
-    client.reset();
-  },
   "mmap": (make) => {
     using client = make("fault=mmap:ENOMEM");
     refused(
@@ -217,44 +249,26 @@ const ACTS: Readonly<Record<FaultName, Act>> = {
     const last = chainOf(info).at(-1)!;
     assert.throws(() => vfioRegionInfoCapSparseMmap.unpack(info, last), RangeError);
   },
-  "open": (make) => {
-    refused("EACCES", () => make("fault=open:EACCES"));
-  },
-  "group-busy": (make) => {
-    refused("EBUSY", () => make("fault=group-busy"));
-  },
-  "group-not-viable": (make) => {
-    refused("EPERM", () => make("fault=group-not-viable"));
-  },
-  "type1-only": (make) => {
-    refused("ENODEV", () => make("fault=type1-only"));
-    const kernel = new SimKernel("trapped?fault=type1-only");
-    const container = kernel.open("/dev/vfio/vfio", O_RDWR);
-    assert.equal(kernel.ioctl(container, VFIO_CHECK_EXTENSION, VFIO_TYPE1_IOMMU), 1);
-    assert.equal(kernel.ioctl(container, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU), 0);
-  },
-  "no-dirty-capability": (make) => {
-    using client = make("fault=no-dirty-capability");
-    const arg = bytes(256);
-    new DataView(arg.buffer).setUint32(0, 256, true);
-    client.kernel.ioctl(client.container, VFIO_IOMMU_GET_INFO, arg);
-    const { cap_offset } = vfioIommuType1Info.unpack(arg);
-    assert.deepEqual(vfioInfoCapHeader.unpack(arg, cap_offset), { id: 3, version: 1, next: 0 });
-  },
 };
 
-for (const personality of Object.keys(PERSONALITIES)) {
-  const options = personality === "ice" ? "" : `${QUERY}&`;
+for (const name of Object.keys(PERSONALITIES)) {
+  const personality = name as PersonalityName;
+  const { protocol } = PERSONALITIES[personality];
+  const query = personality === "ice" ? "" : `${protocol === "v1" ? QUERY : V2_QUERY}&`;
   describe(`faults of sim:${personality}`, () => {
-    for (const [fault, act] of Object.entries(ACTS)) {
-      if (!canHave(personality as PersonalityName, fault as FaultName)) continue;
+    for (const key of Object.keys(FAULTS)) {
+      const fault = key as FaultName;
+      if (!canHave(personality, fault)) continue;
       it(`${fault}: the user meets it, and is not blamed`, () => {
-        const made: Client[] = [];
-        act((query) => {
-          const client = Client.of(`sim:${personality}?${options}${query}`);
+        const made: DeviceClient[] = [];
+        const make = <T extends DeviceClient>(of: (spec: string) => T) => (more: string): T => {
+          const client = of(`sim:${personality}?${query}${more}`);
           made.push(client);
           return client;
-        });
+        };
+        const act = ANY_ACTS[fault] ?? V1_ACTS[fault];
+        if (protocol === "v2" && V2_ACTS[fault] !== undefined) V2_ACTS[fault](make(V2Client.of));
+        else act!(make(Client.of));
         assert.deepEqual(made.flatMap(({ device }) => device.violations), []);
         assert.deepEqual(made.flatMap(({ kernel }) => kernel.openObjects), []);
       });

@@ -46,6 +46,31 @@ describe("the file tree of the simulated kernel", () => {
     assert.deepEqual(kernel.readDir("/dev/vfio"), ["0", "1", "vfio"]);
   });
 
+  it("has a virtual function below its own physical one, for each device that is none", () => {
+    const other = new SimKernel("trapped", "mlx5", "qat");
+    assert.deepEqual(other.devices.map(({ path }) => path), [
+      first,
+      "0000:3c:00.1",
+      "0000:3d:00.1",
+    ]);
+    const folder = "/sys/bus/pci/devices/0000:3c:00.1";
+    const name = (link: string): string => other.realPath(`${folder}/${link}`).split("/").at(-1)!;
+    assert.deepEqual(["driver", "subsystem", "iommu_group", "physfn"].map(name), [
+      "mlx5_vfio_pci",
+      "pci",
+      "1",
+      "0000:3c:00.0",
+    ]);
+    assert.equal(other.readText(`${folder}/device`), "0x101e\n");
+    assert.match(other.readLink(`${folder}/physfn/driver`), /mlx5_core$/);
+    assert.equal(
+      other.realPath(`${folder}/physfn/virtfn0`),
+      other.realPath("/sys/kernel/iommu_groups/1/devices/0000:3c:00.1"),
+    );
+    // A group behind an IOMMU has no name.
+    refused("ENOENT", () => other.readText("/sys/kernel/iommu_groups/1/name"));
+  });
+
   it("shows the device that spoils a group", () => {
     const spoiled = new SimKernel("trapped?fault=group-not-viable");
     const names = spoiled.readDir("/sys/kernel/iommu_groups/0/devices");

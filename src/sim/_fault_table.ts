@@ -1,0 +1,269 @@
+/**
+ * What can be made to go wrong with a simulated device: one table.
+ */
+
+/** What a fault waits for; the Nth time, it strikes. */
+export type FaultEvent =
+  /** v1: device_state is written; v2: an arc of the state machine is asked of the driver. */
+  | "state-write"
+  | "state-read"
+  | "data-read"
+  | "data-write"
+  /** v1: data_offset is read; v2: the data fd is read or written. */
+  | "transaction"
+  /** v1: data_size is read; v2: MIG_DATA_SIZE is. */
+  | "size-read"
+  | "size-write"
+  | "precopy-info"
+  | "reset"
+  | "map"
+  | "unmap"
+  | "dirty-start"
+  | "dirty-get";
+
+/** A kind of fault. */
+export interface FaultKind {
+  /** The devices that it can happen to: of one protocol, of either, or any at all. */
+  readonly to: "v1" | "v2" | "migratable" | "any";
+  /** The event it waits for; null where it holds all the time. */
+  readonly event: FaultEvent | null;
+  /** What follows the name: fields with `:` between, those in brackets may be left out. */
+  readonly form: "" | "N" | "[N]" | "N|always" | "ERRNO" | "N:ERRNO" | "DURATION[:N]";
+  /** What happens. */
+  readonly text: string;
+}
+
+/** The name of a fault. */
+export type FaultName =
+  | "transition"
+  | "error-state"
+  | "late-error"
+  | "state-read"
+  | "block"
+  | "gone"
+  | "offset-zero"
+  | "lie-offset"
+  | "lie-size"
+  | "lie-wrap"
+  | "data-size-zero"
+  | "stuck"
+  | "never-drains"
+  | "initial-never-zero"
+  | "precopy-info"
+  | "read"
+  | "short-read"
+  | "write"
+  | "short-write"
+  | "load"
+  | "reset"
+  | "mmap"
+  | "region-size-zero"
+  | "caps-loop"
+  | "caps-outside"
+  | "caps-odd"
+  | "caps-truncated"
+  | "open"
+  | "group-busy"
+  | "group-not-viable"
+  | "type1-only"
+  | "no-dirty-capability"
+  | "draft-dirty-flag"
+  | "map"
+  | "unmap"
+  | "dirty-start"
+  | "dirty-get";
+
+/** Every fault: its name in `fault=NAME[:…]`, when it strikes, what it does. */
+export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
+  "transition": {
+    to: "migratable",
+    event: "state-write",
+    form: "N:ERRNO",
+    text: "the Nth write of device_state (v2: the Nth arc) fails; the state stays",
+  },
+  "error-state": {
+    to: "migratable",
+    event: "state-write",
+    form: "N",
+    text: "the Nth write of device_state (v2: the Nth arc) fails with EIO, and the device is " +
+      "in ERROR",
+  },
+  "late-error": {
+    to: "v2",
+    event: "state-write",
+    form: "N",
+    text: "the Nth arc is taken, and right after it the device is in ERROR",
+  },
+  "state-read": {
+    to: "migratable",
+    event: "state-read",
+    form: "N:ERRNO",
+    text: "the Nth read of the state fails",
+  },
+  "block": {
+    to: "migratable",
+    event: "transaction",
+    form: "DURATION[:N]",
+    text: "the Nth read of data_offset (default the first; v2: the Nth read or write of the " +
+      "data fd) returns only after so long",
+  },
+  "gone": {
+    to: "migratable",
+    event: "transaction",
+    form: "N",
+    text: "the device is gone from the Nth read of data_offset on (v2: read or write of the " +
+      "data fd): ENODEV for all but close",
+  },
+  "offset-zero": { to: "v1", event: "transaction", form: "[N]", text: "data_offset reads 0" },
+  "lie-offset": {
+    to: "v1",
+    event: "transaction",
+    form: "[N]",
+    text: "data_offset lies outside the region",
+  },
+  "lie-size": {
+    to: "v1",
+    event: "size-read",
+    form: "[N]",
+    text: "data_size reaches outside the region",
+  },
+  "lie-wrap": {
+    to: "v1",
+    event: "size-read",
+    form: "[N]",
+    text: "data_offset + data_size is over 2^64",
+  },
+  "data-size-zero": {
+    to: "migratable",
+    event: "size-read",
+    form: "N|always",
+    text: "data_size (v2: MIG_DATA_SIZE) reads 0 the first N times, or always, though there " +
+      "is data",
+  },
+  "stuck": {
+    to: "v1",
+    event: null,
+    form: "",
+    text: "pending_bytes never shrinks in stop-and-copy",
+  },
+  "never-drains": {
+    to: "v2",
+    event: null,
+    form: "",
+    text: "PRE_COPY always has something to read: the whole state is changed once it was read",
+  },
+  "initial-never-zero": {
+    to: "v2",
+    event: null,
+    form: "",
+    text: "initial_bytes stays above 0 with everything read",
+  },
+  "precopy-info": {
+    to: "v2",
+    event: "precopy-info",
+    form: "N:ERRNO",
+    text: "the Nth VFIO_MIG_GET_PRECOPY_INFO fails",
+  },
+  "read": {
+    to: "migratable",
+    event: "data-read",
+    form: "N:ERRNO",
+    text: "the Nth read of data fails",
+  },
+  "short-read": {
+    to: "migratable",
+    event: "data-read",
+    form: "N",
+    text: "the Nth read of data gives half",
+  },
+  "write": {
+    to: "migratable",
+    event: "data-write",
+    form: "N:ERRNO",
+    text: "the Nth write of data fails",
+  },
+  "short-write": {
+    to: "migratable",
+    event: "data-write",
+    form: "N",
+    text: "the Nth write of data takes half",
+  },
+  "load": {
+    to: "v1",
+    event: "size-write",
+    form: "N:ERRNO",
+    text: "the Nth write of data_size fails",
+  },
+  "reset": {
+    to: "any",
+    event: "reset",
+    form: "N:ERRNO",
+    text: "the Nth VFIO_DEVICE_RESET fails",
+  },
+  "mmap": { to: "v1", event: null, form: "ERRNO", text: "mmap of the device fails" },
+  "region-size-zero": {
+    to: "v1",
+    event: null,
+    form: "",
+    text: "the migration region has size 0",
+  },
+  "caps-loop": {
+    to: "v1",
+    event: null,
+    form: "",
+    text: "the region's capability chain is a loop",
+  },
+  "caps-outside": {
+    to: "v1",
+    event: null,
+    form: "",
+    text: "a capability lies outside the region info",
+  },
+  "caps-odd": { to: "v1", event: null, form: "", text: "a capability lies at an odd offset" },
+  "caps-truncated": { to: "v1", event: null, form: "", text: "the last capability is cut off" },
+  "map": { to: "any", event: "map", form: "N:ERRNO", text: "the Nth VFIO_IOMMU_MAP_DMA fails" },
+  "unmap": {
+    to: "any",
+    event: "unmap",
+    form: "N:ERRNO",
+    text: "unmapping fails at the Nth mapping; those before it are gone",
+  },
+  "dirty-start": {
+    to: "any",
+    event: "dirty-start",
+    form: "N:ERRNO",
+    text: "the Nth start of dirty page tracking fails",
+  },
+  "dirty-get": {
+    to: "any",
+    event: "dirty-get",
+    form: "N:ERRNO",
+    text: "the Nth read of dirty pages fails",
+  },
+  "draft-dirty-flag": {
+    to: "any",
+    event: null,
+    form: "",
+    text: "the IOMMU info has the flag of a draft in place of the migration capability",
+  },
+  "open": { to: "any", event: null, form: "ERRNO", text: "open of the group fails" },
+  "group-busy": { to: "any", event: null, form: "", text: "somebody else has the group open" },
+  "group-not-viable": {
+    to: "any",
+    event: null,
+    form: "",
+    text: "a device of the group is bound to a host driver",
+  },
+  "type1-only": {
+    to: "any",
+    event: null,
+    form: "",
+    text: "the IOMMU driver has TYPE1 but not TYPE1v2",
+  },
+  "no-dirty-capability": {
+    to: "any",
+    event: null,
+    form: "",
+    text: "the IOMMU info has no migration capability",
+  },
+};

@@ -1,0 +1,77 @@
+/**
+ * What the data fds of a simulated v2 device have in common.
+ */
+
+import type { Device } from "./_device.ts";
+import { OpenFile } from "./_open_file.ts";
+import { refuse } from "./_refusal.ts";
+import type { Bytes } from "./_region.ts";
+import { sleep } from "./_sleep.ts";
+
+/**
+ * The file behind a data fd: a stream without positions, of use until the
+ * device leaves the states that it was made for.
+ */
+export abstract class DataFile extends OpenFile {
+  readonly label: string;
+  protected readonly device: Device;
+  #enabled = true;
+
+  constructor(device: Device, label: string) {
+    super();
+    this.device = device;
+    this.label = `${label} of ${device.name}`;
+  }
+
+  protected release(): void {
+    // Memory only: the garbage collector has it.
+  }
+
+  /** Whether the device is still in a state that the file was made for. */
+  get enabled(): boolean {
+    return this.#enabled;
+  }
+
+  /** The device has left these states. */
+  disable(): void {
+    this.#enabled = false;
+  }
+
+  /** What comes before any data is moved. */
+  protected begin(verb: "read" | "written"): void {
+    this.device.checkPresent();
+    for (const { name, ms } of this.device.faults.due("transaction")) {
+      if (name === "block") sleep(ms);
+      else this.device.lose();
+    }
+    if (this.#enabled) return;
+    this.device.violate(`${this.label} was ${verb} after the device had left its state`);
+    refuse("ENODEV");
+  }
+
+  override pread(): number {
+    return this.#noPositions();
+  }
+
+  override pwrite(): number {
+    return this.#noPositions();
+  }
+
+  #noPositions(): never {
+    this.device.violate(`${this.label} was reached by position; it is a stream`);
+    return refuse("ESPIPE");
+  }
+
+  override read(_into: Bytes): number {
+    return this.#wrongWay("read");
+  }
+
+  override write(_from: Bytes): number {
+    return this.#wrongWay("written");
+  }
+
+  #wrongWay(verb: string): never {
+    this.device.violate(`${this.label} was ${verb}`);
+    return refuse("EBADF");
+  }
+}

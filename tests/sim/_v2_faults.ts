@@ -1,0 +1,117 @@
+/**
+ * One act for each fault of a v2 device's migration.
+ */
+
+import assert from "node:assert/strict";
+import { isErrno } from "../../src/kernel/error.ts";
+import type { FaultName } from "../../src/sim/_faults.ts";
+import { ERROR, RESUMING, RUNNING, STOP, STOP_COPY } from "../../src/sim/_v2_states.ts";
+import { VFIO_DEVICE_STATE_PRE_COPY, VFIO_GROUP_GET_DEVICE_FD } from "../../src/uapi/mod.ts";
+import { bytes, text } from "./_client.ts";
+import type { V2Client } from "./_v2_client.ts";
+
+function refused(code: string, call: () => unknown): void {
+  assert.throws(call, (error) => isErrno(error, code), code);
+}
+
+type Act = (make: (query: string) => V2Client) => void;
+
+/** What the user of the device meets. */
+export const V2_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
+  "transition": (make) => {
+    using client = make("fault=transition:2:EBUSY");
+    // Where there is P2P, the second arc is the one behind RUNNING_P2P.
+    refused("EBUSY", () => client.go(STOP, STOP_COPY));
+    const reached = client.v2State;
+    client.go(STOP_COPY);
+    assert.ok(reached !== RUNNING && reached !== STOP_COPY);
+  },
+  "error-state": (make) => {
+    using client = make("fault=error-state:1");
+    refused("EIO", () => client.go(STOP));
+    assert.equal(client.v2State, ERROR);
+    client.reset();
+    assert.equal(client.v2State, RUNNING);
+  },
+  "late-error": (make) => {
+    using client = make("fault=late-error:2");
+    try {
+      client.go(STOP, STOP_COPY);
+    } catch (error) {
+      assert.ok(isErrno(error, "EINVAL"));
+    }
+    assert.equal(client.v2State, ERROR);
+  },
+  "state-read": (make) => {
+    using client = make("fault=state-read:2:EIO");
+    client.v2State;
+    refused("EIO", () => client.v2State);
+    client.v2State;
+  },
+  "block": (make) => {
+    using client = make("fault=block:60ms:2");
+    client.go(STOP_COPY);
+    client.read(8);
+    const begin = performance.now();
+    client.read(8);
+    assert.ok(performance.now() - begin >= 50);
+  },
+  "gone": (make) => {
+    using client = make("fault=gone:1");
+    client.go(STOP_COPY);
+    refused("ENODEV", () => client.read(8));
+    refused("ENODEV", () => client.v2State);
+    refused("ENODEV", () => client.reset());
+    const { kernel, group, device } = client;
+    refused("ENODEV", () => kernel.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, text(device.path)));
+  },
+  "data-size-zero": (make) => {
+    using client = make("fault=data-size-zero:2");
+    assert.deepEqual([client.dataSize, client.dataSize, client.dataSize], [0, 0, 65536]);
+  },
+  "never-drains": (make) => {
+    using client = make("fault=never-drains");
+    client.go(VFIO_DEVICE_STATE_PRE_COPY);
+    for (let i = 0; i < 64; i += 1) assert.equal(client.read(65536).length, 65536);
+    assert.ok(client.info().dirty > 0);
+    client.go(STOP_COPY);
+    client.readAll();
+  },
+  "initial-never-zero": (make) => {
+    using client = make("fault=initial-never-zero");
+    client.go(VFIO_DEVICE_STATE_PRE_COPY);
+    const { initial } = client.info();
+    client.read(initial + 65536);
+    assert.equal(client.info().initial, 4096);
+  },
+  "precopy-info": (make) => {
+    using client = make("fault=precopy-info:1:EIO");
+    client.go(VFIO_DEVICE_STATE_PRE_COPY);
+    refused("EIO", () => client.info());
+    client.info();
+  },
+  "read": (make) => {
+    using client = make("fault=read:2:EIO");
+    client.go(STOP_COPY);
+    client.read(16);
+    refused("EIO", () => client.read(16));
+    assert.equal(client.read(16).length, 16);
+  },
+  "short-read": (make) => {
+    using client = make("fault=short-read:1");
+    client.go(STOP_COPY);
+    assert.equal(client.read(16).length, 8);
+    assert.equal(client.read(16).length, 16);
+  },
+  "write": (make) => {
+    using client = make("fault=write:1:EAGAIN&fault=write:2:EIO");
+    client.go(RESUMING);
+    refused("EAGAIN", () => client.write(bytes(16)));
+    refused("EIO", () => client.write(bytes(16)));
+  },
+  "short-write": (make) => {
+    using client = make("fault=short-write:1");
+    client.go(RESUMING);
+    assert.equal(client.write(bytes(15)), 8);
+  },
+};
