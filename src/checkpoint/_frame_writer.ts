@@ -47,6 +47,9 @@ export class FrameWriter {
    * part stands behind them. The body follows `head` in the stream.
    */
   seal(head: Bytes, kind: FrameKind, body: Uint8Array | null): void {
+    if (this.#sequence > 0xffffffff) {
+      throw new RangeError("Cannot write more than 2^32 frames into one checkpoint");
+    }
     const view = new DataView(head.buffer, head.byteOffset, FRAME_HEADER_SIZE);
     const bodyLength = body === null ? 0 : body.byteLength;
     view.setUint32(0, kind.type, true);

@@ -5,24 +5,11 @@
  */
 
 import { crc32 } from "node:zlib";
+import { checkMagic, checkPreamble, isKnown, nextChain, readFrameHeader } from "./_frame_header.ts";
 import { CheckpointError, type CheckpointErrorCode } from "./error.ts";
-import {
-  FORMAT_VERSION,
-  FRAME_DATA,
-  FRAME_HEAD,
-  FRAME_HEADER_SIZE,
-  FRAME_OPTIONAL,
-  FRAME_TAIL,
-  FRAME_ZSTD,
-  frameTypeName,
-  MAGIC,
-  MAX_BODY,
-  MAX_META,
-  PREAMBLE_SIZE,
-} from "./format.ts";
+import { FRAME_HEADER_SIZE, FRAME_TAIL, MAX_META, PREAMBLE_SIZE } from "./format.ts";
 
-/** Bytes of a checkpoint. */
-export type Bytes = Uint8Array<ArrayBuffer>;
+type Bytes = Uint8Array<ArrayBuffer>;
 
 /** A frame's header, checked. */
 export interface FrameHeader {
@@ -57,16 +44,6 @@ export interface FrameReaderOptions {
    * where it need not be kept. Default: none is kept.
    */
   readonly allocate?: ((header: FrameHeader) => Bytes | null) | undefined;
-}
-
-const KNOWN_FLAGS: ReadonlyMap<number, number> = new Map([
-  [FRAME_HEAD, 0],
-  [FRAME_DATA, FRAME_ZSTD],
-  [FRAME_TAIL, 0],
-]);
-
-function hasMagic(bytes: Uint8Array): boolean {
-  return MAGIC.slice(0, bytes.length).every((byte, index) => byte === bytes[index]);
 }
 
 /**
@@ -173,7 +150,7 @@ export class FrameReader {
   end(): void {
     if (this.#part === "end") return;
     if (this.#offset === 0) this.#fail("empty", "it is empty");
-    if (this.#part === "preamble") this.#checkMagic();
+    if (this.#part === "preamble") checkMagic(this.#fixed.subarray(0, this.#have));
     this.#fail("truncated", "it ends before its trailer");
   }
 
@@ -215,96 +192,25 @@ export class FrameReader {
   /** A part has come whole: what is next? */
   #next(): Frame | null {
     if (this.#part === "preamble") {
-      this.#checkPreamble();
+      this.#chain = checkPreamble(this.#fixed);
       this.#enter("header", FRAME_HEADER_SIZE);
     } else if (this.#part === "header") {
-      this.#header = this.#checkHeader();
+      const offset = this.#offset - FRAME_HEADER_SIZE;
+      const header = readFrameHeader(this.#fixed, this.#sequence, this.#chain, offset);
+      this.#header = header;
+      this.#chain = nextChain(this.#fixed, this.#chain);
       this.#crc = 0;
-      const { metaLength } = this.#header;
+      const { metaLength } = header;
       if (this.#meta.length < metaLength) this.#meta = new Uint8Array(new ArrayBuffer(metaLength));
       this.#enter("meta", metaLength);
     } else if (this.#part === "meta") {
       const header = this.#header!;
-      this.#body = KNOWN_FLAGS.has(header.type) ? this.#allocate(header) : null;
+      this.#body = isKnown(header.type) ? this.#allocate(header) : null;
       this.#enter("body", header.bodyLength);
     } else {
       return this.#finish(this.#header!);
     }
     return null;
-  }
-
-  #checkMagic(): void {
-    if (!hasMagic(this.#fixed.subarray(0, Math.min(this.#have, MAGIC.length)))) {
-      this.#fail("not-a-checkpoint", "its first bytes are not those of a checkpoint", 0);
-    }
-  }
-
-  #checkPreamble(): void {
-    this.#checkMagic();
-    this.#chain = crc32(this.#fixed.subarray(0, 12));
-    if (this.#fixedView.getUint32(12, true) !== this.#chain) {
-      this.#fail("crc", "its preamble has a wrong CRC", 0);
-    }
-    const version = this.#fixedView.getUint16(8, true);
-    const flags = this.#fixedView.getUint16(10, true);
-    if (version !== FORMAT_VERSION || flags !== 0) {
-      this.#fail(
-        "version",
-        `it is of version ${version}${flags === 0 ? "" : ` with flags 0x${flags.toString(16)}`}` +
-          `, and version ${FORMAT_VERSION} is what can be read here`,
-        8,
-      );
-    }
-  }
-
-  #checkHeader(): FrameHeader {
-    const view = this.#fixedView;
-    const offset = this.#offset - FRAME_HEADER_SIZE;
-    if (view.getUint32(28, true) !== crc32(this.#fixed.subarray(0, 28))) {
-      this.#fail("crc", `the header of frame ${this.#sequence} has a wrong CRC`, offset);
-    }
-    const header: FrameHeader = {
-      type: view.getUint32(0, true),
-      flags: view.getUint16(4, true),
-      device: view.getUint16(6, true),
-      sequence: view.getUint32(8, true),
-      metaLength: view.getUint32(12, true),
-      bodyLength: view.getUint32(16, true),
-      offset,
-    };
-    if (header.sequence !== this.#sequence) {
-      const what = `frame ${header.sequence} stands where frame ${this.#sequence} should be`;
-      this.#fail("order", what, offset);
-    }
-    if (view.getUint32(24, true) !== this.#chain) {
-      this.#fail("order", `frame ${header.sequence} belongs to another checkpoint`, offset);
-    }
-    if (header.metaLength > MAX_META || header.bodyLength > MAX_BODY) {
-      const { metaLength, bodyLength } = header;
-      const what = `frame ${header.sequence} claims ${metaLength} and ${bodyLength} bytes` +
-        ` where ${MAX_META} and ${MAX_BODY} are the most`;
-      this.#fail("length", what, offset);
-    }
-    this.#checkType(header);
-    // Neither the chain itself nor the header's CRC takes part: see FrameWriter.
-    this.#chain = crc32(this.#fixed.subarray(0, 24), this.#chain);
-    return header;
-  }
-
-  #checkType({ type, flags, sequence, bodyLength, offset }: FrameHeader): void {
-    const known = KNOWN_FLAGS.get(type);
-    const name = frameTypeName(type);
-    if (known === undefined ? (flags & FRAME_OPTIONAL) === 0 : (flags & ~known) !== 0) {
-      const what = `frame ${sequence} is of type ${name} with flags 0x${flags.toString(16)}, ` +
-        "which needs a newer version of this program";
-      this.#fail("unknown-frame", what, offset);
-    }
-    if ((sequence === 0) !== (type === FRAME_HEAD)) {
-      this.#fail("order", `frame ${sequence} is of type ${name}`, offset);
-    }
-    if ((type === FRAME_HEAD || type === FRAME_TAIL) && bodyLength > 0) {
-      this.#fail("frame", `frame ${sequence} of type ${name} has a body`, offset);
-    }
   }
 
   #finish(header: FrameHeader): Frame | null {
@@ -315,7 +221,7 @@ export class FrameReader {
     this.#sequence += 1;
     if (header.type === FRAME_TAIL) this.#enter("end", Infinity);
     else this.#enter("header", FRAME_HEADER_SIZE);
-    if (!KNOWN_FLAGS.has(header.type)) {
+    if (!isKnown(header.type)) {
       this.#skipped += 1;
       return null;
     }

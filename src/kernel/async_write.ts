@@ -10,10 +10,8 @@ import { libc, libcAllowed } from "./_libc.ts";
 import { libcPaths } from "./_symbols.ts";
 import { SysError } from "./error.ts";
 
-type Buffer = Uint8Array<ArrayBuffer>;
-
 /** Calls write(2) in a thread; -1 where it failed, for a reason that stays in that thread. */
-type ThreadedWrite = (fd: number, bytes: Buffer) => Promise<number>;
+type ThreadedWrite = (fd: number, bytes: Uint8Array<ArrayBuffer>) => Promise<number>;
 
 const TABLE = {
   write: { parameters: ["i32", "buffer", "usize"], result: "isize", nonblocking: true },
@@ -35,7 +33,7 @@ function loadThreaded(): ThreadedWrite | null {
   return null;
 }
 
-function writeByNode(fd: number, bytes: Buffer): Promise<number> {
+function writeByNode(fd: number, bytes: Uint8Array<ArrayBuffer>): Promise<number> {
   return new Promise((resolve, reject) => {
     fs.write(fd, bytes, 0, bytes.byteLength, null, (error, count) => {
       if (error) reject(error);
@@ -65,7 +63,7 @@ function writeByNode(fd: number, bytes: Buffer): Promise<number> {
  * fs.closeSync(fd);
  * ```
  */
-export async function asyncWrite(fd: number, bytes: Buffer): Promise<number> {
+export async function asyncWrite(fd: number, bytes: Uint8Array<ArrayBuffer>): Promise<number> {
   if (!("Deno" in globalThis)) return await writeByNode(fd, bytes);
   threaded ??= loadThreaded();
   if (threaded === null) return await writeByNode(fd, bytes);

@@ -131,6 +131,30 @@ export function read(
   return { batches, transactions, trailer, error };
 }
 
+/** As {@linkcode read}, but the bytes are put where the reader wants them, so many at a time. */
+export function readInPlace(bytes: Uint8Array, most: number): Outcome {
+  const reader = new CheckpointReader();
+  const batches: Batch[] = [];
+  let trailer: CheckpointTrailer | null = null;
+  let error: CheckpointError | null = null;
+  try {
+    for (let at = 0; at < bytes.length;) {
+      const room = reader.room();
+      const count = Math.min(room.length, most, bytes.length - at);
+      room.set(bytes.subarray(at, at + count));
+      at += count;
+      const batch = reader.filled(count);
+      if (batch !== null) batches.push(batch);
+    }
+    trailer = reader.end();
+  } catch (thrown) {
+    if (!(thrown instanceof CheckpointError)) throw thrown;
+    error = thrown;
+  }
+  const transactions = batches.flatMap((batch) => [...batchTransactions(batch)]);
+  return { batches, transactions, trailer, error };
+}
+
 /** What is wrong with some bytes; null where nothing is. */
 export function fault(bytes: Uint8Array, options?: ReadOptions): CheckpointErrorCode | null {
   return read(bytes, undefined, options).error?.code ?? null;

@@ -105,6 +105,8 @@ test("the header comes first, and once; the trailer last", () => {
   assert.equal(fault(craft(tailFrame({}))), "order");
   assert.equal(fault(craft(headFrame(), tail([]), dataFrame([1], bytesOf(1)))), "trailing");
   assert.equal(fault(craft({ ...headFrame(), body: bytesOf(1) })), "frame");
+  assert.equal(fault(craft({ ...headFrame(), device: 1 })), "frame");
+  assert.equal(fault(craft(headFrame(), { ...tail([]), device: 1 })), "frame");
   assert.equal(fault(craft(headFrame(), { ...tail([]), body: bytesOf(1) })), "frame");
 });
 

@@ -8,7 +8,7 @@ import {
   stopPart,
 } from "../../fixtures/checkpoints/samples.ts";
 import { FORMAT_VERSION, MAGIC } from "../../src/checkpoint/format.ts";
-import { type Bytes, bytesOf, fault, read, split, whole } from "./_tools.ts";
+import { type Bytes, bytesOf, fault, read, readInPlace, split, whole } from "./_tools.ts";
 
 const SAMPLES = Object.entries(samples());
 const [[, SAMPLE]] = SAMPLES as [[string, Bytes]];
@@ -20,8 +20,14 @@ const GOOD = new Map(SAMPLES.map(([, sample]) => [sample, whole(read(sample).tra
 /** Reads damaged bytes, in pieces too: refused, with nothing but good transactions before that. */
 function refuse(bytes: Bytes, original: Bytes): string {
   const good = GOOD.get(original)!;
-  const codes = [[Infinity], [7], [1]].map((pieces) => {
-    const { error, transactions } = read(bytes, pieces);
+  const ways = [
+    read(bytes),
+    read(bytes, [7]),
+    read(bytes, [1]),
+    readInPlace(bytes, Infinity),
+    readInPlace(bytes, 3),
+  ];
+  const codes = ways.map(({ error, transactions }) => {
     assert.notEqual(error, null);
     assert.ok(error!.offset >= 0 && error!.offset <= bytes.length, `offset ${error!.offset}`);
     const got = whole(transactions);

@@ -5,7 +5,16 @@ import { CheckpointEncoder } from "../../src/checkpoint/encoder.ts";
 import { FRAME_ZSTD, MAX_BODY, MAX_ENTRIES } from "../../src/checkpoint/format.ts";
 import { FrameReader } from "../../src/checkpoint/frames.ts";
 import type { Phase, Transaction } from "../../src/migration/types.ts";
-import { type Bytes, bytesOf, encode, header, read, transaction, whole } from "./_tools.ts";
+import {
+  type Bytes,
+  bytesOf,
+  encode,
+  header,
+  read,
+  readInPlace,
+  transaction,
+  whole,
+} from "./_tools.ts";
 
 /** Transactions of two devices, some of them one behind the other in a buffer, some in chunks. */
 const transactionLists: fc.Arbitrary<Transaction[]> = fc.array(
@@ -48,6 +57,7 @@ test("what was encoded is decoded, transaction by transaction, whatever the piec
       const { transactions: decoded, trailer, error } = read(bytes, pieces);
       assert.equal(error, null);
       assert.deepEqual(whole(decoded), whole(transactions));
+      assert.deepEqual(whole(readInPlace(bytes, pieces[0]!).transactions), whole(transactions));
       const total = transactions.reduce((sum, { data }) => sum + data.length, 0);
       assert.equal(trailer?.bytes, total);
       assert.equal(trailer?.transactions, transactions.filter(({ more }) => !more).length);

@@ -65,3 +65,18 @@ test("what is written today is the sample of this version, byte for byte", () =>
     assert.deepEqual(now[name], sample(name), name);
   }
 });
+
+test("the sample in docs/checkpoint-format.md is the sample", () => {
+  const page = fs.readFileSync(
+    new URL("../../docs/checkpoint-format.md", import.meta.url),
+    "utf8",
+  );
+  const rows = [...page.matchAll(/^([0-9a-f]{4}) {2}((?:[0-9a-f]{2} ?)+)(?: |$)/gm)];
+  let offset = 0;
+  for (const [, at, bytes] of rows) {
+    assert.equal(parseInt(at!, 16), offset);
+    offset += bytes!.trim().split(" ").length;
+  }
+  const hex = rows.map(([, , bytes]) => bytes!.replaceAll(" ", "")).join("");
+  assert.equal(hex, Buffer.from(sample("version-1.vfk")).toString("hex"));
+});

@@ -108,7 +108,7 @@ describe("save()", () => {
         const writer = sink.writable.getWriter();
         const interrupting = {
           writable: new WritableStream<Uint8Array<ArrayBuffer>>({
-            async write(chunk) {
+            async write(chunk): Promise<void> {
               if (sink.bytes > 4 << 20) abort.abort(new Error("interrupted"));
               await writer.write(chunk);
             },
