@@ -17,9 +17,7 @@ import {
   MAX_BODY,
   MAX_META,
 } from "./format.ts";
-import type { FrameHeader } from "./frames.ts";
-
-type Bytes = Uint8Array<ArrayBuffer>;
+import type { Bytes, FrameHeader } from "./frames.ts";
 
 const KNOWN_FLAGS: ReadonlyMap<number, number> = new Map([
   [FRAME_HEAD, 0],

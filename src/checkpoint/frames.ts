@@ -9,7 +9,8 @@ import { checkMagic, checkPreamble, isKnown, nextChain, readFrameHeader } from "
 import { CheckpointError, type CheckpointErrorCode } from "./error.ts";
 import { FRAME_HEADER_SIZE, FRAME_TAIL, MAX_META, PREAMBLE_SIZE } from "./format.ts";
 
-type Bytes = Uint8Array<ArrayBuffer>;
+/** Bytes of a checkpoint. */
+export type Bytes = Uint8Array<ArrayBuffer>;
 
 /** A frame's header, checked. */
 export interface FrameHeader {
