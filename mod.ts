@@ -48,7 +48,7 @@ export { BATCH_BYTES, recycle, takeBuffer } from "./src/migration/pool.ts";
 export { DEFAULT_MAX_ROUNDS, precopy, type PrecopyOptions } from "./src/migration/precopy.ts";
 export { describeRecovery } from "./src/migration/recovery.ts";
 export { resume, type ResumeOptions } from "./src/migration/resume.ts";
-export { serveDevice } from "./src/migration/serve.ts";
+export { serveDevice } from "./src/checkpoint/serve.ts";
 export { stopAndCopy } from "./src/migration/stop_and_copy.ts";
 export type {
   DeviceIdentity,
@@ -100,7 +100,11 @@ export { IdentityError } from "./src/checkpoint/identity_error.ts";
 export type { PhaseReport, TransferReport } from "./src/checkpoint/report.ts";
 export { restore, type RestoreOptions, type RestoreSource } from "./src/checkpoint/restore.ts";
 export { type CheckpointSink, save, type SaveOptions } from "./src/checkpoint/save.ts";
-export { type CheckpointSource, openCheckpointFile } from "./src/checkpoint/source.ts";
+export {
+  type CheckpointSource,
+  openCheckpointFile,
+  type ReadableFd,
+} from "./src/checkpoint/source.ts";
 export type { CheckpointTrailer, DeviceTotals, PhaseTotals } from "./src/checkpoint/trailer.ts";
 export {
   type CheckpointSummary,

@@ -5,7 +5,7 @@
 
 import { SysError } from "../kernel/error.ts";
 import type { Device } from "../migration/device.ts";
-import { FdRestore, servesFds } from "../migration/fd_transfer.ts";
+import { FdRestore, servesFds } from "./_fd_transfer.ts";
 import { resume } from "../migration/resume.ts";
 import { decodeCheckpoint } from "./decode.ts";
 import { fileError } from "./file_error.ts";

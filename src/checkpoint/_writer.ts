@@ -5,7 +5,7 @@
 
 import { SysError } from "../kernel/error.ts";
 import type { Device } from "../migration/device.ts";
-import { FdSave, servesFds } from "../migration/fd_transfer.ts";
+import { FdSave, servesFds } from "./_fd_transfer.ts";
 import { precopy, type PrecopyOptions } from "../migration/precopy.ts";
 import { stopAndCopy } from "../migration/stop_and_copy.ts";
 import { encodeCheckpoint } from "./encode.ts";

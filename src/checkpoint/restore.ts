@@ -5,7 +5,7 @@
  */
 
 import type { Device } from "../migration/device.ts";
-import type { ReadableFd } from "../migration/fd_transfer.ts";
+import type { ReadableFd } from "./source.ts";
 import { failed } from "./_failure.ts";
 import { type Loader, openLoader } from "./_loader.ts";
 import { checkIdentity } from "./identity.ts";

@@ -82,15 +82,6 @@ export async function save(
   options: SaveOptions = {},
 ): Promise<TransferReport> {
   const { precopy: limits, leave = "running", signal, ...encoding } = options;
-  const { identity } = device.description;
-  // Asks for what a device without migration refuses, for its reasons.
-  await device.state();
-  const header = {
-    devices: [identity!],
-    created: new Date().toISOString(),
-    tool: `vfiokit ${VERSION}`,
-    iovaPageSize: null,
-  };
   const phases: PhaseReport[] = [];
   const run = async (name: Phase, phase: () => Promise<void>): Promise<void> => {
     const entered = performance.now();
@@ -100,10 +91,23 @@ export async function save(
     phases.push({ name, transactions, bytes, seconds: (performance.now() - entered) / 1000 });
   };
 
-  const begun = performance.now();
   let seconds = 0;
   try {
-    const writer = await openWriter(device, sink, header, encoding, signal);
+    // A device without migration refuses this, with its reasons.
+    await device.state();
+    const begun = performance.now();
+    const writer = await openWriter(
+      device,
+      sink,
+      {
+        devices: [device.description.identity!],
+        created: new Date().toISOString(),
+        tool: `vfiokit ${VERSION}`,
+        iovaPageSize: null,
+      },
+      encoding,
+      signal,
+    );
     if (limits !== undefined) await run("pre-copy", () => writer.precopy(limits));
     await run("stop-and-copy", () => writer.stopAndCopy());
     await writer.end();

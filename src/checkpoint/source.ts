@@ -7,13 +7,20 @@
 import * as fs from "node:fs";
 import { BATCH_BYTES, takeBuffer } from "../migration/pool.ts";
 import { O_RDONLY } from "../kernel/kernel.ts";
-import type { ReadableFd } from "../migration/fd_transfer.ts";
 import { close, open, readSome } from "./_fd_io.ts";
 import { findPlace, type Opened, openPlace } from "./_place.ts";
 import { fileError } from "./file_error.ts";
 
 /** A pipe gives less than a buffer at a time; what is left of one is used while there is this much. */
 const WORTH_READING = BATCH_BYTES / 4;
+
+/** An fd to read from. */
+export interface ReadableFd {
+  /** The fd; it must stay open. */
+  readonly fd: number;
+  /** Where to begin, for pread(2); null to read(2) from where it stands. */
+  readonly position: number | null;
+}
 
 /** A checkpoint to read, from {@linkcode openCheckpointFile}. */
 export interface CheckpointSource extends AsyncDisposable {

@@ -2,8 +2,6 @@
  * What the two threads say to each other.
  */
 
-import type { EncodeOptions } from "../checkpoint/encoder.ts";
-import type { CheckpointHeader, DecodedHeader } from "../checkpoint/header.ts";
 import type { DeviceDescription, OpenOptions, Pulled } from "./_session.ts";
 import type { Batch } from "./_batch.ts";
 import type { OnError, PrecopyLimits } from "./_engine.ts";
@@ -26,12 +24,6 @@ export interface Requests {
   beginRestore: () => void;
   push: (batch: Batch) => void;
   endRestore: (leave: "running" | "stop") => void;
-  beginWrite: (fd: number, header: CheckpointHeader, options: EncodeOptions) => void;
-  write: (phase: Phase) => boolean;
-  endWrite: () => void;
-  beginRead: (fd: number, position: number | null) => void;
-  readHeader: () => DecodedHeader | null;
-  read: () => boolean;
   close: () => void;
 }
 

@@ -3,10 +3,7 @@
  * where the caller brings a Kernel of their own, on the caller's thread.
  */
 
-import type { EncodeOptions } from "../checkpoint/encoder.ts";
-import type { CheckpointHeader, DecodedHeader } from "../checkpoint/header.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import { libcKernel } from "../kernel/libc.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import { parseDeviceName } from "../vfio/device_name.ts";
 import { kernelFor } from "../vfio/kernel_for.ts";
@@ -21,14 +18,11 @@ import { quirkFor, type QuirkName } from "../vfio/quirk.ts";
 import { type Reason, UnsupportedError } from "../vfio/unsupported.ts";
 import { type Batch, BatchBuilder } from "./_batch.ts";
 import type { Counters, Engine, OnError, PrecopyLimits } from "./_engine.ts";
-import { FdReader } from "./_fd_reader.ts";
-import { FdWriter } from "./_fd_writer.ts";
 import { preadFull } from "./_io.ts";
 import type { SharedCounters } from "./_shared_counters.ts";
 import { V1Engine } from "./_v1_engine.ts";
 import { V2Engine, v2Flags } from "./_v2_engine.ts";
 import type { Recovery } from "./error.ts";
-import { recycle, takeBuffer } from "./pool.ts";
 import type { DeviceIdentity, Phase, Protocol, StateReport, TargetState } from "./types.ts";
 
 /** How to open a device. */
@@ -75,19 +69,15 @@ export interface Pulled {
   readonly ended: boolean;
 }
 
-/** After so many milliseconds of writing or reading the session looks who else wants something. */
-const TURN_MS = 100;
-
 /** One open device. */
 export class Session implements Disposable {
   readonly #device: VfioDevice;
   readonly #engine: Engine | null;
   /** Why there is no engine. */
   readonly #reasons: readonly Reason[];
-  readonly #counters: Counters;
+  /** What the caller's thread sees of it. */
+  protected readonly counters: Counters;
   #recovery: Recovery = "none";
-  #writer: FdWriter | null = null;
-  #reader: FdReader | null = null;
   /** What the device is. */
   readonly description: DeviceDescription;
 
@@ -98,7 +88,7 @@ export class Session implements Disposable {
     counters: SharedCounters,
     kernel?: Kernel,
   ) {
-    this.#counters = counters;
+    this.counters = counters;
     const parsed = parseDeviceName(name);
     this.#device = openVfioDevice(kernel ?? kernelFor(parsed), parsed, options);
     try {
@@ -209,61 +199,6 @@ export class Session implements Disposable {
   /** Leaves RESUMING. */
   endRestore(leave: "running" | "stop"): void {
     this.#migration.endRestore(leave);
-  }
-
-  /** Begins a checkpoint on an fd, to be written on this thread. */
-  beginWrite(fd: number, header: CheckpointHeader, options: EncodeOptions): void {
-    this.#writer = new FdWriter(libcKernel(), fd, header, options);
-  }
-
-  /** Writes the phase under way, for a while or to its end: true there. */
-  write(phase: Phase): boolean {
-    const buffer = takeBuffer();
-    const until = performance.now() + TURN_MS;
-    let over = false;
-    do {
-      const { batch, ended } = this.pull(buffer);
-      if (batch.sizes.length > 0) this.#writer!.batch(phase, batch);
-      over = ended;
-    } while (!over && performance.now() < until && !this.#counters.interrupted);
-    recycle(buffer.buffer);
-    return over;
-  }
-
-  /** Ends the checkpoint. */
-  endWrite(): void {
-    this.#writer!.end();
-    this.#writer = null;
-  }
-
-  /** Begins with a checkpoint that is on an fd, to be read on this thread. */
-  beginRead(fd: number, position: number | null): void {
-    this.#reader = new FdReader(libcKernel(), fd, position);
-  }
-
-  /** Reads the header; null where it has not come in a while. */
-  readHeader(): DecodedHeader | null {
-    const reader = this.#reader!;
-    while (reader.header === null) if (reader.step() === "nothing") break;
-    return reader.header;
-  }
-
-  /** Gives the checkpoint to the device, for a while or to its end: true there. */
-  read(): boolean {
-    const reader = this.#reader!;
-    const until = performance.now() + TURN_MS;
-    do {
-      const step = reader.step();
-      if (step === "end") {
-        this.#reader = null;
-        return true;
-      }
-      if (step === "nothing") return false;
-      if (step === "some") continue;
-      this.push(step);
-      recycle(step.bytes.buffer);
-    } while (performance.now() < until && !this.#counters.interrupted);
-    return false;
   }
 
   /** Closes what is owned. */

@@ -3,7 +3,6 @@
  * its own, so an error goes over as its fields and comes back as its class.
  */
 
-import { CheckpointError } from "../checkpoint/error.ts";
 import { SysError } from "../kernel/error.ts";
 import { SimSpecError } from "../sim/spec.ts";
 import { AnswerError } from "../vfio/answer_error.ts";
@@ -12,8 +11,13 @@ import { DeviceNameError } from "../vfio/device_name.ts";
 import { BusyError, UnsupportedError } from "../vfio/unsupported.ts";
 import { MigrationError } from "./error.ts";
 
-const CLASSES: ReadonlyMap<string, { readonly prototype: Error }> = new Map(
-  [
+interface ErrorClass {
+  readonly name: string;
+  readonly prototype: Error;
+}
+
+const CLASSES = new Map<string, ErrorClass>(
+  ([
     SysError,
     SimSpecError,
     AnswerError,
@@ -22,12 +26,16 @@ const CLASSES: ReadonlyMap<string, { readonly prototype: Error }> = new Map(
     BusyError,
     UnsupportedError,
     MigrationError,
-    CheckpointError,
     RangeError,
     TypeError,
     Error,
-  ].map((constructor) => [constructor.name, constructor]),
+  ] as ErrorClass[]).map((constructor) => [constructor.name, constructor]),
 );
+
+/** Lets errors of one more class come over as what they are. */
+export function carryErrors(constructor: ErrorClass): void {
+  CLASSES.set(constructor.name, constructor);
+}
 
 /** An error as plain data. */
 export interface WireError {

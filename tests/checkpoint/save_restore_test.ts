@@ -148,7 +148,10 @@ describe("save()", () => {
 
   it("says why a device without a migration region cannot be saved", async () => {
     await withSim(["none"], async ({ devices: [device] }) => {
-      await assert.rejects(saveTo(name(), device!), { name: "UnsupportedError" });
+      // Not disposed of: the save itself must leave nothing behind.
+      const file = await createCheckpointFile(name());
+      await assert.rejects(save(device!, file), { name: "UnsupportedError" });
+      assert.deepEqual(fs.readdirSync(folder).filter((entry) => entry.includes("partial")), []);
     });
   });
 });

@@ -13,7 +13,7 @@ import { save, type SaveOptions } from "../../src/checkpoint/save.ts";
 import { openCheckpointFile } from "../../src/checkpoint/source.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
-import { servesFds } from "../../src/migration/fd_transfer.ts";
+import { servesFds } from "../../src/checkpoint/_fd_transfer.ts";
 import { rejectsWith, stateOf } from "../migration/_sim.ts";
 import { read, whole } from "./_tools.ts";
 

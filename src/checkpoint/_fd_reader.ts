@@ -2,9 +2,9 @@
  * A checkpoint read from an fd, synchronously: on the device's thread.
  */
 
-import type { Batch } from "../checkpoint/batch.ts";
-import type { DecodedHeader } from "../checkpoint/header.ts";
-import { CheckpointReader } from "../checkpoint/reader.ts";
+import type { Batch } from "./batch.ts";
+import type { DecodedHeader } from "./header.ts";
+import { CheckpointReader } from "./reader.ts";
 import { isErrno } from "../kernel/error.ts";
 import { type Kernel, POLLIN } from "../kernel/kernel.ts";
 

@@ -4,27 +4,30 @@
  * One thread that reads, checks and writes needs no buffers of others, no
  * messages and no streams: it is as fast as a program in C, but for the calls
  * themselves. The streams are for everything that has no fd.
- *
- * @module
  */
 
-import type { EncodeOptions } from "../checkpoint/encoder.ts";
-import type { CheckpointHeader, DecodedHeader } from "../checkpoint/header.ts";
 import { libcAllowed } from "../kernel/libc.ts";
-import type { PrecopyLimits } from "./_engine.ts";
-import { ask, hasThread } from "./_host.ts";
-import { NO_LIMITS, precopyLimits } from "./_limits.ts";
-import type { Device } from "./device.ts";
-import type { PrecopyOptions } from "./precopy.ts";
-import type { Phase } from "./types.ts";
+import type { PrecopyLimits } from "../migration/_engine.ts";
+import { ask as askSession, hasThread } from "../migration/_host.ts";
+import { NO_LIMITS, precopyLimits } from "../migration/_limits.ts";
+import { carryErrors } from "../migration/_wire.ts";
+import type { Device } from "../migration/device.ts";
+import type { PrecopyOptions } from "../migration/precopy.ts";
+import type { Phase } from "../migration/types.ts";
+import type { FileSession } from "./_file_session.ts";
+import type { EncodeOptions } from "./encoder.ts";
+import { CheckpointError } from "./error.ts";
+import type { CheckpointHeader, DecodedHeader } from "./header.ts";
+import type { ReadableFd } from "./source.ts";
 
-/** An fd to read from. */
-export interface ReadableFd {
-  /** The fd; it must stay open. */
-  readonly fd: number;
-  /** Where to begin, for pread(2); null to read(2) from where it stands. */
-  readonly position: number | null;
-}
+carryErrors(CheckpointError);
+
+/** Asks a device whose thread serves a {@linkcode FileSession}. */
+const ask = askSession as <Name extends keyof FileSession>(
+  device: Device,
+  method: Name,
+  ...args: FileSession[Name] extends (...args: infer Args) => unknown ? Args : never
+) => Promise<FileSession[Name] extends (...args: never) => infer Result ? Result : never>;
 
 /** Whether a device has a thread of its own that can use fds. */
 export function servesFds(device: Device): boolean {

@@ -2,11 +2,11 @@
  * A checkpoint written to an fd, synchronously: on the device's thread.
  */
 
-import { CheckpointEncoder, type EncodeOptions } from "../checkpoint/encoder.ts";
-import type { CheckpointHeader } from "../checkpoint/header.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import type { Batch } from "./_batch.ts";
-import type { Phase } from "./types.ts";
+import type { Batch } from "../migration/_batch.ts";
+import type { Phase } from "../migration/types.ts";
+import { CheckpointEncoder, type EncodeOptions } from "./encoder.ts";
+import type { CheckpointHeader } from "./header.ts";
 
 /** Encodes batches and writes them where the fd stands. */
 export class FdWriter {
