@@ -7,7 +7,8 @@ import * as fs from "node:fs";
 import { basename, dirname, normalize } from "node:path";
 import process from "node:process";
 import { adoptFd } from "../kernel/adopt.ts";
-import type { O_RDONLY, O_WRONLY } from "../kernel/kernel.ts";
+import { isErrno } from "../kernel/error.ts";
+import { type O_RDONLY, O_WRONLY } from "../kernel/kernel.ts";
 import { libcKernel } from "../kernel/libc.ts";
 import { close, open } from "./_fd_io.ts";
 import { errnoError, errorCode } from "./file_error.ts";
@@ -107,7 +108,13 @@ export async function openPlace(
 /** Opens a device that Deno keeps to itself; a regular file stays refused. */
 async function openByLibc(path: string, access: number, refusal: unknown): Promise<number> {
   const kernel = libcKernel();
-  const raw = kernel.open(path, access);
+  let raw: number;
+  try {
+    raw = kernel.open(path, access);
+  } catch (error) {
+    // A file that would have to be created, as in /dev/shm: that is Deno's to allow.
+    throw access === O_WRONLY && isErrno(error, "ENOENT") ? refusal : error;
+  }
   let fd: number;
   try {
     fd = adoptFd(raw);

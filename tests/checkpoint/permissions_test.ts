@@ -41,6 +41,21 @@ test("- needs no access at all", inDeno, () => {
   assert.deepEqual([status, stdout.length > 0], [0, true], stderr);
 });
 
+test(
+  "a device that Deno keeps to itself is reached through libc, a file there is not",
+  inDeno,
+  () => {
+    const access = ["--allow-ffi", "--allow-read", "--allow-write"];
+    assert.match(
+      deno(access, "write", "/dev/full", "1").stderr,
+      /ENOSPC: Cannot write "\/dev\/full"/,
+    );
+    assert.equal(deno(access, "read", "/dev/null").stdout, "stream of 0\n");
+    const file = deno(access, "write", "/dev/shm/vfiokit-test", "1");
+    assert.match(file.stderr, /Cannot create "\/dev\/shm\/vfiokit-test": Requires all access/);
+  },
+);
+
 test("what is refused is told of, with what to allow", inDeno, () => {
   const read = deno([], "read", SAMPLE);
   assert.match(read.stderr, /CheckpointFileError null: Cannot open ".*": Requires read access/);
