@@ -230,3 +230,21 @@ export function dataFrame(
 export function tailFrame(fields: unknown): Craft {
   return { type: FRAME_TAIL, meta: typeof fields === "string" ? fields : JSON.stringify(fields) };
 }
+
+/** The trailer's fields for one head and these DATA frames. */
+export function tailOf(frames: Craft[], changes: Readonly<Record<string, unknown>> = {}): Craft {
+  const before = craft(headFrame(), ...frames);
+  const { batches } = read(before);
+  const transactions = batches.reduce((sum, { sizes, more }) => sum + sizes.length - +more, 0);
+  const bytes = batches.reduce((sum, batch) => sum + batch.bytes.length, 0);
+  return tailFrame({
+    complete: true,
+    frames: 1 + frames.length,
+    storedBytes: before.length,
+    transactions,
+    bytes,
+    sha256: null,
+    devices: [{ transactions, bytes }],
+    ...changes,
+  });
+}

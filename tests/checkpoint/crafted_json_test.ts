@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FRAME_HEAD, FRAME_TAIL } from "../../src/checkpoint/format.ts";
+import { bytesOf, craft, dataFrame, fault, header, headFrame, read, tailOf } from "./_tools.ts";
+
+// Headers and trailers in frames whose CRCs, numbers and chains are right: what
+// somebody would write who means harm, or a later version of this program.
+
+test("a header that makes no sense is refused, field by field", () => {
+  const [device] = header().devices;
+  const bad: unknown[] = [
+    { devices: undefined },
+    { devices: {} },
+    { devices: [] },
+    { devices: [null] },
+    { devices: [[]] },
+    { devices: Array.from({ length: 65 }, () => device) },
+    { devices: [{ ...device, protocol: "v3" }] },
+    { devices: [{ ...device, bus: null }] },
+    { devices: [{ ...device, driver: 5 }] },
+    { devices: [{ ...device, driver: "x".repeat(257) }] },
+    { devices: [{ ...device, driver: "\x1b]0;title\x07" }] },
+    { devices: [{ ...device, driver: "right\u202eleft" }] },
+    { devices: [{ ...device, mdevType: "two\nlines" }] },
+    { devices: [{ ...device, vendorId: -1 }] },
+    { devices: [{ ...device, vendorId: 1.5 }] },
+    { devices: [{ ...device, vendorId: "0x8086" }] },
+    { devices: [{ ...device, vendorId: 65536 }] },
+    { devices: [{ ...device, region: { type: 1 } }] },
+    { devices: [{ ...device, region: { type: 2 ** 32, subtype: 1 } }] },
+    { devices: [{ ...device, region: [1, 1] }] },
+    { created: "2026-02-03" },
+    { created: "2026-99-03T04:05:06Z" },
+    { created: 5 },
+    { tool: null },
+    { iovaPageSize: 0 },
+    { iovaPageSize: 5000 },
+    { iovaPageSize: -4096 },
+    { iovaPageSize: undefined },
+    { complete: undefined },
+    { complete: "yes" },
+    { digest: "md5" },
+    { digest: undefined },
+  ];
+  for (const changes of bad) {
+    const bytes = craft(headFrame(changes as Record<string, unknown>), tailOf([]));
+    assert.equal(fault(bytes), "header", JSON.stringify(changes));
+  }
+  const texts = [
+    "",
+    "null",
+    "[]",
+    "5",
+    "{",
+    '"text"',
+    '{"devices":',
+    "\ufeff{}",
+    "[".repeat(60_000),
+  ];
+  for (const meta of texts) {
+    assert.equal(fault(craft({ type: FRAME_HEAD, meta })), "header", meta.slice(0, 20));
+  }
+  assert.equal(fault(craft({ type: FRAME_HEAD, meta: new Uint8Array([0xff, 0xfe]) })), "header");
+});
+
+test("names that JavaScript gives a meaning are only names", () => {
+  const text = JSON.stringify({ ...header(), complete: true, digest: null });
+  const meta = text.replace("{", '{"__proto__":{"polluted":true},"constructor":{},');
+  const bytes = craft({ type: FRAME_HEAD, meta }, dataFrame([1], bytesOf(1)));
+  assert.equal(fault(bytes), "truncated");
+  assert.equal(({} as { polluted?: boolean }).polluted, undefined);
+  const inherited = text.replace('"complete":true,', '"__proto__":{"complete":true},');
+  assert.equal(fault(craft({ type: FRAME_HEAD, meta: inherited })), "header");
+});
+
+test("fields that a later version adds to the header do no harm", () => {
+  const [device] = header().devices;
+  const head = headFrame({ memory: { size: 5 }, devices: [{ ...device, serial: "new" }] });
+  const bytes = craft(head, dataFrame([1], bytesOf(1)));
+  assert.equal(fault(bytes), "truncated");
+});
+
+test("a trailer that does not fit is refused, field by field", () => {
+  const frames = [dataFrame([2, 1], bytesOf("abc"))];
+  const bad: Record<string, unknown>[] = [
+    { complete: false },
+    { frames: 1 },
+    { frames: 3 },
+    { storedBytes: 5 },
+    { transactions: 1 },
+    { bytes: 4 },
+    { bytes: -1 },
+    { bytes: 2 ** 63 },
+    { devices: [] },
+    { devices: [{ transactions: 2, bytes: 2 }] },
+    { devices: [{ transactions: 2, bytes: 3 }, { transactions: 0, bytes: 0 }] },
+    { devices: 5 },
+    { sha256: 5 },
+    { complete: undefined },
+  ];
+  for (const changes of bad) {
+    const bytes = craft(headFrame(), ...frames, tailOf(frames, changes));
+    assert.equal(fault(bytes), "trailer", JSON.stringify(changes));
+  }
+  assert.equal(fault(craft(headFrame(), { type: FRAME_TAIL, meta: "{" })), "trailer");
+  const differs = read(craft(headFrame(), ...frames, tailOf(frames, { bytes: 4 }))).error!;
+  assert.match(differs.message, /bytes is 4 in the trailer and 3 before it/);
+});
+
+test("a transaction that is not finished at the trailer is refused", () => {
+  const frames = [dataFrame([2, 1], bytesOf("abc"), { flags: 1 })];
+  const { error } = read(craft(headFrame(), ...frames, tailOf(frames)));
+  assert.equal(error?.code, "trailer");
+  assert.match(error!.message, /a transaction of device 0 goes on/);
+});
+
+test("a digest that differs, is missing, or was not announced is refused", () => {
+  const frames = [dataFrame([3], bytesOf("abc"))];
+  const zeros = "0".repeat(64);
+  const ends = (digest: string | null, sha256: string | null): string | null => {
+    const head = headFrame({ digest });
+    const storedBytes = craft(head, ...frames).length;
+    return fault(craft(head, ...frames, tailOf(frames, { sha256, storedBytes })));
+  };
+  const abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+  assert.equal(ends("sha256", abc), null);
+  assert.equal(ends("sha256", zeros), "digest");
+  assert.equal(ends("sha256", null), "digest");
+  assert.equal(ends(null, abc), "digest");
+});
