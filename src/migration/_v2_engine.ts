@@ -20,6 +20,8 @@ import { MigrationError, type Recovery } from "./error.ts";
 import type { Phase, StateName, StateReport, TargetState } from "./types.ts";
 
 const PRECOPY_FROM: readonly StateName[] = ["running", "running-p2p", "pre-copy", "pre-copy-p2p"];
+/** States in which a save is under way: whoever brought the device there has its data fd. */
+const HOLDING_DATA: readonly StateName[] = ["pre-copy", "pre-copy-p2p"];
 const SAVE_FROM: readonly StateName[] = [...PRECOPY_FROM, "stop"];
 const RESTORE_FROM: readonly StateName[] = ["running", "running-p2p", "stop"];
 
@@ -97,6 +99,12 @@ export class V2Engine implements Engine {
         "no-precopy",
       );
     }
+    if (HOLDING_DATA.includes(state) && !this.#machine.hasData) {
+      throw this.#guard.error(
+        `Cannot enter ${phase}: the device is in ${state}, and the data fd is another process's`,
+        "no-data-fd",
+      );
+    }
     this.#restart();
     const estimate = phase === "stop-and-copy" ? this.#machine.dataSize() : null;
     this.#counters.pendingBytes = estimate ?? -1;
@@ -143,12 +151,25 @@ export class V2Engine implements Engine {
   endRestore(leave: "running" | "stop"): void {
     if (this.#restore === null) throw new Error("Cannot end the restore: none is under way");
     this.#guard.run("Cannot end the restore", () => {
-      // STOP is where the driver judges what it was given; a failure there
-      // must not be taken for one of the way on to RUNNING.
-      this.#machine.transition("stop");
+      this.#judge();
       if (leave === "running") this.#machine.transition("running");
     });
     this.#restore = null;
+  }
+
+  /** The step to STOP, where the driver judges what it was given. */
+  #judge(): void {
+    try {
+      this.#machine.transition("stop");
+    } catch (error) {
+      if (!(error instanceof MigrationError) || error.deviceState !== "resuming") throw error;
+      throw this.#guard.error(
+        `Cannot end the restore: the driver does not take the state (${error.errno}), ` +
+          "which may be cut short, or of another device",
+        "state-refused",
+        error.cause instanceof Error ? error.cause : error,
+      );
+    }
   }
 
   [Symbol.dispose](): void {

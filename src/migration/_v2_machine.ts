@@ -82,6 +82,11 @@ export class V2Machine {
     return this.#data;
   }
 
+  /** Whether there is one. */
+  get hasData(): boolean {
+    return this.#data !== null;
+  }
+
   /** Asks the kernel. A state that it does not tell is `unknown`, not an error. */
   state(): V2Report {
     let raw: number | null = null;
@@ -172,7 +177,12 @@ export class V2Machine {
 
   /** Closes the data fd, where there is one. */
   closeData(): void {
-    this.#data?.close();
+    try {
+      this.#data?.close();
+    } catch (error) {
+      // It is closed all the same, or was before: nothing that could be done about it.
+      if (!(error instanceof SysError)) throw error;
+    }
     this.#data = null;
   }
 

@@ -16,7 +16,6 @@ const MEANINGS: Readonly<Record<string, string>> = {
   EINVAL: "the driver takes the state for incompatible",
   ENOMEM: "the state is longer than the driver takes",
   EOPNOTSUPP: "the state needs a newer driver",
-  ENOTSUP: "the state needs a newer driver",
   ENODEV: "the device was reset or is gone",
 };
 
@@ -60,6 +59,9 @@ export class V2Restore {
           const meaning = MEANINGS[error.code];
           const what = meaning === undefined ? error.message : `${meaning} (${error.code})`;
           throw new DriverError(what, "data-refused", error);
+        }
+        if (this.#counters.interrupted) {
+          throw new DriverError("interrupted while the driver took no data", "interrupted", error);
         }
         this.#kernel.poll(this.#fd.number, POLLOUT, 100);
         nap(1);

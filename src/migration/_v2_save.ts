@@ -60,14 +60,15 @@ export class V2Save {
     while (batch.empty || batch.free >= WORTH_READING) {
       if (this.#phase === "pre-copy" && this.#precopyEnds()) return true;
       const count = this.#read(batch.room(batch.free));
-      if (count > 0) {
+      if (count === null) {
+        this.#kernel.poll(this.#fd.number, POLLIN, 100);
+        nap(1);
+      } else if (count > 0) {
         this.#idleSince = null;
         batch.add(count, false);
         this.#rounds.read(count);
         this.#count(count);
-      } else if (this.#phase === "stop-and-copy") {
-        return true;
-      } else if (this.#drained()) {
+      } else if (this.#phase === "stop-and-copy" || this.#drained()) {
         return true;
       }
       if (this.#counters.interrupted || performance.now() > deadline) return false;
@@ -75,18 +76,17 @@ export class V2Save {
     return false;
   }
 
-  /** Bytes read; 0 where there is nothing now, as drivers say with 0 or with ENOMSG. */
-  #read(into: Uint8Array<ArrayBuffer>): number {
-    for (;;) {
-      try {
-        return this.#kernel.read(this.#fd.number, into);
-      } catch (error) {
-        if (isErrno(error, "ENOMSG")) return 0;
-        if (!isErrno(error, "EAGAIN")) throw error;
-        // The interrupt is seen between batches: an empty one is handed over.
-        this.#kernel.poll(this.#fd.number, POLLIN, 100);
-        nap(1);
-      }
+  /**
+   * Bytes read. 0: nothing more, which in pre-copy some drivers say with
+   * ENOMSG; null: not yet.
+   */
+  #read(into: Uint8Array<ArrayBuffer>): number | null {
+    try {
+      return this.#kernel.read(this.#fd.number, into);
+    } catch (error) {
+      if (isErrno(error, "EAGAIN")) return null;
+      if (isErrno(error, "ENOMSG") && this.#phase === "pre-copy") return 0;
+      throw error;
     }
   }
 
@@ -114,7 +114,8 @@ export class V2Save {
   /** Whether pre-copy has done what it can: all initial bytes are read, and little changed since. */
   #precopyEnds(): boolean {
     const info = this.#info();
-    if (info === null) return false;
+    // A driver that does not tell what is left could be read from without end.
+    if (info === null) return true;
     const pending = info.initial + info.dirty;
     this.#counters.pendingBytes = pending;
     if (info.initial === 0 && this.#rounds.fits(info.dirty)) return true;

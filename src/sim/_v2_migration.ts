@@ -93,7 +93,9 @@ export class V2Migration {
       const late = this.#faultyArc();
       made = this.#arc(next);
       this.#state = next;
-      if (late) this.#fail();
+      if (!late) continue;
+      this.#fail();
+      return next === target ? made : refuse("EINVAL");
     }
     return made;
   }

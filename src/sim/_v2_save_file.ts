@@ -124,8 +124,11 @@ export class SaveFile extends DataFile {
     const { state } = this.device;
     if (!this.#stopped) this.#changeAll();
     if (this.#stopped ? save.pending(true) === 0 : this.#imageLeft === 0) return false;
+    // An image ends with its own pages: what changed meanwhile is for the next one.
+    const image = HEADER + RECORD + this.#imageLeft + this.#pages * RECORD;
+    const limit = this.#stopped ? this.#limit : Math.min(this.#limit, image);
     const before = state.dirtyPages;
-    const size = save.next(this.#record, this.#view, RECORD_HEADER, this.#limit, this.#stopped);
+    const size = save.next(this.#record, this.#view, RECORD_HEADER, limit, this.#stopped);
     this.#pages = Math.max(0, this.#pages - (before - state.dirtyPages));
     this.#put(size, TAG_DATA, 0);
     return true;
