@@ -4,12 +4,10 @@
  * @module
  */
 
-/** Memory made known to an IOMMU. */
-export interface DmaMapping {
-  /** Where the device sees it, in bytes; a multiple of the IOMMU's page size. */
-  readonly iova: bigint;
-  /** Bytes; a multiple of the page size. */
-  readonly size: bigint;
+import type { IovaMapping } from "./iova.ts";
+
+/** Memory made known to an IOMMU; both iova and size are multiples of its page size. */
+export interface DmaMapping extends IovaMapping {
   /** Its address in this process: that of a kernel Mapping, never of a JS buffer. */
   readonly vaddr: bigint;
   /** VFIO_DMA_MAP_FLAG_*: what the device may do with it. */
@@ -25,7 +23,7 @@ export interface AddressSpace {
    * Makes memory known to the IOMMU. The memory must stay mapped in this
    * process until it is unmapped here, or the address space is closed.
    *
-   * @throws {SysError} EEXIST where it overlaps a mapping, EINVAL where it is
+   * @throws {DmaError} EEXIST where it overlaps a mapping, EINVAL where it is
    * not aligned or the IOMMU does not reach that far.
    */
   map(mapping: DmaMapping): void;
@@ -33,9 +31,9 @@ export interface AddressSpace {
    * Takes back all mappings in a range. A mapping is taken back whole.
    *
    * @returns Bytes taken back; 0 where nothing was mapped.
-   * @throws {SysError} EINVAL where the range cuts a mapping; nothing has changed then.
+   * @throws {DmaError} EINVAL where the range cuts a mapping; nothing has changed then.
    */
   unmap(iova: bigint, size: bigint): bigint;
-  /** What {@linkcode AddressSpace.map} mapped and is still mapped, by ascending iova. */
-  readonly mappings: readonly DmaMapping[];
+  /** What is known to be mapped, by ascending iova. */
+  readonly mappings: readonly IovaMapping[];
 }

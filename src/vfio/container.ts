@@ -4,24 +4,34 @@
  * @module
  */
 
-import { isErrno } from "../kernel/error.ts";
+import { isErrno, SysError } from "../kernel/error.ts";
 import { Fd } from "../kernel/fd.ts";
 import { type Kernel, O_RDWR } from "../kernel/kernel.ts";
 import {
   VFIO_API_VERSION,
   VFIO_CHECK_EXTENSION,
+  VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
   VFIO_GET_API_VERSION,
   VFIO_GROUP_SET_CONTAINER,
+  VFIO_IOMMU_DIRTY_PAGES,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
   VFIO_SET_IOMMU,
   VFIO_TYPE1v2_IOMMU,
+  type VfioBitmap,
+  vfioBitmap,
+  vfioIommuType1DirtyBitmap,
+  type VfioIommuType1DirtyBitmapGet,
+  vfioIommuType1DirtyBitmapGet,
   vfioIommuType1DmaMap,
   vfioIommuType1DmaUnmap,
 } from "../uapi/mod.ts";
 import { ioctl } from "./_ioctl.ts";
 import type { AddressSpace, DmaMapping } from "./address_space.ts";
 import type { Group } from "./group.ts";
+import { encloses, formatIova, IOVA_END, type IovaMapping, overlap } from "./iova.ts";
+import { mapError, type RefusalContext, unmapError } from "./map_error.ts";
+import { memlockLimit } from "./memlock.ts";
 import { noPermission, noType1v2, noVfio, unsafeInterrupts, wrongApiVersion } from "./reasons.ts";
 import { readType1Info, type Type1Info } from "./type1_info.ts";
 import { UnsupportedError } from "./unsupported.ts";
@@ -33,12 +43,13 @@ export const CONTAINER_PATH = "/dev/vfio/vfio";
 export class Type1Container implements AddressSpace, Disposable {
   /** The container's fd. */
   readonly fd: Fd;
-  readonly #kernel: Kernel;
-  readonly #mappings = new Map<bigint, DmaMapping>();
+  /** The kernel that it lives in. */
+  readonly kernel: Kernel;
+  readonly #mappings = new Map<bigint, IovaMapping>();
   #iommuSet: boolean;
 
   private constructor(kernel: Kernel, fd: Fd, iommuSet: boolean) {
-    this.#kernel = kernel;
+    this.kernel = kernel;
     this.fd = fd;
     this.#iommuSet = iommuSet;
   }
@@ -86,10 +97,10 @@ export class Type1Container implements AddressSpace, Disposable {
   attach(group: Group): void {
     const argument = new Uint8Array(new ArrayBuffer(4));
     new DataView(argument.buffer).setInt32(0, this.fd.number, true);
-    ioctl(this.#kernel, group.fd, "VFIO_GROUP_SET_CONTAINER", VFIO_GROUP_SET_CONTAINER, argument);
+    ioctl(this.kernel, group.fd, "VFIO_GROUP_SET_CONTAINER", VFIO_GROUP_SET_CONTAINER, argument);
     if (this.#iommuSet) return;
     try {
-      ioctl(this.#kernel, this.fd, "VFIO_SET_IOMMU", VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
+      ioctl(this.kernel, this.fd, "VFIO_SET_IOMMU", VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
     } catch (error) {
       if (isErrno(error, "EPERM")) {
         throw new UnsupportedError([unsafeInterrupts()], { cause: error });
@@ -108,46 +119,117 @@ export class Type1Container implements AddressSpace, Disposable {
    * @throws {CapabilityError} Where the capabilities are broken.
    */
   info(): Type1Info {
-    return readType1Info(this.#kernel, this.fd);
+    return readType1Info(this.kernel, this.fd);
   }
 
   /**
    * Maps memory for DMA (VFIO_IOMMU_MAP_DMA).
    *
-   * @throws {SysError} EEXIST, EINVAL, ENOSPC (too many mappings), ENOMEM (the memlock limit).
+   * @throws {DmaError} EEXIST, EINVAL, ENOSPC (too many mappings), ENOMEM (the
+   * memlock limit), EFAULT: why, and what to do.
    * @throws {RangeError} If a number does not fit its field.
    */
   map({ iova, size, vaddr, flags }: DmaMapping): void {
-    const argument = vfioIommuType1DmaMap.pack({ flags, vaddr, iova, size });
-    ioctl(this.#kernel, this.fd, "VFIO_IOMMU_MAP_DMA", VFIO_IOMMU_MAP_DMA, argument);
-    this.#mappings.set(iova, { iova, size, vaddr, flags });
+    const mapping = { iova, size, vaddr, flags };
+    const argument = vfioIommuType1DmaMap.pack(mapping);
+    try {
+      ioctl(this.kernel, this.fd, "VFIO_IOMMU_MAP_DMA", VFIO_IOMMU_MAP_DMA, argument);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      throw mapError(error, mapping, this.#context());
+    }
+    this.#mappings.set(iova, mapping);
   }
 
   /**
-   * Takes mappings back (VFIO_IOMMU_UNMAP_DMA, without a dirty bitmap).
+   * Takes mappings back (VFIO_IOMMU_UNMAP_DMA).
    *
+   * @param bitmap Where the last dirty pages go, if they are tracked: memory
+   * that is zero, and holds a bit for each page of the range. One mapping a call
+   * is safe: Linux 5.10 mixes the bits of several up.
    * @returns Bytes taken back, as the kernel counts them.
-   * @throws {SysError} EINVAL where the range is empty, not aligned, or cuts a mapping.
+   * @throws {DmaError} EINVAL where the range is empty, not aligned, or cuts a
+   * mapping, or dirty pages are wanted and not tracked; EFAULT where the bitmap
+   * cannot be written: the mappings before the one that failed are gone then,
+   * and still in {@linkcode Type1Container.mappings}.
    * @throws {RangeError} If a number does not fit its field.
    */
-  unmap(iova: bigint, size: bigint): bigint {
-    const argument = vfioIommuType1DmaUnmap.pack({ iova, size });
-    ioctl(this.#kernel, this.fd, "VFIO_IOMMU_UNMAP_DMA", VFIO_IOMMU_UNMAP_DMA, argument);
+  unmap(iova: bigint, size: bigint, bitmap?: VfioBitmap): bigint {
+    const argument = vfioIommuType1DmaUnmap.pack(
+      bitmap === undefined ? { iova, size } : {
+        flags: VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+        iova,
+        size,
+        data: vfioBitmap.pack(bitmap),
+      },
+    );
+    try {
+      ioctl(this.kernel, this.fd, "VFIO_IOMMU_UNMAP_DMA", VFIO_IOMMU_UNMAP_DMA, argument);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      throw unmapError(error, { iova, size }, this.#context());
+    }
     for (const mapping of this.#mappings.values()) {
-      if (mapping.iova >= iova && mapping.iova + mapping.size <= iova + size) {
-        this.#mappings.delete(mapping.iova);
-      }
+      if (encloses({ iova, size }, mapping)) this.#mappings.delete(mapping.iova);
     }
     return vfioIommuType1DmaUnmap.unpack(argument).size;
   }
 
   /**
-   * What was mapped through this object and is still mapped, by ascending
-   * iova. The kernel keeps no list that could be read: what the owner of a
-   * borrowed container mapped is not in it.
+   * Starts or stops tracking of dirty pages, or reads them
+   * (VFIO_IOMMU_DIRTY_PAGES).
+   *
+   * @param flags One of VFIO_IOMMU_DIRTY_PAGES_FLAG_*.
+   * @param get With FLAG_GET_BITMAP: which pages, and memory for their bits.
+   * @throws {SysError} If the ioctl fails.
+   * @throws {RangeError} If a number does not fit its field.
    */
-  get mappings(): readonly DmaMapping[] {
+  dirtyPages(flags: number, get?: VfioIommuType1DirtyBitmapGet): void {
+    const argument = vfioIommuType1DirtyBitmap.pack(
+      get === undefined ? { flags } : { flags, data: vfioIommuType1DirtyBitmapGet.pack(get) },
+    );
+    ioctl(this.kernel, this.fd, "VFIO_IOMMU_DIRTY_PAGES", VFIO_IOMMU_DIRTY_PAGES, argument);
+  }
+
+  #context(): RefusalContext {
+    let info: Type1Info | null = null;
+    try {
+      info = this.info();
+    } catch {
+      // The refusal is what counts; it is only explained less well.
+    }
+    return { info, mappings: this.mappings, memlock: memlockLimit(this.kernel) };
+  }
+
+  /**
+   * What is known to be mapped, by ascending iova: through this object, or told
+   * by {@linkcode Type1Container.know}. The kernel keeps no list that could be
+   * read.
+   */
+  get mappings(): readonly IovaMapping[] {
     return [...this.#mappings.values()].sort((a, b) => a.iova < b.iova ? -1 : 1);
+  }
+
+  /**
+   * Tells of a mapping that somebody else made, such as the owner of a borrowed
+   * container.
+   *
+   * @throws {RangeError} If it is empty, or overlaps one that is known.
+   */
+  know({ iova, size }: IovaMapping): void {
+    const other = this.mappings.find((mapping) => overlap(mapping, { iova, size }));
+    if (other !== undefined || size <= 0n || iova < 0n || iova + size > IOVA_END) {
+      throw new RangeError(
+        `Cannot take ${formatIova({ iova, size })} for a mapping: it ` +
+          (other === undefined ? "is not in the address space" : `overlaps ${formatIova(other)}`),
+      );
+    }
+    this.#mappings.set(iova, { iova, size });
+  }
+
+  /** Tells that a mapping is gone, though it was not unmapped through this object. */
+  forget(iova: bigint): void {
+    this.#mappings.delete(iova);
   }
 
   /** Closes what is owned; with its last fd the kernel takes all mappings back. */

@@ -18,7 +18,14 @@ import {
 } from "./migration_region.ts";
 import { openVfioDevice, type OpenVfioOptions, sysfsReasons } from "./open.ts";
 import { quirkFor, type QuirkName } from "./quirk.ts";
-import { brokenAnswer, busy, noDirtyCapability, noReset, noSuchDevice } from "./reasons.ts";
+import {
+  brokenAnswer,
+  busy,
+  draftDirtyTracking,
+  noDirtyCapability,
+  noReset,
+  noSuchDevice,
+} from "./reasons.ts";
 import type { Region } from "./region.ts";
 import { readSysfsDevice, type SysfsDevice, sysfsPath } from "./sysfs.ts";
 import { BusyError, type Reason, UnsupportedError } from "./unsupported.ts";
@@ -208,11 +215,11 @@ function describeDirty(
 ): { readonly dirty: DirtyReport; readonly reasons: Reason[] } {
   if (device.container === null) return { dirty: UNKNOWN_DIRTY, reasons: [] };
   try {
-    const { migration } = device.container.info();
+    const { migration, draftDirtyPages } = device.container.info();
     if (migration === null) {
       return {
         dirty: { tracks: false, pgsizes: [], maxBitmapBytes: null },
-        reasons: [noDirtyCapability()],
+        reasons: [draftDirtyPages ? draftDirtyTracking() : noDirtyCapability()],
       };
     }
     const { pgsizes, maxBitmapBytes } = migration;

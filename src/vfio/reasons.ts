@@ -229,6 +229,34 @@ export function noDirtyCapability(): Reason {
   );
 }
 
+/** `draft-dirty-tracking`: the container has the interface of a draft, which nobody drives. */
+export function draftDirtyTracking(): Reason {
+  return note(
+    "draft-dirty-tracking",
+    "The container announces dirty page tracking by the flag of a draft " +
+      "(VFIO_IOMMU_INFO_DIRTY_PGS), and has no MIGRATION capability",
+    "The draft's interface is not driven: run Linux 5.8 or later, which has the capability",
+  );
+}
+
+/** `no-container`: only the device's own fd is known. */
+export function noContainer(label: string): Reason {
+  return blocks(
+    "no-container",
+    `The container of ${label} is not known`,
+    "Name the fd of its container as well: --container-fd N",
+  );
+}
+
+/** `not-type1v2`: the container was given the older TYPE1 model. */
+export function notType1v2(): Reason {
+  return blocks(
+    "not-type1v2",
+    "The container has the TYPE1 IOMMU model, which does not track dirty pages",
+    "Its owner must choose TYPE1v2 (VFIO_SET_IOMMU)",
+  );
+}
+
 /** `no-reset`: a failed restore leaves the device as it is. */
 export function noReset(): Reason {
   return note(

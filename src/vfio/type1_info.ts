@@ -9,6 +9,7 @@ import type { Kernel } from "../kernel/kernel.ts";
 import {
   VFIO_IOMMU_GET_INFO,
   VFIO_IOMMU_INFO_CAPS,
+  VFIO_IOMMU_INFO_DIRTY_PGS,
   VFIO_IOMMU_INFO_PGSIZES,
   VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
   VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION,
@@ -47,6 +48,11 @@ export interface Type1Info {
   readonly iovaRanges: readonly IovaRange[] | null;
   /** Dirty page tracking; null where the container has none. */
   readonly migration: Type1Migration | null;
+  /**
+   * Whether it has the flag by which a draft of the interface announced dirty
+   * page tracking (VFIO_IOMMU_INFO_DIRTY_PGS). No released kernel sets it.
+   */
+  readonly draftDirtyPages: boolean;
   /** Mappings that may still be made; null where it does not say (before Linux 5.10). */
   readonly dmaAvail: number | null;
 }
@@ -74,6 +80,7 @@ export function readType1Info(kernel: Kernel, fd: Fd): Type1Info {
     pgsizes: (flags & VFIO_IOMMU_INFO_PGSIZES) === 0 ? 0n : iova_pgsizes,
     iovaRanges: readIovaRanges(capabilities, what),
     migration: readMigration(capabilities, what),
+    draftDirtyPages: (flags & VFIO_IOMMU_INFO_DIRTY_PGS) !== 0,
     dmaAvail: readDmaAvail(capabilities, what),
   };
 }

@@ -105,11 +105,18 @@ leakFreeTest("a broken chain is named with its region and its defect", () => {
 });
 
 leakFreeTest("an IOMMU that does not track pages is worth knowing, and does not block", () => {
-  const report = sim("trapped?fault=no-dirty-capability");
-  assert.deepEqual(codes(report), ["no-dirty-capability"]);
-  assert.equal(report.reasons[0]!.blocks, false);
-  assert.equal(report.migratable, true);
-  assert.deepEqual(report.dirty, { tracks: false, pgsizes: [], maxBitmapBytes: null });
+  for (
+    const [fault, code] of [
+      ["no-dirty-capability", "no-dirty-capability"],
+      ["draft-dirty-flag", "draft-dirty-tracking"],
+    ] as const
+  ) {
+    const report = sim(`trapped?fault=${fault}`);
+    assert.deepEqual(codes(report), [code]);
+    assert.equal(report.reasons[0]!.blocks, false);
+    assert.equal(report.migratable, true);
+    assert.deepEqual(report.dirty, { tracks: false, pgsizes: [], maxBitmapBytes: null });
+  }
 });
 
 leakFreeTest("a PCI device is noted to be reset by opening, and one without reset is told", () => {

@@ -1,0 +1,121 @@
+/**
+ * Why memory could not be mapped for DMA, or taken back.
+ *
+ * @module
+ */
+
+import type { SysError } from "../kernel/error.ts";
+import type { DmaMapping } from "./address_space.ts";
+import { DmaError } from "./dma_error.ts";
+import { encloses, formatIova, IOVA_END, type IovaMapping, overlap } from "./iova.ts";
+import type { Type1Info } from "./type1_info.ts";
+
+/** What is known of the container that refused. */
+export interface RefusalContext {
+  /** What it says of itself; null where it does not. */
+  readonly info: Type1Info | null;
+  /** What is known to be mapped in it. */
+  readonly mappings: readonly IovaMapping[];
+  /** Bytes that the process may lock; null without a limit. */
+  readonly memlock: bigint | null;
+}
+
+interface Why {
+  readonly why: string;
+  readonly hint: string;
+}
+
+/** Explains what VFIO_IOMMU_MAP_DMA answered. */
+export function mapError(error: SysError, mapping: DmaMapping, context: RefusalContext): DmaError {
+  const { why, hint } = whyNotMapped(error.code, mapping, context);
+  return new DmaError(`Cannot map ${formatIova(mapping)} for DMA`, why, hint, error);
+}
+
+/** Explains what VFIO_IOMMU_UNMAP_DMA answered. */
+export function unmapError(
+  error: SysError,
+  range: IovaMapping,
+  { info, mappings }: RefusalContext,
+): DmaError {
+  const cut = mappings.find((mapping) => overlap(mapping, range) && !encloses(range, mapping));
+  const why = shapeDefect(range, info) ??
+    (cut === undefined
+      ? error.code === "EINVAL"
+        ? "the range may cut a mapping that somebody else made in this container"
+        : "the kernel does not say more"
+      : `the mapping ${formatIova(cut)} would be cut, and a mapping is only taken back whole`);
+  return new DmaError(`Cannot unmap ${formatIova(range)}`, why, "", error);
+}
+
+function whyNotMapped(
+  code: string,
+  mapping: DmaMapping,
+  { info, mappings, memlock }: RefusalContext,
+): Why {
+  switch (code) {
+    case "EEXIST": {
+      const other = mappings.find((known) => overlap(known, mapping));
+      const what = other === undefined
+        ? "a mapping that somebody else made in this container"
+        : `the mapping ${formatIova(other)}`;
+      return { why: `it overlaps ${what}`, hint: "" };
+    }
+    case "ENOSPC":
+      return {
+        why: `the container takes no more mappings: ${info?.dmaAvail ?? 0} may be made`,
+        hint: "Map fewer and larger ranges, or raise the limit: " +
+          "modprobe vfio_iommu_type1 dma_entry_limit=NUMBER",
+      };
+    case "ENOMEM":
+      return notLocked(mapping, mappings, memlock);
+    case "EFAULT":
+      return { why: "its memory is not mapped in this process, or cannot be pinned", hint: "" };
+    default:
+      return {
+        why: shapeDefect(mapping, info) ?? accessDefect(mapping, info) ??
+          "the kernel does not say more",
+        hint: "",
+      };
+  }
+}
+
+function notLocked(
+  { size }: DmaMapping,
+  mappings: readonly IovaMapping[],
+  memlock: bigint | null,
+): Why {
+  const mapped = mappings.reduce((sum, mapping) => sum + mapping.size, 0n);
+  if (memlock === null) return { why: "the kernel has no memory for it", hint: "" };
+  return {
+    why: `DMA memory is locked, and this process may lock ${memlock} bytes ` +
+      `(RLIMIT_MEMLOCK); ${mapped} are mapped, and ${size} more were wanted`,
+    hint: "Raise the limit for the shell that starts it (as root: ulimit -l unlimited), in its " +
+      "systemd unit (LimitMEMLOCK=infinity), or give it CAP_IPC_LOCK",
+  };
+}
+
+/** What is wrong with a range in itself; null where nothing is. */
+function shapeDefect({ iova, size }: IovaMapping, info: Type1Info | null): string | null {
+  if (size === 0n) return "it has 0 bytes";
+  const page = info === null ? 0n : info.pgsizes & -info.pgsizes;
+  if (page > 0n && (iova % page !== 0n || size % page !== 0n)) {
+    return `it is not in whole pages of ${page} bytes`;
+  }
+  return iova + size > IOVA_END ? "it reaches beyond 2^64" : null;
+}
+
+function accessDefect(mapping: DmaMapping, info: Type1Info | null): string | null {
+  const page = info === null ? 0n : info.pgsizes & -info.pgsizes;
+  if (page > 0n && mapping.vaddr % page !== 0n) {
+    return `its memory does not begin at a page of ${page} bytes`;
+  }
+  if (mapping.flags === 0) return "the device may neither read nor write it";
+  const ranges = info?.iovaRanges ?? null;
+  if (ranges === null) return null;
+  const inside = ranges.some(({ start, end }) =>
+    encloses({ iova: start, size: end + 1n - start }, mapping)
+  );
+  if (inside) return null;
+  const list = ranges.map(({ start, end }) => formatIova({ iova: start, size: end + 1n - start }));
+  return `the IOMMU does not reach that far: it maps ${list.join(", ")}`;
+}

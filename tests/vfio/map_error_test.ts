@@ -1,0 +1,181 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { openFds } from "../../src/kernel/fd.ts";
+import { SimKernel } from "../../src/sim/mod.ts";
+import { VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE } from "../../src/uapi/mod.ts";
+import { Type1Container } from "../../src/vfio/container.ts";
+import { DmaError } from "../../src/vfio/dma_error.ts";
+import { DmaMemory } from "../../src/vfio/dma_memory.ts";
+import { Group } from "../../src/vfio/group.ts";
+
+const RW = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+const PAGE = 0x1000n;
+const TOP = 1n << 64n;
+
+interface Setting {
+  readonly container: Type1Container;
+  readonly memory: DmaMemory;
+  map(iova: bigint, size: bigint, flags?: number): void;
+}
+
+function withContainer(query: string, use: (setting: Setting) => void): void {
+  const kernel = new SimKernel(`trapped?${query === "" ? "size=4KiB" : query}`);
+  {
+    using memory = DmaMemory.allocate(kernel, 1 << 20);
+    using container = Type1Container.open(kernel);
+    using group = Group.open(kernel, "/dev/vfio/0");
+    container.attach(group);
+    const map = (iova: bigint, size: bigint, flags = RW): void =>
+      container.map({ iova, size, vaddr: memory.address, flags });
+    use({ container, memory, map });
+  }
+  assert.deepEqual(kernel.openObjects, []);
+  assert.deepEqual(openFds(), []);
+}
+
+function refusal(run: () => void): { code: string; message: string; hint: string } {
+  try {
+    run();
+  } catch (error) {
+    assert.ok(error instanceof DmaError, String(error));
+    assert.equal((error.cause as { code: string }).code, error.code);
+    return error;
+  }
+  assert.fail("nothing was thrown");
+}
+
+describe("memory that cannot be mapped", () => {
+  it("overlaps a mapping: which one", () => {
+    withContainer("", ({ map, container }) => {
+      map(0x10000n, 2n * PAGE);
+      map(0x20000n, PAGE);
+      const { code, message } = refusal(() => map(0x1f000n, 4n * PAGE));
+      assert.equal(code, "EEXIST");
+      assert.match(message, /^Cannot map 0x1f000-0x22fff for DMA: .* mapping 0x20000-0x20fff/);
+      assert.equal(container.mappings.length, 2);
+    });
+  });
+
+  it("overlaps what somebody else mapped", () => {
+    withContainer("", ({ map, container }) => {
+      map(0n, PAGE);
+      container.forget(0n);
+      assert.match(refusal(() => map(0n, PAGE)).message, /that somebody else made/);
+    });
+  });
+
+  it("has a shape that cannot be mapped: how", () => {
+    withContainer("", ({ map, container, memory }) => {
+      for (
+        const [iova, size, text] of [
+          [0n, 0n, /it has 0 bytes/],
+          [1n, PAGE, /not in whole pages of 4096 bytes/],
+          [0n, 100n, /not in whole pages of 4096 bytes/],
+          [TOP - PAGE, 2n * PAGE, /it reaches beyond 2\^64/],
+        ] as const
+      ) {
+        const { code, message } = refusal(() => map(iova, size));
+        assert.equal(code, "EINVAL");
+        assert.match(message, text);
+      }
+      assert.match(refusal(() => map(0n, PAGE, 0)).message, /neither read nor write/);
+      const crooked = { iova: 0n, size: PAGE, vaddr: memory.address + 1n, flags: RW };
+      assert.match(refusal(() => container.map(crooked)).message, /does not begin at a page/);
+    });
+  });
+
+  it("lies where the IOMMU does not reach: where it does", () => {
+    withContainer("iommu=all-dirty", ({ map }) => {
+      const { code, message } = refusal(() => map(0xfee0_0000n, PAGE));
+      assert.equal(code, "EINVAL");
+      assert.match(message, /maps 0x0-0xfedfffff, 0xfef00000-0xffffffffffff/);
+      map(0xfef0_0000n, PAGE);
+    });
+  });
+
+  it("is not there", () => {
+    withContainer("iommu=all-dirty", ({ container }) => {
+      const nowhere = { iova: 0n, size: PAGE, vaddr: 0x10000n, flags: RW };
+      assert.match(refusal(() => container.map(nowhere)).message, /not mapped in this process/);
+    });
+  });
+
+  it("may not be locked: the limit, and how to raise it", () => {
+    withContainer("iommu=all-dirty&memlock=64KiB", ({ map }) => {
+      map(0n, 0x8000n);
+      const { code, message, hint } = refusal(() => map(0x10000n, 0x9000n));
+      assert.equal(code, "ENOMEM");
+      assert.match(message, /may lock 65536 bytes .* 32768 are mapped, and 36864 more were wanted/);
+      assert.match(hint, /ulimit -l.*LimitMEMLOCK.*CAP_IPC_LOCK/);
+      map(0x10000n, 0x8000n);
+    });
+  });
+
+  it("finds no memory in the kernel, where nothing limits the process", () => {
+    withContainer("fault=map:1:ENOMEM", ({ map }) => {
+      assert.match(refusal(() => map(0n, PAGE)).message, /the kernel has no memory/);
+    });
+  });
+
+  it("is one mapping too many: how to have more", () => {
+    withContainer("fault=map:1:ENOSPC", ({ map }) => {
+      const { message, hint } = refusal(() => map(0n, PAGE));
+      assert.match(message, /takes no more mappings/);
+      assert.match(hint, /dma_entry_limit/);
+    });
+  });
+
+  it("is refused for no known reason", () => {
+    withContainer("fault=map:1:EIO", ({ map }) => {
+      const { message } = refusal(() => map(0n, PAGE));
+      assert.equal(
+        message,
+        "Cannot map 0x0-0xfff for DMA: the kernel does not say more (EIO)",
+      );
+    });
+  });
+});
+
+describe("memory that cannot be unmapped", () => {
+  it("would be cut: which mapping", () => {
+    withContainer("", ({ map, container }) => {
+      map(0n, PAGE);
+      map(0x10000n, 4n * PAGE);
+      const { message } = refusal(() => container.unmap(0n, 0x12000n));
+      assert.match(message, /^Cannot unmap 0x0-0x11fff: the mapping 0x10000-0x13fff would be cut/);
+      assert.equal(container.mappings.length, 2);
+    });
+  });
+
+  it("has a shape that cannot be", () => {
+    withContainer("", ({ container }) => {
+      assert.match(refusal(() => container.unmap(0n, 0n)).message, /it has 0 bytes/);
+      assert.match(refusal(() => container.unmap(1n, PAGE)).message, /whole pages/);
+      assert.match(refusal(() => container.unmap(TOP - PAGE, 2n * PAGE)).message, /beyond 2\^64/);
+    });
+  });
+
+  it("is partly somebody else's", () => {
+    withContainer("", ({ map, container }) => {
+      map(0n, 4n * PAGE);
+      container.forget(0n);
+      assert.match(refusal(() => container.unmap(0n, PAGE)).message, /may cut a mapping/);
+    });
+  });
+});
+
+describe("the list of mappings", () => {
+  it("takes in what it is told of, and nothing that cannot be", () => {
+    withContainer("", ({ map, container }) => {
+      map(0x10000n, PAGE);
+      container.know({ iova: 0x2000n, size: PAGE });
+      assert.deepEqual(container.mappings.map(({ iova }) => iova), [0x2000n, 0x10000n]);
+      for (const iova of [0x10000n, 0xf000n]) {
+        const mapping = { iova, size: 2n * PAGE };
+        assert.throws(() => container.know(mapping), /overlaps 0x10000-0x10fff/);
+      }
+      assert.throws(() => container.know({ iova: 0n, size: 0n }), RangeError);
+      assert.throws(() => container.know({ iova: TOP - PAGE, size: 2n * PAGE }), RangeError);
+    });
+  });
+});
