@@ -105,7 +105,7 @@ export class FrameReader {
       const whole = at === 0 && count === chunk.byteLength;
       const piece = whole ? chunk : chunk.subarray(at, at + count);
       this.#keep(piece);
-      const frame = this.#take(piece);
+      const frame = this.#take(count);
       if (frame !== null) yield frame;
       at += count;
     }
@@ -140,7 +140,10 @@ export class FrameReader {
    */
   filled(count: number): Frame | null {
     if (this.#part === "end") this.#fail("trailing", "there is something after the trailer");
-    return this.#take(this.room().subarray(0, count));
+    if (this.#part === "body" && this.#body === null) {
+      this.#crc = crc32(this.#unkept!.subarray(0, count), this.#crc);
+    }
+    return this.#take(count);
   }
 
   /**
@@ -167,15 +170,16 @@ export class FrameReader {
       case "meta":
         return this.#meta.set(piece, this.#have);
       default:
-        this.#body?.set(piece, this.#have);
+        // What is kept is checked in one go, once it has come whole.
+        if (this.#body !== null) this.#body.set(piece, this.#have);
+        else this.#crc = crc32(piece, this.#crc);
     }
   }
 
   /** Counts bytes that are where they belong; returns the frame that they complete. */
-  #take(piece: Uint8Array): Frame | null {
-    if (this.#part === "meta" || this.#part === "body") this.#crc = crc32(piece, this.#crc);
-    this.#have += piece.byteLength;
-    this.#offset += piece.byteLength;
+  #take(count: number): Frame | null {
+    this.#have += count;
+    this.#offset += count;
     // A part may be empty; the end is one that never comes whole.
     while (this.#have === this.#length) {
       const frame = this.#next();
@@ -200,12 +204,12 @@ export class FrameReader {
       const header = readFrameHeader(this.#fixed, this.#sequence, this.#chain, offset);
       this.#header = header;
       this.#chain = nextChain(this.#fixed, this.#chain);
-      this.#crc = 0;
       const { metaLength } = header;
       if (this.#meta.length < metaLength) this.#meta = new Uint8Array(new ArrayBuffer(metaLength));
       this.#enter("meta", metaLength);
     } else if (this.#part === "meta") {
       const header = this.#header!;
+      this.#crc = crc32(this.#meta.subarray(0, header.metaLength));
       this.#body = isKnown(header.type) ? this.#allocate(header) : null;
       this.#enter("body", header.bodyLength);
     } else {
@@ -215,6 +219,7 @@ export class FrameReader {
   }
 
   #finish(header: FrameHeader): Frame | null {
+    if (this.#body !== null) this.#crc = crc32(this.#body, this.#crc);
     // The frame's header is still there: the next one has not begun.
     if (this.#fixedView.getUint32(20, true) !== this.#crc) {
       this.#fail("crc", `frame ${header.sequence} has a wrong CRC`, header.offset);
