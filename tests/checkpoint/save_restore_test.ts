@@ -12,7 +12,7 @@ import { openCheckpointFile } from "../../src/checkpoint/source.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import { MigrationError } from "../../src/migration/error.ts";
-import { rejectsWith, stateOf, withSim } from "../migration/_sim.ts";
+import { abortAt, rejectsWith, stateOf, withSim } from "../migration/_sim.ts";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "vfiokit-save-"));
 after(() => fs.rmSync(folder, { recursive: true }));
@@ -232,14 +232,13 @@ describe("restore()", () => {
     const bytes = fs.readFileSync(await saved("trapped?size=8MiB&seed=1"));
     await withSim(["trapped?size=8MiB&seed=2"], async ({ devices: [device], sims }) => {
       const before = sims[0]!.checksum();
-      const abort = new AbortController();
+      using abort = abortAt(device!, 1);
       const stalling: RestoreSource = {
         seekable: false,
         stream: () =>
           new ReadableStream({
             start(controller): void {
               controller.enqueue(new Uint8Array(bytes.subarray(0, 5 << 20)));
-              setTimeout(() => abort.abort(), 50);
             },
           }),
       };
@@ -257,10 +256,10 @@ describe("restore()", () => {
 describe("a device on a thread of its own", () => {
   it("does not stop the event loop while the driver blocks, and can be interrupted", async () => {
     await using device = await openDevice("sim:trapped?size=4MiB&fault=block:600ms:2");
-    const abort = new AbortController();
+    // The second transaction blocks: interrupted, it is waited for.
+    using abort = abortAt(device, 1);
     let ticks = 0;
     const ticking = setInterval(() => ticks += 1, 10);
-    setTimeout(() => abort.abort(), 100);
     const file = await createCheckpointFile(name());
     await rejectsWith(save(device, file, { signal: abort.signal }), {
       code: "cancelled",

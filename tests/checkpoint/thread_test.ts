@@ -14,7 +14,7 @@ import { openCheckpointFile } from "../../src/checkpoint/source.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import { servesFds } from "../../src/checkpoint/_fd_transfer.ts";
-import { rejectsWith, stateOf } from "../migration/_sim.ts";
+import { abortAt, rejectsWith, stateOf } from "../migration/_sim.ts";
 import { read, whole } from "./_tools.ts";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "vfiokit-thread-"));
@@ -134,8 +134,7 @@ describe("a device on a thread of its own, saved to a file", () => {
   it("runs again when it is interrupted, and leaves no file", async () => {
     await using device = await openDevice("sim:trapped?size=64MiB&fault=block:300ms:20");
     const at = name();
-    const abort = new AbortController();
-    setTimeout(() => abort.abort(), 50);
+    using abort = abortAt(device, 1);
     await rejectsWith(saveTo(at, device, { signal: abort.signal }), {
       code: "cancelled",
       deviceState: "running",
@@ -198,8 +197,8 @@ describe("a device on a thread of its own, restored", () => {
       await using device = await openDevice(`sim:${SPEC}&seed=2`);
       const before = await window(device);
       await using source = await openCheckpointFile(at);
-      const abort = new AbortController();
-      setTimeout(() => abort.abort(), 300);
+      using abort = abortAt(device, bytes === 50 ? Infinity : 1);
+      if (bytes === 50) setTimeout(() => abort.abort(), 300);
       await rejectsWith(restore(device, source, { signal: abort.signal }), {
         code: "cancelled",
         deviceState: "running",
