@@ -27,8 +27,8 @@ export class DmaEngine {
   #target: DmaTarget | null = null;
   /** Pages that this device holds pinned, one entry for each time. */
   #pins: bigint[] = [];
-  /** Those of them that it pinned by itself. */
-  readonly #ownPins: Set<bigint> = new Set();
+  /** How many pages it has pinned by itself since it was opened; those that were unmapped count. */
+  #pinned = 0;
 
   /** DMA by a pattern, or null for none by itself; with so many pages pinned. */
   constructor(pattern: DmaPattern | null, pin: number, seed: number, now: () => number) {
@@ -58,7 +58,7 @@ export class DmaEngine {
   reach(target: DmaTarget | null): void {
     this.#target = target;
     this.#pins = [];
-    this.#ownPins.clear();
+    this.#pinned = 0;
   }
 
   /** The device is opened. */
@@ -71,7 +71,7 @@ export class DmaEngine {
   reset(): void {
     for (const iova of this.#pins) this.#target?.unpin(iova);
     this.#pins = [];
-    this.#ownPins.clear();
+    this.#pinned = 0;
     this.#walk?.restart();
     this.#owed = 0;
     if (!this.#idle) this.#then = this.#now();
@@ -106,18 +106,15 @@ export class DmaEngine {
     }
   }
 
+  /** Pins the first pages there are, once. */
   #pinFirst(memory: WritableMemory): void {
-    const count = Math.min(this.#pinCount, memory.pages);
-    for (let page = 0; page < memory.pages && this.#ownPins.size < count; page += 1) {
-      const iova = memory.at(page);
-      if (this.#ownPins.has(iova)) continue;
-      try {
-        this.pin(iova);
-      } catch (error) {
-        if (!(error instanceof Refusal)) throw error;
-        return;
+    try {
+      while (this.#pinned < Math.min(this.#pinCount, memory.pages)) {
+        this.pin(memory.at(this.#pinned));
+        this.#pinned += 1;
       }
-      this.#ownPins.add(iova);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
     }
   }
 
@@ -138,15 +135,12 @@ export class DmaEngine {
     const index = this.#pins.indexOf(iova);
     if (index < 0) refuse("EINVAL");
     this.#pins.splice(index, 1);
-    this.#ownPins.delete(iova);
     this.#target?.unpin(iova);
   }
 
   /** A mapping is gone: nothing in it is pinned any more. */
   unmapped(dma: Dma): void {
-    const inside = (iova: bigint): boolean => dma.iova <= iova && iova < dma.end;
-    this.#pins = this.#pins.filter((iova) => !inside(iova));
-    for (const iova of this.#ownPins) if (inside(iova)) this.#ownPins.delete(iova);
+    this.#pins = this.#pins.filter((iova) => iova < dma.iova || dma.end <= iova);
   }
 }
 
