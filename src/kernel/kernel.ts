@@ -123,8 +123,12 @@ export interface Kernel {
   memfd(name: string, length: number, flags?: number): number;
   /** poll(2) on one fd; returns revents, 0 when the time is up (-1: no limit). */
   poll(fd: number, events: number, timeoutMs: number): number;
-  /** A whole small file (sysfs, /proc) as text; throws beyond 1 MiB. */
-  readText(path: string): string;
+  /**
+   * A whole small file (sysfs, /proc) as text.
+   *
+   * @throws {RangeError} If it has more than `maxBytes` (default 1 MiB).
+   */
+  readText(path: string, maxBytes?: number): string;
   /** readlink(2). */
   readLink(path: string): string;
   /** The names in a folder, without `.` and `..`, sorted. */

@@ -187,7 +187,7 @@ class LibcKernel implements Kernel {
     return result <= 0 ? 0 : this.#pollView.getInt16(6, true);
   }
 
-  readText(path: string): string {
+  readText(path: string, maxBytes = TEXT_MAX): string {
     const fd = this.open(path, O_RDONLY);
     try {
       const chunks: Buffer[] = [];
@@ -197,7 +197,9 @@ class LibcKernel implements Kernel {
         const count = this.read(fd, chunk);
         if (count === 0) break;
         total += count;
-        if (total > TEXT_MAX) throw new RangeError(`Cannot read ${path}: it is larger than 1 MiB`);
+        if (total > maxBytes) {
+          throw new RangeError(`Cannot read ${path}: it is larger than ${maxBytes / 2 ** 20} MiB`);
+        }
         chunks.push(chunk.subarray(0, count));
       }
       const decoder = new TextDecoder();

@@ -33,6 +33,7 @@ import { PERSONALITIES } from "./personalities.ts";
 import { parseSimSpec } from "./spec.ts";
 
 const PAGE = 4096;
+const TEXT_MAX = 1 << 20;
 /** 0, 1 and 2 belong to the process. */
 const FIRST_FD = 3;
 /** poll's word for an fd that is not open (asm-generic/poll.h). */
@@ -226,8 +227,10 @@ export class SimKernel implements Kernel {
     return this.#files[fd]?.poll(events) ?? POLLNVAL;
   }
 
-  readText(path: string): string {
-    return answer("read", path, () => this.#tree.readText(path));
+  readText(path: string, maxBytes = TEXT_MAX): string {
+    const text = answer("read", path, () => this.#tree.readText(path));
+    if (text.length <= maxBytes) return text;
+    throw new RangeError(`Cannot read ${path}: it is larger than ${maxBytes / 2 ** 20} MiB`);
   }
 
   readLink(path: string): string {
