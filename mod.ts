@@ -68,6 +68,7 @@ export { type Capability, type CapabilityDefect, CapabilityError } from "./src/v
 export { Type1Container } from "./src/vfio/container.ts";
 export { VfioDevice } from "./src/vfio/device.ts";
 export { type DeviceName, DeviceNameError, parseDeviceName } from "./src/vfio/device_name.ts";
+export type { FeatureReport, MigrationFlag } from "./src/vfio/feature.ts";
 export { Group, type GroupStatus } from "./src/vfio/group.ts";
 export type { VfioIdentity } from "./src/vfio/identity.ts";
 export type { DataSectionKind } from "./src/vfio/migration_region.ts";

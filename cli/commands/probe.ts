@@ -31,11 +31,14 @@ function exitCodeFor({ migratable, reasons }: ProbeReport): number {
   return migratable === null && reasons.length > 0 ? BUSY : 0;
 }
 
-function verdict({ migratable, protocol, dataSection, opened }: ProbeReport): string {
+function verdict(report: ProbeReport): string {
+  const { migratable, protocol, dataSection, migrationFlags, opened } = report;
   if (migratable === null) return opened ? "not known" : "not opened, so not known to migrate";
-  return migratable
-    ? `can be migrated, protocol ${protocol}, data section ${dataSection}`
-    : "cannot be migrated";
+  if (!migratable) return "cannot be migrated";
+  const how = migrationFlags === null
+    ? `data section ${dataSection}`
+    : `with ${migrationFlags.join(", ")}`;
+  return `can be migrated, protocol ${protocol}, ${how}`;
 }
 
 function facts(report: ProbeReport): string[] {
@@ -50,6 +53,7 @@ function facts(report: ProbeReport): string[] {
     ["group", group === null ? null : String(group)],
     ["reset", resettable === null ? null : resettable ? "yes" : "no"],
     ["dirty", dirtyWords(dirty)],
+    ["features", report.protocol === "v2" ? featureWords(report.features) : null],
   ];
   return lines.filter(([, value]) => value !== null).map(([name, value]) =>
     `  ${name.padEnd(8)} ${value}`
@@ -61,6 +65,16 @@ function dirtyWords({ tracks, pgsizes, maxBitmapBytes }: ProbeReport["dirty"]): 
   if (!tracks) return "pages are not tracked by the IOMMU";
   const largest = maxBitmapBytes === null ? "" : `, bitmaps up to ${bytes(maxBitmapBytes)}`;
   return `tracked by pages of ${pgsizes.map(bytes).join(", ")}${largest}`;
+}
+
+/** Those that are there; and those that are not, by what the kernel answers. */
+function featureWords(features: ProbeReport["features"]): string {
+  const words = [features.filter(({ supported }) => supported).map(({ name }) => name).join(", ")];
+  for (const errno of new Set(features.flatMap(({ errno }) => errno ?? []))) {
+    const names = features.filter((feature) => feature.errno === errno).map(({ name }) => name);
+    words.push(`not ${names.join(", ")} (${errno})`);
+  }
+  return words.join("; ");
 }
 
 function reasonLines({ message, hint, blocks }: Reason): string[] {

@@ -7,6 +7,7 @@ import type { Kernel } from "../kernel/kernel.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import { parseDeviceName } from "../vfio/device_name.ts";
 import { kernelFor } from "../vfio/kernel_for.ts";
+import { readMigrationFlags } from "../vfio/feature.ts";
 import { openVfioDevice } from "../vfio/open.ts";
 import {
   type DataSectionKind,
@@ -21,7 +22,7 @@ import type { Counters, Engine, OnError, PrecopyLimits } from "./_engine.ts";
 import { preadFull } from "./_io.ts";
 import type { SharedCounters } from "./_shared_counters.ts";
 import { V1Engine } from "./_v1_engine.ts";
-import { V2Engine, v2Flags } from "./_v2_engine.ts";
+import { V2Engine } from "./_v2_engine.ts";
 import type { Recovery } from "./error.ts";
 import type { DeviceIdentity, Phase, Protocol, StateReport, TargetState } from "./types.ts";
 
@@ -95,7 +96,7 @@ export class Session implements Disposable {
       const onError = options.onError ?? "reset";
       const reasons = migrationReasons(this.#device);
       const region = reasons.length === 0 ? findMigrationRegion(this.#device) : null;
-      const flags = region === null ? v2Flags(this.#device) : null;
+      const flags = region === null ? readMigrationFlags(this.#device) : null;
       const known = this.#device.identity();
       const quirk = region === null ? null : options.quirk ?? quirkFor(known);
       this.#engine = region !== null

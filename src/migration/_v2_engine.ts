@@ -2,14 +2,8 @@
  * The v2 protocol on one device: state machine, data fd and loops put together.
  */
 
-import { SysError } from "../kernel/error.ts";
-import {
-  VFIO_DEVICE_FEATURE_MIGRATION,
-  VFIO_MIGRATION_PRE_COPY,
-  vfioDeviceFeatureMigration,
-} from "../uapi/mod.ts";
+import { VFIO_MIGRATION_PRE_COPY } from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
-import { getFeature } from "../vfio/feature.ts";
 import type { Batch, BatchBuilder } from "./_batch.ts";
 import type { Counters, Engine, OnError, PrecopyLimits } from "./_engine.ts";
 import { Guard } from "./_guard.ts";
@@ -25,19 +19,6 @@ const HOLDING_DATA: readonly StateName[] = ["pre-copy", "pre-copy-p2p"];
 const SAVE_FROM: readonly StateName[] = [...PRECOPY_FROM, "stop"];
 const RESTORE_FROM: readonly StateName[] = ["running", "running-p2p", "stop"];
 
-/**
- * The device's VFIO_MIGRATION_* flags; null where it does not speak v2.
- */
-export function v2Flags(device: VfioDevice): number | null {
-  const feature = { number: VFIO_DEVICE_FEATURE_MIGRATION, name: "MIGRATION" };
-  try {
-    return Number(getFeature(device, feature, vfioDeviceFeatureMigration).flags & 0xffff_ffffn);
-  } catch (error) {
-    if (error instanceof SysError) return null;
-    throw error;
-  }
-}
-
 /** The v2 {@linkcode Engine}. */
 export class V2Engine implements Engine {
   readonly #device: VfioDevice;
@@ -49,7 +30,7 @@ export class V2Engine implements Engine {
   #save: V2Save | null = null;
   #restore: V2Restore | null = null;
 
-  /** `flags` are what {@linkcode v2Flags} told. */
+  /** `flags` are the device's VFIO_MIGRATION_* flags. */
   constructor(device: VfioDevice, flags: number, onError: OnError, counters: Counters) {
     this.#device = device;
     this.#flags = flags;

@@ -6,8 +6,6 @@
 import { SysError } from "../kernel/error.ts";
 import { Fd } from "../kernel/fd.ts";
 import {
-  VFIO_DEVICE_FEATURE_MIG_DATA_SIZE,
-  VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
   VFIO_DEVICE_STATE_ERROR,
   VFIO_DEVICE_STATE_PRE_COPY,
   VFIO_DEVICE_STATE_PRE_COPY_P2P,
@@ -20,7 +18,7 @@ import {
   vfioDeviceFeatureMigState,
 } from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
-import { getFeature, setFeature } from "../vfio/feature.ts";
+import { getFeature, MIG_DATA_SIZE, MIG_DEVICE_STATE, setFeature } from "../vfio/feature.ts";
 import type { Counters, OnError } from "./_engine.ts";
 import { planPath } from "./_v2_plan.ts";
 import { MigrationError, type Recovery } from "./error.ts";
@@ -47,12 +45,6 @@ const NAMES: readonly V2StateName[] = (Object.keys(NUMBERS) as V2StateName[])
 
 /** States in which a data fd is of use; leaving them ends it. */
 const WITH_DATA: readonly V2StateName[] = ["stop-copy", "resuming", "pre-copy", "pre-copy-p2p"];
-
-const MIG_DEVICE_STATE = {
-  number: VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
-  name: "MIG_DEVICE_STATE",
-};
-const MIG_DATA_SIZE = { number: VFIO_DEVICE_FEATURE_MIG_DATA_SIZE, name: "MIG_DATA_SIZE" };
 
 /** The v2 name for a target; `stop-and-copy`, v1's name for it, is STOP_COPY. Null: v2 has none. */
 export function v2Target(target: TargetState): V2Target | null {

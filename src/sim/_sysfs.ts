@@ -5,12 +5,13 @@
 import type { ContainerFile } from "./_container.ts";
 import type { Group, GroupFile } from "./_group.ts";
 import { Tree } from "./_tree.ts";
-import type { MdevType, Personality } from "./personalities.ts";
+import { type MdevType, PERSONALITIES, type Personality } from "./personalities.ts";
 
 /** What opening a node of /dev does. */
 export type Node = () => ContainerFile | GroupFile;
 
 const HOST_DRIVER = "snd_hda_intel";
+const RELEASE = "6.12.0-sim";
 /** The PCI bus of the first device's virtual functions; each device has one of its own. */
 const FIRST_BUS = 0x3b;
 
@@ -32,6 +33,8 @@ export function fileTree(
   for (const path of ["/proc", "/sys/bus/pci/devices", "/sys/bus/mdev/devices"]) tree.folder(path);
   tree.folder("/sys/kernel/iommu_groups");
   tree.file("/proc/self/limits", limits(memlock));
+  tree.file("/proc/sys/kernel/osrelease", `${RELEASE}\n`);
+  tree.file(`/lib/modules/${RELEASE}/modules.alias`, moduleAliases());
   tree.device("/dev/vfio/vfio", openContainer);
   groups.forEach((group, index) => {
     tree.device(`/dev/vfio/${group.number}`, () => openGroup(group));
@@ -42,6 +45,17 @@ export function fileTree(
     }
   });
   return tree;
+}
+
+/** The VFIO drivers of PCI functions: plain vfio-pci for all, and those made for one. */
+function moduleAliases(): string {
+  const id = (value: number): string => value.toString(16).toUpperCase().padStart(8, "0");
+  const variants = Object.values(PERSONALITIES)
+    .filter(({ protocol, mdev }) => protocol === "v2" && mdev === null)
+    .map(({ ids, driver }) =>
+      `alias vfio_pci:v${id(ids[0])}d${id(ids[1])}sv*sd*bc*sc*i* ${driver}\n`
+    );
+  return ["alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n", ...variants].join("");
 }
 
 function limits(memlock: bigint | null): string {

@@ -8,16 +8,11 @@ import { isErrno, SysError } from "../kernel/error.ts";
 import type { Fd } from "../kernel/fd.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import {
-  VFIO_DEVICE_FEATURE,
-  VFIO_DEVICE_FEATURE_GET,
-  VFIO_DEVICE_FEATURE_MIGRATION,
-  VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FLAGS_PCI,
   VFIO_DEVICE_FLAGS_RESET,
   VFIO_DEVICE_GET_INFO,
   VFIO_DEVICE_RESET,
   VFIO_PCI_CONFIG_REGION_INDEX,
-  vfioDeviceFeature,
   vfioDeviceInfo,
 } from "../uapi/mod.ts";
 import { ioctl } from "./_ioctl.ts";
@@ -189,23 +184,6 @@ export class VfioDevice implements Disposable {
    */
   reset(): void {
     ioctl(this.kernel, this.fd, "VFIO_DEVICE_RESET", VFIO_DEVICE_RESET);
-  }
-
-  /**
-   * Whether the device speaks the v2 migration protocol
-   * (VFIO_DEVICE_FEATURE_MIGRATION, asked with PROBE).
-   */
-  speaksV2(): boolean {
-    const argument = vfioDeviceFeature.pack({
-      flags: VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIGRATION,
-    });
-    try {
-      ioctl(this.kernel, this.fd, "VFIO_DEVICE_FEATURE", VFIO_DEVICE_FEATURE, argument);
-      return true;
-    } catch (error) {
-      if (error instanceof SysError) return false;
-      throw error;
-    }
   }
 
   /**

@@ -8,10 +8,24 @@ import { SysError } from "../kernel/error.ts";
 import {
   type StructCodec,
   VFIO_DEVICE_FEATURE,
+  VFIO_DEVICE_FEATURE_BUS_MASTER,
+  VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
+  VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
+  VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP,
   VFIO_DEVICE_FEATURE_GET,
+  VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
+  VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
+  VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
+  VFIO_DEVICE_FEATURE_MIG_DATA_SIZE,
+  VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
+  VFIO_DEVICE_FEATURE_MIGRATION,
   VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
+  VFIO_MIGRATION_P2P,
+  VFIO_MIGRATION_PRE_COPY,
+  VFIO_MIGRATION_STOP_COPY,
   vfioDeviceFeature,
+  vfioDeviceFeatureMigration,
 } from "../uapi/mod.ts";
 import { ioctl } from "./_ioctl.ts";
 import type { VfioDevice } from "./device.ts";
@@ -23,6 +37,54 @@ export interface Feature {
   /** Such as `MIG_DEVICE_STATE`. */
   readonly name: string;
 }
+
+/** How a device migrates; to be read. */
+export const MIGRATION: Feature = { number: VFIO_DEVICE_FEATURE_MIGRATION, name: "MIGRATION" };
+
+/** The v2 migration state; to be read and written. */
+export const MIG_DEVICE_STATE: Feature = {
+  number: VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
+  name: "MIG_DEVICE_STATE",
+};
+
+/** An estimate of the data that STOP_COPY gives; to be read. */
+export const MIG_DATA_SIZE: Feature = {
+  number: VFIO_DEVICE_FEATURE_MIG_DATA_SIZE,
+  name: "MIG_DATA_SIZE",
+};
+
+/** What {@linkcode listFeatures} asks for, and what for. */
+const LISTED: readonly (readonly [Feature, "get" | "set"])[] = [
+  [MIGRATION, "get"],
+  [MIG_DEVICE_STATE, "set"],
+  [MIG_DATA_SIZE, "get"],
+  [{ number: VFIO_DEVICE_FEATURE_DMA_LOGGING_START, name: "DMA_LOGGING_START" }, "set"],
+  [{ number: VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, name: "DMA_LOGGING_STOP" }, "set"],
+  [{ number: VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, name: "DMA_LOGGING_REPORT" }, "get"],
+  [{ number: VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY, name: "LOW_POWER_ENTRY" }, "set"],
+  [
+    {
+      number: VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
+      name: "LOW_POWER_ENTRY_WITH_WAKEUP",
+    },
+    "set",
+  ],
+  [{ number: VFIO_DEVICE_FEATURE_LOW_POWER_EXIT, name: "LOW_POWER_EXIT" }, "set"],
+  [{ number: VFIO_DEVICE_FEATURE_BUS_MASTER, name: "BUS_MASTER" }, "set"],
+];
+
+/** Whether a device has a feature. */
+export interface FeatureReport {
+  /** The feature's C name without `VFIO_DEVICE_FEATURE_`. */
+  readonly name: string;
+  /** Whether the device has it. */
+  readonly supported: boolean;
+  /** The errno that says that it has not: ENOTTY where it does not know it; null where it has it. */
+  readonly errno: string | null;
+}
+
+/** What a v2 device's migration can do: VFIO_MIGRATION_*. */
+export type MigrationFlag = "STOP_COPY" | "P2P" | "PRE_COPY";
 
 /** What a feature is asked of. */
 export type FeatureDevice = Pick<VfioDevice, "kernel" | "fd">;
@@ -90,4 +152,43 @@ export function setFeature<T extends object>(
 ): T {
   const answer = request(device, feature, VFIO_DEVICE_FEATURE_SET, codec.pack(value));
   return codec.unpack(answer, vfioDeviceFeature.size);
+}
+
+/** Asks for each feature that matters to migration, and a few more. */
+export function listFeatures(device: FeatureDevice): FeatureReport[] {
+  return LISTED.map(([feature, access]) => {
+    const errno = probeFeature(device, feature, access);
+    return { name: feature.name, supported: errno === null, errno };
+  });
+}
+
+/** The device's VFIO_MIGRATION_* flags, or'ed; null where it does not speak v2. */
+export function readMigrationFlags(device: FeatureDevice): number | null {
+  try {
+    const { flags } = getFeature(device, MIGRATION, vfioDeviceFeatureMigration);
+    return Number(BigInt.asUintN(32, flags));
+  } catch (error) {
+    if (error instanceof SysError) return null;
+    throw error;
+  }
+}
+
+/**
+ * The names of VFIO_MIGRATION_* flags; those that are not known are left out.
+ *
+ * @example
+ * ```ts
+ * import { migrationFlagNames } from "./feature.ts";
+ * import assert from "node:assert/strict";
+ *
+ * assert.deepEqual(migrationFlagNames(0b101), ["STOP_COPY", "PRE_COPY"]);
+ * ```
+ */
+export function migrationFlagNames(flags: number): MigrationFlag[] {
+  const names: readonly (readonly [number, MigrationFlag])[] = [
+    [VFIO_MIGRATION_STOP_COPY, "STOP_COPY"],
+    [VFIO_MIGRATION_P2P, "P2P"],
+    [VFIO_MIGRATION_PRE_COPY, "PRE_COPY"],
+  ];
+  return names.filter(([flag]) => (flags & flag) !== 0).map(([, name]) => name);
 }

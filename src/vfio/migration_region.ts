@@ -10,13 +10,16 @@ import {
   VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
   vfioDeviceMigrationInfo,
 } from "../uapi/mod.ts";
+import { variantDriver } from "./_variant_driver.ts";
 import { AnswerError } from "./answer_error.ts";
 import type { VfioDevice } from "./device.ts";
+import { readMigrationFlags } from "./feature.ts";
 import {
   brokenAnswer,
   migrationRegionEmpty,
   migrationRegionUnusable,
-  noMigrationRegion,
+  needsVariantDriver,
+  noMigration,
 } from "./reasons.ts";
 import type { Region } from "./region.ts";
 import type { Reason } from "./unsupported.ts";
@@ -63,7 +66,7 @@ export function dataSectionKind(region: Pick<Region, "mappable" | "sparse">): Da
   return areas === 1 ? "mapped" : "partitioned";
 }
 
-/** Why the device's v1 migration region cannot be driven; empty where it can. */
+/** Why the device cannot be migrated by either protocol; empty where it can. */
 export function migrationReasons(device: VfioDevice): Reason[] {
   let region: Region | null;
   try {
@@ -72,7 +75,7 @@ export function migrationReasons(device: VfioDevice): Reason[] {
     if (error instanceof AnswerError) return [brokenAnswer(error.message)];
     throw error;
   }
-  if (region === null) return [noMigrationRegion(device.identity().driver, device.speaksV2())];
+  if (region === null) return readMigrationFlags(device) === null ? [whyNot(device)] : [];
   if (region.size === 0n) return [migrationRegionEmpty(region.index)];
   const registers = vfioDeviceMigrationInfo.size;
   if (region.size < BigInt(registers)) {
@@ -83,4 +86,11 @@ export function migrationReasons(device: VfioDevice): Reason[] {
     return [migrationRegionUnusable(region.index, "it cannot be both read and written")];
   }
   return [];
+}
+
+function whyNot(device: VfioDevice): Reason {
+  const { sysfs, kernel } = device;
+  return sysfs?.bus === "pci" && sysfs.driver === "vfio-pci"
+    ? needsVariantDriver(sysfs, variantDriver(kernel, sysfs))
+    : noMigration(device.identity().driver);
 }

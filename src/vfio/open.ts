@@ -7,6 +7,7 @@
 import { isErrno } from "../kernel/error.ts";
 import { Fd } from "../kernel/fd.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import { variantDriver } from "./_variant_driver.ts";
 import { Type1Container } from "./container.ts";
 import { VfioDevice } from "./device.ts";
 import { type DeviceName, formatDeviceName } from "./device_name.ts";
@@ -80,7 +81,8 @@ export function openVfioDevice(
   } catch (error) {
     // Whatever failed on the way, an unbound device is where to begin.
     if (!(error instanceof UnsupportedError) || isVfioBound(sysfs)) throw error;
-    throw new UnsupportedError([notBound(sysfs), ...error.reasons], { cause: error });
+    const reason = notBound(sysfs, variantDriver(kernel, sysfs));
+    throw new UnsupportedError([reason, ...error.reasons], { cause: error });
   }
 }
 
@@ -104,7 +106,7 @@ export function openGroupDevice(
 
 /** What sysfs alone says against opening a device. */
 export function sysfsReasons(kernel: Kernel, sysfs: SysfsDevice): Reason[] {
-  const bound = isVfioBound(sysfs) ? [] : [notBound(sysfs)];
+  const bound = isVfioBound(sysfs) ? [] : [notBound(sysfs, variantDriver(kernel, sysfs))];
   if (sysfs.group === null) return [...bound, noIommuGroup(sysfs)];
   if (sysfs.group.noiommu) return [...bound, noiommuGroup(sysfs)];
   const devices = readGroupDevices(kernel, sysfs.group.number);

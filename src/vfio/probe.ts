@@ -8,6 +8,13 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { AnswerError } from "./answer_error.ts";
 import type { VfioDevice } from "./device.ts";
 import { type DeviceName, formatDeviceName, parseDeviceName } from "./device_name.ts";
+import {
+  type FeatureReport,
+  listFeatures,
+  type MigrationFlag,
+  migrationFlagNames,
+  readMigrationFlags,
+} from "./feature.ts";
 import { driverOf, type VfioIdentity } from "./identity.ts";
 import { kernelFor, nameIn } from "./kernel_for.ts";
 import {
@@ -66,14 +73,18 @@ export interface ProbeReport {
   readonly protocol: "v1" | "v2" | null;
   /** Whether it can be migrated; null where it could not be looked at. */
   readonly migratable: boolean | null;
-  /** Where the migration data is; null where there is none. */
+  /** v1: where the migration data is; null where there is none. */
   readonly dataSection: DataSectionKind | null;
+  /** v2: what the driver can do; null where it does not speak v2, or that is unknown. */
+  readonly migrationFlags: readonly MigrationFlag[] | null;
   /** The quirk profile of its driver; null where it follows the text. */
   readonly quirk: QuirkName | null;
   /** Whether it says that it can be reset; null where that is unknown. */
   readonly resettable: boolean | null;
   /** Why it cannot be migrated (`blocks`), and what else is worth knowing. */
   readonly reasons: readonly Reason[];
+  /** What it has beside its regions; empty where it was not opened. */
+  readonly features: readonly FeatureReport[];
   /** Its regions, those of size 0 too. */
   readonly regions: readonly Region[];
   /** The IOMMU's dirty page tracking. */
@@ -100,7 +111,8 @@ const UNKNOWN_DIRTY: DirtyReport = { tracks: null, pgsizes: [], maxBitmapBytes: 
  * import assert from "node:assert/strict";
  *
  * assert.equal(probe("sim:mapped").dataSection, "mapped");
- * assert.equal(probe("sim:none").reasons[0]?.code, "no-migration-region");
+ * assert.equal(probe("sim:mlx5").protocol, "v2");
+ * assert.equal(probe("sim:none").reasons[0]?.code, "no-migration");
  * ```
  */
 export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
@@ -117,9 +129,11 @@ export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
     protocol: null,
     migratable,
     dataSection: null,
+    migrationFlags: null,
     quirk: sysfs === null ? null : quirkFor({ ...sysfs, driver: driverOf(sysfs) }),
     resettable: null,
     reasons,
+    features: [],
     regions: [],
     dirty: UNKNOWN_DIRTY,
     notes: [],
@@ -166,7 +180,7 @@ function describe(name: string, device: VfioDevice): ProbeReport {
   const blocking = migrationReasons(device);
   const migrates = blocking.length === 0;
   const region = migrates ? findMigrationRegion(device) : null;
-  const speaksV2 = !migrates && device.speaksV2();
+  const flags = region === null ? readMigrationFlags(device) : null;
   const known = new Set(blocking.map(({ message }) => message));
   return {
     device: name,
@@ -175,9 +189,10 @@ function describe(name: string, device: VfioDevice): ProbeReport {
     driver: identity.driver,
     group: device.group?.number ?? device.sysfs?.group?.number ?? null,
     identity,
-    protocol: migrates ? "v1" : speaksV2 ? "v2" : null,
+    protocol: region !== null ? "v1" : flags !== null ? "v2" : null,
     migratable: migrates,
     dataSection: region === null ? null : dataSectionKind(region),
+    migrationFlags: flags === null ? null : migrationFlagNames(flags),
     quirk: quirkFor(identity),
     resettable: device.resettable,
     reasons: [
@@ -186,6 +201,7 @@ function describe(name: string, device: VfioDevice): ProbeReport {
       ...(migrates ? dirtyReasons : []),
       ...(migrates && !device.resettable ? [noReset()] : []),
     ],
+    features: listFeatures(device),
     regions,
     dirty,
     notes: openingNotes(device),

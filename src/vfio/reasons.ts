@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { VariantDriver } from "./_variant_driver.ts";
 import { spoilsGroup, type SysfsDevice } from "./sysfs.ts";
 import type { Reason } from "./unsupported.ts";
 
@@ -27,7 +28,7 @@ export function noSuchDevice(label: string, path: string): Reason {
 }
 
 /** `not-bound-to-vfio`: another driver has it, or none. */
-export function notBound(device: SysfsDevice): Reason {
+export function notBound(device: SysfsDevice, variant: VariantDriver): Reason {
   const { name, bus, driver } = device;
   const message = driver === null
     ? `No driver is bound to ${name}`
@@ -38,15 +39,23 @@ export function notBound(device: SysfsDevice): Reason {
   if (bus !== "pci" && bus !== "platform") {
     return blocks("not-bound-to-vfio", message, `Bind it to the VFIO driver of the ${bus} bus`);
   }
-  const folder = `/sys/bus/${bus}/devices/${name}`;
-  const unbind = driver === null ? "" : `echo ${name} > ${folder}/driver/unbind; `;
+  if (variant.kind === "known") {
+    return blocks("not-bound-to-vfio", message, bindingCommands(device, variant.module));
+  }
   return blocks(
     "not-bound-to-vfio",
     message,
-    `modprobe vfio-${bus}; echo vfio-${bus} > ${folder}/driver_override; ${unbind}` +
-      `echo ${name} > /sys/bus/${bus}/drivers_probe ` +
+    `${bindingCommands(device, `vfio-${bus}`)} ` +
       `(to migrate it, name its vendor's VFIO driver in place of vfio-${bus})`,
   );
+}
+
+/** Gives a device to another driver. */
+function bindingCommands({ name, bus, driver }: SysfsDevice, to: string): string {
+  const folder = `/sys/bus/${bus}/devices/${name}`;
+  const unbind = driver === null ? "" : `echo ${name} > ${folder}/driver/unbind; `;
+  return `modprobe ${to}; echo ${to} > ${folder}/driver_override; ${unbind}` +
+    `echo ${name} > /sys/bus/${bus}/drivers_probe`;
 }
 
 /** `no-iommu-group`: no IOMMU looks after it. */
@@ -176,24 +185,40 @@ export function notVfioDevice(fd: number, code: string): Reason {
   );
 }
 
-/** `no-migration-region`: nothing to drive; a device may speak v2 instead. */
-export function noMigrationRegion(driver: string | null, speaksV2: boolean): Reason {
-  if (speaksV2) {
-    return blocks(
-      "no-migration-region",
-      "The device has no v1 migration region; it speaks the v2 protocol " +
-        "(VFIO_DEVICE_FEATURE_MIGRATION), which this version does not drive yet",
-      "",
-    );
-  }
+/** `no-migration`: neither protocol. */
+export function noMigration(driver: string | null): Reason {
   return blocks(
-    "no-migration-region",
+    "no-migration",
     `The device has no migration region${driver === null ? "" : ` (driver "${driver}")`}, ` +
       "and does not speak the v2 protocol",
-    driver === "vfio-pci"
-      ? "Plain vfio-pci does not migrate: bind the VFIO driver of the device's vendor instead"
-      : "Look for a newer driver, or for a setting that turns migration on",
+    "Look for a newer driver, or for a setting that turns migration on",
   );
+}
+
+/** `needs-variant-driver`: plain vfio-pci has it, which migrates nothing. */
+export function needsVariantDriver(device: SysfsDevice, variant: VariantDriver): Reason {
+  const plain = `${device.name} is bound to plain vfio-pci, which does not migrate`;
+  const code = "needs-variant-driver";
+  switch (variant.kind) {
+    case "known":
+      return blocks(
+        code,
+        `${plain}; the VFIO driver made for it is "${variant.module}"`,
+        bindingCommands(device, variant.module),
+      );
+    case "none":
+      return blocks(
+        code,
+        `${plain}; kernel ${variant.release} has no VFIO driver made for it`,
+        "Look for a newer kernel, or for a VFIO driver of its vendor",
+      );
+    case "unknown":
+      return blocks(
+        code,
+        `${plain}: that takes the VFIO driver of its vendor`,
+        "See which ones there are: grep vfio_pci: /lib/modules/$(uname -r)/modules.alias",
+      );
+  }
 }
 
 /** `migration-region-empty`: it is there, and has 0 bytes. */

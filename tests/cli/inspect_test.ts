@@ -30,6 +30,22 @@ describe("vfiokit probe", () => {
     assert.match(out, /next: /);
   });
 
+  it("tells what a v2 device can do, and which driver one needs that cannot migrate", async () => {
+    const { code, out } = await vfiokit(["probe", "sim:hisi"]);
+    assert.equal(code, 0);
+    assert.match(out, /^sim:hisi: can be migrated, protocol v2, with STOP_COPY, PRE_COPY$/m);
+    assert.match(
+      out,
+      /features MIGRATION, MIG_DEVICE_STATE, .*; not DMA_LOGGING_START.* \(ENOTTY\)/,
+    );
+    const plain = await vfiokit(["probe", "sim:vfio-pci", "--json"]);
+    assert.equal(plain.code, 3);
+    const { reasons, features } = JSON.parse(plain.out);
+    assert.equal(reasons[0].code, "needs-variant-driver");
+    assert.match(reasons[0].hint, /mlx5_vfio_pci/);
+    assert.deepEqual(features[0], { name: "MIGRATION", supported: false, errno: "ENOTTY" });
+  });
+
   it("exits with 1 where the device is in use", async () => {
     const { code, out } = await vfiokit(["probe", "sim:mapped?fault=group-busy", "--json"]);
     assert.equal(code, 1);

@@ -71,6 +71,13 @@ describe("the file tree of the simulated kernel", () => {
     refused("ENOENT", () => other.readText("/sys/kernel/iommu_groups/1/name"));
   });
 
+  it("names the drivers that are made for the virtual functions", () => {
+    const release = kernel.readText("/proc/sys/kernel/osrelease").trim();
+    const path = `/lib/modules/${release}/modules.alias`;
+    assert.match(kernel.readText(path), /^alias vfio_pci:v000015B3d0000101Esv\S+ mlx5_vfio_pci$/m);
+    assert.throws(() => kernel.readText(path, 10), RangeError);
+  });
+
   it("shows the device that spoils a group", () => {
     const spoiled = new SimKernel("trapped?fault=group-not-viable");
     const names = spoiled.readDir("/sys/kernel/iommu_groups/0/devices");
@@ -86,6 +93,6 @@ describe("the file tree of the simulated kernel", () => {
     refused("EINVAL", () => kernel.readLink(mdevs));
     refused("ENOTDIR", () => kernel.readDir("/sys/kernel/iommu_groups/0/name"));
     refused("ENOTDIR", () => kernel.readText("/dev/vfio/vfio/x"));
-    assert.deepEqual(kernel.readDir("/proc"), ["self"]);
+    assert.deepEqual(kernel.readDir("/proc"), ["self", "sys"]);
   });
 });

@@ -36,7 +36,10 @@ export interface FakeVfio {
   readonly iommuCapabilities?: Buffer;
   /** Requests that fail. */
   readonly failing?: ReadonlyMap<number, ErrnoName>;
-  readonly speaksV2?: boolean;
+  /** VFIO_MIGRATION_* flags; undefined where it does not speak v2. */
+  readonly v2Flags?: number;
+  /** Features that are answered by this errno; all others but MIGRATION by ENOTTY. */
+  readonly features?: ReadonlyMap<number, ErrnoName>;
   /** Names of the devices in the group. */
   readonly devices?: readonly string[];
   readonly config?: Buffer;
@@ -101,6 +104,17 @@ export function answerInfo(
   return 0;
 }
 
+function answerFeature({ v2Flags, features }: FakeVfio, arg: Buffer): number {
+  const { flags } = uapi.vfioDeviceFeature.unpack(arg);
+  const number = flags & uapi.VFIO_DEVICE_FEATURE_MASK;
+  const errno = features?.get(number);
+  if (errno !== undefined) return fail(errno);
+  if (number !== uapi.VFIO_DEVICE_FEATURE_MIGRATION || v2Flags === undefined) return fail("ENOTTY");
+  if ((flags & uapi.VFIO_DEVICE_FEATURE_PROBE) !== 0) return 0;
+  uapi.vfioDeviceFeatureMigration.pack({ flags: BigInt(v2Flags) }, arg, 8);
+  return 0;
+}
+
 /** A device file. */
 export function fakeDevice(fake: FakeVfio = {}): FakeFile {
   const regions = fake.regions ?? { 9: MIGRATION_REGION };
@@ -132,7 +146,7 @@ export function fakeDevice(fake: FakeVfio = {}): FakeFile {
           );
         }
         case uapi.VFIO_DEVICE_FEATURE:
-          return fake.speaksV2 === true ? 0 : fail("ENOTTY");
+          return answerFeature(fake, arg as Buffer);
         case uapi.VFIO_DEVICE_RESET:
           return 0;
         default:

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import type { ErrnoName } from "../../src/kernel/errno.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import {
+  VFIO_DEVICE_FEATURE_MIG_DATA_SIZE,
   VFIO_DEVICE_FLAGS_PCI,
   VFIO_DEVICE_GET_INFO,
   VFIO_REGION_INFO_FLAG_READ,
@@ -33,7 +35,12 @@ function codes(report: ProbeReport): string[] {
 leakFreeTest("a simulated device can migrate, and says how", () => {
   const report = sim("partitioned");
   assert.deepEqual(
-    { ...report, identity: null, regions: report.regions.map(({ index }) => index).slice(-1) },
+    {
+      ...report,
+      identity: null,
+      features: [],
+      regions: report.regions.map(({ index }) => index).slice(-1),
+    },
     {
       device: "sim:partitioned",
       opened: true,
@@ -44,9 +51,11 @@ leakFreeTest("a simulated device can migrate, and says how", () => {
       protocol: "v1",
       migratable: true,
       dataSection: "partitioned",
+      migrationFlags: null,
       quirk: null,
       resettable: true,
       reasons: [],
+      features: [],
       regions: [9],
       dirty: { tracks: true, pgsizes: [4096], maxBitmapBytes: 268435456 },
       notes: [],
@@ -70,7 +79,8 @@ leakFreeTest("each personality has its data section and its quirk", () => {
 
 leakFreeTest("every way in which a simulated device cannot migrate has its reason", () => {
   const cases: [string, string, boolean | null][] = [
-    ["none", "no-migration-region", false],
+    ["none", "no-migration", false],
+    ["vfio-pci", "needs-variant-driver", false],
     ["trapped?fault=region-size-zero", "migration-region-empty", false],
     ["mapped?fault=caps-loop", "broken-answer", false],
     ["mapped?fault=caps-outside", "broken-answer", false],
@@ -173,17 +183,89 @@ leakFreeTest("a device that cannot be opened is still described from sysfs", () 
   );
 });
 
-leakFreeTest("a device that speaks v2 is told from one that does not migrate at all", () => {
-  const v2 = probe(ADDRESS, { kernel: fakeVfio({ regions: {}, speaksV2: true, deviceFlags: 0 }) });
-  assert.deepEqual([v2.protocol, v2.migratable], ["v2", false]);
-  assert.deepEqual(codes(v2), ["no-migration-region"], "that it has no reset is beside the point");
-  assert.match(v2.reasons[0]!.message, /speaks the v2 protocol/);
+leakFreeTest("a simulated v2 device can migrate, and says with what", () => {
+  const report = sim("hisi");
+  const { protocol, migratable, dataSection, migrationFlags, reasons, driver } = report;
+  assert.deepEqual(
+    { protocol, migratable, dataSection, migrationFlags, reasons, driver },
+    {
+      protocol: "v2",
+      migratable: true,
+      dataSection: null,
+      migrationFlags: ["STOP_COPY", "PRE_COPY"],
+      reasons: [],
+      driver: "hisi_acc_vfio_pci",
+    },
+  );
+  assert.deepEqual(sim("mlx5").migrationFlags, ["STOP_COPY", "P2P", "PRE_COPY"]);
+  assert.equal(sim("trapped").migrationFlags, null);
+});
+
+leakFreeTest("each feature is told, with the errno where it is not there", () => {
+  const features = new Map<number, ErrnoName>([[VFIO_DEVICE_FEATURE_MIG_DATA_SIZE, "EINVAL"]]);
+  const { features: found } = probe(ADDRESS, { kernel: fakeVfio({ v2Flags: 1, features }) });
+  assert.deepEqual(found.filter(({ supported }) => supported).map(({ name }) => name), [
+    "MIGRATION",
+  ]);
+  const lacking = (name: string): unknown => found.find((feature) => feature.name === name);
+  assert.deepEqual(lacking("MIG_DATA_SIZE"), {
+    name: "MIG_DATA_SIZE",
+    supported: false,
+    errno: "EINVAL",
+  });
+  assert.deepEqual(lacking("DMA_LOGGING_REPORT"), {
+    name: "DMA_LOGGING_REPORT",
+    supported: false,
+    errno: "ENOTTY",
+  });
+  assert.deepEqual(probe(ADDRESS, { kernel: fakeVfio(), open: false }).features, []);
+});
+
+leakFreeTest("a device that speaks neither protocol is told from one that needs its driver", () => {
+  const neither = probe(ADDRESS, { kernel: fakeVfio({ regions: {}, deviceFlags: 0 }) });
+  assert.deepEqual([neither.protocol, neither.migratable], [null, false]);
+  assert.deepEqual(codes(neither), ["no-migration"], "that it has no reset is beside the point");
+  assert.match(neither.reasons[0]!.message, /ice-vfio-pci.*does not speak the v2 protocol/);
 
   const kernel = fakeVfio({ regions: {} });
   kernel.links.set(`${FOLDER}/driver`, "/sys/bus/pci/drivers/vfio-pci");
-  const plain = probe(ADDRESS, { kernel });
-  assert.equal(plain.protocol, null);
-  assert.match(plain.reasons[0]!.hint, /Plain vfio-pci does not migrate/);
+  const plain = (): { message: string; hint: string } => probe(ADDRESS, { kernel }).reasons[0]!;
+  assert.match(plain().message, /plain vfio-pci, which does not migrate: that takes the VFIO/);
+  assert.match(plain().hint, /modules\.alias/);
+
+  const aliases = "/lib/modules/6.12.1/modules.alias";
+  kernel.texts.set("/proc/sys/kernel/osrelease", "6.12.1\n");
+  kernel.texts.set(aliases, "alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n");
+  assert.match(plain().message, /kernel 6\.12\.1 has no VFIO driver made for it/);
+
+  kernel.texts.set(
+    aliases,
+    [
+      "alias pci:v00008086d00001889sv*sd*bc*sc*i* iavf",
+      "alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci",
+      "alias vfio_pci:v00008086d0000188Asv*sd*bc*sc*i* other_vfio_pci",
+      "alias vfio_pci:v00008086d*sv*sd*bc02sc00i* intel_vfio_pci",
+      "alias vfio_pci:v00008086d00001889sv*sd*bc*sc*i* ice_vfio_pci",
+      "",
+    ].join("\n"),
+  );
+  assert.match(plain().message, /made for it is "intel_vfio_pci"/);
+  assert.match(plain().hint, /^modprobe intel_vfio_pci; echo intel_vfio_pci > .*driver_override/);
+  kernel.texts.set(aliases, kernel.texts.get(aliases)!.replace("bc02sc00", "bc03sc00"));
+  assert.match(plain().message, /made for it is "ice_vfio_pci"/);
+});
+
+leakFreeTest("an unbound device is to be bound to the driver made for it", () => {
+  const kernel = fakeVfio();
+  kernel.links.delete(`${FOLDER}/driver`);
+  const hint = (): string => probe(ADDRESS, { kernel, open: false }).reasons[0]!.hint;
+  assert.match(hint(), /^modprobe vfio-pci; .*in place of vfio-pci/);
+  kernel.texts.set("/proc/sys/kernel/osrelease", "6.12.1\n");
+  kernel.texts.set(
+    "/lib/modules/6.12.1/modules.alias",
+    "alias vfio_pci:v00008086d00001889sv*sd*bc*sc*i* ice_vfio_pci\n",
+  );
+  assert.match(hint(), /^modprobe ice_vfio_pci; .*drivers_probe$/);
 });
 
 leakFreeTest("a migration region that cannot hold or give its registers is not used", () => {
