@@ -4,7 +4,9 @@
  * `npx --yes deno@2.9.6 run -A tests/bench/dirty_bitmap.ts` measures in Deno, then
  * in Bun. C works on the same memory in the same process, in turns with ours;
  * the least time of each counts. Compared is C's time by ours: above 1, ours is
- * the faster.
+ * the faster. The row against memcmp says how much of what the memory can give
+ * isEmpty() takes: where C's own loop takes nearly all of it, nothing can be 1.5
+ * times as fast on 32 MiB.
  */
 
 import assert from "node:assert/strict";
