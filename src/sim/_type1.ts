@@ -156,7 +156,7 @@ export class Type1 {
     toUser(
       vfioIommuType1DmaUnmap,
       arg,
-      { ...unmap, size: this.#remove(iova, end, bitmap) },
+      { ...unmap, size: this.#remove(iova, end, all, bitmap) },
       UNMAP_LEAST,
     );
     return 0;
@@ -166,10 +166,11 @@ export class Type1 {
    * Removes one mapping after the other. TYPE1 stops at one that began before
    * the range. Where one fails, those before it are gone.
    */
-  #remove(iova: bigint, end: bigint, bitmap: VfioBitmap | null): bigint {
+  #remove(iova: bigint, end: bigint, all: boolean, bitmap: VfioBitmap | null): bigint {
     let bytes = 0n;
     for (const dma of [...this.#list.in(iova, end)]) {
-      if (dma.iova < iova) break;
+      // The end is a u64 to the kernel: before 6.19 a range up to 2^64 ends at 0, before all.
+      if (dma.iova < iova || (end === TOP && !all)) break;
       this.#members.strike("unmap");
       if (bitmap !== null) this.#log.report(dma, iova, bitmap);
       this.#list.remove(dma);

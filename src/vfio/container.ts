@@ -147,7 +147,8 @@ export class Type1Container implements AddressSpace, Disposable {
    * @param bitmap Where the last dirty pages go, if they are tracked: memory
    * that is zero, and holds a bit for each page of the range. One mapping a call
    * is safe: Linux 5.10 mixes the bits of several up.
-   * @returns Bytes taken back, as the kernel counts them.
+   * @returns Bytes taken back, as the kernel counts them; before Linux 6.19 always 0 for a range
+   * that ends at 2^64, which stays mapped until the container is closed.
    * @throws {DmaError} EINVAL where the range is empty, not aligned, or cuts a
    * mapping, or dirty pages are wanted and not tracked; EFAULT where the bitmap
    * cannot be written: the mappings before the one that failed are gone then,
@@ -169,10 +170,13 @@ export class Type1Container implements AddressSpace, Disposable {
       if (!(error instanceof SysError)) throw error;
       throw unmapError(error, { iova, size }, this.#context());
     }
+    const taken = vfioIommuType1DmaUnmap.unpack(argument).size;
+    // Before Linux 6.19 nothing is taken back from a range that ends at 2^64.
+    if (taken === 0n && iova + size === IOVA_END) return taken;
     for (const mapping of this.#mappings.values()) {
       if (encloses({ iova, size }, mapping)) this.#mappings.delete(mapping.iova);
     }
-    return vfioIommuType1DmaUnmap.unpack(argument).size;
+    return taken;
   }
 
   /**

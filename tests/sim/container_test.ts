@@ -235,7 +235,9 @@ describe("the simulated IOMMU", () => {
     map(client, last, 0x1000n);
     refused("EINVAL", () => map(client, last - 0x1000n, 0x3000n));
     refused("EINVAL", () => unmap(client, last, 0x2000n));
-    assert.equal(unmap(client, last, 0x1000n), 0x1000n);
+    // To Linux before 6.19 a range up to 2^64 ends at 0: it finds nothing in it.
+    assert.equal(unmap(client, last, 0x1000n), 0n);
+    assert.equal(unmap(client, 0n, 0n, VFIO_DMA_UNMAP_FLAG_ALL), 0x1000n);
   });
 
   it("unmaps everything at once", () => {
