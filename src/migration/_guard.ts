@@ -92,3 +92,15 @@ export class Guard {
     }, { cause: error.cause });
   }
 }
+
+/** The last step of a recovery, where no arc leads back: a reset, unless that was forbidden. */
+export function resetAtLast(onError: OnError, reset: () => void): Recovery {
+  if (onError === "leave") return "none";
+  try {
+    reset();
+    return "reset";
+  } catch (error) {
+    if (!(error instanceof MigrationError)) throw error;
+    return "failed";
+  }
+}

@@ -12,6 +12,7 @@ import {
 } from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import type { Counters, OnError } from "./_engine.ts";
+import { resetAtLast } from "./_guard.ts";
 import type { V1Quirk } from "./_v1_quirks.ts";
 import type { V1Registers } from "./_v1_registers.ts";
 import { MigrationError, type Recovery } from "./error.ts";
@@ -184,14 +185,7 @@ export class V1Machine {
         if (this.#follow(path)) return "running";
       }
     }
-    if (onError === "leave") return "none";
-    try {
-      this.reset();
-      return "reset";
-    } catch (error) {
-      if (!(error instanceof MigrationError)) throw error;
-      return "failed";
-    }
+    return resetAtLast(onError, () => this.reset());
   }
 
   #follow(path: readonly V1Target[]): boolean {

@@ -20,6 +20,7 @@ import {
 import type { VfioDevice } from "../vfio/device.ts";
 import { getFeature, MIG_DATA_SIZE, MIG_DEVICE_STATE, setFeature } from "../vfio/feature.ts";
 import type { Counters, OnError } from "./_engine.ts";
+import { resetAtLast } from "./_guard.ts";
 import { planPath } from "./_v2_plan.ts";
 import { MigrationError, type Recovery } from "./error.ts";
 import type { StateReport, TargetState, V2StateName } from "./types.ts";
@@ -222,14 +223,7 @@ export class V2Machine {
         if (!(error instanceof MigrationError)) throw error;
       }
     }
-    if (onError === "leave") return "none";
-    try {
-      this.reset();
-      return "reset";
-    } catch (error) {
-      if (!(error instanceof MigrationError)) throw error;
-      return "failed";
-    }
+    return resetAtLast(onError, () => this.reset());
   }
 
   #error(message: string, code: string, cause?: SysError): MigrationError {
