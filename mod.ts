@@ -68,10 +68,13 @@ export { type Capability, type CapabilityDefect, CapabilityError } from "./src/v
 export { Type1Container } from "./src/vfio/container.ts";
 export { VfioDevice } from "./src/vfio/device.ts";
 export { type DeviceName, DeviceNameError, parseDeviceName } from "./src/vfio/device_name.ts";
+export { DmaError } from "./src/vfio/dma_error.ts";
+export { DmaMemory, type DmaMemoryOptions } from "./src/vfio/dma_memory.ts";
 export type { FeatureReport, MigrationFlag } from "./src/vfio/feature.ts";
 export { Group, type GroupStatus } from "./src/vfio/group.ts";
 export type { VfioIdentity } from "./src/vfio/identity.ts";
 export type { DataSectionKind } from "./src/vfio/migration_region.ts";
+export type { IovaMapping } from "./src/vfio/iova.ts";
 export type { OpenVfioOptions } from "./src/vfio/open.ts";
 export { openVfioDevices } from "./src/vfio/open_several.ts";
 export { type DirtyReport, probe, type ProbeOptions, type ProbeReport } from "./src/vfio/probe.ts";
@@ -80,6 +83,27 @@ export type { Region, RegionType, SparseArea } from "./src/vfio/region.ts";
 export type { PciIds, SysfsDevice, SysfsGroup } from "./src/vfio/sysfs.ts";
 export type { IovaRange, Type1Info, Type1Migration } from "./src/vfio/type1_info.ts";
 export { BusyError, type Holder, type Reason, UnsupportedError } from "./src/vfio/unsupported.ts";
+
+export { DirtyBitmap, type DirtyRun } from "./src/dirty/bitmap.ts";
+export type { BitmapRange } from "./src/dirty/bitmap_range.ts";
+export {
+  type Forecast,
+  forecast,
+  FORECAST_MAX_ROUNDS,
+  type ForecastOptions,
+  type ForecastRound,
+  type MeasuredRound,
+} from "./src/dirty/forecast.ts";
+export { DirtyRangeError } from "./src/dirty/range_error.ts";
+export { type DirtyRange, DirtyReading, type TrackingVerdict } from "./src/dirty/reading.ts";
+export {
+  DirtySession,
+  type DirtySessionOptions,
+  type SessionFds,
+  type SessionMapping,
+} from "./src/dirty/session.ts";
+export type { DirtyTracker, ReadOptions, UnmapReading } from "./src/dirty/tracker.ts";
+export { Type1Tracker } from "./src/dirty/type1_tracker.ts";
 
 export {
   type CheckpointDecoder,

@@ -1,0 +1,56 @@
+/**
+ * What tracks the pages that a device dirties.
+ *
+ * @module
+ */
+
+import type { IovaMapping } from "../vfio/iova.ts";
+import type { DirtyReading } from "./reading.ts";
+
+/** What to read, and how closely. */
+export interface ReadOptions {
+  /**
+   * The ranges to read, each of one or more whole mappings; all that is mapped
+   * where left out.
+   */
+  readonly ranges?: readonly IovaMapping[] | undefined;
+  /** Read twice in a row, to tell pinned pages from those that were written once. */
+  readonly twice?: boolean | undefined;
+}
+
+/** A reading of pages that are no longer mapped. */
+export interface UnmapReading {
+  /** Their last dirty pages; all of them where a part failed. */
+  readonly reading: DirtyReading;
+  /** Bytes that really were unmapped. */
+  readonly unmapped: bigint;
+  /** Why not all were, or why their last dirty pages are not known; null where all went well. */
+  readonly error: Error | null;
+}
+
+/**
+ * Tracks the pages that devices dirty by DMA. One that closes stops what it
+ * started.
+ */
+export interface DirtyTracker extends Disposable {
+  /** Bytes that a bit stands for. */
+  readonly pgsize: number;
+  /** Whether it tracks now. */
+  readonly active: boolean;
+  /** Starts; pages are clean then. Does nothing where it has started. */
+  start(): void;
+  /** Stops; what was not read is lost. Does nothing where it has not started. */
+  stop(): void;
+  /**
+   * Reads which pages became dirty since the last read, and makes them clean.
+   *
+   * @throws {DirtyRangeError} If a range is none that can be read; nothing is read then.
+   */
+  read(options?: ReadOptions): DirtyReading;
+  /**
+   * Unmaps whole mappings, and reads their last dirty pages.
+   *
+   * @throws {DirtyRangeError} If the range is none that can be unmapped; nothing happens then.
+   */
+  unmapWithDirty(iova: bigint, size: bigint): UnmapReading;
+}
