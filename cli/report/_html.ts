@@ -1,0 +1,100 @@
+/** Pieces of a page of HTML. */
+
+import { createHash } from "node:crypto";
+
+/** Text as HTML shows it. */
+export function escape(text: string): string {
+  const entities: Readonly<Record<string, string>> = {
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+    '"': "&quot;",
+  };
+  return text.replace(/[&<>"]/g, (letter) => entities[letter] ?? letter);
+}
+
+/** A value as JSON that a script element can hold: a `</script>` in it would end it. */
+export function jsonFor(value: unknown): string {
+  return JSON.stringify(value).replaceAll("<", "\\u003c");
+}
+
+/** A share of 1, such as `12 %`, with more digits where it is small. */
+export function percent(share: number): string {
+  return `${Number((share * 100).toPrecision(share < 0.1 ? 2 : 3))} %`;
+}
+
+/** A share as a bar and a number. */
+export function meter(share: number): string {
+  return `<meter value="${share.toFixed(4)}"></meter>${percent(share)}`;
+}
+
+/** A table with a heading; its cells are HTML, the first one of a row is code. */
+export function table(
+  title: string,
+  caption: string,
+  heads: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
+  const head = heads.map((text) => `<th scope="col">${text}</th>`).join("");
+  const body = rows.map(([first, ...others]) =>
+    `<tr><td class="code">${first}</td>${others.map((cell) => `<td>${cell}</td>`).join("")}</tr>`
+  ).join("");
+  return `<section><h2>${title}</h2><p>${caption}</p><div class="wide"><table><thead><tr>${head}` +
+    `</tr></thead><tbody>${body}</tbody></table></div></section>`;
+}
+
+/** A chart with its heading; `more` is HTML between the two. */
+export function figure(id: string, title: string, caption: string, more = ""): string {
+  return `<figure><figcaption><h2>${title}</h2><p>${caption}</p></figcaption>${more}` +
+    `<div class="chart" id="${id}" role="img" aria-label="${title}: ${caption}"></div></figure>`;
+}
+
+/** What a page is made of. */
+export interface PageParts {
+  /** The title: text. */
+  readonly title: string;
+  /** One stylesheet. */
+  readonly style: string;
+  /** What stands in the body: HTML. */
+  readonly body: string;
+  /** What the scripts find as JSON in `#data`. */
+  readonly data: unknown;
+  /** The scripts, in their order. The last one is a module. */
+  readonly scripts: readonly string[];
+}
+
+/** A whole page that asks for nothing from anywhere, and could not: its policy forbids it. */
+export function page({ title, style, body, data, scripts }: PageParts): string {
+  const policy = [
+    "default-src 'none'",
+    `script-src ${scripts.map(hash).join(" ")}`,
+    `style-src ${hash(style)}`,
+    "img-src data:",
+    "base-uri 'none'",
+    "form-action 'none'",
+  ].join("; ");
+  const elements = scripts.map((script, index) =>
+    `<script${index === scripts.length - 1 ? ' type="module"' : ""}>${script}</script>`
+  );
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escape(title)}</title>
+<link rel="icon" href="data:,">
+<style>${style}</style>
+</head>
+<body>
+${body}
+<script type="application/json" id="data">${jsonFor(data)}</script>
+${elements.join("\n")}
+</body>
+</html>
+`;
+}
+
+function hash(text: string): string {
+  return `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+}
