@@ -43,6 +43,18 @@ export interface Lendable {
   readonly fds: DeviceDescription["fds"];
 }
 
+/** Memory that devices write to, as far as lending it goes. */
+export interface LentMemory {
+  /** The fd that all of it can be mapped by; null where it has none. */
+  readonly fd: number | null;
+  /** Which part of it is at which IOVA; what somebody else mapped has no offset. */
+  readonly mappings: readonly {
+    readonly iova: bigint;
+    readonly size: bigint;
+    readonly offset: number | null;
+  }[];
+}
+
 /** Where a program finds a device. */
 interface Lent {
   readonly name: string;
@@ -55,6 +67,7 @@ interface Lent {
  * Runs a program with the fds of devices, and passes signals on to it.
  *
  * @param dataOnStdout Whether our stdout carries data: the program's goes to stderr then.
+ * @param memory The memory that it is lent, too.
  * @returns Its exit code: 128+n after signal n, 127 where it was not found, 126 where it cannot be run.
  */
 export async function runProgram(
@@ -62,12 +75,14 @@ export async function runProgram(
   devices: readonly Lendable[],
   context: Context,
   dataOnStdout: boolean,
+  memory?: LentMemory,
 ): Promise<number> {
   const [program, ...args] = words;
   const { lent, inherited } = lend(devices);
+  const variables = { ...environment(lent), ...memoryEnvironment(memory, inherited) };
   const started = start(program ?? "", args, {
     stdio: [0, dataOnStdout ? 2 : 1, 2, ...inherited],
-    env: { ...withoutOurs(process.env), ...environment(lent) },
+    env: { ...withoutOurs(process.env), ...variables },
   });
   if (typeof started === "number") return started;
   return await ended(started, program ?? "", context);
@@ -95,6 +110,22 @@ function environment(lent: readonly Lent[]): Record<string, string> {
   if (only.group !== null) variables["VFIOKIT_GROUP_FD"] = String(only.group);
   if (only.container !== null) variables["VFIOKIT_CONTAINER_FD"] = String(only.container);
   return variables;
+}
+
+/** Tells of the memory, whose fd follows those of the devices. */
+function memoryEnvironment(
+  memory: LentMemory | undefined,
+  inherited: number[],
+): Record<string, string> {
+  if (memory === undefined) return {};
+  const mappings = memory.mappings.map(({ iova, size, offset }) => ({
+    iova: `0x${iova.toString(16)}`,
+    size: Number(size),
+    offset,
+  }));
+  const variables = { VFIOKIT_MAPPINGS: JSON.stringify(mappings) };
+  if (memory.fd === null) return variables;
+  return { ...variables, VFIOKIT_MEMORY_FD: String(FIRST_FD + inherited.push(memory.fd) - 1) };
 }
 
 /** The environment without what an outer `vfiokit with` said of its own devices. */

@@ -33,6 +33,8 @@ export class Context {
   readonly signals: Signals;
   /** Where results for a person go: stderr where stdout carries the data itself. */
   resultFd: typeof STDOUT | typeof STDERR = STDOUT;
+  /** Whether the result is JSON Lines, with `--json`: objects as they come, no document. */
+  jsonLines = false;
   readonly #called: string;
   readonly #document: Record<string, unknown>;
   #printed = false;
@@ -66,11 +68,23 @@ export class Context {
     if (!this.quiet && lines.length > 0) writeText(STDERR, lines.join("\n") + "\n");
   }
 
-  /** Prints the JSON document, where one is wanted; once. */
-  publish(): void {
+  /** Prints one of JSON Lines. */
+  line(fields: Readonly<Record<string, unknown>>): void {
+    writeText(STDOUT, JSON.stringify(fields, hexBigints) + "\n");
+  }
+
+  /**
+   * Prints the JSON document, where one is wanted; once. Of JSON Lines only the
+   * error. `write` is where it goes: stdout by default.
+   */
+  publish(write: (text: string) => void = (text) => writeText(STDOUT, text)): void {
     if (!this.json || this.#printed) return;
     this.#printed = true;
-    writeText(STDOUT, JSON.stringify(this.#document, hexBigints, 2) + "\n");
+    if (!this.jsonLines) {
+      write(JSON.stringify(this.#document, hexBigints, 2) + "\n");
+    } else if ("error" in this.#document) {
+      this.line(this.#document);
+    }
   }
 
   /** Runs a command to its end: the document, or the error, and the exit code. */

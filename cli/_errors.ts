@@ -11,6 +11,8 @@ import {
   CheckpointError,
   CheckpointFileError,
   DeviceNameError,
+  DirtyRangeError,
+  DmaError,
   IdentityError,
   MigrationError,
   simHelp,
@@ -19,6 +21,7 @@ import {
   SysError,
   UnsupportedError,
 } from "../mod.ts";
+import { SamplesError } from "./_samples.ts";
 import { exitCodeOf, Interrupted } from "./_signals.ts";
 import { UsageError } from "./_usage_error.ts";
 
@@ -54,7 +57,7 @@ export function explain(error: unknown, reason: unknown): Explanation {
     if (interrupted !== undefined) return exitCodeOf(interrupted.signalName);
     if (has(CheckpointError, IdentityError)) return 4;
     if (has(UnsupportedError, AnswerError)) return 3;
-    if (has(UsageError, DeviceNameError, SimSpecError)) return 2;
+    if (has(UsageError, DeviceNameError, DirtyRangeError, SimSpecError)) return 2;
     return 1;
   };
   return {
@@ -92,6 +95,8 @@ function code(chain: readonly Error[], interrupted: Interrupted | undefined): st
     if (error instanceof SysError || error instanceof CheckpointFileError) return "system-call";
     if (error instanceof DeviceNameError || error instanceof SimSpecError) return "bad-name";
     if (error instanceof UsageError) return "usage";
+    if (error instanceof DirtyRangeError) return "bad-range";
+    if (error instanceof SamplesError) return "bad-samples";
     if (isRefusal(error)) return "permission";
   }
   return nodeErrno(chain) === null ? "failed" : "system-call";
@@ -105,6 +110,7 @@ function hints(chain: readonly Error[]): string[] {
     if (error instanceof MigrationError || error instanceof CheckpointFileError) {
       said.push(error.hint ?? "");
     }
+    if (error instanceof DmaError) said.push(error.hint);
   }
   return said.filter((hint) => hint !== "");
 }

@@ -14,7 +14,7 @@ import { lineBreak, type Message, text } from "@optique/core/message";
 import type { Usage } from "@optique/core/usage";
 import process from "node:process";
 import { mayColour } from "./_env.ts";
-import { BRIEF, EXIT_CODES, PROGRAM } from "./table/table.ts";
+import { BRIEF, COMMANDS, EXIT_CODES, GROUPS, PROGRAM } from "./table/table.ts";
 
 /** The help is never wider than this, in columns. */
 const WIDEST = 100;
@@ -61,9 +61,22 @@ export function formatHelp(program: string, page: DocPage): string {
   };
   const sections = page.sections.map((section) => ({
     ...section,
-    entries: argumentsFirst(section.entries),
+    entries: argumentsFirst(section.entries.flatMap(membersOf)),
   }));
   return formatDocPage(program, { ...page, sections }, options).trimEnd() + "\n";
+}
+
+/** In the list of all commands: those of a group in its place. */
+function membersOf(entry: DocEntry): DocEntry[] {
+  const { term } = entry;
+  const group = GROUPS.find(({ name }) => term.type === "command" && term.name === name);
+  if (group === undefined) return [entry];
+  return COMMANDS.filter(({ name }) => name.startsWith(`${group.name} `)).map((
+    { name, brief },
+  ) => ({
+    term: { type: "command", name },
+    description: [text(brief)],
+  }));
 }
 
 /** Arguments in their order, then the program to run, then options. */

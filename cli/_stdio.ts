@@ -19,8 +19,13 @@ const gone = new Set<number>();
 
 /** Writes text to stdout or stderr; nothing where its reader is gone. */
 export function writeText(fd: typeof STDOUT | typeof STDERR, text: string): void {
+  writeBytes(fd, new TextEncoder().encode(text));
+}
+
+/** Writes bytes to stdout or stderr; nothing where its reader is gone. */
+export function writeBytes(fd: typeof STDOUT | typeof STDERR, bytes: Uint8Array): void {
   if (gone.has(fd)) return;
-  let rest = new TextEncoder().encode(text);
+  let rest = bytes;
   while (rest.length > 0) {
     try {
       rest = rest.subarray(writeSync(fd, rest));

@@ -49,7 +49,7 @@ export interface CommandModule<T> {
 
 /** What describes a command to a person. */
 export interface CommandText {
-  /** Its name. */
+  /** Its name; with a space in it, it is one of a group: `dirty get`. */
   readonly name: string;
   /** The command line after the name. */
   readonly usage: string;
@@ -67,7 +67,7 @@ export interface CommandText {
 export interface Command extends CommandText {
   /** Its arguments alone, for the man page. */
   readonly args: Parser<"sync", unknown, unknown>;
-  /** Its name and arguments; yields what to run. */
+  /** The last word of its name, and its arguments; yields what to run. */
   readonly parser: Parser<"sync", Invocation, unknown>;
 }
 
@@ -81,7 +81,7 @@ export function defineCommand<T extends CommonArgs>(
   const self: Command = {
     ...spec,
     parser: command(
-      spec.name,
+      spec.name.split(" ").at(-1) as string,
       map(spec.args, (args): Invocation => async (start) => {
         const context = start(self, args);
         return await context.conclude(async () => await (await spec.load()).run(args, context));
@@ -94,6 +94,14 @@ export function defineCommand<T extends CommonArgs>(
     ),
   };
   return self;
+}
+
+/** Several commands whose names begin with the same word. */
+export interface CommandGroup {
+  /** That word. */
+  readonly name: string;
+  /** What they are about, in one line. */
+  readonly brief: string;
 }
 
 /** Paragraphs, examples, permissions: what stands above the options in the help. */

@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Command } from "./command.ts";
+import type { Command, CommandGroup } from "./command.ts";
+import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "./dirty.ts";
 import { show, verify } from "./files.ts";
 import { probe, reset, state, withDevices } from "./inspect.ts";
 import { restore, save } from "./move.ts";
@@ -16,6 +17,11 @@ export const PROGRAM = "vfiokit";
 /** What the program is, in one line. */
 export const BRIEF = "Save, restore and look at VFIO devices without a virtual machine.";
 
+/** Commands of two words. */
+export const GROUPS: readonly CommandGroup[] = [
+  { name: "dirty", brief: "Look at the pages that a device dirties." },
+];
+
 /** Every command. */
 export const COMMANDS: readonly Command[] = [
   probe,
@@ -26,6 +32,10 @@ export const COMMANDS: readonly Command[] = [
   restore,
   verify,
   show,
+  dirtyGet,
+  dirtyWatch,
+  dirtyForecast,
+  unmap,
   uapi,
   demo,
   man,

@@ -19,6 +19,25 @@ const SIZE_UNITS: Readonly<Record<string, number>> = {
 
 const TIME_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000 };
 
+/** Bits and bytes a second, as bytes; the decimal prefixes are those of network links. */
+const BANDWIDTH_UNITS: Readonly<Record<string, number>> = {
+  bit: 1 / 8,
+  Kbit: 1e3 / 8,
+  Mbit: 1e6 / 8,
+  Gbit: 1e9 / 8,
+  Tbit: 1e12 / 8,
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+};
+
+/** The end of all IOVAs. */
+const IOVA_END = 1n << 64n;
+
 const SIMULATED = ["trapped", "mapped", "partitioned", "ice", "nvidia-vgpu", "none"];
 
 /** A device's name. What is a good one is decided where it is opened. */
@@ -73,8 +92,71 @@ export function duration(): ValueParser<"sync", number> {
   return quantity("TIME", TIME_UNITS, "a time such as 500ms or 2s");
 }
 
+/** A bandwidth in bytes a second, written as `10Gbit`, `1.2GiB`. */
+export function bandwidth(): ValueParser<"sync", number> {
+  return quantity("RATE", BANDWIDTH_UNITS, "a bandwidth such as 10Gbit or 400MiB (a second)");
+}
+
+/** A range of IOVAs. */
+export interface IovaRange {
+  /** Its first address. */
+  readonly iova: bigint;
+  /** Bytes, more than 0. */
+  readonly size: bigint;
+}
+
+/** A range of IOVAs, written as `0x100000:64MiB`. */
+export function iovaRange(): ValueParser<"sync", IovaRange> {
+  return {
+    mode: "sync",
+    metavar: "IOVA:SIZE",
+    placeholder: { iova: 0n, size: 4096n },
+    parse(input: string): ValueParserResult<IovaRange> {
+      const [iova, size] = input.split(":").map(address);
+      if (input.split(":").length !== 2 || iova == null || size == null) {
+        const form = text("a range such as 0x100000:64MiB");
+        return { success: false, error: message`Expected ${form}, but got ${input}.` };
+      }
+      if (size === 0n) return { success: false, error: message`The range ${input} is empty.` };
+      if (iova + size > IOVA_END) {
+        return { success: false, error: message`The range ${input} does not end below 2^64.` };
+      }
+      return { success: true, value: { iova, size } };
+    },
+    format: ({ iova, size }): string => `0x${iova.toString(16)}:0x${size.toString(16)}`,
+  };
+}
+
+/** An IOVA, or a number of bytes as large as one: `0x100000`, `64MiB`. */
+export function wide(metavar: "IOVA" | "SIZE"): ValueParser<"sync", bigint> {
+  return {
+    mode: "sync",
+    metavar,
+    placeholder: 0n,
+    parse(input: string): ValueParserResult<bigint> {
+      const value = address(input);
+      const form = text("a number such as 0x100000, 4096 or 64MiB");
+      return value === null
+        ? { success: false, error: message`Expected ${form}, but got ${input}.` }
+        : { success: true, value };
+    },
+    format: (value: bigint): string => `0x${value.toString(16)}`,
+  };
+}
+
+function address(input: string): bigint | null {
+  const parts = /^(0x[0-9a-f]+|\d+)([a-z]*)$/i.exec(input);
+  const hex = parts?.[1]?.startsWith("0x") === true;
+  const unit = Object.entries(SIZE_UNITS).find(([name]) =>
+    name.toLowerCase() === parts?.[2]?.toLowerCase()
+  );
+  if (parts === null || unit === undefined || (hex && parts[2] !== "")) return null;
+  const value = BigInt(parts[1]!) * BigInt(unit[1]);
+  return value < IOVA_END ? value : null;
+}
+
 function quantity(
-  metavar: "BYTES" | "TIME",
+  metavar: "BYTES" | "TIME" | "RATE",
   units: Readonly<Record<string, number>>,
   expected: string,
 ): ValueParser<"sync", number> {

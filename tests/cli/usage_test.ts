@@ -40,9 +40,21 @@ describe("the command line", () => {
     assert.equal(word.out.split("\n")[1], long.out.split("\n")[1]);
   });
 
+  it("lists the commands of a group, on stderr where nothing else was asked for", async () => {
+    const [help, bare] = await Promise.all([
+      vfiokit(["dirty", "--help"], { permissions: NONE }),
+      vfiokit(["dirty"], { permissions: NONE }),
+    ]);
+    assert.equal(help.code, 0);
+    for (const word of ["get", "watch", "forecast"]) {
+      assert.match(help.out, new RegExp(`^  ${word} `, "m"));
+    }
+    assert.deepEqual([bare.code, bare.out, bare.err], [2, "", help.out]);
+  });
+
   it("shows an example in the help of every command", async () => {
     const pages = await Promise.all(
-      COMMANDS.map(({ name }) => vfiokit([name, "--help"], { permissions: NONE })),
+      COMMANDS.map(({ name }) => vfiokit([...name.split(" "), "--help"], { permissions: NONE })),
     );
     for (const [i, { code, out }] of pages.entries()) {
       assert.equal(code, 0);
@@ -90,6 +102,34 @@ describe("the command line", () => {
     ["`with` with nothing after `--`", ["with", "sim:none", "--"], /-- COMMAND/],
     ["`with` without a device", ["with", "--", "true"], /at least 1/],
     ["an empty device name", ["probe", ""], /empty/],
+    ["an unknown command of a group", ["dirty", "gte", "sim:none"], /"?gte"?/],
+    [
+      "a range that is none",
+      ["dirty", "get", "sim:none", "--map", "0x1000"],
+      /a range such as 0x100000:64MiB, but got "0x1000"/,
+    ],
+    ["an empty range", ["dirty", "get", "sim:none", "--map", "0:0"], /"0:0" is empty/],
+    [
+      "a range that wraps",
+      ["dirty", "get", "sim:none", "--map", "0xfffffffffffff000:8KiB"],
+      /does not end below 2\^64/,
+    ],
+    [
+      "an address that is none",
+      ["unmap", "sim:none", "--map", "0:4096", "--size", "4096", "--iova", "0x10MiB"],
+      /a number such as 0x100000, 4096 or 64MiB, but got "0x10MiB"/,
+    ],
+    [
+      "a bandwidth that is none",
+      ["dirty", "forecast", "f", "--bandwidth", "fast"],
+      /a bandwidth such as 10Gbit or 400MiB \(a second\), but got "fast"/,
+    ],
+    ["no round", ["dirty", "watch", "sim:none", "--map", "0:4096", "--rounds", "0"], /1/],
+    [
+      "a tracker that there is not",
+      ["dirty", "get", "sim:none", "--map", "0:4096", "--tracker", "iommufd"],
+      /"type1"/,
+    ],
   ];
   for (const [what, words, says] of wrong) {
     it(`exits with 2 on ${what}, and says so on stderr alone`, async () => {
@@ -133,6 +173,8 @@ describe("completion", () => {
     assert.deepEqual(await suggest("save", "d", "--leav"), ["--leave"]);
     assert.deepEqual(await suggest("save", "d", "--leave", "st"), ["stopped"]);
     assert.ok((await suggest("probe", "sim:m")).includes("sim:mapped"));
+    assert.deepEqual(await suggest("dirty", "w"), ["watch"]);
+    assert.deepEqual(await suggest("dirty", "watch", "d", "--heat"), ["--heatmap"]);
   });
 
   it("exits with 2 for a shell that it does not know", async () => {

@@ -1,0 +1,66 @@
+/**
+ * A device whose dirty pages are tracked, as several commands open it.
+ *
+ * @module
+ */
+
+import { DirtySession } from "../mod.ts";
+import { refuseSimulated } from "./_child.ts";
+import { MemoryMap } from "./_memory_map.ts";
+import { UsageError } from "./_usage_error.ts";
+import type { IovaRange } from "./table/values.ts";
+
+/** The parsed options about the device and its memory. */
+export interface SessionArgs {
+  /** The device's name. */
+  readonly device: string;
+  /** `--map`. */
+  readonly map: readonly IovaRange[];
+  /** `--mapping`. */
+  readonly mapping: readonly IovaRange[];
+  /** `--hugepages`. */
+  readonly hugepages: boolean;
+  /** `--vf-token`. */
+  readonly vfToken?: string | undefined;
+  /** `--group-fd`. */
+  readonly groupFd?: number | undefined;
+  /** `--container-fd`. */
+  readonly containerFd?: number | undefined;
+  /** The program to lend all of it to. */
+  readonly command?: readonly string[] | undefined;
+}
+
+/**
+ * Opens a device and maps memory for it; tracking has not started.
+ *
+ * @throws {UsageError} If the options do not fit together.
+ */
+export function openSession(args: SessionArgs): DirtySession {
+  const { device, map, mapping, hugepages, vfToken, groupFd, containerFd } = args;
+  if (args.command !== undefined) refuseSimulated([device]);
+  const borrowed = device.startsWith("fd:");
+  if (mapping.length > 0 && !borrowed) {
+    throw new UsageError(
+      "Cannot use --mapping: it tells what the owner of a borrowed device (fd:N) mapped; use --map",
+    );
+  }
+  if (map.length === 0 && mapping.length === 0) {
+    throw new UsageError(
+      "Cannot track without memory: name some by --map IOVA:SIZE" +
+        (borrowed ? ", or what is mapped already by --mapping IOVA:SIZE" : ""),
+    );
+  }
+  return DirtySession.open(device, {
+    maps: map,
+    mappings: mapping,
+    hugepages,
+    vfToken,
+    groupFd,
+    containerFd,
+  });
+}
+
+/** The memory of a session, page by page. */
+export function mapOf({ mappings, tracker }: DirtySession): MemoryMap {
+  return new MemoryMap(mappings, tracker.pgsize);
+}

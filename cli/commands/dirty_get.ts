@@ -1,0 +1,91 @@
+/**
+ * `vfiokit dirty get`: the pages that a device dirties in a while.
+ *
+ * @module
+ */
+
+import { closeSync, openSync, writeFileSync } from "node:fs";
+import process from "node:process";
+import { DirtyReading, type DirtyTracker } from "../../mod.ts";
+import type { Context } from "../_context.ts";
+import { bytes, count, time } from "../_format.ts";
+import { lookAfter } from "../_meanwhile.ts";
+import { readingFields, runLines } from "../_reading.ts";
+import { both, notesOf } from "../_rounds.ts";
+import { openSession } from "../_session.ts";
+import { STDOUT, writeBytes } from "../_stdio.ts";
+import { UsageError } from "../_usage_error.ts";
+import type { DirtyGetArgs } from "../table/dirty.ts";
+
+/** Reads that a pinned page must be dirty in, after the first two. */
+const MORE_READS = 6;
+
+/** Runs `dirty get`. */
+export async function run(args: DirtyGetArgs, context: Context): Promise<number> {
+  const { device, output = "-", format } = args;
+  context.set({ device });
+  if (context.json && format === "bitmap") {
+    throw new UsageError("Cannot use both --json and --format bitmap: there is one result");
+  }
+  if (format === "bitmap" && output === "-" && process.stdout.isTTY) {
+    throw new UsageError("Cannot write a bitmap to a terminal: name a file by -o, or use a pipe");
+  }
+  using session = openSession(args);
+  using out = new Output(output);
+  session.tracker.start();
+  const started = performance.now();
+  return await lookAfter(session, args, context, output === "-", () => {
+    const reading = readOnce(session.tracker);
+    const seconds = (performance.now() - started) / 1000;
+    context.set({ seconds, ...readingFields(reading, session.tracker.pgsize) });
+    if (context.json) {
+      context.publish((text) => out.write(new TextEncoder().encode(text)));
+    } else if (format === "bitmap") {
+      for (const { bitmap } of reading.ranges) out.write(bitmap.toBytes());
+    } else {
+      out.write(new TextEncoder().encode(runLines(reading)));
+    }
+    context.note(summary(reading, session.tracker.pgsize, seconds), ...notesOf(reading));
+  });
+}
+
+/**
+ * Reads; and reads on at once, to tell pinned pages, which stay dirty, from
+ * those that a busy device writes to again.
+ */
+function readOnce(tracker: DirtyTracker): DirtyReading {
+  const reading = tracker.read({ twice: true });
+  const tells = reading.verdict !== "does-not-track";
+  let pinned = reading.ranges.map((range) => tells ? range.pinned : null);
+  for (let read = 0; read < MORE_READS; read++) {
+    const { ranges } = tracker.read();
+    pinned = pinned.map((bitmap, index) => both(bitmap, ranges[index]!.bitmap));
+  }
+  const ranges = reading.ranges.map((range, index) => ({ ...range, pinned: pinned[index]! }));
+  return new DirtyReading(ranges, reading.verdict);
+}
+
+function summary(reading: DirtyReading, pgsize: number, seconds: number): string {
+  const { dirtyPages, pinnedPages, pages } = reading;
+  const pinned = pinnedPages === null || pinnedPages === 0 ? "" : `, ${pinnedPages} of them pinned`;
+  return `${count(dirtyPages, "page")} of ${pages} dirty after ${time(seconds)} ` +
+    `(${bytes(dirtyPages * pgsize)})${pinned}.`;
+}
+
+/** Where the pages go: opened before anything is done. */
+class Output implements Disposable {
+  readonly #fd: number | null;
+
+  constructor(path: string) {
+    this.#fd = path === "-" ? null : openSync(path, "w");
+  }
+
+  write(bytes: Uint8Array): void {
+    if (this.#fd === null) writeBytes(STDOUT, bytes);
+    else writeFileSync(this.#fd, bytes);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#fd !== null) closeSync(this.#fd);
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * `vfiokit dirty watch`: dirty pages, round after round.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import deno from "../../deno.json" with { type: "json" };
+import type { DirtySession } from "../../mod.ts";
+import type { Context } from "../_context.ts";
+import { mayColour } from "../_env.ts";
+import { bytes, count, rate, time } from "../_format.ts";
+import { Heatmap } from "../_heatmap.ts";
+import { meanwhile } from "../_meanwhile.ts";
+import { ReportFile } from "../_report_file.ts";
+import type { Round } from "../_rounds.ts";
+import { type Sample, sampleFields } from "../_samples.ts";
+import { mapOf, openSession } from "../_session.ts";
+import { UsageError } from "../_usage_error.ts";
+import { watch } from "../_watch.ts";
+import type { DirtyWatchArgs } from "../table/dirty.ts";
+
+/** Columns where the width of the terminal is not known. */
+const WIDTH = 132;
+/** Cells of the heatmap that are drawn however narrow the terminal is. */
+const MIN_CELLS = 16;
+
+/** The columns of a line, and how wide they are. */
+const COLUMNS = [
+  ["round", 6],
+  ["time", 9],
+  ["pages", 9],
+  ["bytes", 11],
+  ["rate", 13],
+  ["working set", 13],
+  ["pinned", 8],
+] as const;
+
+/** Runs `dirty watch`. */
+export async function run(args: DirtyWatchArgs, context: Context): Promise<number> {
+  context.jsonLines = true;
+  checkUsage(args);
+  using session = openSession(args);
+  using report = await openReport(args, session);
+  const lines = new Lines(session, args.heatmap, context);
+  session.tracker.start();
+  const { ended, exitCode } = meanwhile(session, args.command, context, args.json);
+  try {
+    const { every, rounds } = args;
+    for await (const round of watch(session, { every, rounds, stop: ended })) {
+      report?.add(round);
+      lines.add(round);
+    }
+    session.tracker.stop();
+  } finally {
+    // The device is not closed under the program.
+    await exitCode();
+  }
+  lines.end();
+  if (report !== null) context.note(`The report is in ${args.report}.`);
+  return await exitCode();
+}
+
+function checkUsage({ every, json, heatmap }: DirtyWatchArgs): void {
+  if (every === 0) throw new UsageError("Cannot read every 0ms: name a longer time");
+  if (json && heatmap) {
+    throw new UsageError("Cannot use both --json and --heatmap: stdout has room for one of them");
+  }
+}
+
+async function openReport(
+  { report, device, command }: DirtyWatchArgs,
+  session: DirtySession,
+): Promise<ReportFile | null> {
+  if (report === undefined) return null;
+  return await ReportFile.open(report, mapOf(session), {
+    device,
+    started: new Date(),
+    tool: `vfiokit ${deno.version}`,
+    command,
+  });
+}
+
+/** What is printed of the rounds. */
+class Lines {
+  readonly #context: Context;
+  readonly #heatmap: Heatmap | null;
+  readonly #said = new Set<string>();
+  #last: Sample | null = null;
+  #pages = 0;
+
+  constructor(session: DirtySession, heatmap: boolean, context: Context) {
+    this.#context = context;
+    const taken = COLUMNS.reduce((sum, [, width]) => sum + width, 2);
+    const cells = Math.max(MIN_CELLS, (process.stdout.columns ?? WIDTH) - taken);
+    this.#heatmap = heatmap ? new Heatmap(mapOf(session), cells, mayColour(process.stdout)) : null;
+    if (this.#heatmap !== null) context.note(this.#heatmap.key);
+    context.print(line(COLUMNS.map(([head]) => head), this.#heatmap?.heading));
+  }
+
+  add({ sample, forEachRun }: Round): void {
+    this.#last = sample;
+    this.#pages += sample.pages;
+    if (this.#context.json) {
+      this.#context.line(sampleFields(sample));
+    } else {
+      this.#context.print(line(cellsOf(sample), this.#heatmap?.line(forEachRun)));
+    }
+    for (const note of sample.notes) {
+      if (!this.#said.has(note)) this.#context.note(note);
+      this.#said.add(note);
+    }
+  }
+
+  end(): void {
+    if (this.#last === null) {
+      this.#context.note("No round was finished.");
+      return;
+    }
+    const { round, time: seconds, pgsize, distinctPages } = this.#last;
+    this.#context.print(
+      `${count(round, "round")} in ${time(seconds)}: ${rate(this.#pages * pgsize, seconds)}, ` +
+        `working set ${bytes(distinctPages * pgsize)} (${count(distinctPages, "page")}).`,
+    );
+  }
+}
+
+function cellsOf(sample: Sample): string[] {
+  const { round, time: seconds, pgsize, pages, distinctPages, pinnedPages } = sample;
+  return [
+    String(round),
+    time(seconds),
+    String(pages),
+    bytes(pages * pgsize),
+    rate(pages * pgsize, sample.seconds),
+    bytes(distinctPages * pgsize),
+    pinnedPages === null ? "-" : String(pinnedPages),
+  ];
+}
+
+function line(cells: readonly string[], heat: string | undefined): string {
+  const text = cells.map((cell, index) => cell.padStart(COLUMNS[index]![1])).join("");
+  return heat === undefined ? text : `${text}  ${heat}`.trimEnd();
+}

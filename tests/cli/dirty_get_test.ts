@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { describe, it } from "node:test";
+import { vfiokit } from "./_cli.ts";
+import { Folder } from "./_folder.ts";
+
+/** Pages 0 to 3 pinned, and nothing else. */
+const PINNED = "sim:mapped?pin=4";
+const MIB = ["--map", "0x100000:1MiB", "--after", "10ms"];
+
+describe("`dirty get`", () => {
+  it("prints the dirty ranges as IOVA:SIZE, and marks those that are pinned", async () => {
+    const { code, out, err } = await vfiokit(["dirty", "get", PINNED, ...MIB]);
+    assert.equal(code, 0, err);
+    assert.equal(out, "0x100000:0x4000 pinned\n");
+    assert.match(err, /^4 pages of 256 dirty after .* \(16\.0 KiB\), 4 of them pinned\.$/m);
+  });
+
+  it("prints what the device wrote, apart from what is pinned", async () => {
+    const { out } = await vfiokit(
+      ["dirty", "get", "sim:mapped?pin=4&dma=sequential:2000/s", ...MIB.slice(0, 2)],
+    );
+    const [first, second, ...others] = out.trim().split("\n");
+    assert.equal(first, "0x100000:0x4000 pinned");
+    assert.equal(second, "0x104000:0xfc000");
+    assert.deepEqual(others, []);
+  });
+
+  it("prints one document, by --json and --format json", async () => {
+    for (const how of [["--json"], ["--format", "json"]]) {
+      const { code, out } = await vfiokit(["dirty", "get", PINNED, ...MIB, ...how, "-q"]);
+      assert.equal(code, 0);
+      const { seconds, ...document } = JSON.parse(out);
+      assert.ok(seconds >= 0.01);
+      assert.deepEqual(document, {
+        schema: "vfiokit/dirty-get/1",
+        device: PINNED,
+        pgsize: 4096,
+        mappings: [["0x100000", 1048576]],
+        pages: 4,
+        bytes: 16384,
+        pinnedPages: 4,
+        runs: [["0x100000", 16384]],
+        pinnedRuns: [["0x100000", 16384]],
+        verdict: "tracks",
+        notes: [],
+      });
+    }
+  });
+
+  it("writes the bits of each mapping as the kernel has them, to a file too", async () => {
+    using folder = new Folder();
+    const file = folder.file("bits");
+    const maps = ["--map", "0x200000:68KiB", "--map", "0x100000:4KiB", "--after", "1ms"];
+    const words = ["dirty", "get", PINNED, ...maps, "--format", "bitmap"];
+    const [piped, filed] = await Promise.all([vfiokit(words), vfiokit([...words, "-o", file])]);
+    assert.deepEqual([...piped.stdout], [1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+    assert.equal(filed.out, "");
+    assert.deepEqual(new Uint8Array(readFileSync(file)), piped.stdout);
+  });
+
+  it("says where an IOMMU does not track, and takes nothing for pinned then", async () => {
+    const { out, err } = await vfiokit(["dirty", "get", "sim:mapped?iommu=all-dirty", ...MIB]);
+    assert.equal(out, "0x100000:0x100000\n");
+    assert.match(err, /^This IOMMU does not track: every page is dirty whenever it is read/m);
+    assert.doesNotMatch(err, /pinned/);
+  });
+
+  const wrong: readonly (readonly [string, readonly string[], number, RegExp])[] = [
+    ["no memory", ["sim:mapped"], 2, /name some by --map IOVA:SIZE$/m],
+    ["--mapping for a device of its own", ["sim:mapped", "--mapping", "0:4KiB"], 2, /borrowed/],
+    ["two formats", ["sim:mapped", ...MIB, "--json", "--format", "bitmap"], 2, /both --json/],
+    ["a program for a simulated device", ["sim:mapped", ...MIB, "--", "true"], 2, /Cannot lend/],
+    ["ranges that overlap", ["sim:mapped", ...MIB, "--map", "0x1ff000:8KiB"], 2, /overlaps/],
+    ["a range that is not aligned", ["sim:mapped", "--map", "0x100:4KiB"], 2, /whole pages/],
+    [
+      "too little memory to lock",
+      [
+        "sim:mapped?iommu=all-dirty&memlock=64KiB",
+        ...MIB,
+      ],
+      1,
+      /RLIMIT_MEMLOCK[^]*hint: .*ulimit -l/,
+    ],
+    ["a file that cannot be written", ["sim:mapped", ...MIB, "-o", "/nonexistent/f"], 1, /ENOENT/],
+    ["a device that is not there", ["sim:nothing", ...MIB], 2, /Cannot simulate/],
+  ];
+  for (const [what, words, exitCode, says] of wrong) {
+    it(`exits with ${exitCode} on ${what}`, async () => {
+      const { code, out, err } = await vfiokit(["dirty", "get", ...words]);
+      assert.equal(code, exitCode, err);
+      if (words.includes("--json")) assert.equal(JSON.parse(out).error.code, "usage");
+      else assert.equal(out, "");
+      assert.match(err, says);
+    });
+  }
+});
+
+describe("`unmap`", () => {
+  const words = ["unmap", PINNED, "--map", "0x100000:1MiB", "--map", "4GiB:1MiB", "--after", "1ms"];
+
+  it("tells what was unmapped, its last dirty pages, and what is left", async () => {
+    const { code, out } = await vfiokit(
+      [...words, "--iova", "0x100000", "--size", "1MiB", "--with-dirty"],
+    );
+    assert.equal(code, 0);
+    assert.equal(
+      out,
+      [
+        "Unmapped 1.0 MiB in 0x100000-0x1fffff.",
+        "Still mapped: 0x100000000:0x100000",
+        "4 pages dirty (16.0 KiB):",
+        "  0x100000:0x4000",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("prints one document with --json", async () => {
+    const { out } = await vfiokit(
+      [...words, "--iova", "0", "--size", "8GiB", "--with-dirty", "--json"],
+    );
+    const { schema, unmapped, mappingsLeft, pages, runs } = JSON.parse(out);
+    assert.deepEqual(
+      [schema, unmapped, mappingsLeft, pages, runs],
+      ["vfiokit/unmap/1", 2097152, [], 4, [["0x100000", 16384]]],
+    );
+  });
+
+  it("unmaps without looking at dirty pages, and says where nothing was mapped", async () => {
+    const [some, none] = await Promise.all([
+      vfiokit([...words, "--iova", "4GiB", "--size", "1MiB"]),
+      vfiokit([...words, "--iova", "8GiB", "--size", "1MiB"]),
+    ]);
+    assert.equal(
+      some.out,
+      "Unmapped 1.0 MiB in 0x100000000-0x1000fffff.\nStill mapped: 0x100000:0x100000\n",
+    );
+    assert.match(
+      none.out,
+      /^Nothing is mapped in 0x200000000-0x2000fffff: nothing was unmapped\.$/m,
+    );
+  });
+
+  for (const dirty of [[], ["--with-dirty"]]) {
+    it(`refuses to cut a mapping${dirty.length > 0 ? " with dirty pages" : ""}`, async () => {
+      const { code, err } = await vfiokit(
+        [...words, "--iova", "0x100000", "--size", "512KiB", ...dirty],
+      );
+      assert.ok(code === 1 || code === 2);
+      assert.match(err, /the mapping 0x100000-0x1fffff would be cut/);
+    });
+  }
+});

@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import process from "node:process";
+import { describe, it } from "node:test";
+import { parseSamples } from "../../cli/_samples.ts";
+import { vfiokit } from "./_cli.ts";
+import { Folder } from "./_folder.ts";
+
+const BUSY = "sim:mapped?pin=4&dma=random:2000/s";
+const MAP = ["--map", "0x100000:1MiB", "--map", "4GiB:1MiB"];
+const QUICK = [...MAP, "--every", "20ms"];
+
+describe("`dirty watch`", () => {
+  it("prints a line a round, and the working set in the end", async () => {
+    const { code, out, err } = await vfiokit(["dirty", "watch", BUSY, ...QUICK, "--rounds", "4"]);
+    assert.equal(code, 0, err);
+    const lines = out.trimEnd().split("\n");
+    assert.equal(lines.length, 6);
+    assert.match(lines[0]!, /^ round +time +pages +bytes +rate +working set +pinned$/);
+    assert.match(lines[1]!, /^ +1 .* (?:KiB|MiB)\/s .* -$/);
+    assert.match(lines[4]!, /^ +4 .*\d$/);
+    assert.match(lines[5]!, /^4 rounds in .*, working set .* \(\d+ pages\)\.$/);
+  });
+
+  it("prints JSON Lines that forecast reads", async () => {
+    const { code, out } = await vfiokit(
+      ["dirty", "watch", BUSY, ...QUICK, "--rounds", "10", "--json"],
+    );
+    assert.equal(code, 0);
+    const samples = parseSamples(out);
+    assert.deepEqual(samples.map(({ round }) => round), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    let distinct = 0;
+    for (const { pages, distinctPages, seconds, mappings, runs } of samples) {
+      assert.ok(pages >= 4 && distinctPages >= Math.max(pages, distinct));
+      assert.ok(seconds >= 0.015);
+      assert.equal(mappings.length, 2);
+      assert.equal(runs[0]!.iova, 0x100000n);
+      assert.ok(runs[0]!.size >= 0x4000n);
+      distinct = distinctPages;
+    }
+    assert.equal(samples[0]!.pinnedPages, null);
+    assert.ok(samples.at(-1)!.pinnedPages! >= 4);
+    const forecast = await vfiokit(["dirty", "forecast", "-", "--bandwidth", "10Gbit"], {
+      stdin: out,
+    });
+    assert.equal(forecast.code, 0);
+  });
+
+  it("draws a heatmap beside the lines", async () => {
+    const { out, err } = await vfiokit(
+      ["dirty", "watch", "sim:mapped?pin=4", ...QUICK, "--rounds", "1", "--heatmap"],
+    );
+    assert.match(err, /^Each cell is .* of memory: ░▒▓█ from one page to all of them\.$/m);
+    const [heading, line] = out.split("\n");
+    assert.match(heading!, / 0x100000 +0x1000fffff$/);
+    assert.match(line!, / - {2}[░▒▓█]$/);
+  });
+
+  it("writes a report", async () => {
+    using folder = new Folder();
+    const file = folder.file("dirty.html");
+    const { code, err } = await vfiokit(
+      ["dirty", "watch", BUSY, ...QUICK, "--rounds", "3", "--report", file],
+    );
+    assert.equal(code, 0);
+    assert.match(err, /The report is in .*dirty\.html\.$/m);
+    const html = readFileSync(file, "utf8");
+    assert.ok(html.includes("Dirty pages of sim:mapped?pin=4&amp;dma=random:2000/s"));
+    assert.match(html, /3 rounds/);
+  });
+
+  for (const [signal, exitCode] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+    it(`ends with ${exitCode} after ${signal}: what there is was read and reported`, async () => {
+      using folder = new Folder();
+      const file = folder.file("dirty.html");
+      const words = ["dirty", "watch", BUSY, ...QUICK, "--report", file, "--json"];
+      let seen = "";
+      const { code, out, err } = await vfiokit(words, {
+        started: (child) =>
+          child.stdout?.on("data", (chunk: Uint8Array) => {
+            const first = seen === "";
+            seen += new TextDecoder().decode(chunk);
+            if (first) process.kill(child.pid!, signal);
+          }),
+      });
+      assert.equal(code, exitCode, err);
+      assert.ok(parseSamples(out).length >= 1);
+      assert.match(readFileSync(file, "utf8"), /working set/);
+    });
+  }
+
+  it("says where an IOMMU does not track, once, on stderr and in the samples", async () => {
+    const { out, err } = await vfiokit(
+      ["dirty", "watch", "sim:mapped?iommu=all-dirty", ...QUICK, "--rounds", "4", "--json"],
+    );
+    assert.equal(err.split("This IOMMU does not track").length, 2);
+    for (const { pages, pinnedPages, notes } of parseSamples(out)) {
+      assert.deepEqual([pages, pinnedPages, notes.length], [512, null, 1]);
+    }
+  });
+
+  const wrong: readonly (readonly [string, readonly string[], RegExp])[] = [
+    ["no time between reads", [...MAP, "--every", "0s"], /Cannot read every 0ms/],
+    ["JSON and a heatmap at once", [...MAP, "--json", "--heatmap"], /both --json and --heatmap/],
+    ["no memory", ["--json"], /name some by --map/],
+    ["a program for a simulated device", [...MAP, "--", "true"], /Cannot lend/],
+  ];
+  for (const [what, words, says] of wrong) {
+    it(`exits with 2 on ${what}`, async () => {
+      const { code, out, err } = await vfiokit(["dirty", "watch", "sim:mapped", ...words]);
+      assert.equal(code, 2);
+      assert.match(err, says);
+      if (words.includes("--json")) {
+        assert.equal(out.trimEnd().split("\n").length, 1);
+        assert.equal(JSON.parse(out).error.code, "usage");
+      } else {
+        assert.equal(out, "");
+      }
+    });
+  }
+
+  it("does not begin where the report cannot be written", async () => {
+    const file = "/nonexistent/dirty.html";
+    const { code, out, err } = await vfiokit(["dirty", "watch", BUSY, ...MAP, "--report", file]);
+    assert.equal(code, 1);
+    assert.equal(out, "");
+    assert.match(err, /ENOENT/);
+    assert.equal(existsSync(file), false);
+  });
+});
