@@ -26,9 +26,10 @@ import { MemfdFile } from "./_memfd.ts";
 import { Memory } from "./_memory.ts";
 import type { OpenFile } from "./_open_file.ts";
 import { refuse } from "./_refusal.ts";
+import { dmaOf } from "./_sim_dma.ts";
 import { deviceName, fileTree, type Node } from "./_sysfs.ts";
 import type { Tree } from "./_tree.ts";
-import { dmaOf, type SimDma } from "./dma.ts";
+import type { SimDma } from "./dma.ts";
 import { PERSONALITIES } from "./personalities.ts";
 import { parseSimSpec } from "./spec.ts";
 

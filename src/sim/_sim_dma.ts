@@ -1,0 +1,27 @@
+/**
+ * A simulated device's DMA as callers have it: with the errors of kernel calls.
+ */
+
+import { answer } from "./_answer.ts";
+import type { DmaEngine } from "./_dma_engine.ts";
+import { DMA_PAGE } from "./_dma_list.ts";
+import type { SimDma } from "./dma.ts";
+
+/** The DMA of an engine. */
+export function dmaOf(engine: DmaEngine): SimDma {
+  const call = (name: string, iova: bigint, act: () => void): void =>
+    answer(name, `0x${iova.toString(16)}`, act);
+  const each = (iova: bigint, pages: number, act: (iova: bigint) => void): void => {
+    for (let page = 0n; page < pages; page += 1n) act(iova + page * DMA_PAGE);
+  };
+  return {
+    get writes() {
+      return engine.writes;
+    },
+    write: (iova, from) => call("vfio_dma_rw", iova, () => engine.write(iova, from)),
+    pin: (iova, pages) =>
+      call("vfio_pin_pages", iova, () => each(iova, pages, (page) => engine.pin(page))),
+    unpin: (iova, pages) =>
+      call("vfio_unpin_pages", iova, () => each(iova, pages, (page) => engine.unpin(page))),
+  };
+}
