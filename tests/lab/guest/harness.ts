@@ -4,12 +4,14 @@
  * @module
  */
 
+import { mkdtempSync, rmSync } from "node:fs";
+
 /** One thing that the lab shows. */
 export interface Case {
   /** What holds, as a sentence. */
   readonly name: string;
-  /** Throws where it does not hold. */
-  run(): Promise<void>;
+  /** Throws where it does not hold; `folder` is the case's own, in memory. */
+  run(folder: string): Promise<void>;
 }
 
 /** How many cases held, and how many did not. */
@@ -25,21 +27,35 @@ function print(mark: string, started: number, name: string): void {
   console.log(`${mark.padEnd(4)} ${seconds} s  ${name}`);
 }
 
-/** Runs the cases whose name contains a word, one after the other. */
-export async function runCases(cases: readonly Case[], only: string): Promise<Tally> {
-  let passed = 0;
-  let failed = 0;
-  for (const { name, run } of cases.filter(({ name }) => name.includes(only))) {
-    const started = performance.now();
-    try {
-      await run();
-      passed++;
-      print("ok", started, name);
-    } catch (error) {
-      failed++;
-      print("FAIL", started, name);
-      console.log(`${error instanceof Error ? error.stack ?? error.message : error}`);
-    }
+async function runCase({ name, run }: Case): Promise<boolean> {
+  const started = performance.now();
+  const folder = mkdtempSync("/tmp/case-");
+  try {
+    await run(folder);
+    print("ok", started, name);
+    return true;
+  } catch (error) {
+    print("FAIL", started, name);
+    console.log(`${error instanceof Error ? error.stack ?? error.message : error}`);
+    return false;
+  } finally {
+    rmSync(folder, { recursive: true });
   }
-  return { passed, failed };
+}
+
+/** How many cases run at a time: as many as the guest has processors. */
+const LANES = 2;
+
+/** Runs the cases whose name contains a word. */
+export async function runCases(cases: readonly Case[], only: string): Promise<Tally> {
+  const waiting = cases.filter(({ name }) => name.includes(only));
+  const tally = { passed: 0, failed: 0 };
+  const lane = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      if (await runCase(next)) tally.passed++;
+      else tally.failed++;
+    }
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+  return tally;
 }

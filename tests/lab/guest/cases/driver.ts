@@ -9,8 +9,6 @@ import { TYPES, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";
 import { client } from "../programs.ts";
 
-const FILE = "/tmp/client";
-
 const misuse: readonly Case[] = TYPES.map((type) => ({
   name: `driver: ${type}: every misuse of the protocol is counted`,
   run: () =>
@@ -24,11 +22,11 @@ const misuse: readonly Case[] = TYPES.map((type) => ({
 
 const roundTrips: readonly Case[] = TYPES.map((type) => ({
   name: `driver: ${type}: the C client's save and restore leave equal states`,
-  run: () =>
+  run: (folder) =>
     withPair(type, {}, async (first, second) => {
       first.set({ rate: 64 << 20 });
-      const saved = await client("save-precopy", first.uuid, FILE);
-      const restored = await client("restore", second.uuid, FILE);
+      const saved = await client("save-precopy", first.uuid, `${folder}/state`);
+      const restored = await client("restore", second.uuid, `${folder}/state`);
       assert.ok(saved.changedPages > 0);
       assert.equal(restored.crc, saved.crc);
       assert.deepEqual(

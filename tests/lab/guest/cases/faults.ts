@@ -1,261 +1,192 @@
 /**
- * What a device refuses, and what becomes of it: whatever happens, the device
- * runs again, no file looks whole that is not, and the exit code tells.
+ * What a device refuses, and what becomes of it: it runs again, no file looks
+ * whole that is not, and the error tells.
  *
  * @module
  */
 
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, rmSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
-import { type DeviceType, type GuestDevice, type Settings, withPair } from "../device.ts";
+import { readdirSync } from "node:fs";
+import { MigrationError, type OpenOptions } from "../../../../mod.ts";
+import { type DeviceType, type Settings, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";
-import {
-  type Ended,
-  expectExit,
-  lastJson,
-  quoted,
-  start,
-  vfiokit,
-  wholeJson,
-  type Window,
-} from "../programs.ts";
+import { restoreFrom, saveTo } from "../library.ts";
+import { expectExit, vfiokit, wholeJson } from "../programs.ts";
 
-const FOLDER = "/tmp/faults";
-const FILE = `${FOLDER}/checkpoint`;
 const SMALL: Settings = { size: 1 << 20, chunk: 64 << 10 };
-
 const RUNNING = 1;
 const ERROR = 6;
 
-interface Failure {
-  readonly state: string;
-  readonly error: {
-    readonly code: string;
-    readonly errno: string | null;
-    readonly deviceState: string | null;
-  };
+/** What a failure tells, and the device_state that the device is left in. */
+interface Expected {
+  readonly errno: string;
+  readonly recovery: "none" | "running" | "reset" | "failed";
+  readonly state: number;
 }
 
-async function emptyFolder(): Promise<void> {
-  rmSync(FOLDER, { recursive: true, force: true });
-  await expectExit(0, ["mkdir", FOLDER]);
+async function fails(what: Promise<unknown>, { errno, recovery, state }: Expected): Promise<void> {
+  const error = await what.then(() => null, (reason) => reason);
+  assert.ok(error instanceof MigrationError, String(error));
+  assert.deepEqual(
+    [error.errno, error.recovery, error.deviceState],
+    [errno, recovery, state === ERROR ? "error" : "running"],
+    error.message,
+  );
 }
 
-function saveWords({ uuid }: GuestDevice, ...options: string[]): string[] {
-  return [...vfiokit(), "save", uuid, "-o", FILE, "--quiet", ...options];
+interface SaveFault extends Expected {
+  readonly name: string;
+  readonly fault: string;
+  readonly type?: DeviceType;
+  readonly precopy?: boolean;
+  readonly options?: OpenOptions;
 }
 
-function failure(ended: Ended, errno: string | null, deviceState: string): void {
-  const { error } = wholeJson<Failure>(ended);
-  assert.deepEqual([error.errno, error.deviceState], [errno, deviceState], ended.stdout);
-}
-
-/** A save that must fail, with nothing left behind. */
 function failedSave(
-  name: string,
-  fault: string,
-  expected: { code: number; errno: string | null; state: number; word: string },
-  options: readonly string[] = [],
-  type: DeviceType = "trapped",
+  { name, fault, type = "trapped", precopy, options, ...expected }: SaveFault,
 ): Case {
   return {
-    name: `fault: ${name}`,
-    run: () =>
+    name: `fault: save: ${name}`,
+    run: (folder) =>
       withPair(type, SMALL, async (device) => {
-        await emptyFolder();
         device.set({ fault });
-        const words = saveWords(device, "--json", ...options);
-        failure(await expectExit(expected.code, words), expected.errno, expected.word);
+        const limits = precopy ? {} : undefined;
+        await fails(saveTo(`${folder}/checkpoint`, device, limits, options), expected);
         assert.equal(device.state, expected.state);
-        assert.deepEqual(readdirSync(FOLDER), []);
+        assert.deepEqual(readdirSync(folder), []);
       }),
   };
 }
 
-const running = { code: 1, state: RUNNING, word: "running" };
-
 const saves: readonly Case[] = [
-  failedSave("a refused step to stop-and-copy leaves the device running", "transition:1:EBUSY", {
-    ...running,
-    errno: "EBUSY",
+  failedSave({
+    name: "a refused step to stop-and-copy: the device never stopped running",
+    fault: "transition:1:EBUSY",
+    ...{ errno: "EBUSY", recovery: "none", state: RUNNING },
   }),
-  failedSave(
-    "a refused step from pre-copy to stop-and-copy goes back to running",
-    "transition:2:EIO",
-    { ...running, errno: "EIO" },
-    ["--precopy"],
-  ),
-  failedSave("data that cannot be read goes back to running", "read:3:EFAULT", {
-    ...running,
-    errno: "EFAULT",
+  failedSave({
+    name: "a refused step from pre-copy to stop-and-copy: back to running",
+    fault: "transition:2:EIO",
+    precopy: true,
+    ...{ errno: "EIO", recovery: "running", state: RUNNING },
   }),
-  failedSave(
-    "a data_offset that cannot be read goes back to running",
-    "data-offset:2:EIO",
-    { ...running, errno: "EIO" },
-    ["--precopy"],
-    "mapped",
-  ),
-  failedSave("the way back refused: through stop to running", "read:2:EIO,transition:2:EINVAL", {
-    ...running,
-    errno: "EIO",
+  failedSave({
+    name: "data that cannot be read: back to running",
+    fault: "read:3:EFAULT",
+    ...{ errno: "EFAULT", recovery: "running", state: RUNNING },
   }),
-  failedSave("the ERROR state is reset", "error-state:1", { ...running, errno: "EIO" }),
-  failedSave("the ERROR state stays with --on-error leave, exit 5", "error-state:1", {
-    code: 5,
-    errno: "EIO",
-    state: ERROR,
-    word: "error",
-  }, ["--on-error", "leave"]),
-  failedSave("an ERROR state that cannot be reset is exit 5", "error-state:1,reset:1:EIO", {
-    code: 5,
-    errno: "EIO",
-    state: ERROR,
-    word: "error",
+  failedSave({
+    name: "a data_offset that cannot be read: back to running",
+    fault: "data-offset:2:EIO",
+    type: "mapped",
+    precopy: true,
+    ...{ errno: "EIO", recovery: "running", state: RUNNING },
+  }),
+  failedSave({
+    name: "the way back is refused: through stop to running",
+    fault: "read:2:EIO,transition:2:EINVAL",
+    ...{ errno: "EIO", recovery: "running", state: RUNNING },
+  }),
+  failedSave({
+    name: "the ERROR state is reset",
+    fault: "error-state:1",
+    ...{ errno: "EIO", recovery: "reset", state: RUNNING },
+  }),
+  failedSave({
+    name: "the ERROR state is left where that was asked for",
+    fault: "error-state:1",
+    options: { onError: "leave" },
+    ...{ errno: "EIO", recovery: "none", state: ERROR },
+  }),
+  failedSave({
+    name: "an ERROR state that cannot be reset",
+    fault: "error-state:1,reset:1:EIO,reset:2:EIO",
+    ...{ errno: "EIO", recovery: "failed", state: ERROR },
   }),
 ];
 
-/** What a save must take in its stride. */
-function survived(name: string, type: DeviceType, fault: string): Case {
+/** What a save and a restore must take in their stride. */
+function survived(name: string, type: DeviceType, saving: string, restoring: string): Case {
   return {
     name: `fault: ${name}`,
-    run: () =>
+    run: (folder) =>
       withPair(type, SMALL, async (first, second) => {
-        await emptyFolder();
-        first.set({ fault });
-        const saved = lastJson<Window>(await expectExit(0, [...saveWords(first), "--", "window"]));
-        second.set({ fault: type === "trapped" ? "" : fault });
-        const words = [...vfiokit(), "restore", second.uuid, FILE, "--quiet", "--", "window"];
-        assert.equal(lastJson<Window>(await expectExit(0, words)).crc, saved.crc);
+        first.set({ fault: saving });
+        const saved = await saveTo(`${folder}/checkpoint`, first);
+        second.set({ fault: restoring });
+        const restored = await restoreFrom(`${folder}/checkpoint`, second);
+        assert.equal(restored.window.crc, saved.window.crc);
       }),
   };
 }
 
 const strides: readonly Case[] = [
-  survived("short reads of data are read on", "trapped", "short-read:2,short-read:3"),
-  survived(
-    "mappings that are refused are read and written instead",
-    "partitioned",
-    "mmap:1,mmap:2",
-  ),
-  survived("no mapping at all", "mapped", "mmap:1"),
-  survived("data_size 0 with data pending is asked again", "trapped", "data-size-zero:2"),
+  survived("short reads of data are read on", "trapped", "short-read:2,short-read:3", ""),
+  survived("some mappings are refused", "partitioned", "mmap:1,mmap:2", "mmap:2"),
+  survived("no mapping at all", "mapped", "mmap:1", "mmap:1"),
+  survived("data_size 0 with data pending is asked again", "trapped", "data-size-zero:2", ""),
 ];
 
-/** A restore that must fail; the device is reset and runs. */
-function failedRestore(name: string, settings: Settings, errno: string, code: number): Case {
+function failedRestore(name: string, settings: Settings, expected: Expected): Case {
   return {
-    name: `fault: ${name}`,
-    run: () =>
+    name: `fault: restore: ${name}`,
+    run: (folder) =>
       withPair("trapped", SMALL, async (first, second) => {
-        await emptyFolder();
-        await expectExit(0, saveWords(first));
+        await saveTo(`${folder}/checkpoint`, first);
         second.set(settings);
-        const words = [...vfiokit(), "restore", second.uuid, FILE, "--json", "--quiet"];
-        failure(await expectExit(code, words), errno, "running");
-        assert.equal(second.state, RUNNING);
+        await fails(restoreFrom(`${folder}/checkpoint`, second), expected);
+        assert.equal(second.state, expected.state);
       }),
   };
 }
+
+const reset = { recovery: "reset", state: RUNNING } as const;
 
 const restores: readonly Case[] = [
-  failedRestore(
-    "data that cannot be written resets the device",
-    { fault: "write:3:EFAULT" },
-    "EFAULT",
-    1,
-  ),
-  failedRestore("data that is not taken resets the device", { fault: "data-size:2:EIO" }, "EIO", 1),
-  failedRestore("a state that the device refuses resets it", { size: 2 << 20 }, "EINVAL", 1),
-  failedRestore(
-    "a refused step to resuming leaves the device running",
-    { fault: "transition:1:EBUSY" },
-    "EBUSY",
-    1,
-  ),
+  failedRestore("data that cannot be written: reset", { fault: "write:3:EFAULT" }, {
+    errno: "EFAULT",
+    ...reset,
+  }),
+  failedRestore("data that is not taken: reset", { fault: "data-size:2:EIO" }, {
+    errno: "EIO",
+    ...reset,
+  }),
+  failedRestore("a state that the device refuses: reset", { size: 2 << 20 }, {
+    errno: "EINVAL",
+    ...reset,
+  }),
+  failedRestore("a refused step to resuming: the device never stopped running", {
+    fault: "transition:1:EBUSY",
+  }, { errno: "EBUSY", recovery: "none", state: RUNNING }),
 ];
 
-async function waitFor(what: string, holds: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 200; tries++) {
-    if (holds()) return;
-    await sleep(50);
-  }
-  throw new Error(`Cannot wait any longer for ${what}`);
-}
-
-/** A save that a signal ends while the device takes its time. */
-function interrupted(signal: "SIGINT" | "SIGTERM", code: number, options: readonly string[]): Case {
-  const during = options.includes("--precopy") ? "pre-copy" : "stop-and-copy";
-  const bits = during === "pre-copy" ? 3 : 2;
+/** The same by the command line: JSON and exit code. */
+function exitCode(
+  name: string,
+  code: number,
+  fault: string,
+  expected: string[],
+  options: string[],
+): Case {
   return {
-    name: `signal: ${signal} in ${during}: the device runs again, no file is left`,
-    run: () =>
+    name: `fault: exit ${code}: ${name}`,
+    run: (folder) =>
       withPair("trapped", SMALL, async (device) => {
-        await emptyFolder();
-        device.set({ fault: "block:300" });
-        const { child, ended } = start(saveWords(device, ...options));
-        await waitFor(during, () => device.open && device.state === bits);
-        child.kill(signal);
-        const { code: actual, stderr } = await ended;
-        assert.equal(actual, code, stderr);
-        assert.equal(device.state, RUNNING);
-        assert.deepEqual(readdirSync(FOLDER), []);
+        device.set({ fault });
+        const words = ["save", device.uuid, "-o", `${folder}/checkpoint`, "--json", "--quiet"];
+        const ended = await expectExit(code, [...vfiokit(), ...words, ...options]);
+        const { error } = wholeJson<{ error: { errno: string; deviceState: string } }>(ended);
+        assert.deepEqual([error.errno, error.deviceState], expected);
+        assert.deepEqual(readdirSync(folder), []);
       }),
   };
 }
 
-const others: readonly Case[] = [
-  interrupted("SIGINT", 130, ["--precopy"]),
-  interrupted("SIGTERM", 143, []),
-  {
-    name: "signal: SIGKILL in the middle of a save leaves no file that looks whole",
-    run: () =>
-      withPair("trapped", SMALL, async (device) => {
-        await emptyFolder();
-        device.set({ fault: "block:300" });
-        const { child, ended } = start(saveWords(device));
-        await waitFor("stop-and-copy", () => device.open && device.state === 2);
-        child.kill("SIGKILL");
-        await ended;
-        assert.ok(!existsSync(FILE));
-      }),
-  },
-  {
-    name: "busy: a second save of a device that is open is exit 1",
-    run: () =>
-      withPair("trapped", SMALL, async (device) => {
-        await emptyFolder();
-        const outer = [...vfiokit(), "with", device.uuid, "--quiet", "--", "sh", "-c"];
-        const inner = `${quoted(saveWords(device, "--json"))}; test $? = 1 && window`;
-        const { stdout } = await expectExit(0, [...outer, inner]);
-        assert.match(stdout, /"code": "busy"/);
-        assert.deepEqual(readdirSync(FOLDER), []);
-      }),
-  },
-  {
-    name: "identity: a checkpoint of another type of device is exit 4, the device untouched",
-    run: () =>
-      withPair("trapped", SMALL, async (first) => {
-        await emptyFolder();
-        await expectExit(0, saveWords(first));
-        await withPair("mapped", SMALL, async ({ uuid }) => {
-          await expectExit(4, [...vfiokit(), "restore", uuid, FILE, "--quiet"]);
-        });
-      }),
-  },
-  {
-    name: "pipe: a checkpoint that is cut resets the device, exit 4",
-    run: () =>
-      withPair("trapped", SMALL, async (first, second) => {
-        await emptyFolder();
-        await expectExit(0, saveWords(first));
-        const words = quoted([...vfiokit(), "restore", second.uuid, "-", "--quiet"]);
-        await expectExit(4, ["sh", "-c", `head -c 700000 ${FILE} | ${words}`]);
-        assert.equal(second.state, RUNNING);
-      }),
-  },
+const exitCodes: readonly Case[] = [
+  exitCode("a refused step, the device runs", 1, "transition:1:EBUSY", ["EBUSY", "running"], []),
+  exitCode("the ERROR state, reset", 1, "error-state:1", ["EIO", "running"], ["--precopy"]),
+  exitCode("the ERROR state, left", 5, "error-state:1", ["EIO", "error"], ["--on-error", "leave"]),
 ];
 
 /** The cases. */
-export const cases: readonly Case[] = [...saves, ...strides, ...restores, ...others];
+export const cases: readonly Case[] = [...saves, ...strides, ...restores, ...exitCodes];

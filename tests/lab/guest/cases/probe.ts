@@ -28,17 +28,20 @@ interface Probed {
 
 const AREAS = { trapped: null, mapped: 1, partitioned: 7 } as const;
 
+async function probed(words: readonly string[], code = 0): Promise<Probed> {
+  return wholeJson<Probed>(await expectExit(code, [...vfiokit(), "probe", ...words, "--json"]));
+}
+
 const migratable: readonly Case[] = TYPES.map((type) => ({
   name: `probe: ${type}: the device can be migrated, and its pages are tracked`,
   run: () =>
     withPair(type, {}, async ({ uuid }) => {
-      const ended = await expectExit(0, [...vfiokit(), "probe", uuid, "--json"]);
-      const { regions, ...probed } = wholeJson<Probed>(ended);
+      const { regions, dirty, ...rest } = await probed([uuid]);
       assert.deepEqual(
-        [probed.migratable, probed.protocol, probed.dataSection, probed.reasons],
+        [rest.migratable, rest.protocol, rest.dataSection, rest.reasons],
         [true, "v1", type, []],
       );
-      assert.deepEqual(probed.dirty, { tracks: true, pgsizes: [4096], maxBitmapBytes: 1 << 28 });
+      assert.deepEqual(dirty, { tracks: true, pgsizes: [4096], maxBitmapBytes: 1 << 28 });
       const region = regions.find(({ index }) => index === 9);
       assert.deepEqual(region?.type, { type: 3, subtype: 1 });
       assert.equal(region?.sparse?.length ?? null, AREAS[type]);
@@ -50,23 +53,21 @@ const others: readonly Case[] = [
     name: "probe: --no-open reads sysfs alone",
     run: () =>
       withPair("trapped", {}, async ({ uuid }) => {
-        const words = [...vfiokit(), "probe", uuid, "--no-open", "--json"];
-        assert.equal(wholeJson<Probed>(await expectExit(0, words)).protocol, null);
+        assert.equal((await probed([uuid, "--no-open"])).protocol, null);
       }),
   },
   {
     name: "probe: a device that is not there is exit 3, with the reason",
     run: async () => {
       const gone = "00000000-0000-4000-8000-000000000000";
-      const ended = await expectExit(3, [...vfiokit(), "probe", gone, "--json"]);
-      assert.equal(wholeJson<Probed>(ended).reasons.length, 1);
+      assert.equal((await probed([gone], 3)).reasons.length, 1);
     },
   },
   {
-    name: "state: every state that can be reached from running is reached and shown",
+    name: "state: a state that was asked for is there while the program runs",
     run: () =>
       withPair("trapped", {}, async ({ uuid }) => {
-        const reached = { "stop": 0, "pre-copy": 3, "stop-and-copy": 2, "resuming": 4 };
+        const reached = { "pre-copy": 3, "resuming": 4 };
         for (const [name, bits] of Object.entries(reached)) {
           const words = [...vfiokit(), "state", uuid, name, "--quiet", "--", "window"];
           const window = lastJson<Window>(await expectExit(0, words));

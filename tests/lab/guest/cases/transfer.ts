@@ -5,9 +5,10 @@
  */
 
 import assert from "node:assert/strict";
-import { existsSync, rmSync, statSync } from "node:fs";
-import { type GuestDevice, type Settings, TYPES, withPair } from "../device.ts";
+import { readFileSync } from "node:fs";
+import { type DeviceType, type GuestDevice, TYPES, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";
+import { restoreFrom, saveTo } from "../library.ts";
 import {
   bun,
   deno,
@@ -21,9 +22,6 @@ import {
   type Window,
 } from "../programs.ts";
 
-const FILE = "/tmp/checkpoint";
-const WINDOW_FILE = "/tmp/window";
-
 /** The report of save and restore, and the window of the device after it. */
 interface Transfer {
   readonly state: string;
@@ -36,26 +34,27 @@ interface Transfer {
 /** Saves or restores; the window is read while the device is still open. */
 async function transfer(
   runtime: Runtime,
+  folder: string,
   words: readonly string[],
 ): Promise<Transfer> {
-  const look = ["--", "sh", "-c", `window > ${WINDOW_FILE}`];
+  const file = `${folder}/window`;
+  const look = ["--", "sh", "-c", `window > ${file}`];
   const ended = await expectExit(0, [...vfiokit(runtime), ...words, "--json", "--quiet", ...look]);
-  const { stdout } = await expectExit(0, ["cat", WINDOW_FILE]);
-  return { ...wholeJson<Omit<Transfer, "window">>(ended), window: JSON.parse(stdout) };
+  const window: Window = JSON.parse(readFileSync(file, "utf8"));
+  return { ...wholeJson<Omit<Transfer, "window">>(ended), window };
 }
 
 async function roundTrip(
   runtime: Runtime,
-  first: GuestDevice,
-  second: GuestDevice,
+  folder: string,
+  [first, second]: readonly [GuestDevice, GuestDevice],
   ...options: string[]
 ): Promise<Transfer> {
-  rmSync(FILE, { force: true });
-  const save = ["save", first.uuid, "-o", FILE, "--leave", "stopped", ...options];
-  const saved = await transfer(runtime, save);
+  const file = `${folder}/checkpoint`;
+  const save = ["save", first.uuid, "-o", file, "--leave", "stopped", ...options];
+  const saved = await transfer(runtime, folder, save);
   assert.equal(saved.state, "stop");
-  await expectExit(0, [...vfiokit(runtime), "verify", FILE, "--quiet"]);
-  const restored = await transfer(runtime, ["restore", second.uuid, FILE]);
+  const restored = await transfer(runtime, folder, ["restore", second.uuid, file]);
   assert.equal(restored.state, "running");
   assert.ok(restored.window.differs);
   assert.deepEqual(
@@ -65,75 +64,63 @@ async function roundTrip(
   return saved;
 }
 
-function savedAndRestored(name: string, settings: Settings, runtime: Runtime): readonly Case[] {
-  return TYPES.map((type) => ({
-    name: `${name}: ${type}: saved, verified, restored into another device: equal`,
-    run: () =>
-      withPair(type, settings, async (first, second) => {
-        const saved = await roundTrip(runtime, first, second);
+function savedAndRestored(name: string, type: DeviceType, runtime: Runtime): Case {
+  return {
+    name: `${name}: ${type}: saved, and restored into another device: equal`,
+    run: (folder) =>
+      withPair(type, {}, async (first, second) => {
+        const saved = await roundTrip(runtime, folder, [first, second]);
         assert.ok(saved.bytes > saved.window.size);
         assert.deepEqual(saved.phases.map((each) => each.name), ["stop-and-copy"]);
       }),
-  }));
+  };
 }
 
-function precopied(name: string, runtime: Runtime): readonly Case[] {
-  return TYPES.map((type) => ({
+function precopied(name: string, type: DeviceType, runtime: Runtime): Case {
+  return {
     name: `${name}: ${type}: pre-copy while the state changes: equal`,
-    run: () =>
+    run: (folder) =>
       withPair(type, {}, async (first, second) => {
         first.set({ rate: 16 << 20 });
-        const saved = await roundTrip(runtime, first, second, "--precopy");
+        const saved = await roundTrip(runtime, folder, [first, second], "--precopy");
         assert.ok(saved.window.changedPages > 0);
         const bytes = new Map(saved.phases.map((each) => [each.name, each.bytes]));
         assert.deepEqual([...bytes.keys()], ["pre-copy", "stop-and-copy"]);
         assert.ok((bytes.get("pre-copy") ?? 0) > saved.window.size);
         assert.ok((bytes.get("stop-and-copy") ?? 0) < saved.window.size);
       }),
-  }));
+  };
 }
 
-const sizes: readonly Case[] = [
-  {
-    name: "save: transactions of 4 KiB and a little, thousands of them: equal",
-    run: () =>
-      withPair("partitioned", { chunk: 4096 * 2 }, async (first, second) => {
-        const saved = await roundTrip(deno, first, second);
-        // One a page, one that says what the device is, one that ends the state.
-        assert.equal(saved.transactions, saved.window.size / 4096 + 2);
+/** Transactions of other sizes, by the library. */
+function sized(name: string, chunk: number, transactions: (pages: number) => number): Case {
+  return {
+    name: `library: ${name}: equal`,
+    run: (folder) =>
+      withPair("partitioned", { chunk }, async (first, second) => {
+        const saved = await saveTo(`${folder}/checkpoint`, first);
+        const restored = await restoreFrom(`${folder}/checkpoint`, second);
+        assert.equal(saved.transactions, transactions(saved.window.size / 4096));
+        assert.equal(restored.transactions, saved.transactions);
+        assert.equal(restored.window.crc, saved.window.crc);
       }),
-  },
-  {
-    name: "save: transactions of 5 MiB, larger than any batch: equal",
-    run: () =>
-      withPair("partitioned", { chunk: 5 << 20 }, async (first, second) => {
-        const saved = await roundTrip(deno, first, second);
-        assert.equal(saved.transactions, 4 + 2);
-      }),
-  },
-  {
-    name: "save: compressed, with a digest: equal",
-    run: () =>
-      withPair("trapped", { size: 1 << 20 }, async (first, second) => {
-        await roundTrip(deno, first, second, "--compress", "zstd", "--digest", "sha256");
-      }),
-  },
-];
+  };
+}
 
 /** Phases by pipes under `with`, as the README shows them. */
 function piped(name: string, runtime: Runtime): Case {
   return {
     name,
-    run: () =>
+    run: (folder) =>
       withPair("trapped", {}, async (first, second) => {
         first.set({ rate: 16 << 20 });
-        rmSync(FILE, { force: true });
+        const file = `${folder}/checkpoint`;
         const save = [
           quoted([...phase("precopy", runtime), "fd:3"]),
           quoted([...phase("stop_and_copy", runtime), "fd:3"]),
-          `cat > ${FILE}`,
+          `cat > ${file}`,
         ].join(" | ");
-        const load = `${quoted([...phase("resume", runtime), "fd:3"])} < ${FILE}`;
+        const load = `${quoted([...phase("resume", runtime), "fd:3"])} < ${file}`;
         const under = async ({ uuid }: GuestDevice, script: string): Promise<Window> => {
           const words = [...vfiokit(runtime), "with", uuid, "--quiet", "--"];
           return lastJson(await expectExit(0, [...words, "sh", "-c", `${script} && window`]));
@@ -141,7 +128,7 @@ function piped(name: string, runtime: Runtime): Case {
         const saved = await under(first, save);
         assert.equal(saved.deviceState, 0);
         assert.ok(saved.changedPages > 0);
-        await expectExit(0, [...vfiokit(runtime), "verify", FILE, "--quiet"]);
+        await expectExit(0, [...vfiokit(runtime), "verify", file, "--quiet"]);
         const restored = await under(second, load);
         assert.equal(restored.deviceState, 1);
         assert.equal(restored.crc, saved.crc);
@@ -149,46 +136,29 @@ function piped(name: string, runtime: Runtime): Case {
   };
 }
 
-const files: readonly Case[] = [
-  {
-    name: "pipe: save -o - | restore -, one device into the other: equal",
-    run: () =>
-      withPair("mapped", {}, async (first, second) => {
-        const save = [...vfiokit(), "save", first.uuid, "-o", "-", "--quiet"];
-        const restore = [...vfiokit(), "restore", second.uuid, "-", "--quiet", "--", "window"];
-        const saved = await transfer(deno, ["state", first.uuid]);
-        const script = `${quoted(save)} | ${quoted(restore)}`;
-        const ended = await expectExit(0, ["sh", "-c", script]);
-        assert.equal(lastJson<Window>(ended).crc, saved.window.crc);
-      }),
-  },
-  {
-    name: "save: an existing file stays without --force",
-    run: () =>
-      withPair("trapped", { size: 1 << 20 }, async ({ uuid }) => {
-        const { stdout } = await expectExit(0, ["sh", "-c", `echo mine > ${FILE}; cat ${FILE}`]);
-        await expectExit(1, [...vfiokit(), "save", uuid, "-o", FILE, "--quiet"]);
-        assert.equal((await expectExit(0, ["cat", FILE])).stdout, stdout);
-      }),
-  },
-  {
-    name: "save: -o /dev/null --force leaves /dev/null a device",
-    run: () =>
-      withPair("trapped", { size: 1 << 20 }, async ({ uuid }) => {
-        await expectExit(0, [...vfiokit(), "save", uuid, "-o", "/dev/null", "--force", "--quiet"]);
-        assert.ok(existsSync("/dev/null") && statSync("/dev/null").isCharacterDevice());
-      }),
-  },
-];
+const intoAnother: Case = {
+  name: "pipe: save -o - | restore -, one device into the other: equal",
+  run: (folder) =>
+    withPair("mapped", {}, async (first, second) => {
+      const { window } = await saveTo(`${folder}/checkpoint`, first);
+      const save = [...vfiokit(), "save", first.uuid, "-o", "-", "--quiet"];
+      const restore = [...vfiokit(), "restore", second.uuid, "-", "--quiet", "--", "window"];
+      const ended = await expectExit(0, ["sh", "-c", `${quoted(save)} | ${quoted(restore)}`]);
+      assert.equal(lastJson<Window>(ended).crc, window.crc);
+    }),
+};
 
 /** The cases. */
 export const cases: readonly Case[] = [
-  ...savedAndRestored("save", {}, deno),
-  ...precopied("pre-copy", deno),
-  ...sizes,
+  savedAndRestored("save", "trapped", deno),
+  ...TYPES.map((type) => precopied("pre-copy", type, deno)),
+  // A record is a page or more of state behind 32 bytes; the first says what the device is.
+  sized("transactions of 4 KiB and a little", 8192, (pages) => 1 + pages + 1),
+  sized("transactions of 5 MiB, larger than any batch", 5 << 20, () => 1 + 4 + 1),
   piped("pipe: precopy | stop_and_copy under with, then resume: equal", deno),
-  ...files,
-  ...savedAndRestored("bun", {}, bun),
-  ...precopied("bun", bun),
+  intoAnother,
+  savedAndRestored("bun", "mapped", bun),
+  savedAndRestored("bun", "partitioned", bun),
+  precopied("bun", "trapped", bun),
   piped("bun: phases by pipes: equal", bun),
 ];

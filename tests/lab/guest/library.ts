@@ -1,0 +1,60 @@
+/**
+ * The toolkit as a library, in the guest's own process: what does not need a
+ * process of its own is shown this way, since starting one takes seconds here.
+ *
+ * @module
+ */
+
+import {
+  createCheckpointFile,
+  type Device,
+  openCheckpointFile,
+  openDevice,
+  type OpenOptions,
+  type PrecopyOptions,
+  restore,
+  save,
+  type TransferReport,
+} from "../../../mod.ts";
+import type { GuestDevice } from "./device.ts";
+import type { Window } from "./programs.ts";
+
+/** How it went, and the driver's window while the device was still open. */
+export interface Transferred extends TransferReport {
+  /** The window. */
+  readonly window: Window;
+}
+
+/** Reads the driver's window (region 0). */
+async function readWindow(device: Device): Promise<Window> {
+  const view = new DataView((await device.readRegion(0, 0, 40)).buffer);
+  return {
+    violations: view.getUint32(8, true),
+    differs: (view.getUint32(12, true) & 1) !== 0,
+    size: Number(view.getBigUint64(16, true)),
+    crc: view.getUint32(24, true),
+    deviceState: view.getUint32(28, true) & 7,
+    changedPages: Number(view.getBigUint64(32, true)),
+  };
+}
+
+/** Saves a device to a new file, and leaves it stopped. */
+export async function saveTo(
+  file: string,
+  { uuid }: GuestDevice,
+  precopy?: PrecopyOptions,
+  options?: OpenOptions,
+): Promise<Transferred> {
+  await using device = await openDevice(uuid, options);
+  await using sink = await createCheckpointFile(file);
+  const report = await save(device, sink, { leave: "stopped", precopy });
+  return { ...report, window: await readWindow(device) };
+}
+
+/** Restores a device from a file, and leaves it running. */
+export async function restoreFrom(file: string, { uuid }: GuestDevice): Promise<Transferred> {
+  await using source = await openCheckpointFile(file);
+  await using device = await openDevice(uuid);
+  const report = await restore(device, source);
+  return { ...report, window: await readWindow(device) };
+}
