@@ -1,6 +1,7 @@
 /** One pass over a bitmap, through the inner loops of _bitmap_scan.wat. */
 
 import type { BitmapMemory } from "./_bitmap_memory.ts";
+import { plainLoops } from "./_bitmap_scan_plain.ts";
 import { SCAN_WASM } from "./_bitmap_scan_wasm.ts";
 
 /** Bytes of a block: what is copied in and looked at in one call. */
@@ -15,22 +16,26 @@ const POSITIONS_AT = 32768;
 /** A batch is handed out once it has so many; one more block then always fits. */
 const BATCH_ENOUGH = 8192;
 
-interface Exports {
-  readonly memory: WebAssembly.Memory;
+/** Bytes of the memory. */
+const MEMORY_BYTES = 10 * 65536;
+
+/** The inner loops, with memory of their own; _bitmap_scan.wat says what they do. */
+export interface ScanLoops {
+  readonly memory: { readonly buffer: ArrayBuffer };
   count(end: number): number;
   scan(end: number, base: number, out: number, edges: number): number;
 }
 
-/** An instance of the module: memory of its own, for one pass at a time. */
+/** The loops and their memory, for one pass at a time. */
 class Engine {
-  readonly call: Exports;
+  readonly call: ScanLoops;
   readonly #before: Uint8Array<ArrayBuffer>;
   readonly #block: Uint8Array<ArrayBuffer>;
   readonly positions: Uint32Array<ArrayBuffer>;
 
-  constructor(module: WebAssembly.Module) {
-    this.call = new WebAssembly.Instance(module).exports as unknown as Exports;
-    const buffer = this.call.memory.buffer as ArrayBuffer;
+  constructor(loops: ScanLoops) {
+    this.call = loops;
+    const { buffer } = loops.memory;
     this.#before = new Uint8Array(buffer, BLOCK_AT - 8, 8);
     this.#block = new Uint8Array(buffer, BLOCK_AT, BLOCK_BYTES);
     this.positions = new Uint32Array(buffer, POSITIONS_AT);
@@ -44,7 +49,7 @@ class Engine {
   /**
    * Copies a block in, with what is past the last page masked.
    *
-   * @returns The end of the block, for {@linkcode Exports}.
+   * @returns The end of the block, for {@linkcode ScanLoops}.
    */
   load(memory: BitmapMemory, offset: number, pages: number): number {
     if (pages >= BLOCK_PAGES) {
@@ -60,14 +65,30 @@ class Engine {
   }
 }
 
-let module: WebAssembly.Module | undefined;
+/** Compiled; null where the runtime cannot. */
+let module: WebAssembly.Module | null | undefined;
 const idle: Engine[] = [];
 
 // Two passes may be under way at once (one iterates inside the other), so an
 // engine belongs to a pass. Of a pass that is never closed, the collector takes it.
 function takeEngine(): Engine {
-  module ??= new WebAssembly.Module(Uint8Array.fromBase64(SCAN_WASM));
-  return idle.pop() ?? new Engine(module);
+  return idle.pop() ?? new Engine(newLoops());
+}
+
+function newLoops(): ScanLoops {
+  if (module === undefined) module = compiled();
+  return module === null
+    ? plainLoops(MEMORY_BYTES)
+    : new WebAssembly.Instance(module).exports as unknown as ScanLoops;
+}
+
+function compiled(): WebAssembly.Module | null {
+  try {
+    return new WebAssembly.Module(Uint8Array.fromBase64(SCAN_WASM));
+  } catch (error) {
+    if (error instanceof WebAssembly.CompileError) return null;
+    throw error;
+  }
 }
 
 /** How many of the first `pages` bits are set. */
