@@ -10,13 +10,14 @@ import {
 import { ConfigSpace } from "./_config_space.ts";
 import { DeviceDma } from "./_device_dma.ts";
 import { DeviceState } from "./_device_state.ts";
+import { DmaLog } from "./_dma_log.ts";
 import { FaultPlan } from "./_faults.ts";
 import { IceRegion } from "./_ice_region.ts";
 import { layoutOf } from "./_layout.ts";
 import { refuse } from "./_refusal.ts";
 import type { MigrationRegion, Region, RegionOwner } from "./_region.ts";
 import { SeedRegion } from "./_seed_region.ts";
-import { V2_DRIVERS } from "./_v2_drivers.ts";
+import { V2_DRIVERS, type V2Driver } from "./_v2_drivers.ts";
 import { V2Migration } from "./_v2_migration.ts";
 import { VendorWindow } from "./_vendor_window.ts";
 import { PERSONALITIES, type Personality } from "./personalities.ts";
@@ -32,6 +33,8 @@ export class Device implements RegionOwner {
   readonly personality: Personality;
   readonly faults: FaultPlan;
   readonly state: DeviceState;
+  /** Its own log of the memory that it wrote to; null where it has none. */
+  readonly log: DmaLog | null;
   /** What it does to memory. */
   readonly dma: DeviceDma;
   /** The migration region; null where the device has none. */
@@ -51,14 +54,22 @@ export class Device implements RegionOwner {
     this.personality = PERSONALITIES[spec.personality];
     this.faults = new FaultPlan(spec.faults);
     this.state = new DeviceState(spec.size, spec.seed ?? number, spec.rate, now);
-    this.dma = new DeviceDma(spec, spec.seed ?? number, this.faults, () => this.#running, now);
+    const driver = V2_DRIVERS[spec.personality];
+    this.log = logOf(driver, spec);
+    this.dma = new DeviceDma(
+      spec,
+      spec.seed ?? number,
+      this.faults,
+      this.log,
+      () => this.#running,
+      now,
+    );
     const layout = layoutOf(spec);
     this.migration = layout === null
       ? null
       : spec.personality === "ice"
       ? new IceRegion(this, layout)
       : new SeedRegion(this, layout, spec.reserved, spec.personality === "nvidia-vgpu");
-    const driver = V2_DRIVERS[spec.personality];
     this.v2 = driver === undefined ? null : new V2Migration(this, driver, spec.chunk);
     this.#config = new ConfigSpace(this.personality);
     const window = new VendorWindow(() => this.#inside(), () => this.checksum());
@@ -142,6 +153,7 @@ export class Device implements RegionOwner {
     this.#opened -= 1;
     if (this.#opened > 0) return;
     this.dma.engine.reset();
+    this.log?.stop();
     this.v2?.reset();
   }
 
@@ -164,4 +176,9 @@ export class Device implements RegionOwner {
     this.#gone = true;
     return refuse("ENODEV");
   }
+}
+
+function logOf(driver: V2Driver | undefined, { logPage }: SimSpec): DmaLog | null {
+  if (driver === undefined || driver.log === null) return null;
+  return new DmaLog({ ...driver.log, leastPage: BigInt(logPage) });
 }

@@ -4,6 +4,7 @@
 
 import { DmaEngine } from "./_dma_engine.ts";
 import type { Dma } from "./_dma_list.ts";
+import type { DmaLog } from "./_dma_log.ts";
 import type { FaultEvent, FaultPlan } from "./_faults.ts";
 import type { DmaTarget, IommuMember } from "./_iommu_member.ts";
 import { refuse } from "./_refusal.ts";
@@ -14,18 +15,21 @@ export class DeviceDma implements IommuMember {
   readonly hardware: boolean;
   readonly engine: DmaEngine;
   readonly #faults: FaultPlan;
+  readonly #log: DmaLog | null;
   readonly #running: () => boolean;
 
   constructor(
     { iommu, dma, pin }: SimSpec,
     seed: number,
     faults: FaultPlan,
+    log: DmaLog | null,
     running: () => boolean,
     now: () => number,
   ) {
     this.hardware = iommu === "all-dirty";
     this.engine = new DmaEngine(dma, pin, seed, now);
     this.#faults = faults;
+    this.#log = log;
     this.#running = running;
   }
 
@@ -34,7 +38,17 @@ export class DeviceDma implements IommuMember {
   }
 
   reach(target: DmaTarget | null): void {
-    this.engine.reach(target);
+    this.engine.reach(target === null ? null : this.#logged(target));
+  }
+
+  #logged(target: DmaTarget): DmaTarget {
+    return {
+      ...target,
+      write: (iova, from) => {
+        target.write(iova, from);
+        this.#log?.mark(iova, from.length);
+      },
+    };
   }
 
   unmapped(dma: Dma): void {

@@ -31,6 +31,7 @@ import { refuse } from "./_refusal.ts";
 import type { Bytes, Region } from "./_region.ts";
 import { REGION_SHIFT, regionAnswer } from "./_region_info.ts";
 import { type Argument, bytesToUser, fromUser, toUser } from "./_user.ts";
+import type { UserMemory } from "./_user_memory.ts";
 
 const REGION_SPAN = 2 ** Number(REGION_SHIFT);
 
@@ -44,11 +45,11 @@ export class DeviceFile extends OpenFile {
   readonly #features: Features;
   readonly #closed: () => void;
 
-  constructor(device: Device, install: Install, closed: () => void) {
+  constructor(device: Device, install: Install, memory: UserMemory, closed: () => void) {
     super();
     this.label = `vfio device ${device.name}`;
     this.#device = device;
-    this.#features = new Features(device, install);
+    this.#features = new Features(device, install, memory);
     this.#closed = closed;
   }
 

@@ -19,7 +19,9 @@ export type FaultEvent =
   | "map"
   | "unmap"
   | "dirty-start"
-  | "dirty-get";
+  | "dirty-get"
+  | "log-start"
+  | "log-report";
 
 /** A kind of fault. */
 export interface FaultKind {
@@ -71,7 +73,11 @@ export type FaultName =
   | "map"
   | "unmap"
   | "dirty-start"
-  | "dirty-get";
+  | "dirty-get"
+  | "log-start"
+  | "log-report"
+  | "log-error"
+  | "no-log-report";
 
 /** Every fault: its name in `fault=NAME[:…]`, when it strikes, what it does. */
 export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
@@ -239,6 +245,30 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     event: "dirty-get",
     form: "N:ERRNO",
     text: "the Nth read of dirty pages fails",
+  },
+  "log-start": {
+    to: "v2",
+    event: "log-start",
+    form: "N:ERRNO",
+    text: "the Nth start of the device's own log fails",
+  },
+  "log-report": {
+    to: "v2",
+    event: "log-report",
+    form: "N:ERRNO",
+    text: "the Nth report of the device's own log fails",
+  },
+  "log-error": {
+    to: "v2",
+    event: "log-report",
+    form: "N",
+    text: "the device's own log breaks with the Nth report: that and all that follow are EIO",
+  },
+  "no-log-report": {
+    to: "v2",
+    event: null,
+    form: "",
+    text: "reports of the device's own log are EOPNOTSUPP, as in kernels without iommufd",
   },
   "draft-dirty-flag": {
     to: "any",

@@ -92,7 +92,7 @@ export function canHave(personality: PersonalityName, fault: FaultName): boolean
   }
 }
 
-function v2CanHave({ flags, precopy, dataSize }: V2Driver, fault: FaultName): boolean {
+function v2CanHave({ flags, precopy, dataSize, log }: V2Driver, fault: FaultName): boolean {
   const preCopy = (flags & VFIO_MIGRATION_PRE_COPY) !== 0;
   switch (fault) {
     case "never-drains":
@@ -102,6 +102,11 @@ function v2CanHave({ flags, precopy, dataSize }: V2Driver, fault: FaultName): bo
       return preCopy;
     case "data-size-zero":
       return dataSize;
+    case "log-start":
+    case "log-report":
+    case "log-error":
+    case "no-log-report":
+      return log !== null;
     default:
       return true;
   }

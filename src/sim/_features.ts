@@ -1,60 +1,61 @@
 /**
- * VFIO_DEVICE_FEATURE, checked in the order in which the kernel does it.
+ * VFIO_DEVICE_FEATURE: which features a device has, and what they do.
  */
 
 import {
+  VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
+  VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
+  VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP,
   VFIO_DEVICE_FEATURE_GET,
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
   VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
-  VFIO_DEVICE_FEATURE_MASK,
   VFIO_DEVICE_FEATURE_MIG_DATA_SIZE,
   VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
   VFIO_DEVICE_FEATURE_MIGRATION,
-  VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
-  vfioDeviceFeature,
   vfioDeviceFeatureMigDataSize,
   vfioDeviceFeatureMigration,
   vfioDeviceFeatureMigState,
 } from "../uapi/mod.ts";
-import type { StructCodec } from "../uapi/codec.ts";
 import type { Device } from "./_device.ts";
+import { FeatureCall } from "./_feature_call.ts";
+import { LoggingFeature } from "./_logging_feature.ts";
 import type { Install } from "./_open_file.ts";
 import { refuse } from "./_refusal.ts";
-import { type Argument, bytesToUser, fromUser } from "./_user.ts";
+import type { Argument } from "./_user.ts";
+import type { UserMemory } from "./_user_memory.ts";
 
 const GET = VFIO_DEVICE_FEATURE_GET;
 const SET = VFIO_DEVICE_FEATURE_SET;
-const PROBE = VFIO_DEVICE_FEATURE_PROBE;
-/** Where the feature's own struct lies. */
-const DATA = vfioDeviceFeature.size;
 
 /** The VFIO_DEVICE_FEATURE ioctl of one device. */
 export class Features {
   readonly #device: Device;
   readonly #install: Install;
+  readonly #logging: LoggingFeature | null;
 
-  /** The features of a device; `install` makes fds. */
-  constructor(device: Device, install: Install) {
+  /** The features of a device; `install` makes fds, in `memory` lies what structs point to. */
+  constructor(device: Device, install: Install, memory: UserMemory) {
     this.#device = device;
     this.#install = install;
+    this.#logging = device.log === null ? null : new LoggingFeature(device, device.log, memory);
   }
 
   /** The ioctl. */
   ioctl(arg: Argument): number {
-    const { argsz, flags } = fromUser(vfioDeviceFeature, arg);
-    if (argsz < DATA) refuse("EINVAL");
-    if ((flags & ~(VFIO_DEVICE_FEATURE_MASK | GET | SET | PROBE)) !== 0) refuse("EINVAL");
-    if ((flags & PROBE) === 0 && (flags & GET) !== 0 && (flags & SET) !== 0) refuse("EINVAL");
-    const call = new Call(arg, flags, argsz - DATA);
-    switch (flags & VFIO_DEVICE_FEATURE_MASK) {
+    const call = new FeatureCall(arg);
+    switch (call.feature) {
       case VFIO_DEVICE_FEATURE_MIGRATION:
         return this.#migration(call);
       case VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE:
         return this.#deviceState(call);
       case VFIO_DEVICE_FEATURE_MIG_DATA_SIZE:
         return this.#dataSize(call);
+      case VFIO_DEVICE_FEATURE_DMA_LOGGING_START:
+      case VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP:
+      case VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT:
+        return this.#logging?.call(call) ?? refuse("ENOTTY");
       case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY:
       case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP:
       case VFIO_DEVICE_FEATURE_LOW_POWER_EXIT:
@@ -67,14 +68,14 @@ export class Features {
     }
   }
 
-  #migration(call: Call): number {
+  #migration(call: FeatureCall): number {
     const v2 = this.#device.v2 ?? refuse("ENOTTY");
     if (!call.check(GET, vfioDeviceFeatureMigration.size)) return 0;
     call.answer(vfioDeviceFeatureMigration, { flags: BigInt(v2.flags) });
     return 0;
   }
 
-  #deviceState(call: Call): number {
+  #deviceState(call: FeatureCall): number {
     const v2 = this.#device.v2 ?? refuse("ENOTTY");
     const codec = vfioDeviceFeatureMigState;
     if (!call.check(GET | SET, codec.size)) return 0;
@@ -95,51 +96,11 @@ export class Features {
     return 0;
   }
 
-  #dataSize(call: Call): number {
+  #dataSize(call: FeatureCall): number {
     const size = this.#device.v2?.dataSize ?? refuse("ENOTTY");
     if (!call.check(GET, vfioDeviceFeatureMigDataSize.size)) return 0;
     const unknown = this.#device.faults.due("size-read").length > 0;
     call.answer(vfioDeviceFeatureMigDataSize, { stop_copy_length: BigInt(unknown ? 0 : size) });
     return 0;
-  }
-}
-
-/** One call, as far as its feature is not known yet. */
-class Call {
-  readonly #arg: Argument;
-  readonly #flags: number;
-  /** Bytes that the caller says it has for the feature's struct. */
-  readonly #room: number;
-
-  constructor(arg: Argument, flags: number, room: number) {
-    this.#arg = arg;
-    this.#flags = flags;
-    this.#room = room;
-  }
-
-  /** Whether it is a GET, or a SET. */
-  is(operation: number): boolean {
-    return (this.#flags & operation) !== 0;
-  }
-
-  /** Whether the feature is to be done, and not just asked for (vfio_check_feature). */
-  check(operations: number, size: number): boolean {
-    if ((this.#flags & (GET | SET) & ~operations) !== 0) refuse("EINVAL");
-    if (this.is(PROBE)) return false;
-    if (!this.is(GET | SET)) refuse("EINVAL");
-    if (this.#room < size) refuse("EINVAL");
-    return true;
-  }
-
-  /** The feature's struct, as the caller sent it. */
-  payload<T>(codec: StructCodec<T>): T {
-    const arg = this.#arg;
-    if (typeof arg === "number" || arg.length < DATA + codec.size) return refuse("EFAULT");
-    return codec.unpack(arg, DATA);
-  }
-
-  /** Writes the feature's struct back. */
-  answer<T>(codec: StructCodec<T>, value: T): void {
-    bytesToUser(this.#arg, DATA, codec.pack(value));
   }
 }

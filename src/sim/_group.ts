@@ -17,6 +17,7 @@ import { DeviceFile } from "./_device_file.ts";
 import { type Install, OpenFile } from "./_open_file.ts";
 import { refuse } from "./_refusal.ts";
 import { type Argument, fromUser, intFromUser, stringFromUser, toUser } from "./_user.ts";
+import type { UserMemory } from "./_user_memory.ts";
 
 /** What opening a group needs of the kernel. */
 export interface GroupHost {
@@ -24,6 +25,8 @@ export interface GroupHost {
   file(fd: number): OpenFile;
   /** Makes an fd. */
   readonly install: Install;
+  /** The memory of whoever opens it. */
+  readonly memory: UserMemory;
 }
 
 /** A group with one device. */
@@ -132,7 +135,7 @@ export class GroupFile extends OpenFile {
     this.hold();
     this.#users += 1;
     return this.#host.install(
-      new DeviceFile(device, this.#host.install, () => {
+      new DeviceFile(device, this.#host.install, this.#host.memory, () => {
         device.close();
         this.#users -= 1;
         this.drop();

@@ -8,6 +8,7 @@ import {
   VFIO_MIGRATION_PRE_COPY,
   VFIO_MIGRATION_STOP_COPY,
 } from "../uapi/constants.ts";
+import type { LogHardware } from "./_dma_log.ts";
 import type { PersonalityName } from "./personalities.ts";
 
 /** A v2 driver's ways. */
@@ -35,6 +36,8 @@ export interface V2Driver {
   readonly forgives: boolean;
   /** Whether there is MIG_DATA_SIZE. */
   readonly dataSize: boolean;
+  /** The device's own log of what it writes to; null where it has none. */
+  readonly log: LogHardware | null;
 }
 
 const P2P = VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_P2P;
@@ -51,6 +54,7 @@ const IMAGES = {
   tooLong: "EINVAL",
   forgives: false,
   dataSize: true,
+  log: null,
 } as const;
 
 const PREFACE = {
@@ -60,9 +64,17 @@ const PREFACE = {
   tooLong: "ENOMEM",
 } as const;
 
+const LOG: LogHardware = {
+  leastPage: 1n << 12n,
+  mostPage: 1n << 21n,
+  maxRanges: 16,
+  maxBytes: 1n << 42n,
+  oneRange: false,
+};
+
 /** The v2 drivers, by personality. */
 export const V2_DRIVERS: Readonly<Partial<Record<PersonalityName, V2Driver>>> = {
-  "mlx5": { ...IMAGES, tellsSize: true, polls: true },
+  "mlx5": { ...IMAGES, tellsSize: true, polls: true, log: LOG },
   "virtio": { ...IMAGES, looksEvery: 100 },
   "qat": PREFACE,
   "hisi": {
@@ -71,6 +83,6 @@ export const V2_DRIVERS: Readonly<Partial<Record<PersonalityName, V2Driver>>> = 
     mismatch: "EFAULT",
   },
   "mtty": { ...PREFACE, mismatch: "EFAULT", forgives: true },
-  "pds": { ...PREFACE, flags: P2P },
+  "pds": { ...PREFACE, flags: P2P, log: { ...LOG, oneRange: true } },
   "stop-copy-only": { ...PREFACE, flags: VFIO_MIGRATION_STOP_COPY, dataSize: false },
 };

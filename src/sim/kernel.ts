@@ -112,7 +112,11 @@ export class SimKernel implements Kernel {
         : "capability",
       memlock: memlock === Infinity ? null : BigInt(memlock),
     } as const;
-    const host = { file: (fd: number) => this.#file(fd), install: this.#install.bind(this) };
+    const host = {
+      file: (fd: number) => this.#file(fd),
+      install: this.#install.bind(this),
+      memory: this.#memory,
+    };
     this.#tree = fileTree(
       this.#hardware.map((device, index) => new Group(index, device)),
       () => new ContainerFile(driver, this.#memory),

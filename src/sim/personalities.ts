@@ -116,7 +116,7 @@ export const PERSONALITIES: Readonly<Record<PersonalityName, Personality>> = {
   "mlx5": {
     ...V2,
     summary: "NVIDIA's ConnectX: v2 with P2P and PRE_COPY; drained it answers ENOMSG, and " +
-      "looks for changes only when asked for the precopy info",
+      "looks for changes only when asked for the precopy info; it logs its DMA",
     ids: MLX5_VF,
     pciClass: 0x020000,
     driver: "mlx5_vfio_pci",
@@ -155,7 +155,7 @@ export const PERSONALITIES: Readonly<Record<PersonalityName, Personality>> = {
   },
   "pds": {
     ...V2,
-    summary: "AMD's Pensando: v2 with P2P but no PRE_COPY",
+    summary: "AMD's Pensando: v2 with P2P but no PRE_COPY; it logs its DMA",
     ids: [0x1dd8, 0x1003, 0x1dd8, 0x5001],
     pciClass: 0x020000,
     driver: "pds_vfio_pci",

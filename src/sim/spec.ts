@@ -8,6 +8,7 @@ import { canHave, type Fault, parseFault } from "./_faults.ts";
 import { DMA_FORM, type DmaPattern, parseDmaPattern } from "./_dma_pattern.ts";
 import { PAGE } from "./_pages.ts";
 import { formatSize, parseSize, parseU32 } from "./_units.ts";
+import { V2_DRIVERS } from "./_v2_drivers.ts";
 import { PERSONALITIES, type PersonalityName } from "./personalities.ts";
 
 export type { DmaPattern } from "./_dma_pattern.ts";
@@ -49,6 +50,8 @@ export interface SimSpec {
   readonly pin: number;
   /** Bytes that the process may lock; null without a limit. */
   readonly memlock: number | null;
+  /** Bytes of the smallest page that its own log goes by; a power of two. */
+  readonly logPage: number;
   /** What goes wrong, and when. */
   readonly faults: readonly Fault[];
 }
@@ -59,6 +62,8 @@ const MAX_SIZE = 64 * 1024 ** 3;
 /** ice yields its state in one piece, which has to be in memory. */
 const MAX_ICE_SIZE = 1024 ** 3;
 const MAX_RATE = 1024 ** 4;
+const LEAST_LOG_PAGE = 4096;
+const MOST_LOG_PAGE = 2 * 1024 ** 2;
 
 /** An option of a spec, as help and error messages tell it. */
 export interface SimOption {
@@ -73,7 +78,16 @@ export interface SimOption {
 /** Every option but `fault` by name. */
 export const OPTIONS: Readonly<
   Record<
-    "size" | "seed" | "rate" | "chunk" | "reserved" | "dma" | "pin" | "iommu" | "memlock",
+    | "size"
+    | "seed"
+    | "rate"
+    | "chunk"
+    | "reserved"
+    | "dma"
+    | "pin"
+    | "iommu"
+    | "memlock"
+    | "log-page",
     SimOption
   >
 > = {
@@ -122,6 +136,12 @@ export const OPTIONS: Readonly<
     form: "BYTES",
     byDefault: "no limit",
     text: "memory that the process may lock: all that is mapped with iommu=all-dirty",
+  },
+  "log-page": {
+    form: "BYTES",
+    byDefault: "4KiB",
+    text: "the smallest page that its own log of what it wrote to goes by; of mlx5 and pds, " +
+      "which have one",
   },
 };
 
@@ -197,6 +217,13 @@ export function parseSimSpec(spec: string): SimSpec {
   if (pin > 0 && iommu === "all-dirty") {
     fail("pin and iommu=all-dirty exclude each other: whose driver pins is believed by the IOMMU");
   }
+  const logPage = bytes("log-page", LEAST_LOG_PAGE, LEAST_LOG_PAGE, MOST_LOG_PAGE);
+  if (!Number.isInteger(Math.log2(logPage))) {
+    fail(`log-page is ${logPage}; it takes a power of two`);
+  }
+  if (given.has("log-page") && (V2_DRIVERS[personality]?.log ?? null) === null) {
+    fail(`${personality} has no log`);
+  }
   const most = personality === "ice" ? MAX_ICE_SIZE : MAX_SIZE;
   const size = bytes("size", defaultSize, PAGE, most);
   if (size % PAGE !== 0) fail(`size is ${size}; it takes a multiple of ${PAGE}`);
@@ -213,6 +240,7 @@ export function parseSimSpec(spec: string): SimSpec {
     dma,
     pin,
     memlock: given.has("memlock") ? bytes("memlock", 0, 0, MAX_SIZE) : null,
+    logPage,
     faults,
   };
 }

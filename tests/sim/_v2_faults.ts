@@ -9,6 +9,7 @@ import { ERROR, nextHop, RESUMING, RUNNING, STOP, STOP_COPY } from "../../src/si
 import { VFIO_DEVICE_STATE_PRE_COPY, VFIO_GROUP_GET_DEVICE_FD } from "../../src/uapi/mod.ts";
 import { bytes, text } from "./_client.ts";
 import type { V2Client } from "./_v2_client.ts";
+import { LogClient } from "./_v2_log.ts";
 
 function refused(code: string, call: () => unknown): void {
   assert.throws(call, (error) => isErrno(error, code), code);
@@ -109,5 +110,37 @@ export const V2_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
     using client = make("fault=short-write:1");
     client.go(RESUMING);
     assert.equal(client.write(bytes(15)), 8);
+  },
+  "log-start": (make) => {
+    using client = make("fault=log-start:1:EOPNOTSUPP");
+    using log = new LogClient(client);
+    refused("EOPNOTSUPP", () => log.start([[0n, 4096n]]));
+    log.start([[0n, 4096n]]);
+  },
+  "log-report": (make) => {
+    using client = make("fault=log-report:2:EIO");
+    using log = new LogClient(client);
+    log.start([[0n, 4096n]]);
+    log.report(0n, 4096n);
+    refused("EIO", () => log.report(0n, 4096n));
+    log.report(0n, 4096n);
+  },
+  "log-error": (make) => {
+    using client = make("fault=log-error:2");
+    using log = new LogClient(client);
+    log.start([[0n, 4096n]]);
+    log.report(0n, 4096n);
+    refused("EIO", () => log.report(0n, 4096n));
+    refused("EIO", () => log.report(0n, 4096n));
+    log.stop();
+    log.start([[0n, 4096n]]);
+    log.report(0n, 4096n);
+  },
+  "no-log-report": (make) => {
+    using client = make("fault=no-log-report");
+    using log = new LogClient(client);
+    log.start([[0n, 4096n]]);
+    refused("EOPNOTSUPP", () => log.report(0n, 4096n));
+    log.stop();
   },
 };

@@ -23,6 +23,7 @@ describe("a sim: name", () => {
       dma: null,
       pin: 0,
       memlock: null,
+      logPage: 4096,
       faults: [],
     });
   });
@@ -102,6 +103,10 @@ describe("a sim: name", () => {
     ["mapped?reserved=7", /reserved is 0x7; bits 0 to 2 are not/],
     ["ice?chunk=4096", /ice has no chunk/],
     ["ice?reserved=8", /ice has no reserved/],
+    ["mlx5?log-page=5000", /log-page is 5000; it takes a power of two/],
+    ["mlx5?log-page=4MiB", /log-page is "4MiB"; it takes bytes from 4KiB to 2MiB/],
+    ["qat?log-page=8KiB", /qat has no log/],
+    ["qat?fault=log-error:1", /qat cannot have the fault log-error/],
     ["mlx5?reserved=8", /mlx5 has no reserved/],
     ["mlx5?fault=lie-size", /mlx5 cannot have the fault lie-size/],
     ["trapped?fault=never-drains", /trapped cannot have the fault never-drains/],

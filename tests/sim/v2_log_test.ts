@@ -1,0 +1,170 @@
+import { describe, it } from "node:test";
+import assert from "node:assert/strict";
+import { isErrno } from "../../src/kernel/error.ts";
+import { bytes } from "./_device_client.ts";
+import { pages, Type1Client } from "./_type1.ts";
+import { V2Client } from "./_v2_client.ts";
+import { LogClient } from "./_v2_log.ts";
+
+function refused(code: string, call: () => unknown): void {
+  assert.throws(call, (error) => isErrno(error, code), code);
+}
+
+/** A device with 1024 pages of memory from IOVA 0 on, and a log of it. */
+function withLog(
+  spec: string,
+  test: (log: LogClient, write: (page: number) => void) => void,
+): void {
+  using client = V2Client.of(spec);
+  using type1 = new Type1Client(client);
+  type1.map(0, 1024);
+  using log = new LogClient(client);
+  test(log, (page) => client.device.dma.write(pages(page), bytes(8)));
+  assert.deepEqual(client.device.violations, []);
+}
+
+const ALL: readonly (readonly [bigint, bigint])[] = [[0n, pages(1024)]];
+
+describe("the DMA log of a simulated device", () => {
+  for (const name of ["mlx5", "pds"]) {
+    it(`tells each page once that was written to since the last report: ${name}`, () => {
+      withLog(name, (log, write) => {
+        write(1);
+        assert.equal(log.start(ALL), 4096n);
+        for (const page of [5, 5, 7, 1000]) write(page);
+        assert.deepEqual(log.report(0n, pages(64)), [5, 7]);
+        assert.deepEqual(log.report(0n, pages(1024)), [1000]);
+        assert.deepEqual(log.report(0n, pages(1024)), []);
+        write(6);
+        log.stop();
+        log.stop();
+        refused("EINVAL", () => log.report(0n, pages(1024)));
+        log.start(ALL);
+        assert.deepEqual(log.report(0n, pages(1024)), []);
+      });
+    });
+  }
+
+  it("follows what a device writes by itself, while it runs", () => {
+    let now = 0;
+    using client = V2Client.withClock(() => now, "mlx5?dma=sequential:10/s");
+    using type1 = new Type1Client(client);
+    type1.map(0, 1024);
+    using log = new LogClient(client);
+    now += 1000;
+    log.start(ALL);
+    now += 1000;
+    assert.deepEqual(log.report(0n, pages(1024)), [10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
+  });
+
+  it("sets bits and clears none", () => {
+    withLog("mlx5", (log, write) => {
+      log.start(ALL);
+      write(3);
+      const set = log.report(0n, pages(64), 4096n, 0b0101_0000);
+      assert.deepEqual(set.slice(0, 5), [3, 4, 6, 12, 14]);
+    });
+  });
+
+  it("goes by pages of its own size, and reports by those that are asked for", () => {
+    withLog("mlx5?log-page=64KiB", (log, write) => {
+      assert.equal(log.start(ALL, 4096n), 65536n);
+      write(17);
+      const block = Array.from({ length: 16 }, (_, index) => 16 + index);
+      assert.deepEqual(log.report(0n, pages(1024)), block);
+      write(17);
+      assert.deepEqual(log.report(0n, pages(1024), 65536n), [1]);
+      // A page that a report has but a part of is told again by the next one.
+      write(17);
+      assert.deepEqual(log.report(0n, pages(20)), [16, 17, 18, 19]);
+      assert.deepEqual(log.report(pages(16), pages(16)), block.map((bit) => bit - 16));
+    });
+    withLog("mlx5", (log) => assert.equal(log.start(ALL, 1n << 22n), 1n << 21n));
+  });
+
+  it("starts with ranges that make sense, checked in the kernel's order", () => {
+    withLog("mlx5", (log) => {
+      const { address, length } = log.memory;
+      refused("EINVAL", () => log.start([], 4096n, 0n));
+      refused("E2BIG", () => log.start([], 4096n, 0n, 257));
+      refused("EFAULT", () => log.start([], 4096n, 0n, 256));
+      refused("EFAULT", () => log.start(ALL, 4096n, address + BigInt(length) - 8n));
+      refused("EINVAL", () => log.start([[1n, 4096n]]));
+      refused("EINVAL", () => log.start([[0n, 4097n]]));
+      refused("EINVAL", () => log.start([[4096n, 8192n]], 8192n));
+      refused("EOVERFLOW", () => log.start([[2n ** 64n - 4096n, 4096n]]));
+      refused("EINVAL", () => log.start([[0n, 8192n], [4096n, 4096n]]));
+      refused("EOPNOTSUPP", () => log.start([[0n, 2n ** 43n]]));
+      log.start([[8192n, 4096n], [0n, 4096n], [4096n, 4096n]]);
+      refused("EINVAL", () => log.start(ALL));
+    });
+  });
+
+  it("joins ranges where there are too many, by the smallest gaps", () => {
+    withLog("mlx5", (log, write) => {
+      const ranges = Array.from({ length: 17 }, (_, n) => [pages(n * 10), pages(1)] as const)
+        .map(([iova, length]): readonly [bigint, bigint] => [
+          iova === pages(50) ? pages(49) : iova,
+          length,
+        ]);
+      log.start(ranges);
+      for (const page of [5, 45, 55]) write(page);
+      // Between 40 and 49 is the smallest gap: what lies in it is told, too.
+      assert.deepEqual(log.report(0n, pages(1024)), [45]);
+    });
+  });
+
+  it("reports by pages of a size that there is, checked in the kernel's order", () => {
+    withLog("mlx5", (log, write) => {
+      for (const size of [0n, 2048n, 12288n]) {
+        refused("EINVAL", () => log.report(0n, pages(1), size));
+      }
+      refused("EOVERFLOW", () => log.report(2n ** 64n - 4096n, 4096n));
+      refused("EINVAL", () => log.report(0n, pages(1)));
+      log.start(ALL);
+      write(2);
+      // Nothing says that there is no memory behind the bitmap; the bits are gone.
+      assert.deepEqual(log.report(0n, pages(64), 4096n, 0, 8n), []);
+      assert.deepEqual(log.report(0n, pages(64)), []);
+    });
+  });
+
+  it("reports within one range only, where the driver wants that: pds", () => {
+    const halves: readonly (readonly [bigint, bigint])[] = [
+      [0n, pages(64)],
+      [pages(64), pages(64)],
+    ];
+    withLog("pds", (log) => {
+      log.start(halves);
+      refused("EINVAL", () => log.report(pages(32), pages(64)));
+      assert.deepEqual(log.report(pages(64), pages(64)), []);
+    });
+    withLog("mlx5", (log) => {
+      log.start(halves);
+      assert.deepEqual(log.report(pages(32), pages(64)), []);
+    });
+  });
+
+  it("outlives a reset, and ends with the device's file", () => {
+    const client = V2Client.of("mlx5");
+    const log = new LogClient(client);
+    log.start(ALL);
+    client.reset();
+    log.report(0n, pages(64));
+    log.memory.close();
+    client.close();
+    using again = new V2Client(client.kernel);
+    using other = new LogClient(again);
+    refused("EINVAL", () => other.report(0n, pages(64)));
+  });
+
+  it("is ENOTTY where there is none", () => {
+    for (const name of ["hisi", "virtio", "trapped", "vfio-pci"]) {
+      using client = V2Client.of(name);
+      using log = new LogClient(client);
+      refused("ENOTTY", () => log.start(ALL));
+      refused("ENOTTY", () => log.stop());
+      refused("ENOTTY", () => log.report(0n, 4096n));
+    }
+  });
+});
