@@ -18,6 +18,17 @@ import { device } from "./values.ts";
 const DEVICE =
   "A PCI address, an mdev's UUID, a path in sysfs, fd:N (opened by another program), or sim:NAME (simulated; sim:help lists them).";
 
+const STATES = [
+  "running",
+  "stop",
+  "pre-copy",
+  "stop-and-copy",
+  "resuming",
+  "stop-copy",
+  "running-p2p",
+  "pre-copy-p2p",
+] as const;
+
 const probeArgs = object({
   device: argument(device(), { description: [text(DEVICE)] }),
   noOpen: toggle(["--no-open"], "Read sysfs only: opening a PCI device may reset it."),
@@ -32,8 +43,12 @@ export type ProbeArgs = InferValue<typeof probeArgs>;
 const stateArgs = object({
   device: argument(device(), { description: [text(DEVICE)] }),
   target: optional(argument(
-    choice(["running", "stop", "pre-copy", "stop-and-copy", "resuming"], { metavar: "STATE" }),
-    { description: [text("The state to put it in.")] },
+    choice(STATES, { metavar: "STATE" }),
+    {
+      description: [text(
+        `The state to put it in: ${STATES.join(", ")}. The last three are v2's alone.`,
+      )],
+    },
   )),
   hold: toggle(["--hold"], "Keep the device open, and so its state, until a signal comes."),
   command: tail("Run a program while the device is held in that state."),
