@@ -9,6 +9,8 @@ import type { VariantDriver } from "./_variant_driver.ts";
 import { spoilsGroup, type SysfsDevice } from "./sysfs.ts";
 import type { Reason } from "./unsupported.ts";
 
+export type { VariantDriver };
+
 function blocks(code: string, message: string, hint: string): Reason {
   return { code, message, hint, blocks: true };
 }
