@@ -5,7 +5,6 @@
  */
 
 import type { DirtyBitmap, DirtyReading, DirtyRun } from "../mod.ts";
-import { hex } from "./_format.ts";
 import type { ForEachRun, MemoryMap } from "./_memory_map.ts";
 import { MAX_RUNS, type Sample } from "./_samples.ts";
 
@@ -91,9 +90,12 @@ export function runsOf({ ranges }: DirtyReading, map: MemoryMap): ForEachRun {
 
 /** What is to be known about a reading. */
 export function notesOf({ verdict, lost }: DirtyReading): string[] {
-  const notes = lost.map(({ bitmap: { iova, size }, lost }) =>
-    `All pages from ${hex(iova)} to ${hex(iova + size - 1n)} count as dirty: ${lost!.message}`
-  );
+  const notes = lost.map(({ lost }) => {
+    const { message } = lost!;
+    return message.includes("count as dirty")
+      ? message
+      : `${message}; all of its pages count as dirty`;
+  });
   if (verdict === "does-not-track") {
     notes.push(
       "This IOMMU does not track: every page is dirty whenever it is read, as with all " +

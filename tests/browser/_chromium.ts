@@ -6,6 +6,7 @@ import { mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 
 const PROGRAM = "chromium";
 
@@ -14,8 +15,24 @@ const START_MS = 60_000;
 /** How long it may take to end. */
 const END_MS = 10_000;
 
-/** Why there is no browser to test with; null where there is one. */
+/**
+ * Why there is no browser to test with; null where there is one. Root on Debian
+ * gets one, as in CI.
+ */
 export function whyNoBrowser(): string | null {
+  if (whyNotHere() === null) return null;
+  if (process.getuid?.() === 0) {
+    for (const words of [["update"], ["install", "-y", "--no-install-recommends", PROGRAM]]) {
+      spawnSync("apt-get", ["-qq", ...words], {
+        stdio: "ignore",
+        env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+      });
+    }
+  }
+  return whyNotHere();
+}
+
+function whyNotHere(): string | null {
   const { error, status, stderr } = spawnSync(PROGRAM, ["--version"], { encoding: "utf8" });
   if (error !== undefined) {
     return `no "${PROGRAM}" here (${error.message}): apt-get install --no-install-recommends chromium`;
@@ -48,7 +65,7 @@ export class Page implements AsyncDisposable {
   readonly complaints: string[] = [];
   /** Every address that was asked for. */
   readonly requests: string[] = [];
-  readonly #process: ChildProcess;
+  readonly #browser: ChildProcess;
   readonly #socket: WebSocket;
   readonly #profile: string;
   readonly #answers = new Map<number, (message: { result?: unknown; error?: unknown }) => void>();
@@ -56,8 +73,8 @@ export class Page implements AsyncDisposable {
   #calls = 0;
   #session = "";
 
-  private constructor(process: ChildProcess, socket: WebSocket, profile: string) {
-    this.#process = process;
+  private constructor(browser: ChildProcess, socket: WebSocket, profile: string) {
+    this.#browser = browser;
     this.#socket = socket;
     this.#profile = profile;
     socket.addEventListener("message", ({ data }) => this.#heard(JSON.parse(String(data))));
@@ -66,7 +83,7 @@ export class Page implements AsyncDisposable {
   /** Starts a browser and opens a file in it. */
   static async open(file: string, view: View): Promise<Page> {
     const profile = mkdtempSync(join(tmpdir(), "vfiokit-chromium-"));
-    const process = spawn(PROGRAM, [
+    const browser = spawn(PROGRAM, [
       ...["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"],
       ...[
         "--disable-dev-shm-usage",
@@ -78,20 +95,20 @@ export class Page implements AsyncDisposable {
     ], { stdio: ["ignore", "ignore", "pipe"] });
     let page: Page | undefined;
     try {
-      const socket = new WebSocket(await listening(process));
+      const socket = new WebSocket(await listening(browser));
       await new Promise((resolve, reject) => {
         socket.addEventListener("open", resolve);
         socket.addEventListener("error", () => reject(new Error("Cannot reach the browser")));
       });
-      page = new Page(process, socket, profile);
+      page = new Page(browser, socket, profile);
       await page.#attach();
       await page.look(view);
       await page.#load(file);
       return page;
     } catch (error) {
       if (page !== undefined) page.#socket.close();
-      process.kill("SIGKILL");
-      await end(process, profile);
+      browser.kill("SIGKILL");
+      await end(browser, profile);
       throw error;
     }
   }
@@ -141,7 +158,7 @@ export class Page implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#call("Browser.close");
     this.#socket.close();
-    await end(this.#process, this.#profile);
+    await end(this.#browser, this.#profile);
   }
 
   async #attach(): Promise<void> {
@@ -194,35 +211,35 @@ export class Page implements AsyncDisposable {
 }
 
 /** The address that the browser says it listens at. */
-function listening(process: ChildProcess): Promise<string> {
+function listening(browser: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     let said = "";
     const timer = setTimeout(
       () => reject(new Error(`The browser did not start: ${said}`)),
       START_MS,
     );
-    process.stderr?.on("data", (chunk: Uint8Array) => {
+    browser.stderr?.on("data", (chunk: Uint8Array) => {
       said += new TextDecoder().decode(chunk);
       const address = /^DevTools listening on (ws:\S+)$/m.exec(said)?.[1];
       if (address === undefined) return;
       clearTimeout(timer);
       resolve(address);
     });
-    process.once("exit", (code) => {
+    browser.once("exit", (code) => {
       clearTimeout(timer);
       reject(new Error(`The browser ended with ${code}: ${said}`));
     });
-    process.once("error", (error) => {
+    browser.once("error", (error) => {
       clearTimeout(timer);
       reject(error);
     });
   });
 }
 
-async function end(process: ChildProcess, profile: string): Promise<void> {
-  const running = (): boolean => process.exitCode === null && process.signalCode === null;
-  const timer = setTimeout(() => process.kill("SIGKILL"), END_MS);
-  if (running()) await new Promise((resolve) => process.once("exit", resolve));
+async function end(browser: ChildProcess, profile: string): Promise<void> {
+  const running = (): boolean => browser.exitCode === null && browser.signalCode === null;
+  const timer = setTimeout(() => browser.kill("SIGKILL"), END_MS);
+  if (running()) await new Promise((resolve) => browser.once("exit", resolve));
   clearTimeout(timer);
   await rm(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 }

@@ -66,6 +66,14 @@ describe("`dirty get`", () => {
     assert.doesNotMatch(err, /pinned/);
   });
 
+  it("takes all of a mapping for dirty that cannot be read, and says why", async () => {
+    const last = ["--map", "0xfffffffffff00000:1MiB"];
+    const { code, out, err } = await vfiokit(["dirty", "get", PINNED, ...last, "--after", "1ms"]);
+    assert.equal(code, 0);
+    assert.equal(out, "0xfffffffffff00000:0x100000\n");
+    assert.match(err, /^Cannot read .*ends at 2\^64.*; all of its pages count as dirty$/m);
+  });
+
   const wrong: readonly (readonly [string, readonly string[], number, RegExp])[] = [
     ["no memory", ["sim:mapped"], 2, /name some by --map IOVA:SIZE$/m],
     ["--mapping for a device of its own", ["sim:mapped", "--mapping", "0:4KiB"], 2, /borrowed/],
