@@ -23,7 +23,7 @@ const MORE_READS = 6;
 /** Runs `dirty get`. */
 export async function run(args: DirtyGetArgs, context: Context): Promise<number> {
   const { device, output = "-", format } = args;
-  context.set({ device });
+  context.set({ device, tracker: args.tracker });
   if (context.json && format === "bitmap") {
     throw new UsageError("Cannot use both --json and --format bitmap: there is one result");
   }

@@ -17,7 +17,7 @@ import type { UnmapArgs } from "../table/dirty.ts";
 /** Runs `unmap`. */
 export async function run(args: UnmapArgs, context: Context): Promise<number> {
   const { device, iova, size, withDirty } = args;
-  context.set({ device, iova, size: Number(size), unmapped: 0 });
+  context.set({ device, tracker: args.tracker, iova, size: Number(size), unmapped: 0 });
   using session = openSession(args);
   if (withDirty) session.tracker.start();
   return await lookAfter(session, args, context, true, () => {

@@ -35,6 +35,7 @@ describe("`dirty get`", () => {
       assert.deepEqual(document, {
         schema: "vfiokit/dirty-get/1",
         device: PINNED,
+        tracker: "type1",
         pgsize: 4096,
         mappings: [["0x100000", 1048576]],
         pages: 4,
