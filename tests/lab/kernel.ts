@@ -5,6 +5,7 @@
  * @module
  */
 
+import { createHash } from "node:crypto";
 import {
   chmodSync,
   cpSync,
@@ -34,7 +35,9 @@ export interface KernelRelease {
 export const KERNELS: readonly KernelRelease[] = [{ name: "6.1", suite: "bookworm" }];
 
 /** The modules that the guest loads, in addition to what these need. */
-const MODULES: readonly string[] = ["virtio_pci", "9p", "9pnet_virtio", "vfio_iommu_type1", "mdev"];
+const MODULES: readonly string[] = [
+  ...["virtio_pci", "9p", "9pnet_virtio", "vfio_iommu_type1", "vfio-pci", "mdev"],
+];
 
 /** A kernel in the cache. */
 export interface CachedKernel {
@@ -122,7 +125,9 @@ export function kernel(
   release: KernelRelease,
   apt: () => Apt,
 ): CachedKernel & { readonly busybox: string } {
-  const final = join(cache, `kernel-${release.name}`);
+  // Another choice of modules is another folder: an older one lacks some of them.
+  const choice = createHash("sha256").update(MODULES.join()).digest("hex").slice(0, 8);
+  const final = join(cache, `kernel-${release.name}-${choice}`);
   cached(final, (folder) => fetchKernel(apt(), folder, final));
   const order = readFileSync(join(final, "modules", "order"), "utf8").split("\n");
   return {

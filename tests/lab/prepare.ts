@@ -18,6 +18,7 @@ import { guestModules, libraries, type Runtimes, runtimes } from "./runtimes.ts"
 /** What the guest has of the project, at the same path as here. */
 const GUEST_FILES: readonly string[] = [
   ...["cli", "src", "mod.ts", "tests/lab/guest"],
+  ...["tests/dirty/type1_answers.ts", "tests/dirty/type1_cases"],
   ...["deno.json", "deno.lock", "package.json", "node_modules"],
 ];
 

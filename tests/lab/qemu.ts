@@ -78,6 +78,7 @@ const APPEND: readonly string[] = [
   ...["console=ttyS0", "quiet", "panic=-1", "oops=panic", "mitigations=off", "nokaslr"],
   // The emulated TSC is as good as any; without this every look at the clock leaves the guest.
   ...["random.trust_cpu=on", "tsc=reliable", "clocksource=tsc"],
+  "intel_iommu=on",
 ];
 
 function machineArgs(machine: Machine): string[] {
@@ -86,6 +87,8 @@ function machineArgs(machine: Machine): string[] {
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     ...["-kernel", machine.vmlinux, "-initrd", machine.initramfs],
     ...["-append", [...APPEND, ...machine.append].join(" ")],
+    // An IOMMU, which must come first, and a PCI device behind it.
+    ...["-device", "intel-iommu,aw-bits=48", "-device", "edu"],
     // The kernel's console, and the guest's own output.
     ...["-serial", `file:${machine.consoleFile}`, "-serial", "stdio"],
   ];

@@ -58,6 +58,7 @@ export function guestModules(programs: Runtimes, project: string): string {
 const GUEST_ENTRIES: readonly string[] = [
   "tests/lab/guest/main.ts",
   "cli/main.ts",
+  "tests/dirty/type1_answers.ts",
   "cli/phases/precopy.ts",
   "cli/phases/stop_and_copy.ts",
   "cli/phases/resume.ts",
