@@ -36,9 +36,10 @@ async function waitForState(device: GuestDevice, state: number): Promise<void> {
 function interrupted(
   signal: NodeJS.Signals,
   code: number,
-  during: string,
-  options: string[],
+  during: "pre-copy" | "stop-and-copy",
+  runtime: Runtime,
 ): Case {
+  const options = during === "pre-copy" ? ["--precopy"] : [];
   return {
     name: `signal: ${
       runtime === deno ? "deno" : "bun"
