@@ -58,6 +58,11 @@ export class GuestDevice {
     return Number(text.replace("closed, was ", ""));
   }
 
+  /** The file that tells its driver what to write and pin: `write|pin|unpin IOVA PAGES`. */
+  get dmaFile(): string {
+    return `${this.#folder}/vfiokit/dma`;
+  }
+
   /** Whether somebody has it open. */
   get open(): boolean {
     return !readFileSync(`${this.#folder}/vfiokit/device_state`, "utf8").startsWith("closed");

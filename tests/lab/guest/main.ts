@@ -5,6 +5,7 @@
  */
 
 import process from "node:process";
+import { cases as dirty } from "./cases/dirty.ts";
 import { cases as dirtyCli } from "./cases/dirty_cli.ts";
 import { cases as driver } from "./cases/driver.ts";
 import { cases as faults } from "./cases/faults.ts";
@@ -22,6 +23,7 @@ const { passed, failed } = await runCases([
   ...faults,
   ...processes,
   ...dirtyCli,
+  ...dirty,
 ], only);
 if (only === "" || only === "speed") await measure();
 console.log(`\n${passed} passed, ${failed} failed`);

@@ -1,0 +1,209 @@
+/**
+ * Dirty pages as a real kernel tracks them: those of a mediated device, whose
+ * driver is told what to write and pin, and those of a PCI device behind an
+ * IOMMU, which nobody tracks.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { withPair } from "../device.ts";
+import { withEdu } from "../edu.ts";
+import type { Case } from "../harness.ts";
+import { deno, expectExit, run, vfiokit, wholeJson } from "../programs.ts";
+
+const PAGE = 4096n;
+
+/**
+ * The second mapping begins right behind the first one, and not at a word of its
+ * bitmap: there Linux shows phantoms to whoever reads both in one call.
+ */
+const MAPPINGS = ["0x100000:400KiB", "0x164000:1MiB", "4GiB:1MiB"];
+const MAP = MAPPINGS.flatMap((mapping) => ["--map", mapping]);
+
+type Range = readonly [iova: string, bytes: number];
+
+/** What `--json` says of a reading, as far as it matters here. */
+interface Reading {
+  readonly pages: number;
+  readonly runs: readonly Range[];
+  readonly pinnedPages: number | null;
+  readonly notes: readonly string[];
+}
+
+interface OneReading extends Reading {
+  readonly verdict: string;
+  readonly unmapped: number;
+  readonly mappingsLeft: readonly Range[];
+}
+
+/** The words of a program that gives a driver's file one order after the other. */
+function orders(file: string, ...lines: readonly string[]): string[] {
+  const script = lines.map((line) =>
+    line.startsWith("sleep ") ? line : `echo ${line} > "$1" || exit`
+  );
+  return ["--", "sh", "-c", script.join("\n"), "sh", file];
+}
+
+function pagesOf(runs: readonly Range[]): string[] {
+  return runs.flatMap(([iova, bytes]) =>
+    Array.from(
+      { length: bytes / Number(PAGE) },
+      (_, page) => `0x${(BigInt(iova) + BigInt(page) * PAGE).toString(16)}`,
+    )
+  );
+}
+
+function rounds(stdout: string): Reading[] {
+  return stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+}
+
+const mediated: readonly Case[] = [
+  {
+    name: "dirty: get: exactly the pages that were written and pinned, no phantoms",
+    run: (folder) =>
+      withPair("trapped", {}, async ({ uuid, dmaFile }) => {
+        const program = orders(
+          dmaFile,
+          ...["write 0x103000 2", "write 0x163000 2", "pin 0x1a0000 3", "write 0x100000000 1"],
+        );
+        // What the device wrote is in the memory that the program inherits.
+        program[3] += `\ndd if=/proc/self/fd/$VFIOKIT_MEMORY_FD bs=4096 skip=3 count=1 > "$2"`;
+        program.push(`${folder}/page`);
+        const words = [...vfiokit(), "dirty", "get", uuid, ...MAP, ...program];
+        const { stdout, stderr } = await expectExit(0, words);
+        assert.deepEqual(stdout.trimEnd().split("\n"), [
+          ...["0x103000:0x2000", "0x163000:0x1000", "0x164000:0x1000"],
+          ...["0x1a0000:0x3000 pinned", "0x100000000:0x1000"],
+        ]);
+        assert.doesNotMatch(stderr, /does not track/);
+        const page = readFileSync(`${folder}/page`);
+        assert.deepEqual([page.length, page[0], page[1]], [4096, 1, 0]);
+      }),
+  },
+  {
+    name: "dirty: watch: a written page in one round, a pinned one in every round",
+    run: () =>
+      withPair("trapped", {}, async ({ uuid, dmaFile }) => {
+        const program = orders(
+          dmaFile,
+          ...["pin 0x180000 3", "sleep 1", "write 0x162000 4", "sleep 1"],
+          ...["write 0x100010000 2", "unpin 0x181000 1", "sleep 1"],
+        );
+        const watch = [...vfiokit(), "dirty", "watch", uuid, ...MAP, "--every", "100ms", "--json"];
+        const { stdout } = await expectExit(0, [...watch, ...program]);
+        const seen = rounds(stdout).map(({ runs }) => pagesOf(runs));
+        const written = ["0x162000", "0x163000", "0x164000", "0x165000"];
+        written.push("0x100010000", "0x100011000");
+        const pinned = ["0x180000", "0x181000", "0x182000"];
+        assert.deepEqual(new Set(seen.flat()), new Set([...written, ...pinned]));
+        for (const page of written) {
+          assert.equal(seen.filter((round) => round.includes(page)).length, 1, page);
+        }
+        const first = seen.findIndex((round) => round.includes("0x180000"));
+        const [before, after] = [seen.slice(0, first), seen.slice(first)];
+        assert.ok(before.length < 5 && after.length > 8, stdout);
+        for (const page of pinned) {
+          assert.ok(before.every((round) => !round.includes(page)), page);
+          // One of them was unpinned in the end: once more it is dirty, then never again.
+          const dirty = after.map((round) => round.includes(page));
+          const rounds = page === "0x181000" ? dirty.indexOf(false) : dirty.length;
+          assert.ok(rounds > 8, page);
+          assert.deepEqual(dirty, dirty.map((_, round) => round < rounds), page);
+        }
+        assert.equal(rounds(stdout).at(-1)?.pinnedPages, 2);
+      }),
+  },
+  {
+    name: "dirty: unmap: two mappings at once, with their last dirty pages",
+    run: () =>
+      withPair("trapped", {}, async ({ uuid, dmaFile }) => {
+        const range = ["--iova", "0x100000", "--size", "1424KiB", "--with-dirty", "--json"];
+        const words = [...vfiokit(), "unmap", uuid, ...MAP, ...range];
+        const program = orders(
+          dmaFile,
+          ...["pin 0x101000 1", "write 0x163000 3", "pin 0x200000 2", "unpin 0x200000 1"],
+          "write 0x100000000 1",
+        );
+        const { unmapped, mappingsLeft, runs } = wholeJson<OneReading>(
+          await expectExit(0, [...words, ...program]),
+        );
+        assert.equal(unmapped, 1424 << 10);
+        assert.deepEqual(mappingsLeft, [["0x100000000", 1 << 20]]);
+        assert.deepEqual(runs, [
+          ["0x101000", 0x1000],
+          ["0x163000", 0x1000],
+          ["0x164000", 0x2000],
+          ["0x200000", 0x2000],
+        ]);
+      }),
+  },
+];
+
+const passedThrough: readonly Case[] = [
+  {
+    name: "dirty: behind an IOMMU: every page in every round, and it is said why",
+    run: () =>
+      withEdu(async (address) => {
+        const all = [["0x100000", 400 << 10], ["0x164000", 1 << 20], ["0x100000000", 1 << 20]];
+        const get = [...vfiokit(), "dirty", "get", address, ...MAP, "--after", "1ms"];
+        const ended = await expectExit(0, [...get, "--json"]);
+        const { verdict, runs } = wholeJson<OneReading>(ended);
+        assert.deepEqual([verdict, runs], ["does-not-track", all]);
+        const watch = [...vfiokit(), "dirty", "watch", address, ...MAP, "--json"];
+        const { stdout, stderr } = await expectExit(0, [
+          ...[...watch, "--every", "50ms", "--rounds", "4"],
+        ]);
+        assert.equal(rounds(stdout).length, 4);
+        for (const { runs, pinnedPages, notes } of rounds(stdout)) {
+          assert.deepEqual([runs, pinnedPages], [all, null]);
+          assert.match(notes.join(), /This IOMMU does not track/);
+        }
+        assert.match(stderr, /This IOMMU does not track/);
+      }),
+  },
+  {
+    name: "dirty: behind an IOMMU: unmapped with every page dirty",
+    run: () =>
+      withEdu(async (address) => {
+        const range = ["--iova", "0x164000", "--size", "1MiB", "--with-dirty", "--json"];
+        const words = [...vfiokit(), "unmap", address, ...MAP, ...range, "--after", "1ms"];
+        const { unmapped, mappingsLeft, runs } = wholeJson<OneReading>(await expectExit(0, words));
+        assert.equal(unmapped, 1 << 20);
+        assert.deepEqual(mappingsLeft, [["0x100000", 400 << 10], ["0x100000000", 1 << 20]]);
+        assert.deepEqual(runs, [["0x164000", 1 << 20]]);
+      }),
+  },
+];
+
+/** Asks all of the shared table, which the simulator answers in the project's tests. */
+async function askTable(...words: readonly string[]): Promise<void> {
+  const { code, stdout, stderr } = await run([
+    ...deno("tests/dirty/type1_answers.ts"),
+    ...words,
+  ]);
+  const rows: { ok: boolean }[] = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assert.deepEqual(rows.filter(({ ok }) => !ok), []);
+  assert.equal(code, 0, stderr);
+  assert.ok(rows.length > 150, `only ${rows.length} were asked`);
+}
+
+const table: readonly Case[] = [
+  {
+    name: "dirty: every type1 call answers as the simulator does: a mediated device",
+    run: () =>
+      withPair(
+        "trapped",
+        {},
+        ({ uuid, dmaFile }) => askTable(uuid, "--dma", dmaFile),
+      ),
+  },
+  {
+    name: "dirty: every type1 call answers as the simulator does: behind an IOMMU",
+    run: () => withEdu((address) => askTable(address, "--hardware")),
+  },
+];
+
+/** The cases. */
+export const cases: readonly Case[] = [...mediated, ...passedThrough, ...table];
