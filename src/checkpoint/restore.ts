@@ -32,7 +32,7 @@ export interface RestoreSource {
 export interface RestoreOptions {
   /** What the device does afterwards; default `running`. */
   readonly leave?: "running" | "stopped" | undefined;
-  /** Restores a checkpoint of another kind of device too. */
+  /** Restores a checkpoint of another kind of device too; never one of the other protocol. */
   readonly force?: boolean | undefined;
   /** Ends the restore; once begun, that resets the device. */
   readonly signal?: AbortSignal | undefined;
@@ -87,8 +87,11 @@ export async function restore(
   try {
     loader = await openLoader(device, source, signal);
     const [saved] = loader.header.devices;
-    const differences = force ? [] : checkIdentity(saved!, device.description.identity!);
-    if (differences.length > 0) throw new IdentityError(differences);
+    const identity = device.description.identity!;
+    const differences = checkIdentity(saved!, identity);
+    // The protocols share no stream: what one gave means nothing to the other.
+    const impossible = saved!.protocol !== identity.protocol;
+    if (differences.length > 0 && (!force || impossible)) throw new IdentityError(differences);
     begun = performance.now();
     await loader.load(leave);
   } catch (error) {

@@ -220,6 +220,17 @@ describe("restore()", () => {
     });
   });
 
+  it("refuses a checkpoint of the other protocol, even forced", async () => {
+    for (const [from, to] of [["trapped", "mlx5"], ["mlx5", "trapped"]]) {
+      const at = await saved(`${from}?size=1MiB&seed=1`);
+      await withSim([`${to}?size=1MiB&seed=2`], async ({ devices: [device] }) => {
+        await using source = await openCheckpointFile(at);
+        await assert.rejects(restore(device!, source, { force: true }), /the protocol is "v/);
+        assert.equal(await stateOf(device!), "running");
+      });
+    }
+  });
+
   it("leaves the device stopped where asked", async () => {
     const at = await saved("trapped?size=1MiB&seed=1");
     await withSim(["trapped?size=1MiB&seed=2"], async ({ devices: [device] }) => {
