@@ -40,10 +40,9 @@ function interrupted(
   runtime: Runtime,
 ): Case {
   const options = during === "pre-copy" ? ["--precopy"] : [];
+  const name = runtime === deno ? "deno" : "bun";
   return {
-    name: `signal: ${
-      runtime === deno ? "deno" : "bun"
-    }: ${signal} in ${during}: the device runs again, no file is left`,
+    name: `signal: ${name}: ${signal} in ${during}: the device runs again, no file is left`,
     run: (folder) =>
       withPair("trapped", SMALL, async (device) => {
         device.set({ fault: "block:300" });
