@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { cached, runText, which } from "./host.ts";
+
+test("cached makes a folder once", () => {
+  const folder = mkdtempSync(join(tmpdir(), "vfiokit-"));
+  try {
+    let made = 0;
+    const make = (to: string): void => writeFileSync(join(to, "file"), String(++made));
+    const path = join(folder, "thing");
+    assert.equal(cached(path, make), path);
+    assert.equal(cached(path, make), path);
+    assert.equal(readFileSync(join(path, "file"), "utf8"), "1");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("cached leaves nothing of a folder that could not be made", () => {
+  const folder = mkdtempSync(join(tmpdir(), "vfiokit-"));
+  try {
+    const path = join(folder, "thing");
+    assert.throws(() => cached(path, () => assert.fail("no network")), /no network/);
+    assert.ok(!existsSync(path));
+    assert.deepEqual(readdirSync(folder), []);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("runText gives what was printed, and throws with the last words of what failed", () => {
+  assert.equal(runText("sh", ["-c", "echo one; echo two"]), "one\ntwo");
+  assert.throws(() => runText("sh", ["-c", "echo why >&2; exit 3"]), /exit 3\nwhy/);
+});
+
+test("which finds a program in PATH, and null where there is none", () => {
+  assert.match(which("sh") ?? "", /\/sh$/);
+  assert.equal(which("no-such-program"), null);
+});
