@@ -36,11 +36,15 @@ async function bun(): Promise<Runtime[]> {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: "boolean" }, rounds: { type: "string", default: "5" } },
+  options: { json: { type: "boolean" }, rounds: { type: "string", default: "7" } },
 });
 const rounds = Number(values.rounds);
 const memory = fs.existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 const folder = fs.mkdtempSync(`${memory}/vfiokit-bench-`);
+process.on("exit", () => fs.rmSync(folder, { recursive: true }));
+for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+  process.on(signal, () => process.exit(code));
+}
 
 const parts: Readonly<Record<string, () => Promise<Row[]>>> = {
   ioctl: () => ioctlRows(folder, rounds),
@@ -66,6 +70,4 @@ try {
   if (!(error instanceof NoCompilerError)) throw error;
   console.error(error.message);
   process.exitCode = 1;
-} finally {
-  fs.rmSync(folder, { recursive: true });
 }
