@@ -94,6 +94,7 @@ export {
   type ForecastRound,
   type MeasuredRound,
 } from "./src/dirty/forecast.ts";
+export { LogTracker } from "./src/dirty/log_tracker.ts";
 export { DirtyRangeError } from "./src/dirty/range_error.ts";
 export { type DirtyRange, DirtyReading, type TrackingVerdict } from "./src/dirty/reading.ts";
 export {
@@ -102,7 +103,7 @@ export {
   type SessionFds,
   type SessionMapping,
 } from "./src/dirty/session.ts";
-export type { DirtyTracker, ReadOptions, UnmapReading } from "./src/dirty/tracker.ts";
+export type { DirtyTracker, ReadOptions, TrackerName, UnmapReading } from "./src/dirty/tracker.ts";
 export { Type1Tracker } from "./src/dirty/type1_tracker.ts";
 
 export {

@@ -4,8 +4,9 @@
  * @module
  */
 
-import { DirtySession } from "../mod.ts";
+import { DirtySession, type TrackerName } from "../mod.ts";
 import { refuseSimulated } from "./_child.ts";
+import type { Context } from "./_context.ts";
 import { MemoryMap } from "./_memory_map.ts";
 import { UsageError } from "./_usage_error.ts";
 import type { IovaRange } from "./table/values.ts";
@@ -20,6 +21,8 @@ export interface SessionArgs {
   readonly mapping: readonly IovaRange[];
   /** `--hugepages`. */
   readonly hugepages: boolean;
+  /** `--tracker`. */
+  readonly tracker: TrackerName | "auto";
   /** `--vf-token`. */
   readonly vfToken?: string | undefined;
   /** `--group-fd`. */
@@ -36,7 +39,7 @@ export interface SessionArgs {
  * @throws {UsageError} If the options do not fit together.
  */
 export function openSession(args: SessionArgs): DirtySession {
-  const { device, map, mapping, hugepages, vfToken, groupFd, containerFd } = args;
+  const { device, map, mapping, hugepages, tracker, vfToken, groupFd, containerFd } = args;
   if (args.command !== undefined) refuseSimulated([device]);
   const borrowed = device.startsWith("fd:");
   if (mapping.length > 0 && !borrowed) {
@@ -54,6 +57,7 @@ export function openSession(args: SessionArgs): DirtySession {
     maps: map,
     mappings: mapping,
     hugepages,
+    tracker,
     vfToken,
     groupFd,
     containerFd,
@@ -63,4 +67,12 @@ export function openSession(args: SessionArgs): DirtySession {
 /** The memory of a session, page by page. */
 export function mapOf({ mappings, tracker }: DirtySession): MemoryMap {
   return new MemoryMap(mappings, tracker.pgsize);
+}
+
+/** Says who tracks, and why. */
+export function tellTracker({ tracker, trackerReason }: DirtySession, context: Context): void {
+  context.set({ tracker: tracker.name, trackerReason });
+  if (trackerReason === null) return;
+  const who = tracker.name === "device" ? "that log" : "the type1 IOMMU";
+  context.note(`${trackerReason}: dirty pages are tracked by ${who}`);
 }

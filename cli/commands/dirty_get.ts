@@ -12,7 +12,7 @@ import { bytes, count, time } from "../_format.ts";
 import { lookAfter } from "../_meanwhile.ts";
 import { readingFields, runLines } from "../_reading.ts";
 import { both, notesOf } from "../_rounds.ts";
-import { openSession } from "../_session.ts";
+import { openSession, tellTracker } from "../_session.ts";
 import { STDOUT, writeBytes } from "../_stdio.ts";
 import { UsageError } from "../_usage_error.ts";
 import type { DirtyGetArgs } from "../table/dirty.ts";
@@ -32,6 +32,7 @@ export async function run(args: DirtyGetArgs, context: Context): Promise<number>
   }
   using session = openSession(args);
   using out = new Output(output);
+  tellTracker(session, context);
   session.tracker.start();
   const started = performance.now();
   return await lookAfter(session, args, context, output === "-", () => {

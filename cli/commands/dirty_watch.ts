@@ -15,7 +15,7 @@ import { meanwhile } from "../_meanwhile.ts";
 import { ReportFile } from "../_report_file.ts";
 import type { Round } from "../_rounds.ts";
 import { type Sample, sampleFields } from "../_samples.ts";
-import { mapOf, openSession } from "../_session.ts";
+import { mapOf, openSession, tellTracker } from "../_session.ts";
 import { UsageError } from "../_usage_error.ts";
 import { watch } from "../_watch.ts";
 import type { DirtyWatchArgs } from "../table/dirty.ts";
@@ -43,6 +43,7 @@ export async function run(args: DirtyWatchArgs, context: Context): Promise<numbe
   using session = openSession(args);
   using report = await openReport(args, session);
   const lines = new Lines(session, args.heatmap, context);
+  tellTracker(session, context);
   session.tracker.start();
   const { ended, exitCode } = meanwhile(session, args.command, context, args.json);
   try {

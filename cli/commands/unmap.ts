@@ -11,15 +11,19 @@ import { lookAfter } from "../_meanwhile.ts";
 import { readingFields, runLines } from "../_reading.ts";
 import { notesOf } from "../_rounds.ts";
 import { pair } from "../_samples.ts";
-import { openSession } from "../_session.ts";
+import { openSession, tellTracker } from "../_session.ts";
 import type { UnmapArgs } from "../table/dirty.ts";
 
 /** Runs `unmap`. */
 export async function run(args: UnmapArgs, context: Context): Promise<number> {
   const { device, iova, size, withDirty } = args;
   context.set({ device, tracker: args.tracker, iova, size: Number(size), unmapped: 0 });
-  using session = openSession(args);
-  if (withDirty) session.tracker.start();
+  // Without dirty pages nobody has to be found who tracks them.
+  using session = openSession(withDirty ? args : { ...args, tracker: "type1" });
+  if (withDirty) {
+    tellTracker(session, context);
+    session.tracker.start();
+  }
   return await lookAfter(session, args, context, true, () => {
     if (withDirty) unmapWithDirty(session, args, context);
     else told(session.container.unmap(iova, size), session, args, context);

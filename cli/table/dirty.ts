@@ -25,10 +25,14 @@ const track = {
   })),
   hugepages: toggle(["--hugepages"], "Map huge pages, where the system has some to spare."),
   tracker: withDefault(
-    option("--tracker", choice(["type1"], { metavar: "NAME" }), {
-      description: [text("Who tracks: type1, the container's IOMMU (the default).")],
+    option("--tracker", choice(["type1", "device", "auto"], { metavar: "NAME" }), {
+      description: [
+        text(
+          "Who tracks: type1, the container's IOMMU; device, its own log; auto (the default), the log where it works, else type1.",
+        ),
+      ],
     }),
-    "type1" as const,
+    "auto" as const,
   ),
   ...open,
 };
@@ -46,6 +50,9 @@ const LENT =
 
 const UNTRACKED =
   "Passed-through devices are not tracked by the type1 IOMMU: every page is dirty at every read. The command says so where it sees it. Pages that a driver holds pinned stay dirty, and are counted apart.";
+
+const LOGGED =
+  "--tracker auto takes the device's own log where the driver has one (mlx5, pds) that the kernel can report, and says whom it took, and why. The log is of this device alone, and knows no pinned pages.";
 
 const getObject = object({
   ...track,
@@ -132,6 +139,7 @@ export const dirtyGet: Command = defineCommand({
   details: [
     "Maps memory for the device, starts tracking, waits, and reads once. --format bitmap writes the bits as the kernel lays them out: one bit a page, little-endian, each mapping in words of 64 bits, by ascending IOVA.",
     LENT,
+    LOGGED,
     UNTRACKED,
   ],
   examples: [
@@ -157,6 +165,7 @@ export const dirtyWatch: Command = defineCommand({
   details: [
     "A line a round: dirty pages and bytes, the dirty rate, and the working set (different pages so far). It ends after --rounds, when COMMAND ends (its exit code is passed on), or at Ctrl-C; the report is written in all cases.",
     LENT,
+    LOGGED,
     UNTRACKED,
   ],
   examples: [

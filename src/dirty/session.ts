@@ -16,8 +16,9 @@ import { openVfioDevice, type OpenVfioOptions } from "../vfio/open.ts";
 import { noContainer } from "../vfio/reasons.ts";
 import type { Type1Info } from "../vfio/type1_info.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
+import { chooseTracker } from "./_choose_tracker.ts";
 import { checkRanges } from "./ranges.ts";
-import { Type1Tracker } from "./type1_tracker.ts";
+import type { DirtyTracker, TrackerName } from "./tracker.ts";
 
 /** Bytes of the smallest page of any IOMMU. */
 const LEAST_PAGE = 4096;
@@ -30,6 +31,11 @@ export interface DirtySessionOptions extends OpenVfioOptions {
   readonly mappings?: readonly IovaMapping[] | undefined;
   /** Whether the memory is to be of huge pages. */
   readonly hugepages?: boolean | undefined;
+  /**
+   * Who tracks: the `type1` IOMMU, the `device` by its log, or `auto`: the device
+   * where it has a log that the kernel reports, else type1; `auto` where left out.
+   */
+  readonly tracker?: TrackerName | "auto" | undefined;
   /** The kernel that the device lives in, where its name does not say. */
   readonly kernel?: Kernel | undefined;
 }
@@ -76,7 +82,9 @@ export class DirtySession implements Disposable {
   /** Its container. */
   readonly container: Type1Container;
   /** Tracks what it dirties. */
-  readonly tracker: Type1Tracker;
+  readonly tracker: DirtyTracker;
+  /** Why it is this tracker, for people; null where it was asked for by name. */
+  readonly trackerReason: string | null;
   /** The memory of {@linkcode DirtySession.mapped}; null where nothing was to be mapped. */
   readonly memory: DmaMemory | null;
   /** What this session mapped, by ascending iova. */
@@ -85,12 +93,16 @@ export class DirtySession implements Disposable {
 
   private constructor(
     opened: DisposableStack,
-    parts: Pick<DirtySession, "device" | "container" | "tracker" | "memory" | "mapped">,
+    parts: Pick<
+      DirtySession,
+      "device" | "container" | "tracker" | "trackerReason" | "memory" | "mapped"
+    >,
   ) {
     this.#opened = opened;
     this.device = parts.device;
     this.container = parts.container;
     this.tracker = parts.tracker;
+    this.trackerReason = parts.trackerReason;
     this.memory = parts.memory;
     this.mapped = parts.mapped;
   }
@@ -103,7 +115,7 @@ export class DirtySession implements Disposable {
    * @throws {DirtyRangeError} If a range is empty, not in whole pages, or over another.
    * @throws {DmaError} If memory cannot be allocated or mapped: why, and what to do.
    * @throws {UnsupportedError} If the device cannot be opened, its container is
-   * not known, or does not track dirty pages.
+   * not known, or the wanted tracker is none that there is.
    * @throws {BusyError} If somebody has its group open.
    * @throws {DeviceNameError} If the name is none.
    * @throws {AnswerError} If the container's or the driver's answer cannot be true.
@@ -123,13 +135,19 @@ export class DirtySession implements Disposable {
     checkRanges(ranges, pgsize);
     const maps = checkRanges(options.maps ?? [], pgsize);
     for (const mapping of options.mappings ?? []) container.know(mapping);
-    const tracker = new Type1Tracker(container);
     const memory = allocate(kernel, maps, options.hugepages);
     if (memory !== null) opened.use(memory);
     const mapped = mapAll(opened, container, memory, maps);
+    const { tracker, reason: trackerReason } = chooseTracker(
+      options.tracker ?? "auto",
+      device,
+      container,
+      pgsize,
+    );
     // It is stopped first of all.
     opened.use(tracker);
-    return new DirtySession(opened.move(), { device, container, tracker, memory, mapped });
+    const parts = { device, container, tracker, trackerReason, memory, mapped };
+    return new DirtySession(opened.move(), parts);
   }
 
   /** What is mapped, and read: the session's own, and what it was told of. */

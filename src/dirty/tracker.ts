@@ -7,6 +7,9 @@
 import type { IovaMapping } from "../vfio/iova.ts";
 import type { DirtyReading } from "./reading.ts";
 
+/** Who tracks: the type1 IOMMU of the device's container, or the device itself by a log. */
+export type TrackerName = "type1" | "device";
+
 /** What to read, and how closely. */
 export interface ReadOptions {
   /**
@@ -14,7 +17,10 @@ export interface ReadOptions {
    * where left out.
    */
   readonly ranges?: readonly IovaMapping[] | undefined;
-  /** Read twice in a row, to tell pinned pages from those that were written once. */
+  /**
+   * Tell pinned pages from those that were written once; the IOMMU is read twice
+   * in a row for it.
+   */
   readonly twice?: boolean | undefined;
 }
 
@@ -33,6 +39,8 @@ export interface UnmapReading {
  * started.
  */
 export interface DirtyTracker extends Disposable {
+  /** Who tracks. */
+  readonly name: TrackerName;
   /** Bytes that a bit stands for. */
   readonly pgsize: number;
   /** Whether it tracks now. */
@@ -53,4 +61,6 @@ export interface DirtyTracker extends Disposable {
    * @throws {DirtyRangeError} If the range is none that can be unmapped; nothing happens then.
    */
   unmapWithDirty(iova: bigint, size: bigint): UnmapReading;
+  /** Stops what it started, and gives its memory back. */
+  close(): void;
 }

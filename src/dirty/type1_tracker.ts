@@ -55,6 +55,8 @@ const VERDICT_PAGES = 64;
  * ```
  */
 export class Type1Tracker implements DirtyTracker {
+  /** Always `type1`. */
+  readonly name = "type1";
   /** The container whose mappings are read. */
   readonly container: Type1Container;
   readonly #support: Type1Support;

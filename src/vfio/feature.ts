@@ -53,14 +53,32 @@ export const MIG_DATA_SIZE: Feature = {
   name: "MIG_DATA_SIZE",
 };
 
+/** Starts the device's log of its DMA; to be written. */
+export const DMA_LOGGING_START: Feature = {
+  number: VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
+  name: "DMA_LOGGING_START",
+};
+
+/** Stops that log; to be written, with no struct. */
+export const DMA_LOGGING_STOP: Feature = {
+  number: VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP,
+  name: "DMA_LOGGING_STOP",
+};
+
+/** What that log has; to be read. */
+export const DMA_LOGGING_REPORT: Feature = {
+  number: VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
+  name: "DMA_LOGGING_REPORT",
+};
+
 /** What {@linkcode listFeatures} asks for, and what for. */
 const LISTED: readonly (readonly [Feature, "get" | "set"])[] = [
   [MIGRATION, "get"],
   [MIG_DEVICE_STATE, "set"],
   [MIG_DATA_SIZE, "get"],
-  [{ number: VFIO_DEVICE_FEATURE_DMA_LOGGING_START, name: "DMA_LOGGING_START" }, "set"],
-  [{ number: VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, name: "DMA_LOGGING_STOP" }, "set"],
-  [{ number: VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, name: "DMA_LOGGING_REPORT" }, "get"],
+  [DMA_LOGGING_START, "set"],
+  [DMA_LOGGING_STOP, "set"],
+  [DMA_LOGGING_REPORT, "get"],
   [{ number: VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY, name: "LOW_POWER_ENTRY" }, "set"],
   [
     {
@@ -126,15 +144,16 @@ export function probeFeature(
 /**
  * Reads a feature.
  *
+ * @param value What the kernel wants to know for it: the struct before the call.
  * @throws {SysError} ENOTTY where the device does not have it.
  */
 export function getFeature<T extends object>(
   device: FeatureDevice,
   feature: Feature,
   codec: StructCodec<T>,
+  value: Partial<T> = {},
 ): T {
-  const payload = new Uint8Array(codec.size);
-  const answer = request(device, feature, VFIO_DEVICE_FEATURE_GET, payload);
+  const answer = request(device, feature, VFIO_DEVICE_FEATURE_GET, codec.pack(value));
   return codec.unpack(answer, vfioDeviceFeature.size);
 }
 
@@ -152,6 +171,15 @@ export function setFeature<T extends object>(
 ): T {
   const answer = request(device, feature, VFIO_DEVICE_FEATURE_SET, codec.pack(value));
   return codec.unpack(answer, vfioDeviceFeature.size);
+}
+
+/**
+ * Writes a feature that has no struct: asks for what it does.
+ *
+ * @throws {SysError} The kernel's.
+ */
+export function triggerFeature(device: FeatureDevice, feature: Feature): void {
+  request(device, feature, VFIO_DEVICE_FEATURE_SET, null);
 }
 
 /** Asks for each feature that matters to migration, and a few more. */

@@ -266,6 +266,34 @@ export function draftDirtyTracking(): Reason {
   );
 }
 
+/** `no-device-log`: the device does not log its DMA. */
+export function noDeviceLog(feature: string, errno: string): Reason {
+  return note(
+    "no-device-log",
+    `The device has no log of its own DMA (${feature}: ${errno})`,
+    "Its IOMMU may track it: --tracker type1. Of the drivers in Linux, those for mlx5 and pds log",
+  );
+}
+
+/** `device-log-refused`: the device cannot log this memory. */
+export function deviceLogRefused(errno: string): Reason {
+  return note(
+    "device-log-refused",
+    `The device's log does not take this much memory (DMA_LOGGING_START: ${errno})`,
+    "Track less memory at a time, or let its IOMMU track it: --tracker type1",
+  );
+}
+
+/** `device-log-unreadable`: the log can be started, and not read. */
+export function deviceLogUnreadable(errno: string): Reason {
+  return note(
+    "device-log-unreadable",
+    `The device has a log of its DMA that the kernel cannot report (DMA_LOGGING_REPORT: ${errno})`,
+    "Linux 6.12 and later report it only where they are built with CONFIG_IOMMUFD. Its IOMMU " +
+      "may track it: --tracker type1",
+  );
+}
+
 /** `no-container`: only the device's own fd is known. */
 export function noContainer(label: string): Reason {
   return blocks(

@@ -36,6 +36,7 @@ describe("`dirty get`", () => {
         schema: "vfiokit/dirty-get/1",
         device: PINNED,
         tracker: "type1",
+        trackerReason: "The device has no log of its own DMA (DMA_LOGGING_START: ENOTTY)",
         pgsize: 4096,
         mappings: [["0x100000", 1048576]],
         pages: 4,

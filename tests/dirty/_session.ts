@@ -48,6 +48,8 @@ const STAMP = new Uint8Array([1]);
 
 /** What to open, and over which kernel: by default the simulated one itself. */
 export interface SimSessionOptions extends DirtySessionOptions {
+  /** The simulated driver; `trapped` where left out. */
+  readonly personality?: string;
   /** Pages to map. */
   readonly map?: readonly IovaMapping[];
   /** Puts something between the session and the simulated kernel. */
@@ -56,19 +58,20 @@ export interface SimSessionOptions extends DirtySessionOptions {
   readonly now?: () => number;
 }
 
-/** Opens a session, lends it, and sees that nothing stays open. */
+/** Opens a session, with the type1 tracker where none is named; lends it, and sees that nothing stays open. */
 export function withSession(
   spec: string,
-  { map = [], over, now, ...options }: SimSessionOptions,
+  { personality = "trapped", map = [], over, now, ...options }: SimSessionOptions,
   use: (sim: SimSession) => void,
 ): void {
-  const name = `sim:trapped?size=4KiB${spec === "" ? "" : `&${spec}`}`;
+  const name = `sim:${personality}?size=4KiB${spec === "" ? "" : `&${spec}`}`;
   const kernel = now === undefined ? new SimKernel(name) : SimKernel.withClock(now, name);
   const uuid = kernel.devices[0]!.path;
   {
     using session = DirtySession.open(uuid, {
       kernel: over === undefined ? kernel : over(kernel),
       maps: map,
+      tracker: "type1",
       ...options,
     });
     const write = (...numbers: number[]): void => {

@@ -1,0 +1,319 @@
+/**
+ * Dirty pages by a device's own log.
+ *
+ * @module
+ */
+
+import { isErrno, SysError } from "../kernel/error.ts";
+import type { AddressSpace } from "../vfio/address_space.ts";
+import { DmaError } from "../vfio/dma_error.ts";
+import {
+  DMA_LOGGING_REPORT,
+  DMA_LOGGING_START,
+  DMA_LOGGING_STOP,
+  type FeatureDevice,
+  probeFeature,
+} from "../vfio/feature.ts";
+import { encloses, formatIova, type IovaMapping } from "../vfio/iova.ts";
+import { deviceLogUnreadable, noDeviceLog } from "../vfio/reasons.ts";
+import { UnsupportedError } from "../vfio/unsupported.ts";
+import { DeviceLog, type LogExtent } from "./_device_log.ts";
+import { alignOut, reachesEnd } from "./_log_ranges.ts";
+import { LeftPages } from "./_left_pages.ts";
+import { DirtyBitmap } from "./bitmap.ts";
+import { BITMAP_PAGES_MAX } from "./bitmap_range.ts";
+import { DirtyRangeError } from "./range_error.ts";
+import { mappingsIn } from "./ranges.ts";
+import { type DirtyRange, DirtyReading } from "./reading.ts";
+import type { DirtyTracker, ReadOptions, UnmapReading } from "./tracker.ts";
+
+/** What a log is tried on where nothing is mapped yet. */
+const NOTHING_MAPPED: readonly IovaMapping[] = [{ iova: 0n, size: 4096n }];
+
+/**
+ * Tracks what one device dirties, by the log that it keeps itself
+ * (VFIO_DEVICE_FEATURE_DMA_LOGGING_START, _REPORT and _STOP). It knows of no
+ * other device in the same address space, and of no page that is pinned.
+ *
+ * What is mapped when it starts is logged. A mapping that comes later counts as
+ * dirty as a whole, as does one whose report failed. After EIO the device has
+ * lost its log: everything is dirty then until it is started afresh.
+ *
+ * @example
+ * ```ts
+ * import { SimKernel } from "../sim/mod.ts";
+ * import { DmaMemory } from "../vfio/dma_memory.ts";
+ * import { parseDeviceName } from "../vfio/device_name.ts";
+ * import { openVfioDevice } from "../vfio/open.ts";
+ * import { LogTracker } from "./log_tracker.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const kernel = new SimKernel("sim:mlx5");
+ * using memory = DmaMemory.allocate(kernel, 1 << 20);
+ * using device = openVfioDevice(kernel, parseDeviceName("sim:mlx5"));
+ * const container = device.container!;
+ * container.map({ iova: 0x100000n, size: 1n << 20n, vaddr: memory.address, flags: 3 });
+ * using tracker = new LogTracker(device, container, 4096);
+ * tracker.start();
+ * kernel.devices[0]!.dma.write(0x105000n, new Uint8Array([1]));
+ * assert.deepEqual([...tracker.read().runs()], [{ iova: 0x105000n, size: 0x1000n }]);
+ * ```
+ */
+export class LogTracker implements DirtyTracker {
+  /** Always `device`. */
+  readonly name = "device";
+  /** Whose mappings are read. */
+  readonly space: AddressSpace;
+  /** Bytes that a bit stands for. */
+  readonly pgsize: number;
+  /**
+   * Bytes of the pages that the device chose to log by. Where they are larger
+   * than {@linkcode LogTracker.pgsize}, several bits become dirty together.
+   */
+  readonly devicePgsize: bigint;
+  readonly #log: DeviceLog;
+  readonly #left: LeftPages;
+  /** What is logged; null while it has not started. */
+  #extent: LogExtent | null = null;
+  /** Why nothing can be read any more. */
+  #broken: Error | null = null;
+
+  /**
+   * Makes a tracker that has not started. It is tried: started, read once and
+   * stopped, as there are kernels that start a log and cannot report it.
+   *
+   * @param space What is mapped in it is logged, and read.
+   * @param pgsize Bytes that a bit is to stand for, a power of two from 4096 on;
+   * all mappings are in whole such pages.
+   * @throws {UnsupportedError} `no-device-log`, `device-log-refused` where it is
+   * too much memory, `device-log-unreadable` where the kernel has no reports.
+   * @throws {DmaError} If somebody else has started the log.
+   * @throws {DirtyRangeError} If all that is mapped ends at 2^64.
+   * @throws {AnswerError} If the page size that the device chose is none.
+   * @throws {SysError} If the kernel refuses for another reason.
+   */
+  constructor(device: FeatureDevice, space: AddressSpace, pgsize: number) {
+    this.space = space;
+    this.pgsize = pgsize;
+    requireFeatures(device);
+    this.#log = new DeviceLog(device, pgsize);
+    this.#left = new LeftPages(pgsize);
+    const { mappings } = space;
+    const extent = this.#log.start(mappings.length === 0 ? NOTHING_MAPPED : mappings);
+    this.devicePgsize = extent.devicePgsize;
+    try {
+      this.#tryReport(extent);
+    } finally {
+      this.#log.close();
+      this.#log.stop();
+    }
+  }
+
+  #tryReport({ ranges, unit }: LogExtent): void {
+    try {
+      this.#log.report({ iova: ranges[0]!.iova, size: unit });
+    } catch (error) {
+      if (!isErrno(error, "EOPNOTSUPP")) throw error;
+      throw new UnsupportedError([deviceLogUnreadable(error.code)], { cause: error });
+    }
+  }
+
+  /** Whether it tracks now. */
+  get active(): boolean {
+    return this.#extent !== null;
+  }
+
+  /**
+   * Starts; nothing is dirty then. Does nothing where it has started.
+   *
+   * @throws {DirtyRangeError} If a mapping is larger than one bitmap can be, or
+   * nothing is mapped that could be logged.
+   * @throws {UnsupportedError} If the device does not log this much memory.
+   * @throws {DmaError} If somebody else has started the log.
+   * @throws {SysError} If the kernel refuses for another reason.
+   */
+  start(): void {
+    if (this.#extent !== null) return;
+    const { mappings } = this.space;
+    for (const mapping of mappings) this.#checkSize(mapping);
+    this.#extent = this.#log.start(mappings);
+    this.#broken = null;
+    this.#left.clear();
+  }
+
+  /**
+   * Stops; what was not read is lost. Does nothing where it has not started.
+   *
+   * @throws {SysError} If the kernel refuses.
+   */
+  stop(): void {
+    if (this.#extent === null) return;
+    this.#log.stop();
+    this.#extent = null;
+  }
+
+  #checkSize(mapping: IovaMapping): void {
+    // Reports are of some more than the mapping.
+    const most = BITMAP_PAGES_MAX / 2;
+    if (mapping.size <= BigInt(most) * BigInt(this.pgsize)) return;
+    throw new DirtyRangeError(
+      `Cannot track the mapping ${formatIova(mapping)}: it has more than ${most} pages; map it ` +
+        "in parts",
+    );
+  }
+
+  #started(what: string): LogExtent {
+    if (this.#extent === null) throw new Error(`Cannot ${what}: tracking has not started`);
+    return this.#extent;
+  }
+
+  /**
+   * Reads which pages became dirty since the last read. A mapping that cannot be
+   * read counts as dirty as a whole, and says why. No page is pinned: the device
+   * logs when it writes.
+   *
+   * @throws {DirtyRangeError} If a range is not in whole mappings, empty, or
+   * over another; or a mapping larger than one bitmap can be.
+   */
+  read({ ranges, twice = false }: ReadOptions = {}): DirtyReading {
+    const extent = this.#started("read dirty pages");
+    const { mappings } = this.space;
+    const wanted = ranges === undefined ? mappings : mappingsIn(ranges, mappings, this.pgsize);
+    for (const mapping of wanted) this.#checkSize(mapping);
+    const read = wanted.map((mapping) => this.#read(mapping, extent, mappings));
+    return this.#reading(
+      twice
+        ? read.map((range) => range.lost === null ? { ...range, pinned: this.#none(range) } : range)
+        : read,
+    );
+  }
+
+  #reading(ranges: readonly DirtyRange[]): DirtyReading {
+    const known = ranges.some(({ lost }) => lost === null);
+    return new DirtyReading(ranges, known ? "tracks" : "undecided");
+  }
+
+  #none({ bitmap }: DirtyRange): DirtyBitmap {
+    return DirtyBitmap.fromRuns(bitmap, []);
+  }
+
+  #read(
+    mapping: IovaMapping,
+    { ranges, unit }: LogExtent,
+    mappings: readonly IovaMapping[],
+  ): DirtyRange {
+    if (this.#broken !== null) return this.#allDirty(mapping, this.#broken);
+    const report = alignOut(mapping, unit);
+    if (!ranges.some((range) => encloses(range, report))) {
+      return this.#allDirty(mapping, notLogged(mapping, report));
+    }
+    try {
+      const bitmap = this.#log.report(report);
+      // What the report took of others that have a part of the same unit.
+      this.#left.keep(bitmap, mapping, mappings);
+      return { bitmap: this.#left.take(bitmap, mapping), pinned: null, lost: null };
+    } catch (error) {
+      const range = { ...report, pgsize: this.pgsize };
+      this.#left.keep(DirtyBitmap.fromRuns(range, [range]), mapping, mappings);
+      const lost = reportError(mapping, error);
+      if (isErrno(error, "EIO")) this.#broken = lost;
+      return this.#allDirty(mapping, lost);
+    }
+  }
+
+  #allDirty({ iova, size }: IovaMapping, lost: Error): DirtyRange {
+    const range = { iova, size, pgsize: this.pgsize };
+    return { bitmap: DirtyBitmap.fromRuns(range, [range]), pinned: null, lost };
+  }
+
+  /**
+   * Unmaps whole mappings, one call each, and then reads their last dirty pages:
+   * the device cannot write there any more, and its log still has them. At the
+   * first failure it ends, and all of the range counts as dirty.
+   *
+   * @throws {DirtyRangeError} If the range is empty, not in whole pages, or cuts a mapping.
+   */
+  unmapWithDirty(iova: bigint, size: bigint): UnmapReading {
+    const extent = this.#started("unmap with dirty pages");
+    const wanted = mappingsIn([{ iova, size }], this.space.mappings, this.pgsize);
+    for (const mapping of wanted) this.#checkSize(mapping);
+    const ranges: DirtyRange[] = [];
+    let unmapped = 0n;
+    for (const mapping of wanted) {
+      let range: DirtyRange;
+      try {
+        const gone = this.space.unmap(mapping.iova, mapping.size);
+        unmapped += gone;
+        checkUnmapped(mapping, gone);
+        range = this.#read(mapping, extent, this.space.mappings);
+      } catch (error) {
+        range = this.#allDirty(mapping, error as Error);
+      }
+      ranges.push(range);
+      const { lost } = range;
+      if (lost === null) continue;
+      const all = wanted.map((range) => this.#allDirty(range, lost));
+      return { reading: this.#reading(all), unmapped, error: lost };
+    }
+    return { reading: this.#reading(ranges), unmapped, error: null };
+  }
+
+  /** Stops what it started, and gives its memory back. */
+  close(): void {
+    try {
+      this.stop();
+    } finally {
+      this.#log.close();
+    }
+  }
+
+  /** Closes, at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function requireFeatures(device: FeatureDevice): void {
+  const wanted = [
+    [DMA_LOGGING_START, "set"],
+    [DMA_LOGGING_STOP, "set"],
+    [DMA_LOGGING_REPORT, "get"],
+  ] as const;
+  for (const [feature, access] of wanted) {
+    const errno = probeFeature(device, feature, access);
+    if (errno !== null) throw new UnsupportedError([noDeviceLog(feature.name, errno)]);
+  }
+}
+
+function checkUnmapped(mapping: IovaMapping, unmapped: bigint): void {
+  if (unmapped === mapping.size) return;
+  throw new Error(
+    `Cannot tell what is dirty in ${formatIova(mapping)}: the kernel unmapped ` +
+      `${unmapped} of its ${mapping.size} bytes`,
+  );
+}
+
+function notLogged(mapping: IovaMapping, report: IovaMapping): Error {
+  const why = reachesEnd(report)
+    ? "a log takes no range that ends at 2^64"
+    : "it was mapped after the log had been started";
+  return new Error(`Cannot read the device's log of ${formatIova(mapping)}: ${why}`);
+}
+
+function reportError(mapping: IovaMapping, error: unknown): Error {
+  if (!(error instanceof SysError)) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+  const what = `Cannot read the device's log of ${formatIova(mapping)}`;
+  const hint = "Let its IOMMU track it: --tracker type1";
+  if (isErrno(error, "EIO")) {
+    const why = "the device has lost its log, and all pages count as dirty from now on";
+    return new DmaError(what, why, hint, error);
+  }
+  if (isErrno(error, "EOPNOTSUPP")) {
+    const why = "the kernel cannot report it, as where it is built without CONFIG_IOMMUFD, and " +
+      "all of its pages count as dirty";
+    return new DmaError(what, why, hint, error);
+  }
+  return new DmaError(what, "all of its pages count as dirty", "", error);
+}
