@@ -86,6 +86,8 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
   context.resultFd = STDERR;
   const exitCode = await context.conclude(async () => {
     await using device = await openDevice(args.device, openOptions(args));
+    // A device without migration refuses this, with its reasons.
+    await device.state();
     using _progress = await showProgress(
       `${script.name} ${args.device}`,
       { now: () => device.progress() },

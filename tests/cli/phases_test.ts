@@ -47,6 +47,15 @@ describe("the scripts of the phases", () => {
     assert.match(err, /pre-copy/);
   });
 
+  it("exit with 3 for a device without migration, and write nothing", async () => {
+    for (const name of ["precopy", "stop_and_copy", "resume"] as const) {
+      const { code, out, err } = await phase(name, ["sim:none"]);
+      assert.equal(code, 3, err);
+      assert.equal(out, "");
+      assert.match(err, /no migration region/);
+    }
+  });
+
   it("restore what stop-and-copy alone wrote, with nothing on its stdin", async () => {
     const alone = await phase("stop_and_copy");
     assert.equal(alone.code, 0, alone.err);
