@@ -38,6 +38,25 @@ export function lendable({ name, description: { fds } }: Device): Lendable {
   return { name, fds };
 }
 
+/**
+ * Tells of a failure, and holds the device in the state that it was left in, for somebody to look
+ * at (`--hold --on-error leave`); returns the exit code of the failure. Any other failure is
+ * thrown on.
+ */
+export async function holdFailed(
+  error: unknown,
+  args: OpenArgs & { readonly hold: boolean },
+  context: Context,
+): Promise<number> {
+  const { explain } = await import("./_errors.ts");
+  const why = explain(error, context.signal.reason);
+  const left = args.onError === "leave" && why.deviceState !== null;
+  if (!args.hold || !left || context.signal.aborted) throw error;
+  const exitCode = context.fail(why);
+  await hold(context);
+  return exitCode;
+}
+
 /** Waits for a signal while a device is held open; returns the exit code of that signal. */
 export async function hold(context: Context): Promise<number> {
   context.note("Held open until a signal comes (Ctrl-C).");

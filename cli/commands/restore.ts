@@ -15,7 +15,7 @@ import {
 } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
-import { CLOSED, hold, lendable, openOptions } from "../_devices.ts";
+import { CLOSED, hold, holdFailed, lendable, openOptions } from "../_devices.ts";
 import { showProgress } from "../_progress.ts";
 import {
   failedDocument,
@@ -38,7 +38,12 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   await using source = await openCheckpointFile(args.file);
   const total = await verifiedBytes(source, context);
   await using device = await openDevice(args.device, openOptions(args));
-  const report = await restoreWithProgress(device, source, total, args, context);
+  let report: TransferReport;
+  try {
+    report = await restoreWithProgress(device, source, total, args, context);
+  } catch (error) {
+    return await holdFailed(error, args, context);
+  }
   reportDocument(context, device, report);
   const from = args.file === "-" ? "stdin" : args.file;
   context.print(`Restored ${args.device} from ${from}: ${summary(report)}`, phaseTable(report));

@@ -7,7 +7,7 @@
 import { openDevice, type StateReport } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
-import { CLOSED, hold, lendable, openOptions } from "../_devices.ts";
+import { CLOSED, hold, holdFailed, lendable, openOptions } from "../_devices.ts";
 import { hex } from "../_format.ts";
 import { UsageError } from "../_usage_error.ts";
 import type { StateArgs } from "../table/inspect.ts";
@@ -21,7 +21,12 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
     refuseSimulated([args.device]);
   }
   await using device = await openDevice(args.device, openOptions(args));
-  const report = target === undefined ? await device.state() : await device.setState(target);
+  let report: StateReport;
+  try {
+    report = target === undefined ? await device.state() : await device.setState(target);
+  } catch (error) {
+    return await holdFailed(error, args, context);
+  }
   context.set({ ...report });
   context.print(`${args.device}: ${describe(report)}`);
   context.publish();

@@ -110,6 +110,37 @@ describe("a signal", () => {
     assert.equal(JSON.parse(out).state, "pre-copy");
     assert.doesNotMatch(err, /gone/);
   });
+
+  it("ends `--hold --on-error leave`, which held a device that failed", async () => {
+    const { code, out, err } = await interrupted(
+      ["state", "sim:trapped?fault=error-state:1", "stop", "--hold", "--on-error=leave", "--json"],
+      /Held open/,
+      "SIGINT",
+    );
+    assert.equal(code, 5, err);
+    assert.equal(JSON.parse(out).error.deviceState, "error");
+    assert.equal(err.match(/Cannot go from running/g)?.length, 1);
+  });
+
+  it("ends a restore that failed, and held the device as it was", async () => {
+    using folder = new Folder();
+    const file = folder.file("a");
+    await vfiokit(["save", "sim:mapped?size=1MiB", "-o", file]);
+    const { code, out, err } = await interrupted(
+      [
+        "restore",
+        "sim:mapped?size=1MiB&fault=load:1:EIO",
+        file,
+        "--hold",
+        "--on-error=leave",
+        "--json",
+      ],
+      /Held open/,
+      "SIGTERM",
+    );
+    assert.equal(code, 1, err);
+    assert.equal(JSON.parse(out).error.deviceState, "resuming");
+  });
 });
 
 describe("progress", () => {
