@@ -15,7 +15,6 @@ import {
   DmaError,
   IdentityError,
   MigrationError,
-  simHelp,
   SimSpecError,
   type StateName,
   SysError,
@@ -52,8 +51,9 @@ export function explain(error: unknown, reason: unknown): Explanation {
   const has = (...kinds: Kind<Error>[]): boolean => kinds.some((kind) => find(kind) !== undefined);
   const migration = find(MigrationError);
   const interrupted = reason instanceof Interrupted ? reason : find(Interrupted);
+  const bad = find(CheckpointError);
   const exitCode = (): number => {
-    if (migration?.lost) return 5;
+    if (migration?.lost || bad?.lost) return 5;
     if (interrupted !== undefined) return exitCodeOf(interrupted.signalName);
     if (has(CheckpointError, IdentityError)) return 4;
     if (has(UnsupportedError, AnswerError)) return 3;
@@ -65,7 +65,7 @@ export function explain(error: unknown, reason: unknown): Explanation {
     hints: hints(chain),
     code: code(chain, interrupted),
     errno: migration?.errno ?? find(SysError)?.code ?? nodeErrno(chain),
-    deviceState: migration?.deviceState ?? null,
+    deviceState: migration?.deviceState ?? bad?.deviceState ?? null,
     exitCode: exitCode(),
   };
 }
@@ -106,7 +106,7 @@ function hints(chain: readonly Error[]): string[] {
   const said: string[] = [];
   for (const error of chain) {
     if (error instanceof UnsupportedError) said.push(...error.reasons.map(({ hint }) => hint));
-    if (error instanceof SimSpecError) said.push(simHelp().trimEnd());
+    if (error instanceof SimSpecError) said.push('see "vfiokit probe sim:help"');
     if (error instanceof MigrationError || error instanceof CheckpointFileError) {
       said.push(error.hint ?? "");
     }

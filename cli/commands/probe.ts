@@ -4,7 +4,7 @@
  * @module
  */
 
-import { probe, type ProbeReport, type Reason, type Region } from "../../mod.ts";
+import { probe, type ProbeReport, type Reason, type Region, simHelp } from "../../mod.ts";
 import type { Context } from "../_context.ts";
 import { bytes, hex } from "../_format.ts";
 import { table } from "../_table.ts";
@@ -17,6 +17,10 @@ const BUSY = 1;
 
 /** Runs `probe`. */
 export function run(args: ProbeArgs, context: Context): Promise<number> {
+  if (args.device === "sim:help" && !context.json) {
+    context.print(simHelp().trimEnd());
+    return Promise.resolve(0);
+  }
   const report = probe(args.device, { open: !args.noOpen, vfToken: args.vfToken });
   context.set({ ...report, regions: report.regions.map(regionDocument) });
   context.print(`${report.device}: ${verdict(report)}`, ...facts(report));

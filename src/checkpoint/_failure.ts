@@ -37,7 +37,10 @@ export async function failed(
   ) return error;
   const [recovery, deviceState] = await bringBack(device);
   if (error instanceof CheckpointError) {
-    if (recovery !== "none") error.message += `; ${describeRecovery(recovery, deviceState)}`;
+    if (recovery !== "none") {
+      error.message += `; ${describeRecovery(recovery, deviceState)}`;
+      error.deviceState = deviceState;
+    }
     return error;
   }
   const now = recovery === "none" && deviceState === "running"

@@ -4,6 +4,9 @@
  * @module
  */
 
+import { isLost } from "../migration/error.ts";
+import type { StateName } from "../migration/types.ts";
+
 /** A stable word for what is wrong with a checkpoint. */
 export type CheckpointErrorCode =
   /** There are no bytes at all. */
@@ -56,11 +59,18 @@ export class CheckpointError extends Error {
   readonly code: CheckpointErrorCode;
   /** Where, in bytes from the start: that of the frame, or of the first byte too many or missing. */
   readonly offset: number;
+  /** The state of the device that had to be brought back on its account; null where none had to. */
+  deviceState: StateName | null = null;
 
   /** Makes the error; `what` is the state in words, without a final period. */
   constructor(code: CheckpointErrorCode, offset: number, what: string, options?: ErrorOptions) {
     super(`Cannot read the checkpoint: ${what} (at byte ${offset})`, options);
     this.code = code;
     this.offset = offset;
+  }
+
+  /** Whether that device is in ERROR or its state is not known: it needs a reset. */
+  get lost(): boolean {
+    return this.deviceState !== null && isLost(this.deviceState);
   }
 }

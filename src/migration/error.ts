@@ -73,7 +73,11 @@ export class MigrationError extends Error implements MigrationErrorInfo {
 
   /** Whether the device is in ERROR or its state is not known: it needs a reset. */
   get lost(): boolean {
-    return this.deviceState === "error" || this.deviceState === "unknown" ||
-      this.deviceState === "invalid";
+    return isLost(this.deviceState);
   }
+}
+
+/** Whether a device in this state is in ERROR or its state is not known: it needs a reset. */
+export function isLost(state: StateName): boolean {
+  return state === "error" || state === "unknown" || state === "invalid";
 }

@@ -79,6 +79,15 @@ describe("an error becomes an exit code", () => {
     assert.equal(explain(both, undefined).exitCode, 5);
   });
 
+  it("5 where a bad checkpoint leaves a device that needs a reset", () => {
+    const found = new CheckpointError("truncated", 0, "it ends");
+    found.deviceState = "unknown";
+    assert.equal(explain(found, undefined).exitCode, 5);
+    assert.equal(explain(found, undefined).deviceState, "unknown");
+    found.deviceState = "running";
+    assert.equal(explain(found, undefined).exitCode, 4);
+  });
+
   it("4 for a bad checkpoint that made a restore fail", () => {
     const wrapped = new MigrationError("Cannot restore", refused, { cause: bad });
     assert.equal(explain(wrapped, undefined).exitCode, 4);

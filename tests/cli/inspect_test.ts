@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { simHelp } from "../../mod.ts";
 import { vfiokit } from "./_cli.ts";
 
 describe("vfiokit probe", () => {
@@ -57,6 +58,16 @@ describe("vfiokit probe", () => {
     assert.equal(code, 0);
     assert.equal(JSON.parse(out).migratable, null);
     assert.match(err, /Not opened/);
+  });
+
+  it("lists what can be simulated, and says where a name is wrong", async () => {
+    const [list, wrong] = await Promise.all([
+      vfiokit(["probe", "sim:help"], { permissions: [] }),
+      vfiokit(["probe", "sim:maped"]),
+    ]);
+    assert.deepEqual([list.code, list.err, list.out], [0, "", simHelp()]);
+    assert.equal(wrong.code, 2);
+    assert.match(wrong.err, /"maped"; there are .*\n {2}hint: see "vfiokit probe sim:help"\n$/);
   });
 
   it("exits with 3 for a device that is not there", async () => {

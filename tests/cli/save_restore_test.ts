@@ -208,7 +208,9 @@ describe("vfiokit restore", () => {
     assert.equal(fromFile.code, 4);
     assert.match(fromFile.err, /ends before/);
     assert.equal(fromPipe.code, 4);
-    assert.equal(JSON.parse(fromPipe.out).error.code, "truncated");
+    const { error } = JSON.parse(fromPipe.out);
+    assert.equal(error.code, "truncated");
+    assert.equal(error.deviceState, "running", "it was reset");
     assert.equal(verified.code, 4);
   });
 
