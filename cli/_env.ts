@@ -23,5 +23,7 @@ export function canDraw(stream: { readonly isTTY?: boolean }): boolean {
 
 /** Whether colour may be written to a stream: a terminal, and nobody said no. */
 export function mayColour(stream: { readonly isTTY?: boolean }): boolean {
-  return canDraw(stream) && !env("NO_COLOR");
+  // Deno tells this one without a permission.
+  const unwanted = typeof Deno === "undefined" ? Boolean(env("NO_COLOR")) : Deno.noColor;
+  return canDraw(stream) && !unwanted;
 }
