@@ -47,11 +47,19 @@ export const open = {
 export const drive = {
   ...open,
   quirk: optional(option("--quirk", choice(["ice", "nvidia-vgpu"], { metavar: "NAME" }), {
-    description: [text("Drive the device as this vendor driver wants it (default: as probed).")],
+    description: [
+      text(
+        "Drive the device as this vendor driver wants it: ice or nvidia-vgpu (default: as probed).",
+      ),
+    ],
   })),
   onError: withDefault(
     option("--on-error", choice(["reset", "leave"], { metavar: "WHAT" }), {
-      description: [text("What to do with a device that failed and cannot go on.")],
+      description: [
+        text(
+          "What to do with a device that failed and cannot go on: reset (the default) or leave.",
+        ),
+      ],
     }),
     "reset",
   ),

@@ -39,7 +39,23 @@ const BANDWIDTH_UNITS: Readonly<Record<string, number>> = {
 /** The end of all IOVAs. */
 const IOVA_END = 1n << 64n;
 
-const SIMULATED = ["trapped", "mapped", "partitioned", "ice", "nvidia-vgpu", "none"];
+/** The simulator's personalities: spelt out, as completion need not load it. */
+export const SIMULATED: readonly string[] = [
+  "trapped",
+  "mapped",
+  "partitioned",
+  "ice",
+  "nvidia-vgpu",
+  "mlx5",
+  "qat",
+  "hisi",
+  "virtio",
+  "pds",
+  "mtty",
+  "stop-copy-only",
+  "vfio-pci",
+  "none",
+];
 
 /** A device's name. What is a good one is decided where it is opened. */
 export function device(): ValueParser<"sync", string> {

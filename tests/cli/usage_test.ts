@@ -3,6 +3,8 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { COMMANDS, EXIT_CODES } from "../../cli/table/table.ts";
+import { SIMULATED } from "../../cli/table/values.ts";
+import { PERSONALITIES } from "../../mod.ts";
 import { projectFile, vfiokit } from "./_cli.ts";
 
 const NONE: readonly string[] = [];
@@ -173,6 +175,7 @@ describe("completion", () => {
     assert.deepEqual(await suggest("save", "d", "--leav"), ["--leave"]);
     assert.deepEqual(await suggest("save", "d", "--leave", "st"), ["stopped"]);
     assert.ok((await suggest("probe", "sim:m")).includes("sim:mapped"));
+    assert.deepEqual(SIMULATED, Object.keys(PERSONALITIES));
     assert.deepEqual(await suggest("dirty", "w"), ["watch"]);
     assert.deepEqual(await suggest("dirty", "watch", "d", "--heat"), ["--heatmap"]);
   });
