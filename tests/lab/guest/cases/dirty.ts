@@ -7,7 +7,15 @@
  */
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { DirtySession } from "../../../../mod.ts";
+import {
+  MAP_ANONYMOUS,
+  MAP_PRIVATE,
+  PROT_READ,
+  PROT_WRITE,
+} from "../../../../src/kernel/kernel.ts";
+import { VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP } from "../../../../src/uapi/mod.ts";
 import { withPair } from "../device.ts";
 import { withEdu } from "../edu.ts";
 import type { Case } from "../harness.ts";
@@ -46,6 +54,10 @@ function orders(file: string, ...lines: readonly string[]): string[] {
   return ["--", "sh", "-c", script.join("\n"), "sh", file];
 }
 
+function pair({ iova, size }: { iova: bigint; size: bigint }): Range {
+  return [`0x${iova.toString(16)}`, Number(size)];
+}
+
 function pagesOf(runs: readonly Range[]): string[] {
   return runs.flatMap(([iova, bytes]) =>
     Array.from(
@@ -59,7 +71,46 @@ function rounds(stdout: string): Reading[] {
   return stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
 }
 
+/** Three mappings in one word of a bitmap: pages 600-609, 610-619 and 620-663. */
+const IN_ONE_WORD = [[600, 10], [610, 10], [620, 44]].map(([first, count]) => ({
+  iova: BigInt(first!) * PAGE,
+  size: BigInt(count!) * PAGE,
+}));
+
+/** Asks for their pages in one call, as one does who does not know better. */
+function readInOneCall({ container, device }: DirtySession): number[] {
+  const options = { prot: PROT_READ | PROT_WRITE, flags: MAP_PRIVATE | MAP_ANONYMOUS };
+  using memory = device.kernel.mmap(Number(PAGE), options);
+  container.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, {
+    iova: 600n * PAGE,
+    size: 64n * PAGE,
+    bitmap: { pgsize: PAGE, size: 8n, data: memory.address },
+  });
+  const word = new BigUint64Array(1);
+  memory.read(0, new Uint8Array(word.buffer));
+  return Array.from({ length: 64 }, (_, bit) => bit)
+    .filter((bit) => (word[0]! >> BigInt(bit) & 1n) !== 0n)
+    .map((bit) => 600 + bit);
+}
+
 const mediated: readonly Case[] = [
+  {
+    name: "dirty: phantoms that Linux 6.1 shows to another reader do not show to the tracker",
+    run: () =>
+      withPair("trapped", {}, async ({ uuid, dmaFile }) => {
+        await Promise.resolve();
+        using session = DirtySession.open(uuid, { maps: IN_ONE_WORD });
+        session.tracker.start();
+        const write = (): void => writeFileSync(dmaFile, "write 0x267000 1");
+        const seen = (): string[] => pagesOf([...session.tracker.read().runs()].map(pair));
+        write();
+        assert.deepEqual(seen(), ["0x267000"]);
+        write();
+        assert.deepEqual([1, 2, 3].map(() => readInOneCall(session)), [[615], [625], [635]]);
+        write();
+        assert.deepEqual([1, 2, 3].map(seen), [["0x267000"], [], []]);
+      }),
+  },
   {
     name: "dirty: get: exactly the pages that were written and pinned, no phantoms",
     run: (folder) =>
