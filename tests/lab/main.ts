@@ -38,7 +38,7 @@ function parseOptions(args: readonly string[]): Options | null {
     options: {
       kernel: { type: "string", default: "6.1" },
       only: { type: "string" },
-      timeout: { type: "string", default: "600" },
+      timeout: { type: "string", default: "1200" },
       help: { type: "boolean" },
     },
   });

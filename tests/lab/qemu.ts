@@ -5,9 +5,10 @@
  */
 
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Apt } from "./apt.ts";
-import { cached, runText, which } from "./host.ts";
+import { cached, MissingError, runText, which } from "./host.ts";
 
 /** How to start QEMU. */
 export interface Qemu {
@@ -22,14 +23,9 @@ export interface Qemu {
 const PROGRAM = "qemu-system-x86_64";
 const LIBRARIES = "usr/lib/x86_64-linux-gnu";
 
-/** The QEMU of this machine, or one fetched into the cache: it is never installed. */
-export function qemu(cache: string, apt: () => Apt): Qemu {
-  const installed = which(PROGRAM);
-  if (installed !== null) return { command: installed, args: [], env: {} };
-  const root = join(cache, "qemu");
-  cached(root, (folder) => apt().extractWithDependencies("qemu-system-x86", folder));
+function fetched(root: string): Qemu {
   const libraries = [LIBRARIES, "lib/x86_64-linux-gnu"].map((path) => join(root, path));
-  const found: Qemu = {
+  return {
     command: join(root, "usr/bin", PROGRAM),
     args: ["-L", join(root, "usr/share/qemu"), "-L", join(root, "usr/share/seabios")],
     env: {
@@ -37,8 +33,24 @@ export function qemu(cache: string, apt: () => Apt): Qemu {
       QEMU_MODULE_DIR: join(root, LIBRARIES, "qemu"),
     },
   };
-  runText(found.command, ["--version"], { env: found.env });
-  return found;
+}
+
+function fetchQemu(apt: Apt, root: string): void {
+  apt.extractWithDependencies("qemu-system-x86", root);
+  const { command, env } = fetched(root);
+  if (!existsSync(command)) {
+    throw new MissingError(
+      `Cannot find "${PROGRAM}" in PATH, although its package qemu-system-x86 is installed`,
+    );
+  }
+  runText(command, ["--version"], { env });
+}
+
+/** The QEMU of this machine, or one fetched into the cache: it is never installed. */
+export function qemu(cache: string, apt: () => Apt): Qemu {
+  const installed = which(PROGRAM);
+  if (installed !== null) return { command: installed, args: [], env: {} };
+  return fetched(cached(join(cache, "qemu"), (folder) => fetchQemu(apt(), folder)));
 }
 
 /** A folder of the host that the guest sees by 9p. */

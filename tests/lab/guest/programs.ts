@@ -7,6 +7,7 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
+import { constants } from "node:os";
 
 function variable(name: string): string {
   const value = process.env[name];
@@ -48,8 +49,8 @@ export function phase(
 
 /** How a program ended. */
 export interface Ended {
-  /** Its exit code; null where a signal ended it. */
-  readonly code: number | null;
+  /** Its exit code, as a shell has it: 128+n where signal n ended it. */
+  readonly code: number;
   /** What it printed. */
   readonly stdout: string;
   /** What it printed on stderr. */
@@ -74,7 +75,10 @@ export function start(words: readonly string[]): Started {
   child.stderr.setEncoding("utf8").on("data", (text) => stderr += text);
   const ended = new Promise<Ended>((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", (code) => resolve({ code, stdout, stderr }));
+    child.on("close", (code, signal) => {
+      const shellCode = signal === null ? code ?? 1 : 128 + constants.signals[signal];
+      resolve({ code: shellCode, stdout, stderr });
+    });
   });
   return { child, ended };
 }

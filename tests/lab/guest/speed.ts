@@ -9,7 +9,7 @@ import { withPair } from "./device.ts";
 import { client, expectExit, vfiokit, wholeJson } from "./programs.ts";
 
 const SIZE = 128 << 20;
-const TURNS = 3;
+const TURNS = 2;
 
 interface Report {
   readonly bytes: number;
@@ -28,7 +28,7 @@ function line(name: string, ours: readonly number[], theirs: readonly number[]):
 
 /** Measures saving and restoring, and prints a table. */
 export async function measure(): Promise<void> {
-  console.log("\nto and from tmpfs, MB/s   vfiokit      C   ratio (best of 3, in turns)");
+  console.log(`\nto and from tmpfs, MB/s   vfiokit      C   ratio (best of ${TURNS}, in turns)`);
   for (const type of ["trapped", "mapped"] as const) {
     await withPair(type, { size: SIZE }, async (first, second) => {
       const saves: [number[], number[]] = [[], []];

@@ -11,7 +11,7 @@ import { MigrationError, type OpenOptions } from "../../../../mod.ts";
 import { type DeviceType, type Settings, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";
 import { restoreFrom, saveTo } from "../library.ts";
-import { expectExit, vfiokit, wholeJson } from "../programs.ts";
+import { bun, deno, expectExit, type Runtime, vfiokit, wholeJson } from "../programs.ts";
 
 const SMALL: Settings = { size: 1 << 20, chunk: 64 << 10 };
 const RUNNING = 1;
@@ -160,32 +160,44 @@ const restores: readonly Case[] = [
   }, { errno: "EBUSY", recovery: "none", state: RUNNING }),
 ];
 
+interface ExitCode {
+  readonly name: string;
+  readonly runtime: Runtime;
+  readonly code: number;
+  readonly fault: string;
+  readonly options: readonly string[];
+  readonly errno: string;
+  readonly deviceState: string;
+}
+
 /** The same by the command line: JSON and exit code. */
-function exitCode(
-  name: string,
-  code: number,
-  fault: string,
-  expected: string[],
-  options: string[],
-): Case {
+function exitCode({ name, runtime, code, fault, options, ...expected }: ExitCode): Case {
   return {
     name: `fault: exit ${code}: ${name}`,
     run: (folder) =>
       withPair("trapped", SMALL, async (device) => {
         device.set({ fault });
         const words = ["save", device.uuid, "-o", `${folder}/checkpoint`, "--json", "--quiet"];
-        const ended = await expectExit(code, [...vfiokit(), ...words, ...options]);
+        const ended = await expectExit(code, [...vfiokit(runtime), ...words, ...options]);
         const { error } = wholeJson<{ error: { errno: string; deviceState: string } }>(ended);
-        assert.deepEqual([error.errno, error.deviceState], expected);
+        const { errno, deviceState } = error;
+        assert.deepEqual({ errno, deviceState }, expected);
         assert.deepEqual(readdirSync(folder), []);
       }),
   };
 }
 
 const exitCodes: readonly Case[] = [
-  exitCode("a refused step, the device runs", 1, "transition:1:EBUSY", ["EBUSY", "running"], []),
-  exitCode("the ERROR state, reset", 1, "error-state:1", ["EIO", "running"], ["--precopy"]),
-  exitCode("the ERROR state, left", 5, "error-state:1", ["EIO", "error"], ["--on-error", "leave"]),
+  exitCode({
+    name: "the ERROR state, reset",
+    ...{ runtime: deno, code: 1, fault: "error-state:1", options: ["--precopy"] },
+    ...{ errno: "EIO", deviceState: "running" },
+  }),
+  exitCode({
+    name: "the ERROR state, left",
+    ...{ runtime: bun, code: 5, fault: "error-state:1", options: ["--on-error", "leave"] },
+    ...{ errno: "EIO", deviceState: "error" },
+  }),
 ];
 
 /** The cases. */

@@ -59,8 +59,7 @@ function interrupted(
 
 const signals: readonly Case[] = [
   interrupted("SIGINT", 130, "pre-copy", deno),
-  interrupted("SIGTERM", 143, "stop-and-copy", deno),
-  interrupted("SIGINT", 130, "stop-and-copy", bun),
+  interrupted("SIGTERM", 143, "stop-and-copy", bun),
   {
     name: "signal: bun: SIGKILL in stop-and-copy: no file that looks whole",
     run: (folder) =>
@@ -81,7 +80,9 @@ const others: readonly Case[] = [
     run: (folder) =>
       withPair("trapped", SMALL, async (device) => {
         const outer = [...vfiokit(), "with", device.uuid, "--quiet", "--", "sh", "-c"];
-        const inner = `${quoted(saveWords(folder, device, ["--json"]))}; test $? = 1 && window`;
+        const inner = `${
+          quoted(saveWords(folder, device, ["--json"], bun))
+        }; test $? = 1 && window`;
         const { stdout } = await expectExit(0, [...outer, inner]);
         assert.match(stdout, /"code": "busy"/);
         assert.deepEqual(readdirSync(folder), []);
@@ -91,7 +92,8 @@ const others: readonly Case[] = [
     name: "save: -o /dev/null --force leaves /dev/null a device",
     run: () =>
       withPair("trapped", SMALL, async ({ uuid }) => {
-        await expectExit(0, [...vfiokit(), "save", uuid, "-o", "/dev/null", "--force", "--quiet"]);
+        const words = ["save", uuid, "-o", "/dev/null", "--force", "--quiet"];
+        await expectExit(0, [...vfiokit(bun), ...words]);
         assert.ok(statSync("/dev/null").isCharacterDevice());
       }),
   },
@@ -102,7 +104,7 @@ const others: readonly Case[] = [
         await saveTo(`${folder}/checkpoint`, first);
         await withPair("mapped", SMALL, async ({ uuid }) => {
           const words = ["restore", uuid, `${folder}/checkpoint`, "--quiet"];
-          await expectExit(4, [...vfiokit(), ...words]);
+          await expectExit(4, [...vfiokit(bun), ...words]);
         });
       }),
   },
@@ -111,7 +113,7 @@ const others: readonly Case[] = [
     run: (folder) =>
       withPair("trapped", SMALL, async (first, second) => {
         await saveTo(`${folder}/checkpoint`, first);
-        const words = quoted([...vfiokit(), "restore", second.uuid, "-", "--quiet"]);
+        const words = quoted([...vfiokit(bun), "restore", second.uuid, "-", "--quiet"]);
         const script = `head -c 700000 ${folder}/checkpoint | ${words}`;
         const { stderr } = await expectExit(4, ["sh", "-c", script]);
         assert.match(stderr, /reset/);
