@@ -6,8 +6,9 @@
  */
 
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { constants } from "node:os";
+import process from "node:process";
 
 function variable(name: string): string {
   const value = process.env[name];
@@ -59,8 +60,8 @@ export interface Ended {
 
 /** A program that runs. */
 export interface Started {
-  /** The process. */
-  readonly child: ChildProcess;
+  /** Sends it a signal. */
+  kill(signal: NodeJS.Signals): void;
   /** Resolves when it has ended and all it printed was read. */
   readonly ended: Promise<Ended>;
 }
@@ -80,7 +81,9 @@ export function start(words: readonly string[]): Started {
       resolve({ code: shellCode, stdout, stderr });
     });
   });
-  return { child, ended };
+  // Not child.kill: Deno then reports the signal as the end, whatever the exit code was.
+  const kill = (signal: NodeJS.Signals): void => void process.kill(child.pid ?? 0, signal);
+  return { kill, ended };
 }
 
 /** Runs a program to its end. */

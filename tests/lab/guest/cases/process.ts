@@ -46,9 +46,9 @@ function interrupted(
     run: (folder) =>
       withPair("trapped", SMALL, async (device) => {
         device.set({ fault: "block:300" });
-        const { child, ended } = start(saveWords(folder, device, options, runtime));
+        const { kill, ended } = start(saveWords(folder, device, options, runtime));
         await waitForState(device, during === "pre-copy" ? 3 : 2);
-        child.kill(signal);
+        kill(signal);
         const { code: actual, stderr } = await ended;
         assert.equal(actual, code, stderr);
         assert.equal(device.state, 1);
@@ -65,9 +65,9 @@ const signals: readonly Case[] = [
     run: (folder) =>
       withPair("trapped", SMALL, async (device) => {
         device.set({ fault: "block:300" });
-        const { child, ended } = start(saveWords(folder, device, [], bun));
+        const { kill, ended } = start(saveWords(folder, device, [], bun));
         await waitForState(device, 2);
-        child.kill("SIGKILL");
+        kill("SIGKILL");
         await ended;
         assert.ok(!existsSync(`${folder}/checkpoint`));
       }),
