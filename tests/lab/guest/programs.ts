@@ -82,7 +82,10 @@ export function start(words: readonly string[]): Started {
     });
   });
   // Not child.kill: Deno then reports the signal as the end, whatever the exit code was.
-  const kill = (signal: NodeJS.Signals): void => void process.kill(child.pid ?? 0, signal);
+  const kill = (signal: NodeJS.Signals): void => {
+    assert.ok(child.pid);
+    process.kill(child.pid, signal);
+  };
   return { kill, ended };
 }
 
