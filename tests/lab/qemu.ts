@@ -91,6 +91,8 @@ const APPEND: readonly string[] = [
   // The emulated TSC is as good as any; without this every look at the clock leaves the guest.
   ...["random.trust_cpu=on", "tsc=reliable", "clocksource=tsc"],
   "intel_iommu=on",
+  // On a busy host the kernel takes the emulated timer for a broken one, and panics.
+  "no_timer_check",
 ];
 
 function machineArgs(machine: Machine): string[] {
