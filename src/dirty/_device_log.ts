@@ -2,7 +2,6 @@
  * A device's log of its DMA, as the kernel has it: started, reported, stopped.
  */
 
-import { isErrno } from "../kernel/error.ts";
 import {
   MAP_ANONYMOUS,
   MAP_PRIVATE,
@@ -16,7 +15,6 @@ import {
   vfioDeviceFeatureDmaLoggingReport,
 } from "../uapi/mod.ts";
 import { AnswerError } from "../vfio/answer_error.ts";
-import { DmaError } from "../vfio/dma_error.ts";
 import {
   DMA_LOGGING_REPORT,
   DMA_LOGGING_START,
@@ -27,8 +25,7 @@ import {
   triggerFeature,
 } from "../vfio/feature.ts";
 import type { IovaMapping } from "../vfio/iova.ts";
-import { deviceLogRefused, noDeviceLog } from "../vfio/reasons.ts";
-import { UnsupportedError } from "../vfio/unsupported.ts";
+import { startError } from "./_log_errors.ts";
 import { rangesToLog } from "./_log_ranges.ts";
 import { DirtyBitmap } from "./bitmap.ts";
 import { bitmapBytes, pagesOf } from "./bitmap_range.ts";
@@ -182,21 +179,4 @@ export class DeviceLog implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-function startError(error: unknown): unknown {
-  const options = { cause: error };
-  if (isErrno(error, "ENOTTY")) {
-    return new UnsupportedError([noDeviceLog(DMA_LOGGING_START.name, error.code)], options);
-  }
-  if (isErrno(error, "EOPNOTSUPP")) {
-    return new UnsupportedError([deviceLogRefused(error.code)], options);
-  }
-  if (!isErrno(error, "EINVAL")) return error;
-  return new DmaError(
-    "Cannot start the device's log",
-    "it has been started already by somebody who has this device open, or takes no such ranges",
-    "See that nobody else logs the device, or let its IOMMU track it: --tracker type1",
-    error,
-  );
 }

@@ -4,9 +4,8 @@
  * @module
  */
 
-import { isErrno, SysError } from "../kernel/error.ts";
+import { isErrno } from "../kernel/error.ts";
 import type { AddressSpace } from "../vfio/address_space.ts";
-import { DmaError } from "../vfio/dma_error.ts";
 import {
   DMA_LOGGING_REPORT,
   DMA_LOGGING_START,
@@ -18,8 +17,9 @@ import { encloses, formatIova, type IovaMapping } from "../vfio/iova.ts";
 import { deviceLogUnreadable, noDeviceLog } from "../vfio/reasons.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
 import { DeviceLog, type LogExtent } from "./_device_log.ts";
-import { alignOut, reachesEnd } from "./_log_ranges.ts";
 import { LeftPages } from "./_left_pages.ts";
+import { checkUnmapped, notLogged, reportError } from "./_log_errors.ts";
+import { alignOut } from "./_log_ranges.ts";
 import { DirtyBitmap } from "./bitmap.ts";
 import { BITMAP_PAGES_MAX } from "./bitmap_range.ts";
 import { DirtyRangeError } from "./range_error.ts";
@@ -283,37 +283,4 @@ function requireFeatures(device: FeatureDevice): void {
     const errno = probeFeature(device, feature, access);
     if (errno !== null) throw new UnsupportedError([noDeviceLog(feature.name, errno)]);
   }
-}
-
-function checkUnmapped(mapping: IovaMapping, unmapped: bigint): void {
-  if (unmapped === mapping.size) return;
-  throw new Error(
-    `Cannot tell what is dirty in ${formatIova(mapping)}: the kernel unmapped ` +
-      `${unmapped} of its ${mapping.size} bytes`,
-  );
-}
-
-function notLogged(mapping: IovaMapping, report: IovaMapping): Error {
-  const why = reachesEnd(report)
-    ? "a log takes no range that ends at 2^64"
-    : "it was mapped after the log had been started";
-  return new Error(`Cannot read the device's log of ${formatIova(mapping)}: ${why}`);
-}
-
-function reportError(mapping: IovaMapping, error: unknown): Error {
-  if (!(error instanceof SysError)) {
-    return error instanceof Error ? error : new Error(String(error));
-  }
-  const what = `Cannot read the device's log of ${formatIova(mapping)}`;
-  const hint = "Let its IOMMU track it: --tracker type1";
-  if (isErrno(error, "EIO")) {
-    const why = "the device has lost its log, and all pages count as dirty from now on";
-    return new DmaError(what, why, hint, error);
-  }
-  if (isErrno(error, "EOPNOTSUPP")) {
-    const why = "the kernel cannot report it, as where it is built without CONFIG_IOMMUFD, and " +
-      "all of its pages count as dirty";
-    return new DmaError(what, why, hint, error);
-  }
-  return new DmaError(what, "all of its pages count as dirty", "", error);
 }

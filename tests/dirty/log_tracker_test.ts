@@ -67,6 +67,11 @@ describe("a tracker by a device's log", () => {
       assert.deepEqual(dirtyPages(tracker.read({ ranges: [range(20, 10)] })), [20]);
       assert.deepEqual(dirtyPages(tracker.read()), [10, 15]);
       assert.deepEqual(dirtyPages(tracker.read()), []);
+      write(10);
+      tracker.read({ ranges: [range(0, 10)] });
+      tracker.stop();
+      tracker.start();
+      assert.deepEqual(dirtyPages(tracker.read()), []);
     });
   });
 
@@ -187,6 +192,16 @@ describe("a tracker by a device's log that meets a failure", () => {
       assert.equal(session.mappings.length, 3);
       write(205);
       assert.deepEqual(dirtyPages(tracker.read()), [205]);
+    });
+  });
+
+  it("of unmapping what is not there: it counts as dirty", () => {
+    withLog("", { map: [range(0, 10)] }, ({ tracker, session: { container } }) => {
+      container.know(range(100, 10));
+      tracker.start();
+      const { reading, unmapped, error } = tracker.unmapWithDirty(pages(100), pages(10));
+      assert.deepEqual([reading.dirtyPages, unmapped], [10, 0n]);
+      assert.match(error!.message, /the kernel unmapped 0 of its 40960 bytes$/);
     });
   });
 
