@@ -40,6 +40,7 @@ export async function failed(
     if (recovery !== "none") {
       error.message += `; ${describeRecovery(recovery, deviceState)}`;
       error.deviceState = deviceState;
+      error.recovery = recovery;
     }
     return error;
   }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isLost } from "../migration/error.ts";
+import { isLost, type Recovery } from "../migration/error.ts";
 import type { StateName } from "../migration/types.ts";
 
 /** A stable word for what is wrong with a checkpoint. */
@@ -61,6 +61,8 @@ export class CheckpointError extends Error {
   readonly offset: number;
   /** The state of the device that had to be brought back on its account; null where none had to. */
   deviceState: StateName | null = null;
+  /** What was done about that device; null where nothing had to be. */
+  recovery: Recovery | null = null;
 
   /** Makes the error; `what` is the state in words, without a final period. */
   constructor(code: CheckpointErrorCode, offset: number, what: string, options?: ErrorOptions) {
@@ -69,8 +71,8 @@ export class CheckpointError extends Error {
     this.offset = offset;
   }
 
-  /** Whether that device is in ERROR or its state is not known: it needs a reset. */
+  /** Whether only a reset leads that device on. */
   get lost(): boolean {
-    return this.deviceState !== null && isLost(this.deviceState);
+    return this.deviceState !== null && isLost(this.deviceState, this.recovery ?? "none");
   }
 }

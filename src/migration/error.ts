@@ -71,13 +71,13 @@ export class MigrationError extends Error implements MigrationErrorInfo {
     this.hint = info.hint;
   }
 
-  /** Whether the device is in ERROR or its state is not known: it needs a reset. */
+  /** Whether only a reset leads on: in ERROR, in a state that is not known, or not reset when it had to be. */
   get lost(): boolean {
-    return isLost(this.deviceState);
+    return isLost(this.deviceState, this.recovery);
   }
 }
 
-/** Whether a device in this state is in ERROR or its state is not known: it needs a reset. */
-export function isLost(state: StateName): boolean {
-  return state === "error" || state === "unknown" || state === "invalid";
+/** Whether a device that was left like this needs a reset. */
+export function isLost(state: StateName, recovery: Recovery): boolean {
+  return state === "error" || state === "unknown" || state === "invalid" || recovery === "failed";
 }

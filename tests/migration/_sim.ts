@@ -63,9 +63,11 @@ export function bytesOf(transactions: readonly Transaction[]): number {
 /** Asserts that a promise rejects with a MigrationError that says these things. */
 export async function rejectsWith(
   promise: Promise<unknown>,
-  expected: Partial<Pick<MigrationError, "code" | "deviceState" | "recovery" | "errno">> & {
-    readonly message?: RegExp;
-  },
+  expected:
+    & Partial<Pick<MigrationError, "code" | "deviceState" | "recovery" | "errno" | "lost">>
+    & {
+      readonly message?: RegExp;
+    },
 ): Promise<void> {
   await assert.rejects(promise, (error: MigrationError) => {
     assert.equal(error.name, "MigrationError", `${error.name}: ${error.message}`);

@@ -71,6 +71,19 @@ describe("resume()", () => {
     });
   });
 
+  it("says that only a reset leads on where the reset failed", async () => {
+    const transactions = await saved();
+    const spec = "trapped?size=2MiB&seed=2&chunk=256KiB&fault=write:2:EIO&fault=reset:1:EIO";
+    await withSim([spec], async ({ devices: [to] }) => {
+      await rejectsWith(ReadableStream.from(transactions).pipeTo(resume(to!)), {
+        deviceState: "resuming",
+        recovery: "failed",
+        lost: true,
+      });
+      await to!.reset();
+    });
+  });
+
   it("resets the device when the writer aborts", async () => {
     const transactions = await saved();
     await withSim(["trapped?size=2MiB&seed=2&chunk=256KiB"], async ({ devices: [to], sims }) => {
