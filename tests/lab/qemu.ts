@@ -80,11 +80,14 @@ export interface Machine {
 }
 
 /**
- * Plain moves suit the emulator: without erms and fsrm the guest copies three
+ * Plain moves and table look-ups suit the emulator: without erms and fsrm the
+ * guest copies three times as fast, without pclmulqdq it computes CRCs five
  * times as fast. The other features only make its boot longer.
  */
-const CPU = ["max", "erms", "fsrm", "avx", "avx2", "xsave", "smap", "smep", "pku", "la57"]
-  .join(",-");
+const CPU = [
+  ...["max", "erms", "fsrm", "pclmulqdq"],
+  ...["avx", "avx2", "xsave", "smap", "smep", "pku", "la57"],
+].join(",-");
 
 const APPEND: readonly string[] = [
   ...["console=ttyS0", "quiet", "panic=-1", "oops=panic", "mitigations=off", "nokaslr"],

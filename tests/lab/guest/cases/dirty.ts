@@ -152,15 +152,14 @@ const mediated: readonly Case[] = [
         for (const page of written) {
           assert.equal(seen.filter((round) => round.includes(page)).length, 1, page);
         }
-        const first = seen.findIndex((round) => round.includes("0x180000"));
-        const [before, after] = [seen.slice(0, first), seen.slice(first)];
-        assert.ok(before.length < 5 && after.length > 8, stdout);
+        // They are pinned one after the other: with the last one, all of them are.
+        const after = seen.slice(seen.findIndex((round) => round.includes("0x182000")));
+        assert.ok(after.length >= 8, stdout);
         for (const page of pinned) {
-          assert.ok(before.every((round) => !round.includes(page)), page);
           // One of them was unpinned in the end: once more it is dirty, then never again.
           const dirty = after.map((round) => round.includes(page));
           const rounds = page === "0x181000" ? dirty.indexOf(false) : dirty.length;
-          assert.ok(rounds > 8, page);
+          assert.ok(rounds >= 3, page);
           assert.deepEqual(dirty, dirty.map((_, round) => round < rounds), page);
         }
         assert.equal(rounds(stdout).at(-1)?.pinnedPages, 2);
