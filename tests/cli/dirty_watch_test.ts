@@ -30,9 +30,10 @@ describe("`dirty watch`", () => {
     const samples = parseSamples(out);
     assert.deepEqual(samples.map(({ round }) => round), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     let distinct = 0;
-    for (const { pages, distinctPages, seconds, mappings, runs } of samples) {
+    for (const { round, time, pages, distinctPages, mappings, runs } of samples) {
       assert.ok(pages >= 4 && distinctPages >= Math.max(pages, distinct));
-      assert.ok(seconds >= 0.015);
+      // One that comes late, as on a busy host, is followed by one that comes in time.
+      assert.ok(time >= round * 0.02 - 0.002, `round ${round} at ${time}`);
       assert.equal(mappings.length, 2);
       assert.equal(runs[0]!.iova, 0x100000n);
       assert.ok(runs[0]!.size >= 0x4000n);
