@@ -7,7 +7,6 @@
 import * as fs from "node:fs";
 import { BATCH_BYTES, takeBuffer } from "../migration/pool.ts";
 import { O_RDONLY } from "../kernel/kernel.ts";
-import { growPipe } from "../kernel/pipe.ts";
 import { close, open, readSome } from "./_fd_io.ts";
 import { findPlace, type Opened, openPlace } from "./_place.ts";
 import { fileError } from "./file_error.ts";
@@ -143,9 +142,7 @@ export async function openCheckpointFile(path: string): Promise<CheckpointSource
   try {
     const place = await findPlace(path, 0);
     if (place.kind !== "file") {
-      const opened = await openPlace(place, O_RDONLY);
-      growPipe(opened.fd);
-      return new OpenSource(path, opened, null);
+      return new OpenSource(path, await openPlace(place, O_RDONLY), null);
     }
     const fd = await open(place.path, fs.constants.O_RDONLY);
     return new OpenSource(path, { fd, owned: true }, fs.fstatSync(fd).size);

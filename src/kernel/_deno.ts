@@ -27,7 +27,6 @@ const TABLE = {
   dup3: { parameters: ["i32", "i32", "i32"], result: "i32" },
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
   ftruncate: { parameters: ["i32", "i64"], result: "i32" },
-  fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
   errno_location: { name: "__errno_location", parameters: [], result: "usize" },
   copy_out: { name: "memmove", parameters: ["buffer", "usize", "usize"], result: "void" },
   copy_in: { name: "memmove", parameters: ["usize", "buffer", "usize"], result: "void" },

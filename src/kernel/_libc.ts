@@ -116,11 +116,6 @@ export class Libc {
     return result === -1 ? this.#failed() : result;
   }
 
-  fcntl(fd: number, command: number, arg: number): number {
-    const result = this.#call.fcntl(fd, command, arg);
-    return result === -1 ? this.#failed() : result;
-  }
-
   copyOut(from: bigint, into: Buffer): void {
     this.#call.copy_out(into, from, into.length);
   }

@@ -57,8 +57,6 @@ export interface Symbols {
   memfd_create(name: Buffer, flags: number): number;
   /** `int ftruncate(int fd, off_t length)` */
   ftruncate(fd: number, length: number): number;
-  /** `int fcntl(int fd, int cmd, int arg)` */
-  fcntl(fd: number, command: number, arg: number): number;
   /** `int *__errno_location(void)`: this thread's. */
   errno_location(): bigint;
   /** memmove, memory to buffer */
