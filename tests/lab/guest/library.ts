@@ -1,6 +1,7 @@
 /**
  * The toolkit as a library, in the guest's own process: what does not need a
- * process of its own is shown this way, since starting one takes seconds here.
+ * process of its own is shown this way, since starting one takes seconds here,
+ * and on this thread, since starting another takes a second.
  *
  * @module
  */
@@ -16,6 +17,7 @@ import {
   save,
   type TransferReport,
 } from "../../../mod.ts";
+import { libcKernel } from "../../../src/kernel/libc.ts";
 import type { GuestDevice } from "./device.ts";
 import type { Window } from "./programs.ts";
 
@@ -23,6 +25,10 @@ import type { Window } from "./programs.ts";
 export interface Transferred extends TransferReport {
   /** The window. */
   readonly window: Window;
+}
+
+function open({ uuid }: GuestDevice, options?: OpenOptions): Promise<Device> {
+  return openDevice(uuid, { ...options, kernel: libcKernel() });
 }
 
 /** Reads the driver's window (region 0). */
@@ -41,20 +47,20 @@ async function readWindow(device: Device): Promise<Window> {
 /** Saves a device to a new file, and leaves it stopped. */
 export async function saveTo(
   file: string,
-  { uuid }: GuestDevice,
+  from: GuestDevice,
   precopy?: PrecopyOptions,
   options?: OpenOptions,
 ): Promise<Transferred> {
-  await using device = await openDevice(uuid, options);
+  await using device = await open(from, options);
   await using sink = await createCheckpointFile(file);
   const report = await save(device, sink, { leave: "stopped", precopy });
   return { ...report, window: await readWindow(device) };
 }
 
 /** Restores a device from a file, and leaves it running. */
-export async function restoreFrom(file: string, { uuid }: GuestDevice): Promise<Transferred> {
+export async function restoreFrom(file: string, to: GuestDevice): Promise<Transferred> {
   await using source = await openCheckpointFile(file);
-  await using device = await openDevice(uuid);
+  await using device = await open(to);
   const report = await restore(device, source);
   return { ...report, window: await readWindow(device) };
 }

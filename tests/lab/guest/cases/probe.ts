@@ -8,7 +8,16 @@ import assert from "node:assert/strict";
 import { probe } from "../../../../mod.ts";
 import { type DeviceType, TYPES, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";
-import { bun, expectExit, quoted, vfiokit, wholeJson, type Window } from "../programs.ts";
+import {
+  bun,
+  deno,
+  expectExit,
+  quoted,
+  type Runtime,
+  vfiokit,
+  wholeJson,
+  type Window,
+} from "../programs.ts";
 
 interface Probed {
   readonly migratable: boolean | null;
@@ -40,8 +49,8 @@ function assertMigratable(type: DeviceType, { regions, dirty, ...rest }: Probed)
   assert.equal(region?.sparse?.length ?? null, AREAS[type]);
 }
 
-async function probed(name: string, code: number): Promise<Probed> {
-  return wholeJson<Probed>(await expectExit(code, [...vfiokit(), "probe", name, "--json"]));
+async function probed(name: string, code: number, runtime: Runtime): Promise<Probed> {
+  return wholeJson<Probed>(await expectExit(code, [...vfiokit(runtime), "probe", name, "--json"]));
 }
 
 const probes: readonly Case[] = [
@@ -58,14 +67,14 @@ const probes: readonly Case[] = [
     name: "probe: the device can be migrated, and its pages are tracked",
     run: () =>
       withPair("partitioned", {}, async ({ uuid }) => {
-        assertMigratable("partitioned", await probed(uuid, 0));
+        assertMigratable("partitioned", await probed(uuid, 0, deno));
       }),
   },
   {
     name: "probe: a device that is not there is exit 3, with the reason",
     run: async () => {
       const gone = "00000000-0000-4000-8000-000000000000";
-      assert.equal((await probed(gone, 3)).reasons.length, 1);
+      assert.equal((await probed(gone, 3, bun)).reasons.length, 1);
     },
   },
 ];
