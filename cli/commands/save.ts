@@ -17,6 +17,7 @@ import {
 import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
 import { lendable, openOptions } from "../_devices.ts";
+import { time } from "../_format.ts";
 import { showProgress } from "../_progress.ts";
 import { STDERR } from "../_stdio.ts";
 import {
@@ -82,10 +83,10 @@ async function saveWithProgress(
 
 /** Pre-copy is on where it, or any of its limits, was asked for. */
 function precopyOptions(args: SaveArgs): PrecopyOptions | undefined {
-  const { precopy, threshold, maxRounds, maxTime } = args;
-  const wanted = precopy || threshold !== undefined || maxRounds !== undefined ||
-    maxTime !== undefined;
-  return wanted ? { threshold, maxRounds, maxTimeMs: maxTime } : undefined;
+  const { precopy, threshold, downtime, maxRounds, maxTime } = args;
+  const limits = { threshold, downtimeMs: downtime, maxRounds, maxTimeMs: maxTime };
+  const wanted = precopy || Object.values(limits).some((limit) => limit !== undefined);
+  return wanted ? limits : undefined;
 }
 
 function tell(
@@ -98,6 +99,15 @@ function tell(
   const where = piped ? "stdout" : args.output;
   context.print(`Saved ${args.device} to ${where}: ${summary(report)}`, phaseTable(report));
   context.print(`The device is in state ${report.state}.`);
+  const stopped = report.phases.find(({ name }) => name === "stop-and-copy")?.seconds ?? 0;
+  if (args.downtime !== undefined && stopped * 1000 > args.downtime) {
+    context.note(
+      `Stop-and-copy took ${time(stopped)}, longer than --downtime ${
+        time(args.downtime / 1000)
+      }: ` +
+        "pre-copy had come to its end, or the driver's estimate was too low.",
+    );
+  }
   if (!piped) {
     context.note(`Next: vfiokit restore DEVICE ${args.output}`);
   }

@@ -16,10 +16,10 @@ await runPhase({
   brief: "Copy a running device's state to stdout, and leave it in pre-copy.",
   example: "vfiokit with 3b:00.1 -- sh -c './precopy.ts fd:3 | ./stop_and_copy.ts fd:3 > f'",
   args: object({ ...phaseArgs, ...options.precopy }),
-  async work(device, { threshold, maxRounds, maxTime }, { signal }): Promise<void> {
+  async work(device, { threshold, downtime, maxRounds, maxTime }, { signal }): Promise<void> {
     const encoder = encodeCheckpoint(headerFor(device), { complete: false });
     const written = toStdout(encoder.readable);
-    await precopy(device, { threshold, maxRounds, maxTimeMs: maxTime })
+    await precopy(device, { threshold, downtimeMs: downtime, maxRounds, maxTimeMs: maxTime })
       .pipeTo(encoder.writable, { signal });
     await written;
   },

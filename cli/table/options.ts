@@ -70,6 +70,11 @@ export const precopy = {
   threshold: optional(option("--threshold", size(), {
     description: [text("Pre-copy ends when less than this is pending.")],
   })),
+  downtime: optional(option("--downtime", duration(), {
+    description: [
+      text("Pre-copy ends when what is left takes no longer than this at the rate so far."),
+    ],
+  })),
   maxRounds: optional(option("--max-rounds", integer({ min: 1, metavar: "N" }), {
     description: [text("Pre-copy ends after this many rounds (default: 30).")],
   })),

@@ -19,6 +19,12 @@ export const O_NONBLOCK = 0o4000;
 /** Close on exec. */
 export const O_CLOEXEC = 0o2000000;
 
+/**
+ * `ioctl` on any file: the argument is an int, O_NONBLOCK is set where it is not 0
+ * (asm-generic/ioctls.h).
+ */
+export const FIONBIO = 0x5421;
+
 /** `mmap` protection: readable (asm-generic/mman-common.h). */
 export const PROT_READ = 1;
 /** `mmap` protection: writable. */

@@ -14,6 +14,8 @@ export type OnError = "reset" | "leave";
 export interface PrecopyLimits {
   /** Ends when no more bytes than this are pending. */
   readonly threshold: number;
+  /** Ends when what is pending is read within so many milliseconds; 0: the threshold decides. */
+  readonly downtimeMs: number;
   /** Ends after so many rounds. */
   readonly maxRounds: number;
   /** Ends after so many milliseconds. */

@@ -4,7 +4,8 @@
 
 import { ERRNO } from "../kernel/errno.ts";
 import { isErrno, SysError } from "../kernel/error.ts";
-import { type Kernel, POLLIN, POLLOUT } from "../kernel/kernel.ts";
+import type { Fd } from "../kernel/fd.ts";
+import { FIONBIO, type Kernel, POLLIN, POLLOUT } from "../kernel/kernel.ts";
 
 type Buffer = Uint8Array<ArrayBuffer>;
 
@@ -55,5 +56,52 @@ export function pwriteFull(kernel: Kernel, fd: number, from: Buffer, offset: num
       if (!isErrno(error, "EAGAIN")) throw error;
       wait(kernel, fd, POLLOUT);
     }
+  }
+}
+
+/** The longest nap of {@linkcode Readiness}, in milliseconds: as long as Ctrl-C may wait. */
+const LONGEST_NAP_MS = 64;
+
+/**
+ * Waits for an fd that answered EAGAIN. Where poll says that it is ready and the next call is
+ * EAGAIN again, poll is not to be believed (a file without poll is always ready): then it naps,
+ * longer each time.
+ */
+export class Readiness {
+  readonly #kernel: Kernel;
+  readonly #fd: Fd;
+  readonly #events: number;
+  #napMs = 0;
+
+  constructor(kernel: Kernel, fd: Fd, events: number) {
+    this.#kernel = kernel;
+    this.#fd = fd;
+    this.#events = events;
+  }
+
+  /** EAGAIN was answered. */
+  wait(): void {
+    if (this.#kernel.poll(this.#fd.number, this.#events, 100) === 0) return;
+    if (this.#napMs > 0) nap(this.#napMs);
+    this.#napMs = Math.min(LONGEST_NAP_MS, Math.max(1, this.#napMs * 2));
+  }
+
+  /** Data was moved. */
+  moved(): void {
+    this.#napMs = 0;
+  }
+}
+
+/**
+ * Sets O_NONBLOCK (FIONBIO, which Linux takes for any file): a call that has to wait for the
+ * device answers EAGAIN, and whoever made it can be interrupted.
+ */
+export function setNonBlocking(kernel: Kernel, fd: Fd): void {
+  const on = new Uint8Array(new Int32Array([1]).buffer);
+  try {
+    kernel.ioctl(fd.number, FIONBIO, on);
+  } catch (error) {
+    // Then its calls block, as they did before.
+    if (!(error instanceof SysError)) throw error;
   }
 }

@@ -11,6 +11,7 @@ export const DEFAULT_MAX_ROUNDS = 30;
 /** No limits: all of it. */
 export const NO_LIMITS: PrecopyLimits = {
   threshold: 0,
+  downtimeMs: 0,
   maxRounds: Infinity,
   maxTimeMs: Infinity,
 };
@@ -19,6 +20,7 @@ export const NO_LIMITS: PrecopyLimits = {
 export function precopyLimits(options: PrecopyOptions): PrecopyLimits {
   return {
     threshold: options.threshold ?? 0,
+    downtimeMs: options.downtimeMs ?? 0,
     maxRounds: options.maxRounds ?? DEFAULT_MAX_ROUNDS,
     maxTimeMs: options.maxTimeMs ?? Infinity,
   };

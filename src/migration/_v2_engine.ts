@@ -53,17 +53,12 @@ export class V2Engine extends ProtocolEngine<V2Target> {
       );
     }
     this.restart();
-    const estimate = phase === "stop-and-copy" ? this.#machine.dataSize() : null;
-    this.counters.pendingBytes = estimate ?? -1;
-    this.enterSave(phase, phase === "pre-copy" ? "pre-copy" : "stop-copy", () =>
-      new V2Save(
-        this.#device.kernel,
-        this.#machine.data,
-        this.counters,
-        phase,
-        limits,
-        estimate,
-      ));
+    if (phase === "pre-copy") this.#machine.askForReinit();
+    this.enterSave(
+      phase,
+      phase === "pre-copy" ? "pre-copy" : "stop-copy",
+      () => new V2Save(this.#machine, this.counters, phase, limits),
+    );
   }
 
   override beginRestore(): void {

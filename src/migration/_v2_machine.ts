@@ -5,6 +5,7 @@
 
 import { SysError } from "../kernel/error.ts";
 import { Fd } from "../kernel/fd.ts";
+import type { Kernel } from "../kernel/kernel.ts";
 import {
   VFIO_DEVICE_STATE_ERROR,
   VFIO_DEVICE_STATE_PRE_COPY,
@@ -18,9 +19,18 @@ import {
   vfioDeviceFeatureMigState,
 } from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
-import { getFeature, MIG_DATA_SIZE, MIG_DEVICE_STATE, setFeature } from "../vfio/feature.ts";
+import {
+  getFeature,
+  MIG_DATA_SIZE,
+  MIG_DEVICE_STATE,
+  MIG_PRECOPY_INFO_V2,
+  probeFeature,
+  setFeature,
+  triggerFeature,
+} from "../vfio/feature.ts";
 import type { Counters, OnError } from "./_engine.ts";
 import { resetAtLast } from "./_guard.ts";
+import { setNonBlocking } from "./_io.ts";
 import { planPath } from "./_v2_plan.ts";
 import { MigrationError, type Recovery } from "./error.ts";
 import type { StateReport, TargetState, V2StateName } from "./types.ts";
@@ -60,6 +70,7 @@ export class V2Machine {
   readonly #onError: OnError;
   readonly #counters: Counters;
   #data: Fd | null = null;
+  #tellsReinit = false;
 
   /** `flags` are the device's VFIO_MIGRATION_* flags. */
   constructor(device: VfioDevice, flags: number, onError: OnError, counters: Counters) {
@@ -91,6 +102,28 @@ export class V2Machine {
     const state = raw === null ? "unknown" : NAMES[raw] ?? "unknown";
     this.#counters.state = state;
     return { protocol: "v2", state, raw };
+  }
+
+  /** The kernel that the device is on. */
+  get kernel(): Kernel {
+    return this.#device.kernel;
+  }
+
+  /** Whether the flags of the precopy info are the driver's own words. */
+  get tellsReinit(): boolean {
+    return this.#tellsReinit;
+  }
+
+  /** Asks for that; drivers before Linux 7.1 do not know it, and echo the flags that they are sent. */
+  askForReinit(): void {
+    this.#tellsReinit = false;
+    if (probeFeature(this.#device, MIG_PRECOPY_INFO_V2, "set") !== null) return;
+    try {
+      triggerFeature(this.#device, MIG_PRECOPY_INFO_V2);
+      this.#tellsReinit = true;
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+    }
   }
 
   /** An estimate of the bytes that STOP_COPY will give; null where the driver has none. */
@@ -166,6 +199,7 @@ export class V2Machine {
   #adopt(dataFd: number, state: V2StateName): void {
     this.closeData();
     this.#data = Fd.own(this.#device.kernel, dataFd, `${this.#device.label} data fd (${state})`);
+    setNonBlocking(this.#device.kernel, this.#data);
   }
 
   /** Closes the data fd, where there is one. */

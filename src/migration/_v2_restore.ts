@@ -8,7 +8,7 @@ import { type Kernel, POLLOUT } from "../kernel/kernel.ts";
 import type { Batch } from "./_batch.ts";
 import type { Counters } from "./_engine.ts";
 import { DriverError } from "./_guard.ts";
-import { nap } from "./_io.ts";
+import { Readiness } from "./_io.ts";
 
 /** What a driver means by an errno of its data fd. */
 const MEANINGS: Readonly<Record<string, string>> = {
@@ -23,10 +23,12 @@ const MEANINGS: Readonly<Record<string, string>> = {
 export class V2Restore {
   readonly #kernel: Kernel;
   readonly #fd: Fd;
+  readonly #readiness: Readiness;
   readonly #counters: Counters;
 
   constructor(kernel: Kernel, fd: Fd, counters: Counters) {
     this.#kernel = kernel;
+    this.#readiness = new Readiness(kernel, fd, POLLOUT);
     this.#fd = fd;
     this.#counters = counters;
   }
@@ -51,7 +53,10 @@ export class V2Restore {
     for (;;) {
       try {
         const count = this.#kernel.write(this.#fd.number, bytes);
-        if (count > 0) return count;
+        if (count > 0) {
+          this.#readiness.moved();
+          return count;
+        }
         throw new DriverError("the driver took 0 bytes", "no-progress");
       } catch (error) {
         if (!(error instanceof SysError)) throw error;
@@ -63,8 +68,7 @@ export class V2Restore {
         if (this.#counters.interrupted) {
           throw new DriverError("interrupted while the driver took no data", "interrupted", error);
         }
-        this.#kernel.poll(this.#fd.number, POLLOUT, 100);
-        nap(1);
+        this.#readiness.wait();
       }
     }
   }

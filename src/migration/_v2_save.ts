@@ -6,10 +6,14 @@
 import { isErrno, SysError } from "../kernel/error.ts";
 import type { Fd } from "../kernel/fd.ts";
 import { type Kernel, POLLIN } from "../kernel/kernel.ts";
-import { VFIO_MIG_GET_PRECOPY_INFO, vfioPrecopyInfo } from "../uapi/mod.ts";
+import {
+  VFIO_MIG_GET_PRECOPY_INFO,
+  VFIO_PRECOPY_INFO_REINIT,
+  vfioPrecopyInfo,
+} from "../uapi/mod.ts";
 import type { BatchBuilder } from "./_batch.ts";
 import type { Counters, PrecopyLimits } from "./_engine.ts";
-import { nap } from "./_io.ts";
+import { nap, Readiness } from "./_io.ts";
 import { Rounds } from "./_rounds.ts";
 import type { Phase } from "./types.ts";
 
@@ -22,31 +26,40 @@ const PATIENCE_MS = 1000;
 /** Reads smaller than this are not worth what is left of a batch. */
 const WORTH_READING = 64 * 1024;
 
+/** What a phase reads from. */
+export interface V2Source {
+  /** The kernel that it is on. */
+  readonly kernel: Kernel;
+  /** The data fd. */
+  readonly data: Fd;
+  /** Whether the flags of the precopy info are the driver's own words. */
+  readonly tellsReinit: boolean;
+  /** An estimate of the bytes that STOP_COPY will give; null where the driver has none. */
+  dataSize(): number | null;
+}
+
 /** One phase of saving. */
 export class V2Save {
+  readonly #source: V2Source;
   readonly #kernel: Kernel;
   readonly #fd: Fd;
+  readonly #readiness: Readiness;
   readonly #counters: Counters;
   readonly #phase: Phase;
   readonly #rounds: Rounds;
   #estimate: number | null;
   #idleSince: number | null = null;
 
-  /** `estimate` is what STOP_COPY is expected to give; null where that is unknown. */
-  constructor(
-    kernel: Kernel,
-    fd: Fd,
-    counters: Counters,
-    phase: Phase,
-    limits: PrecopyLimits,
-    estimate: number | null,
-  ) {
-    this.#kernel = kernel;
-    this.#fd = fd;
+  constructor(source: V2Source, counters: Counters, phase: Phase, limits: PrecopyLimits) {
+    this.#source = source;
+    this.#kernel = source.kernel;
+    this.#fd = source.data;
+    this.#readiness = new Readiness(source.kernel, source.data, POLLIN);
     this.#counters = counters;
     this.#phase = phase;
     this.#rounds = new Rounds(limits);
-    this.#estimate = estimate;
+    this.#estimate = phase === "stop-and-copy" ? source.dataSize() : null;
+    counters.pendingBytes = this.#estimate ?? -1;
   }
 
   /**
@@ -61,9 +74,9 @@ export class V2Save {
       if (this.#phase === "pre-copy" && this.#precopyEnds()) return true;
       const count = this.#read(batch.room(batch.free));
       if (count === null) {
-        this.#kernel.poll(this.#fd.number, POLLIN, 100);
-        nap(1);
+        this.#readiness.wait();
       } else if (count > 0) {
+        this.#readiness.moved();
         this.#idleSince = null;
         batch.add(count, false);
         this.#rounds.read(count);
@@ -93,12 +106,15 @@ export class V2Save {
   #count(bytes: number): void {
     this.#counters.bytes += bytes;
     this.#counters.transactions += 1;
-    if (this.#phase === "pre-copy" || this.#estimate === null) return;
+    if (this.#estimate === null) return;
     this.#estimate = Math.max(0, this.#estimate - bytes);
     this.#counters.pendingBytes = this.#estimate;
   }
 
-  /** What the driver still has, as it estimates; null where it does not tell. */
+  /**
+   * What the driver still has, as it estimates; null where it does not tell. With new initial data
+   * the rounds begin anew, within their limits: stop-and-copy waits for it as for the first.
+   */
   #info(): { readonly initial: number; readonly dirty: number } | null {
     const argument = vfioPrecopyInfo.pack({});
     try {
@@ -107,7 +123,11 @@ export class V2Save {
       if (error instanceof SysError && !isErrno(error, "ENODEV")) return null;
       throw error;
     }
-    const { initial_bytes, dirty_bytes } = vfioPrecopyInfo.unpack(argument);
+    const { flags, initial_bytes, dirty_bytes } = vfioPrecopyInfo.unpack(argument);
+    if (this.#source.tellsReinit && (flags & VFIO_PRECOPY_INFO_REINIT) !== 0) {
+      this.#rounds.restart();
+      this.#idleSince = null;
+    }
     return { initial: Number(initial_bytes), dirty: Number(dirty_bytes) };
   }
 
@@ -118,9 +138,17 @@ export class V2Save {
     if (info === null) return true;
     const pending = info.initial + info.dirty;
     this.#counters.pendingBytes = pending;
-    if (info.initial === 0 && this.#rounds.fits(info.dirty)) return true;
+    if (info.initial === 0 && this.#rounds.fits(this.#rest(info.dirty))) return true;
     // The limits hold while initial bytes are left, too: a driver may never give them.
     return this.#rounds.exhausted(pending);
+  }
+
+  /**
+   * What would be left for STOP_COPY. dirty_bytes says nothing of what a driver keeps for it, so
+   * where time counts, that driver's own estimate is heard, too.
+   */
+  #rest(dirty: number): number {
+    return this.#rounds.timed ? Math.max(dirty, this.#source.dataSize() ?? 0) : dirty;
   }
 
   /** Nothing to read now: over, unless initial bytes are still promised. */

@@ -13,6 +13,11 @@ import type { Transaction } from "./types.ts";
 export interface PrecopyOptions {
   /** No more bytes than this are pending. Default 0. */
   readonly threshold?: number | undefined;
+  /**
+   * What stop-and-copy has to read then, by the driver's estimate, takes no longer than this many
+   * milliseconds at the rate of pre-copy so far. Default: no such limit.
+   */
+  readonly downtimeMs?: number | undefined;
   /** So many rounds; a round ends when as many bytes were read as were pending at its start. Default 30. */
   readonly maxRounds?: number | undefined;
   /** So many milliseconds. Default: no limit. */
@@ -22,10 +27,11 @@ export interface PrecopyOptions {
 export { DEFAULT_MAX_ROUNDS } from "./_limits.ts";
 
 /**
- * Reads the device's state while it runs (v1: 001b to 011b). It ends with
- * nothing pending, below the threshold, after two rounds in a row that did not
- * shrink what is pending, or at a limit; the device then is still in pre-copy,
- * for {@linkcode stopAndCopy} to go on.
+ * Reads the device's state while it runs (v1: 001b to 011b; v2: PRE_COPY). It
+ * ends with nothing pending, below the threshold or within the downtime (v2:
+ * once initial_bytes is 0), after two rounds in a row that did not shrink what
+ * is pending, or at a limit; the device then is still in pre-copy, for
+ * {@linkcode stopAndCopy} to go on.
  *
  * Cancelling the stream brings the device back to RUNNING; so does a failure.
  *

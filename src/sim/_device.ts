@@ -70,7 +70,9 @@ export class Device implements RegionOwner {
       : spec.personality === "ice"
       ? new IceRegion(this, layout)
       : new SeedRegion(this, layout, spec.reserved, spec.personality === "nvidia-vgpu");
-    this.v2 = driver === undefined ? null : new V2Migration(this, driver, spec.chunk);
+    this.v2 = driver === undefined
+      ? null
+      : new V2Migration(this, { ...driver, reinits: spec.reinit }, spec.chunk);
     this.#config = new ConfigSpace(this.personality);
     const window = new VendorWindow(() => this.#inside(), () => this.checksum());
     const regions = new Map<number, Region>([
@@ -154,7 +156,7 @@ export class Device implements RegionOwner {
     if (this.#opened > 0) return;
     this.dma.engine.reset();
     this.log?.stop();
-    this.v2?.reset();
+    this.v2?.close();
   }
 
   /** VFIO_DEVICE_RESET. */

@@ -12,6 +12,7 @@ import {
   VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
   VFIO_DEVICE_FEATURE_MIG_DATA_SIZE,
   VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
+  VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2,
   VFIO_DEVICE_FEATURE_MIGRATION,
   VFIO_DEVICE_FEATURE_SET,
   vfioDeviceFeatureMigDataSize,
@@ -52,6 +53,8 @@ export class Features {
         return this.#deviceState(call);
       case VFIO_DEVICE_FEATURE_MIG_DATA_SIZE:
         return this.#dataSize(call);
+      case VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2:
+        return this.#precopyInfoV2(call);
       case VFIO_DEVICE_FEATURE_DMA_LOGGING_START:
       case VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP:
       case VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT:
@@ -93,6 +96,14 @@ export class Features {
       // Where it failed too; the state in it is then the one that was asked for.
       call.answer(codec, { device_state, data_fd });
     }
+    return 0;
+  }
+
+  #precopyInfoV2(call: FeatureCall): number {
+    const v2 = this.#device.v2;
+    if (v2 === null || !v2.mayTellFlags) return refuse("ENOTTY");
+    if (!v2.hasPreCopy) refuse("EINVAL");
+    if (call.check(SET, 0)) v2.tellsFlags = true;
     return 0;
   }
 

@@ -36,6 +36,11 @@ export interface V2Driver {
   readonly forgives: boolean;
   /** Whether there is MIG_DATA_SIZE. */
   readonly dataSize: boolean;
+  /**
+   * How often in a pre-copy there is new initial data; null for a driver of a kernel without
+   * MIG_PRECOPY_INFOv2.
+   */
+  readonly reinits: number | null;
   /** The device's own log of what it writes to; null where it has none. */
   readonly log: LogHardware | null;
 }
@@ -54,6 +59,7 @@ const IMAGES = {
   tooLong: "EINVAL",
   forgives: false,
   dataSize: true,
+  reinits: null,
   log: null,
 } as const;
 

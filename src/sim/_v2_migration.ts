@@ -26,6 +26,8 @@ export class V2Migration {
   readonly #device: Device;
   readonly #driver: V2Driver;
   readonly #chunk: number;
+  /** Whether the precopy info's flags are an answer: MIG_PRECOPY_INFOv2 was set. */
+  tellsFlags = false;
   #state = RUNNING;
   #file: DataFile | null = null;
 
@@ -56,6 +58,11 @@ export class V2Migration {
     return (this.#driver.flags & VFIO_MIGRATION_PRE_COPY) !== 0;
   }
 
+  /** Whether there is MIG_PRECOPY_INFOv2 in the kernel. */
+  get mayTellFlags(): boolean {
+    return this.#driver.reinits !== null;
+  }
+
   /** Whether the device is in PRE_COPY or PRE_COPY_P2P. */
   get preCopying(): boolean {
     return isPreCopy(this.#state);
@@ -66,7 +73,13 @@ export class V2Migration {
     return this.#driver.dataSize ? this.#device.state.size : null;
   }
 
-  /** The device is opened, reset or closed. */
+  /** The last one to have it open closes it. */
+  close(): void {
+    this.reset();
+    this.tellsFlags = false;
+  }
+
+  /** The device is opened or reset. */
   reset(): void {
     this.#endData();
     this.#state = RUNNING;

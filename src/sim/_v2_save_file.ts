@@ -3,7 +3,11 @@
  */
 
 import { POLLIN } from "../kernel/kernel.ts";
-import { VFIO_MIG_GET_PRECOPY_INFO, vfioPrecopyInfo } from "../uapi/mod.ts";
+import {
+  VFIO_MIG_GET_PRECOPY_INFO,
+  VFIO_PRECOPY_INFO_REINIT,
+  vfioPrecopyInfo,
+} from "../uapi/mod.ts";
 import type { Device } from "./_device.ts";
 import { PAGE } from "./_pages.ts";
 import { refuse } from "./_refusal.ts";
@@ -50,23 +54,24 @@ export class SaveFile extends DataFile {
   /** Whether the first image is still being read. */
   #initial = true;
   #nextLook = 0;
+  /** How often there will be new initial data. */
+  #reinits: number;
 
   /** Begins a save; a record's data has `chunk` bytes at most. */
   constructor(device: Device, driver: V2Driver, chunk: number, stopped: boolean) {
     super(device, "the save fd");
     this.#driver = driver;
     this.#stopped = stopped;
+    this.#reinits = driver.reinits ?? 0;
     const whole = HEADER + device.state.pages * (PAGE + RECORD);
     this.#limit = Math.min(chunk, whole);
     this.#record = new Uint8Array(RECORD_HEADER + this.#limit);
     this.#view = new DataView(this.#record.buffer);
-    const { personality, state } = device;
+    const { state } = device;
     if (driver.tellsSize) {
       this.#first.push({ tag: TAG_SIZE, flags: OPTIONAL, data: sizeData(state.size) });
     }
-    if (driver.precopy === "preface") {
-      this.#first.push({ tag: TAG_MATCH, flags: 0, data: matchData(personality, state.size) });
-    }
+    if (driver.precopy === "preface") this.#beginPreface();
     if (stopped || driver.precopy === "images") this.#beginImage();
   }
 
@@ -74,6 +79,11 @@ export class SaveFile extends DataFile {
   stop(): void {
     this.#stopped = true;
     if (this.#save === null) this.#beginImage();
+  }
+
+  #beginPreface(): void {
+    const data = matchData(this.device.personality, this.device.state.size);
+    this.#first.push({ tag: TAG_MATCH, flags: 0, data });
   }
 
   #beginImage(): void {
@@ -167,23 +177,46 @@ export class SaveFile extends DataFile {
     if (!this.enabled) refuse("ENODEV");
     if (flags !== 0) this.device.violate(`the precopy info was asked for with flags ${flags}`);
     for (const { errno } of this.device.faults.due("precopy-info")) refuse(errno);
+    const { tellsFlags } = this.device.v2!;
+    const reinit = this.#reinit(tellsFlags);
     const { initial, dirty } = this.#look();
     toUser(vfioPrecopyInfo, arg, {
       argsz,
-      // As sent: these kernels do not write it.
-      flags,
+      // As sent: drivers do not write it, unless they were asked to.
+      flags: tellsFlags ? (reinit ? VFIO_PRECOPY_INFO_REINIT : 0) : flags,
       initial_bytes: BigInt(initial),
       dirty_bytes: BigInt(dirty),
     });
     return 0;
   }
 
+  /**
+   * The device was set up anew, once all was read: whether there is new initial data. A caller
+   * who is not told finds it among the dirty bytes.
+   */
+  #reinit(told: boolean): boolean {
+    if (this.#reinits === 0 || this.#left > 0) return false;
+    this.#reinits -= 1;
+    if (this.#driver.precopy === "preface") this.#beginPreface();
+    else {
+      this.device.state.trackAll();
+      this.#beginImage();
+    }
+    this.#initial = told;
+    return told;
+  }
+
+  /** Bytes that were not read yet, of what is known to be there. */
+  get #left(): number {
+    const first = this.#first.reduce((sum, { data }) => sum + RECORD_HEADER + data.length, 0);
+    return this.#end - this.#at + first + this.#imageLeft;
+  }
+
   /** What is left to read; the driver looks what changed once all is read. */
   #look(): { readonly initial: number; readonly dirty: number } {
     const { faults } = this.device;
     this.device.elapse();
-    const first = this.#first.reduce((sum, { data }) => sum + RECORD_HEADER + data.length, 0);
-    let left = this.#end - this.#at + first + this.#imageLeft;
+    let left = this.#left;
     this.#initial &&= left > 0;
     if (left === 0) {
       this.#changeAll();

@@ -10,6 +10,7 @@
  */
 
 import {
+  FIONBIO,
   type Kernel,
   MAP_ANONYMOUS,
   MAP_PRIVATE,
@@ -173,7 +174,9 @@ export class SimKernel implements Kernel {
 
   ioctl(fd: number, request: number, arg: Uint8Array<ArrayBuffer> | number = 0): number {
     try {
-      return this.#file(fd).ioctl(request, arg);
+      const file = this.#file(fd);
+      // Every file takes it; no call on one of these files waits for another.
+      return request === FIONBIO ? 0 : file.ioctl(request, arg);
     } catch (error) {
       throw sysError(error, "ioctl", `0x${request.toString(16)} on fd ${fd}`);
     }

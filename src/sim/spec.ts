@@ -52,6 +52,8 @@ export interface SimSpec {
   readonly memlock: number | null;
   /** Bytes of the smallest page that its own log goes by; a power of two. */
   readonly logPage: number;
+  /** v2: how often in a pre-copy there is new initial data; null before Linux 7.1. */
+  readonly reinit: number | null;
   /** What goes wrong, and when. */
   readonly faults: readonly Fault[];
 }
@@ -87,7 +89,8 @@ export const OPTIONS: Readonly<
     | "pin"
     | "iommu"
     | "memlock"
-    | "log-page",
+    | "log-page"
+    | "reinit",
     SimOption
   >
 > = {
@@ -142,6 +145,12 @@ export const OPTIONS: Readonly<
     byDefault: "4KiB",
     text: "the smallest page that its own log of what it wrote to goes by; of mlx5 and pds, " +
       "which have one",
+  },
+  reinit: {
+    form: "NUMBER",
+    byDefault: "a kernel before 7.1, which cannot tell",
+    text: "v2: how often, with all of pre-copy read, there is new initial data " +
+      "(VFIO_PRECOPY_INFO_REINIT)",
   },
 };
 
@@ -224,6 +233,7 @@ export function parseSimSpec(spec: string): SimSpec {
   if (given.has("log-page") && (V2_DRIVERS[personality]?.log ?? null) === null) {
     fail(`${personality} has no log`);
   }
+  if (given.has("reinit") && protocol !== "v2") fail(`${personality} has no reinit`);
   const most = personality === "ice" ? MAX_ICE_SIZE : MAX_SIZE;
   const size = bytes("size", defaultSize, PAGE, most);
   if (size % PAGE !== 0) fail(`size is ${size}; it takes a multiple of ${PAGE}`);
@@ -241,6 +251,7 @@ export function parseSimSpec(spec: string): SimSpec {
     pin,
     memlock: given.has("memlock") ? bytes("memlock", 0, 0, MAX_SIZE) : null,
     logPage,
+    reinit: u32("reinit", null),
     faults,
   };
 }

@@ -194,6 +194,8 @@ export const VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT = 8;
 export const VFIO_DEVICE_FEATURE_MIG_DATA_SIZE = 9;
 /** Turns the device's DMA on or off; devices on the CDX bus alone have it (Linux 6.7). */
 export const VFIO_DEVICE_FEATURE_BUS_MASTER = 10;
+/** No data; once set, vfio_precopy_info.flags is an answer (Linux 7.1). */
+export const VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 = 12;
 
 // ---- v2: vfio_device_feature_migration.flags
 
@@ -203,6 +205,11 @@ export const VFIO_MIGRATION_STOP_COPY = 1 << 0;
 export const VFIO_MIGRATION_P2P = 1 << 1;
 /** PRE_COPY is supported (Linux 6.2). */
 export const VFIO_MIGRATION_PRE_COPY = 1 << 2;
+
+// ---- v2: vfio_precopy_info.flags, after SET of VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2
+
+/** There is new initial data: initial_bytes begins anew (Linux 7.1). */
+export const VFIO_PRECOPY_INFO_REINIT = 1 << 0;
 
 // ---- v2: enum vfio_device_mig_state. Not the numbers of v1
 

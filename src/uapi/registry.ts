@@ -35,6 +35,8 @@ export const NOT_IN_6_1: Readonly<Record<string, string>> = {
   vfio_precopy_info: "Linux 6.2",
   VFIO_DEVICE_FLAGS_CDX: "Linux 6.6",
   VFIO_DEVICE_FEATURE_BUS_MASTER: "Linux 6.7",
+  VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2: "Linux 7.1",
+  VFIO_PRECOPY_INFO_REINIT: "Linux 7.1",
   VFIO_DEVICE_BIND_IOMMUFD: "Linux 6.6",
   VFIO_DEVICE_ATTACH_IOMMUFD_PT: "Linux 6.6",
   VFIO_DEVICE_DETACH_IOMMUFD_PT: "Linux 6.6",

@@ -135,7 +135,10 @@ export const vfioDeviceFeatureMigDataSize: StructCodec<VfioDeviceFeatureMigDataS
 export interface VfioPrecopyInfo {
   /** Size of the struct in bytes. */
   argsz: number;
-  /** None is defined; pass 0. */
+  /**
+   * Pass 0. The answer is `VFIO_PRECOPY_INFO_*` where VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 was
+   * set, else what was passed.
+   */
   flags: number;
   /** An estimate of the initial bytes that are left. */
   initial_bytes: bigint;

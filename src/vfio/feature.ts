@@ -18,6 +18,7 @@ import {
   VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
   VFIO_DEVICE_FEATURE_MIG_DATA_SIZE,
   VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
+  VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2,
   VFIO_DEVICE_FEATURE_MIGRATION,
   VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
@@ -53,6 +54,12 @@ export const MIG_DATA_SIZE: Feature = {
   name: "MIG_DATA_SIZE",
 };
 
+/** Makes the flags of the precopy info an answer; to be written, with no struct. */
+export const MIG_PRECOPY_INFO_V2: Feature = {
+  number: VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2,
+  name: "MIG_PRECOPY_INFOv2",
+};
+
 /** Starts the device's log of its DMA; to be written. */
 export const DMA_LOGGING_START: Feature = {
   number: VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
@@ -76,6 +83,7 @@ const LISTED: readonly (readonly [Feature, "get" | "set"])[] = [
   [MIGRATION, "get"],
   [MIG_DEVICE_STATE, "set"],
   [MIG_DATA_SIZE, "get"],
+  [MIG_PRECOPY_INFO_V2, "set"],
   [DMA_LOGGING_START, "set"],
   [DMA_LOGGING_STOP, "set"],
   [DMA_LOGGING_REPORT, "get"],

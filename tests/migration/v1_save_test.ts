@@ -229,6 +229,17 @@ describe("precopy()", () => {
     });
   });
 
+  it("ends where stop-and-copy will not take longer than the downtime", async () => {
+    await withSim(["mapped?size=4MiB"], async ({ devices: [device] }) => {
+      const read = bytesOf(await collect(precopy(device!, { downtimeMs: 3_600_000 })));
+      assert.ok(read > 0 && read < 4 * MIB, String(read));
+      await device!.recover();
+      // Too short for anything: to the end.
+      assert.ok(bytesOf(await collect(precopy(device!, { downtimeMs: 1e-9 }))) >= 4 * MIB);
+      await device!.recover();
+    });
+  });
+
   it("ends below the threshold, with that much left for stop-and-copy", async () => {
     await withSim(["trapped?size=4MiB&chunk=64KiB"], async ({ devices: [device] }) => {
       const before = await collect(precopy(device!, { threshold: MIB }));

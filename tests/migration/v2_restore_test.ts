@@ -1,12 +1,5 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { ERRNO } from "../../src/kernel/errno.ts";
-import { SysError } from "../../src/kernel/error.ts";
-import { Fd } from "../../src/kernel/fd.ts";
-import type { Kernel } from "../../src/kernel/kernel.ts";
-import { BatchBuilder } from "../../src/migration/_batch.ts";
-import { V2Restore } from "../../src/migration/_v2_restore.ts";
-import { V2Save } from "../../src/migration/_v2_save.ts";
 import { precopy } from "../../src/migration/precopy.ts";
 import { resume } from "../../src/migration/resume.ts";
 import { stopAndCopy } from "../../src/migration/stop_and_copy.ts";
@@ -275,37 +268,5 @@ describe("setState() by v2", () => {
       await rejectsWith(device!.setState("running-p2p"), { code: "no-such-state" });
       await rejectsWith(device!.setState("stop-copy"), { code: "no-such-state" });
     });
-  });
-});
-
-describe("a driver that is not ready", () => {
-  const notReady = (): never => {
-    throw new SysError("fake", ERRNO.EAGAIN);
-  };
-  const kernel = {
-    read: notReady,
-    write: notReady,
-    poll: () => 0,
-    close: () => {},
-  } as unknown as Kernel;
-  const counters = {
-    state: "running" as const,
-    pendingBytes: -1,
-    bytes: 0,
-    transactions: 0,
-    interrupted: true,
-  };
-  const limits = { threshold: 0, maxRounds: 30, maxTimeMs: Infinity };
-
-  it("does not keep anybody who wants to stop from it", () => {
-    using fd = Fd.own(kernel, 3, "data fd");
-    const save = new V2Save(kernel, fd, counters, "stop-and-copy", limits, null);
-    const builder = new BatchBuilder(new Uint8Array(new ArrayBuffer(1000)));
-    assert.equal(save.fill(builder), false);
-    const restore = new V2Restore(kernel, fd, counters);
-    assert.throws(
-      () => restore.load({ bytes: new Uint8Array(8), sizes: [8], more: false }),
-      { code: "interrupted" },
-    );
   });
 });

@@ -24,6 +24,7 @@ describe("a sim: name", () => {
       pin: 0,
       memlock: null,
       logPage: 4096,
+      reinit: null,
       faults: [],
     });
   });
@@ -106,6 +107,7 @@ describe("a sim: name", () => {
     ["mlx5?log-page=5000", /log-page is 5000; it takes a power of two/],
     ["mlx5?log-page=4MiB", /log-page is "4MiB"; it takes bytes from 4KiB to 2MiB/],
     ["qat?log-page=8KiB", /qat has no log/],
+    ["mapped?reinit=1", /mapped has no reinit/],
     ["qat?fault=log-error:1", /qat cannot have the fault log-error/],
     ["mlx5?reserved=8", /mlx5 has no reserved/],
     ["mlx5?fault=lie-size", /mlx5 cannot have the fault lie-size/],

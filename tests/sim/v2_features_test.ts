@@ -1,6 +1,6 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
-import { isErrno } from "../../src/kernel/error.ts";
+import { isErrno, SysError } from "../../src/kernel/error.ts";
 import { PERSONALITIES, type PersonalityName } from "../../src/sim/mod.ts";
 import {
   VFIO_DEVICE_FEATURE,
@@ -9,6 +9,7 @@ import {
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY as LOW_POWER,
   VFIO_DEVICE_FEATURE_MIG_DATA_SIZE as MIG_DATA_SIZE,
   VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE as MIG_DEVICE_STATE,
+  VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 as MIG_PRECOPY_INFO_V2,
   VFIO_DEVICE_FEATURE_MIGRATION as MIGRATION,
   VFIO_DEVICE_FEATURE_PCI_VF_TOKEN,
   VFIO_DEVICE_FEATURE_PROBE as PROBE,
@@ -80,6 +81,25 @@ describe("VFIO_DEVICE_FEATURE of a simulated device", () => {
       assert.equal(has(VFIO_DEVICE_FEATURE_PCI_VF_TOKEN), false);
       assert.equal(has(VFIO_DEVICE_FEATURE_BUS_MASTER), false);
     }
+  });
+
+  it("has MIG_PRECOPY_INFOv2 where a kernel of 7.1 was asked for", () => {
+    const answer = (spec: string, flags: number): string => {
+      using client = V2Client.of(spec);
+      try {
+        client.feature(MIG_PRECOPY_INFO_V2 | flags);
+        return "taken";
+      } catch (error) {
+        assert.ok(error instanceof SysError);
+        return error.code;
+      }
+    };
+    assert.equal(answer("mlx5", SET | PROBE), "ENOTTY");
+    assert.equal(answer("mlx5?reinit=0", SET | PROBE), "taken");
+    assert.equal(answer("mlx5?reinit=0", SET), "taken");
+    assert.equal(answer("mlx5?reinit=0", GET), "EINVAL");
+    // Without PRE_COPY there is no precopy info.
+    assert.equal(answer("pds?reinit=0", SET | PROBE), "EINVAL");
   });
 
   it("tells each driver's flags", () => {

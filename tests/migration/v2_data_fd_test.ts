@@ -1,0 +1,135 @@
+// The loops at the data fd, by a kernel that is made up call by call.
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { ERRNO } from "../../src/kernel/errno.ts";
+import { SysError } from "../../src/kernel/error.ts";
+import { Fd } from "../../src/kernel/fd.ts";
+import { FIONBIO, type Kernel, POLLIN } from "../../src/kernel/kernel.ts";
+import { BatchBuilder } from "../../src/migration/_batch.ts";
+import { V2Restore } from "../../src/migration/_v2_restore.ts";
+import { V2Save, type V2Source } from "../../src/migration/_v2_save.ts";
+import { openDevice } from "../../src/migration/device.ts";
+import { stopAndCopy } from "../../src/migration/stop_and_copy.ts";
+import { SimKernel } from "../../src/sim/mod.ts";
+import { vfioPrecopyInfo } from "../../src/uapi/mod.ts";
+import { collect } from "./_sim.ts";
+
+const NO_LIMITS = { threshold: 0, downtimeMs: 0, maxRounds: Infinity, maxTimeMs: Infinity };
+
+function notReady(): never {
+  throw new SysError("fake", ERRNO.EAGAIN);
+}
+
+function counters(interrupted: boolean): ConstructorParameters<typeof V2Save>[1] {
+  return { state: "running", pendingBytes: -1, bytes: 0, transactions: 0, interrupted };
+}
+
+function source(calls: Partial<Kernel>, size: number | null = null): V2Source & Disposable {
+  const kernel = { close: () => {}, ...calls } as unknown as Kernel;
+  const data = Fd.own(kernel, 3, "data fd");
+  const dispose = (): void => data.close();
+  return { kernel, data, tellsReinit: false, dataSize: () => size, [Symbol.dispose]: dispose };
+}
+
+function builder(length: number): BatchBuilder {
+  return new BatchBuilder(new Uint8Array(new ArrayBuffer(length)));
+}
+
+/** How long this thread was put to sleep, each time, in milliseconds. */
+function napsOf(work: () => void): number[] {
+  const { wait } = Atomics;
+  const naps: number[] = [];
+  Atomics.wait = ((...args: Parameters<typeof wait>) => {
+    naps.push(args[3]!);
+    return "timed-out" as const;
+  }) as typeof wait;
+  try {
+    work();
+  } finally {
+    Atomics.wait = wait;
+  }
+  return naps;
+}
+
+describe("a driver that is not ready", () => {
+  it("does not keep anybody who wants to stop from it", () => {
+    using from = source({ read: notReady, write: notReady, poll: () => 0 });
+    const save = new V2Save(from, counters(true), "stop-and-copy", NO_LIMITS);
+    assert.equal(save.fill(builder(1000)), false);
+    const restore = new V2Restore(from.kernel, from.data, counters(true));
+    assert.throws(
+      () => restore.load({ bytes: new Uint8Array(8), sizes: [8], more: false }),
+      { code: "interrupted" },
+    );
+  });
+
+  it("is not asked all the time, though poll says that it is ready", () => {
+    let reads = 0;
+    using from = source({
+      read(): number {
+        reads += 1;
+        return reads < 8 ? notReady() : 0;
+      },
+      poll: () => POLLIN,
+    });
+    const save = new V2Save(from, counters(false), "stop-and-copy", NO_LIMITS);
+    const naps = napsOf(() => {
+      while (!save.fill(builder(1000)));
+    });
+    // After a first try at once.
+    assert.deepEqual(naps, [1, 2, 4, 8, 16, 32]);
+    assert.equal(reads, 8);
+  });
+
+  it("is set to answer and not to block, before it is first read", async () => {
+    const sim = new SimKernel("mlx5?size=64KiB");
+    const calls: string[] = [];
+    const kernel: Kernel = new Proxy(sim, {
+      get(target, key): unknown {
+        const value = Reflect.get(target, key);
+        if (typeof value !== "function") return value;
+        return (...args: unknown[]): unknown => {
+          if (key === "ioctl" && args[1] === FIONBIO) calls.push("FIONBIO");
+          if (key === "read") calls.push("read");
+          return value.apply(target, args);
+        };
+      },
+    });
+    await using device = await openDevice(sim.devices[0]!.path, { kernel });
+    await collect(stopAndCopy(device));
+    assert.deepEqual(calls.slice(0, 2), ["FIONBIO", "read"]);
+  });
+});
+
+describe("pre-copy with a downtime", () => {
+  /** A driver that always has a thousand bytes, fewer dirty ones at each look, and this estimate. */
+  function busy(estimate: number | null): V2Source & Disposable {
+    let looks = 0;
+    return source({
+      ioctl(_fd, _request, arg): number {
+        const dirty = BigInt(1_000_000 - looks++);
+        vfioPrecopyInfo.pack(
+          { initial_bytes: 0n, dirty_bytes: dirty },
+          arg as Uint8Array<ArrayBuffer>,
+        );
+        return 0;
+      },
+      read: () => 1000,
+    }, estimate);
+  }
+
+  function ends(estimate: number | null): boolean {
+    using from = busy(estimate);
+    const limits = { ...NO_LIMITS, downtimeMs: 3_600_000 };
+    return new V2Save(from, counters(false), "pre-copy", limits).fill(builder(1 << 20));
+  }
+
+  it("ends where what is dirty is read in time", () => {
+    assert.equal(ends(null), true);
+  });
+
+  it("goes on where the driver keeps more than that for STOP_COPY", () => {
+    assert.equal(ends(2 ** 60), false);
+  });
+});
