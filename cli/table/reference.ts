@@ -39,7 +39,9 @@ export const uapi: Command = defineCommand({
   name: "uapi",
   usage: "[NAME] [--json]",
   brief: "Print the kernel's request numbers, constants and struct layouts.",
-  details: ["Names and sizes are those of the kernel headers 6.1 (linux/vfio.h)."],
+  details: [
+    "Names and sizes are those of the kernel headers 6.1 (linux/vfio.h); what is later, as all of linux/iommufd.h, says since when.",
+  ],
   examples: [
     { what: "the layout of one struct", line: "vfiokit uapi vfio_region_info" },
     { what: "one request number", line: "vfiokit uapi VFIO_DEVICE_RESET" },

@@ -1,6 +1,6 @@
 /**
- * The constants of linux/vfio.h under their C names, as Linux 6.1 has them;
- * those of other versions say so. All are unsigned: where C's `1 << 31` is
+ * The constants of linux/vfio.h under their C names, as Linux 6.1 has them, and
+ * of linux/iommufd.h; those of other versions say so. All are unsigned: where C's `1 << 31` is
  * negative, the number here is what a `__u32` field holds.
  *
  * @module
@@ -277,3 +277,22 @@ export const VFIO_IOMMU_DIRTY_PAGES_FLAG_START = 1 << 0;
 export const VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP = 1 << 1;
 /** data is a struct vfio_iommu_type1_dirty_bitmap_get: read the log and clear it. */
 export const VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP = 1 << 2;
+
+// ---- vfio_device_bind_iommufd.flags
+
+/** token_uuid_ptr holds (Linux 6.17). */
+export const VFIO_DEVICE_BIND_FLAG_TOKEN = 1 << 0;
+
+// ---- iommufd (Linux 6.2)
+
+/** The letter of the iommufd's requests: `';'`, as VFIO's. */
+export const IOMMUFD_TYPE = 0x3b;
+
+// ---- iommu_ioas_map.flags
+
+/** iova says where to map. */
+export const IOMMU_IOAS_MAP_FIXED_IOVA = 1 << 0;
+/** The device may write. */
+export const IOMMU_IOAS_MAP_WRITEABLE = 1 << 1;
+/** The device may read. */
+export const IOMMU_IOAS_MAP_READABLE = 1 << 2;

@@ -1,8 +1,9 @@
 /**
- * Request numbers of linux/vfio.h, and the macros that make such numbers.
+ * Request numbers of linux/vfio.h and linux/iommufd.h, and the macros that make
+ * such numbers.
  *
  * A number alone says nothing: the kernel uses the same ones for different
- * kinds of file descriptor (0x3b70 … 0x3b79). All of VFIO's requests are plain
+ * kinds of file descriptor (0x3b70 … 0x3b79). All of these requests are plain
  * `_IO`, whatever the header's comments say: no size or direction is in them.
  *
  * @module
@@ -78,6 +79,19 @@ export const VFIO_IOMMU_ENABLE = 0x3b73;
 export const VFIO_IOMMU_DISABLE = 0x3b74;
 /** On a container with a type1 IOMMU: struct vfio_iommu_type1_dirty_bitmap. `_IO(VFIO_TYPE, VFIO_BASE + 17)`. */
 export const VFIO_IOMMU_DIRTY_PAGES = 0x3b75;
+
+// ---- on an iommufd (/dev/iommu), from Linux 6.2 on
+
+/** On an iommufd: struct iommu_destroy; EBUSY while it is in use. `_IO(IOMMUFD_TYPE, 0x80)`. */
+export const IOMMU_DESTROY = 0x3b80;
+/** On an iommufd: struct iommu_ioas_alloc. `_IO(IOMMUFD_TYPE, 0x81)`. */
+export const IOMMU_IOAS_ALLOC = 0x3b81;
+/** On an iommufd: struct iommu_ioas_iova_ranges; EMSGSIZE where there are more. `_IO(IOMMUFD_TYPE, 0x84)`. */
+export const IOMMU_IOAS_IOVA_RANGES = 0x3b84;
+/** On an iommufd: struct iommu_ioas_map. `_IO(IOMMUFD_TYPE, 0x85)`. */
+export const IOMMU_IOAS_MAP = 0x3b85;
+/** On an iommufd: struct iommu_ioas_unmap; ENOENT where nothing is mapped. `_IO(IOMMUFD_TYPE, 0x86)`. */
+export const IOMMU_IOAS_UNMAP = 0x3b86;
 
 /** Bits of a request's `dir` field (asm-generic/ioctl.h: `_IOC_NONE`, `_IOC_WRITE`, `_IOC_READ`). */
 const NONE = 0;

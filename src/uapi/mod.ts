@@ -1,5 +1,5 @@
 /**
- * What the kernel's headers say about VFIO: request numbers, constants and
+ * What the kernel's headers say about VFIO and iommufd: request numbers, constants and
  * struct layouts. Pure: no I/O, no dependency.
  *
  * @example
@@ -21,5 +21,6 @@ export * from "./codec.ts";
 export * from "./structs_device.ts";
 export * from "./structs_type1.ts";
 export * from "./structs_feature.ts";
+export * from "./structs_iommufd.ts";
 export * from "./v1_state.ts";
 export * from "./registry.ts";

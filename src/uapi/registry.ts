@@ -9,6 +9,7 @@ import * as constants from "./constants.ts";
 import * as ioctl from "./ioctl.ts";
 import * as device from "./structs_device.ts";
 import * as feature from "./structs_feature.ts";
+import * as iommufd from "./structs_iommufd.ts";
 import * as type1 from "./structs_type1.ts";
 
 /** A struct that grew: the layout of later kernels. */
@@ -19,10 +20,16 @@ export interface StructVariant {
   readonly codec: StructCodec<object>;
 }
 
-/** Structs that grew since Linux 6.1, by C name. */
+/** Structs that grew since they were first told of here, by C name. */
 export const VARIANTS: Readonly<Record<string, StructVariant>> = {
+  vfio_device_bind_iommufd: { since: "Linux 6.17", codec: iommufd.vfioDeviceBindIommufdToken },
   vfio_device_info: { since: "Linux 6.6", codec: device.vfioDeviceInfoPadded },
 };
+
+/** What linux/iommufd.h has. */
+const IOMMUFD = "Linux 6.2";
+/** What came with the devices' own nodes, /dev/vfio/devices. */
+const CDEV = "Linux 6.6";
 
 /** Names that the headers of Linux 6.1 lack, and where they are from. */
 export const NOT_IN_6_1: Readonly<Record<string, string>> = {
@@ -37,9 +44,28 @@ export const NOT_IN_6_1: Readonly<Record<string, string>> = {
   VFIO_DEVICE_FEATURE_BUS_MASTER: "Linux 6.7",
   VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2: "Linux 7.1",
   VFIO_PRECOPY_INFO_REINIT: "Linux 7.1",
-  VFIO_DEVICE_BIND_IOMMUFD: "Linux 6.6",
-  VFIO_DEVICE_ATTACH_IOMMUFD_PT: "Linux 6.6",
-  VFIO_DEVICE_DETACH_IOMMUFD_PT: "Linux 6.6",
+  VFIO_DEVICE_BIND_IOMMUFD: CDEV,
+  VFIO_DEVICE_ATTACH_IOMMUFD_PT: CDEV,
+  VFIO_DEVICE_DETACH_IOMMUFD_PT: CDEV,
+  vfio_device_bind_iommufd: CDEV,
+  vfio_device_attach_iommufd_pt: CDEV,
+  vfio_device_detach_iommufd_pt: CDEV,
+  VFIO_DEVICE_BIND_FLAG_TOKEN: "Linux 6.17",
+  IOMMUFD_TYPE: IOMMUFD,
+  IOMMU_DESTROY: IOMMUFD,
+  IOMMU_IOAS_ALLOC: IOMMUFD,
+  IOMMU_IOAS_IOVA_RANGES: IOMMUFD,
+  IOMMU_IOAS_MAP: IOMMUFD,
+  IOMMU_IOAS_MAP_FIXED_IOVA: IOMMUFD,
+  IOMMU_IOAS_MAP_READABLE: IOMMUFD,
+  IOMMU_IOAS_MAP_WRITEABLE: IOMMUFD,
+  IOMMU_IOAS_UNMAP: IOMMUFD,
+  iommu_destroy: IOMMUFD,
+  iommu_ioas_alloc: IOMMUFD,
+  iommu_ioas_iova_ranges: IOMMUFD,
+  iommu_ioas_map: IOMMUFD,
+  iommu_ioas_unmap: IOMMUFD,
+  iommu_iova_range: IOMMUFD,
   VFIO_IOMMU_INFO_DIRTY_PGS: "drafts of the v1 patches only",
 };
 
@@ -51,9 +77,9 @@ export const IOCTLS: Readonly<Record<string, number>> = Object.fromEntries(
 /** Constants by C name, in the order of the names. */
 export const CONSTANTS: Readonly<Record<string, number>> = Object.fromEntries(numbers(constants));
 
-/** Struct codecs by C name, in the order of the names; of {@linkcode VARIANTS} the layout of 6.1. */
+/** Struct codecs by C name, in the order of the names; of {@linkcode VARIANTS} the earlier layout. */
 export const STRUCTS: Readonly<Record<string, StructCodec<object>>> = Object.fromEntries(
-  [...codecs(device), ...codecs(feature), ...codecs(type1)]
+  [...codecs(device), ...codecs(feature), ...codecs(iommufd), ...codecs(type1)]
     .filter((codec) => VARIANTS[codec.name]?.codec !== codec)
     .map((codec) => [codec.name, codec] as const)
     .sort(([a], [b]) => a < b ? -1 : 1),

@@ -7,6 +7,7 @@ import {
   _IOW,
   _IOWR,
   IOCTLS,
+  IOMMUFD_TYPE,
   VFIO_BASE,
   VFIO_DEVICE_FEATURE,
   VFIO_IOMMU_DIRTY_PAGES,
@@ -29,7 +30,16 @@ test("_IO, _IOR, _IOW and _IOWR make the numbers that the C macros make", () => 
 test("every VFIO request is _IO of VFIO_TYPE and a number from VFIO_BASE to 121", () => {
   const expected = new Set<number>();
   for (let nr = VFIO_BASE; nr <= 121; nr++) expected.add(_IO(VFIO_TYPE, nr));
-  assert.deepEqual(new Set(Object.values(IOCTLS)), expected);
+  const numbers = Object.entries(IOCTLS).filter(([name]) => name.startsWith("VFIO_"));
+  assert.deepEqual(new Set(numbers.map(([, number]) => number)), expected);
+});
+
+test("every iommufd request is _IO of IOMMUFD_TYPE and a number from 0x80 on", () => {
+  const numbers = Object.entries(IOCTLS).filter(([name]) => name.startsWith("IOMMU_"));
+  assert.deepEqual(
+    numbers.map(([, number]) => number),
+    [0x80, 0x81, 0x84, 0x85, 0x86].map((nr) => _IO(IOMMUFD_TYPE, nr)),
+  );
 });
 
 test("a number means one thing on a device and another on a container", () => {

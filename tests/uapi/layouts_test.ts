@@ -5,6 +5,7 @@ import { suite, test } from "node:test";
 import linux5_10 from "../../fixtures/layouts/linux-5.10.json" with { type: "json" };
 import linux6_1 from "../../fixtures/layouts/linux-6.1.json" with { type: "json" };
 import linux6_12 from "../../fixtures/layouts/linux-6.12.json" with { type: "json" };
+import linux7 from "../../fixtures/layouts/linux-7.json" with { type: "json" };
 import {
   CONSTANTS,
   type Field,
@@ -139,23 +140,61 @@ suite("Linux 5.10", () => {
   });
 });
 
+/** Of the structs that grew, those that had done so by 6.12. */
+const GREW_BY_6_12 = ["vfio_device_info"];
+/** Fields that later kernels append; argsz tells them that ours are without. */
+const APPENDED: Readonly<Record<string, string>> = {
+  vfio_device_attach_iommufd_pt: "pasid",
+  vfio_device_detach_iommufd_pt: "pasid",
+};
+
+/** What was padding at the end of this struct has a name since 6.6; the size is the same. */
+function withoutNamedPadding(theirs: Record<string, Layout>): void {
+  const info = theirs["vfio_iommu_type1_info"]!;
+  assert.deepEqual(info.fields.at(-1), { name: "pad", offset: 20, size: 4, type: "u32" });
+  theirs["vfio_iommu_type1_info"] = { ...info, fields: info.fields.slice(0, -1) };
+}
+
+function grown(names: readonly string[]): Record<string, Layout> {
+  const ours = ourLayouts();
+  for (const name of names) ours[name] = layout(VARIANTS[name]!.codec);
+  return ours;
+}
+
 suite("Linux 6.12", () => {
   const headers: Headers = linux6_12;
 
   test("every request number and constant is there, but for a draft's and later ones", () => {
-    const lacks = (name: string): boolean => /draft|Linux 7/.test(NOT_IN_6_1[name] ?? "");
+    const lacks = (name: string): boolean => /draft|Linux (6.17|7)/.test(NOT_IN_6_1[name] ?? "");
     assert.deepEqual(sorted(IOCTLS), sorted(headers.ioctls));
     assert.deepEqual(sorted(without(CONSTANTS, lacks)), sorted(headers.constants));
   });
 
   test("structs that grew are the variants, all others are the same", () => {
-    const ours = ourLayouts();
-    for (const [name, { codec }] of Object.entries(VARIANTS)) ours[name] = layout(codec);
     const theirs = theirLayouts(headers);
-    // What was padding at the end has a name now; the size is the same.
-    const info = theirs["vfio_iommu_type1_info"]!;
-    assert.deepEqual(info.fields.at(-1), { name: "pad", offset: 20, size: 4, type: "u32" });
-    theirs["vfio_iommu_type1_info"] = { ...info, fields: info.fields.slice(0, -1) };
-    assert.deepEqual(sorted(ours), sorted(theirs));
+    withoutNamedPadding(theirs);
+    assert.deepEqual(sorted(grown(GREW_BY_6_12)), sorted(theirs));
+  });
+});
+
+suite("Linux 7", () => {
+  const headers: Headers = linux7;
+  const lacks = (name: string): boolean =>
+    name === "VFIO_IOMMU_INFO_DIRTY_PGS" || name === "VFIO_TYPE1_NESTING_IOMMU";
+
+  test("every request number and constant is there, but for a draft's and one that went", () => {
+    assert.deepEqual(sorted(IOCTLS), sorted(headers.ioctls));
+    assert.deepEqual(sorted(without(CONSTANTS, lacks)), sorted(headers.constants));
+  });
+
+  test("structs that grew are the variants, or have their new field behind ours", () => {
+    const theirs = theirLayouts(headers);
+    withoutNamedPadding(theirs);
+    for (const [name, appended] of Object.entries(APPENDED)) {
+      const { size, fields, ...rest } = theirs[name]!;
+      assert.equal(fields.at(-1)?.name, appended);
+      theirs[name] = { ...rest, size: size - fields.at(-1)!.size, fields: fields.slice(0, -1) };
+    }
+    assert.deepEqual(sorted(grown(Object.keys(VARIANTS))), sorted(theirs));
   });
 });
