@@ -35,6 +35,7 @@ export { libcKernel } from "./src/kernel/libc.ts";
 export * from "./src/sim/mod.ts";
 
 export {
+  type DataPlaceFds,
   Device,
   type DeviceDescription,
   type HostOptions,

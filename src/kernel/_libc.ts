@@ -116,6 +116,21 @@ export class Libc {
     return result === -1 ? this.#failed() : result;
   }
 
+  socketpair(domain: number, type: number, protocol: number, fds: Buffer): number {
+    const result = this.#call.socketpair(domain, type, protocol, fds);
+    return result === -1 ? this.#failed() : result;
+  }
+
+  sendmsg(fd: number, message: Buffer, flags: number): number {
+    const result = this.#call.sendmsg(fd, message, flags);
+    return result === -1 ? this.#failed() : result;
+  }
+
+  recvmsg(fd: number, message: Buffer, flags: number): number {
+    const result = this.#call.recvmsg(fd, message, flags);
+    return result === -1 ? this.#failed() : result;
+  }
+
   copyOut(from: bigint, into: Buffer): void {
     this.#call.copy_out(into, from, into.length);
   }

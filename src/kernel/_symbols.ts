@@ -6,7 +6,7 @@
  * riscv64) variadic arguments travel in the same registers as fixed ones, so
  * they are declared fixed.
  *
- * read, write, pread and pwrite return ssize_t; the kernel never transfers
+ * read, write, pread, pwrite, sendmsg and recvmsg return ssize_t; the kernel never transfers
  * more than 0x7ffff000 bytes a call, so its low 32 bits say all, without the
  * bigint that a 64-bit result would cost on every call.
  */
@@ -57,6 +57,12 @@ export interface Symbols {
   memfd_create(name: Buffer, flags: number): number;
   /** `int ftruncate(int fd, off_t length)` */
   ftruncate(fd: number, length: number): number;
+  /** `int socketpair(int domain, int type, int protocol, int sv[2])` */
+  socketpair(domain: number, type: number, protocol: number, fds: Buffer): number;
+  /** `ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags)` */
+  sendmsg(fd: number, message: Buffer, flags: number): number;
+  /** `ssize_t recvmsg(int sockfd, struct msghdr *msg, int flags)` */
+  recvmsg(fd: number, message: Buffer, flags: number): number;
   /** `int *__errno_location(void)`: this thread's. */
   errno_location(): bigint;
   /** memmove, memory to buffer */

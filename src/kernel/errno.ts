@@ -45,8 +45,10 @@ export const ERRNO = {
   EPROTO: 71,
   EOVERFLOW: 75,
   EBADFD: 77,
+  ENOTSOCK: 88,
   EOPNOTSUPP: 95,
   ENOTCONN: 107,
+  ETOOMANYREFS: 109,
   ETIMEDOUT: 110,
   ECANCELED: 125,
 } as const;
@@ -92,8 +94,10 @@ const TEXTS: Readonly<Record<ErrnoName, string>> = {
   EPROTO: "protocol error",
   EOVERFLOW: "value too large",
   EBADFD: "file descriptor in bad state",
+  ENOTSOCK: "not a socket",
   EOPNOTSUPP: "operation not supported",
   ENOTCONN: "not connected",
+  ETOOMANYREFS: "too many file descriptors under way",
   ETIMEDOUT: "timed out",
   ECANCELED: "operation cancelled",
 };

@@ -94,6 +94,16 @@ export interface Mapping extends Disposable {
   close(): void;
 }
 
+/** A message that {@linkcode Kernel.receiveFds} took. */
+export interface ReceivedMessage {
+  /** Bytes of it; 0 where the other end is closed. */
+  readonly length: number;
+  /** The fds that came with it, each one the caller's to close. */
+  readonly fds: readonly number[];
+  /** Whether more bytes or fds were sent than there was room for; those are lost. */
+  readonly truncated: boolean;
+}
+
 /**
  * A kernel as this toolkit sees it. Every method throws `SysError` where the
  * kernel answers with an errno; `EINTR` is retried inside. Buffers must be
@@ -127,6 +137,18 @@ export interface Kernel {
    * close-on-exec; `flags` are further `MFD_*`, or'ed.
    */
   memfd(name: string, length: number, flags?: number): number;
+  /**
+   * socketpair(2): two sockets (AF_UNIX, SOCK_SEQPACKET), close-on-exec. What is sent into one
+   * comes out of the other, message by message; what nobody took lasts as long as both are open.
+   */
+  socketPair(): [number, number];
+  /** sendmsg(2): one message with fds (SCM_RIGHTS). Never waits: `EAGAIN` where there is no room. */
+  sendFds(socket: number, message: Uint8Array<ArrayBuffer>, fds: readonly number[]): void;
+  /**
+   * recvmsg(2): one message and at most `maxFds` (1 to 253) of its fds, which are close-on-exec.
+   * Never waits: `EAGAIN` where there is none.
+   */
+  receiveFds(socket: number, into: Uint8Array<ArrayBuffer>, maxFds: number): ReceivedMessage;
   /** poll(2) on one fd; returns revents, 0 when the time is up (-1: no limit). */
   poll(fd: number, events: number, timeoutMs: number): number;
   /**

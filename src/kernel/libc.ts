@@ -14,8 +14,10 @@ import {
   O_CLOEXEC,
   O_NONBLOCK,
   O_RDONLY,
+  type ReceivedMessage,
 } from "./kernel.ts";
 import { type Libc, libc, libcAllowed } from "./_libc.ts";
+import { receiveMessage, sendMessage, socketPair } from "./_messages.ts";
 
 export { libcAllowed };
 
@@ -175,6 +177,18 @@ class LibcKernel implements Kernel {
       throw new SysError("ftruncate", -result, `memfd "${name}" to ${length} bytes`);
     }
     return fd;
+  }
+
+  socketPair(): [number, number] {
+    return socketPair(this.#libc);
+  }
+
+  sendFds(socket: number, message: Buffer, fds: readonly number[]): void {
+    sendMessage(this, this.#libc, socket, message, fds);
+  }
+
+  receiveFds(socket: number, into: Buffer, maxFds: number): ReceivedMessage {
+    return receiveMessage(this, this.#libc, socket, into, maxFds);
   }
 
   poll(fd: number, events: number, timeoutMs: number): number {

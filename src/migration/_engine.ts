@@ -53,6 +53,8 @@ export interface Engine extends Disposable {
   beginSave(phase: Phase, limits: PrecopyLimits): void;
   /** Fills a batch; true once the phase has ended. */
   fill(batch: BatchBuilder): boolean;
+  /** Lets another process go on from here: v2's data fd is put into the place that was opened with. */
+  handOver(): void;
   /** Enters RESUMING. */
   beginRestore(): void;
   /** Gives a batch to the device. */

@@ -34,12 +34,13 @@ export class Guard {
   }
 
   /** An error that says the state as last read; nothing is recovered. */
-  error(message: string, code: string, cause?: Error): MigrationError {
+  error(message: string, code: string, cause?: Error, hint?: string): MigrationError {
     return new MigrationError(message, {
       code,
       deviceState: this.#counters.state,
       recovery: "none",
       errno: cause instanceof SysError ? cause.code : undefined,
+      hint,
     }, { cause });
   }
 

@@ -21,6 +21,7 @@ export interface Requests {
   readRegion: (index: number, offset: number, length: number) => Buffer;
   beginSave: (phase: Phase, limits: PrecopyLimits) => void;
   pull: (buffer: Buffer) => Pulled;
+  handOver: () => void;
   beginRestore: () => void;
   push: (batch: Batch) => void;
   endRestore: (leave: "running" | "stop") => void;

@@ -110,6 +110,8 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     });
   }
 
+  abstract handOver(): void;
+
   abstract beginRestore(): void;
 
   /** Enters RESUMING, and then opens what will write to it. */

@@ -19,6 +19,7 @@ import { quirkFor, type QuirkName } from "../vfio/quirk.ts";
 import { type Reason, UnsupportedError } from "../vfio/unsupported.ts";
 import { type Batch, BatchBuilder } from "./_batch.ts";
 import type { Counters, Engine, OnError, PrecopyLimits } from "./_engine.ts";
+import { DataPlace, type DataPlaceFds } from "./_data_place.ts";
 import { preadFull } from "./_io.ts";
 import type { SharedCounters } from "./_shared_counters.ts";
 import { V1Engine } from "./_v1_engine.ts";
@@ -34,6 +35,8 @@ export interface OpenOptions {
   readonly groupFd?: number | undefined;
   /** For `fd:N`: the container fd that goes with it. */
   readonly containerFd?: number | undefined;
+  /** v2: where the data fd is handed from one process to the next. */
+  readonly dataPlace?: DataPlaceFds | undefined;
   /** Treats the driver as this one; by default the driver's name decides. */
   readonly quirk?: QuirkName | undefined;
   /** What a failed step does with a device that no arc leads back: `reset` by default. */
@@ -102,7 +105,7 @@ export class Session implements Disposable {
       this.#engine = region !== null
         ? new V1Engine(this.#device, region, quirk, onError, counters)
         : flags !== null
-        ? new V2Engine(this.#device, flags, onError, counters)
+        ? new V2Engine(this.#device, flags, this.#place(options), onError, counters)
         : null;
       this.#reasons = reasons;
       const protocol = region !== null ? "v1" : flags !== null ? "v2" : null;
@@ -124,6 +127,10 @@ export class Session implements Disposable {
       this.#device.close();
       throw error;
     }
+  }
+
+  #place({ dataPlace }: OpenOptions): DataPlace | null {
+    return dataPlace === undefined ? null : new DataPlace(this.#device.kernel, dataPlace);
   }
 
   get #migration(): Engine {
@@ -184,6 +191,11 @@ export class Session implements Disposable {
     const builder = new BatchBuilder(buffer);
     const ended = this.#migration.fill(builder);
     return { batch: builder.build(), ended };
+  }
+
+  /** Lets another process go on with what was begun. */
+  handOver(): void {
+    this.#migration.handOver();
   }
 
   /** Enters RESUMING. */

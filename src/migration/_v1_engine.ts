@@ -73,6 +73,9 @@ export class V1Engine extends ProtocolEngine<V1Target> {
       ));
   }
 
+  /** Nothing to do: all of a save is in the device. */
+  override handOver(): void {}
+
   override beginRestore(): void {
     this.guard.demandState("resuming", this.#machine.state().state, RESTORE_FROM);
     this.restart();

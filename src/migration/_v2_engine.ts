@@ -2,10 +2,13 @@
  * The v2 protocol on one device: state machine, data fd and loops put together.
  */
 
+import { SysError } from "../kernel/error.ts";
 import { VFIO_MIGRATION_PRE_COPY } from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import type { Counters, OnError, PrecopyLimits } from "./_engine.ts";
 import { ProtocolEngine } from "./_protocol_engine.ts";
+import type { DataPlace } from "./_data_place.ts";
+import { V2DataFd } from "./_v2_data_fd.ts";
 import { V2Machine, type V2Target, v2Target } from "./_v2_machine.ts";
 import { V2Restore } from "./_v2_restore.ts";
 import { V2Save } from "./_v2_save.ts";
@@ -18,18 +21,38 @@ const HOLDING_DATA: readonly StateName[] = ["pre-copy", "pre-copy-p2p"];
 const SAVE_FROM: readonly StateName[] = [...PRECOPY_FROM, "stop"];
 const RESTORE_FROM: readonly StateName[] = ["running", "running-p2p", "stop"];
 
+/** What the precopy info's errno says of an fd that was handed over. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  ENOTTY: "it is no migration data fd (ENOTTY)",
+  EINVAL: "its device is not in pre-copy (EINVAL)",
+  ENODEV: "its device has left pre-copy since (ENODEV)",
+};
+
+const START_OVER = 'give up what was read, and begin anew: "vfiokit state DEVICE running"';
+const HAND_OVER = 'run both phases under "vfiokit with DEVICE -- COMMAND", which lends them a ' +
+  "place to hand it over (in Deno they need --allow-env=VFIOKIT_DEVICES to hear of it)";
+
 /** The v2 engine. */
 export class V2Engine extends ProtocolEngine<V2Target> {
   readonly #device: VfioDevice;
   readonly #flags: number;
+  readonly #data: V2DataFd;
   readonly #machine: V2Machine;
 
   /** `flags` are the device's VFIO_MIGRATION_* flags. */
-  constructor(device: VfioDevice, flags: number, onError: OnError, counters: Counters) {
-    const machine = new V2Machine(device, flags, onError, counters);
+  constructor(
+    device: VfioDevice,
+    flags: number,
+    place: DataPlace | null,
+    onError: OnError,
+    counters: Counters,
+  ) {
+    const data = new V2DataFd(device, place);
+    const machine = new V2Machine(device, flags, data, onError, counters);
     super("v2", machine, counters);
     this.#device = device;
     this.#flags = flags;
+    this.#data = data;
     this.#machine = machine;
   }
 
@@ -46,25 +69,59 @@ export class V2Engine extends ProtocolEngine<V2Target> {
         "no-precopy",
       );
     }
-    if (HOLDING_DATA.includes(state) && !this.#machine.hasData) {
-      throw this.guard.error(
-        `Cannot enter ${phase}: the device is in ${state}, and the data fd is another process's`,
-        "no-data-fd",
-      );
-    }
+    if (HOLDING_DATA.includes(state) && !this.#data.open) this.#takeOver(phase, state);
     this.restart();
     if (phase === "pre-copy") this.#machine.askForReinit();
     this.enterSave(
       phase,
       phase === "pre-copy" ? "pre-copy" : "stop-copy",
-      () => new V2Save(this.#machine, this.counters, phase, limits),
+      () =>
+        new V2Save(
+          this.#device.kernel,
+          this.#data.fd,
+          this.#machine,
+          this.counters,
+          phase,
+          limits,
+        ),
     );
+  }
+
+  /** Gets the data fd from the process that brought the device into pre-copy. */
+  #takeOver(phase: Phase, state: StateName): void {
+    const what = `Cannot enter ${phase}: the device is in ${state}, and `;
+    try {
+      if (this.#data.takeOver()) return;
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      const meaning = REFUSALS[error.code] ?? error.message;
+      throw this.guard.error(
+        `${what}what was handed over is of no use: ${meaning}`,
+        "bad-data-fd",
+        error,
+        START_OVER,
+      );
+    }
+    throw this.guard.error(
+      `${what}the data fd is another process's`,
+      "no-data-fd",
+      undefined,
+      this.#data.hasPlace ? START_OVER : HAND_OVER,
+    );
+  }
+
+  override handOver(): void {
+    if (!this.#data.hasPlace) {
+      const what = "Cannot hand the data fd over: the device was opened with no place for it";
+      throw this.guard.error(what, "no-data-place", undefined, HAND_OVER);
+    }
+    this.guard.run("Cannot hand the data fd over", () => this.#data.handOver());
   }
 
   override beginRestore(): void {
     this.guard.demandState("resuming", this.#machine.state().state, RESTORE_FROM);
     this.restart();
-    this.enterRestore(() => new V2Restore(this.#device.kernel, this.#machine.data, this.counters));
+    this.enterRestore(() => new V2Restore(this.#device.kernel, this.#data.fd, this.counters));
   }
 
   protected override leaveRestore(leave: "running" | "stop"): void {
@@ -88,6 +145,6 @@ export class V2Engine extends ProtocolEngine<V2Target> {
   }
 
   override [Symbol.dispose](): void {
-    this.#machine.closeData();
+    this.#data.close();
   }
 }

@@ -4,8 +4,6 @@
  */
 
 import { SysError } from "../kernel/error.ts";
-import { Fd } from "../kernel/fd.ts";
-import type { Kernel } from "../kernel/kernel.ts";
 import {
   VFIO_DEVICE_STATE_ERROR,
   VFIO_DEVICE_STATE_PRE_COPY,
@@ -30,7 +28,7 @@ import {
 } from "../vfio/feature.ts";
 import type { Counters, OnError } from "./_engine.ts";
 import { resetAtLast } from "./_guard.ts";
-import { setNonBlocking } from "./_io.ts";
+import type { V2DataFd } from "./_v2_data_fd.ts";
 import { planPath } from "./_v2_plan.ts";
 import { MigrationError, type Recovery } from "./error.ts";
 import type { StateReport, TargetState, V2StateName } from "./types.ts";
@@ -63,32 +61,28 @@ export function v2Target(target: TargetState): V2Target | null {
   return Object.hasOwn(NUMBERS, target) ? target as V2Target : null;
 }
 
-/** Drives MIG_DEVICE_STATE, and owns the data fd. */
+/** Drives MIG_DEVICE_STATE; the data fd follows the states. */
 export class V2Machine {
   readonly #device: VfioDevice;
   readonly #flags: number;
   readonly #onError: OnError;
   readonly #counters: Counters;
-  #data: Fd | null = null;
+  readonly #data: V2DataFd;
   #tellsReinit = false;
 
   /** `flags` are the device's VFIO_MIGRATION_* flags. */
-  constructor(device: VfioDevice, flags: number, onError: OnError, counters: Counters) {
+  constructor(
+    device: VfioDevice,
+    flags: number,
+    data: V2DataFd,
+    onError: OnError,
+    counters: Counters,
+  ) {
     this.#device = device;
     this.#flags = flags;
+    this.#data = data;
     this.#onError = onError;
     this.#counters = counters;
-  }
-
-  /** The fd that the state machine gave last. */
-  get data(): Fd {
-    if (this.#data === null) throw new Error("Cannot move data: the driver gave no data fd");
-    return this.#data;
-  }
-
-  /** Whether there is one. */
-  get hasData(): boolean {
-    return this.#data !== null;
   }
 
   /** Asks the kernel. A state that it does not tell is `unknown`, not an error. */
@@ -102,11 +96,6 @@ export class V2Machine {
     const state = raw === null ? "unknown" : NAMES[raw] ?? "unknown";
     this.#counters.state = state;
     return { protocol: "v2", state, raw };
-  }
-
-  /** The kernel that the device is on. */
-  get kernel(): Kernel {
-    return this.#device.kernel;
   }
 
   /** Whether the flags of the precopy info are the driver's own words. */
@@ -183,8 +172,8 @@ export class V2Machine {
         error,
       );
     }
-    if (dataFd >= 0) this.#adopt(dataFd, name);
-    else if (!WITH_DATA.includes(name)) this.closeData();
+    if (dataFd >= 0) this.#data.adopt(dataFd, name);
+    else if (!WITH_DATA.includes(name)) this.#data.close();
     const after = this.state();
     if (after.state !== name) {
       throw this.#error(
@@ -195,31 +184,13 @@ export class V2Machine {
     return after;
   }
 
-  /** The kernel's new data fd; a former one, which it has ended, is closed. */
-  #adopt(dataFd: number, state: V2StateName): void {
-    this.closeData();
-    this.#data = Fd.own(this.#device.kernel, dataFd, `${this.#device.label} data fd (${state})`);
-    setNonBlocking(this.#device.kernel, this.#data);
-  }
-
-  /** Closes the data fd, where there is one. */
-  closeData(): void {
-    try {
-      this.#data?.close();
-    } catch (error) {
-      // It is closed all the same, or was before: nothing that could be done about it.
-      if (!(error instanceof SysError)) throw error;
-    }
-    this.#data = null;
-  }
-
   /**
    * VFIO_DEVICE_RESET, and RUNNING read back.
    *
    * @throws {MigrationError} If the reset fails, or leaves another state.
    */
   reset(): V2Report {
-    this.closeData();
+    this.#data.close();
     try {
       this.#device.reset();
     } catch (error) {
@@ -246,7 +217,7 @@ export class V2Machine {
   recover(onError: OnError = this.#onError): Recovery {
     const { state } = this.state();
     if (state === "running") {
-      this.closeData();
+      this.#data.close();
       return "none";
     }
     if (state !== "resuming" && state !== "error" && state !== "unknown") {

@@ -26,12 +26,8 @@ const PATIENCE_MS = 1000;
 /** Reads smaller than this are not worth what is left of a batch. */
 const WORTH_READING = 64 * 1024;
 
-/** What a phase reads from. */
-export interface V2Source {
-  /** The kernel that it is on. */
-  readonly kernel: Kernel;
-  /** The data fd. */
-  readonly data: Fd;
+/** What a driver says of its data beside the data fd. */
+export interface V2Estimates {
   /** Whether the flags of the precopy info are the driver's own words. */
   readonly tellsReinit: boolean;
   /** An estimate of the bytes that STOP_COPY will give; null where the driver has none. */
@@ -40,7 +36,7 @@ export interface V2Source {
 
 /** One phase of saving. */
 export class V2Save {
-  readonly #source: V2Source;
+  readonly #estimates: V2Estimates;
   readonly #kernel: Kernel;
   readonly #fd: Fd;
   readonly #readiness: Readiness;
@@ -50,15 +46,22 @@ export class V2Save {
   #estimate: number | null;
   #idleSince: number | null = null;
 
-  constructor(source: V2Source, counters: Counters, phase: Phase, limits: PrecopyLimits) {
-    this.#source = source;
-    this.#kernel = source.kernel;
-    this.#fd = source.data;
-    this.#readiness = new Readiness(source.kernel, source.data, POLLIN);
+  constructor(
+    kernel: Kernel,
+    fd: Fd,
+    estimates: V2Estimates,
+    counters: Counters,
+    phase: Phase,
+    limits: PrecopyLimits,
+  ) {
+    this.#estimates = estimates;
+    this.#kernel = kernel;
+    this.#fd = fd;
+    this.#readiness = new Readiness(kernel, fd, POLLIN);
     this.#counters = counters;
     this.#phase = phase;
     this.#rounds = new Rounds(limits);
-    this.#estimate = phase === "stop-and-copy" ? source.dataSize() : null;
+    this.#estimate = phase === "stop-and-copy" ? estimates.dataSize() : null;
     counters.pendingBytes = this.#estimate ?? -1;
   }
 
@@ -124,7 +127,7 @@ export class V2Save {
       throw error;
     }
     const { flags, initial_bytes, dirty_bytes } = vfioPrecopyInfo.unpack(argument);
-    if (this.#source.tellsReinit && (flags & VFIO_PRECOPY_INFO_REINIT) !== 0) {
+    if (this.#estimates.tellsReinit && (flags & VFIO_PRECOPY_INFO_REINIT) !== 0) {
       this.#rounds.restart();
       this.#idleSince = null;
     }
@@ -148,7 +151,7 @@ export class V2Save {
    * where time counts, that driver's own estimate is heard, too.
    */
   #rest(dirty: number): number {
-    return this.#rounds.timed ? Math.max(dirty, this.#source.dataSize() ?? 0) : dirty;
+    return this.#rounds.timed ? Math.max(dirty, this.#estimates.dataSize() ?? 0) : dirty;
   }
 
   /** Nothing to read now: over, unless initial bytes are still promised. */

@@ -7,12 +7,13 @@
 import type { Kernel } from "../kernel/kernel.ts";
 import { ask, bindHost, type Host, InlineHost, WorkerHost } from "./_host.ts";
 import type { OnError } from "./_engine.ts";
+import type { DataPlaceFds } from "./_data_place.ts";
 import type { DeviceDescription, OpenOptions } from "./_session.ts";
 import { SharedCounters } from "./_shared_counters.ts";
 import type { Recovery } from "./error.ts";
 import type { StateName, StateReport, TargetState } from "./types.ts";
 
-export type { DeviceDescription, OnError, OpenOptions };
+export type { DataPlaceFds, DeviceDescription, OnError, OpenOptions };
 
 /** Where an open device is served; by default in a Worker of this toolkit's. */
 export interface HostOptions {
@@ -115,6 +116,17 @@ export class Device implements AsyncDisposable {
     } finally {
       this.#counters.interrupted = false;
     }
+  }
+
+  /**
+   * Lets another process go on after {@linkcode precopy}: v2's data fd is put into the place that
+   * the device was opened with (`dataPlace`), where {@linkcode stopAndCopy} of a process with the
+   * same place takes it. With v1 all of a save is in the device, and there is nothing to do.
+   *
+   * @throws {MigrationError} If there is no such place, or the fd cannot be put there.
+   */
+  handOver(): Promise<void> {
+    return ask(this, "handOver");
   }
 
   /**

@@ -18,6 +18,7 @@ import {
   type Mapping,
   MFD_HUGETLB,
   type MmapOptions,
+  type ReceivedMessage,
 } from "../kernel/kernel.ts";
 import { answer, sysError } from "./_answer.ts";
 import { ContainerFile } from "./_container.ts";
@@ -28,6 +29,7 @@ import { Memory } from "./_memory.ts";
 import type { OpenFile } from "./_open_file.ts";
 import { refuse } from "./_refusal.ts";
 import { dmaOf } from "./_sim_dma.ts";
+import { SocketFile } from "./_socket.ts";
 import { deviceName, fileTree, type Node } from "./_sysfs.ts";
 import type { Tree } from "./_tree.ts";
 import type { SimDma } from "./dma.ts";
@@ -228,6 +230,34 @@ export class SimKernel implements Kernel {
       if (flags !== 0 || length < 0) refuse("EINVAL");
       return this.#install(new MemfdFile(name, length));
     });
+  }
+
+  socketPair(): [number, number] {
+    const [one, other] = SocketFile.pair();
+    return [this.#install(one), this.#install(other)];
+  }
+
+  sendFds(socket: number, message: Uint8Array<ArrayBuffer>, fds: readonly number[]): void {
+    answer("sendmsg", `fd ${socket}`, () => {
+      this.#socket(socket).send(message, fds.map((fd) => this.#file(fd)));
+    });
+  }
+
+  receiveFds(socket: number, into: Uint8Array<ArrayBuffer>, maxFds: number): ReceivedMessage {
+    return answer("recvmsg", `fd ${socket}`, () => {
+      const message = this.#socket(socket).receive();
+      const taken = message.bytes.subarray(0, into.length);
+      into.set(taken);
+      const fds = message.files.slice(0, maxFds).map((file) => this.#install(file));
+      for (const file of message.files) file.drop();
+      const truncated = taken.length < message.bytes.length || fds.length < message.files.length;
+      return { length: taken.length, fds, truncated };
+    });
+  }
+
+  #socket(fd: number): SocketFile {
+    const file = this.#file(fd);
+    return file instanceof SocketFile ? file : refuse("ENOTSOCK");
   }
 
   poll(fd: number, events: number, _timeoutMs: number): number {

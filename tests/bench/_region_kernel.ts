@@ -3,7 +3,7 @@
  * behind them but answers to the two ioctls that describe it.
  */
 
-import type { Kernel, Mapping, MmapOptions } from "../../src/kernel/kernel.ts";
+import type { Kernel, Mapping, MmapOptions, ReceivedMessage } from "../../src/kernel/kernel.ts";
 import { ERRNO } from "../../src/kernel/errno.ts";
 import { SysError } from "../../src/kernel/error.ts";
 import {
@@ -120,6 +120,18 @@ export class RegionKernel implements Kernel {
 
   memfd(name: string, length: number, flags?: number): number {
     return this.#kernel.memfd(name, length, flags);
+  }
+
+  socketPair(): [number, number] {
+    return this.#kernel.socketPair();
+  }
+
+  sendFds(socket: number, message: Buffer, fds: readonly number[]): void {
+    this.#kernel.sendFds(socket, message, fds);
+  }
+
+  receiveFds(socket: number, into: Buffer, maxFds: number): ReceivedMessage {
+    return this.#kernel.receiveFds(socket, into, maxFds);
   }
 
   poll(fd: number, events: number, timeoutMs: number): number {

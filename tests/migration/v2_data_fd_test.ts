@@ -8,7 +8,7 @@ import { Fd } from "../../src/kernel/fd.ts";
 import { FIONBIO, type Kernel, POLLIN } from "../../src/kernel/kernel.ts";
 import { BatchBuilder } from "../../src/migration/_batch.ts";
 import { V2Restore } from "../../src/migration/_v2_restore.ts";
-import { V2Save, type V2Source } from "../../src/migration/_v2_save.ts";
+import { V2Save } from "../../src/migration/_v2_save.ts";
 import { openDevice } from "../../src/migration/device.ts";
 import { stopAndCopy } from "../../src/migration/stop_and_copy.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
@@ -21,15 +21,27 @@ function notReady(): never {
   throw new SysError("fake", ERRNO.EAGAIN);
 }
 
-function counters(interrupted: boolean): ConstructorParameters<typeof V2Save>[1] {
+function counters(interrupted: boolean): ConstructorParameters<typeof V2Save>[3] {
   return { state: "running", pendingBytes: -1, bytes: 0, transactions: 0, interrupted };
 }
 
-function source(calls: Partial<Kernel>, size: number | null = null): V2Source & Disposable {
-  const kernel = { close: () => {}, ...calls } as unknown as Kernel;
-  const data = Fd.own(kernel, 3, "data fd");
-  const dispose = (): void => data.close();
-  return { kernel, data, tellsReinit: false, dataSize: () => size, [Symbol.dispose]: dispose };
+/** A data fd that answers so. */
+class DataFd implements Disposable {
+  readonly kernel: Kernel;
+  readonly fd: Fd;
+
+  constructor(calls: Partial<Kernel>) {
+    this.kernel = { close: () => {}, ...calls } as unknown as Kernel;
+    this.fd = Fd.own(this.kernel, 3, "data fd");
+  }
+
+  [Symbol.dispose](): void {
+    this.fd.close();
+  }
+}
+
+function estimates(size: number | null): ConstructorParameters<typeof V2Save>[2] {
+  return { tellsReinit: false, dataSize: () => size };
 }
 
 function builder(length: number): BatchBuilder {
@@ -54,10 +66,18 @@ function napsOf(work: () => void): number[] {
 
 describe("a driver that is not ready", () => {
   it("does not keep anybody who wants to stop from it", () => {
-    using from = source({ read: notReady, write: notReady, poll: () => 0 });
-    const save = new V2Save(from, counters(true), "stop-and-copy", NO_LIMITS);
+    using data = new DataFd({ read: notReady, write: notReady, poll: () => 0 });
+    const { kernel, fd } = data;
+    const save = new V2Save(
+      kernel,
+      fd,
+      estimates(null),
+      counters(true),
+      "stop-and-copy",
+      NO_LIMITS,
+    );
     assert.equal(save.fill(builder(1000)), false);
-    const restore = new V2Restore(from.kernel, from.data, counters(true));
+    const restore = new V2Restore(kernel, fd, counters(true));
     assert.throws(
       () => restore.load({ bytes: new Uint8Array(8), sizes: [8], more: false }),
       { code: "interrupted" },
@@ -66,14 +86,22 @@ describe("a driver that is not ready", () => {
 
   it("is not asked all the time, though poll says that it is ready", () => {
     let reads = 0;
-    using from = source({
+    using data = new DataFd({
       read(): number {
         reads += 1;
         return reads < 8 ? notReady() : 0;
       },
       poll: () => POLLIN,
     });
-    const save = new V2Save(from, counters(false), "stop-and-copy", NO_LIMITS);
+    const { kernel, fd } = data;
+    const save = new V2Save(
+      kernel,
+      fd,
+      estimates(null),
+      counters(false),
+      "stop-and-copy",
+      NO_LIMITS,
+    );
     const naps = napsOf(() => {
       while (!save.fill(builder(1000)));
     });
@@ -103,10 +131,10 @@ describe("a driver that is not ready", () => {
 });
 
 describe("pre-copy with a downtime", () => {
-  /** A driver that always has a thousand bytes, fewer dirty ones at each look, and this estimate. */
-  function busy(estimate: number | null): V2Source & Disposable {
+  /** A driver that always has a thousand bytes, and fewer dirty ones at each look. */
+  function busy(): DataFd {
     let looks = 0;
-    return source({
+    return new DataFd({
       ioctl(_fd, _request, arg): number {
         const dirty = BigInt(1_000_000 - looks++);
         vfioPrecopyInfo.pack(
@@ -116,13 +144,15 @@ describe("pre-copy with a downtime", () => {
         return 0;
       },
       read: () => 1000,
-    }, estimate);
+    });
   }
 
   function ends(estimate: number | null): boolean {
-    using from = busy(estimate);
+    using data = busy();
     const limits = { ...NO_LIMITS, downtimeMs: 3_600_000 };
-    return new V2Save(from, counters(false), "pre-copy", limits).fill(builder(1 << 20));
+    const { kernel, fd } = data;
+    return new V2Save(kernel, fd, estimates(estimate), counters(false), "pre-copy", limits)
+      .fill(builder(1 << 20));
   }
 
   it("ends where what is dirty is read in time", () => {

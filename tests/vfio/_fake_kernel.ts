@@ -5,7 +5,7 @@
 
 import { ERRNO, type ErrnoName } from "../../src/kernel/errno.ts";
 import { SysError } from "../../src/kernel/error.ts";
-import type { Kernel, Mapping } from "../../src/kernel/kernel.ts";
+import type { Kernel, Mapping, ReceivedMessage } from "../../src/kernel/kernel.ts";
 
 type Buffer = Uint8Array<ArrayBuffer>;
 
@@ -84,6 +84,18 @@ export class FakeKernel implements Kernel {
   }
 
   memfd(): number {
+    return fail("ENOSYS");
+  }
+
+  socketPair(): [number, number] {
+    return fail("ENOSYS");
+  }
+
+  sendFds(): void {
+    fail("ENOSYS");
+  }
+
+  receiveFds(): ReceivedMessage {
     return fail("ENOSYS");
   }
 
