@@ -71,7 +71,12 @@ export { VfioDevice } from "./src/vfio/device.ts";
 export { type DeviceName, DeviceNameError, parseDeviceName } from "./src/vfio/device_name.ts";
 export { DmaError } from "./src/vfio/dma_error.ts";
 export { DmaMemory, type DmaMemoryOptions } from "./src/vfio/dma_memory.ts";
-export type { FeatureReport, MigrationFlag } from "./src/vfio/feature.ts";
+export {
+  type FeatureDevice,
+  type FeatureReport,
+  type MigrationFlag,
+  readMigrationFlags,
+} from "./src/vfio/feature.ts";
 export { Group, type GroupStatus } from "./src/vfio/group.ts";
 export type { VfioIdentity } from "./src/vfio/identity.ts";
 export type { DataSectionKind } from "./src/vfio/migration_region.ts";

@@ -8,6 +8,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import type { DeviceDescription } from "../mod.ts";
 import type { Context } from "./_context.ts";
+import { DataPlaces } from "./_data_places.ts";
 import { exitCodeOf, type SignalName } from "./_signals.ts";
 import { STDERR, writeText } from "./_stdio.ts";
 import { UsageError } from "./_usage_error.ts";
@@ -41,6 +42,8 @@ export interface Lendable {
   readonly name: string;
   /** Its fds in this process. */
   readonly fds: DeviceDescription["fds"];
+  /** How it migrates; null where it does not. */
+  readonly protocol: DeviceDescription["protocol"];
 }
 
 /** Memory that devices write to, as far as lending it goes. */
@@ -61,6 +64,8 @@ interface Lent {
   readonly device: number;
   readonly group: number | null;
   readonly container: number | null;
+  /** Where its data fd is put for the next program, and taken from the last one; null but for v2. */
+  readonly data: readonly [put: number, take: number] | null;
 }
 
 /**
@@ -78,7 +83,8 @@ export async function runProgram(
   memory?: LentMemory,
 ): Promise<number> {
   const [program, ...args] = words;
-  const { lent, inherited } = lend(devices);
+  using places = new DataPlaces();
+  const { lent, inherited } = lend(devices, places);
   const variables = { ...environment(lent), ...memoryEnvironment(memory, inherited) };
   const started = start(program ?? "", args, {
     stdio: [0, dataOnStdout ? 2 : 1, 2, ...inherited],
@@ -88,17 +94,28 @@ export async function runProgram(
   return await ended(started, program ?? "", context);
 }
 
-/** Numbers the fds from 3 on; a device without group or container uses fewer. */
-function lend(devices: readonly Lendable[]): { lent: Lent[]; inherited: number[] } {
+/**
+ * Numbers the fds from 3 on; a device without group or container uses fewer. The places for data
+ * fds come after all of that.
+ */
+function lend(
+  devices: readonly Lendable[],
+  places: DataPlaces,
+): { lent: Lent[]; inherited: number[] } {
   const inherited: number[] = [];
   const give = (fd: number): number => FIRST_FD + inherited.push(fd) - 1;
   const giveIfAny = (fd: number | null): number | null => fd === null ? null : give(fd);
-  const lent = devices.map(({ name, fds }) => ({
+  const opened = devices.map(({ name, fds }) => ({
     name,
     device: give(fds.device),
     group: giveIfAny(fds.group),
     container: giveIfAny(fds.container),
   }));
+  const lent = opened.map((device, index) => {
+    if (devices[index]!.protocol !== "v2") return { ...device, data: null };
+    const { put, take } = places.add();
+    return { ...device, data: [give(put), give(take)] as const };
+  });
   return { lent, inherited };
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Device, OpenOptions } from "../mod.ts";
+import { type Device, type OpenOptions, readMigrationFlags, type VfioDevice } from "../mod.ts";
 import type { Lendable } from "./_child.ts";
 import type { Context } from "./_context.ts";
 import { exitCodeOf, Interrupted } from "./_signals.ts";
@@ -34,8 +34,15 @@ export function openOptions(args: OpenArgs): OpenOptions {
 }
 
 /** A device as a program is lent it. */
-export function lendable({ name, description: { fds } }: Device): Lendable {
-  return { name, fds };
+export function lendable({ name, description: { fds, protocol } }: Device): Lendable {
+  return { name, fds, protocol };
+}
+
+/** The same of a device that is open with nobody to drive it, with these fds. */
+export function lendableVfio(device: VfioDevice, fds: Lendable["fds"]): Lendable {
+  // v1 needs nothing of a lender: it may count as none.
+  const protocol = readMigrationFlags(device) === null ? null : "v2";
+  return { name: device.label, fds, protocol };
 }
 
 /**

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { DirtySession } from "../mod.ts";
 import { runProgram } from "./_child.ts";
 import type { Context } from "./_context.ts";
+import { lendableVfio } from "./_devices.ts";
 import { exitCodeOf, Interrupted } from "./_signals.ts";
 
 /** How long to wait where neither a time nor a program says so, in milliseconds. */
@@ -62,7 +63,8 @@ export function meanwhile(
     })),
   };
   const ended = new AbortController();
-  const program = runProgram(command, [{ name: device.label, fds }], context, dataOnStdout, memory)
+  const lent = [lendableVfio(device, fds)];
+  const program = runProgram(command, lent, context, dataOnStdout, memory)
     .finally(() => ended.abort());
   return { ended: ended.signal, exitCode: () => program };
 }

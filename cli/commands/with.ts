@@ -4,9 +4,16 @@
  * @module
  */
 
-import { libcKernel, openVfioDevices, parseDeviceName } from "../../mod.ts";
-import { refuseSimulated, runProgram } from "../_child.ts";
+import {
+  libcKernel,
+  openDevice,
+  openVfioDevices,
+  parseDeviceName,
+  type VfioDevice,
+} from "../../mod.ts";
+import { type Lendable, refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
+import { lendableVfio } from "../_devices.ts";
 import type { WithArgs } from "../table/inspect.ts";
 
 /** Runs `with`. */
@@ -15,16 +22,37 @@ export async function run(args: WithArgs, context: Context): Promise<number> {
   const names = args.devices.map(parseDeviceName);
   const devices = openVfioDevices(libcKernel(), names, args.vfToken);
   try {
-    const lent = devices.map(({ label, fd, group, container }) => ({
-      name: label,
-      fds: {
-        device: fd.number,
-        group: group?.fd.number ?? null,
-        container: container?.fd.number ?? null,
-      },
-    }));
-    return await runProgram(args.command ?? [], lent, context, false);
+    const exitCode = await runProgram(args.command ?? [], devices.map(lendable), context, false);
+    for (const device of devices) {
+      if (!device.borrowed) await tellState(device, context);
+    }
+    return exitCode;
   } finally {
     for (const device of devices.reverse()) device.close();
   }
+}
+
+function lendable(device: VfioDevice): Lendable {
+  const { fd, group, container } = device;
+  return lendableVfio(device, {
+    device: fd.number,
+    group: group?.fd.number ?? null,
+    container: container?.fd.number ?? null,
+  });
+}
+
+/** Says in which state the program left a device, if that is not the one it will be opened in. */
+async function tellState({ label, fd }: VfioDevice, context: Context): Promise<void> {
+  let state: string;
+  try {
+    await using device = await openDevice(`fd:${fd.number}`);
+    if (device.description.protocol === null) return;
+    ({ state } = await device.state());
+  } catch (error) {
+    state = `unknown (${(error as Error).message})`;
+  }
+  if (state === "running") return;
+  context.note(
+    `vfiokit with: ${label} was left in state ${state}; it is closed now, and that state with it`,
+  );
 }

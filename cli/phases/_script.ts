@@ -20,6 +20,7 @@ import {
 } from "../../mod.ts";
 import { Context } from "../_context.ts";
 import { openOptions } from "../_devices.ts";
+import { lentDataPlace } from "../_lent.ts";
 import { parseWords } from "../_parse.ts";
 import { showProgress } from "../_progress.ts";
 import { watchSignals } from "../_signals.ts";
@@ -85,7 +86,10 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
   });
   context.resultFd = STDERR;
   const exitCode = await context.conclude(async () => {
-    await using device = await openDevice(args.device, openOptions(args));
+    await using device = await openDevice(args.device, {
+      ...openOptions(args),
+      dataPlace: lentDataPlace(args.device),
+    });
     // A device without migration refuses this, with its reasons.
     await device.state();
     using _progress = await showProgress(

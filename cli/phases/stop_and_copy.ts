@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --allow-ffi --allow-read
+#!/usr/bin/env -S deno run --allow-ffi --allow-read --allow-env=VFIOKIT_DEVICES
 /**
  * The stop-and-copy phase alone: stops a device, and writes a whole checkpoint
  * to stdout. What `precopy.ts` wrote comes in on stdin, and goes first; with
@@ -15,6 +15,7 @@ import {
   type Device,
   encodeCheckpoint,
   IdentityError,
+  MigrationError,
   openCheckpointFile,
   stopAndCopy,
   type Transaction,
@@ -31,7 +32,8 @@ await runPhase({
     const encoder = encodeCheckpoint(headerFor(device));
     const written = toStdout(encoder.readable);
     const before = await precopied(signal);
-    if (before !== null) await passThrough(before, device, encoder.writable, signal);
+    if (before === null) await demandNothingRead(device);
+    else await passThrough(before, device, encoder.writable, signal);
     await stopAndCopy(device).pipeTo(encoder.writable, { signal });
     await written;
   },
@@ -56,6 +58,21 @@ async function precopied(signal: AbortSignal): Promise<ReadableStream<Bytes> | n
     },
     cancel: (reason) => bytes.cancel(reason),
   }, { highWaterMark: 0 });
+}
+
+/** In pre-copy a part of the state was read already: without it a checkpoint would not be whole. */
+async function demandNothingRead(device: Device): Promise<void> {
+  const { state } = await device.state();
+  if (state !== "pre-copy" && state !== "pre-copy-p2p") return;
+  throw new MigrationError(
+    `Cannot save the device: it is in ${state}, and what pre-copy wrote does not come in on stdin`,
+    {
+      code: "wrong-state",
+      deviceState: state,
+      recovery: "none",
+      hint: 'pipe it in; or begin anew, after "vfiokit state DEVICE running"',
+    },
+  );
 }
 
 function aborted(signal: AbortSignal): Promise<never> {

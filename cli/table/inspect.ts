@@ -137,8 +137,9 @@ export const withDevices: Command = defineCommand({
   usage: "DEVICE... -- COMMAND...",
   brief: "Open devices, hold them, and run a program that works on them.",
   details: [
-    "The program inherits the device, its group and its container as the fds 3, 4 and 5; a second device has the fds that follow, and so on. VFIOKIT_DEVICES lists them as JSON: [{name, device, group, container}]; for one device VFIOKIT_DEVICE_FD, VFIOKIT_GROUP_FD and VFIOKIT_CONTAINER_FD are set as well.",
-    "The program's exit code is passed on: 127 where it is not found, 126 where it cannot be run, 128+n where signal n ended it. A simulated device cannot be lent.",
+    "The program inherits the device, its group and its container as the fds 3, 4 and 5; a second device has the fds that follow, and so on. VFIOKIT_DEVICES lists them as JSON: [{name, device, group, container, data}]; for one device VFIOKIT_DEVICE_FD, VFIOKIT_GROUP_FD and VFIOKIT_CONTAINER_FD are set as well.",
+    "The data fd of a device that speaks v2 comes with pre-copy, and ends with the process that has it. So such a device is lent two more fds, data: a socket that precopy.ts puts it into, and one that stop_and_copy.ts takes it from.",
+    "At the end it says which device was left in another state than running. The program's exit code is passed on: 127 where it is not found, 126 where it cannot be run, 128+n where signal n ended it. A simulated device cannot be lent.",
   ],
   examples: [
     {

@@ -51,12 +51,12 @@ export class V2DataFd {
   }
 
   /**
-   * Puts it where another process takes it; none is left here.
+   * Puts it, where there is one, where another process takes it; none is left here.
    *
    * @throws {SysError} If it cannot be put there; it is still here then.
    */
   handOver(): void {
-    this.#place?.put(this.fd);
+    if (this.#fd !== null) this.#place?.put(this.#fd);
     this.close();
   }
 

@@ -121,7 +121,8 @@ export class Device implements AsyncDisposable {
   /**
    * Lets another process go on after {@linkcode precopy}: v2's data fd is put into the place that
    * the device was opened with (`dataPlace`), where {@linkcode stopAndCopy} of a process with the
-   * same place takes it. With v1 all of a save is in the device, and there is nothing to do.
+   * same place takes it. With v1 all of a save is in the device, and there is nothing to do. Before
+   * pre-copy this only tells, by an error, where there is no such place.
    *
    * @throws {MigrationError} If there is no such place, or the fd cannot be put there.
    */

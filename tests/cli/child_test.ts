@@ -58,12 +58,12 @@ describe("a program that devices are lent to", () => {
     const [code, out] = await lend(
       'cat <&3 >>"$1"; cat <&4 >>"$1"; cat <&5 >>"$1"; ' +
         'echo " $VFIOKIT_DEVICE_FD $VFIOKIT_GROUP_FD $VFIOKIT_CONTAINER_FD $VFIOKIT_DEVICES" >>"$1"',
-      [{ name: "one", fds: { device: a, group: b, container: c } }],
+      [{ name: "one", fds: { device: a, group: b, container: c }, protocol: "v1" }],
     );
     assert.equal(code, 0);
     assert.equal(
       out,
-      'this is athis is bthis is c 3 4 5 [{"name":"one","device":3,"group":4,"container":5}]\n',
+      'this is athis is bthis is c 3 4 5 [{"name":"one","device":3,"group":4,"container":5,"data":null}]\n',
     );
   });
 
@@ -72,15 +72,15 @@ describe("a program that devices are lent to", () => {
     const [code, out] = await lend(
       'echo "$VFIOKIT_DEVICES $VFIOKIT_DEVICE_FD" >>"$1"; cat <&6 >>"$1"',
       [
-        { name: "one", fds: { device: a, group: null, container: null } },
-        { name: "two", fds: { device: b, group: c, container: d } },
+        { name: "one", fds: { device: a, group: null, container: null }, protocol: null },
+        { name: "two", fds: { device: b, group: c, container: d }, protocol: "v1" },
       ],
     );
     assert.equal(code, 0);
     assert.equal(
       out,
-      '[{"name":"one","device":3,"group":null,"container":null},' +
-        '{"name":"two","device":4,"group":5,"container":6}] \nthis is d',
+      '[{"name":"one","device":3,"group":null,"container":null,"data":null},' +
+        '{"name":"two","device":4,"group":5,"container":6,"data":null}] \nthis is d',
     );
   });
 

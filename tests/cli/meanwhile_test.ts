@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
+import { Fd, libcKernel } from "../../mod.ts";
 import { Context } from "../../cli/_context.ts";
 import { type Lending, lookAfter, pause } from "../../cli/_meanwhile.ts";
 import { Interrupted } from "../../cli/_signals.ts";
@@ -31,7 +32,11 @@ function lending(): Lending {
     offset: 0x2000,
   }];
   return {
-    device: { label: "0000:3b:00.1" } as Lending["device"],
+    device: {
+      label: "0000:3b:00.1",
+      kernel: libcKernel(),
+      fd: Fd.borrow(libcKernel(), device, "a file"),
+    } as Lending["device"],
     fds: { device, group, container, memory },
     mapped,
     mappings: [...mapped, { iova: 1n << 40n, size: 0x4000n }],

@@ -40,6 +40,24 @@ describe("the scripts of the phases", () => {
     assert.equal(whole.phases[0]?.bytes, before.phases[0]?.bytes);
   });
 
+  it("drive a v2 device by the same words", async () => {
+    const first = await phase("precopy", ["sim:mlx5?size=2MiB&seed=1"]);
+    assert.equal(first.code, 0, first.err);
+    const second = await phase("stop_and_copy", ["sim:mlx5?size=2MiB&seed=1"], {
+      stdin: first.stdout,
+    });
+    assert.equal(second.code, 0, second.err);
+    const whole = await show(second.stdout);
+    assert.deepEqual(whole.phases.map(({ phase }) => phase), ["pre-copy", "stop-and-copy"]);
+    const alone = await phase("stop_and_copy", ["sim:qat?size=2MiB&seed=1"]);
+    assert.equal(alone.code, 0, alone.err);
+    const restored = await phase("resume", ["sim:qat?size=2MiB&seed=2"], { stdin: alone.stdout });
+    assert.equal(restored.code, 0, restored.err);
+    const other = await phase("resume", ["sim:mapped?size=2MiB"], { stdin: alone.stdout });
+    assert.equal(other.code, 4);
+    assert.match(other.err, /protocol/);
+  });
+
   it("refuse to restore what pre-copy alone wrote with 4", async () => {
     const { stdout } = await phase("precopy");
     const { code, err } = await phase("resume", [DEVICE], { stdin: stdout });

@@ -1,0 +1,29 @@
+/**
+ * A program that was lent a device, for tests of handing its data fd over:
+ * `put FILE` opens a file and puts it where a data fd goes; `take` prints what
+ * the one that it takes has.
+ */
+
+import process from "node:process";
+import { lentDataPlace } from "../../cli/_lent.ts";
+import { Fd } from "../../src/kernel/fd.ts";
+import { O_RDONLY } from "../../src/kernel/kernel.ts";
+import { libcKernel } from "../../src/kernel/libc.ts";
+import { DataPlace } from "../../src/migration/_data_place.ts";
+
+const [what, file = ""] = process.argv.slice(2);
+const kernel = libcKernel();
+const fds = lentDataPlace("fd:3");
+if (fds === undefined) throw new Error("nobody lent a place");
+const place = new DataPlace(kernel, fds);
+if (what === "put") {
+  using fd = Fd.own(kernel, kernel.open(file, O_RDONLY), file);
+  place.put(fd);
+} else {
+  using fd = place.take("what was put there");
+  const bytes = new Uint8Array(new ArrayBuffer(64));
+  const text = fd === null
+    ? "nothing"
+    : new TextDecoder().decode(bytes.subarray(0, kernel.read(fd.number, bytes)));
+  console.log(text);
+}
