@@ -18,6 +18,9 @@ import { MissingError, run, runText, which } from "./host.ts";
 
 const ETC = "/etc/apt";
 
+/** As if this machine, which may be of another release, had no packages at all. */
+const NOTHING_INSTALLED = "Dir::State::status=/dev/null";
+
 function readSources(): AptSource[] {
   const files = [join(ETC, "sources.list")];
   try {
@@ -80,12 +83,15 @@ export class Apt {
     run("apt-get", ["update"], { env: this.#env });
   }
 
+  /** What a package depends on, without alternatives. */
+  depends(packageName: string): string[] {
+    const text = runText("apt-cache", ["depends", packageName], { env: this.#env });
+    return text.split("\n").flatMap((line) => /^\s*Depends: (\S+)$/.exec(line)?.[1] ?? []);
+  }
+
   /** The package that a metapackage stands for: the dependency with this prefix. */
   resolve(metapackage: string, prefix: string): string {
-    const text = runText("apt-cache", ["depends", metapackage], { env: this.#env });
-    const name = text.split("\n")
-      .map((line) => /^\s*Depends: (\S+)$/.exec(line)?.[1])
-      .find((dependency) => dependency?.startsWith(prefix));
+    const name = this.depends(metapackage).find((dependency) => dependency.startsWith(prefix));
     if (name === undefined) {
       throw new Error(`Cannot resolve "${metapackage}": no dependency starts with "${prefix}"`);
     }
@@ -94,13 +100,16 @@ export class Apt {
 
   /** Fetches packages and extracts them, one over the other, into `to`. */
   extract(packages: readonly string[], to: string): void {
-    this.#extractBy(["download", ...packages], to);
+    this.#extractBy(["-o", NOTHING_INSTALLED, "download", ...packages], to);
   }
 
-  /** Fetches a package with all it depends on that is not installed, and extracts them. */
-  extractWithDependencies(packageName: string, to: string): void {
+  /**
+   * Fetches a package and what it depends on, and extracts them: all of that, or
+   * what is not installed here.
+   */
+  extractWithDependencies(packageName: string, to: string, which: "all" | "missing"): void {
     const args = ["install", "--download-only", "--yes", "--no-install-recommends", packageName];
-    this.#extractBy(args, to);
+    this.#extractBy(which === "all" ? ["-o", NOTHING_INSTALLED, ...args] : args, to);
   }
 
   #extractBy(args: string[], to: string): void {

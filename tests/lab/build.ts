@@ -5,7 +5,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { cpSync, readdirSync, readFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cached, MissingError, run, which } from "./host.ts";
 
@@ -26,6 +26,19 @@ function need(program: string): void {
   }
 }
 
+/** Options that newer kernels have set for newer compilers, and that gcc 12 does not know. */
+const NEWER_OPTIONS = "-fmin-function-alignment=*";
+
+/** The compiler of kernel modules: any gcc near the kernel's own serves, without some options. */
+function moduleCompiler(folder: string): string {
+  const path = join(folder, "cc");
+  const compiler = which("gcc-12") ?? "gcc";
+  const drop = `case $word in ${NEWER_OPTIONS}) ;; *) set -- "$@" "$word" ;; esac`;
+  const script = `#!/bin/sh\nfor word; do shift; ${drop}; done\nexec ${compiler} "$@"\n`;
+  writeFileSync(path, script, { mode: 0o755 });
+  return path;
+}
+
 /** The guest driver for a kernel; returns the module's path. */
 export function buildDriver(cache: string, sources: string, headers: string): string {
   const folder = join(cache, `driver-${sourcesHash(sources, headers)}`);
@@ -33,9 +46,7 @@ export function buildDriver(cache: string, sources: string, headers: string): st
     need("make");
     need("gcc");
     cpSync(sources, to, { recursive: true });
-    // The headers ask for the very compiler of the kernel; any gcc near it serves.
-    const compiler = which("gcc-12") ?? "gcc";
-    run("make", ["-C", headers, `M=${to}`, `CC=${compiler}`, "W=1", "modules"]);
+    run("make", ["-C", headers, `M=${to}`, `CC=${moduleCompiler(to)}`, "W=1", "modules"]);
     run("strip", ["--strip-debug", join(to, "vfiokit_v1.ko")]);
   });
   return join(folder, "vfiokit_v1.ko");

@@ -73,22 +73,22 @@ export function cacheFolder(): string {
   return join(base, "vfiokit-lab");
 }
 
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
+
 /**
  * A folder of the cache, made by `make` where it is not there yet. It appears
- * whole or not at all.
+ * whole or not at all; of two labs that make it, one is later and takes the other's.
  */
 export function cached(path: string, make: (folder: string) => void): string {
-  try {
-    if (statSync(path).isDirectory()) return path;
-  } catch {
-    // Not there yet.
-  }
+  if (isFolder(path)) return path;
   const folder = `${path}.${process.pid}`;
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   try {
     make(folder);
-    renameSync(folder, path);
+    if (!isFolder(path)) renameSync(folder, path);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -18,7 +18,8 @@ import { boot } from "./qemu.ts";
 
 const PROJECT = resolve(fileURLToPath(new URL("../..", import.meta.url)));
 
-const USAGE = `Usage: deno task lab [--kernel 6.1] [--only WORD] [--timeout SECONDS] [-- COMMAND…]
+const USAGE = `Usage: deno task lab [--kernel ${KERNELS.map(({ name }) => name).join("|")}]
+                     [--only WORD] [--timeout SECONDS] [-- COMMAND…]
 
 Boots a Debian kernel in an emulator and runs the toolkit against a vendor
 driver in it; with a COMMAND, runs that in the guest instead.

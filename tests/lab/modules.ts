@@ -7,6 +7,11 @@
 
 import { Buffer } from "node:buffer";
 
+/** The modules that the guest loads, in addition to what these need. */
+export const MODULES: readonly string[] = [
+  ...["virtio_pci", "9p", "9pnet_virtio", "vfio_iommu_type1", "vfio-pci", "mdev"],
+];
+
 /** A module's name: its file's, with underscores, as the kernel says it. */
 export function moduleName(path: string): string {
   return (path.split("/").at(-1) ?? "").replace(/\.ko(\..*)?$/, "").replaceAll("-", "_");

@@ -21,6 +21,8 @@ export interface Qemu {
 }
 
 const PROGRAM = "qemu-system-x86_64";
+/** The Debian release whose QEMU is fetched, whatever kernel it is to boot. */
+const SUITE = "bookworm";
 const LIBRARIES = "usr/lib/x86_64-linux-gnu";
 
 function fetched(root: string): Qemu {
@@ -36,7 +38,7 @@ function fetched(root: string): Qemu {
 }
 
 function fetchQemu(apt: Apt, root: string): void {
-  apt.extractWithDependencies("qemu-system-x86", root);
+  apt.extractWithDependencies("qemu-system-x86", root, "missing");
   const { command, env } = fetched(root);
   if (!existsSync(command)) {
     throw new MissingError(
@@ -47,10 +49,10 @@ function fetchQemu(apt: Apt, root: string): void {
 }
 
 /** The QEMU of this machine, or one fetched into the cache: it is never installed. */
-export function qemu(cache: string, apt: () => Apt): Qemu {
+export function qemu(cache: string, apt: (suite: string) => Apt): Qemu {
   const installed = which(PROGRAM);
   if (installed !== null) return { command: installed, args: [], env: {} };
-  return fetched(cached(join(cache, "qemu"), (folder) => fetchQemu(apt(), folder)));
+  return fetched(cached(join(cache, "qemu"), (folder) => fetchQemu(apt(SUITE), folder)));
 }
 
 /** A folder of the host that the guest sees by 9p. */

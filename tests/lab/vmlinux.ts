@@ -22,8 +22,3 @@ export function bzImagePayload(image: Uint8Array): Uint8Array {
   // The last four bytes are the uncompressed size, not part of the stream.
   return image.subarray(start, end - 4);
 }
-
-/** Whether a payload is an xz stream. */
-export function isXz(payload: Uint8Array): boolean {
-  return [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00].every((byte, i) => payload[i] === byte);
-}

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bzImagePayload, isXz } from "./vmlinux.ts";
+import { bzImagePayload } from "./vmlinux.ts";
 
 /** A bzImage with one sector of setup and a payload of these bytes. */
 function bzImage(payload: readonly number[]): Uint8Array {
@@ -21,9 +21,4 @@ test("bzImagePayload is what stands behind the setup code, without the size at i
 test("bzImagePayload refuses what is no bzImage, or is cut", () => {
   assert.throws(() => bzImagePayload(new Uint8Array(4096)), /not a bzImage/);
   assert.throws(() => bzImagePayload(bzImage([1, 2, 3, 4, 5]).subarray(0, 2 * 512)), /ends behind/);
-});
-
-test("isXz knows an xz stream by its first bytes", () => {
-  assert.ok(isXz(new Uint8Array([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0, 1])));
-  assert.ok(!isXz(new Uint8Array([0x28, 0xb5, 0x2f, 0xfd])));
 });
