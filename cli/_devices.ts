@@ -34,8 +34,8 @@ export function openOptions(args: OpenArgs): OpenOptions {
 }
 
 /** A device as a program is lent it. */
-export function lendable({ name, description: { fds, protocol } }: Device): Lendable {
-  return { name, fds, protocol };
+export function lendable({ description: { label, fds, protocol } }: Device): Lendable {
+  return { name: label, fds, protocol };
 }
 
 /** The same of a device that is open with nobody to drive it, with these fds. */

@@ -36,6 +36,15 @@ export interface Counters {
   readonly interrupted: boolean;
 }
 
+/**
+ * How a device is brought back to RUNNING: `running`, along the arcs where they
+ * lead there, else by a reset; `running-p2p`, the same, but only as far as
+ * RUNNING_P2P where the device has that state and has left it, so that others
+ * can catch up; `reset`, by a reset in any case, unless there was one since the
+ * phase began: for what a restore has begun to change.
+ */
+export type WayBack = "running" | "running-p2p" | "reset";
+
 /** A migration protocol on one device. */
 export interface Engine extends Disposable {
   /** Reads the state. */
@@ -47,14 +56,18 @@ export interface Engine extends Disposable {
   transition(target: TargetState, onError?: OnError): StateReport;
   /** VFIO_DEVICE_RESET, and RUNNING read back. */
   reset(): StateReport;
-  /** Brings the device back to RUNNING: by an arc where there is one, else by a reset. */
-  recover(): Recovery;
+  /** Brings the device back to RUNNING; says what was done since the last phase began. */
+  recover(way?: WayBack): Recovery;
+  /** Refuses what {@linkcode Engine.beginSave} would refuse; the device is not touched. */
+  checkSave(phase: Phase): void;
   /** Enters a phase that yields data. */
   beginSave(phase: Phase, limits: PrecopyLimits): void;
   /** Fills a batch; true once the phase has ended. */
   fill(batch: BatchBuilder): boolean;
   /** Lets another process go on from here: v2's data fd is put into the place that was opened with. */
   handOver(): void;
+  /** Refuses what {@linkcode Engine.beginRestore} would refuse; the device is not touched. */
+  checkRestore(): void;
   /** Enters RESUMING. */
   beginRestore(): void;
   /** Gives a batch to the device. */

@@ -4,7 +4,7 @@
 
 import type { DeviceDescription, OpenOptions, Pulled } from "./_session.ts";
 import type { Batch } from "./_batch.ts";
-import type { OnError, PrecopyLimits } from "./_engine.ts";
+import type { OnError, PrecopyLimits, WayBack } from "./_engine.ts";
 import type { WireError } from "./_wire.ts";
 import type { Recovery } from "./error.ts";
 import type { Phase, StateReport, TargetState } from "./types.ts";
@@ -17,11 +17,13 @@ export interface Requests {
   state: () => StateReport;
   setState: (target: TargetState, onError?: OnError) => StateReport;
   reset: () => StateReport | null;
-  recover: () => Recovery;
+  recover: (way?: WayBack) => Recovery;
   readRegion: (index: number, offset: number, length: number) => Buffer;
+  checkSave: (phase: Phase) => void;
   beginSave: (phase: Phase, limits: PrecopyLimits) => void;
   pull: (buffer: Buffer) => Pulled;
   handOver: () => void;
+  checkRestore: () => void;
   beginRestore: () => void;
   push: (batch: Batch) => void;
   endRestore: (leave: "running" | "stop") => void;

@@ -4,7 +4,7 @@
  */
 
 import type { Batch, BatchBuilder } from "./_batch.ts";
-import type { Counters, Engine, OnError, PrecopyLimits } from "./_engine.ts";
+import type { Counters, Engine, OnError, PrecopyLimits, WayBack } from "./_engine.ts";
 import { Guard } from "./_guard.ts";
 import { MigrationError, type Recovery } from "./error.ts";
 import type { Phase, Protocol, StateReport, TargetState } from "./types.ts";
@@ -18,7 +18,7 @@ export interface Machine<Target extends TargetState> {
   /** Resets, and reads RUNNING back. */
   reset(): StateReport;
   /** Brings the device back to RUNNING; never throws. */
-  recover(onError?: OnError): Recovery;
+  recover(way?: WayBack, onError?: OnError): Recovery;
 }
 
 /** A save under way. */
@@ -44,12 +44,14 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
   #phase: Phase | null = null;
   #save: Save | null = null;
   #restore: Restore | null = null;
+  /** What was done since the last phase began. */
+  #recovery: Recovery = "none";
 
   constructor(protocol: Protocol, machine: Machine<Target>, counters: Counters) {
     this.#protocol = protocol;
     this.#machine = machine;
     this.counters = counters;
-    this.guard = new Guard(counters, (how) => this.recover(how));
+    this.guard = new Guard(counters, (onError) => this.#bringBack("running", onError));
   }
 
   /** The protocol's own name for a target; null where it has no such state. */
@@ -83,10 +85,19 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     return this.#machine.reset();
   }
 
-  recover(onError?: OnError): Recovery {
-    this.#end();
-    return this.#machine.recover(onError);
+  recover(way: WayBack = "running"): Recovery {
+    if (way !== "reset" || this.#recovery !== "reset") this.#bringBack(way);
+    return this.#recovery;
   }
+
+  #bringBack(way: WayBack, onError?: OnError): Recovery {
+    this.#end();
+    const recovery = this.#machine.recover(way, onError);
+    if (recovery !== "none") this.#recovery = recovery;
+    return recovery;
+  }
+
+  abstract checkSave(phase: Phase): void;
 
   abstract beginSave(phase: Phase, limits: PrecopyLimits): void;
 
@@ -111,6 +122,8 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
   }
 
   abstract handOver(): void;
+
+  abstract checkRestore(): void;
 
   abstract beginRestore(): void;
 
@@ -137,6 +150,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
 
   /** Counts from 0 again. */
   protected restart(): void {
+    this.#recovery = "none";
     this.counters.bytes = 0;
     this.counters.transactions = 0;
     this.counters.pendingBytes = -1;

@@ -4,6 +4,7 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
+import { VFIO_MIGRATION_P2P, VFIO_MIGRATION_PRE_COPY } from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import { parseDeviceName } from "../vfio/device_name.ts";
 import { kernelFor } from "../vfio/kernel_for.ts";
@@ -18,7 +19,7 @@ import {
 import { quirkFor, type QuirkName } from "../vfio/quirk.ts";
 import { type Reason, UnsupportedError } from "../vfio/unsupported.ts";
 import { type Batch, BatchBuilder } from "./_batch.ts";
-import type { Counters, Engine, OnError, PrecopyLimits } from "./_engine.ts";
+import type { Counters, Engine, OnError, PrecopyLimits, WayBack } from "./_engine.ts";
 import { DataPlace, type DataPlaceFds } from "./_data_place.ts";
 import { preadFull } from "./_io.ts";
 import type { SharedCounters } from "./_shared_counters.ts";
@@ -31,9 +32,9 @@ import type { DeviceIdentity, Phase, Protocol, StateReport, TargetState } from "
 export interface OpenOptions {
   /** The SR-IOV token of the PF's user, for a VF. */
   readonly vfToken?: string | undefined;
-  /** For `fd:N`: the group fd that goes with it. */
+  /** The fd of its group: for `fd:N`, and where the group is open already and has a container. */
   readonly groupFd?: number | undefined;
-  /** For `fd:N`: the container fd that goes with it. */
+  /** The fd of its container, which goes with that of the group. */
   readonly containerFd?: number | undefined;
   /** v2: where the data fd is handed from one process to the next. */
   readonly dataPlace?: DataPlaceFds | undefined;
@@ -59,6 +60,10 @@ export interface DeviceDescription {
   };
   /** How a v1 device's data is reached; null where there is no migration region. */
   readonly dataSection: DataSectionKind | null;
+  /** Whether it can give its state while it runs. */
+  readonly precopy: boolean;
+  /** Whether it has the P2P states, in which it begins no DMA to other devices and still takes theirs. */
+  readonly p2p: boolean;
   /** The quirk profile in force. */
   readonly quirk: QuirkName | null;
   /** Whether somebody else opened it. */
@@ -81,7 +86,6 @@ export class Session implements Disposable {
   readonly #reasons: readonly Reason[];
   /** What the caller's thread sees of it. */
   protected readonly counters: Counters;
-  #recovery: Recovery = "none";
   /** What the device is. */
   readonly description: DeviceDescription;
 
@@ -120,6 +124,8 @@ export class Session implements Disposable {
           container: container?.fd.number ?? null,
         },
         dataSection: region === null ? null : dataSectionKind(region),
+        precopy: region !== null || ((flags ?? 0) & VFIO_MIGRATION_PRE_COPY) !== 0,
+        p2p: ((flags ?? 0) & VFIO_MIGRATION_P2P) !== 0,
         quirk,
         borrowed,
       };
@@ -157,12 +163,10 @@ export class Session implements Disposable {
 
   /**
    * Brings the device back to RUNNING. Says what was done since the last phase
-   * began: a stream that was cancelled may have done it before.
+   * began: a step that failed, or a stream that was cancelled, may have done it before.
    */
-  recover(): Recovery {
-    const recovery = this.#migration.recover();
-    if (recovery !== "none") this.#recovery = recovery;
-    return this.#recovery;
+  recover(way?: WayBack): Recovery {
+    return this.#migration.recover(way);
   }
 
   /** Reads from a region. */
@@ -180,9 +184,13 @@ export class Session implements Disposable {
     return bytes;
   }
 
+  /** Refuses a phase that cannot begin now; the device is not touched. */
+  checkSave(phase: Phase): void {
+    this.#migration.checkSave(phase);
+  }
+
   /** Enters a phase that yields data. */
   beginSave(phase: Phase, limits: PrecopyLimits): void {
-    this.#recovery = "none";
     this.#migration.beginSave(phase, limits);
   }
 
@@ -198,9 +206,13 @@ export class Session implements Disposable {
     this.#migration.handOver();
   }
 
+  /** Refuses a restore that cannot begin now; the device is not touched. */
+  checkRestore(): void {
+    this.#migration.checkRestore();
+  }
+
   /** Enters RESUMING. */
   beginRestore(): void {
-    this.#recovery = "none";
     this.#migration.beginRestore();
   }
 

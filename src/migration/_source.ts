@@ -2,22 +2,15 @@
  * A phase that yields data, as a stream.
  */
 
-import { batchLength } from "./_batch.ts";
+import type { Batch } from "./_batch.ts";
 import type { PrecopyLimits } from "./_engine.ts";
-import type { Pulled } from "./_session.ts";
 import { ask } from "./_host.ts";
+import { phaseBatches } from "./_phase_batches.ts";
 import type { Device } from "./device.ts";
-import { recycle, takeBuffer } from "./pool.ts";
 import type { Phase, Transaction } from "./types.ts";
 
-/**
- * Batches asked for ahead of the reader, so that the device is read while the
- * last batch is written out.
- */
-const AHEAD = 3;
-
 /** Cuts a batch into its transactions: views of one buffer. */
-function* transactions(phase: Phase, { batch }: Pulled): Generator<Transaction> {
+function* transactions(phase: Phase, batch: Batch): Generator<Transaction> {
   let at = 0;
   for (let index = 0; index < batch.sizes.length; index++) {
     const size = batch.sizes[index]!;
@@ -41,40 +34,19 @@ export function phaseSource(
   phase: Phase,
   limits: PrecopyLimits,
 ): ReadableStream<Transaction> {
-  const asked: Promise<Pulled>[] = [];
-  let begun = false;
-
-  function askAhead(): void {
-    const pulled = ask(device, "pull", takeBuffer());
-    // A rejection is taken up where the answer is awaited; those behind it
-    // must not count as unhandled.
-    pulled.catch(() => {});
-    asked.push(pulled);
-  }
-
+  let batches: AsyncGenerator<Batch> | null = null;
   return new ReadableStream<Transaction>({
     async pull(controller): Promise<void> {
-      if (!begun) {
-        begun = true;
+      if (batches === null) {
+        batches = phaseBatches(device);
         await ask(device, "beginSave", phase, limits);
       }
-      for (;;) {
-        while (asked.length < AHEAD) askAhead();
-        const pulled = await asked.shift()!;
-        for (const transaction of transactions(phase, pulled)) controller.enqueue(transaction);
-        const empty = batchLength(pulled.batch.sizes) === 0;
-        if (empty) recycle(pulled.batch.bytes.buffer);
-        if (pulled.ended) {
-          // Those asked for ahead are answered, empty, before the phase counts as over.
-          for (const { batch } of await Promise.all(asked)) recycle(batch.bytes.buffer);
-          controller.close();
-          return;
-        }
-        if (!empty) return;
-      }
+      const { done, value: batch } = await batches.next();
+      if (done) controller.close();
+      else for (const transaction of transactions(phase, batch)) controller.enqueue(transaction);
     },
     async cancel(): Promise<void> {
-      if (begun) await device.recover();
+      if (batches !== null) await device.recover();
     },
   }, { highWaterMark: 0 });
 }

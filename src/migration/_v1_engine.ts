@@ -58,8 +58,12 @@ export class V1Engine extends ProtocolEngine<V1Target> {
     return isV1Target(target) ? target : null;
   }
 
-  override beginSave(phase: Phase, limits: PrecopyLimits): void {
+  override checkSave(phase: Phase): void {
     this.guard.demandState(phase, this.#machine.state().state, SAVE_FROM);
+  }
+
+  override beginSave(phase: Phase, limits: PrecopyLimits): void {
+    this.checkSave(phase);
     this.restart();
     this.enterSave(phase, phase, () =>
       new V1Save(
@@ -76,8 +80,12 @@ export class V1Engine extends ProtocolEngine<V1Target> {
   /** Nothing to do: all of a save is in the device. */
   override handOver(): void {}
 
-  override beginRestore(): void {
+  override checkRestore(): void {
     this.guard.demandState("resuming", this.#machine.state().state, RESTORE_FROM);
+  }
+
+  override beginRestore(): void {
+    this.checkRestore();
     this.restart();
     this.enterRestore(() =>
       this.#restore = new V1Restore(

@@ -11,7 +11,7 @@ import {
   VFIO_DEVICE_STATE_V1_STOP as STOP,
 } from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
-import type { Counters, OnError } from "./_engine.ts";
+import type { Counters, OnError, WayBack } from "./_engine.ts";
 import { resetAtLast } from "./_guard.ts";
 import type { V1Quirk } from "./_v1_quirks.ts";
 import type { V1Registers } from "./_v1_registers.ts";
@@ -174,7 +174,8 @@ export class V1Machine {
    *
    * Never throws: a failure is the answer `failed`, and the state says the rest.
    */
-  recover(onError: OnError = this.#onError): Recovery {
+  recover(way: WayBack = "running", onError: OnError = this.#onError): Recovery {
+    if (way === "reset") return resetAtLast(onError, () => this.reset());
     const { state } = this.state();
     if (state === "running") return "none";
     if (state === "pre-copy" || state === "stop-and-copy" || state === "stop") {

@@ -60,7 +60,7 @@ export class V2Engine extends ProtocolEngine<V2Target> {
     return v2Target(target);
   }
 
-  override beginSave(phase: Phase, limits: PrecopyLimits): void {
+  override checkSave(phase: Phase): void {
     const { state } = this.#machine.state();
     this.guard.demandState(phase, state, phase === "pre-copy" ? PRECOPY_FROM : SAVE_FROM);
     if (phase === "pre-copy" && (this.#flags & VFIO_MIGRATION_PRE_COPY) === 0) {
@@ -70,6 +70,10 @@ export class V2Engine extends ProtocolEngine<V2Target> {
       );
     }
     if (HOLDING_DATA.includes(state) && !this.#data.open) this.#takeOver(phase, state);
+  }
+
+  override beginSave(phase: Phase, limits: PrecopyLimits): void {
+    this.checkSave(phase);
     this.restart();
     if (phase === "pre-copy") this.#machine.askForReinit();
     this.enterSave(
@@ -118,8 +122,12 @@ export class V2Engine extends ProtocolEngine<V2Target> {
     this.guard.run("Cannot hand the data fd over", () => this.#data.handOver());
   }
 
-  override beginRestore(): void {
+  override checkRestore(): void {
     this.guard.demandState("resuming", this.#machine.state().state, RESTORE_FROM);
+  }
+
+  override beginRestore(): void {
+    this.checkRestore();
     this.restart();
     this.enterRestore(() => new V2Restore(this.#device.kernel, this.#data.fd, this.counters));
   }

@@ -13,6 +13,7 @@ import {
   VFIO_DEVICE_STATE_RUNNING_P2P,
   VFIO_DEVICE_STATE_STOP,
   VFIO_DEVICE_STATE_STOP_COPY,
+  VFIO_MIGRATION_P2P,
   vfioDeviceFeatureMigDataSize,
   vfioDeviceFeatureMigState,
 } from "../uapi/mod.ts";
@@ -26,7 +27,7 @@ import {
   setFeature,
   triggerFeature,
 } from "../vfio/feature.ts";
-import type { Counters, OnError } from "./_engine.ts";
+import type { Counters, OnError, WayBack } from "./_engine.ts";
 import { resetAtLast } from "./_guard.ts";
 import type { V2DataFd } from "./_v2_data_fd.ts";
 import { planPath } from "./_v2_plan.ts";
@@ -210,11 +211,14 @@ export class V2Machine {
 
   /**
    * Brings the device back to RUNNING: along the arcs, except from RESUMING
-   * (half a state is no state) and ERROR, where only a reset leads back.
+   * (half a state is no state) and ERROR, where only a reset leads back. On the
+   * way `running-p2p` it stops in RUNNING_P2P; from PRE_COPY, where it runs
+   * whole, it would only have to go back for that.
    *
    * Never throws: a failure is the answer `failed`, and the state says the rest.
    */
-  recover(onError: OnError = this.#onError): Recovery {
+  recover(way: WayBack = "running", onError: OnError = this.#onError): Recovery {
+    if (way === "reset") return resetAtLast(onError, () => this.reset());
     const { state } = this.state();
     if (state === "running") {
       this.#data.close();
@@ -222,7 +226,9 @@ export class V2Machine {
     }
     if (state !== "resuming" && state !== "error" && state !== "unknown") {
       try {
-        this.transition("running");
+        const halfway = way === "running-p2p" && state !== "pre-copy" &&
+          (this.#flags & VFIO_MIGRATION_P2P) !== 0;
+        this.transition(halfway ? "running-p2p" : "running");
         return "running";
       } catch (error) {
         if (!(error instanceof MigrationError)) throw error;

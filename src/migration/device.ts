@@ -6,14 +6,14 @@
 
 import type { Kernel } from "../kernel/kernel.ts";
 import { ask, bindHost, type Host, InlineHost, WorkerHost } from "./_host.ts";
-import type { OnError } from "./_engine.ts";
+import type { OnError, WayBack } from "./_engine.ts";
 import type { DataPlaceFds } from "./_data_place.ts";
 import type { DeviceDescription, OpenOptions } from "./_session.ts";
 import { SharedCounters } from "./_shared_counters.ts";
 import type { Recovery } from "./error.ts";
 import type { StateName, StateReport, TargetState } from "./types.ts";
 
-export type { DataPlaceFds, DeviceDescription, OnError, OpenOptions };
+export type { DataPlaceFds, DeviceDescription, OnError, OpenOptions, WayBack };
 
 /** Where an open device is served; by default in a Worker of this toolkit's. */
 export interface HostOptions {
@@ -36,6 +36,7 @@ export interface Progress {
 }
 
 let construct: (
+  name: string,
   host: Host,
   counters: SharedCounters,
   description: DeviceDescription,
@@ -49,26 +50,30 @@ let construct: (
  * the event loop.
  */
 export class Device implements AsyncDisposable {
+  /** The name it was opened by. */
+  readonly name: string;
   /** What is known of it. */
   readonly description: DeviceDescription;
   readonly #counters: SharedCounters;
   readonly #end: () => void;
   #closed: Promise<void> | null = null;
 
-  private constructor(host: Host, counters: SharedCounters, description: DeviceDescription) {
+  private constructor(
+    name: string,
+    host: Host,
+    counters: SharedCounters,
+    description: DeviceDescription,
+  ) {
     bindHost(this, host);
+    this.name = name;
     this.#end = () => host.end();
     this.#counters = counters;
     this.description = description;
   }
 
   static {
-    construct = (host, counters, description) => new Device(host, counters, description);
-  }
-
-  /** The name it was opened by. */
-  get name(): string {
-    return this.description.label;
+    construct = (name, host, counters, description) =>
+      new Device(name, host, counters, description);
   }
 
   /**
@@ -106,13 +111,16 @@ export class Device implements AsyncDisposable {
    * arc, else by a reset. Whatever is going on ends as soon as the driver
    * returns.
    *
-   * @returns What was done since the last phase began, by this call or by a
-   * stream that was cancelled before.
+   * @param way Default `running`. `running-p2p` stops in RUNNING_P2P where the
+   * device has that state and has left it, so that other devices can catch up
+   * before it begins DMA to them; `reset` takes no arc.
+   * @returns What was done since the last phase began, by this call, by a step
+   * that failed, or by a stream that was cancelled before.
    */
-  async recover(): Promise<Recovery> {
+  async recover(way: WayBack = "running"): Promise<Recovery> {
     this.#counters.interrupted = true;
     try {
-      return await ask(this, "recover");
+      return await ask(this, "recover", way);
     } finally {
       this.#counters.interrupted = false;
     }
@@ -184,7 +192,7 @@ export async function openDevice(
   const counters = new SharedCounters();
   try {
     const description = await host.request("open", name, rest, counters.memory);
-    return construct(host, counters, description);
+    return construct(name, host, counters, description);
   } catch (error) {
     host.end();
     throw error;

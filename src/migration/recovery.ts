@@ -16,17 +16,22 @@ import type { StateName } from "./types.ts";
  * import assert from "node:assert/strict";
  *
  * assert.equal(describeRecovery("running", "running"), "the device is running again");
+ * assert.equal(describeRecovery("none", "stop", "fd:3"), "fd:3's state is stop");
  * ```
  */
-export function describeRecovery(recovery: Recovery, state: StateName): string {
+export function describeRecovery(
+  recovery: Recovery,
+  state: StateName,
+  who: string = "the device",
+): string {
   switch (recovery) {
     case "running":
-      return "the device is running again";
+      return `${who} is running again`;
     case "reset":
-      return "the device was reset and is running, its former state is lost";
+      return `${who} was reset and is running, its former state is lost`;
     case "failed":
-      return `the device could not be reset, and its state is ${state}`;
+      return `${who} could not be reset, and its state is ${state}`;
     case "none":
-      return `the device's state is ${state}`;
+      return `${who}'s state is ${state}`;
   }
 }

@@ -5,6 +5,7 @@
  */
 
 import { ask } from "./_host.ts";
+import { Pusher } from "./_pusher.ts";
 import type { Device } from "./device.ts";
 import { BATCH_BYTES, isPooled, takeBuffer } from "./pool.ts";
 import type { Transaction } from "./types.ts";
@@ -15,18 +16,14 @@ export interface ResumeOptions {
   readonly leave?: "running" | "stopped" | undefined;
 }
 
-/** Batches under way to the device's thread at a time. */
-const AHEAD = 3;
-
 /** Collects transactions until there is a batch worth handing over. */
 class Collector {
-  readonly #device: Device;
-  readonly #pushed: Promise<void>[] = [];
+  readonly #pusher: Pusher;
   #chunks: Uint8Array<ArrayBuffer>[] = [];
   #length = 0;
 
   constructor(device: Device) {
-    this.#device = device;
+    this.#pusher = new Pusher((batch) => ask(device, "push", batch));
   }
 
   async add({ data, more }: Transaction): Promise<void> {
@@ -51,7 +48,7 @@ class Collector {
   /** Hands over what is left, and waits until the device has all of it. */
   async flush(): Promise<void> {
     if (this.#chunks.length > 0) await this.#push(false);
-    await Promise.all(this.#pushed.splice(0));
+    await this.#pusher.flush();
   }
 
   /** One buffer with all chunks in it: their own where it may be handed over, else a copy. */
@@ -81,11 +78,7 @@ class Collector {
     const batch = { bytes: this.#bytes(), sizes: this.#chunks.map(({ length }) => length), more };
     this.#chunks = [];
     this.#length = 0;
-    const pushed = ask(this.#device, "push", batch);
-    // Taken up by a later await; it must not count as unhandled until then.
-    pushed.catch(() => {});
-    this.#pushed.push(pushed);
-    if (this.#pushed.length >= AHEAD) await this.#pushed.shift();
+    await this.#pusher.push(batch);
   }
 }
 
