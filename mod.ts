@@ -43,8 +43,14 @@ export {
   openDevice,
   type OpenOptions,
   type Progress,
+  type WayBack,
 } from "./src/migration/device.ts";
 export { MigrationError, type MigrationErrorInfo, type Recovery } from "./src/migration/error.ts";
+export {
+  type OpenDevices,
+  openDevices,
+  type OpenDevicesOptions,
+} from "./src/migration/open_devices.ts";
 export { BATCH_BYTES, recycle, takeBuffer } from "./src/migration/pool.ts";
 export { DEFAULT_MAX_ROUNDS, precopy, type PrecopyOptions } from "./src/migration/precopy.ts";
 export { describeRecovery } from "./src/migration/recovery.ts";
@@ -117,6 +123,11 @@ export {
   decodeCheckpoint,
   type DecodeOptions,
 } from "./src/checkpoint/decode.ts";
+export {
+  type DeviceOutcome,
+  DevicesError,
+  type DevicesErrorInfo,
+} from "./src/checkpoint/devices_error.ts";
 export { encodeCheckpoint } from "./src/checkpoint/encode.ts";
 export type { EncodeOptions } from "./src/checkpoint/encoder.ts";
 export { CheckpointError, type CheckpointErrorCode } from "./src/checkpoint/error.ts";
@@ -129,9 +140,16 @@ export { CheckpointFileError, type CheckpointFileErrorInfo } from "./src/checkpo
 export type { CheckpointHeader, DecodedHeader } from "./src/checkpoint/header.ts";
 export { checkIdentity } from "./src/checkpoint/identity.ts";
 export { IdentityError } from "./src/checkpoint/identity_error.ts";
-export type { PhaseReport, TransferReport } from "./src/checkpoint/report.ts";
+export type {
+  DeviceReport,
+  JointReport,
+  PhaseReport,
+  TransferReport,
+} from "./src/checkpoint/report.ts";
 export { restore, type RestoreOptions, type RestoreSource } from "./src/checkpoint/restore.ts";
+export { restoreAll } from "./src/checkpoint/restore_all.ts";
 export { type CheckpointSink, save, type SaveOptions } from "./src/checkpoint/save.ts";
+export { saveAll } from "./src/checkpoint/save_all.ts";
 export {
   type CheckpointSource,
   openCheckpointFile,

@@ -5,8 +5,8 @@
  */
 
 import type { Transaction } from "../migration/types.ts";
-import { Recycler } from "./_recycler.ts";
-import { type Batch, batchTransactions } from "./batch.ts";
+import { readBatches } from "./_read_batches.ts";
+import { batchTransactions } from "./batch.ts";
 import type { DecodedHeader } from "./header.ts";
 import { CheckpointReader } from "./reader.ts";
 import type { CheckpointTrailer } from "./trailer.ts";
@@ -54,28 +54,11 @@ function silent<Value>(): PromiseWithResolvers<Value> {
  */
 export function decodeCheckpoint(options: DecodeOptions = {}): CheckpointDecoder {
   const reader = new CheckpointReader({ requireComplete: options.requireComplete });
-  const recycler = new Recycler(options.recycle ?? false);
   const header = silent<DecodedHeader>();
   const trailer = silent<CheckpointTrailer>();
   const input = new TransformStream<Uint8Array, Uint8Array>();
   const chunks = input.readable.getReader();
-
-  async function* batches(): AsyncGenerator<Batch> {
-    for (;;) {
-      const { done, value: chunk } = await chunks.read();
-      if (done) break;
-      for (const batch of reader.push(chunk)) {
-        header.resolve(reader.header!);
-        yield batch;
-      }
-      if (reader.header !== null) header.resolve(reader.header);
-      recycler.done(chunk.buffer as ArrayBuffer);
-    }
-    recycler.end();
-    trailer.resolve(reader.end());
-  }
-
-  const source = batches();
+  const source = readBatches(chunks, reader, options.recycle ?? false);
   const fail = (error: unknown): void => {
     header.reject(error);
     trailer.reject(error);
@@ -83,9 +66,17 @@ export function decodeCheckpoint(options: DecodeOptions = {}): CheckpointDecoder
   const readable = new ReadableStream<Transaction>({
     async pull(controller): Promise<void> {
       try {
-        const { done, value: batch } = await source.next();
-        if (done) return controller.close();
-        for (const transaction of batchTransactions(batch)) controller.enqueue(transaction);
+        let next = await source.next();
+        while (next.value === null) {
+          if (reader.header !== null) header.resolve(reader.header);
+          next = await source.next();
+        }
+        if (next.done) {
+          trailer.resolve(next.value);
+          return controller.close();
+        }
+        header.resolve(reader.header!);
+        for (const transaction of batchTransactions(next.value)) controller.enqueue(transaction);
       } catch (error) {
         fail(error);
         chunks.cancel(error).catch(() => {});

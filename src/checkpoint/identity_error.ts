@@ -5,8 +5,8 @@
  */
 
 /**
- * A good checkpoint that does not fit the device at hand: the device was not
- * touched.
+ * A good checkpoint that does not fit the device at hand, or the devices: none
+ * was touched.
  *
  * @example
  * ```ts
@@ -23,11 +23,12 @@ export class IdentityError extends Error {
   /** What differs, in words. */
   readonly differences: readonly string[];
 
-  /** Makes the error from what differs. */
-  constructor(differences: readonly string[]) {
-    super(
-      `Cannot restore the checkpoint: it is of another kind of device: ${differences.join("; ")}`,
-    );
+  /** Makes the error from what differs; `what` is that in short. */
+  constructor(
+    differences: readonly string[],
+    what: string = "it is of another kind of device",
+  ) {
+    super(`Cannot restore the checkpoint: ${what}: ${differences.join("; ")}`);
     this.differences = differences;
   }
 }

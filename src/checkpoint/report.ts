@@ -32,9 +32,25 @@ export interface TransferReport {
   readonly phases: readonly PhaseReport[];
 }
 
+/** How one of several devices was saved or restored. */
+export interface DeviceReport extends TransferReport {
+  /** The name it was opened by. */
+  readonly name: string;
+  /** Whether its DMA to the others could be held back while they stopped: it has the P2P states. */
+  readonly p2p: boolean;
+}
+
+/** How the save or restore of several devices went. */
+export interface JointReport extends Omit<TransferReport, "state"> {
+  /** Each device, in the order of the checkpoint. */
+  readonly devices: readonly DeviceReport[];
+  /** The phases of all together, from the first device that began one to the last that ended it. */
+  readonly phases: readonly PhaseReport[];
+}
+
 /** The sums over all phases. */
 export function totals(
-  phases: readonly PhaseReport[],
+  phases: readonly Pick<PhaseReport, "transactions" | "bytes">[],
 ): { readonly transactions: number; readonly bytes: number } {
   return {
     transactions: phases.reduce((sum, phase) => sum + phase.transactions, 0),

@@ -7,9 +7,8 @@
 import type { Device } from "../migration/device.ts";
 import type { ReadableFd } from "./source.ts";
 import { failed } from "./_failure.ts";
+import { demandFit } from "./_fit.ts";
 import { type Loader, openLoader } from "./_loader.ts";
-import { checkIdentity } from "./identity.ts";
-import { IdentityError } from "./identity_error.ts";
 import type { TransferReport } from "./report.ts";
 import { verifyCheckpoint } from "./verify.ts";
 
@@ -46,7 +45,7 @@ export interface RestoreOptions {
  * device, and a checkpoint that turns out bad, or ends early, resets it.
  *
  * @throws {CheckpointError} If the checkpoint is bad or incomplete.
- * @throws {IdentityError} If it is of another kind of device; nothing was touched.
+ * @throws {IdentityError} If it is of another kind of device, or of several; nothing was touched.
  * @throws {MigrationError} With the device's state, and what was done about it.
  * @throws {UnsupportedError} If the device does not migrate.
  *
@@ -86,12 +85,7 @@ export async function restore(
   let begun = performance.now();
   try {
     loader = await openLoader(device, source, signal);
-    const [saved] = loader.header.devices;
-    const identity = device.description.identity!;
-    const differences = checkIdentity(saved!, identity);
-    // The protocols share no stream: what one gave means nothing to the other.
-    const impossible = saved!.protocol !== identity.protocol;
-    if (differences.length > 0 && (!force || impossible)) throw new IdentityError(differences);
+    demandFit(loader.header, [device], force);
     begun = performance.now();
     await loader.load(leave);
   } catch (error) {

@@ -37,9 +37,9 @@ import { type Reason, UnsupportedError } from "./unsupported.ts";
 export interface OpenVfioOptions {
   /** For a VF whose PF vfio-pci drives: the UUID that the PF's user chose. */
   readonly vfToken?: string | undefined;
-  /** For `fd:N`: the fd of its group. */
+  /** The fd of its group: for `fd:N`, and where the group is open already and has a container. */
   readonly groupFd?: number | undefined;
-  /** For `fd:N`: the fd of its container. */
+  /** The fd of its container, which goes with that of the group. */
   readonly containerFd?: number | undefined;
 }
 
@@ -77,7 +77,7 @@ export function openVfioDevice(
   const sysfs = readSysfsDevice(kernel, path);
   if (sysfs === null) throw new UnsupportedError([noSuchDevice(formatDeviceName(name), path)]);
   try {
-    return openNamed(kernel, sysfs, options.vfToken);
+    return openShared(kernel, sysfs, options) ?? openNamed(kernel, sysfs, options.vfToken);
   } catch (error) {
     // Whatever failed on the way, an unbound device is where to begin.
     if (!(error instanceof UnsupportedError) || isVfioBound(sysfs)) throw error;
@@ -112,6 +112,18 @@ export function sysfsReasons(kernel: Kernel, sysfs: SysfsDevice): Reason[] {
   const devices = readGroupDevices(kernel, sysfs.group.number);
   const others = devices.filter((device) => device.path !== sysfs.path);
   return others.some(spoilsGroup) ? [...bound, groupNotViable(sysfs.group.number, devices)] : bound;
+}
+
+/** Opens a device in a group that is open; null where none was given. */
+function openShared(
+  kernel: Kernel,
+  sysfs: SysfsDevice,
+  { groupFd, containerFd, vfToken }: OpenVfioOptions,
+): VfioDevice | null {
+  if (groupFd === undefined || containerFd === undefined) return null;
+  const group = Group.borrow(kernel, groupFd);
+  const container = Type1Container.borrow(kernel, containerFd);
+  return openInGroup(kernel, group, container, sysfs, vfToken, false);
 }
 
 function openNamed(kernel: Kernel, sysfs: SysfsDevice, token: string | undefined): VfioDevice {

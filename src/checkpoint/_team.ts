@@ -1,0 +1,210 @@
+/**
+ * Several devices that take their steps together: the first that fails, or the
+ * caller's signal, ends it for all.
+ */
+
+import type { WayBack } from "../migration/_engine.ts";
+import type { Device } from "../migration/device.ts";
+import type { MigrationError } from "../migration/error.ts";
+import { UnsupportedError } from "../vfio/unsupported.ts";
+import type { DevicesError } from "./devices_error.ts";
+import { MAX_DEVICES } from "./format.ts";
+import { devicesError, type Left } from "./_team_failure.ts";
+import type { PhaseReport } from "./report.ts";
+
+/** One of the devices. */
+export interface Member {
+  /** The device. */
+  readonly device: Device;
+  /** Its number in the checkpoint. */
+  readonly number: number;
+  /** The phases that it has been through. */
+  readonly phases: PhaseReport[];
+  /** What went wrong with it first. */
+  error: Error | null;
+}
+
+/** A team of devices. */
+export class Team implements Disposable {
+  /** All of them, in the caller's order. */
+  readonly members: readonly Member[];
+  readonly #what: string;
+  readonly #caller: AbortSignal | undefined;
+  readonly #ending = new AbortController();
+  readonly #ended = Promise.withResolvers<never>();
+  readonly #onAbort: () => void;
+  #touched = false;
+
+  /**
+   * `what` is being done, for messages: `save`.
+   *
+   * @throws {TypeError} If there is none, or more than a checkpoint holds, or one twice.
+   */
+  constructor(what: "save" | "restore", devices: readonly Device[], signal?: AbortSignal) {
+    this.#what = `${what} ${devices.length === 1 ? "the device" : `${devices.length} devices`}`;
+    if (devices.length < 1 || devices.length > MAX_DEVICES) {
+      throw new TypeError(`Cannot ${this.#what}: a checkpoint holds 1 to ${MAX_DEVICES}`);
+    }
+    devices.forEach((device, number) => {
+      const first = devices.findIndex((other) => isSame(other, device));
+      if (first === number) return;
+      throw new TypeError(
+        `Cannot ${this.#what}: device ${number}, ${device.name}, is device ${first} too`,
+      );
+    });
+    this.members = devices.map((device, number) => ({ device, number, phases: [], error: null }));
+    this.#caller = signal;
+    this.#ended.promise.catch(() => {});
+    this.#onAbort = (): void => this.end(signal?.reason);
+    signal?.addEventListener("abort", this.#onAbort);
+    if (signal?.aborted) this.#onAbort();
+  }
+
+  /** Aborted once it is over, with what ended it. */
+  get signal(): AbortSignal {
+    return this.#ending.signal;
+  }
+
+  /** From now on the devices are changed: a failure has to bring them back. */
+  touch(): void {
+    this.#touched = true;
+  }
+
+  /** Ends it for all. What ended it first counts. */
+  end(reason: unknown): void {
+    if (this.signal.aborted) return;
+    this.#ending.abort(reason);
+    this.#ended.reject(reason);
+  }
+
+  /** Waits for something that goes on for all, until that or everything ends. */
+  async until<Value>(work: Promise<Value>): Promise<Value> {
+    work.catch((error) => this.end(error));
+    return await Promise.race([work, this.#ended.promise]);
+  }
+
+  /** What a device does, or fails at, which ends it for all. */
+  async attempt<Value>(member: Member, work: Promise<Value>): Promise<Value> {
+    try {
+      return await work;
+    } catch (error) {
+      // What was told to all is nobody's own failure; nor is having been interrupted then.
+      const { aborted, reason } = this.signal;
+      const told = aborted &&
+        (error === reason || (error as MigrationError).code === "interrupted");
+      if (!told) member.error ??= error as Error;
+      this.end(error);
+      throw error;
+    }
+  }
+
+  /**
+   * All of these take a step at the same time; it is over when each has taken
+   * it, or with the first failure, whoever is still about it.
+   */
+  async step(
+    take: (member: Member) => Promise<unknown>,
+    members: readonly Member[] = this.members,
+  ): Promise<void> {
+    this.signal.throwIfAborted();
+    await this.until(Promise.all(members.map((member) => this.attempt(member, take(member)))));
+  }
+
+  /** All of these take a last step, each whatever becomes of the others. */
+  async lastStep(
+    take: (member: Member) => Promise<unknown>,
+    members: readonly Member[] = this.members,
+  ): Promise<void> {
+    await Promise.all(members.map(async (member) => {
+      try {
+        await take(member);
+      } catch (error) {
+        member.error ??= error as Error;
+      }
+    }));
+  }
+
+  /** Those with the P2P states. */
+  get p2p(): readonly Member[] {
+    return this.members.filter(({ device }) => device.description.p2p);
+  }
+
+  /**
+   * Holds back what devices with the P2P states would begin of DMA to the
+   * others, from where they run.
+   */
+  async holdBack(): Promise<void> {
+    await this.step(async ({ device }) => {
+      const { state } = await device.state();
+      if (state === "running") await device.setState("running-p2p");
+      if (state === "pre-copy") await device.setState("pre-copy-p2p");
+    }, this.p2p);
+  }
+
+  /**
+   * Brings the devices back, those with P2P states by way of RUNNING_P2P, where
+   * each waits for the others; makes the error that says what ended it, and
+   * what each of them does now. One that cannot be brought back, or blocks for
+   * a while, keeps no other from that.
+   *
+   * @param way How; asked once nothing else is asked of the device any more.
+   */
+  async failure(
+    error: unknown,
+    way: (member: Member) => Promise<WayBack> = () => Promise.resolve("running"),
+  ): Promise<DevicesError> {
+    this.end(error);
+    const { reason } = this.signal;
+    const left = this.#touched ? await this.#bringBack(way) : await this.states();
+    const interrupted = this.#caller?.aborted === true && this.#caller.reason === reason;
+    return devicesError(`Cannot ${this.#what}`, this.members, left, reason, interrupted);
+  }
+
+  async #bringBack(way: (member: Member) => Promise<WayBack>): Promise<Left[]> {
+    const halfway = await Promise.all(this.members.map(async (member) => {
+      const { device } = member;
+      try {
+        const chosen = await way(member);
+        const recovery = await device.recover(chosen === "running" ? "running-p2p" : chosen);
+        return { chosen, recovery };
+      } catch {
+        // Its thread has died: nothing more is known of it.
+        return null;
+      }
+    }));
+    return await Promise.all(this.members.map(async ({ device }, index): Promise<Left> => {
+      const before = halfway[index]!;
+      if (before === null) return { state: "unknown", recovery: "failed" };
+      try {
+        const halfway = before.chosen === "running" && before.recovery !== "failed";
+        const recovery = halfway ? await device.recover() : before.recovery;
+        return { state: (await device.state()).state, recovery };
+      } catch {
+        return { state: "unknown", recovery: "failed" };
+      }
+    }));
+  }
+
+  /** The states of devices that nothing has to be done about. */
+  async states(): Promise<Left[]> {
+    return await Promise.all(this.members.map(async ({ device }): Promise<Left> => {
+      try {
+        return { state: (await device.state()).state, recovery: "none" };
+      } catch (error) {
+        const state = error instanceof UnsupportedError ? null : "unknown";
+        return { state, recovery: "none" };
+      }
+    }));
+  }
+
+  /** Listens to the signal no longer. */
+  [Symbol.dispose](): void {
+    this.#caller?.removeEventListener("abort", this.#onAbort);
+  }
+}
+
+/** Whether two are one device: the same object, or the same borrowed fd. */
+function isSame(one: Device, other: Device): boolean {
+  const [a, b] = [one.description, other.description];
+  return one === other || a.borrowed && b.borrowed && a.fds.device === b.fds.device;
+}

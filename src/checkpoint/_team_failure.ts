@@ -1,0 +1,87 @@
+/**
+ * What a save or restore of several devices throws, from what stopped it.
+ */
+
+import { MigrationError, type Recovery } from "../migration/error.ts";
+import { describeRecovery } from "../migration/recovery.ts";
+import type { Device } from "../migration/device.ts";
+import type { StateName } from "../migration/types.ts";
+import { type DeviceOutcome, DevicesError } from "./devices_error.ts";
+import { IdentityError } from "./identity_error.ts";
+
+/** How a device was left. */
+export interface Left {
+  /** Its state; null where it has none to tell. */
+  readonly state: StateName | null;
+  /** What was done about it. */
+  readonly recovery: Recovery;
+}
+
+/** A device and what went wrong with it. */
+interface Failing {
+  readonly device: Device;
+  readonly number: number;
+  readonly error: Error | null;
+}
+
+/** Makes the error; `what` is what could not be done, `cause` what failed first. */
+export function devicesError(
+  what: string,
+  members: readonly Failing[],
+  left: readonly Left[],
+  cause: unknown,
+  interrupted: boolean,
+): DevicesError {
+  const devices = members.map(({ device: { name }, error }, index): DeviceOutcome => ({
+    name,
+    ...left[index]!,
+    error,
+  }));
+  const states = members.flatMap((member, index) => {
+    const { state, recovery } = left[index]!;
+    if (state === null) return [];
+    const who = called(member);
+    const untouched = recovery === "none" && state === "running";
+    return [untouched ? `${who} is running` : describeRecovery(recovery, state, who)];
+  });
+  const first = members.find(({ error }) => error === cause);
+  const others = members.filter((member) => member.error !== null && member !== first);
+  const why = interrupted ? "interrupted" : `${first ? `${called(first)}: ` : ""}${reason(cause)}`;
+  const also = others.map((member) => `${called(member)}: ${reason(member.error)}`);
+  const { code, errno, hint } = cause as Error & Readonly<Record<string, unknown>>;
+  const running = left.every(({ state }) => state === "running" || state === null);
+  return new DevicesError(`${what}: ${[why, ...also, ...states].join("; ")}`, {
+    code: interrupted ? "cancelled" : codeOf(cause),
+    devices,
+    errno: typeof errno === "string" ? errno : isErrnoName(code) ? code : undefined,
+    hint: !running
+      ? 'bring what does not run to RUNNING with "vfiokit reset DEVICE"'
+      : typeof hint === "string"
+      ? hint
+      : undefined,
+  }, { cause });
+}
+
+/** How to call a device: names may be the same, for simulated ones. */
+function called({ device: { name }, number }: Failing): string {
+  return `device ${number} (${name})`;
+}
+
+/** What an error says, without what was done at once: that is told of all devices afterwards. */
+function reason(error: unknown): string {
+  const { message } = error as Error;
+  if (!(error instanceof MigrationError)) return message;
+  const told = `; ${describeRecovery(error.recovery, error.deviceState)}`;
+  return message.endsWith(told) ? message.slice(0, -told.length) : message;
+}
+
+function isErrnoName(code: unknown): code is string {
+  return typeof code === "string" && /^E[A-Z0-9]+$/.test(code);
+}
+
+function codeOf(cause: unknown): string {
+  if (cause instanceof IdentityError) return "identity";
+  const { name, code } = cause as { readonly name?: unknown; readonly code?: unknown };
+  if (name === "UnsupportedError") return "unsupported";
+  return typeof code === "string" && !isErrnoName(code) ? code : "io";
+}

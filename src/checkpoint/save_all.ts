@@ -1,0 +1,185 @@
+/**
+ * Several devices to one checkpoint: they stop together, or none does.
+ *
+ * @module
+ */
+
+import { ask } from "../migration/_host.ts";
+import { NO_LIMITS, precopyLimits } from "../migration/_limits.ts";
+import { phaseBatches } from "../migration/_phase_batches.ts";
+import type { Device } from "../migration/device.ts";
+import type { PrecopyOptions } from "../migration/precopy.ts";
+import type { Phase } from "../migration/types.ts";
+import { VERSION } from "../version.ts";
+import { JointWriter } from "./_joint_writer.ts";
+import { type Member, Team } from "./_team.ts";
+import { devicesError } from "./_team_failure.ts";
+import { type JointReport, type PhaseReport, totals } from "./report.ts";
+import type { CheckpointSink, SaveOptions } from "./save.ts";
+
+/** One save of a team. */
+class Saving {
+  readonly #team: Team;
+  readonly #writer: JointWriter;
+  readonly phases: PhaseReport[] = [];
+
+  constructor(team: Team, writer: JointWriter) {
+    this.#team = team;
+    this.#writer = writer;
+  }
+
+  /** Pre-copy of those that can, each with rounds of its own. */
+  async precopy(options: PrecopyOptions): Promise<void> {
+    const able = this.#team.members.filter(({ device }) => device.description.precopy);
+    if (able.length === 0) return;
+    const limits = precopyLimits(options);
+    const begun = performance.now();
+    await this.#team.step(async (member) => {
+      await ask(member.device, "beginSave", "pre-copy", limits);
+      await this.#copy(member, "pre-copy", begun);
+    }, able);
+    this.#report("pre-copy", able, begun);
+  }
+
+  /** Stops all, and then reads all. */
+  async stopAndCopy(): Promise<void> {
+    await this.#team.holdBack();
+    const begun = performance.now();
+    await this.#team.step(({ device }) => ask(device, "beginSave", "stop-and-copy", NO_LIMITS));
+    await this.#team.step((member) => this.#copy(member, "stop-and-copy", begun));
+    this.#report("stop-and-copy", this.#team.members, begun);
+  }
+
+  /** Reads the phase that a device has entered to its end. */
+  async #copy(member: Member, phase: Phase, begun: number): Promise<void> {
+    const { device, number, phases } = member;
+    for await (const batch of phaseBatches(device)) {
+      this.#team.signal.throwIfAborted();
+      await this.#team.until(this.#writer.batch(number, phase, batch));
+    }
+    const { transactions, bytes } = device.progress();
+    const seconds = (performance.now() - begun) / 1000;
+    phases.push({ name: phase, transactions, bytes, seconds });
+  }
+
+  #report(name: Phase, members: readonly Member[], begun: number): void {
+    const seconds = (performance.now() - begun) / 1000;
+    this.phases.push({ name, ...totals(members.map(({ phases }) => phases.at(-1)!)), seconds });
+  }
+}
+
+/**
+ * Saves the states of several devices as one checkpoint, and lets them run
+ * again: all of them, or none.
+ *
+ * Pre-copy goes on in all of them at the same time; those that cannot take part
+ * later only. Then each device that has the P2P states begins no more DMA to
+ * others, before the first one stops; and none is read before all have stopped.
+ * They are read at the same time, each on its own thread, and no faster than
+ * the sink takes it: memory stays below 5 MiB a device. On the way back all
+ * stand in RUNNING_P2P before the first one runs.
+ *
+ * Whatever ends the save early, a failure of one of them, the signal, or a sink
+ * that takes no more, all devices are brought back to RUNNING and the sink is
+ * aborted. Once the checkpoint is in its place it stays there, even if a device
+ * then does not run again.
+ *
+ * @param devices The devices, 1 to 64, v1 and v2 as it comes; they must be
+ * running, or in pre-copy. Their order is that of the checkpoint.
+ * @param sink Where the bytes go, such as a checkpoint file.
+ * @throws {DevicesError} With what failed, on which device, and the state of each.
+ * @throws {TypeError} If there is no device, or one twice; nothing was touched.
+ *
+ * @example
+ * ```ts
+ * import { openDevices } from "../migration/open_devices.ts";
+ * import { saveAll } from "./save_all.ts";
+ * import assert from "node:assert/strict";
+ *
+ * let stored = 0;
+ * const sink = {
+ *   writable: new WritableStream<Uint8Array<ArrayBuffer>>({
+ *     write(chunk) {
+ *       stored += chunk.length;
+ *     },
+ *   }),
+ *   async commit() {},
+ *   async abort() {},
+ * };
+ * await using devices = await openDevices(["sim:mlx5?size=1MiB", "sim:trapped?size=1MiB"]);
+ * const report = await saveAll(devices, sink, { precopy: {} });
+ * assert.deepEqual(report.devices.map(({ state }) => state), ["running", "running"]);
+ * assert.ok(stored > report.bytes);
+ * ```
+ */
+export async function saveAll(
+  devices: readonly Device[],
+  sink: CheckpointSink,
+  options: SaveOptions = {},
+): Promise<JointReport> {
+  const { precopy: limits, leave = "running", signal, ...encoding } = options;
+  let team: Team | null = null;
+  let writer: JointWriter | null = null;
+  let phases: readonly PhaseReport[];
+  let seconds = 0;
+  try {
+    team = new Team("save", devices, signal);
+    await team.step(({ device }) => ask(device, "checkSave", firstPhase(device, limits)));
+    const begun = performance.now();
+    writer = new JointWriter(sink, {
+      devices: devices.map(({ description }) => description.identity!),
+      created: new Date().toISOString(),
+      tool: `vfiokit ${VERSION}`,
+      iovaPageSize: null,
+    }, encoding);
+    await team.until(writer.begin());
+    team.touch();
+    const saving = new Saving(team, writer);
+    if (limits !== undefined) await saving.precopy(limits);
+    await saving.stopAndCopy();
+    phases = saving.phases;
+    await team.until(writer.end());
+    seconds = (performance.now() - begun) / 1000;
+    await sink.commit();
+  } catch (error) {
+    const failure = await team?.failure(error) ?? error;
+    writer?.abort(error);
+    await sink.abort();
+    throw failure;
+  } finally {
+    team?.[Symbol.dispose]();
+  }
+  if (leave === "running") await letRun(team);
+  const states = await team.states();
+  return {
+    ...totals(phases),
+    seconds,
+    phases,
+    devices: team.members.map(({ device, phases, number }) => ({
+      name: device.name,
+      state: states[number]!.state!,
+      p2p: device.description.p2p,
+      ...totals(phases),
+      seconds: phases.reduce((sum, phase) => sum + phase.seconds, 0),
+      phases,
+    })),
+  };
+}
+
+function firstPhase({ description }: Device, precopy: PrecopyOptions | undefined): Phase {
+  return precopy !== undefined && description.precopy ? "pre-copy" : "stop-and-copy";
+}
+
+/**
+ * The file is in its place: from here on nothing is reset, a device's state may
+ * be the only other copy of what was saved.
+ */
+async function letRun(team: Team): Promise<void> {
+  await team.lastStep(({ device }) => device.setState("running-p2p", "leave"), team.p2p);
+  const able = team.members.filter(({ error }) => error === null);
+  await team.lastStep(({ device }) => device.setState("running", "leave"), able);
+  const first = team.members.find(({ error }) => error !== null);
+  if (first === undefined) return;
+  const what = "Cannot let all devices run again, though the checkpoint is in its place";
+  throw devicesError(what, team.members, await team.states(), first.error, false);
+}

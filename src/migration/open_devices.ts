@@ -1,0 +1,97 @@
+/**
+ * Opening several devices at once.
+ *
+ * @module
+ */
+
+import type { Kernel } from "../kernel/kernel.ts";
+import { type DeviceName, DeviceNameError, parseDeviceName } from "../vfio/device_name.ts";
+import { kernelFor, nameIn } from "../vfio/kernel_for.ts";
+import { readSysfsDevice, type SysfsDevice, sysfsPath } from "../vfio/sysfs.ts";
+import { type Device, openDevice, type OpenOptions } from "./device.ts";
+
+/** Open devices, in the order of their names; closed in the opposite one. */
+export interface OpenDevices extends ReadonlyArray<Device>, AsyncDisposable {}
+
+/** How to open several devices. */
+export interface OpenDevicesOptions
+  extends Omit<OpenOptions, "groupFd" | "containerFd" | "dataPlace"> {
+  /** Serves them on this thread, over this kernel, as {@linkcode openDevice} does. */
+  readonly kernel?: Kernel | undefined;
+}
+
+/**
+ * Opens several devices, each as {@linkcode openDevice} does. A group can be
+ * opened only once: devices of one group share it, and its container, which the
+ * first of them opens. Where one cannot be opened, none is.
+ *
+ * @param names What to open; a simulated device may be named more than once,
+ * each is one of its own.
+ * @throws {DeviceNameError} If one of the others is.
+ * @throws What {@linkcode openDevice} throws.
+ *
+ * @example
+ * ```ts
+ * import { openDevices } from "./open_devices.ts";
+ * import assert from "node:assert/strict";
+ *
+ * await using devices = await openDevices(["sim:mlx5", "sim:qat"]);
+ * assert.deepEqual(devices.map(({ name }) => name), ["sim:mlx5", "sim:qat"]);
+ * ```
+ */
+export async function openDevices(
+  names: readonly string[],
+  options: OpenDevicesOptions = {},
+): Promise<OpenDevices> {
+  const wanted = names.map((name) => look(name, options.kernel));
+  refuseTwice(wanted);
+  const opened: Device[] = [];
+  const close = async (): Promise<void> => {
+    for (const device of opened.toReversed()) await device.close();
+  };
+  try {
+    for (const { name, group } of wanted) {
+      const owner = wanted.findIndex((other) => group !== null && other.group === group);
+      const fds = opened[owner]?.description.fds;
+      const shared = fds === undefined
+        ? {}
+        : { groupFd: fds.group ?? undefined, containerFd: fds.container ?? undefined };
+      opened.push(await openDevice(name, { ...options, ...shared }));
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return Object.assign(opened, { [Symbol.asyncDispose]: close });
+}
+
+/** A device that is to be opened. */
+interface Wanted {
+  readonly name: string;
+  /** What there is once only: the folder in sysfs, or the fd; null for what a name makes anew. */
+  readonly key: string | null;
+  /** Its group's number; null where that does not matter. */
+  readonly group: number | null;
+}
+
+function look(name: string, kernel: Kernel | undefined): Wanted {
+  const parsed = parseDeviceName(name);
+  if (parsed.kind === "fd") return { name, key: `fd:${parsed.fd}`, group: null };
+  if (parsed.kind === "sim" && kernel === undefined) return { name, key: null, group: null };
+  const sysfs = sysfsOf(parsed, kernel ?? kernelFor(parsed));
+  return { name, key: sysfs?.path ?? null, group: sysfs?.group?.number ?? null };
+}
+
+/** Null where there is no such device, which is told of where it is opened. */
+function sysfsOf(name: DeviceName, kernel: Kernel): SysfsDevice | null {
+  return readSysfsDevice(kernel, sysfsPath(nameIn(kernel, name)));
+}
+
+function refuseTwice(wanted: readonly Wanted[]): void {
+  for (const [index, { name, key }] of wanted.entries()) {
+    const first = wanted.slice(0, index).find((other) => key !== null && other.key === key);
+    if (first === undefined) continue;
+    const which = first.name === name ? "" : `: it is the same device as "${first.name}"`;
+    throw new DeviceNameError(`Cannot open "${name}" twice${which}`);
+  }
+}
