@@ -18,6 +18,9 @@ import { MissingError, run, runText, which } from "./host.ts";
 
 const ETC = "/etc/apt";
 
+/** The Debian release of the programs that run on this machine, whatever kernel is booted. */
+export const HOST_SUITE = "bookworm";
+
 /** As if this machine, which may be of another release, had no packages at all. */
 const NOTHING_INSTALLED = "Dir::State::status=/dev/null";
 

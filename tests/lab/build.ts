@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { cached, MissingError, run, which } from "./host.ts";
+import { cached, need, run, which } from "./host.ts";
 
 function sourcesHash(folder: string, ...more: string[]): string {
   const hash = createHash("sha256");
@@ -16,14 +16,6 @@ function sourcesHash(folder: string, ...more: string[]): string {
   }
   for (const text of more) hash.update(text).update("\0");
   return hash.digest("hex").slice(0, 16);
-}
-
-function need(program: string): void {
-  if (which(program) === null) {
-    throw new MissingError(
-      `Cannot build for the guest: no "${program}" on this machine (packages gcc, make, libc6-dev)`,
-    );
-  }
 }
 
 /** Options that newer kernels have set for newer compilers, and that gcc 12 does not know. */
@@ -39,15 +31,20 @@ function moduleCompiler(folder: string): string {
   return path;
 }
 
+/** Builds the module whose sources and Makefile are in `folder`. */
+export function buildModule(folder: string, headers: string, name: string): void {
+  need("make");
+  need("gcc");
+  run("make", ["-C", headers, `M=${folder}`, `CC=${moduleCompiler(folder)}`, "W=1", "modules"]);
+  run("strip", ["--strip-debug", join(folder, name)]);
+}
+
 /** The guest driver for a kernel; returns the module's path. */
 export function buildDriver(cache: string, sources: string, headers: string): string {
   const folder = join(cache, `driver-${sourcesHash(sources, headers)}`);
   cached(folder, (to) => {
-    need("make");
-    need("gcc");
     cpSync(sources, to, { recursive: true });
-    run("make", ["-C", headers, `M=${to}`, `CC=${moduleCompiler(to)}`, "W=1", "modules"]);
-    run("strip", ["--strip-debug", join(to, "vfiokit_v1.ko")]);
+    buildModule(to, headers, "vfiokit_v1.ko");
   });
   return join(folder, "vfiokit_v1.ko");
 }

@@ -67,6 +67,15 @@ export function which(command: string): string | null {
   return null;
 }
 
+/** Throws where a program that building needs is not there. */
+export function need(program: string): void {
+  if (which(program) === null) {
+    throw new MissingError(
+      `Cannot build for the guest: no "${program}" on this machine (packages gcc, make, libc6-dev, bc)`,
+    );
+  }
+}
+
 /** Where the lab keeps what it fetched and built. */
 export function cacheFolder(): string {
   const base = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");

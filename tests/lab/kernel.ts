@@ -7,18 +7,21 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Apt } from "./apt.ts";
+import { type Apt, HOST_SUITE } from "./apt.ts";
 import { headersFolder } from "./headers.ts";
 import { cached } from "./host.ts";
 import { MODULES } from "./modules.ts";
+import { buildSourceKernel, CONFIG } from "./source_kernel.ts";
 import { fetchStockKernel } from "./stock_kernel.ts";
 
 /** A kernel that the lab knows. */
 export interface KernelRelease {
   /** What `--kernel` calls it. */
   readonly name: string;
-  /** The Debian release whose stock kernel it is. */
+  /** The Debian release that it is of. */
   readonly suite: string;
+  /** Whether it is built here, from Debian's source, with options of our own. */
+  readonly built?: true;
 }
 
 /** The kernels that the lab knows. */
@@ -27,6 +30,7 @@ export const KERNELS: readonly KernelRelease[] = [
   { name: "6.1", suite: "bookworm" },
   { name: "6.12", suite: "trixie" },
   { name: "7", suite: "sid" },
+  { name: "6.12-iommufd", suite: "trixie", built: true },
 ];
 
 /** A kernel in the cache. */
@@ -41,16 +45,22 @@ export interface CachedKernel {
   readonly busybox: string;
 }
 
-/** A kernel with its modules, headers and busybox, fetched where the cache lacks it. */
+/** A kernel with its modules, headers and busybox, fetched or built where the cache lacks it. */
 export function kernel(
   cache: string,
-  release: KernelRelease,
+  { name, suite, built }: KernelRelease,
   apt: (suite: string) => Apt,
+  say: (text: string) => void,
 ): CachedKernel {
-  // Another choice of modules is another folder: an older one lacks some of them.
-  const choice = createHash("sha256").update(MODULES.join()).digest("hex").slice(0, 8);
-  const final = join(cache, `linux-${release.name}-${choice}`);
-  cached(final, (folder) => fetchStockKernel(apt(release.suite), folder, final));
+  // Another choice of modules or options is another folder: an older one lacks some of them.
+  const choice = createHash("sha256").update(MODULES.join());
+  if (built) choice.update(readFileSync(CONFIG));
+  const final = join(cache, `linux-${name}-${choice.digest("hex").slice(0, 8)}`);
+  cached(final, (folder) => {
+    if (!built) return fetchStockKernel(apt(suite), folder, final);
+    say(`building Linux ${name} from its source, which takes about ten minutes`);
+    buildSourceKernel({ source: apt(suite), tools: apt(HOST_SUITE) }, folder);
+  });
   const order = readFileSync(join(final, "modules", "order"), "utf8").split("\n");
   return {
     vmlinux: join(final, "vmlinux"),

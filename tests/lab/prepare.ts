@@ -50,7 +50,7 @@ export function prepare(
     return new Apt(mkdtempSync(join(folder, "apt-")), suite);
   };
   const emulator = qemu(cache, apt);
-  const linux = kernel(cache, release, apt);
+  const linux = kernel(cache, release, apt, say);
   const driver: string[] = [];
   try {
     driver.push(buildDriver(cache, join(project, "fixtures/guest-driver"), linux.headers));

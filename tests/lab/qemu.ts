@@ -7,7 +7,7 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { Apt } from "./apt.ts";
+import { type Apt, HOST_SUITE } from "./apt.ts";
 import { cached, MissingError, runText, which } from "./host.ts";
 
 /** How to start QEMU. */
@@ -21,8 +21,6 @@ export interface Qemu {
 }
 
 const PROGRAM = "qemu-system-x86_64";
-/** The Debian release whose QEMU is fetched, whatever kernel it is to boot. */
-const SUITE = "bookworm";
 const LIBRARIES = "usr/lib/x86_64-linux-gnu";
 
 function fetched(root: string): Qemu {
@@ -52,7 +50,7 @@ function fetchQemu(apt: Apt, root: string): void {
 export function qemu(cache: string, apt: (suite: string) => Apt): Qemu {
   const installed = which(PROGRAM);
   if (installed !== null) return { command: installed, args: [], env: {} };
-  return fetched(cached(join(cache, "qemu"), (folder) => fetchQemu(apt(SUITE), folder)));
+  return fetched(cached(join(cache, "qemu"), (folder) => fetchQemu(apt(HOST_SUITE), folder)));
 }
 
 /** A folder of the host that the guest sees by 9p. */

@@ -21,7 +21,8 @@ import { loadOrder, moduleDepends, moduleName, MODULES } from "./modules.ts";
 import { unpack } from "./packed.ts";
 import { bzImagePayload } from "./vmlinux.ts";
 
-function filesBelow(folder: string): string[] {
+/** All files in a folder and below. */
+export function filesBelow(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));
@@ -34,7 +35,7 @@ function find(files: readonly string[], name: RegExp): string {
 }
 
 /** Takes the modules that the guest loads, in their order. */
-function takeModules(files: readonly string[], to: string): void {
+export function takeModules(files: readonly string[], to: string): void {
   const found = new Map<string, string>();
   for (const file of files) {
     if (/\.ko(\.\w+)?$/.test(file)) found.set(moduleName(file), file);
