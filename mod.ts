@@ -69,11 +69,11 @@ export type {
   V2StateName,
 } from "./src/migration/types.ts";
 
-export type { AddressSpace, DmaMapping } from "./src/vfio/address_space.ts";
+export type { AddressSpace, AddressSpaceInfo, DmaMapping } from "./src/vfio/address_space.ts";
 export { AnswerError } from "./src/vfio/answer_error.ts";
 export { type Capability, type CapabilityDefect, CapabilityError } from "./src/vfio/chain.ts";
 export { Type1Container } from "./src/vfio/container.ts";
-export { VfioDevice } from "./src/vfio/device.ts";
+export { type OpenWay, VfioDevice } from "./src/vfio/device.ts";
 export { type DeviceName, DeviceNameError, parseDeviceName } from "./src/vfio/device_name.ts";
 export { DmaError } from "./src/vfio/dma_error.ts";
 export { DmaMemory, type DmaMemoryOptions } from "./src/vfio/dma_memory.ts";
@@ -86,14 +86,22 @@ export {
 export { Group, type GroupStatus } from "./src/vfio/group.ts";
 export type { VfioIdentity } from "./src/vfio/identity.ts";
 export type { DataSectionKind } from "./src/vfio/migration_region.ts";
-export type { IovaMapping } from "./src/vfio/iova.ts";
+export { Ioas } from "./src/vfio/ioas.ts";
+export { Iommufd } from "./src/vfio/iommufd.ts";
+export type { IovaMapping, IovaRange } from "./src/vfio/iova.ts";
 export type { OpenVfioOptions } from "./src/vfio/open.ts";
 export { openVfioDevices } from "./src/vfio/open_several.ts";
-export { type DirtyReport, probe, type ProbeOptions, type ProbeReport } from "./src/vfio/probe.ts";
+export {
+  type AccessReport,
+  type DirtyReport,
+  probe,
+  type ProbeOptions,
+  type ProbeReport,
+} from "./src/vfio/probe.ts";
 export type { QuirkName } from "./src/vfio/quirk.ts";
 export type { Region, RegionType, SparseArea } from "./src/vfio/region.ts";
 export type { PciIds, SysfsDevice, SysfsGroup } from "./src/vfio/sysfs.ts";
-export type { IovaRange, Type1Info, Type1Migration } from "./src/vfio/type1_info.ts";
+export type { Type1Info, Type1Migration } from "./src/vfio/type1_info.ts";
 export { BusyError, type Holder, type Reason, UnsupportedError } from "./src/vfio/unsupported.ts";
 
 export { DirtyBitmap, type DirtyRun } from "./src/dirty/bitmap.ts";
@@ -110,11 +118,12 @@ export { LogTracker } from "./src/dirty/log_tracker.ts";
 export { DirtyRangeError } from "./src/dirty/range_error.ts";
 export { type DirtyRange, DirtyReading, type TrackingVerdict } from "./src/dirty/reading.ts";
 export {
-  DirtySession,
-  type DirtySessionOptions,
+  MappedDevice,
+  type MappedDeviceOptions,
   type SessionFds,
   type SessionMapping,
-} from "./src/dirty/session.ts";
+} from "./src/dirty/mapped_device.ts";
+export { DirtySession, type DirtySessionOptions } from "./src/dirty/session.ts";
 export type { DirtyTracker, ReadOptions, TrackerName, UnmapReading } from "./src/dirty/tracker.ts";
 export { Type1Tracker } from "./src/dirty/type1_tracker.ts";
 

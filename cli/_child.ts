@@ -42,6 +42,8 @@ export interface Lendable {
   readonly name: string;
   /** Its fds in this process. */
   readonly fds: DeviceDescription["fds"];
+  /** The IOAS in its iommufd that it is attached to; null where it has none. */
+  readonly ioas: DeviceDescription["ioas"];
   /** How it migrates; null where it does not. */
   readonly protocol: DeviceDescription["protocol"];
 }
@@ -64,6 +66,8 @@ interface Lent {
   readonly device: number;
   readonly group: number | null;
   readonly container: number | null;
+  readonly iommufd: number | null;
+  readonly ioas: number | null;
   /** Where its data fd is put for the next program, and taken from the last one; null but for v2. */
   readonly data: readonly [put: number, take: number] | null;
 }
@@ -95,8 +99,8 @@ export async function runProgram(
 }
 
 /**
- * Numbers the fds from 3 on; a device without group or container uses fewer. The places for data
- * fds come after all of that.
+ * Numbers the fds from 3 on; a device has a group and a container, or an iommufd, or none of them.
+ * The places for data fds come after all of that.
  */
 function lend(
   devices: readonly Lendable[],
@@ -105,11 +109,13 @@ function lend(
   const inherited: number[] = [];
   const give = (fd: number): number => FIRST_FD + inherited.push(fd) - 1;
   const giveIfAny = (fd: number | null): number | null => fd === null ? null : give(fd);
-  const opened = devices.map(({ name, fds }) => ({
+  const opened = devices.map(({ name, fds, ioas }) => ({
     name,
     device: give(fds.device),
     group: giveIfAny(fds.group),
     container: giveIfAny(fds.container),
+    iommufd: giveIfAny(fds.iommufd),
+    ioas,
   }));
   const lent = opened.map((device, index) => {
     if (devices[index]!.protocol !== "v2") return { ...device, data: null };
@@ -126,6 +132,8 @@ function environment(lent: readonly Lent[]): Record<string, string> {
   variables["VFIOKIT_DEVICE_FD"] = String(only.device);
   if (only.group !== null) variables["VFIOKIT_GROUP_FD"] = String(only.group);
   if (only.container !== null) variables["VFIOKIT_CONTAINER_FD"] = String(only.container);
+  if (only.iommufd !== null) variables["VFIOKIT_IOMMUFD_FD"] = String(only.iommufd);
+  if (only.ioas !== null) variables["VFIOKIT_IOAS_ID"] = String(only.ioas);
   return variables;
 }
 

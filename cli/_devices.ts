@@ -17,6 +17,8 @@ export interface OpenArgs {
   readonly groupFd?: number | undefined;
   /** `--container-fd`. */
   readonly containerFd?: number | undefined;
+  /** `--via`. */
+  readonly via?: OpenOptions["via"];
   /** `--quirk`. */
   readonly quirk?: OpenOptions["quirk"];
   /** `--on-error`. */
@@ -29,20 +31,21 @@ export const CLOSED =
 
 /** What openDevice takes, out of the options of a command. */
 export function openOptions(args: OpenArgs): OpenOptions {
-  const { vfToken, groupFd, containerFd, quirk, onError } = args;
-  return { vfToken, groupFd, containerFd, quirk, onError };
+  const { vfToken, groupFd, containerFd, via, quirk, onError } = args;
+  return { vfToken, groupFd, containerFd, via, quirk, onError };
 }
 
 /** A device as a program is lent it. */
-export function lendable({ description: { label, fds, protocol } }: Device): Lendable {
-  return { name: label, fds, protocol };
+export function lendable({ description: { label, fds, ioas, protocol } }: Device): Lendable {
+  return { name: label, fds, ioas, protocol };
 }
 
 /** The same of a device that is open with nobody to drive it, with these fds. */
 export function lendableVfio(device: VfioDevice, fds: Lendable["fds"]): Lendable {
+  const { label: name, ioas } = device;
   // v1 needs nothing of a lender: it may count as none.
   const protocol = readMigrationFlags(device) === null ? null : "v2";
-  return { name: device.label, fds, protocol };
+  return { name, fds, ioas: ioas?.id ?? null, protocol };
 }
 
 /**

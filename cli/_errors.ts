@@ -115,7 +115,8 @@ function hints(chain: readonly Error[]): string[] {
     }
     if (error instanceof DmaError) said.push(error.hint);
   }
-  return said.filter((hint) => hint !== "");
+  // Causes often carry what is said already.
+  return [...new Set(said)].filter((hint) => hint !== "");
 }
 
 /** The errno's name of a file that could not be read or written. */

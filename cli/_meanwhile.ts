@@ -6,7 +6,7 @@
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import type { DirtySession } from "../mod.ts";
+import type { MappedDevice } from "../mod.ts";
 import { runProgram } from "./_child.ts";
 import type { Context } from "./_context.ts";
 import { lendableVfio } from "./_devices.ts";
@@ -18,7 +18,7 @@ const WAIT_MS = 1000;
 const FOREVER_MS = 2 ** 31 - 1;
 
 /** What of a session a program is lent. */
-export type Lending = Pick<DirtySession, "device" | "fds" | "mapped" | "mappings">;
+export type Lending = Pick<MappedDevice, "device" | "fds" | "mapped" | "mappings">;
 
 /** The parsed options about what happens before a look. */
 export interface WaitArgs {
@@ -37,8 +37,8 @@ export interface Meanwhile {
 }
 
 /**
- * Starts the program, which inherits the device, its group and container, and
- * the memory; without one there is only the wait for a signal.
+ * Starts the program, which inherits the device, its group and container or its
+ * iommufd, and the memory; without one there is only the wait for a signal.
  *
  * @param dataOnStdout Whether our stdout carries data: the program's goes to stderr then.
  */

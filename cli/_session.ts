@@ -4,7 +4,13 @@
  * @module
  */
 
-import { DirtySession, type TrackerName } from "../mod.ts";
+import {
+  DirtySession,
+  type DirtySessionOptions,
+  MappedDevice,
+  type MappedDeviceOptions,
+  type TrackerName,
+} from "../mod.ts";
 import { refuseSimulated } from "./_child.ts";
 import type { Context } from "./_context.ts";
 import { MemoryMap } from "./_memory_map.ts";
@@ -29,6 +35,12 @@ export interface SessionArgs {
   readonly groupFd?: number | undefined;
   /** `--container-fd`. */
   readonly containerFd?: number | undefined;
+  /** `--iommufd-fd`. */
+  readonly iommufdFd?: number | undefined;
+  /** `--ioas`. */
+  readonly ioas?: number | undefined;
+  /** `--via`. */
+  readonly via?: DirtySessionOptions["via"];
   /** The program to lend all of it to. */
   readonly command?: readonly string[] | undefined;
 }
@@ -39,7 +51,21 @@ export interface SessionArgs {
  * @throws {UsageError} If the options do not fit together.
  */
 export function openSession(args: SessionArgs): DirtySession {
-  const { device, map, mapping, hugepages, tracker, vfToken, groupFd, containerFd } = args;
+  return DirtySession.open(args.device, { ...mappedOptions(args), tracker: args.tracker });
+}
+
+/**
+ * Opens a device and maps memory for it, with nobody to track it.
+ *
+ * @throws {UsageError} If the options do not fit together.
+ */
+export function openMapped(args: SessionArgs): MappedDevice {
+  return MappedDevice.open(args.device, mappedOptions(args));
+}
+
+function mappedOptions(args: SessionArgs): MappedDeviceOptions {
+  const { device, map, mapping, hugepages, vfToken, groupFd, containerFd } = args;
+  const { iommufdFd, ioas, via } = args;
   if (args.command !== undefined) refuseSimulated([device]);
   const borrowed = device.startsWith("fd:");
   if (mapping.length > 0 && !borrowed) {
@@ -53,15 +79,13 @@ export function openSession(args: SessionArgs): DirtySession {
         (borrowed ? ", or what is mapped already by --mapping IOVA:SIZE" : ""),
     );
   }
-  return DirtySession.open(device, {
-    maps: map,
-    mappings: mapping,
-    hugepages,
-    tracker,
-    vfToken,
-    groupFd,
-    containerFd,
-  });
+  if ((iommufdFd === undefined) !== (ioas === undefined)) {
+    throw new UsageError(
+      "Cannot use --iommufd-fd without --ioas, nor --ioas without it: both name the address space",
+    );
+  }
+  const fds = { groupFd, containerFd, iommufdFd, ioasId: ioas };
+  return { maps: map, mappings: mapping, hugepages, vfToken, via, ...fds };
 }
 
 /** The memory of a session, page by page. */

@@ -21,7 +21,8 @@ export function run(args: ProbeArgs, context: Context): Promise<number> {
     context.print(simHelp().trimEnd());
     return Promise.resolve(0);
   }
-  const report = probe(args.device, { open: !args.noOpen, vfToken: args.vfToken });
+  const { noOpen, vfToken, via } = args;
+  const report = probe(args.device, { open: !noOpen, vfToken, via });
   context.set({ ...report, regions: report.regions.map(regionDocument) });
   context.print(`${report.device}: ${verdict(report)}`, ...facts(report));
   if (report.regions.length > 0) context.print(regionTable(report.regions));
@@ -55,6 +56,7 @@ function facts(report: ProbeReport): string[] {
     ["bus", bus === null ? null : `${bus}${ids}${named}`],
     ["driver", driver === null ? null : driver + (quirk === null ? "" : `, quirk ${quirk}`)],
     ["group", group === null ? null : String(group)],
+    ["opened", accessWords(report.access)],
     ["reset", resettable === null ? null : resettable ? "yes" : "no"],
     ["dirty", dirtyWords(dirty)],
     ["features", report.features.length === 0 ? null : featureWords(report.features)],
@@ -62,6 +64,15 @@ function facts(report: ProbeReport): string[] {
   return lines.filter(([, value]) => value !== null).map(([name, value]) =>
     `  ${name.padEnd(8)} ${value}`
   );
+}
+
+/** By which nodes it was opened; nothing of a kernel that has but one way. */
+function accessWords({ way, cdev, iommufd, whyNotCdev }: ProbeReport["access"]): string | null {
+  if (cdev === null && iommufd === null) return null;
+  const nodes = [cdev, iommufd].filter((node) => node !== null).join(", ");
+  if (way === null) return `not; there are ${nodes}`;
+  if (way === "cdev") return `by its character device (${nodes})`;
+  return `by its group, not by ${nodes}` + (whyNotCdev === null ? "" : `: ${whyNotCdev}`);
 }
 
 function dirtyWords({ tracks, pgsizes, maxBitmapBytes }: ProbeReport["dirty"]): string | null {

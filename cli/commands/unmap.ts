@@ -4,29 +4,32 @@
  * @module
  */
 
-import type { DirtySession } from "../../mod.ts";
+import type { DirtySession, MappedDevice } from "../../mod.ts";
 import type { Context } from "../_context.ts";
 import { bytes, count, hex } from "../_format.ts";
 import { lookAfter } from "../_meanwhile.ts";
 import { readingFields, runLines } from "../_reading.ts";
 import { notesOf } from "../_rounds.ts";
 import { pair } from "../_samples.ts";
-import { openSession, tellTracker } from "../_session.ts";
+import { openMapped, openSession, tellTracker } from "../_session.ts";
 import type { UnmapArgs } from "../table/dirty.ts";
 
 /** Runs `unmap`. */
 export async function run(args: UnmapArgs, context: Context): Promise<number> {
   const { device, iova, size, withDirty } = args;
   context.set({ device, tracker: args.tracker, iova, size: Number(size), unmapped: 0 });
-  // Without dirty pages nobody has to be found who tracks them.
-  using session = openSession(withDirty ? args : { ...args, tracker: "type1" });
-  if (withDirty) {
-    tellTracker(session, context);
-    session.tracker.start();
+  if (!withDirty) {
+    // Nobody has to be found who tracks them.
+    using mapped = openMapped(args);
+    return await lookAfter(mapped, args, context, true, () => {
+      told(mapped.space.unmap(iova, size), mapped, args, context);
+    });
   }
+  using session = openSession(args);
+  tellTracker(session, context);
+  session.tracker.start();
   return await lookAfter(session, args, context, true, () => {
-    if (withDirty) unmapWithDirty(session, args, context);
-    else told(session.container.unmap(iova, size), session, args, context);
+    unmapWithDirty(session, args, context);
   });
 }
 
@@ -46,7 +49,7 @@ function unmapWithDirty(session: DirtySession, args: UnmapArgs, context: Context
 
 function told(
   unmapped: bigint,
-  { mappings }: DirtySession,
+  { mappings }: Pick<MappedDevice, "mappings">,
   { iova, size }: UnmapArgs,
   context: Context,
 ): void {

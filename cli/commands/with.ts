@@ -20,9 +20,15 @@ import type { WithArgs } from "../table/inspect.ts";
 export async function run(args: WithArgs, context: Context): Promise<number> {
   refuseSimulated(args.devices);
   const names = args.devices.map(parseDeviceName);
-  const devices = openVfioDevices(libcKernel(), names, args.vfToken);
+  const { vfToken, via } = args;
+  const devices = openVfioDevices(libcKernel(), names, { vfToken, via });
   try {
-    const exitCode = await runProgram(args.command ?? [], devices.map(lendable), context, false);
+    const exitCode = await runProgram(
+      args.command ?? [],
+      devices.map(lendable),
+      context,
+      false,
+    );
     for (const device of devices) {
       if (!device.borrowed) await tellState(device, context);
     }
@@ -33,11 +39,12 @@ export async function run(args: WithArgs, context: Context): Promise<number> {
 }
 
 function lendable(device: VfioDevice): Lendable {
-  const { fd, group, container } = device;
+  const { fd, group, container, ioas } = device;
   return lendableVfio(device, {
     device: fd.number,
     group: group?.fd.number ?? null,
     container: container?.fd.number ?? null,
+    iommufd: ioas?.iommufd.fd.number ?? null,
   });
 }
 

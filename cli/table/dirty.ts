@@ -28,13 +28,19 @@ const track = {
     option("--tracker", choice(["type1", "device", "auto"], { metavar: "NAME" }), {
       description: [
         text(
-          "Who tracks: type1, the container's IOMMU; device, its own log; auto (the default), the log where it works, else type1.",
+          "Who tracks: type1, the container's IOMMU, for which the device is opened by its group; device, its own log; auto (the default), the log where it works, else type1.",
         ),
       ],
     }),
     "auto" as const,
   ),
   ...open,
+  iommufdFd: optional(option("--iommufd-fd", integer({ min: 0, metavar: "FD" }), {
+    description: [text("With fd:N, the fd of its iommufd; --ioas goes with it.")],
+  })),
+  ioas: optional(option("--ioas", integer({ min: 1, metavar: "ID" }), {
+    description: [text("With --iommufd-fd, the IOAS that the device is attached to.")],
+  })),
 };
 
 const after = optional(option("--after", duration(), {
@@ -43,10 +49,11 @@ const after = optional(option("--after", duration(), {
   ],
 }));
 
-const LEND = "Run a program meanwhile; it inherits the device, group, container and memory.";
+const LEND =
+  "Run a program meanwhile; it inherits the device, what it is opened by, and the memory.";
 
 const LENT =
-  "COMMAND inherits the device, its group and its container (see with), and the memory: VFIOKIT_MEMORY_FD is a memfd with all of it, VFIOKIT_MAPPINGS says as JSON which part is mapped where: [{iova, size, offset}].";
+  "COMMAND inherits the device, with its group and container or its iommufd (see with), and the memory: VFIOKIT_MEMORY_FD is a memfd with all of it, VFIOKIT_MAPPINGS says as JSON which part is mapped where: [{iova, size, offset}].";
 
 const UNTRACKED =
   "Passed-through devices are not tracked by the type1 IOMMU: every page is dirty at every read. The command says so where it sees it. Pages that a driver holds pinned stay dirty, and are counted apart.";

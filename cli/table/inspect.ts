@@ -33,6 +33,7 @@ const probeArgs = object({
   device: argument(device(), { description: [text(DEVICE)] }),
   noOpen: toggle(["--no-open"], "Read sysfs only: opening a PCI device may reset it."),
   vfToken: open.vfToken,
+  via: open.via,
   ...json,
   ...quiet,
 });
@@ -74,6 +75,7 @@ const withArgs = object({
   devices: multiple(argument(device(), { description: [text(DEVICE)] }), { min: 1 }),
   command: tail("The program to run; its exit code is passed on.", true),
   vfToken: open.vfToken,
+  via: open.via,
   ...quiet,
 });
 
@@ -86,7 +88,7 @@ export const probe: Command = defineCommand({
   usage: "DEVICE [--no-open] [--json]",
   brief: "Say what a device is, and whether it can be saved and restored.",
   details: [
-    "Names the driver, the IOMMU group, the regions and their capabilities, the migration protocol and how the IOMMU tracks dirty pages. Where the device cannot be migrated, it says why and what to do next, and exits with 3.",
+    "Names the driver, the IOMMU group, the nodes that it is opened by, the regions and their capabilities, the migration protocol and how the IOMMU tracks dirty pages. Where the device cannot be migrated, it says why and what to do next, and exits with 3.",
     "Opening a PCI device may reset it; with --no-open only sysfs is read.",
   ],
   examples: [
@@ -137,7 +139,7 @@ export const withDevices: Command = defineCommand({
   usage: "DEVICE... -- COMMAND...",
   brief: "Open devices, hold them, and run a program that works on them.",
   details: [
-    "The program inherits the device, its group and its container as the fds 3, 4 and 5; a second device has the fds that follow, and so on. VFIOKIT_DEVICES lists them as JSON: [{name, device, group, container, data}]; for one device VFIOKIT_DEVICE_FD, VFIOKIT_GROUP_FD and VFIOKIT_CONTAINER_FD are set as well.",
+    "The program inherits the device, its group and its container as the fds 3, 4 and 5; a device that is opened by its own character device has an iommufd as fd 4 instead. A second device has the fds that follow, and so on. VFIOKIT_DEVICES lists them as JSON: [{name, device, group, container, iommufd, ioas, data}], ioas being the number of the address space in the iommufd; for one device VFIOKIT_DEVICE_FD, VFIOKIT_GROUP_FD and VFIOKIT_CONTAINER_FD, or VFIOKIT_IOMMUFD_FD and VFIOKIT_IOAS_ID, are set as well.",
     "The data fd of a device that speaks v2 comes with pre-copy, and ends with the process that has it. So such a device is lent two more fds, data: a socket that precopy.ts puts it into, and one that stop_and_copy.ts takes it from.",
     "At the end it says which device was left in another state than running. The program's exit code is passed on: 127 where it is not found, 126 where it cannot be run, 128+n where signal n ended it. A simulated device cannot be lent.",
   ],

@@ -32,6 +32,13 @@ export const json = {
 
 /** How a device is opened. */
 export const open = {
+  via: optional(option("--via", choice(["cdev", "group", "auto"], { metavar: "WAY" }), {
+    description: [
+      text(
+        "Open the device by its own character device (cdev, with /dev/iommu), or by its group; auto (the default) by the first where the kernel has it.",
+      ),
+    ],
+  })),
   vfToken: optional(option("--vf-token", uuid({ metavar: "UUID" }), {
     description: [text("The token that the driver of an SR-IOV function asks for.")],
   })),

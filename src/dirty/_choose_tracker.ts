@@ -3,10 +3,12 @@
  */
 
 import { SysError } from "../kernel/error.ts";
+import type { AddressSpace } from "../vfio/address_space.ts";
 import { AnswerError } from "../vfio/answer_error.ts";
+import { noType1Container } from "../vfio/cdev_reasons.ts";
 import type { Type1Container } from "../vfio/container.ts";
+import type { VfioDevice } from "../vfio/device.ts";
 import { DmaError } from "../vfio/dma_error.ts";
-import type { FeatureDevice } from "../vfio/feature.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
 import { LogTracker } from "./log_tracker.ts";
 import { DirtyRangeError } from "./range_error.ts";
@@ -21,25 +23,43 @@ export interface ChosenTracker {
   readonly reason: string | null;
 }
 
+/** That only a type1 container could track, and the device has none. */
+export class NeedsContainer extends UnsupportedError {
+  /** Why the device does not track by itself. */
+  readonly refusal: Error;
+
+  constructor(label: string, refusal: Error) {
+    const reasons = refusal instanceof UnsupportedError ? refusal.reasons : [];
+    super([...reasons, noType1Container(label)], { cause: refusal });
+    this.refusal = refusal;
+  }
+}
+
 /**
  * The tracker of a name; or for `auto` the device's log where it can be started
  * and reported, else type1.
  *
+ * @throws {NeedsContainer} For `auto`, if there is no log, and no container.
  * @throws {UnsupportedError} If there is none; for `auto` with the reasons of both.
  */
 export function chooseTracker(
   wanted: TrackerName | "auto",
-  device: FeatureDevice,
-  container: Type1Container,
+  device: VfioDevice,
+  space: AddressSpace,
   pgsize: number,
 ): ChosenTracker {
-  if (wanted === "type1") return { tracker: new Type1Tracker(container), reason: null };
+  const { container } = device;
+  if (wanted === "type1") {
+    if (container === null) throw new UnsupportedError([noType1Container(device.label)]);
+    return { tracker: new Type1Tracker(container), reason: null };
+  }
   try {
-    const tracker = new LogTracker(device, container, pgsize);
+    const tracker = new LogTracker(device, space, pgsize);
     const reason = "The device has a log of its own DMA, and the kernel reports it";
     return { tracker, reason: wanted === "device" ? null : reason };
   } catch (error) {
     if (wanted === "device" || !isRefusal(error)) throw error;
+    if (container === null) throw new NeedsContainer(device.label, error);
     return { tracker: type1Instead(container, error), reason: error.message };
   }
 }

@@ -7,8 +7,7 @@ import { VFIO_DMA_MAP_FLAG_READ } from "../uapi/mod.ts";
 import type { Type1Container } from "../vfio/container.ts";
 import { DmaError } from "../vfio/dma_error.ts";
 import { DmaMemory } from "../vfio/dma_memory.ts";
-import { IOVA_END, type IovaMapping } from "../vfio/iova.ts";
-import type { IovaRange } from "../vfio/type1_info.ts";
+import { IOVA_END, type IovaMapping, type IovaRange } from "../vfio/iova.ts";
 import type { Type1Reader } from "./_type1_read.ts";
 
 /**

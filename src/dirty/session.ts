@@ -4,58 +4,31 @@
  * @module
  */
 
-import type { Kernel } from "../kernel/kernel.ts";
-import { VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE } from "../uapi/mod.ts";
-import type { Type1Container } from "../vfio/container.ts";
+import type { AddressSpace } from "../vfio/address_space.ts";
+import { noType1Container } from "../vfio/cdev_reasons.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import { parseDeviceName } from "../vfio/device_name.ts";
-import { DmaMemory } from "../vfio/dma_memory.ts";
+import type { DmaMemory } from "../vfio/dma_memory.ts";
 import type { IovaMapping } from "../vfio/iova.ts";
 import { kernelFor } from "../vfio/kernel_for.ts";
-import { openVfioDevice, type OpenVfioOptions } from "../vfio/open.ts";
-import { noContainer } from "../vfio/reasons.ts";
-import type { Type1Info } from "../vfio/type1_info.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
-import { chooseTracker } from "./_choose_tracker.ts";
-import { checkRanges } from "./ranges.ts";
+import { chooseTracker, NeedsContainer } from "./_choose_tracker.ts";
+import {
+  MappedDevice,
+  type MappedDeviceOptions,
+  type SessionFds,
+  type SessionMapping,
+} from "./mapped_device.ts";
 import type { DirtyTracker, TrackerName } from "./tracker.ts";
 
-/** Bytes of the smallest page of any IOMMU. */
-const LEAST_PAGE = 4096;
-
 /** How to open a {@linkcode DirtySession}. */
-export interface DirtySessionOptions extends OpenVfioOptions {
-  /** Ranges to allocate memory for, and to map. */
-  readonly maps?: readonly IovaMapping[] | undefined;
-  /** Ranges that are mapped already, in the borrowed container of `fd:N`. */
-  readonly mappings?: readonly IovaMapping[] | undefined;
-  /** Whether the memory is to be of huge pages. */
-  readonly hugepages?: boolean | undefined;
+export interface DirtySessionOptions extends MappedDeviceOptions {
   /**
-   * Who tracks: the `type1` IOMMU, the `device` by its log, or `auto`: the device
-   * where it has a log that the kernel reports, else type1; `auto` where left out.
+   * Who tracks: the `type1` IOMMU, for which the device is opened by its group;
+   * the `device` by its log; or `auto`: the device where it has a log that the
+   * kernel reports, else type1; `auto` where left out.
    */
   readonly tracker?: TrackerName | "auto" | undefined;
-  /** The kernel that the device lives in, where its name does not say. */
-  readonly kernel?: Kernel | undefined;
-}
-
-/** A range that the session mapped, and where its memory is. */
-export interface SessionMapping extends IovaMapping {
-  /** Bytes from the start of the session's memory. */
-  readonly offset: number;
-}
-
-/** The fds of a session; null for those that it does not have. */
-export interface SessionFds {
-  /** The device's. */
-  readonly device: number;
-  /** Its group's. */
-  readonly group: number | null;
-  /** Its container's. */
-  readonly container: number;
-  /** That of the memory, of which each mapping has a part. */
-  readonly memory: number | null;
 }
 
 /**
@@ -77,92 +50,110 @@ export interface SessionFds {
  * ```
  */
 export class DirtySession implements Disposable {
-  /** The device. */
-  readonly device: VfioDevice;
-  /** Its container. */
-  readonly container: Type1Container;
-  /** Tracks what it dirties. */
+  /** Tracks what the device dirties. */
   readonly tracker: DirtyTracker;
   /** Why it is this tracker, for people; null where it was asked for by name. */
   readonly trackerReason: string | null;
-  /** The memory of {@linkcode DirtySession.mapped}; null where nothing was to be mapped. */
-  readonly memory: DmaMemory | null;
-  /** What this session mapped, by ascending iova. */
-  readonly mapped: readonly SessionMapping[];
-  readonly #opened: DisposableStack;
+  readonly #mapped: MappedDevice;
 
   private constructor(
-    opened: DisposableStack,
-    parts: Pick<
-      DirtySession,
-      "device" | "container" | "tracker" | "trackerReason" | "memory" | "mapped"
-    >,
+    mapped: MappedDevice,
+    tracker: DirtyTracker,
+    trackerReason: string | null,
   ) {
-    this.#opened = opened;
-    this.device = parts.device;
-    this.container = parts.container;
-    this.tracker = parts.tracker;
-    this.trackerReason = parts.trackerReason;
-    this.memory = parts.memory;
-    this.mapped = parts.mapped;
+    this.#mapped = mapped;
+    this.tracker = tracker;
+    this.trackerReason = trackerReason;
   }
 
   /**
    * Opens a device by name, allocates memory and maps it. What was done is
-   * undone where a later step fails.
+   * undone where a later step fails. Where nobody said how to open it, and it
+   * has no log, it is opened by its group: type1 tracks in containers alone.
    *
    * @param name As for `openDevice`: `0000:3b:00.1`, a UUID, `fd:3`, `sim:…`.
    * @throws {DirtyRangeError} If a range is empty, not in whole pages, or over another.
    * @throws {DmaError} If memory cannot be allocated or mapped: why, and what to do.
    * @throws {UnsupportedError} If the device cannot be opened, its container is
    * not known, or the wanted tracker is none that there is.
-   * @throws {BusyError} If somebody has its group open.
+   * @throws {BusyError} If somebody has it, or its group, open.
    * @throws {DeviceNameError} If the name is none.
    * @throws {AnswerError} If the container's or the driver's answer cannot be true.
    * @throws {SysError} If the kernel refuses for another reason.
    */
   static open(name: string, options: DirtySessionOptions = {}): DirtySession {
-    const parsed = parseDeviceName(name);
-    // Before the device is opened, which may reset it; its IOMMU may have larger pages.
-    const ranges = [...options.maps ?? [], ...options.mappings ?? []];
-    checkRanges(ranges, LEAST_PAGE);
+    const { tracker = "auto", via = "auto" } = options;
+    if (tracker === "type1" && via === "cdev") {
+      throw new UnsupportedError([noType1Container(name)]);
+    }
+    const kernel = options.kernel ?? kernelFor(parseDeviceName(name));
+    const byGroup = { ...options, kernel, via: "group" } as const;
+    if (tracker === "type1" && via === "auto") return DirtySession.#open(name, byGroup, tracker);
+    try {
+      return DirtySession.#open(name, { ...options, kernel }, tracker);
+    } catch (error) {
+      const mayChoose = via === "auto" && !name.startsWith("fd:");
+      if (!mayChoose || !(error instanceof NeedsContainer)) throw error;
+      return DirtySession.#openForType1(name, byGroup, error);
+    }
+  }
+
+  static #open(
+    name: string,
+    options: MappedDeviceOptions,
+    wanted: TrackerName | "auto",
+    why: string | null = null,
+  ): DirtySession {
     using opened = new DisposableStack();
-    const kernel = options.kernel ?? kernelFor(parsed);
-    const device = opened.use(openVfioDevice(kernel, parsed, options));
-    const { container } = device;
-    if (container === null) throw new UnsupportedError([noContainer(device.label)]);
-    const pgsize = pageSize(container.info());
-    checkRanges(ranges, pgsize);
-    const maps = checkRanges(options.maps ?? [], pgsize);
-    for (const mapping of options.mappings ?? []) container.know(mapping);
-    const memory = allocate(kernel, maps, options.hugepages);
-    if (memory !== null) opened.use(memory);
-    const mapped = mapAll(opened, container, memory, maps);
-    const { tracker, reason: trackerReason } = chooseTracker(
-      options.tracker ?? "auto",
-      device,
-      container,
-      pgsize,
-    );
-    // It is stopped first of all.
-    opened.use(tracker);
-    const parts = { device, container, tracker, trackerReason, memory, mapped };
-    return new DirtySession(opened.move(), parts);
+    const mapped = opened.use(MappedDevice.open(name, options));
+    const { tracker, reason } = chooseTracker(wanted, mapped.device, mapped.space, mapped.pgsize);
+    opened.move();
+    return new DirtySession(mapped, tracker, why ?? reason);
+  }
+
+  /** By type1, as the device's log was refused. */
+  static #openForType1(
+    name: string,
+    options: MappedDeviceOptions,
+    { refusal }: NeedsContainer,
+  ): DirtySession {
+    try {
+      return DirtySession.#open(name, options, "type1", refusal.message);
+    } catch (error) {
+      if (!(error instanceof UnsupportedError)) throw error;
+      const more = refusal instanceof UnsupportedError ? refusal.reasons : [];
+      throw new UnsupportedError([...error.reasons, ...more], { cause: error });
+    }
+  }
+
+  /** The device. */
+  get device(): VfioDevice {
+    return this.#mapped.device;
+  }
+
+  /** What its DMA can reach: its container, or its IOAS. */
+  get space(): AddressSpace {
+    return this.#mapped.space;
+  }
+
+  /** The memory of {@linkcode DirtySession.mapped}; null where nothing was to be mapped. */
+  get memory(): DmaMemory | null {
+    return this.#mapped.memory;
+  }
+
+  /** What this session mapped, by ascending iova. */
+  get mapped(): readonly SessionMapping[] {
+    return this.#mapped.mapped;
   }
 
   /** What is mapped, and read: the session's own, and what it was told of. */
   get mappings(): readonly IovaMapping[] {
-    return this.container.mappings;
+    return this.#mapped.mappings;
   }
 
   /** The fds, to hand to another process. */
   get fds(): SessionFds {
-    return {
-      device: this.device.fd.number,
-      group: this.device.group?.fd.number ?? null,
-      container: this.container.fd.number,
-      memory: this.memory?.fd?.number ?? null,
-    };
+    return this.#mapped.fds;
   }
 
   /**
@@ -171,45 +162,13 @@ export class DirtySession implements Disposable {
    * @throws {SysError} If a part of it failed; the rest was done all the same.
    */
   close(): void {
-    this.#opened.dispose();
+    // The tracker is closed first of all.
+    using _mapped = this.#mapped;
+    this.tracker.close();
   }
 
   /** Closes, at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-/** The smallest page that the IOMMU maps. */
-function pageSize({ pgsizes }: Type1Info): number {
-  return pgsizes === 0n ? LEAST_PAGE : Number(pgsizes & -pgsizes);
-}
-
-function allocate(
-  kernel: Kernel,
-  maps: readonly IovaMapping[],
-  hugepages: boolean | undefined,
-): DmaMemory | null {
-  const size = maps.reduce((sum, mapping) => sum + mapping.size, 0n);
-  return size === 0n ? null : DmaMemory.allocate(kernel, Number(size), { hugepages });
-}
-
-function mapAll(
-  opened: DisposableStack,
-  container: Type1Container,
-  memory: DmaMemory | null,
-  maps: readonly IovaMapping[],
-): SessionMapping[] {
-  const flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
-  let offset = 0;
-  return maps.map(({ iova, size }) => {
-    const mapping = { iova, size, offset };
-    container.map({ iova, size, vaddr: memory!.address + BigInt(offset), flags });
-    // What was unmapped meanwhile is gone already.
-    opened.defer(() => {
-      if (container.mappings.some((known) => known.iova === iova)) container.unmap(iova, size);
-    });
-    offset += Number(size);
-    return mapping;
-  });
 }

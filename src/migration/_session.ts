@@ -9,7 +9,7 @@ import type { VfioDevice } from "../vfio/device.ts";
 import { parseDeviceName } from "../vfio/device_name.ts";
 import { kernelFor } from "../vfio/kernel_for.ts";
 import { readMigrationFlags } from "../vfio/feature.ts";
-import { openVfioDevice } from "../vfio/open.ts";
+import { openVfioDevice, type OpenVfioOptions } from "../vfio/open.ts";
 import {
   type DataSectionKind,
   dataSectionKind,
@@ -36,6 +36,12 @@ export interface OpenOptions {
   readonly groupFd?: number | undefined;
   /** The fd of its container, which goes with that of the group. */
   readonly containerFd?: number | undefined;
+  /** The fd of its iommufd: for `fd:N`, and where a device of the group is bound to it already. */
+  readonly iommufdFd?: number | undefined;
+  /** The IOAS in that iommufd which the device is attached to, or is to be. */
+  readonly ioasId?: number | undefined;
+  /** By its own character device, by its group, or (`auto`, the default) as the kernel has it. */
+  readonly via?: OpenVfioOptions["via"];
   /** v2: where the data fd is handed from one process to the next. */
   readonly dataPlace?: DataPlaceFds | undefined;
   /** Treats the driver as this one; by default the driver's name decides. */
@@ -57,7 +63,10 @@ export interface DeviceDescription {
     readonly device: number;
     readonly group: number | null;
     readonly container: number | null;
+    readonly iommufd: number | null;
   };
+  /** The IOAS in that iommufd which the device is attached to; null where there is none. */
+  readonly ioas: number | null;
   /** How a v1 device's data is reached; null where there is no migration region. */
   readonly dataSection: DataSectionKind | null;
   /** Whether it can give its state while it runs. */
@@ -113,7 +122,7 @@ export class Session implements Disposable {
         : null;
       this.#reasons = reasons;
       const protocol = region !== null ? "v1" : flags !== null ? "v2" : null;
-      const { fd, group, container, borrowed, label } = this.#device;
+      const { fd, group, container, ioas, borrowed, label } = this.#device;
       this.description = {
         label,
         protocol,
@@ -122,7 +131,9 @@ export class Session implements Disposable {
           device: fd.number,
           group: group?.fd.number ?? null,
           container: container?.fd.number ?? null,
+          iommufd: ioas?.iommufd.fd.number ?? null,
         },
+        ioas: ioas?.id ?? null,
         dataSection: region === null ? null : dataSectionKind(region),
         precopy: region !== null || ((flags ?? 0) & VFIO_MIGRATION_PRE_COPY) !== 0,
         p2p: ((flags ?? 0) & VFIO_MIGRATION_P2P) !== 0,

@@ -8,22 +8,23 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { type DeviceName, DeviceNameError, parseDeviceName } from "../vfio/device_name.ts";
 import { kernelFor, nameIn } from "../vfio/kernel_for.ts";
 import { readSysfsDevice, type SysfsDevice, sysfsPath } from "../vfio/sysfs.ts";
-import { type Device, openDevice, type OpenOptions } from "./device.ts";
+import { type Device, type DeviceDescription, openDevice, type OpenOptions } from "./device.ts";
 
 /** Open devices, in the order of their names; closed in the opposite one. */
 export interface OpenDevices extends ReadonlyArray<Device>, AsyncDisposable {}
 
 /** How to open several devices. */
 export interface OpenDevicesOptions
-  extends Omit<OpenOptions, "groupFd" | "containerFd" | "dataPlace"> {
+  extends Omit<OpenOptions, "groupFd" | "containerFd" | "iommufdFd" | "ioasId" | "dataPlace"> {
   /** Serves them on this thread, over this kernel, as {@linkcode openDevice} does. */
   readonly kernel?: Kernel | undefined;
 }
 
 /**
  * Opens several devices, each as {@linkcode openDevice} does. A group can be
- * opened only once: devices of one group share it, and its container, which the
- * first of them opens. Where one cannot be opened, none is.
+ * opened only once: devices of one group share it, and its container, or their
+ * iommufd and IOAS, which the first of them opens. Where one cannot be opened,
+ * none is.
  *
  * @param names What to open; a simulated device may be named more than once,
  * each is one of its own.
@@ -52,10 +53,7 @@ export async function openDevices(
   try {
     for (const { name, group } of wanted) {
       const owner = wanted.findIndex((other) => group !== null && other.group === group);
-      const fds = opened[owner]?.description.fds;
-      const shared = fds === undefined
-        ? {}
-        : { groupFd: fds.group ?? undefined, containerFd: fds.container ?? undefined };
+      const shared = sharedWith(opened[owner]?.description);
       opened.push(await openDevice(name, { ...options, ...shared }));
     }
   } catch (error) {
@@ -63,6 +61,18 @@ export async function openDevices(
     throw error;
   }
   return Object.assign(opened, { [Symbol.asyncDispose]: close });
+}
+
+/** What of a device of the same group the next one shares. */
+function sharedWith(owner: DeviceDescription | undefined): OpenOptions {
+  if (owner === undefined) return {};
+  const { fds: { group, container, iommufd }, ioas } = owner;
+  return {
+    groupFd: group ?? undefined,
+    containerFd: container ?? undefined,
+    iommufdFd: iommufd ?? undefined,
+    ioasId: ioas ?? undefined,
+  };
 }
 
 /** A device that is to be opened. */

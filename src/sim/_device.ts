@@ -136,6 +136,11 @@ export class Device implements RegionOwner {
     if (this.#gone) refuse("ENODEV");
   }
 
+  /** Whether somebody has it open. */
+  get opened(): boolean {
+    return this.#opened > 0;
+  }
+
   /** Somebody opens it; to the first it is as new. */
   open(): void {
     this.checkPresent();

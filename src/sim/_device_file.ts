@@ -3,6 +3,7 @@
  */
 
 import {
+  VFIO_DEVICE_BIND_IOMMUFD,
   VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_FLAGS_PCI,
   VFIO_DEVICE_FLAGS_RESET,
@@ -20,6 +21,7 @@ import {
   VFIO_PCI_REQ_IRQ_INDEX,
   VFIO_PCI_VGA_REGION_INDEX,
   VFIO_REGION_INFO_FLAG_MMAP,
+  vfioDeviceBindIommufd,
   vfioDeviceInfo,
   vfioIrqInfo,
   vfioRegionInfo,
@@ -38,18 +40,30 @@ const REGION_SPAN = 2 ** Number(REGION_SHIFT);
 /** struct vfio_device_info as it was before capabilities. */
 const INFO_LEAST = vfioDeviceInfo.offsetOf("cap_offset");
 
+/** What an open device needs of the kernel. */
+export interface DeviceHost {
+  /** Makes an fd. */
+  readonly install: Install;
+  /** The memory of whoever opens it. */
+  readonly memory: UserMemory;
+  /** Whether the kernel has character devices of the devices' own. */
+  readonly cdevs: boolean;
+}
+
 /** An open device. */
 export class DeviceFile extends OpenFile {
   readonly label: string;
   readonly #device: Device;
   readonly #features: Features;
+  readonly #cdevs: boolean;
   readonly #closed: () => void;
 
-  constructor(device: Device, install: Install, memory: UserMemory, closed: () => void) {
+  constructor(device: Device, { install, memory, cdevs }: DeviceHost, closed: () => void) {
     super();
     this.label = `vfio device ${device.name}`;
     this.#device = device;
     this.#features = new Features(device, install, memory);
+    this.#cdevs = cdevs;
     this.#closed = closed;
   }
 
@@ -71,9 +85,17 @@ export class DeviceFile extends OpenFile {
         return 0;
       case VFIO_DEVICE_FEATURE:
         return this.#features.ioctl(arg);
+      case VFIO_DEVICE_BIND_IOMMUFD:
+        return this.#bind(arg);
       default:
         return refuse("ENOTTY");
     }
+  }
+
+  /** Out of its group a device is opened without: only its own node can be bound. */
+  #bind(arg: Argument): number {
+    if (this.#cdevs) fromUser(vfioDeviceBindIommufd, arg);
+    return refuse(this.#cdevs ? "EINVAL" : "ENOTTY");
   }
 
   #info(arg: Argument): number {

@@ -54,8 +54,9 @@ export class DmaEngine {
     return this.#writes;
   }
 
-  /** Whose memory it reaches. */
+  /** Whose memory it reaches; it lets go of what it pinned elsewhere. */
   reach(target: DmaTarget | null): void {
+    for (const iova of this.#pins) this.#target?.unpin(iova);
     this.#target = target;
     this.#pins = [];
     this.#pinned = 0;

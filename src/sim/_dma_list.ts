@@ -73,6 +73,15 @@ export class DmaList implements Iterable<Dma> {
     }
   }
 
+  /** Bytes that are locked: all of them with hardware, else what is pinned. */
+  locked(hardware: boolean): bigint {
+    let bytes = 0n;
+    for (const dma of this.#list) {
+      bytes += hardware ? dma.size : BigInt(dma.pins.size) * DMA_PAGE;
+    }
+    return bytes;
+  }
+
   /** Answers EINVAL where a range cuts the mapping at its start, or that at its end. */
   refuseToCut(iova: bigint, end: bigint): void {
     const first = this.overlapping(iova, iova + 1n);

@@ -13,20 +13,15 @@ import {
 } from "../uapi/mod.ts";
 import { ContainerFile } from "./_container.ts";
 import type { Device } from "./_device.ts";
-import { DeviceFile } from "./_device_file.ts";
-import { type Install, OpenFile } from "./_open_file.ts";
+import { DeviceFile, type DeviceHost } from "./_device_file.ts";
+import { OpenFile } from "./_open_file.ts";
 import { refuse } from "./_refusal.ts";
 import { type Argument, fromUser, intFromUser, stringFromUser, toUser } from "./_user.ts";
-import type { UserMemory } from "./_user_memory.ts";
 
 /** What opening a group needs of the kernel. */
-export interface GroupHost {
+export interface GroupHost extends DeviceHost {
   /** The file behind an fd; EBADF where there is none. */
   file(fd: number): OpenFile;
-  /** Makes an fd. */
-  readonly install: Install;
-  /** The memory of whoever opens it. */
-  readonly memory: UserMemory;
 }
 
 /** A group with one device. */
@@ -36,6 +31,8 @@ export class Group {
   /** The device in it. */
   readonly device: Device;
   #opened = false;
+  /** Devices of it that are bound by their own nodes. */
+  #bound = 0;
 
   constructor(number: number, device: Device) {
     this.number = number;
@@ -47,11 +44,35 @@ export class Group {
     const { faults } = this.device;
     const fault = faults.standing("open");
     if (fault !== undefined) refuse(fault.errno);
-    if (this.#opened || faults.standing("group-busy") !== undefined) refuse("EBUSY");
+    if (this.#bound > 0) refuse("EBUSY");
+    this.#refuseTwo();
     this.#opened = true;
     return new GroupFile(this, host, () => {
       this.#opened = false;
     });
+  }
+
+  #refuseTwo(): void {
+    if (this.#opened || this.device.faults.standing("group-busy") !== undefined) refuse("EBUSY");
+  }
+
+  /** Opens its device's own node; any number of times. */
+  openCdev(open: () => OpenFile): OpenFile {
+    const fault = this.device.faults.standing("open");
+    if (fault !== undefined) refuse(fault.errno);
+    this.device.checkPresent();
+    return open();
+  }
+
+  /** A device is bound by its own node: the group cannot be opened meanwhile. */
+  block(): void {
+    this.#refuseTwo();
+    this.#bound += 1;
+  }
+
+  /** It no longer is. */
+  unblock(): void {
+    this.#bound -= 1;
   }
 }
 
@@ -135,7 +156,7 @@ export class GroupFile extends OpenFile {
     this.hold();
     this.#users += 1;
     return this.#host.install(
-      new DeviceFile(device, this.#host.install, this.#host.memory, () => {
+      new DeviceFile(device, this.#host, () => {
         device.close();
         this.#users -= 1;
         this.drop();

@@ -19,17 +19,32 @@ interface Standing {
   pinnedScope: boolean;
 }
 
+/** What a driver is answered that reaches for what is not mapped: type1's errno, iommufd's. */
+export type HoleErrno = "EINVAL" | "ENOENT";
+
 /** Groups, and their devices' way to the memory. */
 export class IommuMembers {
   readonly #list: DmaList;
   readonly #user: UserMemory;
+  readonly #hole: HoleErrno;
   readonly #checkLocked: (more: bigint) => void;
   readonly #members: Map<IommuMember, Standing> = new Map();
 
-  constructor(list: DmaList, user: UserMemory, checkLocked: (more: bigint) => void) {
+  constructor(
+    list: DmaList,
+    user: UserMemory,
+    hole: HoleErrno,
+    checkLocked: (more: bigint) => void,
+  ) {
     this.#list = list;
     this.#user = user;
+    this.#hole = hole;
     this.#checkLocked = checkLocked;
+  }
+
+  /** Whether nobody is here. */
+  get empty(): boolean {
+    return this.#members.size === 0;
   }
 
   /** Whether memory is mapped in hardware. */
@@ -82,7 +97,7 @@ export class IommuMembers {
   }
 
   #at(iova: bigint): Dma {
-    const dma = this.#list.overlapping(iova, iova + 1n) ?? refuse("EINVAL");
+    const dma = this.#list.overlapping(iova, iova + 1n) ?? refuse(this.#hole);
     if ((dma.access & VFIO_DMA_MAP_FLAG_WRITE) === 0) refuse("EPERM");
     return dma;
   }

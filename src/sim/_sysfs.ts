@@ -2,13 +2,28 @@
  * /sys and /dev of a simulated kernel, laid out as kernel 6.1 does.
  */
 
-import type { ContainerFile } from "./_container.ts";
-import type { Group, GroupFile } from "./_group.ts";
+import type { Group } from "./_group.ts";
+import type { OpenFile } from "./_open_file.ts";
 import { Tree } from "./_tree.ts";
 import { type MdevType, PERSONALITIES, type Personality } from "./personalities.ts";
 
 /** What opening a node of /dev does. */
-export type Node = () => ContainerFile | GroupFile;
+export type Node = () => OpenFile;
+
+/** What opening the nodes of /dev gives. */
+export interface Openers {
+  /** /dev/vfio/vfio. */
+  readonly container: Node;
+  /** /dev/vfio/N. */
+  readonly group: (group: Group) => OpenFile;
+  /** /dev/iommu, and the devices' own nodes; null for a kernel without. */
+  readonly cdevs: {
+    /** /dev/iommu. */
+    readonly iommufd: Node;
+    /** /dev/vfio/devices/vfioN, by its path. */
+    readonly cdev: (path: string, group: Group) => OpenFile;
+  } | null;
+}
 
 const HOST_DRIVER = "snd_hda_intel";
 const RELEASE = "6.12.0-sim";
@@ -25,8 +40,7 @@ export function deviceName({ mdev }: Personality, index: number): string {
 /** The file tree of a kernel with these groups. */
 export function fileTree(
   groups: readonly Group[],
-  openContainer: () => ContainerFile,
-  openGroup: (group: Group) => GroupFile,
+  { container, group: openGroup, cdevs }: Openers,
   memlock: bigint | null,
 ): Tree<Node> {
   const tree = new Tree<Node>();
@@ -35,11 +49,19 @@ export function fileTree(
   tree.file("/proc/self/limits", limits(memlock));
   tree.file("/proc/sys/kernel/osrelease", `${RELEASE}\n`);
   tree.file(`/lib/modules/${RELEASE}/modules.alias`, moduleAliases());
-  tree.device("/dev/vfio/vfio", openContainer);
+  tree.device("/dev/vfio/vfio", container);
+  if (cdevs !== null) tree.device("/dev/iommu", cdevs.iommufd);
   groups.forEach((group, index) => {
     tree.device(`/dev/vfio/${group.number}`, () => openGroup(group));
-    if (group.device.personality.mdev === null) addVirtualFunction(tree, group, index);
-    else addMdev(tree, group, group.device.personality.mdev, index);
+    const { mdev } = group.device.personality;
+    const path = mdev === null
+      ? addVirtualFunction(tree, group, index)
+      : addMdev(tree, group, mdev, index);
+    addVfioDevice(tree, path, index, cdevs !== null);
+    if (cdevs !== null) {
+      const node = `/dev/vfio/devices/vfio${index}`;
+      tree.device(node, () => cdevs.cdev(node, group));
+    }
     if (group.device.faults.standing("group-not-viable") !== undefined) {
       addSpoiler(tree, group, index);
     }
@@ -101,7 +123,7 @@ function joinGroup(tree: Tree<Node>, path: string, group: Group): string {
 }
 
 /** A virtual function, and the physical one that it belongs to. */
-function addVirtualFunction(tree: Tree<Node>, group: Group, index: number): void {
+function addVirtualFunction(tree: Tree<Node>, group: Group, index: number): string {
   const { name, personality } = group.device;
   const { ids, pciClass, driver, parentDriver } = personality;
   const bus = `/sys/devices/pci0000:3a/0000:3a:${index.toString(16).padStart(2, "0")}.0`;
@@ -112,12 +134,22 @@ function addVirtualFunction(tree: Tree<Node>, group: Group, index: number): void
   tree.link(`${physical}/virtfn0`, path);
   addPciFunction(tree, path, ids, pciClass, driver);
   tree.link(`${path}/physfn`, physical);
-  tree.folder(`${path}/vfio-dev/vfio${index}`);
   joinGroup(tree, path, group);
+  return path;
+}
+
+/** What VFIO makes of a device that its driver gives it. */
+function addVfioDevice(tree: Tree<Node>, path: string, index: number, hasNode: boolean): void {
+  const folder = `${path}/vfio-dev/vfio${index}`;
+  tree.folder(folder);
+  tree.link(`${folder}/device`, path);
+  tree.link(`/sys/class/vfio-dev/vfio${index}`, folder);
+  // Numbers for its node; before 6.6 there is none.
+  if (hasNode) tree.file(`${folder}/dev`, `511:${index}\n`);
 }
 
 /** A mediated device, and the physical one whose driver made it. */
-function addMdev(tree: Tree<Node>, group: Group, type: MdevType, index: number): void {
+function addMdev(tree: Tree<Node>, group: Group, type: MdevType, index: number): string {
   const { name, personality } = group.device;
   const address = `0000:00:${(0x10 + index).toString(16)}.0`;
   const parent = `/sys/devices/pci0000:00/${address}`;
@@ -132,13 +164,13 @@ function addMdev(tree: Tree<Node>, group: Group, type: MdevType, index: number):
   tree.link(`${path}/subsystem`, "/sys/bus/mdev");
   tree.link(`${path}/driver`, `/sys/bus/mdev/drivers/${personality.driver}`);
   tree.link(`${path}/mdev_type`, types);
-  tree.folder(`${path}/vfio-dev/vfio${index}`);
   tree.folder(`/sys/bus/mdev/drivers/${personality.driver}`);
   tree.link(`/sys/bus/mdev/drivers/${personality.driver}/${name}`, path);
   tree.link(`/sys/bus/mdev/devices/${name}`, path);
   const iommu = joinGroup(tree, path, group);
   // Since 5.16 an emulated group bears this name as well; its node in /dev has no prefix.
   if (!group.device.dma.hardware) tree.file(`${iommu}/name`, "vfio-noiommu\n");
+  return path;
 }
 
 /** A second device in the group, which a host driver has. */

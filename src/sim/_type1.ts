@@ -48,7 +48,8 @@ export class Type1 {
     this.#driver = driver;
     this.#user = user;
     this.#log = new DirtyLog(this.#list, user, () => this.#members.allDirty);
-    this.#members = new IommuMembers(this.#list, user, (more) => this.#checkLocked(more));
+    const checkLocked = (more: bigint): void => this.#checkLocked(more);
+    this.#members = new IommuMembers(this.#list, user, "EINVAL", checkLocked);
   }
 
   get #iommu(): Iommu {
@@ -127,11 +128,7 @@ export class Type1 {
   #checkLocked(more: bigint): void {
     const { memlock } = this.#driver;
     if (memlock === null) return;
-    let locked = 0n;
-    for (const dma of this.#list) {
-      locked += this.#members.hardware ? dma.size : BigInt(dma.pins.size) * DMA_PAGE;
-    }
-    if (locked + more > memlock) refuse("ENOMEM");
+    if (this.#list.locked(this.#members.hardware) + more > memlock) refuse("ENOMEM");
   }
 
   #unmap(arg: Argument): number {

@@ -37,6 +37,19 @@ export function fromUser<T extends { argsz: number }>(
   return { ...codec.unpack(bytes), argsz };
 }
 
+/**
+ * A struct that says first how large it is, as iommufd's do (copy_struct_from_user):
+ * EINVAL where it is shorter than all kernels' is, E2BIG where what is behind it
+ * is not zero.
+ */
+export function sizedFromUser<T extends { size: number }>(codec: StructCodec<T>, arg: Argument): T {
+  const bytes = memory(arg, 4);
+  const size = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
+  if (size < codec.size) refuse("EINVAL");
+  if (memory(arg, size).subarray(codec.size, size).some((byte) => byte !== 0)) refuse("E2BIG");
+  return codec.unpack(bytes);
+}
+
 /** The struct that lies at an offset of the argument. */
 export function structFromUser<T>(codec: StructCodec<T>, arg: Argument, at: number): T {
   return codec.unpack(memory(arg, at + codec.size), at);

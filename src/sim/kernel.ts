@@ -3,7 +3,7 @@
  *
  * It has mediated devices and virtual functions with simulated vendor drivers,
  * each in an IOMMU group of its own, and answers as kernel 6.1 does (v2 devices
- * as 6.12): it reads the caller's buffers, checks what the kernel checks, in the
+ * and iommufd as 6.12): it reads the caller's buffers, checks what the kernel checks, in the
  * kernel's order, with the kernel's errno. Nothing of the real system is touched.
  *
  * @module
@@ -21,9 +21,11 @@ import {
   type ReceivedMessage,
 } from "../kernel/kernel.ts";
 import { answer, sysError } from "./_answer.ts";
+import { CdevFile } from "./_cdev.ts";
 import { ContainerFile } from "./_container.ts";
 import { Group } from "./_group.ts";
 import { Device } from "./_device.ts";
+import { IommufdFile } from "./_iommufd.ts";
 import { MemfdFile } from "./_memfd.ts";
 import { Memory } from "./_memory.ts";
 import type { OpenFile } from "./_open_file.ts";
@@ -119,11 +121,20 @@ export class SimKernel implements Kernel {
       file: (fd: number) => this.#file(fd),
       install: this.#install.bind(this),
       memory: this.#memory,
+      cdevs: parsed.some(({ cdev }) => cdev),
     };
     this.#tree = fileTree(
       this.#hardware.map((device, index) => new Group(index, device)),
-      () => new ContainerFile(driver, this.#memory),
-      (group) => group.open(host),
+      {
+        container: () => new ContainerFile(driver, this.#memory),
+        group: (group) => group.open(host),
+        cdevs: host.cdevs
+          ? {
+            iommufd: () => new IommufdFile(this.#memory, driver.memlock),
+            cdev: (path, group) => group.openCdev(() => new CdevFile(path, group, host)),
+          }
+          : null,
+      },
       driver.memlock,
     );
   }
@@ -272,7 +283,11 @@ export class SimKernel implements Kernel {
   }
 
   readLink(path: string): string {
-    return answer("readlink", path, () => this.#tree.readLink(path));
+    const fd = /^\/proc\/self\/fd\/(\d+)$/.exec(path)?.[1];
+    return answer("readlink", path, () => {
+      if (fd === undefined) return this.#tree.readLink(path);
+      return (this.#files[Number(fd)] ?? refuse("ENOENT")).label;
+    });
   }
 
   readDir(path: string): string[] {

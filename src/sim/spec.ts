@@ -54,6 +54,8 @@ export interface SimSpec {
   readonly logPage: number;
   /** v2: how often in a pre-copy there is new initial data; null before Linux 7.1. */
   readonly reinit: number | null;
+  /** Whether its kernel has /dev/iommu, and character devices of the devices' own. */
+  readonly cdev: boolean;
   /** What goes wrong, and when. */
   readonly faults: readonly Fault[];
 }
@@ -90,7 +92,8 @@ export const OPTIONS: Readonly<
     | "iommu"
     | "memlock"
     | "log-page"
-    | "reinit",
+    | "reinit"
+    | "cdev",
     SimOption
   >
 > = {
@@ -152,6 +155,11 @@ export const OPTIONS: Readonly<
     text: "v2: how often, with all of pre-copy read, there is new initial data " +
       "(VFIO_PRECOPY_INFO_REINIT)",
   },
+  cdev: {
+    form: "0|1",
+    byDefault: "0",
+    text: "whether the kernel has /dev/iommu, and a character device of each device's own",
+  },
 };
 
 /**
@@ -196,6 +204,10 @@ export function parseSimSpec(spec: string): SimSpec {
   }
   const { protocol, mdev, defaultSize } = PERSONALITIES[personality];
   if (personality === "ice" && given.has("chunk")) fail("ice has no chunk");
+  const cdev = given.get("cdev") ?? "0";
+  if (cdev !== "0" && cdev !== "1") {
+    fail(`cdev is ${JSON.stringify(cdev)}; it takes ${OPTIONS.cdev.form}`);
+  }
   const registers = protocol !== "v2" && personality !== "ice";
   if (!registers && given.has("reserved")) fail(`${personality} has no reserved`);
   const bytes = (key: string, byDefault: number, least: number, most: number): number => {
@@ -252,6 +264,7 @@ export function parseSimSpec(spec: string): SimSpec {
     memlock: given.has("memlock") ? bytes("memlock", 0, 0, MAX_SIZE) : null,
     logPage,
     reinit: u32("reinit", null),
+    cdev: cdev === "1",
     faults,
   };
 }

@@ -27,9 +27,10 @@ import {
   vfioIommuType1DmaUnmap,
 } from "../uapi/mod.ts";
 import { ioctl } from "./_ioctl.ts";
+import { KnownMappings } from "./_known_mappings.ts";
 import type { AddressSpace, DmaMapping } from "./address_space.ts";
 import type { Group } from "./group.ts";
-import { encloses, formatIova, IOVA_END, type IovaMapping, overlap } from "./iova.ts";
+import { IOVA_END, type IovaMapping } from "./iova.ts";
 import { mapError, type RefusalContext, unmapError } from "./map_error.ts";
 import { memlockLimit } from "./memlock.ts";
 import { noPermission, noType1v2, noVfio, unsafeInterrupts, wrongApiVersion } from "./reasons.ts";
@@ -45,7 +46,7 @@ export class Type1Container implements AddressSpace, Disposable {
   readonly fd: Fd;
   /** The kernel that it lives in. */
   readonly kernel: Kernel;
-  readonly #mappings = new Map<bigint, IovaMapping>();
+  readonly #known = new KnownMappings();
   #iommuSet: boolean;
 
   private constructor(kernel: Kernel, fd: Fd, iommuSet: boolean) {
@@ -138,7 +139,7 @@ export class Type1Container implements AddressSpace, Disposable {
       if (!(error instanceof SysError)) throw error;
       throw mapError(error, mapping, this.#context());
     }
-    this.#mappings.set(iova, mapping);
+    this.#known.add(mapping);
   }
 
   /**
@@ -173,9 +174,7 @@ export class Type1Container implements AddressSpace, Disposable {
     const taken = vfioIommuType1DmaUnmap.unpack(argument).size;
     // Before Linux 6.19 nothing is taken back from a range that ends at 2^64.
     if (taken === 0n && iova + size === IOVA_END) return taken;
-    for (const mapping of this.#mappings.values()) {
-      if (encloses({ iova, size }, mapping)) this.#mappings.delete(mapping.iova);
-    }
+    this.#known.forgetIn({ iova, size });
     return taken;
   }
 
@@ -202,16 +201,16 @@ export class Type1Container implements AddressSpace, Disposable {
     } catch {
       // The refusal is what counts; it is only explained less well.
     }
-    return { info, mappings: this.mappings, memlock: memlockLimit(this.kernel) };
+    const memlock = memlockLimit(this.kernel);
+    return { info, mappings: this.mappings, memlock, where: "container" };
   }
 
   /**
    * What is known to be mapped, by ascending iova: through this object, or told
-   * by {@linkcode Type1Container.know}. The kernel keeps no list that could be
-   * read.
+   * by {@linkcode Type1Container.know}.
    */
   get mappings(): readonly IovaMapping[] {
-    return [...this.#mappings.values()].sort((a, b) => a.iova < b.iova ? -1 : 1);
+    return this.#known.list;
   }
 
   /**
@@ -220,25 +219,18 @@ export class Type1Container implements AddressSpace, Disposable {
    *
    * @throws {RangeError} If it is empty, or overlaps one that is known.
    */
-  know({ iova, size }: IovaMapping): void {
-    const other = this.mappings.find((mapping) => overlap(mapping, { iova, size }));
-    if (other !== undefined || size <= 0n || iova < 0n || iova + size > IOVA_END) {
-      throw new RangeError(
-        `Cannot take ${formatIova({ iova, size })} for a mapping: it ` +
-          (other === undefined ? "is not in the address space" : `overlaps ${formatIova(other)}`),
-      );
-    }
-    this.#mappings.set(iova, { iova, size });
+  know(mapping: IovaMapping): void {
+    this.#known.know(mapping);
   }
 
   /** Tells that a mapping is gone, though it was not unmapped through this object. */
   forget(iova: bigint): void {
-    this.#mappings.delete(iova);
+    this.#known.forget(iova);
   }
 
   /** Closes what is owned; with its last fd the kernel takes all mappings back. */
   close(): void {
-    if (this.fd.owned) this.#mappings.clear();
+    if (this.fd.owned) this.#known.clear();
     this.fd.close();
   }
 

@@ -16,17 +16,26 @@ import {
   vfioDeviceInfo,
 } from "../uapi/mod.ts";
 import { ioctl } from "./_ioctl.ts";
+import type { AddressSpace } from "./address_space.ts";
 import { AnswerError } from "./answer_error.ts";
 import { ioctlArgsz } from "./argsz.ts";
 import type { Type1Container } from "./container.ts";
 import type { Group } from "./group.ts";
 import { identityOf, readConfigIds, type VfioIdentity } from "./identity.ts";
+import type { Ioas } from "./ioas.ts";
 import { readRegion, type Region } from "./region.ts";
 import type { PciIds, SysfsDevice } from "./sysfs.ts";
 import { sysfsOfFd } from "./sysfs_of_fd.ts";
+import type { Reason } from "./unsupported.ts";
 
 /** More regions than any driver has: vfio-pci has 9, and one for each device-specific one. */
 const REGIONS_MAX = 1024;
+
+/**
+ * How a device is opened: by its own character device and an iommufd (`cdev`),
+ * or out of its group, which has a container (`group`).
+ */
+export type OpenWay = "cdev" | "group";
 
 /** What a {@linkcode VfioDevice} is made of. Those that are null are unknown or not needed. */
 export interface VfioDeviceParts {
@@ -38,10 +47,16 @@ export interface VfioDeviceParts {
   readonly group: Group | null;
   /** Its container. */
   readonly container: Type1Container | null;
+  /** The IOAS that it is attached to. */
+  readonly ioas: Ioas | null;
+  /** How it was opened. */
+  readonly way: OpenWay | null;
+  /** Why it was not opened by its own character device, where that was tried. */
+  readonly whyNotCdev: Reason | null;
   /** What sysfs says of it; null to find that out from the fd. */
   readonly sysfs: SysfsDevice | null;
-  /** Whether closing the device closes group and container too. */
-  readonly ownsGroup: boolean;
+  /** What is closed after the device, in this order. */
+  readonly closes: readonly Disposable[];
 }
 
 /**
@@ -55,10 +70,16 @@ export class VfioDevice implements Disposable {
   readonly label: string;
   /** Its fd. */
   readonly fd: Fd;
-  /** Its group; null where only the device's fd is known. */
+  /** Its group; null where it was not opened by it, or only the device's fd is known. */
   readonly group: Group | null;
-  /** Its container; null where only the device's fd is known. */
+  /** Its container; null where it has none, or only the device's fd is known. */
   readonly container: Type1Container | null;
+  /** Its IOAS, with the iommufd that has it; null where it has none, or that is not known. */
+  readonly ioas: Ioas | null;
+  /** How it was opened; null where /proc does not tell of a borrowed one. */
+  readonly way: OpenWay | null;
+  /** Why it was opened by its group and not by itself, where both were allowed; else null. */
+  readonly whyNotCdev: Reason | null;
   /** What sysfs says of it; null where that is not known. */
   readonly sysfs: SysfsDevice | null;
   /** Whether somebody else opened it. */
@@ -67,7 +88,7 @@ export class VfioDevice implements Disposable {
   readonly flags: number;
   /** The highest region index + 1. */
   readonly numRegions: number;
-  readonly #ownsGroup: boolean;
+  readonly #closes: readonly Disposable[];
   readonly #regions = new Map<number, Region>();
 
   /**
@@ -96,12 +117,20 @@ export class VfioDevice implements Disposable {
     this.fd = parts.fd;
     this.group = parts.group;
     this.container = parts.container;
+    this.ioas = parts.ioas;
+    this.way = parts.way;
+    this.whyNotCdev = parts.whyNotCdev;
     this.borrowed = !parts.fd.owned;
     this.flags = flags;
     this.numRegions = num_regions;
-    this.#ownsGroup = parts.ownsGroup;
+    this.#closes = parts.closes;
     this.sysfs = parts.sysfs ??
       sysfsOfFd(kernel, parts.fd.number, parts.group?.number ?? null, this.configIds());
+  }
+
+  /** What its DMA can reach; null where only the device's fd is known. */
+  get space(): AddressSpace | null {
+    return this.container ?? this.ioas;
   }
 
   /** Whether the driver says that it can be reset. */
@@ -209,9 +238,7 @@ export class VfioDevice implements Disposable {
   /** Closes what was opened with it, the device first; what is borrowed stays open. */
   close(): void {
     this.fd.close();
-    if (!this.#ownsGroup) return;
-    this.group?.close();
-    this.container?.close();
+    for (const part of this.#closes) part[Symbol.dispose]();
   }
 
   /** Closes, at the end of a `using` block. */

@@ -19,6 +19,7 @@ import { parseVfToken } from "./device_name.ts";
 import { findHolders } from "./holders.ts";
 import { noGroupNode, noPermission } from "./reasons.ts";
 import { groupNumberOf } from "./sysfs.ts";
+import { pathOfFd } from "./sysfs_of_fd.ts";
 import { BusyError, UnsupportedError } from "./unsupported.ts";
 
 /** What VFIO_GROUP_GET_STATUS answers. */
@@ -74,12 +75,8 @@ export class Group implements Disposable {
 
   /** Uses a group that somebody else opened, and will close. */
   static borrow(kernel: Kernel, fd: number): Group {
-    let path = "";
-    try {
-      path = kernel.readLink(`/proc/self/fd/${fd}`);
-    } catch {
-      // Without /proc the number stays unknown; nothing depends on it.
-    }
+    // Without /proc the number stays unknown; nothing depends on it.
+    const path = pathOfFd(kernel, fd);
     return new Group(kernel, Fd.borrow(kernel, fd, `group fd ${fd}`), groupNumberOf(path));
   }
 

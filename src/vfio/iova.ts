@@ -15,6 +15,14 @@ export interface IovaMapping {
   readonly size: bigint;
 }
 
+/** IOVAs that an IOMMU can map. */
+export interface IovaRange {
+  /** The first byte. */
+  readonly start: bigint;
+  /** The last byte: inclusive. */
+  readonly end: bigint;
+}
+
 /** A range with its last address: `0x10000-0x11fff`. */
 export function formatIova({ iova, size }: IovaMapping): string {
   const last = iova + (size > 0n ? size - 1n : 0n);

@@ -5,15 +5,17 @@
  */
 
 import type { SysError } from "../kernel/error.ts";
-import type { DmaMapping } from "./address_space.ts";
+import type { AddressSpaceInfo, DmaMapping } from "./address_space.ts";
 import { DmaError } from "./dma_error.ts";
 import { encloses, formatIova, IOVA_END, type IovaMapping, overlap } from "./iova.ts";
 import type { Type1Info } from "./type1_info.ts";
 
-/** What is known of the container that refused. */
+/** What is known of the address space that refused. */
 export interface RefusalContext {
+  /** What it is called. */
+  readonly where: "container" | "IOAS";
   /** What it says of itself; null where it does not. */
-  readonly info: Type1Info | null;
+  readonly info: (AddressSpaceInfo & Partial<Pick<Type1Info, "dmaAvail">>) | null;
   /** What is known to be mapped in it. */
   readonly mappings: readonly IovaMapping[];
   /** Bytes that the process may lock; null without a limit. */
@@ -25,23 +27,23 @@ interface Why {
   readonly hint: string;
 }
 
-/** Explains what VFIO_IOMMU_MAP_DMA answered. */
+/** Explains what VFIO_IOMMU_MAP_DMA, or IOMMU_IOAS_MAP, answered. */
 export function mapError(error: SysError, mapping: DmaMapping, context: RefusalContext): DmaError {
   const { why, hint } = whyNotMapped(error.code, mapping, context);
   return new DmaError(`Cannot map ${formatIova(mapping)} for DMA`, why, hint, error);
 }
 
-/** Explains what VFIO_IOMMU_UNMAP_DMA answered. */
+/** Explains what VFIO_IOMMU_UNMAP_DMA, or IOMMU_IOAS_UNMAP, answered. */
 export function unmapError(
   error: SysError,
   range: IovaMapping,
-  { info, mappings }: RefusalContext,
+  { where, info, mappings }: RefusalContext,
 ): DmaError {
   const cut = mappings.find((mapping) => overlap(mapping, range) && !encloses(range, mapping));
   const why = shapeDefect(range, info) ??
     (cut === undefined
-      ? error.code === "EINVAL"
-        ? "the range may cut a mapping that somebody else made in this container"
+      ? error.code === "EINVAL" || error.code === "ENOENT"
+        ? `the range may cut a mapping that somebody else made in this ${where}`
         : "the kernel does not say more"
       : `the mapping ${formatIova(cut)} would be cut, and a mapping is only taken back whole`);
   return new DmaError(`Cannot unmap ${formatIova(range)}`, why, "", error);
@@ -50,13 +52,13 @@ export function unmapError(
 function whyNotMapped(
   code: string,
   mapping: DmaMapping,
-  { info, mappings, memlock }: RefusalContext,
+  { where, info, mappings, memlock }: RefusalContext,
 ): Why {
   switch (code) {
     case "EEXIST": {
       const other = mappings.find((known) => overlap(known, mapping));
       const what = other === undefined
-        ? "a mapping that somebody else made in this container"
+        ? `a mapping that somebody else made in this ${where}`
         : `the mapping ${formatIova(other)}`;
       return { why: `it overlaps ${what}`, hint: "" };
     }
@@ -68,6 +70,8 @@ function whyNotMapped(
       };
     case "ENOMEM":
       return notLocked(mapping, mappings, memlock);
+    case "ENOENT":
+      return { why: `the ${where} is no longer there`, hint: "" };
     case "EFAULT":
       return { why: "its memory is not mapped in this process, or cannot be pinned", hint: "" };
     default:
@@ -95,7 +99,7 @@ function notLocked(
 }
 
 /** What is wrong with a range in itself; null where nothing is. */
-function shapeDefect({ iova, size }: IovaMapping, info: Type1Info | null): string | null {
+function shapeDefect({ iova, size }: IovaMapping, info: AddressSpaceInfo | null): string | null {
   if (size === 0n) return "it has 0 bytes";
   const page = info === null ? 0n : info.pgsizes & -info.pgsizes;
   if (page > 0n && (iova % page !== 0n || size % page !== 0n)) {
@@ -104,7 +108,7 @@ function shapeDefect({ iova, size }: IovaMapping, info: Type1Info | null): strin
   return iova + size > IOVA_END ? "it reaches beyond 2^64" : null;
 }
 
-function accessDefect(mapping: DmaMapping, info: Type1Info | null): string | null {
+function accessDefect(mapping: DmaMapping, info: AddressSpaceInfo | null): string | null {
   const page = info === null ? 0n : info.pgsizes & -info.pgsizes;
   if (page > 0n && mapping.vaddr % page !== 0n) {
     return `its memory does not begin at a page of ${page} bytes`;

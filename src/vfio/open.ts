@@ -1,5 +1,6 @@
 /**
- * Opening a device by name: container, group, device, in the kernel's order.
+ * Opening a device by name: by its own character device, or by its group and a
+ * container, in the kernel's order.
  *
  * @module
  */
@@ -7,11 +8,15 @@
 import { isErrno } from "../kernel/error.ts";
 import { Fd } from "../kernel/fd.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import { CdevRefusal, nodesOfGroup, openByCdev } from "./_cdev.ts";
 import { variantDriver } from "./_variant_driver.ts";
+import { cdevNotBound } from "./cdev_reasons.ts";
 import { Type1Container } from "./container.ts";
-import { VfioDevice } from "./device.ts";
+import { type OpenWay, VfioDevice } from "./device.ts";
 import { type DeviceName, formatDeviceName } from "./device_name.ts";
 import { Group } from "./group.ts";
+import { Ioas } from "./ioas.ts";
+import { Iommufd } from "./iommufd.ts";
 import { nameIn } from "./kernel_for.ts";
 import {
   groupNotViable,
@@ -24,6 +29,7 @@ import {
   vfToken,
 } from "./reasons.ts";
 import {
+  cdevName,
   isVfioBound,
   readGroupDevices,
   readSysfsDevice,
@@ -31,6 +37,7 @@ import {
   type SysfsDevice,
   sysfsPath,
 } from "./sysfs.ts";
+import { pathOfFd } from "./sysfs_of_fd.ts";
 import { type Reason, UnsupportedError } from "./unsupported.ts";
 
 /** How to open a device. */
@@ -41,6 +48,16 @@ export interface OpenVfioOptions {
   readonly groupFd?: number | undefined;
   /** The fd of its container, which goes with that of the group. */
   readonly containerFd?: number | undefined;
+  /** The fd of its iommufd: for `fd:N`, and where a device of the group is bound to it already. */
+  readonly iommufdFd?: number | undefined;
+  /** The IOAS in that iommufd which the device is attached to, or is to be. */
+  readonly ioasId?: number | undefined;
+  /**
+   * How to open it: by its own character device (`cdev`), which gives it an IOAS,
+   * or by its `group`, which gives it a type1 container; `auto`, the default: by
+   * the first where the kernel has it, else by the second.
+   */
+  readonly via?: OpenWay | "auto" | undefined;
 }
 
 /**
@@ -49,7 +66,7 @@ export interface OpenVfioOptions {
  *
  * @param kernel Where it lives; for a `sim:` name a SimKernel, whose first device it is.
  * @throws {UnsupportedError} If there is no such device, or VFIO cannot open it: why, and what to do.
- * @throws {BusyError} If somebody has its group open.
+ * @throws {BusyError} If somebody has it, or its group, open.
  * @throws {DeviceNameError} If the VF token is not a UUID.
  * @throws {AnswerError} If the driver's answer cannot be true.
  * @throws {SysError} If the kernel refuses for another reason.
@@ -77,7 +94,7 @@ export function openVfioDevice(
   const sysfs = readSysfsDevice(kernel, path);
   if (sysfs === null) throw new UnsupportedError([noSuchDevice(formatDeviceName(name), path)]);
   try {
-    return openShared(kernel, sysfs, options) ?? openNamed(kernel, sysfs, options.vfToken);
+    return openShared(kernel, sysfs, options) ?? openNamed(kernel, sysfs, options);
   } catch (error) {
     // Whatever failed on the way, an unbound device is where to begin.
     if (!(error instanceof UnsupportedError) || isVfioBound(sysfs)) throw error;
@@ -101,7 +118,28 @@ export function openGroupDevice(
   sysfs: SysfsDevice,
   options: Pick<OpenVfioOptions, "vfToken"> = {},
 ): VfioDevice {
-  return openInGroup(kernel, group, container, sysfs, options.vfToken, false);
+  return openInGroup(kernel, group, container, sysfs, options.vfToken, null, []);
+}
+
+/**
+ * Opens one more device by its own character device, bound to an iommufd that
+ * is open. Closing it leaves that open, and the IOAS.
+ *
+ * @param ioas What to attach it to, as Linux wants for devices of one IOMMU
+ * group; null for an IOAS of its own, which is closed with it.
+ * @throws {UnsupportedError} If it cannot be opened this way, or its VF token is missing or wrong.
+ * @throws {BusyError} If somebody has it, or its group, open.
+ * @throws {AnswerError} If the driver's answer cannot be true.
+ * @throws {SysError} If the kernel refuses for another reason.
+ */
+export function openCdevDevice(
+  kernel: Kernel,
+  iommufd: Iommufd,
+  ioas: Ioas | null,
+  sysfs: SysfsDevice,
+  options: Pick<OpenVfioOptions, "vfToken"> = {},
+): VfioDevice {
+  return openByCdev(kernel, sysfs, options.vfToken, { iommufd, ioas });
 }
 
 /** What sysfs alone says against opening a device. */
@@ -114,26 +152,55 @@ export function sysfsReasons(kernel: Kernel, sysfs: SysfsDevice): Reason[] {
   return others.some(spoilsGroup) ? [...bound, groupNotViable(sysfs.group.number, devices)] : bound;
 }
 
-/** Opens a device in a group that is open; null where none was given. */
+/** Opens a device in what is open already: a group, or an iommufd; null where none was given. */
 function openShared(
   kernel: Kernel,
   sysfs: SysfsDevice,
-  { groupFd, containerFd, vfToken }: OpenVfioOptions,
+  { groupFd, containerFd, iommufdFd, ioasId, vfToken }: OpenVfioOptions,
 ): VfioDevice | null {
-  if (groupFd === undefined || containerFd === undefined) return null;
-  const group = Group.borrow(kernel, groupFd);
-  const container = Type1Container.borrow(kernel, containerFd);
-  return openInGroup(kernel, group, container, sysfs, vfToken, false);
+  if (groupFd !== undefined && containerFd !== undefined) {
+    const group = Group.borrow(kernel, groupFd);
+    const container = Type1Container.borrow(kernel, containerFd);
+    return openInGroup(kernel, group, container, sysfs, vfToken, null, []);
+  }
+  if (iommufdFd === undefined || ioasId === undefined) return null;
+  const iommufd = Iommufd.borrow(kernel, iommufdFd);
+  return openCdevDevice(kernel, iommufd, Ioas.borrow(iommufd, ioasId), sysfs, { vfToken });
 }
 
-function openNamed(kernel: Kernel, sysfs: SysfsDevice, token: string | undefined): VfioDevice {
+function openNamed(
+  kernel: Kernel,
+  sysfs: SysfsDevice,
+  { via = "auto", vfToken }: OpenVfioOptions,
+): VfioDevice {
   if (sysfs.group === null) throw new UnsupportedError([noIommuGroup(sysfs)]);
   if (sysfs.group.noiommu) throw new UnsupportedError([noiommuGroup(sysfs)]);
-  const { number, path } = sysfs.group;
+  if (via === "group") return openByGroup(kernel, sysfs, vfToken, null);
+  let refusal: CdevRefusal;
+  try {
+    return openByCdev(kernel, sysfs, vfToken, null);
+  } catch (error) {
+    if (via === "cdev" || !(error instanceof CdevRefusal)) throw error;
+    refusal = error;
+  }
+  try {
+    return openByGroup(kernel, sysfs, vfToken, refusal.reasons[0]!);
+  } catch (error) {
+    if (!refusal.amiss || !(error instanceof UnsupportedError)) throw error;
+    throw new UnsupportedError([...error.reasons, ...refusal.reasons], { cause: error });
+  }
+}
+
+function openByGroup(
+  kernel: Kernel,
+  sysfs: SysfsDevice,
+  token: string | undefined,
+  whyNotCdev: Reason | null,
+): VfioDevice {
+  const { number, path } = sysfs.group!;
   using opened = new DisposableStack();
   const container = opened.use(Type1Container.open(kernel));
-  const nodes = sysfs.vfioDevices.map((node) => `/dev/vfio/devices/${node}`);
-  const group = opened.use(Group.open(kernel, path, nodes));
+  const group = opened.use(Group.open(kernel, path, nodesOfGroup(kernel, sysfs)));
   const notViable = (cause?: unknown): UnsupportedError =>
     new UnsupportedError([groupNotViable(number, readGroupDevices(kernel, number))], { cause });
   if (!group.status().viable) throw notViable();
@@ -144,7 +211,8 @@ function openNamed(kernel: Kernel, sysfs: SysfsDevice, token: string | undefined
     if (isErrno(error, "EPERM", "EBUSY")) throw notViable(error);
     throw error;
   }
-  const device = openInGroup(kernel, group, container, sysfs, token, true);
+  const closes = [group, container];
+  const device = openInGroup(kernel, group, container, sysfs, token, whyNotCdev, closes);
   opened.move();
   return device;
 }
@@ -155,7 +223,8 @@ function openInGroup(
   container: Type1Container,
   sysfs: SysfsDevice,
   token: string | undefined,
-  ownsGroup: boolean,
+  whyNotCdev: Reason | null,
+  closes: readonly Disposable[],
 ): VfioDevice {
   const { name } = sysfs;
   let fd: Fd;
@@ -175,7 +244,8 @@ function openInGroup(
     throw error;
   }
   try {
-    return new VfioDevice(kernel, { label: name, fd, group, container, sysfs, ownsGroup });
+    const parts = { label: name, fd, group, container, ioas: null, sysfs, closes };
+    return new VfioDevice(kernel, { ...parts, way: "group", whyNotCdev });
   } catch (error) {
     fd.close();
     throw error;
@@ -183,25 +253,42 @@ function openInGroup(
 }
 
 function borrowDevice(kernel: Kernel, number: number, options: OpenVfioOptions): VfioDevice {
-  const { groupFd, containerFd } = options;
+  const { groupFd, containerFd, iommufdFd, ioasId } = options;
+  if ((iommufdFd === undefined) !== (ioasId === undefined)) {
+    throw new TypeError("Cannot use an iommufd without the id of the IOAS, nor an id without it");
+  }
   const fd = Fd.borrow(kernel, number, `device fd ${number}`);
-  const group = groupFd === undefined ? null : Group.borrow(kernel, groupFd);
-  const container = containerFd === undefined ? null : Type1Container.borrow(kernel, containerFd);
-  const label = `fd:${number}`;
+  const path = pathOfFd(kernel, number);
+  const ioas = iommufdFd === undefined || ioasId === undefined
+    ? null
+    : Ioas.borrow(Iommufd.borrow(kernel, iommufdFd), ioasId);
   try {
     return new VfioDevice(kernel, {
-      label,
+      label: `fd:${number}`,
       fd,
-      group,
-      container,
+      group: groupFd === undefined ? null : Group.borrow(kernel, groupFd),
+      container: containerFd === undefined ? null : Type1Container.borrow(kernel, containerFd),
+      ioas,
+      way: cdevName(path) !== null || ioas !== null
+        ? "cdev"
+        : path === GROUP_DEVICE || groupFd !== undefined || containerFd !== undefined
+        ? "group"
+        : null,
+      whyNotCdev: null,
       sysfs: null,
-      ownsGroup: false,
+      closes: [],
     });
   } catch (error) {
-    // An unbound cdev answers EINVAL; any other file does not know the request.
+    if (isErrno(error, "EINVAL") && cdevName(path) !== null) {
+      throw new UnsupportedError([cdevNotBound(number, path)], { cause: error });
+    }
+    // Any other file does not know the request.
     if (isErrno(error, "EBADF", "ENOTTY", "EINVAL")) {
       throw new UnsupportedError([notVfioDevice(number, error.code)], { cause: error });
     }
     throw error;
   }
 }
+
+/** What /proc calls a device that was opened out of its group. */
+const GROUP_DEVICE = "anon_inode:[vfio-device]";

@@ -5,18 +5,21 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
+import { CdevRefusal } from "./_cdev.ts";
 import type { VfioDevice } from "./device.ts";
 import type { DeviceName } from "./device_name.ts";
 import { nameIn } from "./kernel_for.ts";
-import { openGroupDevice, openVfioDevice } from "./open.ts";
-import { readSysfsDevice, sysfsPath } from "./sysfs.ts";
+import { openCdevDevice, openGroupDevice, openVfioDevice, type OpenVfioOptions } from "./open.ts";
+import { readSysfsDevice, type SysfsDevice, sysfsPath } from "./sysfs.ts";
 
 /**
  * Opens devices. A group can be opened only once, so devices of one group
- * share it, and its container. Close them in the opposite order: group and
- * container are those of the first of them. Where one cannot be opened, none is.
+ * share it, and its container. Devices that are opened by their own character
+ * devices share one iommufd; those of one group an IOAS, too, the others have
+ * one each. Close them in the opposite order: what is shared is that of the
+ * first of them. Where one cannot be opened, none is.
  *
- * @param vfToken The VF token, for devices that ask for one.
+ * @param options The VF token, for devices that ask for one, and how to open them.
  * @throws What {@linkcode openVfioDevice} throws.
  *
  * @example
@@ -36,11 +39,11 @@ import { readSysfsDevice, sysfsPath } from "./sysfs.ts";
 export function openVfioDevices(
   kernel: Kernel,
   names: readonly DeviceName[],
-  vfToken?: string,
+  options: Pick<OpenVfioOptions, "vfToken" | "via"> = {},
 ): VfioDevice[] {
   using opened = new DisposableStack();
   const devices: VfioDevice[] = [];
-  for (const name of names) devices.push(opened.use(openNext(kernel, name, devices, vfToken)));
+  for (const name of names) devices.push(opened.use(openNext(kernel, name, devices, options)));
   opened.move();
   return devices;
 }
@@ -49,14 +52,29 @@ function openNext(
   kernel: Kernel,
   name: DeviceName,
   before: readonly VfioDevice[],
-  vfToken: string | undefined,
+  options: Pick<OpenVfioOptions, "vfToken" | "via">,
 ): VfioDevice {
   const own = nameIn(kernel, name);
   const sysfs = own.kind === "fd" ? null : readSysfsDevice(kernel, sysfsPath(own));
-  const first = before.find(({ borrowed, group }) =>
-    !borrowed && group !== null && group.number === sysfs?.group?.number
-  );
-  return sysfs !== null && first?.group && first.container
-    ? openGroupDevice(kernel, first.group, first.container, sysfs, { vfToken })
-    : openVfioDevice(kernel, name, { vfToken });
+  const siblings = before.filter((device) => !device.borrowed && inGroupOf(sysfs, device));
+  const owner = siblings.find(({ group }) => group !== null);
+  if (sysfs !== null && owner?.group && owner.container) {
+    return openGroupDevice(kernel, owner.group, owner.container, sysfs, options);
+  }
+  const iommufd = before.find(({ borrowed, ioas }) => !borrowed && ioas !== null)?.ioas?.iommufd;
+  if (sysfs === null || sysfs.group?.noiommu !== false || iommufd === undefined) {
+    return openVfioDevice(kernel, name, options);
+  }
+  const shared = siblings.find(({ ioas }) => ioas !== null)?.ioas ?? null;
+  try {
+    return openCdevDevice(kernel, iommufd, shared, sysfs, options);
+  } catch (error) {
+    if (options.via === "cdev" || !(error instanceof CdevRefusal)) throw error;
+    return openVfioDevice(kernel, name, { ...options, via: "group" });
+  }
+}
+
+function inGroupOf(sysfs: SysfsDevice | null, device: VfioDevice): boolean {
+  const number = device.group?.number ?? device.sysfs?.group?.number;
+  return number !== undefined && number === sysfs?.group?.number;
 }

@@ -6,7 +6,8 @@
 
 import type { Kernel } from "../kernel/kernel.ts";
 import { AnswerError } from "./answer_error.ts";
-import type { VfioDevice } from "./device.ts";
+import { noType1Container } from "./cdev_reasons.ts";
+import type { OpenWay, VfioDevice } from "./device.ts";
 import { type DeviceName, formatDeviceName, parseDeviceName } from "./device_name.ts";
 import {
   type FeatureReport,
@@ -16,6 +17,7 @@ import {
   readMigrationFlags,
 } from "./feature.ts";
 import { driverOf, type VfioIdentity } from "./identity.ts";
+import { IOMMUFD_PATH } from "./iommufd.ts";
 import { kernelFor, nameIn } from "./kernel_for.ts";
 import {
   type DataSectionKind,
@@ -49,6 +51,18 @@ export interface DirtyReport {
   readonly maxBitmapBytes: number | null;
 }
 
+/** How a device can be opened, and how it was. */
+export interface AccessReport {
+  /** How it was opened; null where it was not, or that is not known of a borrowed one. */
+  readonly way: OpenWay | null;
+  /** Its own character device; null where the kernel has none, or that is not known. */
+  readonly cdev: string | null;
+  /** `/dev/iommu`; null where it is not there. */
+  readonly iommufd: string | null;
+  /** Why it was opened by its group and not by its character device; null where it was not. */
+  readonly whyNotCdev: string | null;
+}
+
 /** What {@linkcode probe} found. */
 export interface ProbeReport {
   /** The name that was asked for. */
@@ -61,6 +75,8 @@ export interface ProbeReport {
   readonly driver: string | null;
   /** Its IOMMU group; null where it has none, or that is unknown. */
   readonly group: number | null;
+  /** By which nodes it can be opened, and was. */
+  readonly access: AccessReport;
   /** What it is; null where it was not opened. */
   readonly identity: VfioIdentity | null;
   /** How it migrates; null where it does not, or that is unknown. */
@@ -119,6 +135,7 @@ export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
     bus: sysfs?.bus ?? null,
     driver: sysfs === null ? null : driverOf(sysfs),
     group: sysfs?.group?.number ?? null,
+    access: accessOf(kernel, sysfs, null),
     identity: null,
     protocol: null,
     migratable,
@@ -155,6 +172,25 @@ export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
   }
 }
 
+function accessOf(
+  kernel: Kernel,
+  sysfs: SysfsDevice | null,
+  device: VfioDevice | null,
+): AccessReport {
+  let iommufd: string | null;
+  try {
+    iommufd = kernel.realPath(IOMMUFD_PATH);
+  } catch {
+    iommufd = null;
+  }
+  return {
+    way: device?.way ?? null,
+    cdev: sysfs?.cdev ?? null,
+    iommufd,
+    whyNotCdev: device?.whyNotCdev?.message ?? null,
+  };
+}
+
 /** The device's sysfs folder; null for an fd, and where there is none. */
 function lookUp(kernel: Kernel, name: DeviceName): SysfsDevice | null {
   const own = nameIn(kernel, name);
@@ -182,6 +218,7 @@ function describe(name: string, device: VfioDevice): ProbeReport {
     bus: identity.bus,
     driver: identity.driver,
     group: device.group?.number ?? device.sysfs?.group?.number ?? null,
+    access: accessOf(device.kernel, device.sysfs, device),
     identity,
     protocol: region !== null ? "v1" : flags !== null ? "v2" : null,
     migratable: migrates,
@@ -223,7 +260,11 @@ function readableRegions(
 function describeDirty(
   device: VfioDevice,
 ): { readonly dirty: DirtyReport; readonly reasons: Reason[] } {
-  if (device.container === null) return { dirty: UNKNOWN_DIRTY, reasons: [] };
+  if (device.container === null) {
+    if (device.way !== "cdev") return { dirty: UNKNOWN_DIRTY, reasons: [] };
+    const dirty = { tracks: false, pgsizes: [], maxBitmapBytes: null };
+    return { dirty, reasons: [{ ...noType1Container(device.label), blocks: false }] };
+  }
   try {
     const { migration, draftDirtyPages } = device.container.info();
     if (migration === null) {

@@ -53,8 +53,13 @@ export interface SysfsDevice {
   readonly pciClass: number | null;
   /** Whether it is an SR-IOV virtual function. */
   readonly virtualFunction: boolean;
-  /** Names of its VFIO character devices (`vfio0`), from kernel 6.1 on; else empty. */
+  /** Names of its VFIO devices (`vfio0`), from kernel 6.1 on; else empty. */
   readonly vfioDevices: readonly string[];
+  /**
+   * The device's own character device, `/dev/vfio/devices/vfio0`; null where
+   * the kernel has none (before 6.6, or without CONFIG_VFIO_DEVICE_CDEV).
+   */
+  readonly cdev: string | null;
 }
 
 const GROUPS = "/sys/kernel/iommu_groups";
@@ -90,6 +95,7 @@ export function readSysfsDevice(kernel: Kernel, path: string): SysfsDevice | nul
   const bus = linkName(kernel, `${real}/subsystem`);
   const group = readGroup(kernel, real, bus);
   if (bus === null && group === null) return null;
+  const vfioDevices = absentIsNull(() => kernel.readDir(`${real}/vfio-dev`)) ?? [];
   return {
     path: real,
     name: baseName(real),
@@ -101,8 +107,24 @@ export function readSysfsDevice(kernel: Kernel, path: string): SysfsDevice | nul
     ids: readIds(kernel, real),
     pciClass: readHex(kernel, `${real}/class`),
     virtualFunction: linkName(kernel, `${real}/physfn`) !== null,
-    vfioDevices: absentIsNull(() => kernel.readDir(`${real}/vfio-dev`)) ?? [],
+    vfioDevices,
+    cdev: readCdev(kernel, real, vfioDevices),
   };
+}
+
+/** Where the nodes of VFIO devices are that have one. */
+const CDEVS = "/dev/vfio/devices";
+
+/** The device whose own character device this is; null for another path, and where it is gone. */
+export function readCdevDevice(kernel: Kernel, node: string): SysfsDevice | null {
+  const name = cdevName(node);
+  return name === null ? null : readSysfsDevice(kernel, `/sys/class/vfio-dev/${name}/device`);
+}
+
+/** The name in the path of a VFIO device's own node, `/dev/vfio/devices/vfio7`; null for another. */
+export function cdevName(node: string): string | null {
+  const name = node.slice(CDEVS.length + 1);
+  return node === `${CDEVS}/${name}` && /^[\w-]+$/.test(name) ? name : null;
 }
 
 /** The devices of an IOMMU group; what disappears meanwhile is left out. */
@@ -122,7 +144,7 @@ export function groupNumberOf(path: string): number | null {
 
 /**
  * Whether a device is bound to a VFIO driver, as far as sysfs tells: an mdev
- * with any driver; a device that has a VFIO character device (kernel 6.1 and
+ * with any driver; a device that has a VFIO device (kernel 6.1 and
  * later); or a driver with `vfio` in its name, which all earlier ones have.
  */
 export function isVfioBound(device: SysfsDevice): boolean {
@@ -154,6 +176,14 @@ function readGroup(kernel: Kernel, path: string, bus: string | null): SysfsGroup
     path: `/dev/vfio/${noiommu ? "noiommu-" : ""}${name}`,
     noiommu,
   };
+}
+
+/** A VFIO device that can be opened by itself has a number in sysfs. */
+function readCdev(kernel: Kernel, path: string, vfioDevices: readonly string[]): string | null {
+  const name = vfioDevices.find((name) =>
+    absentIsNull(() => kernel.readText(`${path}/vfio-dev/${name}/dev`)) !== null
+  );
+  return name === undefined ? null : `${CDEVS}/${name}`;
 }
 
 function readIds(kernel: Kernel, path: string): PciIds | null {

@@ -5,11 +5,29 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
-import { type PciIds, readGroupDevices, readSysfsDevice, type SysfsDevice } from "./sysfs.ts";
+import {
+  type PciIds,
+  readCdevDevice,
+  readGroupDevices,
+  readSysfsDevice,
+  type SysfsDevice,
+} from "./sysfs.ts";
+
+/**
+ * The path that an fd was opened by, as /proc has it; empty where it does not
+ * tell.
+ */
+export function pathOfFd(kernel: Kernel, fd: number): string {
+  try {
+    return kernel.readLink(`/proc/self/fd/${fd}`);
+  } catch {
+    return "";
+  }
+}
 
 /**
  * Finds the sysfs folder of a device fd: by the line that Linux 6.18 and later
- * write to its fdinfo; else as the only device of its group that its PCI ids
+ * write to its fdinfo; by the node that it was opened by; else as the only device of its group that its PCI ids
  * allow for.
  *
  * @param group The number of its group; null where unknown.
@@ -30,7 +48,8 @@ export function sysfsOfFd(
   } catch {
     // No /proc, or an older kernel: the group may still tell.
   }
-  if (group === null) return null;
+  const own = readCdevDevice(kernel, pathOfFd(kernel, fd));
+  if (own !== null || group === null) return own;
   const candidates = readGroupDevices(kernel, group).filter((device) =>
     ids === null || device.ids === null || sameIds(device.ids, ids)
   );

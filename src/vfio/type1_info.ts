@@ -20,17 +20,11 @@ import {
   vfioIommuType1InfoDmaAvail,
   vfioIovaRange,
 } from "../uapi/mod.ts";
+import type { AddressSpaceInfo } from "./address_space.ts";
 import { byteCount } from "./answer_error.ts";
 import { ioctlArgsz } from "./argsz.ts";
 import { type Capability, requireBytes, requireElements, walkCapabilities } from "./chain.ts";
-
-/** IOVAs that the IOMMU can map. */
-export interface IovaRange {
-  /** The first byte. */
-  readonly start: bigint;
-  /** The last byte: inclusive. */
-  readonly end: bigint;
-}
+import type { IovaRange } from "./iova.ts";
 
 /** The container's dirty page tracking (capability MIGRATION). */
 export interface Type1Migration {
@@ -40,12 +34,11 @@ export interface Type1Migration {
   readonly maxBitmapBytes: number;
 }
 
-/** What VFIO_IOMMU_GET_INFO answers. */
-export interface Type1Info {
-  /** Page sizes of the IOMMU, one bit a size; 0 where it does not say. */
-  readonly pgsizes: bigint;
-  /** What can be mapped; null where it does not say (containers of mdevs alone). */
-  readonly iovaRanges: readonly IovaRange[] | null;
+/**
+ * What VFIO_IOMMU_GET_INFO answers. Containers of mdevs alone do not say what
+ * can be mapped.
+ */
+export interface Type1Info extends AddressSpaceInfo {
   /** Dirty page tracking; null where the container has none. */
   readonly migration: Type1Migration | null;
   /**

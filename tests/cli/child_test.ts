@@ -52,18 +52,47 @@ async function lend(script: string, devices: readonly Lendable[]): Promise<[numb
   return [code, readFileSync(out, "utf8")];
 }
 
+function lendable(
+  name: string,
+  fds: Partial<Lendable["fds"]> & { device: number },
+  ioas: number | null = null,
+): Lendable {
+  return {
+    name,
+    fds: { group: null, container: null, iommufd: null, ...fds },
+    ioas,
+    protocol: null,
+  };
+}
+
 describe("a program that devices are lent to", () => {
   it("finds device, group and container at the fds 3, 4 and 5, and hears of them", async () => {
     const [a = 0, b = 0, c = 0] = fds;
     const [code, out] = await lend(
       'cat <&3 >>"$1"; cat <&4 >>"$1"; cat <&5 >>"$1"; ' +
         'echo " $VFIOKIT_DEVICE_FD $VFIOKIT_GROUP_FD $VFIOKIT_CONTAINER_FD $VFIOKIT_DEVICES" >>"$1"',
-      [{ name: "one", fds: { device: a, group: b, container: c }, protocol: "v1" }],
+      [lendable("one", { device: a, group: b, container: c })],
     );
     assert.equal(code, 0);
     assert.equal(
       out,
-      'this is athis is bthis is c 3 4 5 [{"name":"one","device":3,"group":4,"container":5,"data":null}]\n',
+      'this is athis is bthis is c 3 4 5 [{"name":"one","device":3,"group":4,"container":5,' +
+        '"iommufd":null,"ioas":null,"data":null}]\n',
+    );
+  });
+
+  it("finds an iommufd at fd 4 in place of group and container", async () => {
+    const [a = 0, b = 0] = fds;
+    const [code, out] = await lend(
+      ': <&4 && echo "$VFIOKIT_IOMMUFD_FD $VFIOKIT_IOAS_ID $VFIOKIT_GROUP_FD- ' +
+        '$VFIOKIT_DEVICES" >>"$1"',
+      [lendable("one", { device: a, iommufd: b }, 7)],
+    );
+    assert.equal(code, 0);
+    assert.equal(
+      out,
+      '4 7 - [{"name":"one","device":3,"group":null,"container":null,' +
+        '"iommufd":4,"ioas":7,"data":null}]\n',
     );
   });
 
@@ -72,15 +101,16 @@ describe("a program that devices are lent to", () => {
     const [code, out] = await lend(
       'echo "$VFIOKIT_DEVICES $VFIOKIT_DEVICE_FD" >>"$1"; cat <&6 >>"$1"',
       [
-        { name: "one", fds: { device: a, group: null, container: null }, protocol: null },
-        { name: "two", fds: { device: b, group: c, container: d }, protocol: "v1" },
+        lendable("one", { device: a }),
+        lendable("two", { device: b, group: c, container: d }),
       ],
     );
     assert.equal(code, 0);
     assert.equal(
       out,
-      '[{"name":"one","device":3,"group":null,"container":null,"data":null},' +
-        '{"name":"two","device":4,"group":5,"container":6,"data":null}] \nthis is d',
+      '[{"name":"one","device":3,"group":null,"container":null,"iommufd":null,"ioas":null,' +
+        '"data":null},{"name":"two","device":4,"group":5,"container":6,"iommufd":null,' +
+        '"ioas":null,"data":null}] \nthis is d',
     );
   });
 

@@ -76,4 +76,23 @@ describe("`--tracker`", () => {
     assert.deepEqual([tracker, unmapped, mappingsLeft], ["device", 1 << 20, []]);
     assert.ok(pages > 0);
   });
+
+  it("is one that the way allows by which the device is opened", async () => {
+    const cdev = "sim:mlx5?cdev=1&dma=sequential:500/s";
+    const mute = "sim:trapped?cdev=1&dma=sequential:500/s";
+    const get = (device: string, ...more: readonly string[]) =>
+      vfiokit(["dirty", "get", device, ...MIB, "--after", "10ms", "--json", ...more]);
+    const [log, type1, both, half] = await Promise.all([
+      get(cdev),
+      get(mute),
+      get(cdev, "--via", "cdev", "--tracker", "type1"),
+      get("fd:3", "--iommufd-fd", "4"),
+    ]);
+    assert.equal(JSON.parse(log.out).tracker, "device");
+    assert.equal(JSON.parse(type1.out).tracker, "type1");
+    assert.equal(both.code, 3);
+    assert.match(both.err, /VFIO_IOMMU_DIRTY_PAGES: ENOTTY[^]*hint: .*--via group/);
+    assert.equal(half.code, 2);
+    assert.match(half.err, /--iommufd-fd without --ioas/);
+  });
 });

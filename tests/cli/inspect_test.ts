@@ -49,6 +49,28 @@ describe("vfiokit probe", () => {
     assert.deepEqual(features[0], { name: "MIGRATION", supported: false, errno: "ENOTTY" });
   });
 
+  it("says by which nodes a device is opened, where there is a choice", async () => {
+    const [cdev, group, none, json] = await Promise.all([
+      vfiokit(["probe", "sim:mlx5?cdev=1"]),
+      vfiokit(["probe", "sim:mlx5?cdev=1", "--via", "group"]),
+      vfiokit(["probe", "sim:mlx5", "--via", "cdev"]),
+      vfiokit(["probe", "sim:mlx5?cdev=1", "--json"]),
+    ]);
+    assert.match(
+      cdev.out,
+      /^ {2}opened {3}by its character device \(\/dev\/vfio\/devices\/vfio0, \/dev\/iommu\)$/m,
+    );
+    assert.match(group.out, /^ {2}opened {3}by its group, not by \/dev\/vfio\/devices\/vfio0/m);
+    assert.equal(none.code, 3);
+    assert.match(none.out, /^ {2}next: .*CONFIG_VFIO_DEVICE_CDEV.*--via group/m);
+    assert.deepEqual(JSON.parse(json.out).access, {
+      way: "cdev",
+      cdev: "/dev/vfio/devices/vfio0",
+      iommufd: "/dev/iommu",
+      whyNotCdev: null,
+    });
+  });
+
   it("exits with 1 where the device is in use", async () => {
     const { code, out } = await vfiokit(["probe", "sim:mapped?fault=group-busy", "--json"]);
     assert.equal(code, 1);

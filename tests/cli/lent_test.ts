@@ -34,8 +34,8 @@ async function lend(script: string, ...args: string[]): Promise<[number, string]
     quiet: true,
     signals: { signal: new AbortController().signal, divert: () => () => {} },
   });
-  const fds = { device, group: null, container: null };
-  const lent: Lendable[] = [{ name: "device", fds, protocol: "v2" }];
+  const fds = { device, group: null, container: null, iommufd: null };
+  const lent: Lendable[] = [{ name: "device", fds, ioas: null, protocol: "v2" }];
   const code = await runProgram(["sh", "-c", script, "sh", out, ...args], lent, context, false);
   return [code, readFileSync(out, "utf8")];
 }
@@ -46,7 +46,7 @@ describe("programs that a v2 device was lent to", () => {
     assert.equal(code, 0);
     assert.equal(
       out,
-      '[{"name":"device","device":3,"group":null,"container":null,"data":[4,5]}]\n',
+      '[{"name":"device","device":3,"group":null,"container":null,"iommufd":null,"ioas":null,"data":[4,5]}]\n',
     );
   });
 

@@ -37,7 +37,7 @@ function lending(): Lending {
       kernel: libcKernel(),
       fd: Fd.borrow(libcKernel(), device, "a file"),
     } as Lending["device"],
-    fds: { device, group, container, memory },
+    fds: { device, group, container, iommufd: null, memory },
     mapped,
     mappings: [...mapped, { iova: 1n << 40n, size: 0x4000n }],
   };

@@ -39,44 +39,48 @@ for (const personality of ["mlx5", "pds"]) {
           });
           const map = mappings.map(({ first, count }) => range(first, count));
           const options = { personality, map, tracker: "device" } as const;
-          withSession("", options, ({ session: { tracker, container, mapped, memory }, write }) => {
-            const dirty = new Set<number>();
-            const take = (from: readonly typeof mappings[number][]): number[] => {
-              const taken = [...dirty].filter((page) =>
-                from.some(({ first, count }) => first <= page && page < first + count)
-              );
-              for (const page of taken) dirty.delete(page);
-              return taken.sort((a, b) => a - b);
-            };
-            tracker.start();
-            for (const item of steps) {
-              if (item.kind === "write") {
-                const { page } = item;
-                if (!mappings.some((m) => m.first <= page && page < m.first + m.count)) continue;
-                write(page);
-                dirty.add(page);
-              } else if (item.kind === "read") {
-                const wanted = item.mappings === null
-                  ? mappings
-                  : mappings.filter((_, index) => item.mappings!.includes(index));
-                const ranges = item.mappings === null
-                  ? undefined
-                  : wanted.map(({ first, count }) => range(first, count));
-                assert.deepEqual(dirtyPages(tracker.read({ ranges })), take(wanted));
-              } else {
-                const mapping = mappings[item.mapping];
-                if (mapping === undefined) continue;
-                const size = pages(mapping.count);
-                const { reading, unmapped } = tracker.unmapWithDirty(pages(mapping.first), size);
-                assert.equal(unmapped, size);
-                assert.deepEqual(dirtyPages(reading), take([mapping]));
-                const { offset } = mapped[item.mapping]!;
-                const vaddr = memory!.address + BigInt(offset);
-                container.map({ iova: pages(mapping.first), size, vaddr, flags: 3 });
+          withSession(
+            "",
+            options,
+            ({ session: { tracker, space: container, mapped, memory }, write }) => {
+              const dirty = new Set<number>();
+              const take = (from: readonly typeof mappings[number][]): number[] => {
+                const taken = [...dirty].filter((page) =>
+                  from.some(({ first, count }) => first <= page && page < first + count)
+                );
+                for (const page of taken) dirty.delete(page);
+                return taken.sort((a, b) => a - b);
+              };
+              tracker.start();
+              for (const item of steps) {
+                if (item.kind === "write") {
+                  const { page } = item;
+                  if (!mappings.some((m) => m.first <= page && page < m.first + m.count)) continue;
+                  write(page);
+                  dirty.add(page);
+                } else if (item.kind === "read") {
+                  const wanted = item.mappings === null
+                    ? mappings
+                    : mappings.filter((_, index) => item.mappings!.includes(index));
+                  const ranges = item.mappings === null
+                    ? undefined
+                    : wanted.map(({ first, count }) => range(first, count));
+                  assert.deepEqual(dirtyPages(tracker.read({ ranges })), take(wanted));
+                } else {
+                  const mapping = mappings[item.mapping];
+                  if (mapping === undefined) continue;
+                  const size = pages(mapping.count);
+                  const { reading, unmapped } = tracker.unmapWithDirty(pages(mapping.first), size);
+                  assert.equal(unmapped, size);
+                  assert.deepEqual(dirtyPages(reading), take([mapping]));
+                  const { offset } = mapped[item.mapping]!;
+                  const vaddr = memory!.address + BigInt(offset);
+                  container.map({ iova: pages(mapping.first), size, vaddr, flags: 3 });
+                }
               }
-            }
-            assert.deepEqual(dirtyPages(tracker.read()), take(mappings));
-          });
+              assert.deepEqual(dirtyPages(tracker.read()), take(mappings));
+            },
+          );
         }),
         { numRuns: 60 },
       );

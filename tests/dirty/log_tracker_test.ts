@@ -95,7 +95,7 @@ describe("a tracker by a device's log", () => {
 
   it("reports at most 2 MiB of bitmap a call", () => {
     const { calls, over } = recording();
-    withLog("", { map: [range(0, 1)], over }, ({ tracker, session: { container } }) => {
+    withLog("", { map: [range(0, 1)], over }, ({ tracker, session: { space: container } }) => {
       const huge = { iova: 1n << 40n, size: 65n << 30n };
       container.know(huge);
       tracker.start();
@@ -196,7 +196,7 @@ describe("a tracker by a device's log that meets a failure", () => {
   });
 
   it("of unmapping what is not there: it counts as dirty", () => {
-    withLog("", { map: [range(0, 10)] }, ({ tracker, session: { container } }) => {
+    withLog("", { map: [range(0, 10)] }, ({ tracker, session: { space: container } }) => {
       container.know(range(100, 10));
       tracker.start();
       const { reading, unmapped, error } = tracker.unmapWithDirty(pages(100), pages(10));
@@ -206,7 +206,7 @@ describe("a tracker by a device's log that meets a failure", () => {
   });
 
   it("takes what was mapped later for dirty, and what ends where addresses do", () => {
-    withLog("", { map: [range(0, 10)] }, ({ tracker, session: { container, memory } }) => {
+    withLog("", { map: [range(0, 10)] }, ({ tracker, session: { space: container, memory } }) => {
       const last = { iova: 2n ** 64n - pages(2), size: pages(2) };
       container.know(last);
       tracker.start();
@@ -219,7 +219,7 @@ describe("a tracker by a device's log that meets a failure", () => {
   });
 
   it("does not start where nothing is mapped, or a mapping is too large", () => {
-    withLog("", {}, ({ tracker, session: { container } }) => {
+    withLog("", {}, ({ tracker, session: { space: container } }) => {
       assert.throws(() => tracker.start(), {
         name: "DirtyRangeError",
         message: /nothing is mapped/,

@@ -1,7 +1,7 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { DirtySession } from "../../src/dirty/session.ts";
-import { dirtyPages, range, withSession } from "./_session.ts";
+import { dirtyPages, range, type SimSessionOptions, withSession } from "./_session.ts";
 
 const map = [range(0, 10)];
 
@@ -59,6 +59,97 @@ describe("the tracker of a session", () => {
     const options = { personality: "mlx5", map, tracker: "auto" } as const;
     withSession("fault=no-dirty-capability", options, ({ session }) => {
       assert.equal(session.tracker.name, "device");
+    });
+  });
+
+  it("is the log over an IOAS, where the kernel opens the device by its own node", () => {
+    withSession("cdev=1", { personality: "mlx5", map, tracker: "auto" }, ({ session, write }) => {
+      assert.deepEqual([session.tracker.name, session.device.way], ["device", "cdev"]);
+      session.tracker.start();
+      write(3, 7);
+      assert.deepEqual(dirtyPages(session.tracker.read()), [3, 7]);
+      write(5);
+      const { reading, unmapped, error } = session.tracker.unmapWithDirty(0n, 10n * 4096n);
+      assert.deepEqual([dirtyPages(reading), unmapped, error], [[5], 40960n, null]);
+      assert.deepEqual(session.mappings, []);
+      const { group, container, iommufd } = session.fds;
+      assert.deepEqual([group, container, iommufd === null], [null, null, false]);
+    });
+  });
+
+  const byGroup: readonly (readonly [spec: string, personality: string, why: RegExp])[] = [
+    ["cdev=1", "trapped", /^The device has no log of its own DMA \(.*START: ENOTTY\)$/],
+    ["cdev=1&fault=no-log-report", "mlx5", /that the kernel cannot report/],
+    ["cdev=1&fault=log-start:1:EINVAL", "mlx5", /by somebody who has this device open/],
+  ];
+  for (const [spec, personality, why] of byGroup) {
+    it(`is type1, and the device opened by its group, with ${personality} and ${spec}`, () => {
+      withSession(spec, { personality, map, tracker: "auto" }, ({ session, write }) => {
+        assert.deepEqual([session.tracker.name, session.device.way], ["type1", "group"]);
+        assert.match(session.trackerReason!, why);
+        session.tracker.start();
+        write(3);
+        assert.ok(dirtyPages(session.tracker.read()).includes(3));
+      });
+    });
+  }
+
+  it("opens the device by its group, where type1 is named", () => {
+    withSession("cdev=1", { map, tracker: "type1" }, ({ session }) => {
+      assert.deepEqual([session.device.way, session.trackerReason], ["group", null]);
+    });
+    withSession("cdev=1", { map, tracker: "auto", via: "group" }, ({ session }) => {
+      assert.equal(session.tracker.name, "type1");
+    });
+  });
+
+  it("is not type1 where the device is to be opened by its own node", () => {
+    const codes = (options: SimSessionOptions): string[] => {
+      try {
+        withSession("cdev=1", { map, via: "cdev", ...options }, () => {});
+      } catch (error) {
+        return (error as { reasons: { code: string }[] }).reasons.map(({ code }) => code);
+      }
+      return [];
+    };
+    assert.deepEqual(codes({ tracker: "type1" }), ["no-type1-container"]);
+    assert.deepEqual(codes({ tracker: "device" }), ["no-device-log"]);
+    assert.deepEqual(codes({ tracker: "auto" }), ["no-device-log", "no-type1-container"]);
+    assert.deepEqual(codes({ tracker: "device", personality: "mlx5" }), []);
+  });
+
+  it("is none where the log is refused, and type1 does not track in the group's container", () => {
+    assert.throws(
+      () => withSession("cdev=1&fault=no-dirty-capability", { map, tracker: "auto" }, () => {}),
+      (error: Error & { reasons?: { code: string }[] }) => {
+        assert.deepEqual(error.reasons?.map(({ code }) => code), [
+          "no-dirty-capability",
+          "no-device-log",
+        ]);
+        return true;
+      },
+    );
+  });
+
+  it("is the log in a borrowed IOAS, whose owner's mappings are told", () => {
+    const options = { personality: "mlx5", map, tracker: "device" } as const;
+    withSession("cdev=1", options, ({ session: owner, kernel, write }) => {
+      const device = owner.device.fd.number;
+      const ioas = owner.device.ioas!;
+      const fds = { iommufdFd: ioas.iommufd.fd.number, ioasId: ioas.id };
+      {
+        using session = DirtySession.open(`fd:${device}`, { kernel, mappings: map, ...fds });
+        assert.equal(session.tracker.name, "device");
+        session.tracker.start();
+        write(4);
+        assert.deepEqual(dirtyPages(session.tracker.read()), [4]);
+      }
+      // The owner's mappings are as they were.
+      write(4);
+      assert.throws(
+        () => DirtySession.open(`fd:${device}`, { kernel, mappings: map }),
+        (error: Error & { reasons?: { code: string }[] }) => error.reasons?.[0]?.code === "no-ioas",
+      );
     });
   });
 });

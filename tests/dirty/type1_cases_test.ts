@@ -2,20 +2,8 @@ import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { openFds } from "../../src/kernel/fd.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
-import { askGroup, type DeviceDma, expected, type Host, TYPE1_CASES } from "./type1_cases/mod.ts";
-
-function dmaOf(kernel: SimKernel): DeviceDma {
-  const { dma } = kernel.devices[0]!;
-  return {
-    write: (iova, pages) => {
-      for (let page = 0n; page < pages; page += 1n) {
-        dma.write(iova + page * 4096n, new Uint8Array([1]));
-      }
-    },
-    pin: dma.pin,
-    unpin: dma.unpin,
-  };
-}
+import { simDmaInPages } from "./_sim_dma.ts";
+import { askGroup, expected, type Host, TYPE1_CASES } from "./type1_cases/mod.ts";
 
 function simHost(hardware: boolean): { host: Host; kernel: SimKernel } {
   const kernel = new SimKernel(`trapped?size=64KiB${hardware ? "&iommu=all-dirty" : ""}`);
@@ -27,7 +15,7 @@ function simHost(hardware: boolean): { host: Host; kernel: SimKernel } {
       group: "/dev/vfio/0",
       device: kernel.devices[0]!.path,
       hardware,
-      dma: hardware ? null : dmaOf(kernel),
+      dma: hardware ? null : simDmaInPages(kernel.devices[0]!.dma),
     },
   };
 }

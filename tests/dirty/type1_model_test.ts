@@ -53,7 +53,7 @@ describe("the tracker over the simulated IOMMU", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         withSession("", { map: [range(400, 90)] }, ({ session, kernel, write }) => {
-          const { tracker, container, memory } = session;
+          const { tracker, space: container, memory } = session;
           const { dma } = kernel.devices[0]!;
           const model = new Model();
           tracker.start();

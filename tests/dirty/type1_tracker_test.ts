@@ -48,7 +48,7 @@ describe("a type1 tracker", () => {
 
   it("masks phantoms that somebody else's reading left behind the last page", () => {
     const map = [range(600, 10), range(610, 10), range(620, 44)];
-    withSession("", { map }, ({ session: { tracker, container }, kernel, write }) => {
+    withSession("", { map }, ({ session: { tracker, device }, kernel, write }) => {
       tracker.start();
       write(615);
       // One call for all three, as a careless program would make it.
@@ -56,7 +56,7 @@ describe("a type1 tracker", () => {
       const bitmap = { pgsize: 4096n, size: 8n, data: memory.address };
       for (let call = 0; call < 4; call++) {
         const get = { ...range(600, 64), bitmap };
-        container.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, get);
+        device.container!.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, get);
       }
       assert.deepEqual(dirtyPages(tracker.read()), []);
     });
@@ -111,7 +111,7 @@ describe("a type1 tracker", () => {
 
   it("takes in what is mapped while it tracks", () => {
     withSession("", { map: [range(0, 10)] }, ({ session, write }) => {
-      const { tracker, container, memory } = session;
+      const { tracker, space: container, memory } = session;
       tracker.start();
       container.map({ ...range(20, 10), vaddr: memory!.address, flags: 3 });
       write(25);
@@ -144,12 +144,12 @@ describe("a type1 tracker", () => {
   });
 
   it("stops when it is closed", () => {
-    withSession("", { map: [range(0, 10)] }, ({ session: { tracker, container } }) => {
+    withSession("", { map: [range(0, 10)] }, ({ session: { tracker, device } }) => {
       tracker.start();
       tracker.close();
       const get = { ...range(0, 10), bitmap: { pgsize: 4096n, size: 8n, data: 4096n } };
       assert.throws(
-        () => container.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, get),
+        () => device.container!.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, get),
         { code: "EINVAL" },
       );
       tracker.close();
@@ -235,7 +235,7 @@ describe("a type1 tracker that meets a failure", () => {
   });
 
   it("of a mapping that it was told of and that is not there", () => {
-    withSession("", { map: [range(0, 64)] }, ({ session: { tracker, container } }) => {
+    withSession("", { map: [range(0, 64)] }, ({ session: { tracker, space: container } }) => {
       container.know(range(1000, 128));
       tracker.start();
       const reading = tracker.read();
@@ -250,7 +250,7 @@ describe("a type1 tracker that meets a failure", () => {
   it("of a range that ends at 2^64, which Linux 6.1 refuses", () => {
     const last = { iova: (1n << 64n) - pages(64), size: pages(64) };
     withSession("", { map: [range(0, 64)] }, ({ session }) => {
-      const { tracker, container, memory } = session;
+      const { tracker, space: container, memory } = session;
       container.map({ ...last, vaddr: memory!.address, flags: 3 });
       tracker.start();
       const { lost, ranges } = tracker.read();
@@ -280,7 +280,7 @@ describe("a type1 tracker that meets a failure", () => {
             : next(fd, request, arg),
       );
     withSession("", { map: [range(0, 64)], over }, ({ session, kernel }) => {
-      const { tracker, container, memory } = session;
+      const { tracker, space: container, memory } = session;
       container.map({ iova: 1n << 63n, size: pages(64), vaddr: memory!.address, flags: 3 });
       container.forget(1n << 63n);
       container.know({ iova: first, size: pages(64) });
@@ -341,7 +341,7 @@ describe("a type1 tracker asked for what cannot be", () => {
 
   it("refuses a mapping that no bitmap holds, before the kernel is asked", () => {
     const { over, calls } = counting();
-    withSession("", { map: [range(0, 1)], over }, ({ session: { tracker, container } }) => {
+    withSession("", { map: [range(0, 1)], over }, ({ session: { tracker, space: container } }) => {
       const huge = { iova: 1n << 44n, size: 1n << 43n };
       container.map({ ...huge, vaddr: 1n << 20n, flags: 3 });
       const refused = {

@@ -11,7 +11,7 @@ const MAP = [range(0, 10), range(10, 10), range(20, 44), range(100, 64)];
 describe("unmapping with dirty pages", () => {
   it("gives the last dirty pages, and the bytes that went", () => {
     withSession("pin=1", { map: MAP }, ({ session, write }) => {
-      const { tracker, mappings: _, container } = session;
+      const { tracker, mappings: _, space: container } = session;
       tracker.start();
       write(15, 63, 100, 163);
       const { reading, unmapped, error } = tracker.unmapWithDirty(0n, pages(64));
@@ -50,7 +50,7 @@ describe("unmapping with dirty pages", () => {
   });
 
   it("refuses what is no range of whole mappings, and nothing is unmapped", () => {
-    withSession("", { map: MAP }, ({ session: { tracker, container } }) => {
+    withSession("", { map: MAP }, ({ session: { tracker, space: container } }) => {
       tracker.start();
       for (
         const [first, count] of [[0, 5], [5, 5], [0, 15], [100, 63], [0, 0]] as const
@@ -66,7 +66,7 @@ describe("unmapping with dirty pages", () => {
 
   it("counts all as dirty where it fails in the middle, and knows what is still mapped", () => {
     withSession("fault=unmap:2:EFAULT", { map: MAP }, ({ session, write }) => {
-      const { tracker, container } = session;
+      const { tracker, space: container } = session;
       tracker.start();
       write(3, 100);
       const { reading, unmapped, error } = tracker.unmapWithDirty(0n, pages(64));
@@ -89,7 +89,7 @@ describe("unmapping with dirty pages", () => {
         return 0;
       });
     withSession("", { map: MAP, over: (kernel) => armed(over(kernel), kernel) }, ({ session }) => {
-      const { tracker, container } = session;
+      const { tracker, space: container } = session;
       tracker.start();
       arm = true;
       const { reading, unmapped, error } = tracker.unmapWithDirty(0n, pages(10));
@@ -102,7 +102,7 @@ describe("unmapping with dirty pages", () => {
 
   it("keeps a mapping that ends at 2^64, which Linux 6.1 does not take back", () => {
     const last = { iova: (1n << 64n) - pages(2), size: pages(2) };
-    withSession("", { map: MAP }, ({ session: { tracker, container, memory } }) => {
+    withSession("", { map: MAP }, ({ session: { tracker, space: container, memory } }) => {
       container.map({ ...last, vaddr: memory!.address, flags: 3 });
       tracker.start();
       const { reading, unmapped, error } = tracker.unmapWithDirty(last.iova, last.size);
@@ -113,7 +113,7 @@ describe("unmapping with dirty pages", () => {
   });
 
   it("says that a mapping was not there any more, and counts it as dirty", () => {
-    withSession("", { map: MAP }, ({ session: { tracker, container } }) => {
+    withSession("", { map: MAP }, ({ session: { tracker, space: container } }) => {
       tracker.start();
       container.unmap(0n, pages(10));
       container.know(range(0, 10));

@@ -17,7 +17,7 @@ import { pages, range, withSession } from "./_session.ts";
 describe("whether an IOMMU tracks", () => {
   it("is seen where every page is dirty in two reads in a row", () => {
     withSession("iommu=all-dirty", { map: [range(0, 50), range(100, 14)] }, ({ session }) => {
-      const { tracker, container } = session;
+      const { tracker, space: container } = session;
       tracker.start();
       const reading = tracker.read();
       assert.equal(reading.verdict, "does-not-track");
@@ -62,7 +62,7 @@ describe("whether an IOMMU tracks", () => {
   });
 
   it("is told from a device that holds every page pinned", () => {
-    withSession("pin=64", { map: [range(0, 64)] }, ({ session: { tracker, container } }) => {
+    withSession("pin=64", { map: [range(0, 64)] }, ({ session: { tracker, space: container } }) => {
       tracker.start();
       const reading = tracker.read();
       assert.equal(reading.verdict, "tracks");
@@ -115,7 +115,7 @@ describe("a borrowed container", () => {
       using borrowed = DirtySession.open(`fd:${device}`, {
         kernel,
         groupFd: group!,
-        containerFd: container,
+        containerFd: container!,
         mappings: maps,
       });
       use(owner, borrowed, kernel);
@@ -155,7 +155,7 @@ describe("a borrowed container", () => {
       const bitmap = { pgsize: 4096n, size: 8n, data: 4096n };
       assert.throws(
         () =>
-          owner.container.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, {
+          owner.device.container!.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, {
             ...range(0, 64),
             bitmap,
           }),
@@ -176,7 +176,7 @@ describe("a borrowed container", () => {
     const { device, container } = owner.fds;
     using borrowed = DirtySession.open(`fd:${device}`, {
       kernel,
-      containerFd: container,
+      containerFd: container!,
       mappings: [range(0, 64)],
     });
     borrowed.tracker.start();

@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import { openFds } from "../../src/kernel/fd.ts";
 import { openDevices } from "../../src/migration/open_devices.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
+import { CDEV_PATH, fakeCdev } from "../vfio/_fake_cdev.ts";
 import { addPci, ADDRESS, fakeVfio } from "../vfio/_fake_vfio.ts";
 
 const OTHER = "0000:3b:00.2";
@@ -27,6 +28,24 @@ describe("openDevices()", () => {
       assert.notEqual(first!.device, second!.device);
       assert.deepEqual(devices.map(({ description }) => description.borrowed), [false, false]);
     }
+    assert.equal(kernel.fds.size, 0);
+    assert.deepEqual(openFds(), []);
+  });
+
+  it("shares an iommufd and an IOAS among the devices of a group", async () => {
+    const { kernel } = fakeCdev();
+    const folder = "/sys/devices/pci0000:3a/0000:3b:00.2";
+    addPci(kernel, OTHER, folder, 12, "ice-vfio-pci");
+    kernel.texts.set(`${folder}/vfio-dev/vfio8/dev`, "511:8\n");
+    kernel.nodes.set("/dev/vfio/devices/vfio8", kernel.nodes.get(CDEV_PATH)!);
+    {
+      await using devices = await openDevices([ADDRESS, OTHER], { kernel });
+      const [first, second] = devices.map(({ description }) => description);
+      assert.equal(first!.fds.iommufd, second!.fds.iommufd);
+      assert.deepEqual([first!.ioas, second!.ioas, second!.fds.group], [1, 1, null]);
+    }
+    assert.equal(kernel.log.filter((line) => line === "open /dev/iommu").length, 1);
+    assert.deepEqual(kernel.log.filter((line) => line.startsWith("destroy")), ["destroy 1"]);
     assert.equal(kernel.fds.size, 0);
     assert.deepEqual(openFds(), []);
   });

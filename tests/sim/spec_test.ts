@@ -25,6 +25,7 @@ describe("a sim: name", () => {
       memlock: null,
       logPage: 4096,
       reinit: null,
+      cdev: false,
       faults: [],
     });
   });

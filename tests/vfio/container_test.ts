@@ -39,10 +39,7 @@ leakFreeTest("the list of mappings is what was mapped and not taken back", () =>
   const vaddr = memory.address;
   space.map({ iova: 0x10000n, size: 0x2000n, vaddr, flags: FLAGS });
   space.map({ iova: 0x8000n, size: 0x1000n, vaddr: vaddr + 0x2000n, flags: FLAGS });
-  const both = [
-    { iova: 0x8000n, size: 0x1000n, vaddr: vaddr + 0x2000n, flags: FLAGS },
-    { iova: 0x10000n, size: 0x2000n, vaddr, flags: FLAGS },
-  ];
+  const both = [{ iova: 0x8000n, size: 0x1000n }, { iova: 0x10000n, size: 0x2000n }];
   assert.deepEqual(space.mappings, both);
 
   const again = { iova: 0x11000n, size: 0x1000n, vaddr, flags: FLAGS };

@@ -7,7 +7,7 @@ import {
   VFIO_DEVICE_GET_INFO,
   VFIO_REGION_INFO_FLAG_READ,
 } from "../../src/uapi/mod.ts";
-import { probe, type ProbeReport } from "../../src/vfio/probe.ts";
+import { probe, type ProbeOptions, type ProbeReport } from "../../src/vfio/probe.ts";
 import {
   addPci,
   ADDRESS,
@@ -20,9 +20,9 @@ import {
 } from "./_fake_vfio.ts";
 import { leakFreeTest } from "./_leak_free.ts";
 
-function sim(spec: string): ProbeReport {
+function sim(spec: string, options: ProbeOptions = {}): ProbeReport {
   const kernel = new SimKernel(spec);
-  const report = probe(`sim:${spec}`, { kernel });
+  const report = probe(`sim:${spec}`, { ...options, kernel });
   assert.deepEqual(kernel.openObjects, []);
   assert.deepEqual(kernel.devices[0]!.violations, []);
   return report;
@@ -31,6 +31,9 @@ function sim(spec: string): ProbeReport {
 function codes(report: ProbeReport): string[] {
   return report.reasons.map(({ code }) => code);
 }
+
+/** The name of a kernel's first mediated device. */
+const SIM_DEVICE = "76666b69-7400-4000-8000-000000000001";
 
 leakFreeTest("a simulated device can migrate, and says how", () => {
   const report = sim("partitioned");
@@ -47,6 +50,12 @@ leakFreeTest("a simulated device can migrate, and says how", () => {
       bus: "mdev",
       driver: "vkit_sim",
       group: 0,
+      access: {
+        way: "group",
+        cdev: null,
+        iommufd: null,
+        whyNotCdev: `${SIM_DEVICE} has no character device of its own`,
+      },
       identity: null,
       protocol: "v1",
       migratable: true,
@@ -314,4 +323,27 @@ leakFreeTest("a borrowed device is asked, and left open", () => {
     ["fd:3", true, null, null, []],
   );
   assert.ok(kernel.fds.has(3));
+});
+
+leakFreeTest("probing says by which nodes a device is opened, and could be", () => {
+  const access = (spec: string, options?: ProbeOptions): unknown => {
+    const { way, cdev, iommufd, whyNotCdev } = sim(spec, options).access;
+    return [way, cdev, iommufd, whyNotCdev];
+  };
+  const nodes = ["/dev/vfio/devices/vfio0", "/dev/iommu"];
+  assert.deepEqual(access("trapped?cdev=1"), ["cdev", ...nodes, null]);
+  assert.deepEqual(access("trapped?cdev=1", { via: "group" }), ["group", ...nodes, null]);
+  assert.deepEqual(access("trapped?cdev=1", { open: false }), [null, ...nodes, null]);
+  assert.deepEqual(access("trapped", { open: false }), [null, null, null, null]);
+  // A kernel without is no reason against the device.
+  assert.deepEqual(codes(sim("trapped")), []);
+  assert.deepEqual(codes(sim("trapped", { via: "cdev" })), ["no-cdev"]);
+});
+
+leakFreeTest("a device opened by its own node has no type1 to track it", () => {
+  const { dirty, reasons, migratable } = sim("trapped?cdev=1");
+  assert.deepEqual([dirty.tracks, migratable], [false, true]);
+  assert.deepEqual(reasons.map(({ code, blocks }) => [code, blocks]), [
+    ["no-type1-container", false],
+  ]);
 });

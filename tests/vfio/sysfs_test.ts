@@ -5,6 +5,7 @@ import { findHolders } from "../../src/vfio/holders.ts";
 import { quirkFor } from "../../src/vfio/quirk.ts";
 import {
   isVfioBound,
+  readCdevDevice,
   readGroupDevices,
   readSysfsDevice,
   spoilsGroup,
@@ -40,6 +41,7 @@ test("a PCI function is described through the link of its bus", () => {
     pciClass: 0x020000,
     virtualFunction: false,
     vfioDevices: [],
+    cdev: null,
   });
 });
 
@@ -51,6 +53,23 @@ test("a virtual function and its VFIO character device are seen", () => {
   const device = readSysfsDevice(kernel, FOLDER)!;
   assert.equal(device.virtualFunction, true);
   assert.deepEqual(device.vfioDevices, ["vfio7"]);
+  assert.equal(device.cdev, "/dev/vfio/devices/vfio7");
+  // Before 6.6 a VFIO device has no number, and so no node.
+  kernel.texts.delete(`${FOLDER}/vfio-dev/vfio7/dev`);
+  kernel.links.set(`${FOLDER}/vfio-dev/vfio7/device`, FOLDER);
+  const { vfioDevices, cdev } = readSysfsDevice(kernel, FOLDER)!;
+  assert.deepEqual([vfioDevices, cdev], [["vfio7"], null]);
+});
+
+test("a VFIO device's own node leads to the device", () => {
+  const kernel = new FakeKernel();
+  addPci(kernel, ADDRESS, FOLDER, 12, "vfio-pci");
+  kernel.links.set("/sys/class/vfio-dev/vfio7", `${FOLDER}/vfio-dev/vfio7`);
+  kernel.links.set(`${FOLDER}/vfio-dev/vfio7/device`, FOLDER);
+  assert.equal(readCdevDevice(kernel, "/dev/vfio/devices/vfio7")?.name, ADDRESS);
+  for (const path of ["/dev/vfio/devices/vfio8", "/dev/vfio/12", "/dev/vfio/devices/../12", ""]) {
+    assert.equal(readCdevDevice(kernel, path), null, path);
+  }
 });
 
 test("what is not there, or no device, is null", () => {

@@ -1,6 +1,6 @@
 /**
- * The table of type1 calls and answers: what a case is, and how cases are asked
- * of a kernel, the simulated one or a real one.
+ * Tables of calls and answers: what a case is, and how cases are asked of a
+ * kernel, the simulated one or a real one.
  *
  * @module
  */
@@ -18,15 +18,15 @@ export type Answer =
     readonly [since in "5.10" | "6.1" | "6.12" | "7.0"]?: string;
   };
 
-/** One call. */
-export interface Case {
+/** One call; `A` is who asks. */
+export interface Case<A = Asker> {
   /** What is asked. */
   readonly name: string;
   /** Asks it; returns what it wrote, in words, where that matters. */
-  readonly ask: (asker: Asker) => string | void;
-  /** What a container of mediated devices answers. */
+  readonly ask: (asker: A) => string | void;
+  /** What is answered for mediated devices. */
   readonly answer: Answer;
-  /** What one with IOMMU hardware answers, where that is something else. */
+  /** What is answered with IOMMU hardware, where that is something else. */
   readonly hardware?: Answer;
   /**
    * Where it can be asked alone: `dma` of a device that can be told to write and
@@ -35,14 +35,14 @@ export interface Case {
   readonly only?: "dma" | "no-hardware";
 }
 
-/** Cases that build upon each other, with a container of their own. */
-export interface CaseGroup {
+/** Cases that build upon each other, with an address space of their own. */
+export interface CaseGroup<A = Asker> {
   /** What they are about. */
   readonly name: string;
-  /** Whether the container is opened, gets its IOMMU and its device before. */
+  /** Whether the device is opened before, in its address space. */
   readonly opened: boolean;
   /** In the order in which they are asked. */
-  readonly cases: readonly Case[];
+  readonly cases: readonly Case<A>[];
 }
 
 /** A case, asked. */
@@ -68,12 +68,15 @@ function isBefore(version: string, since: string): boolean {
   return major === sinceMajor ? minor < sinceMinor : major < sinceMajor;
 }
 
-function canAsk({ only }: Case, { hardware, dma }: Host): boolean {
+/** What of a host decides on what is asked, and on the answer. */
+export type AskedOf = Pick<Host, "version" | "hardware" | "dma">;
+
+function canAsk({ only }: Case<never>, { hardware, dma }: AskedOf): boolean {
   if (only === "dma") return dma !== null;
   return only === undefined || !hardware;
 }
 
-function ask(item: Case, asker: Asker): string {
+function ask<A>(item: Case<A>, asker: A): string {
   try {
     const wrote = item.ask(asker);
     return wrote === undefined || wrote === "" ? "0" : `0 ${wrote}`;
@@ -83,9 +86,18 @@ function ask(item: Case, asker: Asker): string {
   }
 }
 
-/** Asks a group's cases. */
+/** Asks a group's type1 cases. */
 export function* askGroup(group: CaseGroup, host: Host): Generator<Row> {
   using asker = new Asker(host);
+  yield* askCases(group, host, asker);
+}
+
+/** Asks a group's cases. */
+export function* askCases<A extends { open(): void }>(
+  group: CaseGroup<A>,
+  host: AskedOf,
+  asker: A,
+): Generator<Row> {
   if (group.opened) asker.open();
   for (const item of group.cases) {
     if (!canAsk(item, host)) continue;

@@ -78,10 +78,10 @@ const IN_ONE_WORD = [[600, 10], [610, 10], [620, 44]].map(([first, count]) => ({
 }));
 
 /** Asks for their pages in one call, as one does who does not know better. */
-function readInOneCall({ container, device }: DirtySession): number[] {
+function readInOneCall({ device }: DirtySession): number[] {
   const options = { prot: PROT_READ | PROT_WRITE, flags: MAP_PRIVATE | MAP_ANONYMOUS };
   using memory = device.kernel.mmap(Number(PAGE), options);
-  container.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, {
+  device.container!.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, {
     iova: 600n * PAGE,
     size: 64n * PAGE,
     bitmap: { pgsize: PAGE, size: 8n, data: memory.address },

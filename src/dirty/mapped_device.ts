@@ -1,0 +1,198 @@
+/**
+ * A device, and memory that its DMA can reach.
+ *
+ * @module
+ */
+
+import type { Kernel } from "../kernel/kernel.ts";
+import { VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE } from "../uapi/mod.ts";
+import type { AddressSpace, AddressSpaceInfo } from "../vfio/address_space.ts";
+import { noIoas } from "../vfio/cdev_reasons.ts";
+import type { VfioDevice } from "../vfio/device.ts";
+import { parseDeviceName } from "../vfio/device_name.ts";
+import { DmaMemory } from "../vfio/dma_memory.ts";
+import type { IovaMapping } from "../vfio/iova.ts";
+import { kernelFor } from "../vfio/kernel_for.ts";
+import { openVfioDevice, type OpenVfioOptions } from "../vfio/open.ts";
+import { noContainer } from "../vfio/reasons.ts";
+import { UnsupportedError } from "../vfio/unsupported.ts";
+import { checkRanges } from "./ranges.ts";
+
+/** Bytes of the smallest page of any IOMMU. */
+const LEAST_PAGE = 4096;
+
+/** How to open a {@linkcode MappedDevice}. */
+export interface MappedDeviceOptions extends OpenVfioOptions {
+  /** Ranges to allocate memory for, and to map. */
+  readonly maps?: readonly IovaMapping[] | undefined;
+  /** Ranges that are mapped already, in the borrowed address space of `fd:N`. */
+  readonly mappings?: readonly IovaMapping[] | undefined;
+  /** Whether the memory is to be of huge pages. */
+  readonly hugepages?: boolean | undefined;
+  /** The kernel that the device lives in, where its name does not say. */
+  readonly kernel?: Kernel | undefined;
+}
+
+/** A range that was mapped here, and where its memory is. */
+export interface SessionMapping extends IovaMapping {
+  /** Bytes from the start of the memory. */
+  readonly offset: number;
+}
+
+/** The fds of a device with its memory; null for those that it does not have. */
+export interface SessionFds {
+  /** The device's. */
+  readonly device: number;
+  /** Its group's. */
+  readonly group: number | null;
+  /** Its container's. */
+  readonly container: number | null;
+  /** Its iommufd's. */
+  readonly iommufd: number | null;
+  /** That of the memory, of which each mapping has a part. */
+  readonly memory: number | null;
+}
+
+/**
+ * An open device with memory mapped for its DMA. Closing it unmaps what it
+ * mapped and closes what it opened, whatever of that fails.
+ *
+ * @example
+ * ```ts
+ * import { MappedDevice } from "./mapped_device.ts";
+ * import assert from "node:assert/strict";
+ *
+ * using mapped = MappedDevice.open("sim:trapped", {
+ *   maps: [{ iova: 0x100000n, size: 1n << 20n }],
+ * });
+ * assert.equal(mapped.space.unmap(0x100000n, 1n << 20n), 1n << 20n);
+ * assert.deepEqual(mapped.mappings, []);
+ * ```
+ */
+export class MappedDevice implements Disposable {
+  /** The device. */
+  readonly device: VfioDevice;
+  /** What its DMA can reach: a type1 container, or an IOAS. */
+  readonly space: AddressSpace;
+  /** Bytes of the smallest page that can be mapped. */
+  readonly pgsize: number;
+  /** The memory of {@linkcode MappedDevice.mapped}; null where nothing was to be mapped. */
+  readonly memory: DmaMemory | null;
+  /** What was mapped here, by ascending iova. */
+  readonly mapped: readonly SessionMapping[];
+  readonly #opened: DisposableStack;
+
+  private constructor(
+    opened: DisposableStack,
+    parts: Pick<MappedDevice, "device" | "space" | "pgsize" | "memory" | "mapped">,
+  ) {
+    this.#opened = opened;
+    this.device = parts.device;
+    this.space = parts.space;
+    this.pgsize = parts.pgsize;
+    this.memory = parts.memory;
+    this.mapped = parts.mapped;
+  }
+
+  /**
+   * Opens a device by name, allocates memory and maps it. What was done is
+   * undone where a later step fails.
+   *
+   * @param name As for `openDevice`: `0000:3b:00.1`, a UUID, `fd:3`, `sim:…`.
+   * @throws {DirtyRangeError} If a range is empty, not in whole pages, or over another.
+   * @throws {DmaError} If memory cannot be allocated or mapped: why, and what to do.
+   * @throws {UnsupportedError} If the device cannot be opened, or its address
+   * space is not known.
+   * @throws {BusyError} If somebody has it, or its group, open.
+   * @throws {DeviceNameError} If the name is none.
+   * @throws {AnswerError} If the kernel's or the driver's answer cannot be true.
+   * @throws {SysError} If the kernel refuses for another reason.
+   */
+  static open(name: string, options: MappedDeviceOptions = {}): MappedDevice {
+    const parsed = parseDeviceName(name);
+    // Before the device is opened, which may reset it; its IOMMU may have larger pages.
+    const ranges = [...options.maps ?? [], ...options.mappings ?? []];
+    checkRanges(ranges, LEAST_PAGE);
+    using opened = new DisposableStack();
+    const kernel = options.kernel ?? kernelFor(parsed);
+    const device = opened.use(openVfioDevice(kernel, parsed, options));
+    const { space } = device;
+    if (space === null) {
+      const reason = device.way === "cdev" ? noIoas(device.label) : noContainer(device.label);
+      throw new UnsupportedError([reason]);
+    }
+    const pgsize = pageSize(space.info());
+    checkRanges(ranges, pgsize);
+    const maps = checkRanges(options.maps ?? [], pgsize);
+    for (const mapping of options.mappings ?? []) space.know(mapping);
+    const memory = allocate(kernel, maps, options.hugepages);
+    if (memory !== null) opened.use(memory);
+    const mapped = mapAll(opened, space, memory, maps);
+    return new MappedDevice(opened.move(), { device, space, pgsize, memory, mapped });
+  }
+
+  /** What is mapped: here, and what it was told of. */
+  get mappings(): readonly IovaMapping[] {
+    return this.space.mappings;
+  }
+
+  /** The fds, to hand to another process. */
+  get fds(): SessionFds {
+    const { fd, group, container, ioas } = this.device;
+    return {
+      device: fd.number,
+      group: group?.fd.number ?? null,
+      container: container?.fd.number ?? null,
+      iommufd: ioas?.iommufd.fd.number ?? null,
+      memory: this.memory?.fd?.number ?? null,
+    };
+  }
+
+  /**
+   * Unmaps and closes. Closing again does nothing.
+   *
+   * @throws {SysError} If a part of it failed; the rest was done all the same.
+   */
+  close(): void {
+    this.#opened.dispose();
+  }
+
+  /** Closes, at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** The smallest page that the IOMMU maps. */
+function pageSize({ pgsizes }: AddressSpaceInfo): number {
+  return Math.max(LEAST_PAGE, Number(pgsizes & -pgsizes));
+}
+
+function allocate(
+  kernel: Kernel,
+  maps: readonly IovaMapping[],
+  hugepages: boolean | undefined,
+): DmaMemory | null {
+  const size = maps.reduce((sum, mapping) => sum + mapping.size, 0n);
+  return size === 0n ? null : DmaMemory.allocate(kernel, Number(size), { hugepages });
+}
+
+function mapAll(
+  opened: DisposableStack,
+  space: AddressSpace,
+  memory: DmaMemory | null,
+  maps: readonly IovaMapping[],
+): SessionMapping[] {
+  const flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+  let offset = 0;
+  return maps.map(({ iova, size }) => {
+    const mapping = { iova, size, offset };
+    space.map({ iova, size, vaddr: memory!.address + BigInt(offset), flags });
+    // What was unmapped meanwhile is gone already.
+    opened.defer(() => {
+      if (space.mappings.some((known) => known.iova === iova)) space.unmap(iova, size);
+    });
+    offset += Number(size);
+    return mapping;
+  });
+}

@@ -1,0 +1,169 @@
+/**
+ * An IOAS: an address space of an iommufd, as Linux 6.12 has it.
+ */
+
+import {
+  IOMMU_IOAS_MAP_FIXED_IOVA,
+  IOMMU_IOAS_MAP_READABLE,
+  IOMMU_IOAS_MAP_WRITEABLE,
+  type IommuIoasMap,
+  VFIO_DMA_MAP_FLAG_READ,
+  VFIO_DMA_MAP_FLAG_WRITE,
+} from "../uapi/mod.ts";
+import { Dma, DMA_PAGE, DmaList } from "./_dma_list.ts";
+import { EMULATED, HARDWARE, type Iommu, type IovaRange, reaches } from "./_iommu.ts";
+import type { DmaTarget, IommuMember } from "./_iommu_member.ts";
+import { IommuMembers } from "./_iommu_members.ts";
+import { refuse } from "./_refusal.ts";
+import type { UserMemory } from "./_user_memory.ts";
+
+/** The largest number; what is as large is no address and no length. */
+const ULONG_MAX = (1n << 64n) - 1n;
+
+/** What a device reaches that is bound and attached to nothing. */
+const DETACHED: DmaTarget = {
+  mappings: [],
+  write: () => refuse("ENOENT"),
+  pin: () => refuse("ENOENT"),
+  unpin: () => {},
+};
+
+/** A device is bound: it has an iommufd, and reaches nothing yet. */
+export function bound(member: IommuMember): void {
+  member.reach(DETACHED);
+}
+
+/** An address space. */
+export class IoasObject {
+  readonly #user: UserMemory;
+  readonly #memlock: bigint | null;
+  readonly #list: DmaList = new DmaList();
+  readonly #members: IommuMembers;
+
+  constructor(user: UserMemory, memlock: bigint | null) {
+    this.#user = user;
+    this.#memlock = memlock;
+    const checkLocked = (more: bigint): void => this.#checkLocked(more);
+    this.#members = new IommuMembers(this.#list, user, "ENOENT", checkLocked);
+  }
+
+  get #iommu(): Iommu {
+    return this.#members.hardware ? HARDWARE : EMULATED;
+  }
+
+  /** What addresses and lengths are multiples of: pages, as soon as a device wants them. */
+  get alignment(): bigint {
+    return this.#members.empty ? 1n : DMA_PAGE;
+  }
+
+  /** What can be mapped. */
+  get ranges(): readonly IovaRange[] {
+    return this.#iommu.ranges ?? [{ start: 0n, end: ULONG_MAX }];
+  }
+
+  /** Whether devices are attached to it. */
+  get inUse(): boolean {
+    return !this.#members.empty;
+  }
+
+  /** Lets all DMA up to now happen. */
+  elapse(): void {
+    this.#members.elapse();
+  }
+
+  /** Whether a device may come; with the first that has hardware, all memory is pinned. */
+  admit(member: IommuMember): void {
+    for (const { iova, size, vaddr } of this.#list) {
+      if ((iova | size | vaddr) % DMA_PAGE !== 0n) refuse("EADDRINUSE");
+    }
+    if (member.hardware && !this.#members.hardware) {
+      for (const dma of this.#list) {
+        if (!reaches(HARDWARE, dma.iova, dma.end)) refuse("EADDRINUSE");
+      }
+      for (const dma of this.#list) this.#pinAll(dma);
+      // They count as locked from now on, each for itself.
+      if (this.#memlock !== null && this.#list.locked(true) > this.#memlock) refuse("ENOMEM");
+    }
+  }
+
+  /** A device comes that may. */
+  attach(member: IommuMember): void {
+    this.#members.add(member);
+  }
+
+  /** A device leaves. */
+  detach(member: IommuMember): void {
+    this.#members.remove(member);
+    bound(member);
+  }
+
+  /** IOMMU_IOAS_MAP, its flags and sizes looked at; returns where it is mapped. */
+  map({ flags, user_va, length, iova: wanted }: IommuIoasMap): bigint {
+    if (length === 0n) refuse("EINVAL");
+    if (user_va + length > ULONG_MAX) refuse("EOVERFLOW");
+    const inside = this.alignment - 1n;
+    if ((length & inside) !== 0n) refuse("EINVAL");
+    const fixed = (flags & IOMMU_IOAS_MAP_FIXED_IOVA) !== 0;
+    const iova = fixed ? wanted : this.#free(length);
+    if ((iova & inside) !== 0n) refuse("EINVAL");
+    if (iova + length - 1n > ULONG_MAX) refuse("EOVERFLOW");
+    if (!reaches({ ...this.#iommu, ranges: this.ranges }, iova, iova + length)) refuse("EINVAL");
+    if (this.#list.overlapping(iova, iova + length) !== null) refuse("EEXIST");
+    if ((user_va & inside) !== 0n) refuse("EINVAL");
+    this.#members.strike("map");
+    const readable = (flags & IOMMU_IOAS_MAP_READABLE) === 0 ? 0 : VFIO_DMA_MAP_FLAG_READ;
+    const writeable = (flags & IOMMU_IOAS_MAP_WRITEABLE) === 0 ? 0 : VFIO_DMA_MAP_FLAG_WRITE;
+    const dma = new Dma(iova, length, user_va, readable | writeable);
+    if (this.#members.hardware) {
+      this.#pinAll(dma);
+      this.#checkLocked(dma.size);
+    }
+    this.#list.insert(dma);
+    return iova;
+  }
+
+  /** The first hole that is large enough; 0 is never chosen. */
+  #free(length: bigint): bigint {
+    let iova = DMA_PAGE;
+    for (const { start, end } of this.ranges) {
+      if (iova < start) iova = start;
+      for (const dma of this.#list.in(iova, end + 1n)) {
+        if (dma.iova >= iova + length) break;
+        iova = (dma.end + DMA_PAGE - 1n) / DMA_PAGE * DMA_PAGE;
+      }
+      if (iova + length <= end + 1n) return iova;
+    }
+    return refuse("ENOSPC");
+  }
+
+  #pinAll({ vaddr, size }: Dma): void {
+    if (!this.#user.has(vaddr, size)) refuse("EFAULT");
+  }
+
+  /** Answers ENOMEM where so many bytes more could not be locked. */
+  #checkLocked(more: bigint): void {
+    if (this.#memlock === null) return;
+    if (this.#list.locked(this.#members.hardware) + more > this.#memlock) refuse("ENOMEM");
+  }
+
+  /**
+   * IOMMU_IOAS_UNMAP; returns the bytes. ENOENT where nothing is mapped, and
+   * where a mapping would be cut: those before it are gone then.
+   */
+  unmap(iova: bigint, length: bigint): bigint {
+    const all = iova === 0n && length === ULONG_MAX;
+    if (!all && (iova >= ULONG_MAX || length >= ULONG_MAX)) refuse("EOVERFLOW");
+    if (length === 0n) refuse("EINVAL");
+    const end = all ? ULONG_MAX + 1n : iova + length;
+    if (end > ULONG_MAX + 1n) refuse("EOVERFLOW");
+    let bytes = 0n;
+    for (const dma of [...this.#list.in(iova, end)]) {
+      if (dma.iova < iova || dma.end > end) refuse("ENOENT");
+      this.#members.strike("unmap");
+      this.#list.remove(dma);
+      this.#members.unmapped(dma);
+      bytes += dma.size;
+    }
+    return bytes === 0n && !all ? refuse("ENOENT") : bytes;
+  }
+}
