@@ -30,6 +30,9 @@ export function text(value: string): Bytes {
   return new TextEncoder().encode(`${value}\0`) as Bytes;
 }
 
+/** What a client of either protocol has. */
+export type AnyClient = Pick<DeviceClient, "kernel" | "device" | "container" | "group">;
+
 export class DeviceClient {
   readonly kernel: SimKernel;
   readonly device: SimDevice;

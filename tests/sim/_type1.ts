@@ -25,7 +25,7 @@ import {
   vfioIommuType1DmaMap,
   vfioIommuType1DmaUnmap,
 } from "../../src/uapi/mod.ts";
-import { bytes, type DeviceClient } from "./_device_client.ts";
+import { type AnyClient, bytes } from "./_device_client.ts";
 
 export const RW: number = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
 
@@ -36,11 +36,11 @@ export function pages(count: number): bigint {
 
 /** A client's container; pages are counted from IOVA 0. */
 export class Type1Client implements Disposable {
-  readonly client: DeviceClient;
+  readonly client: AnyClient;
   readonly #memory: Mapping[] = [];
   readonly #bitmap: Mapping;
 
-  constructor(client: DeviceClient) {
+  constructor(client: AnyClient) {
     this.client = client;
     this.#bitmap = this.#allocate(1 << 20);
   }

@@ -9,7 +9,7 @@ import { ERROR, nextHop, RESUMING, RUNNING, STOP, STOP_COPY } from "../../src/si
 import { VFIO_DEVICE_STATE_PRE_COPY, VFIO_GROUP_GET_DEVICE_FD } from "../../src/uapi/mod.ts";
 import { bytes, text } from "./_client.ts";
 import type { V2Client } from "./_v2_client.ts";
-import { LogClient } from "./_v2_log.ts";
+import { LogCalls } from "../migration/v2_cases/log_calls.ts";
 
 function refused(code: string, call: () => unknown): void {
   assert.throws(call, (error) => isErrno(error, code), code);
@@ -113,13 +113,13 @@ export const V2_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
   },
   "log-start": (make) => {
     using client = make("fault=log-start:1:EOPNOTSUPP");
-    using log = new LogClient(client);
+    using log = new LogCalls(client);
     refused("EOPNOTSUPP", () => log.start([[0n, 4096n]]));
     log.start([[0n, 4096n]]);
   },
   "log-report": (make) => {
     using client = make("fault=log-report:2:EIO");
-    using log = new LogClient(client);
+    using log = new LogCalls(client);
     log.start([[0n, 4096n]]);
     log.report(0n, 4096n);
     refused("EIO", () => log.report(0n, 4096n));
@@ -127,7 +127,7 @@ export const V2_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
   },
   "log-error": (make) => {
     using client = make("fault=log-error:2");
-    using log = new LogClient(client);
+    using log = new LogCalls(client);
     log.start([[0n, 4096n]]);
     log.report(0n, 4096n);
     refused("EIO", () => log.report(0n, 4096n));
@@ -138,7 +138,7 @@ export const V2_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
   },
   "no-log-report": (make) => {
     using client = make("fault=no-log-report");
-    using log = new LogClient(client);
+    using log = new LogCalls(client);
     log.start([[0n, 4096n]]);
     refused("EOPNOTSUPP", () => log.report(0n, 4096n));
     log.stop();

@@ -27,7 +27,7 @@ import {
   STOP_AND_COPY,
   text,
 } from "./_client.ts";
-import type { DeviceClient } from "./_device_client.ts";
+import type { AnyClient } from "./_device_client.ts";
 import { MEMORY_ACTS } from "./_memory_faults.ts";
 import { V2Client } from "./_v2_client.ts";
 import { V2_ACTS } from "./_v2_faults.ts";
@@ -260,8 +260,8 @@ for (const name of Object.keys(PERSONALITIES)) {
       const fault = key as FaultName;
       if (!canHave(personality, fault)) continue;
       it(`${fault}: the user meets it, and is not blamed`, () => {
-        const made: DeviceClient[] = [];
-        const make = <T extends DeviceClient>(of: (spec: string) => T) => (more: string): T => {
+        const made: AnyClient[] = [];
+        const make = <T extends AnyClient>(of: (spec: string) => T) => (more: string): T => {
           const client = of(`sim:${personality}?${query}${more}`);
           made.push(client);
           return client;

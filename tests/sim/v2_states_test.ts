@@ -2,7 +2,6 @@ import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { isErrno } from "../../src/kernel/error.ts";
 import {
-  ERROR,
   nextHop,
   PRE_COPY,
   PRE_COPY_P2P,
@@ -12,144 +11,24 @@ import {
   STOP,
   STOP_COPY,
 } from "../../src/sim/_v2_states.ts";
+import { askStateTable } from "../migration/v2_cases/state_table.ts";
 import { V2Client } from "./_v2_client.ts";
 
 function refused(code: string, call: () => unknown): void {
   assert.throws(call, (error) => isErrno(error, code), code);
 }
 
-/** A personality for each set of flags, with the arcs that its driver has to take. */
-const DRIVERS: Readonly<Record<string, readonly (readonly [number, number])[]>> = {
-  "stop-copy-only": [
-    [RESUMING, STOP],
-    [STOP, RESUMING],
-    [STOP, STOP_COPY],
-    [STOP_COPY, STOP],
-    [RUNNING, STOP],
-    [STOP, RUNNING],
-  ],
-  "pds": [
-    [RESUMING, STOP],
-    [STOP, RESUMING],
-    [STOP, STOP_COPY],
-    [STOP_COPY, STOP],
-    [RUNNING, RUNNING_P2P],
-    [RUNNING_P2P, RUNNING],
-    [RUNNING_P2P, STOP],
-    [STOP, RUNNING_P2P],
-  ],
-  "hisi": [
-    [RESUMING, STOP],
-    [STOP, RESUMING],
-    [STOP, STOP_COPY],
-    [STOP_COPY, STOP],
-    [RUNNING, STOP],
-    [STOP, RUNNING],
-    [RUNNING, PRE_COPY],
-    [PRE_COPY, RUNNING],
-    [PRE_COPY, STOP_COPY],
-  ],
-  "mlx5": [
-    [RESUMING, STOP],
-    [STOP, RESUMING],
-    [STOP, STOP_COPY],
-    [STOP_COPY, STOP],
-    [RUNNING, RUNNING_P2P],
-    [RUNNING_P2P, RUNNING],
-    [RUNNING_P2P, STOP],
-    [STOP, RUNNING_P2P],
-    [RUNNING, PRE_COPY],
-    [PRE_COPY, RUNNING],
-    [PRE_COPY, PRE_COPY_P2P],
-    [PRE_COPY_P2P, PRE_COPY],
-    [PRE_COPY_P2P, RUNNING_P2P],
-    [RUNNING_P2P, PRE_COPY_P2P],
-    [PRE_COPY_P2P, STOP_COPY],
-  ],
-};
-
-/** The shortest way by arcs, in steps; Infinity where there is none. */
-function distance(arcs: readonly (readonly [number, number])[], from: number, to: number): number {
-  const steps = new Map([[from, 0]]);
-  const queue = [from];
-  for (let at = queue.shift(); at !== undefined; at = queue.shift()) {
-    for (const [start, end] of arcs) {
-      if (start !== at || steps.has(end)) continue;
-      steps.set(end, steps.get(at)! + 1);
-      queue.push(end);
-    }
-  }
-  return steps.get(to) ?? Infinity;
-}
-
-/** Arcs that come with a new data fd. */
-const WITH_FD: readonly (readonly [number, number])[] = [
-  [RUNNING, PRE_COPY],
-  [RUNNING_P2P, PRE_COPY_P2P],
-  [STOP, STOP_COPY],
-  [STOP, RESUMING],
-];
-
-/** All data of a device, to leave RESUMING with. */
-function saved(personality: string): Uint8Array<ArrayBuffer> {
-  using client = V2Client.of(`${personality}?size=16KiB`);
-  client.go(STOP_COPY);
-  return client.readAll();
-}
-
-for (const [personality, arcs] of Object.entries(DRIVERS)) {
+for (const personality of ["stop-copy-only", "pds", "hisi", "mlx5"]) {
   describe(`the states of sim:${personality}`, () => {
-    const states = [...new Set(arcs.flat())];
-    const data = saved(personality);
-
-    /** A device brought to a state by the driver's own arcs. */
-    function deviceIn(state: number): V2Client {
-      const client = V2Client.of(`${personality}?size=16KiB`);
-      client.go(state);
-      assert.equal(client.v2State, state);
-      // What RESUMING is left with has to be whole.
-      if (state === RESUMING) client.writeAll(data);
-      return client;
-    }
-
-    it("are left along the driver's arcs alone, and by the shortest way", () => {
-      for (const from of states) {
-        for (const to of states) {
-          using client = deviceIn(from);
-          const flags = client.flags;
-          const way: number[] = [from];
-          for (let at = from; at !== to;) {
-            const next = nextHop(at, to, flags);
-            if (next === null) break;
-            assert.ok(arcs.some(([start, end]) => start === at && end === next), `${at} ${next}`);
-            way.push(at = next);
-          }
-          if (way.at(-1) === to) {
-            assert.equal(way.length - 1, distance(arcs, from, to), way.join(" "));
-            client.go(to);
-            assert.equal(client.v2State, to);
-            const last = [way.at(-2), to];
-            const fd = WITH_FD.some(([start, end]) => start === last[0] && end === last[1]);
-            if (way.length > 1 && fd) assert.ok(client.kernel.openObjects.length === 4);
-            assert.deepEqual(client.device.violations, []);
-          } else {
-            refused("EINVAL", () => client.go(to));
-            assert.equal(client.v2State, from);
-            assert.equal(client.device.violations.length, 1);
-          }
-        }
-      }
-    });
-
-    it("refuse ERROR, what the driver does not have, and what nobody has", () => {
-      const all = [ERROR, STOP, RUNNING, STOP_COPY, RESUMING, RUNNING_P2P, PRE_COPY, PRE_COPY_P2P];
-      const wrong = [ERROR, ...all.filter((state) => !states.includes(state)), 8, 0xffffffff];
-      for (const from of states) {
-        using client = deviceIn(from);
-        for (const to of new Set(wrong)) refused("EINVAL", () => client.go(to));
-        assert.equal(client.v2State, from);
-        assert.equal(client.device.violations.length, new Set(wrong).size);
-      }
+    it("are left along the driver's arcs alone, by the shortest way, all others refused", () => {
+      askStateTable(() => {
+        const calls = V2Client.of(`${personality}?size=16KiB`);
+        return {
+          calls,
+          violations: () => calls.device.violations,
+          [Symbol.dispose]: () => calls.close(),
+        };
+      });
     });
 
     it("are stopped on the way by an arc that fails, each in its turn", () => {
