@@ -13,7 +13,6 @@ import {
 } from "../uapi/mod.ts";
 import type { BatchBuilder } from "./_batch.ts";
 import type { Counters, PrecopyLimits } from "./_engine.ts";
-import { dataError } from "./_guard.ts";
 import { nap, Readiness } from "./_io.ts";
 import { Rounds } from "./_rounds.ts";
 import type { Phase } from "./types.ts";
@@ -70,7 +69,7 @@ export class V2Save {
    * Reads until the batch is full, or a while has passed, or the phase has
    * ended (true). Each read makes a transaction: v2 has no bounds to keep.
    *
-   * @throws {DriverError} If the data fd cannot be read; in words, with the errno as cause.
+   * @throws {SysError} If the data fd cannot be read.
    */
   fill(batch: BatchBuilder): boolean {
     const deadline = performance.now() + BATCH_MS;
@@ -103,7 +102,7 @@ export class V2Save {
     } catch (error) {
       if (isErrno(error, "EAGAIN")) return null;
       if (isErrno(error, "ENOMSG") && this.#phase === "pre-copy") return 0;
-      throw dataError("gives no data", error, "io", { ENODEV: "the device was reset or is gone" });
+      throw error;
     }
   }
 

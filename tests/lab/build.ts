@@ -9,8 +9,7 @@ import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cached, need, run, which } from "./host.ts";
 
-/** A name for what is in a folder, and for more that it depends on. */
-export function sourcesHash(folder: string, ...more: string[]): string {
+function sourcesHash(folder: string, ...more: string[]): string {
   const hash = createHash("sha256");
   for (const name of readdirSync(folder).sort()) {
     hash.update(name).update("\0").update(readFileSync(join(folder, name))).update("\0");
@@ -45,9 +44,9 @@ export function buildDriver(cache: string, sources: string, headers: string): st
   const folder = join(cache, `driver-${sourcesHash(sources, headers)}`);
   cached(folder, (to) => {
     cpSync(sources, to, { recursive: true });
-    buildModule(to, headers, "vfiokit_v1.ko");
+    buildModule(to, headers, "vfiokit.ko");
   });
-  return join(folder, "vfiokit_v1.ko");
+  return join(folder, "vfiokit.ko");
 }
 
 const PROGRAMS: readonly string[] = ["v1client", "window"];

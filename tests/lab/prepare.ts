@@ -9,17 +9,16 @@ import { mkdirSync, mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { Apt } from "./apt.ts";
 import { buildClient, buildDriver } from "./build.ts";
-import { cacheFolder, MissingError } from "./host.ts";
+import { cacheFolder } from "./host.ts";
 import { writeInitramfs } from "./initramfs.ts";
 import { kernel, type KernelRelease } from "./kernel.ts";
 import { type Qemu, qemu } from "./qemu.ts";
-import { buildSampleDevice } from "./sample_device.ts";
 import { guestModules, libraries, type Runtimes, runtimes } from "./runtimes.ts";
 
 /** What the guest has of the project, at the same path as here. */
 const GUEST_FILES: readonly string[] = [
   ...["cli", "src", "mod.ts", "tests/lab/guest"],
-  ...["tests/dirty/type1_answers.ts", "tests/dirty/type1_cases"],
+  ...["tests/dirty/type1_answers.ts", "tests/dirty/type1_cases", "tests/migration/v2_cases"],
   ...["deno.json", "deno.lock", "package.json", "node_modules"],
 ];
 
@@ -52,18 +51,7 @@ export function prepare(
   };
   const emulator = qemu(cache, apt);
   const linux = kernel(cache, release, apt, say);
-  const driver: string[] = [];
-  try {
-    driver.push(buildDriver(cache, join(project, "fixtures/guest-driver"), linux.headers));
-  } catch (error) {
-    // The driver was written for 6.1; what needs none of it can be shown on others.
-    if (error instanceof MissingError || release.name === "6.1") throw error;
-    say(String(error));
-    say(`WITHOUT the guest driver, which does not build for Linux ${release.name}`);
-  }
-  const sample = release.sample
-    ? [buildSampleDevice(cache, linux.headers, () => apt(release.suite))]
-    : [];
+  const driver = buildDriver(cache, join(project, "fixtures/guest-driver"), linux.headers);
   const client = buildClient(cache, join(project, "fixtures/guest-client"));
   const programs = runtimes(cache);
   const denoDir = guestModules(programs, project);
@@ -71,7 +59,7 @@ export function prepare(
   writeInitramfs(initramfs, {
     busybox: linux.busybox,
     init: join(project, "tests/lab/guest/init"),
-    modules: [...linux.modules, ...driver, ...sample],
+    modules: [...linux.modules, driver],
     libraries: libraries([programs.deno, programs.bun]),
     // In the guest's memory: reading hundreds of small files by 9p takes seconds each time.
     trees: [

@@ -6,13 +6,32 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 
-/** How a device's data section is reached. */
-export type DeviceType = "trapped" | "mapped" | "partitioned";
+/** v1, by how a device's data section is reached. */
+export type V1Type = "trapped" | "mapped" | "partitioned";
 
-/** All of them. */
-export const TYPES: readonly DeviceType[] = ["trapped", "mapped", "partitioned"];
+/** v2, by what a device offers: stop-copy alone, P2P, pre-copy, both. */
+export type V2Type = "v2" | "v2-p2p" | "v2-precopy" | "v2-full";
+
+/** A kind of device. */
+export type DeviceType = V1Type | V2Type;
+
+/** All that speak v1. */
+export const TYPES: readonly V1Type[] = ["trapped", "mapped", "partitioned"];
+
+/** All that speak v2, where the kernel has it. */
+export const V2_TYPES: readonly V2Type[] = ["v2", "v2-p2p", "v2-precopy", "v2-full"];
+
+const SUPPORTED = "/sys/class/mdev_bus/vfiokit/mdev_supported_types";
+
+/** Why this kernel's driver has no devices of a type; null where it has. */
+export function lacks(type: DeviceType): string | null {
+  if (existsSync(`${SUPPORTED}/vfiokit-${type}`)) return null;
+  const preCopy = type === "v2-precopy" || type === "v2-full";
+  return `this kernel's VFIO has no ${preCopy ? "pre-copy" : "v2 protocol"}`;
+}
 
 /** What can be set; see docs/lab.md. */
 export interface Settings {
@@ -24,6 +43,12 @@ export interface Settings {
   readonly rate?: number;
   /** Faults on order. */
   readonly fault?: string;
+  /** v2: what a read in PRE_COPY answers with nothing there. */
+  readonly drained?: "ENOMSG" | "0";
+  /** v2: whether data fds come with O_NONBLOCK. */
+  readonly nonblock?: 0 | 1;
+  /** v2: least bytes of a page of the DMA log. */
+  readonly log_page?: number;
 }
 
 /** A mediated device of the guest driver. */
@@ -36,8 +61,7 @@ export class GuestDevice {
   /** Makes a device. */
   constructor(type: DeviceType) {
     this.type = type;
-    const types = "/sys/class/mdev_bus/vfiokit/mdev_supported_types";
-    writeFileSync(`${types}/vfiokit-${type}/create`, this.uuid);
+    writeFileSync(`${SUPPORTED}/vfiokit-${type}/create`, this.uuid);
   }
 
   get #folder(): string {
@@ -84,6 +108,15 @@ export class GuestDevice {
   remove(): void {
     writeFileSync(`${this.#folder}/remove`, "1\n");
   }
+}
+
+/** Waits for a device to be opened and brought to a state. */
+export async function waitForState(device: GuestDevice, state: number): Promise<void> {
+  for (let tries = 0; tries < 1200; tries++) {
+    if (device.open && device.state === state) return;
+    await sleep(50);
+  }
+  throw new Error(`Cannot wait any longer: device_state is ${device.state}`);
 }
 
 /**

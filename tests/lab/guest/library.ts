@@ -14,10 +14,14 @@ import {
   type OpenOptions,
   type PrecopyOptions,
   restore,
+  type RestoreOptions,
   save,
   type TransferReport,
 } from "../../../mod.ts";
 import { libcKernel } from "../../../src/kernel/libc.ts";
+import { parseDeviceName } from "../../../src/vfio/device_name.ts";
+import { openVfioDevice } from "../../../src/vfio/open.ts";
+import { V2Calls } from "../../migration/v2_cases/calls.ts";
 import type { GuestDevice } from "./device.ts";
 import type { Window } from "./programs.ts";
 
@@ -29,6 +33,14 @@ export interface Transferred extends TransferReport {
 
 function open({ uuid }: GuestDevice, options?: OpenOptions): Promise<Device> {
   return openDevice(uuid, { ...options, kernel: libcKernel() });
+}
+
+/** Lends a v2 device by its calls, one function each. */
+export function withCalls<T>({ uuid }: GuestDevice, use: (calls: V2Calls) => T): T {
+  const kernel = libcKernel();
+  using device = openVfioDevice(kernel, parseDeviceName(uuid));
+  using calls = new V2Calls(kernel, device.fd.number);
+  return use(calls);
 }
 
 /** Reads the driver's window (region 0). */
@@ -58,9 +70,13 @@ export async function saveTo(
 }
 
 /** Restores a device from a file, and leaves it running. */
-export async function restoreFrom(file: string, to: GuestDevice): Promise<Transferred> {
+export async function restoreFrom(
+  file: string,
+  to: GuestDevice,
+  options?: RestoreOptions,
+): Promise<Transferred> {
   await using source = await openCheckpointFile(file);
   await using device = await open(to);
-  const report = await restore(device, source);
+  const report = await restore(device, source, options);
   return { ...report, window: await readWindow(device) };
 }

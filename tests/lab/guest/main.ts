@@ -9,10 +9,16 @@ import { cases as dirty } from "./cases/dirty.ts";
 import { cases as dirtyCli } from "./cases/dirty_cli.ts";
 import { cases as driver } from "./cases/driver.ts";
 import { cases as faults } from "./cases/faults.ts";
-import { cases as mtty } from "./cases/mtty.ts";
+import { cases as log } from "./cases/log.ts";
 import { cases as probe } from "./cases/probe.ts";
 import { cases as processes } from "./cases/process.ts";
 import { cases as transfer } from "./cases/transfer.ts";
+import { cases as v2Driver } from "./cases/v2_driver.ts";
+import { cases as v2Faults } from "./cases/v2_faults.ts";
+import { cases as v2Images } from "./cases/v2_images.ts";
+import { cases as v2Precopy } from "./cases/v2_precopy.ts";
+import { cases as v2Process } from "./cases/v2_process.ts";
+import { cases as v2Transfer } from "./cases/v2_transfer.ts";
 import { runCases } from "./harness.ts";
 import { measure } from "./speed.ts";
 
@@ -23,7 +29,13 @@ const { passed, failed, skipped } = await runCases([
   ...transfer,
   ...faults,
   ...processes,
-  ...mtty,
+  ...v2Driver,
+  ...v2Transfer,
+  ...v2Precopy,
+  ...v2Faults,
+  ...v2Images,
+  ...v2Process,
+  ...log,
   ...dirtyCli,
   ...dirty,
 ], only);

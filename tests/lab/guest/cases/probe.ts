@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { probe } from "../../../../mod.ts";
-import { type DeviceType, TYPES, withPair } from "../device.ts";
+import { TYPES, type V1Type, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";
 import {
   bun,
@@ -38,7 +38,7 @@ interface Probed {
 
 const AREAS = { trapped: null, mapped: 1, partitioned: 7 } as const;
 
-function assertMigratable(type: DeviceType, { regions, dirty, ...rest }: Probed): void {
+function assertMigratable(type: V1Type, { regions, dirty, ...rest }: Probed): void {
   assert.deepEqual(
     [rest.migratable, rest.protocol, rest.dataSection, rest.reasons],
     [true, "v1", type, []],

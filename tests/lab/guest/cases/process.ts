@@ -6,8 +6,7 @@
 
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, statSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
-import { type GuestDevice, type Settings, withPair } from "../device.ts";
+import { type GuestDevice, type Settings, waitForState, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";
 import { saveTo } from "../library.ts";
 import { bun, deno, expectExit, quoted, type Runtime, start, vfiokit } from "../programs.ts";
@@ -21,15 +20,6 @@ function saveWords(
   runtime: Runtime = deno,
 ): string[] {
   return [...vfiokit(runtime), "save", uuid, "-o", `${folder}/checkpoint`, "--quiet", ...options];
-}
-
-/** Waits for a device to be opened and brought to a state. */
-async function waitForState(device: GuestDevice, state: number): Promise<void> {
-  for (let tries = 0; tries < 1200; tries++) {
-    if (device.open && device.state === state) return;
-    await sleep(50);
-  }
-  throw new Error(`Cannot wait any longer: device_state is ${device.state}`);
 }
 
 /** A save that a signal ends while the device takes its time. */
