@@ -40,6 +40,9 @@ export interface Explanation {
   readonly exitCode: number;
 }
 
+/** What a device of its kind cannot do, by the code of a MigrationError. */
+const CANNOT: readonly string[] = ["no-precopy", "no-such-arc", "no-such-state"];
+
 /** A class of errors. */
 type Kind<T extends Error> = abstract new (...args: never[]) => T;
 
@@ -56,7 +59,7 @@ export function explain(error: unknown, reason: unknown): Explanation {
     if (migration?.lost || bad?.lost) return 5;
     if (interrupted !== undefined) return exitCodeOf(interrupted.signalName);
     if (has(CheckpointError, IdentityError)) return 4;
-    if (has(UnsupportedError, AnswerError)) return 3;
+    if (has(UnsupportedError, AnswerError) || CANNOT.includes(migration?.code ?? "")) return 3;
     if (has(UsageError, DeviceNameError, DirtyRangeError, SimSpecError)) return 2;
     return 1;
   };

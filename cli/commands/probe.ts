@@ -59,7 +59,7 @@ function facts(report: ProbeReport): string[] {
     ["opened", accessWords(report.access)],
     ["reset", resettable === null ? null : resettable ? "yes" : "no"],
     ["dirty", dirtyWords(dirty)],
-    ["features", report.protocol === "v2" ? featureWords(report.features) : null],
+    ["features", report.features.length === 0 ? null : featureWords(report.features)],
   ];
   return lines.filter(([, value]) => value !== null).map(([name, value]) =>
     `  ${name.padEnd(8)} ${value}`
@@ -84,7 +84,8 @@ function dirtyWords({ tracks, pgsizes, maxBitmapBytes }: ProbeReport["dirty"]): 
 
 /** Those that are there; and those that are not, by what the kernel answers. */
 function featureWords(features: ProbeReport["features"]): string {
-  const words = [features.filter(({ supported }) => supported).map(({ name }) => name).join(", ")];
+  const there = features.filter(({ supported }) => supported).map(({ name }) => name).join(", ");
+  const words = there === "" ? [] : [there];
   for (const errno of new Set(features.flatMap(({ errno }) => errno ?? []))) {
     const names = features.filter((feature) => feature.errno === errno).map(({ name }) => name);
     words.push(`not ${names.join(", ")} (${errno})`);

@@ -6,6 +6,7 @@
 
 import process from "node:process";
 import {
+  type CheckpointFile,
   type CheckpointSink,
   createCheckpointFile,
   type Device,
@@ -41,7 +42,7 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
   await using device = await openDevice(args.device, openOptions(args));
   const report = await saveWithProgress(device, sink, args, context);
   reportDocument(context, device, report);
-  tell(report, args, piped, context);
+  tell(report, args, sink, context);
   context.publish();
   if (args.command === undefined) return 0;
   return await runProgram(args.command, [lendable(device)], context, piped || args.json);
@@ -92,9 +93,10 @@ function precopyOptions(args: SaveArgs): PrecopyOptions | undefined {
 function tell(
   report: TransferReport,
   args: SaveArgs,
-  piped: boolean,
+  { direct }: CheckpointFile,
   context: Context,
 ): void {
+  const piped = args.output === "-";
   if (piped && context.quiet) return;
   const where = piped ? "stdout" : args.output;
   context.print(`Saved ${args.device} to ${where}: ${summary(report)}`, phaseTable(report));
@@ -108,7 +110,8 @@ function tell(
         "pre-copy had come to its end, or the driver's estimate was too low.",
     );
   }
-  if (!piped) {
+  // A device or a fifo has kept nothing that could be restored from it.
+  if (!direct) {
     context.note(`Next: vfiokit restore DEVICE ${args.output}`);
   }
 }

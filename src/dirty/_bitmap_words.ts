@@ -1,5 +1,8 @@
 /** Operations on bitmaps in memory of our own, in words of 32 bits. */
 
+import type { BitmapMemory } from "./_bitmap_memory.ts";
+import { bitmapBytes, type BitmapRange, pagesOf } from "./bitmap_range.ts";
+
 type Words = Uint32Array<ArrayBuffer>;
 
 /** Sets the bits from `from` up to `to`, which may be 2^31. */
@@ -43,4 +46,53 @@ export function shiftDown(words: Words, shift: number): void {
     words[index] = (words[index]! >>> shift) | (words[index + 1]! << (32 - shift));
   }
   words[last]! >>>= shift;
+}
+
+/** The pages of a bitmap from `first` up to `end`, at bit 0 on, in whole words of 64 bits. */
+export function wordsOf(
+  memory: BitmapMemory,
+  first: number,
+  end: number,
+): Uint32Array<ArrayBuffer> {
+  const words = new Uint32Array(bitmapBytes(end - first) / 4);
+  const shift = first % 8;
+  const from = Math.floor(first / 8);
+  const bytes = Math.ceil(end / 8) - from;
+  // Shifting may need one byte more than what comes out of it.
+  const source = bytes > words.length * 4 ? new Uint32Array(words.length + 1) : words;
+  memory.read(from, new Uint8Array(source.buffer, 0, bytes));
+  if (shift !== 0) shiftDown(source, shift);
+  if (source !== words) words.set(source.subarray(0, words.length));
+  clearFrom(words, end - first);
+  return words;
+}
+
+/** A bitmap whose runs can be had. */
+interface Runs extends BitmapRange {
+  forEachRun(callback: (page: number, pages: number) => void): void;
+}
+
+/** A bitmap's range in pages of another size, grown at both ends to whole ones, and its words. */
+export function inPages(
+  bitmap: Runs,
+  pgsize: number,
+): { readonly range: BitmapRange; readonly words: Uint32Array<ArrayBuffer> } {
+  pagesOf({ iova: 0n, size: 0n, pgsize });
+  const page = BigInt(pgsize);
+  const iova = bitmap.iova - bitmap.iova % page;
+  const size = (bitmap.iova + bitmap.size - iova + page - 1n) / page * page;
+  const range = { iova, size, pgsize };
+  const words = new Uint32Array(bitmapBytes(pagesOf(range)) / 4);
+  if (pgsize > bitmap.pgsize) {
+    const ratio = pgsize / bitmap.pgsize;
+    const lead = Number((bitmap.iova - iova) / BigInt(bitmap.pgsize));
+    bitmap.forEachRun((first, pages) => {
+      const start = lead + first;
+      setBits(words, Math.floor(start / ratio), Math.ceil((start + pages) / ratio));
+    });
+  } else {
+    const ratio = bitmap.pgsize / pgsize;
+    bitmap.forEachRun((first, pages) => setBits(words, first * ratio, (first + pages) * ratio));
+  }
+  return { range, words };
 }

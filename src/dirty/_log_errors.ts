@@ -6,7 +6,7 @@ import { isErrno, SysError } from "../kernel/error.ts";
 import { DmaError } from "../vfio/dma_error.ts";
 import { DMA_LOGGING_START } from "../vfio/feature.ts";
 import { formatIova, type IovaMapping } from "../vfio/iova.ts";
-import { deviceLogRefused, noDeviceLog } from "../vfio/reasons.ts";
+import { deviceLogRefused, noDeviceLog } from "../vfio/tracking_reasons.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
 import { reachesEnd } from "./_log_ranges.ts";
 

@@ -9,7 +9,7 @@ import type { Mapping } from "../kernel/kernel.ts";
 import { type BitmapMemory, BufferMemory, MappedMemory, STEP_BYTES } from "./_bitmap_memory.ts";
 import { describeRange, pageIn } from "./_bitmap_part.ts";
 import { countSet, Scan } from "./_bitmap_scan.ts";
-import { andNotWords, clearFrom, orWords, setBits, shiftDown } from "./_bitmap_words.ts";
+import { andNotWords, inPages, orWords, setBits, wordsOf } from "./_bitmap_words.ts";
 import { bitmapBytes, type BitmapRange, pagesOf } from "./bitmap_range.ts";
 
 /** Pages that lie side by side: `[iova, iova + size)`. */
@@ -216,9 +216,8 @@ export class DirtyBitmap implements BitmapRange {
   }
 
   #combined(other: DirtyBitmap, operation: typeof orWords): DirtyBitmap {
-    if (
-      other.iova !== this.iova || other.size !== this.size || other.pgsize !== this.pgsize
-    ) {
+    const { iova, size, pgsize } = other;
+    if (iova !== this.iova || size !== this.size || pgsize !== this.pgsize) {
       throw new RangeError(
         `Cannot combine bitmaps: one is ${describeRange(this)}, the other is ${
           describeRange(other)
@@ -226,7 +225,7 @@ export class DirtyBitmap implements BitmapRange {
       );
     }
     // What the other has past its last page may get in; it never counts.
-    const words = this.#words(0, this.pageCount);
+    const words = this.#words();
     const step = new Uint32Array(STEP_BYTES / 4);
     const stepBytes = new Uint8Array(step.buffer);
     const length = words.length * 4;
@@ -257,32 +256,21 @@ export class DirtyBitmap implements BitmapRange {
   slice(iova: bigint, size: bigint): DirtyBitmap {
     const range = { iova, size, pgsize: this.pgsize };
     const first = pageIn(this, range);
-    return DirtyBitmap.#of(range, this.#words(first, first + pagesOf(range)));
+    return DirtyBitmap.#of(range, wordsOf(this.#memory, first, first + pagesOf(range)));
   }
 
   /** The same bits in memory of its own. */
   copy(): DirtyBitmap {
-    return DirtyBitmap.#of(this, this.#words(0, this.pageCount));
+    return DirtyBitmap.#of(this, this.#words());
   }
 
   /** The bitmap as the kernel lays it out: {@linkcode bitmapBytes} bytes, a copy. */
   toBytes(): Uint8Array<ArrayBuffer> {
-    return new Uint8Array(this.#words(0, this.pageCount).buffer);
+    return new Uint8Array(this.#words().buffer);
   }
 
-  /** The pages from `first` up to `end`, at bit 0 on, in whole words of 64 bits. */
-  #words(first: number, end: number): Uint32Array<ArrayBuffer> {
-    const words = new Uint32Array(bitmapBytes(end - first) / 4);
-    const shift = first % 8;
-    const from = Math.floor(first / 8);
-    const bytes = Math.ceil(end / 8) - from;
-    // Shifting may need one byte more than what comes out of it.
-    const source = bytes > words.length * 4 ? new Uint32Array(words.length + 1) : words;
-    this.#memory.read(from, new Uint8Array(source.buffer, 0, bytes));
-    if (shift !== 0) shiftDown(source, shift);
-    if (source !== words) words.set(source.subarray(0, words.length));
-    clearFrom(words, end - first);
-    return words;
+  #words(): Uint32Array<ArrayBuffer> {
+    return wordsOf(this.#memory, 0, this.pageCount);
   }
 
   /**
@@ -306,23 +294,7 @@ export class DirtyBitmap implements BitmapRange {
    * ```
    */
   withPgsize(pgsize: number): DirtyBitmap {
-    pagesOf({ iova: 0n, size: 0n, pgsize });
-    const page = BigInt(pgsize);
-    const iova = this.iova - this.iova % page;
-    const size = (this.iova + this.size - iova + page - 1n) / page * page;
-    const range = { iova, size, pgsize };
-    const words = new Uint32Array(bitmapBytes(pagesOf(range)) / 4);
-    if (pgsize > this.pgsize) {
-      const ratio = pgsize / this.pgsize;
-      const lead = Number((this.iova - iova) / BigInt(this.pgsize));
-      this.forEachRun((first, pages) => {
-        const start = lead + first;
-        setBits(words, Math.floor(start / ratio), Math.ceil((start + pages) / ratio));
-      });
-    } else {
-      const ratio = this.pgsize / pgsize;
-      this.forEachRun((first, pages) => setBits(words, first * ratio, (first + pages) * ratio));
-    }
+    const { range, words } = inPages(this, pgsize);
     return DirtyBitmap.#of(range, words);
   }
 }

@@ -14,7 +14,7 @@ import {
   probeFeature,
 } from "../vfio/feature.ts";
 import { encloses, formatIova, type IovaMapping } from "../vfio/iova.ts";
-import { deviceLogUnreadable, noDeviceLog } from "../vfio/reasons.ts";
+import { deviceLogUnreadable, noDeviceLog } from "../vfio/tracking_reasons.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
 import { DeviceLog, type LogExtent } from "./_device_log.ts";
 import { LeftPages } from "./_left_pages.ts";

@@ -5,7 +5,7 @@
  */
 
 import { AnswerError } from "../vfio/answer_error.ts";
-import { draftDirtyTracking, noDirtyCapability } from "../vfio/reasons.ts";
+import { draftDirtyTracking, noDirtyCapability } from "../vfio/tracking_reasons.ts";
 import type { Type1Info } from "../vfio/type1_info.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
 

@@ -11,7 +11,7 @@ import {
 } from "../uapi/mod.ts";
 import type { Type1Container } from "../vfio/container.ts";
 import { formatIova, type IovaMapping } from "../vfio/iova.ts";
-import { noDirtyCapability, notType1v2 } from "../vfio/reasons.ts";
+import { noDirtyCapability, notType1v2 } from "../vfio/tracking_reasons.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
 import { Type1Reader } from "./_type1_read.ts";
 import { freePage, witnessIsDirty } from "./_witness.ts";

@@ -3,6 +3,7 @@
  * in the error.
  */
 
+import { errnoText } from "../kernel/errno.ts";
 import { SysError } from "../kernel/error.ts";
 import type { Counters, OnError } from "./_engine.ts";
 import { MigrationError, type Recovery } from "./error.ts";
@@ -20,6 +21,24 @@ export class DriverError extends Error {
     super(message, { cause });
     this.code = code;
   }
+}
+
+/**
+ * A data fd that cannot be read or written: what the driver means by the errno where that is
+ * known, else that it did `what`; `word` is the stable word for it.
+ */
+export function dataError(
+  what: string,
+  error: unknown,
+  word: string,
+  meanings: Readonly<Record<string, string>>,
+): unknown {
+  if (!(error instanceof SysError)) return error;
+  const { code } = error;
+  const meaning = Object.hasOwn(meanings, code) ? meanings[code] : `the driver ${what}`;
+  const words = errnoText(error.errno);
+  const said = Object.hasOwn(meanings, code) || words === "" ? code : `${code}, ${words}`;
+  return new DriverError(`${meaning} (${said})`, word, error);
 }
 
 /** Runs the steps of phases, and recovers after one that failed. */

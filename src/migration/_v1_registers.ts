@@ -23,7 +23,7 @@ export const REGISTERS_SIZE: number = layout.size;
  *
  * The 64-bit ones are returned as numbers: what is beyond 2^53 lies outside
  * every region, so losing its low bits loses nothing, and a bigint a register
- * would cost more than the call.
+ * would cost more than the call. Messages have all digits, by {@linkcode V1Registers.digits}.
  */
 export class V1Registers {
   readonly #kernel: Kernel;
@@ -33,6 +33,8 @@ export class V1Registers {
   readonly #u64 = new Uint8Array(new ArrayBuffer(8));
   readonly #view32 = new DataView(this.#u32.buffer);
   readonly #view64 = new DataView(this.#u64.buffer);
+  /** The 64-bit registers as they were read last, in the order of the layout. */
+  readonly #read = new Uint8Array(new ArrayBuffer(REGISTERS_SIZE));
 
   /** `base` is the region's offset in the device fd. */
   constructor(kernel: Kernel, fd: number, base: number) {
@@ -59,7 +61,13 @@ export class V1Registers {
     } catch (error) {
       this.#name(what, error);
     }
+    this.#read.set(this.#u64, offset);
     return this.#view64.getUint32(4, true) * 0x1_0000_0000 + this.#view64.getUint32(0, true);
+  }
+
+  /** What was last read from a register, with all of its digits. */
+  digits(register: "pending_bytes" | "data_offset" | "data_size"): string {
+    return String(layout.unpack(this.#read)[register]);
   }
 
   /** All 32 bits of device_state. */

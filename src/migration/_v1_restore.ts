@@ -18,6 +18,8 @@ export class V1Restore {
   #offset = 0;
   #written = 0;
   #inside = false;
+  /** Where the chunk under way ends in its transaction. */
+  #end = 0;
 
   constructor(
     registers: V1Registers,
@@ -52,13 +54,18 @@ export class V1Restore {
     }
   }
 
+  /** What is wrong is told by these numbers. */
+  readonly #told = (): string =>
+    `data_offset ${this.#registers.digits("data_offset")}, ${this.#end} bytes of data`;
+
   #chunk(data: Uint8Array<ArrayBuffer>, more: boolean): void {
     if (!this.#inside) {
       this.#offset = this.#registers.dataOffset;
       this.#written = 0;
       this.#inside = true;
     }
-    checkDataSection(this.#offset, this.#written + data.length, this.#regionSize);
+    this.#end = this.#written + data.length;
+    checkDataSection(this.#offset, this.#end, this.#regionSize, this.#told);
     this.#data.write(this.#offset + this.#written, data);
     this.#written += data.length;
     this.#counters.bytes += data.length;

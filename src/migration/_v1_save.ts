@@ -18,19 +18,24 @@ const BATCH_MS = 100;
 /** Iterations with data_size 0 in a row before the driver is given up. */
 const MAX_EMPTY = 16;
 
-/** Refuses a data section that does not lie in the region, behind its registers. */
-export function checkDataSection(offset: number, size: number, regionSize: number): void {
-  const state = `data_offset ${offset}, data_size ${size}, region size ${regionSize}`;
-  if (offset === 0) {
-    throw new DriverError(`the driver gave data_offset 0 (${state})`, "data-offset");
-  }
-  if (offset < REGISTERS_SIZE) {
-    throw new DriverError(`the driver's data lies over its registers (${state})`, "data-offset");
-  }
+/**
+ * Refuses a data section that does not lie in the region, behind its registers. `told` is what the
+ * driver said of it, for messages.
+ */
+export function checkDataSection(
+  offset: number,
+  size: number,
+  regionSize: number,
+  told: () => string,
+): void {
   // Both are below 2^64 and exact below 2^53, which every region's size is.
-  if (offset + size > regionSize) {
-    throw new DriverError(`the driver's data lies outside its region (${state})`, "data-bounds");
-  }
+  if (offset >= REGISTERS_SIZE && offset + size <= regionSize) return;
+  const [what, code] = offset === 0
+    ? ["gave data_offset 0", "data-offset"]
+    : offset < REGISTERS_SIZE
+    ? ["puts its data over its registers", "data-offset"]
+    : ["puts its data outside its region", "data-bounds"];
+  throw new DriverError(`the driver ${what} (${told()}, region size ${regionSize})`, code);
 }
 
 /** One phase of saving: where it is, round by round and transaction by transaction. */
@@ -117,7 +122,7 @@ export class V1Save {
       if (this.#size === 0 && this.#quirk.zeroSizeIsPending) {
         this.#size = Math.min(pending, this.#data.largestArea);
       }
-      checkDataSection(this.#offset, this.#size, this.#regionSize);
+      checkDataSection(this.#offset, this.#size, this.#regionSize, this.#told);
       if (this.#size > 0) {
         this.#empty = 0;
         this.#rounds.read(this.#size);
@@ -127,13 +132,19 @@ export class V1Save {
       this.#empty += 1;
       if (this.#empty === MAX_EMPTY) {
         throw new DriverError(
-          `the driver gave data_size 0 in ${MAX_EMPTY} iterations with ${pending} bytes pending`,
+          `the driver gave data_size 0 in ${MAX_EMPTY} iterations with ` +
+            `${this.#registers.digits("pending_bytes")} bytes pending`,
           "data-size-zero",
         );
       }
       if (this.#counters.interrupted) return "later";
     }
   }
+
+  /** What the driver said of its data. */
+  readonly #told = (): string =>
+    `data_offset ${this.#registers.digits("data_offset")}, ` +
+    `data_size ${this.#registers.digits("data_size")}`;
 
   /** A stopped device has an end: reading far more than was pending must bring pending down. */
   #demandProgress(pending: number): void {
@@ -142,7 +153,8 @@ export class V1Save {
       this.#sinceLowest = 0;
     } else if (this.#sinceLowest > 2 * this.#lowestPending + (1 << 20)) {
       throw new DriverError(
-        `the driver gave ${this.#sinceLowest} bytes and pending_bytes stays at ${pending}`,
+        `the driver gave ${this.#sinceLowest} bytes and pending_bytes stays at ` +
+          this.#registers.digits("pending_bytes"),
         "no-progress",
       );
     }

@@ -67,6 +67,8 @@ export class V2Engine extends ProtocolEngine<V2Target> {
       throw this.guard.error(
         "Cannot enter pre-copy: the driver does not offer it (VFIO_MIGRATION_PRE_COPY)",
         "no-precopy",
+        undefined,
+        "save the device without pre-copy",
       );
     }
     if (HOLDING_DATA.includes(state) && !this.#data.open) this.#takeOver(phase, state);

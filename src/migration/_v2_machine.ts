@@ -30,7 +30,7 @@ import {
 import type { Counters, OnError, WayBack } from "./_engine.ts";
 import { resetAtLast } from "./_guard.ts";
 import type { V2DataFd } from "./_v2_data_fd.ts";
-import { planPath } from "./_v2_plan.ts";
+import { lacksFor, planPath } from "./_v2_plan.ts";
 import { MigrationError, type Recovery } from "./error.ts";
 import type { StateReport, TargetState, V2StateName } from "./types.ts";
 
@@ -142,10 +142,11 @@ export class V2Machine {
     }
     const path = planPath(now.raw, NUMBERS[target], this.#flags);
     if (path === null) {
-      throw this.#error(
-        `Cannot go from ${now.state} to ${target}: no arc of this device leads there`,
-        "no-such-arc",
-      );
+      const lacks = lacksFor(NUMBERS[target], this.#flags).join(" and ");
+      const why = lacks === ""
+        ? "no arc of this device leads there"
+        : `the driver does not offer that state (${lacks})`;
+      throw this.#error(`Cannot go from ${now.state} to ${target}: ${why}`, "no-such-arc");
     }
     for (const next of path) now = this.#hop(now, next, target);
     return now;

@@ -79,18 +79,21 @@ const TABLE: Readonly<Record<number, Row>> = {
 
 /** Whether a device with these VFIO_MIGRATION_* flags has a state. */
 export function hasState(state: number, flags: number): boolean {
-  const p2p = (flags & VFIO_MIGRATION_P2P) !== 0;
-  const preCopy = (flags & VFIO_MIGRATION_PRE_COPY) !== 0;
-  switch (state) {
-    case RUNNING_P2P:
-      return p2p;
-    case PRE_COPY:
-      return preCopy;
-    case PRE_COPY_P2P:
-      return p2p && preCopy;
-    default:
-      return Object.hasOwn(TABLE, state);
-  }
+  return Object.hasOwn(TABLE, state) && lacksFor(state, flags).length === 0;
+}
+
+/** The VFIO_MIGRATION_* flags, by name, that a device lacks for a state. */
+export function lacksFor(state: number, flags: number): string[] {
+  const needs = [
+    { name: "VFIO_MIGRATION_P2P", flag: VFIO_MIGRATION_P2P, of: [RUNNING_P2P, PRE_COPY_P2P] },
+    {
+      name: "VFIO_MIGRATION_PRE_COPY",
+      flag: VFIO_MIGRATION_PRE_COPY,
+      of: [PRE_COPY, PRE_COPY_P2P],
+    },
+  ];
+  return needs.filter(({ flag, of }) => of.includes(state) && (flags & flag) === 0)
+    .map(({ name }) => name);
 }
 
 /**

@@ -2,12 +2,12 @@
  * The v2 restore loop: everything goes to the data fd, in order.
  */
 
-import { SysError } from "../kernel/error.ts";
+import { isErrno } from "../kernel/error.ts";
 import type { Fd } from "../kernel/fd.ts";
 import { type Kernel, POLLOUT } from "../kernel/kernel.ts";
 import type { Batch } from "./_batch.ts";
 import type { Counters } from "./_engine.ts";
-import { DriverError } from "./_guard.ts";
+import { dataError, DriverError } from "./_guard.ts";
 import { Readiness } from "./_io.ts";
 
 /** What a driver means by an errno of its data fd. */
@@ -59,11 +59,8 @@ export class V2Restore {
         }
         throw new DriverError("the driver took 0 bytes", "no-progress");
       } catch (error) {
-        if (!(error instanceof SysError)) throw error;
-        if (error.code !== "EAGAIN") {
-          const meaning = MEANINGS[error.code];
-          const what = meaning === undefined ? error.message : `${meaning} (${error.code})`;
-          throw new DriverError(what, "data-refused", error);
+        if (!isErrno(error, "EAGAIN")) {
+          throw dataError("takes no data", error, "data-refused", MEANINGS);
         }
         if (this.#counters.interrupted) {
           throw new DriverError("interrupted while the driver took no data", "interrupted", error);

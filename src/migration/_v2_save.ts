@@ -13,6 +13,7 @@ import {
 } from "../uapi/mod.ts";
 import type { BatchBuilder } from "./_batch.ts";
 import type { Counters, PrecopyLimits } from "./_engine.ts";
+import { dataError } from "./_guard.ts";
 import { nap, Readiness } from "./_io.ts";
 import { Rounds } from "./_rounds.ts";
 import type { Phase } from "./types.ts";
@@ -69,7 +70,7 @@ export class V2Save {
    * Reads until the batch is full, or a while has passed, or the phase has
    * ended (true). Each read makes a transaction: v2 has no bounds to keep.
    *
-   * @throws {SysError} If the data fd cannot be read.
+   * @throws {DriverError} If the data fd cannot be read; in words, with the errno as cause.
    */
   fill(batch: BatchBuilder): boolean {
     const deadline = performance.now() + BATCH_MS;
@@ -102,7 +103,7 @@ export class V2Save {
     } catch (error) {
       if (isErrno(error, "EAGAIN")) return null;
       if (isErrno(error, "ENOMSG") && this.#phase === "pre-copy") return 0;
-      throw error;
+      throw dataError("gives no data", error, "io", { ENODEV: "the device was reset or is gone" });
     }
   }
 

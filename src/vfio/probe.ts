@@ -27,16 +27,10 @@ import {
 } from "./migration_region.ts";
 import { openVfioDevice, type OpenVfioOptions, sysfsReasons } from "./open.ts";
 import { quirkFor, type QuirkName } from "./quirk.ts";
-import {
-  brokenAnswer,
-  busy,
-  draftDirtyTracking,
-  noDirtyCapability,
-  noReset,
-  noSuchDevice,
-} from "./reasons.ts";
+import { brokenAnswer, busy, noReset, noSuchDevice } from "./reasons.ts";
 import type { Region } from "./region.ts";
 import { readSysfsDevice, type SysfsDevice, sysfsPath } from "./sysfs.ts";
+import { draftDirtyTracking, noDirtyCapability } from "./tracking_reasons.ts";
 import { BusyError, type Reason, UnsupportedError } from "./unsupported.ts";
 
 /** How to probe. */

@@ -6,7 +6,7 @@
 
 /** One reason, in a form for machines (code) and people (message, hint). */
 export interface Reason {
-  /** A stable word, one of those in reasons.ts. */
+  /** A stable word, one of those in reasons.ts and tracking_reasons.ts. */
   readonly code: string;
   /** What is so, in one sentence. */
   readonly message: string;

@@ -37,8 +37,10 @@ describe("vfiokit probe", () => {
     assert.match(out, /^sim:hisi: can be migrated, protocol v2, with STOP_COPY, PRE_COPY$/m);
     assert.match(
       out,
-      /features MIGRATION, MIG_DEVICE_STATE, .*; not DMA_LOGGING_START.* \(ENOTTY\)/,
+      /features MIGRATION, MIG_DEVICE_STATE, .*; not MIG_PRECOPY_INFOv2, .* \(ENOTTY\)/,
     );
+    const none = await vfiokit(["probe", "sim:none"]);
+    assert.match(none.out, /features not MIGRATION, .*BUS_MASTER \(ENOTTY\)/);
     const plain = await vfiokit(["probe", "sim:vfio-pci", "--json"]);
     assert.equal(plain.code, 3);
     const { reasons, features } = JSON.parse(plain.out);

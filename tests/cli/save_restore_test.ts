@@ -67,6 +67,31 @@ describe("vfiokit save", () => {
     assert.equal(JSON.parse(out).phases[0].name, "pre-copy");
   });
 
+  it("suggests no restore from what keeps nothing", async () => {
+    const { code, err } = await vfiokit(["save", "sim:qat?size=64KiB", "-o", "/dev/null"]);
+    assert.equal(code, 0, err);
+    assert.equal(err, "");
+  });
+
+  it("says where stop-and-copy took longer than `--downtime`", async () => {
+    using folder = new Folder();
+    const device = "sim:qat?size=1MiB&fault=block:50ms:3";
+    const late = ["save", device, "-o", folder.file("a"), "--downtime", "1ms"];
+    const { code, err, out } = await vfiokit(late);
+    assert.equal(code, 0, err);
+    assert.match(out, /pre-copy/);
+    assert.match(err, /^Stop-and-copy took .*, longer than --downtime 1\.0 ms/m);
+  });
+
+  it("exits with 3 where the driver has no pre-copy", async () => {
+    const { code, err } = await vfiokit(["save", "sim:pds", "--precopy", "-o", "/dev/null"]);
+    assert.equal(code, 3);
+    assert.match(
+      err,
+      /does not offer it \(VFIO_MIGRATION_PRE_COPY\)\n {2}hint: .*without pre-copy/,
+    );
+  });
+
   it("streams to stdout with `-o -`, straight into a restore", async () => {
     const saved = await vfiokit(["save", "sim:mapped?size=2MiB", "-o", "-"]);
     assert.equal(saved.code, 0, saved.err);

@@ -77,6 +77,36 @@ describe("a signal", () => {
     assert.match(err, /reset/);
   });
 
+  for (const phase of ["stop-copy", "pre-copy"]) {
+    it(`ends a save of a v2 device in ${phase}: it runs, no file is left`, async () => {
+      using folder = new Folder();
+      const file = folder.file("a");
+      const options = phase === "pre-copy" ? ["--precopy"] : [];
+      const { code, out, err } = await interrupted(
+        ["save", `sim:mlx5?${SLOW}`, "-o", file, "--json", ...options],
+        new RegExp(`: ${phase}, .* pending`),
+        "SIGINT",
+      );
+      assert.equal(code, 130, err);
+      assert.equal(JSON.parse(out).error.deviceState, "running");
+      assert.deepEqual(readdirSync(dirname(file)), []);
+    });
+  }
+
+  it("ends a restore of a v2 device: it is reset and runs", async () => {
+    using folder = new Folder();
+    const file = folder.file("a");
+    await vfiokit(["save", "sim:mlx5?size=8MiB", "-o", file]);
+    const { code, out, err } = await interrupted(
+      ["restore", `sim:mlx5?${SLOW}`, file, "--json"],
+      /resuming, /,
+      "SIGTERM",
+    );
+    assert.equal(code, 143, err);
+    assert.equal(JSON.parse(out).error.deviceState, "running");
+    assert.match(err, /reset/);
+  });
+
   it("gives up at once when it comes again, though the driver has not answered yet", async () => {
     const begun = performance.now();
     const { code, err } = await vfiokit(

@@ -9,7 +9,8 @@ import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cached, need, run, which } from "./host.ts";
 
-function sourcesHash(folder: string, ...more: string[]): string {
+/** A name for what is in a folder, and for more that it depends on. */
+export function sourcesHash(folder: string, ...more: string[]): string {
   const hash = createHash("sha256");
   for (const name of readdirSync(folder).sort()) {
     hash.update(name).update("\0").update(readFileSync(join(folder, name))).update("\0");

@@ -22,15 +22,17 @@ export interface KernelRelease {
   readonly suite: string;
   /** Whether it is built here, from Debian's source, with options of our own. */
   readonly built?: true;
+  /** Whether the kernel's sample device is built for it, from Debian's source. */
+  readonly sample?: true;
 }
 
 /** The kernels that the lab knows. */
 export const KERNELS: readonly KernelRelease[] = [
   { name: "5.10", suite: "bullseye" },
   { name: "6.1", suite: "bookworm" },
-  { name: "6.12", suite: "trixie" },
+  { name: "6.12", suite: "trixie", sample: true },
   { name: "7", suite: "sid" },
-  { name: "6.12-iommufd", suite: "trixie", built: true },
+  { name: "6.12-iommufd", suite: "trixie", built: true, sample: true },
 ];
 
 /** A kernel in the cache. */

@@ -13,6 +13,7 @@ import { cacheFolder } from "./host.ts";
 import { writeInitramfs } from "./initramfs.ts";
 import { kernel, type KernelRelease } from "./kernel.ts";
 import { type Qemu, qemu } from "./qemu.ts";
+import { buildSampleDevice } from "./sample_device.ts";
 import { guestModules, libraries, type Runtimes, runtimes } from "./runtimes.ts";
 
 /** What the guest has of the project, at the same path as here. */
@@ -52,6 +53,9 @@ export function prepare(
   const emulator = qemu(cache, apt);
   const linux = kernel(cache, release, apt, say);
   const driver = buildDriver(cache, join(project, "fixtures/guest-driver"), linux.headers);
+  const sample = release.sample
+    ? [buildSampleDevice(cache, linux.headers, () => apt(release.suite))]
+    : [];
   const client = buildClient(cache, join(project, "fixtures/guest-client"));
   const programs = runtimes(cache);
   const denoDir = guestModules(programs, project);
@@ -59,7 +63,7 @@ export function prepare(
   writeInitramfs(initramfs, {
     busybox: linux.busybox,
     init: join(project, "tests/lab/guest/init"),
-    modules: [...linux.modules, driver],
+    modules: [...linux.modules, driver, ...sample],
     libraries: libraries([programs.deno, programs.bun]),
     // In the guest's memory: reading hundreds of small files by 9p takes seconds each time.
     trees: [

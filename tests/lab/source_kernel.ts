@@ -13,7 +13,7 @@ import { need, run } from "./host.ts";
 import { filesBelow, takeModules } from "./stock_kernel.ts";
 
 /** The source's package, and the name of the folder in it. */
-const SOURCE = "linux-source-6.12";
+export const SOURCE = "linux-source-6.12";
 
 /** The choice of options, on top of `allnoconfig`. */
 export const CONFIG = new URL("iommufd.config", import.meta.url).pathname;

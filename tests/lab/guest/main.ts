@@ -10,6 +10,7 @@ import { cases as dirtyCli } from "./cases/dirty_cli.ts";
 import { cases as driver } from "./cases/driver.ts";
 import { cases as faults } from "./cases/faults.ts";
 import { cases as log } from "./cases/log.ts";
+import { cases as mtty } from "./cases/mtty.ts";
 import { cases as probe } from "./cases/probe.ts";
 import { cases as processes } from "./cases/process.ts";
 import { cases as transfer } from "./cases/transfer.ts";
@@ -29,6 +30,7 @@ const { passed, failed, skipped } = await runCases([
   ...transfer,
   ...faults,
   ...processes,
+  ...mtty,
   ...v2Driver,
   ...v2Transfer,
   ...v2Precopy,
