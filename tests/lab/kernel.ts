@@ -22,13 +22,15 @@ export interface KernelRelease {
   readonly suite: string;
   /** Whether it is built here, from Debian's source, with options of our own. */
   readonly built?: true;
+  /** Modules that only this one has. */
+  readonly modules?: readonly string[];
   /** Whether the kernel's sample device is built for it, from Debian's source. */
   readonly sample?: true;
 }
 
 /** The kernels that the lab knows. */
 export const KERNELS: readonly KernelRelease[] = [
-  { name: "5.10", suite: "bullseye" },
+  { name: "5.10", suite: "bullseye", modules: ["vfio_mdev"] },
   { name: "6.1", suite: "bookworm" },
   { name: "6.12", suite: "trixie", sample: true },
   { name: "7", suite: "sid" },
@@ -50,18 +52,19 @@ export interface CachedKernel {
 /** A kernel with its modules, headers and busybox, fetched or built where the cache lacks it. */
 export function kernel(
   cache: string,
-  { name, suite, built }: KernelRelease,
+  { name, suite, built, modules = [] }: KernelRelease,
   apt: (suite: string) => Apt,
   say: (text: string) => void,
 ): CachedKernel {
   // Another choice of modules or options is another folder: an older one lacks some of them.
-  const choice = createHash("sha256").update(MODULES.join());
+  const wanted = [...MODULES, ...modules];
+  const choice = createHash("sha256").update(wanted.join());
   if (built) choice.update(readFileSync(CONFIG));
   const final = join(cache, `linux-${name}-${choice.digest("hex").slice(0, 8)}`);
   cached(final, (folder) => {
-    if (!built) return fetchStockKernel(apt(suite), folder, final);
+    if (!built) return fetchStockKernel(apt(suite), wanted, folder, final);
     say(`building Linux ${name} from its source, which takes about ten minutes`);
-    buildSourceKernel({ source: apt(suite), tools: apt(HOST_SUITE) }, folder);
+    buildSourceKernel({ source: apt(suite), tools: apt(HOST_SUITE) }, wanted, folder);
   });
   const order = readFileSync(join(final, "modules", "order"), "utf8").split("\n");
   return {

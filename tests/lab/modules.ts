@@ -7,7 +7,7 @@
 
 import { Buffer } from "node:buffer";
 
-/** The modules that the guest loads, in addition to what these need. */
+/** The modules that every guest loads, in addition to what these need. */
 export const MODULES: readonly string[] = [
   ...["virtio_pci", "9p", "9pnet_virtio", "vfio_iommu_type1", "vfio-pci", "mdev"],
 ];

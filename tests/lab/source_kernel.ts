@@ -68,12 +68,16 @@ function build(tree: string, tools: string): void {
 }
 
 /** Takes out of a built tree what the lab keeps, laid out as Debian's packages are. */
-function take(tree: string, folder: string): void {
+function take(tree: string, wanted: readonly string[], folder: string): void {
   cpSync(join(tree, "vmlinux"), join(folder, "vmlinux"));
-  takeModules([
-    join(tree, "modules.builtin"),
-    ...filesBelow(join(tree, "drivers")),
-  ], join(folder, "modules"));
+  takeModules(
+    [
+      join(tree, "modules.builtin"),
+      ...filesBelow(join(tree, "drivers")),
+    ],
+    wanted,
+    join(folder, "modules"),
+  );
   const headers = join(folder, "headers/usr/src", `linux-headers-${SOURCE}-amd64`);
   mkdirSync(headers, { recursive: true });
   run("sh", ["scripts/package/install-extmod-build", headers], {
@@ -82,13 +86,17 @@ function take(tree: string, folder: string): void {
   });
 }
 
-/** Builds the kernel into `folder`: some eight minutes on two processors. */
-export function buildSourceKernel({ source, tools }: SourceApts, folder: string): void {
+/** Builds the kernel and the wanted modules into `folder`: some eight minutes on two processors. */
+export function buildSourceKernel(
+  { source, tools }: SourceApts,
+  wanted: readonly string[],
+  folder: string,
+): void {
   const work = join(folder, "work");
   tools.extract(TOOLS, join(work, "tools"));
   const tree = extractSource(source, work);
   build(tree, join(work, "tools"));
-  take(tree, folder);
+  take(tree, wanted, folder);
   tools.extract(["busybox-static"], join(work, "busybox"));
   cpSync(join(work, "busybox/bin/busybox"), join(folder, "busybox"));
   rmSync(work, { recursive: true });

@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Apt } from "./apt.ts";
 import { fetchHeaders } from "./headers.ts";
-import { loadOrder, moduleDepends, moduleName, MODULES } from "./modules.ts";
+import { loadOrder, moduleDepends, moduleName } from "./modules.ts";
 import { unpack } from "./packed.ts";
 import { bzImagePayload } from "./vmlinux.ts";
 
@@ -34,8 +34,8 @@ function find(files: readonly string[], name: RegExp): string {
   return file;
 }
 
-/** Takes the modules that the guest loads, in their order. */
-export function takeModules(files: readonly string[], to: string): void {
+/** Takes modules and what they need, in the order to load them. */
+export function takeModules(files: readonly string[], wanted: readonly string[], to: string): void {
   const found = new Map<string, string>();
   for (const file of files) {
     if (/\.ko(\.\w+)?$/.test(file)) found.set(moduleName(file), file);
@@ -50,14 +50,19 @@ export function takeModules(files: readonly string[], to: string): void {
     taken.set(name, module);
     return moduleDepends(module);
   };
-  const order = loadOrder(MODULES.filter((name) => !builtIn.includes(moduleName(name))), depends);
+  const order = loadOrder(wanted.filter((name) => !builtIn.includes(moduleName(name))), depends);
   mkdirSync(to);
   for (const [name, module] of taken) writeFileSync(join(to, `${name}.ko`), module);
   writeFileSync(join(to, "order"), order.join("\n"));
 }
 
-/** Fetches a kernel into `folder`, which will be called `final`. */
-export function fetchStockKernel(apt: Apt, folder: string, final: string): void {
+/** Fetches a kernel with the wanted modules into `folder`, which will be called `final`. */
+export function fetchStockKernel(
+  apt: Apt,
+  wanted: readonly string[],
+  folder: string,
+  final: string,
+): void {
   const packages = mkdtempSync(join(tmpdir(), "vfiokit-lab-"));
   try {
     const image = apt.resolve("linux-image-amd64", "linux-image-");
@@ -68,7 +73,7 @@ export function fetchStockKernel(apt: Apt, folder: string, final: string): void 
     const files = filesBelow(packages);
     const kernel = find(files, /\/vmlinuz[^/]*$/);
     writeFileSync(join(folder, "vmlinux"), unpack(bzImagePayload(readFileSync(kernel))));
-    takeModules(files, join(folder, "modules"));
+    takeModules(files, wanted, join(folder, "modules"));
     cpSync(find(files, /\/bin\/busybox$/), join(folder, "busybox"));
   } finally {
     rmSync(packages, { recursive: true, force: true });

@@ -12,6 +12,8 @@ export interface Case {
   readonly name: string;
   /** Why it cannot be shown here; null where it can. */
   lacks?(): string | null;
+  /** Whether no kernel can change it: of several kernels it is shown on the first alone. */
+  readonly once?: boolean;
   /** Throws where it does not hold; `folder` is the case's own, in memory. */
   run(folder: string): Promise<void>;
 }
@@ -50,13 +52,22 @@ async function runCase({ name, run }: Case): Promise<boolean> {
 /** How many cases run at a time: as many as the guest has processors. */
 const LANES = 2;
 
-/** Runs the cases whose name contains a word. */
-export async function runCases(cases: readonly Case[], only: string): Promise<Tally> {
+/** Which cases to run. */
+export interface Choice {
+  /** Those with this in their name. */
+  readonly only: string;
+  /** Whether another kernel was given them before: without those that no kernel changes. */
+  readonly again: boolean;
+}
+
+/** Runs cases, and counts. */
+export async function runCases(cases: readonly Case[], { only, again }: Choice): Promise<Tally> {
   const waiting = cases.filter(({ name }) => name.includes(only));
   const tally = { passed: 0, failed: 0, skipped: 0 };
   const lane = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      const reason = next.lacks?.() ?? null;
+      const once = again && next.once ? "no kernel changes it" : null;
+      const reason = once ?? next.lacks?.() ?? null;
       if (reason !== null) {
         console.log(`skip          ${next.name}: ${reason}`);
         tally.skipped++;

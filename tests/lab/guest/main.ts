@@ -4,7 +4,9 @@
  * @module
  */
 
+import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
+import { parseArgs } from "node:util";
 import { cases as dirty } from "./cases/dirty.ts";
 import { cases as dirtyCli } from "./cases/dirty_cli.ts";
 import { cases as driver } from "./cases/driver.ts";
@@ -21,9 +23,15 @@ import { cases as v2Precopy } from "./cases/v2_precopy.ts";
 import { cases as v2Process } from "./cases/v2_process.ts";
 import { cases as v2Transfer } from "./cases/v2_transfer.ts";
 import { runCases } from "./harness.ts";
+import { kernelHas } from "./kernel_has.ts";
 import { measure } from "./speed.ts";
 
-const only = process.argv[2] ?? "";
+const { values: { again }, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { again: { type: "boolean", default: false } },
+});
+const [only = ""] = positionals;
+
 const { passed, failed, skipped } = await runCases([
   ...driver,
   ...probe,
@@ -40,7 +48,10 @@ const { passed, failed, skipped } = await runCases([
   ...log,
   ...dirtyCli,
   ...dirty,
-], only);
-if (only === "" || only === "speed") await measure();
+], { only, again });
+if (!again && (only === "" || only === "speed")) await measure();
+const release = readFileSync("/proc/sys/kernel/osrelease", "utf8").trim();
+const result = { release, passed, failed, skipped, has: kernelHas() };
+writeFileSync("/run/lab/result.json", JSON.stringify(result));
 console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`);
 process.exitCode = failed === 0 && (passed > 0 || only === "speed") ? 0 : 1;

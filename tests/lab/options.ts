@@ -1,0 +1,67 @@
+/**
+ * The lab's command line.
+ *
+ * @module
+ */
+
+import { parseArgs } from "node:util";
+import { type KernelRelease, KERNELS } from "./kernel.ts";
+
+const NAMES = KERNELS.map(({ name }) => name).join(", ");
+
+/** What `--help` says. */
+export const USAGE = `Usage: deno task lab [OPTIONS] [-- COMMAND…]
+
+Boots a Debian kernel in an emulator and runs the toolkit against vendor
+drivers in it; with a COMMAND, runs that in the guest instead.
+
+  --kernel NAME[,NAME…]  The kernels: ${NAMES}
+                         (default: 6.1); all: those that are not built here.
+  --only WORD            The cases that have a word in their name.
+  --timeout SECONDS      When a guest is killed (default: 1200).
+
+Of several kernels the first is given all cases, the others those that a kernel
+can change. Exit code 0: all passed; 1: not; 3: this machine lacks something.`;
+
+/** What is asked for. */
+export interface Options {
+  /** The kernels to boot, one after the other. */
+  readonly kernels: readonly KernelRelease[];
+  /** A word of the names of the cases to run. */
+  readonly only: string | undefined;
+  /** Seconds after which a guest is killed. */
+  readonly timeout: number;
+  /** What to run in place of the cases. */
+  readonly command: readonly string[];
+}
+
+function kernelsOf(text: string): KernelRelease[] {
+  if (text === "all") return KERNELS.filter(({ built }) => !built);
+  return text.split(",").map((name) => {
+    const release = KERNELS.find((kernel) => kernel.name === name);
+    if (release !== undefined) return release;
+    throw new TypeError(`Cannot boot kernel "${name}": known are ${NAMES}, and all`);
+  });
+}
+
+/**
+ * Reads the command line; null where help is asked for.
+ *
+ * @throws {TypeError} If it cannot be right.
+ */
+export function parseOptions(args: readonly string[]): Options | null {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      kernel: { type: "string", default: "6.1" },
+      only: { type: "string" },
+      timeout: { type: "string", default: "1200" },
+      help: { type: "boolean" },
+    },
+  });
+  if (values.help) return null;
+  const timeout = Number(values.timeout);
+  if (!(timeout > 0)) throw new TypeError(`Cannot wait "${values.timeout}" seconds`);
+  return { kernels: kernelsOf(values.kernel), only: values.only, timeout, command: positionals };
+}
