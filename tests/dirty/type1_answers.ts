@@ -14,41 +14,8 @@
  * @module
  */
 
-import process from "node:process";
-import { parseArgs } from "node:util";
-import { parseDeviceName } from "../../src/vfio/device_name.ts";
-import { kernelFor, nameIn } from "../../src/vfio/kernel_for.ts";
-import { readSysfsDevice, sysfsPath } from "../../src/vfio/sysfs.ts";
-import { askGroup, dmaThroughFile, type Host, TYPE1_CASES } from "./type1_cases/mod.ts";
+import { askedDevice, printRows } from "./_answers.ts";
+import { askGroup, TYPE1_CASES } from "./type1_cases/mod.ts";
 
-function hostOf(text: string, hardware: boolean, dma: string | undefined): Host {
-  const name = parseDeviceName(text);
-  const kernel = kernelFor(name);
-  const device = readSysfsDevice(kernel, sysfsPath(nameIn(kernel, name)));
-  if (device === null || device.group === null) {
-    throw new TypeError(`Cannot ask about "${text}": there is no such device in an IOMMU group`);
-  }
-  const release = kernel.name === "sim" ? "6.1" : kernel.readText("/proc/sys/kernel/osrelease");
-  return {
-    kernel,
-    version: /^\d+\.\d+/.exec(release)![0],
-    group: device.group.path,
-    device: device.name,
-    hardware,
-    dma: dma === undefined ? null : dmaThroughFile(kernel, dma),
-  };
-}
-
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { hardware: { type: "boolean", default: false }, dma: { type: "string" } },
-});
-if (positionals.length !== 1) throw new TypeError("Cannot ask: name one device");
-const host = hostOf(positionals[0]!, values.hardware, values.dma);
-for (const group of TYPE1_CASES) {
-  for (const row of askGroup(group, host)) {
-    const ok = row.got === row.expected;
-    if (!ok) process.exitCode = 1;
-    console.log(JSON.stringify({ ...row, ok }));
-  }
-}
+const { sysfs, ...host } = askedDevice("6.1");
+for (const group of TYPE1_CASES) printRows(askGroup(group, { ...host, device: sysfs.name }));

@@ -19,7 +19,8 @@ import { guestModules, libraries, type Runtimes, runtimes } from "./runtimes.ts"
 /** What the guest has of the project, at the same path as here. */
 const GUEST_FILES: readonly string[] = [
   ...["cli", "src", "mod.ts", "tests/lab/guest"],
-  ...["tests/dirty/type1_answers.ts", "tests/dirty/type1_cases", "tests/migration/v2_cases"],
+  ...["tests/dirty/type1_answers.ts", "tests/dirty/_answers.ts", "tests/dirty/type1_cases"],
+  ...["tests/vfio/cdev_answers.ts", "tests/vfio/cdev_cases", "tests/migration/v2_cases"],
   ...["deno.json", "deno.lock", "package.json", "node_modules"],
 ];
 

@@ -7,6 +7,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { cases as cdev } from "./cases/cdev.ts";
 import { cases as dirty } from "./cases/dirty.ts";
 import { cases as dirtyCli } from "./cases/dirty_cli.ts";
 import { cases as driver } from "./cases/driver.ts";
@@ -46,6 +47,7 @@ const { passed, failed, skipped } = await runCases([
   ...v2Images,
   ...v2Process,
   ...log,
+  ...cdev,
   ...dirtyCli,
   ...dirty,
 ], { only, again });

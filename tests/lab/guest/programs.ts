@@ -105,6 +105,23 @@ export async function expectExit(code: number, words: readonly string[]): Promis
   return ended;
 }
 
+/**
+ * Asks a table of calls that the simulator answers in the project's tests: no
+ * answer may be another one, and so many calls at least must have been asked.
+ */
+export async function askTable(
+  script: string,
+  least: number,
+  ...words: readonly string[]
+): Promise<void> {
+  const { code, stdout, stderr } = await run([...deno(script), ...words]);
+  const lines = stdout.split("\n").filter((line) => line !== "");
+  const rows: { ok: boolean }[] = lines.map((line) => JSON.parse(line));
+  assert.deepEqual(rows.filter(({ ok }) => !ok), []);
+  assert.equal(code, 0, stderr);
+  assert.ok(rows.length > least, `only ${rows.length} were asked: ${stderr}`);
+}
+
 /** Words of a shell script, quoted. */
 export function quoted(words: readonly string[]): string {
   return words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
