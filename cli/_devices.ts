@@ -25,9 +25,12 @@ export interface OpenArgs {
   readonly onError?: OpenOptions["onError"];
 }
 
-/** What to say where a device's new state is not kept. */
-export const CLOSED =
-  "The device is closed now, and its state is gone with it: --hold or -- COMMAND keep it open.";
+/** What to say where the new state of so many devices is not kept. */
+export function closed(devices: number): string {
+  return devices === 1
+    ? "The device is closed now, and its state is gone with it: --hold or -- COMMAND keep it open."
+    : "The devices are closed now, and their states are gone with them: --hold or -- COMMAND keep them open.";
+}
 
 /** What openDevice takes, out of the options of a command. */
 export function openOptions(args: OpenArgs): OpenOptions {

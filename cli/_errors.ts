@@ -11,6 +11,7 @@ import {
   CheckpointError,
   CheckpointFileError,
   DeviceNameError,
+  DevicesError,
   DirtyRangeError,
   DmaError,
   IdentityError,
@@ -53,10 +54,12 @@ export function explain(error: unknown, reason: unknown): Explanation {
     chain.find((cause): cause is T => cause instanceof kind);
   const has = (...kinds: Kind<Error>[]): boolean => kinds.some((kind) => find(kind) !== undefined);
   const migration = find(MigrationError);
+  const several = find(DevicesError);
   const interrupted = reason instanceof Interrupted ? reason : find(Interrupted);
   const bad = find(CheckpointError);
   const exitCode = (): number => {
-    if (migration?.lost || bad?.lost) return 5;
+    // What a single device's error says of its state may have been mended since.
+    if (several?.lost ?? (migration?.lost || bad?.lost)) return 5;
     if (interrupted !== undefined) return exitCodeOf(interrupted.signalName);
     if (has(CheckpointError, IdentityError)) return 4;
     if (has(UnsupportedError, AnswerError) || CANNOT.includes(migration?.code ?? "")) return 3;
@@ -67,10 +70,19 @@ export function explain(error: unknown, reason: unknown): Explanation {
     message: message(chain, interrupted),
     hints: hints(chain),
     code: code(chain, interrupted),
-    errno: migration?.errno ?? find(SysError)?.code ?? nodeErrno(chain),
-    deviceState: migration?.deviceState ?? bad?.deviceState ?? null,
+    errno: several?.errno ?? migration?.errno ?? find(SysError)?.code ?? nodeErrno(chain),
+    deviceState: several === undefined
+      ? migration?.deviceState ?? bad?.deviceState ?? null
+      : stateOf(several),
     exitCode: exitCode(),
   };
+}
+
+/** The state of the device that matters most: that failed, or does not run, or was brought back. */
+function stateOf({ devices, failed }: DevicesError): StateName | null {
+  const stopped = devices.find(({ state }) => state !== "running" && state !== null);
+  const recovered = devices.find(({ recovery }) => recovery !== "none");
+  return (failed[0] ?? stopped ?? recovered)?.state ?? null;
 }
 
 function causes(error: unknown): Error[] {
@@ -90,6 +102,7 @@ function message(chain: readonly Error[], interrupted: Interrupted | undefined):
 function code(chain: readonly Error[], interrupted: Interrupted | undefined): string {
   if (interrupted !== undefined) return "interrupted";
   for (const error of chain) {
+    if (error instanceof DevicesError) return error.code;
     if (error instanceof MigrationError || error instanceof CheckpointError) return error.code;
     if (error instanceof UnsupportedError) return error.reasons[0]?.code ?? "unsupported";
     if (error instanceof BusyError) return "busy";
@@ -107,10 +120,14 @@ function code(chain: readonly Error[], interrupted: Interrupted | undefined): st
 
 function hints(chain: readonly Error[]): string[] {
   const said: string[] = [];
+  const several = chain.find((error) => error instanceof DevicesError);
+  if (several !== undefined) said.push(several.hint ?? "");
   for (const error of chain) {
     if (error instanceof UnsupportedError) said.push(...error.reasons.map(({ hint }) => hint));
     if (error instanceof SimSpecError) said.push('see "vfiokit probe sim:help"');
-    if (error instanceof MigrationError || error instanceof CheckpointFileError) {
+    const one = error instanceof MigrationError || error instanceof CheckpointFileError;
+    // Of several devices the hint for all of them counts.
+    if (one && several === undefined) {
       said.push(error.hint ?? "");
     }
     if (error instanceof DmaError) said.push(error.hint);

@@ -6,7 +6,7 @@
 
 import type { SingleBar } from "cli-progress";
 import process from "node:process";
-import type { Progress } from "../mod.ts";
+import type { Device, Progress } from "../mod.ts";
 import type { Context } from "./_context.ts";
 import { canDraw } from "./_env.ts";
 import { bytes, rate } from "./_format.ts";
@@ -19,10 +19,34 @@ const LINES_MS = 1000;
 /** The rate is that of the last two seconds. */
 const WINDOW_MS = 2000;
 
+/** Where one device or several are; the state in words. */
+export interface Going extends Omit<Progress, "state"> {
+  /** The state, or the states. */
+  readonly state: string;
+}
+
+/** Where several devices are together. */
+export function together(devices: readonly Device[]): Going {
+  const all = devices.map((device) => device.progress());
+  const states = new Map<string, number>();
+  for (const { state } of all) states.set(state, (states.get(state) ?? 0) + 1);
+  const known = all.filter(({ pendingBytes }) => pendingBytes !== null);
+  return {
+    state: states.size === 1
+      ? all[0]!.state
+      : [...states].map(([state, devices]) => `${devices} in ${state}`).join(", "),
+    pendingBytes: known.length === 0
+      ? null
+      : known.reduce((sum, { pendingBytes }) => sum + pendingBytes!, 0),
+    bytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
+    transactions: all.reduce((sum, { transactions }) => sum + transactions, 0),
+  };
+}
+
 /** What is measured: where a phase is, and how much there is of it in all, where that is known. */
 export interface Measured {
-  /** The device's progress, asked for anew each time. */
-  readonly now: () => Progress;
+  /** The progress, asked for anew each time. */
+  readonly now: () => Going;
   /** Bytes in all; without it what the driver says is pending counts. */
   readonly total?: number | undefined;
 }
@@ -56,11 +80,11 @@ export async function showProgress(
   };
 }
 
-function total({ total }: Measured, { bytes, pendingBytes }: Progress): number {
+function total({ total }: Measured, { bytes, pendingBytes }: Going): number {
   return total ?? bytes + (pendingBytes ?? 0);
 }
 
-function describe({ state, bytes: done, pendingBytes }: Progress, speed: string): string {
+function describe({ state, bytes: done, pendingBytes }: Going, speed: string): string {
   const pending = pendingBytes === null ? "" : `, ${bytes(pendingBytes)} pending`;
   return `${state}, ${bytes(done)}, ${speed}${pending}`;
 }

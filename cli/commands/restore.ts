@@ -1,5 +1,5 @@
 /**
- * `vfiokit restore`: a checkpoint into a device.
+ * `vfiokit restore`: a checkpoint into devices.
  *
  * @module
  */
@@ -7,22 +7,27 @@
 import {
   type CheckpointSource,
   type Device,
+  type JointReport,
   openCheckpointFile,
-  openDevice,
+  openDevices,
   restore,
-  type TransferReport,
+  restoreAll,
   verifyCheckpoint,
 } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
-import { CLOSED, hold, holdFailed, lendable, openOptions } from "../_devices.ts";
-import { showProgress } from "../_progress.ts";
+import { closed, hold, holdFailed, lendable, openOptions } from "../_devices.ts";
+import { showProgress, together } from "../_progress.ts";
 import {
+  alone,
   failedDocument,
+  noteP2p,
   phaseTable,
   reportDocument,
   startDocument,
+  stateLine,
   summary,
+  whom,
 } from "../_transfer.ts";
 import { UsageError } from "../_usage_error.ts";
 import type { RestoreArgs } from "../table/move.ts";
@@ -30,32 +35,33 @@ import type { RestoreArgs } from "../table/move.ts";
 /** Runs `restore`. */
 export async function run(args: RestoreArgs, context: Context): Promise<number> {
   const { command } = args;
-  startDocument(context, args.device);
+  startDocument(context, args.devices);
   if (command !== undefined) {
     if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
-    refuseSimulated([args.device]);
+    refuseSimulated(args.devices);
   }
   await using source = await openCheckpointFile(args.file);
   const total = await verifiedBytes(source, context);
-  await using device = await openDevice(args.device, openOptions(args));
-  let report: TransferReport;
+  await using devices = await openDevices(args.devices, openOptions(args));
+  noteP2p(devices, context);
+  let report: JointReport;
   try {
-    report = await restoreWithProgress(device, source, total, args, context);
+    report = await restoreWithProgress(devices, source, total, args, context);
   } catch (error) {
     return await holdFailed(error, args, context);
   }
-  reportDocument(context, device, report);
+  reportDocument(context, devices, report);
   const from = args.file === "-" ? "stdin" : args.file;
-  context.print(`Restored ${args.device} from ${from}: ${summary(report)}`, phaseTable(report));
-  context.print(`The device is in state ${report.state}.`);
+  const who = whom(args.devices);
+  context.print(`Restored ${who} from ${from}: ${summary(report)}`, phaseTable(report));
+  context.print(stateLine(report));
   context.publish();
   if (command !== undefined) {
-    return await runProgram(command, [lendable(device)], context, args.json);
+    return await runProgram(command, devices.map(lendable), context, args.json);
   }
   if (args.hold) return await hold(context);
-  if (!device.description.borrowed) {
-    context.note(CLOSED);
-  }
+  const owned = devices.filter(({ description }) => !description.borrowed);
+  if (owned.length > 0) context.note(closed(owned.length));
   return 0;
 }
 
@@ -74,28 +80,29 @@ async function verifiedBytes(
 }
 
 async function restoreWithProgress(
-  device: Device,
+  devices: readonly Device[],
   source: CheckpointSource,
   total: number | undefined,
   args: RestoreArgs,
   context: Context,
-): Promise<TransferReport> {
+): Promise<JointReport> {
   using _progress = await showProgress(
-    `Restoring ${args.device}`,
-    { now: () => device.progress(), total },
+    `Restoring ${whom(args.devices)}`,
+    { now: () => together(devices), total },
     context,
   );
+  // Verified already, before the devices were opened: not once more.
+  const { path, file } = source;
+  const once = { path, file, seekable: false, stream: () => source.stream() };
+  const options = { leave: args.leave, force: args.force, signal: context.signal };
+  const [device] = devices;
   try {
-    // Verified already, before the device was opened: not once more.
-    const { path, file } = source;
-    const once = { path, file, seekable: false, stream: () => source.stream() };
-    return await restore(device, once, {
-      leave: args.leave,
-      force: args.force,
-      signal: context.signal,
-    });
+    // One reads the file on its own thread, which is quicker.
+    return devices.length === 1
+      ? alone(device!, await restore(device!, once, options))
+      : await restoreAll(devices, once, options);
   } catch (error) {
-    failedDocument(context, device);
+    failedDocument(context, devices, error);
     throw error;
   }
 }

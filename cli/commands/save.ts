@@ -1,5 +1,5 @@
 /**
- * `vfiokit save`: a device's state to a checkpoint.
+ * `vfiokit save`: the state of devices to a checkpoint.
  *
  * @module
  */
@@ -10,23 +10,28 @@ import {
   type CheckpointSink,
   createCheckpointFile,
   type Device,
-  openDevice,
+  type JointReport,
+  openDevices,
   type PrecopyOptions,
   save,
-  type TransferReport,
+  saveAll,
 } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
 import { lendable, openOptions } from "../_devices.ts";
 import { time } from "../_format.ts";
-import { showProgress } from "../_progress.ts";
+import { showProgress, together } from "../_progress.ts";
 import { STDERR } from "../_stdio.ts";
 import {
+  alone,
   failedDocument,
+  noteP2p,
   phaseTable,
   reportDocument,
   startDocument,
+  stateLine,
   summary,
+  whom,
 } from "../_transfer.ts";
 import { UsageError } from "../_usage_error.ts";
 import type { SaveArgs } from "../table/move.ts";
@@ -34,22 +39,23 @@ import type { SaveArgs } from "../table/move.ts";
 /** Runs `save`. */
 export async function run(args: SaveArgs, context: Context): Promise<number> {
   const piped = args.output === "-";
-  startDocument(context, args.device);
+  startDocument(context, args.devices);
   checkUsage(args, piped);
   if (piped) context.resultFd = STDERR;
   // Given up when the block ends without a commit: nothing is left of it then.
   await using sink = await createCheckpointFile(args.output, { force: args.force, recycle: true });
-  await using device = await openDevice(args.device, openOptions(args));
-  const report = await saveWithProgress(device, sink, args, context);
-  reportDocument(context, device, report);
+  await using devices = await openDevices(args.devices, openOptions(args));
+  noteMissing(devices, args, context);
+  const report = await saveWithProgress(devices, sink, args, context);
+  reportDocument(context, devices, report);
   tell(report, args, sink, context);
   context.publish();
   if (args.command === undefined) return 0;
-  return await runProgram(args.command, [lendable(device)], context, piped || args.json);
+  return await runProgram(args.command, devices.map(lendable), context, piped || args.json);
 }
 
 function checkUsage(args: SaveArgs, piped: boolean): void {
-  if (args.command !== undefined) refuseSimulated([args.device]);
+  if (args.command !== undefined) refuseSimulated(args.devices);
   if (!piped) return;
   if (args.json) throw new UsageError("Cannot print JSON: with -o - stdout is the checkpoint");
   if (process.stdout.isTTY) {
@@ -57,27 +63,42 @@ function checkUsage(args: SaveArgs, piped: boolean): void {
   }
 }
 
+/** Says what of it not all of several devices can take part in. */
+function noteMissing(devices: readonly Device[], args: SaveArgs, context: Context): void {
+  noteP2p(devices, context);
+  if (devices.length === 1 || precopyOptions(args) === undefined) return;
+  for (const { name, description: { precopy, protocol } } of devices) {
+    if (precopy || protocol === null) continue;
+    context.note(`${name} has no pre-copy: all of its state is read while it is stopped.`);
+  }
+}
+
 async function saveWithProgress(
-  device: Device,
+  devices: readonly Device[],
   sink: CheckpointSink,
   args: SaveArgs,
   context: Context,
-): Promise<TransferReport> {
+): Promise<JointReport> {
   using _progress = await showProgress(
-    `Saving ${args.device}`,
-    { now: () => device.progress() },
+    `Saving ${whom(args.devices)}`,
+    { now: () => together(devices) },
     context,
   );
+  const options = {
+    precopy: precopyOptions(args),
+    leave: args.leave,
+    compress: args.compress,
+    digest: args.digest,
+    signal: context.signal,
+  };
+  const [device] = devices;
   try {
-    return await save(device, sink, {
-      precopy: precopyOptions(args),
-      leave: args.leave,
-      compress: args.compress,
-      digest: args.digest,
-      signal: context.signal,
-    });
+    // One writes to the file from its own thread, which is quicker.
+    return devices.length === 1
+      ? alone(device!, await save(device!, sink, options))
+      : await saveAll(devices, sink, options);
   } catch (error) {
-    failedDocument(context, device);
+    failedDocument(context, devices, error);
     throw error;
   }
 }
@@ -91,7 +112,7 @@ function precopyOptions(args: SaveArgs): PrecopyOptions | undefined {
 }
 
 function tell(
-  report: TransferReport,
+  report: JointReport,
   args: SaveArgs,
   { direct }: CheckpointFile,
   context: Context,
@@ -99,8 +120,9 @@ function tell(
   const piped = args.output === "-";
   if (piped && context.quiet) return;
   const where = piped ? "stdout" : args.output;
-  context.print(`Saved ${args.device} to ${where}: ${summary(report)}`, phaseTable(report));
-  context.print(`The device is in state ${report.state}.`);
+  const { devices } = args;
+  context.print(`Saved ${whom(devices)} to ${where}: ${summary(report)}`, phaseTable(report));
+  context.print(stateLine(report));
   const stopped = report.phases.find(({ name }) => name === "stop-and-copy")?.seconds ?? 0;
   if (args.downtime !== undefined && stopped * 1000 > args.downtime) {
     context.note(
@@ -112,6 +134,8 @@ function tell(
   }
   // A device or a fifo has kept nothing that could be restored from it.
   if (!direct) {
-    context.note(`Next: vfiokit restore DEVICE ${args.output}`);
+    const order = devices.length > 1 ? ", in the same order" : "";
+    const places = devices.map(() => "DEVICE").join(" ");
+    context.note(`Next: vfiokit restore ${places} ${args.output}${order}`);
   }
 }

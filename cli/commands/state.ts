@@ -7,7 +7,7 @@
 import { openDevice, type StateReport } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
-import { CLOSED, hold, holdFailed, lendable, openOptions } from "../_devices.ts";
+import { closed, hold, holdFailed, lendable, openOptions } from "../_devices.ts";
 import { hex } from "../_format.ts";
 import { UsageError } from "../_usage_error.ts";
 import type { StateArgs } from "../table/inspect.ts";
@@ -35,7 +35,7 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
   }
   if (args.hold) return await hold(context);
   if (target !== undefined && !device.description.borrowed) {
-    context.note(CLOSED);
+    context.note(closed(1));
   }
   return 0;
 }

@@ -17,11 +17,14 @@ export async function run({ file }: FileArgs, context: Context): Promise<number>
     recycle: true,
   });
   const { transactions, bytes: state } = trailer;
-  context.set({ ok: true, complete: header.complete, transactions, bytes: state, storedBytes });
+  const devices = trailer.devices;
+  const { complete } = header;
+  context.set({ ok: true, complete, transactions, bytes: state, storedBytes, devices });
+  const of = devices.length === 1 ? "" : ` of ${devices.length} devices`;
   context.print(
-    `${file === "-" ? "stdin" : file}: sound, ${bytes(state)} in ` +
+    `${file === "-" ? "stdin" : file}: sound, ${bytes(state)}${of} in ` +
       `${count(transactions, "transaction")}` +
-      (header.complete ? "" : "; pre-copy only, it cannot be restored as it is"),
+      (complete ? "" : "; pre-copy only, it cannot be restored as it is"),
   );
   return 0;
 }

@@ -70,6 +70,8 @@ export function device(): ValueParser<"sync", string> {
     },
     format: (value: string): string => value,
     *suggest(prefix: string): Generator<Suggestion> {
+      // An option: no device's name begins like one.
+      if (prefix.startsWith("-")) return;
       for (const name of SIMULATED) {
         const word = `sim:${name}`;
         if (word.startsWith(prefix)) {
@@ -97,6 +99,12 @@ export function file(): ValueParser<"sync", string> {
       yield { kind: "file", type: "file", pattern: prefix };
     },
   };
+}
+
+/** Devices, and a checkpoint's file name behind the last of them. */
+export function devicesAndFile(): ValueParser<"sync", string> {
+  // Where one of these names is empty, the other kind's words would be no better.
+  return { ...device(), metavar: "DEVICE... FILE" };
 }
 
 /** A number of bytes, such as `4096`, `64KiB`, `1.5MiB`. */

@@ -2,6 +2,7 @@
  * Whether a checkpoint is of the devices at hand.
  */
 
+import type { DeviceIdentity } from "../migration/types.ts";
 import type { Device } from "../migration/device.ts";
 import type { DecodedHeader } from "./header.ts";
 import { checkIdentity } from "./identity.ts";
@@ -28,14 +29,36 @@ export function demandFit(
   const differences: string[] = [];
   let impossible = false;
   devices.forEach(({ name, description: { identity } }, number) => {
-    const who = several ? `device ${number}, ${name}: ` : "";
     const found = checkIdentity(saved[number]!, identity!);
-    differences.push(...found.map((difference) => who + difference));
+    if (!several) differences.push(...found);
+    else if (found.length > 0) differences.push(`device ${number} (${name}): ${found.join(", ")}`);
     // The protocols share no stream: what one gave means nothing to the other.
     impossible ||= saved[number]!.protocol !== identity!.protocol;
   });
   if (differences.length === 0 || (force && !impossible)) return;
-  throw several
-    ? new IdentityError(differences, "it is of other devices, or in another order than given")
-    : new IdentityError(differences);
+  if (!several) throw new IdentityError(differences);
+  const order = fittingOrder(saved, devices);
+  throw new IdentityError(
+    differences,
+    order === null
+      ? "it is of other devices than those that were given in their places"
+      : `it is of these devices in another order, ${order.map(({ name }) => name).join(", ")}`,
+  );
+}
+
+/** The devices in the order in which they were saved; null where they are others. */
+function fittingOrder(
+  saved: readonly DeviceIdentity[],
+  devices: readonly Device[],
+): readonly Device[] | null {
+  const left = [...devices];
+  const order: Device[] = [];
+  for (const one of saved) {
+    const at = left.findIndex(({ description }) =>
+      checkIdentity(one, description.identity!).length === 0
+    );
+    if (at < 0) return null;
+    order.push(...left.splice(at, 1));
+  }
+  return order;
 }

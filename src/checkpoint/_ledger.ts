@@ -31,11 +31,13 @@ export class Ledger {
   /** By device: the phase and the length so far of a transaction that goes on. */
   readonly #open: ({ phase: Phase; length: number } | null)[];
   #last: Entry | null = null;
-  #micros = 0;
+  /** By device: when its last batch came. Several are read at the same time. */
+  readonly #micros: number[];
 
   constructor(devices: number) {
     this.#totals = Array.from({ length: devices }, () => ({ transactions: 0, bytes: 0 }));
     this.#open = Array.from({ length: devices }, () => null);
+    this.#micros = Array.from({ length: devices }, () => 0);
   }
 
   /** Counts a batch; a string says why it cannot come now. */
@@ -64,9 +66,10 @@ export class Ledger {
     entry.transactions += transactions;
     entry.bytes += bytes;
     // A clock that goes back counts as one that stands.
-    const micros = Math.max(this.#micros, batch.micros);
-    entry.seconds += (micros - this.#micros) / 1e6;
-    this.#micros = micros;
+    const before = this.#micros[device]!;
+    const micros = Math.max(before, batch.micros);
+    entry.seconds += (micros - before) / 1e6;
+    this.#micros[device] = micros;
     totals.transactions += transactions;
     totals.bytes += bytes;
     return null;

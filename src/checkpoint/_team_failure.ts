@@ -6,6 +6,7 @@ import { MigrationError, type Recovery } from "../migration/error.ts";
 import { describeRecovery } from "../migration/recovery.ts";
 import type { Device } from "../migration/device.ts";
 import type { StateName } from "../migration/types.ts";
+import { UnsupportedError } from "../vfio/unsupported.ts";
 import { type DeviceOutcome, DevicesError } from "./devices_error.ts";
 import { IdentityError } from "./identity_error.ts";
 
@@ -37,29 +38,53 @@ export function devicesError(
     ...left[index]!,
     error,
   }));
-  const states = members.flatMap((member, index) => {
+  const first = members.find(({ error }) => error === cause);
+  const others = members.filter((member) => member.error !== null && member !== first);
+  const why = interrupted ? "interrupted" : `${first ? `${called(first)}: ` : ""}${reason(cause)}`;
+  const also = others.map((member) => `${called(member)}: ${reason(member.error)}`);
+  const now = states(members, left);
+  const { code, errno } = cause as Error & Readonly<Record<string, unknown>>;
+  return new DevicesError(`${what}: ${[why, ...also, ...now].join("; ")}`, {
+    code: interrupted ? "cancelled" : codeOf(cause),
+    devices,
+    errno: typeof errno === "string" ? errno : isErrnoName(code) ? code : undefined,
+    hint: hintFor(cause, left),
+  }, { cause });
+}
+
+/** How each device was left, in words; in one where it is the same of all. */
+function states(members: readonly Failing[], left: readonly Left[]): string[] {
+  const [first] = left;
+  const same = left.every(({ state, recovery }) =>
+    state === first?.state && recovery === first.recovery
+  );
+  if (same && members.length > 1 && first?.state === "running") {
+    switch (first.recovery) {
+      case "none":
+        return ["all of them are running"];
+      case "running":
+        return ["all of them are running again"];
+      case "reset":
+        return ["all of them were reset and are running, their former states are lost"];
+    }
+  }
+  return members.flatMap((member, index) => {
     const { state, recovery } = left[index]!;
     if (state === null) return [];
     const who = called(member);
     const untouched = recovery === "none" && state === "running";
     return [untouched ? `${who} is running` : describeRecovery(recovery, state, who)];
   });
-  const first = members.find(({ error }) => error === cause);
-  const others = members.filter((member) => member.error !== null && member !== first);
-  const why = interrupted ? "interrupted" : `${first ? `${called(first)}: ` : ""}${reason(cause)}`;
-  const also = others.map((member) => `${called(member)}: ${reason(member.error)}`);
-  const { code, errno, hint } = cause as Error & Readonly<Record<string, unknown>>;
-  const running = left.every(({ state }) => state === "running" || state === null);
-  return new DevicesError(`${what}: ${[why, ...also, ...states].join("; ")}`, {
-    code: interrupted ? "cancelled" : codeOf(cause),
-    devices,
-    errno: typeof errno === "string" ? errno : isErrnoName(code) ? code : undefined,
-    hint: !running
-      ? 'bring what does not run to RUNNING with "vfiokit reset DEVICE"'
-      : typeof hint === "string"
-      ? hint
-      : undefined,
-  }, { cause });
+}
+
+function hintFor(cause: unknown, left: readonly Left[]): string | undefined {
+  if (left.some(({ state }) => state !== "running" && state !== null)) {
+    return 'bring what does not run to RUNNING with "vfiokit reset DEVICE"';
+  }
+  // What a device's own error advises may be done by now.
+  if (cause instanceof MigrationError && cause.deviceState !== "running") return undefined;
+  const { hint } = cause as { readonly hint?: unknown };
+  return typeof hint === "string" ? hint : undefined;
 }
 
 /** How to call a device: names may be the same, for simulated ones. */
@@ -70,6 +95,9 @@ function called({ device: { name }, number }: Failing): string {
 /** What an error says, without what was done at once: that is told of all devices afterwards. */
 function reason(error: unknown): string {
   const { message } = error as Error;
+  if (error instanceof IdentityError) {
+    return message.replace("Cannot restore the checkpoint: it ", "the checkpoint ");
+  }
   if (!(error instanceof MigrationError)) return message;
   const told = `; ${describeRecovery(error.recovery, error.deviceState)}`;
   return message.endsWith(told) ? message.slice(0, -told.length) : message;
@@ -81,7 +109,7 @@ function isErrnoName(code: unknown): code is string {
 
 function codeOf(cause: unknown): string {
   if (cause instanceof IdentityError) return "identity";
-  const { name, code } = cause as { readonly name?: unknown; readonly code?: unknown };
-  if (name === "UnsupportedError") return "unsupported";
+  if (cause instanceof UnsupportedError) return cause.reasons[0]?.code ?? "unsupported";
+  const { code } = cause as { readonly code?: unknown };
   return typeof code === "string" && !isErrnoName(code) ? code : "io";
 }

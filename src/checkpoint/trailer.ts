@@ -46,6 +46,6 @@ export interface PhaseTotals {
   readonly smallest: number;
   /** Size of the largest transaction, in bytes. */
   readonly largest: number;
-  /** How long it took, from the end of what came before it to its last batch. */
+  /** How long it took, from the end of what the device gave before it to its last batch. */
   readonly seconds: number;
 }

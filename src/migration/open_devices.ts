@@ -14,8 +14,7 @@ import { type Device, type DeviceDescription, openDevice, type OpenOptions } fro
 export interface OpenDevices extends ReadonlyArray<Device>, AsyncDisposable {}
 
 /** How to open several devices. */
-export interface OpenDevicesOptions
-  extends Omit<OpenOptions, "groupFd" | "containerFd" | "iommufdFd" | "ioasId" | "dataPlace"> {
+export interface OpenDevicesOptions extends Omit<OpenOptions, "dataPlace"> {
   /** Serves them on this thread, over this kernel, as {@linkcode openDevice} does. */
   readonly kernel?: Kernel | undefined;
 }

@@ -166,7 +166,8 @@ export async function failure(
       if (state === told.state) break;
       assert.ok(tries < 9 && (state === "unknown" || told.state === "unknown"), failed.message);
     }
-    assert.match(failed.message, new RegExp(`device ${index} \\(`), "the message tells of each");
+    const each = new RegExp(`all of them |device ${index} \\(`);
+    assert.match(failed.message, each, "the message tells of each");
   }
   return failed;
 }

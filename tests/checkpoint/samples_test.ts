@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import { test } from "node:test";
-import { SAMPLE_HEADER, samples } from "../../fixtures/checkpoints/samples.ts";
+import { DEVICES_HEADER, SAMPLE_HEADER, samples } from "../../fixtures/checkpoints/samples.ts";
 import { CheckpointReader } from "../../src/checkpoint/reader.ts";
 import { type Bytes, read, whole } from "./_tools.ts";
 
@@ -49,6 +49,29 @@ test("version 1: the pre-copy phase alone", () => {
   assert.equal(trailer?.complete, false);
 });
 
+test("version 1: two devices, read at the same time", () => {
+  const bytes = sample("version-1-devices.vfk");
+  const { trailer, transactions, batches } = read(bytes);
+  assert.deepEqual(batches.map(({ device }) => device), [0, 0, 1, 0, 1]);
+  assert.deepEqual(whole(transactions), [
+    ...RUNNING,
+    "0 stop-and-copy The device has stopped: this is the rest of it.\n",
+    "1 stop-and-copy The second one was read at the same time.\n",
+  ]);
+  assert.deepEqual(trailer?.devices, [
+    { transactions: 3, bytes: 93 },
+    { transactions: 1, bytes: 42 },
+  ]);
+  const reader = new CheckpointReader();
+  for (const _ of reader.push(bytes));
+  assert.deepEqual(reader.header, { ...DEVICES_HEADER, complete: true, digest: null });
+  // The time of each device goes on by itself.
+  assert.deepEqual(
+    reader.phases.map(({ device, phase, seconds }) => [device, phase, Math.round(seconds * 1e6)]),
+    [[0, "pre-copy", 500], [0, "stop-and-copy", 750], [1, "stop-and-copy", 1500]],
+  );
+});
+
 test("version 1: zstd and sha256", () => {
   const { trailer, transactions } = read(sample("version-1-zstd.vfk"));
   assert.deepEqual(whole(transactions), [...RUNNING, `0 stop-and-copy ${"\0".repeat(4096)}`]);
@@ -61,7 +84,7 @@ test("version 1: zstd and sha256", () => {
 test("what is written today is the sample of this version, byte for byte", () => {
   const now = samples();
   // But for zstd, whose output differs from one release to the next.
-  for (const name of ["version-1.vfk", "version-1-precopy.vfk"]) {
+  for (const name of ["version-1.vfk", "version-1-precopy.vfk", "version-1-devices.vfk"]) {
     assert.deepEqual(now[name], sample(name), name);
   }
 });

@@ -16,6 +16,7 @@ const KEYS = [
   "seconds",
   "bytesPerSecond",
   "phases",
+  "devices",
 ];
 
 describe("vfiokit save", () => {

@@ -37,7 +37,7 @@ describe("the command line", () => {
       vfiokit(["help", "save"], { permissions: NONE }),
     ]);
     assert.equal(short.code, 0);
-    assert.match(long.out, /Usage: vfiokit save DEVICE -o FILE\|-/);
+    assert.match(long.out, /Usage: vfiokit save DEVICE\.\.\. -o FILE\|-/);
     assert.equal(short.out, long.out);
     assert.equal(word.out.split("\n")[1], long.out.split("\n")[1]);
   });
@@ -85,6 +85,8 @@ describe("the command line", () => {
       /Did you mean `--output`/,
     ],
     ["a missing argument", ["probe"], /Expected a `DEVICE`/],
+    ["a device without a checkpoint", ["restore", "d"], /Expected `DEVICE` and `FILE`/],
+    ["a checkpoint without a device", ["save", "-o", "f"], /Expected a `DEVICE`/],
     ["a missing option", ["save", "sim:none"], /--output/],
     ["an option without its value", ["save", "sim:none", "-o"], /requires `FILE`/],
     ["an option given twice", ["save", "sim:none", "-o", "a", "-o", "b"], /multiple times/],
@@ -175,6 +177,8 @@ describe("completion", () => {
     assert.deepEqual(await suggest("save", "d", "--leav"), ["--leave"]);
     assert.deepEqual(await suggest("save", "d", "--leave", "st"), ["stopped"]);
     assert.ok((await suggest("probe", "sim:m")).includes("sim:mapped"));
+    assert.ok((await suggest("save", "sim:qat", "sim:m")).includes("sim:mapped"));
+    assert.ok((await suggest("restore", "sim:qat", "sim:m")).includes("sim:mapped"));
     assert.deepEqual(SIMULATED, Object.keys(PERSONALITIES));
     assert.deepEqual(await suggest("dirty", "w"), ["watch"]);
     assert.deepEqual(await suggest("dirty", "watch", "d", "--heat"), ["--heatmap"]);
