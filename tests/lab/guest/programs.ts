@@ -143,6 +143,12 @@ export interface Window {
   readonly changedPages: number;
 }
 
+/** Runs a script under `with`, and then looks at the window. */
+export async function underWith(runtime: Runtime, uuid: string, script: string): Promise<Window> {
+  const words = [...vfiokit(runtime), "with", uuid, "--quiet", "--"];
+  return lastJson(await expectExit(0, [...words, "sh", "-c", `${script} && window`]));
+}
+
 /** The last line that a program printed, as JSON. */
 export function lastJson<T>(ended: Ended): T {
   return JSON.parse(ended.stdout.trimEnd().split("\n").at(-1) ?? "");

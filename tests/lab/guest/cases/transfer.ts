@@ -17,6 +17,7 @@ import {
   phase,
   quoted,
   type Runtime,
+  underWith,
   vfiokit,
   wholeJson,
   type Window,
@@ -135,14 +136,10 @@ function piped(name: string, runtime: Runtime): Case {
           `cat > ${file}`,
         ].join(" | ");
         const load = `${quoted([...phase("resume", runtime), "fd:3"])} < ${file}`;
-        const under = async ({ uuid }: GuestDevice, script: string): Promise<Window> => {
-          const words = [...vfiokit(runtime), "with", uuid, "--quiet", "--"];
-          return lastJson(await expectExit(0, [...words, "sh", "-c", `${script} && window`]));
-        };
-        const saved = await under(first, save);
+        const saved = await underWith(runtime, first.uuid, save);
         assert.equal(saved.deviceState, 0);
         assert.ok(saved.changedPages > 0);
-        const restored = await under(second, load);
+        const restored = await underWith(runtime, second.uuid, load);
         assert.equal(restored.deviceState, 1);
         assert.equal(restored.crc, saved.crc);
       }),

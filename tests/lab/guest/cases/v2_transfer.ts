@@ -19,6 +19,7 @@ import {
   phase,
   quoted,
   type Runtime,
+  underWith,
   vfiokit,
   wholeJson,
   type Window,
@@ -166,14 +167,10 @@ const commands: readonly Case[] = [
     run: (folder) =>
       withPair("v2-p2p", SMALL, async (first, second) => {
         const file = `${folder}/checkpoint`;
-        const under = async (uuid: string, script: string): Promise<Window> => {
-          const words = [...vfiokit(bun), "with", uuid, "--quiet", "--"];
-          return lastJson(await expectExit(0, [...words, "sh", "-c", `${script} && window`]));
-        };
         const save = quoted([...phase("stop_and_copy", bun), "fd:3"]);
-        const saved = await under(first.uuid, `${save} > ${file}`);
+        const saved = await underWith(bun, first.uuid, `${save} > ${file}`);
         const load = quoted([...phase("resume", bun), "fd:3"]);
-        const restored = await under(second.uuid, `${load} < ${file}`);
+        const restored = await underWith(bun, second.uuid, `${load} < ${file}`);
         assert.deepEqual([saved.deviceState, restored.deviceState], [1, 2]);
         assert.equal(restored.crc, saved.crc);
       }),
