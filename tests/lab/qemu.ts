@@ -104,8 +104,10 @@ function machineArgs(machine: Machine): string[] {
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     ...["-kernel", machine.vmlinux, "-initrd", machine.initramfs],
     ...["-append", [...APPEND, ...machine.append].join(" ")],
-    // An IOMMU, which must come first, and a PCI device behind it.
-    ...["-device", "intel-iommu,aw-bits=48", "-device", "edu"],
+    // An IOMMU, which must come first, and PCI devices behind it: one alone, and two functions of
+    // one slot, which the kernel puts into one group.
+    ...["-device", "intel-iommu,aw-bits=48", "-device", "edu,addr=0xf"],
+    ...["-device", "edu,addr=0x10,multifunction=on", "-device", "edu,addr=0x10.1"],
     // The kernel's console, and the guest's own output.
     ...["-serial", `file:${machine.consoleFile}`, "-serial", "stdio"],
   ];

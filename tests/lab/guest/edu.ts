@@ -1,40 +1,53 @@
 /**
- * QEMU's edu device behind the emulated IOMMU, bound to vfio-pci: what a
- * passed-through device is like.
+ * QEMU's edu devices behind the emulated IOMMU, bound to vfio-pci: what a
+ * passed-through device is like. One is alone in its IOMMU group, two are
+ * functions of one slot.
  *
  * @module
  */
 
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import assert from "node:assert/strict";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
 const DEVICES = "/sys/bus/pci/devices";
 const EDU = "0x1234:0x11e8";
+/** Where qemu.ts puts them. */
+const ALONE = "0000:00:0f.0";
+const SIBLINGS = ["0000:00:10.0", "0000:00:10.1"] as const;
 
-function find(): string {
-  const id = (address: string): string =>
-    ["vendor", "device"].map((name) => readFileSync(`${DEVICES}/${address}/${name}`, "utf8").trim())
-      .join(":");
-  const address = readdirSync(DEVICES).find((address) => id(address) === EDU);
-  if (address === undefined) throw new Error(`Cannot find the PCI device ${EDU}`);
-  return address;
+function requireEdu(address: string): void {
+  const ids = ["vendor", "device"]
+    .map((name) => readFileSync(`${DEVICES}/${address}/${name}`, "utf8").trim());
+  assert.equal(ids.join(":"), EDU, `${address} is not edu`);
 }
 
 function bind(address: string): void {
+  requireEdu(address);
   if (existsSync(`${DEVICES}/${address}/driver`)) return;
   writeFileSync(`${DEVICES}/${address}/driver_override`, "vfio-pci\n");
   writeFileSync("/sys/bus/pci/drivers_probe", `${address}\n`);
 }
 
-/** There is one such device, and a group can be opened once. */
+/** There is one of each, and a group can be opened once. */
 let free: Promise<unknown> = Promise.resolve();
 
-/** Lends the device, by its PCI address, to one at a time. */
-export function withEdu(use: (address: string) => Promise<void>): Promise<void> {
+function lend(addresses: readonly string[], use: () => Promise<void>): Promise<void> {
   const used = free.then(async () => {
-    const address = find();
-    bind(address);
-    await use(address);
+    addresses.forEach(bind);
+    await use();
   });
   free = used.catch(() => {});
   return used;
+}
+
+/** Lends the device that is alone, by its PCI address, to one at a time. */
+export function withEdu(use: (address: string) => Promise<void>): Promise<void> {
+  return lend([ALONE], () => use(ALONE));
+}
+
+/** Lends the two of one group, to one at a time. */
+export function withSiblings(
+  use: (first: string, second: string) => Promise<void>,
+): Promise<void> {
+  return lend(SIBLINGS, () => use(...SIBLINGS));
 }

@@ -20,7 +20,7 @@ import {
   VFIO_DMA_MAP_FLAG_READ,
 } from "../../../../mod.ts";
 import { type DeviceType, type GuestDevice, lacks, TYPES, withPair } from "../device.ts";
-import { withEdu } from "../edu.ts";
+import { withEdu, withSiblings } from "../edu.ts";
 import type { Case } from "../harness.ts";
 import { restoreFrom, saveTo } from "../library.ts";
 import {
@@ -228,6 +228,56 @@ const memory: readonly Case[] = [
 /** What a device's log tells of. */
 const LOGGED = { maps: MAPS, via: "cdev", tracker: "device" } as const;
 
+const siblings: readonly Case[] = [
+  {
+    name: "cdev: two functions of one group share an iommufd, and an IOAS",
+    lacks: lacksCdevs,
+    run: () =>
+      withSiblings(async (...addresses) => {
+        await Promise.resolve();
+        const kernel = libcKernel();
+        const names = addresses.map(parseDeviceName);
+        const devices = openVfioDevices(kernel, names);
+        try {
+          assert.deepEqual(devices.map(({ way }) => way), ["cdev", "cdev"]);
+          assert.equal(devices[0]!.ioas, devices[1]!.ioas);
+          // To anybody else with an iommufd of their own either is in use.
+          const { holders } = refusal(BusyError, () => MappedDevice.open(addresses[1]));
+          assert.deepEqual(holders.map(({ pid }) => pid), [process.pid]);
+        } finally {
+          for (const device of devices.reverse()) device.close();
+        }
+        {
+          using first = MappedDevice.open(addresses[0], { maps: MAPS });
+          // Nor can the other one be bound elsewhere while one of them is.
+          const { holders } = refusal(BusyError, () => MappedDevice.open(addresses[1]));
+          assert.deepEqual(holders.map(({ pid }) => pid), [process.pid]);
+          const { iommufd, id } = first.device.ioas!;
+          const fds = { iommufdFd: iommufd.fd.number, ioasId: id };
+          using second = MappedDevice.open(addresses[1], { ...fds, mappings: MAPS });
+          assert.deepEqual(second.mappings, MAPS);
+        }
+        MappedDevice.open(addresses[1]).close();
+      }),
+  },
+  {
+    name: "cdev: by their group two functions share it, and its container, on any kernel",
+    run: () =>
+      withSiblings(async (...addresses) => {
+        await Promise.resolve();
+        const names = addresses.map(parseDeviceName);
+        const devices = openVfioDevices(libcKernel(), names, { via: "group" });
+        try {
+          assert.equal(devices[0]!.group, devices[1]!.group);
+          assert.equal(devices[0]!.container, devices[1]!.container);
+          refusal(BusyError, () => MappedDevice.open(addresses[0]));
+        } finally {
+          for (const device of devices.reverse()) device.close();
+        }
+      }),
+  },
+];
+
 const tracking: readonly Case[] = [
   withDevices(
     "a device's own log is reported for memory in an IOAS",
@@ -321,6 +371,7 @@ export const cases: readonly Case[] = [
   ...table,
   ...opening,
   ...memory,
+  ...siblings,
   ...tracking,
   ...transfers,
   ...commands,
