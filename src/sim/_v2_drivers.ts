@@ -32,7 +32,7 @@ export interface V2Driver {
   readonly mismatch: ErrnoName;
   /** How data behind the end is refused. */
   readonly tooLong: ErrnoName;
-  /** Whether the step to STOP is taken after a write that was refused. */
+  /** Whether a header that was refused is forgotten: what follows is taken, and the step to STOP. */
   readonly forgives: boolean;
   /** Whether there is MIG_DATA_SIZE. */
   readonly dataSize: boolean;

@@ -26,6 +26,8 @@ export class ResumeFile extends DataFile {
   readonly #driver: V2Driver;
   readonly #load: LoadStream;
   #matched: boolean;
+  /** Whether the write under way has a header to be refused, once all of it was taken in. */
+  #unlike = false;
   #failed: ErrnoName | null = null;
   /** The header or the data that is being collected, and how much of it has come. */
   #part: Bytes = new Uint8Array(RECORD_HEADER);
@@ -45,7 +47,7 @@ export class ResumeFile extends DataFile {
     this.begin("written");
     if (this.#failed !== null) {
       this.device.violate(`${this.label} was written after a write had failed`);
-      refuse(this.#failed);
+      if (!this.#driver.forgives) refuse(this.#failed);
     }
     let length = from.length;
     for (const { name, errno } of this.device.faults.due("data-write")) {
@@ -54,6 +56,10 @@ export class ResumeFile extends DataFile {
       length = Math.ceil(length / 2);
     }
     this.#take(from.subarray(0, length));
+    if (this.#unlike) {
+      this.#unlike = false;
+      this.#fail(this.#driver.mismatch);
+    }
     return length;
   }
 
@@ -102,7 +108,10 @@ export class ResumeFile extends DataFile {
         break;
       case TAG_MATCH:
         this.#matched = this.#matches();
-        if (!this.#matched) this.#fail(this.#driver.mismatch);
+        if (this.#matched) break;
+        if (!this.#driver.forgives) this.#fail(this.#driver.mismatch);
+        this.#matched = true;
+        this.#unlike = true;
         break;
       default:
         if ((flags & OPTIONAL) === 0) this.#fail("EOPNOTSUPP");
@@ -118,7 +127,6 @@ export class ResumeFile extends DataFile {
   finish(): void {
     if (this.#failed !== null) {
       this.device.violate("STOP was asked for after a write that was refused");
-      if (this.#driver.forgives) return;
     }
     if (!this.#load.complete) refuse("EINVAL");
   }

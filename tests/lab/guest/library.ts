@@ -36,7 +36,7 @@ function open({ uuid }: GuestDevice, options?: OpenOptions): Promise<Device> {
 }
 
 /** Lends a v2 device by its calls, one function each. */
-export function withCalls<T>({ uuid }: GuestDevice, use: (calls: V2Calls) => T): T {
+export function withCalls<T>({ uuid }: Pick<GuestDevice, "uuid">, use: (calls: V2Calls) => T): T {
   const kernel = libcKernel();
   using device = openVfioDevice(kernel, parseDeviceName(uuid));
   using calls = new V2Calls(kernel, device.fd.number);

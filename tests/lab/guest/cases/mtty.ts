@@ -22,8 +22,10 @@ import {
   save,
   type TransferReport,
 } from "../../../../mod.ts";
+import { askMtty } from "../../../migration/v2_cases/mtty.ts";
 import { type Content, contentOf, forge } from "../forge.ts";
 import type { Case } from "../harness.ts";
+import { withCalls } from "../library.ts";
 import { lacksMtty, Mtty, type Port } from "../mtty.ts";
 import { bun, deno, expectExit, vfiokit, wholeJson } from "../programs.ts";
 
@@ -87,6 +89,14 @@ const looks: readonly Case[] = [
           ...["MIGRATION", "MIG_DEVICE_STATE", "MIG_DATA_SIZE"],
           ...["DMA_LOGGING_START", "DMA_LOGGING_STOP", "DMA_LOGGING_REPORT"],
         ]);
+      }),
+  },
+  {
+    name: "mtty: call by call it answers as the simulated one",
+    run: () =>
+      withPorts(2, async (first) => {
+        await Promise.resolve();
+        withCalls(first, askMtty);
       }),
   },
 ];
