@@ -3,7 +3,7 @@
  * behind them but answers to the two ioctls that describe it.
  */
 
-import type { Kernel, Mapping, MmapOptions, ReceivedMessage } from "../../src/kernel/kernel.ts";
+import type { Kernel } from "../../src/kernel/kernel.ts";
 import { ERRNO } from "../../src/kernel/errno.ts";
 import { SysError } from "../../src/kernel/error.ts";
 import {
@@ -21,6 +21,7 @@ import {
   vfioRegionInfo,
   vfioRegionInfoCapType,
 } from "../../src/uapi/mod.ts";
+import { FileKernel } from "./_file_kernel.ts";
 
 type Buffer = Uint8Array<ArrayBuffer>;
 
@@ -33,19 +34,18 @@ const DATA_SIZE = registers.offsetOf("data_size");
  * some fd. Its registers and data are read and written there; pending_bytes
  * says in the file what a save yields, and is counted down here.
  */
-export class RegionKernel implements Kernel {
-  readonly name = "region";
-  readonly #kernel: Kernel;
+export class RegionKernel extends FileKernel {
+  override readonly name = "region";
   readonly #regionSize: bigint;
   #left = -1;
 
   /** Over another kernel's calls; `regionSize` is the file's size in bytes. */
   constructor(kernel: Kernel, regionSize: number) {
-    this.#kernel = kernel;
+    super(kernel);
     this.#regionSize = BigInt(regionSize);
   }
 
-  ioctl(fd: number, request: number, arg?: Buffer | number): number {
+  override ioctl(fd: number, request: number, arg?: Buffer | number): number {
     if (arg instanceof Uint8Array && request === VFIO_DEVICE_GET_INFO) {
       vfioDeviceInfo.pack({ flags: VFIO_DEVICE_FLAGS_RESET, num_regions: 1 }, arg);
       return 0;
@@ -78,8 +78,8 @@ export class RegionKernel implements Kernel {
     );
   }
 
-  pread(fd: number, buffer: Buffer, offset: number | bigint): number {
-    const count = this.#kernel.pread(fd, buffer, offset);
+  override pread(fd: number, buffer: Buffer, offset: number | bigint): number {
+    const count = this.kernel.pread(fd, buffer, offset);
     if (offset === PENDING_BYTES) this.#countDown(buffer);
     else if (offset === DATA_SIZE) this.#left -= low32(buffer);
     return count;
@@ -93,65 +93,9 @@ export class RegionKernel implements Kernel {
     view.setUint32(4, Math.floor(this.#left / 2 ** 32), true);
   }
 
-  pwrite(fd: number, buffer: Buffer, offset: number | bigint): number {
+  override pwrite(fd: number, buffer: Buffer, offset: number | bigint): number {
     if (offset === DEVICE_STATE) this.#left = -1;
-    return this.#kernel.pwrite(fd, buffer, offset);
-  }
-
-  open(path: string, flags: number): number {
-    return this.#kernel.open(path, flags);
-  }
-
-  close(fd: number): void {
-    this.#kernel.close(fd);
-  }
-
-  read(fd: number, buffer: Buffer): number {
-    return this.#kernel.read(fd, buffer);
-  }
-
-  write(fd: number, buffer: Buffer): number {
-    return this.#kernel.write(fd, buffer);
-  }
-
-  mmap(length: number, options: MmapOptions): Mapping {
-    return this.#kernel.mmap(length, options);
-  }
-
-  memfd(name: string, length: number, flags?: number): number {
-    return this.#kernel.memfd(name, length, flags);
-  }
-
-  socketPair(): [number, number] {
-    return this.#kernel.socketPair();
-  }
-
-  sendFds(socket: number, message: Buffer, fds: readonly number[]): void {
-    this.#kernel.sendFds(socket, message, fds);
-  }
-
-  receiveFds(socket: number, into: Buffer, maxFds: number): ReceivedMessage {
-    return this.#kernel.receiveFds(socket, into, maxFds);
-  }
-
-  poll(fd: number, events: number, timeoutMs: number): number {
-    return this.#kernel.poll(fd, events, timeoutMs);
-  }
-
-  readText(path: string): string {
-    return this.#kernel.readText(path);
-  }
-
-  readLink(path: string): string {
-    return this.#kernel.readLink(path);
-  }
-
-  readDir(path: string): string[] {
-    return this.#kernel.readDir(path);
-  }
-
-  realPath(path: string): string {
-    return this.#kernel.realPath(path);
+    return this.kernel.pwrite(fd, buffer, offset);
   }
 }
 

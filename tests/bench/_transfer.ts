@@ -2,8 +2,8 @@
  * One save, restore or verify in a process of its own, as the command line
  * does it; prints the seconds.
  *
- *     _transfer.ts save REGION FILE
- *     _transfer.ts restore REGION <FILE
+ *     _transfer.ts save REGION FILE         _transfer.ts save-v2 DATA FILE
+ *     _transfer.ts restore REGION <FILE     _transfer.ts restore-v2 DATA <FILE
  *     _transfer.ts verify FILE
  */
 
@@ -16,19 +16,20 @@ import { openCheckpointFile } from "../../src/checkpoint/source.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 
-async function openRegion(path: string): Promise<Device> {
-  const worker = new Worker(new URL("./_region_worker.ts", import.meta.url), { type: "module" });
+async function open(action: string, path: string): Promise<Device> {
+  const script = action.endsWith("-v2") ? "./_data_worker.ts" : "./_region_worker.ts";
+  const worker = new Worker(new URL(script, import.meta.url), { type: "module" });
   return await openDevice(`fd:${fs.openSync(path, "r+")}`, { worker });
 }
 
 async function run(action: string, first: string, second: string): Promise<number> {
-  if (action === "save") {
-    await using device = await openRegion(first);
+  if (action.startsWith("save")) {
+    await using device = await open(action, first);
     const file = await createCheckpointFile(second, { recycle: true });
     return (await save(device, file)).seconds;
   }
-  if (action === "restore") {
-    await using device = await openRegion(first);
+  if (action.startsWith("restore")) {
+    await using device = await open(action, first);
     await using source = await openCheckpointFile("-");
     return (await restore(device, source)).seconds;
   }

@@ -9,11 +9,8 @@ import * as fs from "node:fs";
 import { output, piped, printedNumber, wallSeconds } from "./_command.ts";
 import { compile } from "./_compile.ts";
 import { interleave } from "./_measure.ts";
-import { writeRegion } from "./_region_file.ts";
+import { STATE_BYTES, writeData, writeRegion } from "./_region_file.ts";
 import { rateRow, type Row } from "./_row.ts";
-
-/** Bytes of device state. */
-const STATE_BYTES = 1 << 30;
 
 /** The transactions that it comes in, and how near to C we want to be. */
 const SIZES: readonly { readonly name: string; readonly bytes: number; readonly least: number }[] =
@@ -22,6 +19,8 @@ const SIZES: readonly { readonly name: string; readonly bytes: number; readonly 
     { name: "4 KiB", bytes: 4096, least: 0.5 },
   ];
 
+/** As near to C we want to be with a v2 device, which is read by the MiB whatever it has. */
+const V2_LEAST = 0.85;
 const VERIFY_LEAST = 0.5;
 const VERIFY_ENOUGH = 2e9;
 
@@ -106,9 +105,34 @@ class Bench {
     return rows;
   }
 
+  /** Rows for a v2 device. */
+  async v2Rows(runtime: Runtime): Promise<Row[]> {
+    const { name, judged } = runtime;
+    const least = judged ? V2_LEAST : null;
+    writeData(this.#region);
+    const ours = this.#ours(runtime, "save-v2", this.#region);
+    const save = await interleave(
+      this.#rounds,
+      () => this.#save(ours),
+      () => this.#save(this.#c("save-v2")),
+    );
+    await this.#checkYardstick(runtime, "save-v2");
+    await this.#save(ours, true);
+    const restore = await interleave(
+      this.#rounds,
+      () => printedNumber(piped(this.#file, this.#ours(runtime, "restore-v2", this.#region))),
+      () => printedNumber(piped(this.#file, this.#c("restore-v2"))),
+    );
+    fs.rmSync(this.#file);
+    return [
+      rateRow(`${name}: save to a file, v2`, "C", STATE_BYTES, save, least),
+      rateRow(`${name}: restore from a pipe, v2`, "C", STATE_BYTES, restore, least),
+    ];
+  }
+
   /** What C saves must be a checkpoint: else it would have less to do. */
-  async #checkYardstick(runtime: Runtime): Promise<void> {
-    await this.#save(this.#c("save"), true);
+  async #checkYardstick(runtime: Runtime, action = "save"): Promise<void> {
+    await this.#save(this.#c(action), true);
     await output(this.#ours(runtime, "verify", this.#file));
     fs.rmSync(this.#file);
   }
@@ -152,6 +176,7 @@ export async function transferRows(
   const rows: Row[] = [];
   for (const runtime of runtimes) {
     for (const size of SIZES) rows.push(...await bench.rows(runtime, size));
+    rows.push(...await bench.v2Rows(runtime));
   }
   return rows;
 }

@@ -3,9 +3,11 @@
  * accesses, CRCs and frames as vfiokit, in one loop with ordinary system calls.
  *
  *   checkpoint save REGION FILE     checkpoint restore REGION <FILE
+ *   checkpoint save-v2 DATA FILE    checkpoint restore-v2 DATA <FILE
  *
  * REGION is a file laid out like a v1 migration region; its pending_bytes is
- * what a save yields. Prints the seconds from the first change of device_state
+ * what a save yields. DATA is what a v2 device has: a MiB that is read, or
+ * written, 1024 times. Prints the seconds from the first change of device_state
  * to the last byte moved.
  */
 #include <fcntl.h>
@@ -23,6 +25,7 @@ enum { STOP = 0, RUNNING = 1, SAVING = 2, RESUMING = 4 };
 /* docs/checkpoint-format.md */
 enum { HEAD = 0x44414548, DATA = 0x41544144, TAIL = 0x4c494154 };
 enum { FRAME_HEADER = 32, DATA_META = 16, MAX_META = 65536, MAX_BODY = 16 << 20, BATCH = 1 << 20 };
+enum { V2_READS = 1024 };
 
 static const uint8_t magic[8] = {0x89, 'V', 'F', 'K', '\r', '\n', 0x1a, '\n'};
 
@@ -113,18 +116,31 @@ static void write_batch(int out, uint32_t count, uint32_t length, double begun)
 	write_frame(out, DATA, DATA_META + 4 * count, length);
 }
 
+static void write_header(int out, const char *protocol, const char *region)
+{
+	write_preamble(out);
+	write_frame(out, HEAD, sprintf((char *)meta,
+		"{\"tool\":\"yardstick\",\"created\":\"2026-01-01T00:00:00Z\",\"complete\":true,"
+		"\"digest\":null,\"iovaPageSize\":null,\"devices\":[{\"protocol\":\"%s\",\"bus\":\"unknown\","
+		"\"driver\":null,\"vendorId\":null,\"deviceId\":null,\"subsystemVendorId\":null,"
+		"\"subsystemId\":null,\"mdevType\":null,\"region\":%s}]}", protocol, region), 0);
+}
+
+static void write_tail(int out, uint64_t transactions, uint64_t bytes)
+{
+	write_frame(out, TAIL, sprintf((char *)meta,
+		"{\"complete\":true,\"frames\":%u,\"storedBytes\":%lu,\"transactions\":%lu,\"bytes\":%lu,"
+		"\"sha256\":null,\"devices\":[{\"transactions\":%lu,\"bytes\":%lu}]}",
+		sequence, stored, transactions, bytes, transactions, bytes), 0);
+}
+
 static double save(int region, int out)
 {
 	uint64_t left = get_register(region, PENDING_BYTES), transactions = 0, bytes = 0;
 	uint32_t count = 0, used = 0;
 	double begun = now();
 
-	write_preamble(out);
-	write_frame(out, HEAD, sprintf((char *)meta,
-		"{\"tool\":\"yardstick\",\"created\":\"2026-01-01T00:00:00Z\",\"complete\":true,"
-		"\"digest\":null,\"iovaPageSize\":null,\"devices\":[{\"protocol\":\"v1\",\"bus\":\"unknown\","
-		"\"driver\":null,\"vendorId\":null,\"deviceId\":null,\"subsystemVendorId\":null,"
-		"\"subsystemId\":null,\"mdevType\":null,\"region\":{\"type\":1,\"subtype\":1}}]}"), 0);
+	write_header(out, "v1", "{\"type\":1,\"subtype\":1}");
 	set_state(region, SAVING);
 	for (;;) {
 		uint64_t offset, size;
@@ -150,10 +166,21 @@ static double save(int region, int out)
 	if (count > 0)
 		write_batch(out, count, used, begun);
 	set_state(region, STOP);
-	write_frame(out, TAIL, sprintf((char *)meta,
-		"{\"complete\":true,\"frames\":%u,\"storedBytes\":%lu,\"transactions\":%lu,\"bytes\":%lu,"
-		"\"sha256\":null,\"devices\":[{\"transactions\":%lu,\"bytes\":%lu}]}",
-		sequence, stored, transactions, bytes, transactions, bytes), 0);
+	write_tail(out, transactions, bytes);
+	return now() - begun;
+}
+
+static double save_v2(int data, int out)
+{
+	double begun = now();
+
+	write_header(out, "v2", "null");
+	for (int read = 0; read < V2_READS; read++) {
+		must(pread(data, body, BATCH, 0) == BATCH, "read the data");
+		sizes[0] = BATCH;
+		write_batch(out, 1, BATCH, begun);
+	}
+	write_tail(out, V2_READS, (uint64_t)V2_READS * BATCH);
 	return now() - begun;
 }
 
@@ -199,7 +226,12 @@ static void load_batch(int region, uint32_t length)
 	}
 }
 
-static double restore(int region, int in)
+static void load_v2(int data, uint32_t length)
+{
+	must(pwrite(data, body, length, 0) == (ssize_t)length, "write the data");
+}
+
+static double restore(int device, int in, int v2)
 {
 	uint8_t preamble[16], after;
 	uint32_t length, type;
@@ -211,29 +243,32 @@ static double restore(int region, int in)
 	     "use the preamble");
 	must(read_frame(in, &length) == HEAD, "use the header");
 	begun = now();
-	set_state(region, RESUMING);
+	if (!v2)
+		set_state(device, RESUMING);
 	while ((type = read_frame(in, &length)) == DATA)
-		load_batch(region, length);
+		v2 ? load_v2(device, length) : load_batch(device, length);
 	must(type == TAIL && read(in, &after, 1) == 0, "use the end of the checkpoint");
-	set_state(region, RUNNING);
+	if (!v2)
+		set_state(device, RUNNING);
 	return now() - begun;
 }
 
 int main(int argc, char **argv)
 {
-	int region;
+	int device, v2;
 
 	must(argc >= 3, "use these arguments");
+	v2 = strstr(argv[1], "-v2") != NULL;
 	crc_init();
-	region = open(argv[2], O_RDWR);
-	must(region >= 0, "open the region");
-	if (strcmp(argv[1], "save") == 0 && argc == 4) {
+	device = open(argv[2], O_RDWR);
+	must(device >= 0, "open the device");
+	if (strncmp(argv[1], "save", 4) == 0 && argc == 4) {
 		int out = open(argv[3], O_WRONLY | O_CREAT | O_EXCL, 0600);
 
 		must(out >= 0, "open the checkpoint");
-		printf("%.6f\n", save(region, out));
+		printf("%.6f\n", v2 ? save_v2(device, out) : save(device, out));
 	} else {
-		printf("%.6f\n", restore(region, 0));
+		printf("%.6f\n", restore(device, 0, v2));
 	}
 	return 0;
 }
