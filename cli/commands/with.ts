@@ -60,6 +60,7 @@ async function tellState({ label, fd }: VfioDevice, context: Context): Promise<v
   }
   if (state === "running") return;
   context.note(
-    `vfiokit with: ${label} was left in state ${state}; it is closed now, and that state with it`,
+    `vfiokit with: ${label} was left in state ${state}, and is closed now. Where its driver keeps ` +
+      `that, this ends it: vfiokit state ${label} running`,
   );
 }

@@ -108,11 +108,13 @@ export class V2Engine extends ProtocolEngine<V2Target> {
         START_OVER,
       );
     }
+    // Nobody else has a device that was opened here: the driver kept the state, and the fd is lost.
+    const { borrowed } = this.#device;
     throw this.guard.error(
-      `${what}the data fd is another process's`,
+      what + (borrowed ? "the data fd is another process's" : "nobody has its data fd any more"),
       "no-data-fd",
       undefined,
-      this.#data.hasPlace ? START_OVER : HAND_OVER,
+      borrowed && !this.#data.hasPlace ? HAND_OVER : START_OVER,
     );
   }
 

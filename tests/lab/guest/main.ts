@@ -12,6 +12,7 @@ import { cases as dirty } from "./cases/dirty.ts";
 import { cases as dirtyCli } from "./cases/dirty_cli.ts";
 import { cases as driver } from "./cases/driver.ts";
 import { cases as faults } from "./cases/faults.ts";
+import { cases as handOver } from "./cases/hand_over.ts";
 import { cases as log } from "./cases/log.ts";
 import { cases as mtty } from "./cases/mtty.ts";
 import { cases as probe } from "./cases/probe.ts";
@@ -48,6 +49,7 @@ const { passed, failed, skipped } = await runCases([
   ...v2Process,
   ...log,
   ...cdev,
+  ...handOver,
   ...dirtyCli,
   ...dirty,
 ], { only, again });
