@@ -19,7 +19,6 @@ import {
   phase,
   quoted,
   run,
-  type Runtime,
   start,
   vfiokit,
 } from "../programs.ts";
@@ -31,8 +30,8 @@ function under({ uuid }: Mtty, script: string): string[] {
   return [...vfiokit(bun), "with", uuid, "--", "sh", "-c", script];
 }
 
-function script(name: "precopy" | "stop_and_copy" | "resume", runtime: Runtime = bun): string {
-  return quoted([...phase(name, runtime), "fd:3"]);
+function script(name: "precopy" | "stop_and_copy" | "resume"): string {
+  return quoted([...phase(name, bun), "fd:3"]);
 }
 
 function state(target: string): string {
@@ -47,25 +46,21 @@ async function withPort(use: (device: Mtty) => Promise<void>): Promise<void> {
 }
 
 /** Two scripts by a pipe, as the README shows them, and the third into another device. */
-function piped(name: string, runtime: Runtime): Case {
-  return {
-    name: `hand over: in ${name}: precopy | stop_and_copy under with, then resume: equal`,
-    run: (folder) =>
-      withPort(async (first) => {
-        using second = new Mtty(1);
-        const file = `${folder}/checkpoint`;
-        const save = `${script("precopy", runtime)} | ${
-          script("stop_and_copy", runtime)
-        } > ${file}`;
-        const saved = await expectExit(0, under(first, save));
-        assert.match(saved.stderr, /was left in state stop, and is closed now/);
-        const loaded = await expectExit(0, under(second, `${script("resume", runtime)} < ${file}`));
-        assert.doesNotMatch(loaded.stderr, /was left in/);
-        assert.ok((await contentOf(file)).state.length > 24);
-        assert.deepEqual(second.drain(0, FILLED.sent.length), FILLED);
-      }),
-  };
-}
+const piped: Case = {
+  name: "hand over: mtty: precopy | stop_and_copy under with, then resume: equal",
+  run: (folder) =>
+    withPort(async (first) => {
+      using second = new Mtty(1);
+      const file = `${folder}/checkpoint`;
+      const save = `${script("precopy")} | ${script("stop_and_copy")} > ${file}`;
+      const saved = await expectExit(0, under(first, save));
+      assert.match(saved.stderr, /was left in state stop, and is closed now/);
+      const loaded = await expectExit(0, under(second, `${script("resume")} < ${file}`));
+      assert.doesNotMatch(loaded.stderr, /was left in/);
+      assert.ok((await contentOf(file)).state.length > 24);
+      assert.deepEqual(second.drain(0, FILLED.sent.length), FILLED);
+    }),
+};
 
 const afterwards: Case = {
   name: "hand over: the fd waits for a script that is started when the first has ended",
@@ -176,8 +171,7 @@ const interrupted: Case = {
 
 /** The cases. */
 export const cases: readonly Case[] = [
-  piped("Deno", deno),
-  piped("Bun", bun),
+  piped,
   afterwards,
   ...refusals,
   interrupted,

@@ -177,27 +177,31 @@ function command(saves: Runtime, restores: Runtime): Case {
 }
 
 /** The data fd goes from the first phase's process to the second's. */
-const piped: Case = {
-  name: "v2 pre-copy: pipe: precopy | stop_and_copy under with, then resume: equal",
-  lacks: () => lacks("v2-full"),
-  run: (folder) =>
-    withPair("v2-full", SETTINGS, async (first, second) => {
-      first.set({ rate: RATE });
-      const file = `${folder}/checkpoint`;
-      const [before, after, load] = (["precopy", "stop_and_copy", "resume"] as const)
-        .map((name) => quoted([...phase(name, bun), "fd:3"]));
-      const saved = await underWith(bun, first.uuid, `${before} | ${after} > ${file}`);
-      assert.ok(saved.changedPages > 0);
-      const restored = await underWith(bun, second.uuid, `${load} < ${file}`);
-      assert.deepEqual([saved.deviceState, restored.deviceState], [1, 2]);
-      assert.equal(restored.crc, saved.crc);
-    }),
-};
+function piped(runtime: Runtime, type: V2Type): Case {
+  const name = runtime === bun ? "Bun" : "Deno";
+  return {
+    name: `v2 pre-copy: pipe: in ${name}: ${type}: the phases' scripts under with: equal`,
+    lacks: () => lacks(type),
+    run: (folder) =>
+      withPair(type, SETTINGS, async (first, second) => {
+        first.set({ rate: RATE });
+        const file = `${folder}/checkpoint`;
+        const [before, after, load] = (["precopy", "stop_and_copy", "resume"] as const)
+          .map((name) => quoted([...phase(name, runtime), "fd:3"]));
+        const saved = await underWith(runtime, first.uuid, `${before} | ${after} > ${file}`);
+        assert.ok(saved.changedPages > 0);
+        const restored = await underWith(runtime, second.uuid, `${load} < ${file}`);
+        assert.deepEqual([saved.deviceState, restored.deviceState], [1, 2]);
+        assert.equal(restored.crc, saved.crc);
+      }),
+  };
+}
 
 /** The cases. */
 export const cases: readonly Case[] = [
   ...library,
   command(deno, bun),
   command(bun, deno),
-  piped,
+  piped(bun, "v2-full"),
+  piped(deno, "v2-precopy"),
 ];
