@@ -9,18 +9,10 @@ import { DevicesError } from "../../src/checkpoint/devices_error.ts";
 import type { CheckpointSink } from "../../src/checkpoint/save.ts";
 import type { RestoreSource } from "../../src/checkpoint/restore.ts";
 import { openFds } from "../../src/kernel/fd.ts";
-import type { Kernel } from "../../src/kernel/kernel.ts";
 import type { Device, OpenOptions } from "../../src/migration/device.ts";
 import { openDevices } from "../../src/migration/open_devices.ts";
 import { type SimDevice, SimKernel } from "../../src/sim/mod.ts";
-import { v2StateName } from "../../src/sim/_v2_states.ts";
-import {
-  VFIO_DEVICE_FEATURE,
-  VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
-  VFIO_DEVICE_FEATURE_SET,
-  vfioDeviceFeature,
-  vfioDeviceFeatureMigState,
-} from "../../src/uapi/mod.ts";
+import { tellingArcs } from "../migration/_arcs.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -41,7 +33,7 @@ export async function withTeam(
   const sim = new SimKernel(...specs);
   const asked: { readonly fd: number; readonly state: string }[] = [];
   const arcs: string[] = [];
-  const kernel = recording(sim, (fd, state) => {
+  const kernel = tellingArcs(sim, (fd, state) => {
     const number = fds.indexOf(fd);
     if (number < 0) asked.push({ fd, state });
     else arcs.push(`${number} ${state}`);
@@ -59,35 +51,6 @@ export async function withTeam(
   assert.deepEqual(sim.openObjects, []);
   assert.deepEqual(openFds(), []);
   for (const { violations } of sim.devices) assert.deepEqual(violations, []);
-}
-
-/** A kernel that tells which state is asked of which fd. */
-function recording(sim: Kernel, tell: (fd: number, state: string) => void): Kernel {
-  const { size } = vfioDeviceFeature;
-  const ioctl: Kernel["ioctl"] = (fd, request, arg) => {
-    if (request === VFIO_DEVICE_FEATURE && arg instanceof Uint8Array) {
-      const { flags } = vfioDeviceFeature.unpack(arg);
-      if (flags === (VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE)) {
-        tell(fd, v2StateName(vfioDeviceFeatureMigState.unpack(arg, size).device_state));
-      }
-    }
-    return sim.ioctl(fd, request, arg);
-  };
-  const pwrite: Kernel["pwrite"] = (fd, bytes, offset) => {
-    // The first register of a v1 migration region.
-    if (bytes.length === 4 && BigInt(offset) % (1n << 40n) === 0n) {
-      tell(fd, `${(bytes[0]! & 7).toString(2).padStart(3, "0")}b`);
-    }
-    return sim.pwrite(fd, bytes, offset);
-  };
-  return new Proxy(sim, {
-    get(target, key): unknown {
-      if (key === "ioctl") return ioctl;
-      if (key === "pwrite") return pwrite;
-      const value = Reflect.get(target, key, target);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
 }
 
 /** A sink in memory. */

@@ -21,6 +21,7 @@ const GUEST_FILES: readonly string[] = [
   ...["cli", "src", "mod.ts", "tests/lab/guest"],
   ...["tests/dirty/type1_answers.ts", "tests/dirty/_answers.ts", "tests/dirty/type1_cases"],
   ...["tests/vfio/cdev_answers.ts", "tests/vfio/cdev_cases", "tests/migration/v2_cases"],
+  "tests/migration/_arcs.ts",
   ...["deno.json", "deno.lock", "package.json", "node_modules"],
 ];
 

@@ -120,20 +120,29 @@ export async function waitForState(device: GuestDevice, state: number): Promise<
 }
 
 /**
- * Lends two devices of a type with these settings, each with a state of its
+ * Lends devices of these types with these settings, each with a state of its
  * own; whatever was done to them against the protocol fails the case.
  */
+export async function withDevices(
+  types: readonly DeviceType[],
+  settings: Settings,
+  use: (devices: readonly GuestDevice[]) => Promise<void>,
+): Promise<void> {
+  const devices = types.map((type) => new GuestDevice(type));
+  try {
+    for (const device of devices) device.set(settings);
+    await use(devices);
+    for (const device of devices) assert.deepEqual(device.violations, []);
+  } finally {
+    for (const device of devices) device.remove();
+  }
+}
+
+/** Lends two devices of one type. */
 export async function withPair(
   type: DeviceType,
   settings: Settings,
   use: (first: GuestDevice, second: GuestDevice) => Promise<void>,
 ): Promise<void> {
-  const pair = [new GuestDevice(type), new GuestDevice(type)] as const;
-  try {
-    for (const device of pair) device.set(settings);
-    await use(...pair);
-    for (const device of pair) assert.deepEqual(device.violations, []);
-  } finally {
-    for (const device of pair) device.remove();
-  }
+  await withDevices([type, type], settings, ([first, second]) => use(first!, second!));
 }

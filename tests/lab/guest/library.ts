@@ -44,7 +44,7 @@ export function withCalls<T>({ uuid }: Pick<GuestDevice, "uuid">, use: (calls: V
 }
 
 /** Reads the driver's window (region 0). */
-async function readWindow(device: Device): Promise<Window> {
+export async function readWindow(device: Device): Promise<Window> {
   const view = new DataView((await device.readRegion(0, 0, 40)).buffer);
   return {
     violations: view.getUint32(8, true),

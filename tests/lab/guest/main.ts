@@ -17,6 +17,7 @@ import { cases as log } from "./cases/log.ts";
 import { cases as mtty } from "./cases/mtty.ts";
 import { cases as probe } from "./cases/probe.ts";
 import { cases as processes } from "./cases/process.ts";
+import { cases as several } from "./cases/several.ts";
 import { cases as transfer } from "./cases/transfer.ts";
 import { cases as v2Driver } from "./cases/v2_driver.ts";
 import { cases as v2Faults } from "./cases/v2_faults.ts";
@@ -47,6 +48,7 @@ const { passed, failed, skipped } = await runCases([
   ...v2Faults,
   ...v2Images,
   ...v2Process,
+  ...several,
   ...log,
   ...cdev,
   ...handOver,
