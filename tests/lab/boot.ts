@@ -27,14 +27,13 @@ function readOr(path: string, otherwise: string): string {
 
 /** What the guest is to do. */
 export interface Task extends Pick<Options, "only" | "timeout" | "command"> {
-  /** Whether another kernel has been given all cases: those that no kernel changes are left out. */
-  readonly again: boolean;
+  /** Names of cases that need not be shown again: another kernel has, and none changes them. */
+  readonly shown: readonly string[];
 }
 
-function guestCommand({ command, only, again }: Task, deno: string): string {
+function guestCommand({ command, only }: Task, deno: string): string {
   const words = command.length > 0 ? command : [
     ...[deno, "run", "--allow-all", "--cached-only", "tests/lab/guest/main.ts"],
-    ...(again ? ["--again"] : []),
     ...(only === undefined ? [] : [only]),
   ];
   return words.map(quote).join(" ") + "\n";
@@ -58,6 +57,7 @@ export async function bootOnce(
     join(runFolder, "env"),
     Object.entries(variables).map(([name, value]) => `export ${name}=${quote(value)}\n`).join(""),
   );
+  writeFileSync(join(runFolder, "shown.json"), JSON.stringify(task.shown));
   writeFileSync(join(runFolder, "command"), guestCommand(task, inGuest(deno)));
 
   const consoleFile = join(folder, "console");

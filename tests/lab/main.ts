@@ -25,11 +25,11 @@ function say(text: string): void {
 async function runKernel(
   release: KernelRelease,
   options: Options,
-  again: boolean,
+  shown: readonly string[],
 ): Promise<Outcome> {
   const folder = mkdtempSync(join(tmpdir(), "vfiokit-lab-run-"));
   try {
-    return await bootOnce(PROJECT, release, { ...options, again }, folder, say);
+    return await bootOnce(PROJECT, release, { ...options, shown }, folder, say);
   } catch (error) {
     if (error instanceof MissingError || options.kernels.length === 1) throw error;
     say(error instanceof Error ? error.message : String(error));
@@ -47,7 +47,8 @@ async function main(): Promise<number> {
   }
   const outcomes: Outcome[] = [];
   for (const release of options.kernels) {
-    outcomes.push(await runKernel(release, options, outcomes.length > 0));
+    const shown = outcomes.flatMap(({ result }) => result?.shown ?? []);
+    outcomes.push(await runKernel(release, options, shown));
   }
   if (outcomes.length > 1 && options.command.length === 0) {
     console.log(`\n${outcomeTable(outcomes)}\n\n${outcomeTotal(outcomes)}`);

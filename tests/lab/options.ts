@@ -20,8 +20,8 @@ drivers in it; with a COMMAND, runs that in the guest instead.
   --only WORD            The cases that have a word in their name.
   --timeout SECONDS      When a guest is killed (default: 1200).
 
-Of several kernels the first is given all cases, the others those that a kernel
-can change. Exit code 0: all passed; 1: not; 3: this machine lacks something.`;
+Of several kernels, what none of them changes is shown on the first that can.
+Exit code 0: all passed; 1: not; 3: this machine lacks something.`;
 
 /** What is asked for. */
 export interface Options {

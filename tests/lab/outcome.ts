@@ -14,6 +14,8 @@ export interface Result {
   readonly failed: number;
   /** The cases that cannot be shown on this kernel. */
   readonly skipped: number;
+  /** The names of the cases that no other kernel has to show again. */
+  readonly shown: readonly string[];
   /** What the kernel has, by name, as found by asking it. */
   readonly has: Readonly<Record<string, string>>;
 }

@@ -12,10 +12,15 @@ export interface Case {
   readonly name: string;
   /** Why it cannot be shown here; null where it can. */
   lacks?(): string | null;
-  /** Whether no kernel can change it: of several kernels it is shown on the first alone. */
+  /** Whether no kernel can change it: of several kernels the first that can shows it. */
   readonly once?: boolean;
   /** Throws where it does not hold; `folder` is the case's own, in memory. */
   run(folder: string): Promise<void>;
+}
+
+/** Cases that no kernel can change: they start processes, and what these do was shown before. */
+export function once(cases: readonly Case[]): readonly Case[] {
+  return cases.map((one) => ({ ...one, once: true }));
 }
 
 /** How many cases held, how many did not, and how many cannot be shown here. */
@@ -26,6 +31,8 @@ export interface Tally {
   readonly failed: number;
   /** The cases that need what is not there. */
   readonly skipped: number;
+  /** The names of those that no other kernel has to show again. */
+  readonly shown: readonly string[];
 }
 
 function print(mark: string, started: number, name: string): void {
@@ -56,23 +63,25 @@ const LANES = 2;
 export interface Choice {
   /** Those with this in their name. */
   readonly only: string;
-  /** Whether another kernel was given them before: without those that no kernel changes. */
-  readonly again: boolean;
+  /** Those that another kernel has shown, and that no kernel changes. */
+  readonly shown: readonly string[];
 }
 
 /** Runs cases, and counts. */
-export async function runCases(cases: readonly Case[], { only, again }: Choice): Promise<Tally> {
+export async function runCases(cases: readonly Case[], { only, shown }: Choice): Promise<Tally> {
   const waiting = cases.filter(({ name }) => name.includes(only));
-  const tally = { passed: 0, failed: 0, skipped: 0 };
+  const tally = { passed: 0, failed: 0, skipped: 0, shown: [] as string[] };
   const lane = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      const once = again && next.once ? "no kernel changes it" : null;
-      const reason = once ?? next.lacks?.() ?? null;
+      const before = shown.includes(next.name) ? "shown on another kernel" : null;
+      const reason = before ?? next.lacks?.() ?? null;
       if (reason !== null) {
         console.log(`skip          ${next.name}: ${reason}`);
         tally.skipped++;
-      } else if (await runCase(next)) tally.passed++;
-      else tally.failed++;
+      } else if (await runCase(next)) {
+        tally.passed++;
+        if (next.once) tally.shown.push(next.name);
+      } else tally.failed++;
     }
   };
   await Promise.all(Array.from({ length: LANES }, lane));

@@ -6,7 +6,6 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
-import { parseArgs } from "node:util";
 import { cases as cdev } from "./cases/cdev.ts";
 import { cases as dirty } from "./cases/dirty.ts";
 import { cases as dirtyCli } from "./cases/dirty_cli.ts";
@@ -29,13 +28,11 @@ import { runCases } from "./harness.ts";
 import { kernelHas } from "./kernel_has.ts";
 import { measure } from "./speed.ts";
 
-const { values: { again }, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { again: { type: "boolean", default: false } },
-});
-const [only = ""] = positionals;
+const RUN = "/run/lab";
+const only = process.argv[2] ?? "";
+const before: readonly string[] = JSON.parse(readFileSync(`${RUN}/shown.json`, "utf8"));
 
-const { passed, failed, skipped } = await runCases([
+const tally = await runCases([
   ...driver,
   ...probe,
   ...transfer,
@@ -54,10 +51,11 @@ const { passed, failed, skipped } = await runCases([
   ...handOver,
   ...dirtyCli,
   ...dirty,
-], { only, again });
-if (!again && (only === "" || only === "speed")) await measure();
+], { only, shown: before });
+// Measured once: kernels are not compared.
+if (before.length === 0 && (only === "" || only === "speed")) await measure();
 const release = readFileSync("/proc/sys/kernel/osrelease", "utf8").trim();
-const result = { release, passed, failed, skipped, has: kernelHas() };
-writeFileSync("/run/lab/result.json", JSON.stringify(result));
+writeFileSync(`${RUN}/result.json`, JSON.stringify({ release, ...tally, has: kernelHas() }));
+const { passed, failed, skipped } = tally;
 console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`);
 process.exitCode = failed === 0 && (passed > 0 || only === "speed") ? 0 : 1;

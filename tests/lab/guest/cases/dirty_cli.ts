@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { withPair } from "../device.ts";
-import type { Case } from "../harness.ts";
+import { type Case, once } from "../harness.ts";
 import { bun, deno, expectExit, lastJson, quoted, vfiokit, wholeJson } from "../programs.ts";
 
 const MAP = ["--map", "0x100000:1MiB", "--map", "4GiB:1MiB"];
@@ -21,7 +21,7 @@ interface Sample {
 }
 
 /** The cases. */
-export const cases: readonly Case[] = [
+export const cases: readonly Case[] = once([
   ...[deno, bun].map((runtime): Case => ({
     name: `dirty cli: a program inherits all fds, in ${runtime === deno ? "Deno" : "Bun"}`,
     run: (folder) =>
@@ -81,4 +81,4 @@ export const cases: readonly Case[] = [
         assert.equal(wholeJson<Sample>(await expectExit(0, words)).pages, 0);
       }),
   },
-];
+]);

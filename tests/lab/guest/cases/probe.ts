@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { probe } from "../../../../mod.ts";
 import { TYPES, type V1Type, withPair } from "../device.ts";
-import type { Case } from "../harness.ts";
+import { type Case, once } from "../harness.ts";
 import {
   bun,
   deno,
@@ -79,6 +79,9 @@ const probes: readonly Case[] = [
         assertMigratable("partitioned", await probed(uuid, 0, deno));
       }),
   },
+];
+
+const commands: readonly Case[] = [
   {
     name: "probe: a device that is not there is exit 3, with the reason",
     run: async () => {
@@ -117,4 +120,4 @@ const states: readonly Case[] = [
 ];
 
 /** The cases. */
-export const cases: readonly Case[] = [...probes, ...states];
+export const cases: readonly Case[] = [...probes, ...once([...commands, ...states])];

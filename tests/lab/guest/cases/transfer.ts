@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { type DeviceType, type GuestDevice, withPair } from "../device.ts";
-import type { Case } from "../harness.ts";
+import { type Case, once } from "../harness.ts";
 import { restoreFrom, saveTo } from "../library.ts";
 import {
   bun,
@@ -160,15 +160,17 @@ const intoAnother: Case = {
 
 /** The cases. */
 export const cases: readonly Case[] = [
-  stopped("trapped", { saves: deno, restores: deno }),
-  stopped("mapped", { saves: bun, restores: bun }),
-  precopied("trapped", { saves: deno, restores: deno }),
   precopied("mapped", { saves: deno, restores: bun }),
-  precopied("partitioned", { saves: bun, restores: deno }),
+  ...once([
+    stopped("trapped", { saves: deno, restores: deno }),
+    stopped("mapped", { saves: bun, restores: bun }),
+    precopied("trapped", { saves: deno, restores: deno }),
+    precopied("partitioned", { saves: bun, restores: deno }),
+    piped("Deno", deno),
+    piped("Bun", bun),
+    intoAnother,
+  ]),
   // A record is a page or more of state behind 32 bytes; the first says what the device is.
   sized("transactions of 4 KiB and a little", 8192, (pages) => 1 + pages + 1),
   sized("transactions of 5 MiB, larger than any batch", 5 << 20, () => 1 + 4 + 1),
-  piped("Deno", deno),
-  piped("Bun", bun),
-  intoAnother,
 ];

@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { type PrecopyOptions, probe } from "../../../../mod.ts";
 import { GuestDevice, lacks, type Settings, type V2Type, withPair } from "../device.ts";
-import type { Case } from "../harness.ts";
+import { type Case, once } from "../harness.ts";
 import { restoreFrom, saveTo, type Transferred } from "../library.ts";
 import {
   bun,
@@ -200,8 +200,10 @@ function piped(runtime: Runtime, type: V2Type): Case {
 /** The cases. */
 export const cases: readonly Case[] = [
   ...library,
-  command(deno, bun),
-  command(bun, deno),
-  piped(bun, "v2-full"),
-  piped(deno, "v2-precopy"),
+  ...once([
+    command(deno, bun),
+    command(bun, deno),
+    piped(bun, "v2-full"),
+    piped(deno, "v2-precopy"),
+  ]),
 ];

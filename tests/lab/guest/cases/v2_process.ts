@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { lacks, type Settings, type V2Type, waitForState, withPair } from "../device.ts";
-import type { Case } from "../harness.ts";
+import { type Case, once } from "../harness.ts";
 import { saveTo } from "../library.ts";
 import { bun, deno, type Runtime, start, vfiokit } from "../programs.ts";
 
@@ -52,7 +52,7 @@ function interruptedSave(
 }
 
 /** The cases. */
-export const cases: readonly Case[] = [
+export const cases: readonly Case[] = once([
   interruptedSave({
     ...{ signal: "SIGINT", code: 130, runtime: deno },
     ...{ type: "v2-p2p", during: "stop-copy", state: STOP_COPY },
@@ -95,4 +95,4 @@ export const cases: readonly Case[] = [
         await saveTo(`${folder}/again`, device);
       }),
   },
-];
+]);
