@@ -58,7 +58,7 @@ function facts(report: ProbeReport): string[] {
     ["group", group === null ? null : String(group)],
     ["opened", accessWords(report.access)],
     ["reset", resettable === null ? null : resettable ? "yes" : "no"],
-    ["dirty", dirtyWords(dirty)],
+    ["dirty", dirtyWords(dirty, report.access.way)],
     ["features", report.features.length === 0 ? null : featureWords(report.features)],
   ];
   return lines.filter(([, value]) => value !== null).map(([name, value]) =>
@@ -75,8 +75,13 @@ function accessWords({ way, cdev, iommufd, whyNotCdev }: ProbeReport["access"]):
   return `by its group, not by ${nodes}` + (whyNotCdev === null ? "" : `: ${whyNotCdev}`);
 }
 
-function dirtyWords({ tracks, pgsizes, maxBitmapBytes }: ProbeReport["dirty"]): string | null {
-  if (tracks === null) return null;
+function dirtyWords(
+  { tracks, pgsizes, maxBitmapBytes }: ProbeReport["dirty"],
+  way: ProbeReport["access"]["way"],
+): string | null {
+  if (tracks === null) {
+    return way === "cdev" ? "tracked by type1 only when it is opened by its group" : null;
+  }
   if (!tracks) return "pages are not tracked by the IOMMU";
   const largest = maxBitmapBytes === null ? "" : `, bitmaps up to ${bytes(maxBitmapBytes)}`;
   return `tracked by pages of ${pgsizes.map(bytes).join(", ")}${largest}`;

@@ -6,7 +6,6 @@
 
 import type { Kernel } from "../kernel/kernel.ts";
 import { AnswerError } from "./answer_error.ts";
-import { noType1Container } from "./cdev_reasons.ts";
 import type { OpenWay, VfioDevice } from "./device.ts";
 import { type DeviceName, formatDeviceName, parseDeviceName } from "./device_name.ts";
 import {
@@ -41,9 +40,9 @@ export interface ProbeOptions extends OpenVfioOptions {
   readonly kernel?: Kernel | undefined;
 }
 
-/** Whether the IOMMU tells which pages a device wrote. */
+/** Whether the type1 IOMMU tells which pages a device wrote. */
 export interface DirtyReport {
-  /** Whether it does; null where that is not known. */
+  /** Whether it does; null where that is not known: without a container it cannot be asked. */
   readonly tracks: boolean | null;
   /** The page sizes it tracks by, in bytes. */
   readonly pgsizes: readonly number[];
@@ -260,11 +259,7 @@ function readableRegions(
 function describeDirty(
   device: VfioDevice,
 ): { readonly dirty: DirtyReport; readonly reasons: Reason[] } {
-  if (device.container === null) {
-    if (device.way !== "cdev") return { dirty: UNKNOWN_DIRTY, reasons: [] };
-    const dirty = { tracks: false, pgsizes: [], maxBitmapBytes: null };
-    return { dirty, reasons: [{ ...noType1Container(device.label), blocks: false }] };
-  }
+  if (device.container === null) return { dirty: UNKNOWN_DIRTY, reasons: [] };
   try {
     const { migration, draftDirtyPages } = device.container.info();
     if (migration === null) {
