@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { dirname } from "node:path";
-import process from "node:process";
 import { describe, it } from "node:test";
 import { COMMANDS } from "../../cli/table/table.ts";
-import { IN_DENO, type Outcome, vfiokit } from "./_cli.ts";
+import { IN_DENO, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
+import { interrupted } from "./_interrupted.ts";
 
 /** The keys of each of `devices`, in their order. */
 const KEYS = [
@@ -220,7 +220,7 @@ describe("restore of several devices that fails", () => {
     using folder = new Folder();
     const file = folder.file("a");
     await vfiokit(["save", "sim:mlx5?size=1MiB", "sim:qat?size=1MiB", "-o", file]);
-    const { code, out } = await signalled(
+    const { code, out } = await interrupted(
       [
         ...["restore", "sim:mlx5?size=1MiB", "sim:qat?size=1MiB&fault=write:1:EFAULT", file],
         ...["--hold", "--on-error", "leave", "--json"],
@@ -233,27 +233,6 @@ describe("restore of several devices that fails", () => {
   });
 });
 
-/** Runs a command and sends it a signal once it wrote `when`. */
-function signalled(
-  args: readonly string[],
-  when: RegExp,
-  signal: NodeJS.Signals,
-): Promise<Outcome> {
-  return vfiokit(args, {
-    started: (child) => {
-      let seen = "";
-      const look = (chunk: Uint8Array): void => {
-        const before = when.test(seen);
-        seen += new TextDecoder().decode(chunk);
-        // Not child.kill: Deno then reports the signal as the end, whatever the exit code was.
-        if (!before && when.test(seen)) process.kill(child.pid!, signal);
-      };
-      child.stdout?.on("data", look);
-      child.stderr?.on("data", look);
-    },
-  });
-}
-
 describe("a signal", () => {
   /** One of the drivers answers only after a while, so that the signal comes in time. */
   const slow = ["sim:mlx5?size=8MiB", "sim:mapped?size=8MiB&fault=block:1600ms:3"];
@@ -261,7 +240,7 @@ describe("a signal", () => {
   it("ends a save of several: all run, no file is left", async () => {
     using folder = new Folder();
     const file = folder.file("a");
-    const { code, out, err } = await signalled(
+    const { code, out, err } = await interrupted(
       ["save", ...slow, "-o", file, "--json"],
       /Saving 2 devices: 1 in \S+, 1 in stop-and-copy, .*\/s/,
       "SIGINT",
@@ -276,7 +255,7 @@ describe("a signal", () => {
     using folder = new Folder();
     const file = folder.file("a");
     await vfiokit(["save", "sim:mlx5?size=8MiB", "sim:mapped?size=8MiB", "-o", file]);
-    const { code, out, err } = await signalled(
+    const { code, out, err } = await interrupted(
       ["restore", ...slow, file, "--json"],
       /Restoring 2 devices: resuming, /,
       "SIGTERM",

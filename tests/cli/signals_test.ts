@@ -3,31 +3,9 @@ import { readdirSync } from "node:fs";
 import { dirname } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
-import { type Outcome, type RunOptions, vfiokit } from "./_cli.ts";
+import { vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
-
-/** Runs a command and sends it a signal once it wrote `when` to stderr or stdout. */
-function interrupted(
-  args: readonly string[],
-  when: RegExp,
-  signal: NodeJS.Signals,
-  options: RunOptions = {},
-): Promise<Outcome> {
-  return vfiokit(args, {
-    ...options,
-    started: (child) => {
-      let seen = "";
-      const look = (chunk: Uint8Array): void => {
-        const before = when.test(seen);
-        seen += new TextDecoder().decode(chunk);
-        // Not child.kill: Deno then reports the signal as the end, whatever the exit code was.
-        if (!before && when.test(seen)) process.kill(child.pid!, signal);
-      };
-      child.stdout?.on("data", look);
-      child.stderr?.on("data", look);
-    },
-  });
-}
+import { interrupted } from "./_interrupted.ts";
 
 /** A driver that answers only after a while, so that progress is printed and a signal comes in time. */
 const SLOW = "size=8MiB&fault=block:1600ms:3";
