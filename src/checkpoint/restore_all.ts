@@ -46,7 +46,8 @@ class Restoring {
     }));
     await team.until(Promise.all(pushers.map((pusher) => pusher.flush())));
     for (const { device, phases } of team.members) {
-      phases.push({ name: "resuming", ...device.progress(), seconds: 0 });
+      const { transactions, bytes } = device.progress();
+      phases.push({ name: "resuming", transactions, bytes, seconds: 0 });
     }
   }
 

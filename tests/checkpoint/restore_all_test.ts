@@ -43,7 +43,12 @@ describe("restoreAll()", () => {
         const report = await restoreAll(team.devices, memorySource(bytes, piece));
         assert.deepEqual(checksums(team), sums);
         assert.deepEqual(report.devices.map(({ state }) => state), kinds.map(() => "running"));
-        assert.deepEqual(report.phases.map(({ name }) => name), ["resuming"]);
+        for (const { phases } of [report, ...report.devices]) {
+          assert.deepEqual(
+            phases.map((phase) => [phase.name, Object.keys(phase).sort()]),
+            [["resuming", ["bytes", "name", "seconds", "transactions"]]],
+          );
+        }
         assert.equal(report.bytes, report.devices.reduce((sum, device) => sum + device.bytes, 0));
       });
     }
