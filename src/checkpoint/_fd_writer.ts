@@ -3,16 +3,27 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
+import { startWriteBack } from "../kernel/write_back.ts";
 import type { Batch } from "../migration/_batch.ts";
 import type { Phase } from "../migration/types.ts";
 import { CheckpointEncoder, type EncodeOptions } from "./encoder.ts";
 import type { CheckpointHeader } from "./header.ts";
 
-/** Encodes batches and writes them where the fd stands. */
+/** Bytes that are worth a place in the disk's queue. */
+const WRITE_BACK = 8 << 20;
+
+/**
+ * Encodes batches and writes them to a file that was empty. The disk begins
+ * with what is there while the device is read on: the sync at the end, with the
+ * device stopped, then has little left to wait for.
+ */
 export class FdWriter {
   readonly #kernel: Kernel;
   readonly #fd: number;
   readonly #encoder: CheckpointEncoder;
+  #written = 0;
+  /** Up to where the disk was told to begin. */
+  #begun = 0;
 
   /** Writes the checkpoint's beginning. */
   constructor(kernel: Kernel, fd: number, header: CheckpointHeader, options: EncodeOptions) {
@@ -40,6 +51,12 @@ export class FdWriter {
     for (const chunk of chunks) {
       let done = this.#kernel.write(this.#fd, chunk);
       while (done < chunk.length) done += this.#kernel.write(this.#fd, chunk.subarray(done));
+      this.#written += chunk.length;
     }
+    const length = this.#written - this.#begun;
+    if (length < WRITE_BACK) return;
+    // Where that cannot be had, the sync at the end writes all of it.
+    startWriteBack(this.#fd, this.#begun, length);
+    this.#begun = this.#written;
   }
 }

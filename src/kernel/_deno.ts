@@ -27,6 +27,7 @@ const TABLE = {
   dup3: { parameters: ["i32", "i32", "i32"], result: "i32" },
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
   ftruncate: { parameters: ["i32", "i64"], result: "i32" },
+  sync_file_range: { parameters: ["i32", "i64", "i64", "u32"], result: "i32" },
   socketpair: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   sendmsg: { parameters: ["i32", "buffer", "i32"], result: "i32" },
   recvmsg: { parameters: ["i32", "buffer", "i32"], result: "i32" },
@@ -53,6 +54,8 @@ function widened(libc: Calls): Symbols {
     readlink: (path, buffer, size) => libc.readlink(path, buffer, BigInt(size)),
     getdents64: (fd, buffer, count) => libc.getdents64(fd, buffer, BigInt(count)),
     ftruncate: (fd, length) => libc.ftruncate(fd, BigInt(length)),
+    sync_file_range: (fd, offset, length, flags) =>
+      libc.sync_file_range(fd, BigInt(offset), BigInt(length), flags),
     copy_out: (into, from, count) => libc.copy_out(into, from, BigInt(count)),
     copy_in: (to, from, count) => libc.copy_in(to, from, BigInt(count)),
   };

@@ -116,6 +116,11 @@ export class Libc {
     return result === -1 ? this.#failed() : result;
   }
 
+  syncFileRange(fd: number, offset: number, length: number, flags: number): number {
+    const result = this.#call.sync_file_range(fd, offset, length, flags);
+    return result === -1 ? this.#failed() : result;
+  }
+
   socketpair(domain: number, type: number, protocol: number, fds: Buffer): number {
     const result = this.#call.socketpair(domain, type, protocol, fds);
     return result === -1 ? this.#failed() : result;

@@ -57,6 +57,8 @@ export interface Symbols {
   memfd_create(name: Buffer, flags: number): number;
   /** `int ftruncate(int fd, off_t length)` */
   ftruncate(fd: number, length: number): number;
+  /** `int sync_file_range(int fd, off64_t offset, off64_t nbytes, unsigned int flags)` */
+  sync_file_range(fd: number, offset: number, length: number, flags: number): number;
   /** `int socketpair(int domain, int type, int protocol, int sv[2])` */
   socketpair(domain: number, type: number, protocol: number, fds: Buffer): number;
   /** `ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags)` */

@@ -1,0 +1,38 @@
+/**
+ * Writing a file to its disk while more of it is still to come.
+ *
+ * @module
+ */
+
+import { libc } from "./_libc.ts";
+
+/** sync_file_range(2): begin to write what is dirty, and do not wait for it (linux/fs.h). */
+const SYNC_FILE_RANGE_WRITE = 2;
+
+/**
+ * Lets the kernel begin to write a part of a file to its disk, and does not
+ * wait until it is there: a later fsync finds less to do. It may wait for a
+ * place in the disk's queue, so it belongs on a thread that may block.
+ *
+ * @param fd A file that is open for writing.
+ * @param offset Where the part begins, in bytes.
+ * @param length Its length in bytes.
+ * @returns Whether it can be had; false for a pipe, and whatever else is on no disk.
+ *
+ * @example
+ * ```ts
+ * import { startWriteBack } from "./write_back.ts";
+ * import * as fs from "node:fs";
+ * import assert from "node:assert/strict";
+ *
+ * const folder = fs.mkdtempSync("/tmp/vfiokit-");
+ * const fd = fs.openSync(`${folder}/a`, "w");
+ * fs.writeSync(fd, new Uint8Array(1000));
+ * assert.equal(startWriteBack(fd, 0, 1000), true);
+ * fs.closeSync(fd);
+ * fs.rmSync(folder, { recursive: true });
+ * ```
+ */
+export function startWriteBack(fd: number, offset: number, length: number): boolean {
+  return libc().syncFileRange(fd, offset, length, SYNC_FILE_RANGE_WRITE) === 0;
+}
