@@ -276,12 +276,7 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     form: "",
     text: "the IOMMU info has the flag of a draft in place of the migration capability",
   },
-  "open": {
-    to: "any",
-    event: null,
-    form: "ERRNO",
-    text: "open of the group (and of its own node) fails",
-  },
+  "open": { to: "any", event: null, form: "ERRNO", text: "open of its group, or node, fails" },
   "group-busy": { to: "any", event: null, form: "", text: "somebody else has the group open" },
   "group-not-viable": {
     to: "any",

@@ -16,13 +16,18 @@ export interface Openers {
   readonly container: Node;
   /** /dev/vfio/N. */
   readonly group: (group: Group) => OpenFile;
-  /** /dev/iommu, and the devices' own nodes; null for a kernel without. */
-  readonly cdevs: {
-    /** /dev/iommu. */
-    readonly iommufd: Node;
-    /** /dev/vfio/devices/vfioN, by its path. */
-    readonly cdev: (path: string, group: Group) => OpenFile;
-  } | null;
+  /** /dev/iommu. */
+  readonly iommufd: Node;
+  /** /dev/vfio/devices/vfioN, by its path. */
+  readonly cdev: (path: string, group: Group) => OpenFile;
+}
+
+/** What a kernel has, and its process may. */
+export interface Settings {
+  /** Whether there are /dev/iommu, and the devices' own nodes. */
+  readonly cdevs: boolean;
+  /** Bytes that the process may lock; null without a limit. */
+  readonly memlock: bigint | null;
 }
 
 const HOST_DRIVER = "snd_hda_intel";
@@ -40,8 +45,8 @@ export function deviceName({ mdev }: Personality, index: number): string {
 /** The file tree of a kernel with these groups. */
 export function fileTree(
   groups: readonly Group[],
-  { container, group: openGroup, cdevs }: Openers,
-  memlock: bigint | null,
+  openers: Openers,
+  { cdevs, memlock }: Settings,
 ): Tree<Node> {
   const tree = new Tree<Node>();
   for (const path of ["/proc", "/sys/bus/pci/devices", "/sys/bus/mdev/devices"]) tree.folder(path);
@@ -49,19 +54,17 @@ export function fileTree(
   tree.file("/proc/self/limits", limits(memlock));
   tree.file("/proc/sys/kernel/osrelease", `${RELEASE}\n`);
   tree.file(`/lib/modules/${RELEASE}/modules.alias`, moduleAliases());
-  tree.device("/dev/vfio/vfio", container);
-  if (cdevs !== null) tree.device("/dev/iommu", cdevs.iommufd);
+  tree.device("/dev/vfio/vfio", openers.container);
+  if (cdevs) tree.device("/dev/iommu", openers.iommufd);
   groups.forEach((group, index) => {
-    tree.device(`/dev/vfio/${group.number}`, () => openGroup(group));
+    tree.device(`/dev/vfio/${group.number}`, () => openers.group(group));
     const { mdev } = group.device.personality;
     const path = mdev === null
       ? addVirtualFunction(tree, group, index)
       : addMdev(tree, group, mdev, index);
-    addVfioDevice(tree, path, index, cdevs !== null);
-    if (cdevs !== null) {
-      const node = `/dev/vfio/devices/vfio${index}`;
-      tree.device(node, () => cdevs.cdev(node, group));
-    }
+    addVfioDevice(tree, path, index, cdevs);
+    const node = `/dev/vfio/devices/vfio${index}`;
+    if (cdevs) tree.device(node, () => openers.cdev(node, group));
     if (group.device.faults.standing("group-not-viable") !== undefined) {
       addSpoiler(tree, group, index);
     }

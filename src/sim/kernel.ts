@@ -128,14 +128,10 @@ export class SimKernel implements Kernel {
       {
         container: () => new ContainerFile(driver, this.#memory),
         group: (group) => group.open(host),
-        cdevs: host.cdevs
-          ? {
-            iommufd: () => new IommufdFile(this.#memory, driver.memlock),
-            cdev: (path, group) => group.openCdev(() => new CdevFile(path, group, host)),
-          }
-          : null,
+        iommufd: () => new IommufdFile(this.#memory, driver.memlock),
+        cdev: (path, group) => group.openCdev(() => new CdevFile(path, group, host)),
       },
-      driver.memlock,
+      { cdevs: host.cdevs, memlock: driver.memlock },
     );
   }
 
@@ -284,10 +280,8 @@ export class SimKernel implements Kernel {
 
   readLink(path: string): string {
     const fd = /^\/proc\/self\/fd\/(\d+)$/.exec(path)?.[1];
-    return answer("readlink", path, () => {
-      if (fd === undefined) return this.#tree.readLink(path);
-      return (this.#files[Number(fd)] ?? refuse("ENOENT")).label;
-    });
+    const label = (fd: string): string => this.#files[Number(fd)]?.label ?? refuse("ENOENT");
+    return answer("readlink", path, () => fd ? label(fd) : this.#tree.readLink(path));
   }
 
   readDir(path: string): string[] {

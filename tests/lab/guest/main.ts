@@ -7,6 +7,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { cases as cdev } from "./cases/cdev.ts";
+import { cases as cdevMemory } from "./cases/cdev_memory.ts";
 import { cases as dirty } from "./cases/dirty.ts";
 import { cases as dirtyCli } from "./cases/dirty_cli.ts";
 import { cases as driver } from "./cases/driver.ts";
@@ -48,6 +49,7 @@ const tally = await runCases([
   ...several,
   ...log,
   ...cdev,
+  ...cdevMemory,
   ...handOver,
   ...dirtyCli,
   ...dirty,
