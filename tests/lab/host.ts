@@ -5,9 +5,18 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { homedir } from "node:os";
-import { delimiter, join } from "node:path";
+import { basename, delimiter, dirname, join } from "node:path";
 
 /** This machine lacks something that the lab needs: exit code 3. */
 export class MissingError extends Error {
@@ -86,12 +95,24 @@ function isFolder(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
+/** Removes what a lab left unfinished that was killed: its folders have its process's number. */
+function removeLeftovers(path: string): void {
+  for (const name of readdirSync(dirname(path))) {
+    const id = name.startsWith(`${basename(path)}.`) ? name.slice(basename(path).length + 1) : "";
+    if (/^\d+$/.test(id) && !existsSync(`/proc/${id}`)) {
+      rmSync(join(dirname(path), name), { recursive: true, force: true });
+    }
+  }
+}
+
 /**
  * A folder of the cache, made by `make` where it is not there yet. It appears
  * whole or not at all; of two labs that make it, one is later and takes the other's.
  */
 export function cached(path: string, make: (folder: string) => void): string {
   if (isFolder(path)) return path;
+  mkdirSync(dirname(path), { recursive: true });
+  removeLeftovers(path);
   const folder = `${path}.${process.pid}`;
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });

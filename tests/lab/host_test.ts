@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -26,6 +34,19 @@ test("cached leaves nothing of a folder that could not be made", () => {
     assert.throws(() => cached(path, () => assert.fail("no network")), /no network/);
     assert.ok(!existsSync(path));
     assert.deepEqual(readdirSync(folder), []);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("cached removes what a process left that is gone, and nothing else", () => {
+  const folder = mkdtempSync(join(tmpdir(), "vfiokit-"));
+  try {
+    // No process has this number: the largest is 2^22.
+    const others = ["thing-2.4194305", `thing.${process.ppid}`, "thing.old"];
+    for (const name of [...others, "thing.4194305"]) mkdirSync(join(folder, name));
+    cached(join(folder, "thing"), () => {});
+    assert.deepEqual(readdirSync(folder).sort(), [...others, "thing"].sort());
   } finally {
     rmSync(folder, { recursive: true });
   }
