@@ -18,7 +18,7 @@ drivers in it; with a COMMAND, runs that in the guest instead.
   --kernel NAME[,NAME…]  The kernels: ${NAMES}
                          (default: 6.1); all: those that are not built here.
   --only WORD            The cases that have a word in their name.
-  --timeout SECONDS      When a guest is killed (default: 1200).
+  --timeout SECONDS      When a guest is killed (default: 1800).
 
 Of several kernels, what none of them changes is shown on the first that can.
 Exit code 0: all passed; 1: not; 3: this machine lacks something.`;
@@ -56,7 +56,7 @@ export function parseOptions(args: readonly string[]): Options | null {
     options: {
       kernel: { type: "string", default: "6.1" },
       only: { type: "string" },
-      timeout: { type: "string", default: "1200" },
+      timeout: { type: "string", default: "1800" },
       help: { type: "boolean" },
     },
   });
