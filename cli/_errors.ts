@@ -42,7 +42,12 @@ export interface Explanation {
 }
 
 /** What a device of its kind cannot do, by the code of a MigrationError. */
-const CANNOT: readonly string[] = ["no-precopy", "no-such-arc", "no-such-state"];
+const CANNOT: readonly string[] = [
+  ...["no-precopy", "no-such-arc", "no-such-state", "needs-newer-driver"],
+];
+
+/** How a driver says that a state is not for its device, by the code of a MigrationError. */
+const NOT_ITS_STATE: readonly string[] = ["incompatible-state", "state-too-long", "state-refused"];
 
 /** A class of errors. */
 type Kind<T extends Error> = abstract new (...args: never[]) => T;
@@ -61,8 +66,9 @@ export function explain(error: unknown, reason: unknown): Explanation {
     // What a single device's error says of its state may have been mended since.
     if (several?.lost ?? (migration?.lost || bad?.lost)) return 5;
     if (interrupted !== undefined) return exitCodeOf(interrupted.signalName);
-    if (has(CheckpointError, IdentityError)) return 4;
-    if (has(UnsupportedError, AnswerError) || CANNOT.includes(migration?.code ?? "")) return 3;
+    const word = migration?.code ?? "";
+    if (has(CheckpointError, IdentityError) || NOT_ITS_STATE.includes(word)) return 4;
+    if (has(UnsupportedError, AnswerError) || CANNOT.includes(word)) return 3;
     if (has(UsageError, DeviceNameError, DirtyRangeError, SimSpecError)) return 2;
     return 1;
   };

@@ -23,22 +23,29 @@ export class DriverError extends Error {
   }
 }
 
+/** What a driver means by an errno: in words, and the stable word for it. */
+type Meaning = readonly [meaning: string, word: string];
+
+/** Meanings, by the errno's name. */
+export type Meanings = Readonly<Record<string, Meaning>>;
+
+/** What ENODEV means on a data fd. */
+export const GONE: Meaning = ["the device was reset or is gone", "io"];
+
 /**
  * A data fd that cannot be read or written: what the driver means by the errno where that is
- * known, else that it did `what`; `word` is the stable word for it.
+ * known, else that it did `what`.
  */
-export function dataError(
-  what: string,
-  error: unknown,
-  word: string,
-  meanings: Readonly<Record<string, string>>,
-): unknown {
+export function dataError(what: string, error: unknown, meanings: Meanings): unknown {
   if (!(error instanceof SysError)) return error;
   const { code } = error;
-  const meaning = Object.hasOwn(meanings, code) ? meanings[code] : `the driver ${what}`;
+  if (Object.hasOwn(meanings, code)) {
+    const [meaning, word] = meanings[code]!;
+    return new DriverError(`${meaning} (${code})`, word, error);
+  }
   const words = errnoText(error.errno);
-  const said = Object.hasOwn(meanings, code) || words === "" ? code : `${code}, ${words}`;
-  return new DriverError(`${meaning} (${said})`, word, error);
+  const said = words === "" ? code : `${code}, ${words}`;
+  return new DriverError(`the driver ${what} (${said})`, "io", error);
 }
 
 /** Runs the steps of phases, and recovers after one that failed. */

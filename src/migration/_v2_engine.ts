@@ -21,6 +21,9 @@ const HOLDING_DATA: readonly StateName[] = ["pre-copy", "pre-copy-p2p"];
 const SAVE_FROM: readonly StateName[] = [...PRECOPY_FROM, "stop"];
 const RESTORE_FROM: readonly StateName[] = ["running", "running-p2p", "stop"];
 
+/** Errnos by which a driver judges the state that it was given; others tell of itself. */
+const JUDGEMENTS: readonly string[] = ["EINVAL", "EFAULT", "ENOMEM"];
+
 /** What the precopy info's errno says of an fd that was handed over. */
 const REFUSALS: Readonly<Record<string, string>> = {
   ENOTTY: "it is no migration data fd (ENOTTY)",
@@ -150,7 +153,7 @@ export class V2Engine extends ProtocolEngine<V2Target> {
       throw this.guard.error(
         `Cannot end the restore: the driver does not take the state (${error.errno}), ` +
           "which may be cut short, or of another device",
-        "state-refused",
+        JUDGEMENTS.includes(error.errno ?? "") ? "state-refused" : "io",
         error.cause instanceof Error ? error.cause : error,
       );
     }

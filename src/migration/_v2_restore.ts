@@ -7,16 +7,16 @@ import type { Fd } from "../kernel/fd.ts";
 import { type Kernel, POLLOUT } from "../kernel/kernel.ts";
 import type { Batch } from "./_batch.ts";
 import type { Counters } from "./_engine.ts";
-import { dataError, DriverError } from "./_guard.ts";
+import { dataError, DriverError, GONE, type Meanings } from "./_guard.ts";
 import { Readiness } from "./_io.ts";
 
 /** What a driver means by an errno of its data fd. */
-const MEANINGS: Readonly<Record<string, string>> = {
-  EFAULT: "the driver takes the state for incompatible",
-  EINVAL: "the driver takes the state for incompatible",
-  ENOMEM: "the state is longer than the driver takes",
-  EOPNOTSUPP: "the state needs a newer driver",
-  ENODEV: "the device was reset or is gone",
+const MEANINGS: Meanings = {
+  EFAULT: ["the driver takes the state for incompatible", "incompatible-state"],
+  EINVAL: ["the driver takes the state for incompatible", "incompatible-state"],
+  ENOMEM: ["the state is longer than the driver takes", "state-too-long"],
+  EOPNOTSUPP: ["the state needs a newer driver", "needs-newer-driver"],
+  ENODEV: GONE,
 };
 
 /** One restore. */
@@ -60,7 +60,7 @@ export class V2Restore {
         throw new DriverError("the driver took 0 bytes", "no-progress");
       } catch (error) {
         if (!isErrno(error, "EAGAIN")) {
-          throw dataError("takes no data", error, "data-refused", MEANINGS);
+          throw dataError("takes no data", error, MEANINGS);
         }
         if (this.#counters.interrupted) {
           throw new DriverError("interrupted while the driver took no data", "interrupted", error);

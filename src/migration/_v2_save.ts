@@ -13,7 +13,7 @@ import {
 } from "../uapi/mod.ts";
 import type { BatchBuilder } from "./_batch.ts";
 import type { Counters, PrecopyLimits } from "./_engine.ts";
-import { dataError } from "./_guard.ts";
+import { dataError, GONE } from "./_guard.ts";
 import { nap, Readiness } from "./_io.ts";
 import { Rounds } from "./_rounds.ts";
 import type { Phase } from "./types.ts";
@@ -103,7 +103,7 @@ export class V2Save {
     } catch (error) {
       if (isErrno(error, "EAGAIN")) return null;
       if (isErrno(error, "ENOMSG") && this.#phase === "pre-copy") return 0;
-      throw dataError("gives no data", error, "io", { ENODEV: "the device was reset or is gone" });
+      throw dataError("gives no data", error, { ENODEV: GONE });
     }
   }
 

@@ -28,6 +28,9 @@ const lost = new MigrationError("Cannot stop", {
   deviceState: "error",
   recovery: "failed",
 });
+/** What a driver answers to a state that it is given. */
+const answered = (code: string) =>
+  new MigrationError("Cannot restore", { code, deviceState: "running", recovery: "reset" });
 const bad = new CheckpointError("crc", 4096, "frame 2 has a wrong CRC");
 const unsupported = new UnsupportedError([
   { code: "no-iommu-group", message: "No group", hint: "turn it on", blocks: true },
@@ -39,6 +42,10 @@ describe("an error becomes an exit code", () => {
       ["a refused step", refused, 1, "transition-refused"],
       ["a device in ERROR", lost, 5, "reset-failed"],
       ["a bad checkpoint", bad, 4, "crc"],
+      ["a state of another device", answered("incompatible-state"), 4, "incompatible-state"],
+      ["a state that is too long", answered("state-too-long"), 4, "state-too-long"],
+      ["a state that was cut", answered("state-refused"), 4, "state-refused"],
+      ["a state for a newer driver", answered("needs-newer-driver"), 3, "needs-newer-driver"],
       ["another kind of device", new IdentityError(["it differs"]), 4, "identity"],
       ["an unsupported device", unsupported, 3, "no-iommu-group"],
       ["a driver's false answer", new AnswerError("it lies"), 3, "broken-answer"],

@@ -251,6 +251,19 @@ describe("vfiokit restore", () => {
     assert.equal(forced.code, 0, forced.err);
   });
 
+  it("exits with 4 where the driver itself refuses a state, forced as it was", async () => {
+    using folder = new Folder();
+    const file = folder.file("a");
+    await vfiokit(["save", "sim:hisi?size=64KiB", "-o", file]);
+    const words = ["restore", "sim:hisi?size=128KiB", file, "--force", "--json"];
+    const { code, out, err } = await vfiokit(words);
+    assert.equal(code, 4, err);
+    assert.match(err, /takes the state for incompatible \(EFAULT\); the device was reset/);
+    const { error } = JSON.parse(out);
+    assert.equal(error.code, "incompatible-state");
+    assert.equal(error.deviceState, "running");
+  });
+
   it("exits with 1 for a file that is not there, and with 4 for one that is no checkpoint", async () => {
     using folder = new Folder();
     const absent = await vfiokit(["restore", "sim:mapped", folder.file("absent"), "--json"]);

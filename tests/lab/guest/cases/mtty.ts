@@ -164,7 +164,7 @@ function changed(at: number): Refusal["forged"] {
 }
 
 const refused = {
-  code: "data-refused",
+  code: "incompatible-state",
   errno: "EFAULT",
   words: /takes the state for incompatible/,
 };
@@ -176,7 +176,7 @@ const REFUSALS: readonly Refusal[] = [
   {
     what: "longer than its own",
     forged: (state) => new Uint8Array([...state, 0]),
-    ...{ code: "data-refused", errno: "ENOMEM", words: /longer than the driver takes/ },
+    ...{ code: "state-too-long", errno: "ENOMEM", words: /longer than the driver takes/ },
   },
   {
     what: "that lacks its last byte",
@@ -240,6 +240,7 @@ const refusals: readonly Case[] = [
         await assert.rejects(restoreFrom(`${folder}/two`, one), IdentityError);
         await refuses(restoreFrom(`${folder}/two`, one, { force: true }), one, {
           ...refused,
+          code: "state-too-long",
           errno: "ENOMEM",
           words: /longer than the driver takes/,
         });

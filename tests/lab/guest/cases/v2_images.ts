@@ -63,12 +63,13 @@ interface BadImage {
   readonly name: string;
   readonly make: (image: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>;
   readonly errno: string;
+  readonly code: string;
   readonly says: RegExp;
   /** What may be counted: that the driver saw it. */
   readonly counted?: readonly string[];
 }
 
-function badImage({ name, make, errno, says, counted = [] }: BadImage): Case {
+function badImage({ name, make, errno, code, says, counted = [] }: BadImage): Case {
   return {
     name: `v2 image: ${name}: refused, and the device reset`,
     lacks: () => lacks("v2"),
@@ -76,8 +77,8 @@ function badImage({ name, make, errno, says, counted = [] }: BadImage): Case {
       withPair("v2", SMALL, async (first, second) => {
         const error = await refusal(second, make(await imageOf(first)));
         assert.deepEqual(
-          [error.errno, error.recovery, error.deviceState, second.state],
-          [errno, "reset", "running", RUNNING],
+          [error.errno, error.code, error.recovery, error.deviceState, second.state],
+          [errno, code, "reset", "running", RUNNING],
         );
         assert.match(error.message, says);
         assert.deepEqual(second.violations, counted);
@@ -96,36 +97,42 @@ const images: readonly Case[] = [
     name: "cut short by a byte",
     make: (image) => image.slice(0, -1),
     errno: "EINVAL",
+    code: "state-refused",
     says: /does not take the state.*cut short/,
   }),
   badImage({
     name: "cut to half a record's head",
     make: (image) => image.slice(0, 16),
     errno: "EINVAL",
+    code: "state-refused",
     says: /does not take the state.*cut short/,
   }),
   badImage({
     name: "something else",
     make: (image) => changed(image, 0),
     errno: "EFAULT",
+    code: "incompatible-state",
     says: /incompatible \(EFAULT\)/,
   }),
   badImage({
     name: "of another type of device",
     make: (image) => changed(image, 6),
     errno: "EINVAL",
+    code: "incompatible-state",
     says: /incompatible \(EINVAL\)/,
   }),
   badImage({
     name: "with a bit turned in the midst of it",
     make: (image) => changed(image, 700_000),
     errno: "EINVAL",
+    code: "state-refused",
     says: /does not take the state/,
   }),
   badImage({
     name: "too long",
     make: (image) => new Uint8Array([...image, 1]),
     errno: "ENOMEM",
+    code: "state-too-long",
     says: /longer than the driver takes/,
   }),
 ];
