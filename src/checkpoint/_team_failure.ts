@@ -36,7 +36,7 @@ export function devicesError(
   const devices = members.map(({ device: { name }, error }, index): DeviceOutcome => ({
     name,
     ...left[index]!,
-    error,
+    error: settled(error, left[index]!),
   }));
   const first = members.find(({ error }) => error === cause);
   const others = members.filter((member) => member.error !== null && member !== first);
@@ -50,6 +50,19 @@ export function devicesError(
     errno: typeof errno === "string" ? errno : isErrnoName(code) ? code : undefined,
     hint: hintFor(cause, left),
   }, { cause });
+}
+
+/** What went wrong with a device, and how it was left in the end: more may have been done since. */
+function settled(error: Error | null, { state, recovery }: Left): Error | null {
+  if (!(error instanceof MigrationError) || state === null) return error;
+  if (error.recovery === recovery && error.deviceState === state) return error;
+  return new MigrationError(`${reason(error)}; ${describeRecovery(recovery, state)}`, {
+    code: error.code,
+    deviceState: state,
+    recovery,
+    errno: error.errno,
+    hint: error.deviceState === "running" ? error.hint : undefined,
+  }, { cause: error.cause });
 }
 
 /** How each device was left, in words; in one where it is the same of all. */

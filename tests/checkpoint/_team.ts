@@ -10,6 +10,7 @@ import type { CheckpointSink } from "../../src/checkpoint/save.ts";
 import type { RestoreSource } from "../../src/checkpoint/restore.ts";
 import { openFds } from "../../src/kernel/fd.ts";
 import type { Device, OpenOptions } from "../../src/migration/device.ts";
+import { MigrationError } from "../../src/migration/error.ts";
 import { openDevices } from "../../src/migration/open_devices.ts";
 import { type SimDevice, SimKernel } from "../../src/sim/mod.ts";
 import { tellingArcs } from "../migration/_arcs.ts";
@@ -122,6 +123,10 @@ export async function failure(
   for (const [index, device] of devices.entries()) {
     const told = failed.devices[index]!;
     assert.equal(told.name, device.name);
+    if (told.error instanceof MigrationError) {
+      const { deviceState: state, recovery } = told.error;
+      assert.deepEqual({ state, recovery }, { state: told.state, recovery: told.recovery });
+    }
     if (told.state === null) continue;
     // The state as read may be what a fault still hides: asked again, it is told.
     for (let tries = 0;; tries++) {

@@ -224,6 +224,18 @@ describe("saveAll() that fails", () => {
     });
   });
 
+  it("tells of a device how it was left, not what was tried first", async () => {
+    const stubborn =
+      `stop-copy-only?${SIZE}&fault=read:2:EIO&fault=error-state:3&fault=reset:1:EIO`;
+    await withTeam([`qat?${SIZE}`, stubborn], async ({ devices }) => {
+      const error = await failure(saveAll(devices, memorySink()), devices);
+      const { recovery, error: own } = error!.devices[1]!;
+      assert.equal(recovery, "reset");
+      assert.match(own!.message, /EIO.*; the device was reset and is running, its former state/);
+      assert.doesNotMatch(own!.message, /could not be reset/);
+    });
+  });
+
   it("waits for a device that blocks while another fails, and stops no event loop", async () => {
     await using devices = await openDevices([
       `sim:trapped?${SIZE}&fault=block:600ms:3`,

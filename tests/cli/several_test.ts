@@ -228,7 +228,7 @@ describe("restore of several devices that fails", () => {
       /Held open/,
       "SIGTERM",
     );
-    assert.equal(code, 1);
+    assert.equal(code, 4);
     assert.deepEqual(entries(out).map(({ state }) => state), ["resuming", "resuming"]);
   });
 });
