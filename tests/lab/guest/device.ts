@@ -92,6 +92,12 @@ export class GuestDevice {
     return !readFileSync(`${this.#folder}/vfiokit/device_state`, "utf8").startsWith("closed");
   }
 
+  /** Faults on order that no call has met yet, as `KIND:N:-ERRNO`. */
+  get unmetFaults(): string[] {
+    return readFileSync(`${this.#folder}/vfiokit/fault`, "utf8").split("\n")
+      .filter((line) => line !== "" && !line.endsWith(" met"));
+  }
+
   /** What was done to it against the protocol, in words. */
   get violations(): string[] {
     const [count, ...lines] = readFileSync(`${this.#folder}/vfiokit/violations`, "utf8")
@@ -121,7 +127,8 @@ export async function waitForState(device: GuestDevice, state: number): Promise<
 
 /**
  * Lends devices of these types with these settings, each with a state of its
- * own; whatever was done to them against the protocol fails the case.
+ * own; whatever was done to them against the protocol fails the case, and so
+ * does a fault that was ordered and met nothing.
  */
 export async function withDevices(
   types: readonly DeviceType[],
@@ -132,7 +139,10 @@ export async function withDevices(
   try {
     for (const device of devices) device.set(settings);
     await use(devices);
-    for (const device of devices) assert.deepEqual(device.violations, []);
+    for (const device of devices) {
+      assert.deepEqual(device.violations, []);
+      assert.deepEqual(device.unmetFaults, []);
+    }
   } finally {
     for (const device of devices) device.remove();
   }

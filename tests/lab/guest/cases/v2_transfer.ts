@@ -197,6 +197,8 @@ function otherProtocol(from: "trapped" | "v2", to: "trapped" | "v2"): Case {
               (error) => error instanceof IdentityError && /protocol/.test(error.message),
             );
           }
+          assert.deepEqual(second.unmetFaults, ["transition:1:-5"]);
+          second.set({ fault: "" });
         });
       }),
   };
