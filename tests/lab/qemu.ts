@@ -108,6 +108,17 @@ function machineArgs(machine: Machine): string[] {
     // one slot, which the kernel puts into one group.
     ...["-device", "intel-iommu,aw-bits=48", "-device", "edu,addr=0xf"],
     ...["-device", "edu,addr=0x10,multifunction=on", "-device", "edu,addr=0x10.1"],
+    // A device with a virtual function, behind a port of its own.
+    ...[
+      "-device",
+      "pcie-root-port,id=vfs,chassis=1,addr=0x11",
+      "-device",
+      "nvme-subsys,id=vf-subsystem",
+    ],
+    ...[
+      "-device",
+      "nvme,bus=vfs,subsys=vf-subsystem,serial=vf,sriov_max_vfs=1,sriov_vq_flexible=2,sriov_vi_flexible=1",
+    ],
     // The kernel's console, and the guest's own output.
     ...["-serial", `file:${machine.consoleFile}`, "-serial", "stdio"],
   ];

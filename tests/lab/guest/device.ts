@@ -148,6 +148,15 @@ export async function withDevices(
   }
 }
 
+/** Lends one device. */
+export async function withDevice(
+  type: DeviceType,
+  settings: Settings,
+  use: (device: GuestDevice) => Promise<void>,
+): Promise<void> {
+  await withDevices([type], settings, ([device]) => use(device!));
+}
+
 /** Lends two devices of one type. */
 export async function withPair(
   type: DeviceType,

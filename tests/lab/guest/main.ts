@@ -6,6 +6,7 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
+import { cases as access } from "./cases/access.ts";
 import { cases as cdev } from "./cases/cdev.ts";
 import { cases as cdevMemory } from "./cases/cdev_memory.ts";
 import { cases as dirty } from "./cases/dirty.ts";
@@ -36,6 +37,7 @@ const before: readonly string[] = JSON.parse(readFileSync(`${RUN}/shown.json`, "
 const tally = await runCases([
   ...driver,
   ...probe,
+  ...access,
   ...transfer,
   ...faults,
   ...processes,

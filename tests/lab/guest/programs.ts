@@ -66,10 +66,16 @@ export interface Started {
   readonly ended: Promise<Ended>;
 }
 
+/** Who starts a program: root where nothing is said. */
+interface User {
+  /** The user's number. */
+  readonly uid?: number;
+}
+
 /** Starts a program. */
-export function start(words: readonly string[]): Started {
+export function start(words: readonly string[], user: User = {}): Started {
   const [program, ...args] = words;
-  const child = spawn(program ?? "", args, { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(program ?? "", args, { stdio: ["ignore", "pipe", "pipe"], ...user });
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text) => stdout += text);
@@ -90,13 +96,17 @@ export function start(words: readonly string[]): Started {
 }
 
 /** Runs a program to its end. */
-export async function run(words: readonly string[]): Promise<Ended> {
-  return await start(words).ended;
+export async function run(words: readonly string[], user?: User): Promise<Ended> {
+  return await start(words, user).ended;
 }
 
 /** Runs a program that must end with an exit code; returns what it printed. */
-export async function expectExit(code: number, words: readonly string[]): Promise<Ended> {
-  const ended = await run(words);
+export async function expectExit(
+  code: number,
+  words: readonly string[],
+  user?: User,
+): Promise<Ended> {
+  const ended = await run(words, user);
   assert.equal(
     ended.code,
     code,

@@ -100,7 +100,7 @@ const saves: readonly Case[] = [
   }),
   failedSave({
     name: "an ERROR state that cannot be reset",
-    fault: "error-state:1,reset:1:EIO,reset:2:EIO",
+    fault: "error-state:1,reset:1:EIO",
     ...{ errno: "EIO", recovery: "failed", state: ERROR },
   }),
 ];

@@ -10,7 +10,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { DirtySession, type DirtySessionOptions, UnsupportedError } from "../../../../mod.ts";
 import { isErrno } from "../../../../src/kernel/error.ts";
 import { askLogOrder, LogCalls } from "../../../migration/v2_cases/log_calls.ts";
-import { type GuestDevice, lacks, type Settings, withPair } from "../device.ts";
+import { type GuestDevice, lacks, type Settings, withDevice, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";
 import { withCalls } from "../library.ts";
 import { bun, expectExit, vfiokit, wholeJson } from "../programs.ts";
@@ -54,13 +54,10 @@ function withLog(
   options: DirtySessionOptions,
   use: (session: DirtySession, device: GuestDevice) => void,
 ): Promise<void> {
-  return withPair("v2-p2p", settings, async (device) => {
+  return withDevice("v2-p2p", settings, async (device) => {
     await Promise.resolve();
-    device.set(settings);
-    {
-      using session = DirtySession.open(device.uuid, { maps: MAPS, ...options });
-      use(session, device);
-    }
+    using session = DirtySession.open(device.uuid, { maps: MAPS, ...options });
+    use(session, device);
   });
 }
 

@@ -143,11 +143,13 @@ const library: readonly Case[] = [
     }),
     lacks: lacksReinit,
   },
-  precopied({
-    name: "no estimate of what stop-copy will give",
-    type: "v2-precopy",
-    settings: { fault: "data-size-zero:1,data-size:2" },
-  }),
+  ...["data-size-zero:1", "data-size:1:EIO"].map((fault) =>
+    precopied({
+      name: `no estimate of what stop-copy will give (${fault})`,
+      type: "v2-precopy",
+      settings: { fault },
+    })
+  ),
 ];
 
 interface Report {

@@ -7,7 +7,14 @@
 
 import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
-import { lacks, type Settings, type V2Type, waitForState, withPair } from "../device.ts";
+import {
+  lacks,
+  type Settings,
+  type V2Type,
+  waitForState,
+  withDevice,
+  withPair,
+} from "../device.ts";
 import { type Case, once } from "../harness.ts";
 import { saveTo } from "../library.ts";
 import { bun, deno, type Runtime, start, vfiokit } from "../programs.ts";
@@ -38,7 +45,7 @@ function interruptedSave(
     name: `v2 signal: ${name}: ${signal} in ${during}: the device runs again, no file is left`,
     lacks: () => lacks(type),
     run: (folder) =>
-      withPair(type, SLOW, async (device) => {
+      withDevice(type, SLOW, async (device) => {
         const words = ["save", device.uuid, "-o", `${folder}/checkpoint`, "--quiet", ...options];
         const { kill, ended } = start([...vfiokit(runtime), ...words]);
         await waitForState(device, state);
@@ -81,7 +88,7 @@ export const cases: readonly Case[] = once([
     name: "v2 signal: bun: SIGKILL in stop-copy: no file that looks whole, the device is free",
     lacks: () => lacks("v2"),
     run: (folder) =>
-      withPair("v2", SLOW, async (device) => {
+      withDevice("v2", SLOW, async (device) => {
         const words = ["save", device.uuid, "-o", `${folder}/checkpoint`, "--quiet"];
         const { kill, ended } = start([...vfiokit(bun), ...words]);
         await waitForState(device, STOP_COPY);

@@ -113,7 +113,7 @@ const library: readonly Case[] = [
     name: "short reads and writes, interrupted and not ready",
     type: "v2",
     saving: { fault: "short-read:1,read:2:EINTR,read:3:EAGAIN,short-read:4" },
-    restoring: { fault: "short-write:1,write:2:EINTR,write:3:EAGAIN,short-write:4" },
+    restoring: { fault: "short-write:1,write:2:EINTR,write:3:EAGAIN,short-write:2" },
   }),
   equal({
     name: "data fds that do not block, of a device that needs its time",

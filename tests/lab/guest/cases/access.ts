@@ -1,0 +1,75 @@
+/**
+ * Who may open a device: the token of a virtual function, and a user without
+ * permission for the nodes.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { probe, type ProbeReport } from "../../../../mod.ts";
+import { withEdu } from "../edu.ts";
+import { type Case, once } from "../harness.ts";
+import { bun, expectExit, vfiokit, wholeJson } from "../programs.ts";
+import { lacksVf, withVf } from "../sriov.ts";
+
+interface Told {
+  readonly codes: readonly string[];
+  readonly way: string | null;
+}
+
+/** Why it cannot be opened or migrated. */
+function told(name: string, vfToken?: string): Told {
+  const { reasons, access } = probe(name, { vfToken });
+  // Where there are two ways to open it, each has its reason.
+  return { codes: [...new Set(reasons.map(({ code }) => code))], way: access.way };
+}
+
+/** It was opened, and does not migrate: plain vfio-pci drives it. */
+const OPENED = { codes: ["needs-variant-driver"], way: "group" };
+const REFUSED = { codes: ["vf-token"], way: null };
+
+const tokens: readonly Case[] = [
+  {
+    name: "vf token: a virtual function is opened with it, and not without it or by another",
+    lacks: lacksVf,
+    run: () => {
+      const token = randomUUID();
+      return withVf(token, async (address) => {
+        assert.deepEqual(told(address), REFUSED);
+        assert.deepEqual(told(address, randomUUID()), REFUSED);
+        assert.deepEqual(told(address, token), OPENED);
+        const words = [...vfiokit(bun), "with", address, "--", "true"];
+        const { stderr } = await expectExit(3, words);
+        assert.match(stderr, /wants a VF token.*--vf-token UUID/s);
+        await expectExit(0, [...words.slice(0, -2), "--vf-token", token, ...words.slice(-2)]);
+      });
+    },
+  },
+  {
+    name: "vf token: a device that is no virtual function takes none",
+    run: () =>
+      withEdu(async (address) => {
+        await Promise.resolve();
+        assert.deepEqual(told(address, randomUUID()), REFUSED);
+        assert.deepEqual(told(address).codes, OPENED.codes);
+      }),
+  },
+];
+
+/** A user who has no permission for what root's are, which nodes are in the beginning. */
+const nodes: readonly Case[] = once([
+  {
+    name: "permission: a user without it is told of the node, and what to do",
+    run: () =>
+      withEdu(async (address) => {
+        const words = [...vfiokit(bun), "probe", address, "--json"];
+        const { reasons } = wholeJson<ProbeReport>(await expectExit(3, words, { uid: 65534 }));
+        assert.deepEqual(reasons.map(({ code }) => code), ["no-permission"]);
+        assert.match(reasons[0]!.message, /\/dev\/vfio\/\d+: EACCES/);
+      }),
+  },
+]);
+
+/** The cases. */
+export const cases: readonly Case[] = [...tokens, ...nodes];
