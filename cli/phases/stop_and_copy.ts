@@ -17,11 +17,15 @@ import {
   IdentityError,
   MigrationError,
   openCheckpointFile,
+  type StateName,
   stopAndCopy,
   type Transaction,
 } from "../../mod.ts";
 import { UsageError } from "../_usage_error.ts";
 import { headerFor, plainPhase, runPhase, toStdout } from "./_script.ts";
+
+/** Where a save goes on from pre-copy, in either protocol. */
+const GOING_ON: readonly StateName[] = ["pre-copy", "pre-copy-p2p", "stop-and-copy"];
 
 await runPhase({
   name: "stop_and_copy.ts",
@@ -33,7 +37,10 @@ await runPhase({
     const written = toStdout(encoder.readable);
     const before = await precopied(signal);
     if (before === null) await demandNothingRead(device);
-    else await passThrough(before, device, encoder.writable, signal);
+    else {
+      await passThrough(before, device, encoder.writable, signal);
+      await demandStillThere(device);
+    }
     await stopAndCopy(device).pipeTo(encoder.writable, { signal });
     await written;
   },
@@ -71,6 +78,21 @@ async function demandNothingRead(device: Device): Promise<void> {
       deviceState: state,
       recovery: "none",
       hint: 'pipe it in; or begin anew, after "vfiokit state DEVICE running"',
+    },
+  );
+}
+
+/** What comes in on stdin belongs to a pre-copy: with any other state behind it, it is nothing. */
+async function demandStillThere(device: Device): Promise<void> {
+  const { state } = await device.state();
+  if (GOING_ON.includes(state)) return;
+  throw new MigrationError(
+    `Cannot save the device: it is in ${state}, and has left the pre-copy that comes in on stdin`,
+    {
+      code: "wrong-state",
+      deviceState: state,
+      recovery: "none",
+      hint: 'begin anew; both phases need the same open device: "vfiokit with DEVICE -- COMMAND"',
     },
   );
 }

@@ -126,7 +126,14 @@ export class FdRestore {
    */
   async load(leave: "running" | "stopped", signal?: AbortSignal): Promise<void> {
     await ask(this.#device, "beginRestore");
-    do signal?.throwIfAborted(); while (!await ask(this.#device, "read"));
+    // A driver that takes no data is waited for, unless this is going on meanwhile.
+    const bringBack = (): void => void this.#device.recover().catch(() => {});
+    signal?.addEventListener("abort", bringBack);
+    try {
+      do signal?.throwIfAborted(); while (!await ask(this.#device, "read"));
+    } finally {
+      signal?.removeEventListener("abort", bringBack);
+    }
     await ask(this.#device, "endRestore", leave === "stopped" ? "stop" : "running");
   }
 }

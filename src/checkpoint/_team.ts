@@ -4,8 +4,10 @@
  */
 
 import type { WayBack } from "../migration/_engine.ts";
+import { ask } from "../migration/_host.ts";
 import type { Device } from "../migration/device.ts";
 import type { MigrationError } from "../migration/error.ts";
+import type { StateName, TargetState } from "../migration/types.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
 import type { DevicesError } from "./devices_error.ts";
 import { MAX_DEVICES } from "./format.ts";
@@ -136,8 +138,8 @@ export class Team implements Disposable {
   async holdBack(): Promise<void> {
     await this.step(async ({ device }) => {
       const { state } = await device.state();
-      if (state === "running") await device.setState("running-p2p");
-      if (state === "pre-copy") await device.setState("pre-copy-p2p");
+      if (state === "running") await step(device, "running", "running-p2p");
+      if (state === "pre-copy") await step(device, "pre-copy", "pre-copy-p2p");
     }, this.p2p);
   }
 
@@ -201,6 +203,11 @@ export class Team implements Disposable {
   [Symbol.dispose](): void {
     this.#caller?.removeEventListener("abort", this.#onAbort);
   }
+}
+
+/** Takes a device from one state to another; one that has left it by itself was reset by somebody. */
+export function step(device: Device, from: StateName, target: TargetState): Promise<unknown> {
+  return ask(device, "setState", target, undefined, [from]);
 }
 
 /** Whether two are one device: the same object, or the same borrowed fd. */

@@ -51,9 +51,10 @@ export interface Engine extends Disposable {
   state(): StateReport;
   /**
    * Asks for a state; says the state after. Same-state requests write nothing.
-   * `onError` overrides what the engine was made with.
+   * `onError` overrides what the engine was made with; a device that is in none of `from` has left
+   * it by itself, which is an error.
    */
-  transition(target: TargetState, onError?: OnError): StateReport;
+  transition(target: TargetState, onError?: OnError, from?: readonly StateName[]): StateReport;
   /** VFIO_DEVICE_RESET, and RUNNING read back. */
   reset(): StateReport;
   /** Brings the device back to RUNNING; says what was done since the last phase began. */

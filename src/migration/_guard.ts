@@ -5,10 +5,10 @@
 
 import { errnoText } from "../kernel/errno.ts";
 import { SysError } from "../kernel/error.ts";
-import type { Counters, OnError } from "./_engine.ts";
+import type { Counters, OnError, WayBack } from "./_engine.ts";
 import { MigrationError, type Recovery } from "./error.ts";
 import { describeRecovery } from "./recovery.ts";
-import type { StateName } from "./types.ts";
+import type { StateName, StateReport } from "./types.ts";
 
 /** A driver that broke the protocol: what it did, and the stable word for it. */
 export class DriverError extends Error {
@@ -48,13 +48,27 @@ export function dataError(what: string, error: unknown, meanings: Meanings): unk
   return new DriverError(`the driver ${what} (${said})`, "io", error);
 }
 
+/** Refuses a step out of other states than `from`: somebody else has reset the device then. */
+export function demandStill(
+  target: string,
+  { state }: StateReport,
+  from: readonly StateName[] | undefined,
+): void {
+  if (from === undefined || from.includes(state)) return;
+  const left = from.join(" or ");
+  throw new MigrationError(
+    `Cannot enter ${target}: the device has left ${left} by itself, and is in ${state}`,
+    { code: "left-state", deviceState: state, recovery: "none" },
+  );
+}
+
 /** Runs the steps of phases, and recovers after one that failed. */
 export class Guard {
   readonly #counters: Counters;
-  readonly #recover: (onError?: OnError) => Recovery;
+  readonly #recover: (way: WayBack, onError?: OnError) => Recovery;
 
   /** `recover` brings the device back and leaves its state in the counters. */
-  constructor(counters: Counters, recover: (onError?: OnError) => Recovery) {
+  constructor(counters: Counters, recover: (way: WayBack, onError?: OnError) => Recovery) {
     this.#counters = counters;
     this.#recover = recover;
   }
@@ -81,35 +95,40 @@ export class Guard {
         code: "wrong-state",
         deviceState: state,
         recovery: "none",
-        hint: 'bring it to RUNNING first: "vfiokit reset DEVICE" where no arc leads there',
+        hint: state === "running"
+          ? undefined
+          : 'bring it to RUNNING first: "vfiokit reset DEVICE" where no arc leads there',
       },
     );
   }
 
-  /** Runs a step of a phase; a failure ends the phase and brings the device back. */
-  run<T>(what: string, step: () => T): T {
+  /** Runs a step of a phase; a failure ends the phase and brings the device back that way. */
+  run<T>(what: string, step: () => T, way: WayBack = "running"): T {
     try {
       return step();
     } catch (error) {
-      if (error instanceof MigrationError) throw this.recovered(error);
+      if (error instanceof MigrationError) throw this.recovered(error, way);
       if (error instanceof DriverError) {
         const cause = error.cause instanceof SysError ? error.cause : error;
-        throw this.recovered(this.error(`${what}: ${error.message}`, error.code, cause));
+        throw this.recovered(this.error(`${what}: ${error.message}`, error.code, cause), way);
       }
       if (error instanceof SysError) {
-        throw this.recovered(this.error(`${what}: ${error.message}`, "io", error));
+        throw this.recovered(this.error(`${what}: ${error.message}`, "io", error), way);
       }
       throw error;
     }
   }
 
   /** Brings the device back, and tells it in the error. */
-  recovered(error: MigrationError, onError?: OnError): MigrationError {
-    const recovery = this.#recover(onError);
+  recovered(error: MigrationError, way: WayBack, onError?: OnError): MigrationError {
+    const recovery = this.#recover(way, onError);
     const deviceState = this.#counters.state;
-    const hint = deviceState === "running"
+    // What was advised for a state that the device is not in any more is done.
+    const hint = deviceState !== "running"
+      ? 'bring it to RUNNING with "vfiokit reset DEVICE"'
+      : error.deviceState === "running"
       ? error.hint
-      : 'bring it to RUNNING with "vfiokit reset DEVICE"';
+      : undefined;
     return new MigrationError(`${error.message}; ${describeRecovery(recovery, deviceState)}`, {
       code: error.code,
       deviceState,

@@ -7,7 +7,7 @@ import type { Batch } from "./_batch.ts";
 import type { OnError, PrecopyLimits, WayBack } from "./_engine.ts";
 import type { WireError } from "./_wire.ts";
 import type { Recovery } from "./error.ts";
-import type { Phase, StateReport, TargetState } from "./types.ts";
+import type { Phase, StateName, StateReport, TargetState } from "./types.ts";
 
 type Buffer = Uint8Array<ArrayBuffer>;
 
@@ -15,7 +15,11 @@ type Buffer = Uint8Array<ArrayBuffer>;
 export interface Requests {
   open: (name: string, options: OpenOptions, counters: SharedArrayBuffer) => DeviceDescription;
   state: () => StateReport;
-  setState: (target: TargetState, onError?: OnError) => StateReport;
+  setState: (
+    target: TargetState,
+    onError?: OnError,
+    from?: readonly StateName[],
+  ) => StateReport;
   reset: () => StateReport | null;
   recover: (way?: WayBack) => Recovery;
   readRegion: (index: number, offset: number, length: number) => Buffer;

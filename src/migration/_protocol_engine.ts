@@ -5,16 +5,19 @@
 
 import type { Batch, BatchBuilder } from "./_batch.ts";
 import type { Counters, Engine, OnError, PrecopyLimits, WayBack } from "./_engine.ts";
-import { Guard } from "./_guard.ts";
+import { demandStill, Guard } from "./_guard.ts";
 import { MigrationError, type Recovery } from "./error.ts";
-import type { Phase, Protocol, StateReport, TargetState } from "./types.ts";
+import type { Phase, Protocol, StateName, StateReport, TargetState } from "./types.ts";
 
 /** A protocol's state machine: the only one to change the device's state. */
 export interface Machine<Target extends TargetState> {
   /** Reads the state; one that cannot be read is `unknown`, not an error. */
   state(): StateReport;
-  /** Goes to a state; a {@linkcode MigrationError} says where it came to. Nothing is recovered. */
-  transition(target: Target): StateReport;
+  /**
+   * Goes to a state, where `from` is given out of one of those only: somebody else may have reset
+   * the device meanwhile. A {@linkcode MigrationError} says where it came to. Nothing is recovered.
+   */
+  transition(target: Target, from?: readonly StateName[]): StateReport;
   /** Resets, and reads RUNNING back. */
   reset(): StateReport;
   /** Brings the device back to RUNNING; never throws. */
@@ -44,6 +47,8 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
   #phase: Phase | null = null;
   #save: Save | null = null;
   #restore: Restore | null = null;
+  /** Whether a part of the state was read already, which stop-and-copy has to go on from. */
+  #precopied = false;
   /** What was done since the last phase began. */
   #recovery: Recovery = "none";
 
@@ -51,8 +56,11 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     this.#protocol = protocol;
     this.#machine = machine;
     this.counters = counters;
-    this.guard = new Guard(counters, (onError) => this.#bringBack("running", onError));
+    this.guard = new Guard(counters, (way, onError) => this.#bringBack(way, onError));
   }
+
+  /** States that a phase begins in; after pre-copy those in which what was read still counts. */
+  protected abstract savesFrom(phase: Phase, precopied: boolean): readonly StateName[];
 
   /** The protocol's own name for a target; null where it has no such state. */
   protected abstract named(target: TargetState): Target | null;
@@ -61,20 +69,29 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     return this.#machine.state();
   }
 
-  transition(target: TargetState, onError?: OnError): StateReport {
+  transition(
+    target: TargetState,
+    onError?: OnError,
+    from?: readonly StateName[],
+  ): StateReport {
     const name = this.named(target);
     if (name === null) {
       this.#machine.state();
       const what = `Cannot enter ${target}: ${this.#protocol} has no such state`;
       throw this.guard.error(what, "no-such-state");
     }
+    // Who leads the device out of pre-copy does not go on from there.
+    const precopying = this.#precopied &&
+      this.#precopyStates.includes(this.#machine.state().state);
     try {
-      return this.#machine.transition(name);
+      const report = this.#machine.transition(name, from);
+      if (precopying) this.#precopied = this.#precopyStates.includes(report.state);
+      return report;
     } catch (error) {
       // In ERROR, or unreadable, no arc leads on. Anywhere else the caller
       // asked for one state, and decides about the next.
       if (error instanceof MigrationError && error.lost) {
-        throw this.guard.recovered(error, onError);
+        throw this.guard.recovered(error, "running", onError);
       }
       throw error;
     }
@@ -97,16 +114,35 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     return recovery;
   }
 
-  abstract checkSave(phase: Phase): void;
-
-  abstract beginSave(phase: Phase, limits: PrecopyLimits): void;
-
-  /** Enters a phase, and then opens what will read it. */
-  protected enterSave(phase: Phase, target: Target, open: () => Save): void {
-    this.guard.run(`Cannot enter ${phase}`, () => this.#machine.transition(target));
-    this.#phase = phase;
-    this.#save = open();
+  /** Where a save goes on from pre-copy. */
+  get #precopyStates(): readonly StateName[] {
+    return this.savesFrom("stop-and-copy", true);
   }
+
+  checkSave(phase: Phase): void {
+    const { state } = this.#machine.state();
+    const what = this.#precopied ? `${phase} after pre-copy` : phase;
+    this.guard.demandState(what, state, this.savesFrom(phase, this.#precopied));
+  }
+
+  beginSave(phase: Phase, limits: PrecopyLimits): void {
+    // What this ends in the midst of is brought back; before, nothing was touched.
+    if (this.#precopied) this.guard.run(`Cannot enter ${phase}`, () => this.checkSave(phase));
+    else this.checkSave(phase);
+    this.#restart();
+    this.guard.run(`Cannot enter ${phase}`, () => {
+      this.#save = this.enterSave(phase, this.savesFrom(phase, this.#precopied), limits);
+    });
+    this.#phase = phase;
+    this.#precopied = phase === "pre-copy";
+  }
+
+  /** Enters a phase from one of these states, and then opens what will read it. */
+  protected abstract enterSave(
+    phase: Phase,
+    from: readonly StateName[],
+    limits: PrecopyLimits,
+  ): Save;
 
   fill(batch: BatchBuilder): boolean {
     const save = this.#save;
@@ -114,7 +150,10 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     return this.guard.run(`Cannot save the device in ${this.#phase}`, () => {
       const ended = save.fill(batch);
       if (ended) {
-        if (this.#phase === "stop-and-copy") this.#machine.transition("stop" as Target);
+        if (this.#phase === "pre-copy") {
+          // After a reset by somebody else a driver has nothing more to give, as at the end.
+          demandStill("stop-and-copy", this.#machine.state(), this.#precopyStates);
+        } else this.#machine.transition("stop" as Target, [this.named("stop-and-copy")!]);
         this.#save = null;
       }
       return ended;
@@ -125,23 +164,28 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
 
   abstract checkRestore(): void;
 
-  abstract beginRestore(): void;
-
-  /** Enters RESUMING, and then opens what will write to it. */
-  protected enterRestore(open: () => Restore): void {
-    this.guard.run("Cannot enter resuming", () => this.#machine.transition("resuming" as Target));
-    this.#restore = open();
+  beginRestore(): void {
+    this.checkRestore();
+    this.#restart();
+    this.guard.run("Cannot enter resuming", () => {
+      this.#machine.transition("resuming" as Target);
+      this.#restore = this.enterRestore();
+    });
   }
+
+  /** Opens what will write to a device in RESUMING. */
+  protected abstract enterRestore(): Restore;
 
   load(batch: Batch): void {
     const restore = this.#restore;
     if (restore === null) throw new Error("Cannot load a batch: no restore is under way");
-    this.guard.run("Cannot restore the device", () => restore.load(batch));
+    this.guard.run("Cannot restore the device", () => restore.load(batch), "reset");
   }
 
   endRestore(leave: "running" | "stop"): void {
     if (this.#restore === null) throw new Error("Cannot end the restore: none is under way");
-    this.guard.run("Cannot end the restore", () => this.leaveRestore(leave));
+    // Whatever fails from here on, what was loaded must not run: its source may, already.
+    this.guard.run("Cannot end the restore", () => this.leaveRestore(leave), "reset");
     this.#restore = null;
   }
 
@@ -149,7 +193,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
   protected abstract leaveRestore(leave: "running" | "stop"): void;
 
   /** Counts from 0 again. */
-  protected restart(): void {
+  #restart(): void {
     this.#recovery = "none";
     this.counters.bytes = 0;
     this.counters.transactions = 0;
@@ -159,6 +203,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
   #end(): void {
     this.#save = null;
     this.#restore = null;
+    this.#precopied = false;
   }
 
   abstract [Symbol.dispose](): void;

@@ -26,7 +26,14 @@ import type { SharedCounters } from "./_shared_counters.ts";
 import { V1Engine } from "./_v1_engine.ts";
 import { V2Engine } from "./_v2_engine.ts";
 import type { Recovery } from "./error.ts";
-import type { DeviceIdentity, Phase, Protocol, StateReport, TargetState } from "./types.ts";
+import type {
+  DeviceIdentity,
+  Phase,
+  Protocol,
+  StateName,
+  StateReport,
+  TargetState,
+} from "./types.ts";
 
 /** How to open a device. */
 export interface OpenOptions {
@@ -160,9 +167,9 @@ export class Session implements Disposable {
     return this.#migration.state();
   }
 
-  /** Asks for a state. */
-  setState(target: TargetState, onError?: OnError): StateReport {
-    return this.#migration.transition(target, onError);
+  /** Asks for a state, where `from` is given out of one of those. */
+  setState(target: TargetState, onError?: OnError, from?: readonly StateName[]): StateReport {
+    return this.#migration.transition(target, onError, from);
   }
 
   /** Resets; a device that does not migrate can be reset too, and answers null. */

@@ -8,7 +8,7 @@ import type { QuirkName } from "../vfio/quirk.ts";
 import type { Region } from "../vfio/region.ts";
 import type { Counters, OnError, PrecopyLimits } from "./_engine.ts";
 import { DriverError } from "./_guard.ts";
-import { ProtocolEngine } from "./_protocol_engine.ts";
+import { ProtocolEngine, type Restore, type Save } from "./_protocol_engine.ts";
 import { V1DataSection } from "./_v1_data_section.ts";
 import { isV1Target, V1Machine, type V1Target } from "./_v1_machine.ts";
 import { NO_QUIRK, QUIRKS } from "./_v1_quirks.ts";
@@ -17,7 +17,8 @@ import { V1Restore } from "./_v1_restore.ts";
 import { V1Save } from "./_v1_save.ts";
 import type { Phase, StateName, TargetState } from "./types.ts";
 
-const SAVE_FROM: readonly StateName[] = ["running", "pre-copy", "stop-and-copy", "stop"];
+const PRECOPIED: readonly StateName[] = ["pre-copy", "stop-and-copy"];
+const SAVE_FROM: readonly StateName[] = ["running", ...PRECOPIED, "stop"];
 const RESTORE_FROM: readonly StateName[] = ["running", "stop", "resuming"];
 
 /** The v1 engine. */
@@ -58,23 +59,25 @@ export class V1Engine extends ProtocolEngine<V1Target> {
     return isV1Target(target) ? target : null;
   }
 
-  override checkSave(phase: Phase): void {
-    this.guard.demandState(phase, this.#machine.state().state, SAVE_FROM);
+  protected override savesFrom(_phase: Phase, precopied: boolean): readonly StateName[] {
+    return precopied ? PRECOPIED : SAVE_FROM;
   }
 
-  override beginSave(phase: Phase, limits: PrecopyLimits): void {
-    this.checkSave(phase);
-    this.restart();
-    this.enterSave(phase, phase, () =>
-      new V1Save(
-        this.#registers,
-        this.#section,
-        Number(this.#region.size),
-        this.#quirk,
-        this.counters,
-        phase,
-        limits,
-      ));
+  protected override enterSave(
+    phase: Phase,
+    from: readonly StateName[],
+    limits: PrecopyLimits,
+  ): Save {
+    this.#machine.transition(phase, from);
+    return new V1Save(
+      this.#registers,
+      this.#section,
+      Number(this.#region.size),
+      this.#quirk,
+      this.counters,
+      phase,
+      limits,
+    );
   }
 
   /** Nothing to do: all of a save is in the device. */
@@ -84,16 +87,12 @@ export class V1Engine extends ProtocolEngine<V1Target> {
     this.guard.demandState("resuming", this.#machine.state().state, RESTORE_FROM);
   }
 
-  override beginRestore(): void {
-    this.checkRestore();
-    this.restart();
-    this.enterRestore(() =>
-      this.#restore = new V1Restore(
-        this.#registers,
-        this.#section,
-        Number(this.#region.size),
-        this.counters,
-      )
+  protected override enterRestore(): Restore {
+    return this.#restore = new V1Restore(
+      this.#registers,
+      this.#section,
+      Number(this.#region.size),
+      this.counters,
     );
   }
 
@@ -102,7 +101,7 @@ export class V1Engine extends ProtocolEngine<V1Target> {
       throw new DriverError("the last transaction is not whole", "transaction-cut");
     }
     // v1 has no arc from RESUMING to a stopped device.
-    this.#machine.transition("running");
+    this.#machine.transition("running", ["resuming"]);
     if (leave === "stop") this.#machine.transition("stop");
   }
 

@@ -12,11 +12,11 @@ import {
 } from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import type { Counters, OnError, WayBack } from "./_engine.ts";
-import { resetAtLast } from "./_guard.ts";
+import { demandStill, resetAtLast } from "./_guard.ts";
 import type { V1Quirk } from "./_v1_quirks.ts";
 import type { V1Registers } from "./_v1_registers.ts";
 import { MigrationError, type Recovery } from "./error.ts";
-import type { StateReport, TargetState, V1StateName } from "./types.ts";
+import type { StateName, StateReport, TargetState, V1StateName } from "./types.ts";
 
 type V1Report = Extract<StateReport, { protocol: "v1" }>;
 
@@ -102,14 +102,15 @@ export class V1Machine {
    * Asks for a state. The register is read afresh and its other 29 bits are
    * written back as they were; what is already so is not written again.
    *
-   * @throws {MigrationError} If the driver refuses, with the state it is in
-   * after that. Nothing is recovered here.
+   * @throws {MigrationError} If the device is in none of `from`, or the driver
+   * refuses, with the state it is in after that. Nothing is recovered here.
    */
-  transition(target: V1Target): V1Report {
+  transition(target: V1Target, from?: readonly StateName[]): V1Report {
     const before = this.state();
     if (before.raw === null) {
       throw this.#error(`Cannot enter ${spell(target)}: device_state cannot be read`, "unreadable");
     }
+    demandStill(target, before, from);
     if (before.state === target) return before;
     try {
       this.#registers.deviceState = ((before.raw & ~VFIO_DEVICE_STATE_MASK) | BITS[target]) >>> 0;
@@ -140,7 +141,8 @@ export class V1Machine {
   /**
    * VFIO_DEVICE_RESET, and RUNNING read back.
    *
-   * @throws {MigrationError} If the reset fails, or leaves another state.
+   * @throws {MigrationError} If the reset fails, or leaves another state: the device is lost then,
+   * unless it is running all the same.
    */
   reset(): V1Report {
     try {
@@ -204,7 +206,7 @@ export class V1Machine {
     return new MigrationError(message, {
       code,
       deviceState: this.#counters.state,
-      recovery: "none",
+      recovery: code === "reset-failed" && this.#counters.state !== "running" ? "failed" : "none",
       errno: cause?.code,
     }, { cause });
   }

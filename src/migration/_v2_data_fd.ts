@@ -8,6 +8,7 @@ import { Fd } from "../kernel/fd.ts";
 import { VFIO_MIG_GET_PRECOPY_INFO, vfioPrecopyInfo } from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import type { DataPlace } from "./_data_place.ts";
+import { DriverError } from "./_guard.ts";
 import { setNonBlocking } from "./_io.ts";
 
 /** Owns a device's data fd. */
@@ -22,9 +23,13 @@ export class V2DataFd {
     this.#place = place;
   }
 
-  /** The fd. */
+  /**
+   * The fd.
+   *
+   * @throws {DriverError} If the driver gave none.
+   */
   get fd(): Fd {
-    if (this.#fd === null) throw new Error("Cannot move data: the driver gave no data fd");
+    if (this.#fd === null) throw new DriverError("the driver gave no data fd", "no-data-fd");
     return this.#fd;
   }
 

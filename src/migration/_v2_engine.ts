@@ -6,7 +6,7 @@ import { SysError } from "../kernel/error.ts";
 import { VFIO_MIGRATION_PRE_COPY } from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import type { Counters, OnError, PrecopyLimits } from "./_engine.ts";
-import { ProtocolEngine } from "./_protocol_engine.ts";
+import { ProtocolEngine, type Restore, type Save } from "./_protocol_engine.ts";
 import type { DataPlace } from "./_data_place.ts";
 import { V2DataFd } from "./_v2_data_fd.ts";
 import { V2Machine, type V2Target, v2Target } from "./_v2_machine.ts";
@@ -15,11 +15,14 @@ import { V2Save } from "./_v2_save.ts";
 import { MigrationError } from "./error.ts";
 import type { Phase, StateName, TargetState } from "./types.ts";
 
-const PRECOPY_FROM: readonly StateName[] = ["running", "running-p2p", "pre-copy", "pre-copy-p2p"];
 /** States in which a save is under way: whoever brought the device there has its data fd. */
 const HOLDING_DATA: readonly StateName[] = ["pre-copy", "pre-copy-p2p"];
+const PRECOPY_FROM: readonly StateName[] = ["running", "running-p2p", ...HOLDING_DATA];
 const SAVE_FROM: readonly StateName[] = [...PRECOPY_FROM, "stop"];
 const RESTORE_FROM: readonly StateName[] = ["running", "running-p2p", "stop"];
+
+/** Where a device is whose driver did not take the state. */
+const JUDGING: readonly StateName[] = ["resuming", "error"];
 
 /** Errnos by which a driver judges the state that it was given; others tell of itself. */
 const JUDGEMENTS: readonly string[] = ["EINVAL", "EFAULT", "ENOMEM"];
@@ -63,9 +66,13 @@ export class V2Engine extends ProtocolEngine<V2Target> {
     return v2Target(target);
   }
 
+  protected override savesFrom(phase: Phase, precopied: boolean): readonly StateName[] {
+    return precopied ? HOLDING_DATA : phase === "pre-copy" ? PRECOPY_FROM : SAVE_FROM;
+  }
+
   override checkSave(phase: Phase): void {
-    const { state } = this.#machine.state();
-    this.guard.demandState(phase, state, phase === "pre-copy" ? PRECOPY_FROM : SAVE_FROM);
+    super.checkSave(phase);
+    const { state } = this.counters;
     if (phase === "pre-copy" && (this.#flags & VFIO_MIGRATION_PRE_COPY) === 0) {
       throw this.guard.error(
         "Cannot enter pre-copy: the driver does not offer it (VFIO_MIGRATION_PRE_COPY)",
@@ -77,23 +84,15 @@ export class V2Engine extends ProtocolEngine<V2Target> {
     if (HOLDING_DATA.includes(state) && !this.#data.open) this.#takeOver(phase, state);
   }
 
-  override beginSave(phase: Phase, limits: PrecopyLimits): void {
-    this.checkSave(phase);
-    this.restart();
+  protected override enterSave(
+    phase: Phase,
+    from: readonly StateName[],
+    limits: PrecopyLimits,
+  ): Save {
     if (phase === "pre-copy") this.#machine.askForReinit();
-    this.enterSave(
-      phase,
-      phase === "pre-copy" ? "pre-copy" : "stop-copy",
-      () =>
-        new V2Save(
-          this.#device.kernel,
-          this.#data.fd,
-          this.#machine,
-          this.counters,
-          phase,
-          limits,
-        ),
-    );
+    this.#machine.transition(phase === "pre-copy" ? "pre-copy" : "stop-copy", from);
+    const { kernel } = this.#device;
+    return new V2Save(kernel, this.#data.fd, this.#machine, this.counters, phase, limits);
   }
 
   /** Gets the data fd from the process that brought the device into pre-copy. */
@@ -133,23 +132,21 @@ export class V2Engine extends ProtocolEngine<V2Target> {
     this.guard.demandState("resuming", this.#machine.state().state, RESTORE_FROM);
   }
 
-  override beginRestore(): void {
-    this.checkRestore();
-    this.restart();
-    this.enterRestore(() => new V2Restore(this.#device.kernel, this.#data.fd, this.counters));
+  protected override enterRestore(): Restore {
+    return new V2Restore(this.#device.kernel, this.#data.fd, this.counters);
   }
 
   protected override leaveRestore(leave: "running" | "stop"): void {
     this.#judge();
-    if (leave === "running") this.#machine.transition("running");
+    if (leave === "running") this.#machine.transition("running", ["stop"]);
   }
 
   /** The step to STOP, where the driver judges what it was given. */
   #judge(): void {
     try {
-      this.#machine.transition("stop");
+      this.#machine.transition("stop", ["resuming"]);
     } catch (error) {
-      if (!(error instanceof MigrationError) || error.deviceState !== "resuming") throw error;
+      if (!(error instanceof MigrationError) || !JUDGING.includes(error.deviceState)) throw error;
       throw this.guard.error(
         `Cannot end the restore: the driver does not take the state (${error.errno}), ` +
           "which may be cut short, or of another device",

@@ -28,11 +28,11 @@ import {
   triggerFeature,
 } from "../vfio/feature.ts";
 import type { Counters, OnError, WayBack } from "./_engine.ts";
-import { resetAtLast } from "./_guard.ts";
+import { demandStill, resetAtLast } from "./_guard.ts";
 import type { V2DataFd } from "./_v2_data_fd.ts";
 import { lacksFor, planPath } from "./_v2_plan.ts";
 import { MigrationError, type Recovery } from "./error.ts";
-import type { StateReport, TargetState, V2StateName } from "./types.ts";
+import type { StateName, StateReport, TargetState, V2StateName } from "./types.ts";
 
 type V2Report = Extract<StateReport, { protocol: "v2" }>;
 
@@ -131,15 +131,16 @@ export class V2Machine {
   /**
    * Goes to a state, one hop at a time, along the kernel's own path.
    *
-   * @throws {MigrationError} If no path leads there, before the kernel is
-   * asked; or if a hop fails, with the state that was reached. Nothing is
-   * recovered here.
+   * @throws {MigrationError} If the device is in none of `from`, or no path
+   * leads there, before the kernel is asked; or if a hop fails, with the state
+   * that was reached. Nothing is recovered here.
    */
-  transition(target: V2Target): V2Report {
+  transition(target: V2Target, from?: readonly StateName[]): V2Report {
     let now = this.state();
     if (now.raw === null) {
       throw this.#error(`Cannot enter ${target}: the state cannot be read`, "unreadable");
     }
+    demandStill(target, now, from);
     const path = planPath(now.raw, NUMBERS[target], this.#flags);
     if (path === null) {
       const lacks = lacksFor(NUMBERS[target], this.#flags).join(" and ");
@@ -189,7 +190,8 @@ export class V2Machine {
   /**
    * VFIO_DEVICE_RESET, and RUNNING read back.
    *
-   * @throws {MigrationError} If the reset fails, or leaves another state.
+   * @throws {MigrationError} If the reset fails, or leaves another state: the device is lost then,
+   * unless it is running all the same.
    */
   reset(): V2Report {
     this.#data.close();
@@ -242,7 +244,7 @@ export class V2Machine {
     return new MigrationError(message, {
       code,
       deviceState: this.#counters.state,
-      recovery: "none",
+      recovery: code === "reset-failed" && this.#counters.state !== "running" ? "failed" : "none",
       errno: cause?.code,
     }, { cause });
   }

@@ -24,6 +24,9 @@ const BATCH_MS = 100;
 /** How long pre-copy waits for initial bytes that the driver promised and does not give. */
 const PATIENCE_MS = 1000;
 
+/** How long it waits for a driver that is not ready (EAGAIN). */
+const EAGAIN_PATIENCE_MS = 5000;
+
 /** Reads smaller than this are not worth what is left of a batch. */
 const WORTH_READING = 64 * 1024;
 
@@ -78,6 +81,7 @@ export class V2Save {
       if (this.#phase === "pre-copy" && this.#precopyEnds()) return true;
       const count = this.#read(batch.room(batch.free));
       if (count === null) {
+        if (this.#phase === "pre-copy" && this.#idleFor(EAGAIN_PATIENCE_MS)) return true;
         this.#readiness.wait();
       } else if (count > 0) {
         this.#readiness.moved();
@@ -159,9 +163,14 @@ export class V2Save {
   #drained(): boolean {
     const info = this.#info();
     if (info === null || info.initial === 0) return true;
-    this.#idleSince ??= performance.now();
-    if (performance.now() - this.#idleSince > PATIENCE_MS) return true;
+    if (this.#idleFor(PATIENCE_MS)) return true;
     nap(5);
     return false;
+  }
+
+  /** Whether nothing has come for so long. */
+  #idleFor(milliseconds: number): boolean {
+    this.#idleSince ??= performance.now();
+    return performance.now() - this.#idleSince > milliseconds;
   }
 }

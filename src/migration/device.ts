@@ -153,8 +153,12 @@ export class Device implements AsyncDisposable {
     return { state, pendingBytes: pendingBytes < 0 ? null : pendingBytes, bytes, transactions };
   }
 
-  /** Closes what was opened here; what is borrowed stays open. Closing again does nothing. */
+  /**
+   * Closes what was opened here; what is borrowed stays open. Whatever is going on ends as soon as
+   * the driver returns. Closing again does nothing.
+   */
   close(): Promise<void> {
+    this.#counters.interrupted = true;
     return this.#closed ??= ask(this, "close").finally(this.#end);
   }
 

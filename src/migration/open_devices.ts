@@ -46,20 +46,18 @@ export async function openDevices(
   const wanted = names.map((name) => look(name, options.kernel));
   refuseTwice(wanted);
   const opened: Device[] = [];
-  const close = async (): Promise<void> => {
-    for (const device of opened.toReversed()) await device.close();
-  };
+  const closing = new AsyncDisposableStack();
   try {
     for (const { name, group } of wanted) {
       const owner = wanted.findIndex((other) => group !== null && other.group === group);
       const shared = sharedWith(opened[owner]?.description);
-      opened.push(await openDevice(name, { ...options, ...shared }));
+      opened.push(closing.use(await openDevice(name, { ...options, ...shared })));
     }
   } catch (error) {
-    await close();
+    await closing.disposeAsync();
     throw error;
   }
-  return Object.assign(opened, { [Symbol.asyncDispose]: close });
+  return Object.assign(opened, { [Symbol.asyncDispose]: () => closing.disposeAsync() });
 }
 
 /** What of a device of the same group the next one shares. */

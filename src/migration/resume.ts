@@ -111,6 +111,7 @@ export function resume(
 ): WritableStream<Transaction> {
   const collector = new Collector(device);
   let begun = false;
+  let ending = false;
 
   async function begin(): Promise<void> {
     if (begun) return;
@@ -119,6 +120,12 @@ export function resume(
   }
 
   return new WritableStream<Transaction>({
+    start({ signal }): void {
+      // A driver that takes no data is waited for: abort() would be called after that only.
+      signal.addEventListener("abort", () => {
+        if (begun && !ending) device.recover().catch(() => {});
+      });
+    },
     async write(transaction): Promise<void> {
       await begin();
       await collector.add(transaction);
@@ -126,6 +133,7 @@ export function resume(
     async close(): Promise<void> {
       await begin();
       await collector.flush();
+      ending = true;
       await ask(device, "endRestore", options.leave === "stopped" ? "stop" : "running");
     },
     async abort(): Promise<void> {

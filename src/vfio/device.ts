@@ -237,8 +237,10 @@ export class VfioDevice implements Disposable {
 
   /** Closes what was opened with it, the device first; what is borrowed stays open. */
   close(): void {
+    // All of them, whichever fails; a stack closes the last one first.
+    using closing = new DisposableStack();
+    for (const part of [...this.#closes].reverse()) closing.use(part);
     this.fd.close();
-    for (const part of this.#closes) part[Symbol.dispose]();
   }
 
   /** Closes, at the end of a `using` block. */

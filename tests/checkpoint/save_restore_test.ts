@@ -56,6 +56,25 @@ describe("save()", () => {
     });
   });
 
+  it("tells the state that the device has, at whatever look at it the driver fails", async () => {
+    for (const fault of ["state-read", "late-error"]) {
+      for (const precopy of [undefined, {}]) {
+        for (let nth = 1; nth <= 14; nth++) {
+          await withSim([`mlx5?size=64KiB&fault=${fault}:${nth}:EIO`], async ({ devices }) => {
+            const [device] = devices;
+            const error = await saveTo(name(), device!, { precopy }).then(() => null, (why) => why);
+            if (error === null) return;
+            assert.ok(error instanceof MigrationError, String(error));
+            // What could not be read when it was looked at last is told as that.
+            const now = await stateOf(device!);
+            assert.ok([now, "unknown"].includes(error.deviceState), `${nth}: ${error.message}`);
+            assert.equal(now, "running", `${nth}: ${error.message}`);
+          });
+        }
+      }
+    }
+  });
+
   it("reports the phases one by one", async () => {
     await withSim(["trapped?size=1MiB"], async ({ devices: [device] }) => {
       await using file = await createCheckpointFile(name());

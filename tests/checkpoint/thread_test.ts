@@ -209,6 +209,35 @@ describe("a device on a thread of its own, restored", () => {
     }
   });
 
+  for (const way of ["an fd", "a stream"]) {
+    it(`can be interrupted while the driver takes no data, by ${way}`, async () => {
+      const at = await saved("mlx5?size=1MiB&seed=1");
+      const script = new URL("./_stuck_worker.ts", import.meta.url);
+      const worker = new Worker(script, { type: "module" });
+      await using device = await openDevice("sim:mlx5?size=1MiB&seed=2", { worker });
+      await using file = await openCheckpointFile(at);
+      const source = way === "an fd" ? file : { seekable: false, stream: () => file.stream() };
+      const abort = new AbortController();
+      const restoring = restore(device, source, { signal: abort.signal });
+      // In the midst of it: the driver was not ready for some of these.
+      while (device.progress().bytes === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+      setTimeout(() => abort.abort(), 200);
+      await rejectsWith(restoring, { deviceState: "running", recovery: "reset" });
+      assert.equal(await stateOf(device), "running");
+    });
+  }
+
+  it("is closed while the driver takes no data", async () => {
+    const worker = new Worker(new URL("./_stuck_worker.ts", import.meta.url), { type: "module" });
+    const device = await openDevice("sim:mlx5?size=1MiB&seed=2", { worker });
+    await using file = await openCheckpointFile(await saved("mlx5?size=1MiB&seed=1"));
+    const restoring = restore(device, file);
+    while (device.progress().bytes === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    const closing = device.close();
+    await rejectsWith(restoring, { recovery: "reset" });
+    await closing;
+  });
+
   it("says which file cannot be read", async () => {
     await using device = await openDevice(`sim:${SPEC}`);
     const source = {

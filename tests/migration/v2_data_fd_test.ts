@@ -9,11 +9,20 @@ import { FIONBIO, type Kernel, POLLIN } from "../../src/kernel/kernel.ts";
 import { BatchBuilder } from "../../src/migration/_batch.ts";
 import { V2Restore } from "../../src/migration/_v2_restore.ts";
 import { V2Save } from "../../src/migration/_v2_save.ts";
-import { openDevice } from "../../src/migration/device.ts";
+import { type Device, openDevice } from "../../src/migration/device.ts";
+import { precopy } from "../../src/migration/precopy.ts";
+import { resume } from "../../src/migration/resume.ts";
 import { stopAndCopy } from "../../src/migration/stop_and_copy.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
-import { vfioPrecopyInfo } from "../../src/uapi/mod.ts";
-import { collect } from "./_sim.ts";
+import {
+  VFIO_DEVICE_FEATURE,
+  VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
+  VFIO_DEVICE_FEATURE_SET,
+  vfioDeviceFeature,
+  vfioDeviceFeatureMigState,
+  vfioPrecopyInfo,
+} from "../../src/uapi/mod.ts";
+import { collect, rejectsWith } from "./_sim.ts";
 
 const NO_LIMITS = { threshold: 0, downtimeMs: 0, maxRounds: Infinity, maxTimeMs: Infinity };
 
@@ -110,6 +119,30 @@ describe("a driver that is not ready", () => {
     assert.equal(reads, 8);
   });
 
+  it("is waited for in pre-copy for a while only", () => {
+    const { now } = performance;
+    let clock = 0;
+    using data = new DataFd({
+      ioctl(_fd, _request, arg): number {
+        const info = { initial_bytes: 88n, dirty_bytes: 0n };
+        vfioPrecopyInfo.pack(info, arg as Uint8Array<ArrayBuffer>);
+        return 0;
+      },
+      read: notReady,
+      poll: () => 0,
+    });
+    const { kernel, fd } = data;
+    const save = new V2Save(kernel, fd, estimates(null), counters(false), "pre-copy", NO_LIMITS);
+    let batches = 1;
+    performance.now = () => clock += 10;
+    try {
+      while (!save.fill(builder(1000))) batches += 1;
+    } finally {
+      performance.now = now;
+    }
+    assert.ok(batches > 1 && clock > 5000, `${batches} batches, ${clock} ms`);
+  });
+
   it("is set to answer and not to block, before it is first read", async () => {
     const sim = new SimKernel("mlx5?size=64KiB");
     const calls: string[] = [];
@@ -128,6 +161,49 @@ describe("a driver that is not ready", () => {
     await collect(stopAndCopy(device));
     assert.deepEqual(calls.slice(0, 2), ["FIONBIO", "read"]);
   });
+});
+
+describe("a driver that gives no data fd", () => {
+  /** Lends a device whose steps succeed, and come with -1. */
+  async function withoutDataFd(test: (device: Device) => Promise<void>): Promise<void> {
+    const sim = new SimKernel("mlx5?size=64KiB");
+    const ioctl: Kernel["ioctl"] = (fd, request, arg) => {
+      const result = sim.ioctl(fd, request, arg);
+      if (request !== VFIO_DEVICE_FEATURE || !(arg instanceof Uint8Array)) return result;
+      const { flags } = vfioDeviceFeature.unpack(arg);
+      if (flags !== (VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE)) return result;
+      const answer = vfioDeviceFeatureMigState.unpack(arg, vfioDeviceFeature.size);
+      if (answer.data_fd >= 0) sim.close(answer.data_fd);
+      vfioDeviceFeatureMigState.pack({ ...answer, data_fd: -1 }, arg, vfioDeviceFeature.size);
+      return result;
+    };
+    const kernel = new Proxy<Kernel>(sim, {
+      get(target, key): unknown {
+        if (key === "ioctl") return ioctl;
+        const value = Reflect.get(target, key, target);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    await using device = await openDevice(sim.devices[0]!.path, { kernel });
+    await test(device);
+  }
+
+  const phases: Readonly<Record<string, (device: Device) => Promise<unknown>>> = {
+    "pre-copy": (device) => collect(precopy(device)),
+    "stop-and-copy": (device) => collect(stopAndCopy(device)),
+    "resuming": (device) => resume(device).getWriter().close(),
+  };
+  for (const [phase, run] of Object.entries(phases)) {
+    it(`is brought back from ${phase}`, () =>
+      withoutDataFd(async (device) => {
+        await rejectsWith(run(device), {
+          code: "no-data-fd",
+          deviceState: "running",
+          message: new RegExp(`Cannot enter ${phase}: the driver gave no data fd`),
+        });
+        assert.equal((await device.state()).state, "running");
+      }));
+  }
 });
 
 describe("pre-copy with a downtime", () => {

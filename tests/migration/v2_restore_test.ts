@@ -135,8 +135,9 @@ describe("resume() by v2", () => {
       ["running", "transition-refused"],
       ["running", "transition-refused"],
       ["reset", "io"],
-      ["running", "transition-refused"],
-      ["running", "transition-refused"],
+      // The state is in the device already, and must not run.
+      ["reset", "transition-refused"],
+      ["reset", "transition-refused"],
     ];
     for (const [index, [recovery, code]] of expected.entries()) {
       for (const errno of ["EIO", "ENODEV", "EBUSY"]) {
@@ -241,6 +242,20 @@ describe("setState() by v2", () => {
         assert.equal(report.state, state === "stop-and-copy" ? "stop-copy" : state);
       }
     });
+  });
+
+  it("is lost where its reset fails, unless it is running all the same", async () => {
+    for (const state of ["running", "stop", "resuming"] as const) {
+      await withSim(["mlx5?size=64KiB&fault=reset:1:EIO"], async ({ devices: [device] }) => {
+        await device!.setState(state);
+        await rejectsWith(device!.reset(), {
+          code: "reset-failed",
+          deviceState: state,
+          lost: state !== "running",
+        });
+        await device!.reset();
+      });
+    }
   });
 
   it("refuses what no arc leads to, before the kernel is asked", async () => {

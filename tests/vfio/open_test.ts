@@ -54,6 +54,14 @@ leakFreeTest("a sysfs path names the device that it leads to", () => {
   assert.equal(device.label, ADDRESS);
 });
 
+leakFreeTest("group and container are closed though the device's fd was closed before", () => {
+  const kernel = fakeVfio();
+  const device = open(kernel);
+  kernel.close(device.fd.number);
+  assert.throws(() => device.close(), { name: "SysError", code: "EBADF" });
+  assert.equal(kernel.fds.size, 0);
+});
+
 leakFreeTest("what was opened is closed whichever step fails", () => {
   const requests = [
     VFIO_GROUP_GET_STATUS,
