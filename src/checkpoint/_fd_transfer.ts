@@ -126,14 +126,7 @@ export class FdRestore {
    */
   async load(leave: "running" | "stopped", signal?: AbortSignal): Promise<void> {
     await ask(this.#device, "beginRestore");
-    // A driver that takes no data is waited for, unless this is going on meanwhile.
-    const bringBack = (): void => void this.#device.recover().catch(() => {});
-    signal?.addEventListener("abort", bringBack);
-    try {
-      do signal?.throwIfAborted(); while (!await ask(this.#device, "read"));
-    } finally {
-      signal?.removeEventListener("abort", bringBack);
-    }
+    do signal?.throwIfAborted(); while (!await ask(this.#device, "read"));
     await ask(this.#device, "endRestore", leave === "stopped" ? "stop" : "running");
   }
 }

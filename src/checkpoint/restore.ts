@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Device } from "../migration/device.ts";
+import { type Device, interruptOn } from "../migration/device.ts";
 import type { ReadableFd } from "./source.ts";
 import { failed } from "./_failure.ts";
 import { demandFit } from "./_fit.ts";
@@ -87,6 +87,7 @@ export async function restore(
     loader = await openLoader(device, source, signal);
     demandFit(loader.header, [device], force);
     begun = performance.now();
+    using _interrupted = interruptOn(device, signal);
     await loader.load(leave);
   } catch (error) {
     await loader?.cancel(error);

@@ -35,6 +35,12 @@ export interface Progress {
   readonly transactions: number;
 }
 
+/**
+ * From now on an abort ends what a device's thread is about, even if the driver takes no data: a
+ * request under way fails, and the device is brought back. Internal.
+ */
+export let interruptOn: (device: Device, signal: AbortSignal | undefined) => Disposable;
+
 let construct: (
   name: string,
   host: Host,
@@ -72,6 +78,16 @@ export class Device implements AsyncDisposable {
   }
 
   static {
+    interruptOn = (device, signal) => {
+      const interrupt = (): void => void (device.#counters.interrupted = true);
+      signal?.addEventListener("abort", interrupt);
+      return {
+        [Symbol.dispose](): void {
+          signal?.removeEventListener("abort", interrupt);
+          device.#counters.interrupted = false;
+        },
+      };
+    };
     construct = (name, host, counters, description) =>
       new Device(name, host, counters, description);
   }
