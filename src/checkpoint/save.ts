@@ -9,6 +9,7 @@ import type { PrecopyOptions } from "../migration/precopy.ts";
 import type { Phase } from "../migration/types.ts";
 import type { EncodeOptions } from "./encoder.ts";
 import { failed } from "./_failure.ts";
+import { letRun } from "./_let_run.ts";
 import { openWriter } from "./_writer.ts";
 import { type PhaseReport, totals, type TransferReport } from "./report.ts";
 import { VERSION } from "../version.ts";
@@ -118,10 +119,6 @@ export async function save(
     await sink.abort();
     throw failure;
   }
-  // The file is in its place: from here on nothing is reset, the device's
-  // state may be the only other copy of what was saved.
-  const { state } = leave === "running"
-    ? await device.setState("running", "leave")
-    : await device.state();
+  const { state } = leave === "running" ? await letRun(device) : await device.state();
   return { state, ...totals(phases), seconds, phases };
 }

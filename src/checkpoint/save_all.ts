@@ -8,12 +8,14 @@ import { ask } from "../migration/_host.ts";
 import { NO_LIMITS, precopyLimits } from "../migration/_limits.ts";
 import { phaseBatches } from "../migration/_phase_batches.ts";
 import type { Device } from "../migration/device.ts";
+import { MigrationError } from "../migration/error.ts";
 import type { PrecopyOptions } from "../migration/precopy.ts";
 import type { Phase } from "../migration/types.ts";
 import { VERSION } from "../version.ts";
 import { JointWriter } from "./_joint_writer.ts";
+import { goBack } from "./_let_run.ts";
 import { type Member, Team } from "./_team.ts";
-import { devicesError } from "./_team_failure.ts";
+import { devicesError, type Left } from "./_team_failure.ts";
 import { type JointReport, type PhaseReport, totals } from "./report.ts";
 import type { CheckpointSink, SaveOptions } from "./save.ts";
 
@@ -170,16 +172,18 @@ function firstPhase({ description }: Device, precopy: PrecopyOptions | undefined
   return precopy !== undefined && description.precopy ? "pre-copy" : "stop-and-copy";
 }
 
-/**
- * The file is in its place: from here on nothing is reset, a device's state may
- * be the only other copy of what was saved.
- */
+/** The file is in its place: from here on no device is brought back for another's sake. */
 async function letRun(team: Team): Promise<void> {
-  await team.lastStep(({ device }) => device.setState("running-p2p", "leave"), team.p2p);
+  await team.lastStep(({ device }) => goBack(device, "running-p2p"), team.p2p);
   const able = team.members.filter(({ error }) => error === null);
-  await team.lastStep(({ device }) => device.setState("running", "leave"), able);
+  await team.lastStep(({ device }) => goBack(device, "running"), able);
   const first = team.members.find(({ error }) => error !== null);
   if (first === undefined) return;
   const what = "Cannot let all devices run again, though the checkpoint is in its place";
-  throw devicesError(what, team.members, await team.states(), first.error, false);
+  const states = await team.states();
+  const left = team.members.map(({ error }, index): Left => ({
+    state: states[index]!.state,
+    recovery: error instanceof MigrationError ? error.recovery : "none",
+  }));
+  throw devicesError(what, team.members, left, first.error, false);
 }

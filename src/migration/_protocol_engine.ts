@@ -9,6 +9,9 @@ import { demandStill, Guard } from "./_guard.ts";
 import { MigrationError, type Recovery } from "./error.ts";
 import type { Phase, Protocol, StateName, StateReport, TargetState } from "./types.ts";
 
+/** Errnos by which a driver judges the state that it was given; others tell of itself. */
+const JUDGEMENTS: readonly string[] = ["EINVAL", "EFAULT", "ENOMEM"];
+
 /** A protocol's state machine: the only one to change the device's state. */
 export interface Machine<Target extends TargetState> {
   /** Reads the state; one that cannot be read is `unknown`, not an error. */
@@ -191,6 +194,21 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
 
   /** Leaves RESUMING, along the protocol's own arcs. */
   protected abstract leaveRestore(leave: "running" | "stop"): void;
+
+  /** The step out of RESUMING, where the driver judges what it was given. */
+  protected judge(target: Target): void {
+    try {
+      this.#machine.transition(target, ["resuming"]);
+    } catch (error) {
+      if (!(error instanceof MigrationError) || error.code !== "transition-refused") throw error;
+      throw this.guard.error(
+        `Cannot end the restore: the driver does not take the state (${error.errno}), ` +
+          "which may be cut short, or of another device",
+        JUDGEMENTS.includes(error.errno ?? "") ? "state-refused" : "io",
+        error.cause instanceof Error ? error.cause : error,
+      );
+    }
+  }
 
   /** Counts from 0 again. */
   #restart(): void {

@@ -101,7 +101,7 @@ export class V1Engine extends ProtocolEngine<V1Target> {
       throw new DriverError("the last transaction is not whole", "transaction-cut");
     }
     // v1 has no arc from RESUMING to a stopped device.
-    this.#machine.transition("running", ["resuming"]);
+    this.judge("running");
     if (leave === "stop") this.#machine.transition("stop");
   }
 

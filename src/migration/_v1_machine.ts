@@ -131,7 +131,11 @@ export class V1Machine {
     if (after.state !== target) {
       throw this.#error(
         `Cannot go from ${spell(before.state)} to ${spell(target)}: ` +
-          `the driver took the write, and the device is in ${spell(after.state)}`,
+          `the driver took the write, and ${
+            after.raw === null
+              ? "device_state cannot be read"
+              : `the device is in ${spell(after.state)}`
+          }`,
         "transition-ignored",
       );
     }
@@ -149,8 +153,12 @@ export class V1Machine {
       this.#device.reset();
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
-      this.state();
-      throw this.#error(`Cannot reset the device: ${error.code}`, "reset-failed", error);
+      const { state } = this.state();
+      throw this.#error(
+        `Cannot reset the device: ${error.code}, and it is in ${spell(state)}`,
+        "reset-failed",
+        error,
+      );
     }
     this.#touched = false;
     let after = this.state();

@@ -3,8 +3,10 @@
  * data_size written, with the sizes and in the order of the save.
  */
 
+import { isErrno } from "../kernel/error.ts";
 import type { Batch } from "./_batch.ts";
 import type { Counters } from "./_engine.ts";
+import { DriverError } from "./_guard.ts";
 import type { V1DataSection } from "./_v1_data_section.ts";
 import type { V1Registers } from "./_v1_registers.ts";
 import { checkDataSection } from "./_v1_save.ts";
@@ -66,12 +68,26 @@ export class V1Restore {
     }
     this.#end = this.#written + data.length;
     checkDataSection(this.#offset, this.#end, this.#regionSize, this.#told);
-    this.#data.write(this.#offset + this.#written, data);
+    this.#give("data", () => this.#data.write(this.#offset + this.#written, data));
     this.#written += data.length;
     this.#counters.bytes += data.length;
     if (more) return;
-    this.#registers.dataSize = this.#written;
+    this.#give("data_size", () => this.#registers.dataSize = this.#written);
     this.#inside = false;
     this.#counters.transactions += 1;
+  }
+
+  /** Gives the driver something of the state; where it does not take that, the state is not its own. */
+  #give(what: string, write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      if (!isErrno(error, "EINVAL", "EFAULT", "ENOMEM", "ENOSPC")) throw error;
+      throw new DriverError(
+        `the driver takes the state for incompatible, by its ${what} (${error.code})`,
+        "incompatible-state",
+        error,
+      );
+    }
   }
 }

@@ -12,7 +12,6 @@ import { V2DataFd } from "./_v2_data_fd.ts";
 import { V2Machine, type V2Target, v2Target } from "./_v2_machine.ts";
 import { V2Restore } from "./_v2_restore.ts";
 import { V2Save } from "./_v2_save.ts";
-import { MigrationError } from "./error.ts";
 import type { Phase, StateName, TargetState } from "./types.ts";
 
 /** States in which a save is under way: whoever brought the device there has its data fd. */
@@ -20,12 +19,6 @@ const HOLDING_DATA: readonly StateName[] = ["pre-copy", "pre-copy-p2p"];
 const PRECOPY_FROM: readonly StateName[] = ["running", "running-p2p", ...HOLDING_DATA];
 const SAVE_FROM: readonly StateName[] = [...PRECOPY_FROM, "stop"];
 const RESTORE_FROM: readonly StateName[] = ["running", "running-p2p", "stop"];
-
-/** Where a device is whose driver did not take the state. */
-const JUDGING: readonly StateName[] = ["resuming", "error"];
-
-/** Errnos by which a driver judges the state that it was given; others tell of itself. */
-const JUDGEMENTS: readonly string[] = ["EINVAL", "EFAULT", "ENOMEM"];
 
 /** What the precopy info's errno says of an fd that was handed over. */
 const REFUSALS: Readonly<Record<string, string>> = {
@@ -137,23 +130,8 @@ export class V2Engine extends ProtocolEngine<V2Target> {
   }
 
   protected override leaveRestore(leave: "running" | "stop"): void {
-    this.#judge();
+    this.judge("stop");
     if (leave === "running") this.#machine.transition("running", ["stop"]);
-  }
-
-  /** The step to STOP, where the driver judges what it was given. */
-  #judge(): void {
-    try {
-      this.#machine.transition("stop", ["resuming"]);
-    } catch (error) {
-      if (!(error instanceof MigrationError) || !JUDGING.includes(error.deviceState)) throw error;
-      throw this.guard.error(
-        `Cannot end the restore: the driver does not take the state (${error.errno}), ` +
-          "which may be cut short, or of another device",
-        JUDGEMENTS.includes(error.errno ?? "") ? "state-refused" : "io",
-        error.cause instanceof Error ? error.cause : error,
-      );
-    }
   }
 
   override [Symbol.dispose](): void {

@@ -180,7 +180,9 @@ export class V2Machine {
     const after = this.state();
     if (after.state !== name) {
       throw this.#error(
-        `Cannot go from ${from.state} to ${name}: the driver took it, and is in ${after.state}`,
+        `Cannot go from ${from.state} to ${name}: the driver took it, and ${
+          after.raw === null ? "its state cannot be read" : `is in ${after.state}`
+        }`,
         "transition-ignored",
       );
     }
@@ -199,8 +201,12 @@ export class V2Machine {
       this.#device.reset();
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
-      this.state();
-      throw this.#error(`Cannot reset the device: ${error.code}`, "reset-failed", error);
+      const { state } = this.state();
+      throw this.#error(
+        `Cannot reset the device: ${error.code}, and it is in ${state}`,
+        "reset-failed",
+        error,
+      );
     }
     const after = this.state();
     if (after.state !== "running") {

@@ -192,7 +192,8 @@ describe("saveAll() that fails", () => {
   it("keeps a checkpoint that is in its place though a device does not run again", async () => {
     // The arcs of 0: RUNNING_P2P, STOP, STOP_COPY, STOP, RUNNING_P2P, RUNNING.
     for (const [arc, left] of [[5, "stop"], [6, "running-p2p"]] as const) {
-      const specs = [`mlx5?${SIZE}&fault=transition:${arc}:EIO`, `qat?${SIZE}`, `mapped?${SIZE}`];
+      const twice = [arc, arc + 1].map((nth) => `&fault=transition:${nth}:EIO`).join("");
+      const specs = [`mlx5?${SIZE}${twice}`, `qat?${SIZE}`, `mapped?${SIZE}`];
       await withTeam(specs, async ({ devices }) => {
         const sink = memorySink();
         const error = await failure(saveAll(devices, sink), devices);
@@ -205,6 +206,14 @@ describe("saveAll() that fails", () => {
         await devices[0]!.recover();
       });
     }
+  });
+
+  it("tells of a reset where one is in ERROR on its way back", async () => {
+    await withTeam([`mlx5?${SIZE}&fault=error-state:5`, `qat?${SIZE}`], async ({ devices }) => {
+      const error = await failure(saveAll(devices, memorySink()), devices);
+      assert.deepEqual(statesOf(error), ["running", "running"]);
+      assert.match(error!.message, /device 0 \(.*\) was reset and is running/);
+    });
   });
 
   it("brings back those that it can, where one is lost", async () => {

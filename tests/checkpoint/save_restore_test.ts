@@ -57,19 +57,27 @@ describe("save()", () => {
   });
 
   it("tells the state that the device has, at whatever look at it the driver fails", async () => {
-    for (const fault of ["state-read", "late-error"]) {
+    for (const kind of ["state-read:N:EIO", "late-error:N"]) {
       for (const precopy of [undefined, {}]) {
         for (let nth = 1; nth <= 14; nth++) {
-          await withSim([`mlx5?size=64KiB&fault=${fault}:${nth}:EIO`], async ({ devices }) => {
-            const [device] = devices;
-            const error = await saveTo(name(), device!, { precopy }).then(() => null, (why) => why);
-            if (error === null) return;
-            assert.ok(error instanceof MigrationError, String(error));
-            // What could not be read when it was looked at last is told as that.
-            const now = await stateOf(device!);
-            assert.ok([now, "unknown"].includes(error.deviceState), `${nth}: ${error.message}`);
-            assert.equal(now, "running", `${nth}: ${error.message}`);
-          });
+          await withSim(
+            [`mlx5?size=64KiB&fault=${kind.replace("N", String(nth))}`],
+            async ({ devices }) => {
+              const [device] = devices;
+              const error = await saveTo(name(), device!, { precopy }).then(
+                () => null,
+                (why) => why,
+              );
+              if (error === null) {
+                return;
+              }
+              assert.ok(error instanceof MigrationError, String(error));
+              // What could not be read when it was looked at last is told as that.
+              const now = await stateOf(device!);
+              assert.ok([now, "unknown"].includes(error.deviceState), `${nth}: ${error.message}`);
+              assert.equal(now, "running", `${nth}: ${error.message}`);
+            },
+          );
         }
       }
     }
@@ -153,15 +161,30 @@ describe("save()", () => {
     });
   }
 
-  it("keeps a good file when the device then does not run again, and resets nothing", async () => {
-    const spec = "trapped?size=1MiB&fault=error-state:3";
-    await withSim([spec], async ({ devices: [device] }) => {
-      const at = name();
-      await rejectsWith(saveTo(at, device!), { deviceState: "error", recovery: "none" });
-      await using source = await openCheckpointFile(at);
-      assert.equal((await verifyCheckpoint(source.stream())).trailer.complete, true);
-      assert.equal(await stateOf(device!), "error");
-      await device!.reset();
+  const NOT_AGAIN = [
+    ["transition:3:EIO&fault=transition:4:EIO", "reset", "stop", "none"],
+    ["error-state:3", "reset", "running", "reset"],
+    ["error-state:3", "leave", "error", "none"],
+  ] as const;
+  for (const [faults, onError, deviceState, recovery] of NOT_AGAIN) {
+    it(`keeps a good file when the device does not run again: ${faults}, ${onError}`, async () => {
+      const spec = `trapped?size=1MiB&fault=${faults}`;
+      await withSim([spec], async ({ devices: [device] }) => {
+        const at = name();
+        const message = /run again, though the checkpoint is in its place: .*EIO/;
+        await rejectsWith(saveTo(at, device!), { deviceState, recovery, message });
+        await using source = await openCheckpointFile(at);
+        assert.equal((await verifyCheckpoint(source.stream())).trailer.complete, true);
+        assert.equal(await stateOf(device!), deviceState);
+        await device!.reset();
+      }, { onError });
+    });
+  }
+
+  it("asks once more where the step back to running is refused", async () => {
+    await withSim(["trapped?size=1MiB&fault=transition:3:EIO"], async ({ devices: [device] }) => {
+      await saveTo(name(), device!);
+      assert.equal(await stateOf(device!), "running");
     });
   });
 

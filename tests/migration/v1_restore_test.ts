@@ -36,9 +36,9 @@ describe("resume()", () => {
   });
 
   for (
-    const [fault, errno] of [
-      ["write:2:EIO", "EIO"],
-      ["load:2:EINVAL", "EINVAL"],
+    const [fault, errno, code] of [
+      ["write:2:EIO", "EIO", "io"],
+      ["load:2:EINVAL", "EINVAL", "incompatible-state"],
     ] as const
   ) {
     it(`resets the device when fault=${fault} strikes`, async () => {
@@ -47,7 +47,7 @@ describe("resume()", () => {
       await withSim([spec], async ({ devices: [to], sims }) => {
         const before = sims[0]!.checksum();
         await rejectsWith(ReadableStream.from(transactions).pipeTo(resume(to!)), {
-          code: "io",
+          code,
           errno,
           deviceState: "running",
           recovery: "reset",
@@ -63,7 +63,7 @@ describe("resume()", () => {
     const spec = "trapped?size=2MiB&seed=2&chunk=256KiB&fault=transition:2:EINVAL";
     await withSim([spec], async ({ devices: [to] }) => {
       await rejectsWith(ReadableStream.from(transactions).pipeTo(resume(to!)), {
-        code: "transition-refused",
+        code: "state-refused",
         errno: "EINVAL",
         deviceState: "running",
         recovery: "reset",
