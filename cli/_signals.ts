@@ -71,6 +71,10 @@ export function watchSignals(program: string, giveUp: (exitCode: number) => void
           );
         }, WAITING_MS);
       } else if (Date.now() - first > SAME_MS) {
+        console.error(
+          `${program}: ${name} again: gave up before the driver returned; what its state is now, ` +
+            '"vfiokit state DEVICE" says',
+        );
         giveUp(exitCodeOf(name));
       }
     });

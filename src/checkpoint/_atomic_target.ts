@@ -4,6 +4,7 @@
 
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
+import process from "node:process";
 import { close, open, sync } from "./_fd_io.ts";
 import { splitPath } from "./_place.ts";
 import type { FileTarget } from "./_open_file.ts";
@@ -49,7 +50,17 @@ export class AtomicTarget implements FileTarget {
     this.#force = force;
     this.#folder = fds.folder;
     this.fd = fds.fd;
+    // Who gives up in the midst of it leaves nothing, either.
+    process.once("exit", this.#onExit);
   }
+
+  readonly #onExit = (): void => {
+    try {
+      if (!this.#placed) fs.unlinkSync(this.#partial);
+    } catch {
+      // It is gone, or stays: nobody is left to hear of it.
+    }
+  };
 
   /** Opens the temporary file; `exists` is whether there is a file to replace. */
   static async create(
@@ -81,6 +92,7 @@ export class AtomicTarget implements FileTarget {
     if (this.#force) await this.#replace();
     else await this.#place();
     this.#placed = true;
+    process.off("exit", this.#onExit);
     await sync(this.#folder);
     this.#folderOpen = false;
     await close(this.#folder);
@@ -128,6 +140,7 @@ export class AtomicTarget implements FileTarget {
         await close(this.fd);
       }
       if (this.#placed) return "the file is in its place, but a crash may lose it";
+      process.off("exit", this.#onExit);
       await fs.promises.unlink(this.#partial);
       return "the temporary file was removed";
     } catch (error) {

@@ -132,6 +132,14 @@ describe("vfiokit state", () => {
     assert.equal(error.deviceState, "running");
   });
 
+  it("exits with 5 for a device whose state cannot be read", async () => {
+    const words = ["state", "sim:mlx5?fault=state-read:1:EIO", "--json"];
+    const { code, out, err } = await vfiokit(words);
+    assert.equal(code, 5, err);
+    assert.equal(JSON.parse(out).state, "unknown");
+    assert.match(err, /vfiokit reset sim:mlx5/);
+  });
+
   it("exits with 3 for a device without migration", async () => {
     assert.equal((await vfiokit(["state", "sim:none"])).code, 3);
   });

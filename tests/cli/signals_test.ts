@@ -87,8 +87,9 @@ describe("a signal", () => {
 
   it("gives up at once when it comes again, though the driver has not answered yet", async () => {
     const begun = performance.now();
+    using folder = new Folder();
     const { code, err } = await vfiokit(
-      ["save", "sim:mapped?size=8MiB&fault=block:20000ms:3", "-o", "/dev/null"],
+      ["save", "sim:mapped?size=8MiB&fault=block:20000ms:3", "-o", folder.file("a")],
       {
         started: (child) => {
           let seen = "";
@@ -105,6 +106,8 @@ describe("a signal", () => {
     );
     assert.equal(code, 130);
     assert.match(err, /waiting for the driver to return; a second signal gives up at once/);
+    assert.match(err, /SIGINT again: gave up before the driver returned/);
+    assert.deepEqual(readdirSync(dirname(folder.file("a"))), []);
     assert.ok(performance.now() - begun < 15_000);
   });
 

@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { probe, type ProbeReport } from "../../../../mod.ts";
+import { lacksCdevs } from "../cdev.ts";
 import { withEdu } from "../edu.ts";
 import { type Case, once } from "../harness.ts";
 import { bun, expectExit, vfiokit, wholeJson } from "../programs.ts";
@@ -19,8 +20,8 @@ interface Told {
 }
 
 /** Why it cannot be opened or migrated. */
-function told(name: string, vfToken?: string): Told {
-  const { reasons, access } = probe(name, { vfToken });
+function told(name: string, vfToken?: string, via?: "group"): Told {
+  const { reasons, access } = probe(name, { vfToken, via });
   // Where there are two ways to open it, each has its reason.
   return { codes: [...new Set(reasons.map(({ code }) => code))], way: access.way };
 }
@@ -36,13 +37,15 @@ const tokens: readonly Case[] = [
     run: () => {
       const token = randomUUID();
       return withVf(token, async (address) => {
-        assert.deepEqual(told(address), REFUSED);
+        assert.deepEqual(told(address, undefined, "group"), REFUSED);
         assert.deepEqual(told(address, randomUUID()), REFUSED);
         assert.deepEqual(told(address, token), OPENED);
-        const words = [...vfiokit(bun), "with", address, "--", "true"];
-        const { stderr } = await expectExit(3, words);
+        // Before 6.17 Linux asks for no token at the device's own node.
+        if (lacksCdevs() === null) assert.deepEqual(told(address), { ...OPENED, way: "cdev" });
+        const words = [...vfiokit(bun), "with", address, "--via", "group"];
+        const { stderr } = await expectExit(3, [...words, "--", "true"]);
         assert.match(stderr, /wants a VF token.*--vf-token UUID/s);
-        await expectExit(0, [...words.slice(0, -2), "--vf-token", token, ...words.slice(-2)]);
+        await expectExit(0, [...words, "--vf-token", token, "--", "true"]);
       });
     },
   },
@@ -65,8 +68,8 @@ const nodes: readonly Case[] = once([
       withEdu(async (address) => {
         const words = [...vfiokit(bun), "probe", address, "--json"];
         const { reasons } = wholeJson<ProbeReport>(await expectExit(3, words, { uid: 65534 }));
-        assert.deepEqual(reasons.map(({ code }) => code), ["no-permission"]);
-        assert.match(reasons[0]!.message, /\/dev\/vfio\/\d+: EACCES/);
+        assert.ok(reasons.every(({ code }) => code === "no-permission"), JSON.stringify(reasons));
+        assert.match(reasons.at(-1)!.message, /\/dev\/vfio\/\d+: EACCES/);
       }),
   },
 ]);

@@ -173,10 +173,14 @@ const restores: readonly Case[] = [
     errno: "EIO",
     ...reset,
   }),
-  failedRestore("the arc to running refused: back to running", "transition:4:EIO", {
-    errno: "EIO",
-    ...back,
-  }),
+  failedRestore(
+    "the arc to running refused: reset, what was loaded must not run",
+    "transition:4:EIO",
+    {
+      errno: "EIO",
+      ...reset,
+    },
+  ),
   failedRestore(
     "data refused, and no reset",
     "write:2:EINVAL,reset:1:EIO",
