@@ -126,7 +126,12 @@ export async function saveAll(
   let seconds = 0;
   try {
     team = new Team("save", devices, signal);
-    await team.step(({ device }) => ask(device, "checkSave", firstPhase(device, limits)));
+    // Where none of them has pre-copy, they refuse it.
+    const some = devices.some(({ description }) => description.precopy);
+    await team.step(({ device }) => {
+      const first = limits !== undefined && (device.description.precopy || !some);
+      return ask(device, "checkSave", first ? "pre-copy" : "stop-and-copy");
+    });
     const begun = performance.now();
     writer = new JointWriter(sink, {
       devices: devices.map(({ description }) => description.identity!),
@@ -166,10 +171,6 @@ export async function saveAll(
       phases,
     })),
   };
-}
-
-function firstPhase({ description }: Device, precopy: PrecopyOptions | undefined): Phase {
-  return precopy !== undefined && description.precopy ? "pre-copy" : "stop-and-copy";
 }
 
 /** The file is in its place: from here on no device is brought back for another's sake. */

@@ -208,6 +208,14 @@ describe("saveAll() that fails", () => {
     }
   });
 
+  it("refuses pre-copy where none of them has it, and touches nothing", async () => {
+    await withTeam([`stop-copy-only?${SIZE}`, `pds?${SIZE}`], async ({ devices, arcs }) => {
+      const error = await failure(saveAll(devices, memorySink(), { precopy: {} }), devices);
+      assert.equal(error!.code, "no-precopy");
+      assert.deepEqual(arcs, []);
+    });
+  });
+
   it("tells of a reset where one is in ERROR on its way back", async () => {
     await withTeam([`mlx5?${SIZE}&fault=error-state:5`, `qat?${SIZE}`], async ({ devices }) => {
       const error = await failure(saveAll(devices, memorySink()), devices);
