@@ -15,9 +15,16 @@ import { bytes, count, hex, rate, time } from "../_format.ts";
 import { table } from "../_table.ts";
 import type { FileArgs } from "../table/files.ts";
 
+/** What is not known of a checkpoint that cannot be read. */
+const UNKNOWN = {
+  ...{ version: null, devices: null, created: null, tool: null, iovaPageSize: null },
+  ...{ complete: null, transactions: null, bytes: null, storedBytes: null, sha256: null },
+  ...{ frames: null, phases: null, digest: null },
+};
+
 /** Runs `show`. */
 export async function run({ file }: FileArgs, context: Context): Promise<number> {
-  context.set({ file });
+  context.set({ file, ...UNKNOWN });
   await using source = await openCheckpointFile(file);
   const checkpoint = await verifyCheckpoint(source.stream(), { recycle: true });
   const { version, header, trailer, storedBytes, frames, phases } = checkpoint;

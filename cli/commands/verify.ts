@@ -9,9 +9,18 @@ import type { Context } from "../_context.ts";
 import { bytes, count } from "../_format.ts";
 import type { FileArgs } from "../table/files.ts";
 
+/** What is not known of a checkpoint that cannot be read. */
+const UNKNOWN = {
+  complete: null,
+  transactions: null,
+  bytes: null,
+  storedBytes: null,
+  devices: null,
+};
+
 /** Runs `verify`. */
 export async function run({ file }: FileArgs, context: Context): Promise<number> {
-  context.set({ file, ok: false });
+  context.set({ file, ok: false, ...UNKNOWN });
   await using source = await openCheckpointFile(file);
   const { header, trailer, storedBytes } = await verifyCheckpoint(source.stream(), {
     recycle: true,

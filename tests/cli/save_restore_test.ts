@@ -240,6 +240,16 @@ describe("vfiokit restore", () => {
     assert.equal(verified.code, 4);
   });
 
+  for (const command of ["verify", "show"]) {
+    it(`${command} keeps its keys in JSON where the checkpoint is cut`, async () => {
+      const whole = (await vfiokit(["save", "sim:mapped?size=64KiB", "-o", "-"])).stdout;
+      const [good, bad] = await Promise.all([whole, whole.subarray(0, whole.length - 10)].map(
+        async (stdin) => JSON.parse((await vfiokit([command, "-", "--json"], { stdin })).out),
+      ));
+      assert.deepEqual(new Set(Object.keys(bad)), new Set([...Object.keys(good), "error"]));
+    });
+  }
+
   it("exits with 4 for a checkpoint of another kind of device, unless forced", async () => {
     using folder = new Folder();
     const file = folder.file("a");
