@@ -9,7 +9,8 @@ import { noType1Container } from "../vfio/cdev_reasons.ts";
 import type { Type1Container } from "../vfio/container.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import { DmaError } from "../vfio/dma_error.ts";
-import { UnsupportedError } from "../vfio/unsupported.ts";
+import { withoutType1 } from "../vfio/tracking_reasons.ts";
+import { type Reason, UnsupportedError } from "../vfio/unsupported.ts";
 import { LogTracker } from "./log_tracker.ts";
 import { DirtyRangeError } from "./range_error.ts";
 import type { DirtyTracker, TrackerName } from "./tracker.ts";
@@ -29,8 +30,10 @@ export class NeedsContainer extends UnsupportedError {
   readonly refusal: Error;
 
   constructor(label: string, refusal: Error) {
-    const reasons = refusal instanceof UnsupportedError ? refusal.reasons : [];
-    super([...reasons, noType1Container(label)], { cause: refusal });
+    super([...reasonsOf(refusal), noType1Container(label)], {
+      // Its reasons are here already, without the hint to type1.
+      cause: refusal instanceof UnsupportedError ? refusal.cause : refusal,
+    });
     this.refusal = refusal;
   }
 }
@@ -69,9 +72,18 @@ function type1Instead(container: Type1Container, refusal: Error): Type1Tracker {
     return new Type1Tracker(container);
   } catch (error) {
     if (!(error instanceof UnsupportedError)) throw error;
-    const more = refusal instanceof UnsupportedError ? refusal.reasons : [];
-    throw new UnsupportedError([...error.reasons, ...more], { cause: error });
+    throw bothRefuse(error, refusal);
   }
+}
+
+/** That type1 cannot track, nor the device's log. */
+export function bothRefuse(type1: UnsupportedError, log: Error): UnsupportedError {
+  return new UnsupportedError([...type1.reasons, ...reasonsOf(log)], { cause: type1 });
+}
+
+/** Why there is no log, where type1 is no way out. */
+function reasonsOf(refusal: Error): readonly Reason[] {
+  return refusal instanceof UnsupportedError ? withoutType1(refusal.reasons) : [];
 }
 
 /** Whatever keeps the log from being used, type1 may do. */

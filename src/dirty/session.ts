@@ -12,7 +12,7 @@ import type { DmaMemory } from "../vfio/dma_memory.ts";
 import type { IovaMapping } from "../vfio/iova.ts";
 import { kernelFor } from "../vfio/kernel_for.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
-import { chooseTracker, NeedsContainer } from "./_choose_tracker.ts";
+import { bothRefuse, chooseTracker, NeedsContainer } from "./_choose_tracker.ts";
 import {
   MappedDevice,
   type MappedDeviceOptions,
@@ -121,8 +121,7 @@ export class DirtySession implements Disposable {
       return DirtySession.#open(name, options, "type1", refusal.message);
     } catch (error) {
       if (!(error instanceof UnsupportedError)) throw error;
-      const more = refusal instanceof UnsupportedError ? refusal.reasons : [];
-      throw new UnsupportedError([...error.reasons, ...more], { cause: error });
+      throw bothRefuse(error, refusal);
     }
   }
 

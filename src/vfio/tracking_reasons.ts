@@ -8,6 +8,14 @@
 import { blocks, note } from "./_reason.ts";
 import type { Reason } from "./unsupported.ts";
 
+/** What else there is where a device's log is none. */
+const TRY_TYPE1 = "Its IOMMU may track it: --tracker type1";
+
+/** The reasons against a device's log where type1 cannot track either: nobody is sent there. */
+export function withoutType1(reasons: readonly Reason[]): Reason[] {
+  return reasons.map((reason) => ({ ...reason, hint: reason.hint.replace(`. ${TRY_TYPE1}`, "") }));
+}
+
 /** `no-dirty-capability`: the container does not track dirty pages. */
 export function noDirtyCapability(): Reason {
   return note(
@@ -33,7 +41,7 @@ export function noDeviceLog(feature: string, errno: string): Reason {
   return note(
     "no-device-log",
     `The device has no log of its own DMA (${feature}: ${errno})`,
-    "Its IOMMU may track it: --tracker type1. Of the drivers in Linux, those for mlx5 and pds log",
+    `Of the drivers in Linux, those for mlx5 and pds log. ${TRY_TYPE1}`,
   );
 }
 
@@ -42,7 +50,7 @@ export function deviceLogRefused(errno: string): Reason {
   return note(
     "device-log-refused",
     `The device's log does not take this much memory (DMA_LOGGING_START: ${errno})`,
-    "Track less memory at a time, or let its IOMMU track it: --tracker type1",
+    `Track less memory at a time. ${TRY_TYPE1}`,
   );
 }
 
@@ -51,8 +59,7 @@ export function deviceLogUnreadable(errno: string): Reason {
   return note(
     "device-log-unreadable",
     `The device has a log of its DMA that the kernel cannot report (DMA_LOGGING_REPORT: ${errno})`,
-    "Linux 6.12 and later report it only where they are built with CONFIG_IOMMUFD. Its IOMMU " +
-      "may track it: --tracker type1",
+    `Linux 6.12 and later report it only where they are built with CONFIG_IOMMUFD. ${TRY_TYPE1}`,
   );
 }
 

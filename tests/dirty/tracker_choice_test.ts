@@ -45,11 +45,15 @@ describe("the tracker of a session", () => {
   it("is none where neither tracks, with the reasons of both", () => {
     assert.throws(
       () => withSession("fault=no-dirty-capability", { map, tracker: "auto" }, () => {}),
-      (error: Error & { reasons?: { code: string }[] }) => {
+      (error: Error & { reasons?: { code: string; hint: string }[] }) => {
         assert.deepEqual(error.reasons?.map(({ code }) => code), [
           "no-dirty-capability",
           "no-device-log",
         ]);
+        assert.match(
+          error.reasons[1]!.hint,
+          /^Of the drivers in Linux, those for mlx5 and pds log$/,
+        );
         return true;
       },
     );
