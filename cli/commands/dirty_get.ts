@@ -56,7 +56,7 @@ export async function run(args: DirtyGetArgs, context: Context): Promise<number>
  */
 function readOnce(tracker: DirtyTracker): DirtyReading {
   const reading = tracker.read({ twice: true });
-  if (reading.pinnedPages === 0) return reading;
+  if (reading.ranges.every(({ pinned }) => pinned === null || pinned.count() === 0)) return reading;
   const tells = reading.verdict !== "does-not-track";
   let pinned = reading.ranges.map((range) => tells ? range.pinned : null);
   for (let read = 0; read < MORE_READS; read++) {

@@ -169,32 +169,23 @@ export class LogTracker implements DirtyTracker {
 
   /**
    * Reads which pages became dirty since the last read. A mapping that cannot be
-   * read counts as dirty as a whole, and says why. No page is pinned: the device
-   * logs when it writes.
+   * read counts as dirty as a whole, and says why. Which pages are pinned it does
+   * not tell, `twice` or not: the device logs what it writes, and knows no more.
    *
    * @throws {DirtyRangeError} If a range is not in whole mappings, empty, or
    * over another; or a mapping larger than one bitmap can be.
    */
-  read({ ranges, twice = false }: ReadOptions = {}): DirtyReading {
+  read({ ranges }: ReadOptions = {}): DirtyReading {
     const extent = this.#started("read dirty pages");
     const { mappings } = this.space;
     const wanted = ranges === undefined ? mappings : mappingsIn(ranges, mappings, this.pgsize);
     for (const mapping of wanted) this.#checkSize(mapping);
-    const read = wanted.map((mapping) => this.#read(mapping, extent, mappings));
-    return this.#reading(
-      twice
-        ? read.map((range) => range.lost === null ? { ...range, pinned: this.#none(range) } : range)
-        : read,
-    );
+    return this.#reading(wanted.map((mapping) => this.#read(mapping, extent, mappings)));
   }
 
   #reading(ranges: readonly DirtyRange[]): DirtyReading {
     const known = ranges.some(({ lost }) => lost === null);
     return new DirtyReading(ranges, known ? "tracks" : "undecided");
-  }
-
-  #none({ bitmap }: DirtyRange): DirtyBitmap {
-    return DirtyBitmap.fromRuns(bitmap, []);
   }
 
   #read(

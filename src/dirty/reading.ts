@@ -13,7 +13,7 @@ export interface DirtyRange {
   /**
    * Those that were dirty again in a second read right behind the first one: the
    * device holds them pinned, so that nobody knows when it writes to them. null
-   * where there was no second read.
+   * where there was no second read, and of a device's log, which does not know.
    */
   readonly pinned: DirtyBitmap | null;
   /**
@@ -69,7 +69,7 @@ export class DirtyReading {
     return this.#dirtyPages ??= this.ranges.reduce((sum, { bitmap }) => sum + bitmap.count(), 0);
   }
 
-  /** Pages that are pinned; null where that was not looked for. */
+  /** Pages that are pinned; null where that was not looked for, or nobody knows. */
   get pinnedPages(): number | null {
     let pages = 0;
     for (const { pinned } of this.ranges) {

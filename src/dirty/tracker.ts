@@ -19,7 +19,7 @@ export interface ReadOptions {
   readonly ranges?: readonly IovaMapping[] | undefined;
   /**
    * Tell pinned pages from those that were written once; the IOMMU is read twice
-   * in a row for it.
+   * in a row for it. A device's log does not know them.
    */
   readonly twice?: boolean | undefined;
 }

@@ -19,7 +19,7 @@ describe("`--tracker`", () => {
     const document = JSON.parse(json.out);
     assert.deepEqual([document.tracker, document.trackerReason], ["device", reason]);
     assert.ok(document.pages > 0 && document.pages < 256, `${document.pages} pages`);
-    assert.deepEqual([document.pinnedPages, document.verdict], [0, "tracks"]);
+    assert.deepEqual([document.pinnedPages, document.verdict], [null, "tracks"]);
   });
 
   it("auto falls back to type1 where the kernel cannot report the log, and says so", async () => {
@@ -37,6 +37,36 @@ describe("`--tracker`", () => {
     for (const { code, err } of [mute, none]) assert.equal(code, 3, err);
     assert.match(mute.err, /cannot report \(DMA_LOGGING_REPORT: EOPNOTSUPP\)[^]*--tracker type1/);
     assert.match(none.err, /no log of its own DMA \(DMA_LOGGING_START: ENOTTY\)/);
+  });
+
+  it("is not called type1 where that is what has failed", async () => {
+    const get = (device: string, ...more: readonly string[]) =>
+      vfiokit(["dirty", "get", device, ...MIB, ...more]);
+    const refused = await Promise.all([
+      get("sim:mapped?fault=no-dirty-capability"),
+      get(`${MUTE}&fault=no-dirty-capability`),
+      get("sim:trapped?cdev=1&fault=no-dirty-capability"),
+      get("sim:trapped?cdev=1", "--via", "cdev"),
+    ]);
+    for (const { code, err } of refused) {
+      assert.equal(code, 3, err);
+      assert.match(err, /hint: /);
+      assert.doesNotMatch(err, /--tracker type1/);
+    }
+    const asked = await get("sim:mapped?fault=no-dirty-capability", "--tracker", "device");
+    assert.match(asked.err, /hint: .*--tracker type1/);
+  });
+
+  it("device knows no pinned pages, in dirty get and in dirty watch", async () => {
+    const [get, watch] = await Promise.all([
+      vfiokit(["dirty", "get", LOGS, ...MIB, "--after", "1ms", "--json"]),
+      vfiokit(["dirty", "watch", LOGS, ...MIB, "--every", "5ms", "--rounds", "4", "--json"]),
+    ]);
+    const { pinnedPages, pinnedRuns } = JSON.parse(get.out);
+    assert.deepEqual([pinnedPages, pinnedRuns], [null, null]);
+    for (const round of watch.out.trim().split("\n")) {
+      assert.equal(JSON.parse(round).pinnedPages, null);
+    }
   });
 
   it("type1 leaves the device's log alone, and gives no reason", async () => {

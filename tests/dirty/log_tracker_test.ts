@@ -44,7 +44,7 @@ describe("a tracker by a device's log", () => {
         write(1, 100, 101, 130, 1000, 1127);
         const reading = tracker.read({ twice: true });
         assert.deepEqual(dirtyPages(reading), [1, 100, 101, 130, 1000, 1127]);
-        assert.deepEqual([reading.pages, reading.pinnedPages], [258, 0]);
+        assert.deepEqual([reading.pages, reading.pinnedPages], [258, null]);
         assert.equal(reading.verdict, "tracks");
         assert.deepEqual(dirtyPages(tracker.read()), []);
         write(7);
