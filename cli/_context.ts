@@ -75,16 +75,26 @@ export class Context {
 
   /**
    * Prints the JSON document, where one is wanted; once. Of JSON Lines only the
-   * error. `write` is where it goes: stdout by default.
+   * error.
    */
-  publish(write: (text: string) => void = (text) => writeText(STDOUT, text)): void {
+  publish(): void {
     if (!this.json || this.#printed) return;
     this.#printed = true;
     if (!this.jsonLines) {
-      write(JSON.stringify(this.#document, hexBigints, 2) + "\n");
+      writeText(STDOUT, this.#text());
     } else if ("error" in this.#document) {
       this.line(this.#document);
     }
+  }
+
+  /** Writes the JSON document elsewhere; where that fails, stdout gets it, with the error. */
+  async publishTo(write: (text: string) => Promise<void>): Promise<void> {
+    await write(this.#text());
+    this.#printed = true;
+  }
+
+  #text(): string {
+    return JSON.stringify(this.#document, hexBigints, 2) + "\n";
   }
 
   /** Runs a command to its end: the document, or the error, and the exit code. */

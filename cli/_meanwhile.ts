@@ -89,12 +89,12 @@ export async function lookAfter(
   { after, command }: WaitArgs,
   context: Context,
   dataOnStdout: boolean,
-  look: () => void,
+  look: () => unknown,
 ): Promise<number> {
   const { ended, exitCode } = meanwhile(session, command, context, dataOnStdout);
   try {
     await pause(after ?? (command === undefined ? WAIT_MS : FOREVER_MS), ended);
-    look();
+    await look();
   } finally {
     // The device is not closed under the program.
     await exitCode();

@@ -9,8 +9,24 @@ import { hex } from "./_format.ts";
 import { notesOf } from "./_rounds.ts";
 import { pair } from "./_samples.ts";
 
+/** What a JSON document holds as long as nothing was read: the same keys. */
+export const NO_READING = {
+  pgsize: null,
+  mappings: null,
+  pages: null,
+  bytes: null,
+  pinnedPages: null,
+  runs: null,
+  pinnedRuns: null,
+  verdict: null,
+  notes: null,
+} as const;
+
 /** What a JSON document holds of a reading. */
-export function readingFields(reading: DirtyReading, pgsize: number): Record<string, unknown> {
+export function readingFields(
+  reading: DirtyReading,
+  pgsize: number,
+): Record<keyof typeof NO_READING, unknown> {
   const { ranges, dirtyPages, pinnedPages, verdict } = reading;
   return {
     pgsize,

@@ -1,44 +1,70 @@
 /**
- * The file of `dirty watch --report`: opened before anything is done, written
- * at the end, whatever happened in between.
+ * The file of `dirty watch --report`: created before the device is opened,
+ * written at the end, and in its place only when it is whole.
  *
  * @module
  */
 
-import { closeSync, openSync, writeFileSync } from "node:fs";
+import { type CheckpointFile, createCheckpointFile } from "../mod.ts";
+import type { Context } from "./_context.ts";
 import type { Round } from "./_rounds.ts";
 import type { MemoryMap } from "./_memory_map.ts";
 import type { Report, ReportSubject } from "./report/report.ts";
 
-/** A report that is written when it is closed. */
-export class ReportFile implements Disposable {
-  readonly #fd: number;
-  readonly #report: Report;
-  readonly #subject: ReportSubject;
+/** A report, and where it goes. Closed without having been written it leaves nothing. */
+export class ReportFile implements AsyncDisposable {
+  readonly #file: CheckpointFile;
+  #report: Report | null = null;
+  #rounds = 0;
 
-  private constructor(fd: number, report: Report, subject: ReportSubject) {
-    this.#fd = fd;
-    this.#report = report;
-    this.#subject = subject;
+  private constructor(file: CheckpointFile) {
+    this.#file = file;
   }
 
-  /** Opens the file; what was in it is gone. */
-  static async open(path: string, map: MemoryMap, subject: ReportSubject): Promise<ReportFile> {
+  /**
+   * Creates the file.
+   *
+   * @throws {CheckpointFileError} EEXIST where a file is there and `force` is not set; ENOENT, …
+   */
+  static async create(path: string, force: boolean): Promise<ReportFile> {
+    return new ReportFile(await createCheckpointFile(path, { force, mode: 0o666 }));
+  }
+
+  /** Begins the report, which needs to know the memory. */
+  async begin(map: MemoryMap): Promise<void> {
     const { Report } = await import("./report/report.ts");
-    return new ReportFile(openSync(path, "w"), new Report(map), subject);
+    this.#report = new Report(map);
   }
 
   /** Adds a round. */
   add({ sample, forEachRun }: Round): void {
-    this.#report.add(sample, forEachRun);
+    this.#report!.add(sample, forEachRun);
+    this.#rounds++;
   }
 
-  /** Writes the report, at the end of a `using` block. */
-  [Symbol.dispose](): void {
+  /**
+   * Writes the report, and says where it is.
+   *
+   * @throws {CheckpointFileError} With the errno's name, such as ENOSPC.
+   */
+  async write(subject: ReportSubject, context: Context): Promise<void> {
+    await this.#file.write(new TextEncoder().encode(this.#report!.html(subject)));
+    await this.#file.commit();
+    context.note(`The report is in ${this.#file.path}.`);
+  }
+
+  /** After a failure: writes what there is, if any; says so where that fails, too. */
+  async rescue(subject: ReportSubject, context: Context): Promise<void> {
+    if (this.#rounds === 0) return;
     try {
-      writeFileSync(this.#fd, this.#report.html(this.#subject));
-    } finally {
-      closeSync(this.#fd);
+      await this.write(subject, context);
+    } catch (error) {
+      context.note((error as Error).message);
     }
+  }
+
+  /** Gives up what was not written, at the end of a block. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.abort();
   }
 }

@@ -17,6 +17,11 @@ const EAGAIN_MS = 5;
 
 const gone = new Set<number>();
 
+/** Whether nobody reads any more what is written there, as far as a write has shown it. */
+export function readerGone(fd: typeof STDOUT | typeof STDERR): boolean {
+  return gone.has(fd);
+}
+
 /** Writes text to stdout or stderr; nothing where its reader is gone. */
 export function writeText(fd: typeof STDOUT | typeof STDERR, text: string): void {
   writeBytes(fd, new TextEncoder().encode(text));

@@ -4,13 +4,17 @@
  * @module
  */
 
-import { closeSync, openSync, writeFileSync } from "node:fs";
 import process from "node:process";
-import { DirtyReading, type DirtyTracker } from "../../mod.ts";
+import {
+  type CheckpointFile,
+  createCheckpointFile,
+  DirtyReading,
+  type DirtyTracker,
+} from "../../mod.ts";
 import type { Context } from "../_context.ts";
 import { bytes, count, time } from "../_format.ts";
 import { lookAfter } from "../_meanwhile.ts";
-import { readingFields, runLines } from "../_reading.ts";
+import { NO_READING, readingFields, runLines } from "../_reading.ts";
 import { both, notesOf } from "../_rounds.ts";
 import { openSession, tellTracker } from "../_session.ts";
 import { STDOUT, writeBytes } from "../_stdio.ts";
@@ -23,28 +27,31 @@ const MORE_READS = 6;
 /** Runs `dirty get`. */
 export async function run(args: DirtyGetArgs, context: Context): Promise<number> {
   const { device, output = "-", format } = args;
-  context.set({ device, tracker: args.tracker });
+  context.set({ device, tracker: args.tracker, trackerReason: null, seconds: null, ...NO_READING });
   if (context.json && format === "bitmap") {
     throw new UsageError("Cannot use both --json and --format bitmap: there is one result");
   }
   if (format === "bitmap" && output === "-" && process.stdout.isTTY) {
     throw new UsageError("Cannot write a bitmap to a terminal: name a file by -o, or use a pipe");
   }
+  // Given up when the block ends without a commit: nothing is left of it then.
+  await using file = output === "-"
+    ? null
+    : await createCheckpointFile(output, { force: args.force, mode: 0o666 });
   using session = openSession(args);
-  using out = new Output(output);
   tellTracker(session, context);
   session.tracker.start();
   const started = performance.now();
-  return await lookAfter(session, args, context, output === "-", () => {
+  return await lookAfter(session, args, context, file === null, async () => {
     const reading = readOnce(session.tracker);
     const seconds = (performance.now() - started) / 1000;
     context.set({ seconds, ...readingFields(reading, session.tracker.pgsize) });
     if (context.json) {
-      context.publish((text) => out.write(new TextEncoder().encode(text)));
+      await context.publishTo((text) => put([new TextEncoder().encode(text)], file));
     } else if (format === "bitmap") {
-      for (const { bitmap } of reading.ranges) out.write(bitmap.toBytes());
+      await put(reading.ranges.map(({ bitmap }) => bitmap.toBytes()), file);
     } else {
-      out.write(new TextEncoder().encode(runLines(reading)));
+      await put([new TextEncoder().encode(runLines(reading))], file);
     }
     context.note(summary(reading, session.tracker.pgsize, seconds), ...notesOf(reading));
   });
@@ -74,20 +81,14 @@ function summary(reading: DirtyReading, pgsize: number, seconds: number): string
     `(${bytes(dirtyPages * pgsize)})${pinned}.`;
 }
 
-/** Where the pages go: opened before anything is done. */
-class Output implements Disposable {
-  readonly #fd: number | null;
-
-  constructor(path: string) {
-    this.#fd = path === "-" ? null : openSync(path, "w");
+/** Writes the result to the file, which is whole then, or to stdout. */
+async function put(
+  chunks: readonly Uint8Array<ArrayBuffer>[],
+  file: CheckpointFile | null,
+): Promise<void> {
+  for (const chunk of chunks) {
+    if (file === null) writeBytes(STDOUT, chunk);
+    else await file.write(chunk);
   }
-
-  write(bytes: Uint8Array): void {
-    if (this.#fd === null) writeBytes(STDOUT, bytes);
-    else writeFileSync(this.#fd, bytes);
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#fd !== null) closeSync(this.#fd);
-  }
+  await file?.commit();
 }

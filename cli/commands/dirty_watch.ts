@@ -6,7 +6,7 @@
 
 import process from "node:process";
 import deno from "../../deno.json" with { type: "json" };
-import type { DirtySession } from "../../mod.ts";
+import { CheckpointFileError, type DirtySession } from "../../mod.ts";
 import type { Context } from "../_context.ts";
 import { mayColour } from "../_env.ts";
 import { bytes, count, rate, time } from "../_format.ts";
@@ -16,8 +16,10 @@ import { ReportFile } from "../_report_file.ts";
 import type { Round } from "../_rounds.ts";
 import { type Sample, sampleFields } from "../_samples.ts";
 import { mapOf, openSession, tellTracker } from "../_session.ts";
+import { readerGone, STDOUT } from "../_stdio.ts";
 import { UsageError } from "../_usage_error.ts";
 import { watch } from "../_watch.ts";
+import type { ReportSubject } from "../report/report.ts";
 import type { DirtyWatchArgs } from "../table/dirty.ts";
 
 /** Columns where the width of the terminal is not known. */
@@ -40,8 +42,12 @@ const COLUMNS = [
 export async function run(args: DirtyWatchArgs, context: Context): Promise<number> {
   context.jsonLines = true;
   checkUsage(args);
+  await using report = args.report === undefined
+    ? null
+    : await ReportFile.create(args.report, args.force);
   using session = openSession(args);
-  using report = await openReport(args, session);
+  await report?.begin(mapOf(session));
+  const subject = subjectOf(args);
   const lines = new Lines(session, args.heatmap, context);
   tellTracker(session, context);
   session.tracker.start();
@@ -51,35 +57,41 @@ export async function run(args: DirtyWatchArgs, context: Context): Promise<numbe
     for await (const round of watch(session, { every, rounds, stop: ended })) {
       report?.add(round);
       lines.add(round);
+      // The end of a program is waited for all the same.
+      if (report === null && args.command === undefined) checkReader();
     }
     session.tracker.stop();
+  } catch (error) {
+    await report?.rescue(subject, context);
+    throw error;
   } finally {
     // The device is not closed under the program.
     await exitCode();
   }
   lines.end();
-  if (report !== null) context.note(`The report is in ${args.report}.`);
+  await report?.write(subject, context);
   return await exitCode();
 }
 
-function checkUsage({ every, json, heatmap }: DirtyWatchArgs): void {
+function checkUsage({ every, json, heatmap, report }: DirtyWatchArgs): void {
   if (every === 0) throw new UsageError("Cannot read every 0ms: name a longer time");
   if (json && heatmap) {
     throw new UsageError("Cannot use both --json and --heatmap: stdout has room for one of them");
   }
+  if (report === "-") {
+    throw new UsageError("Cannot write the report to stdout: the rounds go there; name a file");
+  }
 }
 
-async function openReport(
-  { report, device, command }: DirtyWatchArgs,
-  session: DirtySession,
-): Promise<ReportFile | null> {
-  if (report === undefined) return null;
-  return await ReportFile.open(report, mapOf(session), {
-    device,
-    started: new Date(),
-    tool: `vfiokit ${deno.version}`,
-    command,
-  });
+function subjectOf({ device, command }: DirtyWatchArgs): ReportSubject {
+  return { device, started: new Date(), tool: `vfiokit ${deno.version}`, command };
+}
+
+/** Without a report, a watch that nobody reads is over. */
+function checkReader(): void {
+  if (!readerGone(STDOUT)) return;
+  const message = "Cannot write the rounds to stdout: EPIPE (broken pipe)";
+  throw new CheckpointFileError(message, { path: "-", code: "EPIPE" });
 }
 
 /** What is printed of the rounds. */

@@ -49,6 +49,8 @@ const after = optional(option("--after", duration(), {
   ],
 }));
 
+const force = toggle(["-f", "--force"], "Replace a file that is there.");
+
 const LEND =
   "Run a program meanwhile; it inherits the device, what it is opened by, and the memory.";
 
@@ -73,6 +75,7 @@ const getObject = object({
   output: optional(option("-o", "--output", file(), {
     description: [text("Write to this file; - is stdout (the default).")],
   })),
+  force,
   command: tail(LEND),
   ...json,
   ...quiet,
@@ -96,6 +99,7 @@ const watchArgs = object({
   report: optional(option("--report", file(), {
     description: [text("Write a page of HTML at the end: heatmap, dirty rate, working set.")],
   })),
+  force,
   command: tail(LEND),
   json: toggle(["--json"], "Print JSON Lines, an object a round."),
   ...quiet,
@@ -170,7 +174,7 @@ export const dirtyWatch: Command = defineCommand({
   usage: "DEVICE --map IOVA:SIZE... [OPTIONS] [-- COMMAND...]",
   brief: "Read dirty pages again and again: rate, working set, pictures.",
   details: [
-    "A line a round: dirty pages and bytes, the dirty rate, and the working set (different pages so far). It ends after --rounds, when COMMAND ends (its exit code is passed on), or at Ctrl-C; the report is written in all cases.",
+    "A line a round: dirty pages and bytes, the dirty rate, and the working set (different pages so far). It ends after --rounds, when COMMAND ends (its exit code is passed on), or at Ctrl-C; the report is written in all cases. Where nobody reads its lines any more, and there is neither a report nor a COMMAND, it ends with exit code 1.",
     LENT,
     LOGGED,
     UNTRACKED,

@@ -68,6 +68,7 @@ export class AtomicTarget implements FileTarget {
     path: string,
     exists: boolean,
     force: boolean,
+    mode: number,
   ): Promise<AtomicTarget> {
     if (exists && !force) throw errnoError("create", label, "EEXIST", FORCE_HINT);
     const { folder, name } = splitPath(path);
@@ -75,8 +76,7 @@ export class AtomicTarget implements FileTarget {
     // Now, not at the end: a folder that cannot be synced is told of before any work.
     const folderFd = await open(folder, O_RDONLY);
     try {
-      // A device's state is its owner's alone.
-      const fd = await open(partial, O_WRONLY | O_CREAT | O_EXCL, 0o600);
+      const fd = await open(partial, O_WRONLY | O_CREAT | O_EXCL, mode);
       return new AtomicTarget({ label, path, partial }, force, { folder: folderFd, fd });
     } catch (error) {
       await close(folderFd);

@@ -15,6 +15,11 @@ export interface CreateFileOptions {
   /** Replace a regular file that is there already. Default false. */
   readonly force?: boolean | undefined;
   /**
+   * The permission bits of a regular file, less those of the umask. Default
+   * 0o600: a device's state is its owner's alone.
+   */
+  readonly mode?: number | undefined;
+  /**
    * Give buffers of the pool back once they are written: only where nobody
    * else looks at them. Default false.
    */
@@ -56,10 +61,10 @@ export interface CheckpointFile extends AsyncDisposable {
 
 /**
  * Creates the file for a checkpoint. A regular file is written under a
- * temporary name in the same folder (`.NAME.vfiokit-XXXXXXXX.partial`, mode
- * 0600) and appears under its own, whole, at the commit; a symbolic link is
- * followed, and what it points to is replaced. Everything else, a device, a
- * fifo, `/dev/fd/N`, or `-` for stdout, is written to as it stands.
+ * temporary name in the same folder (`.NAME.vfiokit-XXXXXXXX.partial`) and
+ * appears under its own, whole, at the commit; a symbolic link is followed, and
+ * what it points to is replaced. Everything else, a device, a fifo,
+ * `/dev/fd/N`, or `-` for stdout, is written to as it stands.
  *
  * Needs read and write access to the folder; in Deno also `--allow-ffi` for
  * `/dev/fd/N` and devices other than /dev/null.
@@ -88,11 +93,11 @@ export async function createCheckpointFile(
   path: string,
   options: CreateFileOptions = {},
 ): Promise<CheckpointFile> {
-  const { force = false, recycle = false } = options;
+  const { force = false, mode = 0o600, recycle = false } = options;
   try {
     const place = await findPlace(path, 1);
     const target = place.kind === "file"
-      ? await AtomicTarget.create(path, place.path, place.exists, force)
+      ? await AtomicTarget.create(path, place.path, place.exists, force, mode)
       : await DirectTarget.create(place);
     return new OpenFile(path, target, recycle);
   } catch (error) {

@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import process from "node:process";
 import { describe, it } from "node:test";
 import { vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
@@ -61,6 +65,57 @@ describe("`dirty get`", () => {
     assert.deepEqual(new Uint8Array(readFileSync(file)), piped.stdout);
   });
 
+  it("replaces no file but with --force, and asks before it opens the device", async () => {
+    using folder = new Folder();
+    const file = folder.file("pages");
+    writeFileSync(file, "a checkpoint");
+    const words = ["dirty", "get", PINNED, ...MIB, "-o", file];
+    const none = ["dirty", "get", "0000:00:00.0", ...MIB, "-o", file];
+    for (const line of [words, none]) {
+      const { code, err } = await vfiokit(line);
+      assert.equal(code, 1);
+      assert.match(err, /Cannot create ".*pages": EEXIST[^]*hint: .*use --force/);
+      assert.equal(readFileSync(file, "utf8"), "a checkpoint");
+    }
+    const { code, err } = await vfiokit([...words, "--force", "--json"]);
+    assert.equal(code, 0, err);
+    assert.equal(JSON.parse(readFileSync(file, "utf8")).pages, 4);
+    assert.deepEqual(readdirSync(dirname(file)), ["pages"]);
+    assert.equal(statSync(file).mode & 0o777, 0o666 & ~process.umask());
+  });
+
+  it("leaves no file, and an old one as it was, where it fails", async () => {
+    using folder = new Folder();
+    const [fresh, old] = [folder.file("fresh"), folder.file("old")];
+    writeFileSync(old, "a checkpoint");
+    for (const file of [fresh, old]) {
+      const words = ["dirty", "get", "sim:mapped?fault=no-dirty-capability", ...MIB, "-f"];
+      assert.equal((await vfiokit([...words, "-o", file])).code, 3);
+    }
+    assert.deepEqual(readdirSync(dirname(old)), ["old"]);
+    assert.equal(readFileSync(old, "utf8"), "a checkpoint");
+  });
+
+  it("writes to what is no regular file as it stands", async () => {
+    using folder = new Folder();
+    const fifo = folder.file("fifo");
+    execFileSync("mkfifo", [fifo]);
+    const words = ["dirty", "get", PINNED, ...MIB, "-o"];
+    const [piped, out, nothing, full] = await Promise.all([
+      Promise.all([vfiokit([...words, fifo]), readFile(fifo, "utf8")]),
+      vfiokit([...words, "/dev/stdout"]),
+      vfiokit([...words, "/dev/null"]),
+      vfiokit([...words, "/dev/full", "--json"]),
+    ]);
+    assert.deepEqual([piped[0].code, piped[1]], [0, "0x100000:0x4000 pinned\n"]);
+    assert.deepEqual([out.code, out.out], [0, "0x100000:0x4000 pinned\n"]);
+    assert.deepEqual([nothing.code, nothing.out], [0, ""]);
+    assert.equal(full.code, 1);
+    // What was read is not lost with the file.
+    const { pages, error } = JSON.parse(full.out);
+    assert.deepEqual([pages, error.errno], [4, "ENOSPC"]);
+  });
+
   it("says where an IOMMU does not track, and takes nothing for pinned then", async () => {
     const { out, err } = await vfiokit(["dirty", "get", "sim:mapped?iommu=all-dirty", ...MIB]);
     assert.equal(out, "0x100000:0x100000\n");
@@ -74,6 +129,22 @@ describe("`dirty get`", () => {
     assert.equal(code, 0);
     assert.equal(out, "0xfffffffffff00000:0x100000\n");
     assert.match(err, /^Cannot read .*ends at 2\^64.*; all of its pages count as dirty$/m);
+  });
+
+  it("prints the same keys where it fails, null where nothing is known", async () => {
+    const words = ["dirty", "get", "--json", ...MIB];
+    const [good, usage, refused] = await Promise.all([
+      vfiokit([...words, PINNED]),
+      vfiokit([...words, PINNED, "--format", "bitmap"]),
+      vfiokit([...words, "sim:mapped?fault=no-dirty-capability"]),
+    ]);
+    const keys = Object.keys(JSON.parse(good.out));
+    for (const { out } of [usage, refused]) {
+      const { schema, device, tracker, error, ...unknown } = JSON.parse(out);
+      assert.deepEqual(["schema", "device", "tracker", ...Object.keys(unknown)], keys);
+      assert.ok(schema && device && tracker && error);
+      assert.ok(Object.values(unknown).every((value) => value === null));
+    }
   });
 
   const wrong: readonly (readonly [string, readonly string[], number, RegExp])[] = [

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { parseSamples } from "../../cli/_samples.ts";
@@ -70,6 +71,60 @@ describe("`dirty watch`", () => {
     assert.match(html, /3 rounds/);
   });
 
+  it("replaces no report but with --force, and asks before it opens the device", async () => {
+    using folder = new Folder();
+    const file = folder.file("dirty.html");
+    writeFileSync(file, "a checkpoint");
+    const words = ["dirty", "watch", BUSY, ...QUICK, "--rounds", "1", "--report", file];
+    const none = ["dirty", "watch", "0000:00:00.0", ...MAP, "--report", file];
+    for (const line of [words, none]) {
+      const { code, out, err } = await vfiokit(line);
+      assert.deepEqual([code, out], [1, ""]);
+      assert.match(err, /Cannot create ".*dirty\.html": EEXIST[^]*hint: .*use --force/);
+      assert.equal(readFileSync(file, "utf8"), "a checkpoint");
+    }
+    const { code, err } = await vfiokit([...words, "--force"]);
+    assert.equal(code, 0, err);
+    assert.match(readFileSync(file, "utf8"), /working set/);
+    assert.deepEqual(readdirSync(dirname(file)), ["dirty.html"]);
+  });
+
+  it("says that there is a report once it is whole, and leaves none where it is not", async () => {
+    using folder = new Folder();
+    const file = folder.file("dirty.html");
+    const words = ["dirty", "watch", BUSY, ...QUICK, "--rounds", "1", "--json", "--report"];
+    const full = await vfiokit([...words, "/dev/full"]);
+    assert.equal(full.code, 1);
+    assert.match(full.err, /Cannot write "\/dev\/full": ENOSPC/);
+    assert.doesNotMatch(full.err, /The report is in/);
+    assert.equal(JSON.parse(full.out.trimEnd().split("\n").at(-1)!).error.errno, "ENOSPC");
+    assert.equal((await vfiokit([...words, "/dev/null"])).code, 0);
+    const refused = ["dirty", "watch", "sim:mapped?fault=no-dirty-capability", ...QUICK];
+    assert.equal((await vfiokit([...refused, "--report", file])).code, 3);
+    assert.deepEqual(readdirSync(dirname(file)), []);
+  });
+
+  for (const more of [[], ["--json"]]) {
+    it(`ends when the reader of its lines goes away${more.map((word) => `, ${word}`)}`, async () => {
+      const { code, err } = await vfiokit(["dirty", "watch", BUSY, ...QUICK, ...more], {
+        started: (child) => child.stdout?.once("data", () => child.stdout?.destroy()),
+      });
+      assert.equal(code, 1);
+      assert.match(err, /^vfiokit dirty watch: Cannot write the rounds to stdout: EPIPE/m);
+    });
+  }
+
+  it("goes on for its report when the reader of its lines goes away", async () => {
+    using folder = new Folder();
+    const file = folder.file("dirty.html");
+    const words = ["dirty", "watch", BUSY, ...QUICK, "--rounds", "6", "--report", file];
+    const { code, err } = await vfiokit(words, {
+      started: (child) => child.stdout?.once("data", () => child.stdout?.destroy()),
+    });
+    assert.equal(code, 0, err);
+    assert.match(readFileSync(file, "utf8"), /6 rounds/);
+  });
+
   for (const [signal, exitCode] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     it(`ends with ${exitCode} after ${signal}: what there is was read and reported`, async () => {
       using folder = new Folder();
@@ -103,6 +158,7 @@ describe("`dirty watch`", () => {
   const wrong: readonly (readonly [string, readonly string[], RegExp])[] = [
     ["no time between reads", [...MAP, "--every", "0s"], /Cannot read every 0ms/],
     ["JSON and a heatmap at once", [...MAP, "--json", "--heatmap"], /both --json and --heatmap/],
+    ["a report to stdout", [...MAP, "--report", "-"], /Cannot write the report to stdout/],
     ["no memory", ["--json"], /name some by --map/],
     ["a program for a simulated device", [...MAP, "--", "true"], /Cannot lend/],
   ];
