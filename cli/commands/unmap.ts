@@ -4,11 +4,17 @@
  * @module
  */
 
-import type { DirtySession, MappedDevice } from "../../mod.ts";
+import {
+  DirtyRangeError,
+  type DirtySession,
+  type IovaMapping,
+  type MappedDevice,
+  type UnmapReading,
+} from "../../mod.ts";
 import type { Context } from "../_context.ts";
 import { bytes, count, hex } from "../_format.ts";
 import { lookAfter } from "../_meanwhile.ts";
-import { readingFields, runLines } from "../_reading.ts";
+import { NO_READING, readingFields, runLines } from "../_reading.ts";
 import { notesOf } from "../_rounds.ts";
 import { pair } from "../_samples.ts";
 import { openMapped, openSession, tellTracker } from "../_session.ts";
@@ -17,12 +23,15 @@ import type { UnmapArgs } from "../table/dirty.ts";
 /** Runs `unmap`. */
 export async function run(args: UnmapArgs, context: Context): Promise<number> {
   const { device, iova, size, withDirty } = args;
-  context.set({ device, tracker: args.tracker, iova, size: Number(size), unmapped: 0 });
+  context.set({ device, tracker: args.tracker, ...(withDirty ? { trackerReason: null } : {}) });
+  context.set({ iova, size: Number(size), unmapped: null, mappingsLeft: null });
+  if (withDirty) context.set(NO_READING);
   if (!withDirty) {
     // Nobody has to be found who tracks them.
     using mapped = openMapped(args);
     return await lookAfter(mapped, args, context, true, () => {
-      told(mapped.space.unmap(iova, size), mapped, args, context);
+      const unmapped = attempt(() => mapped.space.unmap(iova, size), mapped, args, context);
+      told(unmapped, mapped, args, context);
     });
   }
   using session = openSession(args);
@@ -34,8 +43,10 @@ export async function run(args: UnmapArgs, context: Context): Promise<number> {
 }
 
 function unmapWithDirty(session: DirtySession, args: UnmapArgs, context: Context): void {
-  const { reading, unmapped, error } = session.tracker.unmapWithDirty(args.iova, args.size);
-  told(unmapped, session, args, context);
+  const { iova, size } = args;
+  const unmap = (): UnmapReading => session.tracker.unmapWithDirty(iova, size);
+  const { reading, unmapped, error } = attempt(unmap, session, args, context);
+  told(unmapped, session, args, context, error);
   const { pgsize } = session.tracker;
   context.set(readingFields(reading, pgsize));
   context.print(
@@ -47,18 +58,54 @@ function unmapWithDirty(session: DirtySession, args: UnmapArgs, context: Context
   if (error !== null) throw error;
 }
 
+/** Unmaps; where that fails, says what is known of what it has done. */
+function attempt<T>(
+  unmap: () => T,
+  { mappings }: Pick<MappedDevice, "mappings">,
+  args: UnmapArgs,
+  context: Context,
+): T {
+  try {
+    return unmap();
+  } catch (error) {
+    const refused = error instanceof DirtyRangeError || args.size === 0n ||
+      mappings.some((mapping) => cuts(args, mapping));
+    if (refused) {
+      // Nothing was done for such a range.
+      context.set({ unmapped: 0, mappingsLeft: mappings.map(pair) });
+    } else {
+      context.print(`How much was unmapped in ${rangeOf(args)} is not known, nor what is left.`);
+    }
+    throw error;
+  }
+}
+
+/** Whether a range has a part of a mapping, and not all of it. */
+function cuts({ iova, size }: UnmapArgs, mapping: IovaMapping): boolean {
+  const [end, mappingEnd] = [iova + size, mapping.iova + mapping.size];
+  const overlaps = iova < mappingEnd && mapping.iova < end;
+  return overlaps && (iova > mapping.iova || end < mappingEnd);
+}
+
+function rangeOf({ iova, size }: UnmapArgs): string {
+  return `${hex(iova)}-${hex(iova + size - 1n)}`;
+}
+
+/** Tells what was unmapped and what is left; `error` is why that was not all. */
 function told(
   unmapped: bigint,
   { mappings }: Pick<MappedDevice, "mappings">,
-  { iova, size }: UnmapArgs,
+  args: UnmapArgs,
   context: Context,
+  error: Error | null = null,
 ): void {
-  const range = `${hex(iova)}-${hex(iova + size - 1n)}`;
+  const range = rangeOf(args);
+  const nothing = error === null
+    ? `Nothing is mapped in ${range}: nothing was unmapped.`
+    : `Nothing is known to be unmapped in ${range}.`;
   context.set({ unmapped: Number(unmapped), mappingsLeft: mappings.map(pair) });
   context.print(
-    unmapped === 0n
-      ? `Nothing is mapped in ${range}: nothing was unmapped.`
-      : `Unmapped ${bytes(Number(unmapped))} in ${range}.`,
+    unmapped === 0n ? nothing : `Unmapped ${bytes(Number(unmapped))} in ${range}.`,
     mappings.length === 0
       ? "Nothing is mapped any more."
       : `Still mapped: ${mappings.map(({ iova, size }) => `${hex(iova)}:${hex(size)}`).join(", ")}`,

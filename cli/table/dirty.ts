@@ -221,7 +221,7 @@ export const unmap: Command = defineCommand({
   usage: "DEVICE --map IOVA:SIZE... --iova IOVA --size SIZE [--with-dirty] [-- COMMAND...]",
   brief: "Unmap memory from a device, and read its last dirty pages.",
   details: [
-    "Mappings are taken back whole: a range that cuts one is refused. It says how much was really unmapped, and what is still mapped.",
+    "Mappings are taken back whole: a range that cuts one is refused. It says how much was really unmapped, and what is still mapped; where a failure leaves that unknown, it says so (null with --json).",
     LENT,
   ],
   examples: [

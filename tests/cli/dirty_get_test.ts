@@ -223,12 +223,56 @@ describe("`unmap`", () => {
     );
   });
 
+  it("does not know what was unmapped after a failure, and says so", async () => {
+    const two = ["--map", "0:1MiB", "--map", "0x100000:1MiB", "--after", "1ms"];
+    const line = ["unmap", "sim:mapped?fault=unmap:2:EIO", ...two, "--iova", "0", "--size", "2MiB"];
+    const [text, json] = await Promise.all([vfiokit(line), vfiokit([...line, "--json"])]);
+    assert.deepEqual([text.code, json.code], [1, 1]);
+    assert.equal(
+      text.out,
+      "How much was unmapped in 0x0-0x1fffff is not known, nor what is left.\n",
+    );
+    const { unmapped, mappingsLeft, error } = JSON.parse(json.out);
+    assert.deepEqual([unmapped, mappingsLeft, error.errno], [null, null, "EIO"]);
+  });
+
+  it("knows it with dirty pages, which it unmaps one mapping after the other", async () => {
+    const line = (fault: string) => [
+      ...["unmap", `sim:mapped?fault=unmap:${fault}`, "--map", "0:1MiB", "--map", "0x100000:1MiB"],
+      ...["--iova", "0", "--size", "2MiB", "--with-dirty", "--after", "1ms"],
+    ];
+    const [first, second] = await Promise.all([
+      vfiokit(line("1:EIO")),
+      vfiokit([...line("2:EIO"), "--json"]),
+    ]);
+    assert.match(first.out, /^Nothing is known to be unmapped in 0x0-0x1fffff\.$/m);
+    const { unmapped, mappingsLeft } = JSON.parse(second.out);
+    assert.deepEqual([unmapped, mappingsLeft], [1 << 20, [["0x100000", 1 << 20]]]);
+  });
+
+  it("prints the same keys where it fails", async () => {
+    const line = ["unmap", "--map", "0:1MiB", "--iova", "0", "--size", "1MiB", "--json"];
+    const cases = [["unmap:1:EIO"], ["no-dirty-capability", "--with-dirty"]];
+    for (const [fault, ...dirty] of cases) {
+      const more = ["--after", "1ms", ...dirty];
+      const [good, bad] = await Promise.all([
+        vfiokit([...line, PINNED, ...more]),
+        vfiokit([...line, `sim:mapped?fault=${fault}`, ...more]),
+      ]);
+      assert.ok(bad.code === 1 || bad.code === 3, bad.err);
+      const keys = [...Object.keys(JSON.parse(good.out)), "error"];
+      assert.deepEqual(Object.keys(JSON.parse(bad.out)).sort(), keys.sort());
+    }
+  });
+
   for (const dirty of [[], ["--with-dirty"]]) {
     it(`refuses to cut a mapping${dirty.length > 0 ? " with dirty pages" : ""}`, async () => {
-      const { code, err } = await vfiokit(
-        [...words, "--iova", "0x100000", "--size", "512KiB", ...dirty],
+      const { code, out, err } = await vfiokit(
+        [...words, "--iova", "0x100000", "--size", "512KiB", "--json", ...dirty],
       );
       assert.ok(code === 1 || code === 2);
+      const { unmapped, mappingsLeft } = JSON.parse(out);
+      assert.deepEqual([unmapped, mappingsLeft.length], [0, 2]);
       assert.match(err, /the mapping 0x100000-0x1fffff would be cut/);
     });
   }
