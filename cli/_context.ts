@@ -7,7 +7,7 @@
 
 import type { Explanation } from "./_errors.ts";
 import type { Signals } from "./_signals.ts";
-import { STDERR, STDOUT, writeText } from "./_stdio.ts";
+import { STDERR, STDOUT, StdoutError, writeText } from "./_stdio.ts";
 
 /** How a context is made. */
 export interface ContextOptions {
@@ -35,9 +35,15 @@ export class Context {
   resultFd: typeof STDOUT | typeof STDERR = STDOUT;
   /** Whether the result is JSON Lines, with `--json`: objects as they come, no document. */
   jsonLines = false;
+  /**
+   * Whether what the command did stands even where nobody hears of it: a device that is held, a
+   * checkpoint in its place. Results that stdout does not take go to stderr then, and it goes on.
+   */
+  stands = false;
   readonly #called: string;
   readonly #document: Record<string, unknown>;
   #printed = false;
+  #stdoutFailed = false;
 
   /** Makes the context of one run of a command. */
   constructor(options: ContextOptions) {
@@ -60,7 +66,7 @@ export class Context {
 
   /** Prints lines of the result for a person; nothing with `--json`. */
   print(...lines: readonly string[]): void {
-    if (!this.json && lines.length > 0) writeText(this.resultFd, lines.join("\n") + "\n");
+    if (!this.json && lines.length > 0) this.#write(this.resultFd, lines.join("\n") + "\n");
   }
 
   /** Says something on stderr; nothing with `--quiet`. */
@@ -81,7 +87,7 @@ export class Context {
     if (!this.json || this.#printed) return;
     this.#printed = true;
     if (!this.jsonLines) {
-      writeText(STDOUT, this.#text());
+      this.#write(STDOUT, this.#text());
     } else if ("error" in this.#document) {
       this.line(this.#document);
     }
@@ -102,7 +108,7 @@ export class Context {
     try {
       const exitCode = await work();
       this.publish();
-      return exitCode;
+      return exitCode === 0 && this.#stdoutFailed ? 1 : exitCode;
     } catch (error) {
       const { explain } = await import("./_errors.ts");
       return this.fail(explain(error, this.signal.reason));
@@ -111,12 +117,32 @@ export class Context {
 
   /** Tells of a failure; returns its exit code. */
   fail(why: Explanation): number {
-    writeText(STDERR, `${this.#called}: ${why.message}\n`);
+    this.#say(why.message);
     for (const hint of why.hints) writeText(STDERR, `  hint: ${hint.replaceAll("\n", "\n  ")}\n`);
     const { message, code, errno, deviceState } = why;
     this.set({ error: { message, code, errno, deviceState } });
-    this.publish();
+    try {
+      this.publish();
+    } catch (error) {
+      if (!(error instanceof StdoutError)) throw error;
+      if (error.message !== message) this.#say(error.message);
+    }
     return why.exitCode;
+  }
+
+  #say(what: string): void {
+    writeText(STDERR, `${this.#called}: ${what}\n`);
+  }
+
+  #write(fd: typeof STDOUT | typeof STDERR, text: string): void {
+    try {
+      writeText(this.#stdoutFailed ? STDERR : fd, text);
+    } catch (error) {
+      if (!this.stands || !(error instanceof StdoutError)) throw error;
+      this.#stdoutFailed = true;
+      this.#say(`${error.message}; the work is done all the same, and its result follows here`);
+      writeText(STDERR, text);
+    }
   }
 }
 

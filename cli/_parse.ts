@@ -9,7 +9,7 @@ import { formatMessage } from "@optique/core/message";
 import { map } from "@optique/core/modifiers";
 import type { Parser } from "@optique/core/parser";
 import { formatHelp, type HelpText } from "./_help.ts";
-import { STDERR, STDOUT, writeText } from "./_stdio.ts";
+import { STDERR, STDOUT, StdoutError, writeText } from "./_stdio.ts";
 
 /** The exit code of a command line that makes no sense. */
 export const USAGE = 2;
@@ -39,19 +39,23 @@ export function parseWords<T>(
   const { program, called, version, fd = STDOUT } = options;
   const command = options.commands ? { command: true as const } : {};
   const printed: string[] = [];
-  const show = (): { exitCode: number } => {
-    writeText(fd, printed.map((text) => `${text}\n`).join(""));
-    return { exitCode: 0 };
+  const print = (text: string): { exitCode: number } => {
+    try {
+      writeText(fd, text);
+      return { exitCode: 0 };
+    } catch (error) {
+      if (!(error instanceof StdoutError)) throw error;
+      writeText(STDERR, `${called}: ${error.message}\n`);
+      return { exitCode: 1 };
+    }
   };
+  const show = (): { exitCode: number } => print(printed.map((text) => `${text}\n`).join(""));
   return runParser(map(parser, (value) => ({ value })), program, words, {
     ...options.help,
     help: {
       option: { names: ["-h", "--help"] },
       ...command,
-      onShow: (_exitCode, page): { exitCode: number } => {
-        writeText(fd, formatHelp(program, page));
-        return { exitCode: 0 };
-      },
+      onShow: (_exitCode, page): { exitCode: number } => print(formatHelp(program, page)),
     },
     version: { value: version, option: { names: ["-V", "--version"] }, onShow: show },
     ...(options.commands ? { completion: { command: true, onShow: show } } : {}),

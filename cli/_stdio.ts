@@ -6,6 +6,7 @@
  */
 
 import { writeSync } from "node:fs";
+import { getSystemErrorMap } from "node:util";
 
 /** stdout. */
 export const STDOUT = 1;
@@ -22,12 +23,36 @@ export function readerGone(fd: typeof STDOUT | typeof STDERR): boolean {
   return gone.has(fd);
 }
 
-/** Writes text to stdout or stderr; nothing where its reader is gone. */
+/** A stdout that takes nothing: a full disk, a terminal that hung up. */
+export class StdoutError extends Error {
+  /** Always `StdoutError`. */
+  override readonly name = "StdoutError";
+  /** The errno's name. */
+  readonly code: string;
+
+  /** Makes the error of what the write threw. */
+  constructor(code: string, cause: unknown) {
+    const text = new Map(getSystemErrorMap().values()).get(code);
+    const why = text === undefined ? code : `${code}, ${text}`;
+    super(`Cannot write to stdout: ${why}`, { cause });
+    this.code = code;
+  }
+}
+
+/**
+ * Writes text to stdout or stderr; nothing where its reader is gone.
+ *
+ * @throws {StdoutError} If stdout does not take it. Of stderr there is nobody to tell.
+ */
 export function writeText(fd: typeof STDOUT | typeof STDERR, text: string): void {
   writeBytes(fd, new TextEncoder().encode(text));
 }
 
-/** Writes bytes to stdout or stderr; nothing where its reader is gone. */
+/**
+ * Writes bytes to stdout or stderr; nothing where its reader is gone.
+ *
+ * @throws {StdoutError} If stdout does not take them. Of stderr there is nobody to tell.
+ */
 export function writeBytes(fd: typeof STDOUT | typeof STDERR, bytes: Uint8Array): void {
   if (gone.has(fd)) return;
   let rest = bytes;
@@ -35,18 +60,15 @@ export function writeBytes(fd: typeof STDOUT | typeof STDERR, bytes: Uint8Array)
     try {
       rest = rest.subarray(writeSync(fd, rest));
     } catch (error) {
-      if (codeOf(error) === "EAGAIN") {
+      const { code } = error as { code?: unknown };
+      if (code === "EAGAIN") {
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, EAGAIN_MS);
-      } else if (codeOf(error) === "EPIPE") {
-        gone.add(fd);
-        return;
-      } else {
-        throw error;
+        continue;
       }
+      if (code === "EPIPE") gone.add(fd);
+      else if (typeof code !== "string") throw error;
+      else if (fd === STDOUT) throw new StdoutError(code, error);
+      return;
     }
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return (error as { code?: unknown }).code;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import process from "node:process";
 import {
   CheckpointError,
   type Device,
@@ -18,6 +19,18 @@ import {
 import type { Context } from "./_context.ts";
 import { bytes, count, rate, time } from "./_format.ts";
 import { table } from "./_table.ts";
+import { UsageError } from "./_usage_error.ts";
+
+/**
+ * Refuses to write a checkpoint to a stdout that is a terminal.
+ *
+ * @throws {UsageError} If it is one.
+ */
+export function refuseTerminal(): void {
+  if (process.stdout.isTTY) {
+    throw new UsageError("Cannot write the checkpoint to a terminal: name a file, or use a pipe");
+  }
+}
 
 /** What the document says of each device; every key is there from the start. */
 interface DeviceEntry {

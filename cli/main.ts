@@ -12,9 +12,7 @@ const words = typeof Deno === "undefined"
   ? (await import("node:process")).argv.slice(2)
   : Deno.args;
 
-if (words.length === 1 && (words[0] === "--version" || words[0] === "-V")) {
-  console.log(deno.version);
-} else {
+if (!printedVersion()) {
   const [{ default: process }, { run }, { watchSignals }] = await Promise.all([
     import("node:process"),
     import("./_run.ts"),
@@ -22,4 +20,17 @@ if (words.length === 1 && (words[0] === "--version" || words[0] === "-V")) {
   ]);
   const signals = watchSignals("vfiokit", (exitCode) => process.exit(exitCode));
   process.exit(await run(words, deno.version, signals));
+}
+
+/** The version, where it is all that was asked for. Bun's console says nothing of a full disk. */
+function printedVersion(): boolean {
+  const asked = words.length === 1 && (words[0] === "--version" || words[0] === "-V");
+  if (!asked || typeof Deno === "undefined") return false;
+  try {
+    console.log(deno.version);
+    return true;
+  } catch {
+    // The long way says why not.
+    return false;
+  }
 }

@@ -14,6 +14,7 @@ export async function run(args: ResetArgs, context: Context): Promise<number> {
   context.set({ device: args.device, protocol: null, state: null, raw: null });
   await using device = await openDevice(args.device, openOptions(args));
   const report = await device.reset();
+  context.stands = true;
   context.set({
     protocol: report?.protocol ?? null,
     state: report?.state ?? null,

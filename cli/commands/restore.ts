@@ -50,6 +50,7 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   } catch (error) {
     return await holdFailed(error, args, context);
   }
+  context.stands = true;
   reportDocument(context, devices, report);
   const from = args.file === "-" ? "stdin" : args.file;
   const who = whom(args.devices);

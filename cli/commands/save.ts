@@ -4,7 +4,6 @@
  * @module
  */
 
-import process from "node:process";
 import {
   type CheckpointFile,
   type CheckpointSink,
@@ -27,6 +26,7 @@ import {
   failedDocument,
   noteP2p,
   phaseTable,
+  refuseTerminal,
   reportDocument,
   startDocument,
   stateLine,
@@ -47,6 +47,7 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
   await using devices = await openDevices(args.devices, openOptions(args));
   noteMissing(devices, args, context);
   const report = await saveWithProgress(devices, sink, args, context);
+  context.stands = true;
   reportDocument(context, devices, report);
   tell(report, args, sink, context);
   context.publish();
@@ -58,9 +59,7 @@ function checkUsage(args: SaveArgs, piped: boolean): void {
   if (args.command !== undefined) refuseSimulated(args.devices);
   if (!piped) return;
   if (args.json) throw new UsageError("Cannot print JSON: with -o - stdout is the checkpoint");
-  if (process.stdout.isTTY) {
-    throw new UsageError("Cannot write the checkpoint to a terminal: name a file, or use a pipe");
-  }
+  refuseTerminal();
 }
 
 /** Says what of it not all of several devices can take part in. */

@@ -30,6 +30,7 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
   } catch (error) {
     return await holdFailed(error, args, context);
   }
+  context.stands = true;
   context.set({ ...report });
   context.print(`${args.device}: ${describe(report)}`);
   context.publish();

@@ -5,12 +5,13 @@
  */
 
 import { object } from "@optique/core/constructs";
-import { lineBreak, text } from "@optique/core/message";
+import { lineBreak, message, metavar, text } from "@optique/core/message";
 import type { InferValue, Parser } from "@optique/core/parser";
 import { argument } from "@optique/core/primitives";
 import process from "node:process";
 import deno from "../../deno.json" with { type: "json" };
 import {
+  CheckpointError,
   type CheckpointHeader,
   createCheckpointFile,
   describeRecovery,
@@ -25,6 +26,7 @@ import { parseWords } from "../_parse.ts";
 import { showProgress } from "../_progress.ts";
 import { watchSignals } from "../_signals.ts";
 import { STDERR } from "../_stdio.ts";
+import { refuseTerminal } from "../_transfer.ts";
 import { drive, quiet } from "../table/options.ts";
 import { device } from "../table/values.ts";
 
@@ -39,7 +41,12 @@ export const phaseArgs = {
   ...quiet,
 };
 
-const common = object(phaseArgs);
+/** What every phase says of arguments that don't parse. */
+export const phaseObject = {
+  errors: { endOfInput: message`Expected a ${metavar("DEVICE")}.` },
+};
+
+const common = object(phaseArgs, phaseObject);
 
 /** What every phase's arguments parse to. */
 export type PhaseArgs = InferValue<typeof common>;
@@ -55,6 +62,8 @@ export interface PhaseScript<T extends PhaseArgs> {
   readonly brief: string;
   /** A command line that uses it. */
   readonly example: string;
+  /** Whether it writes a checkpoint to stdout. */
+  readonly writes: boolean;
   /** Its arguments. */
   readonly args: Parser<"sync", T, unknown>;
   /** Does it, on an open device. */
@@ -86,6 +95,7 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
   });
   context.resultFd = STDERR;
   const exitCode = await context.conclude(async () => {
+    if (script.writes) refuseTerminal();
     await using device = await openDevice(args.device, {
       ...openOptions(args),
       dataPlace: lentDataPlace(args.device),
@@ -110,10 +120,10 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
 /** Brings the device back to RUNNING after a failure; errors that tell its state did so already. */
 async function recovered(device: Device, error: unknown): Promise<unknown> {
   if (error instanceof MigrationError || device.description.protocol === null) return error;
+  if (error instanceof CheckpointError && error.recovery !== null) return error;
   const recovery = await device.recover();
   const { state } = await device.state();
-  const { message } = error as Error;
-  return new MigrationError(`${message}; ${describeRecovery(recovery, state)}`, {
+  return new MigrationError(`${(error as Error).message}; ${describeRecovery(recovery, state)}`, {
     code: "failed",
     deviceState: state,
     recovery,

@@ -9,13 +9,14 @@
 import { object } from "@optique/core/constructs";
 import { encodeCheckpoint, precopy } from "../../mod.ts";
 import * as options from "../table/options.ts";
-import { headerFor, phaseArgs, runPhase, toStdout } from "./_script.ts";
+import { headerFor, phaseArgs, phaseObject, runPhase, toStdout } from "./_script.ts";
 
 await runPhase({
   name: "precopy.ts",
   brief: "Copy a running device's state to stdout, and leave it in pre-copy.",
   example: "vfiokit with 3b:00.1 -- sh -c './precopy.ts fd:3 | ./stop_and_copy.ts fd:3 > f'",
-  args: object({ ...phaseArgs, ...options.precopy }),
+  writes: true,
+  args: object({ ...phaseArgs, ...options.precopy }, phaseObject),
   async work(device, { threshold, downtime, maxRounds, maxTime }, { signal }): Promise<void> {
     // Whoever opened the device keeps it in pre-copy; what goes on from there needs v2's data fd.
     // Where there is no place for that, this refuses at once, and not after all of pre-copy.

@@ -31,6 +31,7 @@ await runPhase({
   name: "stop_and_copy.ts",
   brief: "Stop a device, and write what precopy.ts wrote (from stdin) and the rest to stdout.",
   example: "vfiokit with 3b:00.1 -- sh -c './precopy.ts fd:3 | ./stop_and_copy.ts fd:3 > f'",
+  writes: true,
   args: plainPhase,
   async work(device, _args, { signal }): Promise<void> {
     const encoder = encodeCheckpoint(headerFor(device));

@@ -32,6 +32,10 @@ export interface RunOptions {
   readonly permissions?: readonly string[];
   /** The script; cli/main.ts where not given. */
   readonly script?: string;
+  /** The fd that is its stdout; nothing of that is in the outcome. */
+  readonly stdout?: number;
+  /** The fd that is its stderr, likewise. */
+  readonly stderr?: number;
   /** Called with the process once it runs. */
   readonly started?: (child: ReturnType<typeof spawn>) => void;
 }
@@ -50,16 +54,16 @@ export function vfiokit(args: readonly string[], options: RunOptions = {}): Prom
   const [program, ...before] = command(options);
   return new Promise((resolve, reject) => {
     const child = spawn(program, [...before, ...args], {
-      stdio: ["pipe", "pipe", "pipe"],
+      stdio: ["pipe", options.stdout ?? "pipe", options.stderr ?? "pipe"],
       env: { ...process.env, ...options.env },
     });
     const stdout: Uint8Array[] = [];
     const stderr: Uint8Array[] = [];
-    child.stdout.on("data", (chunk: Uint8Array) => stdout.push(chunk));
-    child.stderr.on("data", (chunk: Uint8Array) => stderr.push(chunk));
+    child.stdout?.on("data", (chunk: Uint8Array) => stdout.push(chunk));
+    child.stderr?.on("data", (chunk: Uint8Array) => stderr.push(chunk));
     // A command that doesn't read its stdin may end before it is written.
-    child.stdin.on("error", () => {});
-    child.stdin.end(options.stdin ?? "");
+    child.stdin?.on("error", () => {});
+    child.stdin?.end(options.stdin ?? "");
     child.on("error", reject);
     child.on("close", (code, signal) => {
       const bytes = new Uint8Array(Buffer.concat(stdout));

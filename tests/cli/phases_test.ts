@@ -90,6 +90,13 @@ describe("the scripts of the phases", () => {
     assert.match(err, /ends before its trailer.*running/);
   });
 
+  it("tell once what became of a device whose checkpoint was cut", async () => {
+    const { stdout } = await phase("stop_and_copy");
+    const { code, err } = await phase("resume", [DEVICE], { stdin: stdout.subarray(0, 5000) });
+    assert.equal(code, 4);
+    assert.equal(err.split("its former state is lost").length, 2, err);
+  });
+
   it("refuse a checkpoint of another kind of device with 4", async () => {
     const { stdout } = await phase("precopy");
     const { code } = await phase("stop_and_copy", ["sim:trapped?size=2MiB"], { stdin: stdout });
@@ -119,7 +126,9 @@ describe("the scripts of the phases", () => {
       const help = await phase(name, ["--help"], { permissions: [] });
       assert.equal(help.code, 0);
       assert.match(help.out, new RegExp(`Usage: ${name}\\.ts DEVICE`));
-      assert.equal((await phase(name, [], { permissions: [] })).code, 2);
+      const bare = await phase(name, [], { permissions: [] });
+      assert.equal(bare.code, 2);
+      assert.match(bare.err, /Expected a `DEVICE`/);
     }
   });
 });
