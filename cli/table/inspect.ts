@@ -5,7 +5,7 @@
  */
 
 import { object } from "@optique/core/constructs";
-import { text } from "@optique/core/message";
+import { message, metavar, text } from "@optique/core/message";
 import { multiple, optional } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { argument } from "@optique/core/primitives";
@@ -72,7 +72,10 @@ const resetArgs = object({
 export type ResetArgs = InferValue<typeof resetArgs>;
 
 const withArgs = object({
-  devices: multiple(argument(device(), { description: [text(DEVICE)] }), { min: 1 }),
+  devices: multiple(argument(device(), { description: [text(DEVICE)] }), {
+    min: 1,
+    errors: { tooFew: message`Expected a ${metavar("DEVICE")}.` },
+  }),
   command: tail("The program to run; its exit code is passed on.", true),
   vfToken: open.vfToken,
   via: open.via,

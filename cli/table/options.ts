@@ -8,9 +8,9 @@ import { text } from "@optique/core/message";
 import { optional, withDefault } from "@optique/core/modifiers";
 import { flag, option } from "@optique/core/primitives";
 import type { OptionName } from "@optique/core/usage";
-import { choice, integer, uuid } from "@optique/core/valueparser";
+import { choice, integer } from "@optique/core/valueparser";
 import type { Parser } from "@optique/core/parser";
-import { duration, size } from "./values.ts";
+import { duration, size, vfToken } from "./values.ts";
 
 /** An option that is on or off. */
 export function toggle(
@@ -39,7 +39,7 @@ export const open = {
       ),
     ],
   })),
-  vfToken: optional(option("--vf-token", uuid({ metavar: "UUID" }), {
+  vfToken: optional(option("--vf-token", vfToken(), {
     description: [text("The token that the driver of an SR-IOV function asks for.")],
   })),
   groupFd: optional(option("--group-fd", integer({ min: 0, metavar: "FD" }), {

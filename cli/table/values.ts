@@ -36,6 +36,8 @@ const BANDWIDTH_UNITS: Readonly<Record<string, number>> = {
   GiB: 2 ** 30,
 };
 
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
 /** The end of all IOVAs. */
 const IOVA_END = 1n << 64n;
 
@@ -105,6 +107,22 @@ export function file(): ValueParser<"sync", string> {
 export function devicesAndFile(): ValueParser<"sync", string> {
   // Where one of these names is empty, the other kind's words would be no better.
   return { ...device(), metavar: "DEVICE... FILE" };
+}
+
+/** A VF token: any 16 bytes written as a UUID, as the kernel takes them, of no RFC's version. */
+export function vfToken(): ValueParser<"sync", string> {
+  return {
+    mode: "sync",
+    metavar: "UUID",
+    placeholder: "00000000-0000-0000-0000-000000000000",
+    parse(input: string): ValueParserResult<string> {
+      const form = text("a UUID such as 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001");
+      return UUID.test(input)
+        ? { success: true, value: input.toLowerCase() }
+        : { success: false, error: message`Expected ${form}, but got ${input}.` };
+    },
+    format: (value: string): string => value,
+  };
 }
 
 /** A number of bytes, such as `4096`, `64KiB`, `1.5MiB`. */

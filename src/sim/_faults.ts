@@ -44,8 +44,13 @@ export function parseFault(text: string): Fault {
   };
   const number = (field: string | undefined): number =>
     /^[1-9]\d{0,8}$/.test(field ?? "") ? Number(field) : bad();
-  const errno = (field: string | undefined): ErrnoName =>
-    Object.hasOwn(ERRNO, field ?? "") ? field as ErrnoName : bad();
+  const errno = (field = ""): ErrnoName => {
+    if (Object.hasOwn(ERRNO, field)) return field as ErrnoName;
+    if (field === "") return bad();
+    throw new RangeError(
+      `${JSON.stringify(field)} in ${JSON.stringify(text)} is no errno that is known here`,
+    );
+  };
   const made = { name: name as FaultName, n: 1, errno: "EIO" as ErrnoName, ms: 0 };
   const [first, second] = fields;
   const count = kind.form.replace(/[[\]]/g, "") === "" ? 0 : kind.form.includes(":") ? 2 : 1;

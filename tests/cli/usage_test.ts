@@ -104,7 +104,12 @@ describe("the command line", () => {
     ],
     ["`with` without a program", ["with", "sim:none"], /-- COMMAND/],
     ["`with` with nothing after `--`", ["with", "sim:none", "--"], /-- COMMAND/],
-    ["`with` without a device", ["with", "--", "true"], /at least 1/],
+    ["`with` without a device", ["with", "--", "true"], /Expected a `DEVICE`/],
+    [
+      "a VF token that is no UUID",
+      ["probe", "sim:none", "--vf-token", "83b8f4f2-509f"],
+      /a UUID such as .*, but got "83b8f4f2-509f"/,
+    ],
     ["an empty device name", ["probe", ""], /empty/],
     ["an unknown command of a group", ["dirty", "gte", "sim:none"], /"?gte"?/],
     [
@@ -144,6 +149,18 @@ describe("the command line", () => {
       assert.match(err, /Try "vfiokit/);
     });
   }
+
+  it("takes any 16 bytes as a VF token, as the kernel does", async () => {
+    const tokens = [
+      "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001",
+      "00000000-0000-0000-0000-000000000001",
+      "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+    ];
+    for (const token of tokens) {
+      const { code, err } = await vfiokit(["probe", "sim:mlx5", "--no-open", "--vf-token", token]);
+      assert.equal(code, 0, err);
+    }
+  });
 
   it("leaves what follows `--` to the program, options that look like ours too", async () => {
     const { out } = await vfiokit(["with", "nonsense", "--", "true", "--help", "--version"]);
