@@ -12,7 +12,7 @@ import type { ProbeArgs } from "../table/inspect.ts";
 
 /** The exit code of a device that cannot be migrated. */
 const CANNOT = 3;
-/** The exit code of one that could not be looked at, being in use. */
+/** The exit code of one that could not be looked at only because it is in use. */
 const BUSY = 1;
 
 /** Runs `probe`. */
@@ -32,8 +32,8 @@ export function run(args: ProbeArgs, context: Context): Promise<number> {
 }
 
 function exitCodeFor({ migratable, reasons }: ProbeReport): number {
-  if (migratable === false) return CANNOT;
-  return migratable === null && reasons.length > 0 ? BUSY : 0;
+  if (migratable === true || (migratable === null && reasons.length === 0)) return 0;
+  return reasons[0]?.code === "busy" ? BUSY : CANNOT;
 }
 
 function verdict(report: ProbeReport): string {

@@ -159,7 +159,9 @@ export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
   try {
     device = openVfioDevice(kernel, parsed, options);
   } catch (error) {
-    if (error instanceof UnsupportedError) return closed(error.reasons, false);
+    if (error instanceof UnsupportedError) {
+      return closed(error.reasons, error.reasons.every(saysNothing) ? null : false);
+    }
     if (error instanceof BusyError) return closed([busy(error.message)], null);
     if (error instanceof AnswerError) return closed([brokenAnswer(error.message)], false);
     throw error;
@@ -169,6 +171,11 @@ export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
   } finally {
     device.close();
   }
+}
+
+/** Whether a reason not to open a device lies with who asked, and says nothing of the device. */
+function saysNothing({ code }: Reason): boolean {
+  return code === "no-permission" || code === "vf-token";
 }
 
 function accessOf(

@@ -8,7 +8,7 @@
 import { blocks, note } from "./_reason.ts";
 import type { VariantDriver } from "./_variant_driver.ts";
 import { spoilsGroup, type SysfsDevice } from "./sysfs.ts";
-import type { Reason } from "./unsupported.ts";
+import { BUSY_HINT, type Reason } from "./unsupported.ts";
 
 export type { VariantDriver };
 
@@ -115,11 +115,7 @@ export function noPermission(path: string, code: string): Reason {
 
 /** `busy`: somebody else has it; the message is that of the BusyError. */
 export function busy(message: string): Reason {
-  return blocks(
-    "busy",
-    message,
-    "Stop the process that holds it, or take the device from it as fd:N",
-  );
+  return blocks("busy", message, BUSY_HINT);
 }
 
 /** `api-version`: a VFIO that this toolkit does not know. */

@@ -44,6 +44,9 @@ export class UnsupportedError extends Error {
   }
 }
 
+/** What to do about a device that is in use. */
+export const BUSY_HINT = "Stop the process that holds it, or take the device from it as fd:N";
+
 /** A process that holds a device. */
 export interface Holder {
   /** Its process id. */
@@ -69,6 +72,8 @@ export class BusyError extends Error {
   override readonly name = "BusyError";
   /** Who holds it; empty where /proc does not tell. */
   readonly holders: readonly Holder[];
+  /** What to do next. */
+  readonly hint: string = BUSY_HINT;
 
   /** Makes the error; `what` is what is in use. */
   constructor(what: string, holders: readonly Holder[], options?: ErrorOptions) {

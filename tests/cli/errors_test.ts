@@ -122,6 +122,10 @@ describe("an explanation", () => {
     assert.equal(explain(new Error("no errno"), undefined).errno, null);
   });
 
+  it("says what to do about a device that is in use", () => {
+    assert.match(explain(new BusyError("group", []), undefined).hints[0]!, /as fd:N/);
+  });
+
   it("says what to do about every reason", () => {
     assert.deepEqual(explain(unsupported, undefined).hints, ["turn it on"]);
   });

@@ -77,6 +77,17 @@ describe("vfiokit probe", () => {
     assert.equal(JSON.parse(out).reasons[0].code, "busy");
   });
 
+  it("does not say of a device that it may not open whether it migrates", async () => {
+    const name = "sim:mlx5?fault=open:EACCES";
+    const [words, json] = await Promise.all([
+      vfiokit(["probe", name]),
+      vfiokit(["probe", name, "--json"]),
+    ]);
+    assert.equal(words.code, 3);
+    assert.match(words.out, /: not opened, so not known to migrate$/m);
+    assert.equal(JSON.parse(json.out).migratable, null);
+  });
+
   it("exits with 0 and opens nothing with `--no-open`", async () => {
     const { code, out, err } = await vfiokit(["probe", "sim:mapped", "--no-open", "--json"]);
     assert.equal(code, 0);

@@ -98,7 +98,7 @@ leakFreeTest("every way in which a simulated device cannot migrate has its reaso
     ["trapped?fault=group-not-viable", "group-not-viable", false],
     ["trapped?fault=type1-only", "no-type1v2", false],
     ["trapped?fault=group-busy", "busy", null],
-    ["trapped?fault=open:EACCES", "no-permission", false],
+    ["trapped?fault=open:EACCES", "no-permission", null],
   ];
   for (const [spec, code, migratable] of cases) {
     const report = sim(spec);
