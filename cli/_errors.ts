@@ -136,7 +136,9 @@ function hints(chain: readonly Error[]): string[] {
     if (one && several === undefined) {
       said.push(error.hint ?? "");
     }
-    if (error instanceof DmaError || error instanceof BusyError) said.push(error.hint);
+    if (
+      error instanceof DmaError || error instanceof BusyError || error instanceof IdentityError
+    ) said.push(error.hint);
   }
   // Causes often carry what is said already.
   return [...new Set(said)].filter((hint) => hint !== "");

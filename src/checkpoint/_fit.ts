@@ -36,14 +36,17 @@ export function demandFit(
     impossible ||= saved[number]!.protocol !== identity!.protocol;
   });
   if (differences.length === 0 || (force && !impossible)) return;
-  if (!several) throw new IdentityError(differences);
+  const hint = impossible
+    ? "--force does not help: v1 and v2 share no stream, so a driver of the same protocol is needed"
+    : "Where the two are compatible all the same, --force lets the driver decide";
+  if (!several) throw new IdentityError(differences, undefined, hint);
   const order = fittingOrder(saved, devices);
-  throw new IdentityError(
-    differences,
-    order === null
-      ? "it is of other devices than those that were given in their places"
-      : `it is of these devices in another order, ${order.map(({ name }) => name).join(", ")}`,
-  );
+  if (order === null) {
+    const what = "it is of other devices than those that were given in their places";
+    throw new IdentityError(differences, what, hint);
+  }
+  const names = order.map(({ name }) => name).join(", ");
+  throw new IdentityError(differences, `it is of these devices in another order, ${names}`);
 }
 
 /** The devices in the order in which they were saved; null where they are others. */

@@ -22,13 +22,17 @@ export class IdentityError extends Error {
   override readonly name = "IdentityError";
   /** What differs, in words. */
   readonly differences: readonly string[];
+  /** What to do next; empty where there is nothing to say. */
+  readonly hint: string;
 
   /** Makes the error from what differs; `what` is that in short. */
   constructor(
     differences: readonly string[],
     what: string = "it is of another kind of device",
+    hint: string = "",
   ) {
     super(`Cannot restore the checkpoint: ${what}: ${differences.join("; ")}`);
     this.differences = differences;
+    this.hint = hint;
   }
 }
