@@ -8,6 +8,7 @@ import { type Device, type OpenOptions, readMigrationFlags, type VfioDevice } fr
 import type { Lendable } from "./_child.ts";
 import type { Context } from "./_context.ts";
 import { exitCodeOf, Interrupted } from "./_signals.ts";
+import { UsageError } from "./_usage_error.ts";
 
 /** The parsed options about opening and driving a device. */
 export interface OpenArgs {
@@ -32,10 +33,49 @@ export function closed(devices: number): string {
     : "The devices are closed now, and their states are gone with them: --hold or -- COMMAND keep them open.";
 }
 
-/** What openDevice takes, out of the options of a command. */
-export function openOptions(args: OpenArgs): OpenOptions {
+/**
+ * What openDevice takes, out of the options of a command that opens these devices.
+ *
+ * @throws {UsageError} If there is an option that would mean nothing to one of them.
+ */
+export function openOptions(args: OpenArgs, names: readonly string[]): OpenOptions {
+  refuseFds(args, names);
   const { vfToken, groupFd, containerFd, via, quirk, onError } = args;
   return { vfToken, groupFd, containerFd, via, quirk, onError };
+}
+
+/**
+ * Refuses fds of a group and a container where the devices have their own.
+ *
+ * @throws {UsageError} If they would be ignored.
+ */
+export function refuseFds(
+  { groupFd, containerFd }: Pick<OpenArgs, "groupFd" | "containerFd">,
+  names: readonly string[],
+): void {
+  if (groupFd === undefined && containerFd === undefined) return;
+  // A real device can be opened out of a group that is open, with its container.
+  const both = groupFd !== undefined && containerFd !== undefined;
+  const other = names.find((name) => !name.startsWith("fd:") && (!both || name.startsWith("sim:")));
+  if (other === undefined) return;
+  const option = groupFd === undefined ? "--container-fd" : "--group-fd";
+  throw new UsageError(
+    `Cannot use ${option} with "${other}": it tells what a borrowed device (fd:N) was opened by`,
+  );
+}
+
+/**
+ * Refuses a quirk of v1 drivers where none of the devices speaks v1; nothing was done to them yet.
+ *
+ * @throws {UsageError} If it would be ignored.
+ */
+export function refuseQuirk({ quirk }: OpenArgs, devices: readonly Device[]): void {
+  if (quirk === undefined) return;
+  if (!devices.every(({ description }) => description.protocol === "v2")) return;
+  throw new UsageError(
+    `Cannot use --quirk ${quirk}: it is about a driver of protocol v1, and ` +
+      `${devices.map(({ name }) => name).join(", ")} ${devices.length > 1 ? "speak" : "speaks"} v2`,
+  );
 }
 
 /** A device as a program is lent it. */

@@ -13,6 +13,7 @@ import {
 } from "../mod.ts";
 import { refuseSimulated } from "./_child.ts";
 import type { Context } from "./_context.ts";
+import { refuseFds } from "./_devices.ts";
 import { MemoryMap } from "./_memory_map.ts";
 import { UsageError } from "./_usage_error.ts";
 import type { IovaRange } from "./table/values.ts";
@@ -67,6 +68,7 @@ function mappedOptions(args: SessionArgs): MappedDeviceOptions {
   const { device, map, mapping, hugepages, vfToken, groupFd, containerFd } = args;
   const { iommufdFd, ioas, via } = args;
   if (args.command !== undefined) refuseSimulated([device]);
+  refuseFds(args, [device]);
   const borrowed = device.startsWith("fd:");
   if (mapping.length > 0 && !borrowed) {
     throw new UsageError(

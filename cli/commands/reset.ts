@@ -12,7 +12,7 @@ import type { ResetArgs } from "../table/inspect.ts";
 /** Runs `reset`. */
 export async function run(args: ResetArgs, context: Context): Promise<number> {
   context.set({ device: args.device, protocol: null, state: null, raw: null });
-  await using device = await openDevice(args.device, openOptions(args));
+  await using device = await openDevice(args.device, openOptions(args, [args.device]));
   const report = await device.reset();
   context.stands = true;
   context.set({

@@ -16,7 +16,7 @@ import {
 } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
-import { closed, hold, holdFailed, lendable, openOptions } from "../_devices.ts";
+import { closed, hold, holdFailed, lendable, openOptions, refuseQuirk } from "../_devices.ts";
 import { showProgress, together } from "../_progress.ts";
 import {
   alone,
@@ -42,7 +42,8 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   }
   await using source = await openCheckpointFile(args.file);
   const total = await verifiedBytes(source, context);
-  await using devices = await openDevices(args.devices, openOptions(args));
+  await using devices = await openDevices(args.devices, openOptions(args, args.devices));
+  refuseQuirk(args, devices);
   noteP2p(devices, context);
   let report: JointReport;
   try {

@@ -17,7 +17,7 @@ import {
 } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
-import { lendable, openOptions } from "../_devices.ts";
+import { lendable, openOptions, refuseQuirk } from "../_devices.ts";
 import { time } from "../_format.ts";
 import { showProgress, together } from "../_progress.ts";
 import { STDERR } from "../_stdio.ts";
@@ -44,7 +44,8 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
   if (piped) context.resultFd = STDERR;
   // Given up when the block ends without a commit: nothing is left of it then.
   await using sink = await createCheckpointFile(args.output, { force: args.force, recycle: true });
-  await using devices = await openDevices(args.devices, openOptions(args));
+  await using devices = await openDevices(args.devices, openOptions(args, args.devices));
+  refuseQuirk(args, devices);
   noteMissing(devices, args, context);
   const report = await saveWithProgress(devices, sink, args, context);
   context.stands = true;

@@ -7,7 +7,7 @@
 import { openDevice, type StateName, type StateReport } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
-import { closed, hold, holdFailed, lendable, openOptions } from "../_devices.ts";
+import { closed, hold, holdFailed, lendable, openOptions, refuseQuirk } from "../_devices.ts";
 import { hex } from "../_format.ts";
 import { UsageError } from "../_usage_error.ts";
 import type { StateArgs } from "../table/inspect.ts";
@@ -23,7 +23,8 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
     if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
     refuseSimulated([args.device]);
   }
-  await using device = await openDevice(args.device, openOptions(args));
+  await using device = await openDevice(args.device, openOptions(args, [args.device]));
+  refuseQuirk(args, [device]);
   let report: StateReport;
   try {
     report = target === undefined ? await device.state() : await device.setState(target);

@@ -20,7 +20,7 @@ import {
   openDevice,
 } from "../../mod.ts";
 import { Context } from "../_context.ts";
-import { openOptions } from "../_devices.ts";
+import { openOptions, refuseQuirk } from "../_devices.ts";
 import { lentDataPlace } from "../_lent.ts";
 import { parseWords } from "../_parse.ts";
 import { showProgress } from "../_progress.ts";
@@ -97,9 +97,10 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
   const exitCode = await context.conclude(async () => {
     if (script.writes) refuseTerminal();
     await using device = await openDevice(args.device, {
-      ...openOptions(args),
+      ...openOptions(args, [args.device]),
       dataPlace: lentDataPlace(args.device),
     });
+    refuseQuirk(args, [device]);
     // A device without migration refuses this, with its reasons.
     await device.state();
     using _progress = await showProgress(

@@ -56,7 +56,7 @@ export const drive = {
   quirk: optional(option("--quirk", choice(["ice", "nvidia-vgpu"], { metavar: "NAME" }), {
     description: [
       text(
-        "Drive the device as this vendor driver wants it: ice or nvidia-vgpu (default: as probed).",
+        "Drive a v1 device as this vendor driver wants it: ice or nvidia-vgpu (default: as probed).",
       ),
     ],
   })),

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { COMMANDS, EXIT_CODES } from "../../cli/table/table.ts";
 import { SIMULATED } from "../../cli/table/values.ts";
 import { PERSONALITIES } from "../../mod.ts";
 import { projectFile, vfiokit } from "./_cli.ts";
+import { Folder } from "./_folder.ts";
 
 const NONE: readonly string[] = [];
 
@@ -149,6 +150,42 @@ describe("the command line", () => {
       assert.match(err, /Try "vfiokit/);
     });
   }
+
+  const meaningless: readonly (readonly [what: string, words: string[], says: RegExp])[] = [
+    ["a v1 quirk for a v2 device", ["state", "sim:mlx5", "stop", "--quirk", "ice"], /speaks v2/],
+    [
+      "a group's fd for a device that is not borrowed",
+      ["state", "sim:mlx5", "--group-fd", "3"],
+      /Cannot use --group-fd with "sim:mlx5".*fd:N/,
+    ],
+    [
+      "a container's fd for a device that is not borrowed",
+      ["dirty", "get", "sim:mlx5", "--map", "0:4096", "--container-fd", "3"],
+      /Cannot use --container-fd with "sim:mlx5".*fd:N/,
+    ],
+    [
+      "one of two fds for a device that is not there",
+      ["reset", "0000:3b:00.1", "--container-fd", "3"],
+      /Cannot use --container-fd with "0000:3b:00.1"/,
+    ],
+  ];
+  for (const [what, words, says] of meaningless) {
+    it(`exits with 2 on ${what}, which would be ignored`, async () => {
+      const { code, out, err } = await vfiokit(words);
+      assert.equal(code, 2, err);
+      assert.equal(out, "");
+      assert.match(err, says);
+    });
+  }
+
+  it("writes no checkpoint with a quirk that would be ignored, and takes one that is not", async () => {
+    using folder = new Folder();
+    const checkpoint = folder.file("a.vfk");
+    const { code } = await vfiokit(["save", "sim:mlx5", "--quirk", "ice", "-o", checkpoint]);
+    assert.equal(code, 2);
+    assert.equal(existsSync(checkpoint), false);
+    assert.equal((await vfiokit(["state", "sim:ice", "--quirk", "ice"])).code, 0);
+  });
 
   it("takes any 16 bytes as a VF token, as the kernel does", async () => {
     const tokens = [
