@@ -71,7 +71,8 @@ describe("vfiokit save", () => {
   it("suggests no restore from what keeps nothing", async () => {
     const { code, err } = await vfiokit(["save", "sim:qat?size=64KiB", "-o", "/dev/null"]);
     assert.equal(code, 0, err);
-    assert.equal(err, "");
+    // On a busy machine there may be a line of progress.
+    assert.doesNotMatch(err, /restore/);
   });
 
   it("says where stop-and-copy took longer than `--downtime`", async () => {
