@@ -62,6 +62,16 @@ export function demandStill(
   );
 }
 
+/** A reset that failed: the device is lost then, unless it is running all the same. */
+export function resetFailed(why: string, state: StateName, cause?: SysError): MigrationError {
+  return new MigrationError(`Cannot reset the device: ${why}`, {
+    code: "reset-failed",
+    deviceState: state,
+    recovery: state === "running" ? "none" : "failed",
+    errno: cause?.code,
+  }, { cause });
+}
+
 /** Runs the steps of phases, and recovers after one that failed. */
 export class Guard {
   readonly #counters: Counters;

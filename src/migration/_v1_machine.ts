@@ -12,7 +12,7 @@ import {
 } from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import type { Counters, OnError, WayBack } from "./_engine.ts";
-import { demandStill, resetAtLast } from "./_guard.ts";
+import { demandStill, resetAtLast, resetFailed } from "./_guard.ts";
 import type { V1Quirk } from "./_v1_quirks.ts";
 import type { V1Registers } from "./_v1_registers.ts";
 import { MigrationError, type Recovery } from "./error.ts";
@@ -154,11 +154,7 @@ export class V1Machine {
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       const { state } = this.state();
-      throw this.#error(
-        `Cannot reset the device: ${error.code}, and it is in ${spell(state)}`,
-        "reset-failed",
-        error,
-      );
+      throw resetFailed(`${error.code}, and it is in ${spell(state)}`, state, error);
     }
     this.#touched = false;
     let after = this.state();
@@ -170,9 +166,9 @@ export class V1Machine {
       after = this.state();
     }
     if (after.state !== "running") {
-      throw this.#error(
-        `Cannot reset the device: VFIO_DEVICE_RESET succeeded, and it is in ${spell(after.state)}`,
-        "reset-failed",
+      throw resetFailed(
+        `VFIO_DEVICE_RESET succeeded, and it is in ${spell(after.state)}`,
+        after.state,
       );
     }
     return after;
@@ -214,7 +210,7 @@ export class V1Machine {
     return new MigrationError(message, {
       code,
       deviceState: this.#counters.state,
-      recovery: code === "reset-failed" && this.#counters.state !== "running" ? "failed" : "none",
+      recovery: "none",
       errno: cause?.code,
     }, { cause });
   }

@@ -28,7 +28,7 @@ import {
   triggerFeature,
 } from "../vfio/feature.ts";
 import type { Counters, OnError, WayBack } from "./_engine.ts";
-import { demandStill, resetAtLast } from "./_guard.ts";
+import { demandStill, resetAtLast, resetFailed } from "./_guard.ts";
 import type { V2DataFd } from "./_v2_data_fd.ts";
 import { lacksFor, planPath } from "./_v2_plan.ts";
 import { MigrationError, type Recovery } from "./error.ts";
@@ -202,17 +202,13 @@ export class V2Machine {
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       const { state } = this.state();
-      throw this.#error(
-        `Cannot reset the device: ${error.code}, and it is in ${state}`,
-        "reset-failed",
-        error,
-      );
+      throw resetFailed(`${error.code}, and it is in ${state}`, state, error);
     }
     const after = this.state();
     if (after.state !== "running") {
-      throw this.#error(
-        `Cannot reset the device: VFIO_DEVICE_RESET succeeded, and it is in ${after.state}`,
-        "reset-failed",
+      throw resetFailed(
+        `VFIO_DEVICE_RESET succeeded, and it is in ${after.state}`,
+        after.state,
       );
     }
     return after;
@@ -250,7 +246,7 @@ export class V2Machine {
     return new MigrationError(message, {
       code,
       deviceState: this.#counters.state,
-      recovery: code === "reset-failed" && this.#counters.state !== "running" ? "failed" : "none",
+      recovery: "none",
       errno: cause?.code,
     }, { cause });
   }

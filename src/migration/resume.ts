@@ -6,7 +6,7 @@
 
 import { ask } from "./_host.ts";
 import { Pusher } from "./_pusher.ts";
-import type { Device } from "./device.ts";
+import { type Device, interruptOn } from "./device.ts";
 import { BATCH_BYTES, isPooled, takeBuffer } from "./pool.ts";
 import type { Transaction } from "./types.ts";
 
@@ -111,7 +111,7 @@ export function resume(
 ): WritableStream<Transaction> {
   const collector = new Collector(device);
   let begun = false;
-  let ending = false;
+  let interruption: Disposable | null = null;
 
   async function begin(): Promise<void> {
     if (begun) return;
@@ -122,9 +122,7 @@ export function resume(
   return new WritableStream<Transaction>({
     start({ signal }): void {
       // A driver that takes no data is waited for: abort() would be called after that only.
-      signal.addEventListener("abort", () => {
-        if (begun && !ending) device.recover().catch(() => {});
-      });
+      interruption = interruptOn(device, signal);
     },
     async write(transaction): Promise<void> {
       await begin();
@@ -133,10 +131,11 @@ export function resume(
     async close(): Promise<void> {
       await begin();
       await collector.flush();
-      ending = true;
+      interruption?.[Symbol.dispose]();
       await ask(device, "endRestore", options.leave === "stopped" ? "stop" : "running");
     },
     async abort(): Promise<void> {
+      interruption?.[Symbol.dispose]();
       if (begun) await device.recover();
     },
   });
