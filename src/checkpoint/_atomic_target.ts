@@ -24,6 +24,25 @@ function partialName(name: string): string {
   return `.${stem}.vfiokit-${randomBytes(4).toString("hex")}.partial`;
 }
 
+/** The files under another name that there are. */
+const partials = new Set<string>();
+
+/** Who gives up in the midst of it leaves nothing, either. */
+function removePartials(): void {
+  for (const path of partials) {
+    try {
+      fs.unlinkSync(path);
+    } catch {
+      // It is gone, or stays: nobody is left to hear of it.
+    }
+  }
+}
+
+function forget(partial: string): void {
+  partials.delete(partial);
+  if (partials.size === 0) process.off("exit", removePartials);
+}
+
 /** A file that is being written under another name, and its folder. */
 export class AtomicTarget implements FileTarget {
   readonly direct = false;
@@ -50,17 +69,9 @@ export class AtomicTarget implements FileTarget {
     this.#force = force;
     this.#folder = fds.folder;
     this.fd = fds.fd;
-    // Who gives up in the midst of it leaves nothing, either.
-    process.once("exit", this.#onExit);
+    partials.add(names.partial);
+    if (partials.size === 1) process.once("exit", removePartials);
   }
-
-  readonly #onExit = (): void => {
-    try {
-      if (!this.#placed) fs.unlinkSync(this.#partial);
-    } catch {
-      // It is gone, or stays: nobody is left to hear of it.
-    }
-  };
 
   /** Opens the temporary file; `exists` is whether there is a file to replace. */
   static async create(
@@ -92,7 +103,7 @@ export class AtomicTarget implements FileTarget {
     if (this.#force) await this.#replace();
     else await this.#place();
     this.#placed = true;
-    process.off("exit", this.#onExit);
+    forget(this.#partial);
     await sync(this.#folder);
     this.#folderOpen = false;
     await close(this.#folder);
@@ -140,7 +151,7 @@ export class AtomicTarget implements FileTarget {
         await close(this.fd);
       }
       if (this.#placed) return "the file is in its place, but a crash may lose it";
-      process.off("exit", this.#onExit);
+      forget(this.#partial);
       await fs.promises.unlink(this.#partial);
       return "the temporary file was removed";
     } catch (error) {
