@@ -45,7 +45,12 @@ export {
   type Progress,
   type WayBack,
 } from "./src/migration/device.ts";
-export { MigrationError, type MigrationErrorInfo, type Recovery } from "./src/migration/error.ts";
+export {
+  isLost,
+  MigrationError,
+  type MigrationErrorInfo,
+  type Recovery,
+} from "./src/migration/error.ts";
 export {
   type OpenDevices,
   openDevices,

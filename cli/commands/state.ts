@@ -4,16 +4,13 @@
  * @module
  */
 
-import { openDevice, type StateName, type StateReport } from "../../mod.ts";
+import { isLost, openDevice, type StateReport } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
 import { closed, hold, holdFailed, lendable, openOptions, refuseQuirk } from "../_devices.ts";
 import { hex } from "../_format.ts";
 import { UsageError } from "../_usage_error.ts";
 import type { StateArgs } from "../table/inspect.ts";
-
-/** States that only a reset leads out of. */
-const LOST: readonly StateName[] = ["error", "invalid", "unknown"];
 
 /** Runs `state`. */
 export async function run(args: StateArgs, context: Context): Promise<number> {
@@ -39,7 +36,7 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
     return await runProgram(command, [lendable(device)], context, args.json);
   }
   if (args.hold) return await hold(context);
-  if (LOST.includes(report.state)) {
+  if (isLost(report.state, "none")) {
     context.note(`vfiokit state: only a reset leads on: vfiokit reset ${args.device}`);
     return 5;
   }

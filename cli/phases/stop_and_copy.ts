@@ -72,14 +72,10 @@ async function precopied(signal: AbortSignal): Promise<ReadableStream<Bytes> | n
 async function demandNothingRead(device: Device): Promise<void> {
   const { state } = await device.state();
   if (state !== "pre-copy" && state !== "pre-copy-p2p") return;
-  throw new MigrationError(
-    `Cannot save the device: it is in ${state}, and what pre-copy wrote does not come in on stdin`,
-    {
-      code: "wrong-state",
-      deviceState: state,
-      recovery: "none",
-      hint: 'pipe it in; or begin anew, after "vfiokit state DEVICE running"',
-    },
+  throw wrongState(
+    state,
+    "what pre-copy wrote does not come in on stdin",
+    'pipe it in; or begin anew, after "vfiokit state DEVICE running"',
   );
 }
 
@@ -87,15 +83,20 @@ async function demandNothingRead(device: Device): Promise<void> {
 async function demandStillThere(device: Device): Promise<void> {
   const { state } = await device.state();
   if (GOING_ON.includes(state)) return;
-  throw new MigrationError(
-    `Cannot save the device: it is in ${state}, and has left the pre-copy that comes in on stdin`,
-    {
-      code: "wrong-state",
-      deviceState: state,
-      recovery: "none",
-      hint: 'begin anew; both phases need the same open device: "vfiokit with DEVICE -- COMMAND"',
-    },
+  throw wrongState(
+    state,
+    "has left the pre-copy that comes in on stdin",
+    'begin anew; both phases need the same open device: "vfiokit with DEVICE -- COMMAND"',
   );
+}
+
+function wrongState(state: StateName, problem: string, hint: string): MigrationError {
+  return new MigrationError(`Cannot save the device: it is in ${state}, and ${problem}`, {
+    code: "wrong-state",
+    deviceState: state,
+    recovery: "none",
+    hint,
+  });
 }
 
 function aborted(signal: AbortSignal): Promise<never> {

@@ -36,6 +36,7 @@ const BANDWIDTH_UNITS: Readonly<Record<string, number>> = {
   GiB: 2 ** 30,
 };
 
+/** Spelt out, as help and completion need not load the library. */
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /** The end of all IOVAs. */

@@ -138,8 +138,8 @@ export class Team implements Disposable {
   async holdBack(): Promise<void> {
     await this.step(async ({ device }) => {
       const { state } = await device.state();
-      if (state === "running") await step(device, "running", "running-p2p");
-      if (state === "pre-copy") await step(device, "pre-copy", "pre-copy-p2p");
+      if (state === "running") await advance(device, "running", "running-p2p");
+      if (state === "pre-copy") await advance(device, "pre-copy", "pre-copy-p2p");
     }, this.p2p);
   }
 
@@ -206,7 +206,7 @@ export class Team implements Disposable {
 }
 
 /** Takes a device from one state to another; one that has left it by itself was reset by somebody. */
-export function step(device: Device, from: StateName, target: TargetState): Promise<unknown> {
+export function advance(device: Device, from: StateName, target: TargetState): Promise<unknown> {
   return ask(device, "setState", target, undefined, [from]);
 }
 

@@ -9,7 +9,7 @@ import { Pusher } from "../migration/_pusher.ts";
 import type { Device } from "../migration/device.ts";
 import { demandFit } from "./_fit.ts";
 import { JointLoader } from "./_joint_loader.ts";
-import { type Member, step, Team } from "./_team.ts";
+import { advance, type Member, Team } from "./_team.ts";
 import { type JointReport, totals } from "./report.ts";
 import type { RestoreOptions, RestoreSource } from "./restore.ts";
 import { verifyCheckpoint } from "./verify.ts";
@@ -64,10 +64,10 @@ class Restoring {
     if (leave === "stopped") {
       return await team.step(({ device }) => ask(device, "endRestore", "stop"), v1);
     }
-    await team.step(({ device }) => step(device, "stop", "running-p2p"), team.p2p);
+    await team.step(({ device }) => advance(device, "stop", "running-p2p"), team.p2p);
     await team.step(({ device }) => ask(device, "endRestore", "running"), v1);
     await team.step(
-      ({ device }) => step(device, device.description.p2p ? "running-p2p" : "stop", "running"),
+      ({ device }) => advance(device, device.description.p2p ? "running-p2p" : "stop", "running"),
       v2,
     );
   }

@@ -77,7 +77,18 @@ export class MigrationError extends Error implements MigrationErrorInfo {
   }
 }
 
-/** Whether a device that was left like this needs a reset. */
+/**
+ * Whether a device that was left like this needs a reset.
+ *
+ * @example
+ * ```ts
+ * import { isLost } from "./error.ts";
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(isLost("error", "none"), true);
+ * assert.equal(isLost("stop", "none"), false);
+ * ```
+ */
 export function isLost(state: StateName, recovery: Recovery): boolean {
   return state === "error" || state === "unknown" || state === "invalid" || recovery === "failed";
 }
