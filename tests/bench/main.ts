@@ -1,22 +1,19 @@
 /**
  * The benchmark: ours against C, in turns, in one table. It asserts nothing
- * about time: it prints.
+ * about time: it prints. See `deno task bench --help`.
  *
- *     deno run -A tests/bench/main.ts [--json] [--rounds=N] [ioctl|transfer|memory|startup]…
- *
- * Needs gcc, an x86-64 machine, and about 2.5 GiB in /dev/shm (or the folder
- * for temporary files where there is none).
+ * It works in /dev/shm, or in the folder for temporary files where there is none.
  */
 
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import process from "node:process";
-import { parseArgs } from "node:util";
 import { output } from "./_command.ts";
 import { NoCompilerError } from "./_compile.ts";
 import { formatRows, type Row } from "./_row.ts";
 import { ioctlRows } from "./ioctl.ts";
 import { memoryRows } from "./memory.ts";
+import { type Options, parseOptions, type Part, USAGE } from "./options.ts";
 import { startupRow } from "./startup.ts";
 import { type Runtime, transferRows } from "./transfer.ts";
 
@@ -34,11 +31,21 @@ async function bun(): Promise<Runtime[]> {
   }
 }
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { json: { type: "boolean" }, rounds: { type: "string", default: "7" } },
-});
-const rounds = Number(values.rounds);
+/** What is asked for; where that is help, or cannot be right, the process ends here. */
+function askedOptions(): Options {
+  try {
+    const options = parseOptions(process.argv.slice(2));
+    if (options !== null) return options;
+    console.log(USAGE);
+    process.exit(0);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    console.error(error.message);
+    process.exit(2);
+  }
+}
+
+const { parts, rounds, json } = askedOptions();
 const memory = fs.existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 const folder = fs.mkdtempSync(`${memory}/vfiokit-bench-`);
 process.on("exit", () => fs.rmSync(folder, { recursive: true }));
@@ -46,7 +53,7 @@ for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   process.on(signal, () => process.exit(code));
 }
 
-const parts: Readonly<Record<string, () => Promise<Row[]>>> = {
+const measure: Readonly<Record<Part, () => Promise<Row[]>>> = {
   ioctl: () => ioctlRows(folder, rounds),
   transfer: async () =>
     await transferRows(
@@ -60,12 +67,11 @@ const parts: Readonly<Record<string, () => Promise<Row[]>>> = {
 
 try {
   const rows: Row[] = [];
-  for (const [name, measure] of Object.entries(parts)) {
-    if (positionals.length > 0 && !positionals.includes(name)) continue;
-    console.error(`Measuring ${name}`);
-    rows.push(...await measure());
+  for (const part of parts) {
+    console.error(`Measuring ${part}`);
+    rows.push(...await measure[part]());
   }
-  console.log(values.json ? JSON.stringify({ rounds, rows }, null, 2) : formatRows(rows));
+  console.log(json ? JSON.stringify({ rounds, rows }, null, 2) : formatRows(rows));
 } catch (error) {
   if (!(error instanceof NoCompilerError)) throw error;
   console.error(error.message);
