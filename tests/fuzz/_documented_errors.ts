@@ -1,0 +1,36 @@
+/**
+ * The errors that the library tells of what it met: a kernel, a driver, a
+ * device, a checkpoint. Whatever those do, nothing else comes out.
+ */
+
+import {
+  AnswerError,
+  BusyError,
+  CheckpointError,
+  CheckpointFileError,
+  DevicesError,
+  DmaError,
+  IdentityError,
+  MigrationError,
+  SysError,
+  UnsupportedError,
+} from "../../mod.ts";
+
+/** The classes. Mistakes of the caller (a name, a range, an argument) are not among them. */
+export const DOCUMENTED_ERRORS: readonly (abstract new (...args: never[]) => Error)[] = [
+  AnswerError,
+  BusyError,
+  CheckpointError,
+  CheckpointFileError,
+  DevicesError,
+  DmaError,
+  IdentityError,
+  MigrationError,
+  SysError,
+  UnsupportedError,
+];
+
+/** Whether an error is one of those. */
+export function isDocumented(error: unknown): error is Error {
+  return DOCUMENTED_ERRORS.some((kind) => error instanceof kind);
+}
