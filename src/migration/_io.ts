@@ -6,15 +6,9 @@ import { ERRNO } from "../kernel/errno.ts";
 import { isErrno, SysError } from "../kernel/error.ts";
 import type { Fd } from "../kernel/fd.ts";
 import { FIONBIO, type Kernel, POLLIN, POLLOUT } from "../kernel/kernel.ts";
+import { nap } from "../kernel/nap.ts";
 
 type Buffer = Uint8Array<ArrayBuffer>;
-
-const still = new Int32Array(new SharedArrayBuffer(4));
-
-/** Waits, on a thread that may: the device's own. */
-export function nap(milliseconds: number): void {
-  Atomics.wait(still, 0, 0, milliseconds);
-}
 
 /** Waits until an fd is ready; a fd without poll is always ready, so this also naps. */
 function wait(kernel: Kernel, fd: number, events: number): void {

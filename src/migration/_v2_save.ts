@@ -6,6 +6,7 @@
 import { isErrno, SysError } from "../kernel/error.ts";
 import type { Fd } from "../kernel/fd.ts";
 import { type Kernel, POLLIN } from "../kernel/kernel.ts";
+import { nap } from "../kernel/nap.ts";
 import {
   VFIO_MIG_GET_PRECOPY_INFO,
   VFIO_PRECOPY_INFO_REINIT,
@@ -14,7 +15,7 @@ import {
 import type { BatchBuilder } from "./_batch.ts";
 import type { Counters, PrecopyLimits } from "./_engine.ts";
 import { dataError, GONE } from "./_guard.ts";
-import { nap, Readiness } from "./_io.ts";
+import { Readiness } from "./_io.ts";
 import { Rounds } from "./_rounds.ts";
 import type { Phase } from "./types.ts";
 

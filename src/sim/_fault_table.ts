@@ -16,6 +16,8 @@ export type FaultEvent =
   | "size-write"
   | "precopy-info"
   | "reset"
+  | "open"
+  | "device-fd"
   | "map"
   | "unmap"
   | "dirty-start"
@@ -65,6 +67,8 @@ export type FaultName =
   | "caps-odd"
   | "caps-truncated"
   | "open"
+  | "node-late"
+  | "device-late"
   | "group-busy"
   | "group-not-viable"
   | "type1-only"
@@ -277,6 +281,19 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     text: "the IOMMU info has the flag of a draft in place of the migration capability",
   },
   "open": { to: "any", event: null, form: "ERRNO", text: "open of its group, or node, fails" },
+  "node-late": {
+    to: "any",
+    event: "open",
+    form: "N",
+    text:
+      "the first N openings of its group, or node, are ENOENT, as right after a driver was bound",
+  },
+  "device-late": {
+    to: "any",
+    event: "device-fd",
+    form: "N",
+    text: "the first N VFIO_GROUP_GET_DEVICE_FD are ENODEV, as right after a driver was bound",
+  },
   "group-busy": { to: "any", event: null, form: "", text: "somebody else has the group open" },
   "group-not-viable": {
     to: "any",

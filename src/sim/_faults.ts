@@ -131,6 +131,9 @@ interface Waiting {
 
 const NONE: readonly Fault[] = [];
 
+/** Faults that strike the first N times, and not the Nth alone. */
+const FROM_THE_FIRST: readonly FaultName[] = ["data-size-zero", "node-late", "device-late"];
+
 /** The faults of one device, and how often each event has come. */
 export class FaultPlan {
   readonly #standing: ReadonlyMap<FaultName, Fault>;
@@ -160,7 +163,7 @@ export class FaultPlan {
     if (waiting === undefined) return NONE;
     waiting.count += 1;
     return waiting.faults.filter(({ name, n }) =>
-      name === "data-size-zero" ? waiting.count <= n : waiting.count === n
+      FROM_THE_FIRST.includes(name) ? waiting.count <= n : waiting.count === n
     );
   }
 }

@@ -41,9 +41,7 @@ export class Group {
 
   /** Opens it; it can be open once. */
   open(host: GroupHost): GroupFile {
-    const { faults } = this.device;
-    const fault = faults.standing("open");
-    if (fault !== undefined) refuse(fault.errno);
+    this.#refuseOpening();
     if (this.#bound > 0) refuse("EBUSY");
     this.#refuseTwo();
     this.#opened = true;
@@ -52,14 +50,20 @@ export class Group {
     });
   }
 
+  #refuseOpening(): void {
+    const { faults } = this.device;
+    const fault = faults.standing("open");
+    if (fault !== undefined) refuse(fault.errno);
+    if (faults.due("open").length > 0) refuse("ENOENT");
+  }
+
   #refuseTwo(): void {
     if (this.#opened || this.device.faults.standing("group-busy") !== undefined) refuse("EBUSY");
   }
 
   /** Opens its device's own node; any number of times. */
   openCdev(open: () => OpenFile): OpenFile {
-    const fault = this.device.faults.standing("open");
-    if (fault !== undefined) refuse(fault.errno);
+    this.#refuseOpening();
     this.device.checkPresent();
     return open();
   }
@@ -150,7 +154,7 @@ export class GroupFile extends OpenFile {
   #openDevice(arg: Argument): number {
     const name = stringFromUser(arg);
     const { device } = this.#group;
-    if (name !== device.name) refuse("ENODEV");
+    if (name !== device.name || device.faults.due("device-fd").length > 0) refuse("ENODEV");
     if (this.#container === null || !this.#container.hasIommu) refuse("EINVAL");
     device.open();
     this.hold();

@@ -22,6 +22,7 @@ import {
   vfioDeviceBindIommufdToken,
 } from "../uapi/mod.ts";
 import { ioctl } from "./_ioctl.ts";
+import { onceBound } from "./_just_bound.ts";
 import {
   cdevRefused,
   noCdev,
@@ -76,7 +77,7 @@ export function openByCdev(
   if (cdev === null) throw new CdevRefusal(noCdev(sysfs), false);
   using opened = new DisposableStack();
   const iommufd = shared?.iommufd ?? opened.use(openIommufd(kernel));
-  const fd = opened.use(openNode(kernel, cdev, name));
+  const fd = opened.use(openNode(kernel, cdev, sysfs));
   try {
     bind(kernel, fd, iommufd, token);
   } catch (error) {
@@ -112,9 +113,10 @@ function openIommufd(kernel: Kernel): Iommufd {
   }
 }
 
-function openNode(kernel: Kernel, path: string, name: string): Fd {
+function openNode(kernel: Kernel, path: string, sysfs: SysfsDevice): Fd {
   try {
-    return Fd.own(kernel, kernel.open(path, O_RDWR), `device ${name}`);
+    const fd = onceBound(sysfs, ["ENOENT"], () => kernel.open(path, O_RDWR));
+    return Fd.own(kernel, fd, `device ${sysfs.name}`);
   } catch (error) {
     if (isErrno(error, "ENOENT", "ENODEV", "ENXIO")) {
       throw new CdevRefusal(noCdevNode(path), true, error);

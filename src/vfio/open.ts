@@ -9,6 +9,7 @@ import { isErrno } from "../kernel/error.ts";
 import { Fd } from "../kernel/fd.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { CdevRefusal, nodesOfGroup, openByCdev } from "./_cdev.ts";
+import { onceBound } from "./_just_bound.ts";
 import { variantDriver } from "./_variant_driver.ts";
 import { cdevNotBound } from "./cdev_reasons.ts";
 import { Type1Container } from "./container.ts";
@@ -200,7 +201,9 @@ function openByGroup(
   const { number, path } = sysfs.group!;
   using opened = new DisposableStack();
   const container = opened.use(Type1Container.open(kernel));
-  const group = opened.use(Group.open(kernel, path, nodesOfGroup(kernel, sysfs)));
+  const group = opened.use(
+    onceBound(sysfs, ["ENOENT"], () => Group.open(kernel, path, nodesOfGroup(kernel, sysfs))),
+  );
   const notViable = (cause?: unknown): UnsupportedError =>
     new UnsupportedError([groupNotViable(number, readGroupDevices(kernel, number))], { cause });
   if (!group.status().viable) throw notViable();
@@ -229,7 +232,7 @@ function openInGroup(
   const { name } = sysfs;
   let fd: Fd;
   try {
-    fd = group.openDevice(name, token);
+    fd = onceBound(sysfs, ["ENODEV"], () => group.openDevice(name, token));
   } catch (error) {
     const refusesToken = isErrno(error, "EACCES") ||
       (token !== undefined && isErrno(error, "EINVAL"));

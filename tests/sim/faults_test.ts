@@ -67,6 +67,12 @@ const ANY_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
   "open": (make) => {
     refused("EACCES", () => make("fault=open:EACCES"));
   },
+  "node-late": (make) => {
+    refused("ENOENT", () => make("fault=node-late:1"));
+  },
+  "device-late": (make) => {
+    refused("ENODEV", () => make("fault=device-late:1"));
+  },
   "group-busy": (make) => {
     refused("EBUSY", () => make("fault=group-busy"));
   },

@@ -226,3 +226,36 @@ leakFreeTest("a simulated device is opened by its spec, by its UUID, and once at
     { name: "DeviceNameError" },
   );
 });
+
+for (const [query, late] of [["", "node"], ["", "device"], ["&cdev=1", "node"]] as const) {
+  leakFreeTest(
+    `a ${late} that comes a while after its driver was bound is waited for${query && ", by cdev"}`,
+    () => {
+      const kernel = new SimKernel(`trapped?size=64KiB&fault=${late}-late:4${query}`);
+      using device = openVfioDevice(kernel, parseDeviceName(kernel.devices[0]!.path));
+      assert.equal(device.way, query === "" ? "group" : "cdev");
+    },
+  );
+}
+
+leakFreeTest(
+  "what does not come is given up, and not waited for where no VFIO driver is bound",
+  () => {
+    const kernel = new SimKernel("trapped?size=64KiB&fault=device-late:1000");
+    const name = parseDeviceName(kernel.devices[0]!.path);
+    assert.deepEqual(codesOf(() => openVfioDevice(kernel, name)), ["not-in-group"]);
+    assert.deepEqual(kernel.openObjects, []);
+
+    let opened = 0;
+    const unbound = fakeVfio();
+    unbound.links.set(`${FOLDER}/driver`, "/sys/bus/pci/drivers/iavf");
+    const open_ = unbound.open.bind(unbound);
+    unbound.nodes.delete(GROUP_PATH);
+    unbound.open = (path) => {
+      if (path === GROUP_PATH) opened += 1;
+      return open_(path);
+    };
+    assert.deepEqual(codesOf(() => open(unbound)), ["not-bound-to-vfio", "no-group-node"]);
+    assert.equal(opened, 1);
+  },
+);
