@@ -49,22 +49,22 @@ export class Libc {
     return result === -1 ? this.#failed() : result;
   }
 
-  read(fd: number, buffer: Buffer): number {
+  read(fd: number, buffer: Uint8Array): number {
     const result = this.#call.read(fd, buffer, Math.min(buffer.length, MAX_COUNT));
     return result === -1 ? this.#failed() : result;
   }
 
-  write(fd: number, buffer: Buffer): number {
+  write(fd: number, buffer: Uint8Array): number {
     const result = this.#call.write(fd, buffer, Math.min(buffer.length, MAX_COUNT));
     return result === -1 ? this.#failed() : result;
   }
 
-  pread(fd: number, buffer: Buffer, offset: number | bigint): number {
+  pread(fd: number, buffer: Uint8Array, offset: number | bigint): number {
     const result = this.#call.pread(fd, buffer, Math.min(buffer.length, MAX_COUNT), offset);
     return result === -1 ? this.#failed() : result;
   }
 
-  pwrite(fd: number, buffer: Buffer, offset: number | bigint): number {
+  pwrite(fd: number, buffer: Uint8Array, offset: number | bigint): number {
     const result = this.#call.pwrite(fd, buffer, Math.min(buffer.length, MAX_COUNT), offset);
     return result === -1 ? this.#failed() : result;
   }

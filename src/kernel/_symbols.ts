@@ -25,13 +25,13 @@ export interface Symbols {
   /** `int ioctl(int fd, unsigned long request, unsigned long arg)` */
   ioctl_value(fd: number, request: number, arg: number): number;
   /** `ssize_t read(int fd, void *buf, size_t count)` */
-  read(fd: number, buffer: Buffer, count: number): number;
+  read(fd: number, buffer: Uint8Array, count: number): number;
   /** `ssize_t write(int fd, const void *buf, size_t count)` */
-  write(fd: number, buffer: Buffer, count: number): number;
+  write(fd: number, buffer: Uint8Array, count: number): number;
   /** `ssize_t pread(int fd, void *buf, size_t count, off_t offset)` */
-  pread(fd: number, buffer: Buffer, count: number, offset: number | bigint): number;
+  pread(fd: number, buffer: Uint8Array, count: number, offset: number | bigint): number;
   /** `ssize_t pwrite(int fd, const void *buf, size_t count, off_t offset)` */
-  pwrite(fd: number, buffer: Buffer, count: number, offset: number | bigint): number;
+  pwrite(fd: number, buffer: Uint8Array, count: number, offset: number | bigint): number;
   /** `void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)` */
   mmap(
     addr: number,

@@ -107,7 +107,8 @@ export interface ReceivedMessage {
 /**
  * A kernel as this toolkit sees it. Every method throws `SysError` where the
  * kernel answers with an errno; `EINTR` is retried inside. Buffers must be
- * views of plain (not shared, not resizable) ArrayBuffers.
+ * views of memory that is not resizable; only read, write, pread and pwrite
+ * take shared memory.
  */
 export interface Kernel {
   /** `linux` or `sim`. */
@@ -122,13 +123,13 @@ export interface Kernel {
    */
   ioctl(fd: number, request: number, arg?: Uint8Array<ArrayBuffer> | number): number;
   /** read(2); 0 at the end. `EAGAIN` is thrown: wait with {@linkcode Kernel.poll}. */
-  read(fd: number, buffer: Uint8Array<ArrayBuffer>): number;
+  read(fd: number, buffer: Uint8Array): number;
   /** write(2); may write less than asked. */
-  write(fd: number, buffer: Uint8Array<ArrayBuffer>): number;
+  write(fd: number, buffer: Uint8Array): number;
   /** pread(2); may read less than asked. */
-  pread(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number | bigint): number;
+  pread(fd: number, buffer: Uint8Array, offset: number | bigint): number;
   /** pwrite(2); may write less than asked. */
-  pwrite(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number | bigint): number;
+  pwrite(fd: number, buffer: Uint8Array, offset: number | bigint): number;
   /** mmap(2). */
   mmap(length: number, options: MmapOptions): Mapping;
   /**

@@ -122,7 +122,7 @@ class LibcKernel implements Kernel {
     }
   }
 
-  read(fd: number, into: Buffer): number {
+  read(fd: number, into: Uint8Array): number {
     for (;;) {
       const result = this.#libc.read(fd, into);
       if (result >= 0) return result;
@@ -130,7 +130,7 @@ class LibcKernel implements Kernel {
     }
   }
 
-  write(fd: number, from: Buffer): number {
+  write(fd: number, from: Uint8Array): number {
     for (;;) {
       const result = this.#libc.write(fd, from);
       if (result >= 0) return result;
@@ -138,7 +138,7 @@ class LibcKernel implements Kernel {
     }
   }
 
-  pread(fd: number, into: Buffer, offset: number | bigint): number {
+  pread(fd: number, into: Uint8Array, offset: number | bigint): number {
     for (;;) {
       const result = this.#libc.pread(fd, into, offset);
       if (result >= 0) return result;
@@ -148,7 +148,7 @@ class LibcKernel implements Kernel {
     }
   }
 
-  pwrite(fd: number, from: Buffer, offset: number | bigint): number {
+  pwrite(fd: number, from: Uint8Array, offset: number | bigint): number {
     for (;;) {
       const result = this.#libc.pwrite(fd, from, offset);
       if (result >= 0) return result;

@@ -44,6 +44,25 @@ describe("libcKernel()", () => {
     assert.equal(fs.readFileSync(at, "utf8"), "01234567xy");
   });
 
+  it("reads and writes shared memory, the same on every call", () => {
+    const at = file("shared", "0123456789");
+    using fd = Fd.own(kernel, kernel.open(at, O_RDWR), at);
+    const shared = new Uint8Array(new SharedArrayBuffer(16));
+    const [left, right] = [shared.subarray(2, 6), shared.subarray(9, 13)];
+    // Often enough for the runtime to compile the calls.
+    for (let round = 0; round < 20_000; round++) {
+      shared.fill(0);
+      assert.equal(kernel.pread(fd.number, left, round % 4), 4);
+      assert.equal(kernel.pwrite(fd.number, left, 12), 4);
+      assert.equal(kernel.pread(fd.number, right, 12), 4);
+      const expected = [0, 1, 2, 3].map((index) => 0x30 + round % 4 + index);
+      assert.deepEqual([...shared], [0, 0, ...expected, 0, 0, 0, ...expected, 0, 0, 0]);
+    }
+    assert.equal(kernel.read(fd.number, left), 4);
+    assert.equal(kernel.write(fd.number, left), 4);
+    assert.equal(fs.readFileSync(at, "latin1"), "0123012389\0\x003456");
+  });
+
   it("reads up to the end and says 0 there", () => {
     const at = file("end", "abc");
     using fd = Fd.own(kernel, kernel.open(at, O_RDONLY), at);
