@@ -6,7 +6,6 @@
  */
 
 import { createHash, type Hash } from "node:crypto";
-import { constants, zstdCompressSync } from "node:zlib";
 import type { Transaction } from "../migration/types.ts";
 import { Batcher } from "./_batcher.ts";
 import { packBatchHead } from "./_data_frame.ts";
@@ -15,6 +14,7 @@ import { FrameWriter } from "./_frame_writer.ts";
 import { checkHeader } from "./_header.ts";
 import { Ledger } from "./_ledger.ts";
 import { Recycler } from "./_recycler.ts";
+import { compressToFrame } from "./_zstd.ts";
 import type { Batch } from "./batch.ts";
 import {
   FRAME_DATA,
@@ -234,11 +234,8 @@ export class CheckpointEncoder {
 
   /** The bytes compressed; the very same where that would not make them smaller. */
   #squeeze(bytes: Bytes): Bytes {
-    // Synchronous: in Deno the asynchronous call does its work on this thread too.
-    const squeezed = zstdCompressSync(bytes, {
-      params: { [constants.ZSTD_c_compressionLevel]: 1 },
-    }) as Bytes;
-    const smaller = squeezed.byteLength < bytes.byteLength;
+    const squeezed = compressToFrame(bytes);
+    const smaller = squeezed !== null && squeezed.byteLength < bytes.byteLength;
     if (smaller) this.#recycler.done(bytes.buffer);
     else this.#recycler.passOn(bytes.buffer);
     return smaller ? squeezed : bytes;

@@ -6,13 +6,13 @@
  */
 
 import { createHash, type Hash } from "node:crypto";
-import { zstdDecompressSync } from "node:zlib";
 import { BATCH_BYTES, takeBuffer } from "../migration/pool.ts";
 import { type BatchMeta, parseBatchMeta } from "./_data_frame.ts";
 import { FieldError } from "./_fields.ts";
 import { parseHeader } from "./_header.ts";
 import { Ledger } from "./_ledger.ts";
 import { compareTrailers, parseTrailer } from "./_trailer.ts";
+import { decompressFrame } from "./_zstd.ts";
 import type { Batch } from "./batch.ts";
 import { CheckpointError } from "./error.ts";
 import { FRAME_DATA, FRAME_HEAD, FRAME_ZSTD, MAX_BODY } from "./format.ts";
@@ -40,18 +40,6 @@ function batchBytes(length: number): Bytes {
   return length >= WORTH_POOLING && length <= BATCH_BYTES
     ? takeBuffer().subarray(0, length)
     : new Uint8Array(new ArrayBuffer(length));
-}
-
-/** Decompresses to at most `length` bytes; null where there is something behind the zstd frame. */
-function inflate(body: Bytes, length: number): Uint8Array | null {
-  // Synchronous: the asynchronous call of Deno throws where nobody can catch it.
-  const options = { maxOutputLength: length, info: true };
-  const { buffer, engine } = zstdDecompressSync(body, options) as unknown as {
-    readonly buffer: Uint8Array;
-    readonly engine: { readonly bytesWritten: number };
-  };
-  // The bytes that zlib took are "written": it stops at the frame's end.
-  return engine.bytesWritten === body.byteLength ? buffer : null;
 }
 
 /**
@@ -247,18 +235,18 @@ export class CheckpointReader {
   }
 
   #inflate(frame: Frame, length: number): Bytes {
-    let inflated: Uint8Array | null = null;
+    let inflated: Bytes | null = null;
     let cause: unknown;
     try {
-      if (length > 0) inflated = inflate(frame.body!, length);
+      if (length > 0) inflated = decompressFrame(frame.body!, length);
     } catch (error) {
       cause = error;
     }
-    if (inflated?.byteLength !== length) {
+    if (inflated === null) {
       const what = `frame ${frame.sequence} does not decompress to the ${length} bytes it declares`;
       throw new CheckpointError("compression", frame.offset, what, { cause });
     }
-    if (this.#options.discard === true) return inflated as Bytes;
+    if (this.#options.discard === true) return inflated;
     // A copy: who gets the batch may hand its buffer on, and zlib's may be shared.
     const bytes = batchBytes(length);
     bytes.set(inflated);
