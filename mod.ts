@@ -64,6 +64,7 @@ export { serveDevice } from "./src/checkpoint/serve.ts";
 export { stopAndCopy } from "./src/migration/stop_and_copy.ts";
 export type {
   DeviceIdentity,
+  NotedStateReport,
   Phase,
   Protocol,
   StateName,
@@ -88,6 +89,8 @@ export {
   type MigrationFlag,
   readMigrationFlags,
 } from "./src/vfio/feature.ts";
+export { type DriverNote, DriverNotes } from "./src/vfio/driver_notes.ts";
+export type { DriverNoteCode, DriverNoteKind, DriverRule } from "./src/vfio/driver_note_rules.ts";
 export { Group, type GroupStatus } from "./src/vfio/group.ts";
 export type { VfioIdentity } from "./src/vfio/identity.ts";
 export type { DataSectionKind } from "./src/vfio/migration_region.ts";

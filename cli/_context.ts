@@ -6,6 +6,7 @@
  */
 
 import type { Explanation } from "./_errors.ts";
+import { type Noted, noteEntries, noteLines } from "./_notes.ts";
 import type { Signals } from "./_signals.ts";
 import { STDERR, STDOUT, StdoutError, writeText } from "./_stdio.ts";
 
@@ -40,6 +41,8 @@ export class Context {
    * checkpoint in its place. Results that stdout does not take go to stderr then, and it goes on.
    */
   stands = false;
+  /** The devices that are driven: what is noted of their drivers is told before the command ends. */
+  drivers: readonly Noted[] = [];
   readonly #called: string;
   readonly #document: Record<string, unknown>;
   #printed = false;
@@ -80,12 +83,14 @@ export class Context {
   }
 
   /**
-   * Prints the JSON document, where one is wanted; once. Of JSON Lines only the
-   * error.
+   * Tells what is noted of the drivers, and prints the JSON document, where one is wanted; once. Of
+   * JSON Lines only the error.
    */
   publish(): void {
-    if (!this.json || this.#printed) return;
+    if (this.#printed) return;
     this.#printed = true;
+    this.#tellNotes();
+    if (!this.json) return;
     if (!this.jsonLines) {
       this.#write(STDOUT, this.#text());
     } else if ("error" in this.#document) {
@@ -97,6 +102,12 @@ export class Context {
   async publishTo(write: (text: string) => Promise<void>): Promise<void> {
     await write(this.#text());
     this.#printed = true;
+  }
+
+  #tellNotes(): void {
+    if (this.drivers.length === 0) return;
+    this.set({ notes: noteEntries(this.drivers) });
+    this.note(...noteLines(this.drivers));
   }
 
   #text(): string {

@@ -9,6 +9,7 @@ import {
   CheckpointError,
   type Device,
   DevicesError,
+  type DriverNote,
   type JointReport,
   MigrationError,
   type Protocol,
@@ -44,6 +45,8 @@ interface DeviceEntry {
   readonly transactions: number;
   readonly bytes: number;
   readonly phases: TransferReport["phases"];
+  /** What its driver did against the rules. */
+  readonly notes: readonly DriverNote[];
   /** What went wrong with it; null where it was another device, or none. */
   readonly error: string | null;
 }
@@ -56,6 +59,7 @@ const UNKNOWN = {
   transactions: 0,
   bytes: 0,
   phases: [],
+  notes: [],
   error: null,
 } as const;
 
@@ -70,6 +74,7 @@ export function startDocument(context: Context, names: readonly string[]): void 
     seconds: 0,
     bytesPerSecond: null,
     phases: [],
+    notes: [],
     devices: names.map((name): DeviceEntry => ({ name, ...UNKNOWN })),
   });
 }
@@ -108,6 +113,7 @@ export function reportDocument(
       transactions: each.transactions,
       bytes: each.bytes,
       phases: each.phases,
+      notes: devices[index]!.notes,
       error: null,
     })),
   });
@@ -135,6 +141,7 @@ export function failedDocument(
       recovery: left.recovery,
       transactions,
       bytes,
+      notes: device.notes,
       error: why,
     };
   });
@@ -153,7 +160,7 @@ function recoveryOf(error: unknown): Recovery {
 }
 
 /** How it went, in one line. */
-export function summary(report: Omit<TransferReport, "state">): string {
+export function summary(report: Omit<TransferReport, "state" | "notes">): string {
   const { transactions, bytes: moved, seconds } = report;
   return `${bytes(moved)} in ${count(transactions, "transaction")}, ${time(seconds)} ` +
     `(${rate(moved, seconds)})`;

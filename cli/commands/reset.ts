@@ -11,8 +11,9 @@ import type { ResetArgs } from "../table/inspect.ts";
 
 /** Runs `reset`. */
 export async function run(args: ResetArgs, context: Context): Promise<number> {
-  context.set({ device: args.device, protocol: null, state: null, raw: null });
+  context.set({ device: args.device, protocol: null, state: null, raw: null, notes: [] });
   await using device = await openDevice(args.device, openOptions(args, [args.device]));
+  context.drivers = [device];
   const report = await device.reset();
   context.stands = true;
   context.set({

@@ -43,6 +43,7 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   await using source = await openCheckpointFile(args.file);
   const total = await verifiedBytes(source, context);
   await using devices = await openDevices(args.devices, openOptions(args, args.devices));
+  context.drivers = devices;
   refuseQuirk(args, devices);
   noteP2p(devices, context);
   let report: JointReport;

@@ -45,6 +45,7 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
   // Given up when the block ends without a commit: nothing is left of it then.
   await using sink = await createCheckpointFile(args.output, { force: args.force, recycle: true });
   await using devices = await openDevices(args.devices, openOptions(args, args.devices));
+  context.drivers = devices;
   refuseQuirk(args, devices);
   noteMissing(devices, args, context);
   const report = await saveWithProgress(devices, sink, args, context);

@@ -15,12 +15,13 @@ import type { StateArgs } from "../table/inspect.ts";
 /** Runs `state`. */
 export async function run(args: StateArgs, context: Context): Promise<number> {
   const { target, command } = args;
-  context.set({ device: args.device, protocol: null, state: null, raw: null });
+  context.set({ device: args.device, protocol: null, state: null, raw: null, notes: [] });
   if (command !== undefined) {
     if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
     refuseSimulated([args.device]);
   }
   await using device = await openDevice(args.device, openOptions(args, [args.device]));
+  context.drivers = [device];
   refuseQuirk(args, [device]);
   let report: StateReport;
   try {

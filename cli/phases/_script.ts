@@ -100,6 +100,7 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
       ...openOptions(args, [args.device]),
       dataPlace: lentDataPlace(args.device),
     });
+    context.drivers = [device];
     refuseQuirk(args, [device]);
     // A device without migration refuses this, with its reasons.
     await device.state();

@@ -3,6 +3,7 @@
  */
 
 import { describeRecovery } from "../migration/recovery.ts";
+import type { NoteWatch } from "../migration/_note_book.ts";
 import type { Device } from "../migration/device.ts";
 import { MigrationError, type Recovery } from "../migration/error.ts";
 import type { StateName } from "../migration/types.ts";
@@ -25,6 +26,20 @@ async function bringBack(device: Device): Promise<[Recovery, StateName]> {
  * work and what the device does now. Errors that tell it already stay as they are.
  */
 export async function failed(
+  what: string,
+  device: Device,
+  error: unknown,
+  signal: AbortSignal | undefined,
+  notes: NoteWatch,
+): Promise<Error> {
+  const failure = await recovered(what, device, error, signal);
+  if (failure instanceof MigrationError || failure instanceof CheckpointError) {
+    failure.notes = notes.list();
+  }
+  return failure;
+}
+
+async function recovered(
   what: string,
   device: Device,
   error: unknown,

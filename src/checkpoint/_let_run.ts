@@ -2,6 +2,7 @@
  * The step after a save: the checkpoint is in its place, and the device runs again.
  */
 
+import type { NoteWatch } from "../migration/_note_book.ts";
 import type { Device } from "../migration/device.ts";
 import { MigrationError } from "../migration/error.ts";
 import type { StateReport, TargetState } from "../migration/types.ts";
@@ -25,7 +26,7 @@ export async function goBack(device: Device, target: TargetState): Promise<State
  *
  * @throws {MigrationError} With the device's state.
  */
-export async function letRun(device: Device): Promise<StateReport> {
+export async function letRun(device: Device, notes: NoteWatch): Promise<StateReport> {
   try {
     return await goBack(device, "running");
   } catch (error) {
@@ -33,12 +34,14 @@ export async function letRun(device: Device): Promise<StateReport> {
     const what = "Cannot let the device run again, though the checkpoint is in its place";
     const { message, code, deviceState, recovery, errno } = error;
     const hint = error.lost ? error.hint : 'try again: "vfiokit state DEVICE running"';
-    throw new MigrationError(`${what}: ${message}`, {
+    const failure = new MigrationError(`${what}: ${message}`, {
       code,
       deviceState,
       recovery,
       errno,
       hint,
     }, { cause: error });
+    failure.notes = notes.list();
+    throw failure;
   }
 }

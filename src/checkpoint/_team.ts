@@ -4,7 +4,8 @@
  */
 
 import type { WayBack } from "../migration/_engine.ts";
-import { ask } from "../migration/_host.ts";
+import { ask, watchNotes } from "../migration/_host.ts";
+import type { NoteWatch } from "../migration/_note_book.ts";
 import type { Device } from "../migration/device.ts";
 import type { MigrationError } from "../migration/error.ts";
 import type { StateName, TargetState } from "../migration/types.ts";
@@ -22,6 +23,8 @@ export interface Member {
   readonly number: number;
   /** The phases that it has been through. */
   readonly phases: PhaseReport[];
+  /** What its driver does against the rules. */
+  readonly notes: NoteWatch;
   /** What went wrong with it first. */
   error: Error | null;
 }
@@ -54,7 +57,10 @@ export class Team implements Disposable {
         `Cannot ${this.#what}: device ${number}, ${device.name}, is device ${first} too`,
       );
     });
-    this.members = devices.map((device, number) => ({ device, number, phases: [], error: null }));
+    this.members = devices.map((device, number) => {
+      const notes = watchNotes(device);
+      return { device, number, phases: [], notes, error: null };
+    });
     this.#caller = signal;
     this.#ended.promise.catch(() => {});
     this.#onAbort = (): void => this.end(signal?.reason);
@@ -199,8 +205,9 @@ export class Team implements Disposable {
     }));
   }
 
-  /** Listens to the signal no longer. */
+  /** Listens no longer, neither to the signal nor to the devices. */
   [Symbol.dispose](): void {
+    for (const { notes } of this.members) notes[Symbol.dispose]();
     this.#caller?.removeEventListener("abort", this.#onAbort);
   }
 }

@@ -4,6 +4,7 @@
 
 import { MigrationError, type Recovery } from "../migration/error.ts";
 import { describeRecovery } from "../migration/recovery.ts";
+import type { NoteWatch } from "../migration/_note_book.ts";
 import type { Device } from "../migration/device.ts";
 import type { StateName } from "../migration/types.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
@@ -22,6 +23,7 @@ export interface Left {
 interface Failing {
   readonly device: Device;
   readonly number: number;
+  readonly notes: NoteWatch;
   readonly error: Error | null;
 }
 
@@ -33,9 +35,10 @@ export function devicesError(
   cause: unknown,
   interrupted: boolean,
 ): DevicesError {
-  const devices = members.map(({ device: { name }, error }, index): DeviceOutcome => ({
+  const devices = members.map(({ device: { name }, notes, error }, index): DeviceOutcome => ({
     name,
     ...left[index]!,
+    notes: notes.list(),
     error: settled(error, left[index]!),
   }));
   const first = members.find(({ error }) => error === cause);

@@ -6,6 +6,7 @@
 
 import { isLost, type Recovery } from "../migration/error.ts";
 import type { StateName } from "../migration/types.ts";
+import type { DriverNote } from "../vfio/driver_notes.ts";
 
 /** What became of one of several devices. */
 export interface DeviceOutcome {
@@ -15,6 +16,8 @@ export interface DeviceOutcome {
   readonly state: StateName | null;
   /** What was done about it. */
   readonly recovery: Recovery;
+  /** What its driver did against the rules besides. */
+  readonly notes: readonly DriverNote[];
   /** What went wrong with this one; null where it was another, or none of them. */
   readonly error: Error | null;
 }
@@ -43,8 +46,8 @@ export interface DevicesErrorInfo {
  * const error = new DevicesError("Cannot save 2 devices", {
  *   code: "io",
  *   devices: [
- *     { name: "fd:3", state: "running", recovery: "running", error: null },
- *     { name: "fd:6", state: "error", recovery: "failed", error: new Error("EIO") },
+ *     { name: "fd:3", state: "running", recovery: "running", notes: [], error: null },
+ *     { name: "fd:6", state: "error", recovery: "failed", notes: [], error: new Error("EIO") },
  *   ],
  * });
  * assert.equal(error.lost, true);

@@ -6,6 +6,7 @@
 
 import { isLost, type Recovery } from "../migration/error.ts";
 import type { StateName } from "../migration/types.ts";
+import type { DriverNote } from "../vfio/driver_notes.ts";
 
 /** A stable word for what is wrong with a checkpoint. */
 export type CheckpointErrorCode =
@@ -63,6 +64,8 @@ export class CheckpointError extends Error {
   deviceState: StateName | null = null;
   /** What was done about that device; null where nothing had to be. */
   recovery: Recovery | null = null;
+  /** What that device's driver did against the rules. */
+  notes: readonly DriverNote[] = [];
 
   /** Makes the error; `what` is the state in words, without a final period. */
   constructor(code: CheckpointErrorCode, offset: number, what: string, options?: ErrorOptions) {

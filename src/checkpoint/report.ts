@@ -5,6 +5,7 @@
  */
 
 import type { Phase, StateName } from "../migration/types.ts";
+import type { DriverNote } from "../vfio/driver_notes.ts";
 
 /** How one phase went. */
 export interface PhaseReport {
@@ -30,6 +31,8 @@ export interface TransferReport {
   readonly seconds: number;
   /** The phases, in order. */
   readonly phases: readonly PhaseReport[];
+  /** What the driver did against the rules, though the work went on. */
+  readonly notes: readonly DriverNote[];
 }
 
 /** How one of several devices was saved or restored. */
@@ -41,7 +44,7 @@ export interface DeviceReport extends TransferReport {
 }
 
 /** How the save or restore of several devices went. */
-export interface JointReport extends Omit<TransferReport, "state"> {
+export interface JointReport extends Omit<TransferReport, "state" | "notes"> {
   /** Each device, in the order of the checkpoint. */
   readonly devices: readonly DeviceReport[];
   /** The phases of all together, from the first device that began one to the last that ended it. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { watchNotes } from "../migration/_host.ts";
 import { type Device, interruptOn } from "../migration/device.ts";
 import type { ReadableFd } from "./source.ts";
 import { failed } from "./_failure.ts";
@@ -76,6 +77,7 @@ export async function restore(
   options: RestoreOptions = {},
 ): Promise<TransferReport> {
   const { leave = "running", force = false, signal } = options;
+  using notes = watchNotes(device);
   // Asks for what a device without migration refuses, for its reasons.
   await device.state();
   // What can be read twice is found bad before the device is touched.
@@ -91,7 +93,7 @@ export async function restore(
     await loader.load(leave);
   } catch (error) {
     await loader?.cancel(error);
-    throw await failed("restore the device", device, error, signal);
+    throw await failed("restore the device", device, error, signal, notes);
   }
   const seconds = (performance.now() - begun) / 1000;
   const { transactions, bytes } = device.progress();
@@ -102,5 +104,6 @@ export async function restore(
     bytes,
     seconds,
     phases: [{ name: "resuming", transactions, bytes, seconds }],
+    notes: notes.list(),
   };
 }

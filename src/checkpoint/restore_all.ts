@@ -146,13 +146,14 @@ export async function restoreAll(
   }
   const seconds = (performance.now() - begun) / 1000;
   const states = await team.states();
-  const reports = team.members.map(({ device, phases, number }) => ({
+  const reports = team.members.map(({ device, phases, number, notes }) => ({
     name: device.name,
     state: states[number]!.state!,
     p2p: device.description.p2p,
     ...totals(phases),
     seconds,
     phases: phases.map((phase) => ({ ...phase, seconds })),
+    notes: notes.list(),
   }));
   const moved = totals(reports);
   return { ...moved, seconds, phases: [{ name: "resuming", ...moved, seconds }], devices: reports };

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { watchNotes } from "../migration/_host.ts";
 import type { Device } from "../migration/device.ts";
 import type { PrecopyOptions } from "../migration/precopy.ts";
 import type { Phase } from "../migration/types.ts";
@@ -92,6 +93,7 @@ export async function save(
     phases.push({ name, transactions, bytes, seconds: (performance.now() - entered) / 1000 });
   };
 
+  using notes = watchNotes(device);
   let seconds = 0;
   try {
     // A device without migration refuses this, with its reasons.
@@ -115,10 +117,10 @@ export async function save(
     seconds = (performance.now() - begun) / 1000;
     await sink.commit();
   } catch (error) {
-    const failure = await failed("save the device", device, error, signal);
+    const failure = await failed("save the device", device, error, signal, notes);
     await sink.abort();
     throw failure;
   }
-  const { state } = leave === "running" ? await letRun(device) : await device.state();
-  return { state, ...totals(phases), seconds, phases };
+  const { state } = leave === "running" ? await letRun(device, notes) : await device.state();
+  return { state, ...totals(phases), seconds, phases, notes: notes.list() };
 }

@@ -120,12 +120,13 @@ export async function saveAll(
   options: SaveOptions = {},
 ): Promise<JointReport> {
   const { precopy: limits, leave = "running", signal, ...encoding } = options;
+  using stack = new DisposableStack();
   let team: Team | null = null;
   let writer: JointWriter | null = null;
   let phases: readonly PhaseReport[];
   let seconds = 0;
   try {
-    team = new Team("save", devices, signal);
+    team = stack.use(new Team("save", devices, signal));
     // Where none of them has pre-copy, they refuse it.
     const some = devices.some(({ description }) => description.precopy);
     await team.step(({ device }) => {
@@ -153,8 +154,6 @@ export async function saveAll(
     writer?.abort(error);
     await sink.abort();
     throw failure;
-  } finally {
-    team?.[Symbol.dispose]();
   }
   if (leave === "running") await letRun(team);
   const states = await team.states();
@@ -162,13 +161,14 @@ export async function saveAll(
     ...totals(phases),
     seconds,
     phases,
-    devices: team.members.map(({ device, phases, number }) => ({
+    devices: team.members.map(({ device, phases, number, notes }) => ({
       name: device.name,
       state: states[number]!.state!,
       p2p: device.description.p2p,
       ...totals(phases),
       seconds: phases.reduce((sum, phase) => sum + phase.seconds, 0),
       phases,
+      notes: notes.list(),
     })),
   };
 }

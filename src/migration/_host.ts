@@ -3,6 +3,7 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
+import type { DriverNote } from "../vfio/driver_notes.ts";
 import type { Batch } from "./_batch.ts";
 import {
   type Answer,
@@ -11,13 +12,17 @@ import {
   type Requests,
   travellingBuffer,
 } from "./_protocol.ts";
+import { NoteBook, type NoteWatch } from "./_note_book.ts";
 import { type OpenOptions, Session } from "./_session.ts";
 import { SharedCounters } from "./_shared_counters.ts";
 import { unpackError } from "./_wire.ts";
+import { MigrationError } from "./error.ts";
 import { adoptBuffer, recycle } from "./pool.ts";
 
 /** Serves a session's requests, one after the other, in the order they were made. */
 export interface Host {
+  /** What the driver did against the rules, as far as it was answered. */
+  readonly notes: NoteBook;
   /** Asks; the answer is the session's, or its error. */
   request<Name extends RequestName>(
     method: Name,
@@ -29,6 +34,7 @@ export interface Host {
 
 /** On the caller's thread, over the caller's Kernel: for tests and for simulated kernels. */
 export class InlineHost implements Host {
+  readonly notes: NoteBook = new NoteBook();
   readonly #kernel: Kernel;
   #session: Session | null = null;
 
@@ -44,6 +50,7 @@ export class InlineHost implements Host {
     if (method === "open") {
       const [name, options, memory] = args as [string, OpenOptions, SharedArrayBuffer];
       this.#session = new Session(name, options, new SharedCounters(memory), this.#kernel);
+      this.notes.receive(this.#session.takeNotes());
       return this.#session.description as ReturnType<Requests[Name]>;
     }
     const session = this.#session;
@@ -51,14 +58,27 @@ export class InlineHost implements Host {
     const call = session[method as Exclude<RequestName, "open">] as (
       ...args: readonly unknown[]
     ) => ReturnType<Requests[Name]>;
-    const result = call.apply(session, args);
-    if (method === "push") recycle((args[0] as Batch).bytes.buffer);
-    return result;
+    try {
+      const result = call.apply(session, args);
+      this.notes.receive(session.takeNotes());
+      if (method === "push") recycle((args[0] as Batch).bytes.buffer);
+      return result;
+    } catch (error) {
+      const notes = session.takeNotes();
+      this.notes.receive(notes);
+      throw withNotes(error, notes);
+    }
   }
 
   end(): void {
     this.#session = null;
   }
+}
+
+/** Lets an error tell what the driver did, too. */
+function withNotes(error: unknown, notes: readonly DriverNote[]): unknown {
+  if (error instanceof MigrationError) error.notes = notes;
+  return error;
 }
 
 interface Waiting {
@@ -69,6 +89,7 @@ interface Waiting {
 
 /** In a Worker, which has a kernel of its own. */
 export class WorkerHost implements Host {
+  readonly notes: NoteBook = new NoteBook();
   readonly #worker: Worker;
   readonly #waiting: Waiting[] = [];
   #dead: Error | null = null;
@@ -79,12 +100,13 @@ export class WorkerHost implements Host {
     this.#worker.onmessage = (event: MessageEvent<Answer>) => {
       const waiting = this.#waiting.shift();
       const answer = event.data;
+      this.notes.receive(answer.notes);
       if (answer.buffer !== null) {
         adoptBuffer(answer.buffer);
         if (!answer.ok || waiting?.method === "push") recycle(answer.buffer);
       }
       if (answer.ok) waiting?.resolve(answer.value);
-      else waiting?.reject(unpackError(answer.error));
+      else waiting?.reject(withNotes(unpackError(answer.error), answer.notes) as Error);
     };
     this.#worker.onerror = (event: ErrorEvent) => {
       event.preventDefault();
@@ -116,6 +138,11 @@ const hosts = new WeakMap<object, Host>();
 /** Ties a device to its host, where its users cannot see it. */
 export function bindHost(device: object, host: Host): void {
   hosts.set(device, host);
+}
+
+/** Collects what a device's driver does against the rules, from now on. */
+export function watchNotes(device: object): NoteWatch {
+  return hosts.get(device)!.notes.watch();
 }
 
 /** Whether a device is served on a thread of its own: what takes long then stops nobody. */

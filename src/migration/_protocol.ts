@@ -2,25 +2,26 @@
  * What the two threads say to each other.
  */
 
+import type { DriverNote } from "../vfio/driver_notes.ts";
 import type { DeviceDescription, OpenOptions, Pulled } from "./_session.ts";
 import type { Batch } from "./_batch.ts";
 import type { OnError, PrecopyLimits, WayBack } from "./_engine.ts";
 import type { WireError } from "./_wire.ts";
 import type { Recovery } from "./error.ts";
-import type { Phase, StateName, StateReport, TargetState } from "./types.ts";
+import type { NotedStateReport, Phase, StateName, TargetState } from "./types.ts";
 
 type Buffer = Uint8Array<ArrayBuffer>;
 
 /** Each request's arguments and answer. */
 export interface Requests {
   open: (name: string, options: OpenOptions, counters: SharedArrayBuffer) => DeviceDescription;
-  state: () => StateReport;
+  state: () => NotedStateReport;
   setState: (
     target: TargetState,
     onError?: OnError,
     from?: readonly StateName[],
-  ) => StateReport;
-  reset: () => StateReport | null;
+  ) => NotedStateReport;
+  reset: () => NotedStateReport | null;
   recover: (way?: WayBack) => Recovery;
   readRegion: (index: number, offset: number, length: number) => Buffer;
   checkSave: (phase: Phase) => void;
@@ -50,7 +51,18 @@ export function travellingBuffer({ method, args }: Request): ArrayBuffer | null 
   return null;
 }
 
+/** What goes with every answer. */
+interface AnswerParts {
+  /** The buffer that came with the request. */
+  readonly buffer: ArrayBuffer | null;
+  /** What the driver did against the rules since the last answer. */
+  readonly notes: readonly DriverNote[];
+}
+
 /** An answer as it is posted: in the order of the requests. */
 export type Answer =
-  | { readonly ok: true; readonly value: unknown; readonly buffer: ArrayBuffer | null }
-  | { readonly ok: false; readonly error: WireError; readonly buffer: ArrayBuffer | null };
+  & AnswerParts
+  & (
+    | { readonly ok: true; readonly value: unknown }
+    | { readonly ok: false; readonly error: WireError }
+  );

@@ -3,6 +3,7 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
+import type { DriverNote } from "../vfio/driver_notes.ts";
 import { type Answer, type Request, travellingBuffer } from "./_protocol.ts";
 import type { OpenOptions, Session } from "./_session.ts";
 import { SharedCounters } from "./_shared_counters.ts";
@@ -31,15 +32,17 @@ export function serve(SessionClass: SessionClass, kernel?: Kernel): void {
     return (session[method] as (...args: readonly unknown[]) => unknown).apply(session, [...args]);
   }
 
+  const notes = (): readonly DriverNote[] => session?.takeNotes() ?? [];
+
   scope.onmessage = (event): void => {
     const request = event.data;
     const buffer = travellingBuffer(request);
     const transfer = buffer === null ? [] : [buffer];
     try {
       const value = answer(request);
-      scope.postMessage({ ok: true, value, buffer }, transfer);
+      scope.postMessage({ ok: true, value, buffer, notes: notes() }, transfer);
     } catch (error) {
-      scope.postMessage({ ok: false, error: packError(error), buffer }, transfer);
+      scope.postMessage({ ok: false, error: packError(error), buffer, notes: notes() }, transfer);
     }
   };
 }

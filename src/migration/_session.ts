@@ -6,6 +6,7 @@
 import type { Kernel } from "../kernel/kernel.ts";
 import { VFIO_MIGRATION_P2P, VFIO_MIGRATION_PRE_COPY } from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
+import type { DriverNote } from "../vfio/driver_notes.ts";
 import { parseDeviceName } from "../vfio/device_name.ts";
 import { kernelFor } from "../vfio/kernel_for.ts";
 import { readMigrationFlags } from "../vfio/feature.ts";
@@ -28,6 +29,7 @@ import { V2Engine } from "./_v2_engine.ts";
 import type { Recovery } from "./error.ts";
 import type {
   DeviceIdentity,
+  NotedStateReport,
   Phase,
   Protocol,
   StateName,
@@ -163,18 +165,22 @@ export class Session implements Disposable {
   }
 
   /** Reads the state. */
-  state(): StateReport {
-    return this.#migration.state();
+  state(): NotedStateReport {
+    return this.#noted(this.#migration.state());
+  }
+
+  #noted(report: StateReport): NotedStateReport {
+    return { ...report, notes: this.#device.notes.list() };
   }
 
   /** Asks for a state, where `from` is given out of one of those. */
-  setState(target: TargetState, onError?: OnError, from?: readonly StateName[]): StateReport {
-    return this.#migration.transition(target, onError, from);
+  setState(target: TargetState, onError?: OnError, from?: readonly StateName[]): NotedStateReport {
+    return this.#noted(this.#migration.transition(target, onError, from));
   }
 
   /** Resets; a device that does not migrate can be reset too, and answers null. */
-  reset(): StateReport | null {
-    if (this.#engine !== null) return this.#engine.reset();
+  reset(): NotedStateReport | null {
+    if (this.#engine !== null) return this.#noted(this.#engine.reset());
     this.#device.reset();
     return null;
   }
@@ -242,6 +248,11 @@ export class Session implements Disposable {
   /** Leaves RESUMING. */
   endRestore(leave: "running" | "stop"): void {
     this.#migration.endRestore(leave);
+  }
+
+  /** What the driver did against the rules since this was last asked. */
+  takeNotes(): readonly DriverNote[] {
+    return this.#device.notes.take();
   }
 
   /** Closes what is owned. */

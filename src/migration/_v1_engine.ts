@@ -77,6 +77,7 @@ export class V1Engine extends ProtocolEngine<V1Target> {
       this.counters,
       phase,
       limits,
+      this.#device.notes,
     );
   }
 

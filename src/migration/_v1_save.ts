@@ -3,6 +3,7 @@
  * until the phase ends.
  */
 
+import type { DriverNotes } from "../vfio/driver_notes.ts";
 import type { BatchBuilder } from "./_batch.ts";
 import type { Counters, PrecopyLimits } from "./_engine.ts";
 import { DriverError } from "./_guard.ts";
@@ -47,6 +48,7 @@ export class V1Save {
   readonly #counters: Counters;
   readonly #phase: Phase;
   readonly #rounds: Rounds;
+  readonly #notes: DriverNotes;
 
   // The transaction that is being read.
   #offset = 0;
@@ -65,6 +67,7 @@ export class V1Save {
     counters: Counters,
     phase: Phase,
     limits: PrecopyLimits,
+    notes: DriverNotes,
   ) {
     this.#registers = registers;
     this.#data = data;
@@ -73,6 +76,7 @@ export class V1Save {
     this.#counters = counters;
     this.#phase = phase;
     this.#rounds = new Rounds(limits);
+    this.#notes = notes;
   }
 
   /**
@@ -130,6 +134,10 @@ export class V1Save {
         return "data";
       }
       this.#empty += 1;
+      this.#notes.add(
+        "data-size-zero",
+        () => `data_size was 0 with ${this.#registers.digits("pending_bytes")} bytes pending`,
+      );
       if (this.#empty === MAX_EMPTY) {
         throw new DriverError(
           `the driver gave data_size 0 in ${MAX_EMPTY} iterations with ` +

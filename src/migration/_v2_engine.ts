@@ -84,8 +84,8 @@ export class V2Engine extends ProtocolEngine<V2Target> {
   ): Save {
     if (phase === "pre-copy") this.#machine.askForReinit();
     this.#machine.transition(phase === "pre-copy" ? "pre-copy" : "stop-copy", from);
-    const { kernel } = this.#device;
-    return new V2Save(kernel, this.#data.fd, this.#machine, this.counters, phase, limits);
+    const { kernel, notes } = this.#device;
+    return new V2Save(kernel, this.#data.fd, this.#machine, this.counters, phase, limits, notes);
   }
 
   /** Gets the data fd from the process that brought the device into pre-copy. */

@@ -12,6 +12,7 @@ import {
   VFIO_PRECOPY_INFO_REINIT,
   vfioPrecopyInfo,
 } from "../uapi/mod.ts";
+import type { DriverNotes } from "../vfio/driver_notes.ts";
 import type { BatchBuilder } from "./_batch.ts";
 import type { Counters, PrecopyLimits } from "./_engine.ts";
 import { dataError, GONE } from "./_guard.ts";
@@ -48,6 +49,7 @@ export class V2Save {
   readonly #counters: Counters;
   readonly #phase: Phase;
   readonly #rounds: Rounds;
+  readonly #notes: DriverNotes;
   #estimate: number | null;
   #idleSince: number | null = null;
 
@@ -58,6 +60,7 @@ export class V2Save {
     counters: Counters,
     phase: Phase,
     limits: PrecopyLimits,
+    notes: DriverNotes,
   ) {
     this.#estimates = estimates;
     this.#kernel = kernel;
@@ -66,6 +69,7 @@ export class V2Save {
     this.#counters = counters;
     this.#phase = phase;
     this.#rounds = new Rounds(limits);
+    this.#notes = notes;
     this.#estimate = phase === "stop-and-copy" ? estimates.dataSize() : null;
     counters.pendingBytes = this.#estimate ?? -1;
   }
@@ -90,12 +94,21 @@ export class V2Save {
         batch.add(count, false);
         this.#rounds.read(count);
         this.#count(count);
-      } else if (this.#phase === "stop-and-copy" || this.#drained()) {
+      } else if (this.#phase === "stop-and-copy") {
+        this.#judgeEnd();
+        return true;
+      } else if (this.#drained()) {
         return true;
       }
       if (this.#counters.interrupted || performance.now() > deadline) return false;
     }
     return false;
+  }
+
+  /** What the driver gave, now that it is all. */
+  #judgeEnd(): void {
+    if (this.#counters.bytes > 0) return;
+    this.#notes.add("stop-copy-empty", () => "STOP_COPY ended after 0 bytes");
   }
 
   /**

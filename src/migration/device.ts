@@ -5,13 +5,14 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
+import type { DriverNote } from "../vfio/driver_notes.ts";
 import { ask, bindHost, type Host, InlineHost, WorkerHost } from "./_host.ts";
 import type { OnError, WayBack } from "./_engine.ts";
 import type { DataPlaceFds } from "./_data_place.ts";
 import type { DeviceDescription, OpenOptions } from "./_session.ts";
 import { SharedCounters } from "./_shared_counters.ts";
 import type { Recovery } from "./error.ts";
-import type { StateName, StateReport, TargetState } from "./types.ts";
+import type { NotedStateReport, StateName, TargetState } from "./types.ts";
 
 export type { DataPlaceFds, DeviceDescription, OnError, OpenOptions, WayBack };
 
@@ -60,6 +61,7 @@ export class Device implements AsyncDisposable {
   readonly name: string;
   /** What is known of it. */
   readonly description: DeviceDescription;
+  readonly #host: Host;
   readonly #counters: SharedCounters;
   readonly #end: () => void;
   #closed: Promise<void> | null = null;
@@ -72,6 +74,7 @@ export class Device implements AsyncDisposable {
   ) {
     bindHost(this, host);
     this.name = name;
+    this.#host = host;
     this.#end = () => host.end();
     this.#counters = counters;
     this.description = description;
@@ -97,7 +100,7 @@ export class Device implements AsyncDisposable {
    *
    * @throws {UnsupportedError} If the device has no migration region.
    */
-  state(): Promise<StateReport> {
+  state(): Promise<NotedStateReport> {
     return ask(this, "state");
   }
 
@@ -108,7 +111,7 @@ export class Device implements AsyncDisposable {
    *
    * @throws {MigrationError} If the driver refuses; it says the state after.
    */
-  setState(target: TargetState, onError?: OnError): Promise<StateReport> {
+  setState(target: TargetState, onError?: OnError): Promise<NotedStateReport> {
     return ask(this, "setState", target, onError);
   }
 
@@ -118,7 +121,7 @@ export class Device implements AsyncDisposable {
    *
    * @throws {MigrationError} If the reset fails, or leaves another state.
    */
-  reset(): Promise<StateReport | null> {
+  reset(): Promise<NotedStateReport | null> {
     return ask(this, "reset");
   }
 
@@ -167,6 +170,25 @@ export class Device implements AsyncDisposable {
   progress(): Progress {
     const { state, pendingBytes, bytes, transactions } = this.#counters;
     return { state, pendingBytes: pendingBytes < 0 ? null : pendingBytes, bytes, transactions };
+  }
+
+  /**
+   * What its driver did against the rules, though the work went on, since it was opened; as far
+   * as was answered: this asks nobody. Reports and errors have the part that is theirs.
+   *
+   * @example
+   * ```ts
+   * import { openDevice } from "./device.ts";
+   * import { stopAndCopy } from "./stop_and_copy.ts";
+   * import assert from "node:assert/strict";
+   *
+   * await using device = await openDevice("sim:trapped?size=64KiB&fault=data-size-zero:2");
+   * for await (const _ of stopAndCopy(device));
+   * assert.deepEqual(device.notes.map(({ code, count }) => [code, count]), [["data-size-zero", 2]]);
+   * ```
+   */
+  get notes(): readonly DriverNote[] {
+    return this.#host.notes.list();
   }
 
   /**

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { DriverNote } from "../vfio/driver_notes.ts";
 import type { StateName } from "./types.ts";
 
 /** What was done to a device after a failure. */
@@ -60,6 +61,8 @@ export class MigrationError extends Error implements MigrationErrorInfo {
   readonly errno: string | undefined;
   /** What to do next. */
   readonly hint: string | undefined;
+  /** What the driver did against the rules besides, in what failed. */
+  notes: readonly DriverNote[] = [];
 
   /** Makes the error. */
   constructor(message: string, info: MigrationErrorInfo, options?: ErrorOptions) {

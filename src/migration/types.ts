@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { DriverNote } from "../vfio/driver_notes.ts";
+
 /**
  * A v1 state, by the bits of device_state: `stop` 000b, `running` 001b,
  * `stop-and-copy` 010b, `pre-copy` 011b, `resuming` 100b, `error` 110b,
@@ -58,6 +60,12 @@ export type StateReport =
     /** The state's number; null where it could not be read. */
     readonly raw: number | null;
   };
+
+/** A {@linkcode StateReport} from a device, with what its driver did against the rules meanwhile. */
+export type NotedStateReport = StateReport & {
+  /** What was noted of the driver while this was asked. */
+  readonly notes: readonly DriverNote[];
+};
 
 /** The phases that yield data. */
 export type Phase = "pre-copy" | "stop-and-copy";

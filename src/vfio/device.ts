@@ -20,6 +20,7 @@ import type { AddressSpace } from "./address_space.ts";
 import { AnswerError } from "./answer_error.ts";
 import { ioctlArgsz } from "./argsz.ts";
 import type { Type1Container } from "./container.ts";
+import { DriverNotes } from "./driver_notes.ts";
 import type { Group } from "./group.ts";
 import { identityOf, readConfigIds, type VfioIdentity } from "./identity.ts";
 import type { Ioas } from "./ioas.ts";
@@ -88,6 +89,8 @@ export class VfioDevice implements Disposable {
   readonly flags: number;
   /** The highest region index + 1. */
   readonly numRegions: number;
+  /** What its driver did against the rules, as far as it was seen. */
+  readonly notes: DriverNotes = new DriverNotes();
   readonly #closes: readonly Disposable[];
   readonly #regions = new Map<number, Region>();
 

@@ -122,6 +122,7 @@ describe("vfiokit state", () => {
       protocol: "v1",
       state: "running",
       raw: 0xa5a5a5a1,
+      notes: [],
     });
   });
 

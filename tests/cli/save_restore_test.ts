@@ -16,6 +16,7 @@ const KEYS = [
   "seconds",
   "bytesPerSecond",
   "phases",
+  "notes",
   "devices",
 ];
 

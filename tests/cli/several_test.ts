@@ -19,6 +19,7 @@ const KEYS = [
   "transactions",
   "bytes",
   "phases",
+  "notes",
   "error",
 ];
 

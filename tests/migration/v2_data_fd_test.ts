@@ -14,6 +14,7 @@ import { precopy } from "../../src/migration/precopy.ts";
 import { resume } from "../../src/migration/resume.ts";
 import { stopAndCopy } from "../../src/migration/stop_and_copy.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
+import { DriverNotes } from "../../src/vfio/driver_notes.ts";
 import {
   VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
@@ -84,6 +85,7 @@ describe("a driver that is not ready", () => {
       counters(true),
       "stop-and-copy",
       NO_LIMITS,
+      new DriverNotes(),
     );
     assert.equal(save.fill(builder(1000)), false);
     const restore = new V2Restore(kernel, fd, counters(true));
@@ -110,6 +112,7 @@ describe("a driver that is not ready", () => {
       counters(false),
       "stop-and-copy",
       NO_LIMITS,
+      new DriverNotes(),
     );
     const naps = napsOf(() => {
       while (!save.fill(builder(1000)));
@@ -132,7 +135,15 @@ describe("a driver that is not ready", () => {
       poll: () => 0,
     });
     const { kernel, fd } = data;
-    const save = new V2Save(kernel, fd, estimates(null), counters(false), "pre-copy", NO_LIMITS);
+    const save = new V2Save(
+      kernel,
+      fd,
+      estimates(null),
+      counters(false),
+      "pre-copy",
+      NO_LIMITS,
+      new DriverNotes(),
+    );
     let batches = 1;
     performance.now = () => clock += 10;
     try {
@@ -227,7 +238,15 @@ describe("pre-copy with a downtime", () => {
     using data = busy();
     const limits = { ...NO_LIMITS, downtimeMs: 3_600_000 };
     const { kernel, fd } = data;
-    return new V2Save(kernel, fd, estimates(estimate), counters(false), "pre-copy", limits)
+    return new V2Save(
+      kernel,
+      fd,
+      estimates(estimate),
+      counters(false),
+      "pre-copy",
+      limits,
+      new DriverNotes(),
+    )
       .fill(builder(1 << 20));
   }
 

@@ -1,0 +1,71 @@
+/** What the drivers did against the rules, as the library tells it. */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import {
+  type CheckpointSink,
+  DevicesError,
+  type DriverNote,
+  MigrationError,
+  openDevice,
+  openDevices,
+  save,
+  saveAll,
+} from "../../mod.ts";
+
+const ZERO = "sim:trapped?size=64KiB&fault=data-size-zero:2";
+
+/** A sink that keeps nothing. */
+function nowhere(): CheckpointSink {
+  return {
+    writable: new WritableStream(),
+    commit: () => Promise.resolve(),
+    abort: () => Promise.resolve(),
+  };
+}
+
+function codes(notes: readonly DriverNote[]): [code: string, count: number][] {
+  return notes.map(({ code, count }) => [code, count]);
+}
+
+describe("notes about a driver", () => {
+  it("are in the report of what was done meanwhile, and of the device in all", async () => {
+    await using device = await openDevice(ZERO);
+    const first = await save(device, nowhere());
+    assert.deepEqual(codes(first.notes), [["data-size-zero", 2]]);
+    const second = await save(device, nowhere());
+    assert.deepEqual(second.notes, []);
+    assert.deepEqual(device.notes, first.notes);
+  });
+
+  it("are in the error of what failed", async () => {
+    await using device = await openDevice(`${ZERO}&fault=read:1:EIO`);
+    await assert.rejects(save(device, nowhere()), (error) => {
+      assert.ok(error instanceof MigrationError);
+      assert.deepEqual(codes(error.notes), [["data-size-zero", 2]]);
+      return true;
+    });
+  });
+
+  it("are told of each of several devices", async () => {
+    await using devices = await openDevices(["sim:mlx5?size=64KiB", ZERO]);
+    const { devices: reports } = await saveAll(devices, nowhere());
+    assert.deepEqual(reports.map(({ notes }) => codes(notes)), [[], [["data-size-zero", 2]]]);
+  });
+
+  it("are told of each of several devices where one fails", async () => {
+    await using devices = await openDevices(["sim:mlx5?size=64KiB&fault=read:1:EIO", ZERO]);
+    await assert.rejects(saveAll(devices, nowhere()), (error) => {
+      assert.ok(error instanceof DevicesError);
+      assert.deepEqual(codes(error.devices[0]!.notes), []);
+      return true;
+    });
+  });
+
+  it("are none for a driver that keeps to the rules, with any report", async () => {
+    await using device = await openDevice("sim:trapped?size=64KiB");
+    assert.deepEqual((await device.state()).notes, []);
+    assert.deepEqual((await device.setState("stop")).notes, []);
+    assert.deepEqual((await device.reset())?.notes, []);
+  });
+});
