@@ -14,7 +14,25 @@ export interface FrameKind {
   readonly device: number;
 }
 
-/** Writes preamble and frame headers; a body stays where it is. */
+/**
+ * Fills in what a frame's header says of the frame itself, in the first
+ * {@linkcode FRAME_HEADER_SIZE} bytes of `head`; the meta part stands behind
+ * them. The body follows `head` in the stream.
+ */
+export function describeFrame(head: Uint8Array, kind: FrameKind, body: Uint8Array | null): void {
+  const view = new DataView(head.buffer, head.byteOffset, FRAME_HEADER_SIZE);
+  const bodyLength = body === null ? 0 : body.byteLength;
+  view.setUint32(0, kind.type, true);
+  view.setUint16(4, kind.flags, true);
+  view.setUint16(6, kind.device, true);
+  view.setUint32(12, head.byteLength - FRAME_HEADER_SIZE, true);
+  view.setUint32(16, bodyLength, true);
+  let crc = crc32(head.subarray(FRAME_HEADER_SIZE));
+  if (body !== null && bodyLength > 0) crc = crc32(body, crc);
+  view.setUint32(20, crc, true);
+}
+
+/** Writes the preamble, and gives frames their places. */
 export class FrameWriter {
   #sequence = 0;
   #chain = 0;
@@ -43,24 +61,15 @@ export class FrameWriter {
   }
 
   /**
-   * Fills in the first {@linkcode FRAME_HEADER_SIZE} bytes of `head`; the meta
-   * part stands behind them. The body follows `head` in the stream.
+   * Gives a frame its place: its number, the chain, and the CRC of its header, which
+   * {@linkcode describeFrame} has filled in but for these.
    */
-  seal(head: Bytes, kind: FrameKind, body: Uint8Array | null): void {
+  place(head: Uint8Array, bodyLength: number): void {
     if (this.#sequence > 0xffffffff) {
       throw new RangeError("Cannot write more than 2^32 frames into one checkpoint");
     }
     const view = new DataView(head.buffer, head.byteOffset, FRAME_HEADER_SIZE);
-    const bodyLength = body === null ? 0 : body.byteLength;
-    view.setUint32(0, kind.type, true);
-    view.setUint16(4, kind.flags, true);
-    view.setUint16(6, kind.device, true);
     view.setUint32(8, this.#sequence, true);
-    view.setUint32(12, head.byteLength - FRAME_HEADER_SIZE, true);
-    view.setUint32(16, bodyLength, true);
-    let crc = crc32(head.subarray(FRAME_HEADER_SIZE));
-    if (body !== null && bodyLength > 0) crc = crc32(body, crc);
-    view.setUint32(20, crc, true);
     view.setUint32(24, this.#chain, true);
     view.setUint32(28, crc32(head.subarray(0, 28)), true);
     // Without the chain itself and the header's CRC: a CRC that runs over a

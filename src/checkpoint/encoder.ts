@@ -9,25 +9,14 @@ import { createHash, type Hash } from "node:crypto";
 import type { Transaction } from "../migration/types.ts";
 import { Batcher } from "./_batcher.ts";
 import { packBatchHead } from "./_data_frame.ts";
-import { stringifyFields } from "./_fields.ts";
-import { FrameWriter } from "./_frame_writer.ts";
-import { checkHeader } from "./_header.ts";
-import { Ledger } from "./_ledger.ts";
+import { FrameSequence } from "./_frame_sequence.ts";
+import { describeFrame } from "./_frame_writer.ts";
 import { Recycler } from "./_recycler.ts";
 import { compressToFrame } from "./_zstd.ts";
 import type { Batch } from "./batch.ts";
-import {
-  FRAME_DATA,
-  FRAME_HEAD,
-  FRAME_HEADER_SIZE,
-  FRAME_TAIL,
-  FRAME_ZSTD,
-  MAX_BODY,
-  MAX_ENTRIES,
-} from "./format.ts";
+import { FRAME_DATA, FRAME_ZSTD, MAX_BODY, MAX_ENTRIES } from "./format.ts";
 import type { Bytes } from "./frames.ts";
 import type { CheckpointHeader } from "./header.ts";
-import type { CheckpointTrailer } from "./trailer.ts";
 
 /** How a checkpoint is encoded. */
 export interface EncodeOptions {
@@ -84,12 +73,9 @@ function stopwatch(): () => number {
  * ```
  */
 export class CheckpointEncoder {
-  readonly #frames = new FrameWriter();
+  readonly #frames: FrameSequence;
   readonly #batcher = new Batcher();
-  readonly #head: Bytes;
-  readonly #ledger: Ledger;
   readonly #compress: boolean;
-  readonly #complete: boolean;
   readonly #hash: Hash | null;
   readonly #elapsed: () => number;
   readonly #recycler: Recycler;
@@ -99,34 +85,25 @@ export class CheckpointEncoder {
   /**
    * Checks the header.
    *
-   * @throws {Error} If a field of the header is not what the format allows.
+   * @throws {TypeError} If a field of the header is not what the format allows.
    */
   constructor(header: CheckpointHeader, options: EncodeOptions = {}) {
     this.#compress = options.compress === "zstd";
-    this.#complete = options.complete ?? true;
     const digest = options.digest ?? null;
+    this.#frames = new FrameSequence(header, { complete: options.complete, digest });
     this.#hash = digest === null ? null : createHash(digest);
     this.#elapsed = options.elapsed ?? stopwatch();
     this.#recycler = new Recycler(options.recycle ?? false);
-    try {
-      const checked = checkHeader({ ...header, complete: this.#complete, digest });
-      this.#head = stringifyFields(checked, FRAME_HEADER_SIZE);
-    } catch (error) {
-      throw new TypeError(`Cannot write a checkpoint header: ${(error as Error).message}`);
-    }
-    this.#ledger = new Ledger(header.devices.length);
   }
 
   /** Bytes of the stream so far. */
   get storedBytes(): number {
-    return this.#frames.offset;
+    return this.#frames.storedBytes;
   }
 
   /** The first bytes. Called once, first. */
   begin(): readonly Bytes[] {
-    const preamble = this.#frames.preamble();
-    this.#frames.seal(this.#head, { type: FRAME_HEAD, flags: 0, device: 0 }, null);
-    return [preamble, this.#head];
+    return this.#frames.begin();
   }
 
   /**
@@ -183,24 +160,8 @@ export class CheckpointEncoder {
   end(): readonly Bytes[] {
     const chunks: Bytes[] = [];
     this.#flush(chunks);
-    if (this.#ledger.unfinished !== null) {
-      throw new TypeError(
-        `Cannot end the checkpoint: a transaction of device ${this.#ledger.unfinished} goes on`,
-      );
-    }
+    chunks.push(this.#frames.end(this.#hash === null ? null : this.#hash.digest("hex")));
     this.#recycler.end();
-    const trailer: CheckpointTrailer = {
-      complete: this.#complete,
-      frames: this.#frames.frames,
-      storedBytes: this.#frames.offset,
-      transactions: this.#ledger.transactions,
-      bytes: this.#ledger.bytes,
-      sha256: this.#hash === null ? null : this.#hash.digest("hex"),
-      devices: this.#ledger.devices,
-    };
-    const head = stringifyFields(trailer, FRAME_HEADER_SIZE);
-    this.#frames.seal(head, { type: FRAME_TAIL, flags: 0, device: 0 }, null);
-    chunks.push(head);
     return chunks;
   }
 
@@ -221,13 +182,13 @@ export class CheckpointEncoder {
   }
 
   #encode(batch: Batch, chunks: Bytes[]): void {
-    const wrong = this.#ledger.add(batch);
-    if (wrong !== null) throw new TypeError(`Cannot write a batch: ${wrong}`);
+    this.#frames.count(batch);
     this.#hash?.update(batch.bytes);
     const head = packBatchHead(batch);
     const body = this.#compress ? this.#squeeze(batch.bytes) : batch.bytes;
     const flags = body === batch.bytes ? 0 : FRAME_ZSTD;
-    this.#frames.seal(head, { type: FRAME_DATA, flags, device: batch.device }, body);
+    describeFrame(head, { type: FRAME_DATA, flags, device: batch.device }, body);
+    this.#frames.place(head, body.byteLength);
     chunks.push(head);
     if (body.byteLength > 0) chunks.push(body);
   }

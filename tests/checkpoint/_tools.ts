@@ -2,7 +2,7 @@
  * Checkpoints taken apart, put together wrongly, and read.
  */
 
-import { FrameWriter } from "../../src/checkpoint/_frame_writer.ts";
+import { describeFrame, FrameWriter } from "../../src/checkpoint/_frame_writer.ts";
 import { type Batch, batchTransactions } from "../../src/checkpoint/batch.ts";
 import { CheckpointEncoder, type EncodeOptions } from "../../src/checkpoint/encoder.ts";
 import { CheckpointError, type CheckpointErrorCode } from "../../src/checkpoint/error.ts";
@@ -188,7 +188,8 @@ export function craft(...frames: Craft[]): Bytes {
   const parts: Bytes[] = [writer.preamble()];
   for (const { type, flags = 0, device = 0, meta, body = bytesOf() } of frames) {
     const head = bytesOf(FRAME_HEADER_SIZE, meta);
-    writer.seal(head, { type, flags, device }, body);
+    describeFrame(head, { type, flags, device }, body);
+    writer.place(head, body.length);
     parts.push(head, body);
   }
   return bytesOf(...parts);
