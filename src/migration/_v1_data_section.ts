@@ -43,6 +43,24 @@ export function mappableAreas(region: Pick<Region, "size" | "mappable" | "sparse
   return merged;
 }
 
+/**
+ * Bytes from `offset` to the end of the area that the driver declares there. An area counts whether
+ * mmap reached it or not: what is declared is the driver's, what is mapped is this process's luck.
+ * Where no area is declared, the data section goes to the region's end.
+ */
+export function declaredRoom(
+  region: Pick<Region, "size" | "mappable" | "sparse">,
+  offset: number,
+): number {
+  const areas = region.mappable ? region.sparse ?? [] : [];
+  const ends = areas
+    .map((area) => ({ start: Number(area.offset), end: Number(area.offset + area.size) }))
+    .filter(({ start, end }) => start <= offset && offset < end)
+    .map(({ end }) => end);
+  const end = ends.length > 0 ? Math.max(...ends) : Number(region.size);
+  return Math.max(0, end - offset);
+}
+
 /** Reads and writes the data section, each byte by the quickest way to it. */
 export class V1DataSection implements Disposable {
   readonly #kernel: Kernel;
@@ -76,11 +94,6 @@ export class V1DataSection implements Disposable {
       // Why does not matter: pread reaches every byte that mmap does.
       return null;
     }
-  }
-
-  /** Bytes of the largest mapped area; 0 where nothing is mapped. */
-  get largestArea(): number {
-    return this.#areas.reduce((most, { start, end }) => Math.max(most, end - start), 0);
   }
 
   /** Calls `mapped` or `trapped` for each run of a range that lies in or outside a mapping. */

@@ -72,7 +72,7 @@ export class V1Engine extends ProtocolEngine<V1Target> {
     return new V1Save(
       this.#registers,
       this.#section,
-      Number(this.#region.size),
+      this.#region,
       this.#quirk,
       this.counters,
       phase,

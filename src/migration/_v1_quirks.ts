@@ -10,7 +10,7 @@ export interface V1Quirk {
   readonly stopAtOpenIsRunning: boolean;
   /** VFIO_DEVICE_RESET does not touch device_state. */
   readonly resetKeepsState: boolean;
-  /** data_size may read 0 with data pending: the data is min(pending, mapped area). */
+  /** data_size may read 0 with data pending: the data is min(pending, the area declared at data_offset). */
   readonly zeroSizeIsPending: boolean;
 }
 

@@ -4,11 +4,12 @@
  */
 
 import type { DriverNotes } from "../vfio/driver_notes.ts";
+import type { Region } from "../vfio/region.ts";
 import type { BatchBuilder } from "./_batch.ts";
 import type { Counters, PrecopyLimits } from "./_engine.ts";
 import { DriverError } from "./_guard.ts";
 import { Rounds } from "./_rounds.ts";
-import type { V1DataSection } from "./_v1_data_section.ts";
+import { declaredRoom, type V1DataSection } from "./_v1_data_section.ts";
 import type { V1Quirk } from "./_v1_quirks.ts";
 import { REGISTERS_SIZE, type V1Registers } from "./_v1_registers.ts";
 import type { Phase } from "./types.ts";
@@ -18,6 +19,9 @@ const BATCH_MS = 100;
 
 /** Iterations with data_size 0 in a row before the driver is given up. */
 const MAX_EMPTY = 16;
+
+/** So often pending_bytes may come back from 0 in a stopped device before the driver is given up. */
+const MAX_RETURNS = 16;
 
 /**
  * Refuses a data section that does not lie in the region, behind its registers. `told` is what the
@@ -43,6 +47,7 @@ export function checkDataSection(
 export class V1Save {
   readonly #registers: V1Registers;
   readonly #data: V1DataSection;
+  readonly #region: Region;
   readonly #regionSize: number;
   readonly #quirk: V1Quirk;
   readonly #counters: Counters;
@@ -58,11 +63,17 @@ export class V1Save {
   // Stop-and-copy: bytes read since pending_bytes was last at its lowest.
   #lowestPending = Infinity;
   #sinceLowest = 0;
+  // What the end of stop-and-copy is judged by: bytes that were pending at its start, bytes that
+  // were read, and the largest transaction.
+  #announced = 0;
+  #given = 0;
+  #largest = 0;
+  #returns = 0;
 
   constructor(
     registers: V1Registers,
     data: V1DataSection,
-    regionSize: number,
+    region: Region,
     quirk: V1Quirk,
     counters: Counters,
     phase: Phase,
@@ -71,7 +82,8 @@ export class V1Save {
   ) {
     this.#registers = registers;
     this.#data = data;
-    this.#regionSize = regionSize;
+    this.#region = region;
+    this.#regionSize = Number(region.size);
     this.#quirk = quirk;
     this.#counters = counters;
     this.#phase = phase;
@@ -111,26 +123,29 @@ export class V1Save {
   /** Opens the next iteration that has data; `later` where somebody wants the engine first. */
   #next(): "data" | "ended" | "later" {
     for (;;) {
-      const pending = this.#registers.pendingBytes;
-      this.#counters.pendingBytes = pending;
+      const pending = this.#pending();
       // After a pending_bytes of 0, data_offset must not be read.
-      if (pending === 0) return "ended";
       if (this.#phase === "pre-copy") {
+        if (pending === 0) return "ended";
         if (this.#rounds.fits(pending) || this.#rounds.exhausted(pending)) return "ended";
       } else {
+        if (pending === 0 && this.#stays()) return "ended";
+        if (pending === 0) continue;
         this.#demandProgress(pending);
       }
       this.#offset = this.#registers.dataOffset;
       this.#size = this.#registers.dataSize;
       this.#done = 0;
       if (this.#size === 0 && this.#quirk.zeroSizeIsPending) {
-        this.#size = Math.min(pending, this.#data.largestArea);
+        this.#size = Math.min(pending, declaredRoom(this.#region, this.#offset));
       }
       checkDataSection(this.#offset, this.#size, this.#regionSize, this.#told);
       if (this.#size > 0) {
         this.#empty = 0;
         this.#rounds.read(this.#size);
         this.#sinceLowest += this.#size;
+        this.#given += this.#size;
+        this.#largest = Math.max(this.#largest, this.#size);
         return "data";
       }
       this.#empty += 1;
@@ -149,6 +164,51 @@ export class V1Save {
     }
   }
 
+  /** pending_bytes; what no state has is no number of bytes. */
+  #pending(): number {
+    const pending = this.#registers.pendingBytes;
+    if (pending > Number.MAX_SAFE_INTEGER) {
+      throw new DriverError(
+        `the driver gave pending_bytes ${this.#registers.digits("pending_bytes")}, which no ` +
+          "state has",
+        "pending-bytes",
+      );
+    }
+    this.#counters.pendingBytes = pending;
+    return pending;
+  }
+
+  /**
+   * Whether a stopped device has given all: its pending_bytes of 0 stays one. Before the phase is
+   * left it is judged by what was announced: a state that never came must not pass for a save.
+   */
+  #stays(): boolean {
+    const again = this.#pending();
+    if (again !== 0) {
+      this.#returns += 1;
+      this.#notes.add("pending-returned", () => `pending_bytes went from 0 to ${again}`);
+      if (this.#returns < MAX_RETURNS) return false;
+      throw new DriverError(
+        `the driver's pending_bytes came back from 0 for the ${MAX_RETURNS}th time`,
+        "no-progress",
+      );
+    }
+    if (this.#given === 0 && this.#announced > 0) {
+      throw new DriverError(
+        `the driver announced ${this.#announced} bytes and gave none`,
+        "state-missing",
+      );
+    }
+    // Less than a transaction is an estimate that was too high.
+    if (this.#announced - this.#given > this.#largest) {
+      this.#notes.add(
+        "pending-dropped",
+        () => `pending_bytes was 0 after ${this.#given} of ${this.#announced} bytes`,
+      );
+    }
+    return true;
+  }
+
   /** What the driver said of its data. */
   readonly #told = (): string =>
     `data_offset ${this.#registers.digits("data_offset")}, ` +
@@ -156,6 +216,7 @@ export class V1Save {
 
   /** A stopped device has an end: reading far more than was pending must bring pending down. */
   #demandProgress(pending: number): void {
+    if (this.#announced === 0) this.#announced = pending;
     if (pending < this.#lowestPending) {
       this.#lowestPending = pending;
       this.#sinceLowest = 0;

@@ -103,7 +103,7 @@ export const PERSONALITIES: Readonly<Record<PersonalityName, Personality>> = {
   },
   "nvidia-vgpu": {
     summary: "NVIDIA's vGPU: data_size reads 0, the data is as much as is pending and fits " +
-      "the one mapped area",
+      "the one area that it declares",
     protocol: "v1",
     dataSection: "mapped",
     defaultSize: 16 * MIB,

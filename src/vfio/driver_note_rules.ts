@@ -25,6 +25,10 @@ export interface DriverRule {
 export type DriverNoteCode =
   /** v1: an iteration had no data, with bytes pending. */
   | "data-size-zero"
+  /** v1: pending_bytes of a stopped device was 0, and then more. */
+  | "pending-returned"
+  /** v1: pending_bytes of a stopped device was 0 before all of it was given. */
+  | "pending-dropped"
   /** v2: STOP_COPY gave no data at all. */
   | "stop-copy-empty";
 
@@ -36,6 +40,16 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     kind: "mistake",
     rule: "an iteration that begins with pending_bytes above 0 has data",
     source: `${V1}, data_size`,
+  },
+  "pending-returned": {
+    kind: "mistake",
+    rule: "a stopped device whose pending_bytes is 0 has given its whole state",
+    source: `${V1}, pending_bytes`,
+  },
+  "pending-dropped": {
+    kind: "mistake",
+    rule: "pending_bytes of a stopped device comes down by the data that is read, and by no more",
+    source: `${V1}, pending_bytes`,
   },
   "stop-copy-empty": {
     kind: "mistake",

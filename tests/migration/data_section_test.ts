@@ -3,7 +3,11 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { SysError } from "../../src/kernel/error.ts";
 import type { Kernel, Mapping } from "../../src/kernel/kernel.ts";
-import { mappableAreas, V1DataSection } from "../../src/migration/_v1_data_section.ts";
+import {
+  declaredRoom,
+  mappableAreas,
+  V1DataSection,
+} from "../../src/migration/_v1_data_section.ts";
 import type { Region } from "../../src/vfio/region.ts";
 
 type Buffer = Uint8Array<ArrayBuffer>;
@@ -135,14 +139,12 @@ describe("V1DataSection", () => {
     );
     section.read(PAGE, new Uint8Array(new ArrayBuffer(3 * PAGE)));
     assert.deepEqual(memory.calls, [`pread ${PAGE}+${2 * PAGE}`, `map ${3 * PAGE}+${PAGE}`]);
-    assert.equal(section.largestArea, PAGE);
   });
 
   it("unmaps everything in the end", () => {
     const memory = new Memory(4 * PAGE);
     {
-      using section = new V1DataSection(memory.kernel(), 3, region(4 * PAGE, null));
-      assert.equal(section.largestArea, 4 * PAGE);
+      using _section = new V1DataSection(memory.kernel(), 3, region(4 * PAGE, null));
       assert.equal(memory.mappings, 1);
     }
     assert.equal(memory.mappings, 0);
@@ -170,5 +172,37 @@ describe("V1DataSection", () => {
         assert.deepEqual(back, data);
       },
     ));
+  });
+});
+
+describe("declaredRoom()", () => {
+  const areas = [
+    { offset: 3 * PAGE, size: 2 * PAGE },
+    { offset: PAGE, size: 100 },
+    { offset: 2 * PAGE, size: 0 },
+    { offset: 4 * PAGE, size: 3 * PAGE },
+  ];
+
+  it("is the rest of the area that is declared there, of the longest where they overlap", () => {
+    const declared = region(9 * PAGE, areas);
+    assert.equal(declaredRoom(declared, PAGE), 100);
+    assert.equal(declaredRoom(declared, PAGE + 99), 1);
+    assert.equal(declaredRoom(declared, 3 * PAGE), 2 * PAGE);
+    assert.equal(declaredRoom(declared, 4 * PAGE + 5), 3 * PAGE - 5);
+  });
+
+  it("is the rest of the region where no area is declared there", () => {
+    const declared = region(9 * PAGE, areas);
+    assert.equal(declaredRoom(declared, 2 * PAGE), 7 * PAGE);
+    assert.equal(declaredRoom(declared, 8 * PAGE), PAGE);
+    assert.equal(declaredRoom(region(9 * PAGE, []), PAGE), 8 * PAGE);
+    assert.equal(declaredRoom(region(9 * PAGE, null), PAGE), 8 * PAGE);
+    assert.equal(declaredRoom({ ...declared, mappable: false }, PAGE), 8 * PAGE);
+  });
+
+  it("is nothing outside the region", () => {
+    for (const offset of [9 * PAGE, 10 * PAGE, 2 ** 53]) {
+      assert.equal(declaredRoom(region(9 * PAGE, areas), offset), 0);
+    }
   });
 });
