@@ -5,6 +5,7 @@
 import { ERRNO } from "../kernel/errno.ts";
 import { isErrno, SysError } from "../kernel/error.ts";
 import type { Fd } from "../kernel/fd.ts";
+import type { DriverNotes } from "../vfio/driver_notes.ts";
 import { FIONBIO, type Kernel, POLLIN, POLLOUT } from "../kernel/kernel.ts";
 import { nap } from "../kernel/nap.ts";
 
@@ -20,7 +21,13 @@ function wait(kernel: Kernel, fd: number, events: number): void {
  * Reads until the buffer is full. A driver that returns 0 bytes has no more to
  * give: that is EIO here, since the protocol promised the bytes.
  */
-export function preadFull(kernel: Kernel, fd: number, into: Buffer, offset: number): void {
+export function preadFull(
+  kernel: Kernel,
+  fd: number,
+  into: Buffer,
+  offset: number,
+  notes: DriverNotes,
+): void {
   let done = 0;
   while (done < into.length) {
     try {
@@ -28,16 +35,32 @@ export function preadFull(kernel: Kernel, fd: number, into: Buffer, offset: numb
       if (count <= 0) {
         throw new SysError("pread", ERRNO.EIO, `(0 of ${into.length - done} bytes) of fd ${fd}`);
       }
+      noteShort(notes, "pread gave", count, into.length - done);
       done += count;
     } catch (error) {
       if (!isErrno(error, "EAGAIN")) throw error;
+      noteNotReady(notes, "pread");
       wait(kernel, fd, POLLIN);
     }
   }
 }
 
+function noteShort(notes: DriverNotes, call: string, count: number, wanted: number): void {
+  if (count < wanted) notes.add("short-transfer", () => `${call} ${count} of ${wanted} bytes`);
+}
+
+function noteNotReady(notes: DriverNotes, call: string): void {
+  notes.add("region-not-ready", () => `${call} of the region answered EAGAIN`);
+}
+
 /** Writes all of a buffer. */
-export function pwriteFull(kernel: Kernel, fd: number, from: Buffer, offset: number): void {
+export function pwriteFull(
+  kernel: Kernel,
+  fd: number,
+  from: Buffer,
+  offset: number,
+  notes: DriverNotes,
+): void {
   let done = 0;
   while (done < from.length) {
     try {
@@ -45,9 +68,11 @@ export function pwriteFull(kernel: Kernel, fd: number, from: Buffer, offset: num
       if (count <= 0) {
         throw new SysError("pwrite", ERRNO.EIO, `(0 of ${from.length - done} bytes) of fd ${fd}`);
       }
+      noteShort(notes, "pwrite took", count, from.length - done);
       done += count;
     } catch (error) {
       if (!isErrno(error, "EAGAIN")) throw error;
+      noteNotReady(notes, "pwrite");
       wait(kernel, fd, POLLOUT);
     }
   }
@@ -65,18 +90,24 @@ export class Readiness {
   readonly #kernel: Kernel;
   readonly #fd: Fd;
   readonly #events: number;
+  readonly #notes: DriverNotes;
   #napMs = 0;
 
-  constructor(kernel: Kernel, fd: Fd, events: number) {
+  constructor(kernel: Kernel, fd: Fd, events: number, notes: DriverNotes) {
     this.#kernel = kernel;
     this.#fd = fd;
     this.#events = events;
+    this.#notes = notes;
   }
 
   /** EAGAIN was answered. */
   wait(): void {
     if (this.#kernel.poll(this.#fd.number, this.#events, 100) === 0) return;
-    if (this.#napMs > 0) nap(this.#napMs);
+    if (this.#napMs > 0) {
+      const call = this.#events === POLLIN ? "read" : "write";
+      this.#notes.add("poll-ready", () => `poll said ready, and ${call} answered EAGAIN again`);
+      nap(this.#napMs);
+    }
     this.#napMs = Math.min(LONGEST_NAP_MS, Math.max(1, this.#napMs * 2));
   }
 

@@ -204,7 +204,8 @@ export class Session implements Disposable {
       );
     }
     const bytes = new Uint8Array(new ArrayBuffer(length));
-    preadFull(this.#device.kernel, this.#device.fd.number, bytes, Number(region.offset) + offset);
+    const { kernel, fd, notes } = this.#device;
+    preadFull(kernel, fd.number, bytes, Number(region.offset) + offset, notes);
     return bytes;
   }
 

@@ -121,7 +121,7 @@ export class V1DataSection implements Disposable {
       offset,
       into,
       (mapping, at, part) => mapping.read(at, part),
-      (part, at) => preadFull(this.#kernel, this.#fd, part, at),
+      (part, at) => preadFull(this.#kernel, this.#fd, part, at, this.#notes),
     );
   }
 
@@ -131,7 +131,7 @@ export class V1DataSection implements Disposable {
       offset,
       from,
       (mapping, at, part) => mapping.write(at, part),
-      (part, at) => pwriteFull(this.#kernel, this.#fd, part, at),
+      (part, at) => pwriteFull(this.#kernel, this.#fd, part, at, this.#notes),
     );
   }
 

@@ -82,10 +82,21 @@ export class V2Engine extends ProtocolEngine<V2Target> {
     from: readonly StateName[],
     limits: PrecopyLimits,
   ): Save {
+    // In pre-copy already, what the precopy info says is not its first word.
+    const fresh = !HOLDING_DATA.includes(this.counters.state);
     if (phase === "pre-copy") this.#machine.askForReinit();
     this.#machine.transition(phase === "pre-copy" ? "pre-copy" : "stop-copy", from);
     const { kernel, notes } = this.#device;
-    return new V2Save(kernel, this.#data.fd, this.#machine, this.counters, phase, limits, notes);
+    return new V2Save(
+      kernel,
+      this.#data.fd,
+      this.#machine,
+      this.counters,
+      phase,
+      limits,
+      notes,
+      fresh,
+    );
   }
 
   /** Gets the data fd from the process that brought the device into pre-copy. */
@@ -126,7 +137,8 @@ export class V2Engine extends ProtocolEngine<V2Target> {
   }
 
   protected override enterRestore(): Restore {
-    return new V2Restore(this.#device.kernel, this.#data.fd, this.counters);
+    const { kernel, notes } = this.#device;
+    return new V2Restore(kernel, this.#data.fd, this.counters, notes);
   }
 
   protected override leaveRestore(leave: "running" | "stop"): void {

@@ -5,6 +5,7 @@
 import { isErrno } from "../kernel/error.ts";
 import type { Fd } from "../kernel/fd.ts";
 import { type Kernel, POLLOUT } from "../kernel/kernel.ts";
+import type { DriverNotes } from "../vfio/driver_notes.ts";
 import type { Batch } from "./_batch.ts";
 import type { Counters } from "./_engine.ts";
 import { dataError, DriverError, GONE, type Meanings } from "./_guard.ts";
@@ -25,12 +26,14 @@ export class V2Restore {
   readonly #fd: Fd;
   readonly #readiness: Readiness;
   readonly #counters: Counters;
+  readonly #notes: DriverNotes;
 
-  constructor(kernel: Kernel, fd: Fd, counters: Counters) {
+  constructor(kernel: Kernel, fd: Fd, counters: Counters, notes: DriverNotes) {
     this.#kernel = kernel;
-    this.#readiness = new Readiness(kernel, fd, POLLOUT);
+    this.#readiness = new Readiness(kernel, fd, POLLOUT, notes);
     this.#fd = fd;
     this.#counters = counters;
+    this.#notes = notes;
   }
 
   /**
@@ -55,6 +58,9 @@ export class V2Restore {
         const count = this.#kernel.write(this.#fd.number, bytes);
         if (count > 0) {
           this.#readiness.moved();
+          if (count < bytes.length) {
+            this.#notes.add("short-write", () => `write took ${count} of ${bytes.length} bytes`);
+          }
           return count;
         }
         throw new DriverError("the driver took 0 bytes", "no-progress");

@@ -17,6 +17,7 @@ import type { BatchBuilder } from "./_batch.ts";
 import type { Counters, PrecopyLimits } from "./_engine.ts";
 import { dataError, GONE } from "./_guard.ts";
 import { Readiness } from "./_io.ts";
+import { PrecopyNotes } from "./_precopy_notes.ts";
 import { Rounds } from "./_rounds.ts";
 import type { Phase } from "./types.ts";
 
@@ -32,11 +33,14 @@ const EAGAIN_PATIENCE_MS = 5000;
 /** Reads smaller than this are not worth what is left of a batch. */
 const WORTH_READING = 64 * 1024;
 
+/** An estimate is far off by more than half or twice, and by more than this. */
+const ESTIMATE_BYTES = 64 * 1024;
+
 /** What a driver says of its data beside the data fd. */
 export interface V2Estimates {
   /** Whether the flags of the precopy info are the driver's own words. */
   readonly tellsReinit: boolean;
-  /** An estimate of the bytes that STOP_COPY will give; null where the driver has none. */
+  /** An estimate of the bytes that STOP_COPY will give; 0 or null where the driver has none. */
   dataSize(): number | null;
 }
 
@@ -50,9 +54,16 @@ export class V2Save {
   readonly #phase: Phase;
   readonly #rounds: Rounds;
   readonly #notes: DriverNotes;
+  readonly #precopy: PrecopyNotes;
+  readonly #fresh: boolean;
+  /** What MIG_DATA_SIZE said when the phase began. */
+  readonly #announced: number | null;
   #estimate: number | null;
+  /** STOP_COPY: the last read, where it gave less than there was room for. */
+  #short: { readonly count: number; readonly room: number } | null = null;
   #idleSince: number | null = null;
 
+  /** `fresh`: nothing of this session was read before. */
   constructor(
     kernel: Kernel,
     fd: Fd,
@@ -61,16 +72,21 @@ export class V2Save {
     phase: Phase,
     limits: PrecopyLimits,
     notes: DriverNotes,
+    fresh = true,
   ) {
     this.#estimates = estimates;
     this.#kernel = kernel;
     this.#fd = fd;
-    this.#readiness = new Readiness(kernel, fd, POLLIN);
+    this.#readiness = new Readiness(kernel, fd, POLLIN, notes);
     this.#counters = counters;
     this.#phase = phase;
     this.#rounds = new Rounds(limits);
     this.#notes = notes;
-    this.#estimate = phase === "stop-and-copy" ? estimates.dataSize() : null;
+    this.#precopy = new PrecopyNotes(notes, fresh);
+    this.#fresh = fresh;
+    this.#announced = phase === "stop-and-copy" ? estimates.dataSize() : null;
+    // 0 is what a driver says that does not know.
+    this.#estimate = this.#announced || null;
     counters.pendingBytes = this.#estimate ?? -1;
   }
 
@@ -84,13 +100,18 @@ export class V2Save {
     const deadline = performance.now() + BATCH_MS;
     while (batch.empty || batch.free >= WORTH_READING) {
       if (this.#phase === "pre-copy" && this.#precopyEnds()) return true;
-      const count = this.#read(batch.room(batch.free));
+      const room = batch.free;
+      const count = this.#read(batch.room(room));
       if (count === null) {
-        if (this.#phase === "pre-copy" && this.#idleFor(EAGAIN_PATIENCE_MS)) return true;
+        if (this.#phase === "pre-copy" && this.#idleFor(EAGAIN_PATIENCE_MS)) {
+          this.#notes.add("precopy-stalled", () => `read answered EAGAIN for ${EAGAIN_PATIENCE_MS} ms`);
+          return true;
+        }
         this.#readiness.wait();
       } else if (count > 0) {
         this.#readiness.moved();
         this.#idleSince = null;
+        this.#noteRead(count, room);
         batch.add(count, false);
         this.#rounds.read(count);
         this.#count(count);
@@ -107,8 +128,27 @@ export class V2Save {
 
   /** What the driver gave, now that it is all. */
   #judgeEnd(): void {
-    if (this.#counters.bytes > 0) return;
-    this.#notes.add("stop-copy-empty", () => "STOP_COPY ended after 0 bytes");
+    const { bytes } = this.#counters;
+    if (bytes === 0) {
+      this.#notes.add("stop-copy-empty", () => "STOP_COPY ended after 0 bytes");
+      return;
+    }
+    const announced = this.#announced;
+    if (announced === null) return;
+    // After pre-copy what is left may be far less than the device's state.
+    const off = bytes > 2 * announced + ESTIMATE_BYTES ||
+      (this.#fresh && announced > 2 * bytes + ESTIMATE_BYTES);
+    if (!off) return;
+    this.#notes.add("mig-data-size", () => `it was ${announced}, and ${bytes} bytes came`);
+  }
+
+  #noteRead(count: number, room: number): void {
+    if (this.#phase === "pre-copy") return this.#precopy.read(count, room);
+    const short = this.#short;
+    if (short !== null) {
+      this.#notes.add("short-read", () => `read gave ${short.count} of ${short.room} bytes`);
+    }
+    this.#short = count < room ? { count, room } : null;
   }
 
   /**
@@ -117,7 +157,11 @@ export class V2Save {
    */
   #read(into: Uint8Array<ArrayBuffer>): number | null {
     try {
-      return this.#kernel.read(this.#fd.number, into);
+      const count = this.#kernel.read(this.#fd.number, into);
+      if (count === 0 && this.#phase === "pre-copy") {
+        this.#notes.add("drained-zero", () => "a read in pre-copy gave 0 bytes");
+      }
+      return count;
     } catch (error) {
       if (isErrno(error, "EAGAIN")) return null;
       if (isErrno(error, "ENOMSG") && this.#phase === "pre-copy") return 0;
@@ -142,10 +186,14 @@ export class V2Save {
     try {
       this.#kernel.ioctl(this.#fd.number, VFIO_MIG_GET_PRECOPY_INFO, argument);
     } catch (error) {
-      if (error instanceof SysError && !isErrno(error, "ENODEV")) return null;
-      throw error;
+      if (!(error instanceof SysError) || isErrno(error, "ENODEV")) throw error;
+      const code = isErrno(error, "ENOTTY") ? "precopy-info-missing" : "precopy-info-failed";
+      this.#notes.add(code, () => `VFIO_MIG_GET_PRECOPY_INFO answered ${error.code}`);
+      return null;
     }
-    const { flags, initial_bytes, dirty_bytes } = vfioPrecopyInfo.unpack(argument);
+    const info = vfioPrecopyInfo.unpack(argument);
+    this.#precopy.answered(info, this.#estimates.tellsReinit);
+    const { flags, initial_bytes, dirty_bytes } = info;
     if (this.#estimates.tellsReinit && (flags & VFIO_PRECOPY_INFO_REINIT) !== 0) {
       this.#rounds.restart();
       this.#idleSince = null;
@@ -177,7 +225,11 @@ export class V2Save {
   #drained(): boolean {
     const info = this.#info();
     if (info === null || info.initial === 0) return true;
-    if (this.#idleFor(PATIENCE_MS)) return true;
+    if (this.#idleFor(PATIENCE_MS)) {
+      const seen = (): string => `initial_bytes stayed at ${info.initial} with nothing to read`;
+      this.#notes.add("initial-bytes-left", seen);
+      return true;
+    }
     nap(5);
     return false;
   }

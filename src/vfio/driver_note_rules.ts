@@ -8,7 +8,7 @@
 export type DriverNoteKind =
   /** The driver breaks a rule. */
   | "mistake"
-  /** Known drivers do this: the rule reads otherwise, and nothing comes of it. */
+  /** Known drivers do this, and nothing comes of it. */
   | "practice";
 
 /** A rule that a driver can break. */
@@ -23,37 +23,257 @@ export interface DriverRule {
 
 /** The stable word for what a driver did. */
 export type DriverNoteCode =
-  /** v1: an iteration had no data, with bytes pending. */
-  | "data-size-zero"
-  /** v1: pending_bytes of a stopped device was 0, and then more. */
+  // The state.
+  | "state-read-failed"
+  | "state-undefined"
+  | "state-lags"
+  | "step-refused-once"
+  | "way-back-refused"
+  | "reset-failed"
+  | "stop-at-open"
+  | "reserved-bits-changed"
+  | "get-data-fd"
+  | "fd-not-due"
+  | "data-fd-close"
+  // What the device says that it can do.
+  | "flags-undefined"
+  | "flags-no-stop-copy"
+  | "region-broken"
+  | "sparse-area"
+  | "mmap-failed"
+  // v1: the registers and the data section.
+  | "pending-grows"
   | "pending-returned"
-  /** v1: pending_bytes of a stopped device was 0 before all of it was given. */
   | "pending-dropped"
-  /** v2: STOP_COPY gave no data at all. */
-  | "stop-copy-empty";
+  | "data-size-zero"
+  | "data-size-over-pending"
+  | "data-offset-unaligned"
+  | "short-transfer"
+  | "region-not-ready"
+  | "state-empty"
+  // v2: pre-copy.
+  | "precopy-info-missing"
+  | "precopy-info-failed"
+  | "precopy-info-flags"
+  | "precopy-info-wraps"
+  | "precopy-opt-in-refused"
+  | "precopy-reinit"
+  | "initial-bytes-zero"
+  | "initial-bytes-not-falling"
+  | "initial-bytes-left"
+  | "dirty-bytes-first"
+  | "precopy-stalled"
+  | "drained-zero"
+  // v2: the data fd.
+  | "stop-copy-empty"
+  | "mig-data-size"
+  | "mig-data-size-failed"
+  | "short-read"
+  | "short-write"
+  | "poll-ready"
+  // Known drivers, by their profiles.
+  | "quirk-stop-at-open"
+  | "quirk-reset-keeps-state"
+  | "quirk-data-size";
 
 const V1 = "linux/vfio.h of Linux 5.8, struct vfio_device_migration_info";
+const STATE = "linux/vfio.h, struct vfio_device_feature_mig_state";
+const ARCS = "linux/vfio.h, enum vfio_device_mig_state";
+const PRECOPY = "linux/vfio.h, struct vfio_precopy_info";
+
+/** The driver breaks a rule. */
+function mistake(rule: string, source: string): DriverRule {
+  return { kind: "mistake", rule, source };
+}
+
+/** Known drivers do so. */
+function practice(rule: string, source: string): DriverRule {
+  return { kind: "practice", rule, source };
+}
 
 /** Each code's rule. */
 export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
-  "data-size-zero": {
-    kind: "mistake",
-    rule: "an iteration that begins with pending_bytes above 0 has data",
-    source: `${V1}, data_size`,
-  },
-  "pending-returned": {
-    kind: "mistake",
-    rule: "a stopped device whose pending_bytes is 0 has given its whole state",
-    source: `${V1}, pending_bytes`,
-  },
-  "pending-dropped": {
-    kind: "mistake",
-    rule: "pending_bytes of a stopped device comes down by the data that is read, and by no more",
-    source: `${V1}, pending_bytes`,
-  },
-  "stop-copy-empty": {
-    kind: "mistake",
-    rule: "in STOP_COPY the device's internal state can be read out, up to the end of the stream",
-    source: "linux/vfio.h, enum vfio_device_mig_state, STOP -> STOP_COPY",
-  },
+  "state-read-failed": mistake(
+    "the state can be read at any time",
+    `${STATE} (v1: struct vfio_device_migration_info, device_state)`,
+  ),
+  "state-undefined": mistake(
+    "the state is one of those that the header has",
+    `${ARCS} (v1: struct vfio_device_migration_info, device_state)`,
+  ),
+  "state-lags": mistake(
+    "the device is in the new state before the call that asks for it returns",
+    `${STATE} (v1: struct vfio_device_migration_info, device_state)`,
+  ),
+  "step-refused-once": mistake(
+    "what refuses a step without a cause that the caller can see refuses it again",
+    "practice: VMMs ask once, and give up",
+  ),
+  "way-back-refused": mistake(
+    "a step that the state machine has is taken from the state that it begins in",
+    `${ARCS} (v1: struct vfio_device_migration_info, "State transitions")`,
+  ),
+  "reset-failed": mistake(
+    "VFIO_DEVICE_RESET brings the device back to RUNNING from any state",
+    `${ARCS}, "any -> ERROR"`,
+  ),
+  "stop-at-open": mistake(
+    "the default state of a device is _RUNNING when the user application starts",
+    `${V1}, "State transitions"`,
+  ),
+  "reserved-bits-changed": mistake(
+    "bits 3 to 31 of device_state are reserved: the driver keeps what is written back",
+    `${V1}, device_state`,
+  ),
+  "get-data-fd": mistake(
+    "upon VFIO_DEVICE_FEATURE_GET data_fd is -1",
+    STATE,
+  ),
+  "fd-not-due": mistake(
+    "an fd comes with a step that begins a data transfer session, and with no other",
+    STATE,
+  ),
+  "data-fd-close": mistake("closing a data fd ends the session, and does not fail", STATE),
+
+  "flags-undefined": mistake(
+    "only combinations of flags that the header defines have a meaning",
+    "linux/vfio.h, struct vfio_device_feature_migration",
+  ),
+  "flags-no-stop-copy": mistake(
+    "at least VFIO_MIGRATION_STOP_COPY must be set",
+    "linux/vfio.h, struct vfio_device_feature_migration",
+  ),
+  "region-broken": mistake(
+    "VFIO_DEVICE_GET_REGION_INFO describes every region, with capabilities inside its answer",
+    "linux/vfio.h, struct vfio_region_info",
+  ),
+  "sparse-area": mistake(
+    "the areas that mmap reaches are whole pages inside the region",
+    "linux/vfio.h, struct vfio_region_info_cap_sparse_mmap",
+  ),
+  "mmap-failed": mistake(
+    "a region with VFIO_REGION_INFO_FLAG_MMAP supports mmap",
+    "linux/vfio.h, struct vfio_region_info",
+  ),
+
+  "pending-grows": mistake(
+    "pending_bytes is what is still to be migrated: a stopped device gets no more of it",
+    `${V1}, pending_bytes`,
+  ),
+  "pending-returned": mistake(
+    "a stopped device whose pending_bytes is 0 has given its whole state",
+    `${V1}, pending_bytes`,
+  ),
+  "pending-dropped": mistake(
+    "pending_bytes of a stopped device comes down by the data that is read, and by no more",
+    `${V1}, pending_bytes`,
+  ),
+  "data-size-zero": mistake(
+    "with pending_bytes above 0, data_size is the amount of data that is available",
+    `${V1}, steps a to c of saving`,
+  ),
+  "data-size-over-pending": mistake(
+    "pending_bytes is the number of bytes that are still to be migrated, this data among them",
+    `${V1}, pending_bytes`,
+  ),
+  "data-offset-unaligned": mistake(
+    "where the data section is mapped, data_offset must be page aligned",
+    `${V1}, data section`,
+  ),
+  "short-transfer": mistake(
+    "a read of data_offset returns only after all of the data is available",
+    `${V1}, steps b and d of saving; QEMU takes a short read or write for a failure`,
+  ),
+  "region-not-ready": mistake(
+    "a read of data_offset returns only after the data is available: there is nothing to wait for",
+    `${V1}, step b of saving`,
+  ),
+  "state-empty": mistake(
+    "in stop-and-copy the driver sends the device's state through the region",
+    `${V1}, "State transitions"`,
+  ),
+
+  "precopy-info-missing": mistake(
+    "VFIO_MIG_GET_PRECOPY_INFO is mandatory for a driver with VFIO_MIGRATION_PRE_COPY",
+    PRECOPY,
+  ),
+  "precopy-info-failed": mistake(
+    "VFIO_MIG_GET_PRECOPY_INFO is valid in the PRE_COPY states",
+    PRECOPY,
+  ),
+  "precopy-info-flags": mistake(
+    "flags are 0 but for what the header defines, and what was asked for by MIG_PRECOPY_INFOv2",
+    `${PRECOPY}, flags`,
+  ),
+  "precopy-opt-in-refused": mistake(
+    "a feature that VFIO_DEVICE_FEATURE_PROBE finds can be set",
+    "linux/vfio.h, VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2",
+  ),
+  "precopy-info-wraps": mistake(
+    "initial_bytes and dirty_bytes are numbers of bytes",
+    PRECOPY,
+  ),
+  "precopy-reinit": mistake(
+    "with VFIO_PRECOPY_INFO_REINIT there are new initial bytes, and no dirty ones",
+    "linux/vfio.h of Linux 7.1, VFIO_PRECOPY_INFO_REINIT",
+  ),
+  "initial-bytes-zero": mistake(
+    "initial_bytes should have a non-zero initial value",
+    `${PRECOPY}, initial_bytes`,
+  ),
+  "initial-bytes-not-falling": mistake(
+    "initial_bytes should decrease as migration data is read from the device",
+    `${PRECOPY}, initial_bytes`,
+  ),
+  "initial-bytes-left": mistake(
+    "initial_bytes is data that is available: it reaches 0 once that is read",
+    `${PRECOPY}, initial_bytes`,
+  ),
+  "dirty-bytes-first": mistake("dirty_bytes starts at zero", `${PRECOPY}, dirty_bytes`),
+  "precopy-stalled": mistake(
+    "initial_bytes and dirty_bytes are data that is available",
+    PRECOPY,
+  ),
+  "drained-zero": practice(
+    "on the temporary end of stream of PRE_COPY read() should return ENOMSG, not 0",
+    PRECOPY,
+  ),
+
+  "stop-copy-empty": mistake(
+    "in STOP_COPY the device's internal state can be read out, up to the end of the stream",
+    `${ARCS}, "STOP -> STOP_COPY"`,
+  ),
+  "mig-data-size": mistake(
+    "MIG_DATA_SIZE is the estimated data length that will be required to complete stop copy",
+    "linux/vfio.h, struct vfio_device_feature_mig_data_size",
+  ),
+  "mig-data-size-failed": mistake(
+    "MIG_DATA_SIZE can be called on each device state",
+    "linux/vfio.h, struct vfio_device_feature_mig_data_size",
+  ),
+  "short-read": practice(
+    "read() may give less than was asked for, and goes on; most drivers fill the buffer",
+    "read(2)",
+  ),
+  "short-write": practice(
+    "write() may take less than it was given, and goes on; most drivers take all",
+    "write(2)",
+  ),
+  "poll-ready": mistake(
+    "where poll says that a data fd is ready, a read or a write does not answer EAGAIN",
+    "poll(2), read(2), write(2)",
+  ),
+
+  "quirk-stop-at-open": practice(
+    "the default state of a device is _RUNNING when the user application starts",
+    `${V1}, "State transitions"`,
+  ),
+  "quirk-reset-keeps-state": practice(
+    "VFIO_DEVICE_RESET brings device_state back to _RUNNING",
+    `${V1}, device_state`,
+  ),
+  "quirk-data-size": practice(
+    "with pending_bytes above 0, data_size is the amount of data that is available",
+    `${V1}, steps a to c of saving`,
+  ),
 };
