@@ -25,7 +25,7 @@ export function noteEntries(devices: readonly Noted[]): NoteEntry[] {
   return devices.flatMap(({ notes }, device) => notes.map((note) => ({ device, ...note })));
 }
 
-/** The same for a person: two lines a note. */
+/** The same for a person: what was seen, the rule, and where that is written. */
 export function noteLines(devices: readonly Noted[]): string[] {
   return devices.flatMap(({ name, notes }, device) => {
     const whose = devices.length === 1 ? "the driver" : `device ${device} (${name})`;
@@ -35,6 +35,10 @@ export function noteLines(devices: readonly Noted[]): string[] {
 
 function linesOf(whose: string, { code, kind, seen, rule, source, count }: DriverNote): string[] {
   const times = count === 1 ? "" : ` (${count} times)`;
-  const word = kind === "mistake" ? "rule" : "rule, which known drivers do not follow either";
-  return [`note: ${whose}: ${seen}${times} [${code}]`, `  ${word}: ${rule} (${source})`];
+  const word = kind === "mistake" ? "rule" : "known practice";
+  return [
+    `note: ${whose}: ${seen}${times} [${code}]`,
+    `  ${word}: ${rule}`,
+    `  from: ${source}`,
+  ];
 }

@@ -5,6 +5,7 @@
 
 import { errnoText } from "../kernel/errno.ts";
 import { SysError } from "../kernel/error.ts";
+import type { DriverNotes } from "../vfio/driver_notes.ts";
 import type { Counters, OnError, WayBack } from "./_engine.ts";
 import { MigrationError, type Recovery } from "./error.ts";
 import { describeRecovery } from "./recovery.ts";
@@ -150,13 +151,14 @@ export class Guard {
 }
 
 /** The last step of a recovery, where no arc leads back: a reset, unless that was forbidden. */
-export function resetAtLast(onError: OnError, reset: () => void): Recovery {
+export function resetAtLast(onError: OnError, reset: () => void, notes: DriverNotes): Recovery {
   if (onError === "leave") return "none";
   try {
     reset();
     return "reset";
   } catch (error) {
     if (!(error instanceof MigrationError)) throw error;
+    notes.add("reset-failed", () => error.message);
     return "failed";
   }
 }

@@ -6,6 +6,7 @@
  */
 
 import { type Kernel, MAP_SHARED, type Mapping, PROT_READ, PROT_WRITE } from "../kernel/kernel.ts";
+import type { DriverNotes } from "../vfio/driver_notes.ts";
 import type { Region } from "../vfio/region.ts";
 import { preadFull, pwriteFull } from "./_io.ts";
 
@@ -61,18 +62,30 @@ export function declaredRoom(
   return Math.max(0, end - offset);
 }
 
+/** Notes areas that are not in whole pages. */
+function noteOddAreas({ mappable, sparse }: Region, notes: DriverNotes): void {
+  if (!mappable) return;
+  for (const [number, { offset, size }] of (sparse ?? []).entries()) {
+    if ((offset | size) % BigInt(PAGE) === 0n) continue;
+    notes.add("sparse-area", () => `sparse area ${number} has ${size} bytes at offset ${offset}`);
+  }
+}
+
 /** Reads and writes the data section, each byte by the quickest way to it. */
 export class V1DataSection implements Disposable {
   readonly #kernel: Kernel;
   readonly #fd: number;
   readonly #base: number;
+  readonly #notes: DriverNotes;
   readonly #areas: readonly (Area & { readonly mapping: Mapping })[];
 
   /** Maps what can be mapped; an area whose mmap fails stays trapped. */
-  constructor(kernel: Kernel, fd: number, region: Region) {
+  constructor(kernel: Kernel, fd: number, region: Region, notes: DriverNotes) {
     this.#kernel = kernel;
     this.#fd = fd;
     this.#base = Number(region.offset);
+    this.#notes = notes;
+    noteOddAreas(region, notes);
     const areas = [];
     for (const area of mappableAreas(region)) {
       const mapping = this.#map(area, region);
@@ -90,10 +103,19 @@ export class V1DataSection implements Disposable {
         prot,
         flags: MAP_SHARED,
       });
-    } catch {
+    } catch (error) {
       // Why does not matter: pread reaches every byte that mmap does.
+      const { message } = error as Error;
+      this.#notes.add("mmap-failed", () => `${message}; pread and pwrite are used`);
       return null;
     }
+  }
+
+  /** Holds a data_offset against the header. */
+  noteOffset(offset: number): void {
+    if (offset % PAGE === 0) return;
+    if (!this.#areas.some(({ start, end }) => start <= offset && offset < end)) return;
+    this.#notes.add("data-offset-unaligned", () => `data_offset was ${offset}, in a mapped area`);
   }
 
   /** Calls `mapped` or `trapped` for each run of a range that lies in or outside a mapping. */

@@ -29,6 +29,7 @@ export class V1Engine extends ProtocolEngine<V1Target> {
   readonly #registers: V1Registers;
   readonly #machine: V1Machine;
   #data: V1DataSection | null = null;
+  #save: V1Save | null = null;
   #restore: V1Restore | null = null;
 
   constructor(
@@ -51,8 +52,8 @@ export class V1Engine extends ProtocolEngine<V1Target> {
 
   /** Mapped at the first phase that moves data, and kept for the next. */
   get #section(): V1DataSection {
-    const { kernel, fd } = this.#device;
-    return this.#data ??= new V1DataSection(kernel, fd.number, this.#region);
+    const { kernel, fd, notes } = this.#device;
+    return this.#data ??= new V1DataSection(kernel, fd.number, this.#region, notes);
   }
 
   protected override named(target: TargetState): V1Target | null {
@@ -68,8 +69,15 @@ export class V1Engine extends ProtocolEngine<V1Target> {
     from: readonly StateName[],
     limits: PrecopyLimits,
   ): Save {
+    const { state } = this.counters;
+    // What another process read in pre-copy is not known here.
+    const before = state === "running" || state === "stop"
+      ? 0
+      : from === PRECOPIED
+      ? this.#save?.given ?? null
+      : null;
     this.#machine.transition(phase, from);
-    return new V1Save(
+    return this.#save = new V1Save(
       this.#registers,
       this.#section,
       this.#region,
@@ -78,6 +86,7 @@ export class V1Engine extends ProtocolEngine<V1Target> {
       phase,
       limits,
       this.#device.notes,
+      before,
     );
   }
 

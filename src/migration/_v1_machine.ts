@@ -13,6 +13,8 @@ import {
 import type { VfioDevice } from "../vfio/device.ts";
 import type { Counters, OnError, WayBack } from "./_engine.ts";
 import { demandStill, resetAtLast, resetFailed } from "./_guard.ts";
+import { readBack } from "./_read_back.ts";
+import { noteUnreadable, Refusals } from "./_state_notes.ts";
 import type { V1Quirk } from "./_v1_quirks.ts";
 import type { V1Registers } from "./_v1_registers.ts";
 import { MigrationError, type Recovery } from "./error.ts";
@@ -64,6 +66,8 @@ export class V1Machine {
   readonly #onError: OnError;
   readonly #counters: Counters;
   #touched = false;
+  #read = false;
+  readonly #refusals: Refusals;
 
   constructor(
     registers: V1Registers,
@@ -77,6 +81,7 @@ export class V1Machine {
     this.#quirk = quirk;
     this.#onError = onError;
     this.#counters = counters;
+    this.#refusals = new Refusals(device.notes);
   }
 
   /** Reads device_state afresh. An unreadable register is the state `unknown`, not an error. */
@@ -86,10 +91,26 @@ export class V1Machine {
       raw = this.#registers.deviceState;
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
+      noteUnreadable(this.#device.notes, error);
     }
     const state = raw === null ? "unknown" : this.#nameOf(raw);
+    if (raw !== null) this.#judge(state, raw);
     this.#counters.state = state;
     return { protocol: "v1", state, raw };
+  }
+
+  /** Holds what was read against the header. */
+  #judge(state: V1StateName | "unknown", raw: number): void {
+    const { notes, borrowed } = this.#device;
+    if (state === "invalid") {
+      notes.add("state-undefined", () => `device_state was 0x${raw.toString(16)}`);
+    }
+    // What somebody else opened may have been stopped by them.
+    if (!this.#read && !borrowed && (raw & VFIO_DEVICE_STATE_MASK) === STOP) {
+      const code = this.#quirk.stopAtOpenIsRunning ? "quirk-stop-at-open" : "stop-at-open";
+      notes.add(code, () => "device_state was 0 when the device had been opened");
+    }
+    this.#read = true;
   }
 
   #nameOf(raw: number): V1StateName {
@@ -120,6 +141,7 @@ export class V1Machine {
       const where = now.state === before.state
         ? `the device is still in ${spell(now.state)}`
         : `the device is now in ${spell(now.state)}`;
+      this.#refusals.refused(before.state, target, error);
       throw this.#error(
         `Cannot go from ${spell(before.state)} to ${spell(target)}: ${error.code}, and ${where}`,
         "transition-refused",
@@ -127,7 +149,7 @@ export class V1Machine {
       );
     }
     this.#touched = true;
-    const after = this.state();
+    const after = readBack(() => this.state(), before.state, this.#device.notes);
     if (after.state !== target) {
       throw this.#error(
         `Cannot go from ${spell(before.state)} to ${spell(target)}: ` +
@@ -139,7 +161,18 @@ export class V1Machine {
         "transition-ignored",
       );
     }
+    this.#refusals.taken(before.state, target);
+    this.#noteReserved(before.raw, after.raw ?? before.raw);
     return after;
+  }
+
+  #noteReserved(before: number, after: number): void {
+    const [was, is] = [before, after].map((raw) => (raw & ~VFIO_DEVICE_STATE_MASK) >>> 0);
+    if (was === is) return;
+    this.#device.notes.add(
+      "reserved-bits-changed",
+      () => `they were written as 0x${was!.toString(16)} and read back as 0x${is!.toString(16)}`,
+    );
   }
 
   /**
@@ -159,6 +192,11 @@ export class V1Machine {
     this.#touched = false;
     let after = this.state();
     if (after.state !== "running" && this.#quirk.resetKeepsState && after.raw !== null) {
+      const { state } = after;
+      this.#device.notes.add(
+        "quirk-reset-keeps-state",
+        () => `VFIO_DEVICE_RESET left device_state at ${spell(state)}`,
+      );
       // The register is not part of what this driver resets: put it back to
       // what it is at open. RUNNING would load what was received so far.
       this.transition("stop");
@@ -181,27 +219,32 @@ export class V1Machine {
    * Never throws: a failure is the answer `failed`, and the state says the rest.
    */
   recover(way: WayBack = "running", onError: OnError = this.#onError): Recovery {
-    if (way === "reset") return resetAtLast(onError, () => this.reset());
+    if (way === "reset") return resetAtLast(onError, () => this.reset(), this.#device.notes);
     const { state } = this.state();
     if (state === "running") return "none";
     if (state === "pre-copy" || state === "stop-and-copy" || state === "stop") {
       const paths: readonly V1Target[][] = state === "stop"
         ? [["running"]]
         : [["running"], ["stop", "running"]];
+      let refusal = "";
       for (const path of paths) {
-        if (this.#follow(path)) return "running";
+        const error = this.#follow(path);
+        if (error === null) return "running";
+        refusal = error.message;
       }
+      this.#device.notes.add("way-back-refused", () => refusal);
     }
-    return resetAtLast(onError, () => this.reset());
+    return resetAtLast(onError, () => this.reset(), this.#device.notes);
   }
 
-  #follow(path: readonly V1Target[]): boolean {
+  /** Follows arcs; returns what kept it from the end. */
+  #follow(path: readonly V1Target[]): MigrationError | null {
     try {
       for (const target of path) this.transition(target);
-      return true;
+      return null;
     } catch (error) {
       if (!(error instanceof MigrationError)) throw error;
-      return false;
+      return error;
     }
   }
 

@@ -63,6 +63,7 @@ export class V1Restore {
   #chunk(data: Uint8Array<ArrayBuffer>, more: boolean): void {
     if (!this.#inside) {
       this.#offset = this.#registers.dataOffset;
+      this.#data.noteOffset(this.#offset);
       this.#written = 0;
       this.#inside = true;
     }

@@ -23,6 +23,9 @@ const MAX_EMPTY = 16;
 /** So often pending_bytes may come back from 0 in a stopped device before the driver is given up. */
 const MAX_RETURNS = 16;
 
+/** So much more than is pending may come at once, for headers and padding. */
+const PENDING_SLACK = 64 * 1024;
+
 /**
  * Refuses a data section that does not lie in the region, behind its registers. `told` is what the
  * driver said of it, for messages.
@@ -54,6 +57,8 @@ export class V1Save {
   readonly #phase: Phase;
   readonly #rounds: Rounds;
   readonly #notes: DriverNotes;
+  /** Bytes that pre-copy gave before; null where that is not known. */
+  readonly #before: number | null;
 
   // The transaction that is being read.
   #offset = 0;
@@ -69,6 +74,7 @@ export class V1Save {
   #given = 0;
   #largest = 0;
   #returns = 0;
+  #lastPending = Infinity;
 
   constructor(
     registers: V1Registers,
@@ -79,6 +85,7 @@ export class V1Save {
     phase: Phase,
     limits: PrecopyLimits,
     notes: DriverNotes,
+    before: number | null,
   ) {
     this.#registers = registers;
     this.#data = data;
@@ -89,6 +96,12 @@ export class V1Save {
     this.#phase = phase;
     this.#rounds = new Rounds(limits);
     this.#notes = notes;
+    this.#before = before;
+  }
+
+  /** Bytes that the driver gave in this phase. */
+  get given(): number {
+    return this.#given;
   }
 
   /**
@@ -138,10 +151,12 @@ export class V1Save {
       this.#done = 0;
       if (this.#size === 0 && this.#quirk.zeroSizeIsPending) {
         this.#size = Math.min(pending, declaredRoom(this.#region, this.#offset));
+        this.#notes.add("quirk-data-size", () => `data_size was 0 with ${pending} bytes pending`);
       }
       checkDataSection(this.#offset, this.#size, this.#regionSize, this.#told);
       if (this.#size > 0) {
         this.#empty = 0;
+        this.#judgeData(pending);
         this.#rounds.read(this.#size);
         this.#sinceLowest += this.#size;
         this.#given += this.#size;
@@ -206,7 +221,22 @@ export class V1Save {
         () => `pending_bytes was 0 after ${this.#given} of ${this.#announced} bytes`,
       );
     }
+    if (this.#given === 0 && this.#before === 0) {
+      this.#notes.add("state-empty", () => "pending_bytes was 0 from the start, in each phase");
+    }
     return true;
+  }
+
+  /** Holds an iteration's data against the header. */
+  #judgeData(pending: number): void {
+    this.#data.noteOffset(this.#offset);
+    const size = this.#size;
+    // Of a running device more may have come since; of a stopped one, little more than it counts.
+    if (this.#phase === "pre-copy" || size <= 2 * pending + PENDING_SLACK) return;
+    this.#notes.add(
+      "data-size-over-pending",
+      () => `data_size was ${size} with ${pending} bytes pending`,
+    );
   }
 
   /** What the driver said of its data. */
@@ -217,6 +247,11 @@ export class V1Save {
   /** A stopped device has an end: reading far more than was pending must bring pending down. */
   #demandProgress(pending: number): void {
     if (this.#announced === 0) this.#announced = pending;
+    const last = this.#lastPending;
+    if (pending > last) {
+      this.#notes.add("pending-grows", () => `pending_bytes went from ${last} to ${pending}`);
+    }
+    this.#lastPending = pending;
     if (pending < this.#lowestPending) {
       this.#lowestPending = pending;
       this.#sinceLowest = 0;

@@ -94,6 +94,7 @@ export class V2DataFd {
     } catch (error) {
       // It is closed all the same, or was before: nothing that could be done about it.
       if (!(error instanceof SysError)) throw error;
+      this.#device.notes.add("data-fd-close", () => error.message);
     }
     this.#fd = null;
   }

@@ -3,7 +3,7 @@
  * the data fd that comes with a state.
  */
 
-import { SysError } from "../kernel/error.ts";
+import { isErrno, SysError } from "../kernel/error.ts";
 import {
   VFIO_DEVICE_STATE_ERROR,
   VFIO_DEVICE_STATE_PRE_COPY,
@@ -17,6 +17,7 @@ import {
   vfioDeviceFeatureMigDataSize,
   vfioDeviceFeatureMigState,
 } from "../uapi/mod.ts";
+import { Fd } from "../kernel/fd.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import {
   getFeature,
@@ -30,6 +31,8 @@ import {
 import type { Counters, OnError, WayBack } from "./_engine.ts";
 import { demandStill, resetAtLast, resetFailed } from "./_guard.ts";
 import type { V2DataFd } from "./_v2_data_fd.ts";
+import { readBack } from "./_read_back.ts";
+import { noteUnreadable, Refusals } from "./_state_notes.ts";
 import { lacksFor, planPath } from "./_v2_plan.ts";
 import { MigrationError, type Recovery } from "./error.ts";
 import type { StateName, StateReport, TargetState, V2StateName } from "./types.ts";
@@ -62,6 +65,14 @@ export function v2Target(target: TargetState): V2Target | null {
   return Object.hasOwn(NUMBERS, target) ? target as V2Target : null;
 }
 
+/** The steps that an fd comes with, by the state that they lead to. */
+const BEGINS_SESSION: Readonly<Partial<Record<V2StateName, readonly StateName[]>>> = {
+  "pre-copy": ["running"],
+  "pre-copy-p2p": ["running-p2p", "running"],
+  "stop-copy": ["stop"],
+  "resuming": ["stop"],
+};
+
 /** Drives MIG_DEVICE_STATE; the data fd follows the states. */
 export class V2Machine {
   readonly #device: VfioDevice;
@@ -69,6 +80,7 @@ export class V2Machine {
   readonly #onError: OnError;
   readonly #counters: Counters;
   readonly #data: V2DataFd;
+  readonly #refusals: Refusals;
   #tellsReinit = false;
 
   /** `flags` are the device's VFIO_MIGRATION_* flags. */
@@ -84,15 +96,24 @@ export class V2Machine {
     this.#data = data;
     this.#onError = onError;
     this.#counters = counters;
+    this.#refusals = new Refusals(device.notes);
   }
 
   /** Asks the kernel. A state that it does not tell is `unknown`, not an error. */
   state(): V2Report {
+    const { notes } = this.#device;
     let raw: number | null = null;
     try {
-      raw = getFeature(this.#device, MIG_DEVICE_STATE, vfioDeviceFeatureMigState).device_state;
+      const answer = getFeature(this.#device, MIG_DEVICE_STATE, vfioDeviceFeatureMigState);
+      raw = answer.device_state;
+      const { data_fd } = answer;
+      if (data_fd !== -1) notes.add("get-data-fd", () => `a GET answered data_fd ${data_fd}`);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
+      noteUnreadable(notes, error);
+    }
+    if (raw !== null && NAMES[raw] === undefined) {
+      notes.add("state-undefined", () => `the state was ${raw}`);
     }
     const state = raw === null ? "unknown" : NAMES[raw] ?? "unknown";
     this.#counters.state = state;
@@ -113,18 +134,24 @@ export class V2Machine {
       this.#tellsReinit = true;
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
+      const { message } = error;
+      this.#device.notes.add("precopy-opt-in-refused", () => message);
     }
   }
 
-  /** An estimate of the bytes that STOP_COPY will give; null where the driver has none. */
+  /** An estimate of the bytes that STOP_COPY will give; 0 or null where the driver has none. */
   dataSize(): number | null {
     try {
       const answer = getFeature(this.#device, MIG_DATA_SIZE, vfioDeviceFeatureMigDataSize);
-      // 0 is what a driver says that does not know.
-      return answer.stop_copy_length === 0n ? null : Number(answer.stop_copy_length);
+      return Number(answer.stop_copy_length);
     } catch (error) {
-      if (error instanceof SysError) return null;
-      throw error;
+      if (!(error instanceof SysError)) throw error;
+      const { message } = error;
+      // Kernels without that feature answer either.
+      if (!isErrno(error, "ENOTTY", "EINVAL")) {
+        this.#device.notes.add("mig-data-size-failed", () => message);
+      }
+      return null;
     }
   }
 
@@ -169,15 +196,16 @@ export class V2Machine {
         ? `the device is still in ${now.state}`
         : `the device is now in ${now.state}`;
       const towards = name === target ? "" : ` (towards ${target})`;
+      this.#refusals.refused(from.state, name, error);
       throw this.#error(
         `Cannot go from ${from.state} to ${name}${towards}: ${error.code}, and ${where}`,
         "transition-refused",
         error,
       );
     }
-    if (dataFd >= 0) this.#data.adopt(dataFd, name);
-    else if (!WITH_DATA.includes(name)) this.#data.close();
-    const after = this.state();
+    if (dataFd >= 0) this.#take(dataFd, from.state, name);
+    if (!WITH_DATA.includes(name)) this.#data.close();
+    const after = readBack(() => this.state(), from.state, this.#device.notes);
     if (after.state !== name) {
       throw this.#error(
         `Cannot go from ${from.state} to ${name}: the driver took it, and ${
@@ -186,7 +214,19 @@ export class V2Machine {
         "transition-ignored",
       );
     }
+    this.#refusals.taken(from.state, name);
     return after;
+  }
+
+  /** Takes the fd that came with a step. Where none is due, the session's own stays in use. */
+  #take(dataFd: number, from: StateName, to: V2StateName): void {
+    const due = BEGINS_SESSION[to]?.includes(from) ?? false;
+    if (!due) {
+      const { notes } = this.#device;
+      notes.add("fd-not-due", () => `an fd came with the step from ${from} to ${to}`);
+    }
+    if (due || !this.#data.open) this.#data.adopt(dataFd, to);
+    else Fd.own(this.#device.kernel, dataFd, "a data fd that was not due").close();
   }
 
   /**
@@ -223,7 +263,7 @@ export class V2Machine {
    * Never throws: a failure is the answer `failed`, and the state says the rest.
    */
   recover(way: WayBack = "running", onError: OnError = this.#onError): Recovery {
-    if (way === "reset") return resetAtLast(onError, () => this.reset());
+    if (way === "reset") return resetAtLast(onError, () => this.reset(), this.#device.notes);
     const { state } = this.state();
     if (state === "running") {
       this.#data.close();
@@ -237,9 +277,11 @@ export class V2Machine {
         return "running";
       } catch (error) {
         if (!(error instanceof MigrationError)) throw error;
+        const { message } = error;
+        this.#device.notes.add("way-back-refused", () => message);
       }
     }
-    return resetAtLast(onError, () => this.reset());
+    return resetAtLast(onError, () => this.reset(), this.#device.notes);
   }
 
   #error(message: string, code: string, cause?: SysError): MigrationError {

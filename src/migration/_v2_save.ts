@@ -104,7 +104,10 @@ export class V2Save {
       const count = this.#read(batch.room(room));
       if (count === null) {
         if (this.#phase === "pre-copy" && this.#idleFor(EAGAIN_PATIENCE_MS)) {
-          this.#notes.add("precopy-stalled", () => `read answered EAGAIN for ${EAGAIN_PATIENCE_MS} ms`);
+          this.#notes.add(
+            "precopy-stalled",
+            () => `read answered EAGAIN for ${EAGAIN_PATIENCE_MS} ms`,
+          );
           return true;
         }
         this.#readiness.wait();
@@ -136,7 +139,7 @@ export class V2Save {
     const announced = this.#announced;
     if (announced === null) return;
     // After pre-copy what is left may be far less than the device's state.
-    const off = bytes > 2 * announced + ESTIMATE_BYTES ||
+    const off = announced === 0 || bytes > 2 * announced + ESTIMATE_BYTES ||
       (this.#fresh && announced > 2 * bytes + ESTIMATE_BYTES);
     if (!off) return;
     this.#notes.add("mig-data-size", () => `it was ${announced}, and ${bytes} bytes came`);
@@ -186,9 +189,10 @@ export class V2Save {
     try {
       this.#kernel.ioctl(this.#fd.number, VFIO_MIG_GET_PRECOPY_INFO, argument);
     } catch (error) {
-      if (!(error instanceof SysError) || isErrno(error, "ENODEV")) throw error;
-      const code = isErrno(error, "ENOTTY") ? "precopy-info-missing" : "precopy-info-failed";
-      this.#notes.add(code, () => `VFIO_MIG_GET_PRECOPY_INFO answered ${error.code}`);
+      if (!(error instanceof SysError) || error.code === "ENODEV") throw error;
+      const { code } = error;
+      const note = code === "ENOTTY" ? "precopy-info-missing" : "precopy-info-failed";
+      this.#notes.add(note, () => `VFIO_MIG_GET_PRECOPY_INFO answered ${code}`);
       return null;
     }
     const info = vfioPrecopyInfo.unpack(argument);

@@ -189,7 +189,9 @@ export class VfioDevice implements Disposable {
     for (let index = 0; index < this.numRegions; index++) {
       try {
         const region = this.regionOrNull(index);
-        if (region?.type?.type === type && region.type.subtype === subtype) return region;
+        if (region?.type?.type !== type || region.type.subtype !== subtype) continue;
+        if (broken !== null) this.#noteBroken(broken);
+        return region;
       } catch (error) {
         if (!(error instanceof AnswerError)) throw error;
         broken ??= error;
@@ -197,6 +199,10 @@ export class VfioDevice implements Disposable {
     }
     if (broken !== null) throw broken;
     return null;
+  }
+
+  #noteBroken({ message }: AnswerError): void {
+    this.notes.add("region-broken", () => message);
   }
 
   /** As {@linkcode VfioDevice.region}; null where the device leaves the index out (EINVAL). */

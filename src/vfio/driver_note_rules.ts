@@ -235,7 +235,7 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     PRECOPY,
   ),
   "drained-zero": practice(
-    "on the temporary end of stream of PRE_COPY read() should return ENOMSG, not 0",
+    "on the temporary end of stream of PRE_COPY read() should return ENOMSG; some drivers give 0",
     PRECOPY,
   ),
 
@@ -252,11 +252,11 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     "linux/vfio.h, struct vfio_device_feature_mig_data_size",
   ),
   "short-read": practice(
-    "read() may give less than was asked for, and goes on; most drivers fill the buffer",
+    "read() may give less than was asked for; most drivers fill the buffer",
     "read(2)",
   ),
   "short-write": practice(
-    "write() may take less than it was given, and goes on; most drivers take all",
+    "write() may take less than it was given; most drivers take all",
     "write(2)",
   ),
   "poll-ready": mistake(
@@ -265,15 +265,15 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
   ),
 
   "quirk-stop-at-open": practice(
-    "the default state of a device is _RUNNING when the user application starts",
+    "device_state is _RUNNING when the user application starts; this driver leaves it 0",
     `${V1}, "State transitions"`,
   ),
   "quirk-reset-keeps-state": practice(
-    "VFIO_DEVICE_RESET brings device_state back to _RUNNING",
+    "VFIO_DEVICE_RESET brings device_state back to _RUNNING; this driver's does not touch it",
     `${V1}, device_state`,
   ),
   "quirk-data-size": practice(
-    "with pending_bytes above 0, data_size is the amount of data that is available",
+    "data_size is the amount of data that is available; this driver gives as much as is pending",
     `${V1}, steps a to c of saving`,
   ),
 };

@@ -8,6 +8,7 @@ import {
   mappableAreas,
   V1DataSection,
 } from "../../src/migration/_v1_data_section.ts";
+import { DriverNotes } from "../../src/vfio/driver_notes.ts";
 import type { Region } from "../../src/vfio/region.ts";
 
 type Buffer = Uint8Array<ArrayBuffer>;
@@ -115,6 +116,7 @@ describe("V1DataSection", () => {
       memory.kernel(),
       3,
       region(8 * PAGE, [{ offset: 4 * PAGE, size: PAGE }, { offset: 2 * PAGE, size: PAGE }]),
+      new DriverNotes(),
     );
     const data = new Uint8Array(new ArrayBuffer(5 * PAGE)).map((_, index) => index % 251);
     section.write(PAGE + 100, data);
@@ -136,6 +138,7 @@ describe("V1DataSection", () => {
       memory.kernel(),
       3,
       region(4 * PAGE, [{ offset: PAGE, size: PAGE }, { offset: 3 * PAGE, size: PAGE }]),
+      new DriverNotes(),
     );
     section.read(PAGE, new Uint8Array(new ArrayBuffer(3 * PAGE)));
     assert.deepEqual(memory.calls, [`pread ${PAGE}+${2 * PAGE}`, `map ${3 * PAGE}+${PAGE}`]);
@@ -144,7 +147,12 @@ describe("V1DataSection", () => {
   it("unmaps everything in the end", () => {
     const memory = new Memory(4 * PAGE);
     {
-      using _section = new V1DataSection(memory.kernel(), 3, region(4 * PAGE, null));
+      using _section = new V1DataSection(
+        memory.kernel(),
+        3,
+        region(4 * PAGE, null),
+        new DriverNotes(),
+      );
       assert.equal(memory.mappings, 1);
     }
     assert.equal(memory.mappings, 0);
@@ -161,7 +169,12 @@ describe("V1DataSection", () => {
       fc.integer({ min: 1, max: 3 * PAGE - 1 }),
       (sparse, offset, length) => {
         const memory = new Memory(8 * PAGE);
-        using section = new V1DataSection(memory.kernel(), 3, region(8 * PAGE, sparse));
+        using section = new V1DataSection(
+          memory.kernel(),
+          3,
+          region(8 * PAGE, sparse),
+          new DriverNotes(),
+        );
         const data = new Uint8Array(new ArrayBuffer(length)).map((_, index) => index % 253 + 1);
         section.write(offset, data);
         assert.deepEqual(memory.bytes.slice(offset, offset + length), data);

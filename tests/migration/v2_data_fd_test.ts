@@ -88,7 +88,7 @@ describe("a driver that is not ready", () => {
       new DriverNotes(),
     );
     assert.equal(save.fill(builder(1000)), false);
-    const restore = new V2Restore(kernel, fd, counters(true));
+    const restore = new V2Restore(kernel, fd, counters(true), new DriverNotes());
     assert.throws(
       () => restore.load({ bytes: new Uint8Array(8), sizes: [8], more: false }),
       { code: "interrupted" },
