@@ -58,9 +58,9 @@ function changePending(
   };
 }
 
-/** What was noted of pending_bytes. */
-const codes = ({ notes }: Device): string[] =>
-  notes.map(({ code }) => code).filter((code) => code.startsWith("pending-"));
+const codes = ({ notes }: Device): string[] => notes.map(({ code }) => code);
+const ofPending = (device: Device): string[] =>
+  codes(device).filter((code) => code.startsWith("pending-"));
 
 describe("areas that cannot be mapped", () => {
   const specs = [
@@ -94,7 +94,7 @@ describe("areas that cannot be mapped", () => {
           await writer.close();
           const [first, second] = kernel.devices;
           assert.equal(first!.checksum(), second!.checksum());
-          assert.deepEqual([codes(from!), codes(to!)], [[], []]);
+          assert.deepEqual([ofPending(from!), ofPending(to!)], [[], []]);
         });
       });
     }
@@ -123,11 +123,11 @@ describe("the end of stop-and-copy", () => {
         const kernel = new SimKernel(`${personality}?size=${size}`);
         await withKernel(kernel, async (device) => {
           await collect(stopAndCopy(device!));
-          assert.deepEqual(codes(device!), []);
+          assert.deepEqual(ofPending(device!), []);
           await device!.setState("running");
           await collect(precopy(device!));
           await collect(stopAndCopy(device!));
-          assert.deepEqual(codes(device!), []);
+          assert.deepEqual(ofPending(device!), []);
         });
       }
     }
