@@ -97,6 +97,7 @@ export type { DataSectionKind } from "./src/vfio/migration_region.ts";
 export { Ioas } from "./src/vfio/ioas.ts";
 export { Iommufd } from "./src/vfio/iommufd.ts";
 export type { IovaMapping, IovaRange } from "./src/vfio/iova.ts";
+export { OpenError } from "./src/vfio/open_error.ts";
 export type { OpenVfioOptions } from "./src/vfio/open.ts";
 export { openVfioDevices } from "./src/vfio/open_several.ts";
 export {

@@ -16,6 +16,8 @@ import {
   DmaError,
   IdentityError,
   MigrationError,
+  OpenError,
+  type Reason,
   SimSpecError,
   type StateName,
   SysError,
@@ -111,6 +113,7 @@ function code(chain: readonly Error[], interrupted: Interrupted | undefined): st
     if (error instanceof DevicesError) return error.code;
     if (error instanceof MigrationError || error instanceof CheckpointError) return error.code;
     if (error instanceof UnsupportedError) return error.reasons[0]?.code ?? "unsupported";
+    if (error instanceof OpenError) return error.code;
     if (error instanceof BusyError) return "busy";
     if (error instanceof IdentityError) return "identity";
     if (error instanceof AnswerError) return "broken-answer";
@@ -129,7 +132,11 @@ function hints(chain: readonly Error[]): string[] {
   const several = chain.find((error) => error instanceof DevicesError);
   if (several !== undefined) said.push(several.hint ?? "");
   for (const error of chain) {
-    if (error instanceof UnsupportedError) said.push(...error.reasons.map(({ hint }) => hint));
+    if (error instanceof UnsupportedError || error instanceof OpenError) {
+      const [first, ...others] = error.reasons;
+      said.push(first?.hint ?? "", ...others.map(wholly));
+    }
+    if (error instanceof BusyError) said.push(...error.reasons.map(wholly));
     if (error instanceof SimSpecError) said.push('see "vfiokit probe sim:help"');
     const one = error instanceof MigrationError || error instanceof CheckpointFileError;
     // Of several devices the hint for all of them counts.
@@ -142,6 +149,11 @@ function hints(chain: readonly Error[]): string[] {
   }
   // Causes often carry what is said already.
   return [...new Set(said)].filter((hint) => hint !== "");
+}
+
+/** A reason that is not the error's message. */
+function wholly({ message, hint }: Reason): string {
+  return hint === "" ? message : `${message}. ${hint}`;
 }
 
 /** The errno's name of a file that could not be read or written. */

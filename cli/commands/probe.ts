@@ -32,7 +32,8 @@ export function run(args: ProbeArgs, context: Context): Promise<number> {
 }
 
 function exitCodeFor({ migratable, reasons }: ProbeReport): number {
-  if (migratable === true || (migratable === null && reasons.length === 0)) return 0;
+  const against = reasons.filter(({ blocks }) => blocks);
+  if (migratable === true || (migratable === null && against.length === 0)) return 0;
   return reasons[0]?.code === "busy" ? BUSY : CANNOT;
 }
 

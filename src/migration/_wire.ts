@@ -8,6 +8,7 @@ import { SimSpecError } from "../sim/spec.ts";
 import { AnswerError } from "../vfio/answer_error.ts";
 import { CapabilityError } from "../vfio/chain.ts";
 import { DeviceNameError } from "../vfio/device_name.ts";
+import { OpenError } from "../vfio/open_error.ts";
 import { BusyError, UnsupportedError } from "../vfio/unsupported.ts";
 import { MigrationError } from "./error.ts";
 
@@ -24,6 +25,7 @@ const CLASSES = new Map<string, ErrorClass>(
     CapabilityError,
     DeviceNameError,
     BusyError,
+    OpenError,
     UnsupportedError,
     MigrationError,
     RangeError,

@@ -5,9 +5,9 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
-import { type DeviceName, DeviceNameError, parseDeviceName } from "../vfio/device_name.ts";
-import { kernelFor, nameIn } from "../vfio/kernel_for.ts";
-import { readSysfsDevice, type SysfsDevice, sysfsPath } from "../vfio/sysfs.ts";
+import { DeviceNameError, parseDeviceName } from "../vfio/device_name.ts";
+import { findDevice } from "../vfio/find_device.ts";
+import { kernelFor } from "../vfio/kernel_for.ts";
 import { type Device, type DeviceDescription, openDevice, type OpenOptions } from "./device.ts";
 
 /** Open devices, in the order of their names; closed in the opposite one. */
@@ -85,13 +85,9 @@ function look(name: string, kernel: Kernel | undefined): Wanted {
   const parsed = parseDeviceName(name);
   if (parsed.kind === "fd") return { name, key: `fd:${parsed.fd}`, group: null };
   if (parsed.kind === "sim" && kernel === undefined) return { name, key: null, group: null };
-  const sysfs = sysfsOf(parsed, kernel ?? kernelFor(parsed));
+  // That there is no such device is told of where it is opened.
+  const sysfs = findDevice(kernel ?? kernelFor(parsed), parsed);
   return { name, key: sysfs?.path ?? null, group: sysfs?.group?.number ?? null };
-}
-
-/** Null where there is no such device, which is told of where it is opened. */
-function sysfsOf(name: DeviceName, kernel: Kernel): SysfsDevice | null {
-  return readSysfsDevice(kernel, sysfsPath(nameIn(kernel, name)));
 }
 
 function refuseTwice(wanted: readonly Wanted[]): void {

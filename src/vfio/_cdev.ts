@@ -3,7 +3,7 @@
  * attached to an IOAS of it.
  */
 
-import { isErrno, SysError } from "../kernel/error.ts";
+import { SysError } from "../kernel/error.ts";
 import { Fd } from "../kernel/fd.ts";
 import {
   type Kernel,
@@ -21,22 +21,17 @@ import {
   vfioDeviceBindIommufd,
   vfioDeviceBindIommufdToken,
 } from "../uapi/mod.ts";
+import { exists } from "./_evidence.ts";
 import { ioctl } from "./_ioctl.ts";
 import { onceBound } from "./_just_bound.ts";
-import {
-  cdevRefused,
-  noCdev,
-  noCdevNode,
-  noCdevToken,
-  unsafeIommufdInterrupts,
-} from "./cdev_reasons.ts";
+import { explainOpening, type OpeningCall, type Situation } from "./_opening.ts";
+import { noCdev } from "./cdev_reasons.ts";
 import { VfioDevice } from "./device.ts";
 import { parseVfToken } from "./device_name.ts";
-import { findHolders } from "./holders.ts";
 import { Ioas } from "./ioas.ts";
 import { Iommufd } from "./iommufd.ts";
-import { groupNotViable, noPermission, vfToken } from "./reasons.ts";
-import { readGroupDevices, spoilsGroup, type SysfsDevice } from "./sysfs.ts";
+import { OpenError } from "./open_error.ts";
+import type { SysfsDevice } from "./sysfs.ts";
 import { BusyError, type Reason, UnsupportedError } from "./unsupported.ts";
 
 /** That a device cannot be opened this way; by its group it perhaps can. */
@@ -44,8 +39,8 @@ export class CdevRefusal extends UnsupportedError {
   /** Whether it tells of something amiss; else the kernel just has no such way. */
   readonly amiss: boolean;
 
-  constructor(reason: Reason, amiss: boolean, cause?: unknown) {
-    super([reason], { cause });
+  constructor(reasons: readonly Reason[], amiss: boolean, cause?: unknown) {
+    super(reasons, { cause });
     this.amiss = amiss;
   }
 }
@@ -74,16 +69,26 @@ export function openByCdev(
   shared: Shared | null,
 ): VfioDevice {
   const { name, cdev } = sysfs;
-  if (cdev === null) throw new CdevRefusal(noCdev(sysfs), false);
+  if (cdev === null) throw new CdevRefusal([noCdev(sysfs)], false);
+  const situation: Situation = {
+    kernel,
+    sysfs,
+    device: name,
+    group: sysfs.group?.number,
+    token: token !== undefined,
+    sharedSpace: shared?.ioas != null,
+  };
   using opened = new DisposableStack();
-  const iommufd = shared?.iommufd ?? opened.use(openIommufd(kernel));
-  const fd = opened.use(openNode(kernel, cdev, sysfs));
+  const iommufd = shared?.iommufd ?? opened.use(openIommufd(kernel, sysfs));
+  const fd = opened.use(openNode(kernel, cdev, sysfs, situation));
   try {
-    bind(kernel, fd, iommufd, token);
+    tried("VFIO_DEVICE_BIND_IOMMUFD", { ...situation, path: cdev }, () => {
+      // Its driver resets it as it is opened, for which it takes the device's lock.
+      onceBound(sysfs, ["EAGAIN"], () => bind(kernel, fd, iommufd, token));
+    }, () => fd.close());
   } catch (error) {
-    // Closed first: else it would be found among those that hold the device.
     fd.close();
-    throw explainBind(kernel, sysfs, token, error);
+    throw error;
   }
   const ioas = shared?.ioas ?? Ioas.allocate(iommufd);
   const closes = [
@@ -91,9 +96,13 @@ export function openByCdev(
     ...(shared?.iommufd === iommufd ? [] : [iommufd]),
   ];
   try {
-    attach(kernel, fd, name, ioas);
+    tried("VFIO_DEVICE_ATTACH_IOMMUFD_PT", situation, () => attach(kernel, fd, ioas));
     const parts = { label: name, fd, group: null, container: null, ioas, closes };
-    const device = new VfioDevice(kernel, { ...parts, sysfs, way: "cdev", whyNotCdev: null });
+    const device = tried(
+      "VFIO_DEVICE_GET_INFO",
+      situation,
+      () => new VfioDevice(kernel, { ...parts, sysfs, way: "cdev", whyNotCdev: null }),
+    );
     opened.move();
     return device;
   } catch (error) {
@@ -103,29 +112,80 @@ export function openByCdev(
   }
 }
 
-function openIommufd(kernel: Kernel): Iommufd {
+/**
+ * Opens a device by its group, as its character device refuses.
+ *
+ * @throws What that throws; it tells of both failures, where both mean something.
+ */
+export function openInstead(
+  refusal: CdevRefusal,
+  byGroup: (whyNotCdev: Reason) => VfioDevice,
+): VfioDevice {
   try {
-    return Iommufd.open(kernel);
+    return byGroup(refusal.reasons[0]!);
   } catch (error) {
-    if (!(error instanceof UnsupportedError)) throw error;
-    const [reason] = error.reasons;
-    throw new CdevRefusal(reason!, reason!.code === "no-permission", error);
-  }
-}
-
-function openNode(kernel: Kernel, path: string, sysfs: SysfsDevice): Fd {
-  try {
-    const fd = onceBound(sysfs, ["ENOENT"], () => kernel.open(path, O_RDWR));
-    return Fd.own(kernel, fd, `device ${sysfs.name}`);
-  } catch (error) {
-    if (isErrno(error, "ENOENT", "ENODEV", "ENXIO")) {
-      throw new CdevRefusal(noCdevNode(path), true, error);
+    if (!refusal.amiss) throw error;
+    const options = { cause: error };
+    if (error instanceof BusyError) {
+      throw new BusyError(error.what, error.holders, options, refusal.reasons);
     }
-    if (isErrno(error, "EACCES", "EPERM")) {
-      throw new CdevRefusal(noPermission(path, error.code), true, error);
+    if (error instanceof OpenError) throw new OpenError(both(error, refusal), options);
+    if (error instanceof UnsupportedError) {
+      throw new UnsupportedError(both(error, refusal), options);
     }
     throw error;
   }
+}
+
+function both(
+  { reasons }: { readonly reasons: readonly Reason[] },
+  refusal: CdevRefusal,
+): Reason[] {
+  const known = new Set(reasons.map(({ message }) => message));
+  return [...reasons, ...refusal.reasons.filter(({ message }) => !known.has(message))];
+}
+
+/**
+ * Makes a call, and explains how it fails: as a refusal, where the group's way may help.
+ *
+ * @param before What to do before it is explained: who holds the device is looked for then.
+ */
+function tried<Value>(
+  call: OpeningCall,
+  situation: Situation,
+  attempt: () => Value,
+  before?: () => void,
+): Value {
+  try {
+    return attempt();
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    before?.();
+    const { error: why, otherWay } = explainOpening(call, error, situation);
+    if (!otherWay || !(why instanceof UnsupportedError)) throw why;
+    throw new CdevRefusal(why.reasons, true, error);
+  }
+}
+
+function openIommufd(kernel: Kernel, sysfs: SysfsDevice): Iommufd {
+  try {
+    return Iommufd.open(kernel, sysfs);
+  } catch (error) {
+    if (!(error instanceof UnsupportedError)) throw error;
+    // A kernel that has none has nothing amiss.
+    const none = error.reasons[0]!.code === "no-iommufd" && exists(kernel, IOMMUFD_CLASS) !== true;
+    throw new CdevRefusal(error.reasons, !none, error.cause);
+  }
+}
+
+/** Where sysfs shows /dev/iommu. */
+const IOMMUFD_CLASS = "/sys/class/misc/iommu";
+
+function openNode(kernel: Kernel, path: string, sysfs: SysfsDevice, situation: Situation): Fd {
+  return tried("open cdev", { ...situation, path }, () => {
+    const fd = onceBound(sysfs, ["ENOENT"], () => kernel.open(path, O_RDWR));
+    return Fd.own(kernel, fd, `device ${sysfs.name}`);
+  });
 }
 
 function bind(kernel: Kernel, fd: Fd, iommufd: Iommufd, token: string | undefined): void {
@@ -156,62 +216,13 @@ function tokenBytes(token: string): Uint8Array<ArrayBuffer> {
   return bytes.map((_, index) => Number.parseInt(digits.slice(2 * index, 2 * index + 2), 16));
 }
 
-function attach(kernel: Kernel, fd: Fd, name: string, ioas: Ioas): void {
-  const request = "VFIO_DEVICE_ATTACH_IOMMUFD_PT";
-  try {
-    const argument = vfioDeviceAttachIommufdPt.pack({ pt_id: ioas.id });
-    ioctl(kernel, fd, request, VFIO_DEVICE_ATTACH_IOMMUFD_PT, argument);
-  } catch (error) {
-    if (!isErrno(error, "EINVAL", "ENODEV", "EOPNOTSUPP", "EADDRINUSE")) throw error;
-    throw new CdevRefusal(cdevRefused(name, request, error.code), true, error);
-  }
-}
-
-/** The node of each device of a group, and the group's own: who has one keeps the others off. */
-export function nodesOfGroup(kernel: Kernel, sysfs: SysfsDevice): string[] {
-  if (sysfs.group === null) return [];
-  const { number, path } = sysfs.group;
-  return [path, ...readGroupDevices(kernel, number).flatMap(({ cdev }) => cdev ?? [])];
-}
-
-function explainBind(
-  kernel: Kernel,
-  sysfs: SysfsDevice,
-  token: string | undefined,
-  error: unknown,
-): unknown {
-  if (!(error instanceof SysError)) return error;
-  const { name, cdev, group } = sysfs;
-  const { code } = error;
-  const busyWith = (nodes: readonly string[]): BusyError | null => {
-    const holders = findHolders(kernel, nodes);
-    if (holders.length === 0 && code !== "EBUSY") return null;
-    return new BusyError(`device ${cdev}`, holders, { cause: error });
-  };
-  const refusal = (reason: Reason): CdevRefusal => new CdevRefusal(reason, true, error);
-  switch (code) {
-    case "EBUSY":
-      return busyWith(nodesOfGroup(kernel, sysfs));
-    case "EACCES":
-      return new UnsupportedError([vfToken(name, token !== undefined, code)], { cause: error });
-    case "EPERM": {
-      const devices = group === null ? [] : readGroupDevices(kernel, group.number);
-      if (devices.some(spoilsGroup)) return refusal(groupNotViable(group!.number, devices));
-      // A device of the group that is bound to another iommufd.
-      return busyWith(nodesOfGroup(kernel, sysfs)) ?? refusal(unsafeIommufdInterrupts());
-    }
-    case "EINVAL":
-      // So Linux calls a device that is open by another fd of its node.
-      return busyWith([cdev!]) ??
-        refusal(
-          token === undefined
-            ? cdevRefused(name, "VFIO_DEVICE_BIND_IOMMUFD", code)
-            : noCdevToken(name),
-        );
-    case "ENODEV":
-    case "ENOTTY":
-      return refusal(cdevRefused(name, "VFIO_DEVICE_BIND_IOMMUFD", code));
-    default:
-      return error;
-  }
+function attach(kernel: Kernel, fd: Fd, ioas: Ioas): void {
+  const argument = vfioDeviceAttachIommufdPt.pack({ pt_id: ioas.id });
+  ioctl(
+    kernel,
+    fd,
+    "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
+    VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+    argument,
+  );
 }

@@ -14,6 +14,11 @@ export class KnownMappings {
     return [...this.#mappings.values()].sort((a, b) => a.iova < b.iova ? -1 : 1);
   }
 
+  /** How many there are. */
+  get size(): number {
+    return this.#mappings.size;
+  }
+
   /** Adds one that the kernel has made. */
   add({ iova, size }: IovaMapping): void {
     this.#mappings.set(iova, { iova, size });

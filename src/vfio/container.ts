@@ -14,6 +14,7 @@ import {
   VFIO_GET_API_VERSION,
   VFIO_GROUP_SET_CONTAINER,
   VFIO_IOMMU_DIRTY_PAGES,
+  VFIO_IOMMU_GET_INFO,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
   VFIO_SET_IOMMU,
@@ -25,28 +26,36 @@ import {
   vfioIommuType1DirtyBitmapGet,
   vfioIommuType1DmaMap,
   vfioIommuType1DmaUnmap,
+  vfioIommuType1Info,
 } from "../uapi/mod.ts";
 import { ioctl } from "./_ioctl.ts";
 import { KnownMappings } from "./_known_mappings.ts";
+import { opening } from "./_opening.ts";
 import type { AddressSpace, DmaMapping } from "./address_space.ts";
+import { DmaError } from "./dma_error.ts";
 import type { Group } from "./group.ts";
-import { IOVA_END, type IovaMapping } from "./iova.ts";
+import { formatIova, IOVA_END, type IovaMapping } from "./iova.ts";
 import { mapError, type RefusalContext, unmapError } from "./map_error.ts";
 import { memlockLimit } from "./memlock.ts";
-import { noPermission, noType1v2, noVfio, unsafeInterrupts, wrongApiVersion } from "./reasons.ts";
+import { noType1v2, wrongApiVersion } from "./reasons.ts";
+import type { SysfsDevice } from "./sysfs.ts";
 import { readType1Info, type Type1Info } from "./type1_info.ts";
 import { UnsupportedError } from "./unsupported.ts";
 
 /** The container's character device. */
 export const CONTAINER_PATH = "/dev/vfio/vfio";
 
-/** A container with the type1v2 IOMMU model. */
+/**
+ * A container with the type1v2 IOMMU model. It has its IOMMU, and the mappings
+ * in it, as long as a group is in it: with the last one the kernel drops both.
+ */
 export class Type1Container implements AddressSpace, Disposable {
   /** The container's fd. */
   readonly fd: Fd;
   /** The kernel that it lives in. */
   readonly kernel: Kernel;
   readonly #known = new KnownMappings();
+  /** Whether it was given an IOMMU, which it has lost again where the last group left. */
   #iommuSet: boolean;
 
   private constructor(kernel: Kernel, fd: Fd, iommuSet: boolean) {
@@ -58,22 +67,18 @@ export class Type1Container implements AddressSpace, Disposable {
   /**
    * Opens a new container; it has no IOMMU until a group is attached.
    *
+   * @param sysfs The device that it is for, where that is known: for a better explanation.
    * @throws {UnsupportedError} If VFIO is not there, not permitted, or has no type1v2.
-   * @throws {SysError} If it fails for another reason.
+   * @throws {OpenError} If it fails for another reason.
    */
-  static open(kernel: Kernel): Type1Container {
-    let fd: Fd;
-    try {
-      fd = Fd.own(kernel, kernel.open(CONTAINER_PATH, O_RDWR), `container ${CONTAINER_PATH}`);
-    } catch (error) {
-      if (isErrno(error, "ENOENT", "ENODEV", "ENXIO")) {
-        throw new UnsupportedError([noVfio(CONTAINER_PATH)], { cause: error });
-      }
-      if (isErrno(error, "EACCES", "EPERM")) {
-        throw new UnsupportedError([noPermission(CONTAINER_PATH, error.code)], { cause: error });
-      }
-      throw error;
-    }
+  static open(kernel: Kernel, sysfs?: SysfsDevice): Type1Container {
+    const path = CONTAINER_PATH;
+    const number = opening(
+      "open container",
+      { kernel, path, sysfs },
+      () => kernel.open(path, O_RDWR),
+    );
+    const fd = Fd.own(kernel, number, `container ${path}`);
     try {
       requireType1v2(kernel, fd);
       return new Type1Container(kernel, fd, false);
@@ -83,33 +88,63 @@ export class Type1Container implements AddressSpace, Disposable {
     }
   }
 
-  /** Uses a container with an IOMMU that somebody else opened, and will close. */
+  /** Uses a container that somebody else opened, and will close. */
   static borrow(kernel: Kernel, fd: number): Type1Container {
     return new Type1Container(kernel, Fd.borrow(kernel, fd, `container fd ${fd}`), true);
   }
 
   /**
-   * Puts a group into the container; with the first one the container gets its
-   * IOMMU.
+   * Puts a group into the container; with the first one, and with the first
+   * after all have left, the container gets its IOMMU, in which nothing is mapped.
    *
-   * @throws {UnsupportedError} If the IOMMU cannot isolate the group's interrupts.
-   * @throws {SysError} If the kernel refuses: EPERM or EBUSY where another driver holds the group.
+   * @throws {UnsupportedError} If a driver of the host holds the group, the firmware keeps it, or
+   * the IOMMU cannot isolate its interrupts.
+   * @throws {OpenError} If it fails for another reason.
    */
   attach(group: Group): void {
+    const { kernel } = this;
+    const hadIommu = this.#hasIommu();
+    const situation = { kernel, group: group.number, hadIommu, hasContainer: () => inOne(group) };
     const argument = new Uint8Array(new ArrayBuffer(4));
     new DataView(argument.buffer).setInt32(0, this.fd.number, true);
-    ioctl(this.kernel, group.fd, "VFIO_GROUP_SET_CONTAINER", VFIO_GROUP_SET_CONTAINER, argument);
-    if (this.#iommuSet) return;
-    try {
-      ioctl(this.kernel, this.fd, "VFIO_SET_IOMMU", VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
-    } catch (error) {
-      if (isErrno(error, "EPERM")) {
-        throw new UnsupportedError([unsafeInterrupts()], { cause: error });
-      }
-      if (isErrno(error, "ENODEV")) throw new UnsupportedError([noType1v2()], { cause: error });
-      throw error;
-    }
+    opening("VFIO_GROUP_SET_CONTAINER", situation, () => {
+      ioctl(kernel, group.fd, "VFIO_GROUP_SET_CONTAINER", VFIO_GROUP_SET_CONTAINER, argument);
+    });
+    // Asked again: what was there before may have left before the group came.
+    if (hadIommu && this.#hasIommu()) return;
+    this.#known.clear();
+    opening("VFIO_SET_IOMMU", situation, () => {
+      ioctl(kernel, this.fd, "VFIO_SET_IOMMU", VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
+    });
     this.#iommuSet = true;
+  }
+
+  /**
+   * Whether the container has its IOMMU; the kernel alone knows, as the last group leaves with the
+   * last of its fds, in whatever process.
+   */
+  #hasIommu(): boolean {
+    if (!this.#iommuSet) return false;
+    try {
+      ioctl(
+        this.kernel,
+        this.fd,
+        "VFIO_IOMMU_GET_INFO",
+        VFIO_IOMMU_GET_INFO,
+        vfioIommuType1Info.pack({}),
+      );
+      return true;
+    } catch (error) {
+      this.#iommuSet = !isErrno(error, "EINVAL");
+      return this.#iommuSet;
+    }
+  }
+
+  /** Forgets what was mapped where the last group has left; returns whether it has. */
+  #dropped(): boolean {
+    if (this.#hasIommu()) return false;
+    this.#known.clear();
+    return true;
   }
 
   /**
@@ -137,6 +172,14 @@ export class Type1Container implements AddressSpace, Disposable {
       ioctl(this.kernel, this.fd, "VFIO_IOMMU_MAP_DMA", VFIO_IOMMU_MAP_DMA, argument);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
+      if (error.code === "EINVAL" && this.#dropped()) {
+        throw new DmaError(
+          `Cannot map ${formatIova(mapping)} for DMA`,
+          "no group is in the container, so it has no IOMMU; what was mapped is gone",
+          "Put a group into it first",
+          error,
+        );
+      }
       throw mapError(error, mapping, this.#context());
     }
     this.#known.add(mapping);
@@ -148,8 +191,9 @@ export class Type1Container implements AddressSpace, Disposable {
    * @param bitmap Where the last dirty pages go, if they are tracked: memory
    * that is zero, and holds a bit for each page of the range. One mapping a call
    * is safe: Linux 5.10 mixes the bits of several up.
-   * @returns Bytes taken back, as the kernel counts them; before Linux 6.19 always 0 for a range
-   * that ends at 2^64, which stays mapped until the container is closed.
+   * @returns Bytes taken back, as the kernel counts them; 0 where nothing is mapped as no group is
+   * in the container; before Linux 6.19 always 0 for a range that ends at 2^64, which stays mapped
+   * until the container is closed.
    * @throws {DmaError} EINVAL where the range is empty, not aligned, or cuts a
    * mapping, or dirty pages are wanted and not tracked; EFAULT where the bitmap
    * cannot be written: the mappings before the one that failed are gone then,
@@ -169,6 +213,8 @@ export class Type1Container implements AddressSpace, Disposable {
       ioctl(this.kernel, this.fd, "VFIO_IOMMU_UNMAP_DMA", VFIO_IOMMU_UNMAP_DMA, argument);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
+      // With its last group the kernel took all mappings back, and lost their dirty pages.
+      if (error.code === "EINVAL" && bitmap === undefined && this.#dropped()) return 0n;
       throw unmapError(error, { iova, size }, this.#context());
     }
     const taken = vfioIommuType1DmaUnmap.unpack(argument).size;
@@ -202,14 +248,15 @@ export class Type1Container implements AddressSpace, Disposable {
       // The refusal is what counts; it is only explained less well.
     }
     const memlock = memlockLimit(this.kernel);
-    return { info, mappings: this.mappings, memlock, where: "container" };
+    return { info, mappings: this.#known.list, memlock, where: "container" };
   }
 
   /**
    * What is known to be mapped, by ascending iova: through this object, or told
-   * by {@linkcode Type1Container.know}.
+   * by {@linkcode Type1Container.know}. Nothing is once the last group has left.
    */
   get mappings(): readonly IovaMapping[] {
+    if (this.#known.size > 0) this.#dropped();
     return this.#known.list;
   }
 
@@ -241,8 +288,25 @@ export class Type1Container implements AddressSpace, Disposable {
 }
 
 function requireType1v2(kernel: Kernel, fd: Fd): void {
-  const version = ioctl(kernel, fd, "VFIO_GET_API_VERSION", VFIO_GET_API_VERSION);
+  const version = opening(
+    "VFIO_GET_API_VERSION",
+    { kernel },
+    () => ioctl(kernel, fd, "VFIO_GET_API_VERSION", VFIO_GET_API_VERSION),
+  );
   if (version !== VFIO_API_VERSION) throw new UnsupportedError([wrongApiVersion(version)]);
-  const has = ioctl(kernel, fd, "VFIO_CHECK_EXTENSION", VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU);
+  const has = opening(
+    "VFIO_CHECK_EXTENSION",
+    { kernel },
+    () => ioctl(kernel, fd, "VFIO_CHECK_EXTENSION", VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU),
+  );
   if (has === 0) throw new UnsupportedError([noType1v2()]);
+}
+
+/** Whether a group is in a container; null where that cannot be asked. */
+function inOne(group: Group): boolean | null {
+  try {
+    return group.status().containerSet;
+  } catch {
+    return null;
+  }
 }

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { isErrno } from "../kernel/error.ts";
 import { Fd } from "../kernel/fd.ts";
 import { type Kernel, O_RDWR } from "../kernel/kernel.ts";
 import {
@@ -15,12 +14,10 @@ import {
   vfioGroupStatus,
 } from "../uapi/mod.ts";
 import { ioctl } from "./_ioctl.ts";
+import { opening } from "./_opening.ts";
 import { parseVfToken } from "./device_name.ts";
-import { findHolders } from "./holders.ts";
-import { noGroupNode, noPermission } from "./reasons.ts";
-import { groupNumberOf } from "./sysfs.ts";
+import { groupNumberOf, type SysfsDevice } from "./sysfs.ts";
 import { pathOfFd } from "./sysfs_of_fd.ts";
-import { BusyError, UnsupportedError } from "./unsupported.ts";
 
 /** What VFIO_GROUP_GET_STATUS answers. */
 export interface GroupStatus {
@@ -48,29 +45,19 @@ export class Group implements Disposable {
    * Opens a group.
    *
    * @param path Its character device, such as `/dev/vfio/12`.
-   * @param alsoHeldBy Other paths whose openers keep the group busy (the devices' own nodes).
-   * @throws {BusyError} If somebody has it open; a group can be open once.
+   * @param sysfs The device that it is for, where that is known: for a better explanation.
+   * @throws {BusyError} If somebody has it, or one of its devices' own nodes, open.
    * @throws {UnsupportedError} If there is no such node, or no permission for it.
-   * @throws {SysError} If it fails for another reason.
+   * @throws {OpenError} If it fails for another reason.
    */
-  static open(kernel: Kernel, path: string, alsoHeldBy: readonly string[] = []): Group {
-    let fd: number;
-    try {
-      fd = kernel.open(path, O_RDWR);
-    } catch (error) {
-      if (isErrno(error, "EBUSY")) {
-        const holders = findHolders(kernel, [path, ...alsoHeldBy]);
-        throw new BusyError(`group ${path}`, holders, { cause: error });
-      }
-      if (isErrno(error, "EACCES", "EPERM")) {
-        throw new UnsupportedError([noPermission(path, error.code)], { cause: error });
-      }
-      if (isErrno(error, "ENOENT", "ENODEV", "ENXIO")) {
-        throw new UnsupportedError([noGroupNode(path)], { cause: error });
-      }
-      throw error;
-    }
-    return new Group(kernel, Fd.own(kernel, fd, `group ${path}`), groupNumberOf(path));
+  static open(kernel: Kernel, path: string, sysfs?: SysfsDevice): Group {
+    const group = groupNumberOf(path);
+    const fd = opening(
+      "open group",
+      { kernel, path, group, sysfs },
+      () => kernel.open(path, O_RDWR),
+    );
+    return new Group(kernel, Fd.own(kernel, fd, `group ${path}`), group);
   }
 
   /** Uses a group that somebody else opened, and will close. */
@@ -83,11 +70,14 @@ export class Group implements Disposable {
   /**
    * Reads the status.
    *
-   * @throws {SysError} If the ioctl fails.
+   * @throws {UnsupportedError} If the group's last device was unbound, or the fd is no group's.
+   * @throws {OpenError} If it fails for another reason.
    */
   status(): GroupStatus {
     const answer = vfioGroupStatus.pack({});
-    ioctl(this.#kernel, this.fd, "VFIO_GROUP_GET_STATUS", VFIO_GROUP_GET_STATUS, answer);
+    opening("VFIO_GROUP_GET_STATUS", { kernel: this.#kernel, group: this.number }, () => {
+      ioctl(this.#kernel, this.fd, "VFIO_GROUP_GET_STATUS", VFIO_GROUP_GET_STATUS, answer);
+    });
     const { flags } = vfioGroupStatus.unpack(answer);
     return {
       viable: (flags & VFIO_GROUP_FLAGS_VIABLE) !== 0,
@@ -102,18 +92,21 @@ export class Group implements Disposable {
    * @param name The device's name on its bus, as in the group's sysfs folder.
    * @param vfToken For a VF whose PF vfio-pci drives: the UUID that the PF's user chose.
    * @throws {DeviceNameError} If the token is not a UUID.
-   * @throws {SysError} If the ioctl fails: ENODEV where the group has no such device.
+   * @throws {UnsupportedError} If the group has no such device, wants another token, or its driver
+   * does not open it.
+   * @throws {OpenError} If it fails for another reason, such as a device that does not answer.
    */
   openDevice(name: string, vfToken?: string): Fd {
+    const kernel = this.#kernel;
     const argument = vfToken === undefined ? name : `${name} vf_token=${parseVfToken(vfToken)}`;
-    const fd = ioctl(
-      this.#kernel,
-      this.fd,
-      "VFIO_GROUP_GET_DEVICE_FD",
-      VFIO_GROUP_GET_DEVICE_FD,
-      new TextEncoder().encode(`${argument}\0`),
+    const bytes = new TextEncoder().encode(`${argument}\0`);
+    const call = "VFIO_GROUP_GET_DEVICE_FD";
+    const fd = opening(
+      call,
+      { kernel, group: this.number, device: name, token: vfToken !== undefined },
+      () => ioctl(kernel, this.fd, call, VFIO_GROUP_GET_DEVICE_FD, bytes),
     );
-    return Fd.own(this.#kernel, fd, `device ${name}`);
+    return Fd.own(kernel, fd, `device ${name}`);
   }
 
   /** Closes what is owned. Closing again does nothing. */

@@ -80,7 +80,8 @@ export class Ioas implements AddressSpace, Disposable {
   /**
    * Makes a new one.
    *
-   * @throws {SysError} If the kernel refuses.
+   * @throws {UnsupportedError} If the iommufd is none.
+   * @throws {OpenError} If the kernel refuses for another reason.
    */
   static allocate(iommufd: Iommufd): Ioas {
     return new Ioas(iommufd, iommufd.allocateIoas(), true);

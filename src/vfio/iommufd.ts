@@ -4,14 +4,12 @@
  * @module
  */
 
-import { isErrno } from "../kernel/error.ts";
 import { Fd } from "../kernel/fd.ts";
 import { type Kernel, O_RDWR } from "../kernel/kernel.ts";
 import { IOMMU_DESTROY, IOMMU_IOAS_ALLOC, iommuDestroy, iommuIoasAlloc } from "../uapi/mod.ts";
 import { ioctl } from "./_ioctl.ts";
-import { noIommufd } from "./cdev_reasons.ts";
-import { noPermission } from "./reasons.ts";
-import { UnsupportedError } from "./unsupported.ts";
+import { opening } from "./_opening.ts";
+import type { SysfsDevice } from "./sysfs.ts";
 
 /** Its character device. */
 export const IOMMUFD_PATH = "/dev/iommu";
@@ -31,22 +29,14 @@ export class Iommufd implements Disposable {
   /**
    * Opens a new one, which is empty.
    *
+   * @param sysfs The device that it is for, where that is known: for a better explanation.
    * @throws {UnsupportedError} If the kernel has none, or there is no permission for it.
-   * @throws {SysError} If it fails for another reason.
+   * @throws {OpenError} If it fails for another reason.
    */
-  static open(kernel: Kernel): Iommufd {
-    try {
-      const fd = kernel.open(IOMMUFD_PATH, O_RDWR);
-      return new Iommufd(kernel, Fd.own(kernel, fd, `iommufd ${IOMMUFD_PATH}`));
-    } catch (error) {
-      if (isErrno(error, "ENOENT", "ENODEV", "ENXIO")) {
-        throw new UnsupportedError([noIommufd(IOMMUFD_PATH)], { cause: error });
-      }
-      if (isErrno(error, "EACCES", "EPERM")) {
-        throw new UnsupportedError([noPermission(IOMMUFD_PATH, error.code)], { cause: error });
-      }
-      throw error;
-    }
+  static open(kernel: Kernel, sysfs?: SysfsDevice): Iommufd {
+    const path = IOMMUFD_PATH;
+    const fd = opening("open iommufd", { kernel, path, sysfs }, () => kernel.open(path, O_RDWR));
+    return new Iommufd(kernel, Fd.own(kernel, fd, `iommufd ${path}`));
   }
 
   /** Uses one that somebody else opened, and will close. */
@@ -58,11 +48,14 @@ export class Iommufd implements Disposable {
    * Makes an address space (IOMMU_IOAS_ALLOC).
    *
    * @returns Its id.
-   * @throws {SysError} If the kernel refuses.
+   * @throws {UnsupportedError} If the fd is no iommufd.
+   * @throws {OpenError} If it fails for another reason.
    */
   allocateIoas(): number {
     const argument = iommuIoasAlloc.pack({});
-    ioctl(this.kernel, this.fd, "IOMMU_IOAS_ALLOC", IOMMU_IOAS_ALLOC, argument);
+    opening("IOMMU_IOAS_ALLOC", { kernel: this.kernel }, () => {
+      ioctl(this.kernel, this.fd, "IOMMU_IOAS_ALLOC", IOMMU_IOAS_ALLOC, argument);
+    });
     return iommuIoasAlloc.unpack(argument).out_ioas_id;
   }
 

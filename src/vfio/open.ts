@@ -8,36 +8,33 @@
 import { isErrno } from "../kernel/error.ts";
 import { Fd } from "../kernel/fd.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import { CdevRefusal, nodesOfGroup, openByCdev } from "./_cdev.ts";
+import { CdevRefusal, openByCdev, openInstead } from "./_cdev.ts";
+import { firmwareRegions } from "./_evidence.ts";
+import { groupMembers } from "./_group_viability.ts";
 import { onceBound } from "./_just_bound.ts";
+import { hasSince, kernelRelease } from "./_kernel_release.ts";
+import { opening } from "./_opening.ts";
 import { variantDriver } from "./_variant_driver.ts";
 import { cdevNotBound } from "./cdev_reasons.ts";
 import { Type1Container } from "./container.ts";
 import { type OpenWay, VfioDevice } from "./device.ts";
 import { type DeviceName, formatDeviceName } from "./device_name.ts";
+import { findDevice } from "./find_device.ts";
 import { Group } from "./group.ts";
 import { Ioas } from "./ioas.ts";
 import { Iommufd } from "./iommufd.ts";
 import { nameIn } from "./kernel_for.ts";
 import {
+  firmwareRegion,
   groupNotViable,
+  groupPerhapsNotViable,
   noIommuGroup,
   noiommuGroup,
   noSuchDevice,
   notBound,
-  notInGroup,
   notVfioDevice,
-  vfToken,
 } from "./reasons.ts";
-import {
-  cdevName,
-  isVfioBound,
-  readGroupDevices,
-  readSysfsDevice,
-  spoilsGroup,
-  type SysfsDevice,
-  sysfsPath,
-} from "./sysfs.ts";
+import { cdevName, isVfioBound, type SysfsDevice, sysfsPath } from "./sysfs.ts";
 import { pathOfFd } from "./sysfs_of_fd.ts";
 import { type Reason, UnsupportedError } from "./unsupported.ts";
 
@@ -68,9 +65,9 @@ export interface OpenVfioOptions {
  * @param kernel Where it lives; for a `sim:` name a SimKernel, whose first device it is.
  * @throws {UnsupportedError} If there is no such device, or VFIO cannot open it: why, and what to do.
  * @throws {BusyError} If somebody has it, or its group, open.
- * @throws {DeviceNameError} If the VF token is not a UUID.
+ * @throws {DeviceNameError} If the name is that of a group, or the VF token is not a UUID.
  * @throws {AnswerError} If the driver's answer cannot be true.
- * @throws {SysError} If the kernel refuses for another reason.
+ * @throws {OpenError} If it fails this time: the process or the machine lacks something.
  *
  * @example
  * ```ts
@@ -91,9 +88,10 @@ export function openVfioDevice(
 ): VfioDevice {
   const own = nameIn(kernel, name);
   if (own.kind === "fd") return borrowDevice(kernel, own.fd, options);
-  const path = sysfsPath(own);
-  const sysfs = readSysfsDevice(kernel, path);
-  if (sysfs === null) throw new UnsupportedError([noSuchDevice(formatDeviceName(name), path)]);
+  const sysfs = findDevice(kernel, own);
+  if (sysfs === null) {
+    throw new UnsupportedError([noSuchDevice(formatDeviceName(name), sysfsPath(own))]);
+  }
   try {
     return openShared(kernel, sysfs, options) ?? openNamed(kernel, sysfs, options);
   } catch (error) {
@@ -110,7 +108,7 @@ export function openVfioDevice(
  *
  * @throws {UnsupportedError} If the group does not have it, or its VF token is missing or wrong.
  * @throws {AnswerError} If the driver's answer cannot be true.
- * @throws {SysError} If the kernel refuses for another reason.
+ * @throws {OpenError} If it fails for another reason.
  */
 export function openGroupDevice(
   kernel: Kernel,
@@ -131,7 +129,7 @@ export function openGroupDevice(
  * @throws {UnsupportedError} If it cannot be opened this way, or its VF token is missing or wrong.
  * @throws {BusyError} If somebody has it, or its group, open.
  * @throws {AnswerError} If the driver's answer cannot be true.
- * @throws {SysError} If the kernel refuses for another reason.
+ * @throws {OpenError} If it fails for another reason.
  */
 export function openCdevDevice(
   kernel: Kernel,
@@ -146,11 +144,30 @@ export function openCdevDevice(
 /** What sysfs alone says against opening a device. */
 export function sysfsReasons(kernel: Kernel, sysfs: SysfsDevice): Reason[] {
   const bound = isVfioBound(sysfs) ? [] : [notBound(sysfs, variantDriver(kernel, sysfs))];
-  if (sysfs.group === null) return [...bound, noIommuGroup(sysfs)];
-  if (sysfs.group.noiommu) return [...bound, noiommuGroup(sysfs)];
-  const devices = readGroupDevices(kernel, sysfs.group.number);
-  const others = devices.filter((device) => device.path !== sysfs.path);
-  return others.some(spoilsGroup) ? [...bound, groupNotViable(sysfs.group.number, devices)] : bound;
+  const noGroup = groupless(sysfs);
+  // What has no group, or one without an IOMMU, can still have a character device of its own.
+  if (noGroup !== null || sysfs.group === null) {
+    return sysfs.cdev === null && noGroup !== null ? [...bound, noGroup] : bound;
+  }
+  const { number } = sysfs.group;
+  const others = (groupMembers(kernel, number) ?? [])
+    .filter(({ device }) => device.path !== sysfs.path);
+  const viability = others.some(({ holds }) => holds === true)
+    ? [groupNotViable(number, others)]
+    : others.some(({ holds }) => holds === null)
+    ? [groupPerhapsNotViable(number, others)]
+    : [];
+  const regions = firmwareRegions(kernel, number) ?? [];
+  const kept = regions.length > 0 ? [firmwareRegion(number, regions)] : [];
+  // Before 6.6 only Intel's IOMMU kept such a device back.
+  const refused = hasSince(kernelRelease(kernel), 6, 6) === true;
+  return [...bound, ...viability, ...kept.map((one) => ({ ...one, blocks: refused }))];
+}
+
+/** Why a device cannot be opened by its group; null where it can. */
+function groupless(sysfs: SysfsDevice): Reason | null {
+  if (sysfs.group === null) return noIommuGroup(sysfs);
+  return sysfs.group.noiommu ? noiommuGroup(sysfs) : null;
 }
 
 /** Opens a device in what is open already: a group, or an iommufd; null where none was given. */
@@ -174,21 +191,12 @@ function openNamed(
   sysfs: SysfsDevice,
   { via = "auto", vfToken }: OpenVfioOptions,
 ): VfioDevice {
-  if (sysfs.group === null) throw new UnsupportedError([noIommuGroup(sysfs)]);
-  if (sysfs.group.noiommu) throw new UnsupportedError([noiommuGroup(sysfs)]);
   if (via === "group") return openByGroup(kernel, sysfs, vfToken, null);
-  let refusal: CdevRefusal;
   try {
     return openByCdev(kernel, sysfs, vfToken, null);
   } catch (error) {
     if (via === "cdev" || !(error instanceof CdevRefusal)) throw error;
-    refusal = error;
-  }
-  try {
-    return openByGroup(kernel, sysfs, vfToken, refusal.reasons[0]!);
-  } catch (error) {
-    if (!refusal.amiss || !(error instanceof UnsupportedError)) throw error;
-    throw new UnsupportedError([...error.reasons, ...refusal.reasons], { cause: error });
+    return openInstead(error, (why) => openByGroup(kernel, sysfs, vfToken, why));
   }
 }
 
@@ -198,22 +206,18 @@ function openByGroup(
   token: string | undefined,
   whyNotCdev: Reason | null,
 ): VfioDevice {
-  const { number, path } = sysfs.group!;
-  using opened = new DisposableStack();
-  const container = opened.use(Type1Container.open(kernel));
-  const group = opened.use(
-    onceBound(sysfs, ["ENOENT"], () => Group.open(kernel, path, nodesOfGroup(kernel, sysfs))),
-  );
-  const notViable = (cause?: unknown): UnsupportedError =>
-    new UnsupportedError([groupNotViable(number, readGroupDevices(kernel, number))], { cause });
-  if (!group.status().viable) throw notViable();
-  try {
-    container.attach(group);
-  } catch (error) {
-    // A driver of the host took a device since the status was read.
-    if (isErrno(error, "EPERM", "EBUSY")) throw notViable(error);
-    throw error;
+  const noGroup = groupless(sysfs);
+  if (noGroup !== null || sysfs.group === null) {
+    throw new UnsupportedError([noGroup ?? noIommuGroup(sysfs)]);
   }
+  const { number, path } = sysfs.group;
+  using opened = new DisposableStack();
+  const container = opened.use(Type1Container.open(kernel, sysfs));
+  const group = opened.use(onceBound(sysfs, ["ENOENT"], () => Group.open(kernel, path, sysfs)));
+  if (!group.status().viable) {
+    throw new UnsupportedError([groupNotViable(number, groupMembers(kernel, number))]);
+  }
+  container.attach(group);
   const closes = [group, container];
   const device = openInGroup(kernel, group, container, sysfs, token, whyNotCdev, closes);
   opened.move();
@@ -230,25 +234,14 @@ function openInGroup(
   closes: readonly Disposable[],
 ): VfioDevice {
   const { name } = sysfs;
-  let fd: Fd;
-  try {
-    fd = onceBound(sysfs, ["ENODEV"], () => group.openDevice(name, token));
-  } catch (error) {
-    const refusesToken = isErrno(error, "EACCES") ||
-      (token !== undefined && isErrno(error, "EINVAL"));
-    if (refusesToken && isErrno(error, "EACCES", "EINVAL")) {
-      throw new UnsupportedError([vfToken(name, token !== undefined, error.code)], {
-        cause: error,
-      });
-    }
-    if (isErrno(error, "ENODEV")) {
-      throw new UnsupportedError([notInGroup(name, group.fd.label)], { cause: error });
-    }
-    throw error;
-  }
+  const fd = onceBound(sysfs, ["ENODEV", "EAGAIN"], () => group.openDevice(name, token));
   try {
     const parts = { label: name, fd, group, container, ioas: null, sysfs, closes };
-    return new VfioDevice(kernel, { ...parts, way: "group", whyNotCdev });
+    return opening(
+      "VFIO_DEVICE_GET_INFO",
+      { kernel, sysfs, group: group.number },
+      () => new VfioDevice(kernel, { ...parts, way: "group", whyNotCdev }),
+    );
   } catch (error) {
     fd.close();
     throw error;

@@ -5,12 +5,12 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
-import { CdevRefusal } from "./_cdev.ts";
+import { CdevRefusal, openInstead } from "./_cdev.ts";
 import type { VfioDevice } from "./device.ts";
 import type { DeviceName } from "./device_name.ts";
-import { nameIn } from "./kernel_for.ts";
+import { findDevice } from "./find_device.ts";
 import { openCdevDevice, openGroupDevice, openVfioDevice, type OpenVfioOptions } from "./open.ts";
-import { readSysfsDevice, type SysfsDevice, sysfsPath } from "./sysfs.ts";
+import type { SysfsDevice } from "./sysfs.ts";
 
 /**
  * Opens devices. A group can be opened only once, so devices of one group
@@ -54,15 +54,14 @@ function openNext(
   before: readonly VfioDevice[],
   options: Pick<OpenVfioOptions, "vfToken" | "via">,
 ): VfioDevice {
-  const own = nameIn(kernel, name);
-  const sysfs = own.kind === "fd" ? null : readSysfsDevice(kernel, sysfsPath(own));
+  const sysfs = findDevice(kernel, name);
   const siblings = before.filter((device) => !device.borrowed && inGroupOf(sysfs, device));
   const owner = siblings.find(({ group }) => group !== null);
   if (sysfs !== null && owner?.group && owner.container) {
     return openGroupDevice(kernel, owner.group, owner.container, sysfs, options);
   }
   const iommufd = before.find(({ borrowed, ioas }) => !borrowed && ioas !== null)?.ioas?.iommufd;
-  if (sysfs === null || sysfs.group?.noiommu !== false || iommufd === undefined) {
+  if (sysfs === null || iommufd === undefined || options.via === "group") {
     return openVfioDevice(kernel, name, options);
   }
   const shared = siblings.find(({ ioas }) => ioas !== null)?.ioas ?? null;
@@ -70,7 +69,8 @@ function openNext(
     return openCdevDevice(kernel, iommufd, shared, sysfs, options);
   } catch (error) {
     if (options.via === "cdev" || !(error instanceof CdevRefusal)) throw error;
-    return openVfioDevice(kernel, name, { ...options, via: "group" });
+    const byGroup = { ...options, via: "group" } as const;
+    return openInstead(error, () => openVfioDevice(kernel, name, byGroup));
   }
 }
 

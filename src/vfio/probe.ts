@@ -17,6 +17,7 @@ import {
 } from "./feature.ts";
 import { driverOf, type VfioIdentity } from "./identity.ts";
 import { IOMMUFD_PATH } from "./iommufd.ts";
+import { findDevice } from "./find_device.ts";
 import { kernelFor, nameIn } from "./kernel_for.ts";
 import {
   type DataSectionKind,
@@ -28,7 +29,7 @@ import { openVfioDevice, type OpenVfioOptions, sysfsReasons } from "./open.ts";
 import { quirkFor, type QuirkName } from "./quirk.ts";
 import { brokenAnswer, busy, noReset, noSuchDevice } from "./reasons.ts";
 import type { Region } from "./region.ts";
-import { readSysfsDevice, type SysfsDevice, sysfsPath } from "./sysfs.ts";
+import { type SysfsDevice, sysfsPath } from "./sysfs.ts";
 import { draftDirtyTracking, noDirtyCapability } from "./tracking_reasons.ts";
 import { BusyError, type Reason, UnsupportedError } from "./unsupported.ts";
 
@@ -112,7 +113,7 @@ const UNKNOWN_DIRTY: DirtyReport = { tracks: null, pgsizes: [], maxBitmapBytes: 
  * @param name Its name, as for `parseDeviceName`.
  * @throws {DeviceNameError} If the name cannot be one.
  * @throws {SimSpecError} If it is `sim:` and no simulated device.
- * @throws {SysError} If the kernel refuses for a reason that is none of those reported.
+ * @throws {OpenError} If it cannot be opened this time, for a reason that says nothing of it.
  *
  * @example
  * ```ts
@@ -127,7 +128,7 @@ const UNKNOWN_DIRTY: DirtyReport = { tracks: null, pgsizes: [], maxBitmapBytes: 
 export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
   const parsed = parseDeviceName(name);
   const kernel = options.kernel ?? kernelFor(parsed);
-  const sysfs = lookUp(kernel, parsed);
+  const sysfs = findDevice(kernel, parsed);
   const closed = (reasons: readonly Reason[], migratable: false | null): ProbeReport => ({
     device: formatDeviceName(parsed),
     opened: false,
@@ -151,7 +152,7 @@ export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
   if (options.open === false) {
     const reasons = staticReasons(kernel, parsed, sysfs);
     return {
-      ...closed(reasons, reasons.length > 0 ? false : null),
+      ...closed(reasons, reasons.some(({ blocks }) => blocks) ? false : null),
       notes: ["Not opened: whether it migrates shows only when it is"],
     };
   }
@@ -162,7 +163,7 @@ export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
     if (error instanceof UnsupportedError) {
       return closed(error.reasons, error.reasons.every(saysNothing) ? null : false);
     }
-    if (error instanceof BusyError) return closed([busy(error.message)], null);
+    if (error instanceof BusyError) return closed([busy(error.message), ...error.reasons], null);
     if (error instanceof AnswerError) return closed([brokenAnswer(error.message)], false);
     throw error;
   }
@@ -175,7 +176,7 @@ export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
 
 /** Whether a reason not to open a device lies with who asked, and says nothing of the device. */
 function saysNothing({ code }: Reason): boolean {
-  return code === "no-permission" || code === "vf-token";
+  return code === "no-permission" || code === "vf-token" || code === "sysfs-unreadable";
 }
 
 function accessOf(
@@ -195,12 +196,6 @@ function accessOf(
     iommufd,
     whyNotCdev: device?.whyNotCdev?.message ?? null,
   };
-}
-
-/** The device's sysfs folder; null for an fd, and where there is none. */
-function lookUp(kernel: Kernel, name: DeviceName): SysfsDevice | null {
-  const own = nameIn(kernel, name);
-  return own.kind === "fd" ? null : readSysfsDevice(kernel, sysfsPath(own));
 }
 
 function staticReasons(kernel: Kernel, name: DeviceName, sysfs: SysfsDevice | null): Reason[] {

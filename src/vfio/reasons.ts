@@ -6,18 +6,21 @@
  */
 
 import { blocks, note } from "./_reason.ts";
+import type { GroupMember } from "./_group_viability.ts";
 import type { VariantDriver } from "./_variant_driver.ts";
-import { spoilsGroup, type SysfsDevice } from "./sysfs.ts";
+import type { SysfsDevice } from "./sysfs.ts";
 import { BUSY_HINT, type Reason } from "./unsupported.ts";
 
-export type { VariantDriver };
+export type { GroupMember, VariantDriver };
 
 /** `no-such-device`: sysfs does not have it. */
 export function noSuchDevice(label: string, path: string): Reason {
-  const folder = path.slice(0, path.lastIndexOf("/"));
+  // What VFIO made of a device leads to it by this link.
+  const own = path.startsWith("/sys/class/") ? path.replace(/\/device$/, "") : path;
+  const folder = own.slice(0, own.lastIndexOf("/"));
   return blocks(
     "no-such-device",
-    `There is no device "${label}": ${path} is not a device`,
+    `There is no device "${label}": ${own} is not a device`,
     `See what there is: ls ${folder}`,
   );
 }
@@ -72,44 +75,128 @@ export function noiommuGroup(device: SysfsDevice): Reason {
   );
 }
 
-/** `no-vfio`: the container's node is missing. */
-export function noVfio(path: string): Reason {
-  return blocks(
-    "no-vfio",
-    `VFIO is not available: there is no ${path}`,
-    "modprobe vfio_iommu_type1; in a container or chroot, pass /dev/vfio through",
-  );
+/** What is known of a node that cannot be opened. */
+export interface MissingNode {
+  /** Where sysfs shows what it stands for; null where it does not. */
+  readonly shown: string | null;
+  /** Whether the node is there, and leads to nothing. */
+  readonly stale: boolean;
+  /** The nodes that are missing, this one among them. */
+  readonly missing: readonly string[];
+  /** What to do where the kernel does not have what it stands for. */
+  readonly absent: string;
 }
 
-/** `no-group-node`: the group's node is missing. */
-export function noGroupNode(path: string): Reason {
-  return blocks(
-    "no-group-node",
-    `There is no ${path}`,
-    "The node appears when a device of the group is bound to a VFIO driver; " +
-      "in a container or chroot, pass /dev/vfio through",
-  );
+/** `no-vfio`, `no-group-node`, `no-cdev-node`, `no-iommufd`: a node that cannot be opened. */
+export function missingNode(
+  code: string,
+  path: string,
+  { shown, stale, missing, absent }: MissingNode,
+): Reason {
+  const given = (missing.length === 0 ? [path] : missing).map((one) => `--device ${one}`).join(" ");
+  if (stale) {
+    return blocks(
+      code,
+      `${path} leads to nothing: no driver of this kernel has its number`,
+      `${absent}; in a container the node is perhaps an old one: start it anew with ${given}`,
+    );
+  }
+  if (shown !== null) {
+    return blocks(
+      code,
+      `There is no ${path} here, though the kernel has what it stands for (${shown})`,
+      `The /dev of this container or chroot lacks it: start the container with ${given} ` +
+        "(docker, podman), or bind the node into the chroot",
+    );
+  }
+  return blocks(code, `There is no ${path}`, `${absent}; in a container also: ${given}`);
 }
 
-/** `group-not-viable`: a driver of the host holds a device of the group. */
-export function groupNotViable(group: number, devices: readonly SysfsDevice[]): Reason {
-  const spoilers = devices.filter(spoilsGroup);
-  const list = spoilers.map(({ name, driver }) => `${name} (${driver})`).join(", ");
+/**
+ * `group-not-viable`: a driver of the host holds a device of the group.
+ *
+ * @param group Its number; null where it is not known.
+ * @param members Its devices; null where sysfs does not show them.
+ */
+export function groupNotViable(
+  group: number | null,
+  members: readonly GroupMember[] | null,
+): Reason {
+  const devices = members ?? [];
+  const sure = devices.filter(({ holds }) => holds === true);
+  const perhaps = devices.filter(({ holds }) => holds === null);
+  const held = sure.length > 0
+    ? `held by ${list(sure)}`
+    : perhaps.length > 0
+    ? `held by ${perhaps.length > 1 ? "one of " : ""}${list(perhaps)}`
+    : "a driver that is not VFIO's, or another user, has a device of it";
   return blocks(
     "group-not-viable",
-    `IOMMU group ${group} is not viable: ` +
-      (list === "" ? "a driver that is not VFIO's holds a device of it" : `held by ${list}`),
-    "Bind every device of the group to a VFIO driver, or to none: " +
-      `ls /sys/kernel/iommu_groups/${group}/devices`,
+    `IOMMU group ${group ?? "of the device"} is not viable: ${held}`,
+    VIABLE_HINT + devicesOf(group),
   );
 }
 
-/** `no-permission`: a node under /dev/vfio may not be opened. */
-export function noPermission(path: string, code: string): Reason {
+/** `group-viability-unknown`: a driver that may or may not keep the group from user space. */
+export function groupPerhapsNotViable(group: number, members: readonly GroupMember[]): Reason {
+  const perhaps = members.filter(({ holds }) => holds === null);
+  return note(
+    "group-viability-unknown",
+    `IOMMU group ${group} is perhaps not viable: whether ${list(perhaps)} ` +
+      `${perhaps.length > 1 ? "hold" : "holds"} it cannot be known from sysfs ` +
+      "(a driver's driver_managed_dma)",
+    `It shows when the group is opened. Should it not be viable: ${VIABLE_HINT}${devicesOf(group)}`,
+  );
+}
+
+const VIABLE_HINT = "Bind every device of the group to a VFIO driver, or to none, but for those " +
+  "that the host needs: the slots decide which devices share a group: ";
+
+function devicesOf(group: number | null): string {
+  return `ls /sys/kernel/iommu_groups/${group ?? "N"}/devices`;
+}
+
+function list(members: readonly GroupMember[]): string {
+  return members.map(({ device: { name, driver } }) => `${name} (${driver})`).join(", ");
+}
+
+/**
+ * `firmware-region`: firmware wants memory mapped for the device, so it is not given away.
+ *
+ * @param group Its number; null where it is not known.
+ * @param regions The memory; null where sysfs does not tell.
+ */
+export function firmwareRegion(group: number | null, regions: readonly string[] | null): Reason {
+  const file = `/sys/kernel/iommu_groups/${group ?? "N"}/reserved_regions`;
+  return blocks(
+    "firmware-region",
+    regions === null
+      ? "The firmware keeps memory mapped for a device of the group (on Intel: an RMRR), so the " +
+        `kernel does not give it away (${file} cannot be read)`
+      : `The firmware keeps ${regions.join(", ")} mapped for a device of the group (on Intel: an ` +
+        `RMRR), so the kernel does not give it away ("direct" in ${file})`,
+    "No option of VFIO changes that: look for a firmware setting or update that releases the " +
+      "device (its slot's shared memory, USB legacy support), or use another slot or device",
+  );
+}
+
+/** `no-permission`: a node under /dev, or the like, may not be opened. */
+export function noPermission(path: string, code: string, root = false): Reason {
+  if (code === "EPERM") {
+    return blocks(
+      "no-permission",
+      `Cannot open ${path}: EPERM, the device cgroup of this container or service forbids it`,
+      `Start the container with --device ${path} (docker, podman); in a systemd unit: ` +
+        `DeviceAllow=${path} rw`,
+    );
+  }
   return blocks(
     "no-permission",
     `Cannot open ${path}: ${code}, no permission for it`,
-    `Run as root, or give the node to your user: chown $USER ${path}`,
+    root
+      ? "For root it is not a matter of the node's owner: its file system is mounted nodev, or " +
+        "SELinux or AppArmor forbids it, which the kernel's log tells"
+      : `Run as root, or give the node to your user: sudo chown $USER ${path}`,
   );
 }
 
@@ -132,13 +219,21 @@ export function noType1v2(): Reason {
   );
 }
 
-/** `unsafe-interrupts`: the IOMMU does not remap interrupts. */
-export function unsafeInterrupts(): Reason {
+/**
+ * `unsafe-interrupts`: the IOMMU does not remap interrupts.
+ *
+ * @param module Who refuses it: each has an option of its own that allows it.
+ */
+export function unsafeInterrupts(module: "vfio_iommu_type1" | "iommufd"): Reason {
   return blocks(
     "unsafe-interrupts",
-    "The IOMMU does not remap interrupts, so VFIO refuses to use it",
-    "Turn interrupt remapping on; or, where every user of the device is trusted: " +
-      "modprobe vfio_iommu_type1 allow_unsafe_interrupts=1",
+    `The IOMMU does not remap interrupts, so ${
+      module === "iommufd" ? "iommufd" : "VFIO"
+    } refuses to use it`,
+    "Turn interrupt remapping on: in the firmware (VT-d or AMD-Vi, x2APIC), and take intremap=off " +
+      "and nointremap off the kernel's command line. Only where that cannot be, and every user of " +
+      "the device is trusted with the whole machine, as root: " +
+      `echo Y > /sys/module/${module}/parameters/allow_unsafe_interrupts`,
   );
 }
 

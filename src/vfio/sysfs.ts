@@ -67,7 +67,7 @@ const GROUPS = "/sys/kernel/iommu_groups";
 /**
  * The sysfs folder that a name stands for.
  *
- * @throws {TypeError} For a name that is not in sysfs (`fd:`, `sim:`).
+ * @throws {TypeError} For a name that is no device's in sysfs (`fd:`, `sim:`, a group).
  */
 export function sysfsPath(name: DeviceName): string {
   switch (name.kind) {
@@ -75,6 +75,8 @@ export function sysfsPath(name: DeviceName): string {
       return `/sys/bus/pci/devices/${name.address}`;
     case "mdev":
       return `/sys/bus/mdev/devices/${name.uuid}`;
+    case "vfio":
+      return `/sys/class/vfio-dev/${name.name}/device`;
     case "sysfs":
       return name.path;
     default:
@@ -85,14 +87,22 @@ export function sysfsPath(name: DeviceName): string {
 /**
  * Reads what sysfs says about a device.
  *
- * @param path Its folder, or a link to it.
+ * @param path Its folder, or a link to it; or that of what a driver made of it and a class lists,
+ * such as `/sys/class/vfio-dev/vfio7`.
  * @returns null where there is no such folder, or it is not a device.
  * @throws {SysError} Where sysfs cannot be read.
  */
 export function readSysfsDevice(kernel: Kernel, path: string): SysfsDevice | null {
   const real = absentIsNull(() => kernel.realPath(path));
   if (real === null) return null;
-  const bus = linkName(kernel, `${real}/subsystem`);
+  const subsystem = absentIsNull(() => kernel.readLink(`${real}/subsystem`));
+  // A class lists what drivers made; the device that they made it of is on a bus.
+  if (subsystem !== null && /(^|\/)class\//.test(subsystem)) {
+    return absentIsNull(() => kernel.readLink(`${real}/device`)) === null
+      ? null
+      : readSysfsDevice(kernel, `${real}/device`);
+  }
+  const bus = subsystem === null ? null : baseName(subsystem);
   const group = readGroup(kernel, real, bus);
   if (bus === null && group === null) return null;
   const vfioDevices = absentIsNull(() => kernel.readDir(`${real}/vfio-dev`)) ?? [];
@@ -118,7 +128,7 @@ const CDEVS = "/dev/vfio/devices";
 /** The device whose own character device this is; null for another path, and where it is gone. */
 export function readCdevDevice(kernel: Kernel, node: string): SysfsDevice | null {
   const name = cdevName(node);
-  return name === null ? null : readSysfsDevice(kernel, `/sys/class/vfio-dev/${name}/device`);
+  return name === null ? null : readSysfsDevice(kernel, sysfsPath({ kind: "vfio", name }));
 }
 
 /** The name in the path of a VFIO device's own node, `/dev/vfio/devices/vfio7`; null for another. */
@@ -151,19 +161,6 @@ export function isVfioBound(device: SysfsDevice): boolean {
   if (device.driver === null) return false;
   return device.bus === "mdev" || device.vfioDevices.length > 0 || /vfio/i.test(device.driver);
 }
-
-/**
- * Whether a device keeps its whole group from user space: a driver that is not
- * VFIO's drives it. PCI bridges and pci-stub are allowed for.
- */
-export function spoilsGroup(device: SysfsDevice): boolean {
-  if (device.driver === null || isVfioBound(device)) return false;
-  const bridge = device.pciClass !== null && device.pciClass >> 16 === PCI_BASE_CLASS_BRIDGE;
-  return !bridge && device.driver !== "pci-stub";
-}
-
-/** The base class of PCI bridges (linux/pci_ids.h). */
-const PCI_BASE_CLASS_BRIDGE = 0x06;
 
 function readGroup(kernel: Kernel, path: string, bus: string | null): SysfsGroup | null {
   const name = linkName(kernel, `${path}/iommu_group`);

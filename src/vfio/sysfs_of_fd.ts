@@ -4,6 +4,7 @@
  * @module
  */
 
+import { SysError } from "../kernel/error.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import {
   type PciIds,
@@ -48,12 +49,18 @@ export function sysfsOfFd(
   } catch {
     // No /proc, or an older kernel: the group may still tell.
   }
-  const own = readCdevDevice(kernel, pathOfFd(kernel, fd));
-  if (own !== null || group === null) return own;
-  const candidates = readGroupDevices(kernel, group).filter((device) =>
-    ids === null || device.ids === null || sameIds(device.ids, ids)
-  );
-  return candidates.length === 1 ? candidates[0]! : null;
+  try {
+    const own = readCdevDevice(kernel, pathOfFd(kernel, fd));
+    if (own !== null || group === null) return own;
+    const candidates = readGroupDevices(kernel, group).filter((device) =>
+      ids === null || device.ids === null || sameIds(device.ids, ids)
+    );
+    return candidates.length === 1 ? candidates[0]! : null;
+  } catch (error) {
+    // What sysfs does not let this user read stays unknown.
+    if (error instanceof SysError) return null;
+    throw error;
+  }
 }
 
 function sameIds(a: PciIds, b: PciIds): boolean {

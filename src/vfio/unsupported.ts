@@ -70,17 +70,28 @@ export interface Holder {
 export class BusyError extends Error {
   /** Always `BusyError`. */
   override readonly name = "BusyError";
+  /** What is in use. */
+  readonly what: string;
   /** Who holds it; empty where /proc does not tell. */
   readonly holders: readonly Holder[];
+  /** Why it could not be opened the other way either, where that was tried before. */
+  readonly reasons: readonly Reason[];
   /** What to do next. */
   readonly hint: string = BUSY_HINT;
 
   /** Makes the error; `what` is what is in use. */
-  constructor(what: string, holders: readonly Holder[], options?: ErrorOptions) {
+  constructor(
+    what: string,
+    holders: readonly Holder[],
+    options?: ErrorOptions,
+    reasons: readonly Reason[] = [],
+  ) {
     const who = holders.length === 0
       ? "another process (which one cannot be seen from here)"
       : holders.map(({ pid, comm }) => `${comm === "" ? "process" : comm} (pid ${pid})`).join(", ");
     super(`Cannot open ${what}: in use by ${who}`, options);
     this.holders = holders;
+    this.reasons = reasons;
+    this.what = what;
   }
 }

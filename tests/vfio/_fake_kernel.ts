@@ -129,7 +129,7 @@ export class FakeKernel implements Kernel {
   }
 
   #exists(path: string): boolean {
-    return this.texts.has(path) ||
+    return this.texts.has(path) || this.nodes.has(path) ||
       [...this.texts.keys(), ...this.links.keys()].some((other) => other.startsWith(`${path}/`));
   }
 

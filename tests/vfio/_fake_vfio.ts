@@ -195,6 +195,10 @@ function fakeContainer(fake: FakeVfio): FakeFile {
 export function fakeVfio(fake: FakeVfio = {}): FakeKernel {
   const kernel = new FakeKernel();
   addPci(kernel, ADDRESS, FOLDER, 12, "ice-vfio-pci");
+  kernel.texts.set(
+    "/sys/kernel/iommu_groups/12/reserved_regions",
+    "0x00000000fee00000 0x00000000feefffff msi\n",
+  );
   kernel.nodes.set("/dev/vfio/vfio", () => fakeContainer(fake));
   kernel.nodes.set(GROUP_PATH, () => ({
     ioctl(request, arg): number {
@@ -237,6 +241,14 @@ export function addPci(
     kernel.texts.set(`${folder}/${file}`, `${text}\n`);
   }
   kernel.texts.set(`${folder}/class`, `${pciClass}\n`);
+  // PCI_HEADER_TYPE is 1 for a PCI-to-PCI bridge, and has bit 7 set for one of several functions.
+  const headerType = pciClass.startsWith("0x0604") ? 0x81 : 0x80;
+  kernel.nodes.set(`${folder}/config`, () => ({
+    pread(into, offset): number {
+      into.fill(offset === 0x0en ? headerType : 0xff);
+      return into.length;
+    },
+  }));
   kernel.links.set(`${folder}/subsystem`, "/sys/bus/pci");
   kernel.links.set(`${folder}/iommu_group`, `/sys/kernel/iommu_groups/${group}`);
   if (driver !== null) kernel.links.set(`${folder}/driver`, `/sys/bus/pci/drivers/${driver}`);

@@ -27,6 +27,25 @@ test("an mdev UUID, a sysfs path, an fd and a simulated device are read", () => 
   });
 });
 
+test("what VFIO made of a device names it: by its name, its node, its folder", () => {
+  for (const text of ["vfio7", "/dev/vfio/devices/vfio7", "/sys/class/vfio-dev/vfio7"]) {
+    const name = parseDeviceName(text);
+    assert.deepEqual(name, { kind: "vfio", name: "vfio7" });
+    assert.equal(formatDeviceName(name), "vfio7");
+  }
+});
+
+test("a group is understood by its node and its folders, to say that it is no device", () => {
+  for (
+    const path of [
+      "/dev/vfio/12",
+      "/dev/vfio/noiommu-12",
+      "/sys/class/vfio/12",
+      "/sys/kernel/iommu_groups/12",
+    ]
+  ) assert.deepEqual(parseDeviceName(path), { kind: "group", number: 12, path });
+});
+
 test("what is none of these is refused, and quoted", () => {
   const wrong = [
     "",
@@ -34,7 +53,11 @@ test("what is none of these is refused, and quoted", () => {
     "0000:3b:20.0",
     "3b:00",
     "0000:3b:00.1 ",
-    "/dev/vfio/12",
+    "/dev/vfio/vfio",
+    "/dev/iommu",
+    "/dev/vfio/devices/12",
+    "vfio",
+    "vfio7x",
     "/sys",
     "fd:",
     "fd:-1",

@@ -8,7 +8,6 @@ import {
   readCdevDevice,
   readGroupDevices,
   readSysfsDevice,
-  spoilsGroup,
   type SysfsDevice,
 } from "../../src/vfio/sysfs.ts";
 import { sysfsOfFd } from "../../src/vfio/sysfs_of_fd.ts";
@@ -121,14 +120,6 @@ test("VFIO drivers are told by name, by character device, or by the mdev bus", (
   assert.equal(isVfioBound(pci(null)), false);
   assert.equal(isVfioBound({ ...pci("custom"), vfioDevices: ["vfio0"] }), true);
   assert.equal(isVfioBound({ ...pci("mtty"), bus: "mdev" }), true);
-});
-
-test("a group is spoilt by a host's driver, not by bridges, pci-stub or no driver", () => {
-  assert.equal(spoilsGroup(pci("nvme")), true);
-  assert.equal(spoilsGroup(pci("pcieport", "0x060400")), false);
-  assert.equal(spoilsGroup(pci("pci-stub")), false);
-  assert.equal(spoilsGroup(pci("vfio-pci")), false);
-  assert.equal(spoilsGroup(pci(null)), false);
 });
 
 test("an mdev's generic driver gives way to that of its parent", () => {
