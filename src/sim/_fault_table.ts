@@ -7,6 +7,8 @@ export type FaultEvent =
   /** v1: device_state is written; v2: an arc of the state machine is asked of the driver. */
   | "state-write"
   | "state-read"
+  /** v1: pending_bytes is read in stop-and-copy. */
+  | "pending-read"
   | "data-read"
   | "data-write"
   /** v1: data_offset is read; v2: the data fd is read or written. */
@@ -42,17 +44,32 @@ export type FaultName =
   | "transition"
   | "error-state"
   | "late-error"
+  | "state-late"
   | "state-read"
+  | "stop-at-open"
+  | "reserved-lost"
+  | "odd-flags"
+  | "no-stop-copy"
+  | "fd-extra"
   | "block"
   | "gone"
   | "offset-zero"
+  | "offset-unaligned"
   | "lie-offset"
   | "lie-size"
   | "lie-wrap"
   | "data-size-zero"
+  | "data-size-small"
+  | "pending-grows"
   | "stuck"
+  | "no-data"
   | "never-drains"
   | "initial-never-zero"
+  | "initial-zero"
+  | "initial-stays"
+  | "dirty-first"
+  | "drained-zero"
+  | "precopy-flags"
   | "precopy-info"
   | "read"
   | "short-read"
@@ -104,11 +121,48 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     form: "N",
     text: "the Nth arc is taken, and right after it the device is in ERROR",
   },
+  "state-late": {
+    to: "migratable",
+    event: "state-write",
+    form: "N",
+    text: "the state is read as it was, once, after the Nth write of device_state (v2: after " +
+      "the Nth arc)",
+  },
   "state-read": {
     to: "migratable",
     event: "state-read",
     form: "N:ERRNO",
     text: "the Nth read of the state fails",
+  },
+  "stop-at-open": {
+    to: "v1",
+    event: null,
+    form: "",
+    text: "device_state says STOP after open and reset, though the device runs",
+  },
+  "reserved-lost": {
+    to: "v1",
+    event: "state-write",
+    form: "N",
+    text: "bits 3 to 31 of device_state are 0 from the Nth write on",
+  },
+  "odd-flags": {
+    to: "v2",
+    event: null,
+    form: "",
+    text: "the MIGRATION feature has a flag that no header defines",
+  },
+  "no-stop-copy": {
+    to: "v2",
+    event: null,
+    form: "",
+    text: "the MIGRATION feature is without VFIO_MIGRATION_STOP_COPY",
+  },
+  "fd-extra": {
+    to: "v2",
+    event: "state-write",
+    form: "N",
+    text: "the Nth arc comes with an fd even where none is due",
   },
   "block": {
     to: "migratable",
@@ -125,6 +179,13 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
       "data fd): ENODEV for all but close",
   },
   "offset-zero": { to: "v1", event: "transaction", form: "[N]", text: "data_offset reads 0" },
+  "offset-unaligned": {
+    to: "v1",
+    event: "transaction",
+    form: "[N]",
+    text:
+      "while saving data_offset lies 8 bytes behind the beginning of a page, in the mapped area",
+  },
   "lie-offset": {
     to: "v1",
     event: "transaction",
@@ -150,6 +211,24 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     text: "data_size (v2: MIG_DATA_SIZE) reads 0 the first N times, or always, though there " +
       "is data",
   },
+  "data-size-small": {
+    to: "v2",
+    event: null,
+    form: "",
+    text: "MIG_DATA_SIZE says a hundredth of the state's size",
+  },
+  "pending-grows": {
+    to: "v1",
+    event: "pending-read",
+    form: "N",
+    text: "pending_bytes is a page more at its Nth read in stop-and-copy than at the one before",
+  },
+  "no-data": {
+    to: "migratable",
+    event: null,
+    form: "",
+    text: "there is no state to read: pending_bytes is 0 (v2: the data fd ends at once)",
+  },
   "stuck": {
     to: "v1",
     event: null,
@@ -167,6 +246,36 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     event: null,
     form: "",
     text: "initial_bytes stays above 0 with everything read",
+  },
+  "initial-zero": {
+    to: "v2",
+    event: null,
+    form: "",
+    text: "initial_bytes is 0 from the start: all counts as dirty_bytes",
+  },
+  "initial-stays": {
+    to: "v2",
+    event: null,
+    form: "",
+    text: "initial_bytes stays as it is until all of it was read",
+  },
+  "dirty-first": {
+    to: "v2",
+    event: null,
+    form: "",
+    text: "dirty_bytes is a page at first, with nothing dirty",
+  },
+  "drained-zero": {
+    to: "v2",
+    event: null,
+    form: "",
+    text: "a read in PRE_COPY gives 0 bytes with nothing there, not ENOMSG",
+  },
+  "precopy-flags": {
+    to: "v2",
+    event: null,
+    form: "",
+    text: "the precopy info has a flag that no header defines",
   },
   "precopy-info": {
     to: "v2",

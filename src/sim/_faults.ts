@@ -77,6 +77,14 @@ export function parseFault(text: string): Fault {
   }
 }
 
+/**
+ * What ice does by nature, or cannot: its pending_bytes goes down with every read, whatever is read;
+ * device_state has no bits beside the three; the data always lies at 32.
+ */
+const NOT_OF_ICE: readonly FaultName[] = [
+  ...["stuck", "pending-grows", "stop-at-open", "reserved-lost", "offset-unaligned"] as const,
+];
+
 /** Whether a kind of device can have a fault at all: one that never strikes is a mistake. */
 export function canHave(personality: PersonalityName, fault: FaultName): boolean {
   const { to } = FAULTS[fault];
@@ -85,8 +93,10 @@ export function canHave(personality: PersonalityName, fault: FaultName): boolean
   if (protocol === null || (to !== "migratable" && to !== protocol)) return false;
   switch (personality) {
     case "ice":
-      // Its pending_bytes goes down with every read, whatever is read.
-      return fault !== "stuck";
+      return !NOT_OF_ICE.includes(fault);
+    case "trapped":
+    case "partitioned":
+      return fault !== "offset-unaligned";
     case "nvidia-vgpu":
       // Its data_size reads 0 all the time.
       return FAULTS[fault].event !== "size-read";
@@ -97,15 +107,25 @@ export function canHave(personality: PersonalityName, fault: FaultName): boolean
   }
 }
 
-function v2CanHave({ flags, precopy, dataSize, log }: V2Driver, fault: FaultName): boolean {
+function v2CanHave(
+  { flags, precopy, drained, dataSize, log }: V2Driver,
+  fault: FaultName,
+): boolean {
   const preCopy = (flags & VFIO_MIGRATION_PRE_COPY) !== 0;
   switch (fault) {
     case "never-drains":
       return preCopy && precopy === "images";
     case "initial-never-zero":
+    case "initial-zero":
+    case "initial-stays":
+    case "dirty-first":
+    case "precopy-flags":
     case "precopy-info":
       return preCopy;
+    case "drained-zero":
+      return preCopy && drained !== null;
     case "data-size-zero":
+    case "data-size-small":
       return dataSize;
     case "log-start":
     case "log-report":

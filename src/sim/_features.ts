@@ -15,6 +15,7 @@ import {
   VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2,
   VFIO_DEVICE_FEATURE_MIGRATION,
   VFIO_DEVICE_FEATURE_SET,
+  VFIO_MIGRATION_STOP_COPY,
   vfioDeviceFeatureMigDataSize,
   vfioDeviceFeatureMigration,
   vfioDeviceFeatureMigState,
@@ -29,6 +30,9 @@ import type { UserMemory } from "./_user_memory.ts";
 
 const GET = VFIO_DEVICE_FEATURE_GET;
 const SET = VFIO_DEVICE_FEATURE_SET;
+
+/** A VFIO_MIGRATION_* flag that no header defines. */
+const ODD_FLAG = 1 << 8;
 
 /** The VFIO_DEVICE_FEATURE ioctl of one device. */
 export class Features {
@@ -74,8 +78,15 @@ export class Features {
   #migration(call: FeatureCall): number {
     const v2 = this.#device.v2 ?? refuse("ENOTTY");
     if (!call.check(GET, vfioDeviceFeatureMigration.size)) return 0;
-    call.answer(vfioDeviceFeatureMigration, { flags: BigInt(v2.flags) });
+    call.answer(vfioDeviceFeatureMigration, { flags: BigInt(this.#flags(v2.flags)) });
     return 0;
+  }
+
+  /** The flags as the driver says them. */
+  #flags(flags: number): number {
+    const { faults } = this.#device;
+    const odd = faults.standing("odd-flags") === undefined ? flags : flags | ODD_FLAG;
+    return faults.standing("no-stop-copy") === undefined ? odd : odd & ~VFIO_MIGRATION_STOP_COPY;
   }
 
   #deviceState(call: FeatureCall): number {
@@ -85,7 +96,7 @@ export class Features {
     const { device_state } = call.payload(codec);
     if (call.is(GET)) {
       for (const { errno } of this.#device.faults.due("state-read")) refuse(errno);
-      call.answer(codec, { device_state: v2.deviceState, data_fd: -1 });
+      call.answer(codec, { device_state: v2.readState(), data_fd: -1 });
       return 0;
     }
     let data_fd = -1;
@@ -110,8 +121,10 @@ export class Features {
   #dataSize(call: FeatureCall): number {
     const size = this.#device.v2?.dataSize ?? refuse("ENOTTY");
     if (!call.check(GET, vfioDeviceFeatureMigDataSize.size)) return 0;
-    const unknown = this.#device.faults.due("size-read").length > 0;
-    call.answer(vfioDeviceFeatureMigDataSize, { stop_copy_length: BigInt(unknown ? 0 : size) });
+    const { faults } = this.#device;
+    const unknown = faults.due("size-read").length > 0;
+    const said = faults.standing("data-size-small") === undefined ? size : Math.floor(size / 100);
+    call.answer(vfioDeviceFeatureMigDataSize, { stop_copy_length: BigInt(unknown ? 0 : said) });
     return 0;
   }
 }

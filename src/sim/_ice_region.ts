@@ -32,6 +32,8 @@ export class IceRegion implements MigrationRegion {
   #deviceState = 0;
   /** device_state reads 0 at open, though the device runs. */
   #untouched = true;
+  /** What is read once more of device_state, where the driver is late. */
+  #late: number | null = null;
   #pending = 0n;
   #read = 0;
 
@@ -81,7 +83,7 @@ export class IceRegion implements MigrationRegion {
     switch (register) {
       case "pending_bytes":
         this.#owner.elapse();
-        return this.#pending;
+        return this.#owner.faults.standing("no-data") === undefined ? this.#pending : 0n;
       case "data_offset":
         return this.#readOffset();
       case "data_size":
@@ -92,8 +94,14 @@ export class IceRegion implements MigrationRegion {
         return this.#readSize();
       default:
         for (const { errno } of this.#owner.faults.due("state-read")) refuse(errno);
-        return this.#deviceState;
+        return this.#lateOnce() ?? this.#deviceState;
     }
+  }
+
+  #lateOnce(): number | null {
+    const late = this.#late;
+    this.#late = null;
+    return late;
   }
 
   #readOffset(): number {
@@ -178,7 +186,12 @@ export class IceRegion implements MigrationRegion {
       refuse("EFAULT");
     }
     this.#owner.elapse();
+    let late = false;
     for (const { name, errno } of due) {
+      if (name === "state-late") {
+        late = true;
+        continue;
+      }
       if (name === "error-state") {
         this.#deviceState = ERROR;
         this.#untouched = false;
@@ -192,6 +205,7 @@ export class IceRegion implements MigrationRegion {
     if (value === STOP) this.#pending = 0n;
     this.#deviceState = value;
     this.#untouched = false;
+    if (late) this.#late = from;
   }
 
   #saveState(): void {

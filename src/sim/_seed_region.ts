@@ -30,7 +30,12 @@ export class SeedRegion implements MigrationRegion {
   readonly #owner: RegionOwner;
   readonly #transfer: Transfer;
   readonly #initial: number;
+  readonly #saysStop: boolean;
   #deviceState = 0;
+  /** What is read once more of it, where the driver is late. */
+  #late: number | null = null;
+  /** Nobody has written to it. */
+  #untouched = true;
 
   /** A region whose device_state begins as `reserved` with RUNNING set. */
   constructor(owner: RegionOwner, layout: Layout, reserved: number, sizeless: boolean) {
@@ -40,7 +45,8 @@ export class SeedRegion implements MigrationRegion {
       (layout.areas === null ? 0 : VFIO_REGION_INFO_FLAG_MMAP);
     this.#owner = owner;
     this.#transfer = new Transfer(owner, layout, sizeless);
-    this.#initial = (reserved | RUNNING) >>> 0;
+    this.#saysStop = owner.faults.standing("stop-at-open") !== undefined;
+    this.#initial = (this.#saysStop ? reserved & ~RUNNING : reserved | RUNNING) >>> 0;
   }
 
   get deviceState(): number {
@@ -48,7 +54,7 @@ export class SeedRegion implements MigrationRegion {
   }
 
   get running(): boolean {
-    return (this.#deviceState & RUNNING) !== 0;
+    return (this.#saysStop && this.#untouched) || (this.#deviceState & RUNNING) !== 0;
   }
 
   open(): void {
@@ -57,6 +63,8 @@ export class SeedRegion implements MigrationRegion {
 
   reset(): void {
     this.#deviceState = this.#initial;
+    this.#late = null;
+    this.#untouched = true;
     this.#transfer.end();
   }
 
@@ -75,7 +83,7 @@ export class SeedRegion implements MigrationRegion {
     switch (register) {
       case "device_state":
         for (const { errno } of this.#owner.faults.due("state-read")) refuse(errno);
-        return this.#deviceState;
+        return this.#lateOnce() ?? this.#deviceState;
       case "reserved":
         return 0;
       case "pending_bytes":
@@ -85,6 +93,12 @@ export class SeedRegion implements MigrationRegion {
       case "data_size":
         return this.#transfer.readSize();
     }
+  }
+
+  #lateOnce(): number | null {
+    const late = this.#late;
+    this.#late = null;
+    return late;
   }
 
   pwrite(at: number, from: Bytes): number {
@@ -112,7 +126,9 @@ export class SeedRegion implements MigrationRegion {
 
   #writeState(value: number): void {
     const due = this.#owner.faults.due("state-write");
-    const from = this.#deviceState & VFIO_DEVICE_STATE_MASK;
+    const from = this.#saysStop && this.#untouched
+      ? RUNNING
+      : this.#deviceState & VFIO_DEVICE_STATE_MASK;
     const to = value & VFIO_DEVICE_STATE_MASK;
     if (((value ^ this.#deviceState) & ~VFIO_DEVICE_STATE_MASK) !== 0) {
       this.#owner.violate(
@@ -123,17 +139,26 @@ export class SeedRegion implements MigrationRegion {
       this.#owner.violate(`device_state went from ${stateName(from)} to ${stateName(to)}`);
       refuse(from === ERROR ? "EIO" : "EINVAL");
     }
+    let late = false;
+    let kept = ~0;
     for (const { name, errno } of due) {
-      if (name === "error-state") {
-        this.#enter((this.#deviceState & ~VFIO_DEVICE_STATE_MASK | ERROR) >>> 0);
-        refuse("EIO");
+      if (name === "state-late") late = true;
+      else if (name === "reserved-lost") kept = VFIO_DEVICE_STATE_MASK;
+      else {
+        if (name === "error-state") {
+          this.#enter((this.#deviceState & ~VFIO_DEVICE_STATE_MASK | ERROR) >>> 0);
+        }
+        refuse(name === "error-state" ? "EIO" : errno);
       }
-      refuse(errno);
     }
     // What was restored must be whole before it may run.
     if (from === RESUMING && to === RUNNING && !this.#transfer.complete) refuse("EINVAL");
-    if (from === to) this.#deviceState = value;
-    else this.#enter(value);
+    const before = this.#deviceState;
+    const after = (value & kept) >>> 0;
+    if (from === to) this.#deviceState = after;
+    else this.#enter(after);
+    this.#untouched = false;
+    if (late) this.#late = before;
   }
 
   #enter(value: number): void {

@@ -8,6 +8,7 @@ import type { DeviceState } from "./_device_state.ts";
 import type { FaultName } from "./_faults.ts";
 import type { Layout } from "./_layout.ts";
 import { LoadStream } from "./_load_stream.ts";
+import { PAGE } from "./_pages.ts";
 import { refuse } from "./_refusal.ts";
 import type { Bytes, RegionOwner } from "./_region.ts";
 import { SaveStream } from "./_save_stream.ts";
@@ -96,9 +97,16 @@ export class Transfer {
     }
     this.#state.elapse(!this.#stopped);
     const stuck = this.#stopped && this.#pending > 0 && this.#owner.faults.standing("stuck");
-    if (!stuck) this.#pending = this.#save.pending(this.#stopped);
+    if (!stuck) this.#pending = this.#pendingNow(this.#save);
     this.#step = "started";
     return this.#pending;
+  }
+
+  #pendingNow(save: SaveStream): number {
+    const { faults } = this.#owner;
+    if (faults.standing("no-data") !== undefined) return 0;
+    const grows = this.#stopped && faults.due("pending-read").length > 0;
+    return grows ? this.#pending + PAGE : save.pending(this.#stopped);
   }
 
   /** data_offset is read: the data is made available, or the place for it. */
@@ -112,19 +120,23 @@ export class Transfer {
       this.#violate("data_offset was read, and no data is being moved");
     }
     let lie: FaultName | null = null;
+    let shift = 0;
     for (const { name, ms } of this.#owner.faults.due("transaction")) {
       if (name === "block") sleep(ms);
       else if (name === "gone") this.#owner.lose();
+      // A restore's transaction has to fit in what is left of the region.
+      else if (name === "offset-unaligned") shift = this.#save === null ? 0 : 8;
       else lie = name;
     }
-    if (this.#step === "idle" || this.#step === "started") this.#place();
+    if (this.#step === "idle" || this.#step === "started") this.#place(shift);
     return lie === "offset-zero" ? 0 : lie === "lie-offset" ? this.#layout.size : this.#offset;
   }
 
-  /** A transaction begins: where it lies, and while saving what it holds. */
-  #place(): void {
-    const { dataOffsets, window } = this.#layout;
-    this.#offset = dataOffsets[this.#transactions % dataOffsets.length]!;
+  /** A transaction begins: where it lies, `shift` bytes on, and while saving what it holds. */
+  #place(shift: number): void {
+    const { dataOffsets } = this.#layout;
+    const window = this.#layout.window - shift;
+    this.#offset = dataOffsets[this.#transactions % dataOffsets.length]! + shift;
     this.#transactions += 1;
     this.#size = 0;
     this.#touched = 0;

@@ -5,6 +5,7 @@
 
 import { VFIO_MIGRATION_PRE_COPY } from "../uapi/constants.ts";
 import type { Device } from "./_device.ts";
+import type { FaultName } from "./_faults.ts";
 import { refuse } from "./_refusal.ts";
 import type { DataFile } from "./_v2_data_file.ts";
 import type { V2Driver } from "./_v2_drivers.ts";
@@ -21,6 +22,9 @@ import {
   v2StateName,
 } from "./_v2_states.ts";
 
+/** Faults of an arc that is taken. */
+const AFTERWARDS: readonly FaultName[] = ["late-error", "state-late", "fd-extra"];
+
 /** A device's v2 migration. */
 export class V2Migration {
   readonly #device: Device;
@@ -29,6 +33,8 @@ export class V2Migration {
   /** Whether the precopy info's flags are an answer: MIG_PRECOPY_INFOv2 was set. */
   tellsFlags = false;
   #state = RUNNING;
+  /** What is read once more, where the driver is late. */
+  #late: number | null = null;
   #file: DataFile | null = null;
 
   /** A running device; a record of its data has `chunk` bytes at most. */
@@ -46,6 +52,13 @@ export class V2Migration {
   /** The state, as VFIO_DEVICE_STATE_*. */
   get deviceState(): number {
     return this.#state;
+  }
+
+  /** The state as a GET tells it. */
+  readState(): number {
+    const state = this.#late ?? this.#state;
+    this.#late = null;
+    return state;
   }
 
   /** Whether the device works now. */
@@ -83,6 +96,7 @@ export class V2Migration {
   reset(): void {
     this.#endData();
     this.#state = RUNNING;
+    this.#late = null;
   }
 
   #endData(): void {
@@ -103,10 +117,13 @@ export class V2Migration {
     let made: DataFile | null = null;
     while (this.#state !== target) {
       const next = this.#nextHop(target) ?? refuse("EINVAL");
-      const late = this.#faultyArc();
+      const { fails, lags, extra } = this.#faultyArc();
+      const before = this.#state;
       made = this.#arc(next);
+      if (extra) made ??= this.#strayFile();
       this.#state = next;
-      if (!late) continue;
+      if (lags) this.#late = before;
+      if (!fails) continue;
       this.#fail();
       return next === target ? made : refuse("EINVAL");
     }
@@ -118,18 +135,31 @@ export class V2Migration {
     return nextHop(this.#state, target, this.#driver.flags);
   }
 
-  /** An arc begins; whether the device is to fail once it was taken. */
-  #faultyArc(): boolean {
+  /** An arc begins; what is to go wrong once it was taken. */
+  #faultyArc(): {
+    /** The device fails. */
+    readonly fails: boolean;
+    /** The state is read as it was, once. */
+    readonly lags: boolean;
+    /** A file comes with it, due or not. */
+    readonly extra: boolean;
+  } {
     this.#device.elapse();
-    let late = false;
-    for (const { name, errno } of this.#device.faults.due("state-write")) {
-      if (name === "late-error") late = true;
-      else {
-        if (name === "error-state") this.#fail();
-        refuse(errno);
-      }
+    const due = this.#device.faults.due("state-write");
+    for (const { name, errno } of due) {
+      if (AFTERWARDS.includes(name)) continue;
+      if (name === "error-state") this.#fail();
+      refuse(errno);
     }
-    return late;
+    const [fails, lags, extra] = AFTERWARDS.map((one) => due.some(({ name }) => name === one));
+    return { fails: fails!, lags: lags!, extra: extra! };
+  }
+
+  /** A file of no use. */
+  #strayFile(): DataFile {
+    const file = new ResumeFile(this.#device, this.#driver);
+    file.disable();
+    return file;
   }
 
   #fail(): void {

@@ -36,6 +36,15 @@ interface SmallRecord {
   readonly data: Bytes;
 }
 
+/** A flag of the precopy info that no header defines. */
+const ODD_FLAG = 1 << 1;
+
+/** What is left to read. */
+interface Left {
+  readonly initial: number;
+  readonly dirty: number;
+}
+
 /** An open data fd of a device in PRE_COPY or STOP_COPY. */
 export class SaveFile extends DataFile {
   readonly #driver: V2Driver;
@@ -54,6 +63,9 @@ export class SaveFile extends DataFile {
   /** Whether the first image is still being read. */
   #initial = true;
   #nextLook = 0;
+  /** Whether the precopy info was asked for, and what its initial_bytes was at first. */
+  #asked = false;
+  #initialAtFirst: number | null = null;
   /** How often there will be new initial data. */
   #reinits: number;
 
@@ -99,6 +111,7 @@ export class SaveFile extends DataFile {
       room = Math.ceil(room / 2);
     }
     this.device.elapse();
+    if (this.device.faults.standing("no-data") !== undefined) room = 0;
     let done = 0;
     while (done < room && (this.#at < this.#end || this.#next())) {
       const run = Math.min(room - done, this.#end - this.#at);
@@ -106,7 +119,8 @@ export class SaveFile extends DataFile {
       this.#at += run;
       done += run;
     }
-    const { drained } = this.#driver;
+    const zero = this.device.faults.standing("drained-zero") !== undefined;
+    const drained = zero ? null : this.#driver.drained;
     if (done === 0 && !this.#stopped && drained !== null) refuse(drained);
     return done;
   }
@@ -179,15 +193,29 @@ export class SaveFile extends DataFile {
     for (const { errno } of this.device.faults.due("precopy-info")) refuse(errno);
     const { tellsFlags } = this.device.v2!;
     const reinit = this.#reinit(tellsFlags);
-    const { initial, dirty } = this.#look();
+    const { initial, dirty } = this.#told(this.#look());
+    const odd = this.device.faults.standing("precopy-flags") === undefined ? 0 : ODD_FLAG;
     toUser(vfioPrecopyInfo, arg, {
       argsz,
       // As sent: drivers do not write it, unless they were asked to.
-      flags: tellsFlags ? (reinit ? VFIO_PRECOPY_INFO_REINIT : 0) : flags,
+      flags: odd | (tellsFlags ? (reinit ? VFIO_PRECOPY_INFO_REINIT : 0) : flags),
       initial_bytes: BigInt(initial),
       dirty_bytes: BigInt(dirty),
     });
     return 0;
+  }
+
+  /** What the driver says of what there is. */
+  #told(left: Left): Left {
+    const { faults } = this.device;
+    let { initial, dirty } = left;
+    if (faults.standing("no-data") !== undefined) return { initial: 0, dirty: 0 };
+    if (faults.standing("initial-zero") !== undefined) [initial, dirty] = [0, initial + dirty];
+    const first = this.#initialAtFirst ??= initial;
+    if (faults.standing("initial-stays") !== undefined && initial > 0) initial = first;
+    if (faults.standing("dirty-first") !== undefined && !this.#asked) dirty += PAGE;
+    this.#asked = true;
+    return { initial, dirty };
   }
 
   /**
@@ -213,7 +241,7 @@ export class SaveFile extends DataFile {
   }
 
   /** What is left to read; the driver looks what changed once all is read. */
-  #look(): { readonly initial: number; readonly dirty: number } {
+  #look(): Left {
     const { faults } = this.device;
     this.device.elapse();
     let left = this.#left;

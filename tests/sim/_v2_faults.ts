@@ -6,7 +6,13 @@ import assert from "node:assert/strict";
 import { isErrno } from "../../src/kernel/error.ts";
 import type { FaultName } from "../../src/sim/_faults.ts";
 import { ERROR, nextHop, RESUMING, RUNNING, STOP, STOP_COPY } from "../../src/sim/_v2_states.ts";
-import { VFIO_DEVICE_STATE_PRE_COPY, VFIO_GROUP_GET_DEVICE_FD } from "../../src/uapi/mod.ts";
+import {
+  VFIO_DEVICE_STATE_PRE_COPY,
+  VFIO_GROUP_GET_DEVICE_FD,
+  VFIO_MIG_GET_PRECOPY_INFO,
+  VFIO_MIGRATION_STOP_COPY,
+  vfioPrecopyInfo,
+} from "../../src/uapi/mod.ts";
 import { bytes, text } from "./_client.ts";
 import type { V2Client } from "./_v2_client.ts";
 import { LogCalls } from "../migration/v2_cases/log_calls.ts";
@@ -44,6 +50,66 @@ export const V2_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
     client.v2State;
     refused("EIO", () => client.v2State);
     client.v2State;
+  },
+  "state-late": (make) => {
+    using client = make("fault=state-late:1");
+    const next = nextHop(RUNNING, STOP, client.flags)!;
+    client.go(next);
+    assert.deepEqual([client.v2State, client.v2State], [RUNNING, next]);
+  },
+  "odd-flags": (make) => {
+    using client = make("fault=odd-flags");
+    assert.equal(client.flags & ~7, 256);
+  },
+  "no-stop-copy": (make) => {
+    using client = make("fault=no-stop-copy");
+    assert.equal(client.flags & VFIO_MIGRATION_STOP_COPY, 0);
+  },
+  "fd-extra": (make) => {
+    using client = make("fault=fd-extra:1");
+    client.go(nextHop(RUNNING, STOP, client.flags)!);
+    assert.equal(client.given, true);
+  },
+  "data-size-small": (make) => {
+    using client = make("fault=data-size-small");
+    assert.equal(client.dataSize, 655);
+  },
+  "no-data": (make) => {
+    using client = make("fault=no-data");
+    client.go(STOP_COPY);
+    assert.equal(client.read(16).length, 0);
+  },
+  "initial-zero": (make) => {
+    using client = make("fault=initial-zero");
+    client.go(VFIO_DEVICE_STATE_PRE_COPY);
+    const { initial, dirty } = client.info();
+    assert.equal(initial, 0);
+    assert.ok(dirty > 0);
+  },
+  "initial-stays": (make) => {
+    using client = make("fault=initial-stays");
+    client.go(VFIO_DEVICE_STATE_PRE_COPY);
+    const { initial } = client.info();
+    client.read(16);
+    assert.equal(client.info().initial, initial);
+  },
+  "dirty-first": (make) => {
+    using client = make("fault=dirty-first");
+    client.go(VFIO_DEVICE_STATE_PRE_COPY);
+    assert.deepEqual([client.info().dirty, client.info().dirty], [4096, 0]);
+  },
+  "drained-zero": (make) => {
+    using client = make("fault=drained-zero");
+    client.go(VFIO_DEVICE_STATE_PRE_COPY);
+    client.read(1 << 20);
+    assert.equal(client.read(16).length, 0);
+  },
+  "precopy-flags": (make) => {
+    using client = make("fault=precopy-flags");
+    client.go(VFIO_DEVICE_STATE_PRE_COPY);
+    const info = vfioPrecopyInfo.pack({});
+    client.kernel.ioctl(client.data, VFIO_MIG_GET_PRECOPY_INFO, info);
+    assert.equal(vfioPrecopyInfo.unpack(info).flags, 2);
   },
   "block": (make) => {
     using client = make("fault=block:60ms:2");

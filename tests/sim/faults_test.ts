@@ -119,6 +119,46 @@ const V1_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
     refused("EIO", () => client.register);
     client.register;
   },
+  "state-late": (make) => {
+    using client = make("fault=state-late:1");
+    const before = client.state;
+    client.state = PRE_COPY;
+    assert.deepEqual([client.state, client.state], [before, PRE_COPY]);
+  },
+  "stop-at-open": (make) => {
+    using client = make("fault=stop-at-open");
+    assert.equal(client.state, STOP);
+    client.state = STOP_AND_COPY;
+    assert.equal(client.state, STOP_AND_COPY);
+  },
+  "reserved-lost": (make) => {
+    using client = make("reserved=0xff00&fault=reserved-lost:2");
+    client.state = PRE_COPY;
+    assert.equal(client.register, 0xff00 | PRE_COPY);
+    client.state = STOP_AND_COPY;
+    assert.equal(client.register, STOP_AND_COPY);
+  },
+  "offset-unaligned": (make) => {
+    using from = make("seed=3&fault=offset-unaligned");
+    from.map();
+    from.state = STOP_AND_COPY;
+    from.pending;
+    assert.equal(from.dataOffset % 4096, 8);
+    const transactions = from.drain(area);
+    assert.ok(transactions.length > 0);
+  },
+  "pending-grows": (make) => {
+    using client = make("fault=pending-grows:2");
+    client.state = STOP_AND_COPY;
+    const pending = client.pending;
+    assert.equal(client.pending, pending + 4096);
+    assert.equal(client.pending, pending);
+  },
+  "no-data": (make) => {
+    using client = make("fault=no-data");
+    client.state = STOP_AND_COPY;
+    assert.equal(client.pending, 0);
+  },
   "block": (make) => {
     using client = make("fault=block:60ms:1");
     client.state = STOP_AND_COPY;
