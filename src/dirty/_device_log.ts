@@ -35,6 +35,7 @@ import { DirtyRangeError } from "./range_error.ts";
 const REPORT_BYTES = 2 << 20;
 const ZEROS: Uint8Array<ArrayBuffer> = new Uint8Array(REPORT_BYTES);
 const PAGE = 4096;
+const PAGE_SIZE_FIELD = `${vfioDeviceFeatureDmaLoggingControl.name}.page_size`;
 
 /** What a log that was started goes by. */
 export interface LogExtent {
@@ -81,6 +82,7 @@ export class DeviceLog implements Disposable {
     throw new AnswerError(
       `Cannot use the device's log: it chose pages of ${first.devicePgsize} bytes, and then of ` +
         `${second.devicePgsize}`,
+      PAGE_SIZE_FIELD,
     );
   }
 
@@ -92,13 +94,20 @@ export class DeviceLog implements Disposable {
       );
     }
     const devicePgsize = this.#set(ranges);
-    if (devicePgsize > 0n && (devicePgsize & (devicePgsize - 1n)) === 0n) {
-      return { ranges, unit, devicePgsize };
-    }
+    const defect = this.#pageDefect(devicePgsize);
+    if (defect === null) return { ranges, unit, devicePgsize };
     this.stop();
     throw new AnswerError(
-      `Cannot use the device's log: it chose pages of ${devicePgsize} bytes, no power of two`,
+      `Cannot use the device's log: it chose pages of ${devicePgsize} bytes, ${defect}`,
+      PAGE_SIZE_FIELD,
     );
+  }
+
+  /** Why no log can go by pages of so many bytes; null where it can. */
+  #pageDefect(size: bigint): string | null {
+    if (size <= 0n || (size & (size - 1n)) !== 0n) return "no power of two";
+    const most = 8n * BigInt(REPORT_BYTES) * BigInt(this.#pgsize);
+    return size > most ? `more than the ${most} of a whole report` : null;
   }
 
   /** Returns the page size that the device chose. */

@@ -10,6 +10,7 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from "../kernel/kernel.ts";
+import { AnswerError } from "../vfio/answer_error.ts";
 import { DirtyBitmap } from "./bitmap.ts";
 import { bitmapBytes, type BitmapRange, pagesOf } from "./bitmap_range.ts";
 
@@ -70,15 +71,16 @@ export class GuardedBitmap implements Disposable {
    * The bits that are there now, as a bitmap with memory of its own; those
    * behind the last page are left out.
    *
-   * @throws {Error} If something was written behind the bits.
+   * @throws {AnswerError} If something was written behind the bits.
    */
   take(range: BitmapRange): DirtyBitmap {
     const memory = this.#memory!;
     const guard = new Uint8Array(GUARD_BYTES);
     memory.read(this.#bytes, guard);
     if (guard.some((byte, i) => byte !== GUARD[i])) {
-      throw new Error(
+      throw new AnswerError(
         `Cannot trust the dirty bitmap: the kernel wrote behind its ${this.#bytes} bytes`,
+        "dirty bitmap",
       );
     }
     return DirtyBitmap.over(range, memory).copy();

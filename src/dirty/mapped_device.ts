@@ -7,6 +7,7 @@
 import type { Kernel } from "../kernel/kernel.ts";
 import { VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE } from "../uapi/mod.ts";
 import type { AddressSpace, AddressSpaceInfo } from "../vfio/address_space.ts";
+import { smallestPage } from "../vfio/answer_error.ts";
 import { noIoas } from "../vfio/cdev_reasons.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import { parseDeviceName } from "../vfio/device_name.ts";
@@ -165,7 +166,8 @@ export class MappedDevice implements Disposable {
 
 /** The smallest page that the IOMMU maps. */
 function pageSize({ pgsizes }: AddressSpaceInfo): number {
-  return Math.max(LEAST_PAGE, Number(pgsizes & -pgsizes));
+  if (pgsizes === 0n) return LEAST_PAGE;
+  return Math.max(LEAST_PAGE, smallestPage(pgsizes, "the IOMMU", "iova_pgsizes"));
 }
 
 function allocate(

@@ -4,13 +4,17 @@
  * @module
  */
 
-import { AnswerError } from "../vfio/answer_error.ts";
+import { vfioIommuType1InfoCapMigration } from "../uapi/mod.ts";
+import { AnswerError, smallestPage } from "../vfio/answer_error.ts";
 import { draftDirtyTracking, noDirtyCapability } from "../vfio/tracking_reasons.ts";
 import type { Type1Info } from "../vfio/type1_info.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
 
 /** DIRTY_BITMAP_PAGES_MAX: a mapping with more pages makes the start fail. */
 const MAPPING_PAGES_MAX = 2 ** 31 - 1;
+
+const CAPABILITY = vfioIommuType1InfoCapMigration.name;
+const PGSIZES_FIELD = `${CAPABILITY}.pgsize_bitmap`;
 
 /** How a container tracks dirty pages. */
 export interface Type1Support {
@@ -43,16 +47,29 @@ export interface Type1Support {
  * assert.deepEqual(type1Support(info), { pgsize: 4096, maxPages: 8388608 });
  * ```
  */
-export function type1Support({ migration, draftDirtyPages }: Type1Info): Type1Support {
+export function type1Support(
+  { migration, draftDirtyPages, pgsizes: mapped }: Type1Info,
+): Type1Support {
   if (migration === null) {
     throw new UnsupportedError([draftDirtyPages ? draftDirtyTracking() : noDirtyCapability()]);
   }
   const { pgsizes, maxBitmapBytes } = migration;
-  if (pgsizes === 0n) {
-    throw new AnswerError("Cannot track dirty pages: the container names no page size for them");
+  const defect = pgsizes === 0n
+    ? "names no page size for them"
+    : mapped !== 0n && (pgsizes & -pgsizes) > (mapped & -mapped)
+    ? `tells of them by pages of ${pgsizes & -pgsizes} bytes, and maps pages of ${mapped & -mapped}`
+    : null;
+  if (defect !== null) {
+    throw new AnswerError(`Cannot track dirty pages: the container ${defect}`, PGSIZES_FIELD);
+  }
+  if (maxBitmapBytes === 0) {
+    throw new AnswerError(
+      "Cannot track dirty pages: the container takes bitmaps of 0 bytes",
+      `${CAPABILITY}.max_dirty_bitmap_size`,
+    );
   }
   return {
-    pgsize: Number(pgsizes & -pgsizes),
+    pgsize: smallestPage(pgsizes, "the container's dirty tracking", PGSIZES_FIELD),
     maxPages: Math.min(maxBitmapBytes * 8, MAPPING_PAGES_MAX),
   };
 }

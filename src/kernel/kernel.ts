@@ -155,7 +155,7 @@ export interface Kernel {
   /**
    * A whole small file (sysfs, /proc) as text.
    *
-   * @throws {RangeError} If it has more than `maxBytes` (default 1 MiB).
+   * @throws {SysError} EFBIG if it has more than `maxBytes` (default 1 MiB).
    */
   readText(path: string, maxBytes?: number): string;
   /** readlink(2). */

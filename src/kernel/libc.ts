@@ -212,7 +212,7 @@ class LibcKernel implements Kernel {
         if (count === 0) break;
         total += count;
         if (total > maxBytes) {
-          throw new RangeError(`Cannot read ${path}: it is larger than ${maxBytes / 2 ** 20} MiB`);
+          throw new SysError("read", ERRNO.EFBIG, `${path} (more than ${maxBytes} bytes)`);
         }
         chunks.push(chunk.subarray(0, count));
       }

@@ -32,8 +32,9 @@ export function preadFull(
   while (done < into.length) {
     try {
       const count = kernel.pread(fd, done === 0 ? into : into.subarray(done), offset + done);
-      if (count <= 0) {
-        throw new SysError("pread", ERRNO.EIO, `(0 of ${into.length - done} bytes) of fd ${fd}`);
+      const left = into.length - done;
+      if (count <= 0 || count > left) {
+        throw new SysError("pread", ERRNO.EIO, `(${count} of ${left} bytes) of fd ${fd}`);
       }
       noteShort(notes, "pread gave", count, into.length - done);
       done += count;
@@ -65,8 +66,9 @@ export function pwriteFull(
   while (done < from.length) {
     try {
       const count = kernel.pwrite(fd, done === 0 ? from : from.subarray(done), offset + done);
-      if (count <= 0) {
-        throw new SysError("pwrite", ERRNO.EIO, `(0 of ${from.length - done} bytes) of fd ${fd}`);
+      const left = from.length - done;
+      if (count <= 0 || count > left) {
+        throw new SysError("pwrite", ERRNO.EIO, `(${count} of ${left} bytes) of fd ${fd}`);
       }
       noteShort(notes, "pwrite took", count, from.length - done);
       done += count;

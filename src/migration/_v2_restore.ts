@@ -56,6 +56,9 @@ export class V2Restore {
     for (;;) {
       try {
         const count = this.#kernel.write(this.#fd.number, bytes);
+        if (count > bytes.length) {
+          throw new DriverError(`the driver took ${count} bytes of ${bytes.length}`, "data-bounds");
+        }
         if (count > 0) {
           this.#readiness.moved();
           if (count < bytes.length) {

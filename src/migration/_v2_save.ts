@@ -15,7 +15,7 @@ import {
 import type { DriverNotes } from "../vfio/driver_notes.ts";
 import type { BatchBuilder } from "./_batch.ts";
 import type { Counters, PrecopyLimits } from "./_engine.ts";
-import { dataError, GONE } from "./_guard.ts";
+import { dataError, DriverError, GONE } from "./_guard.ts";
 import { Readiness } from "./_io.ts";
 import { PrecopyNotes } from "./_precopy_notes.ts";
 import { Rounds } from "./_rounds.ts";
@@ -164,7 +164,8 @@ export class V2Save {
       if (count === 0 && this.#phase === "pre-copy") {
         this.#notes.add("drained-zero", () => "a read in pre-copy gave 0 bytes");
       }
-      return count;
+      if (count <= into.length) return count;
+      throw new DriverError(`the driver gave ${count} bytes for ${into.length}`, "data-bounds");
     } catch (error) {
       if (isErrno(error, "EAGAIN")) return null;
       if (isErrno(error, "ENOMSG") && this.#phase === "pre-copy") return 0;

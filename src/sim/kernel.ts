@@ -9,6 +9,8 @@
  * @module
  */
 
+import { ERRNO } from "../kernel/errno.ts";
+import { SysError } from "../kernel/error.ts";
 import {
   FIONBIO,
   type Kernel,
@@ -275,7 +277,7 @@ export class SimKernel implements Kernel {
   readText(path: string, maxBytes = TEXT_MAX): string {
     const text = answer("read", path, () => this.#tree.readText(path));
     if (text.length <= maxBytes) return text;
-    throw new RangeError(`Cannot read ${path}: it is larger than ${maxBytes / 2 ** 20} MiB`);
+    throw new SysError("read", ERRNO.EFBIG, `${path} (more than ${maxBytes} bytes)`);
   }
 
   readLink(path: string): string {

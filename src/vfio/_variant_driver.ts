@@ -31,7 +31,7 @@ export function variantDriver(kernel: Kernel, device: SysfsDevice): VariantDrive
     release = kernel.readText("/proc/sys/kernel/osrelease").trim();
     aliases = kernel.readText(`/lib/modules/${release}/modules.alias`, ALIASES_MAX);
   } catch (error) {
-    if (error instanceof SysError || error instanceof RangeError) return { kind: "unknown" };
+    if (error instanceof SysError) return { kind: "unknown" };
     throw error;
   }
   if (own === null) return { kind: "unknown" };

@@ -47,11 +47,13 @@ export function ioctlArgsz(
       throw new AnswerError(
         `Cannot use the answer to ${name} of ${fd.label}: ` +
           `argsz ${needed} is more than the limit of ${ARGSZ_MAX} bytes`,
+        "argsz",
       );
     }
     room = needed;
   }
   throw new AnswerError(
     `Cannot use the answer to ${name} of ${fd.label}: argsz grows with every call`,
+    "argsz",
   );
 }

@@ -45,9 +45,14 @@ export class CapabilityError extends AnswerError {
   /** The offset of the capability that is wrong, or that the chain leads to. */
   readonly offset: number;
 
-  /** Makes the error. */
-  constructor(message: string, defect: CapabilityDefect, offset: number) {
-    super(message);
+  /** Makes the error; `field` is the one that is wrong, by its C name. */
+  constructor(
+    message: string,
+    defect: CapabilityDefect,
+    offset: number,
+    field: string = "vfio_info_cap_header.next",
+  ) {
+    super(message, field);
     this.defect = defect;
     this.offset = offset;
   }
@@ -155,15 +160,22 @@ function cut(
 /**
  * Checks that a capability has the bytes that its layout needs.
  *
+ * @param field The C name of the field that asks for so many, where it is one.
  * @throws {CapabilityError} Where it is truncated.
  */
-export function requireBytes(capability: Capability, bytes: number, what: string): void {
+export function requireBytes(
+  capability: Capability,
+  bytes: number,
+  what: string,
+  field?: string,
+): void {
   if (capability.bytes.length >= bytes) return;
   throw new CapabilityError(
     `Cannot use the capabilities of ${what}: capability ${capability.id} at offset ` +
       `${capability.offset} is truncated: ${capability.bytes.length} of ${bytes} bytes`,
     "truncated",
     capability.offset,
+    field,
   );
 }
 
@@ -184,5 +196,6 @@ export function requireElements<T>(
   requireBytes(capability, codec.size, what);
   const { buffer, byteOffset } = capability.bytes;
   const count = new DataView(buffer, byteOffset).getUint32(codec.offsetOf(countField), true);
-  requireBytes(capability, codec.size + count * elementSize, what);
+  const bytes = codec.size + count * elementSize;
+  requireBytes(capability, bytes, what, `${codec.name}.${countField}`);
 }

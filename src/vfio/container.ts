@@ -28,6 +28,7 @@ import {
   vfioIommuType1DmaUnmap,
   vfioIommuType1Info,
 } from "../uapi/mod.ts";
+import { requireTaken, requireUnchanged } from "./_answer_fields.ts";
 import { ioctl } from "./_ioctl.ts";
 import { KnownMappings } from "./_known_mappings.ts";
 import { opening } from "./_opening.ts";
@@ -198,6 +199,7 @@ export class Type1Container implements AddressSpace, Disposable {
    * mapping, or dirty pages are wanted and not tracked; EFAULT where the bitmap
    * cannot be written: the mappings before the one that failed are gone then,
    * and still in {@linkcode Type1Container.mappings}.
+   * @throws {AnswerError} If the kernel's answer cannot be true: the mappings are gone, as it says.
    * @throws {RangeError} If a number does not fit its field.
    */
   unmap(iova: bigint, size: bigint, bitmap?: VfioBitmap): bigint {
@@ -209,18 +211,23 @@ export class Type1Container implements AddressSpace, Disposable {
         data: vfioBitmap.pack(bitmap),
       },
     );
+    const name = "VFIO_IOMMU_UNMAP_DMA";
+    const sent = argument.slice();
     try {
-      ioctl(this.kernel, this.fd, "VFIO_IOMMU_UNMAP_DMA", VFIO_IOMMU_UNMAP_DMA, argument);
+      ioctl(this.kernel, this.fd, name, VFIO_IOMMU_UNMAP_DMA, argument);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       // With its last group the kernel took all mappings back, and lost their dirty pages.
       if (error.code === "EINVAL" && bitmap === undefined && this.#dropped()) return 0n;
       throw unmapError(error, { iova, size }, this.#context());
     }
-    const taken = vfioIommuType1DmaUnmap.unpack(argument).size;
+    const layout = vfioIommuType1DmaUnmap;
+    const taken = new DataView(argument.buffer).getBigUint64(layout.offsetOf("size"), true);
     // Before Linux 6.19 nothing is taken back from a range that ends at 2^64.
     if (taken === 0n && iova + size === IOVA_END) return taken;
     this.#known.forgetIn({ iova, size });
+    requireUnchanged(layout, ["argsz", "flags", "iova"], sent, argument, name, this.fd);
+    requireTaken(taken, size, name, this.fd, `${layout.name}.size`);
     return taken;
   }
 

@@ -113,6 +113,7 @@ export class VfioDevice implements Disposable {
       throw new AnswerError(
         `Cannot use ${parts.label}: it says that it has ${num_regions} regions, ` +
           `more than ${REGIONS_MAX}`,
+        `${vfioDeviceInfo.name}.num_regions`,
       );
     }
     this.kernel = kernel;

@@ -26,6 +26,7 @@ import {
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_DMA_MAP_FLAG_WRITE,
 } from "../uapi/mod.ts";
+import { requireTaken, requireUnchanged } from "./_answer_fields.ts";
 import { ioctl } from "./_ioctl.ts";
 import { KnownMappings } from "./_known_mappings.ts";
 import type { AddressSpace, AddressSpaceInfo, DmaMapping } from "./address_space.ts";
@@ -111,6 +112,7 @@ export class Ioas implements AddressSpace, Disposable {
     throw new AnswerError(
       `Cannot use the answer to IOMMU_IOAS_IOVA_RANGES of ${this.iommufd.fd.label}: ` +
         `it has more than ${RANGES_MAX} ranges`,
+      `${iommuIoasIovaRanges.name}.num_iovas`,
     );
   }
 
@@ -138,6 +140,7 @@ export class Ioas implements AddressSpace, Disposable {
       throw new AnswerError(
         `Cannot use the answer to IOMMU_IOAS_IOVA_RANGES of ${fd.label}: ` +
           `${num_iovas} ranges, alignment ${out_iova_alignment}`,
+        `${iommuIoasIovaRanges.name}.${num_iovas > room ? "num_iovas" : "out_iova_alignment"}`,
       );
     }
     const bytes = new Uint8Array(new ArrayBuffer(num_iovas * size));
@@ -183,6 +186,7 @@ export class Ioas implements AddressSpace, Disposable {
    * @throws {DmaError} EINVAL where the range is empty, EOVERFLOW beyond 2^64,
    * ENOENT where it cuts a mapping. If that is one that is not known here,
    * those before it are gone.
+   * @throws {AnswerError} If the kernel's answer cannot be true: the mappings are gone, as it says.
    * @throws {RangeError} If a number does not fit its field.
    */
   unmap(iova: bigint, size: bigint): bigint {
@@ -196,15 +200,22 @@ export class Ioas implements AddressSpace, Disposable {
       iova: asked.iova,
       length: asked.size,
     });
+    const name = "IOMMU_IOAS_UNMAP";
+    const sent = argument.slice();
+    const { fd } = this.iommufd;
     try {
-      ioctl(this.#kernel, this.iommufd.fd, "IOMMU_IOAS_UNMAP", IOMMU_IOAS_UNMAP, argument);
+      ioctl(this.#kernel, fd, name, IOMMU_IOAS_UNMAP, argument);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       if (isErrno(error, "ENOENT") && hit.length === 0 && this.owned) return 0n;
       throw unmapError(error, range, this.#context());
     }
     this.#known.forgetIn(range);
-    return iommuIoasUnmap.unpack(argument).length;
+    const layout = iommuIoasUnmap;
+    requireUnchanged(layout, ["size", "ioas_id", "iova"], sent, argument, name, fd);
+    const taken = layout.unpack(argument).length;
+    requireTaken(taken, size, name, fd, `${layout.name}.length`);
+    return taken;
   }
 
   #context(): RefusalContext {

@@ -111,6 +111,7 @@ function checkPlace(size: bigint, offset: bigint, what: string): void {
     throw new AnswerError(
       `Cannot use ${what}: 0x${size.toString(16)} bytes at offset 0x${offset.toString(16)} ` +
         `end beyond 2^53`,
+      `${vfioRegionInfo.name}.${size > BigInt(Number.MAX_SAFE_INTEGER) ? "size" : "offset"}`,
     );
   }
 }
@@ -145,6 +146,7 @@ function readSparse(
         `0x${(offset + size - regionSize).toString(16)} bytes outside the region`,
       "contents",
       capability.offset,
+      `${vfioRegionSparseMmapArea.name}.size`,
     );
   });
   return areas;

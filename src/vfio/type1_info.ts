@@ -103,7 +103,11 @@ function readMigration(capabilities: readonly Capability[], what: string): Type1
   );
   return {
     pgsizes: pgsize_bitmap,
-    maxBitmapBytes: byteCount(max_dirty_bitmap_size, `max_dirty_bitmap_size of ${what}`),
+    maxBitmapBytes: byteCount(
+      max_dirty_bitmap_size,
+      `max_dirty_bitmap_size of ${what}`,
+      `${vfioIommuType1InfoCapMigration.name}.max_dirty_bitmap_size`,
+    ),
   };
 }
 

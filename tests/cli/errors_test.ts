@@ -48,7 +48,7 @@ describe("an error becomes an exit code", () => {
       ["a state for a newer driver", answered("needs-newer-driver"), 3, "needs-newer-driver"],
       ["another kind of device", new IdentityError(["it differs"]), 4, "identity"],
       ["an unsupported device", unsupported, 3, "no-iommu-group"],
-      ["a driver's false answer", new AnswerError("it lies"), 3, "broken-answer"],
+      ["a driver's false answer", new AnswerError("it lies", "flags"), 3, "broken-answer"],
       ["a busy device", new BusyError("group", []), 1, "busy"],
       ["a bad device name", new DeviceNameError("no"), 2, "bad-name"],
       ["a bad simulated device", new SimSpecError("no", "no"), 2, "bad-name"],

@@ -9,6 +9,7 @@ import {
   CheckpointError,
   CheckpointFileError,
   DevicesError,
+  DirtyRangeError,
   DmaError,
   IdentityError,
   MigrationError,
@@ -16,13 +17,17 @@ import {
   UnsupportedError,
 } from "../../mod.ts";
 
-/** The classes. Mistakes of the caller (a name, a range, an argument) are not among them. */
+/**
+ * The classes. Mistakes of the caller (a name, an argument) are not among them; a range may be one
+ * by what the kernel says of its pages.
+ */
 export const DOCUMENTED_ERRORS: readonly (abstract new (...args: never[]) => Error)[] = [
   AnswerError,
   BusyError,
   CheckpointError,
   CheckpointFileError,
   DevicesError,
+  DirtyRangeError,
   DmaError,
   IdentityError,
   MigrationError,
