@@ -142,6 +142,8 @@ export class V2Engine extends ProtocolEngine<V2Target> {
 
   override handOver(): void {
     if (!this.#data.hasPlace) {
+      // The error tells the state, which nobody may have asked for yet.
+      this.#machine.state();
       const what = "Cannot hand the data fd over: the device was opened with no place for it";
       throw this.guard.error(what, "no-data-place", undefined, HAND_OVER);
     }

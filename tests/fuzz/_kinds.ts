@@ -1,0 +1,17 @@
+/**
+ * Every kind of attack.
+ */
+
+import type { AnyKind } from "./_kind.ts";
+import { faults } from "./faults.ts";
+
+/** The kinds, in the order in which they are told of. */
+export const KINDS: readonly AnyKind[] = [faults];
+
+/** A kind by its name. */
+export function kindOf(name: string): AnyKind {
+  const kind = KINDS.find((one) => one.name === name);
+  if (kind !== undefined) return kind;
+  const names = KINDS.map((one) => one.name).join(", ");
+  throw new RangeError(`no kind is named ${JSON.stringify(name)}; there are ${names}`);
+}

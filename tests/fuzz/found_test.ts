@@ -1,0 +1,39 @@
+// What the fuzzer has found, made small, and mended since: each stays as it is here, whatever a
+// seed comes to mean. Add to it what `deno task fuzz` prints as the plan of a find.
+
+import assert from "node:assert/strict";
+import { after, it } from "node:test";
+import { kindOf, KINDS } from "./_kinds.ts";
+import { attempt } from "./_try.ts";
+
+interface Found {
+  /** What must hold. */
+  readonly right: string;
+  readonly kind: string;
+  readonly plan: unknown;
+}
+
+const FOUND: readonly Found[] = [
+  {
+    right: "a device that nothing can be handed over from is told to run",
+    kind: "faults",
+    plan: {
+      specs: [{ personality: "hisi", options: [], faults: [] }],
+      host: "inline",
+      onError: "reset",
+      operation: { do: "states", steps: [{ ask: "handOver" }] },
+      interruption: null,
+    },
+  },
+];
+
+after(async () => {
+  for (const kind of KINDS) await kind.end?.();
+});
+
+for (const { right, kind, plan } of FOUND) {
+  it(right, async () => {
+    const find = await attempt(kindOf(kind), plan);
+    assert.equal(find, null, String(find?.message));
+  });
+}
