@@ -8,20 +8,30 @@ import { DATA_META_SIZE, DATA_MORE, FRAME_HEADER_SIZE, MAX_ENTRIES } from "./for
 
 const PHASES: readonly Phase[] = ["pre-copy", "stop-and-copy"];
 
-/** A DATA frame's meta part as it is written, behind room for the frame's header. */
-export function packBatchHead(batch: Batch): Uint8Array<ArrayBuffer> {
+/** The length of a DATA frame's head: its header, and the meta part for so many transactions. */
+export function batchHeadSize(transactions: number): number {
+  return FRAME_HEADER_SIZE + DATA_META_SIZE + 4 * transactions;
+}
+
+/** Writes a DATA frame's meta part into its head, behind room for the frame's header. */
+export function writeBatchMeta(head: Uint8Array, batch: Omit<Batch, "bytes" | "device">): void {
   const { sizes } = batch;
-  const head = new Uint8Array(
-    new ArrayBuffer(FRAME_HEADER_SIZE + DATA_META_SIZE + 4 * sizes.length),
-  );
-  const view = new DataView(head.buffer, FRAME_HEADER_SIZE);
+  const at = head.byteOffset + FRAME_HEADER_SIZE;
+  const view = new DataView(head.buffer, at);
   view.setUint8(0, 1 + PHASES.indexOf(batch.phase));
   view.setUint8(1, batch.more ? DATA_MORE : 0);
+  view.setUint16(2, 0, true);
   view.setUint32(4, sizes.length, true);
   view.setUint32(8, batch.micros % 2 ** 32, true);
   view.setUint32(12, Math.floor(batch.micros / 2 ** 32), true);
   // Deno and Bun run on little endian machines alone.
-  new Uint32Array(head.buffer, FRAME_HEADER_SIZE + DATA_META_SIZE).set(sizes);
+  new Uint32Array(head.buffer, at + DATA_META_SIZE, sizes.length).set(sizes);
+}
+
+/** A DATA frame's head as it is written, but for the frame's header. */
+export function packBatchHead(batch: Omit<Batch, "bytes">): Uint8Array<ArrayBuffer> {
+  const head = new Uint8Array(new ArrayBuffer(batchHeadSize(batch.sizes.length)));
+  writeBatchMeta(head, batch);
   return head;
 }
 
@@ -35,7 +45,7 @@ export interface BatchMeta {
 }
 
 /** Reads a DATA frame's meta part; a string says what is wrong with it. */
-export function parseBatchMeta(meta: Uint8Array<ArrayBuffer>): BatchMeta | string {
+export function parseBatchMeta(meta: Uint8Array): BatchMeta | string {
   if (meta.length < DATA_META_SIZE) return `a meta part of ${meta.length} bytes`;
   const view = new DataView(meta.buffer, meta.byteOffset, meta.length);
   const phase = PHASES[view.getUint8(0) - 1];

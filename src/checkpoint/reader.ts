@@ -30,6 +30,11 @@ export interface ReadOptions {
   readonly requireComplete?: boolean | undefined;
   /** Check the batches, but yield them without their bytes. Default false. */
   readonly discard?: boolean | undefined;
+  /**
+   * Gives the memory for a batch that is not compressed, `bodyLength` bytes of it; null for the
+   * default, which is a buffer of the pool or a new one.
+   */
+  readonly allocate?: ((header: FrameHeader) => Uint8Array<ArrayBuffer> | null) | undefined;
 }
 
 /** A batch this large is worth a buffer of the pool; it would be wasted on a smaller one. */
@@ -156,7 +161,9 @@ export class CheckpointReader {
   #allocate(header: FrameHeader): Bytes | null {
     const { bodyLength } = header;
     const compressed = (header.flags & FRAME_ZSTD) !== 0;
-    if (!compressed && this.#options.discard !== true) return batchBytes(bodyLength);
+    if (!compressed && this.#options.discard !== true) {
+      return this.#options.allocate?.(header) ?? batchBytes(bodyLength);
+    }
     // What is compressed, or only hashed, is needed until the frame's end and no longer.
     if (!compressed && this.#hash === null) return null;
     if (this.#scratch.byteLength < bodyLength) {

@@ -6,7 +6,7 @@
 type Buffer = Uint8Array<ArrayBuffer>;
 
 /** Chunks in a batch: no more than a frame of a checkpoint holds. */
-const MAX_CHUNKS = 8192;
+export const MAX_CHUNKS = 8192;
 
 /** A filled batch. */
 export interface Batch {
