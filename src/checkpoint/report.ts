@@ -31,7 +31,10 @@ export interface TransferReport {
   readonly seconds: number;
   /** The phases, in order. */
   readonly phases: readonly PhaseReport[];
-  /** What the driver did against the rules, though the work went on. */
+  /**
+   * What the driver did against the rules, though the work went on. Of a device's first save or
+   * restore, since it was opened.
+   */
   readonly notes: readonly DriverNote[];
 }
 

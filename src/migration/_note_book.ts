@@ -14,6 +14,7 @@ export interface NoteWatch extends Disposable {
 export class NoteBook {
   readonly #all = new DriverNotes();
   readonly #watches = new Set<DriverNotes>();
+  #watched = false;
 
   /** Takes what came with an answer. */
   receive(notes: readonly DriverNote[]): void {
@@ -26,9 +27,11 @@ export class NoteBook {
     return this.#all.list();
   }
 
-  /** Collects from now on, until it is disposed of. */
+  /** Collects from now on, until it is disposed of; the first one has what was noted before, too. */
   watch(): NoteWatch {
     const notes = new DriverNotes();
+    if (!this.#watched) notes.merge(this.#all.list());
+    this.#watched = true;
     this.#watches.add(notes);
     return {
       list: () => notes.list(),

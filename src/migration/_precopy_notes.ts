@@ -13,6 +13,8 @@ export class PrecopyNotes {
   #before: VfioPrecopyInfo | null = null;
   /** Bytes read since that. */
   #read = 0;
+  /** The last read, where it gave less than there was room for. */
+  #short: { readonly count: number; readonly room: number } | null = null;
 
   /** `first`: the next answer is the first of its session. */
   constructor(notes: DriverNotes, first: boolean) {
@@ -22,13 +24,16 @@ export class PrecopyNotes {
 
   /** Bytes were read, of `room` that there was room for. */
   read(count: number, room: number): void {
+    const short = this.#short;
+    // Dirty bytes may have come since; initial ones were there before.
+    if (short !== null && this.#before !== null && this.#before.initial_bytes > 0n) {
+      this.#notes.add(
+        "short-read",
+        () => `read gave ${short.count} of ${short.room} bytes, and the next one ${count} more`,
+      );
+    }
     this.#read += count;
-    const told = this.#before === null ? 0 : sum(this.#before);
-    if (count >= Math.min(room, told)) return;
-    this.#notes.add(
-      "short-read",
-      () => `read gave ${count} of ${room} bytes with ${told} bytes available`,
-    );
+    this.#short = count < room ? { count, room } : null;
   }
 
   /** What the driver answered; `reinit`: whether it was asked for that flag. */
@@ -62,6 +67,7 @@ export class PrecopyNotes {
   }
 
   #begunAnew(info: VfioPrecopyInfo): void {
+    this.#short = null;
     if (info.initial_bytes > 0n && info.dirty_bytes === 0n) return;
     this.#notes.add("precopy-reinit", () => `with VFIO_PRECOPY_INFO_REINIT ${spell(info)}`);
   }

@@ -10,23 +10,25 @@ import type { StateName, StateReport } from "./types.ts";
 const PATIENCE_MS = 10;
 
 /**
- * Reads the state after a step that the driver took. The header has the device in its new state by
- * then; one that still shows the state before is read again for a moment, and noted.
+ * Reads the state after a step that the driver took. By the header the device is in its new state
+ * then; one that still shows what it showed before is read again for a moment, and that is noted.
  */
 export function readBack<Report extends StateReport>(
   read: () => Report,
-  before: StateName,
+  before: Report,
+  target: StateName,
   notes: DriverNotes,
 ): Report {
+  const late = (report: Report): boolean => report.state !== target && report.raw === before.raw;
   let after = read();
-  for (let waited = 1; after.state === before && waited <= PATIENCE_MS; waited++) {
+  for (let waited = 1; late(after) && waited <= PATIENCE_MS; waited++) {
     nap(1);
     after = read();
-    if (after.state === before) continue;
+    if (late(after)) continue;
     notes.add(
       "state-lags",
       () =>
-        `the state still read ${before} after the step, and ${after.state} about ${waited} ms later`,
+        `the state still read ${before.state} after the step, and ${after.state} about ${waited} ms later`,
     );
   }
   return after;

@@ -108,7 +108,10 @@ export class V1Machine {
     // What somebody else opened may have been stopped by them.
     if (!this.#read && !borrowed && (raw & VFIO_DEVICE_STATE_MASK) === STOP) {
       const code = this.#quirk.stopAtOpenIsRunning ? "quirk-stop-at-open" : "stop-at-open";
-      notes.add(code, () => "device_state was 0 when the device had been opened");
+      notes.add(
+        code,
+        () => `device_state was 0x${raw.toString(16)} when the device had been opened`,
+      );
     }
     this.#read = true;
   }
@@ -149,7 +152,7 @@ export class V1Machine {
       );
     }
     this.#touched = true;
-    const after = readBack(() => this.state(), before.state, this.#device.notes);
+    const after = readBack(() => this.state(), before, target, this.#device.notes);
     if (after.state !== target) {
       throw this.#error(
         `Cannot go from ${spell(before.state)} to ${spell(target)}: ` +

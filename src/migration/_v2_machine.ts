@@ -205,7 +205,7 @@ export class V2Machine {
     }
     if (dataFd >= 0) this.#take(dataFd, from.state, name);
     if (!WITH_DATA.includes(name)) this.#data.close();
-    const after = readBack(() => this.state(), from.state, this.#device.notes);
+    const after = readBack(() => this.state(), from, name, this.#device.notes);
     if (after.state !== name) {
       throw this.#error(
         `Cannot go from ${from.state} to ${name}: the driver took it, and ${

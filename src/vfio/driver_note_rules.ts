@@ -106,8 +106,8 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     `${STATE} (v1: struct vfio_device_migration_info, device_state)`,
   ),
   "step-refused-once": mistake(
-    "what refuses a step without a cause that the caller can see refuses it again",
-    "practice: VMMs ask once, and give up",
+    "a step that the state machine has is taken when it is asked for",
+    `${ARCS} (v1: struct vfio_device_migration_info, "State transitions")`,
   ),
   "way-back-refused": mistake(
     "a step that the state machine has is taken from the state that it begins in",

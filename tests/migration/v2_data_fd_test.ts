@@ -135,6 +135,7 @@ describe("a driver that is not ready", () => {
       poll: () => 0,
     });
     const { kernel, fd } = data;
+    const notes = new DriverNotes();
     const save = new V2Save(
       kernel,
       fd,
@@ -142,7 +143,7 @@ describe("a driver that is not ready", () => {
       counters(false),
       "pre-copy",
       NO_LIMITS,
-      new DriverNotes(),
+      notes,
     );
     let batches = 1;
     performance.now = () => clock += 10;
@@ -152,6 +153,10 @@ describe("a driver that is not ready", () => {
       performance.now = now;
     }
     assert.ok(batches > 1 && clock > 5000, `${batches} batches, ${clock} ms`);
+    assert.deepEqual(notes.list().map(({ code, count }) => [code, count]), [[
+      "precopy-stalled",
+      1,
+    ]]);
   });
 
   it("is set to answer and not to block, before it is first read", async () => {
