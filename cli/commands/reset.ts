@@ -14,7 +14,7 @@ export async function run(args: ResetArgs, context: Context): Promise<number> {
   context.set({ device: args.device, protocol: null, state: null, raw: null, notes: [] });
   await using device = await openDevice(args.device, openOptions(args, [args.device]));
   context.drivers = [device];
-  const report = await device.reset();
+  const report = await device.reset({ signal: context.signal });
   context.stands = true;
   context.set({
     protocol: report?.protocol ?? null,

@@ -10,12 +10,13 @@ import type { StateName } from "../migration/types.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
 import { CheckpointError } from "./error.ts";
 import { IdentityError } from "./identity_error.ts";
+import { stateNow } from "./_state_now.ts";
 
 /** Brings the device back; a device whose thread has died is not known any more. */
 async function bringBack(device: Device): Promise<[Recovery, StateName]> {
   try {
     const recovery = await device.recover();
-    return [recovery, (await device.state()).state];
+    return [recovery, await stateNow(device)];
   } catch {
     return ["failed", "unknown"];
   }
@@ -52,7 +53,8 @@ async function recovered(
   ) return error;
   const [recovery, deviceState] = await bringBack(device);
   if (error instanceof CheckpointError) {
-    if (recovery !== "none") {
+    // A device that runs, and that nothing had to be done about, was not touched.
+    if (recovery !== "none" || deviceState !== "running") {
       error.message += `; ${describeRecovery(recovery, deviceState)}`;
       error.deviceState = deviceState;
       error.recovery = recovery;

@@ -12,6 +12,7 @@ import type { StateName, TargetState } from "../migration/types.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
 import type { DevicesError } from "./devices_error.ts";
 import { MAX_DEVICES } from "./format.ts";
+import { stateNow } from "./_state_now.ts";
 import { devicesError, type Left } from "./_team_failure.ts";
 import type { PhaseReport } from "./report.ts";
 
@@ -184,9 +185,10 @@ export class Team implements Disposable {
       const before = halfway[index]!;
       if (before === null) return { state: "unknown", recovery: "failed" };
       try {
-        const halfway = before.chosen === "running" && before.recovery !== "failed";
+        const halfway = before.chosen === "running" && before.recovery !== "failed" &&
+          before.recovery !== "ignored";
         const recovery = halfway ? await device.recover() : before.recovery;
-        return { state: (await device.state()).state, recovery };
+        return { state: await stateNow(device), recovery };
       } catch {
         return { state: "unknown", recovery: "failed" };
       }
@@ -197,7 +199,7 @@ export class Team implements Disposable {
   async states(): Promise<Left[]> {
     return await Promise.all(this.members.map(async ({ device }): Promise<Left> => {
       try {
-        return { state: (await device.state()).state, recovery: "none" };
+        return { state: await stateNow(device), recovery: "none" };
       } catch (error) {
         const state = error instanceof UnsupportedError ? null : "unknown";
         return { state, recovery: "none" };
@@ -212,9 +214,12 @@ export class Team implements Disposable {
   }
 }
 
-/** Takes a device from one state to another; one that has left it by itself was reset by somebody. */
+/**
+ * Takes a device from one state to another; one that has left it by itself was reset by somebody.
+ * Where that fails nothing is done about it here: the team decides, for all.
+ */
 export function advance(device: Device, from: StateName, target: TargetState): Promise<unknown> {
-  return ask(device, "setState", target, undefined, [from]);
+  return ask(device, "setState", target, "nothing", [from]);
 }
 
 /** Whether two are one device: the same object, or the same borrowed fd. */

@@ -139,6 +139,11 @@ export interface Kernel {
    */
   memfd(name: string, length: number, flags?: number): number;
   /**
+   * dup3(2): makes `to`, an open fd, one more of what `from` is, close-on-exec. What `to` was is
+   * closed in the same step: nobody else can get its number in between.
+   */
+  dup3(from: number, to: number): void;
+  /**
    * socketpair(2): two sockets (AF_UNIX, SOCK_SEQPACKET), close-on-exec. What is sent into one
    * comes out of the other, message by message; what nobody took lasts as long as both are open.
    */

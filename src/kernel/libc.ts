@@ -179,6 +179,14 @@ class LibcKernel implements Kernel {
     return fd;
   }
 
+  dup3(from: number, to: number): void {
+    for (;;) {
+      const result = this.#libc.dup3(from, to, O_CLOEXEC);
+      if (result >= 0) return;
+      if (result !== -ERRNO.EINTR) throw new SysError("dup3", -result, `fd ${from} to ${to}`);
+    }
+  }
+
   socketPair(): [number, number] {
     return socketPair(this.#libc);
   }

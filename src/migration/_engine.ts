@@ -51,11 +51,15 @@ export interface Engine extends Disposable {
   state(): StateReport;
   /**
    * Asks for a state; says the state after. Same-state requests write nothing.
-   * `onError` overrides what the engine was made with; a device that is in none of `from` has left
-   * it by itself, which is an error.
+   * `onError` overrides what the engine was made with, `nothing` leaves even the arcs back to the
+   * caller; a device that is in none of `from` has left it by itself, which is an error.
    */
-  transition(target: TargetState, onError?: OnError, from?: readonly StateName[]): StateReport;
-  /** VFIO_DEVICE_RESET, and RUNNING read back. */
+  transition(
+    target: TargetState,
+    onError?: OnError | "nothing",
+    from?: readonly StateName[],
+  ): StateReport;
+  /** VFIO_DEVICE_RESET, and RUNNING read back; interrupted, it waits no longer for the device. */
   reset(): StateReport;
   /** Brings the device back to RUNNING; says what was done since the last phase began. */
   recover(way?: WayBack): Recovery;

@@ -5,9 +5,9 @@
 
 import { errnoText } from "../kernel/errno.ts";
 import { SysError } from "../kernel/error.ts";
-import type { DriverNotes } from "../vfio/driver_notes.ts";
 import type { Counters, OnError, WayBack } from "./_engine.ts";
 import { MigrationError, type Recovery } from "./error.ts";
+import { REOPEN } from "./_reset.ts";
 import { describeRecovery } from "./recovery.ts";
 import type { StateName, StateReport } from "./types.ts";
 
@@ -63,25 +63,21 @@ export function demandStill(
   );
 }
 
-/** A reset that failed: the device is lost then, unless it is running all the same. */
-export function resetFailed(why: string, state: StateName, cause?: SysError): MigrationError {
-  return new MigrationError(`Cannot reset the device: ${why}`, {
-    code: "reset-failed",
-    deviceState: state,
-    recovery: state === "running" ? "none" : "failed",
-    errno: cause?.code,
-  }, { cause });
-}
-
 /** Runs the steps of phases, and recovers after one that failed. */
 export class Guard {
   readonly #counters: Counters;
   readonly #recover: (way: WayBack, onError?: OnError) => Recovery;
+  readonly #read: () => StateName;
 
-  /** `recover` brings the device back and leaves its state in the counters. */
-  constructor(counters: Counters, recover: (way: WayBack, onError?: OnError) => Recovery) {
+  /** `recover` brings the device back, `read` reads its state. */
+  constructor(
+    counters: Counters,
+    recover: (way: WayBack, onError?: OnError) => Recovery,
+    read: () => StateName,
+  ) {
     this.#counters = counters;
     this.#recover = recover;
+    this.#read = read;
   }
 
   /** An error that says the state as last read; nothing is recovered. */
@@ -98,6 +94,9 @@ export class Guard {
   /** Refuses to begin a phase in a state that it does not begin in. Nothing is touched. */
   demandState(target: string, state: StateName, from: readonly StateName[]): void {
     if (from.includes(state)) return;
+    if (state === "unknown") {
+      throw this.left(this.error(`Cannot enter ${target}: the state cannot be read`, "unreadable"));
+    }
     throw new MigrationError(
       `Cannot enter ${target}: the device is in ${state}, and the way there starts from ${
         from.join(", ")
@@ -130,12 +129,34 @@ export class Guard {
     }
   }
 
+  /** Recovers nothing; a state that could not be read is read again before it is told. */
+  left(error: MigrationError): MigrationError {
+    if (error.deviceState !== "unknown") return error;
+    const deviceState = this.#stateNow();
+    const { message, code, recovery, errno, hint, cause } = error;
+    return new MigrationError(`${message}; ${describeRecovery(recovery, deviceState)}`, {
+      code,
+      deviceState,
+      recovery,
+      errno,
+      hint,
+    }, { cause });
+  }
+
+  /** The state, read afresh; twice where it cannot be read for once. */
+  #stateNow(): StateName {
+    const state = this.#read();
+    return state === "unknown" ? this.#read() : state;
+  }
+
   /** Brings the device back, and tells it in the error. */
   recovered(error: MigrationError, way: WayBack, onError?: OnError): MigrationError {
     const recovery = this.#recover(way, onError);
-    const deviceState = this.#counters.state;
+    const deviceState = this.#stateNow();
     // What was advised for a state that the device is not in any more is done.
-    const hint = deviceState !== "running"
+    const hint = recovery === "ignored"
+      ? REOPEN
+      : deviceState !== "running"
       ? 'bring it to RUNNING with "vfiokit reset DEVICE"'
       : error.deviceState === "running"
       ? error.hint
@@ -147,18 +168,5 @@ export class Guard {
       errno: error.errno,
       hint,
     }, { cause: error.cause });
-  }
-}
-
-/** The last step of a recovery, where no arc leads back: a reset, unless that was forbidden. */
-export function resetAtLast(onError: OnError, reset: () => void, notes: DriverNotes): Recovery {
-  if (onError === "leave") return "none";
-  try {
-    reset();
-    return "reset";
-  } catch (error) {
-    if (!(error instanceof MigrationError)) throw error;
-    notes.add("reset-failed", () => error.message);
-    return "failed";
   }
 }

@@ -18,11 +18,12 @@ export interface Requests {
   state: () => NotedStateReport;
   setState: (
     target: TargetState,
-    onError?: OnError,
+    onError?: OnError | "nothing",
     from?: readonly StateName[],
   ) => NotedStateReport;
   reset: () => NotedStateReport | null;
   recover: (way?: WayBack) => Recovery;
+  share: () => void;
   readRegion: (index: number, offset: number, length: number) => Buffer;
   checkSave: (phase: Phase) => void;
   beginSave: (phase: Phase, limits: PrecopyLimits) => void;

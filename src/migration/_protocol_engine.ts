@@ -21,8 +21,8 @@ export interface Machine<Target extends TargetState> {
    * the device meanwhile. A {@linkcode MigrationError} says where it came to. Nothing is recovered.
    */
   transition(target: Target, from?: readonly StateName[]): StateReport;
-  /** Resets, and reads RUNNING back. */
-  reset(): StateReport;
+  /** Resets, and reads RUNNING back; `givesUp`: it waits no longer for a device that is not ready. */
+  reset(givesUp: () => boolean): StateReport;
   /** Brings the device back to RUNNING; never throws. */
   recover(way?: WayBack, onError?: OnError): Recovery;
 }
@@ -59,7 +59,11 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     this.#protocol = protocol;
     this.#machine = machine;
     this.counters = counters;
-    this.guard = new Guard(counters, (way, onError) => this.#bringBack(way, onError));
+    this.guard = new Guard(
+      counters,
+      (way, onError) => this.#bringBack(way, onError),
+      () => this.#machine.state().state,
+    );
   }
 
   /** States that a phase begins in; after pre-copy those in which what was read still counts. */
@@ -74,7 +78,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
 
   transition(
     target: TargetState,
-    onError?: OnError,
+    onError?: OnError | "nothing",
     from?: readonly StateName[],
   ): StateReport {
     const name = this.named(target);
@@ -91,29 +95,30 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
       if (precopying) this.#precopied = this.#precopyStates.includes(report.state);
       return report;
     } catch (error) {
+      if (!(error instanceof MigrationError)) throw error;
+      if (onError === "nothing") throw this.guard.left(error);
       // In ERROR, or unreadable, no arc leads on. Anywhere else the caller
       // asked for one state, and decides about the next.
-      if (error instanceof MigrationError && error.lost) {
-        throw this.guard.recovered(error, "running", onError);
-      }
-      throw error;
+      throw error.lost ? this.guard.recovered(error, "running", onError) : error;
     }
   }
 
   reset(): StateReport {
     this.#end();
-    return this.#machine.reset();
+    return this.#machine.reset(() => this.counters.interrupted);
   }
 
   recover(way: WayBack = "running"): Recovery {
-    if (way !== "reset" || this.#recovery !== "reset") this.#bringBack(way);
+    const wasReset = this.#recovery === "reset" || this.#recovery === "reopened";
+    if (way !== "reset" || !wasReset) this.#bringBack(way);
     return this.#recovery;
   }
 
   #bringBack(way: WayBack, onError?: OnError): Recovery {
     this.#end();
     const recovery = this.#machine.recover(way, onError);
-    if (recovery !== "none") this.#recovery = recovery;
+    // What brought it back before counts only as long as it is still there.
+    if (recovery !== "none" || this.#machine.state().state !== "running") this.#recovery = recovery;
     return recovery;
   }
 

@@ -23,6 +23,7 @@ import { type Batch, BatchBuilder } from "./_batch.ts";
 import type { Counters, Engine, OnError, PrecopyLimits, WayBack } from "./_engine.ts";
 import { DataPlace, type DataPlaceFds } from "./_data_place.ts";
 import { preadFull } from "./_io.ts";
+import { resetPatiently } from "./_reset.ts";
 import type { SharedCounters } from "./_shared_counters.ts";
 import { V1Engine } from "./_v1_engine.ts";
 import { V2Engine } from "./_v2_engine.ts";
@@ -174,14 +175,18 @@ export class Session implements Disposable {
   }
 
   /** Asks for a state, where `from` is given out of one of those. */
-  setState(target: TargetState, onError?: OnError, from?: readonly StateName[]): NotedStateReport {
+  setState(
+    target: TargetState,
+    onError?: OnError | "nothing",
+    from?: readonly StateName[],
+  ): NotedStateReport {
     return this.#noted(this.#migration.transition(target, onError, from));
   }
 
   /** Resets; a device that does not migrate can be reset too, and answers null. */
   reset(): NotedStateReport | null {
     if (this.#engine !== null) return this.#noted(this.#engine.reset());
-    this.#device.reset();
+    resetPatiently(this.#device, () => this.counters.interrupted);
     return null;
   }
 
@@ -191,6 +196,11 @@ export class Session implements Disposable {
    */
   recover(way?: WayBack): Recovery {
     return this.#migration.recover(way);
+  }
+
+  /** From now on another device shares its group or iommufd. */
+  share(): void {
+    this.#device.share();
   }
 
   /** Reads from a region. */

@@ -41,7 +41,8 @@ export class V1Engine extends ProtocolEngine<V1Target> {
   ) {
     const profile = quirk === null ? NO_QUIRK : QUIRKS[quirk];
     const registers = new V1Registers(device.kernel, device.fd.number, Number(region.offset));
-    const machine = new V1Machine(registers, device, profile, onError, counters);
+    const letGo = (): void => this.#letGo();
+    const machine = new V1Machine(registers, device, profile, onError, counters, letGo);
     super("v1", machine, counters);
     this.#device = device;
     this.#region = region;
@@ -115,8 +116,13 @@ export class V1Engine extends ProtocolEngine<V1Target> {
     if (leave === "stop") this.#machine.transition("stop");
   }
 
-  override [Symbol.dispose](): void {
+  /** Unmaps the data section, until it is needed again. */
+  #letGo(): void {
     this.#data?.[Symbol.dispose]();
     this.#data = null;
+  }
+
+  override [Symbol.dispose](): void {
+    this.#letGo();
   }
 }

@@ -12,8 +12,9 @@ import {
 } from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
 import type { Counters, OnError, WayBack } from "./_engine.ts";
-import { demandStill, resetAtLast, resetFailed } from "./_guard.ts";
+import { demandStill } from "./_guard.ts";
 import { readBack } from "./_read_back.ts";
+import { resetAtLast, resetDevice } from "./_reset.ts";
 import { noteUnreadable, Refusals } from "./_state_notes.ts";
 import type { V1Quirk } from "./_v1_quirks.ts";
 import type { V1Registers } from "./_v1_registers.ts";
@@ -39,6 +40,13 @@ export function isV1Target(target: TargetState): target is V1Target {
   return Object.hasOwn(BITS, target);
 }
 
+/** Where to go from a state on the way back to RUNNING, in this order. */
+const WAYS_BACK: Readonly<Partial<Record<StateName, readonly V1Target[]>>> = {
+  "pre-copy": ["running", "stop"],
+  "stop-and-copy": ["running", "stop"],
+  "stop": ["running"],
+};
+
 const NAMES: readonly V1StateName[] = [
   "stop",
   "running",
@@ -49,6 +57,11 @@ const NAMES: readonly V1StateName[] = [
   "error",
   "invalid",
 ];
+
+/** Whether arcs lead on from a state. */
+function isV1State(state: StateName): state is V1Target {
+  return Object.hasOwn(BITS, state);
+}
 
 /** How to name a state in a message: `pre-copy (011b)`. */
 function spell(state: V1StateName | "unknown"): string {
@@ -65,16 +78,19 @@ export class V1Machine {
   readonly #quirk: V1Quirk;
   readonly #onError: OnError;
   readonly #counters: Counters;
+  readonly #letGo: () => void;
   #touched = false;
   #read = false;
   readonly #refusals: Refusals;
 
+  /** `letGo` unmaps what is mapped of the device. */
   constructor(
     registers: V1Registers,
     device: VfioDevice,
     quirk: V1Quirk,
     onError: OnError,
     counters: Counters,
+    letGo: () => void,
   ) {
     this.#registers = registers;
     this.#device = device;
@@ -82,6 +98,7 @@ export class V1Machine {
     this.#onError = onError;
     this.#counters = counters;
     this.#refusals = new Refusals(device.notes);
+    this.#letGo = letGo;
   }
 
   /** Reads device_state afresh. An unreadable register is the state `unknown`, not an error. */
@@ -136,8 +153,21 @@ export class V1Machine {
     }
     demandStill(target, before, from);
     if (before.state === target) return before;
+    if (before.state === "error" || before.state === "invalid") {
+      const what = `Cannot go from ${spell(before.state)} to ${spell(target)}`;
+      throw this.#error(`${what}: only a reset leads on`, "no-such-arc");
+    }
+    // A register that shows STOP on a device that runs: written as it is, it would change nothing.
+    const shown = before.raw & VFIO_DEVICE_STATE_MASK;
+    const now = shown === BITS[target] ? this.#write(before, "running") : before;
+    return this.#write(now, target);
+  }
+
+  /** Writes a state, out of the one that was read last, and reads it back. */
+  #write(before: V1Report, target: V1Target): V1Report {
+    const raw = before.raw ?? 0;
     try {
-      this.#registers.deviceState = ((before.raw & ~VFIO_DEVICE_STATE_MASK) | BITS[target]) >>> 0;
+      this.#registers.deviceState = ((raw & ~VFIO_DEVICE_STATE_MASK) | BITS[target]) >>> 0;
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       const now = this.state();
@@ -165,7 +195,7 @@ export class V1Machine {
       );
     }
     this.#refusals.taken(before.state, target);
-    this.#noteReserved(before.raw, after.raw ?? before.raw);
+    this.#noteReserved(raw, after.raw ?? raw);
     return after;
   }
 
@@ -179,40 +209,45 @@ export class V1Machine {
   }
 
   /**
-   * VFIO_DEVICE_RESET, and RUNNING read back.
+   * VFIO_DEVICE_RESET, and RUNNING read back. `givesUp` says whether to wait no longer for a device
+   * that is not ready for it.
    *
    * @throws {MigrationError} If the reset fails, or leaves another state: the device is lost then,
    * unless it is running all the same.
    */
-  reset(): V1Report {
+  reset(givesUp: () => boolean): V1Report {
+    this.#reset(givesUp);
+    return this.state();
+  }
+
+  #reset(givesUp: () => boolean): "reset" | "reopened" {
+    return resetDevice({
+      device: this.#device,
+      spell: (state) => spell(state as V1StateName | "unknown"),
+      stateAfter: () => this.#afterReset(),
+      letGo: () => {
+        this.#letGo();
+        this.#touched = false;
+      },
+    }, givesUp);
+  }
+
+  /** The state after a reset; a register that this driver does not reset is led back. */
+  #afterReset(): StateName {
+    const { state } = this.state();
+    if (!this.#quirk.resetKeepsState || !isV1State(state) || state === "running") return state;
+    this.#device.notes.add(
+      "quirk-reset-keeps-state",
+      () => `VFIO_DEVICE_RESET left device_state at ${spell(state)}`,
+    );
     try {
-      this.#device.reset();
+      // Not from RESUMING to RUNNING at once: that would load what was received so far.
+      this.transition("stop", [state]);
+      return this.transition("running", ["stop"]).state;
     } catch (error) {
-      if (!(error instanceof SysError)) throw error;
-      const { state } = this.state();
-      throw resetFailed(`${error.code}, and it is in ${spell(state)}`, state, error);
+      if (!(error instanceof MigrationError)) throw error;
+      return error.deviceState;
     }
-    this.#touched = false;
-    let after = this.state();
-    if (after.state !== "running" && this.#quirk.resetKeepsState && after.raw !== null) {
-      const { state } = after;
-      this.#device.notes.add(
-        "quirk-reset-keeps-state",
-        () => `VFIO_DEVICE_RESET left device_state at ${spell(state)}`,
-      );
-      // The register is not part of what this driver resets: put it back to
-      // what it is at open. RUNNING would load what was received so far.
-      this.transition("stop");
-      this.#touched = false;
-      after = this.state();
-    }
-    if (after.state !== "running") {
-      throw resetFailed(
-        `VFIO_DEVICE_RESET succeeded, and it is in ${spell(after.state)}`,
-        after.state,
-      );
-    }
-    return after;
   }
 
   /**
@@ -222,33 +257,37 @@ export class V1Machine {
    * Never throws: a failure is the answer `failed`, and the state says the rest.
    */
   recover(way: WayBack = "running", onError: OnError = this.#onError): Recovery {
-    if (way === "reset") return resetAtLast(onError, () => this.reset(), this.#device.notes);
-    const { state } = this.state();
-    if (state === "running") return "none";
-    if (state === "pre-copy" || state === "stop-and-copy" || state === "stop") {
-      const paths: readonly V1Target[][] = state === "stop"
-        ? [["running"]]
-        : [["running"], ["stop", "running"]];
-      let refusal = "";
-      for (const path of paths) {
-        const error = this.#follow(path);
-        if (error === null) return "running";
-        refusal = error.message;
-      }
-      this.#device.notes.add("way-back-refused", () => refusal);
+    if (way !== "reset") {
+      const led = this.#leadBack();
+      if (led !== null) return led;
     }
-    return resetAtLast(onError, () => this.reset(), this.#device.notes);
+    // Not even the caller's wish to end it is heard: this is what it waits for.
+    return resetAtLast(onError, () => this.#reset(() => false), this.#device.notes);
   }
 
-  /** Follows arcs; returns what kept it from the end. */
-  #follow(path: readonly V1Target[]): MigrationError | null {
-    try {
-      for (const target of path) this.transition(target);
-      return null;
-    } catch (error) {
-      if (!(error instanceof MigrationError)) throw error;
-      return error;
+  /** Follows arcs, each from the state as it is read then, and none twice; null where none leads back. */
+  #leadBack(): "none" | "running" | null {
+    const tried = new Set<string>();
+    for (;;) {
+      const { state } = this.#known();
+      if (state === "running") return tried.size === 0 ? "none" : "running";
+      const target = WAYS_BACK[state]?.find((next) => !tried.has(`${state} ${next}`));
+      if (target === undefined) return null;
+      tried.add(`${state} ${target}`);
+      try {
+        this.transition(target, [state]);
+      } catch (error) {
+        if (!(error instanceof MigrationError)) throw error;
+        const { message } = error;
+        this.#device.notes.add("way-back-refused", () => message);
+      }
     }
+  }
+
+  /** The state; read again where it cannot be read for once, before the device is given up for that. */
+  #known(): V1Report {
+    const report = this.state();
+    return report.raw === null ? this.state() : report;
   }
 
   /** An error that says the state as last read. */

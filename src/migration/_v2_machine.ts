@@ -29,7 +29,8 @@ import {
   triggerFeature,
 } from "../vfio/feature.ts";
 import type { Counters, OnError, WayBack } from "./_engine.ts";
-import { demandStill, resetAtLast, resetFailed } from "./_guard.ts";
+import { demandStill } from "./_guard.ts";
+import { resetAtLast, resetDevice } from "./_reset.ts";
 import type { V2DataFd } from "./_v2_data_fd.ts";
 import { readBack } from "./_read_back.ts";
 import { noteUnreadable, Refusals } from "./_state_notes.ts";
@@ -230,28 +231,25 @@ export class V2Machine {
   }
 
   /**
-   * VFIO_DEVICE_RESET, and RUNNING read back.
+   * VFIO_DEVICE_RESET, and RUNNING read back. `givesUp` says whether to wait no longer for a device
+   * that is not ready for it.
    *
    * @throws {MigrationError} If the reset fails, or leaves another state: the device is lost then,
    * unless it is running all the same.
    */
-  reset(): V2Report {
+  reset(givesUp: () => boolean): V2Report {
+    this.#reset(givesUp);
+    return this.state();
+  }
+
+  #reset(givesUp: () => boolean): "reset" | "reopened" {
     this.#data.close();
-    try {
-      this.#device.reset();
-    } catch (error) {
-      if (!(error instanceof SysError)) throw error;
-      const { state } = this.state();
-      throw resetFailed(`${error.code}, and it is in ${state}`, state, error);
-    }
-    const after = this.state();
-    if (after.state !== "running") {
-      throw resetFailed(
-        `VFIO_DEVICE_RESET succeeded, and it is in ${after.state}`,
-        after.state,
-      );
-    }
-    return after;
+    return resetDevice({
+      device: this.#device,
+      spell: (state) => state,
+      stateAfter: () => this.state().state,
+      letGo: () => {},
+    }, givesUp);
   }
 
   /**
@@ -263,25 +261,41 @@ export class V2Machine {
    * Never throws: a failure is the answer `failed`, and the state says the rest.
    */
   recover(way: WayBack = "running", onError: OnError = this.#onError): Recovery {
-    if (way === "reset") return resetAtLast(onError, () => this.reset(), this.#device.notes);
-    const { state } = this.state();
+    if (way !== "reset") {
+      const led = this.#leadBack(way);
+      if (led !== null) return led;
+    }
+    // Not even the caller's wish to end it is heard: this is what it waits for.
+    return resetAtLast(onError, () => this.#reset(() => false), this.#device.notes);
+  }
+
+  /** Follows the arcs; null where they do not lead back. */
+  #leadBack(way: "running" | "running-p2p"): "none" | "running" | null {
+    const { state } = this.#known();
     if (state === "running") {
       this.#data.close();
       return "none";
     }
-    if (state !== "resuming" && state !== "error" && state !== "unknown") {
-      try {
-        const halfway = way === "running-p2p" && state !== "pre-copy" &&
-          (this.#flags & VFIO_MIGRATION_P2P) !== 0;
-        this.transition(halfway ? "running-p2p" : "running");
-        return "running";
-      } catch (error) {
-        if (!(error instanceof MigrationError)) throw error;
-        const { message } = error;
-        this.#device.notes.add("way-back-refused", () => message);
-      }
+    if (state === "resuming" || state === "error" || state === "unknown") return null;
+    const halfway = way === "running-p2p" && state !== "pre-copy" &&
+      (this.#flags & VFIO_MIGRATION_P2P) !== 0;
+    try {
+      this.transition(halfway ? "running-p2p" : "running", [state]);
+      return "running";
+    } catch (error) {
+      if (!(error instanceof MigrationError)) throw error;
+      const { message } = error;
+      this.#device.notes.add("way-back-refused", () => message);
     }
-    return resetAtLast(onError, () => this.reset(), this.#device.notes);
+    // The arc was taken, and the state could not be read for once.
+    const { state: now } = this.#known();
+    return now === "running" || halfway && now === "running-p2p" ? "running" : null;
+  }
+
+  /** The state; read again where it cannot be read for once, before the device is given up for that. */
+  #known(): V2Report {
+    const report = this.state();
+    return report.raw === null ? this.state() : report;
   }
 
   #error(message: string, code: string, cause?: SysError): MigrationError {

@@ -119,10 +119,21 @@ export class Device implements AsyncDisposable {
    * VFIO_DEVICE_RESET, and RUNNING read back. Null for a device that does not
    * migrate: it is reset, and has no state to tell.
    *
-   * @throws {MigrationError} If the reset fails, or leaves another state.
+   * A device whose lock somebody holds (EAGAIN) is waited for, two seconds at most. Where the
+   * driver accepts the reset and does not do it, the device is closed and opened again, if that
+   * can harm nobody: it was opened here, has no memory mapped, and shares no group and no iommufd.
+   *
+   * @param options `signal` ends the wait for a device that is not ready.
+   * @throws {MigrationError} If the reset fails, or leaves another state: `reset-failed`,
+   * `reset-ignored`.
+   * @throws What the signal was aborted with, if it was before.
    */
-  reset(): Promise<NotedStateReport | null> {
-    return ask(this, "reset");
+  async reset(
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<NotedStateReport | null> {
+    options.signal?.throwIfAborted();
+    using _interrupted = interruptOn(this, options.signal);
+    return await ask(this, "reset");
   }
 
   /**

@@ -15,6 +15,10 @@ export type Recovery =
   | "running"
   /** VFIO_DEVICE_RESET, and RUNNING was read back. */
   | "reset"
+  /** VFIO_DEVICE_RESET changed nothing; closed and opened again, and RUNNING was read back. */
+  | "reopened"
+  /** VFIO_DEVICE_RESET succeeded, and RUNNING was not read back. */
+  | "ignored"
   /** Even the reset failed. */
   | "failed";
 
@@ -93,5 +97,6 @@ export class MigrationError extends Error implements MigrationErrorInfo {
  * ```
  */
 export function isLost(state: StateName, recovery: Recovery): boolean {
-  return state === "error" || state === "unknown" || state === "invalid" || recovery === "failed";
+  return state === "error" || state === "unknown" || state === "invalid" ||
+    recovery === "failed" || recovery === "ignored";
 }

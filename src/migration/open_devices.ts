@@ -8,6 +8,7 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { DeviceNameError, parseDeviceName } from "../vfio/device_name.ts";
 import { findDevice } from "../vfio/find_device.ts";
 import { kernelFor } from "../vfio/kernel_for.ts";
+import { ask } from "./_host.ts";
 import { type Device, type DeviceDescription, openDevice, type OpenOptions } from "./device.ts";
 
 /** Open devices, in the order of their names; closed in the opposite one. */
@@ -50,7 +51,9 @@ export async function openDevices(
   try {
     for (const { name, group } of wanted) {
       const owner = wanted.findIndex((other) => group !== null && other.group === group);
-      const shared = sharedWith(opened[owner]?.description);
+      const sharing = opened[owner];
+      const shared = sharedWith(sharing?.description);
+      if (sharing !== undefined) await ask(sharing, "share");
       opened.push(closing.use(await openDevice(name, { ...options, ...shared })));
     }
   } catch (error) {

@@ -29,6 +29,13 @@ export function describeRecovery(
       return `${who} is running again`;
     case "reset":
       return `${who} was reset and is running, its former state is lost`;
+    case "reopened":
+      return `the reset of ${who} changed nothing; it was closed and opened again and is running, ` +
+        "its former state is lost";
+    case "ignored":
+      return `${
+        who === "the device" ? "the reset" : `the reset of ${who}`
+      } was accepted, and the driver stayed in ${state}`;
     case "failed":
       return `${who} could not be reset, and its state is ${state}`;
     case "none":

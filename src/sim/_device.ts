@@ -61,7 +61,7 @@ export class Device implements RegionOwner {
       spec.seed ?? number,
       this.faults,
       this.log,
-      () => this.#running,
+      () => this.running,
       now,
     );
     const layout = layoutOf(spec);
@@ -95,17 +95,23 @@ export class Device implements RegionOwner {
       violations: this.#violations,
       flags: this.state.differs ? 1 : 0,
       state_size: BigInt(this.state.size),
-      device_state: (this.migration ?? this.v2)?.deviceState ?? 0,
+      device_state: this.deviceState ?? 0,
       dirtied_pages: BigInt(this.state.selfDirtied),
     };
   }
 
-  get #running(): boolean {
+  /** device_state as the driver has it; null where the device does not migrate. */
+  get deviceState(): number | null {
+    return (this.migration ?? this.v2)?.deviceState ?? null;
+  }
+
+  /** Whether it works now. */
+  get running(): boolean {
     return this.#opened > 0 && ((this.migration ?? this.v2)?.running ?? true);
   }
 
   elapse(): void {
-    this.state.elapse(this.#running);
+    this.state.elapse(this.running);
     this.dma.elapse();
   }
 
@@ -166,7 +172,10 @@ export class Device implements RegionOwner {
 
   /** VFIO_DEVICE_RESET. */
   reset(): void {
-    for (const { errno } of this.faults.due("reset")) refuse(errno);
+    for (const { name, errno } of this.faults.due("reset")) {
+      if (name === "reset-ignored") return;
+      refuse(errno);
+    }
     this.state.reset();
     this.dma.engine.reset();
     this.#config.reset();

@@ -76,7 +76,9 @@ export type FaultName =
   | "write"
   | "short-write"
   | "load"
+  | "eintr-partial"
   | "reset"
+  | "reset-ignored"
   | "mmap"
   | "region-size-zero"
   | "caps-loop"
@@ -307,6 +309,12 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     form: "N",
     text: "the Nth write of data takes half",
   },
+  "eintr-partial": {
+    to: "v2",
+    event: "transaction",
+    form: "N",
+    text: "the Nth read or write of the data fd moves half, and is EINTR: how much is not told",
+  },
   "load": {
     to: "v1",
     event: "size-write",
@@ -318,6 +326,12 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     event: "reset",
     form: "N:ERRNO",
     text: "the Nth VFIO_DEVICE_RESET fails",
+  },
+  "reset-ignored": {
+    to: "migratable",
+    event: "reset",
+    form: "N|always",
+    text: "the first N VFIO_DEVICE_RESET, or all of them, succeed and change nothing",
   },
   "mmap": { to: "v1", event: null, form: "ERRNO", text: "mmap of the device fails" },
   "region-size-zero": {

@@ -152,7 +152,9 @@ interface Waiting {
 const NONE: readonly Fault[] = [];
 
 /** Faults that strike the first N times, and not the Nth alone. */
-const FROM_THE_FIRST: readonly FaultName[] = ["data-size-zero", "node-late", "device-late"];
+const FROM_THE_FIRST: readonly FaultName[] = [
+  ...["data-size-zero", "node-late", "device-late", "reset-ignored"] as const,
+];
 
 /** The faults of one device, and how often each event has come. */
 export class FaultPlan {

@@ -199,7 +199,10 @@ export class IceRegion implements MigrationRegion {
       }
       refuse(errno);
     }
-    if (from === ERROR) refuse("EIO");
+    if (from === ERROR) {
+      this.#owner.violate(`device_state was written ${stateName(value)} in ERROR`);
+      refuse("EIO");
+    }
     if (value === RUNNING && from === RESUMING) this.#loadState();
     if (value === STOP_AND_COPY) this.#saveState();
     if (value === STOP) this.#pending = 0n;

@@ -37,16 +37,18 @@ export abstract class DataFile extends OpenFile {
     this.#enabled = false;
   }
 
-  /** What comes before any data is moved. */
-  protected begin(verb: "read" | "written"): void {
+  /** What comes before any data is moved; whether the call is to be interrupted in the midst of it. */
+  protected begin(verb: "read" | "written"): boolean {
     this.device.checkPresent();
+    let interrupted = false;
     for (const { name, ms } of this.device.faults.due("transaction")) {
       if (name === "block") sleep(ms);
+      else if (name === "eintr-partial") interrupted = true;
       else this.device.lose();
     }
-    if (this.#enabled) return;
+    if (this.#enabled) return interrupted;
     this.device.violate(`${this.label} was ${verb} after the device had left its state`);
-    refuse("ENODEV");
+    return refuse("ENODEV");
   }
 
   override pread(): number {

@@ -44,18 +44,19 @@ export class ResumeFile extends DataFile {
   }
 
   override write(from: Bytes): number {
-    this.begin("written");
+    const interrupted = this.begin("written");
     if (this.#failed !== null) {
       this.device.violate(`${this.label} was written after a write had failed`);
       if (!this.#driver.forgives) refuse(this.#failed);
     }
-    let length = from.length;
+    let length = interrupted ? Math.ceil(from.length / 2) : from.length;
     for (const { name, errno } of this.device.faults.due("data-write")) {
       if (name === "write" && errno === "EAGAIN") refuse(errno);
       if (name === "write") this.#fail(errno);
       length = Math.ceil(length / 2);
     }
     this.#take(from.subarray(0, length));
+    if (interrupted) refuse("EINTR");
     if (this.#unlike) {
       this.#unlike = false;
       this.#fail(this.#driver.mismatch);

@@ -104,8 +104,8 @@ export class SaveFile extends DataFile {
   }
 
   override read(into: Bytes): number {
-    this.begin("read");
-    let room = into.length;
+    const interrupted = this.begin("read");
+    let room = interrupted ? Math.ceil(into.length / 2) : into.length;
     for (const { name, errno } of this.device.faults.due("data-read")) {
       if (name === "read") refuse(errno);
       room = Math.ceil(room / 2);
@@ -119,6 +119,7 @@ export class SaveFile extends DataFile {
       this.#at += run;
       done += run;
     }
+    if (interrupted) refuse("EINTR");
     const zero = this.device.faults.standing("drained-zero") !== undefined;
     const drained = zero ? null : this.#driver.drained;
     if (done === 0 && !this.#stopped && drained !== null) refuse(drained);

@@ -53,6 +53,13 @@ export interface SimDevice {
   readonly path: string;
   /** How the user of the device broke the protocol, one text each. */
   readonly violations: readonly string[];
+  /**
+   * device_state as it is now: the register of v1, the number of a v2 state; null for a device that
+   * does not migrate. No fault hides it.
+   */
+  readonly deviceState: number | null;
+  /** Whether it is open and works now. */
+  readonly running: boolean;
   /** CRC-32 of the device's whole internal state as it is now. */
   checksum(): number;
   /** Its DMA, at the wish of a test. */
@@ -105,6 +112,12 @@ export class SimKernel implements Kernel {
     this.devices = this.#hardware.map((device) => ({
       path: device.name,
       violations: device.violations,
+      get deviceState(): number | null {
+        return device.deviceState;
+      },
+      get running(): boolean {
+        return device.running;
+      },
       checksum: () => device.checksum(),
       dma: dmaOf(device.dma.engine),
     }));
@@ -238,6 +251,17 @@ export class SimKernel implements Kernel {
       if ((flags & MFD_HUGETLB) !== 0) refuse("ENOMEM");
       if (flags !== 0 || length < 0) refuse("EINVAL");
       return this.#install(new MemfdFile(name, length));
+    });
+  }
+
+  dup3(from: number, to: number): void {
+    answer("dup3", `fd ${from} to ${to}`, () => {
+      if (from === to) refuse("EINVAL");
+      const file = this.#file(from);
+      const before = this.#files[to];
+      file.hold();
+      this.#files[to] = file;
+      before?.drop();
     });
   }
 

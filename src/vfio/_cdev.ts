@@ -95,14 +95,25 @@ export function openByCdev(
     ...(shared?.ioas === ioas ? [] : [ioas]),
     ...(shared?.iommufd === iommufd ? [] : [iommufd]),
   ];
+  const openAgain = (): Fd => {
+    using opened = new DisposableStack();
+    const again = opened.use(openNode(kernel, cdev, sysfs, situation));
+    bind(kernel, again, iommufd, token);
+    attach(kernel, again, ioas);
+    opened.move();
+    return again;
+  };
   try {
     tried("VFIO_DEVICE_ATTACH_IOMMUFD_PT", situation, () => attach(kernel, fd, ioas));
     const parts = { label: name, fd, group: null, container: null, ioas, closes };
-    const device = tried(
-      "VFIO_DEVICE_GET_INFO",
-      situation,
-      () => new VfioDevice(kernel, { ...parts, sysfs, way: "cdev", whyNotCdev: null }),
-    );
+    const device = tried("VFIO_DEVICE_GET_INFO", situation, () =>
+      new VfioDevice(kernel, {
+        ...parts,
+        sysfs,
+        way: "cdev",
+        whyNotCdev: null,
+        openAgain: shared === null ? openAgain : undefined,
+      }));
     opened.move();
     return device;
   } catch (error) {

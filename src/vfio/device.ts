@@ -5,7 +5,7 @@
  */
 
 import { isErrno, SysError } from "../kernel/error.ts";
-import type { Fd } from "../kernel/fd.ts";
+import { Fd } from "../kernel/fd.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import {
   VFIO_DEVICE_FLAGS_PCI,
@@ -58,6 +58,8 @@ export interface VfioDeviceParts {
   readonly sysfs: SysfsDevice | null;
   /** What is closed after the device, in this order. */
   readonly closes: readonly Disposable[];
+  /** Opens it once more, as it was opened; absent where others may depend on it staying open. */
+  readonly openAgain?: (() => Fd) | undefined;
 }
 
 /**
@@ -92,6 +94,7 @@ export class VfioDevice implements Disposable {
   /** What its driver did against the rules, as far as it was seen. */
   readonly notes: DriverNotes = new DriverNotes();
   readonly #closes: readonly Disposable[];
+  #openAgain: (() => Fd) | null;
   readonly #regions = new Map<number, Region>();
 
   /**
@@ -128,6 +131,7 @@ export class VfioDevice implements Disposable {
     this.flags = flags;
     this.numRegions = num_regions;
     this.#closes = parts.closes;
+    this.#openAgain = parts.openAgain ?? null;
     this.sysfs = parts.sysfs ??
       sysfsOfFd(kernel, parts.fd.number, parts.group?.number ?? null, this.configIds());
   }
@@ -223,6 +227,38 @@ export class VfioDevice implements Disposable {
    */
   reset(): void {
     ioctl(this.kernel, this.fd, "VFIO_DEVICE_RESET", VFIO_DEVICE_RESET);
+  }
+
+  /**
+   * Whether it may be closed and opened again: it was opened here, with a group or an iommufd of
+   * its own that no other device shares, and no memory is known to be mapped there.
+   */
+  get reopenable(): boolean {
+    return this.#openAgain !== null && (this.space?.mappings.length ?? 0) === 0;
+  }
+
+  /** From now on another device shares its group or iommufd: it stays open. */
+  share(): void {
+    this.#openAgain = null;
+  }
+
+  /**
+   * Closes the device and opens it again, under the same fd number; its group, container or IOAS
+   * stay. A driver forgets a device's state with its last close: whether it did, the state says.
+   *
+   * @throws {Error} If it is not {@linkcode VfioDevice.reopenable}.
+   * @throws {SysError} If it cannot be opened again; its fd then is no device's.
+   */
+  reopen(): void {
+    if (this.#openAgain === null || !this.reopenable) {
+      throw new Error(`Cannot open ${this.label} again: others may use it`);
+    }
+    const { kernel, fd: { number } } = this;
+    // Another thread that opens a file meanwhile must not get the number.
+    using instead = Fd.own(kernel, kernel.memfd("vfiokit", 0), `instead of ${this.label}`);
+    kernel.dup3(instead.number, number);
+    using opened = this.#openAgain();
+    kernel.dup3(opened.number, number);
   }
 
   /**

@@ -30,6 +30,7 @@ export type DriverNoteCode =
   | "step-refused-once"
   | "way-back-refused"
   | "reset-failed"
+  | "reset-ignored"
   | "stop-at-open"
   | "reserved-bits-changed"
   | "get-data-fd"
@@ -115,6 +116,10 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
   ),
   "reset-failed": mistake(
     "VFIO_DEVICE_RESET brings the device back to RUNNING from any state",
+    `${ARCS}, "any -> ERROR"`,
+  ),
+  "reset-ignored": mistake(
+    "a device is in RUNNING after VFIO_DEVICE_RESET has succeeded",
     `${ARCS}, "any -> ERROR"`,
   ),
   "stop-at-open": mistake(

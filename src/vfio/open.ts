@@ -234,13 +234,15 @@ function openInGroup(
   closes: readonly Disposable[],
 ): VfioDevice {
   const { name } = sysfs;
-  const fd = onceBound(sysfs, ["ENODEV", "EAGAIN"], () => group.openDevice(name, token));
+  const open = (): Fd => group.openDevice(name, token);
+  const fd = onceBound(sysfs, ["ENODEV", "EAGAIN"], open);
   try {
     const parts = { label: name, fd, group, container, ioas: null, sysfs, closes };
+    const openAgain = closes.length > 0 ? open : undefined;
     return opening(
       "VFIO_DEVICE_GET_INFO",
       { kernel, sysfs, group: group.number },
-      () => new VfioDevice(kernel, { ...parts, way: "group", whyNotCdev }),
+      () => new VfioDevice(kernel, { ...parts, way: "group", whyNotCdev, openAgain }),
     );
   } catch (error) {
     fd.close();

@@ -50,6 +50,10 @@ export abstract class FileKernel implements Kernel {
     return this.kernel.memfd(name, length, flags);
   }
 
+  dup3(from: number, to: number): void {
+    this.kernel.dup3(from, to);
+  }
+
   socketPair(): [number, number] {
     return this.kernel.socketPair();
   }

@@ -103,6 +103,7 @@ export function intercept(
     pwrite: kernel.pwrite.bind(kernel),
     mmap: kernel.mmap.bind(kernel),
     memfd: kernel.memfd.bind(kernel),
+    dup3: kernel.dup3.bind(kernel),
     socketPair: kernel.socketPair.bind(kernel),
     sendFds: kernel.sendFds.bind(kernel),
     receiveFds: kernel.receiveFds.bind(kernel),

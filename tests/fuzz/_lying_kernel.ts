@@ -197,6 +197,10 @@ export class LyingKernel implements Kernel {
     return this.#inner.memfd(name, length, flags);
   }
 
+  dup3(from: number, to: number): void {
+    this.#inner.dup3(from, to);
+  }
+
   socketPair(): [number, number] {
     this.#count();
     return this.#inner.socketPair();

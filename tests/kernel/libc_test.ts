@@ -245,3 +245,12 @@ describe("adoptFd()", () => {
     assert.throws(() => adoptFd(987_654), { code: "EBADF" });
   });
 });
+
+it("dup3 puts one file in another's place, and closes that", () => {
+  const kernel = libcKernel();
+  using zero = Fd.own(kernel, kernel.open("/dev/zero", O_RDONLY), "zero");
+  using other = Fd.own(kernel, kernel.memfd("other", 4096), "other");
+  kernel.dup3(zero.number, other.number);
+  assert.equal(kernel.readLink(`/proc/self/fd/${other.number}`), "/dev/zero");
+  assert.throws(() => kernel.dup3(-1, other.number), { code: "EBADF" });
+});

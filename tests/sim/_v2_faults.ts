@@ -119,6 +119,20 @@ export const V2_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
     client.read(8);
     assert.ok(performance.now() - begin >= 50);
   },
+  "eintr-partial": (make) => {
+    using client = make("fault=eintr-partial:1");
+    client.go(STOP_COPY);
+    refused("EINTR", () => client.read(8));
+    assert.ok(client.read(8).length > 0);
+  },
+  "reset-ignored": (make) => {
+    using client = make("fault=reset-ignored:1");
+    client.go(STOP);
+    client.reset();
+    assert.equal(client.v2State, STOP);
+    client.reset();
+    assert.equal(client.v2State, RUNNING);
+  },
   "gone": (make) => {
     using client = make("fault=gone:1");
     client.go(STOP_COPY);

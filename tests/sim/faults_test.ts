@@ -167,6 +167,12 @@ const V1_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
     client.dataOffset;
     assert.ok(performance.now() - begin >= 50);
   },
+  "reset-ignored": (make) => {
+    using client = make("fault=reset-ignored:1");
+    client.state = STOP_AND_COPY;
+    client.reset();
+    assert.equal(client.state, STOP_AND_COPY);
+  },
   "gone": (make) => {
     using client = make("fault=gone:1");
     client.state = STOP_AND_COPY;

@@ -87,6 +87,10 @@ export class FakeKernel implements Kernel {
     return fail("ENOSYS");
   }
 
+  dup3(): void {
+    fail("ENOSYS");
+  }
+
   socketPair(): [number, number] {
     return fail("ENOSYS");
   }
