@@ -106,7 +106,8 @@ export interface ReceivedMessage {
 
 /**
  * A kernel as this toolkit sees it. Every method throws `SysError` where the
- * kernel answers with an errno; `EINTR` is retried inside. Buffers must be
+ * kernel answers with an errno. `EINTR` is retried inside, unless a call says `once`: a driver may
+ * have begun what it was asked for by then, and would do it twice. Buffers must be
  * views of memory that is not resizable; only read, write, pread and pwrite
  * take shared memory.
  */
@@ -121,15 +122,20 @@ export interface Kernel {
    * ioctl(2). A buffer is passed by address and may be written to; a number is
    * passed as the argument itself.
    */
-  ioctl(fd: number, request: number, arg?: Uint8Array<ArrayBuffer> | number): number;
+  ioctl(
+    fd: number,
+    request: number,
+    arg?: Uint8Array<ArrayBuffer> | number,
+    once?: "once",
+  ): number;
   /** read(2); 0 at the end. `EAGAIN` is thrown: wait with {@linkcode Kernel.poll}. */
-  read(fd: number, buffer: Uint8Array): number;
+  read(fd: number, buffer: Uint8Array, once?: "once"): number;
   /** write(2); may write less than asked. */
-  write(fd: number, buffer: Uint8Array): number;
+  write(fd: number, buffer: Uint8Array, once?: "once"): number;
   /** pread(2); may read less than asked. */
   pread(fd: number, buffer: Uint8Array, offset: number | bigint): number;
   /** pwrite(2); may write less than asked. */
-  pwrite(fd: number, buffer: Uint8Array, offset: number | bigint): number;
+  pwrite(fd: number, buffer: Uint8Array, offset: number | bigint, once?: "once"): number;
   /** mmap(2). */
   mmap(length: number, options: MmapOptions): Mapping;
   /**

@@ -110,31 +110,31 @@ class LibcKernel implements Kernel {
     if (result < 0 && result !== -ERRNO.EINTR) throw new SysError("close", -result, `fd ${fd}`);
   }
 
-  ioctl(fd: number, request: number, arg: Buffer | number = 0): number {
+  ioctl(fd: number, request: number, arg: Buffer | number = 0, once?: "once"): number {
     for (;;) {
       const result = typeof arg === "number"
         ? this.#libc.ioctlValue(fd, request, arg)
         : this.#libc.ioctl(fd, request, arg);
       if (result >= 0) return result;
-      if (result !== -ERRNO.EINTR) {
+      if (result !== -ERRNO.EINTR || once) {
         throw new SysError("ioctl", -result, `0x${request.toString(16)} on fd ${fd}`);
       }
     }
   }
 
-  read(fd: number, into: Uint8Array): number {
+  read(fd: number, into: Uint8Array, once?: "once"): number {
     for (;;) {
       const result = this.#libc.read(fd, into);
       if (result >= 0) return result;
-      if (result !== -ERRNO.EINTR) throw new SysError("read", -result, `fd ${fd}`);
+      if (result !== -ERRNO.EINTR || once) throw new SysError("read", -result, `fd ${fd}`);
     }
   }
 
-  write(fd: number, from: Uint8Array): number {
+  write(fd: number, from: Uint8Array, once?: "once"): number {
     for (;;) {
       const result = this.#libc.write(fd, from);
       if (result >= 0) return result;
-      if (result !== -ERRNO.EINTR) throw new SysError("write", -result, `fd ${fd}`);
+      if (result !== -ERRNO.EINTR || once) throw new SysError("write", -result, `fd ${fd}`);
     }
   }
 
@@ -148,11 +148,11 @@ class LibcKernel implements Kernel {
     }
   }
 
-  pwrite(fd: number, from: Uint8Array, offset: number | bigint): number {
+  pwrite(fd: number, from: Uint8Array, offset: number | bigint, once?: "once"): number {
     for (;;) {
       const result = this.#libc.pwrite(fd, from, offset);
       if (result >= 0) return result;
-      if (result !== -ERRNO.EINTR) {
+      if (result !== -ERRNO.EINTR || once) {
         throw new SysError("pwrite", -result, `${from.length} bytes at ${offset} of fd ${fd}`);
       }
     }

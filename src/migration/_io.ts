@@ -17,6 +17,9 @@ function wait(kernel: Kernel, fd: number, events: number): void {
   nap(1);
 }
 
+// An interrupted pread or pwrite of data is made again, by Kernel: it names its place in the region,
+// where the same bytes are read, or written, once more.
+
 /**
  * Reads until the buffer is full. A driver that returns 0 bytes has no more to
  * give: that is EIO here, since the protocol promised the bytes.

@@ -84,7 +84,7 @@ export class V1Registers {
   set deviceState(value: number) {
     this.#view32.setUint32(0, value, true);
     try {
-      const count = this.#kernel.pwrite(this.#fd, this.#u32, this.#base + DEVICE_STATE);
+      const count = this.#kernel.pwrite(this.#fd, this.#u32, this.#base + DEVICE_STATE, "once");
       this.#short("pwrite", "device_state", count, 4);
     } catch (error) {
       this.#name("device_state", error);
@@ -110,7 +110,7 @@ export class V1Registers {
   set dataSize(value: number) {
     this.#view64.setBigUint64(0, BigInt(value), true);
     try {
-      const count = this.#kernel.pwrite(this.#fd, this.#u64, this.#base + DATA_SIZE);
+      const count = this.#kernel.pwrite(this.#fd, this.#u64, this.#base + DATA_SIZE, "once");
       this.#short("pwrite", "data_size", count, 8);
     } catch (error) {
       this.#name("data_size", error);

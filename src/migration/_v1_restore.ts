@@ -83,6 +83,14 @@ export class V1Restore {
     try {
       write();
     } catch (error) {
+      if (isErrno(error, "EINTR")) {
+        throw new DriverError(
+          `a signal interrupted the write of ${what}, and whether the driver had taken the ` +
+            "transaction is not known (EINTR)",
+          "interrupted-transfer",
+          error,
+        );
+      }
       if (!isErrno(error, "EINVAL", "EFAULT", "ENOMEM", "ENOSPC")) throw error;
       throw new DriverError(
         `the driver takes the state for incompatible, by its ${what} (${error.code})`,

@@ -18,6 +18,11 @@ const MEANINGS: Meanings = {
   ENOMEM: ["the state is longer than the driver takes", "state-too-long"],
   EOPNOTSUPP: ["the state needs a newer driver", "needs-newer-driver"],
   ENODEV: GONE,
+  // Some drivers drop the count of what they had taken by then: sent again, it would come twice.
+  EINTR: [
+    "a signal interrupted a write to the data fd, and how much the driver had taken is not known",
+    "interrupted-transfer",
+  ],
 };
 
 /** One restore. */
@@ -55,7 +60,7 @@ export class V2Restore {
   #write(bytes: Uint8Array<ArrayBuffer>): number {
     for (;;) {
       try {
-        const count = this.#kernel.write(this.#fd.number, bytes);
+        const count = this.#kernel.write(this.#fd.number, bytes, "once");
         if (count > bytes.length) {
           throw new DriverError(`the driver took ${count} bytes of ${bytes.length}`, "data-bounds");
         }

@@ -15,7 +15,7 @@ import {
 import type { DriverNotes } from "../vfio/driver_notes.ts";
 import type { BatchBuilder } from "./_batch.ts";
 import type { Counters, PrecopyLimits } from "./_engine.ts";
-import { dataError, DriverError, GONE } from "./_guard.ts";
+import { dataError, DriverError, GONE, type Meanings } from "./_guard.ts";
 import { Readiness } from "./_io.ts";
 import { PrecopyNotes } from "./_precopy_notes.ts";
 import { Rounds } from "./_rounds.ts";
@@ -29,6 +29,16 @@ const PATIENCE_MS = 1000;
 
 /** How long it waits for a driver that is not ready (EAGAIN). */
 const EAGAIN_PATIENCE_MS = 5000;
+
+/** What a driver means by an errno of its data fd. */
+const MEANINGS: Meanings = {
+  ENODEV: GONE,
+  // Some drivers drop what they had given by then, others keep it: user space cannot tell.
+  EINTR: [
+    "a signal interrupted a read of the data fd, and what the driver had given by then may be lost",
+    "interrupted-transfer",
+  ],
+};
 
 /** Reads smaller than this are not worth what is left of a batch. */
 const WORTH_READING = 64 * 1024;
@@ -160,7 +170,7 @@ export class V2Save {
    */
   #read(into: Uint8Array<ArrayBuffer>): number | null {
     try {
-      const count = this.#kernel.read(this.#fd.number, into);
+      const count = this.#kernel.read(this.#fd.number, into, "once");
       if (count === 0 && this.#phase === "pre-copy") {
         this.#notes.add("drained-zero", () => "a read in pre-copy gave 0 bytes");
       }
@@ -169,7 +179,7 @@ export class V2Save {
     } catch (error) {
       if (isErrno(error, "EAGAIN")) return null;
       if (isErrno(error, "ENOMSG") && this.#phase === "pre-copy") return 0;
-      throw dataError("gives no data", error, { ENODEV: GONE });
+      throw dataError("gives no data", error, MEANINGS);
     }
   }
 

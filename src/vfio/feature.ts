@@ -125,7 +125,9 @@ function request(
   const argument = new Uint8Array(new ArrayBuffer(size));
   vfioDeviceFeature.pack({ argsz: size, flags: (number | flags) >>> 0 }, argument);
   if (payload !== null) argument.set(payload, vfioDeviceFeature.size);
-  ioctl(kernel, fd, `VFIO_DEVICE_FEATURE ${name}`, VFIO_DEVICE_FEATURE, argument);
+  // What is written may have had its effect when a signal interrupts it.
+  const once = (flags & VFIO_DEVICE_FEATURE_SET) !== 0 ? "once" : undefined;
+  ioctl(kernel, fd, `VFIO_DEVICE_FEATURE ${name}`, VFIO_DEVICE_FEATURE, argument, once);
   return argument;
 }
 
