@@ -159,6 +159,9 @@ export class Bench implements AsyncDisposable {
       throw new Find("told state", `${by} says ${told} of ${who}, which is gone`);
     }
     if (truth.state === told) return;
+    // What ice's register says of a device that nobody has touched yet.
+    const untouched = device.description.quirk === "ice" && truth.state === "stop";
+    if (untouched && told === "running") return;
     if (told === "unknown" && hidden) return;
     const was = this.before[index]?.state ?? null;
     if (told === null && (truth.state === was || truth.state === "running")) return;
@@ -167,8 +170,19 @@ export class Bench implements AsyncDisposable {
 
   /** Closes them all, and looks for what was left: fds, mappings, violations. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
+  }
+
+  /**
+   * As at the end of an `await using` block.
+   *
+   * @param accepted Violations that are the content's, and nobody's who drives the device. They can
+   * be told apart only where the devices are served on this thread.
+   */
+  async end(accepted?: RegExp): Promise<void> {
     const violations: string[] = [];
     for (const [index, device] of this.devices.entries()) {
+      if (this.kernel !== null || accepted !== undefined) break;
       const truth = this.wasClosed(index) ? null : await truthOf(device);
       if ((truth?.violations ?? 0) > 0) violations.push(`device ${index}: ${truth!.violations}`);
     }
@@ -177,7 +191,8 @@ export class Bench implements AsyncDisposable {
       await closing.catch((error: unknown) => checkError(error, [], "closing"));
     }
     for (const [index, device] of this.kernel?.devices.entries() ?? []) {
-      violations.push(...device.violations.map((how) => `device ${index}: ${how}`));
+      const broken = device.violations.filter((how) => accepted?.test(how) !== true);
+      violations.push(...broken.map((how) => `device ${index}: ${how}`));
     }
     if (violations.length > 0) throw new Find("violation", violations.slice(0, 3).join("; "));
     checkClosed(this.kernel);

@@ -31,6 +31,7 @@ export function checkError(
   what = "it",
 ): asserts error is Error {
   const kinds = also.filter((one) => typeof one === "function") as (new () => Error)[];
+  if (error instanceof Find) throw error;
   const known = isDocumented(error) || also.includes(error) ||
     kinds.some((kind) => error instanceof kind);
   if (!known) {

@@ -25,6 +25,21 @@ const FOUND: readonly Found[] = [
       interruption: null,
     },
   },
+  {
+    right: "a trailer with fewer devices is told of by their number",
+    kind: "checkpoints",
+    plan: {
+      specs: [{ personality: "hisi", options: ["size=8KiB"], faults: [] }],
+      options: {},
+      edits: [{ edit: "json", last: true, path: [412], value: [] }],
+      fit: false,
+      damage: null,
+      pieces: [6],
+      way: "pipe",
+      host: "inline",
+      force: false,
+    },
+  },
 ];
 
 after(async () => {
