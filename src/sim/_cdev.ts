@@ -91,8 +91,10 @@ export class CdevFile extends OpenFile {
     const { device } = this.#group;
     // Nothing would keep two users of such nodes apart.
     if (device.opened) refuse("EINVAL");
-    // The DMA of the group is a host driver's.
-    if (device.faults.standing("group-not-viable") !== undefined) refuse("EPERM");
+    const fault = device.faults.standing("bind");
+    if (fault !== undefined) refuse(fault.errno);
+    if (device.faults.standing("unsafe-interrupts") !== undefined) refuse("EPERM");
+    this.#group.claim();
     const id = iommufd.bind(device.dma);
     try {
       device.open();
@@ -109,6 +111,8 @@ export class CdevFile extends OpenFile {
     const attach = fromUser(vfioDeviceAttachIommufdPt, arg);
     if (attach.argsz < vfioDeviceAttachIommufdPt.size || attach.flags !== 0) refuse("EINVAL");
     const { iommufd, id } = this.#device;
+    const fault = this.#group.device.faults.standing("attach");
+    if (fault !== undefined) refuse(fault.errno);
     const pt_id = iommufd.attach(id, attach.pt_id);
     toUser(vfioDeviceAttachIommufdPt, arg, { ...attach, pt_id });
     return 0;

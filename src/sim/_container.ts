@@ -44,8 +44,14 @@ export class ContainerFile extends OpenFile {
     return this.#iommu !== null;
   }
 
+  /** Answers EPERM where a device's interrupts could go anywhere. */
+  #checkInterrupts({ hardware }: IommuMember): void {
+    if (hardware && !this.#driver.remapsInterrupts) refuse("EPERM");
+  }
+
   /** A group comes in. */
   attach(group: IommuMember): void {
+    if (this.#iommu !== null) this.#checkInterrupts(group);
     this.#iommu?.attach(group);
     this.#groups.add(group);
     this.hold();
@@ -95,6 +101,9 @@ export class ContainerFile extends OpenFile {
     const v2 = type === VFIO_TYPE1v2_IOMMU || type === VFIO_TYPE1_NESTING_IOMMU;
     // What is an extension, but no kind of IOMMU.
     if (type !== VFIO_TYPE1_IOMMU && !v2) refuse("EINVAL");
+    const { refusesIommu } = this.#driver;
+    if (refusesIommu !== null) refuse(refusesIommu);
+    for (const group of this.#groups) this.#checkInterrupts(group);
     this.#iommu = new Type1(v2, this.#driver, this.#user);
     for (const group of this.#groups) this.#iommu.attach(group);
     return 0;

@@ -101,6 +101,8 @@ export class DeviceFile extends OpenFile {
   #info(arg: Argument): number {
     const { argsz } = fromUser(vfioDeviceInfo, arg, INFO_LEAST);
     if (argsz < INFO_LEAST) refuse("EINVAL");
+    const fault = this.#device.faults.standing("device-info");
+    if (fault !== undefined) refuse(fault.errno);
     const info = {
       argsz,
       flags: VFIO_DEVICE_FLAGS_RESET | VFIO_DEVICE_FLAGS_PCI,

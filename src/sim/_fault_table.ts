@@ -29,8 +29,8 @@ export type FaultEvent =
 
 /** A kind of fault. */
 export interface FaultKind {
-  /** The devices that it can happen to: of one protocol, of either, or any at all. */
-  readonly to: "v1" | "v2" | "migratable" | "any";
+  /** The devices that it can happen to: of one protocol, of either, functions, or any at all. */
+  readonly to: "v1" | "v2" | "migratable" | "function" | "any";
   /** The event it waits for; null where it holds all the time. */
   readonly event: FaultEvent | null;
   /** What follows the name: fields with `:` between, those in brackets may be left out. */
@@ -88,8 +88,24 @@ export type FaultName =
   | "open"
   | "node-late"
   | "device-late"
+  | "open-container"
+  | "open-iommufd"
+  | "group-status"
+  | "set-container"
+  | "set-iommu"
+  | "device-fd"
+  | "bind"
+  | "ioas-alloc"
+  | "attach"
+  | "device-info"
+  | "no-container-node"
+  | "no-iommu-node"
+  | "no-device-node"
   | "group-busy"
   | "group-not-viable"
+  | "isa-bridge"
+  | "firmware-region"
+  | "unsafe-interrupts"
   | "type1-only"
   | "no-dirty-capability"
   | "draft-dirty-flag"
@@ -417,12 +433,74 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     form: "N",
     text: "the first N VFIO_GROUP_GET_DEVICE_FD are ENODEV, as right after a driver was bound",
   },
+  "open-container": {
+    to: "any",
+    event: null,
+    form: "ERRNO",
+    text: "open of /dev/vfio/vfio fails",
+  },
+  "open-iommufd": { to: "any", event: null, form: "ERRNO", text: "open of /dev/iommu fails" },
+  "group-status": { to: "any", event: null, form: "ERRNO", text: "VFIO_GROUP_GET_STATUS fails" },
+  "set-container": {
+    to: "any",
+    event: null,
+    form: "ERRNO",
+    text: "VFIO_GROUP_SET_CONTAINER fails",
+  },
+  "set-iommu": { to: "any", event: null, form: "ERRNO", text: "VFIO_SET_IOMMU fails" },
+  "device-fd": { to: "any", event: null, form: "ERRNO", text: "VFIO_GROUP_GET_DEVICE_FD fails" },
+  "bind": { to: "any", event: null, form: "ERRNO", text: "VFIO_DEVICE_BIND_IOMMUFD fails" },
+  "ioas-alloc": { to: "any", event: null, form: "ERRNO", text: "IOMMU_IOAS_ALLOC fails" },
+  "attach": {
+    to: "any",
+    event: null,
+    form: "ERRNO",
+    text: "VFIO_DEVICE_ATTACH_IOMMUFD_PT fails",
+  },
+  "device-info": { to: "any", event: null, form: "ERRNO", text: "VFIO_DEVICE_GET_INFO fails" },
+  "no-container-node": {
+    to: "any",
+    event: null,
+    form: "",
+    text: "a container's /dev: without /dev/vfio/vfio, which sysfs shows",
+  },
+  "no-iommu-node": {
+    to: "any",
+    event: null,
+    form: "",
+    text: "a container's /dev: without /dev/iommu, which sysfs shows with cdev=1",
+  },
+  "no-device-node": {
+    to: "any",
+    event: null,
+    form: "",
+    text: "a container's /dev: without the node of its group, and its own, which sysfs shows",
+  },
   "group-busy": { to: "any", event: null, form: "", text: "somebody else has the group open" },
   "group-not-viable": {
     to: "any",
     event: null,
     form: "",
     text: "a device of the group is bound to a host driver",
+  },
+  "isa-bridge": {
+    to: "any",
+    event: null,
+    form: "",
+    text: "the group has an ISA bridge that a host driver (lpc_ich) has: it is not viable",
+  },
+  "firmware-region": {
+    to: "function",
+    event: null,
+    form: "",
+    text: "firmware keeps memory mapped for it (an RMRR), so its group is not " +
+      "given away",
+  },
+  "unsafe-interrupts": {
+    to: "function",
+    event: null,
+    form: "",
+    text: "the IOMMU does not remap interrupts, so it is not given away",
   },
   "type1-only": {
     to: "any",

@@ -88,7 +88,9 @@ const NOT_OF_ICE: readonly FaultName[] = [
 /** Whether a kind of device can have a fault at all: one that never strikes is a mistake. */
 export function canHave(personality: PersonalityName, fault: FaultName): boolean {
   const { to } = FAULTS[fault];
-  const { protocol } = PERSONALITIES[personality];
+  const { protocol, mdev } = PERSONALITIES[personality];
+  // A mediated device has no IOMMU before it.
+  if (to === "function") return mdev === null;
   if (to === "any") return true;
   if (protocol === null || (to !== "migratable" && to !== protocol)) return false;
   switch (personality) {

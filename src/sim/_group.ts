@@ -30,13 +30,32 @@ export class Group {
   readonly number: number;
   /** The device in it. */
   readonly device: Device;
+  /** Whether the kernel shows it; else it stands for what has no group. */
+  readonly listed: boolean;
   #opened = false;
   /** Devices of it that are bound by their own nodes. */
   #bound = 0;
 
-  constructor(number: number, device: Device) {
+  constructor(number: number, device: Device, listed: boolean) {
     this.number = number;
     this.device = device;
+    this.listed = listed;
+  }
+
+  /** Whether no driver of the host has a device of it. */
+  get viable(): boolean {
+    const { faults } = this.device;
+    return (["group-not-viable", "isa-bridge"] as const).every((name) =>
+      faults.standing(name) === undefined
+    );
+  }
+
+  /** Answers EPERM or EINVAL where its DMA is not to be had, as Linux 6.12 does. */
+  claim(): void {
+    // The DMA of the group is a host driver's.
+    if (!this.viable) refuse("EPERM");
+    // Blocking its DMA would take the firmware's memory from the device.
+    if (this.device.faults.standing("firmware-region") !== undefined) refuse("EINVAL");
   }
 
   /** Opens it; it can be open once. */
@@ -119,15 +138,17 @@ export class GroupFile extends OpenFile {
     }
   }
 
-  get #viable(): boolean {
-    return this.#group.device.faults.standing("group-not-viable") === undefined;
+  #strike(name: "group-status" | "set-container" | "device-fd"): void {
+    const fault = this.#group.device.faults.standing(name);
+    if (fault !== undefined) refuse(fault.errno);
   }
 
   #status(arg: Argument): number {
     const { argsz } = fromUser(vfioGroupStatus, arg);
     if (argsz < vfioGroupStatus.size) refuse("EINVAL");
+    this.#strike("group-status");
     const set = this.#container === null ? 0 : VFIO_GROUP_FLAGS_CONTAINER_SET;
-    const viable = this.#viable ? VFIO_GROUP_FLAGS_VIABLE : 0;
+    const viable = this.#group.viable ? VFIO_GROUP_FLAGS_VIABLE : 0;
     toUser(vfioGroupStatus, arg, { argsz, flags: set | viable });
     return 0;
   }
@@ -136,8 +157,8 @@ export class GroupFile extends OpenFile {
     const container = this.#host.file(intFromUser(arg));
     if (this.#container !== null) refuse("EINVAL");
     if (!(container instanceof ContainerFile)) return refuse("EINVAL");
-    // The DMA of the group is a host driver's.
-    if (!this.#viable) refuse("EPERM");
+    this.#strike("set-container");
+    this.#group.claim();
     container.attach(this.#group.device.dma);
     this.#container = container;
     return 0;
@@ -156,6 +177,7 @@ export class GroupFile extends OpenFile {
     const { device } = this.#group;
     if (name !== device.name || device.faults.due("device-fd").length > 0) refuse("ENODEV");
     if (this.#container === null || !this.#container.hasIommu) refuse("EINVAL");
+    this.#strike("device-fd");
     device.open();
     this.hold();
     this.#users += 1;

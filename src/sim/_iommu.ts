@@ -3,6 +3,8 @@
  * use.
  */
 
+import type { ErrnoName } from "../kernel/errno.ts";
+
 /** An IOMMU driver, as a kernel has it. */
 export interface IommuDriver {
   /** Whether it has TYPE1v2. */
@@ -11,6 +13,10 @@ export interface IommuDriver {
   readonly tracking: "capability" | "draft" | "none";
   /** Bytes that the process may lock; null without a limit. */
   readonly memlock: bigint | null;
+  /** What VFIO_SET_IOMMU is refused with; null where it is not. */
+  readonly refusesIommu: ErrnoName | null;
+  /** Whether it remaps interrupts. */
+  readonly remapsInterrupts: boolean;
 }
 
 /** Bytes from `start` to `end`, which belongs to them. */

@@ -3,6 +3,7 @@
  * groups, it is not here.
  */
 
+import type { ErrnoName } from "../kernel/errno.ts";
 import {
   IOMMU_DESTROY,
   IOMMU_IOAS_ALLOC,
@@ -58,12 +59,15 @@ export class IommufdFile extends OpenFile {
   readonly label = "/dev/iommu";
   readonly #user: UserMemory;
   readonly #memlock: bigint | null;
+  /** What IOMMU_IOAS_ALLOC is refused with; null where it is not. */
+  readonly #refusesIoas: ErrnoName | null;
   readonly #objects: Map<number, IommufdObject> = new Map();
 
-  constructor(user: UserMemory, memlock: bigint | null) {
+  constructor(user: UserMemory, memlock: bigint | null, refusesIoas: ErrnoName | null) {
     super();
     this.#user = user;
     this.#memlock = memlock;
+    this.#refusesIoas = refusesIoas;
   }
 
   protected release(): void {
@@ -181,6 +185,7 @@ export class IommufdFile extends OpenFile {
   #allocate(arg: Argument): number {
     const command = sizedFromUser(iommuIoasAlloc, arg);
     if (command.flags !== 0) refuse("EOPNOTSUPP");
+    if (this.#refusesIoas !== null) refuse(this.#refusesIoas);
     const id = this.#add(new IoasObject(this.#user, this.#memlock));
     bytesToUser(arg, 0, iommuIoasAlloc.pack({ ...command, out_ioas_id: id }));
     return 0;

@@ -2,6 +2,7 @@
  * /sys and /dev of a simulated kernel, laid out as kernel 6.1 does.
  */
 
+import { ConfigFile } from "./_config_file.ts";
 import type { Group } from "./_group.ts";
 import type { OpenFile } from "./_open_file.ts";
 import { Tree } from "./_tree.ts";
@@ -28,9 +29,37 @@ export interface Settings {
   readonly cdevs: boolean;
   /** Bytes that the process may lock; null without a limit. */
   readonly memlock: bigint | null;
+  /** Whether the IOMMU remaps interrupts. */
+  readonly remapsInterrupts: boolean;
+  /** Whether /dev has the container's node. */
+  readonly containerNode: boolean;
+  /** Whether /dev has iommufd's node. */
+  readonly iommuNode: boolean;
 }
 
-const HOST_DRIVER = "snd_hda_intel";
+/** A device of the host's in a group, and the driver that has it. */
+interface Spoiler {
+  readonly address: (index: number) => string;
+  readonly ids: readonly [number, number, number, number];
+  readonly pciClass: number;
+  readonly driver: string;
+}
+
+/** By the fault that puts it there. */
+const SPOILERS: Readonly<Record<"group-not-viable" | "isa-bridge", Spoiler>> = {
+  "group-not-viable": {
+    address: (index) => `0000:00:1f.${index % 8}`,
+    ids: [0x8086, 0x293e, 0x1af4, 0x1100],
+    pciClass: 0x040300,
+    driver: "snd_hda_intel",
+  },
+  "isa-bridge": {
+    address: (index) => `0000:00:1e.${index % 8}`,
+    ids: [0x8086, 0x2918, 0x1af4, 0x1100],
+    pciClass: 0x060100,
+    driver: "lpc_ich",
+  },
+};
 const RELEASE = "6.12.0-sim";
 /** The PCI bus of the first device's virtual functions; each device has one of its own. */
 const FIRST_BUS = 0x3b;
@@ -46,7 +75,7 @@ export function deviceName({ mdev }: Personality, index: number): string {
 export function fileTree(
   groups: readonly Group[],
   openers: Openers,
-  { cdevs, memlock }: Settings,
+  { cdevs, memlock, remapsInterrupts, containerNode, iommuNode }: Settings,
 ): Tree<Node> {
   const tree = new Tree<Node>();
   for (const path of ["/proc", "/sys/bus/pci/devices", "/sys/bus/mdev/devices"]) tree.folder(path);
@@ -54,19 +83,28 @@ export function fileTree(
   tree.file("/proc/self/limits", limits(memlock));
   tree.file("/proc/sys/kernel/osrelease", `${RELEASE}\n`);
   tree.file(`/lib/modules/${RELEASE}/modules.alias`, moduleAliases());
-  tree.device("/dev/vfio/vfio", openers.container);
-  if (cdevs) tree.device("/dev/iommu", openers.iommufd);
+  tree.file("/proc/interrupts", interrupts(remapsInterrupts));
+  tree.folder("/sys/class/misc/vfio");
+  if (containerNode) tree.device("/dev/vfio/vfio", openers.container);
+  if (cdevs) tree.folder("/sys/class/misc/iommu");
+  if (cdevs && iommuNode) tree.device("/dev/iommu", openers.iommufd);
   groups.forEach((group, index) => {
-    tree.device(`/dev/vfio/${group.number}`, () => openers.group(group));
+    const { faults } = group.device;
+    const hasNode = faults.standing("no-device-node") === undefined;
+    if (group.listed) {
+      tree.folder(`/sys/class/vfio/${group.number}`);
+      if (hasNode) tree.device(`/dev/vfio/${group.number}`, () => openers.group(group));
+    }
     const { mdev } = group.device.personality;
     const path = mdev === null
       ? addVirtualFunction(tree, group, index)
       : addMdev(tree, group, mdev, index);
     addVfioDevice(tree, path, index, cdevs);
     const node = `/dev/vfio/devices/vfio${index}`;
-    if (cdevs) tree.device(node, () => openers.cdev(node, group));
-    if (group.device.faults.standing("group-not-viable") !== undefined) {
-      addSpoiler(tree, group, index);
+    if (cdevs && hasNode) tree.device(node, () => openers.cdev(node, group));
+    for (const [fault, spoiler] of Object.entries(SPOILERS)) {
+      if (faults.standing(fault as keyof typeof SPOILERS) === undefined) continue;
+      addSpoiler(tree, group, spoiler, index);
     }
   });
   return tree;
@@ -81,6 +119,17 @@ function moduleAliases(): string {
       `alias vfio_pci:v${id(ids[0])}d${id(ids[1])}sv*sd*bc*sc*i* ${driver}\n`
     );
   return ["alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n", ...variants].join("");
+}
+
+/** The interrupts of a machine whose IOMMU remaps them, or not. */
+function interrupts(remapped: boolean): string {
+  const prefix = remapped ? "IR-" : "";
+  return [
+    "           CPU0       CPU1",
+    `  9:          0          4  ${prefix}IO-APIC   9-fasteoi   acpi`,
+    ` 24:          0          0  ${prefix}PCI-MSI-0000:00:02.0   0-edge   PCIe PME`,
+    "",
+  ].join("\n");
 }
 
 function limits(memlock: bigint | null): string {
@@ -111,6 +160,7 @@ function addPciFunction(
   tree.file(`${path}/subsystem_vendor`, hex(ids[2], 4));
   tree.file(`${path}/subsystem_device`, hex(ids[3], 4));
   tree.file(`${path}/class`, hex(pciClass, 6));
+  tree.device(`${path}/config`, () => new ConfigFile(ids, pciClass));
   tree.link(`${path}/subsystem`, "/sys/bus/pci");
   tree.link(`/sys/bus/pci/devices/${address}`, path);
   tree.folder(`/sys/bus/pci/drivers/${driver}`);
@@ -122,7 +172,19 @@ function joinGroup(tree: Tree<Node>, path: string, group: Group): string {
   const iommu = `/sys/kernel/iommu_groups/${group.number}`;
   tree.link(`${path}/iommu_group`, iommu);
   tree.link(`${iommu}/devices/${path.slice(path.lastIndexOf("/") + 1)}`, path);
+  tree.file(`${iommu}/reserved_regions`, reservedRegions(group));
   return iommu;
+}
+
+/** An IOMMU's window of interrupt messages, and what firmware keeps mapped. */
+function reservedRegions({ device: { dma, faults } }: Group): string {
+  const line = (start: number, end: number, type: string): string =>
+    `0x${start.toString(16).padStart(16, "0")} 0x${end.toString(16).padStart(16, "0")} ${type}\n`;
+  if (!dma.hardware) return "";
+  const direct = faults.standing("firmware-region") === undefined
+    ? ""
+    : line(0x7b800000, 0x7fffffff, "direct");
+  return direct + line(0xfee00000, 0xfeefffff, "msi");
 }
 
 /** A virtual function, and the physical one that it belongs to. */
@@ -146,6 +208,7 @@ function addVfioDevice(tree: Tree<Node>, path: string, index: number, hasNode: b
   const folder = `${path}/vfio-dev/vfio${index}`;
   tree.folder(folder);
   tree.link(`${folder}/device`, path);
+  tree.link(`${folder}/subsystem`, "/sys/class/vfio-dev");
   tree.link(`/sys/class/vfio-dev/vfio${index}`, folder);
   // Numbers for its node; before 6.6 there is none.
   if (hasNode) tree.file(`${folder}/dev`, `511:${index}\n`);
@@ -170,6 +233,7 @@ function addMdev(tree: Tree<Node>, group: Group, type: MdevType, index: number):
   tree.folder(`/sys/bus/mdev/drivers/${personality.driver}`);
   tree.link(`/sys/bus/mdev/drivers/${personality.driver}/${name}`, path);
   tree.link(`/sys/bus/mdev/devices/${name}`, path);
+  if (!group.listed) return path;
   const iommu = joinGroup(tree, path, group);
   // Since 5.16 an emulated group bears this name as well; its node in /dev has no prefix.
   if (!group.device.dma.hardware) tree.file(`${iommu}/name`, "vfio-noiommu\n");
@@ -177,9 +241,13 @@ function addMdev(tree: Tree<Node>, group: Group, type: MdevType, index: number):
 }
 
 /** A second device in the group, which a host driver has. */
-function addSpoiler(tree: Tree<Node>, group: Group, index: number): void {
-  const address = `0000:00:1f.${index % 8}`;
-  const path = `/sys/devices/pci0000:00/${address}`;
-  addPciFunction(tree, path, [0x8086, 0x293e, 0x1af4, 0x1100], 0x040300, HOST_DRIVER);
+function addSpoiler(
+  tree: Tree<Node>,
+  group: Group,
+  { address, ids, pciClass, driver }: Spoiler,
+  index: number,
+): void {
+  const path = `/sys/devices/pci0000:00/${address(index)}`;
+  addPciFunction(tree, path, ids, pciClass, driver);
   joinGroup(tree, path, group);
 }

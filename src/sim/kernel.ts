@@ -9,7 +9,7 @@
  * @module
  */
 
-import { ERRNO } from "../kernel/errno.ts";
+import { ERRNO, type ErrnoName } from "../kernel/errno.ts";
 import { SysError } from "../kernel/error.ts";
 import {
   FIONBIO,
@@ -38,7 +38,7 @@ import { deviceName, fileTree, type Node } from "./_sysfs.ts";
 import type { Tree } from "./_tree.ts";
 import type { SimDma } from "./dma.ts";
 import { PERSONALITIES } from "./personalities.ts";
-import { parseSimSpec } from "./spec.ts";
+import { type FaultName, parseSimSpec } from "./spec.ts";
 
 const PAGE = 4096;
 const TEXT_MAX = 1 << 20;
@@ -131,6 +131,8 @@ export class SimKernel implements Kernel {
         ? "draft"
         : "capability",
       memlock: memlock === Infinity ? null : BigInt(memlock),
+      refusesIommu: this.#refusal("set-iommu"),
+      remapsInterrupts: !this.#anyFault("unsafe-interrupts"),
     } as const;
     const host = {
       file: (fd: number) => this.#file(fd),
@@ -139,14 +141,26 @@ export class SimKernel implements Kernel {
       cdevs: parsed.some(({ cdev }) => cdev),
     };
     this.#tree = fileTree(
-      this.#hardware.map((device, index) => new Group(index, device)),
+      this.#hardware.map((device, index) => new Group(index, device, parsed[index]!.group)),
       {
-        container: () => new ContainerFile(driver, this.#memory),
+        container: () => {
+          this.#refuseBy("open-container");
+          return new ContainerFile(driver, this.#memory);
+        },
         group: (group) => group.open(host),
-        iommufd: () => new IommufdFile(this.#memory, driver.memlock),
+        iommufd: () => {
+          this.#refuseBy("open-iommufd");
+          return new IommufdFile(this.#memory, driver.memlock, this.#refusal("ioas-alloc"));
+        },
         cdev: (path, group) => group.openCdev(() => new CdevFile(path, group, host)),
       },
-      { cdevs: host.cdevs, memlock: driver.memlock },
+      {
+        cdevs: host.cdevs,
+        memlock: driver.memlock,
+        remapsInterrupts: driver.remapsInterrupts,
+        containerNode: !this.#anyFault("no-container-node"),
+        iommuNode: !this.#anyFault("no-iommu-node"),
+      },
     );
   }
 
@@ -157,8 +171,22 @@ export class SimKernel implements Kernel {
     return kernel;
   }
 
-  #anyFault(name: "type1-only" | "no-dirty-capability" | "draft-dirty-flag"): boolean {
+  #anyFault(name: FaultName): boolean {
     return this.#hardware.some(({ faults }) => faults.standing(name) !== undefined);
+  }
+
+  /** The errno of the first device with this fault; null where none has it. */
+  #refusal(name: FaultName): ErrnoName | null {
+    for (const { faults } of this.#hardware) {
+      const fault = faults.standing(name);
+      if (fault !== undefined) return fault.errno;
+    }
+    return null;
+  }
+
+  #refuseBy(name: FaultName): void {
+    const errno = this.#refusal(name);
+    if (errno !== null) refuse(errno);
   }
 
   /** What is open or mapped: empty where nothing leaked. */

@@ -56,6 +56,8 @@ export interface SimSpec {
   readonly reinit: number | null;
   /** Whether its kernel has /dev/iommu, and character devices of the devices' own. */
   readonly cdev: boolean;
+  /** Whether it is in an IOMMU group; without one it has its own node alone. */
+  readonly group: boolean;
   /** What goes wrong, and when. */
   readonly faults: readonly Fault[];
 }
@@ -93,7 +95,8 @@ export const OPTIONS: Readonly<
     | "memlock"
     | "log-page"
     | "reinit"
-    | "cdev",
+    | "cdev"
+    | "group",
     SimOption
   >
 > = {
@@ -160,6 +163,12 @@ export const OPTIONS: Readonly<
     byDefault: "0",
     text: "whether the kernel has /dev/iommu, and a character device of each device's own",
   },
+  group: {
+    form: "0|1",
+    byDefault: "1",
+    text: "whether it is in an IOMMU group, as a mediated device is not in a kernel without " +
+      "CONFIG_VFIO_GROUP; without, with cdev=1",
+  },
 };
 
 /**
@@ -204,9 +213,15 @@ export function parseSimSpec(spec: string): SimSpec {
   }
   const { protocol, mdev, defaultSize } = PERSONALITIES[personality];
   if (personality === "ice" && given.has("chunk")) fail("ice has no chunk");
-  const cdev = given.get("cdev") ?? "0";
-  if (cdev !== "0" && cdev !== "1") {
-    fail(`cdev is ${JSON.stringify(cdev)}; it takes ${OPTIONS.cdev.form}`);
+  const flag = (key: "cdev" | "group", byDefault: string): boolean => {
+    const value = given.get(key) ?? byDefault;
+    if (value === "0" || value === "1") return value === "1";
+    return fail(`${key} is ${JSON.stringify(value)}; it takes ${OPTIONS[key].form}`);
+  };
+  const cdev = flag("cdev", "0");
+  const group = flag("group", "1");
+  if (!group && (!cdev || mdev === null)) {
+    fail("group=0 is for mediated devices with cdev=1: there is no other way to open them");
   }
   const registers = protocol !== "v2" && personality !== "ice";
   if (!registers && given.has("reserved")) fail(`${personality} has no reserved`);
@@ -264,7 +279,8 @@ export function parseSimSpec(spec: string): SimSpec {
     memlock: given.has("memlock") ? bytes("memlock", 0, 0, MAX_SIZE) : null,
     logPage,
     reinit: u32("reinit", null),
-    cdev: cdev === "1",
+    cdev,
+    group,
     faults,
   };
 }

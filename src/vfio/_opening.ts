@@ -79,9 +79,7 @@ function explained(causes: readonly Named[], failure: Failure): Explained {
     return { error: new BusyError(what, holdersOf(name, failure), { cause: error }), otherWay };
   }
   const reasons = causes.map(({ cause }) => cause.reason(failure));
-  const told = reasons.length === 1
-    ? reasons
-    : [several(reasons, failure), ...reasons.map(perhaps)];
+  const told = reasons.length === 1 ? reasons : eachPerhaps(reasons, failure);
   const failed = causes.every(({ cause }) => cause.kind !== "cannot");
   return {
     error: failed
@@ -91,21 +89,19 @@ function explained(causes: readonly Named[], failure: Failure): Explained {
   };
 }
 
-/** What a call that has several causes is told as, before each of them. */
-function several(reasons: readonly Reason[], failure: Failure): Reason {
+/** What a call that has several causes is told as: that it has, and each of them. */
+function eachPerhaps(reasons: readonly Reason[], failure: Failure): Reason[] {
   const what = answered(failure);
   const whys = reasons.map(({ message }) =>
     message.startsWith(`${what}: `) ? message.slice(what.length + 2) : message
   );
-  return blocks(
-    refusedCode(failure),
-    `${what}, and which of its causes it is cannot be seen from here: ${whys.join("; or ")}`,
-    "",
-  );
-}
-
-function perhaps(reason: Reason): Reason {
-  return { ...reason, message: `Perhaps: ${reason.message}` };
+  const open = `${what}, and which of its causes it is cannot be seen from here: ${
+    whys.join("; or ")
+  }`;
+  return [
+    blocks(refusedCode(failure), open, ""),
+    ...reasons.map((reason, index) => ({ ...reason, message: `Perhaps ${whys[index]}` })),
+  ];
 }
 
 function unknown(failure: Failure, ruledOut: readonly Cause[]): Explained {

@@ -67,10 +67,13 @@ export type CauseName = keyof typeof CAUSES;
 
 /** What is to be said of a call: `VFIO_SET_IOMMU of container /dev/vfio/vfio answers EPERM`. */
 export function answered({ call, error, path = error.object }: Failure): string {
+  const { object, code } = error;
   if (call.startsWith("VFIO_") || call.startsWith("IOMMU_")) {
-    return `${call} of ${error.object} answers ${error.code}`;
+    return `${call} of ${object} answers ${code}`;
   }
-  return `${call === "read sysfs" ? "Reading" : "Opening"} ${path} fails with ${error.code}`;
+  return call === "read sysfs"
+    ? `Reading ${object === "" ? "sysfs" : object} fails with ${code}`
+    : `Opening ${path} fails with ${code}`;
 }
 
 const LOG = "See the kernel's log (dmesg): the driver may say there why";
@@ -243,15 +246,16 @@ export const CAUSES = {
     kind: "cannot",
     otherWay: true,
     reason: (failure) => {
-      const { path = "", sysfs } = failure;
+      const { kernel, path = "", sysfs } = failure;
       const bound = (sysfs?.vfioDevices.length ?? 0) > 0;
+      const groupless = bound && exists(kernel, "/sys/class/vfio") === false;
       return node(
         failure,
         "no-group-node",
         `/sys/class/vfio/${path.slice(path.lastIndexOf("/") + 1)}`,
-        bound
-          ? "The kernel made none, though a VFIO driver has the device: it is built without groups " +
-            "(CONFIG_VFIO_GROUP), and a device is opened by its own character device"
+        groupless
+          ? "This kernel is built without VFIO's groups (CONFIG_VFIO_GROUP): open the device by its " +
+            "own character device"
           : "The node appears when a device of the group is bound to a VFIO driver",
         ["/dev/vfio/vfio"],
       );
@@ -341,9 +345,9 @@ export const CAUSES = {
     look: (failure) => {
       const group = members(failure);
       if (group?.some(({ holds }) => holds === true)) return true;
-      // To bind a device that is alone in its group, with its VFIO driver, nobody else can matter.
-      const alone = group?.length === 1 && group[0]!.holds === false;
-      return alone && failure.call === "VFIO_DEVICE_BIND_IOMMUFD" ? false : null;
+      // Where nobody holds it, only a driver that came and went since can have: it is claimed here.
+      const free = group?.every(({ holds }) => holds === false) === true;
+      return free && failure.call !== "VFIO_GROUP_SET_CONTAINER" ? false : null;
     },
     reason: (failure) => groupNotViable(failure.group ?? null, members(failure)),
   },
@@ -517,9 +521,7 @@ export const CAUSES = {
         failure,
         "no-power",
         "the device cannot be woken: its power management is off while it sleeps",
-        `Let it run: echo on > ${
-          failure.sysfs?.path ?? "/sys/bus/pci/devices/ADDRESS"
-        }/power/control`,
+        "Try again once the machine is wholly awake; if it lasts, see the kernel's log (dmesg)",
       ),
   },
   "no-power": {
@@ -530,9 +532,8 @@ export const CAUSES = {
         failure,
         "no-power",
         "the device does not answer: it does not come out of its sleep, or is broken",
-        "See the kernel's log (dmesg). As root, take the device off its bus and look for it anew: " +
-          `echo 1 > ${failure.sysfs?.path ?? "/sys/bus/pci/devices/ADDRESS"}/remove; ` +
-          "echo 1 > /sys/bus/pci/rescan; if it still does not answer, turn the machine off and on",
+        "See the kernel's log (dmesg); of a virtual function, look at the physical one as well. If " +
+          "it stays so, turn the machine off and on",
       ),
   },
   "reset-locked": {

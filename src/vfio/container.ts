@@ -34,7 +34,7 @@ import { KnownMappings } from "./_known_mappings.ts";
 import { opening } from "./_opening.ts";
 import type { AddressSpace, DmaMapping } from "./address_space.ts";
 import { DmaError } from "./dma_error.ts";
-import type { Group } from "./group.ts";
+import { type Group, inContainer } from "./group.ts";
 import { formatIova, IOVA_END, type IovaMapping } from "./iova.ts";
 import { mapError, type RefusalContext, unmapError } from "./map_error.ts";
 import { memlockLimit } from "./memlock.ts";
@@ -56,7 +56,7 @@ export class Type1Container implements AddressSpace, Disposable {
   /** The kernel that it lives in. */
   readonly kernel: Kernel;
   readonly #known = new KnownMappings();
-  /** Whether it was given an IOMMU, which it has lost again where the last group left. */
+  /** Whether it was ever given an IOMMU; it has lost it again where the last group left. */
   #iommuSet: boolean;
 
   private constructor(kernel: Kernel, fd: Fd, iommuSet: boolean) {
@@ -105,7 +105,12 @@ export class Type1Container implements AddressSpace, Disposable {
   attach(group: Group): void {
     const { kernel } = this;
     const hadIommu = this.#hasIommu();
-    const situation = { kernel, group: group.number, hadIommu, hasContainer: () => inOne(group) };
+    const situation = {
+      kernel,
+      group: group.number,
+      hadIommu,
+      hasContainer: () => inContainer(group),
+    };
     const argument = new Uint8Array(new ArrayBuffer(4));
     new DataView(argument.buffer).setInt32(0, this.fd.number, true);
     opening("VFIO_GROUP_SET_CONTAINER", situation, () => {
@@ -136,8 +141,7 @@ export class Type1Container implements AddressSpace, Disposable {
       );
       return true;
     } catch (error) {
-      this.#iommuSet = !isErrno(error, "EINVAL");
-      return this.#iommuSet;
+      return !isErrno(error, "EINVAL");
     }
   }
 
@@ -183,6 +187,7 @@ export class Type1Container implements AddressSpace, Disposable {
       }
       throw mapError(error, mapping, this.#context());
     }
+    this.#iommuSet = true;
     this.#known.add(mapping);
   }
 
@@ -307,13 +312,4 @@ function requireType1v2(kernel: Kernel, fd: Fd): void {
     () => ioctl(kernel, fd, "VFIO_CHECK_EXTENSION", VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU),
   );
   if (has === 0) throw new UnsupportedError([noType1v2()]);
-}
-
-/** Whether a group is in a container; null where that cannot be asked. */
-function inOne(group: Group): boolean | null {
-  try {
-    return group.status().containerSet;
-  } catch {
-    return null;
-  }
 }

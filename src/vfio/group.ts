@@ -103,7 +103,13 @@ export class Group implements Disposable {
     const call = "VFIO_GROUP_GET_DEVICE_FD";
     const fd = opening(
       call,
-      { kernel, group: this.number, device: name, token: vfToken !== undefined },
+      {
+        kernel,
+        group: this.number,
+        device: name,
+        token: vfToken !== undefined,
+        hasContainer: () => inContainer(this),
+      },
       () => ioctl(kernel, this.fd, call, VFIO_GROUP_GET_DEVICE_FD, bytes),
     );
     return Fd.own(kernel, fd, `device ${name}`);
@@ -117,5 +123,14 @@ export class Group implements Disposable {
   /** Closes, at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.close();
+  }
+}
+
+/** Whether a group is in a container; null where that cannot be asked. */
+export function inContainer(group: Group): boolean | null {
+  try {
+    return group.status().containerSet;
+  } catch {
+    return null;
   }
 }

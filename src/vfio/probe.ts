@@ -128,7 +128,7 @@ const UNKNOWN_DIRTY: DirtyReport = { tracks: null, pgsizes: [], maxBitmapBytes: 
 export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
   const parsed = parseDeviceName(name);
   const kernel = options.kernel ?? kernelFor(parsed);
-  const sysfs = findDevice(kernel, parsed);
+  let sysfs: SysfsDevice | null = null;
   const closed = (reasons: readonly Reason[], migratable: false | null): ProbeReport => ({
     device: formatDeviceName(parsed),
     opened: false,
@@ -149,6 +149,12 @@ export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
     dirty: UNKNOWN_DIRTY,
     notes: [],
   });
+  try {
+    sysfs = findDevice(kernel, parsed);
+  } catch (error) {
+    if (error instanceof UnsupportedError) return closed(error.reasons, null);
+    throw error;
+  }
   if (options.open === false) {
     const reasons = staticReasons(kernel, parsed, sysfs);
     return {

@@ -13,6 +13,7 @@ import {
   DmaError,
   IdentityError,
   MigrationError,
+  OpenError,
   SysError,
   UnsupportedError,
 } from "../../mod.ts";
@@ -31,6 +32,7 @@ export const DOCUMENTED_ERRORS: readonly (abstract new (...args: never[]) => Err
   DmaError,
   IdentityError,
   MigrationError,
+  OpenError,
   SysError,
   UnsupportedError,
 ];

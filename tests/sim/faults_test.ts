@@ -29,6 +29,7 @@ import {
 } from "./_client.ts";
 import type { AnyClient } from "./_device_client.ts";
 import { MEMORY_ACTS } from "./_memory_faults.ts";
+import { OPENING_ACTS } from "./_opening_faults.ts";
 import { V2Client } from "./_v2_client.ts";
 import { V2_ACTS } from "./_v2_faults.ts";
 
@@ -59,6 +60,7 @@ type Act = (spec: (query: string) => Client) => void;
 /** One act a fault that any device can have: what the user of the device meets. */
 const ANY_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
   ...MEMORY_ACTS,
+  ...OPENING_ACTS,
   "reset": (make) => {
     using client = make("fault=reset:1:EIO");
     refused("EIO", () => client.reset());

@@ -26,6 +26,7 @@ describe("a sim: name", () => {
       logPage: 4096,
       reinit: null,
       cdev: false,
+      group: true,
       faults: [],
     });
   });

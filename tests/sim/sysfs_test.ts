@@ -85,6 +85,38 @@ describe("the file tree of the simulated kernel", () => {
     assert.match(spoiled.readLink(`/sys/bus/pci/devices/${names[0]}/driver`), /snd_hda_intel$/);
   });
 
+  it("shows what firmware keeps mapped, and whether interrupts are remapped", () => {
+    const regions = (spec: string): string =>
+      new SimKernel(spec).readText("/sys/kernel/iommu_groups/0/reserved_regions");
+    assert.equal(regions("mlx5"), "0x00000000fee00000 0x00000000feefffff msi\n");
+    assert.match(regions("mlx5?fault=firmware-region"), /^0x0+7b800000 0x0+7fffffff direct$/m);
+    assert.equal(regions("trapped"), "");
+    assert.match(kernel.readText("/proc/interrupts"), /IR-PCI-MSI/);
+    const unsafe = new SimKernel("mlx5?fault=unsafe-interrupts");
+    assert.doesNotMatch(unsafe.readText("/proc/interrupts"), /IR-/);
+  });
+
+  it("gives anybody the header of a function's configuration space", () => {
+    const folder = "/sys/bus/pci/devices/0000:00:10.0";
+    const fd = kernel.open(`${folder}/config`, 0);
+    const header = new Uint8Array(new ArrayBuffer(128));
+    assert.equal(kernel.pread(fd, header, 0), 64);
+    const vendor = new DataView(header.buffer).getUint16(0, true);
+    assert.equal(vendor, Number(kernel.readText(`${folder}/vendor`)));
+    assert.equal(header[0x0e], 0);
+    kernel.close(fd);
+  });
+
+  it("has a mediated device without a group, as a kernel without groups has it", () => {
+    const groupless = new SimKernel("trapped?cdev=1&group=0");
+    refused("ENOENT", () => groupless.readLink(`${mdevs}/${first}/iommu_group`));
+    assert.deepEqual(groupless.readDir("/dev/vfio"), ["devices", "vfio"]);
+    assert.deepEqual(groupless.readDir("/sys/kernel/iommu_groups"), []);
+    for (const spec of ["trapped?group=0", "mlx5?cdev=1&group=0", "trapped?group=2"]) {
+      assert.throws(() => new SimKernel(spec), { name: "SimSpecError" });
+    }
+  });
+
   it("answers with the errno that a file system has", () => {
     refused("ENOENT", () => kernel.readText("/proc/self/status"));
     refused("ENOENT", () => kernel.open("/dev/vfio/7", O_RDWR));
@@ -93,6 +125,6 @@ describe("the file tree of the simulated kernel", () => {
     refused("EINVAL", () => kernel.readLink(mdevs));
     refused("ENOTDIR", () => kernel.readDir("/sys/kernel/iommu_groups/0/name"));
     refused("ENOTDIR", () => kernel.readText("/dev/vfio/vfio/x"));
-    assert.deepEqual(kernel.readDir("/proc"), ["self", "sys"]);
+    assert.deepEqual(kernel.readDir("/proc"), ["interrupts", "self", "sys"]);
   });
 });

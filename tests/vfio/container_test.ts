@@ -154,3 +154,92 @@ leakFreeTest("a second group joins a container that has its IOMMU", () => {
   }
   assert.deepEqual(kernel.openObjects, []);
 });
+
+/** A group of the simulated kernel, in this container, with its device; closed, both are gone. */
+function joined(kernel: SimKernel, container: Type1Container, number = 0): Disposable {
+  const group = Group.open(kernel, `/dev/vfio/${number}`);
+  container.attach(group);
+  const device = group.openDevice(kernel.devices[number]!.path);
+  return {
+    [Symbol.dispose](): void {
+      device.close();
+      group.close();
+    },
+  };
+}
+
+leakFreeTest("with its last group a container loses its IOMMU, and what was mapped", () => {
+  const kernel = new SimKernel("trapped", "mapped");
+  using memory = kernel.mmap(0x1000, {
+    prot: PROT_READ | PROT_WRITE,
+    flags: MAP_PRIVATE | MAP_ANONYMOUS,
+  });
+  const page = { iova: 0x10000n, size: 0x1000n, vaddr: memory.address, flags: FLAGS };
+  using container = Type1Container.open(kernel);
+  {
+    using _first = joined(kernel, container);
+    {
+      using _second = joined(kernel, container, 1);
+      container.map(page);
+    }
+    assert.equal(container.mappings.length, 1, "one group has left, another is in it");
+  }
+  assert.deepEqual(container.mappings, []);
+  assert.throws(() => container.map(page), {
+    name: "DmaError",
+    code: "EINVAL",
+    message: /no group is in the container, so it has no IOMMU; what was mapped is gone/,
+    hint: "Put a group into it first",
+  });
+  assert.equal(container.unmap(page.iova, page.size), 0n);
+  assert.throws(() => container.info(), { name: "SysError", code: "EINVAL" });
+
+  // A group that comes gives it an IOMMU again, in which nothing is mapped.
+  using _again = joined(kernel, container, 1);
+  assert.deepEqual(container.mappings, []);
+  container.map(page);
+  assert.deepEqual(container.mappings, [{ iova: page.iova, size: page.size }]);
+  assert.equal(container.unmap(page.iova, page.size), page.size);
+});
+
+leakFreeTest("what was mapped before the last group left is not in the way of the next", () => {
+  const kernel = new SimKernel("trapped");
+  using memory = kernel.mmap(0x1000, {
+    prot: PROT_READ | PROT_WRITE,
+    flags: MAP_PRIVATE | MAP_ANONYMOUS,
+  });
+  const page = { iova: 0x10000n, size: 0x1000n, vaddr: memory.address, flags: FLAGS };
+  using container = Type1Container.open(kernel);
+  // Nobody looks in between.
+  for (let round = 0; round < 2; round += 1) {
+    using _group = joined(kernel, container);
+    container.map(page);
+  }
+  {
+    using _group = joined(kernel, container);
+    assert.deepEqual(container.mappings, []);
+  }
+  container.know({ iova: 0x20000n, size: 0x1000n });
+  assert.deepEqual(container.mappings, [], "without an IOMMU nothing can be mapped by anybody");
+});
+
+leakFreeTest("a borrowed container knows of it as its owner does", () => {
+  const kernel = new SimKernel("trapped");
+  using owner = Type1Container.open(kernel);
+  using borrowed = Type1Container.borrow(kernel, owner.fd.number);
+  {
+    using _group = joined(kernel, owner);
+    borrowed.know({ iova: 0x10000n, size: 0x1000n });
+    assert.equal(borrowed.mappings.length, 1);
+  }
+  assert.deepEqual(borrowed.mappings, []);
+  // It may put a group in as well, and its owner map memory there.
+  using _group = joined(kernel, borrowed);
+  assert.notEqual(owner.info().pgsizes, 0n);
+  using memory = kernel.mmap(0x1000, {
+    prot: PROT_READ | PROT_WRITE,
+    flags: MAP_PRIVATE | MAP_ANONYMOUS,
+  });
+  owner.map({ iova: 0x10000n, size: 0x1000n, vaddr: memory.address, flags: FLAGS });
+  assert.equal(owner.mappings.length, 1);
+});
