@@ -17,6 +17,7 @@ const TABLE = {
   readlink: { args: ["ptr", "ptr", "usize"], returns: "i32" },
   realpath: { args: ["ptr", "ptr"], returns: "u64" },
   getdents64: { args: ["i32", "ptr", "usize"], returns: "i32" },
+  fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
   dup3: { args: ["i32", "i32", "i32"], returns: "i32" },
   memfd_create: { args: ["ptr", "u32"], returns: "i32" },
   ftruncate: { args: ["i32", "i64"], returns: "i32" },

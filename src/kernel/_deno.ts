@@ -24,6 +24,7 @@ const TABLE = {
   readlink: { parameters: ["buffer", "buffer", "usize"], result: "i32" },
   realpath: { parameters: ["buffer", "buffer"], result: "usize" },
   getdents64: { parameters: ["i32", "buffer", "usize"], result: "i32" },
+  fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
   dup3: { parameters: ["i32", "i32", "i32"], result: "i32" },
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
   ftruncate: { parameters: ["i32", "i64"], result: "i32" },

@@ -101,6 +101,11 @@ export class Libc {
     return result === -1 ? this.#failed() : result;
   }
 
+  fcntl(fd: number, command: number, arg: number): number {
+    const result = this.#call.fcntl(fd, command, arg);
+    return result === -1 ? this.#failed() : result;
+  }
+
   dup3(from: number, to: number, flags: number): number {
     const result = this.#call.dup3(from, to, flags);
     return result === -1 ? this.#failed() : result;

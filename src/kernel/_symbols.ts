@@ -51,6 +51,8 @@ export interface Symbols {
   realpath(path: Buffer, resolved: Buffer): bigint;
   /** `ssize_t getdents64(int fd, void *buf, size_t count)` */
   getdents64(fd: number, buffer: Buffer, count: number): number;
+  /** `int fcntl(int fd, int cmd, int arg)` */
+  fcntl(fd: number, command: number, arg: number): number;
   /** `int dup3(int oldfd, int newfd, int flags)` */
   dup3(from: number, to: number, flags: number): number;
   /** `int memfd_create(const char *name, unsigned int flags)` */

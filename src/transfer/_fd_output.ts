@@ -4,6 +4,7 @@
 
 import { isErrno, SysError } from "../kernel/error.ts";
 import { type Kernel, O_NONBLOCK, O_WRONLY, POLLOUT } from "../kernel/kernel.ts";
+import { setPipeSize } from "../kernel/_pipe_size.ts";
 import { startWriteBack } from "../kernel/write_back.ts";
 import { type FdKind, WAIT_MS } from "./_fd_kind.ts";
 
@@ -55,6 +56,9 @@ class FileOutput implements FdOutput {
   [Symbol.dispose](): void {}
 }
 
+/** What a fifo should hold, in bytes: a frame. Larger ones are for the privileged. */
+const FIFO_BYTES = 1 << 20;
+
 /** Most bytes that are written at once where a write blocks until all of them are taken. */
 const BLOCKING_WRITE = 64 << 10;
 
@@ -68,6 +72,8 @@ class WaitingOutput implements FdOutput {
 
   constructor(kernel: Kernel, fd: number, kind: FdKind) {
     this.#kernel = kernel;
+    // Where it stays small, its ends only wake each other more often.
+    if (kind === "fifo") setPipeSize(fd, FIFO_BYTES);
     this.#own = kind === "fifo" ? reopenFifo(kernel, fd) : null;
     this.#fd = this.#own ?? fd;
     this.#most = this.#own === null ? BLOCKING_WRITE : Infinity;

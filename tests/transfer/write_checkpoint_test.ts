@@ -155,7 +155,7 @@ describe("a checkpoint written to a fifo", () => {
     const giving = new Giving(rings[0]!, 0, [1, 2, 3, 4].map((fill) => frame(fill, 1 << 20)));
     assert.ok(giving.give());
     assert.ok(giving.give());
-    // The fifo holds 64 KiB, and the ring two frames.
+    // The fifo holds a MiB at most, and the ring two frames.
     assert.equal(giving.give(50), false);
     assert.equal(giving.cancelled, false);
     cancelRings(rings);
