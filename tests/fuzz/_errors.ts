@@ -12,10 +12,16 @@ const NONSENSE =
 // deno-lint-ignore no-control-regex -- just those
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/;
 
-/** What is wrong with a text that a person reads; null where nothing is. */
+/** What is unfinished in a text; null where nothing is. */
 export function nonsense(text: string): string | null {
-  const found = NONSENSE.exec(text) ?? CONTROL.exec(text);
+  const found = NONSENSE.exec(text);
   return found === null ? null : JSON.stringify(found[0].trim());
+}
+
+/** What a terminal would obey in a text; null where nothing is. */
+export function control(text: string): string | null {
+  const found = CONTROL.exec(text);
+  return found === null ? null : JSON.stringify(found[0]);
 }
 
 /**

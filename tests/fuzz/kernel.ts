@@ -235,7 +235,7 @@ async function migrate(
   }
 }
 
-/** A report is for people: nothing in it may move their cursor. */
+/** A report is for people. */
 function checkReport(report: unknown): void {
   const text = JSON.stringify(
     report,
