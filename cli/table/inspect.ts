@@ -16,7 +16,7 @@ import { tail } from "./tail.ts";
 import { device } from "./values.ts";
 
 const DEVICE =
-  "A PCI address, an mdev's UUID, a path in sysfs, fd:N (opened by another program), or sim:NAME (simulated; sim:help lists them).";
+  "A PCI address, an mdev's UUID, a VFIO device (vfio7 or its node), a path in sysfs, fd:N (opened by another program), or sim:NAME (simulated; sim:help lists them).";
 
 const STATES = [
   "running",

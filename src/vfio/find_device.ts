@@ -6,11 +6,14 @@
 
 import { SysError } from "../kernel/error.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import { exists } from "./_evidence.ts";
 import { groupMembers } from "./_group_viability.ts";
 import { explainOpening } from "./_opening.ts";
 import { type DeviceName, DeviceNameError, formatDeviceName } from "./device_name.ts";
 import { nameIn } from "./kernel_for.ts";
+import { noSuchDevice, noSysfs } from "./reasons.ts";
 import { readSysfsDevice, type SysfsDevice, sysfsPath } from "./sysfs.ts";
+import type { Reason } from "./unsupported.ts";
 
 /**
  * Finds a device by its name.
@@ -41,6 +44,24 @@ export function findDevice(kernel: Kernel, name: DeviceName): SysfsDevice | null
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     throw explainOpening("read sysfs", error, { kernel }).error;
+  }
+}
+
+/** Why a name was not found. */
+export function absence(kernel: Kernel, name: DeviceName): Reason {
+  const own = nameIn(kernel, name);
+  const label = formatDeviceName(name);
+  if (exists(kernel, "/sys/bus") === false) return noSysfs(label);
+  return noSuchDevice(label, sysfsPath(own), own.kind === "pci" ? alike(kernel, own.address) : []);
+}
+
+/** The functions that have the same address in other domains. */
+function alike(kernel: Kernel, address: string): string[] {
+  const inDomain = address.slice(address.indexOf(":"));
+  try {
+    return kernel.readDir("/sys/bus/pci/devices").filter((name) => name.endsWith(inDomain));
+  } catch {
+    return [];
   }
 }
 

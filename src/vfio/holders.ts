@@ -11,14 +11,16 @@ import type { Holder } from "./unsupported.ts";
  * The processes that have one of these files open, by pid. Other users'
  * processes stay unseen without the right to look at them.
  *
- * @param paths Absolute paths, as /proc/PID/fd links show them.
+ * @param paths Nodes below /dev. Another mount namespace, as a container has one, shows its own
+ * /dev as the root of a file system.
  */
 export function findHolders(kernel: Kernel, paths: readonly string[]): Holder[] {
+  const shown = new Set(paths.flatMap((path) => [path, path.replace(/^\/dev(?=\/)/, "")]));
   return listed(kernel, "/proc")
     .filter((name) => /^[0-9]+$/.test(name))
     .filter((pid) =>
       listed(kernel, `/proc/${pid}/fd`).some((fd) =>
-        paths.includes(orEmpty(() => kernel.readLink(`/proc/${pid}/fd/${fd}`)))
+        shown.has(orEmpty(() => kernel.readLink(`/proc/${pid}/fd/${fd}`)))
       )
     )
     .map((pid) => ({

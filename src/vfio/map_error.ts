@@ -65,8 +65,9 @@ function whyNotMapped(
     case "ENOSPC":
       return {
         why: `the container takes no more mappings: ${info?.dmaAvail ?? 0} may be made`,
-        hint: "Map fewer and larger ranges, or raise the limit: " +
-          "modprobe vfio_iommu_type1 dma_entry_limit=NUMBER",
+        hint:
+          "Map fewer and larger ranges, or raise the limit, as root and before the container is " +
+          "opened: echo NUMBER > /sys/module/vfio_iommu_type1/parameters/dma_entry_limit",
       };
     case "ENOMEM":
       return notLocked(mapping, mappings, memlock);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { isErrno } from "../kernel/error.ts";
+import { isErrno, SysError } from "../kernel/error.ts";
 import { Fd } from "../kernel/fd.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { CdevRefusal, openByCdev, openInstead } from "./_cdev.ts";
@@ -13,13 +13,13 @@ import { firmwareRegions } from "./_evidence.ts";
 import { groupMembers } from "./_group_viability.ts";
 import { onceBound } from "./_just_bound.ts";
 import { hasSince, kernelRelease } from "./_kernel_release.ts";
-import { opening } from "./_opening.ts";
+import { explainOpening, opening } from "./_opening.ts";
 import { variantDriver } from "./_variant_driver.ts";
 import { cdevNotBound } from "./cdev_reasons.ts";
 import { Type1Container } from "./container.ts";
 import { type OpenWay, VfioDevice } from "./device.ts";
-import { type DeviceName, formatDeviceName } from "./device_name.ts";
-import { findDevice } from "./find_device.ts";
+import type { DeviceName } from "./device_name.ts";
+import { absence, findDevice } from "./find_device.ts";
 import { Group } from "./group.ts";
 import { Ioas } from "./ioas.ts";
 import { Iommufd } from "./iommufd.ts";
@@ -30,11 +30,10 @@ import {
   groupPerhapsNotViable,
   noIommuGroup,
   noiommuGroup,
-  noSuchDevice,
   notBound,
   notVfioDevice,
 } from "./reasons.ts";
-import { cdevName, isVfioBound, type SysfsDevice, sysfsPath } from "./sysfs.ts";
+import { cdevName, isVfioBound, type SysfsDevice } from "./sysfs.ts";
 import { pathOfFd } from "./sysfs_of_fd.ts";
 import { type Reason, UnsupportedError } from "./unsupported.ts";
 
@@ -89,9 +88,7 @@ export function openVfioDevice(
   const own = nameIn(kernel, name);
   if (own.kind === "fd") return borrowDevice(kernel, own.fd, options);
   const sysfs = findDevice(kernel, own);
-  if (sysfs === null) {
-    throw new UnsupportedError([noSuchDevice(formatDeviceName(name), sysfsPath(own))]);
-  }
+  if (sysfs === null) throw new UnsupportedError([absence(kernel, name)]);
   try {
     return openShared(kernel, sysfs, options) ?? openNamed(kernel, sysfs, options);
   } catch (error) {
@@ -284,7 +281,8 @@ function borrowDevice(kernel: Kernel, number: number, options: OpenVfioOptions):
     if (isErrno(error, "EBADF", "ENOTTY", "EINVAL")) {
       throw new UnsupportedError([notVfioDevice(number, error.code)], { cause: error });
     }
-    throw error;
+    if (!(error instanceof SysError)) throw error;
+    throw explainOpening("VFIO_DEVICE_GET_INFO", error, { kernel }).error;
   }
 }
 

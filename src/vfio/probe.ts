@@ -17,7 +17,7 @@ import {
 } from "./feature.ts";
 import { driverOf, type VfioIdentity } from "./identity.ts";
 import { IOMMUFD_PATH } from "./iommufd.ts";
-import { findDevice } from "./find_device.ts";
+import { absence, findDevice } from "./find_device.ts";
 import { kernelFor, nameIn } from "./kernel_for.ts";
 import {
   type DataSectionKind,
@@ -27,9 +27,9 @@ import {
 } from "./migration_region.ts";
 import { openVfioDevice, type OpenVfioOptions, sysfsReasons } from "./open.ts";
 import { quirkFor, type QuirkName } from "./quirk.ts";
-import { brokenAnswer, busy, noReset, noSuchDevice } from "./reasons.ts";
+import { brokenAnswer, busy, noReset } from "./reasons.ts";
 import type { Region } from "./region.ts";
-import { type SysfsDevice, sysfsPath } from "./sysfs.ts";
+import type { SysfsDevice } from "./sysfs.ts";
 import { draftDirtyTracking, noDirtyCapability } from "./tracking_reasons.ts";
 import { BusyError, type Reason, UnsupportedError } from "./unsupported.ts";
 
@@ -206,8 +206,7 @@ function accessOf(
 
 function staticReasons(kernel: Kernel, name: DeviceName, sysfs: SysfsDevice | null): Reason[] {
   if (sysfs !== null) return sysfsReasons(kernel, sysfs);
-  const own = nameIn(kernel, name);
-  return own.kind === "fd" ? [] : [noSuchDevice(formatDeviceName(name), sysfsPath(own))];
+  return nameIn(kernel, name).kind === "fd" ? [] : [absence(kernel, name)];
 }
 
 function describe(name: string, device: VfioDevice): ProbeReport {

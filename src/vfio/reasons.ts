@@ -13,15 +13,30 @@ import { BUSY_HINT, type Reason } from "./unsupported.ts";
 
 export type { GroupMember, VariantDriver };
 
-/** `no-such-device`: sysfs does not have it. */
-export function noSuchDevice(label: string, path: string): Reason {
+/**
+ * `no-such-device`: sysfs does not have it.
+ *
+ * @param alike Devices that have the same address in other PCI domains.
+ */
+export function noSuchDevice(label: string, path: string, alike: readonly string[] = []): Reason {
   // What VFIO made of a device leads to it by this link.
   const own = path.startsWith("/sys/class/") ? path.replace(/\/device$/, "") : path;
   const folder = own.slice(0, own.lastIndexOf("/"));
   return blocks(
     "no-such-device",
     `There is no device "${label}": ${own} is not a device`,
-    `See what there is: ls ${folder}`,
+    alike.length === 0
+      ? `See what there is: ls ${folder}`
+      : `There is ${alike.join(", ")}, in another PCI domain: name it with its domain`,
+  );
+}
+
+/** `no-sysfs`: there is no /sys to look in. */
+export function noSysfs(label: string): Reason {
+  return blocks(
+    "no-sysfs",
+    `Cannot look for the device "${label}": there is no sysfs in /sys`,
+    "Mount it: mount -t sysfs sysfs /sys; a container has it where it is started as usual",
   );
 }
 
@@ -58,11 +73,19 @@ function bindingCommands({ name, bus, driver }: SysfsDevice, to: string): string
 
 /** `no-iommu-group`: no IOMMU looks after it. */
 export function noIommuGroup(device: SysfsDevice): Reason {
+  if (device.bus === "mdev") {
+    return blocks(
+      "no-iommu-group",
+      `${device.name} is in no IOMMU group`,
+      "A mediated device gets one when its driver is bound, in a kernel with VFIO's groups " +
+        "(CONFIG_VFIO_GROUP); without them it is opened by its own character device",
+    );
+  }
   return blocks(
     "no-iommu-group",
     `${device.name} is in no IOMMU group`,
-    "Turn the IOMMU on in the firmware, and in the kernel where it needs to be told " +
-      "(intel_iommu=on)",
+    "Turn the IOMMU on in the firmware (VT-d, AMD-Vi, SMMU), and in the kernel where it needs to " +
+      "be told (on Intel: intel_iommu=on); see the kernel's log for DMAR, AMD-Vi or arm-smmu",
   );
 }
 

@@ -166,13 +166,21 @@ function readGroup(kernel: Kernel, path: string, bus: string | null): SysfsGroup
   const name = linkName(kernel, `${path}/iommu_group`);
   if (name === null || !/^[0-9]{1,9}$/.test(name)) return null;
   const type = absentIsNull(() => kernel.readText(`${GROUPS}/${name}/name`))?.trim();
-  // Since Linux 5.16 mdevs are in groups of this name too, but VFIO makes those for them itself.
-  const noiommu = type === "vfio-noiommu" && bus !== "mdev";
+  // Since Linux 5.16 the groups that VFIO makes for emulated devices bear this name, too.
+  const noiommu = type === "vfio-noiommu" && (namedNoiommu(kernel, name) ?? bus !== "mdev");
   return {
     number: Number(name),
     path: `/dev/vfio/${noiommu ? "noiommu-" : ""}${name}`,
     noiommu,
   };
+}
+
+/** Whether VFIO calls a group one without an IOMMU; null where it has not made it. */
+function namedNoiommu(kernel: Kernel, name: string): boolean | null {
+  const made = (group: string): boolean =>
+    absentIsNull(() => kernel.realPath(`/sys/class/vfio/${group}`)) !== null;
+  if (made(`noiommu-${name}`)) return true;
+  return made(name) ? false : null;
 }
 
 /** A VFIO device that can be opened by itself has a number in sysfs. */

@@ -6,7 +6,7 @@ import { openVfioDevice } from "../../src/vfio/open.ts";
 import { openVfioDevices } from "../../src/vfio/open_several.ts";
 import { probe } from "../../src/vfio/probe.ts";
 import { test } from "node:test";
-import { fail, type FakeKernel } from "./_fake_kernel.ts";
+import { fail, FakeKernel } from "./_fake_kernel.ts";
 import { addPci, ADDRESS, fakeVfio, FOLDER, GROUP_PATH } from "./_fake_vfio.ts";
 import { leakFreeTest } from "./_leak_free.ts";
 import { codesOf, open, reasonsOf } from "./_open_fake.ts";
@@ -140,5 +140,17 @@ leakFreeTest("sysfs that may not be read is a reason, wherever on the way that s
     open(kernel).close();
     assert.equal(probe(ADDRESS, { kernel }).migratable, true);
     assert.equal(probe(ADDRESS, { kernel, open: false }).migratable, null);
+  }
+});
+
+leakFreeTest("an address in another PCI domain is named, and a missing sysfs is said so", () => {
+  const kernel = named();
+  addPci(kernel, "10000:e1:00.0", "/sys/devices/pci10000:e0/10000:e1:00.0", 13, "vfio-pci");
+  const [reason] = reasonsOf(() => open(kernel, "e1:00.0"));
+  assert.equal(reason?.code, "no-such-device");
+  assert.match(reason!.hint, /^There is 10000:e1:00\.0, in another PCI domain/);
+  for (const opened of [true, false]) {
+    const report = probe(ADDRESS, { kernel: new FakeKernel(), open: opened });
+    assert.deepEqual(report.reasons.map(({ code }) => code), ["no-sysfs"]);
   }
 });

@@ -98,6 +98,17 @@ test("a group without an IOMMU has a node of another name, but an mdev's has not
   });
 });
 
+test("what VFIO calls a group settles whether there is an IOMMU", () => {
+  const kernel = new FakeKernel();
+  addPci(kernel, ADDRESS, FOLDER, 12, "vfio-pci");
+  kernel.texts.set("/sys/kernel/iommu_groups/12/name", "vfio-noiommu\n");
+  const noiommu = (): boolean | undefined => readSysfsDevice(kernel, FOLDER)?.group?.noiommu;
+  kernel.texts.set("/sys/class/vfio/12/dev", "240:0\n");
+  assert.equal(noiommu(), false, "an emulated device that is on no mdev bus");
+  kernel.texts.set("/sys/class/vfio/noiommu-12/dev", "240:1\n");
+  assert.equal(noiommu(), true);
+});
+
 test("a platform device without ids or group is described as well", () => {
   const kernel = new FakeKernel();
   const path = "/sys/devices/platform/fff51000.ethernet";
@@ -162,6 +173,9 @@ test("holders are found through /proc, and processes that cannot be seen are pas
     { pid: 4242, comm: "qemu-system-x86" },
   ]);
   assert.deepEqual(findHolders(new FakeKernel(), ["/dev/vfio/12"]), []);
+  // A container's /dev is a file system of its own.
+  kernel.links.set("/proc/77/fd/5", "/vfio/99");
+  assert.deepEqual(findHolders(kernel, ["/dev/vfio/99"]), [{ pid: 77, comm: "" }]);
 });
 
 test("a bare fd is found by its fdinfo, or in its group by its ids, or not at all", () => {
