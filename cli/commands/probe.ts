@@ -6,6 +6,7 @@
 
 import { probe, type ProbeReport, type Reason, type Region, simHelp } from "../../mod.ts";
 import type { Context } from "../_context.ts";
+import { noteLines } from "../_notes.ts";
 import { bytes, hex } from "../_format.ts";
 import { table } from "../_table.ts";
 import type { ProbeArgs } from "../table/inspect.ts";
@@ -28,6 +29,7 @@ export function run(args: ProbeArgs, context: Context): Promise<number> {
   if (report.regions.length > 0) context.print(regionTable(report.regions));
   for (const reason of report.reasons) context.print(...reasonLines(reason));
   context.note(...report.notes);
+  context.note(...noteLines([{ name: report.device, notes: report.driverNotes }]));
   return Promise.resolve(exitCodeFor(report));
 }
 

@@ -9,13 +9,14 @@ import type { VfioDevice } from "../vfio/device.ts";
 import type { DriverNote } from "../vfio/driver_notes.ts";
 import { parseDeviceName } from "../vfio/device_name.ts";
 import { kernelFor } from "../vfio/kernel_for.ts";
-import { readMigrationFlags } from "../vfio/feature.ts";
+import { noteMigrationFlags, readMigrationFlags } from "../vfio/feature.ts";
 import { openVfioDevice, type OpenVfioOptions } from "../vfio/open.ts";
 import {
   type DataSectionKind,
   dataSectionKind,
   findMigrationRegion,
   migrationReasons,
+  noteSparseAreas,
 } from "../vfio/migration_region.ts";
 import { quirkFor, type QuirkName } from "../vfio/quirk.ts";
 import { type Reason, UnsupportedError } from "../vfio/unsupported.ts";
@@ -123,6 +124,8 @@ export class Session implements Disposable {
       const reasons = migrationReasons(this.#device);
       const region = reasons.length === 0 ? findMigrationRegion(this.#device) : null;
       const flags = region === null ? readMigrationFlags(this.#device) : null;
+      if (region !== null) noteSparseAreas(region, this.#device.notes);
+      if (flags !== null) noteMigrationFlags(flags, this.#device.notes);
       const known = this.#device.identity();
       const quirk = region === null ? null : options.quirk ?? quirkFor(known);
       this.#engine = region !== null

@@ -62,15 +62,6 @@ export function declaredRoom(
   return Math.max(0, end - offset);
 }
 
-/** Notes areas that are not in whole pages. */
-function noteOddAreas({ mappable, sparse }: Region, notes: DriverNotes): void {
-  if (!mappable) return;
-  for (const [number, { offset, size }] of (sparse ?? []).entries()) {
-    if ((offset | size) % BigInt(PAGE) === 0n) continue;
-    notes.add("sparse-area", () => `sparse area ${number} has ${size} bytes at offset ${offset}`);
-  }
-}
-
 /** Reads and writes the data section, each byte by the quickest way to it. */
 export class V1DataSection implements Disposable {
   readonly #kernel: Kernel;
@@ -85,7 +76,6 @@ export class V1DataSection implements Disposable {
     this.#fd = fd;
     this.#base = Number(region.offset);
     this.#notes = notes;
-    noteOddAreas(region, notes);
     const areas = [];
     for (const area of mappableAreas(region)) {
       const mapping = this.#map(area, region);

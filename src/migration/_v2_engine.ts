@@ -3,13 +3,8 @@
  */
 
 import { SysError } from "../kernel/error.ts";
-import {
-  VFIO_MIGRATION_P2P,
-  VFIO_MIGRATION_PRE_COPY,
-  VFIO_MIGRATION_STOP_COPY,
-} from "../uapi/mod.ts";
+import { VFIO_MIGRATION_PRE_COPY } from "../uapi/mod.ts";
 import type { VfioDevice } from "../vfio/device.ts";
-import type { DriverNotes } from "../vfio/driver_notes.ts";
 import type { Counters, OnError, PrecopyLimits } from "./_engine.ts";
 import { ProtocolEngine, type Restore, type Save } from "./_protocol_engine.ts";
 import type { DataPlace } from "./_data_place.ts";
@@ -32,19 +27,9 @@ const REFUSALS: Readonly<Record<string, string>> = {
   ENODEV: "its device has left pre-copy since (ENODEV)",
 };
 
-/** All VFIO_MIGRATION_* flags that there are. */
-const KNOWN_FLAGS = VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_P2P | VFIO_MIGRATION_PRE_COPY;
-
 const START_OVER = 'give up what was read, and begin anew: "vfiokit state DEVICE running"';
 const HAND_OVER = 'run both phases under "vfiokit with DEVICE -- COMMAND", which lends them a ' +
   "place to hand it over (in Deno they need --allow-env=VFIOKIT_DEVICES to hear of it)";
-
-/** Holds the device's flags against the header. */
-function noteFlags(flags: number, notes: DriverNotes): void {
-  const seen = (): string => `flags were 0x${flags.toString(16)}`;
-  if ((flags & ~KNOWN_FLAGS) !== 0) notes.add("flags-undefined", seen);
-  if ((flags & VFIO_MIGRATION_STOP_COPY) === 0) notes.add("flags-no-stop-copy", seen);
-}
 
 /** The v2 engine. */
 export class V2Engine extends ProtocolEngine<V2Target> {
@@ -68,7 +53,6 @@ export class V2Engine extends ProtocolEngine<V2Target> {
     this.#flags = flags;
     this.#data = data;
     this.#machine = machine;
-    noteFlags(flags, device.notes);
   }
 
   protected override named(target: TargetState): V2Target | null {

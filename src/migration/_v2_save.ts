@@ -33,6 +33,7 @@ const EAGAIN_PATIENCE_MS = 5000;
 /** What a driver means by an errno of its data fd. */
 const MEANINGS: Meanings = {
   ENODEV: GONE,
+  ENOMSG: ["the driver ends its data by an errno that only pre-copy has", "io"],
   // Some drivers drop what they had given by then, others keep it: user space cannot tell.
   EINTR: [
     "a signal interrupted a read of the data fd, and what the driver had given by then may be lost",

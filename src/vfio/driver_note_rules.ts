@@ -37,6 +37,7 @@ export type DriverNoteCode =
   | "fd-not-due"
   | "data-fd-close"
   // What the device says that it can do.
+  | "migration-flags-failed"
   | "flags-undefined"
   | "flags-no-stop-copy"
   | "region-broken"
@@ -140,6 +141,10 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
   ),
   "data-fd-close": mistake("closing a data fd ends the session, and does not fail", STATE),
 
+  "migration-flags-failed": mistake(
+    "VFIO_DEVICE_FEATURE_MIGRATION can be read of a device that migrates",
+    "linux/vfio.h, struct vfio_device_feature_migration",
+  ),
   "flags-undefined": mistake(
     "only combinations of flags that the header defines have a meaning",
     "linux/vfio.h, struct vfio_device_feature_migration",

@@ -30,6 +30,7 @@ import {
 } from "../uapi/mod.ts";
 import { ioctl } from "./_ioctl.ts";
 import type { VfioDevice } from "./device.ts";
+import type { DriverNotes } from "./driver_notes.ts";
 
 /** A feature's number, and its C name without `VFIO_DEVICE_FEATURE_`, for messages. */
 export interface Feature {
@@ -201,14 +202,31 @@ export function listFeatures(device: FeatureDevice): FeatureReport[] {
 }
 
 /** The device's VFIO_MIGRATION_* flags, or'ed; null where it does not speak v2. */
-export function readMigrationFlags(device: FeatureDevice): number | null {
+export function readMigrationFlags(
+  device: FeatureDevice & Partial<Pick<VfioDevice, "notes">>,
+): number | null {
   try {
     const { flags } = getFeature(device, MIGRATION, vfioDeviceFeatureMigration);
     return Number(BigInt.asUintN(32, flags));
   } catch (error) {
-    if (error instanceof SysError) return null;
-    throw error;
+    if (!(error instanceof SysError)) throw error;
+    const { code, message } = error;
+    // Linux answers either where there is no such feature.
+    if (code !== "ENOTTY" && code !== "EINVAL") {
+      device.notes?.add("migration-flags-failed", () => message);
+    }
+    return null;
   }
+}
+
+/** Every VFIO_MIGRATION_* flag. */
+const MIGRATION_FLAGS = VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_P2P | VFIO_MIGRATION_PRE_COPY;
+
+/** Notes VFIO_MIGRATION_* flags that no driver may have. */
+export function noteMigrationFlags(flags: number, notes: DriverNotes): void {
+  const seen = (): string => `flags were 0x${flags.toString(16)}`;
+  if ((flags & ~MIGRATION_FLAGS) !== 0) notes.add("flags-undefined", seen);
+  if ((flags & VFIO_MIGRATION_STOP_COPY) === 0) notes.add("flags-no-stop-copy", seen);
 }
 
 /**

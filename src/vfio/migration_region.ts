@@ -13,6 +13,7 @@ import {
 import { variantDriver } from "./_variant_driver.ts";
 import { AnswerError } from "./answer_error.ts";
 import type { VfioDevice } from "./device.ts";
+import type { DriverNotes } from "./driver_notes.ts";
 import { readMigrationFlags } from "./feature.ts";
 import {
   brokenAnswer,
@@ -64,6 +65,21 @@ export function dataSectionKind(region: Pick<Region, "mappable" | "sparse">): Da
   const areas = region.sparse.filter(({ size }) => size > 0n).length;
   if (areas === 0) return "trapped";
   return areas === 1 ? "mapped" : "partitioned";
+}
+
+/** Bytes of a page, as small as mmap has it. */
+const PAGE = 4096n;
+
+/** Notes areas of a region that are not in whole pages. */
+export function noteSparseAreas(
+  { mappable, sparse }: Pick<Region, "mappable" | "sparse">,
+  notes: DriverNotes,
+): void {
+  if (!mappable) return;
+  for (const [number, { offset, size }] of (sparse ?? []).entries()) {
+    if ((offset | size) % PAGE === 0n) continue;
+    notes.add("sparse-area", () => `sparse area ${number} has ${size} bytes at offset ${offset}`);
+  }
 }
 
 /** Why the device cannot be migrated by either protocol; empty where it can. */

@@ -7,12 +7,14 @@
 import type { Kernel } from "../kernel/kernel.ts";
 import { AnswerError } from "./answer_error.ts";
 import type { OpenWay, VfioDevice } from "./device.ts";
+import type { DriverNote } from "./driver_notes.ts";
 import { type DeviceName, formatDeviceName, parseDeviceName } from "./device_name.ts";
 import {
   type FeatureReport,
   listFeatures,
   type MigrationFlag,
   migrationFlagNames,
+  noteMigrationFlags,
   readMigrationFlags,
 } from "./feature.ts";
 import { driverOf, type VfioIdentity } from "./identity.ts";
@@ -24,6 +26,7 @@ import {
   dataSectionKind,
   findMigrationRegion,
   migrationReasons,
+  noteSparseAreas,
 } from "./migration_region.ts";
 import { openVfioDevice, type OpenVfioOptions, sysfsReasons } from "./open.ts";
 import { quirkFor, type QuirkName } from "./quirk.ts";
@@ -101,6 +104,8 @@ export interface ProbeReport {
   readonly dirty: DirtyReport;
   /** What probing itself did, or could not do. */
   readonly notes: readonly string[];
+  /** What its driver did against the rules, as far as a device shows it that is only looked at. */
+  readonly driverNotes: readonly DriverNote[];
 }
 
 const UNKNOWN_DIRTY: DirtyReport = { tracks: null, pgsizes: [], maxBitmapBytes: null };
@@ -148,6 +153,7 @@ export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
     regions: [],
     dirty: UNKNOWN_DIRTY,
     notes: [],
+    driverNotes: [],
   });
   try {
     sysfs = findDevice(kernel, parsed);
@@ -217,6 +223,8 @@ function describe(name: string, device: VfioDevice): ProbeReport {
   const migrates = blocking.length === 0;
   const region = migrates ? findMigrationRegion(device) : null;
   const flags = region === null ? readMigrationFlags(device) : null;
+  if (region !== null) noteSparseAreas(region, device.notes);
+  if (flags !== null) noteMigrationFlags(flags, device.notes);
   const known = new Set(blocking.map(({ message }) => message));
   return {
     device: name,
@@ -242,6 +250,7 @@ function describe(name: string, device: VfioDevice): ProbeReport {
     regions,
     dirty,
     notes: openingNotes(device),
+    driverNotes: device.notes.list(),
   };
 }
 

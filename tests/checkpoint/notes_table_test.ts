@@ -28,6 +28,7 @@ import {
   VFIO_DEVICE_FEATURE_MIG_DATA_SIZE,
   VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
   VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2,
+  VFIO_DEVICE_FEATURE_MIGRATION,
   VFIO_DEVICE_FEATURE_SET,
   VFIO_DEVICE_GET_REGION_INFO,
   VFIO_MIG_GET_PRECOPY_INFO,
@@ -154,6 +155,7 @@ function registerLie(register: number, change: (value: bigint) => bigint): Lie {
 
 const GET_STATE = (VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE) >>> 0;
 const GET_SIZE = (VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIG_DATA_SIZE) >>> 0;
+const GET_FLAGS = (VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIGRATION) >>> 0;
 const OPT_IN = (VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2) >>> 0;
 
 interface Row {
@@ -205,6 +207,12 @@ const ROWS: readonly Row[] = [
     notes: ["reset-failed"],
     exit: 5,
   },
+  { does: "resume and reset", on: `mlx5?${SMALL}&fault=reset-ignored:1`, notes: ["reset-ignored"] },
+  {
+    does: "resume and reset",
+    on: `trapped?${SMALL}&fault=reset-ignored:always`,
+    notes: ["reset-ignored"],
+  },
   { does: "save", on: `trapped?${SMALL}&fault=stop-at-open`, notes: ["stop-at-open"] },
   { does: "stop", on: `trapped?${SMALL}&fault=stop-at-open`, notes: ["stop-at-open"] },
   { does: "save", on: `trapped?${SMALL}&fault=reserved-lost:2`, notes: ["reserved-bits-changed"] },
@@ -236,6 +244,14 @@ const ROWS: readonly Row[] = [
     notes: ["data-fd-close"],
   },
   // What the device says that it can do.
+  {
+    does: "save",
+    on: `mlx5?${SMALL}`,
+    what: "flags that cannot be read",
+    lie: featureRefused(GET_FLAGS, "EIO"),
+    notes: ["migration-flags-failed"],
+    exit: 3,
+  },
   { does: "save", on: `mlx5?${SMALL}&fault=odd-flags`, notes: ["flags-undefined"] },
   { does: "reset", on: `virtio?${SMALL}&fault=odd-flags`, notes: ["flags-undefined"] },
   { does: "save", on: `qat?${SMALL}&fault=no-stop-copy`, notes: ["flags-no-stop-copy"] },
