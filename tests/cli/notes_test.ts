@@ -51,6 +51,15 @@ describe("notes about a driver", () => {
     assert.match(err, /vfiokit save: .*EIO[\s\S]*\nnote: the driver: data_size was 0/);
   });
 
+  it("are told by probe of what a device says of itself", async () => {
+    const words = ["probe", "sim:mlx5?fault=odd-flags", "--json"];
+    const { code, out, err } = await vfiokit(words);
+    assert.equal(code, 0, err);
+    const { driverNotes } = JSON.parse(out);
+    assert.deepEqual(driverNotes.map((note: { code: string }) => note.code), ["flags-undefined"]);
+    assert.match(err, /^note: the driver: flags were 0x107 \[flags-undefined\]$/m);
+  });
+
   it("are an empty list where there are none, and where no device was opened", async () => {
     using folder = new Folder();
     const file = folder.file("a");

@@ -68,6 +68,7 @@ leakFreeTest("a simulated device can migrate, and says how", () => {
       regions: [9],
       dirty: { tracks: true, pgsizes: [4096], maxBitmapBytes: 268435456 },
       notes: [],
+      driverNotes: [],
     },
   );
   assert.equal(report.identity?.mdevType, "vkit_sim-partitioned");
