@@ -111,6 +111,7 @@ export const state: Command = defineCommand({
   details: [
     "A device's state lives as long as it is open: after the command it is gone, unless the device is held with --hold, lent to a COMMAND, or was opened by somebody else (fd:N).",
     "COMMAND finds the device as fd 3 (see with); running it takes --allow-run and --allow-env too.",
+    "What its driver does against the rules is told as by save.",
   ],
   examples: [
     { what: "what state is it in?", line: "vfiokit state fd:3" },
@@ -129,7 +130,9 @@ export const reset: Command = defineCommand({
   name: "reset",
   usage: "DEVICE [--json]",
   brief: "Reset a device, and check that it runs.",
-  details: ["Its state is lost. It is the way out of the ERROR state."],
+  details: [
+    "Its state is lost. It is the way out of the ERROR state. What its driver does against the rules is told as by save.",
+  ],
   examples: [{ what: "after a failed restore", line: "vfiokit reset 0000:3b:00.1" }],
   permissions: ["--allow-ffi", "--allow-read"],
   args: resetArgs,

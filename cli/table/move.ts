@@ -15,6 +15,10 @@ import * as options from "./options.ts";
 import { tail } from "./tail.ts";
 import { device, devicesAndFile, file } from "./values.ts";
 
+/** What both say of the notes; docs/driver-notes.md lists them. */
+const NOTES =
+  "What a driver does against the rules, though the work goes on, is told in the end: a note each on stderr, with the rule, and notes in the JSON document.";
+
 /** As many as a checkpoint holds. */
 const MOST_DEVICES = 64;
 
@@ -101,6 +105,7 @@ export const save: Command = defineCommand({
   details: [
     "On disk the checkpoint appears whole or not at all. A save that fails or is interrupted puts the device back to running.",
     "Several devices are saved all or none, in one checkpoint, in the order given: those that can begin no more DMA to each other (the P2P states of v2) before the first one stops, and none is read before all have stopped. If one fails, all go back to running, and the message says what became of each.",
+    NOTES,
     "COMMAND runs after the work, with the file in place and the devices still open, the first as fd 3 (see with), in the state that --leave names. With -o - or --json the program's stdout goes to stderr. Running it takes --allow-run and --allow-env too.",
   ],
   examples: [
@@ -134,6 +139,7 @@ export const restore: Command = defineCommand({
   details: [
     "A file is verified whole before the device is touched. From a pipe, each part is checked before it is used, and a bad ending resets the device (exit code 4).",
     "A checkpoint of several devices takes as many, in the order in which they were saved; show lists them. All of them accept their state before the first one runs; if one fails, all are reset.",
+    NOTES,
     "The restored state lives as long as the device is open: --hold keeps it, COMMAND works on it as fd 3 (see with; it takes --allow-run and --allow-env too).",
   ],
   examples: [
