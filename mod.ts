@@ -31,6 +31,7 @@ export { isErrno, SysError } from "./src/kernel/error.ts";
 export { Fd, openFds } from "./src/kernel/fd.ts";
 export type { Kernel, Mapping, MmapOptions } from "./src/kernel/kernel.ts";
 export { libcKernel } from "./src/kernel/libc.ts";
+export { printable } from "./src/text/mod.ts";
 
 export * from "./src/sim/mod.ts";
 

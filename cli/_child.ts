@@ -7,6 +7,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import type { DeviceDescription } from "../mod.ts";
+import { printable } from "../src/text/mod.ts";
 import type { Context } from "./_context.ts";
 import { DataPlaces } from "./_data_places.ts";
 import { exitCodeOf, type SignalName } from "./_signals.ts";
@@ -176,11 +177,11 @@ function start(
 function cannotRun(program: string, error: unknown): number {
   const { code, message } = error as { code?: unknown; message: string };
   if (code === "ENOENT") {
-    writeText(STDERR, `vfiokit: Cannot run "${program}": no such program\n`);
+    writeText(STDERR, `vfiokit: Cannot run "${printable(program)}": no such program\n`);
     return NOT_FOUND;
   }
   if (typeof code !== "string") throw error;
-  writeText(STDERR, `vfiokit: Cannot run "${program}": ${message}\n`);
+  writeText(STDERR, printable(`vfiokit: Cannot run "${program}": ${message}`) + "\n");
   return NOT_RUNNABLE;
 }
 

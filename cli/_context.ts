@@ -5,6 +5,7 @@
  * @module
  */
 
+import { printable } from "../src/text/mod.ts";
 import type { Explanation } from "./_errors.ts";
 import { type Noted, noteEntries, noteLines } from "./_notes.ts";
 import type { Signals } from "./_signals.ts";
@@ -67,19 +68,36 @@ export class Context {
     Object.assign(this.#document, fields);
   }
 
-  /** Prints lines of the result for a person; nothing with `--json`. */
+  /**
+   * Prints lines of the result for a person; nothing with `--json`. Whatever stands in one, it
+   * stays a line, and does nothing to a terminal.
+   */
   print(...lines: readonly string[]): void {
+    this.#print(lines.map(printable));
+  }
+
+  /** Prints lines that have nothing from outside in them, and may have colours. */
+  printColoured(...lines: readonly string[]): void {
+    this.#print(lines);
+  }
+
+  #print(lines: readonly string[]): void {
     if (!this.json && lines.length > 0) this.#write(this.resultFd, lines.join("\n") + "\n");
   }
 
-  /** Says something on stderr; nothing with `--quiet`. */
+  /** Says something on stderr, as {@linkcode Context.print} does; nothing with `--quiet`. */
   note(...lines: readonly string[]): void {
+    this.noteColoured(...lines.map(printable));
+  }
+
+  /** The same for lines that have nothing from outside in them, and may have colours. */
+  noteColoured(...lines: readonly string[]): void {
     if (!this.quiet && lines.length > 0) writeText(STDERR, lines.join("\n") + "\n");
   }
 
   /** Prints one of JSON Lines. */
   line(fields: Readonly<Record<string, unknown>>): void {
-    writeText(STDOUT, JSON.stringify(fields, hexBigints) + "\n");
+    writeText(STDOUT, json(fields) + "\n");
   }
 
   /**
@@ -111,7 +129,7 @@ export class Context {
   }
 
   #text(): string {
-    return JSON.stringify(this.#document, hexBigints, 2) + "\n";
+    return json(this.#document, 2) + "\n";
   }
 
   /** Runs a command to its end: the document, or the error, and the exit code. */
@@ -129,7 +147,7 @@ export class Context {
   /** Tells of a failure; returns its exit code. */
   fail(why: Explanation): number {
     this.#say(why.message);
-    for (const hint of why.hints) writeText(STDERR, `  hint: ${hint.replaceAll("\n", "\n  ")}\n`);
+    for (const hint of why.hints) writeText(STDERR, `  hint: ${printable(hint)}\n`);
     const { message, code, errno, deviceState } = why;
     this.set({ error: { message, code, errno, deviceState } });
     try {
@@ -142,7 +160,7 @@ export class Context {
   }
 
   #say(what: string): void {
-    writeText(STDERR, `${this.#called}: ${what}\n`);
+    writeText(STDERR, `${this.#called}: ${printable(what)}\n`);
   }
 
   #write(fd: typeof STDOUT | typeof STDERR, text: string): void {
@@ -156,6 +174,20 @@ export class Context {
     }
   }
 }
+
+/** JSON with bigints as hex, and nothing raw in its strings that could do things to a terminal. */
+function json(value: unknown, indent?: number): string {
+  return JSON.stringify(value, hexBigints, indent).replace(
+    RAW_IN_JSON,
+    (letter) =>
+      [...Array(letter.length).keys()].map((unit) =>
+        `\\u${letter.charCodeAt(unit).toString(16).padStart(4, "0")}`
+      ).join(""),
+  );
+}
+
+/** What JSON.stringify leaves as it is, and {@linkcode printable} does not. */
+const RAW_IN_JSON = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 function hexBigints(_key: string, value: unknown): unknown {
   return typeof value === "bigint" ? `0x${value.toString(16)}` : value;

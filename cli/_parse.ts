@@ -8,6 +8,7 @@ import { runParser } from "@optique/core/facade";
 import { formatMessage } from "@optique/core/message";
 import { map } from "@optique/core/modifiers";
 import type { Parser } from "@optique/core/parser";
+import { printable } from "../src/text/mod.ts";
 import { formatHelp, type HelpText } from "./_help.ts";
 import { STDERR, STDOUT, StdoutError, writeText } from "./_stdio.ts";
 
@@ -63,7 +64,10 @@ export function parseWords<T>(
     stdout: (text) => printed.push(text),
     stderr: () => {},
     onError: (_exitCode, error): { exitCode: number } => {
-      const what = formatMessage(error, { quotes: true }).trimEnd().replace("\n\n", "\n");
+      const lines = formatMessage(error, { quotes: true }).trimEnd().replace("\n\n", "\n").split(
+        "\n",
+      );
+      const what = lines.map(printable).join("\n");
       writeText(STDERR, `${called}: ${what}\nTry "${called} --help".\n`);
       return { exitCode: USAGE };
     },

@@ -5,6 +5,7 @@
  */
 
 import Table from "cli-table3";
+import { printable } from "../src/text/mod.ts";
 
 /** A column: its heading, and which way it is flushed. */
 export interface Column {
@@ -21,14 +22,14 @@ const NO_FRAME = Object.fromEntries(
   ].map((name) => [name, ""]),
 );
 
-/** A table as text, its lines indented by two spaces. */
-export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+/** The lines of a table, indented by two spaces. */
+export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
   const drawn = new Table({
     head: columns.map(({ head }) => head),
     colAligns: columns.map(({ align }) => align ?? "left"),
     chars: { ...NO_FRAME, middle: "  " },
     style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
   });
-  drawn.push(...rows.map((row) => [...row]));
-  return drawn.toString().split("\n").map((line) => `  ${line}`.trimEnd()).join("\n");
+  drawn.push(...rows.map((row) => row.map(printable)));
+  return drawn.toString().split("\n").map((line) => `  ${line}`.trimEnd());
 }

@@ -191,7 +191,7 @@ export function noteP2p(devices: readonly Device[], context: Context): void {
 }
 
 /** How each phase went, as a table; of several devices, each one's. */
-export function phaseTable(report: Pick<JointReport, "phases"> & Partial<JointReport>): string {
+export function phaseTable(report: Pick<JointReport, "phases"> & Partial<JointReport>): string[] {
   const { phases, devices = [] } = report;
   const right = "right" as const;
   const several = devices.length > 1;

@@ -55,7 +55,7 @@ async function tell(path: string, context: Context): Promise<number> {
   const saved = await saveTo(path, first, context);
   const stored = await look(first);
   context.print(
-    phaseTable(saved),
+    ...phaseTable(saved),
     "",
     `The device stood still for the last phase alone: ${time(saved.phases.at(-1)?.seconds ?? 0)}.`,
     "Then the checkpoint is verified, and restored into the second device.",
@@ -65,8 +65,8 @@ async function tell(path: string, context: Context): Promise<number> {
   const checked = await verifyCheckpoint(source.stream());
   const restored = await restore(second, source, { signal: context.signal });
   const after = await look(second);
-  context.print(phaseTable(restored), "");
-  context.print(states([
+  context.print(...phaseTable(restored), "");
+  context.print(...states([
     ["first, before", before[0]],
     ["first, saved", stored],
     ["second, before", before[1]],
@@ -106,7 +106,7 @@ async function look(device: Device): Promise<Looked> {
   };
 }
 
-function states(rows: readonly (readonly [string, Looked])[]): string {
+function states(rows: readonly (readonly [string, Looked])[]): string[] {
   return table(
     [{ head: "device" }, { head: "state" }, { head: "CRC-32 of its state" }],
     rows.map(([what, { state, crc }]) => [what, state, hex(crc, 8)]),

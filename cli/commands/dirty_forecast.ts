@@ -55,7 +55,7 @@ export function run(args: DirtyForecastArgs, context: Context): Promise<number> 
       `downtime of up to ${time(downtime)}:`,
     ...verdict(found),
   );
-  if (found.rounds.length > 0) context.print(roundTable(found));
+  if (found.rounds.length > 0) context.print(...roundTable(found));
   context.print(required(found));
   context.note(...notes);
   return Promise.resolve(found.converges ? 0 : CANNOT);
@@ -100,7 +100,7 @@ function gigabits(bytesPerSecond: number): string {
   return `${Number((bits / (size as number)).toPrecision(3))} ${unit}/s`;
 }
 
-function roundTable({ rounds }: Forecast): string {
+function roundTable({ rounds }: Forecast): string[] {
   const right = "right" as const;
   const listed = rounds.length > LISTED_ROUNDS
     ? [...rounds.slice(0, LISTED_ROUNDS - 1), rounds.at(-1)!]

@@ -107,7 +107,7 @@ class Lines {
     const taken = COLUMNS.reduce((sum, [, width]) => sum + width, 2);
     const cells = Math.max(MIN_CELLS, (process.stdout.columns ?? WIDTH) - taken);
     this.#heatmap = heatmap ? new Heatmap(mapOf(session), cells, mayColour(process.stdout)) : null;
-    if (this.#heatmap !== null) context.note(this.#heatmap.key);
+    if (this.#heatmap !== null) context.noteColoured(this.#heatmap.key);
     context.print(line(COLUMNS.map(([head]) => head), this.#heatmap?.heading));
   }
 
@@ -117,7 +117,7 @@ class Lines {
     if (this.#context.json) {
       this.#context.line(sampleFields(sample));
     } else {
-      this.#context.print(line(cellsOf(sample), this.#heatmap?.line(forEachRun)));
+      this.#context.printColoured(line(cellsOf(sample), this.#heatmap?.line(forEachRun)));
     }
     for (const note of sample.notes) {
       if (!this.#said.has(note)) this.#context.note(note);

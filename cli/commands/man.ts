@@ -10,6 +10,6 @@ import type { ManArgs } from "../table/reference.ts";
 
 /** Runs `man`. */
 export function run(_args: ManArgs, context: Context): Promise<number> {
-  context.print(manPage().trimEnd());
+  context.print(...manPage().trimEnd().split("\n"));
   return Promise.resolve(0);
 }

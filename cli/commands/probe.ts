@@ -19,14 +19,14 @@ const BUSY = 1;
 /** Runs `probe`. */
 export function run(args: ProbeArgs, context: Context): Promise<number> {
   if (args.device === "sim:help" && !context.json) {
-    context.print(simHelp().trimEnd());
+    context.print(...simHelp().trimEnd().split("\n"));
     return Promise.resolve(0);
   }
   const { noOpen, vfToken, via } = args;
   const report = probe(args.device, { open: !noOpen, vfToken, via });
   context.set({ ...report, regions: report.regions.map(regionDocument) });
   context.print(`${report.device}: ${verdict(report)}`, ...facts(report));
-  if (report.regions.length > 0) context.print(regionTable(report.regions));
+  if (report.regions.length > 0) context.print(...regionTable(report.regions));
   for (const reason of report.reasons) context.print(...reasonLines(reason));
   context.note(...report.notes);
   context.note(...noteLines([{ name: report.device, notes: report.driverNotes }]));
@@ -106,7 +106,7 @@ function reasonLines({ message, hint, blocks }: Reason): string[] {
   return hint === "" ? lines : [...lines, `  next: ${hint}`];
 }
 
-function regionTable(regions: readonly Region[]): string {
+function regionTable(regions: readonly Region[]): string[] {
   return table(
     [
       { head: "region", align: "right" },

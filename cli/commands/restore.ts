@@ -56,7 +56,7 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   reportDocument(context, devices, report);
   const from = args.file === "-" ? "stdin" : args.file;
   const who = whom(args.devices);
-  context.print(`Restored ${who} from ${from}: ${summary(report)}`, phaseTable(report));
+  context.print(`Restored ${who} from ${from}: ${summary(report)}`, ...phaseTable(report));
   context.print(stateLine(report));
   context.publish();
   if (command !== undefined) {

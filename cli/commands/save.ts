@@ -122,7 +122,7 @@ function tell(
   if (piped && context.quiet) return;
   const where = piped ? "stdout" : args.output;
   const { devices } = args;
-  context.print(`Saved ${whom(devices)} to ${where}: ${summary(report)}`, phaseTable(report));
+  context.print(`Saved ${whom(devices)} to ${where}: ${summary(report)}`, ...phaseTable(report));
   context.print(stateLine(report));
   const stopped = report.phases.find(({ name }) => name === "stop-and-copy")?.seconds ?? 0;
   if (args.downtime !== undefined && stopped * 1000 > args.downtime) {

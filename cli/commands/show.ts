@@ -40,7 +40,7 @@ export async function run({ file }: FileArgs, context: Context): Promise<number>
   });
   context.print(...overview(file, checkpoint));
   header.devices.forEach((device, number) => context.print(`Device ${number}: ${words(device)}`));
-  context.print(phaseTable(checkpoint));
+  context.print(...phaseTable(checkpoint));
   return 0;
 }
 
@@ -70,7 +70,7 @@ function words(device: DeviceIdentity): string {
   return `${bus}${ids}, driver ${driver ?? "unknown"}${type}, protocol ${protocol}${where}`;
 }
 
-function phaseTable({ phases }: CheckpointSummary): string {
+function phaseTable({ phases }: CheckpointSummary): string[] {
   const right = "right" as const;
   return table(
     [

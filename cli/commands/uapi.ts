@@ -32,12 +32,12 @@ export function run({ name }: UapiArgs, context: Context): Promise<number> {
 
 function structLines(name: string, layout: StructDescription, note: string): string[] {
   const { size, fields, later } = layout;
-  const lines = [`struct ${name}, ${size} bytes${note}`, fieldTable(fields)];
+  const lines = [`struct ${name}, ${size} bytes${note}`, ...fieldTable(fields)];
   if (later === undefined) return lines;
-  return [...lines, `  ${later.size} bytes since ${later.since}:`, fieldTable(later.fields)];
+  return [...lines, `  ${later.size} bytes since ${later.since}:`, ...fieldTable(later.fields)];
 }
 
-function fieldTable(fields: StructDescription["fields"]): string {
+function fieldTable(fields: StructDescription["fields"]): string[] {
   return table(
     [{ head: "offset", align: "right" }, { head: "size", align: "right" }, { head: "type" }, {
       head: "field",

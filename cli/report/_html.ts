@@ -1,6 +1,7 @@
 /** Pieces of a page of HTML. */
 
 import { createHash } from "node:crypto";
+import { printable } from "../../src/text/mod.ts";
 
 /** Text as HTML shows it. */
 export function escape(text: string): string {
@@ -10,7 +11,7 @@ export function escape(text: string): string {
     ">": "&gt;",
     '"': "&quot;",
   };
-  return text.replace(/[&<>"]/g, (letter) => entities[letter] ?? letter);
+  return printable(text).replace(/[&<>"]/g, (letter) => entities[letter] ?? letter);
 }
 
 /** A value as JSON that a script element can hold: a `</script>` in it would end it. */

@@ -2,6 +2,7 @@
  * Fields of JSON that somebody else wrote, each checked before it is believed.
  */
 
+import { printable } from "../text/mod.ts";
 import { MAX_META } from "./format.ts";
 
 /** A field that is missing or makes no sense; the reader adds where. */
@@ -36,7 +37,7 @@ export class Fields {
   text(key: string, maxLength = 256): string {
     const value = this.value(key);
     if (typeof value !== "string") throw this.#wrong(key, "a string");
-    if (value.length > maxLength || /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(value)) {
+    if (value.length > maxLength || value !== printable(value)) {
       throw this.#wrong(key, `at most ${maxLength} printable characters`);
     }
     return value;

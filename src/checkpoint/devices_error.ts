@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printable } from "../text/mod.ts";
 import { isLost, type Recovery } from "../migration/error.ts";
 import type { StateName } from "../migration/types.ts";
 import type { DriverNote } from "../vfio/driver_notes.ts";
@@ -68,7 +69,7 @@ export class DevicesError extends Error implements DevicesErrorInfo {
 
   /** Makes the error. */
   constructor(message: string, info: DevicesErrorInfo, options?: ErrorOptions) {
-    super(message, options);
+    super(printable(message), options);
     this.code = info.code;
     this.devices = info.devices;
     this.errno = info.errno;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printable } from "../text/mod.ts";
 import { isLost, type Recovery } from "../migration/error.ts";
 import type { StateName } from "../migration/types.ts";
 import type { DriverNote } from "../vfio/driver_notes.ts";
@@ -69,7 +70,7 @@ export class CheckpointError extends Error {
 
   /** Makes the error; `what` is the state in words, without a final period. */
   constructor(code: CheckpointErrorCode, offset: number, what: string, options?: ErrorOptions) {
-    super(`Cannot read the checkpoint: ${what} (at byte ${offset})`, options);
+    super(printable(`Cannot read the checkpoint: ${what} (at byte ${offset})`), options);
     this.code = code;
     this.offset = offset;
   }

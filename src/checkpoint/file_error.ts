@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printable } from "../text/mod.ts";
 import { ERRNO, errnoText } from "../kernel/errno.ts";
 
 /** What a {@linkcode CheckpointFileError} knows. */
@@ -43,7 +44,7 @@ export class CheckpointFileError extends Error implements CheckpointFileErrorInf
 
   /** Makes the error. */
   constructor(message: string, info: CheckpointFileErrorInfo, options?: ErrorOptions) {
-    super(message, options);
+    super(printable(message), options);
     this.path = info.path;
     this.code = info.code;
     this.hint = info.hint;

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { printable } from "../text/mod.ts";
+
 /**
  * A good checkpoint that does not fit the device at hand, or the devices: none
  * was touched.
@@ -31,7 +33,7 @@ export class IdentityError extends Error {
     what: string = "it is of another kind of device",
     hint: string = "",
   ) {
-    super(`Cannot restore the checkpoint: ${what}: ${differences.join("; ")}`);
+    super(printable(`Cannot restore the checkpoint: ${what}: ${differences.join("; ")}`));
     this.differences = differences;
     this.hint = hint;
   }

@@ -5,6 +5,7 @@
  */
 
 import { errnoName, errnoText } from "./errno.ts";
+import { printable } from "../text/mod.ts";
 
 /**
  * A system call that failed: which, on what, with which errno.
@@ -35,7 +36,7 @@ export class SysError extends Error {
   constructor(syscall: string, errno: number, object = "") {
     const text = errnoText(errno);
     super(
-      `${syscall}${object === "" ? "" : " " + object}: ${errnoName(errno)}${
+      `${syscall}${object === "" ? "" : " " + printable(object)}: ${errnoName(errno)}${
         text === "" ? "" : ` (${text})`
       }`,
     );

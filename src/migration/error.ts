@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printable } from "../text/mod.ts";
 import type { DriverNote } from "../vfio/driver_notes.ts";
 import type { StateName } from "./types.ts";
 
@@ -70,7 +71,7 @@ export class MigrationError extends Error implements MigrationErrorInfo {
 
   /** Makes the error. */
   constructor(message: string, info: MigrationErrorInfo, options?: ErrorOptions) {
-    super(message, options);
+    super(printable(message), options);
     this.code = info.code;
     this.deviceState = info.deviceState;
     this.recovery = info.recovery;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printable } from "../text/mod.ts";
 import { canHave, type Fault, parseFault } from "./_faults.ts";
 import { DMA_FORM, type DmaPattern, parseDmaPattern } from "./_dma_pattern.ts";
 import { PAGE } from "./_pages.ts";
@@ -21,7 +22,7 @@ export class SimSpecError extends Error {
 
   /** Makes the error; `problem` names the part that is wrong, and what is allowed. */
   constructor(spec: string, problem: string) {
-    super(`Cannot simulate ${JSON.stringify(spec)}: ${problem}`);
+    super(printable(`Cannot simulate ${JSON.stringify(spec)}: ${problem}`));
   }
 }
 

@@ -2,14 +2,15 @@
  * The two kinds of reasons.
  */
 
+import { printable } from "../text/mod.ts";
 import type { Reason } from "./unsupported.ts";
 
 /** What stands in the way. */
 export function blocks(code: string, message: string, hint: string): Reason {
-  return { code, message, hint, blocks: true };
+  return { code, message: printable(message), hint: printable(hint), blocks: true };
 }
 
 /** What only limits. */
 export function note(code: string, message: string, hint: string): Reason {
-  return { code, message, hint, blocks: false };
+  return { code, message: printable(message), hint: printable(hint), blocks: false };
 }

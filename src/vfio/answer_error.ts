@@ -4,6 +4,8 @@
  * @module
  */
 
+import { printable } from "../text/mod.ts";
+
 /**
  * An answer of the kernel or of a vendor driver that cannot be true: a length
  * or an offset that reaches nowhere. The driver is at fault; nothing was done
@@ -29,7 +31,7 @@ export class AnswerError extends Error {
 
   /** Makes the error; `field` is what cannot be true. */
   constructor(message: string, field: string) {
-    super(message);
+    super(printable(message));
     this.field = field;
   }
 }

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { printable } from "../text/mod.ts";
+
 /** A name that was understood; nothing has been looked up yet. */
 export type DeviceName =
   /** A PCI function, `0000:3b:00.1`. */
@@ -25,6 +27,11 @@ export type DeviceName =
 export class DeviceNameError extends Error {
   /** Always `DeviceNameError`. */
   override readonly name = "DeviceNameError";
+
+  /** Makes the error. */
+  constructor(message: string) {
+    super(printable(message));
+  }
 }
 
 const PCI = /^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])$/i;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printable } from "../text/mod.ts";
 import type { SysError } from "../kernel/error.ts";
 
 /**
@@ -32,7 +33,7 @@ export class DmaError extends Error {
 
   /** Makes the error: what failed, why, and what to do. */
   constructor(what: string, why: string, hint: string, cause: SysError) {
-    super(`${what}: ${why} (${cause.code})`, { cause });
+    super(printable(`${what}: ${why} (${cause.code})`), { cause });
     this.code = cause.code;
     this.hint = hint;
   }

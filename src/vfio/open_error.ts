@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printable } from "../text/mod.ts";
 import type { Reason } from "./unsupported.ts";
 
 /**
@@ -36,7 +37,7 @@ export class OpenError extends Error {
 
   /** Makes the error from its reasons. */
   constructor(reasons: readonly Reason[], options?: ErrorOptions) {
-    super(reasons[0]?.message ?? "Cannot open the device", options);
+    super(printable(reasons[0]?.message ?? "Cannot open the device"), options);
     this.code = reasons[0]?.code ?? "open-failed";
     this.hint = reasons[0]?.hint ?? "";
     this.reasons = reasons;

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { printable } from "../text/mod.ts";
+
 /** One reason, in a form for machines (code) and people (message, hint). */
 export interface Reason {
   /** A stable word, one of those in reasons.ts and tracking_reasons.ts. */
@@ -39,7 +41,7 @@ export class UnsupportedError extends Error {
 
   /** Makes the error from its reasons. */
   constructor(reasons: readonly Reason[], options?: ErrorOptions) {
-    super(reasons[0]?.message ?? "Not supported", options);
+    super(printable(reasons[0]?.message ?? "Not supported"), options);
     this.reasons = reasons;
   }
 }
@@ -89,7 +91,7 @@ export class BusyError extends Error {
     const who = holders.length === 0
       ? "another process (which one cannot be seen from here)"
       : holders.map(({ pid, comm }) => `${comm === "" ? "process" : comm} (pid ${pid})`).join(", ");
-    super(`Cannot open ${what}: in use by ${who}`, options);
+    super(printable(`Cannot open ${what}: in use by ${who}`), options);
     this.holders = holders;
     this.reasons = reasons;
     this.what = what;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import { printable, UnsupportedError } from "../../mod.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { isDocumented } from "./_documented_errors.ts";
 import { type Lie, LyingKernel } from "./_lying_kernel.ts";
@@ -44,6 +45,15 @@ async function answersTo(operation: Operation): Promise<readonly string[]> {
   return kernel.asked;
 }
 
+/** Fails where an error could do things to a terminal. */
+function demandPrintable(error: Error, lied: string | null): void {
+  const { cause } = error;
+  const reasons = error instanceof UnsupportedError ? error.reasons : [];
+  const texts = [error.message, ...reasons.flatMap(({ message, hint }) => [message, hint])];
+  for (const text of texts) assert.equal(text, printable(text), `after a lie about ${lied}`);
+  if (cause instanceof Error) demandPrintable(cause, lied);
+}
+
 /** Fails where a lie leads to another error than a documented one. */
 async function demandDocumented(operation: Operation, lie: Lie): Promise<void> {
   const sim = new SimKernel(operation.spec);
@@ -51,7 +61,7 @@ async function demandDocumented(operation: Operation, lie: Lie): Promise<void> {
   try {
     await operation.run(kernel, sim.devices[0]!.path);
   } catch (error) {
-    if (isDocumented(first(error))) return;
+    if (isDocumented(first(error))) return demandPrintable(error as Error, kernel.lied);
     throw new assert.AssertionError({
       message: `a lie about ${kernel.lied} comes out as ${String(error)}\n${
         (error as Error).stack
