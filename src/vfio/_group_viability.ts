@@ -9,6 +9,7 @@
 
 import { SysError } from "../kernel/error.ts";
 import { type Kernel, O_RDONLY } from "../kernel/kernel.ts";
+import { exists } from "./_evidence.ts";
 import { hasSince, kernelRelease } from "./_kernel_release.ts";
 import { isVfioBound, readGroupDevices, type SysfsDevice } from "./sysfs.ts";
 
@@ -54,7 +55,8 @@ export function holdsGroup(
   release: string | null,
 ): boolean | null {
   const { driver } = device;
-  if (driver === null || isVfioBound(device)) return false;
+  if (driver === null) return false;
+  if (isVfioBound(device)) return promised(kernel, device) ? null : false;
   switch (hasSince(release, 5, 18)) {
     case true:
       return usesKernelDma(kernel, device, driver);
@@ -67,6 +69,15 @@ export function holdsGroup(
       return one === other ? one! : null;
     }
   }
+}
+
+/**
+ * Whether a driver is VFIO's by its name alone, in a kernel that shows what VFIO makes of a device:
+ * it has not yet, or the name says too much.
+ */
+function promised(kernel: Kernel, { bus, vfioDevices }: SysfsDevice): boolean {
+  return bus !== "mdev" && vfioDevices.length === 0 &&
+    exists(kernel, "/sys/class/vfio-dev") === true;
 }
 
 /** Until 5.17. */

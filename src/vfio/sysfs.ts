@@ -155,12 +155,14 @@ export function groupNumberOf(path: string): number | null {
 /**
  * Whether a device is bound to a VFIO driver, as far as sysfs tells: an mdev
  * with any driver; a device that has a VFIO device (kernel 6.1 and
- * later); or a driver with `vfio` in its name, which all earlier ones have.
+ * later); or a driver that has the word `vfio` in its name, as all of Linux's have.
  */
 export function isVfioBound(device: SysfsDevice): boolean {
   if (device.driver === null) return false;
-  return device.bus === "mdev" || device.vfioDevices.length > 0 || /vfio/i.test(device.driver);
+  return device.bus === "mdev" || device.vfioDevices.length > 0 || VFIO_DRIVER.test(device.driver);
 }
+
+const VFIO_DRIVER = /(^|[-_])vfio([-_]|$)/i;
 
 function readGroup(kernel: Kernel, path: string, bus: string | null): SysfsGroup | null {
   const name = linkName(kernel, `${path}/iommu_group`);

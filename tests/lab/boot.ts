@@ -26,7 +26,7 @@ function readOr(path: string, otherwise: string): string {
 }
 
 /** What the guest is to do. */
-export interface Task extends Pick<Options, "only" | "timeout" | "command"> {
+export interface Task extends Pick<Options, "only" | "timeout" | "append" | "command"> {
   /** Names of cases that need not be shown again: another kernel has, and none changes them. */
   readonly shown: readonly string[];
 }
@@ -66,7 +66,7 @@ export async function bootOnce(
   const end = await boot(parts.qemu, {
     vmlinux: parts.vmlinux,
     initramfs: parts.initramfs,
-    append: [],
+    append: task.append,
     shares: [
       { tag: "run", path: runFolder, writable: true },
       { tag: "runtimes", path: parts.programs.folder, writable: false },

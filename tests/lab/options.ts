@@ -19,6 +19,8 @@ drivers in it; with a COMMAND, runs that in the guest instead.
                          (default: 6.1); all: those that are not built here.
   --only WORD            The cases that have a word in their name.
   --timeout SECONDS      When a guest is killed (default: 1800).
+  --append WORD          A word more for the kernel's command line, as often as wanted:
+                         --append intremap=off shows what needs interrupts that are not remapped.
 
 Of several kernels, what none of them changes is shown on the first that can.
 Exit code 0: all passed; 1: not; 3: this machine lacks something.`;
@@ -31,6 +33,8 @@ export interface Options {
   readonly only: string | undefined;
   /** Seconds after which a guest is killed. */
   readonly timeout: number;
+  /** More words for the kernel's command line. */
+  readonly append: readonly string[];
   /** What to run in place of the cases. */
   readonly command: readonly string[];
 }
@@ -57,11 +61,13 @@ export function parseOptions(args: readonly string[]): Options | null {
       kernel: { type: "string", default: "6.1" },
       only: { type: "string" },
       timeout: { type: "string", default: "1800" },
+      append: { type: "string", multiple: true, default: [] },
       help: { type: "boolean" },
     },
   });
   if (values.help) return null;
   const timeout = Number(values.timeout);
   if (!(timeout > 0)) throw new TypeError(`Cannot wait "${values.timeout}" seconds`);
-  return { kernels: kernelsOf(values.kernel), only: values.only, timeout, command: positionals };
+  const { only, append } = values;
+  return { kernels: kernelsOf(values.kernel), only, timeout, append, command: positionals };
 }

@@ -15,6 +15,12 @@ test("what stands behind -- is the command, whatever it is", () => {
   assert.deepEqual(parseOptions(["--", "sh", "--help"])!.command, ["sh", "--help"]);
 });
 
+test("--append is for the kernel, as often as it is given", () => {
+  assert.deepEqual(parseOptions([])!.append, []);
+  const args = ["--append", "intremap=off", "--append", "iommu=pt"];
+  assert.deepEqual(parseOptions(args)!.append, ["intremap=off", "iommu=pt"]);
+});
+
 test("parseOptions refuses kernels that it does not know, and times that are none", () => {
   assert.throws(() => parseOptions(["--kernel", "6.1,4.19"]), /"4.19": known are 5.10, 6.1/);
   assert.throws(() => parseOptions(["--timeout", "soon"]), /Cannot wait "soon"/);

@@ -37,6 +37,18 @@ describe("which device keeps its group from user space", () => {
     }
   });
 
+  it("is unknown of a driver that is VFIO's by its name alone, where the kernel shows more", () => {
+    const shows = (kernel: FakeKernel): void => {
+      kernel.links.set("/sys/class/vfio-dev/vfio0", "/sys/devices/other/vfio-dev/vfio0");
+    };
+    assert.deepEqual(held({ driver: "acme-vfio-host", change: shows }), [null, null, null]);
+    const made = (kernel: FakeKernel): void => {
+      shows(kernel);
+      kernel.texts.set(`${FOLDER}/vfio-dev/vfio1/dev`, "511:1\n");
+    };
+    assert.deepEqual(held({ driver: "acme", change: made }), [false, false, false]);
+  });
+
   it("is a function with a driver of the host, on every kernel", () => {
     assert.deepEqual(held({ driver: "nvme" }), [true, true, true]);
   });

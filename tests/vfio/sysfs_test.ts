@@ -128,6 +128,9 @@ test("VFIO drivers are told by name, by character device, or by the mdev bus", (
   assert.equal(isVfioBound(pci("vfio-pci")), true);
   assert.equal(isVfioBound(pci("mlx5_vfio_pci")), true);
   assert.equal(isVfioBound(pci("ice")), false);
+  // A word of a name, and not a part of one.
+  assert.equal(isVfioBound(pci("vfiokit_host")), false);
+  assert.equal(isVfioBound(pci("xe-vfio-pci")), true);
   assert.equal(isVfioBound(pci(null)), false);
   assert.equal(isVfioBound({ ...pci("custom"), vfioDevices: ["vfio0"] }), true);
   assert.equal(isVfioBound({ ...pci("mtty"), bus: "mdev" }), true);

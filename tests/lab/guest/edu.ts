@@ -51,3 +51,29 @@ export function withSiblings(
 ): Promise<void> {
   return lend(SIBLINGS, () => use(...SIBLINGS));
 }
+
+/** A driver of the guest's module that is not VFIO's, and takes any function. */
+export const HOST_DRIVER = "vfiokit_host";
+
+function rebind(address: string, driver: string): void {
+  requireEdu(address);
+  const folder = `${DEVICES}/${address}`;
+  if (existsSync(`${folder}/driver`)) writeFileSync(`${folder}/driver/unbind`, `${address}\n`);
+  writeFileSync(`${folder}/driver_override`, `${driver}\n`);
+  writeFileSync("/sys/bus/pci/drivers_probe", `${address}\n`);
+}
+
+/** Lends the first of the two of one group, while a driver of the host has the second. */
+export function withHostDriver(
+  use: (address: string, holder: string) => Promise<void>,
+): Promise<void> {
+  const [address, holder] = SIBLINGS;
+  return lend([address], async () => {
+    rebind(holder, HOST_DRIVER);
+    try {
+      await use(address, holder);
+    } finally {
+      rebind(holder, "vfio-pci");
+    }
+  });
+}

@@ -16,6 +16,7 @@ import { cases as faults } from "./cases/faults.ts";
 import { cases as handOver } from "./cases/hand_over.ts";
 import { cases as log } from "./cases/log.ts";
 import { cases as mtty } from "./cases/mtty.ts";
+import { cases as opening } from "./cases/opening.ts";
 import { cases as probe } from "./cases/probe.ts";
 import { cases as processes } from "./cases/process.ts";
 import { cases as several } from "./cases/several.ts";
@@ -38,6 +39,7 @@ const tally = await runCases([
   ...driver,
   ...probe,
   ...access,
+  ...opening,
   ...transfer,
   ...faults,
   ...processes,
