@@ -32,6 +32,7 @@ const TABLE = {
   socketpair: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   sendmsg: { parameters: ["i32", "buffer", "i32"], result: "i32" },
   recvmsg: { parameters: ["i32", "buffer", "i32"], result: "i32" },
+  sigprocmask: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   errno_location: { name: "__errno_location", parameters: [], result: "usize" },
   copy_out: { name: "memmove", parameters: ["buffer", "usize", "usize"], result: "void" },
   copy_in: { name: "memmove", parameters: ["usize", "buffer", "usize"], result: "void" },

@@ -141,6 +141,11 @@ export class Libc {
     return result === -1 ? this.#failed() : result;
   }
 
+  sigprocmask(how: number, set: Buffer, old: Buffer): number {
+    const result = this.#call.sigprocmask(how, set, old);
+    return result === -1 ? this.#failed() : result;
+  }
+
   copyOut(from: bigint, into: Buffer): void {
     this.#call.copy_out(into, from, into.length);
   }

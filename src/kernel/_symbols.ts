@@ -67,6 +67,8 @@ export interface Symbols {
   sendmsg(fd: number, message: Buffer, flags: number): number;
   /** `ssize_t recvmsg(int sockfd, struct msghdr *msg, int flags)` */
   recvmsg(fd: number, message: Buffer, flags: number): number;
+  /** `int sigprocmask(int how, const sigset_t *set, sigset_t *oldset)` */
+  sigprocmask(how: number, set: Buffer, old: Buffer): number;
   /** `int *__errno_location(void)`: this thread's. */
   errno_location(): bigint;
   /** memmove, memory to buffer */

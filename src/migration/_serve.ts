@@ -3,6 +3,8 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
+import { libcAllowed } from "../kernel/libc.ts";
+import { blockSignals } from "../kernel/signal_mask.ts";
 import type { DriverNote } from "../vfio/driver_notes.ts";
 import { type Answer, type Request, travellingBuffer } from "./_protocol.ts";
 import type { OpenOptions, Session } from "./_session.ts";
@@ -25,6 +27,8 @@ export function serve(SessionClass: SessionClass, kernel?: Kernel): void {
   function answer({ method, args }: Request): unknown {
     if (method === "open") {
       const [name, options, memory] = args as [string, OpenOptions, SharedArrayBuffer];
+      // A driver that a signal interrupts may drop what it was about to give, or had taken.
+      if (libcAllowed()) blockSignals();
       session = new SessionClass(name, options, new SharedCounters(memory), kernel);
       return session.description;
     }
