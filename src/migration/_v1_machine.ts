@@ -40,11 +40,16 @@ export function isV1Target(target: TargetState): target is V1Target {
   return Object.hasOwn(BITS, target);
 }
 
-/** Where to go from a state on the way back to RUNNING, in this order. */
-const WAYS_BACK: Readonly<Partial<Record<StateName, readonly V1Target[]>>> = {
-  "pre-copy": ["running", "stop"],
-  "stop-and-copy": ["running", "stop"],
+/**
+ * The arcs: those that linux/vfio.h of Linux 5.8 draws ("State transitions"), and from STOP to
+ * RUNNING. A driver may take any other write for a violation.
+ */
+const ARCS: Readonly<Record<V1Target, readonly V1Target[]>> = {
   "stop": ["running"],
+  "running": ["stop", "stop-and-copy", "pre-copy", "resuming"],
+  "stop-and-copy": ["running", "stop"],
+  "pre-copy": ["running", "stop-and-copy"],
+  "resuming": ["running"],
 };
 
 const NAMES: readonly V1StateName[] = [
@@ -59,7 +64,7 @@ const NAMES: readonly V1StateName[] = [
 ];
 
 /** Whether arcs lead on from a state. */
-function isV1State(state: StateName): state is V1Target {
+function hasArcs(state: StateName): state is V1Target {
   return Object.hasOwn(BITS, state);
 }
 
@@ -148,24 +153,28 @@ export class V1Machine {
    */
   transition(target: V1Target, from?: readonly StateName[]): V1Report {
     const before = this.state();
-    if (before.raw === null) {
+    const { raw } = before;
+    if (raw === null) {
       throw this.#error(`Cannot enter ${spell(target)}: device_state cannot be read`, "unreadable");
     }
     demandStill(target, before, from);
     if (before.state === target) return before;
-    if (before.state === "error" || before.state === "invalid") {
-      const what = `Cannot go from ${spell(before.state)} to ${spell(target)}`;
-      throw this.#error(`${what}: only a reset leads on`, "no-such-arc");
+    const what = `Cannot go from ${spell(before.state)} to ${spell(target)}`;
+    if (!hasArcs(before.state)) throw this.#error(`${what}: only a reset leads on`, "no-such-arc");
+    // What shows STOP at open may run: the driver says what it takes then.
+    const atOpen = before.state === "stop" && !this.#touched;
+    if (!atOpen && !ARCS[before.state].includes(target)) {
+      throw this.#error(`${what}: no arc of the protocol leads there`, "no-such-arc");
     }
     // A register that shows STOP on a device that runs: written as it is, it would change nothing.
-    const shown = before.raw & VFIO_DEVICE_STATE_MASK;
-    const now = shown === BITS[target] ? this.#write(before, "running") : before;
-    return this.#write(now, target);
+    const shown = raw & VFIO_DEVICE_STATE_MASK;
+    const now = shown === BITS[target] ? this.#write({ ...before, raw }, "running") : before;
+    return this.#write({ ...now, raw: now.raw ?? raw }, target);
   }
 
   /** Writes a state, out of the one that was read last, and reads it back. */
-  #write(before: V1Report, target: V1Target): V1Report {
-    const raw = before.raw ?? 0;
+  #write(before: V1Report & { readonly raw: number }, target: V1Target): V1Report {
+    const { raw } = before;
     try {
       this.#registers.deviceState = ((raw & ~VFIO_DEVICE_STATE_MASK) | BITS[target]) >>> 0;
     } catch (error) {
@@ -234,15 +243,19 @@ export class V1Machine {
 
   /** The state after a reset; a register that this driver does not reset is led back. */
   #afterReset(): StateName {
-    const { state } = this.state();
-    if (!this.#quirk.resetKeepsState || !isV1State(state) || state === "running") return state;
+    const report = this.state();
+    const { state } = report;
+    if (!this.#quirk.resetKeepsState || !hasArcs(state) || state === "running") return state;
     this.#device.notes.add(
       "quirk-reset-keeps-state",
       () => `VFIO_DEVICE_RESET left device_state at ${spell(state)}`,
     );
     try {
       // Not from RESUMING to RUNNING at once: that would load what was received so far.
-      this.transition("stop", [state]);
+      // No arc of the protocol, from RESUMING, and the only way that this driver has.
+      if (report.raw !== null && state !== "stop") {
+        this.#write({ ...report, raw: report.raw }, "stop");
+      }
       return this.transition("running", ["stop"]).state;
     } catch (error) {
       if (!(error instanceof MigrationError)) throw error;
@@ -271,7 +284,9 @@ export class V1Machine {
     for (;;) {
       const { state } = this.#known();
       if (state === "running") return tried.size === 0 ? "none" : "running";
-      const target = WAYS_BACK[state]?.find((next) => !tried.has(`${state} ${next}`));
+      // From RESUMING it would run with half a state.
+      const arcs = hasArcs(state) && state !== "resuming" ? ARCS[state] : [];
+      const target = arcs.find((next) => !tried.has(`${state} ${next}`));
       if (target === undefined) return null;
       tried.add(`${state} ${target}`);
       try {
