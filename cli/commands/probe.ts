@@ -51,7 +51,8 @@ function verdict(report: ProbeReport): string {
 
 function facts(report: ProbeReport): string[] {
   const { bus, driver, group, identity, quirk, dirty, resettable } = report;
-  const named = identity?.mdevType == null ? "" : `, type ${identity.mdevType}`;
+  const type = identity?.mdevType ?? identity?.vgpuType;
+  const named = type === undefined ? "" : `, type ${type}`;
   const ids = identity?.vendorId == null || identity.deviceId == null
     ? ""
     : `, ${hex(identity.vendorId, 4)}:${hex(identity.deviceId, 4)}`;

@@ -61,11 +61,12 @@ function overview(
 }
 
 function words(device: DeviceIdentity): string {
-  const { protocol, bus, driver, vendorId, deviceId, mdevType, region } = device;
+  const { protocol, bus, driver, vendorId, deviceId, mdevType, vgpuType, region } = device;
   const ids = vendorId === null || deviceId === null
     ? ""
     : `, ${hex(vendorId, 4)}:${hex(deviceId, 4)}`;
-  const type = mdevType === null ? "" : `, type ${mdevType}`;
+  const named = mdevType ?? vgpuType;
+  const type = named === undefined ? "" : `, type ${named}`;
   const where = region === null ? "" : `, region type ${region.type} subtype ${region.subtype}`;
   return `${bus}${ids}, driver ${driver ?? "unknown"}${type}, protocol ${protocol}${where}`;
 }

@@ -23,6 +23,7 @@ function readIdentity(fields: Fields): DeviceIdentity {
     subsystemVendorId: fields.nullable("subsystemVendorId", id),
     subsystemId: fields.nullable("subsystemId", id),
     mdevType: fields.nullable("mdevType", text),
+    ...(fields.value("vgpuType") === undefined ? {} : { vgpuType: fields.text("vgpuType") }),
     region: fields.nullable("region", region),
   };
 }

@@ -17,6 +17,7 @@ const NAMES: Readonly<Record<Scalar, string>> = {
   subsystemVendorId: "the subsystem vendor id",
   subsystemId: "the subsystem id",
   mdevType: "the mdev type",
+  vgpuType: "the vGPU type",
 };
 
 function words(value: string | number | null): string {
@@ -54,7 +55,7 @@ export function checkIdentity(saved: DeviceIdentity, actual: DeviceIdentity): st
     differences.push(`${name} is ${a} in the checkpoint, ${b} of this device`);
   };
   for (const key of Object.keys(NAMES) as Scalar[]) {
-    const [a, b] = [saved[key], actual[key]];
+    const [a, b] = [saved[key] ?? null, actual[key] ?? null];
     const unknown = a === null || b === null ||
       key === "bus" && (a === "unknown" || b === "unknown");
     if (a !== b && !unknown) differ(NAMES[key], words(a), words(b));

@@ -107,6 +107,8 @@ export interface DeviceIdentity {
   readonly subsystemId: number | null;
   /** The mdev type, such as `nvidia-63`; null where the device is no mdev. */
   readonly mdevType: string | null;
+  /** The number of the vGPU type chosen for an NVIDIA virtual function; left out of all others. */
+  readonly vgpuType?: string;
   /** The migration region's type and subtype; null for v2. */
   readonly region: { readonly type: number; readonly subtype: number } | null;
 }

@@ -83,6 +83,7 @@ export function fileTree(
   tree.file("/proc/self/limits", limits(memlock));
   tree.file("/proc/sys/kernel/osrelease", `${RELEASE}\n`);
   tree.file(`/lib/modules/${RELEASE}/modules.alias`, moduleAliases());
+  tree.file(`/lib/modules/${RELEASE}/modules.builtin.modinfo`, "");
   tree.file("/proc/interrupts", interrupts(remapsInterrupts));
   tree.folder("/sys/class/misc/vfio");
   if (containerNode) tree.device("/dev/vfio/vfio", openers.container);

@@ -34,6 +34,8 @@ export interface VfioIdentity {
   readonly subsystemId: number | null;
   /** The mdev's type; null where it is no mdev, or that is unknown. */
   readonly mdevType: string | null;
+  /** The number of the vGPU type chosen for an NVIDIA virtual function; left out of all others. */
+  readonly vgpuType?: string;
 }
 
 /** Before Linux 5.13 this driver was bound to every mdev, whatever it was. */
@@ -66,6 +68,9 @@ export function identityOf(
     subsystemVendorId: ids?.subsystemVendorId ?? null,
     subsystemId: ids?.subsystemId ?? null,
     mdevType: sysfs?.mdevType ?? null,
+    ...(sysfs === null || sysfs.vgpuType === null || sysfs.vgpuType === "0"
+      ? {}
+      : { vgpuType: sysfs.vgpuType }),
   };
 }
 

@@ -14,14 +14,9 @@ import { variantDriver } from "./_variant_driver.ts";
 import { AnswerError } from "./answer_error.ts";
 import type { VfioDevice } from "./device.ts";
 import type { DriverNotes } from "./driver_notes.ts";
+import { needsVariantDriver, noMigration } from "./driver_reasons.ts";
 import { readMigrationFlags } from "./feature.ts";
-import {
-  brokenAnswer,
-  migrationRegionEmpty,
-  migrationRegionUnusable,
-  needsVariantDriver,
-  noMigration,
-} from "./reasons.ts";
+import { brokenAnswer, migrationRegionEmpty, migrationRegionUnusable } from "./reasons.ts";
 import type { Region } from "./region.ts";
 import type { Reason } from "./unsupported.ts";
 
@@ -108,5 +103,5 @@ function whyNot(device: VfioDevice): Reason {
   const { sysfs, kernel } = device;
   return sysfs?.bus === "pci" && sysfs.driver === "vfio-pci"
     ? needsVariantDriver(sysfs, variantDriver(kernel, sysfs))
-    : noMigration(device.identity().driver);
+    : noMigration(sysfs, device.identity().driver);
 }

@@ -20,6 +20,7 @@ import { Type1Container } from "./container.ts";
 import { type OpenWay, VfioDevice } from "./device.ts";
 import type { DeviceName } from "./device_name.ts";
 import { absence, findDevice } from "./find_device.ts";
+import { notBound } from "./driver_reasons.ts";
 import { Group } from "./group.ts";
 import { Ioas } from "./ioas.ts";
 import { Iommufd } from "./iommufd.ts";
@@ -30,7 +31,6 @@ import {
   groupPerhapsNotViable,
   noIommuGroup,
   noiommuGroup,
-  notBound,
   notVfioDevice,
 } from "./reasons.ts";
 import { cdevName, isVfioBound, type SysfsDevice } from "./sysfs.ts";

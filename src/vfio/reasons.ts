@@ -7,11 +7,10 @@
 
 import { blocks, note } from "./_reason.ts";
 import type { GroupMember } from "./_group_viability.ts";
-import type { VariantDriver } from "./_variant_driver.ts";
 import type { SysfsDevice } from "./sysfs.ts";
 import { BUSY_HINT, type Reason } from "./unsupported.ts";
 
-export type { GroupMember, VariantDriver };
+export type { GroupMember };
 
 /**
  * `no-such-device`: sysfs does not have it.
@@ -38,37 +37,6 @@ export function noSysfs(label: string): Reason {
     `Cannot look for the device "${label}": there is no sysfs in /sys`,
     "Mount it: mount -t sysfs sysfs /sys; a container has it where it is started as usual",
   );
-}
-
-/** `not-bound-to-vfio`: another driver has it, or none. */
-export function notBound(device: SysfsDevice, variant: VariantDriver): Reason {
-  const { name, bus, driver } = device;
-  const message = driver === null
-    ? `No driver is bound to ${name}`
-    : `${name} is bound to the driver "${driver}", which is not a VFIO driver`;
-  if (bus === "mdev") {
-    return blocks("not-bound-to-vfio", message, `Load the module that drives mdevs of its type`);
-  }
-  if (bus !== "pci" && bus !== "platform") {
-    return blocks("not-bound-to-vfio", message, `Bind it to the VFIO driver of the ${bus} bus`);
-  }
-  if (variant.kind === "known") {
-    return blocks("not-bound-to-vfio", message, bindingCommands(device, variant.module));
-  }
-  return blocks(
-    "not-bound-to-vfio",
-    message,
-    `${bindingCommands(device, `vfio-${bus}`)} ` +
-      `(to migrate it, name its vendor's VFIO driver in place of vfio-${bus})`,
-  );
-}
-
-/** Gives a device to another driver. */
-function bindingCommands({ name, bus, driver }: SysfsDevice, to: string): string {
-  const folder = `/sys/bus/${bus}/devices/${name}`;
-  const unbind = driver === null ? "" : `echo ${name} > ${folder}/driver/unbind; `;
-  return `modprobe ${to}; echo ${to} > ${folder}/driver_override; ${unbind}` +
-    `echo ${name} > /sys/bus/${bus}/drivers_probe`;
 }
 
 /** `no-iommu-group`: no IOMMU looks after it. */
@@ -292,42 +260,6 @@ export function notVfioDevice(fd: number, code: string): Reason {
     "Name the fd of the device itself, not that of its group or container: " +
       `ls -l /proc/self/fd/${fd}`,
   );
-}
-
-/** `no-migration`: neither protocol. */
-export function noMigration(driver: string | null): Reason {
-  return blocks(
-    "no-migration",
-    `The device has no migration region${driver === null ? "" : ` (driver "${driver}")`}, ` +
-      "and does not speak the v2 protocol",
-    "Look for a newer driver, or for a setting that turns migration on",
-  );
-}
-
-/** `needs-variant-driver`: plain vfio-pci has it, which migrates nothing. */
-export function needsVariantDriver(device: SysfsDevice, variant: VariantDriver): Reason {
-  const plain = `${device.name} is bound to plain vfio-pci, which does not migrate`;
-  const code = "needs-variant-driver";
-  switch (variant.kind) {
-    case "known":
-      return blocks(
-        code,
-        `${plain}; the VFIO driver made for it is "${variant.module}"`,
-        bindingCommands(device, variant.module),
-      );
-    case "none":
-      return blocks(
-        code,
-        `${plain}; kernel ${variant.release} has no VFIO driver made for it`,
-        "Look for a newer kernel, or for a VFIO driver of its vendor",
-      );
-    case "unknown":
-      return blocks(
-        code,
-        `${plain}: that takes the VFIO driver of its vendor`,
-        "See which ones there are: grep vfio_pci: /lib/modules/$(uname -r)/modules.alias",
-      );
-  }
 }
 
 /** `migration-region-empty`: it is there, and has 0 bytes. */

@@ -53,6 +53,15 @@ export interface SysfsDevice {
   readonly pciClass: number | null;
   /** Whether it is an SR-IOV virtual function. */
   readonly virtualFunction: boolean;
+  /** The name of the physical function that it is of; null where it is no virtual one. */
+  readonly physicalFunction: string | null;
+  /** How many virtual functions it can have (`sriov_totalvfs`); null where it can have none. */
+  readonly totalVfs: number | null;
+  /**
+   * The number of its vGPU type, of a virtual function that NVIDIA's driver makes a vGPU of
+   * (`nvidia/current_vgpu_type`): `0` while none is chosen; null for anything else.
+   */
+  readonly vgpuType: string | null;
   /** Names of its VFIO devices (`vfio0`), from kernel 6.1 on; else empty. */
   readonly vfioDevices: readonly string[];
   /**
@@ -106,6 +115,7 @@ export function readSysfsDevice(kernel: Kernel, path: string): SysfsDevice | nul
   const group = readGroup(kernel, real, bus);
   if (bus === null && group === null) return null;
   const vfioDevices = absentIsNull(() => kernel.readDir(`${real}/vfio-dev`)) ?? [];
+  const physicalFunction = linkName(kernel, `${real}/physfn`);
   return {
     path: real,
     name: baseName(real),
@@ -116,7 +126,10 @@ export function readSysfsDevice(kernel: Kernel, path: string): SysfsDevice | nul
     mdevType: linkName(kernel, `${real}/mdev_type`),
     ids: readIds(kernel, real),
     pciClass: readHex(kernel, `${real}/class`),
-    virtualFunction: linkName(kernel, `${real}/physfn`) !== null,
+    virtualFunction: physicalFunction !== null,
+    physicalFunction,
+    totalVfs: readCount(kernel, `${real}/sriov_totalvfs`),
+    vgpuType: readCount(kernel, `${real}/nvidia/current_vgpu_type`)?.toString() ?? null,
     vfioDevices,
     cdev: readCdev(kernel, real, vfioDevices),
   };
@@ -208,6 +221,11 @@ function readIds(kernel: Kernel, path: string): PciIds | null {
 function readHex(kernel: Kernel, path: string): number | null {
   const text = absentIsNull(() => kernel.readText(path))?.trim() ?? "";
   return /^0x[0-9a-f]{1,8}$/i.test(text) ? Number(text) : null;
+}
+
+function readCount(kernel: Kernel, path: string): number | null {
+  const text = absentIsNull(() => kernel.readText(path))?.trim() ?? "";
+  return /^[0-9]{1,9}$/.test(text) ? Number(text) : null;
 }
 
 function linkName(kernel: Kernel, path: string): string | null {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { checkHeader } from "../../src/checkpoint/_header.ts";
 import { checkIdentity } from "../../src/checkpoint/identity.ts";
 import type { DeviceIdentity } from "../../src/migration/types.ts";
 
@@ -63,4 +64,19 @@ test("what is not known of either does not differ", () => {
   };
   assert.deepEqual(checkIdentity(SAVED, bare), []);
   assert.deepEqual(checkIdentity(bare, SAVED), []);
+});
+
+test("a vGPU's type is a part of what it is, and left out of every other header", () => {
+  const vgpu: DeviceIdentity = { ...SAVED, vgpuType: "558" };
+  assert.deepEqual(checkIdentity(vgpu, { ...vgpu, vgpuType: "559" }), [
+    'the vGPU type is "558" in the checkpoint, "559" of this device',
+  ]);
+  assert.deepEqual(checkIdentity(SAVED, vgpu), []);
+  const header = {
+    ...{ tool: "test", created: "2026-02-03T04:05:06Z", complete: true, digest: null },
+    ...{ iovaPageSize: null, devices: [vgpu, SAVED] },
+  };
+  const { devices } = checkHeader(header);
+  assert.deepEqual(devices, [vgpu, SAVED]);
+  assert.deepEqual("vgpuType" in devices[1]!, false);
 });

@@ -93,7 +93,7 @@ leakFreeTest("a device that another driver has says which, and how to bind it", 
   const reasons = reasonsOf(() => open(kernel));
   assert.deepEqual(reasons.map(({ code }) => code), ["not-bound-to-vfio", "no-group-node"]);
   assert.match(reasons[0]!.message, /bound to the driver "iavf", which is not a VFIO driver/);
-  assert.match(reasons[0]!.hint, /driver_override; echo 0000:3b:00\.1 > .*\/driver\/unbind;/);
+  assert.match(reasons[0]!.hint, /driver_override && echo 0000:3b:00\.1 > .*\/driver\/unbind &&/);
 
   kernel.links.delete(`${FOLDER}/driver`);
   const [unbound] = reasonsOf(() => open(kernel));

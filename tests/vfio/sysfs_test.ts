@@ -39,6 +39,9 @@ test("a PCI function is described through the link of its bus", () => {
     },
     pciClass: 0x020000,
     virtualFunction: false,
+    physicalFunction: null,
+    totalVfs: null,
+    vgpuType: null,
     vfioDevices: [],
     cdev: null,
   });
