@@ -32,7 +32,7 @@ export type DriverNoteCode =
   | "reset-failed"
   | "reset-ignored"
   | "stop-at-open"
-  | "reserved-bits-changed"
+  | "reserved-bits-lost"
   | "get-data-fd"
   | "fd-not-due"
   | "data-fd-close"
@@ -127,8 +127,8 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     "the default state of a device is _RUNNING when the user application starts",
     `${V1}, "State transitions"`,
   ),
-  "reserved-bits-changed": mistake(
-    "bits 3 to 31 of device_state are reserved: the driver keeps what is written back",
+  "reserved-bits-lost": mistake(
+    "bits 3 to 31 of device_state are reserved, and preserved from one step to the next",
     `${V1}, device_state`,
   ),
   "get-data-fd": mistake(

@@ -215,8 +215,8 @@ const ROWS: readonly Row[] = [
   },
   { does: "save", on: `trapped?${SMALL}&fault=stop-at-open`, notes: ["stop-at-open"] },
   { does: "stop", on: `trapped?${SMALL}&fault=stop-at-open`, notes: ["stop-at-open"] },
-  { does: "save", on: `trapped?${SMALL}&fault=reserved-lost:2`, notes: ["reserved-bits-changed"] },
-  { does: "stop", on: `mapped?${SMALL}&fault=reserved-lost:1`, notes: ["reserved-bits-changed"] },
+  { does: "save", on: `trapped?${SMALL}&fault=reserved-lost:2`, notes: ["reserved-bits-lost"] },
+  { does: "stop", on: `mapped?${SMALL}&fault=reserved-lost:1`, notes: ["reserved-bits-lost"] },
   {
     does: "reset",
     on: `mlx5?${SMALL}`,

@@ -17,6 +17,7 @@ import { cases as handOver } from "./cases/hand_over.ts";
 import { cases as log } from "./cases/log.ts";
 import { cases as mtty } from "./cases/mtty.ts";
 import { cases as opening } from "./cases/opening.ts";
+import { cases as notes } from "./cases/notes.ts";
 import { cases as probe } from "./cases/probe.ts";
 import { cases as processes } from "./cases/process.ts";
 import { cases as several } from "./cases/several.ts";
@@ -49,6 +50,7 @@ const tally = await runCases([
   ...v2Precopy,
   ...v2Faults,
   ...v2Images,
+  ...notes,
   ...v2Process,
   ...several,
   ...log,
