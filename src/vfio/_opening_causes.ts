@@ -20,7 +20,7 @@ import {
   unsafeInterrupts,
   vfToken,
 } from "./reasons.ts";
-import type { SysfsDevice } from "./sysfs.ts";
+import { isVfioBound, type SysfsDevice } from "./sysfs.ts";
 import type { Holder, Reason } from "./unsupported.ts";
 
 /** What is known where a call fails; what is left out is not known there. */
@@ -328,8 +328,11 @@ export const CAUSES = {
     otherWay: false,
     look: (failure) => {
       const held = heldBy(failure.kernel, nodesOfGroup(failure));
-      // A device alone in its group has nobody to share it with.
-      return held ?? (members(failure)?.length === 1 ? false : null);
+      // Only what a VFIO driver has can be bound.
+      const others = members(failure)?.filter(({ device }) =>
+        device.path !== failure.sysfs?.path && isVfioBound(device)
+      );
+      return held ?? (others?.length === 0 ? false : null);
     },
     reason: (failure) =>
       because(
