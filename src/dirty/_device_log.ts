@@ -25,7 +25,7 @@ import {
   triggerFeature,
 } from "../vfio/feature.ts";
 import type { IovaMapping } from "../vfio/iova.ts";
-import { startError } from "./_log_errors.ts";
+import { startError, stopError } from "./_log_errors.ts";
 import { rangesToLog } from "./_log_ranges.ts";
 import { DirtyBitmap } from "./bitmap.ts";
 import { bitmapBytes, pagesOf } from "./bitmap_range.ts";
@@ -67,9 +67,8 @@ export class DeviceLog implements Disposable {
    *
    * @throws {UnsupportedError} If the device has no log, or not for this much memory.
    * @throws {DirtyRangeError} If there is nothing to log.
-   * @throws {DmaError} If it refuses the ranges, or has been started by somebody else.
+   * @throws {DmaError} If it does not start: why, and what to do.
    * @throws {AnswerError} If the page size that it chose is none.
-   * @throws {SysError} If it fails for another reason.
    */
   start(mappings: readonly IovaMapping[]): LogExtent {
     const words = 64n * BigInt(this.#pgsize);
@@ -173,10 +172,14 @@ export class DeviceLog implements Disposable {
   /**
    * Stops it; what was not reported is lost.
    *
-   * @throws {SysError} The kernel's.
+   * @throws {DmaError} If the driver refuses: why, and what to do.
    */
   stop(): void {
-    triggerFeature(this.#device, DMA_LOGGING_STOP);
+    try {
+      triggerFeature(this.#device, DMA_LOGGING_STOP);
+    } catch (error) {
+      throw stopError(error);
+    }
   }
 
   /** Gives the memory back. */

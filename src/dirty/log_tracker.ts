@@ -87,10 +87,9 @@ export class LogTracker implements DirtyTracker {
    * all mappings are in whole such pages.
    * @throws {UnsupportedError} `no-device-log`, `device-log-refused` where it is
    * too much memory, `device-log-unreadable` where the kernel has no reports.
-   * @throws {DmaError} If somebody else has started the log.
+   * @throws {DmaError} If it does not start, or cannot be read: why, and what to do.
    * @throws {DirtyRangeError} If all that is mapped ends at 2^64.
    * @throws {AnswerError} If the page size that the device chose is none.
-   * @throws {SysError} If the kernel refuses for another reason.
    */
   constructor(device: FeatureDevice, space: AddressSpace, pgsize: number) {
     this.space = space;
@@ -113,7 +112,7 @@ export class LogTracker implements DirtyTracker {
     try {
       this.#log.report({ iova: ranges[0]!.iova, size: unit });
     } catch (error) {
-      if (!isErrno(error, "EOPNOTSUPP")) throw error;
+      if (!isErrno(error, "EOPNOTSUPP")) throw reportError(ranges[0]!, error);
       throw new UnsupportedError([deviceLogUnreadable(error.code)], { cause: error });
     }
   }
@@ -129,8 +128,7 @@ export class LogTracker implements DirtyTracker {
    * @throws {DirtyRangeError} If a mapping is larger than one bitmap can be, or
    * nothing is mapped that could be logged.
    * @throws {UnsupportedError} If the device does not log this much memory.
-   * @throws {DmaError} If somebody else has started the log.
-   * @throws {SysError} If the kernel refuses for another reason.
+   * @throws {DmaError} If it does not start, or cannot be read: why, and what to do.
    */
   start(): void {
     if (this.#extent !== null) return;
@@ -144,7 +142,7 @@ export class LogTracker implements DirtyTracker {
   /**
    * Stops; what was not read is lost. Does nothing where it has not started.
    *
-   * @throws {SysError} If the kernel refuses.
+   * @throws {DmaError} If the driver refuses: why, and what to do.
    */
   stop(): void {
     if (this.#extent === null) return;

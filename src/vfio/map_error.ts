@@ -7,7 +7,14 @@
 import type { SysError } from "../kernel/error.ts";
 import type { AddressSpaceInfo, DmaMapping } from "./address_space.ts";
 import { DmaError } from "./dma_error.ts";
-import { encloses, formatIova, IOVA_END, type IovaMapping, overlap } from "./iova.ts";
+import {
+  encloses,
+  formatIova,
+  IOVA_END,
+  type IovaMapping,
+  type IovaRange,
+  overlap,
+} from "./iova.ts";
 import type { Type1Info } from "./type1_info.ts";
 
 /** What is known of the address space that refused. */
@@ -122,5 +129,39 @@ function accessDefect(mapping: DmaMapping, info: AddressSpaceInfo | null): strin
   );
   if (inside) return null;
   const list = ranges.map(({ start, end }) => formatIova({ iova: start, size: end + 1n - start }));
-  return `the IOMMU does not reach that far: it maps ${list.join(", ")}`;
+  const hole = holeAt(mapping, ranges);
+  const why = hole ?? "the IOMMU does not reach that far";
+  return `${why}: it maps ${list.length === 0 ? "nothing" : list.join(", ")}`;
+}
+
+/**
+ * What lies between addresses that an IOMMU maps. Sources: Documentation of the Intel and AMD IOMMUs
+ * (interrupts are written to 0xfee00000; HyperTransport's addresses), drivers/iommu/amd/iommu.c,
+ * MSI_IOVA_BASE of drivers/iommu/arm.
+ */
+const RESERVED: readonly (IovaMapping & { readonly what: string })[] = [
+  { iova: 0xfee00000n, size: 0x100000n, what: "the MSI window, where interrupts are written to" },
+  { iova: 0x8000000n, size: 0x100000n, what: "the MSI window of Arm's SMMU" },
+  { iova: 0xfd00000000n, size: 0x300000000n, what: "AMD's HyperTransport range" },
+];
+
+/** Which hole in the ranges a mapping meets, in words; null where it lies behind all of them. */
+function holeAt(mapping: IovaMapping, ranges: readonly IovaRange[]): string | null {
+  const sorted = [...ranges].sort((a, b) => a.start < b.start ? -1 : 1);
+  let from = 0n;
+  for (const { start, end } of sorted) {
+    const hole = { iova: from, size: start - from };
+    if (hole.size > 0n && overlap(hole, mapping)) return `${formatIova(hole)} ${named(hole)}`;
+    if (end >= from) from = end + 1n;
+  }
+  // Where nothing follows, a reserved range shows as the end.
+  const reserved = RESERVED.find((known) => overlap(known, mapping));
+  return reserved === undefined || reserved.iova + reserved.size <= from
+    ? null
+    : `${formatIova(reserved)} ${named(reserved)}`;
+}
+
+function named(hole: IovaMapping): string {
+  const known = RESERVED.find((range) => overlap(range, hole));
+  return `is a hole${known === undefined ? "" : ` (${known.what})`} that the IOMMU leaves out`;
 }

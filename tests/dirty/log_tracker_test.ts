@@ -146,7 +146,7 @@ describe("a tracker by a device's log that meets a failure", () => {
       assert.equal(reading.pinnedPages, null);
       assert.match(
         reading.lost[0]!.lost!.message,
-        /^Cannot read the device's log of 0x64000-0x6dfff: all of its pages count as dirty \(EFAULT\)$/,
+        /^Cannot read the device's log of 0x64000-0x6dfff: its bitmap cannot be written, and all of its pages count as dirty \(EFAULT\)$/,
       );
       assert.deepEqual(dirtyPages(tracker.read()), [103]);
     });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { SysError } from "../../src/kernel/error.ts";
 import { openFds } from "../../src/kernel/fd.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE } from "../../src/uapi/mod.ts";
@@ -7,6 +8,8 @@ import { Type1Container } from "../../src/vfio/container.ts";
 import { DmaError } from "../../src/vfio/dma_error.ts";
 import { DmaMemory } from "../../src/vfio/dma_memory.ts";
 import { Group } from "../../src/vfio/group.ts";
+import type { IovaRange } from "../../src/vfio/iova.ts";
+import { mapError } from "../../src/vfio/map_error.ts";
 
 const RW = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
 const PAGE = 0x1000n;
@@ -178,4 +181,62 @@ describe("the list of mappings", () => {
       assert.throws(() => container.know({ iova: TOP - PAGE, size: 2n * PAGE }), RangeError);
     });
   });
+});
+
+describe("memory that an IOMMU does not map there", () => {
+  const HT: readonly IovaRange[] = [
+    { start: 0n, end: 0xfedfffffn },
+    { start: 0xfef00000n, end: 0xfcffffffffn },
+    { start: 0x10000000000n, end: 0xffffffffffffn },
+  ];
+  const table: readonly (readonly [
+    what: string,
+    iova: bigint,
+    size: bigint,
+    ranges: readonly IovaRange[],
+    why: RegExp,
+  ])[] = [
+    ["in AMD's HyperTransport range", 0xfd00000000n, PAGE, HT, /AMD's HyperTransport range/],
+    ["and at its end", 0xfffffff000n, PAGE, HT, /0xfd00000000-0xffffffffff is a hole \(AMD/],
+    [
+      "across the MSI window",
+      0xfed00000n,
+      1n << 24n,
+      HT,
+      /0xfee00000-0xfeefffff is a hole \(the MSI/,
+    ],
+    ["across into a hole", 0xfcfffff000n, 2n * PAGE, HT, /0xfd00000000-0xffffffffff is a hole/],
+    ["behind all", 1n << 48n, PAGE, HT, /does not reach that far: it maps 0x0-0xfedfffff, /],
+    ["in a range that is the end", 0xfd00000000n, PAGE, HT.slice(0, 2), /HyperTransport range\)/],
+    ["behind such an end", 1n << 40n, PAGE, HT.slice(0, 2), /does not reach that far/],
+    ["before all", 0n, PAGE, [{ start: 0x4000n, end: 0xffffn }], /0x0-0x3fff is a hole that/],
+    [
+      "in Arm's MSI window",
+      0x8000000n,
+      PAGE,
+      [{ start: 0n, end: 0x7ffffffn }, { start: 0x8100000n, end: 0xffffffffffffn }],
+      /0x8000000-0x80fffff is a hole \(the MSI window of Arm's SMMU\)/,
+    ],
+    [
+      "in a hole that nobody knows",
+      0x20000n,
+      PAGE,
+      [{ start: 0n, end: 0x1ffffn }, { start: 0x40000n, end: 0xfffffn }],
+      /: 0x20000-0x3ffff is a hole that the IOMMU leaves out: it maps 0x0-0x1ffff, 0x40000-/,
+    ],
+    ["of none at all", 0n, PAGE, [], /does not reach that far: it maps nothing \(EINVAL\)$/],
+  ];
+  for (const [what, iova, size, iovaRanges, why] of table) {
+    it(`is told which: ${what}`, () => {
+      const error = mapError(
+        new SysError("ioctl", 22),
+        { iova, size, vaddr: 0n, flags: RW },
+        {
+          info: { pgsizes: 0x1000n, iovaRanges },
+          ...{ where: "container", mappings: [], memlock: null } as const,
+        },
+      );
+      assert.match(error.message, why);
+    });
+  }
 });
