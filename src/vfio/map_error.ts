@@ -97,10 +97,18 @@ function notLocked(
   memlock: bigint | null,
 ): Why {
   const mapped = mappings.reduce((sum, mapping) => sum + mapping.size, 0n);
-  if (memlock === null) return { why: "the kernel has no memory for it", hint: "" };
+  if (memlock === null) {
+    return {
+      why: "the kernel has no memory for it",
+      hint: "Free memory, or raise the limit of the memory cgroup that this process is in",
+    };
+  }
+  const sums = `DMA memory is locked, and this process may lock ${memlock} bytes ` +
+    `(RLIMIT_MEMLOCK); ${mapped} are mapped, and ${size} more were wanted`;
   return {
-    why: `DMA memory is locked, and this process may lock ${memlock} bytes ` +
-      `(RLIMIT_MEMLOCK); ${mapped} are mapped, and ${size} more were wanted`,
+    why: mapped + size > memlock
+      ? sums
+      : `${sums}: what else is locked counts as well, or the kernel has no memory for it`,
     hint: "Raise the limit for the shell that starts it (as root: ulimit -l unlimited), in its " +
       "systemd unit (LimitMEMLOCK=infinity), or give it CAP_IPC_LOCK",
   };

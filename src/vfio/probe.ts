@@ -5,6 +5,7 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
+import { exists } from "./_evidence.ts";
 import { AnswerError } from "./answer_error.ts";
 import type { OpenWay, VfioDevice } from "./device.ts";
 import type { DriverNote } from "./driver_notes.ts";
@@ -58,7 +59,7 @@ export interface DirtyReport {
 export interface AccessReport {
   /** How it was opened; null where it was not, or that is not known of a borrowed one. */
   readonly way: OpenWay | null;
-  /** Its own character device; null where the kernel has none, or that is not known. */
+  /** Its own character device; null where it is not there, or that is not known. */
   readonly cdev: string | null;
   /** `/dev/iommu`; null where it is not there. */
   readonly iommufd: string | null;
@@ -196,16 +197,12 @@ function accessOf(
   sysfs: SysfsDevice | null,
   device: VfioDevice | null,
 ): AccessReport {
-  let iommufd: string | null;
-  try {
-    iommufd = kernel.realPath(IOMMUFD_PATH);
-  } catch {
-    iommufd = null;
-  }
+  const cdev = sysfs?.cdev ?? null;
   return {
     way: device?.way ?? null,
-    cdev: sysfs?.cdev ?? null,
-    iommufd,
+    // In a container sysfs may show what /dev does not have.
+    cdev: cdev === null || exists(kernel, cdev) === false ? null : cdev,
+    iommufd: exists(kernel, IOMMUFD_PATH) === true ? IOMMUFD_PATH : null,
     whyNotCdev: device?.whyNotCdev?.message ?? null,
   };
 }

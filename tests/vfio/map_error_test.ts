@@ -114,6 +114,13 @@ describe("memory that cannot be mapped", () => {
     });
   });
 
+  it("is not said to be the limit's fault where that is not reached", () => {
+    withContainer("iommu=all-dirty&memlock=64KiB&fault=map:1:ENOMEM", ({ map }) => {
+      const { message } = refusal(() => map(0n, PAGE));
+      assert.match(message, /what else is locked counts as well, or the kernel has no memory/);
+    });
+  });
+
   it("finds no memory in the kernel, where nothing limits the process", () => {
     withContainer("fault=map:1:ENOMEM", ({ map }) => {
       assert.match(refusal(() => map(0n, PAGE)).message, /the kernel has no memory/);

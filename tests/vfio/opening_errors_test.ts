@@ -3,10 +3,12 @@ import { describe, it } from "node:test";
 import { explain } from "../../cli/_errors.ts";
 import { ERRNO, type ErrnoName } from "../../src/kernel/errno.ts";
 import { isErrno } from "../../src/kernel/error.ts";
+import { SimKernel } from "../../src/sim/mod.ts";
 import * as uapi from "../../src/uapi/mod.ts";
 import { OPENING_ERRORS, type OpeningCall } from "../../src/vfio/_opening_errors.ts";
 import type { OpenVfioOptions } from "../../src/vfio/open.ts";
 import { OpenError } from "../../src/vfio/open_error.ts";
+import { probe } from "../../src/vfio/probe.ts";
 import { BusyError, type Reason, UnsupportedError } from "../../src/vfio/unsupported.ts";
 import { CDEV_PATH, fakeCdev } from "./_fake_cdev.ts";
 import { fail, type FakeKernel } from "./_fake_kernel.ts";
@@ -446,6 +448,13 @@ describe("a container's /dev", () => {
     const [reason] = reasonsOf(refused(kernel, { via: "cdev" }));
     assert.equal(reason!.message, "There is no /dev/iommu");
     assert.match(reason!.hint, /^modprobe iommufd/);
+  });
+
+  it("is what a probe tells of, too: what sysfs alone shows is not there", () => {
+    const spec = "mlx5?cdev=1&fault=no-iommu-node&fault=no-device-node";
+    const { access, reasons } = probe(`sim:${spec}`, { kernel: new SimKernel(spec) });
+    assert.deepEqual([access.cdev, access.iommufd], [null, null]);
+    assert.deepEqual(reasons.map(({ code }) => code), ["no-group-node", "no-iommufd"]);
   });
 
   it("counts as amiss: both ways are told where neither is there", () => {
