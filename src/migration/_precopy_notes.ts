@@ -54,7 +54,10 @@ export class PrecopyNotes {
     const strange = reinit ? flags & ~VFIO_PRECOPY_INFO_REINIT : flags;
     if (strange === 0) return;
     const asked = reinit ? "" : ", and none was asked for";
-    this.#notes.add("precopy-info-flags", () => `flags were 0x${hex(flags)}${asked}`);
+    this.#notes.add(
+      "precopy-info-flags",
+      () => `the precopy info's flags were 0x${hex(flags)}${asked}`,
+    );
   }
 
   #begun({ initial_bytes, dirty_bytes }: VfioPrecopyInfo): void {

@@ -214,7 +214,10 @@ export class V1Machine {
     if (was === 0 || is !== 0) return;
     this.#device.notes.add(
       "reserved-bits-lost",
-      () => `they were written as 0x${was!.toString(16)} and read back as 0x${is!.toString(16)}`,
+      () =>
+        `bits 3 to 31 were written as 0x${was!.toString(16)} and read back as 0x${
+          is!.toString(16)
+        }`,
     );
   }
 

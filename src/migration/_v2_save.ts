@@ -153,7 +153,10 @@ export class V2Save {
     const off = announced === 0 || bytes > 2 * announced + ESTIMATE_BYTES ||
       (this.#fresh && announced > 2 * bytes + ESTIMATE_BYTES);
     if (!off) return;
-    this.#notes.add("mig-data-size", () => `it was ${announced}, and ${bytes} bytes came`);
+    this.#notes.add(
+      "mig-data-size",
+      () => `MIG_DATA_SIZE was ${announced}, and ${bytes} bytes came`,
+    );
   }
 
   #noteRead(count: number, room: number): void {

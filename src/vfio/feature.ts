@@ -224,7 +224,7 @@ const MIGRATION_FLAGS = VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_P2P | VFIO_MIG
 
 /** Notes VFIO_MIGRATION_* flags that no driver may have. */
 export function noteMigrationFlags(flags: number, notes: DriverNotes): void {
-  const seen = (): string => `flags were 0x${flags.toString(16)}`;
+  const seen = (): string => `the MIGRATION feature's flags were 0x${flags.toString(16)}`;
   if ((flags & ~MIGRATION_FLAGS) !== 0) notes.add("flags-undefined", seen);
   if ((flags & VFIO_MIGRATION_STOP_COPY) === 0) notes.add("flags-no-stop-copy", seen);
 }

@@ -3,12 +3,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
+  CheckpointError,
   type CheckpointSink,
   DevicesError,
   type DriverNote,
   MigrationError,
   openDevice,
   openDevices,
+  restore,
   save,
   saveAll,
 } from "../../mod.ts";
@@ -47,6 +49,29 @@ describe("notes about a driver", () => {
     });
   });
 
+  it("are in the error of a checkpoint that turned out bad in the midst of a restore", async () => {
+    const chunks: Uint8Array<ArrayBuffer>[] = [];
+    {
+      await using device = await openDevice("sim:mlx5?size=64KiB");
+      await save(device, {
+        ...nowhere(),
+        writable: new WritableStream({ write: (chunk) => void chunks.push(chunk.slice()) }),
+      });
+    }
+    const bytes = new Uint8Array(await new Blob(chunks).arrayBuffer());
+    bytes[bytes.length - 1]! ^= 1;
+    await using device = await openDevice("sim:mlx5?size=64KiB&fault=odd-flags");
+    const source = {
+      seekable: false,
+      stream: () => new Blob([bytes]).stream() as ReadableStream<Uint8Array<ArrayBuffer>>,
+    };
+    await assert.rejects(restore(device, source), (error) => {
+      assert.ok(error instanceof CheckpointError);
+      assert.deepEqual(codes(error.notes), [["flags-undefined", 1]]);
+      return true;
+    });
+  });
+
   it("are told of each of several devices", async () => {
     await using devices = await openDevices(["sim:mlx5?size=64KiB", ZERO]);
     const { devices: reports } = await saveAll(devices, nowhere());
@@ -54,10 +79,16 @@ describe("notes about a driver", () => {
   });
 
   it("are told of each of several devices where one fails", async () => {
-    await using devices = await openDevices(["sim:mlx5?size=64KiB&fault=read:1:EIO", ZERO]);
+    await using devices = await openDevices([
+      "sim:mlx5?size=64KiB&fault=read:1:EIO",
+      "sim:qat?size=64KiB&fault=odd-flags",
+    ]);
     await assert.rejects(saveAll(devices, nowhere()), (error) => {
       assert.ok(error instanceof DevicesError);
-      assert.deepEqual(codes(error.devices[0]!.notes), []);
+      assert.deepEqual(error.devices.map(({ notes }) => codes(notes)), [
+        [],
+        [["flags-undefined", 1]],
+      ]);
       return true;
     });
   });

@@ -51,13 +51,59 @@ describe("notes about a driver", () => {
     assert.match(err, /vfiokit save: .*EIO[\s\S]*\nnote: the driver: data_size was 0/);
   });
 
+  const told: readonly (readonly [words: string, device: string, codes: readonly string[]])[] = [
+    ["save --precopy", "mlx5?fault=precopy-info:1:EINVAL", ["precopy-info-failed"]],
+    ["save --precopy", "mlx5?fault=precopy-info:2:EIO", ["precopy-info-failed"]],
+    ["save", "mlx5?fault=data-size-zero:always", ["mig-data-size"]],
+    ["save --precopy", "virtio?size=64KiB&fault=initial-never-zero", ["initial-bytes-left"]],
+    ["save", "trapped?fault=short-read:2", ["short-transfer"]],
+    ["save", "mlx5?fault=short-read:2", ["short-read"]],
+    ["save", "trapped?fault=state-read:1:EIO", ["state-read-failed"]],
+    ["save", "mapped?fault=no-data", ["state-empty"]],
+    ["save", "qat?fault=no-data", ["stop-copy-empty"]],
+    ["save", "trapped?size=64KiB&fault=pending-grows:2", ["pending-grows"]],
+    ["state", "mlx5?fault=odd-flags", ["flags-undefined"]],
+    ["state stop", "trapped?fault=state-late:1", ["state-lags"]],
+    ["reset", "virtio?fault=odd-flags", ["flags-undefined"]],
+  ];
+  for (const [words, device, codes] of told) {
+    it(`leave the exit code at 0: ${words} of sim:${device}`, async () => {
+      using folder = new Folder();
+      const [command, ...rest] = words.split(" ");
+      const output = command === "save" ? ["-o", folder.file("a")] : [];
+      const line = [command!, `sim:${device}`, ...rest, ...output, "--json"];
+      const { code, out, err } = await vfiokit(line);
+      assert.equal(code, 0, err);
+      const { notes } = JSON.parse(out);
+      assert.deepEqual(notes.map((note: { code: string }) => note.code), codes);
+      for (const each of codes) assert.equal(err.split(`[${each}]`).length, 2, err);
+    });
+  }
+
+  it("are told by the script of a phase, too", async () => {
+    const device = "sim:mlx5?size=64KiB&fault=data-size-zero:always";
+    const { code, err } = await vfiokit([device, "--quiet"], {
+      script: "cli/phases/stop_and_copy.ts",
+    });
+    assert.deepEqual([code, err], [0, ""]);
+    const loud = await vfiokit([device], { script: "cli/phases/stop_and_copy.ts" });
+    assert.equal(loud.code, 0);
+    assert.match(
+      loud.err,
+      /^note: the driver: MIG_DATA_SIZE was 0, and \d+ bytes came \[mig-data-size\]$/m,
+    );
+  });
+
   it("are told by probe of what a device says of itself", async () => {
     const words = ["probe", "sim:mlx5?fault=odd-flags", "--json"];
     const { code, out, err } = await vfiokit(words);
     assert.equal(code, 0, err);
     const { driverNotes } = JSON.parse(out);
     assert.deepEqual(driverNotes.map((note: { code: string }) => note.code), ["flags-undefined"]);
-    assert.match(err, /^note: the driver: flags were 0x107 \[flags-undefined\]$/m);
+    assert.match(
+      err,
+      /^note: the driver: the MIGRATION feature's flags were 0x107 \[flags-undefined\]$/m,
+    );
   });
 
   it("are an empty list where there are none, and where no device was opened", async () => {
