@@ -159,10 +159,19 @@ export { CheckpointFileError, type CheckpointFileErrorInfo } from "./src/checkpo
 export type { CheckpointHeader, DecodedHeader } from "./src/checkpoint/header.ts";
 export { checkIdentity } from "./src/checkpoint/identity.ts";
 export { IdentityError } from "./src/checkpoint/identity_error.ts";
+export {
+  type ReadBack,
+  ReadBackError,
+  type ReadBackErrorInfo,
+  type ReadBackProgress,
+  type ReadBackReport,
+} from "./src/checkpoint/read_back.ts";
 export type {
   DeviceReport,
   JointReport,
+  JointSaveReport,
   PhaseReport,
+  SaveReport,
   TransferReport,
 } from "./src/checkpoint/report.ts";
 export { restore, type RestoreOptions, type RestoreSource } from "./src/checkpoint/restore.ts";

@@ -17,6 +17,7 @@ import {
   IdentityError,
   MigrationError,
   OpenError,
+  ReadBackError,
   type Reason,
   SimSpecError,
   type StateName,
@@ -68,6 +69,8 @@ export function explain(error: unknown, reason: unknown): Explanation {
     // What a single device's error says of its state may have been mended since.
     if (several?.lost ?? (migration?.lost || bad?.lost)) return 5;
     if (interrupted !== undefined) return exitCodeOf(interrupted.signalName);
+    // The checkpoint that is bad was this command's own, and is not left: the save has failed.
+    if (has(ReadBackError)) return 1;
     const word = migration?.code ?? "";
     if (has(CheckpointError, IdentityError) || NOT_ITS_STATE.includes(word)) return 4;
     if (has(UnsupportedError, AnswerError) || CANNOT.includes(word)) return 3;

@@ -9,9 +9,10 @@ import {
   type CheckpointSink,
   createCheckpointFile,
   type Device,
-  type JointReport,
+  type JointSaveReport,
   openDevices,
   type PrecopyOptions,
+  type ReadBackReport,
   save,
   saveAll,
 } from "../../mod.ts";
@@ -19,7 +20,7 @@ import { refuseSimulated, runProgram } from "../_child.ts";
 import type { Context } from "../_context.ts";
 import { lendable, openOptions, refuseQuirk } from "../_devices.ts";
 import { time } from "../_format.ts";
-import { showProgress, together } from "../_progress.ts";
+import { type Going, showProgress, together } from "../_progress.ts";
 import { STDERR } from "../_stdio.ts";
 import {
   alone,
@@ -36,10 +37,13 @@ import {
 import { UsageError } from "../_usage_error.ts";
 import type { SaveArgs } from "../table/move.ts";
 
+const NOT_REACHED: ReadBackReport = { done: false, seconds: null, reason: "not-reached" };
+
 /** Runs `save`. */
 export async function run(args: SaveArgs, context: Context): Promise<number> {
   const piped = args.output === "-";
   startDocument(context, args.devices);
+  context.set({ readBack: NOT_REACHED });
   checkUsage(args, piped);
   if (piped) context.resultFd = STDERR;
   // Given up when the block ends without a commit: nothing is left of it then.
@@ -51,6 +55,7 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
   const report = await saveWithProgress(devices, sink, args, context);
   context.stands = true;
   reportDocument(context, devices, report);
+  context.set({ readBack: report.readBack });
   tell(report, args, sink, context);
   context.publish();
   if (args.command === undefined) return 0;
@@ -79,10 +84,10 @@ async function saveWithProgress(
   sink: CheckpointSink,
   args: SaveArgs,
   context: Context,
-): Promise<JointReport> {
+): Promise<JointSaveReport> {
   using _progress = await showProgress(
     `Saving ${whom(args.devices)}`,
-    { now: () => together(devices) },
+    { now: () => readingBack(sink) ?? together(devices) },
     context,
   );
   const options = {
@@ -90,18 +95,28 @@ async function saveWithProgress(
     leave: args.leave,
     compress: args.compress,
     digest: args.digest,
+    readBack: !args.noReadBack,
     signal: context.signal,
   };
   const [device] = devices;
   try {
     // One writes to the file from its own thread, which is quicker.
-    return devices.length === 1
-      ? alone(device!, await save(device!, sink, options))
-      : await saveAll(devices, sink, options);
+    if (devices.length > 1) return await saveAll(devices, sink, options);
+    const report = await save(device!, sink, options);
+    return { ...alone(device!, report), readBack: report.readBack };
   } catch (error) {
     failedDocument(context, devices, error);
+    context.set({ readBack: sink.readBack?.report ?? NOT_REACHED });
     throw error;
   }
+}
+
+/** Where the reading back is; null before it begins. */
+function readingBack({ readBack }: CheckpointSink): Going | null {
+  const progress = readBack?.progress ?? null;
+  if (progress === null) return null;
+  const { bytes, total } = progress;
+  return { state: "reading back", pendingBytes: total - bytes, bytes, transactions: 0 };
 }
 
 /** Pre-copy is on where it, or any of its limits, was asked for. */
@@ -113,7 +128,7 @@ function precopyOptions(args: SaveArgs): PrecopyOptions | undefined {
 }
 
 function tell(
-  report: JointReport,
+  report: JointSaveReport,
   args: SaveArgs,
   { direct }: CheckpointFile,
   context: Context,
@@ -124,6 +139,9 @@ function tell(
   const { devices } = args;
   context.print(`Saved ${whom(devices)} to ${where}: ${summary(report)}`, ...phaseTable(report));
   context.print(stateLine(report));
+  const { done, seconds } = report.readBack;
+  if (done) context.print(`The file was read back in ${time(seconds!)}, and is good.`);
+  else if (!direct) context.print("The file was not read back.");
   const stopped = report.phases.find(({ name }) => name === "stop-and-copy")?.seconds ?? 0;
   if (args.downtime !== undefined && stopped * 1000 > args.downtime) {
     context.note(

@@ -56,6 +56,7 @@ const saveArgs = object({
   digest: optional(option("--digest", choice(["sha256"], { metavar: "HOW" }), {
     description: [text("Add a digest of the state: sha256.")],
   })),
+  noReadBack: options.toggle(["--no-read-back"], "Do not read the file back before it appears."),
   command: tail("Run a program after the save, with the devices still open."),
   ...options.drive,
   ...options.json,
@@ -104,6 +105,7 @@ export const save: Command = defineCommand({
   brief: "Save the state of a device, or of several together, to a checkpoint.",
   details: [
     "On disk the checkpoint appears whole or not at all. A save that fails or is interrupted puts the device back to running.",
+    "A regular file is read back before it appears, as verify does it, while the device runs again. A file that is bad is not left, and the exit code is 1. This checks what was written, not the medium: it may come from the kernel's memory. Pipes and devices are not read back.",
     "Several devices are saved all or none, in one checkpoint, in the order given: those that can begin no more DMA to each other (the P2P states of v2) before the first one stops, and none is read before all have stopped. If one fails, all go back to running, and the message says what became of each.",
     NOTES,
     "COMMAND runs after the work, with the file in place and the devices still open, the first as fd 3 (see with), in the state that --leave names. With -o - or --json the program's stdout goes to stderr. Running it takes --allow-run and --allow-env too.",

@@ -7,10 +7,11 @@ import * as fs from "node:fs";
 import process from "node:process";
 import { close, open, sync } from "./_fd_io.ts";
 import { splitPath } from "./_place.ts";
-import type { FileTarget } from "./_open_file.ts";
-import { errnoError, errorCode, fileError } from "./file_error.ts";
+import type { Aborted, FileTarget } from "./_open_file.ts";
+import { OpenSource } from "./_open_source.ts";
+import { CheckpointFileError, errnoError, errorCode, fileError } from "./file_error.ts";
 
-const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = fs.constants;
+const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants;
 
 /** What link(2) answers where a file system has no hard links. */
 const NO_LINKS: readonly string[] = ["EPERM", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EMLINK"];
@@ -51,6 +52,8 @@ export class AtomicTarget implements FileTarget {
   readonly #path: string;
   readonly #partial: string;
   readonly #force: boolean;
+  /** Whether there is a file to replace. */
+  readonly #exists: boolean;
   readonly #folder: number;
   /** Where to write. */
   readonly fd: number;
@@ -60,12 +63,14 @@ export class AtomicTarget implements FileTarget {
 
   private constructor(
     names: { label: string; path: string; partial: string },
+    exists: boolean,
     force: boolean,
     fds: { folder: number; fd: number },
   ) {
     this.#label = names.label;
     this.#path = names.path;
     this.#partial = names.partial;
+    this.#exists = exists;
     this.#force = force;
     this.#folder = fds.folder;
     this.fd = fds.fd;
@@ -88,16 +93,39 @@ export class AtomicTarget implements FileTarget {
     const folderFd = await open(folder, O_RDONLY);
     try {
       const fd = await open(partial, O_WRONLY | O_CREAT | O_EXCL, mode);
-      return new AtomicTarget({ label, path, partial }, force, { folder: folderFd, fd });
+      return new AtomicTarget({ label, path, partial }, exists, force, { folder: folderFd, fd });
     } catch (error) {
       await close(folderFd);
       throw error;
     }
   }
 
+  /** Syncs the file, which keeps its temporary name. */
+  sync(): Promise<void> {
+    return sync(this.fd);
+  }
+
+  /** Opens the file by its temporary name, which must still be the one that was written to. */
+  async reopen(): Promise<OpenSource> {
+    try {
+      // Whatever else may stand there by now is neither followed nor waited for.
+      const fd = await open(this.#partial, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+      const [ours, there] = [fs.fstatSync(this.fd), fs.fstatSync(fd)];
+      const source = new OpenSource(this.#label, { fd, owned: true }, there.size);
+      if (there.dev === ours.dev && there.ino === ours.ino) return source;
+      await source.close();
+    } catch (error) {
+      throw fileError("read back", this.#label, error);
+    }
+    throw new CheckpointFileError(
+      `Cannot read back "${this.#label}": another file stands in the place of "${this.#partial}"`,
+      { path: this.#label, code: null },
+    );
+  }
+
   /** Syncs the file, gives it its name, syncs the folder. */
   async commit(): Promise<void> {
-    await sync(this.fd);
+    await this.sync();
     this.#fdOpen = false;
     await close(this.fd);
     if (this.#force) await this.#replace();
@@ -143,21 +171,24 @@ export class AtomicTarget implements FileTarget {
     }
   }
 
-  /** Removes the temporary file; returns what became of it, in words. */
-  async abort(): Promise<string> {
+  /** Removes the temporary file. */
+  async abort(): Promise<Aborted> {
+    const left = this.#exists ? "and the file that was there is as it was" : "no file was left";
     try {
       if (this.#fdOpen) {
         this.#fdOpen = false;
         await close(this.fd);
       }
-      if (this.#placed) return "the file is in its place, but a crash may lose it";
+      if (this.#placed) {
+        return { words: "the file is in its place, but a crash may lose it", left: null };
+      }
       forget(this.#partial);
       await fs.promises.unlink(this.#partial);
-      return "the temporary file was removed";
+      return { words: "the temporary file was removed", left };
     } catch (error) {
-      if (errorCode(error) === "ENOENT") return "the temporary file is gone";
+      if (errorCode(error) === "ENOENT") return { words: "the temporary file is gone", left };
       const { message } = fileError("remove", this.#partial, error);
-      return `${message.charAt(0).toLowerCase()}${message.slice(1)}`;
+      return { words: `${message.charAt(0).toLowerCase()}${message.slice(1)}`, left: null };
     } finally {
       if (this.#folderOpen) {
         this.#folderOpen = false;

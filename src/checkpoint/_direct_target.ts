@@ -4,7 +4,7 @@
 
 import { O_WRONLY } from "../kernel/kernel.ts";
 import { close, sync } from "./_fd_io.ts";
-import type { FileTarget } from "./_open_file.ts";
+import type { Aborted, FileTarget } from "./_open_file.ts";
 import { type Opened, openPlace, type Place } from "./_place.ts";
 
 /** A device, a fifo, or an fd that somebody else opened. */
@@ -27,16 +27,21 @@ export class DirectTarget implements FileTarget {
     return this.#opened.fd;
   }
 
+  /** Syncs what can be synced. */
+  sync(): Promise<void> {
+    return sync(this.fd);
+  }
+
   /** Syncs what can be synced, and closes what is ours. */
   async commit(): Promise<void> {
-    await sync(this.fd);
+    await this.sync();
     await this.#close();
   }
 
   /** Closes what is ours. What was written cannot be taken back. */
-  async abort(): Promise<string> {
+  async abort(): Promise<Aborted> {
     await this.#close().catch(() => {});
-    return "";
+    return { words: "", left: null };
   }
 
   async #close(): Promise<void> {

@@ -10,6 +10,7 @@ import type { StateName } from "../migration/types.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
 import { CheckpointError } from "./error.ts";
 import { IdentityError } from "./identity_error.ts";
+import { ReadBackError } from "./read_back.ts";
 import { stateNow } from "./_state_now.ts";
 
 /** Brings the device back; a device whose thread has died is not known any more. */
@@ -61,8 +62,8 @@ async function recovered(
     }
     return error;
   }
-  const now = recovery === "none" && deviceState === "running"
-    ? "the device is running"
+  const now = recovery === "none"
+    ? describeState(deviceState)
     : describeRecovery(recovery, deviceState);
   if (signal?.aborted === true) {
     return new MigrationError(`Cannot ${what}: interrupted; ${now}`, {
@@ -71,15 +72,40 @@ async function recovered(
       recovery,
     }, { cause: error });
   }
-  const { message, code, hint } = error as Error & {
-    readonly code?: unknown;
-    readonly hint?: string;
-  };
-  return new MigrationError(`Cannot ${what}: ${message}; ${now}`, {
-    code: "io",
+  return new MigrationError(`Cannot ${what}: ${(error as Error).message}; ${now}`, {
+    ...toldBy(error as Error),
     deviceState,
     recovery,
-    errno: typeof code === "string" ? code : undefined,
-    hint,
   }, { cause: error });
+}
+
+/** The error for a checkpoint that was written and is not in its place; the device is not touched. */
+export async function notKept(
+  device: Device,
+  error: Error,
+  notes: NoteWatch,
+): Promise<MigrationError> {
+  // A device whose thread has ended, or that was closed, is not known any more.
+  const deviceState = await stateNow(device).catch((): StateName => "unknown");
+  const { code, errno, hint } = toldBy(error);
+  const failure = new MigrationError(
+    `Cannot save the device: ${error.message}; ${describeState(deviceState)}`,
+    { code, deviceState, recovery: "none", errno, hint },
+    { cause: error },
+  );
+  failure.notes = notes.list();
+  return failure;
+}
+
+function describeState(state: StateName): string {
+  return state === "running" ? "the device is running" : describeRecovery("none", state);
+}
+
+/** What an error of a file, or of reading it back, tells beside its message. */
+function toldBy(
+  error: Error,
+): { code: string; errno: string | undefined; hint: string | undefined } {
+  if (error instanceof ReadBackError) return error;
+  const { code, hint } = error as Error & { readonly code?: unknown; readonly hint?: string };
+  return { code: "io", errno: typeof code === "string" ? code : undefined, hint };
 }

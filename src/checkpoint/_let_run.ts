@@ -1,5 +1,5 @@
 /**
- * The step after a save: the checkpoint is in its place, and the device runs again.
+ * The step after a save: all is written, and the device runs again.
  */
 
 import type { NoteWatch } from "../migration/_note_book.ts";
@@ -21,27 +21,50 @@ export async function goBack(device: Device, target: TargetState): Promise<State
 }
 
 /**
- * Lets a saved device run again. Where the driver refuses the arc it is asked once more, and then
- * the device stays as it is: it has the only other copy of what was saved. In ERROR it has none.
+ * The last step of a saved device: it runs again, or stays as it is. Where the driver refuses the
+ * arc it is asked once more, and then the device stays: it has the only other copy of what was
+ * saved. In ERROR it has none.
  *
- * @throws {MigrationError} With the device's state.
+ * @returns Its state, or why it is not that: what was written must be kept all the same.
  */
-export async function letRun(device: Device, notes: NoteWatch): Promise<StateReport> {
+export async function lastState(
+  device: Device,
+  leave: "running" | "stopped",
+): Promise<StateReport | Error> {
   try {
-    return await goBack(device, "running");
+    return leave === "running" ? await goBack(device, "running") : await device.state();
   } catch (error) {
-    if (!(error instanceof MigrationError)) throw error;
-    const what = "Cannot let the device run again, though the checkpoint is in its place";
-    const { message, code, deviceState, recovery, errno } = error;
-    const hint = error.lost ? error.hint : 'try again: "vfiokit state DEVICE running"';
-    const failure = new MigrationError(`${what}: ${message}`, {
-      code,
-      deviceState,
-      recovery,
-      errno,
-      hint,
-    }, { cause: error });
-    failure.notes = notes.list();
-    throw failure;
+    return error as Error;
   }
+}
+
+/** What to do where neither a file nor a running device has the state. */
+export const ONLY_COPY: string =
+  "nothing but the stopped device has its state, and a reset would lose it: try " +
+  '"vfiokit state DEVICE running", and save again';
+
+/** What cannot be done with devices that were saved and do not run; `missing` is why no file is there. */
+export function whatCannotRun(which: string, missing: Error | null): string {
+  const so = missing === null
+    ? "though the checkpoint is in its place"
+    : `and there is no checkpoint (${missing.message})`;
+  return `Cannot let ${which} run again, ${so}`;
+}
+
+/** The error for a device that was saved and does not run; `missing` is why no file is there. */
+export function cannotRun(error: Error, missing: Error | null, notes: NoteWatch): Error {
+  if (!(error instanceof MigrationError)) return error;
+  const { message, code, deviceState, recovery, errno } = error;
+  const hint = error.lost
+    ? error.hint
+    : missing === null
+    ? 'try again: "vfiokit state DEVICE running"'
+    : ONLY_COPY;
+  const failure = new MigrationError(
+    `${whatCannotRun("the device", missing)}: ${message}`,
+    { code, deviceState, recovery, errno, hint },
+    { cause: error },
+  );
+  failure.notes = notes.list();
+  return failure;
 }

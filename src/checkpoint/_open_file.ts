@@ -3,11 +3,22 @@
  */
 
 import { writeAll } from "./_fd_io.ts";
+import { FileReadBack } from "./_file_read_back.ts";
+import type { OpenSource } from "./_open_source.ts";
 import { Recycler } from "./_recycler.ts";
 import type { CheckpointFile } from "./file.ts";
 import { fileError } from "./file_error.ts";
+import type { ReadBack } from "./read_back.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
+
+/** What became of a file that was given up. */
+export interface Aborted {
+  /** In words; empty where there is nothing to say. */
+  readonly words: string;
+  /** What is there under the file's own name, in words; null where the temporary file is left. */
+  readonly left: string | null;
+}
 
 /** Where the bytes go, and how that ends. */
 export interface FileTarget {
@@ -15,10 +26,14 @@ export interface FileTarget {
   readonly fd: number;
   /** Whether what was written is there at once, for better or worse. */
   readonly direct: boolean;
+  /** Opens what was written, to be read; where that can be had. */
+  readonly reopen?: () => Promise<OpenSource>;
+  /** Syncs what was written, and leaves it as it is. */
+  sync(): Promise<void>;
   /** Keeps what was written. */
   commit(): Promise<void>;
-  /** Gives up; returns what became of the file, in words. */
-  abort(): Promise<string>;
+  /** Gives up; returns what became of the file. */
+  abort(): Promise<Aborted>;
 }
 
 /** Chunks smaller than this are collected, so that a frame's header costs no call of its own. */
@@ -30,6 +45,7 @@ const COLLECTED = 128 * 1024;
 export class OpenFile implements CheckpointFile {
   readonly path: string;
   readonly writable: WritableStream<Bytes>;
+  readonly readBack: ReadBack | undefined;
   readonly #target: FileTarget;
   readonly #recycler: Recycler;
   readonly #small: Bytes = new Uint8Array(new ArrayBuffer(COLLECTED));
@@ -39,12 +55,26 @@ export class OpenFile implements CheckpointFile {
   /** The call under way: its fd must not be closed, another file might get the number. */
   #busy: Promise<void> = Promise.resolve();
   #working = false;
-  #aborted: Promise<string> = Promise.resolve("");
+  #aborted: Promise<Aborted> = Promise.resolve({ words: "", left: null });
 
   constructor(path: string, target: FileTarget, recycle: boolean) {
     this.path = path;
     this.#target = target;
     this.#recycler = new Recycler(recycle);
+    const { reopen } = target;
+    this.readBack = reopen && new FileReadBack({
+      path,
+      sync: () =>
+        this.#guard(async () => {
+          await this.#flush();
+          await target.sync();
+        }),
+      reopen: () => reopen.call(target),
+      giveUp: async () => {
+        await this.abort();
+        return await this.#aborted;
+      },
+    });
     this.writable = new WritableStream<Bytes>({
       write: (chunk): Promise<void> => this.write(chunk),
       close: (): Promise<void> => this.#guard(() => this.#flush()),
@@ -119,7 +149,7 @@ export class OpenFile implements CheckpointFile {
     } catch (error) {
       this.#working = false;
       await this.abort();
-      throw fileError("write", this.path, error, await this.#aborted);
+      throw fileError("write", this.path, error, (await this.#aborted).words);
     } finally {
       this.#working = false;
     }

@@ -34,7 +34,8 @@ export interface Member {
 export class Team implements Disposable {
   /** All of them, in the caller's order. */
   readonly members: readonly Member[];
-  readonly #what: string;
+  /** What is being done, for messages: `save 2 devices`. */
+  readonly what: string;
   readonly #caller: AbortSignal | undefined;
   readonly #ending = new AbortController();
   readonly #ended = Promise.withResolvers<never>();
@@ -47,15 +48,15 @@ export class Team implements Disposable {
    * @throws {TypeError} If there is none, or more than a checkpoint holds, or one twice.
    */
   constructor(what: "save" | "restore", devices: readonly Device[], signal?: AbortSignal) {
-    this.#what = `${what} ${devices.length === 1 ? "the device" : `${devices.length} devices`}`;
+    this.what = `${what} ${devices.length === 1 ? "the device" : `${devices.length} devices`}`;
     if (devices.length < 1 || devices.length > MAX_DEVICES) {
-      throw new TypeError(`Cannot ${this.#what}: a checkpoint holds 1 to ${MAX_DEVICES}`);
+      throw new TypeError(`Cannot ${this.what}: a checkpoint holds 1 to ${MAX_DEVICES}`);
     }
     devices.forEach((device, number) => {
       const first = devices.findIndex((other) => isSame(other, device));
       if (first === number) return;
       throw new TypeError(
-        `Cannot ${this.#what}: device ${number}, ${device.name}, is device ${first} too`,
+        `Cannot ${this.what}: device ${number}, ${device.name}, is device ${first} too`,
       );
     });
     this.members = devices.map((device, number) => {
@@ -166,7 +167,7 @@ export class Team implements Disposable {
     const { reason } = this.signal;
     const left = this.#touched ? await this.#bringBack(way) : await this.states();
     const interrupted = this.#caller?.aborted === true && this.#caller.reason === reason;
-    return devicesError(`Cannot ${this.#what}`, this.members, left, reason, interrupted);
+    return devicesError(`Cannot ${this.what}`, this.members, left, reason, interrupted);
   }
 
   async #bringBack(way: (member: Member) => Promise<WayBack>): Promise<Left[]> {

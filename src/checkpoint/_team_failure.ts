@@ -27,13 +27,17 @@ interface Failing {
   readonly error: Error | null;
 }
 
-/** Makes the error; `what` is what could not be done, `cause` what failed first. */
+/**
+ * Makes the error; `what` is what could not be done, `cause` what failed first. The hint is made of
+ * the devices' states, unless there is one already.
+ */
 export function devicesError(
   what: string,
   members: readonly Failing[],
   left: readonly Left[],
   cause: unknown,
   interrupted: boolean,
+  hint: string | null = hintFor(cause, left) ?? null,
 ): DevicesError {
   const devices = members.map(({ device: { name }, notes, error }, index): DeviceOutcome => ({
     name,
@@ -51,7 +55,7 @@ export function devicesError(
     code: interrupted ? "cancelled" : codeOf(cause),
     devices,
     errno: typeof errno === "string" ? errno : isErrnoName(code) ? code : undefined,
-    hint: hintFor(cause, left),
+    hint: hint ?? undefined,
   }, { cause });
 }
 

@@ -9,6 +9,7 @@ import { DirectTarget } from "./_direct_target.ts";
 import { OpenFile } from "./_open_file.ts";
 import { findPlace } from "./_place.ts";
 import { fileError } from "./file_error.ts";
+import type { ReadBack } from "./read_back.ts";
 
 /** How a checkpoint's file is created. */
 export interface CreateFileOptions {
@@ -38,6 +39,8 @@ export interface CheckpointFile extends AsyncDisposable {
   readonly direct: boolean;
   /** The fd of a regular file, to write to in place of the stream; undefined for all else. */
   readonly fd: number | undefined;
+  /** How to read what was written to a regular file, before the commit; undefined for all else. */
+  readonly readBack: ReadBack | undefined;
   /** Bytes taken so far, by the stream. */
   readonly bytes: number;
   /** Takes the bytes. Closing it commits nothing; aborting it aborts. */

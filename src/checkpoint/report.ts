@@ -6,6 +6,7 @@
 
 import type { Phase, StateName } from "../migration/types.ts";
 import type { DriverNote } from "../vfio/driver_notes.ts";
+import type { ReadBackReport } from "./read_back.ts";
 
 /** How one phase went. */
 export interface PhaseReport {
@@ -38,6 +39,12 @@ export interface TransferReport {
   readonly notes: readonly DriverNote[];
 }
 
+/** How a save went. */
+export interface SaveReport extends TransferReport {
+  /** Whether the file was read back; its time is no part of `seconds`. */
+  readonly readBack: ReadBackReport;
+}
+
 /** How one of several devices was saved or restored. */
 export interface DeviceReport extends TransferReport {
   /** The name it was opened by. */
@@ -52,6 +59,12 @@ export interface JointReport extends Omit<TransferReport, "state" | "notes"> {
   readonly devices: readonly DeviceReport[];
   /** The phases of all together, from the first device that began one to the last that ended it. */
   readonly phases: readonly PhaseReport[];
+}
+
+/** How the save of several devices went. */
+export interface JointSaveReport extends JointReport {
+  /** Whether the file was read back; its time is no part of `seconds`. */
+  readonly readBack: ReadBackReport;
 }
 
 /** The sums over all phases. */

@@ -9,10 +9,12 @@ import type { Device } from "../migration/device.ts";
 import type { PrecopyOptions } from "../migration/precopy.ts";
 import type { Phase } from "../migration/types.ts";
 import type { EncodeOptions } from "./encoder.ts";
-import { failed } from "./_failure.ts";
-import { letRun } from "./_let_run.ts";
+import { failed, notKept } from "./_failure.ts";
+import { keep, keptUnread } from "./_keep.ts";
+import { cannotRun, lastState } from "./_let_run.ts";
 import { openWriter } from "./_writer.ts";
-import { type PhaseReport, totals, type TransferReport } from "./report.ts";
+import type { ReadBack } from "./read_back.ts";
+import { type PhaseReport, type SaveReport, totals } from "./report.ts";
 import { VERSION } from "../version.ts";
 
 /** Where a checkpoint is written to. */
@@ -31,6 +33,8 @@ export interface CheckpointSink {
   commit(): Promise<void>;
   /** Leaves no trace, where that can be had. */
   abort(): Promise<void>;
+  /** How to read what was written before it appears; undefined where that cannot be had. */
+  readonly readBack?: ReadBack | undefined;
 }
 
 /** How to save. */
@@ -39,6 +43,12 @@ export interface SaveOptions extends Omit<EncodeOptions, "complete"> {
   readonly precopy?: PrecopyOptions | undefined;
   /** What the device does afterwards; default `running`. */
   readonly leave?: "running" | "stopped" | undefined;
+  /**
+   * Reads a file back before it appears, and once the device runs again: what
+   * cannot be restored is found now, and leaves no file. What is no regular
+   * file cannot be read back. Default true.
+   */
+  readonly readBack?: boolean | undefined;
   /** Ends the save; the device then runs again. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -51,9 +61,14 @@ export interface SaveOptions extends Omit<EncodeOptions, "complete"> {
  * checkpoint is in its place it stays there, even if the device then does not
  * run again.
  *
+ * A regular file is synced, and then the device runs again; it does not wait
+ * for the file to be read back and to get its name. What that finds leaves no
+ * file, and the device as it is.
+ *
  * @param device The device; it must be running, or in pre-copy.
  * @param sink Where the bytes go, such as a checkpoint file.
- * @throws {MigrationError} With the device's state, and what was done about it.
+ * @throws {MigrationError} With the device's state, and what was done about it;
+ * with the code `read-back` and a `ReadBackError` as cause where the file is bad.
  * @throws {UnsupportedError} If the device does not migrate.
  *
  * @example
@@ -82,8 +97,10 @@ export async function save(
   device: Device,
   sink: CheckpointSink,
   options: SaveOptions = {},
-): Promise<TransferReport> {
-  const { precopy: limits, leave = "running", signal, ...encoding } = options;
+): Promise<SaveReport> {
+  const { precopy: limits, leave = "running", readBack: wanted = true, signal, ...encoding } =
+    options;
+  const readBack = wanted ? sink.readBack : undefined;
   const phases: PhaseReport[] = [];
   const run = async (name: Phase, phase: () => Promise<void>): Promise<void> => {
     const entered = performance.now();
@@ -115,12 +132,27 @@ export async function save(
     await run("stop-and-copy", () => writer.stopAndCopy());
     await writer.end();
     seconds = (performance.now() - begun) / 1000;
-    await sink.commit();
+    if (readBack === undefined) await sink.commit();
+    else await readBack.sync();
   } catch (error) {
     const failure = await failed("save the device", device, error, signal, notes);
     await sink.abort();
     throw failure;
   }
-  const { state } = leave === "running" ? await letRun(device, notes) : await device.state();
-  return { state, ...totals(phases), seconds, phases, notes: notes.list() };
+  const moved = totals(phases);
+  // The device first: it does not wait for the file to be read, nor for what is found there.
+  const left = await lastState(device, leave);
+  const kept = readBack === undefined
+    ? keptUnread(sink)
+    : await keep(sink, readBack, [moved], signal);
+  if (left instanceof Error) throw cannotRun(left, kept.error, notes);
+  if (kept.error !== null) throw await notKept(device, kept.error, notes);
+  return {
+    state: left.state,
+    ...moved,
+    seconds,
+    phases,
+    notes: notes.list(),
+    readBack: kept.readBack,
+  };
 }

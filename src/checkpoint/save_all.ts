@@ -13,10 +13,12 @@ import type { PrecopyOptions } from "../migration/precopy.ts";
 import type { Phase } from "../migration/types.ts";
 import { VERSION } from "../version.ts";
 import { JointWriter } from "./_joint_writer.ts";
-import { goBack } from "./_let_run.ts";
+import { keep, keptUnread } from "./_keep.ts";
+import { goBack, ONLY_COPY, whatCannotRun } from "./_let_run.ts";
 import { type Member, Team } from "./_team.ts";
+import type { DevicesError } from "./devices_error.ts";
 import { devicesError, type Left } from "./_team_failure.ts";
-import { type JointReport, type PhaseReport, totals } from "./report.ts";
+import { type JointSaveReport, type PhaseReport, totals } from "./report.ts";
 import type { CheckpointSink, SaveOptions } from "./save.ts";
 
 /** One save of a team. */
@@ -86,6 +88,10 @@ class Saving {
  * aborted. Once the checkpoint is in its place it stays there, even if a device
  * then does not run again.
  *
+ * A regular file is synced, and then the devices run again; they do not wait
+ * for the file to be read back and to get its name. What that finds leaves no
+ * file, and the devices as they are.
+ *
  * @param devices The devices, 1 to 64, v1 and v2 as it comes; they must be
  * running, or in pre-copy. Their order is that of the checkpoint.
  * @param sink Where the bytes go, such as a checkpoint file.
@@ -118,8 +124,10 @@ export async function saveAll(
   devices: readonly Device[],
   sink: CheckpointSink,
   options: SaveOptions = {},
-): Promise<JointReport> {
-  const { precopy: limits, leave = "running", signal, ...encoding } = options;
+): Promise<JointSaveReport> {
+  const { precopy: limits, leave = "running", readBack: wanted = true, signal, ...encoding } =
+    options;
+  const readBack = wanted ? sink.readBack : undefined;
   using stack = new DisposableStack();
   let team: Team | null = null;
   let writer: JointWriter | null = null;
@@ -148,14 +156,29 @@ export async function saveAll(
     phases = saving.phases;
     await team.until(writer.end());
     seconds = (performance.now() - begun) / 1000;
-    await sink.commit();
+    if (readBack === undefined) await sink.commit();
+    else await readBack.sync();
   } catch (error) {
     const failure = await team?.failure(error) ?? error;
     writer?.abort(error);
     await sink.abort();
     throw failure;
   }
+  // The devices first: they do not wait for the file to be read, nor for what is found there.
   if (leave === "running") await letRun(team);
+  const moved = team.members.map((member) => totals(member.phases));
+  const kept = readBack === undefined
+    ? keptUnread(sink)
+    : await keep(sink, readBack, moved, signal);
+  const refusal = team.members.find(({ error }) => error !== null)?.error;
+  if (refusal) {
+    const hint = kept.error === null ? undefined : ONLY_COPY;
+    throw await stayed(team, whatCannotRun("all devices", kept.error), refusal, hint);
+  }
+  if (kept.error !== null) {
+    const { hint } = kept.error as Error & { readonly hint?: string };
+    throw await stayed(team, `Cannot ${team.what}`, kept.error, hint ?? null);
+  }
   const states = await team.states();
   return {
     ...totals(phases),
@@ -170,21 +193,31 @@ export async function saveAll(
       phases,
       notes: notes.list(),
     })),
+    readBack: kept.readBack,
   };
 }
 
-/** The file is in its place: from here on no device is brought back for another's sake. */
+/** All is written: from here on no device is brought back for another's sake. */
 async function letRun(team: Team): Promise<void> {
   await team.lastStep(({ device }) => goBack(device, "running-p2p"), team.p2p);
   const able = team.members.filter(({ error }) => error === null);
   await team.lastStep(({ device }) => goBack(device, "running"), able);
-  const first = team.members.find(({ error }) => error !== null);
-  if (first === undefined) return;
-  const what = "Cannot let all devices run again, though the checkpoint is in its place";
+}
+
+/**
+ * The error for what could not be done any more, with the devices left as they are. Where it has a
+ * hint of its own, none is given about devices that do not run: they may be meant to.
+ */
+async function stayed(
+  team: Team,
+  what: string,
+  cause: Error,
+  hint?: string | null,
+): Promise<DevicesError> {
   const states = await team.states();
   const left = team.members.map(({ error }, index): Left => ({
     state: states[index]!.state,
     recovery: error instanceof MigrationError ? error.recovery : "none",
   }));
-  throw devicesError(what, team.members, left, first.error, false);
+  return devicesError(what, team.members, left, cause, false, hint);
 }
