@@ -28,7 +28,7 @@ export * from "./src/uapi/mod.ts";
 
 export { ERRNO, type ErrnoName, errnoName, errnoText } from "./src/kernel/errno.ts";
 export { isErrno, SysError } from "./src/kernel/error.ts";
-export { Fd, openFds } from "./src/kernel/fd.ts";
+export { ClosedError, Fd, openFds } from "./src/kernel/fd.ts";
 export type { Kernel, Mapping, MmapOptions } from "./src/kernel/kernel.ts";
 export { libcKernel } from "./src/kernel/libc.ts";
 export { printable } from "./src/text/mod.ts";
@@ -36,6 +36,12 @@ export { printable } from "./src/text/mod.ts";
 export * from "./src/sim/mod.ts";
 
 export {
+  type DeviceClosedCode,
+  DeviceClosedError,
+  type DeviceClosedErrorInfo,
+} from "./src/migration/closed_error.ts";
+export {
+  type AnyWorker,
   type DataPlaceFds,
   Device,
   type DeviceDescription,

@@ -5,6 +5,7 @@
 import { describeRecovery } from "../migration/recovery.ts";
 import type { NoteWatch } from "../migration/_note_book.ts";
 import type { Device } from "../migration/device.ts";
+import { DeviceClosedError } from "../migration/closed_error.ts";
 import { MigrationError, type Recovery } from "../migration/error.ts";
 import type { StateName } from "../migration/types.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
@@ -13,13 +14,13 @@ import { IdentityError } from "./identity_error.ts";
 import { ReadBackError } from "./read_back.ts";
 import { stateNow } from "./_state_now.ts";
 
-/** Brings the device back; a device whose thread has died is not known any more. */
-async function bringBack(device: Device): Promise<[Recovery, StateName]> {
+/** Brings the device back. */
+async function bringBack(device: Device): Promise<[Recovery, StateName] | DeviceClosedError> {
   try {
     const recovery = await device.recover();
     return [recovery, await stateNow(device)];
-  } catch {
-    return ["failed", "unknown"];
+  } catch (error) {
+    return error instanceof DeviceClosedError ? error : ["failed", "unknown"];
   }
 }
 
@@ -50,9 +51,11 @@ async function recovered(
   // The session has brought the device back, or could not; or nothing was touched.
   if (
     error instanceof MigrationError || error instanceof IdentityError ||
-    error instanceof UnsupportedError
+    error instanceof UnsupportedError || error instanceof DeviceClosedError
   ) return error;
-  const [recovery, deviceState] = await bringBack(device);
+  const back = await bringBack(device);
+  if (back instanceof DeviceClosedError) return back;
+  const [recovery, deviceState] = back;
   if (error instanceof CheckpointError) {
     // A device that runs, and that nothing had to be done about, was not touched.
     if (recovery !== "none" || deviceState !== "running") {

@@ -4,9 +4,10 @@
  */
 
 import type { WayBack } from "../migration/_engine.ts";
-import { ask, watchNotes } from "../migration/_host.ts";
+import { ask, onClosed, watchNotes } from "../migration/_host.ts";
 import type { NoteWatch } from "../migration/_note_book.ts";
 import type { Device } from "../migration/device.ts";
+import { DeviceClosedError } from "../migration/closed_error.ts";
 import type { MigrationError } from "../migration/error.ts";
 import type { StateName, TargetState } from "../migration/types.ts";
 import { UnsupportedError } from "../vfio/unsupported.ts";
@@ -40,6 +41,7 @@ export class Team implements Disposable {
   readonly #ending = new AbortController();
   readonly #ended = Promise.withResolvers<never>();
   readonly #onAbort: () => void;
+  readonly #listening: readonly (() => void)[];
   #touched = false;
 
   /**
@@ -68,6 +70,13 @@ export class Team implements Disposable {
     this.#onAbort = (): void => this.end(signal?.reason);
     signal?.addEventListener("abort", this.#onAbort);
     if (signal?.aborted) this.#onAbort();
+    // Who waits for something else than its answer hears of it, too.
+    this.#listening = this.members.map((member) =>
+      onClosed(member.device, (error) => {
+        member.error ??= error;
+        this.end(error);
+      })
+    );
   }
 
   /** Aborted once it is over, with what ended it. */
@@ -177,21 +186,20 @@ export class Team implements Disposable {
         const chosen = await way(member);
         const recovery = await device.recover(chosen === "running" ? "running-p2p" : chosen);
         return { chosen, recovery };
-      } catch {
-        // Its thread has died: nothing more is known of it.
-        return null;
+      } catch (error) {
+        return leftBy(error);
       }
     }));
     return await Promise.all(this.members.map(async ({ device }, index): Promise<Left> => {
       const before = halfway[index]!;
-      if (before === null) return { state: "unknown", recovery: "failed" };
+      if ("state" in before) return before;
       try {
         const halfway = before.chosen === "running" && before.recovery !== "failed" &&
           before.recovery !== "ignored";
         const recovery = halfway ? await device.recover() : before.recovery;
         return { state: await stateNow(device), recovery };
-      } catch {
-        return { state: "unknown", recovery: "failed" };
+      } catch (error) {
+        return leftBy(error);
       }
     }));
   }
@@ -202,17 +210,30 @@ export class Team implements Disposable {
       try {
         return { state: await stateNow(device), recovery: "none" };
       } catch (error) {
-        const state = error instanceof UnsupportedError ? null : "unknown";
-        return { state, recovery: "none" };
+        const untold = error instanceof UnsupportedError || isClosed(error);
+        return { state: untold ? null : "unknown", recovery: "none" };
       }
     }));
   }
 
   /** Listens no longer, neither to the signal nor to the devices. */
   [Symbol.dispose](): void {
+    for (const stop of this.#listening) stop();
     for (const { notes } of this.members) notes[Symbol.dispose]();
     this.#caller?.removeEventListener("abort", this.#onAbort);
   }
+}
+
+/** Whether a device has been closed: it is its owner's no more, and has no state to tell. */
+function isClosed(error: unknown): boolean {
+  return error instanceof DeviceClosedError && error.code === "closed";
+}
+
+/** How a device is left that could not be asked: closed, or nothing more is known of it. */
+function leftBy(error: unknown): Left {
+  return isClosed(error)
+    ? { state: null, recovery: "none" }
+    : { state: "unknown", recovery: "failed" };
 }
 
 /**

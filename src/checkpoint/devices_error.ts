@@ -13,7 +13,7 @@ import type { DriverNote } from "../vfio/driver_notes.ts";
 export interface DeviceOutcome {
   /** The name it was opened by. */
   readonly name: string;
-  /** Its state after all recovery; null for a device that does not migrate, which has none to tell. */
+  /** Its state after all recovery; null where there is none to tell: it does not migrate, or was closed. */
   readonly state: StateName | null;
   /** What was done about it. */
   readonly recovery: Recovery;

@@ -148,7 +148,7 @@ export async function restoreAll(
   const states = await team.states();
   const reports = team.members.map(({ device, phases, number, notes }) => ({
     name: device.name,
-    state: states[number]!.state!,
+    state: states[number]!.state ?? "unknown",
     p2p: device.description.p2p,
     ...totals(phases),
     seconds,

@@ -186,7 +186,7 @@ export async function saveAll(
     phases,
     devices: team.members.map(({ device, phases, number, notes }) => ({
       name: device.name,
-      state: states[number]!.state!,
+      state: states[number]!.state ?? "unknown",
       p2p: device.description.p2p,
       ...totals(phases),
       seconds: phases.reduce((sum, phase) => sum + phase.seconds, 0),

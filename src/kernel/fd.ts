@@ -6,6 +6,25 @@
 
 import type { Kernel } from "./kernel.ts";
 
+/**
+ * Something that was used after it had been closed.
+ *
+ * @example
+ * ```ts
+ * import { ClosedError, Fd } from "./fd.ts";
+ * import { libcKernel } from "./libc.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const fd = Fd.borrow(libcKernel(), 0, "stdin");
+ * fd.close();
+ * assert.throws(() => fd.number, ClosedError);
+ * ```
+ */
+export class ClosedError extends Error {
+  /** The name of the class. */
+  override readonly name: string = "ClosedError";
+}
+
 const open = new Set<Fd>();
 
 /**
@@ -57,10 +76,10 @@ export class Fd implements Disposable {
   /**
    * The number.
    *
-   * @throws {Error} After closing: the kernel may have given the number to another file.
+   * @throws {ClosedError} After closing: the kernel may have given the number to another file.
    */
   get number(): number {
-    if (this.#closed) throw new Error(`Cannot use ${this.label}: it is closed`);
+    if (this.#closed) throw new ClosedError(`Cannot use ${this.label}: it is closed`);
     return this.#number;
   }
 

@@ -2,6 +2,7 @@
  * The Worker's side: a session of its own, served request by request.
  */
 
+import { parentPort } from "node:worker_threads";
 import type { Kernel } from "../kernel/kernel.ts";
 import { libcAllowed } from "../kernel/libc.ts";
 import { blockSignals } from "../kernel/signal_mask.ts";
@@ -13,7 +14,17 @@ import { packError } from "./_wire.ts";
 
 interface WorkerScope {
   onmessage: ((event: MessageEvent<Request>) => void) | null;
-  postMessage(message: Answer, transfer: ArrayBuffer[]): void;
+  postMessage(message: Answer, transfer: readonly ArrayBuffer[]): void;
+}
+
+/** Serves the requests that come to the Worker of either kind that this is called in. */
+function listen(answer: (request: Request) => readonly [Answer, readonly ArrayBuffer[]]): void {
+  if (parentPort !== null) {
+    parentPort.on("message", (request: Request) => parentPort!.postMessage(...answer(request)));
+    return;
+  }
+  const scope = globalThis as unknown as WorkerScope;
+  scope.onmessage = ({ data }): void => scope.postMessage(...answer(data));
 }
 
 /** What makes a session. */
@@ -21,7 +32,6 @@ export type SessionClass = new (...args: ConstructorParameters<typeof Session>) 
 
 /** Serves a session in the Worker that this is called in. */
 export function serve(SessionClass: SessionClass, kernel?: Kernel): void {
-  const scope = globalThis as unknown as WorkerScope;
   let session: Session | null = null;
 
   function answer({ method, args }: Request): unknown {
@@ -38,15 +48,14 @@ export function serve(SessionClass: SessionClass, kernel?: Kernel): void {
 
   const notes = (): readonly DriverNote[] => session?.takeNotes() ?? [];
 
-  scope.onmessage = (event): void => {
-    const request = event.data;
+  listen((request) => {
     const buffer = travellingBuffer(request);
     const transfer = buffer === null ? [] : [buffer];
     try {
       const value = answer(request);
-      scope.postMessage({ ok: true, value, buffer, notes: notes() }, transfer);
+      return [{ ok: true, value, buffer, notes: notes() }, transfer];
     } catch (error) {
-      scope.postMessage({ ok: false, error: packError(error), buffer, notes: notes() }, transfer);
+      return [{ ok: false, error: packError(error), buffer, notes: notes() }, transfer];
     }
-  };
+  });
 }

@@ -21,7 +21,7 @@ import {
 import { quirkFor, type QuirkName } from "../vfio/quirk.ts";
 import { type Reason, UnsupportedError } from "../vfio/unsupported.ts";
 import { type Batch, BatchBuilder } from "./_batch.ts";
-import type { Counters, Engine, OnError, PrecopyLimits, WayBack } from "./_engine.ts";
+import type { Engine, OnError, PrecopyLimits, WayBack } from "./_engine.ts";
 import { DataPlace, type DataPlaceFds } from "./_data_place.ts";
 import { preadFull } from "./_io.ts";
 import { resetPatiently } from "./_reset.ts";
@@ -105,7 +105,7 @@ export class Session implements Disposable {
   /** Why there is no engine. */
   readonly #reasons: readonly Reason[];
   /** What the caller's thread sees of it. */
-  protected readonly counters: Counters;
+  protected readonly counters: SharedCounters;
   /** What the device is. */
   readonly description: DeviceDescription;
 
@@ -153,6 +153,11 @@ export class Session implements Disposable {
         quirk,
         borrowed,
       };
+      // A Kernel that the caller brought gives fds of its own.
+      if (kernel === undefined && parsed.kind !== "sim") {
+        counters.ownedFds = [this.#device.fd, group?.fd, container?.fd, ioas?.iommufd.fd]
+          .flatMap((fd) => fd?.owned === true ? [fd.number] : []);
+      }
     } catch (error) {
       this.#device.close();
       throw error;
@@ -271,6 +276,7 @@ export class Session implements Disposable {
 
   /** Closes what is owned. */
   close(): void {
+    this.counters.takeOwnedFds();
     this.#engine?.[Symbol.dispose]();
     this.#device.close();
   }

@@ -4,7 +4,7 @@
 
 import type { Batch } from "./_batch.ts";
 import type { PrecopyLimits } from "./_engine.ts";
-import { ask } from "./_host.ts";
+import { ask, onClosed } from "./_host.ts";
 import { phaseBatches } from "./_phase_batches.ts";
 import type { Device } from "./device.ts";
 import type { Phase, Transaction } from "./types.ts";
@@ -35,17 +35,32 @@ export function phaseSource(
   limits: PrecopyLimits,
 ): ReadableStream<Transaction> {
   let batches: AsyncGenerator<Batch> | null = null;
+  let stopListening: (() => void) | null = null;
   return new ReadableStream<Transaction>({
+    start(controller): void {
+      // Nobody may be reading when the device is closed: who waits for the end hears of it.
+      stopListening = onClosed(device, (error) => controller.error(error));
+    },
     async pull(controller): Promise<void> {
-      if (batches === null) {
-        batches = phaseBatches(device);
-        await ask(device, "beginSave", phase, limits);
+      try {
+        if (batches === null) {
+          batches = phaseBatches(device);
+          await ask(device, "beginSave", phase, limits);
+        }
+        const { done, value: batch } = await batches.next();
+        if (done) {
+          stopListening?.();
+          controller.close();
+        } else {for (const transaction of transactions(phase, batch)) {
+            controller.enqueue(transaction);
+          }}
+      } catch (error) {
+        stopListening?.();
+        throw error;
       }
-      const { done, value: batch } = await batches.next();
-      if (done) controller.close();
-      else for (const transaction of transactions(phase, batch)) controller.enqueue(transaction);
     },
     async cancel(): Promise<void> {
+      stopListening?.();
       if (batches !== null) await device.recover();
     },
   }, { highWaterMark: 0 });

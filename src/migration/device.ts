@@ -6,22 +6,27 @@
 
 import type { Kernel } from "../kernel/kernel.ts";
 import type { DriverNote } from "../vfio/driver_notes.ts";
-import { ask, bindHost, type Host, InlineHost, WorkerHost } from "./_host.ts";
+import { ask, bindHost, type Host, InlineHost, Life, WorkerHost } from "./_host.ts";
 import type { OnError, WayBack } from "./_engine.ts";
 import type { DataPlaceFds } from "./_data_place.ts";
 import type { DeviceDescription, OpenOptions } from "./_session.ts";
 import { SharedCounters } from "./_shared_counters.ts";
+import type { AnyWorker } from "./_thread.ts";
 import type { Recovery } from "./error.ts";
 import type { NotedStateReport, StateName, TargetState } from "./types.ts";
 
-export type { DataPlaceFds, DeviceDescription, OnError, OpenOptions, WayBack };
+export type { AnyWorker, DataPlaceFds, DeviceDescription, OnError, OpenOptions, WayBack };
 
 /** Where an open device is served; by default in a Worker of this toolkit's. */
 export interface HostOptions {
   /** Serves it on this thread, over this kernel: a simulated one, since what blocks then blocks all. */
   readonly kernel?: Kernel | undefined;
-  /** Serves it in this Worker, which calls `serveDevice`; it ends when the device is closed. */
-  readonly worker?: Worker | undefined;
+  /**
+   * Serves it in this Worker, a Web Worker or one of `node:worker_threads`, which calls
+   * `serveDevice`; it ends when the device is closed. A Web Worker of Deno's keeps the process
+   * alive until then, as it does by itself; no other does while the device is idle.
+   */
+  readonly worker?: AnyWorker | undefined;
 }
 
 /** Where a phase is. */
@@ -63,7 +68,6 @@ export class Device implements AsyncDisposable {
   readonly description: DeviceDescription;
   readonly #host: Host;
   readonly #counters: SharedCounters;
-  readonly #end: () => void;
   #closed: Promise<void> | null = null;
 
   private constructor(
@@ -75,7 +79,6 @@ export class Device implements AsyncDisposable {
     bindHost(this, host);
     this.name = name;
     this.#host = host;
-    this.#end = () => host.end();
     this.#counters = counters;
     this.description = description;
   }
@@ -83,11 +86,12 @@ export class Device implements AsyncDisposable {
   static {
     interruptOn = (device, signal) => {
       const interrupt = (): void => void (device.#counters.interrupted = true);
+      if (signal?.aborted) interrupt();
       signal?.addEventListener("abort", interrupt);
       return {
         [Symbol.dispose](): void {
           signal?.removeEventListener("abort", interrupt);
-          device.#counters.interrupted = false;
+          device.#goOn();
         },
       };
     };
@@ -152,8 +156,13 @@ export class Device implements AsyncDisposable {
     try {
       return await ask(this, "recover", way);
     } finally {
-      this.#counters.interrupted = false;
+      this.#goOn();
     }
+  }
+
+  /** What is asked from now on is not cut short, unless the device is being closed. */
+  #goOn(): void {
+    if (this.#closed === null) this.#counters.interrupted = false;
   }
 
   /**
@@ -203,12 +212,19 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Closes what was opened here; what is borrowed stays open. Whatever is going on ends as soon as
-   * the driver returns. Closing again does nothing.
+   * Closes what was opened here; what is borrowed stays open. Closing again does nothing.
+   *
+   * Whatever is going on is cut short as by an abort, as soon as the driver returns, and is
+   * answered before the device is closed. It fails with a {@linkcode DeviceClosedError}, and so
+   * does all that is asked later. Closing brings nothing back: between two requests of a save or
+   * a restore the device is closed in the state that it is in, which the error tells. The kernel
+   * resets most devices when their last fd is closed; a borrowed one stays in that state.
+   *
+   * @throws {SysError} If the kernel reports an error for one of the fds; all are closed.
    */
   close(): Promise<void> {
     this.#counters.interrupted = true;
-    return this.#closed ??= ask(this, "close").finally(this.#end);
+    return this.#closed ??= this.#host.close();
   }
 
   /** Closes, at the end of an `await using` block. */
@@ -241,8 +257,9 @@ export async function openDevice(
   options: OpenOptions & HostOptions = {},
 ): Promise<Device> {
   const { kernel, worker, ...rest } = options;
-  const host = kernel === undefined ? new WorkerHost(worker) : new InlineHost(kernel);
   const counters = new SharedCounters();
+  const life = new Life(name, counters);
+  const host = kernel === undefined ? new WorkerHost(life, worker) : new InlineHost(life, kernel);
   try {
     const description = await host.request("open", name, rest, counters.memory);
     return construct(name, host, counters, description);

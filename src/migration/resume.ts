@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ask } from "./_host.ts";
+import { ask, onClosed } from "./_host.ts";
 import { Pusher } from "./_pusher.ts";
 import { type Device, interruptOn } from "./device.ts";
 import { BATCH_BYTES, isPooled, takeBuffer } from "./pool.ts";
@@ -112,6 +112,7 @@ export function resume(
   const collector = new Collector(device);
   let begun = false;
   let interruption: Disposable | null = null;
+  let stopListening: (() => void) | null = null;
 
   async function begin(): Promise<void> {
     if (begun) return;
@@ -120,9 +121,11 @@ export function resume(
   }
 
   return new WritableStream<Transaction>({
-    start({ signal }): void {
+    start(controller): void {
+      // Nobody may be writing when the device is closed: who waits for the end hears of it.
+      stopListening = onClosed(device, (error) => controller.error(error));
       // A driver that takes no data is waited for: abort() would be called after that only.
-      interruption = interruptOn(device, signal);
+      interruption = interruptOn(device, controller.signal);
     },
     async write(transaction): Promise<void> {
       await begin();
@@ -132,10 +135,12 @@ export function resume(
       await begin();
       await collector.flush();
       interruption?.[Symbol.dispose]();
+      stopListening?.();
       await ask(device, "endRestore", options.leave === "stopped" ? "stop" : "running");
     },
     async abort(): Promise<void> {
       interruption?.[Symbol.dispose]();
+      stopListening?.();
       if (begun) await device.recover();
     },
   });

@@ -12,8 +12,10 @@ import { restore } from "../../src/checkpoint/restore.ts";
 import { save, type SaveOptions } from "../../src/checkpoint/save.ts";
 import { openCheckpointFile } from "../../src/checkpoint/source.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
+import { DeviceClosedError } from "../../src/migration/closed_error.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import { servesFds } from "../../src/checkpoint/_fd_transfer.ts";
+import type { MigrationError } from "../../src/migration/error.ts";
 import { abortAt, rejectsWith, stateOf } from "../migration/_sim.ts";
 import { read, whole } from "./_tools.ts";
 
@@ -234,7 +236,13 @@ describe("a device on a thread of its own, restored", () => {
     const restoring = restore(device, file);
     while (device.progress().bytes === 0) await new Promise((resolve) => setTimeout(resolve, 10));
     const closing = device.close();
-    await rejectsWith(restoring, { recovery: "reset" });
+    await assert.rejects(restoring, (error: DeviceClosedError) => {
+      assert.ok(error instanceof DeviceClosedError);
+      // What was under way was cut short, and told.
+      const { recovery } = error.cause as MigrationError;
+      assert.deepEqual([error.code, error.deviceState, recovery], ["closed", "running", "reset"]);
+      return true;
+    });
     await closing;
   });
 

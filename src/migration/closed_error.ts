@@ -1,0 +1,64 @@
+/**
+ * The error of a device that is served no longer.
+ *
+ * @module
+ */
+
+import { ClosedError } from "../kernel/fd.ts";
+import type { StateName } from "./types.ts";
+
+/** Why a device is served no longer: it was `closed`, or its `thread-ended` by itself. */
+export type DeviceClosedCode = "closed" | "thread-ended";
+
+/** What a {@linkcode DeviceClosedError} knows. */
+export interface DeviceClosedErrorInfo {
+  /** Why it is served no longer. */
+  readonly code: DeviceClosedCode;
+  /** The name that the device was opened by. */
+  readonly device: string;
+  /** The state that the device was in when it was last heard of. */
+  readonly deviceState: StateName;
+}
+
+/**
+ * A request to a device that was closed, or whose thread has ended. Every
+ * request that such a device has not answered fails with this error: calls,
+ * streams, `save` and `restore`. A cause, where there is one, says what became of the
+ * request that was under way.
+ *
+ * Nothing can be asked of the device any more. One that was opened here has been closed,
+ * and starts afresh where it is opened again. A borrowed one (`fd:N`) is as it was left.
+ *
+ * @example
+ * ```ts
+ * import { DeviceClosedError } from "./closed_error.ts";
+ * import { openDevice } from "./device.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const device = await openDevice("sim:trapped");
+ * await device.close();
+ * await assert.rejects(device.state(), (error) => {
+ *   assert.ok(error instanceof DeviceClosedError);
+ *   assert.equal(error.code, "closed");
+ *   return true;
+ * });
+ * ```
+ */
+export class DeviceClosedError extends ClosedError implements DeviceClosedErrorInfo {
+  /** Always `DeviceClosedError`. */
+  override readonly name: string = "DeviceClosedError";
+  /** Why it is served no longer. */
+  readonly code: DeviceClosedCode;
+  /** The name that the device was opened by. */
+  readonly device: string;
+  /** The state that the device was in when it was last heard of. */
+  readonly deviceState: StateName;
+
+  /** Makes the error. */
+  constructor(message: string, info: DeviceClosedErrorInfo, options?: ErrorOptions) {
+    super(message, options);
+    this.code = info.code;
+    this.device = info.device;
+    this.deviceState = info.deviceState;
+  }
+}
