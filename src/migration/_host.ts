@@ -217,7 +217,10 @@ export class WorkerHost implements Host {
     this.life.end("thread-ended", `its thread has ended: ${why}`);
     // Nobody else has them any more; left open they would keep everybody off the device.
     for (const fd of this.life.counters.takeOwnedFds()) closeLeft(fd);
-    for (const { reject } of this.#waiting.splice(0)) reject(this.life.error());
+    for (const { method, resolve, reject } of this.#waiting.splice(0)) {
+      if (method === "close") resolve(undefined);
+      else reject(this.life.error());
+    }
   }
 
   async close(): Promise<void> {
