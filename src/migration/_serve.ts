@@ -14,11 +14,11 @@ import { packError } from "./_wire.ts";
 
 interface WorkerScope {
   onmessage: ((event: MessageEvent<Request>) => void) | null;
-  postMessage(message: Answer, transfer: readonly ArrayBuffer[]): void;
+  postMessage(message: Answer, transfer: ArrayBuffer[]): void;
 }
 
 /** Serves the requests that come to the Worker of either kind that this is called in. */
-function listen(answer: (request: Request) => readonly [Answer, readonly ArrayBuffer[]]): void {
+function listen(answer: (request: Request) => [Answer, ArrayBuffer[]]): void {
   if (parentPort !== null) {
     parentPort.on("message", (request: Request) => parentPort!.postMessage(...answer(request)));
     return;
