@@ -7,7 +7,7 @@ import { Find } from "./_kind.ts";
 
 /** Words that tell of something unfinished, in a message or on a terminal. */
 const NONSENSE =
-  /\bundefined\b|\[object |\bNaN\b|^\s+at .*:\d+:\d+\)?$|suppressed during disposal/m;
+  /(?<![-\w])undefined\b|\[object |\bNaN\b|^\s+at .*:\d+:\d+\)?$|suppressed during disposal/m;
 /** What a terminal would obey. */
 // deno-lint-ignore no-control-regex -- just those
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/;

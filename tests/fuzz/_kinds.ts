@@ -4,11 +4,12 @@
 
 import type { AnyKind } from "./_kind.ts";
 import { checkpoints } from "./checkpoints.ts";
+import { commands } from "./commands.ts";
 import { faults } from "./faults.ts";
 import { kernel } from "./kernel.ts";
 
 /** The kinds, in the order in which they are told of. */
-export const KINDS: readonly AnyKind[] = [faults, checkpoints, kernel];
+export const KINDS: readonly AnyKind[] = [faults, checkpoints, kernel, commands];
 
 /** A kind by its name. */
 export function kindOf(name: string): AnyKind {

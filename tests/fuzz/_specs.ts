@@ -42,7 +42,9 @@ export function pickPersonality(random: Random, migrates: boolean): PersonalityN
 /** A fault that this device can have. */
 export function makeFault(random: Random, personality: PersonalityName): string {
   const able = (Object.keys(FAULTS) as FaultName[]).filter((name) => canHave(personality, name));
-  const name = random.pick(able);
+  // Of most that hold all the time nothing more than opening can be tried.
+  const first = random.pick(able);
+  const name = FAULTS[first].event === null ? random.pick(able) : first;
   const field = (form: string): string => {
     switch (form) {
       case "N":

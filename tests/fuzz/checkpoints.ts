@@ -24,7 +24,7 @@ import { checkError, describe, nonsense } from "./_errors.ts";
 import { concat, fittingTail, putTogether, takeApart } from "./_forge.ts";
 import { Find, type Kind, without } from "./_kind.ts";
 import type { Random } from "./_random.ts";
-import { cleanName, type Spec } from "./_specs.ts";
+import type { Spec } from "./_specs.ts";
 import { FRAME_TAIL } from "../../src/checkpoint/format.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -36,14 +36,18 @@ interface Damage {
   readonly at: number;
 }
 
-/** A hostile checkpoint, and how it is restored. */
-export interface CheckpointPlan {
+/** A hostile checkpoint. */
+export interface Forgery {
   readonly specs: readonly Spec[];
   readonly options: SavedOptions;
   readonly edits: readonly Edit[];
   /** Whether the trailer is made to fit what comes before it. */
   readonly fit: boolean;
   readonly damage: Damage | null;
+}
+
+/** A hostile checkpoint, and how it is read and restored. */
+export interface CheckpointPlan extends Forgery {
   /** The lengths of the pieces that it is read in, over and over. */
   readonly pieces: readonly number[];
   readonly way: "seekable" | "pipe" | "file";
@@ -116,8 +120,8 @@ export const checkpoints: Kind<CheckpointPlan> = {
 /** More than the runtime itself ever takes between two looks. */
 const MOST_MIB = 400;
 
-/** The bytes of a plan. */
-export async function forge(plan: CheckpointPlan): Promise<Bytes> {
+/** Its bytes. */
+export async function forge(plan: Forgery): Promise<Bytes> {
   const saved = await savedFrom(plan.specs, plan.options);
   const parts = takeApart(saved.bytes.slice());
   const atTail = (edit: Edit): boolean => "last" in edit && edit.last;
@@ -293,9 +297,4 @@ function checkOutcome(error: Error | null, verdict: Verdict): void {
   if (cause instanceof CheckpointError || cause instanceof MigrationError) return;
   if (cause instanceof IdentityError) return;
   throw new Find("verdict", `it is ${tell(verdict)}, and the restore says ${describe(error)}`);
-}
-
-/** The names of clean devices that a plan's checkpoint could be of. */
-export function targetsOf(plan: CheckpointPlan): string[] {
-  return plan.specs.map((one, index) => cleanName(one, 3000 + index));
 }
