@@ -39,20 +39,8 @@ import type {
   TargetState,
 } from "./types.ts";
 
-/** How to open a device. */
-export interface OpenOptions {
-  /** The SR-IOV token of the PF's user, for a VF. */
-  readonly vfToken?: string | undefined;
-  /** The fd of its group: for `fd:N`, and where the group is open already and has a container. */
-  readonly groupFd?: number | undefined;
-  /** The fd of its container, which goes with that of the group. */
-  readonly containerFd?: number | undefined;
-  /** The fd of its iommufd: for `fd:N`, and where a device of the group is bound to it already. */
-  readonly iommufdFd?: number | undefined;
-  /** The IOAS in that iommufd which the device is attached to, or is to be. */
-  readonly ioasId?: number | undefined;
-  /** By its own character device, by its group, or (`auto`, the default) as the kernel has it. */
-  readonly via?: OpenVfioOptions["via"];
+/** How to open a device, and how to drive it. */
+export interface OpenOptions extends OpenVfioOptions {
   /** v2: where the data fd is handed from one process to the next. */
   readonly dataPlace?: DataPlaceFds | undefined;
   /** Treats the driver as this one; by default the driver's name decides. */
