@@ -143,6 +143,9 @@ function node(
   return missingNode(code, path, { shown, stale, missing, absent });
 }
 
+/** The calls in which it is iommufd that asks whether interrupts are remapped. */
+const BY_IOMMUFD: readonly OpeningCall[] = ["VFIO_DEVICE_BIND_IOMMUFD", "VFIO_GROUP_GET_DEVICE_FD"];
+
 /** All causes, by name. */
 export const CAUSES = {
   "no-memory": {
@@ -377,15 +380,16 @@ export const CAUSES = {
     look: ({ call, kernel, group, hadIommu }) => {
       // Of a container that has an IOMMU this is asked when a group joins, else when it gets one.
       if (call === "VFIO_GROUP_SET_CONTAINER" && hadIommu === false) return false;
-      if (remapsInterrupts(kernel) !== false) {
-        return remapsInterrupts(kernel) === null ? null : false;
-      }
+      const remaps = remapsInterrupts(kernel);
+      if (remaps !== false) return remaps === null ? null : false;
+      // A container that is type1's asked before.
+      if (call === "VFIO_GROUP_GET_DEVICE_FD") return null;
       // Both may be so; both must be mended then.
       const regions = typeof group === "number" ? firmwareRegions(kernel, group) : null;
       return (regions ?? []).length > 0 ? null : true;
     },
     reason: ({ call }) =>
-      unsafeInterrupts(call === "VFIO_DEVICE_BIND_IOMMUFD" ? "iommufd" : "vfio_iommu_type1"),
+      unsafeInterrupts(BY_IOMMUFD.includes(call) ? "iommufd" : "vfio_iommu_type1"),
   },
   "dma-in-use": {
     kind: "cannot",

@@ -127,9 +127,17 @@ export const OPENING_ERRORS: Readonly<Record<OpeningCall, ErrnoCauses>> = {
     ENOTTY: ["wrong-file"],
     ENODEV: ["not-in-group"],
     EACCES: ["vf-token-wanted", "runtime-pm"],
-    EPERM: ["noiommu-rights", "not-viable", "driver-refuses"],
+    // Where an iommufd stands in for the container (CONFIG_IOMMUFD_VFIO_CONTAINER), the group is
+    // claimed here, and the device bound and attached.
+    EPERM: ["noiommu-rights", "not-viable", "unsafe-interrupts", "driver-refuses"],
     EBUSY: ["driver-busy"],
-    EINVAL: ["vf-token-unwanted", "not-viable", "no-iommu-set", "driver-refuses"],
+    EINVAL: [
+      "vf-token-unwanted",
+      "not-viable",
+      "no-iommu-set",
+      "firmware-region",
+      "driver-refuses",
+    ],
     EOPNOTSUPP: ["driver-refuses"],
     ENOSPC: ["driver-refuses"],
     ESRCH: ["driver-wants-kvm"],
