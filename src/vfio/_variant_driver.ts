@@ -43,7 +43,13 @@ export interface VfioDriver {
 }
 
 /** What was found out about a function's variant driver. */
-export type VariantDriver =
+export type VariantDriver = VariantFinding & {
+  /** Whether plain vfio-pci is there: loaded, or built in. */
+  readonly plainIsThere: boolean;
+};
+
+/** What is known of it. */
+export type VariantFinding =
   /** There is one. */
   | ({ readonly kind: "known" } & VfioDriver)
   /** There is one, and it does not migrate. */
@@ -61,9 +67,18 @@ export type VariantDriver =
 
 /** Looks a function's variant driver up. */
 export function variantDriver(kernel: Kernel, device: SysfsDevice): VariantDriver {
+  const drivers = listDrivers(kernel);
+  const plainIsThere = drivers?.some((name) => spelled(name) === PLAIN) ?? false;
+  return { ...findVariant(kernel, device, drivers), plainIsThere };
+}
+
+function findVariant(
+  kernel: Kernel,
+  device: SysfsDevice,
+  drivers: readonly string[] | null,
+): VariantFinding {
   const own = modalias(device);
   const release = readOrNull(kernel, "/proc/sys/kernel/osrelease")?.trim() ?? null;
-  const drivers = listDrivers(kernel);
   const unread: string[] = drivers === null ? [DRIVERS] : [];
   const aliases = [
     ...readAliases(kernel, release, "modules.alias", parseAliases, unread),

@@ -10,12 +10,13 @@ import {
   lacksMigration,
   migratesFrom,
   type VariantDriver,
+  type VariantFinding,
   type VfioDriver,
 } from "./_variant_driver.ts";
 import type { SysfsDevice } from "./sysfs.ts";
 import type { Reason } from "./unsupported.ts";
 
-export type { VariantDriver, VfioDriver };
+export type { VariantDriver, VariantFinding, VfioDriver };
 
 /** What a driver of the bus is called that takes any device, and migrates none. */
 const PLAIN: Readonly<Record<string, VfioDriver>> = {
@@ -36,10 +37,10 @@ export function notBound(device: SysfsDevice, variant: VariantDriver): Reason {
   if (plain === undefined) return reason(`Bind it to the VFIO driver of the ${bus} bus`);
   if (isPhysical(device)) return reason(useVirtualFunction(device));
   if (variant.kind === "known") return reason(bindingCommands(device, variant));
-  const commands = bindingCommands(device, plain, false);
-  if (variant.kind === "no-migration") return reason(`${commands} (no VFIO driver migrates it)`);
+  const commands = bindingCommands(device, plain, bus === "pci" && variant.plainIsThere);
+  if (variant.kind === "no-migration") return reason(`${commands} # no VFIO driver migrates it`);
   return reason(
-    `${commands} (to migrate it, name its vendor's VFIO driver in place of ${plain.module})`,
+    `${commands} # to migrate it, name its vendor's VFIO driver in place of ${plain.module}`,
   );
 }
 

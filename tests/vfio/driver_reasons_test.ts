@@ -113,6 +113,17 @@ describe("the commands that bind a device", () => {
     });
   });
 
+  it("are commands, whatever is said beside them", () => {
+    const { hint } = firstReason(host({ driver: "host" }), false);
+    assert.match(hint, /# to migrate it, name its vendor's VFIO driver in place of vfio-pci$/);
+    assert.doesNotMatch(hint, /modprobe/);
+    assert.deepEqual(run(hint, "vfio-pci", false), {
+      override: "vfio-pci\n",
+      unbind: `${ADDRESS}\n`,
+      probe: `${ADDRESS}\n`,
+    });
+  });
+
   it("load nothing where the driver is there, whatever its name", () => {
     const { message, hint } = ofPlain({
       drivers: { "Other Name": "xe_vfio_pci" },
