@@ -146,6 +146,9 @@ function hints(chain: readonly Error[]): string[] {
     if (one && several === undefined) {
       said.push(error.hint ?? "");
     }
+    if (error instanceof CheckpointError && !runs(error) && several === undefined) {
+      said.push('bring it to RUNNING with "vfiokit reset DEVICE"');
+    }
     if (
       error instanceof DmaError || error instanceof BusyError || error instanceof IdentityError
     ) said.push(error.hint);
@@ -157,6 +160,11 @@ function hints(chain: readonly Error[]): string[] {
 /** A reason that is not the error's message. */
 function wholly({ message, hint }: Reason): string {
   return hint === "" ? message : `${message}. ${hint}`;
+}
+
+/** Whether the device of a bad checkpoint runs, or was not touched. */
+function runs({ deviceState }: CheckpointError): boolean {
+  return deviceState === null || deviceState === "running";
 }
 
 /** The errno's name of a file that could not be read or written. */

@@ -2,6 +2,7 @@
  * What a save or restore throws, from what stopped it.
  */
 
+import { hintAfter } from "../migration/_reset.ts";
 import { describeRecovery } from "../migration/recovery.ts";
 import type { NoteWatch } from "../migration/_note_book.ts";
 import type { Device } from "../migration/device.ts";
@@ -73,10 +74,13 @@ async function recovered(
       code: "cancelled",
       deviceState,
       recovery,
+      hint: hintAfter(recovery, deviceState),
     }, { cause: error });
   }
+  const told = toldBy(error as Error);
   return new MigrationError(`Cannot ${what}: ${(error as Error).message}; ${now}`, {
-    ...toldBy(error as Error),
+    ...told,
+    hint: hintAfter(recovery, deviceState) ?? told.hint,
     deviceState,
     recovery,
   }, { cause: error });

@@ -3,6 +3,7 @@
  */
 
 import { MigrationError, type Recovery } from "../migration/error.ts";
+import { hintAfter } from "../migration/_reset.ts";
 import { describeRecovery } from "../migration/recovery.ts";
 import type { NoteWatch } from "../migration/_note_book.ts";
 import type { Device } from "../migration/device.ts";
@@ -98,6 +99,8 @@ function states(members: readonly Failing[], left: readonly Left[]): string[] {
 }
 
 function hintFor(cause: unknown, left: readonly Left[]): string | undefined {
+  const ignored = left.find(({ recovery }) => recovery === "ignored");
+  if (ignored !== undefined) return hintAfter("ignored", ignored.state ?? "unknown");
   if (left.some(({ state }) => state !== "running" && state !== null)) {
     return 'bring what does not run to RUNNING with "vfiokit reset DEVICE"';
   }

@@ -7,7 +7,7 @@ import { errnoText } from "../kernel/errno.ts";
 import { SysError } from "../kernel/error.ts";
 import type { Counters, OnError, WayBack } from "./_engine.ts";
 import { MigrationError, type Recovery } from "./error.ts";
-import { REOPEN } from "./_reset.ts";
+import { hintAfter } from "./_reset.ts";
 import { describeRecovery } from "./recovery.ts";
 import type { StateName, StateReport } from "./types.ts";
 
@@ -154,13 +154,8 @@ export class Guard {
     const recovery = this.#recover(way, onError);
     const deviceState = this.#stateNow();
     // What was advised for a state that the device is not in any more is done.
-    const hint = recovery === "ignored"
-      ? REOPEN
-      : deviceState !== "running"
-      ? 'bring it to RUNNING with "vfiokit reset DEVICE"'
-      : error.deviceState === "running"
-      ? error.hint
-      : undefined;
+    const hint = hintAfter(recovery, deviceState) ??
+      (error.deviceState === "running" ? error.hint : undefined);
     return new MigrationError(`${error.message}; ${describeRecovery(recovery, deviceState)}`, {
       code: error.code,
       deviceState,

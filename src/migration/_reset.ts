@@ -18,8 +18,14 @@ const PATIENCE_MS = 2000;
 const LONGEST_PAUSE_MS = 64;
 
 /** What leads on where a reset does not. */
-export const REOPEN = "a reset does not help: close the device wherever it is open, and open it " +
+const REOPEN = "a reset does not help: close the device wherever it is open, and open it " +
   "again; if that does not help either, unbind its driver and bind it again";
+
+/** What leads on from where a recovery left a device; nothing, where it runs. */
+export function hintAfter(recovery: Recovery, state: StateName): string | undefined {
+  if (recovery === "ignored") return REOPEN;
+  return state === "running" ? undefined : 'bring it to RUNNING with "vfiokit reset DEVICE"';
+}
 
 /**
  * VFIO_DEVICE_RESET. Linux answers EAGAIN where somebody holds the device's lock for a moment

@@ -132,11 +132,18 @@ const TOGETHER: readonly (readonly [name: string, work: Work])[] = [
   ["restore of a cut stream", (devices, bytes) => restoreAll(devices, cut(bytes))],
 ];
 
+/** What the devices are restored from. */
+interface Source {
+  readonly checkpoint: Uint8Array;
+  /** By device: the checksums of its own state, and of that which it is restored from. */
+  readonly whole: readonly (readonly number[])[];
+}
+
 /** Runs the work on devices of one kernel; returns whether it failed. */
 async function attempt(
   specs: readonly string[],
   onError: OnError,
-  checkpoint: Uint8Array,
+  { checkpoint, whole }: Source,
   work: Work,
 ): Promise<boolean> {
   const sim = new SimKernel(...specs);
@@ -166,6 +173,12 @@ async function attempt(
         }
         if (truth !== "running") assert.match(message, new RegExp(`\\b${truth}\\b`), what);
       }
+      for (const [number, device] of sim.devices.entries()) {
+        const truth = trueState(device, devices[number]!.description.protocol!);
+        if (truth !== "running") continue;
+        // What runs has its own state, or a whole one that its driver has judged.
+        assert.ok(whole[number]!.includes(device.checksum()), `${what}: device ${number} runs`);
+      }
     }
   } finally {
     for (const device of devices) await device.close();
@@ -176,14 +189,16 @@ async function attempt(
   return failed;
 }
 
-async function checkpointOf(kinds: readonly PersonalityName[]): Promise<Uint8Array> {
+async function sourceOf(kinds: readonly PersonalityName[]): Promise<Source> {
+  const own = new SimKernel(...specsOf(kinds, 1)).devices.map((device) => device.checksum());
   const sim = new SimKernel(...specsOf(kinds, 50));
   const devices: Device[] = [];
   for (const { path } of sim.devices) devices.push(await openDevice(path, { kernel: sim }));
   const sink = memorySink();
   await (devices.length === 1 ? save(devices[0]!, sink) : saveAll(devices, sink));
   for (const device of devices) await device.close();
-  return sink.bytes;
+  const whole = sim.devices.map((device, index) => [own[index]!, device.checksum()]);
+  return { checkpoint: sink.bytes, whole };
 }
 
 function specsOf(kinds: readonly PersonalityName[], seed: number): string[] {
@@ -199,7 +214,7 @@ async function everyStep(
   onError: OnError,
   work: Work,
 ): Promise<void> {
-  const checkpoint = await checkpointOf(kinds);
+  const source = await sourceOf(kinds);
   for (const victim of kinds.keys()) {
     for (const fault of FAULTS) {
       const names = fault(1).split("&fault=").map((text) => parseFault(text).name);
@@ -211,7 +226,7 @@ async function everyStep(
         for (let nth = 1, undisturbed = 0; nth <= MOST && undisturbed < 2; nth++) {
           const specs = specsOf(kinds, 1);
           specs[victim] += `&fault=${fault(nth)}${reset}`;
-          const failed = await attempt(specs, onError, checkpoint, work);
+          const failed = await attempt(specs, onError, source, work);
           undisturbed = failed ? 0 : undisturbed + 1;
         }
       }

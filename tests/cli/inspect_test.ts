@@ -170,6 +170,12 @@ describe("vfiokit reset", () => {
     assert.equal(out, "sim:none: reset\n");
   });
 
+  it("tries again where somebody holds the device's lock for a moment", async () => {
+    const { code, out } = await vfiokit(["reset", "sim:trapped?size=64KiB&fault=reset:1:EAGAIN"]);
+    assert.equal(code, 0);
+    assert.match(out, /: reset, running\n$/);
+  });
+
   it("fails where the reset fails", async () => {
     const { code } = await vfiokit(["reset", "sim:mapped?fault=reset:1:EIO"]);
     assert.ok(code === 1 || code === 5);

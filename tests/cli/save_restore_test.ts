@@ -226,6 +226,21 @@ describe("vfiokit save", () => {
 });
 
 describe("vfiokit restore", () => {
+  it("says what state a device was left in by a stream that is cut short", async () => {
+    using folder = new Folder();
+    const device = "sim:stop-copy-only?size=3MiB";
+    const whole = folder.file("a");
+    assert.equal((await vfiokit(["save", device, "-o", whole])).code, 0);
+    const cut = readFileSync(whole).subarray(0, 2 << 20);
+    const words = ["restore", device, "-", "--on-error", "leave", "--json"];
+    const { code, out, err } = await vfiokit(words, { stdin: cut });
+    assert.equal(code, 4);
+    assert.match(err, /the device's state is resuming\n *hint: bring it to RUNNING/);
+    const { error, devices } = JSON.parse(out);
+    assert.equal(error.deviceState, "resuming");
+    assert.equal(devices[0].state, "resuming");
+  });
+
   it("exits with 4 for a cut checkpoint, from a file and from a pipe", async () => {
     const whole = (await vfiokit(["save", "sim:mapped?size=1MiB", "-o", "-"])).stdout;
     const cut = whole.subarray(0, whole.length - 10);

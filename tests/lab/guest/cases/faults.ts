@@ -20,7 +20,7 @@ const ERROR = 6;
 /** What a failure tells, and the device_state that the device is left in. */
 interface Expected {
   readonly errno: string;
-  readonly recovery: "none" | "running" | "reset" | "failed";
+  readonly recovery: "none" | "running" | "reset" | "reopened" | "failed";
   readonly state: number;
 }
 
@@ -91,6 +91,11 @@ const saves: readonly Case[] = [
     name: "the ERROR state is reset",
     fault: "error-state:1",
     ...{ errno: "EIO", recovery: "reset", state: RUNNING },
+  }),
+  failedSave({
+    name: "a reset that does nothing: closed and opened again",
+    fault: "error-state:1,reset-ignored:1",
+    ...{ errno: "EIO", recovery: "reopened", state: RUNNING },
   }),
   failedSave({
     name: "the ERROR state is left where that was asked for",

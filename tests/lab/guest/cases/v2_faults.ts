@@ -21,7 +21,7 @@ const NUMBERS = { "error": 0, "stop": 1, "running": 2, "stop-copy": 3, "resuming
 /** What a failure tells; the driver must be in that state. */
 interface Expected {
   readonly errno: string | undefined;
-  readonly recovery: "none" | "running" | "reset" | "failed";
+  readonly recovery: "none" | "running" | "reset" | "reopened" | "failed";
   readonly state: keyof typeof NUMBERS;
 }
 
@@ -110,6 +110,11 @@ const saves: readonly Case[] = [
     ...{ errno: "EFAULT", ...back },
   }),
   failedSave({
+    name: "an interrupted read is not made again: back to running",
+    fault: "read:3:EINTR",
+    ...{ errno: "EINTR", ...back },
+  }),
+  failedSave({
     name: "the device is gone for the data fd: back to running",
     type: "v2-p2p",
     fault: "read:2:ENODEV",
@@ -120,6 +125,12 @@ const saves: readonly Case[] = [
     type: "v2-p2p",
     fault: "error-state:2",
     ...{ errno: "EIO", ...reset },
+  }),
+  failedSave({
+    name: "a reset that does nothing: closed and opened again",
+    type: "v2-p2p",
+    fault: "error-state:2,reset-ignored:1",
+    ...{ errno: "EIO", recovery: "reopened", state: "running" },
   }),
   failedSave({
     name: "the ERROR state after a step that was taken is reset",
@@ -160,6 +171,15 @@ function failedRestore(name: string, fault: string, expected: Expected, counted?
 const restores: readonly Case[] = [
   ...["EFAULT", "EINVAL", "ENOMEM", "EOPNOTSUPP", "ENODEV", "EIO"].map((errno) =>
     failedRestore(`data refused with ${errno}: reset`, `write:2:${errno}`, { errno, ...reset })
+  ),
+  failedRestore("an interrupted write is not made again: reset", "write:2:EINTR", {
+    errno: "EINTR",
+    ...reset,
+  }),
+  failedRestore(
+    "a reset that is not ready twice is tried again",
+    "write:2:EINVAL,reset:1:EAGAIN,reset:2:EAGAIN",
+    { errno: "EINVAL", ...reset },
   ),
   failedRestore("the first arc refused: it never stopped running", "transition:1:EBUSY", {
     errno: "EBUSY",
