@@ -24,6 +24,7 @@ import {
   SysError,
   UnsupportedError,
 } from "../mod.ts";
+import { reasonHint } from "./_reason_hint.ts";
 import { SamplesError } from "./_samples.ts";
 import { exitCodeOf, Interrupted } from "./_signals.ts";
 import { UsageError } from "./_usage_error.ts";
@@ -137,7 +138,7 @@ function hints(chain: readonly Error[]): string[] {
   for (const error of chain) {
     if (error instanceof UnsupportedError || error instanceof OpenError) {
       const [first, ...others] = error.reasons;
-      said.push(first?.hint ?? "", ...others.map(wholly));
+      said.push(first === undefined ? "" : reasonHint(first), ...others.map(wholly));
     }
     if (error instanceof BusyError) said.push(...error.reasons.map(wholly));
     if (error instanceof SimSpecError) said.push('see "vfiokit probe sim:help"');
@@ -158,8 +159,9 @@ function hints(chain: readonly Error[]): string[] {
 }
 
 /** A reason that is not the error's message. */
-function wholly({ message, hint }: Reason): string {
-  return hint === "" ? message : `${message}. ${hint}`;
+function wholly(reason: Reason): string {
+  const hint = reasonHint(reason);
+  return hint === "" ? reason.message : `${reason.message}. ${hint}`;
 }
 
 /** Whether the device of a bad checkpoint runs, or was not touched. */

@@ -8,6 +8,7 @@ import { probe, type ProbeReport, type Reason, type Region, simHelp } from "../.
 import type { Context } from "../_context.ts";
 import { noteLines } from "../_notes.ts";
 import { bytes, hex } from "../_format.ts";
+import { reasonHint } from "../_reason_hint.ts";
 import { table } from "../_table.ts";
 import type { ProbeArgs } from "../table/inspect.ts";
 
@@ -102,7 +103,9 @@ function featureWords(features: ProbeReport["features"]): string {
   return words.join("; ");
 }
 
-function reasonLines({ message, hint, blocks }: Reason): string[] {
+function reasonLines(reason: Reason): string[] {
+  const { message, blocks } = reason;
+  const hint = reasonHint(reason);
   const lines = [`${blocks ? "why" : "note"}: ${message}`];
   return hint === "" ? lines : [...lines, `  next: ${hint}`];
 }

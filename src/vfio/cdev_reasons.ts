@@ -15,7 +15,7 @@ export function noCdev({ name }: SysfsDevice): Reason {
     "no-cdev",
     `${name} has no character device of its own`,
     "Linux has them from 6.6 on, where it is built with CONFIG_VFIO_DEVICE_CDEV; " +
-      "without one a device is opened by its group (--via group)",
+      "without one a device is opened by its group",
   );
 }
 
@@ -34,7 +34,7 @@ export function noIoas(label: string): Reason {
   return blocks(
     "no-ioas",
     `The IOAS of ${label} is not known`,
-    "Name its iommufd and the IOAS in it as well: --iommufd-fd N --ioas ID",
+    "Name its iommufd and the IOAS in it as well",
   );
 }
 
@@ -44,6 +44,6 @@ export function noType1Container(name: string): Reason {
     "no-type1-container",
     `${name} is opened by its character device: it has no type1 container, and its iommufd ` +
       "does not track dirty pages by type1's calls (VFIO_IOMMU_DIRTY_PAGES: ENOTTY)",
-    "Open it by its group for that (--via group), or take its own log (--tracker device)",
+    "Open it by its group for that, or take its own log",
   );
 }

@@ -231,12 +231,12 @@ export function unsafeInterrupts(module: "vfio_iommu_type1" | "iommufd"): Reason
 /** `vf-token`: a VF's token is missing, wrong, or not wanted. */
 export function vfToken(name: string, given: boolean, code: string): Reason {
   if (code === "EINVAL") {
-    return blocks("vf-token", `${name} does not take a VF token`, "Leave --vf-token out");
+    return blocks("vf-token", `${name} does not take a VF token`, "Leave the token out");
   }
   return blocks(
     "vf-token",
     given ? `The VF token for ${name} is not the right one` : `${name} wants a VF token`,
-    "Pass the UUID that the user of its physical function set: --vf-token UUID",
+    "Pass the UUID that the user of its physical function set",
   );
 }
 
@@ -290,7 +290,7 @@ export function noContainer(label: string): Reason {
   return blocks(
     "no-container",
     `The container of ${label} is not known`,
-    "Name the fd of its container as well: --container-fd N",
+    "Name the fd of its container as well",
   );
 }
 

@@ -210,7 +210,7 @@ describe("a borrowed container", () => {
         () => DirtySession.open(`fd:${owner.fds.device}`, { kernel }),
         (error: Error & { reasons?: { code: string; hint: string }[] }) => {
           assert.equal(error.reasons?.[0]?.code, "no-container");
-          assert.match(error.reasons[0].hint, /--container-fd/);
+          assert.match(error.reasons[0].hint, /fd of its container/);
           return true;
         },
       );
