@@ -1,8 +1,8 @@
-// How one value lies in memory: the scalars, arrays of them, nested structs.
+// How one value is stored in memory: scalars, arrays, nested structs.
 
 import type { ArrayType, NumberType, StructCodec, TailType } from "./codec.ts";
 
-/** What a field table may hold. */
+/** The field types that a table may use. */
 export type AnyFieldType =
   | NumberType
   | "argsz"
@@ -21,10 +21,10 @@ export interface Kind {
   write(view: DataView, at: number, value: unknown, what: string): void;
 }
 
-/** Several equal values in a row. */
+/** Several values of the same kind, one after the other. */
 export interface Row {
   readonly element: Kind;
-  /** How many elements `values` has; throws a TypeError if it is no row. */
+  /** The number of elements in `values`; throws a TypeError if `values` is of another type. */
   lengthOf(values: unknown, what: string): number;
   read(view: DataView, at: number, count: number): unknown;
   write(view: DataView, at: number, values: unknown, what: string): void;
@@ -35,13 +35,13 @@ export function isTail(type: AnyFieldType): type is TailType<AnyElement> {
   return typeof type === "object" && "lengthField" in type;
 }
 
-/** How a field that isn't a tail lies in memory. */
+/** The memory layout of a field that isn't a tail. */
 export function kindOf(type: Exclude<AnyFieldType, TailType<AnyElement>>): Kind {
   if (typeof type === "string") return SCALARS[type === "argsz" ? "u32" : type];
   return "count" in type ? arrayKind(rowOf(type.element), type.count) : structKind(type);
 }
 
-/** How an array's or a tail's elements lie in memory. */
+/** The memory layout of the elements of an array or a tail. */
 export function rowOf(element: AnyElement): Row {
   return element === "u8" ? BYTES : rowOfKind(kindOf(element));
 }

@@ -1,4 +1,4 @@
-// A struct's layout, and what packs and unpacks it.
+// Lays out a struct, and packs and unpacks it.
 
 import { type AnyFieldType, isTail, type Kind, kindOf, type Row, rowOf } from "./_kinds.ts";
 import type { Field, StructCodec } from "./codec.ts";
@@ -17,7 +17,7 @@ interface Tail {
   readonly row: Row;
   readonly what: string;
   readonly lengthField: string;
-  /** Whether the length field holds the size of the whole, not a number of elements. */
+  /** Whether the length field holds the size of the whole struct in bytes, not an element count. */
   readonly bySize: boolean;
 }
 
@@ -69,7 +69,7 @@ export class Struct<T extends object> implements StructCodec<T> {
     this.fields = fields;
     this.#members = members;
     if (this.#tail?.bySize && this.#tail.offset !== this.size) {
-      throw new TypeError(`Cannot lay out ${this.#tail.what}: padding lies in its place`);
+      throw new TypeError(`Cannot lay out ${this.#tail.what}: it would overlap padding`);
     }
   }
 

@@ -4,7 +4,7 @@
  * A table of fields gives size, alignment and offsets as a C compiler lays
  * them out on x86-64 (and every other little-endian 64-bit Linux): each field
  * on its natural alignment, the size rounded up to the largest one. Padding is
- * no field: it is written as zero and never read.
+ * not a field: it is written as zero and never read.
  *
  * @module
  */
@@ -12,35 +12,35 @@
 import type { AnyFieldType } from "./_kinds.ts";
 import { Struct } from "./_struct.ts";
 
-/** The integers that come as a `number`. */
+/** The integer types whose values are a `number`. */
 export type NumberType = "u8" | "u16" | "u32" | "s32";
 
-/** What an array or a tail may consist of, for values of type `E`. */
+/** The element types of an array or a tail whose values are of type `E`. */
 export type ElementType<E> = [E] extends [bigint] ? "u64"
   : [E] extends [number] ? NumberType
   : StructCodec<E>;
 
 /** A fixed array: `u32 x[4]`. Made by {@linkcode array}. */
 export interface ArrayType<Element> {
-  /** What it consists of. */
+  /** The type of an element. */
   readonly element: Element;
-  /** How many of them. */
+  /** The number of elements. */
   readonly count: number;
 }
 
 /** A flexible array at the end of a struct: `u8 data[]`. Made by {@linkcode tail}. */
 export interface TailType<Element> {
-  /** What it consists of. */
+  /** The type of an element. */
   readonly element: Element;
-  /** The field that says how long it is. */
+  /** The name of the field that gives its length. */
   readonly lengthField: string;
 }
 
 /**
- * How a field whose value is a `V` may be declared.
+ * The types that a field may be declared as if its value is a `V`.
  *
- * `"argsz"` is a u32 that becomes the size of the whole struct, tail included,
- * where the caller leaves it out. Arrays of `"u8"` are `Uint8Array`s.
+ * `"argsz"` is a u32. If the caller leaves it out, it is set to the size of the
+ * whole struct, tail included. Arrays of `"u8"` are `Uint8Array`s.
  */
 export type FieldType<V> = [V] extends [bigint] ? "u64"
   : [V] extends [number] ? NumberType | "argsz"
@@ -51,15 +51,15 @@ export type FieldType<V> = [V] extends [bigint] ? "u64"
 /** A struct's fields, in the order of the C declaration. */
 export type FieldTable<T> = { readonly [K in keyof T]-?: FieldType<T[K]> };
 
-/** Where a field lies. */
+/** A field of a struct, and where it lies. */
 export interface Field {
   /** Its C name. */
   readonly name: string;
   /** Bytes from the start of the struct. */
   readonly offset: number;
-  /** Its bytes; 0 for a tail. */
+  /** Size in bytes; 0 for a tail. */
   readonly size: number;
-  /** Such as `u32`, `u64[3]`, `u8[]`, `struct vfio_bitmap`. */
+  /** The type, such as `u32`, `u64[3]`, `u8[]`, `struct vfio_bitmap`. */
   readonly type: string;
 }
 
@@ -80,22 +80,22 @@ export interface StructCodec<T> {
    */
   offsetOf(field: keyof T & string): number;
   /**
-   * The struct as bytes. Fields left out are zero, as in a C initialiser; but a
-   * field of type `"argsz"` is then the number of bytes, and a tail's length
-   * field the number of its elements.
+   * Packs the struct into bytes. Fields that are left out are zero, as in a C
+   * initialiser. There are two exceptions: a field of type `"argsz"` is then set
+   * to the number of bytes, and a tail's length field to its number of elements.
    *
    * @param value the fields
-   * @param into where to write; a fresh buffer if left out
+   * @param into where to write; a new buffer if left out
    * @param at where in `into` to begin, in bytes
-   * @returns the bytes that were written: a view of `into`, or the fresh buffer
+   * @returns the bytes that were written: a view of `into`, or the new buffer
    * @throws {RangeError} a value doesn't fit its field, or the struct doesn't
-   * fit `into`. When a value is refused, `into` is partly written
+   * fit into `into`. If a value is refused, `into` may be partly written
    * @throws {TypeError} a value isn't of its field's type
    */
   pack(value: Partial<T>, into?: Uint8Array<ArrayBuffer>, at?: number): Uint8Array<ArrayBuffer>;
   /**
-   * The struct that lies in `bytes`, on any offset, aligned or not. Everything
-   * in it is a copy.
+   * Unpacks the struct at any offset of `bytes`, aligned or not. The result
+   * shares no memory with `bytes`.
    *
    * @param bytes what to read
    * @param at where in `bytes` it begins
@@ -128,8 +128,8 @@ export function array<const Element>(element: Element, count: number): ArrayType
 /**
  * A flexible array at the end of a struct: `element x[]`.
  *
- * `lengthField` names the field that says how long it is: in elements, or, if
- * that field is of type `"argsz"`, by the size of the whole.
+ * `lengthField` names the field that gives its length: the number of elements,
+ * or, if that field is of type `"argsz"`, the size of the whole struct in bytes.
  *
  * @example
  * ```ts

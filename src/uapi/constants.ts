@@ -1,7 +1,7 @@
 /**
- * The constants of linux/vfio.h under their C names, as Linux 6.1 has them, and
- * of linux/iommufd.h; those of other versions say so. All are unsigned: where C's `1 << 31` is
- * negative, the number here is what a `__u32` field holds.
+ * The constants of linux/vfio.h and linux/iommufd.h under their C names. Those of vfio.h are as in
+ * Linux 6.1, unless the comment names another version. All are unsigned: where C's `1 << 31` is
+ * negative, the number here is the one that a `__u32` field holds.
  *
  * @module
  */
@@ -10,7 +10,7 @@
 
 /** What VFIO_GET_API_VERSION returns. */
 export const VFIO_API_VERSION = 0;
-/** The letter of VFIO's requests: `';'`. */
+/** The type (letter) of VFIO's requests: `';'`. */
 export const VFIO_TYPE = 0x3b;
 /** The number of VFIO's first request. */
 export const VFIO_BASE = 100;
@@ -21,7 +21,7 @@ export const VFIO_BASE = 100;
 export const VFIO_TYPE1_IOMMU = 1;
 /** IOMMU of POWER servers. */
 export const VFIO_SPAPR_TCE_IOMMU = 2;
-/** IOMMU type 1, whose unmap takes whole mappings; the only one that logs dirty pages. */
+/** IOMMU type 1, whose unmap removes whole mappings only; the only type that logs dirty pages. */
 export const VFIO_TYPE1v2_IOMMU = 3;
 /** The IOMMU enforces cache coherence of DMA. */
 export const VFIO_DMA_CC_IOMMU = 4;
@@ -33,9 +33,9 @@ export const VFIO_TYPE1_NESTING_IOMMU = 6;
 export const VFIO_SPAPR_TCE_v2_IOMMU = 7;
 /** No IOMMU: no translation and no isolation. */
 export const VFIO_NOIOMMU_IOMMU = 8;
-/** VFIO_DMA_UNMAP_FLAG_ALL is known. */
+/** VFIO_DMA_UNMAP_FLAG_ALL is supported. */
 export const VFIO_UNMAP_ALL = 9;
-/** The VADDR flags of map and unmap are known. */
+/** The VADDR flags of map and unmap are supported. */
 export const VFIO_UPDATE_VADDR = 10;
 
 // ---- vfio_group_status.flags
@@ -61,7 +61,7 @@ export const VFIO_DEVICE_FLAGS_CCW = 1 << 4;
 export const VFIO_DEVICE_FLAGS_AP = 1 << 5;
 /** A vfio-fsl-mc device. */
 export const VFIO_DEVICE_FLAGS_FSL_MC = 1 << 6;
-/** Capabilities follow: cap_offset holds. */
+/** Capabilities follow: cap_offset is valid. */
 export const VFIO_DEVICE_FLAGS_CAPS = 1 << 7;
 /** A vfio-cdx device (Linux 6.6). */
 export const VFIO_DEVICE_FLAGS_CDX = 1 << 8;
@@ -72,9 +72,9 @@ export const VFIO_DEVICE_FLAGS_CDX = 1 << 8;
 export const VFIO_REGION_INFO_FLAG_READ = 1 << 0;
 /** The region may be written. */
 export const VFIO_REGION_INFO_FLAG_WRITE = 1 << 1;
-/** The region may be mapped, whole or as the sparse areas say. */
+/** The region may be mapped, either whole or in the sparse areas. */
 export const VFIO_REGION_INFO_FLAG_MMAP = 1 << 2;
-/** Capabilities follow: cap_offset holds. */
+/** Capabilities follow: cap_offset is valid. */
 export const VFIO_REGION_INFO_FLAG_CAPS = 1 << 3;
 
 // ---- capability ids of vfio_region_info
@@ -83,7 +83,7 @@ export const VFIO_REGION_INFO_FLAG_CAPS = 1 << 3;
 export const VFIO_REGION_INFO_CAP_SPARSE_MMAP = 1;
 /** struct vfio_region_info_cap_type. */
 export const VFIO_REGION_INFO_CAP_TYPE = 2;
-/** The MSI-X table may be mapped; the header is all of it. */
+/** The MSI-X table may be mapped; the capability is a header only. */
 export const VFIO_REGION_INFO_CAP_MSIX_MAPPABLE = 3;
 /** Address of GPU memory behind NVLink 2; no longer provided. */
 export const VFIO_REGION_INFO_CAP_NVLINK2_SSATGT = 4;
@@ -117,7 +117,7 @@ export const VFIO_PCI_ROM_REGION_INDEX = 6;
 export const VFIO_PCI_CONFIG_REGION_INDEX = 7;
 /** VGA ports and memory. */
 export const VFIO_PCI_VGA_REGION_INDEX = 8;
-/** From here on a region's type capability says what it is. */
+/** From this index on, the type capability of a region identifies it. */
 export const VFIO_PCI_NUM_REGIONS = 9;
 
 // ---- vfio_irq_info.flags
@@ -126,7 +126,7 @@ export const VFIO_PCI_NUM_REGIONS = 9;
 export const VFIO_IRQ_INFO_EVENTFD = 1 << 0;
 /** They can be masked and unmasked. */
 export const VFIO_IRQ_INFO_MASKABLE = 1 << 1;
-/** The kernel masks one when it has signalled it. */
+/** The kernel masks an interrupt after it has signalled it. */
 export const VFIO_IRQ_INFO_AUTOMASKED = 1 << 2;
 /** Their number is fixed once they are in use. */
 export const VFIO_IRQ_INFO_NORESIZE = 1 << 3;
@@ -141,7 +141,7 @@ export const VFIO_PCI_MSI_IRQ_INDEX = 1;
 export const VFIO_PCI_MSIX_IRQ_INDEX = 2;
 /** PCI Express errors. */
 export const VFIO_PCI_ERR_IRQ_INDEX = 3;
-/** The host wants the device back. */
+/** The host requests the device back. */
 export const VFIO_PCI_REQ_IRQ_INDEX = 4;
 /** How many there are. */
 export const VFIO_PCI_NUM_IRQS = 5;
@@ -156,7 +156,7 @@ export const VFIO_DEVICE_STATE_V1_RUNNING = 1 << 0;
 export const VFIO_DEVICE_STATE_V1_SAVING = 1 << 1;
 /** Resuming. Named VFIO_DEVICE_STATE_RESUMING before Linux 5.18. */
 export const VFIO_DEVICE_STATE_V1_RESUMING = 1 << 2;
-/** The three bits; all others are reserved and kept. */
+/** The three bits; all others are reserved and must be preserved. */
 export const VFIO_DEVICE_STATE_MASK = 0b111;
 
 // ---- v2: vfio_device_feature.flags
@@ -167,7 +167,7 @@ export const VFIO_DEVICE_FEATURE_MASK = 0xffff;
 export const VFIO_DEVICE_FEATURE_GET = 1 << 16;
 /** Write the feature. */
 export const VFIO_DEVICE_FEATURE_SET = 1 << 17;
-/** Ask whether the feature is there. */
+/** Ask whether the device has the feature. */
 export const VFIO_DEVICE_FEATURE_PROBE = 1 << 18;
 
 // ---- v2: features
@@ -178,11 +178,11 @@ export const VFIO_DEVICE_FEATURE_PCI_VF_TOKEN = 0;
 export const VFIO_DEVICE_FEATURE_MIGRATION = 1;
 /** struct vfio_device_feature_mig_state. */
 export const VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE = 2;
-/** No data; the device may sleep until an access wakes it. */
+/** No data; the device may enter low power until an access wakes it. */
 export const VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY = 3;
-/** An eventfd that tells when the device woke by itself. */
+/** An eventfd that is signalled when the device wakes by itself. */
 export const VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP = 4;
-/** No data; the device stays awake from now on. */
+/** No data; the device leaves low power and stays out of it. */
 export const VFIO_DEVICE_FEATURE_LOW_POWER_EXIT = 5;
 /** struct vfio_device_feature_dma_logging_control. */
 export const VFIO_DEVICE_FEATURE_DMA_LOGGING_START = 6;
@@ -192,9 +192,9 @@ export const VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP = 7;
 export const VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT = 8;
 /** struct vfio_device_feature_mig_data_size (Linux 6.2). */
 export const VFIO_DEVICE_FEATURE_MIG_DATA_SIZE = 9;
-/** Turns the device's DMA on or off; devices on the CDX bus alone have it (Linux 6.7). */
+/** Turns the device's DMA on or off; only devices on the CDX bus have it (Linux 6.7). */
 export const VFIO_DEVICE_FEATURE_BUS_MASTER = 10;
-/** No data; once set, vfio_precopy_info.flags is an answer (Linux 7.1). */
+/** No data; once set, the driver fills in vfio_precopy_info.flags (Linux 7.1). */
 export const VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 = 12;
 
 // ---- v2: vfio_device_feature_migration.flags
@@ -208,37 +208,37 @@ export const VFIO_MIGRATION_PRE_COPY = 1 << 2;
 
 // ---- v2: vfio_precopy_info.flags, after SET of VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2
 
-/** There is new initial data: initial_bytes begins anew (Linux 7.1). */
+/** There is new initial data: initial_bytes starts over (Linux 7.1). */
 export const VFIO_PRECOPY_INFO_REINIT = 1 << 0;
 
 // ---- v2: enum vfio_device_mig_state. Not the numbers of v1
 
-/** Failed; a reset leads back to RUNNING. */
+/** Failed; a reset brings the device back to RUNNING. */
 export const VFIO_DEVICE_STATE_ERROR = 0;
 /** Stopped. */
 export const VFIO_DEVICE_STATE_STOP = 1;
 /** Running. */
 export const VFIO_DEVICE_STATE_RUNNING = 2;
-/** Stopped, its state may be read. */
+/** Stopped; its state may be read. */
 export const VFIO_DEVICE_STATE_STOP_COPY = 3;
-/** Stopped, a new state may be written. */
+/** Stopped; a new state may be written. */
 export const VFIO_DEVICE_STATE_RESUMING = 4;
 /** Running, without DMA to other devices. */
 export const VFIO_DEVICE_STATE_RUNNING_P2P = 5;
-/** Running, its state may be read (Linux 6.2). */
+/** Running; its state may be read (Linux 6.2). */
 export const VFIO_DEVICE_STATE_PRE_COPY = 6;
-/** As PRE_COPY, without DMA to other devices (Linux 6.2). */
+/** Like PRE_COPY, without DMA to other devices (Linux 6.2). */
 export const VFIO_DEVICE_STATE_PRE_COPY_P2P = 7;
 
 // ---- vfio_iommu_type1_info.flags
 
-/** iova_pgsizes holds. */
+/** iova_pgsizes is valid. */
 export const VFIO_IOMMU_INFO_PGSIZES = 1 << 0;
-/** Capabilities follow: cap_offset holds. */
+/** Capabilities follow: cap_offset is valid. */
 export const VFIO_IOMMU_INFO_CAPS = 1 << 1;
 /**
- * In drafts of the v1 patches only: dirty pages are logged. No released kernel sets or names
- * it; they have the capability MIGRATION.
+ * Dirty pages are logged. Only drafts of the v1 patches have this flag. No released kernel sets or
+ * names it; released kernels have the capability MIGRATION instead.
  */
 export const VFIO_IOMMU_INFO_DIRTY_PGS = 1 << 2;
 
@@ -264,33 +264,33 @@ export const VFIO_DMA_MAP_FLAG_VADDR = 1 << 2;
 
 /** data is a struct vfio_bitmap: report dirty pages, then unmap. */
 export const VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP = 1 << 0;
-/** Unmap everything; iova and size are 0. */
+/** Unmap everything; iova and size must be 0. */
 export const VFIO_DMA_UNMAP_FLAG_ALL = 1 << 1;
-/** Keep the mapping, forget its address in the process. */
+/** Keep the mapping, but drop its address in the process. */
 export const VFIO_DMA_UNMAP_FLAG_VADDR = 1 << 2;
 
-// ---- vfio_iommu_type1_dirty_bitmap.flags: one of them
+// ---- vfio_iommu_type1_dirty_bitmap.flags: exactly one of them
 
-/** Start to log. */
+/** Start logging. */
 export const VFIO_IOMMU_DIRTY_PAGES_FLAG_START = 1 << 0;
-/** Stop to log; what was not read is lost. */
+/** Stop logging; dirty pages that were not read are lost. */
 export const VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP = 1 << 1;
 /** data is a struct vfio_iommu_type1_dirty_bitmap_get: read the log and clear it. */
 export const VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP = 1 << 2;
 
 // ---- vfio_device_bind_iommufd.flags
 
-/** token_uuid_ptr holds (Linux 6.17). */
+/** token_uuid_ptr is valid (Linux 6.17). */
 export const VFIO_DEVICE_BIND_FLAG_TOKEN = 1 << 0;
 
 // ---- iommufd (Linux 6.2)
 
-/** The letter of the iommufd's requests: `';'`, as VFIO's. */
+/** The type (letter) of iommufd's requests: `';'`, the same as VFIO's. */
 export const IOMMUFD_TYPE = 0x3b;
 
 // ---- iommu_ioas_map.flags
 
-/** iova says where to map. */
+/** Map at the address in iova; without this flag the kernel chooses one. */
 export const IOMMU_IOAS_MAP_FIXED_IOVA = 1 << 0;
 /** The device may write. */
 export const IOMMU_IOAS_MAP_WRITEABLE = 1 << 1;

@@ -1,10 +1,11 @@
 /**
- * Request numbers of linux/vfio.h and linux/iommufd.h, and the macros that make
- * such numbers.
+ * Request numbers of linux/vfio.h and linux/iommufd.h, and the macros that
+ * compute such numbers.
  *
- * A number alone says nothing: the kernel uses the same ones for different
+ * A number alone is ambiguous: the kernel uses the same ones for different
  * kinds of file descriptor (0x3b70 … 0x3b79). All of these requests are plain
- * `_IO`, whatever the header's comments say: no size or direction is in them.
+ * `_IO`, even if the header's comments say otherwise: they encode neither a size
+ * nor a direction.
  *
  * @module
  */
@@ -13,7 +14,7 @@
 
 /** On a container: no argument; returns VFIO_API_VERSION. `_IO(VFIO_TYPE, VFIO_BASE + 0)`. */
 export const VFIO_GET_API_VERSION = 0x3b64;
-/** On a container: the argument is an extension; returns 0 if it is not there. `_IO(VFIO_TYPE, VFIO_BASE + 1)`. */
+/** On a container: the argument is an extension; returns 0 if it is not supported. `_IO(VFIO_TYPE, VFIO_BASE + 1)`. */
 export const VFIO_CHECK_EXTENSION = 0x3b65;
 /** On a container: the argument is an IOMMU type; needs a group in the container. `_IO(VFIO_TYPE, VFIO_BASE + 2)`. */
 export const VFIO_SET_IOMMU = 0x3b66;
@@ -82,15 +83,15 @@ export const VFIO_IOMMU_DIRTY_PAGES = 0x3b75;
 
 // ---- on an iommufd (/dev/iommu), from Linux 6.2 on
 
-/** On an iommufd: struct iommu_destroy; EBUSY while it is in use. `_IO(IOMMUFD_TYPE, 0x80)`. */
+/** On an iommufd: struct iommu_destroy; EBUSY while the object is in use. `_IO(IOMMUFD_TYPE, 0x80)`. */
 export const IOMMU_DESTROY = 0x3b80;
 /** On an iommufd: struct iommu_ioas_alloc. `_IO(IOMMUFD_TYPE, 0x81)`. */
 export const IOMMU_IOAS_ALLOC = 0x3b81;
-/** On an iommufd: struct iommu_ioas_iova_ranges; EMSGSIZE where there are more. `_IO(IOMMUFD_TYPE, 0x84)`. */
+/** On an iommufd: struct iommu_ioas_iova_ranges; EMSGSIZE if there are more than fit. `_IO(IOMMUFD_TYPE, 0x84)`. */
 export const IOMMU_IOAS_IOVA_RANGES = 0x3b84;
 /** On an iommufd: struct iommu_ioas_map. `_IO(IOMMUFD_TYPE, 0x85)`. */
 export const IOMMU_IOAS_MAP = 0x3b85;
-/** On an iommufd: struct iommu_ioas_unmap; ENOENT where nothing is mapped. `_IO(IOMMUFD_TYPE, 0x86)`. */
+/** On an iommufd: struct iommu_ioas_unmap; ENOENT if nothing is mapped. `_IO(IOMMUFD_TYPE, 0x86)`. */
 export const IOMMU_IOAS_UNMAP = 0x3b86;
 
 /** Bits of a request's `dir` field (asm-generic/ioctl.h: `_IOC_NONE`, `_IOC_WRITE`, `_IOC_READ`). */
@@ -118,7 +119,7 @@ export function _IO(type: string | number, nr: number): number {
 }
 
 /**
- * The request number of an ioctl that the kernel answers in its argument: `_IOR(type, nr, size)`.
+ * The request number of an ioctl whose argument the kernel writes: `_IOR(type, nr, size)`.
  *
  * @param type the driver's letter, as a character or its code
  * @param nr the number in the driver's range, 0 to 255
@@ -158,7 +159,8 @@ export function _IOW(type: string | number, nr: number, size: number): number {
 }
 
 /**
- * The request number of an ioctl whose argument goes both ways: `_IOWR(type, nr, size)`.
+ * The request number of an ioctl whose argument the kernel reads and writes:
+ * `_IOWR(type, nr, size)`.
  *
  * @param type the driver's letter, as a character or its code
  * @param nr the number in the driver's range, 0 to 255
@@ -195,7 +197,7 @@ function checkBits(macro: string, part: string, value: string | number, bits: nu
   if (!Number.isInteger(value) || Number(value) < 0 || Number(value) >= 2 ** bits) {
     const shown = typeof value === "string" ? JSON.stringify(value) : value;
     throw new RangeError(
-      `Cannot make a request with ${macro}: ${part} ${shown} is not of ${bits} bits`,
+      `Cannot make a request with ${macro}: ${part} ${shown} does not fit ${bits} bits`,
     );
   }
 }

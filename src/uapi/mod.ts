@@ -1,6 +1,6 @@
 /**
- * What the kernel's headers say about VFIO and iommufd: request numbers, constants and
- * struct layouts. Pure: no I/O, no dependency.
+ * The kernel's headers for VFIO and iommufd: request numbers, constants and struct layouts.
+ * No I/O, no dependency.
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * Everything that this folder knows, by its C name.
+ * Every request number, constant and struct of this folder, by C name.
  *
  * @module
  */
@@ -12,26 +12,26 @@ import * as feature from "./structs_feature.ts";
 import * as iommufd from "./structs_iommufd.ts";
 import * as type1 from "./structs_type1.ts";
 
-/** A struct that grew: the layout of later kernels. */
+/** The layout of later kernels for a struct that grew. */
 export interface StructVariant {
-  /** Which kernels have it. */
+  /** The first kernel version that has it. */
   readonly since: string;
-  /** Its codec. */
+  /** The codec of this layout. */
   readonly codec: StructCodec<object>;
 }
 
-/** Structs that grew since they were first told of here, by C name. */
+/** Structs that later kernels extended, by C name. */
 export const VARIANTS: Readonly<Record<string, StructVariant>> = {
   vfio_device_bind_iommufd: { since: "Linux 6.17", codec: iommufd.vfioDeviceBindIommufdToken },
   vfio_device_info: { since: "Linux 6.6", codec: device.vfioDeviceInfoPadded },
 };
 
-/** What linux/iommufd.h has. */
+/** The version that introduced linux/iommufd.h. */
 const IOMMUFD = "Linux 6.2";
-/** What came with the devices' own nodes, /dev/vfio/devices. */
+/** The version that introduced a node per device, in /dev/vfio/devices. */
 const CDEV = "Linux 6.6";
 
-/** Names that the headers of Linux 6.1 lack, and where they are from. */
+/** Names that the headers of Linux 6.1 lack, and the version that introduced each. */
 export const NOT_IN_6_1: Readonly<Record<string, string>> = {
   VFIO_DEVICE_STATE_PRE_COPY: "Linux 6.2",
   VFIO_DEVICE_STATE_PRE_COPY_P2P: "Linux 6.2",
@@ -69,15 +69,15 @@ export const NOT_IN_6_1: Readonly<Record<string, string>> = {
   VFIO_IOMMU_INFO_DIRTY_PGS: "drafts of the v1 patches only",
 };
 
-/** Request numbers by C name, in the order of the numbers. */
+/** Request numbers by C name, sorted by number. */
 export const IOCTLS: Readonly<Record<string, number>> = Object.fromEntries(
   numbers(ioctl).sort(([, a], [, b]) => a - b),
 );
 
-/** Constants by C name, in the order of the names. */
+/** Constants by C name, sorted by name. */
 export const CONSTANTS: Readonly<Record<string, number>> = Object.fromEntries(numbers(constants));
 
-/** Struct codecs by C name, in the order of the names; of {@linkcode VARIANTS} the earlier layout. */
+/** Struct codecs by C name, sorted by name; the earlier layout of those in {@linkcode VARIANTS}. */
 export const STRUCTS: Readonly<Record<string, StructCodec<object>>> = Object.fromEntries(
   [...codecs(device), ...codecs(feature), ...codecs(iommufd), ...codecs(type1)]
     .filter((codec) => VARIANTS[codec.name]?.codec !== codec)
@@ -85,15 +85,15 @@ export const STRUCTS: Readonly<Record<string, StructCodec<object>>> = Object.fro
     .sort(([a], [b]) => a < b ? -1 : 1),
 );
 
-/** A struct's layout, as {@linkcode describeUapi} tells it. */
+/** A struct's layout, as {@linkcode describeUapi} returns it. */
 export interface StructDescription {
   /** `sizeof`, in bytes, without a tail. */
   readonly size: number;
   /** The fields, in order. */
   readonly fields: readonly Field[];
-  /** The layout of later kernels, where the struct grew. */
+  /** The layout of later kernels, if the struct grew. */
   readonly later?: {
-    /** Which kernels have it. */
+    /** The first kernel version that has it. */
     readonly since: string;
     /** `sizeof`, in bytes. */
     readonly size: number;
@@ -102,9 +102,9 @@ export interface StructDescription {
   };
 }
 
-/** What {@linkcode describeUapi} returns; it can be made JSON of. */
+/** The result of {@linkcode describeUapi}: plain data that can be written as JSON. */
 export interface UapiDescription {
-  /** The version of this form. */
+  /** The name and version of this format. */
   readonly schema: "vfiokit/uapi/1";
   /** Request numbers in hexadecimal, such as `"0x3b6f"`. */
   readonly ioctls: Readonly<Record<string, string>>;
@@ -112,15 +112,15 @@ export interface UapiDescription {
   readonly constants: Readonly<Record<string, number>>;
   /** Struct layouts. */
   readonly structs: Readonly<Record<string, StructDescription>>;
-  /** Where a name is from that the headers of Linux 6.1 lack. */
+  /** The version that introduced a name, for each name that the headers of Linux 6.1 lack. */
   readonly notes: Readonly<Record<string, string>>;
 }
 
 /**
  * Request numbers, constants and layouts as plain data.
  *
- * @param name a C name (of a struct with or without `struct`), to hear of it alone
- * @returns what is known; all tables are empty where `name` is unknown
+ * @param name a C name (of a struct with or without `struct`), to describe only this one
+ * @returns the description; all tables are empty if `name` is unknown
  *
  * @example
  * ```ts

@@ -8,7 +8,7 @@ import { struct, type StructCodec, tail } from "./codec.ts";
 
 /** `struct vfio_info_cap_header`: the start of every capability. */
 export interface VfioInfoCapHeader {
-  /** Which capability; the ids are of the info struct that carries it. */
+  /** The capability's id; each info struct has its own ids. */
   id: number;
   /** Version of this capability. */
   version: number;
@@ -19,8 +19,8 @@ export interface VfioInfoCapHeader {
 /**
  * `struct vfio_info_cap_header`, 8 bytes.
  *
- * A capability may lie on any offset: before Linux 6.6 they follow each other
- * without alignment.
+ * A capability may lie at any offset: before Linux 6.6, capabilities follow each
+ * other without alignment.
  */
 export const vfioInfoCapHeader: StructCodec<VfioInfoCapHeader> = struct("vfio_info_cap_header", {
   id: "u16",
@@ -44,7 +44,7 @@ export const vfioGroupStatus: StructCodec<VfioGroupStatus> = struct("vfio_group_
 
 /** `struct vfio_device_info`: the answer to VFIO_DEVICE_GET_INFO. */
 export interface VfioDeviceInfo {
-  /** Size of the struct in bytes; in the answer, what it takes with all capabilities. */
+  /** Size of the struct in bytes; in the answer, the size needed with all capabilities. */
   argsz: number;
   /** `VFIO_DEVICE_FLAGS_*`. */
   flags: number;
@@ -57,8 +57,8 @@ export interface VfioDeviceInfo {
 }
 
 /**
- * `struct vfio_device_info`, 20 bytes as in Linux 6.1. The kernel asks for 16
- * at least. See {@linkcode vfioDeviceInfoPadded} for later kernels.
+ * `struct vfio_device_info`, 20 bytes as in Linux 6.1. The kernel requires at
+ * least 16. See {@linkcode vfioDeviceInfoPadded} for later kernels.
  *
  * @example
  * ```ts
@@ -95,11 +95,11 @@ export const vfioDeviceInfoPadded: StructCodec<VfioDeviceInfoPadded> = struct("v
 
 /** `struct vfio_region_info`: the answer to VFIO_DEVICE_GET_REGION_INFO. */
 export interface VfioRegionInfo {
-  /** Size of the struct in bytes; in the answer, what it takes with all capabilities. */
+  /** Size of the struct in bytes; in the answer, the size needed with all capabilities. */
   argsz: number;
   /** `VFIO_REGION_INFO_FLAG_*`. */
   flags: number;
-  /** Which region is meant. */
+  /** The region's index. */
   index: number;
   /** Offset of the first capability from the start of the struct; 0 if there is none. */
   cap_offset: number;
@@ -123,7 +123,7 @@ export const vfioRegionInfo: StructCodec<VfioRegionInfo> = struct("vfio_region_i
 export interface VfioRegionSparseMmapArea {
   /** Where it begins in the region, in bytes. */
   offset: bigint;
-  /** Its bytes. */
+  /** Size in bytes. */
   size: bigint;
 }
 
@@ -145,7 +145,7 @@ export interface VfioRegionInfoCapSparseMmap {
   areas: readonly VfioRegionSparseMmapArea[];
 }
 
-/** `struct vfio_region_info_cap_sparse_mmap`, 16 bytes and 16 for each area. */
+/** `struct vfio_region_info_cap_sparse_mmap`, 16 bytes, and 16 per area. */
 export const vfioRegionInfoCapSparseMmap: StructCodec<VfioRegionInfoCapSparseMmap> = struct(
   "vfio_region_info_cap_sparse_mmap",
   {
@@ -156,7 +156,7 @@ export const vfioRegionInfoCapSparseMmap: StructCodec<VfioRegionInfoCapSparseMma
   },
 );
 
-/** `struct vfio_region_info_cap_type`: what a region of a device is. */
+/** `struct vfio_region_info_cap_type`: the type of a region that the device defines. */
 export interface VfioRegionInfoCapType {
   /** Id VFIO_REGION_INFO_CAP_TYPE, version 1. */
   header: VfioInfoCapHeader;
@@ -178,7 +178,7 @@ export interface VfioIrqInfo {
   argsz: number;
   /** `VFIO_IRQ_INFO_*`. */
   flags: number;
-  /** Which interrupts are meant. */
+  /** The interrupt index. */
   index: number;
   /** How many there are; 0 if the device has none of them. */
   count: number;
@@ -194,21 +194,22 @@ export const vfioIrqInfo: StructCodec<VfioIrqInfo> = struct("vfio_irq_info", {
 
 /** `struct vfio_device_migration_info`: the registers at the start of the v1 migration region. */
 export interface VfioDeviceMigrationInfo {
-  /** `VFIO_DEVICE_STATE_V1_*`; bits 3 to 31 are reserved and kept. */
+  /** `VFIO_DEVICE_STATE_V1_*`; bits 3 to 31 are reserved and must be preserved. */
   device_state: number;
   /** Not used. */
   reserved: number;
-  /** Bytes that the driver still has to give; read only. */
+  /** Bytes that are still to be read from the driver; read-only. */
   pending_bytes: bigint;
-  /** Where in the region the data of this iteration lies; read only. */
+  /** Where in the region the data of this iteration lies; read-only. */
   data_offset: bigint;
-  /** Bytes of it: read while saving, written while resuming. */
+  /** Size of that data in bytes: read while saving, written while resuming. */
   data_size: bigint;
 }
 
 /**
- * `struct vfio_device_migration_info`, 32 bytes. Each register is read and
- * written alone, at its own width: the codec is for offsets and for memory.
+ * `struct vfio_device_migration_info`, 32 bytes. Registers are read and written
+ * one at a time, each at its own width; the codec is for their offsets, and for
+ * a copy of them in memory.
  */
 export const vfioDeviceMigrationInfo: StructCodec<VfioDeviceMigrationInfo> = struct(
   "vfio_device_migration_info",

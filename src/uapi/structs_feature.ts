@@ -39,7 +39,7 @@ export const vfioDeviceFeature: StructCodec<VfioDeviceFeature> = struct("vfio_de
   data: tail("u8", "argsz"),
 });
 
-/** `struct vfio_device_feature_migration`: what a device's migration can do. */
+/** `struct vfio_device_feature_migration`: the parts of migration that a device supports. */
 export interface VfioDeviceFeatureMigration {
   /** `VFIO_MIGRATION_*`. */
   flags: bigint;
@@ -55,7 +55,7 @@ export const vfioDeviceFeatureMigration: StructCodec<VfioDeviceFeatureMigration>
 export interface VfioDeviceFeatureMigState {
   /** `VFIO_DEVICE_STATE_*` of v2. */
   device_state: number;
-  /** A new fd where the transition opened one, else -1. */
+  /** A new fd if the transition opened one, else -1. */
   data_fd: number;
 }
 
@@ -79,9 +79,9 @@ export const vfioDeviceFeatureDmaLoggingRange: StructCodec<VfioDeviceFeatureDmaL
 
 /** `struct vfio_device_feature_dma_logging_control`: starts the device's log. */
 export interface VfioDeviceFeatureDmaLoggingControl {
-  /** Bytes that a bit should stand for; in the answer, those it does. */
+  /** Bytes per bit that the caller wants; in the answer, bytes per bit that the log uses. */
   page_size: bigint;
-  /** How many ranges there are. */
+  /** The number of ranges. */
   num_ranges: number;
   /** Not used, 0. */
   __reserved: number;
@@ -104,9 +104,9 @@ export interface VfioDeviceFeatureDmaLoggingReport {
   iova: bigint;
   /** Bytes from there on. */
   length: bigint;
-  /** Bytes that a bit stands for. */
+  /** Bytes per bit. */
   page_size: bigint;
-  /** Address in the process of the bitmap, u64s; bits are set in it, never cleared. */
+  /** Address of the bitmap (u64s) in the process; bits are set in it, never cleared. */
   bitmap: bigint;
 }
 
@@ -121,7 +121,7 @@ export const vfioDeviceFeatureDmaLoggingReport: StructCodec<VfioDeviceFeatureDma
 
 /** `struct vfio_device_feature_mig_data_size`: how much data to expect. */
 export interface VfioDeviceFeatureMigDataSize {
-  /** An estimate of the bytes to stop and copy. */
+  /** An estimate of the bytes that STOP_COPY yields. */
   stop_copy_length: bigint;
 }
 
@@ -136,8 +136,8 @@ export interface VfioPrecopyInfo {
   /** Size of the struct in bytes. */
   argsz: number;
   /**
-   * Pass 0. The answer is `VFIO_PRECOPY_INFO_*` where VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 was
-   * set, else what was passed.
+   * Pass 0. In the answer, `VFIO_PRECOPY_INFO_*` if VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 was
+   * set, else the value that was passed.
    */
   flags: number;
   /** An estimate of the initial bytes that are left. */

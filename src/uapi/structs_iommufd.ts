@@ -30,7 +30,7 @@ export const vfioDeviceBindIommufd: StructCodec<VfioDeviceBindIommufd> = struct(
 
 /** `struct vfio_device_bind_iommufd` of Linux 6.17 and later. */
 export interface VfioDeviceBindIommufdToken extends VfioDeviceBindIommufd {
-  /** With VFIO_DEVICE_BIND_FLAG_TOKEN the address of the VF token: 16 bytes. */
+  /** With VFIO_DEVICE_BIND_FLAG_TOKEN, the address of the VF token (16 bytes). */
   token_uuid_ptr: bigint;
 }
 
@@ -127,7 +127,7 @@ export const iommuIoasAlloc: StructCodec<IommuIoasAlloc> = struct("iommu_ioas_al
 export interface IommuIovaRange {
   /** The first. */
   start: bigint;
-  /** The last: inclusive. */
+  /** The last, inclusive. */
   last: bigint;
 }
 
@@ -143,13 +143,13 @@ export interface IommuIoasIovaRanges {
   size: number;
   /** The address space. */
   ioas_id: number;
-  /** How many ranges there is room for; in the answer, how many there are. */
+  /** The number of ranges that there is room for; in the answer, the number that there are. */
   num_iovas: number;
   /** 0. */
   __reserved: number;
   /** Address of an array of struct iommu_iova_range. */
   allowed_iovas: bigint;
-  /** In the answer, what IOVAs and sizes must be multiples of. */
+  /** In the answer, the alignment of IOVAs and sizes, in bytes. */
   out_iova_alignment: bigint;
 }
 
@@ -221,7 +221,7 @@ export interface IommuIoasUnmap {
   ioas_id: number;
   /** Address that the device uses. */
   iova: bigint;
-  /** Bytes; in the answer, those that were unmapped. */
+  /** Bytes; in the answer, the bytes that were unmapped. */
   length: bigint;
 }
 

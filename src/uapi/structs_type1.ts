@@ -1,5 +1,5 @@
 /**
- * Structs of the type1 IOMMU: what it can do, mappings, dirty pages (linux/vfio.h).
+ * Structs of the type1 IOMMU: capabilities, mappings, dirty pages (linux/vfio.h).
  *
  * @module
  */
@@ -9,11 +9,11 @@ import { type VfioInfoCapHeader, vfioInfoCapHeader } from "./structs_device.ts";
 
 /** `struct vfio_iommu_type1_info`: the answer to VFIO_IOMMU_GET_INFO. */
 export interface VfioIommuType1Info {
-  /** Size of the struct in bytes; in the answer, what it takes with all capabilities. */
+  /** Size of the struct in bytes; in the answer, the size needed with all capabilities. */
   argsz: number;
   /** `VFIO_IOMMU_INFO_*`. */
   flags: number;
-  /** Page sizes that can be mapped: bit n stands for 2^n bytes. */
+  /** Page sizes that can be mapped: bit n means 2^n bytes. */
   iova_pgsizes: bigint;
   /** Offset of the first capability from the start of the struct; 0 if there is none. */
   cap_offset: number;
@@ -34,7 +34,7 @@ export const vfioIommuType1Info: StructCodec<VfioIommuType1Info> = struct("vfio_
 export interface VfioIovaRange {
   /** The first. */
   start: bigint;
-  /** The last: it belongs to the range. */
+  /** The last, inclusive. */
   end: bigint;
 }
 
@@ -48,7 +48,7 @@ export const vfioIovaRange: StructCodec<VfioIovaRange> = struct("vfio_iova_range
 export interface VfioIommuType1InfoCapIovaRange {
   /** Id VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, version 1. */
   header: VfioInfoCapHeader;
-  /** How many ranges there are. */
+  /** The number of ranges. */
   nr_iovas: number;
   /** Not used. */
   reserved: number;
@@ -56,7 +56,7 @@ export interface VfioIommuType1InfoCapIovaRange {
   iova_ranges: readonly VfioIovaRange[];
 }
 
-/** `struct vfio_iommu_type1_info_cap_iova_range`, 16 bytes and 16 for each range. */
+/** `struct vfio_iommu_type1_info_cap_iova_range`, 16 bytes, and 16 per range. */
 export const vfioIommuType1InfoCapIovaRange: StructCodec<VfioIommuType1InfoCapIovaRange> = struct(
   "vfio_iommu_type1_info_cap_iova_range",
   {
@@ -73,9 +73,9 @@ export interface VfioIommuType1InfoCapMigration {
   header: VfioInfoCapHeader;
   /** None is defined. */
   flags: number;
-  /** Page sizes that can be logged: bit n stands for 2^n bytes. */
+  /** Page sizes that can be logged: bit n means 2^n bytes. */
   pgsize_bitmap: bigint;
-  /** The largest bitmap, in bytes, that may be asked for at once. */
+  /** The largest bitmap that one call may ask for, in bytes. */
   max_dirty_bitmap_size: bigint;
 }
 
@@ -89,11 +89,11 @@ export const vfioIommuType1InfoCapMigration: StructCodec<VfioIommuType1InfoCapMi
 export interface VfioIommuType1InfoDmaAvail {
   /** Id VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, version 1. */
   header: VfioInfoCapHeader;
-  /** Mappings that may still be made. */
+  /** The number of mappings that can still be added. */
   avail: number;
 }
 
-/** `struct vfio_iommu_type1_info_dma_avail`, 12 bytes: what follows may be unaligned. */
+/** `struct vfio_iommu_type1_info_dma_avail`, 12 bytes, so the next capability may be unaligned. */
 export const vfioIommuType1InfoDmaAvail: StructCodec<VfioIommuType1InfoDmaAvail> = struct(
   "vfio_iommu_type1_info_dma_avail",
   { header: vfioInfoCapHeader, avail: "u32" },
@@ -119,13 +119,13 @@ export const vfioIommuType1DmaMap: StructCodec<VfioIommuType1DmaMap> = struct(
   { argsz: "argsz", flags: "u32", vaddr: "u64", iova: "u64", size: "u64" },
 );
 
-/** `struct vfio_bitmap`: where dirty pages are reported, one bit a page. */
+/** `struct vfio_bitmap`: a bitmap of dirty pages, one bit per page. */
 export interface VfioBitmap {
-  /** Bytes that a bit stands for. */
+  /** Bytes per bit. */
   pgsize: bigint;
-  /** Bytes of the bitmap, a multiple of 8. */
+  /** Size of the bitmap in bytes, a multiple of 8. */
   size: bigint;
-  /** Its address in the process (`__u64 *`). The memory must be zero. */
+  /** Address of the bitmap in the process (`__u64 *`). The memory must be zero. */
   data: bigint;
 }
 
@@ -144,7 +144,7 @@ export interface VfioIommuType1DmaUnmap {
   flags: number;
   /** Address that the device uses. */
   iova: bigint;
-  /** Bytes; in the answer, those that were unmapped. */
+  /** Bytes; in the answer, the bytes that were unmapped. */
   size: bigint;
   /** With VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP a struct vfio_bitmap, else empty. */
   data: Uint8Array;
@@ -190,13 +190,13 @@ export const vfioIommuType1DirtyBitmap: StructCodec<VfioIommuType1DirtyBitmap> =
   { argsz: "argsz", flags: "u32", data: tail("u8", "argsz") },
 );
 
-/** `struct vfio_iommu_type1_dirty_bitmap_get`: which pages are asked for. */
+/** `struct vfio_iommu_type1_dirty_bitmap_get`: the range whose dirty pages are read. */
 export interface VfioIommuType1DirtyBitmapGet {
   /** The first address, as the device uses it. */
   iova: bigint;
   /** Bytes from there on. */
   size: bigint;
-  /** Where to report them. */
+  /** Where to report the dirty pages. */
   bitmap: VfioBitmap;
 }
 

@@ -1,6 +1,7 @@
 /**
- * The v1 protocol's `device_state`: three bits of a 32-bit register, the rest
- * reserved and to be kept (linux/vfio.h, `struct vfio_device_migration_info`).
+ * The v1 protocol's `device_state`: three bits of a 32-bit register. The other
+ * bits are reserved and must be preserved (linux/vfio.h, `struct
+ * vfio_device_migration_info`).
  *
  * | bits | state         | bits | state    |
  * | ---- | ------------- | ---- | -------- |
@@ -21,8 +22,8 @@ import {
 const ERROR = VFIO_DEVICE_STATE_V1_SAVING | VFIO_DEVICE_STATE_V1_RESUMING;
 
 /**
- * Whether a `device_state` is one a device may be put into: RESUMING stands
- * alone. The macro `VFIO_DEVICE_STATE_VALID(state)`.
+ * Whether a device may be put into a `device_state`: RESUMING excludes the other
+ * two bits. The macro `VFIO_DEVICE_STATE_VALID(state)`.
  *
  * @example
  * ```ts
@@ -39,8 +40,8 @@ export function valid(state: number): boolean {
 }
 
 /**
- * Whether a `device_state` says that the device failed: SAVING and RESUMING
- * without RUNNING. The macro `VFIO_DEVICE_STATE_IS_ERROR(state)`.
+ * Whether a `device_state` is the error state: SAVING and RESUMING without
+ * RUNNING. The macro `VFIO_DEVICE_STATE_IS_ERROR(state)`.
  *
  * @example
  * ```ts
@@ -56,9 +57,9 @@ export function isError(state: number): boolean {
 }
 
 /**
- * A `device_state` turned into the error state, the reserved bits kept. The
- * macro `VFIO_DEVICE_STATE_SET_ERROR(state)`, which doesn't compile in headers
- * before Linux 5.18: a name in it is misspelt.
+ * Turns a `device_state` into the error state and preserves the reserved bits.
+ * The macro `VFIO_DEVICE_STATE_SET_ERROR(state)`, which doesn't compile in
+ * headers before Linux 5.18 because a name in it is misspelt.
  *
  * @returns the register, 0 to 2^32 - 1
  *

@@ -1,4 +1,4 @@
-// Properties of every struct, and of structs made up at random.
+// Properties of every struct, and of randomly generated structs.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -22,7 +22,7 @@ const RANGES = {
 type Scalar = keyof typeof RANGES;
 const scalar = fc.constantFrom<Scalar[]>("u8", "u16", "u32", "s32", "u64");
 
-/** Any value of a struct; the lengths of tails are left to the codec. */
+/** Any value of a struct; the codec fills in the lengths of tails. */
 function valueOf(codec: StructCodec<object>): fc.Arbitrary<object> {
   const lengths = codec.fields.at(-1)?.size === 0 ? ["argsz", "nr_areas", "nr_iovas"] : [];
   const fields = codec.fields.filter((field) => !lengths.includes(field.name));
@@ -107,7 +107,7 @@ test("a tail of random scalars comes back as it went in", () => {
   );
 });
 
-test("no number outside its range is packed", () => {
+test("a number outside its range is refused", () => {
   const limits: Record<Exclude<Scalar, "u64">, [number, number]> = {
     u8: [0, 0xff],
     u16: [0, 0xffff],

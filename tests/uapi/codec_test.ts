@@ -50,7 +50,7 @@ test("fields lie on their natural alignment and the size is rounded up", () => {
   assert.equal(struct<{ a: bigint; b: number }>("s", { a: "u64", b: "u8" }).size, 16);
 });
 
-test("bytes are little-endian, where C has them", () => {
+test("values are little-endian and lie where C puts them", () => {
   const bytes = vfioRegionInfo.pack({
     argsz: 0x01020304,
     flags: 0xffff_ffff,
@@ -64,7 +64,7 @@ test("bytes are little-endian, where C has them", () => {
   );
 });
 
-test("what is left out is zero, but argsz is the size", () => {
+test("a field that is left out is zero, but argsz is the size", () => {
   assert.deepEqual(vfioDeviceInfo.unpack(vfioDeviceInfo.pack({ num_irqs: 5 })), {
     argsz: 20,
     flags: 0,
@@ -76,7 +76,7 @@ test("what is left out is zero, but argsz is the size", () => {
   assert.deepEqual([...mixed.pack({})], Array(64).fill(0));
 });
 
-test("values are refused that don't fit, by struct and field", () => {
+test("a value that doesn't fit is refused, and the error names struct and field", () => {
   const refusals: [() => unknown, string][] = [
     [
       () => vfioRegionInfo.pack({ index: 2 ** 32 }),
@@ -107,7 +107,7 @@ test("values are refused that don't fit, by struct and field", () => {
   }
 });
 
-test("values of another type are refused, by struct and field", () => {
+test("a value of another type is refused, and the error names struct and field", () => {
   const wrong = <T>(codec: StructCodec<T>, value: unknown): () => unknown => () =>
     codec.pack(value as Partial<T>);
   const refusals: [() => unknown, string][] = [
@@ -139,7 +139,7 @@ test("packing into a buffer writes the struct and its padding, nothing around it
   assert.deepEqual([...buffer.subarray(35)], Array(5).fill(0xee));
 });
 
-test("unpacking ignores padding and what follows", () => {
+test("unpacking ignores padding and the bytes after the struct", () => {
   const bytes = new Uint8Array(40).fill(0xff);
   bytes.set(vfioIommuType1InfoCapMigration.pack({ pgsize_bitmap: 4096n }), 4);
   bytes.fill(0xff, 16, 20);
@@ -198,7 +198,7 @@ test("a tail of bytes ends where argsz says", () => {
   assert.deepEqual([...vfioDeviceFeature.pack({})], [8, 0, 0, 0, 0, 0, 0, 0]);
 });
 
-test("a length that is given is written as it is, so that a lie can be told", () => {
+test("a length that is given is written unchanged, even if it is wrong", () => {
   const bytes = vfioRegionInfoCapSparseMmap.pack({ nr_areas: 0xffff_ffff });
   assert.throws(
     () => vfioRegionInfoCapSparseMmap.unpack(bytes),
@@ -223,14 +223,14 @@ test("a tail may begin in the padding at the end of the struct", () => {
   assert.equal(s.pack({ data: new Uint8Array(9) }).length, 18);
 });
 
-test("what is unpacked is a copy", () => {
+test("the unpacked value is a copy", () => {
   const bytes = vfioDeviceFeature.pack({ data: new Uint8Array([1]) });
   const { data } = vfioDeviceFeature.unpack(bytes);
   bytes.fill(9);
   assert.deepEqual([...data], [1]);
 });
 
-test("a layout that C doesn't have is refused", () => {
+test("a layout that C cannot express is refused", () => {
   const refusals: [() => unknown, string][] = [
     [
       () =>
@@ -253,7 +253,7 @@ test("a layout that C doesn't have is refused", () => {
           n: "u32",
           a: tail("u8", "argsz"),
         }),
-      "lay out s.a: padding lies in its place",
+      "lay out s.a: it would overlap padding",
     ],
     [
       () => struct<{ a: object }>("s", { a: vfioDeviceFeature as StructCodec<object> }),

@@ -15,7 +15,7 @@ import {
   VFIO_TYPE,
 } from "../../src/uapi/mod.ts";
 
-test("_IO, _IOR, _IOW and _IOWR make the numbers that the C macros make", () => {
+test("_IO, _IOR, _IOW and _IOWR compute the same numbers as the C macros", () => {
   assert.deepEqual({
     "_IO(';', 100)": _IO(";", 100),
     "_IO('T', 1)": _IO("T", 1),
@@ -42,21 +42,21 @@ test("every iommufd request is _IO of IOMMUFD_TYPE and a number from 0x80 on", (
   );
 });
 
-test("a number means one thing on a device and another on a container", () => {
+test("the same number has different meanings on a device and on a container", () => {
   assert.equal(VFIO_DEVICE_FEATURE, VFIO_IOMMU_DIRTY_PAGES);
   assert.equal(VFIO_MIG_GET_PRECOPY_INFO, 0x3b79);
 });
 
 test("a part that doesn't fit its bits is refused", () => {
   const refusals: [() => number, string][] = [
-    [() => _IO("", 0), '_IO: type "" is not of 8 bits'],
-    [() => _IO("ab", 0), '_IO: type "ab" is not of 8 bits'],
-    [() => _IO("7", 256), "_IO: number 256 is not of 8 bits"],
-    [() => _IO("€", 0), "_IO: type 8364 is not of 8 bits"],
-    [() => _IO(-1, 0), "_IO: type -1 is not of 8 bits"],
-    [() => _IOR(1, 1.5, 0), "_IOR: number 1.5 is not of 8 bits"],
-    [() => _IOW(1, 1, 16384), "_IOW: size 16384 is not of 14 bits"],
-    [() => _IOWR(1, 1, NaN), "_IOWR: size NaN is not of 14 bits"],
+    [() => _IO("", 0), '_IO: type "" does not fit 8 bits'],
+    [() => _IO("ab", 0), '_IO: type "ab" does not fit 8 bits'],
+    [() => _IO("7", 256), "_IO: number 256 does not fit 8 bits"],
+    [() => _IO("€", 0), "_IO: type 8364 does not fit 8 bits"],
+    [() => _IO(-1, 0), "_IO: type -1 does not fit 8 bits"],
+    [() => _IOR(1, 1.5, 0), "_IOR: number 1.5 does not fit 8 bits"],
+    [() => _IOW(1, 1, 16384), "_IOW: size 16384 does not fit 14 bits"],
+    [() => _IOWR(1, 1, NaN), "_IOWR: size NaN does not fit 14 bits"],
   ];
   for (const [make, words] of refusals) {
     assert.throws(make, new RangeError(`Cannot make a request with ${words}`));

@@ -1,4 +1,4 @@
-// Our tables against what a C compiler made of the headers (fixtures/layouts).
+// Compares our tables with the layouts that a C compiler computes (fixtures/layouts).
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
@@ -33,7 +33,7 @@ interface Headers {
   readonly v1_macros: Readonly<Record<string, readonly number[]>>;
 }
 
-/** Names of Linux 5.10 and what they are called since 5.18. */
+/** Names of Linux 5.10 and their names since 5.18. */
 const RENAMED: ReadonlyMap<string, string> = new Map([
   ["VFIO_REGION_TYPE_MIGRATION", "VFIO_REGION_TYPE_MIGRATION_DEPRECATED"],
   ["VFIO_REGION_SUBTYPE_MIGRATION", "VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED"],
@@ -43,7 +43,7 @@ const RENAMED: ReadonlyMap<string, string> = new Map([
   ["VFIO_DEVICE_STATE_RESUMING", "VFIO_DEVICE_STATE_V1_RESUMING"],
 ]);
 
-/** What came between 5.10 and 6.1. */
+/** Names added between 5.10 and 6.1. */
 const NOT_IN_5_10 = [
   /^VFIO_(UNMAP_ALL|UPDATE_VADDR)$/,
   /^VFIO_DMA_(MAP|UNMAP)_FLAG_(VADDR|ALL)$/,
@@ -53,7 +53,7 @@ const NOT_IN_5_10 = [
   /^vfio_device_feature_/,
 ];
 
-/** A struct of ours as a C compiler describes it; a pointer is a u64 to us. */
+/** One of our structs, as a C compiler describes it; we declare a pointer as u64. */
 function layout(codec: StructCodec<object>): Layout {
   return { size: codec.size, align: codec.align, fields: codec.fields };
 }
@@ -96,11 +96,11 @@ suite("Linux 6.1", () => {
   const headers: Headers = linux6_1;
   const lacks = (name: string): boolean => name in NOT_IN_6_1;
 
-  test("every request number is the header's, none is missing and none is made up", () => {
+  test("every request number is the header's; none is missing and none is extra", () => {
     assert.deepEqual(sorted(without(IOCTLS, lacks)), sorted(headers.ioctls));
   });
 
-  test("every constant is the header's, none is missing and none is made up", () => {
+  test("every constant is the header's; none is missing and none is extra", () => {
     assert.deepEqual(sorted(without(CONSTANTS, lacks)), sorted(headers.constants));
   });
 
@@ -140,15 +140,15 @@ suite("Linux 5.10", () => {
   });
 });
 
-/** Of the structs that grew, those that had done so by 6.12. */
+/** The structs that grew and had done so by 6.12. */
 const GREW_BY_6_12 = ["vfio_device_info"];
-/** Fields that later kernels append; argsz tells them that ours are without. */
+/** Fields that later kernels append; they see from argsz that ours lack them. */
 const APPENDED: Readonly<Record<string, string>> = {
   vfio_device_attach_iommufd_pt: "pasid",
   vfio_device_detach_iommufd_pt: "pasid",
 };
 
-/** What was padding at the end of this struct has a name since 6.6; the size is the same. */
+/** The padding at the end of this struct has a name since 6.6; the size is the same. */
 function withoutNamedPadding(theirs: Record<string, Layout>): void {
   const info = theirs["vfio_iommu_type1_info"]!;
   assert.deepEqual(info.fields.at(-1), { name: "pad", offset: 20, size: 4, type: "u32" });

@@ -25,13 +25,13 @@ test("everything that the folder exports is in the tables, under its own name", 
   assert.equal(codecs.length, Object.keys(STRUCTS).length + Object.keys(VARIANTS).length);
 });
 
-test("every note is about a name that is there", () => {
+test("every note is about an existing name", () => {
   for (const name of Object.keys(NOT_IN_6_1)) {
     assert.ok(name in IOCTLS || name in CONSTANTS || name in STRUCTS, name);
   }
 });
 
-test("describeUapi gives request numbers in hexadecimal, constants and layouts", () => {
+test("describeUapi returns request numbers in hexadecimal, constants and layouts", () => {
   const all = describeUapi();
   assert.equal(all.schema, "vfiokit/uapi/1");
   assert.equal(all.ioctls["VFIO_DEVICE_RESET"], "0x3b6f");
@@ -52,12 +52,12 @@ test("describeUapi gives request numbers in hexadecimal, constants and layouts",
   assert.deepEqual(Object.keys(all.structs), Object.keys(STRUCTS));
 });
 
-test("describeUapi is plain data: it survives JSON", () => {
+test("describeUapi returns plain data: it survives JSON", () => {
   const all = describeUapi();
   assert.deepEqual(JSON.parse(JSON.stringify(all)), all);
 });
 
-test("describeUapi with a name gives that alone", () => {
+test("describeUapi with a name returns only that name", () => {
   const only = (name: string): unknown => {
     const { ioctls, constants, structs, notes } = describeUapi(name);
     return [ioctls, constants, structs, notes].map((table) => Object.keys(table));
@@ -72,7 +72,7 @@ test("describeUapi with a name gives that alone", () => {
   assert.deepEqual(only("constructor"), [[], [], [], []]);
 });
 
-test("describeUapi tells of a struct that grew", () => {
+test("describeUapi returns both layouts of a struct that grew", () => {
   const info = describeUapi("vfio_device_info").structs["vfio_device_info"];
   assert.equal(info?.size, 20);
   assert.equal(info?.later?.since, "Linux 6.6");

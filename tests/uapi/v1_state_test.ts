@@ -5,7 +5,7 @@ import { isError, setError, valid } from "../../src/uapi/v1_state.ts";
 
 const register = fc.integer({ min: 0, max: 0xffff_ffff });
 
-test("RESUMING with another bit is not valid, everything else is", () => {
+test("RESUMING with another bit is invalid; every other state is valid", () => {
   assert.deepEqual([0, 1, 2, 3, 4, 5, 6, 7].filter(valid), [0, 1, 2, 3, 4]);
 });
 
@@ -20,7 +20,7 @@ test("reserved bits don't matter to valid and isError", () => {
   }));
 });
 
-test("setError makes an error that isn't valid and keeps the reserved bits", () => {
+test("setError makes an error state that isn't valid, and preserves the reserved bits", () => {
   fc.assert(fc.property(register, (state) => {
     const error = setError(state);
     assert.ok(isError(error) && !valid(error));
