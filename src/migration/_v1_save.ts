@@ -150,7 +150,8 @@ export class V1Save {
       this.#size = this.#registers.dataSize;
       this.#done = 0;
       if (this.#size === 0 && this.#quirk.zeroSizeIsPending) {
-        this.#size = Math.min(pending, declaredRoom(this.#region, this.#offset));
+        // Where the region has ended there is no room for what is pending: that is no empty iteration.
+        this.#size = Math.min(pending, declaredRoom(this.#region, this.#offset) || pending);
         this.#notes.add("quirk-data-size", () => `data_size was 0 with ${pending} bytes pending`);
       }
       checkDataSection(this.#offset, this.#size, this.#regionSize, this.#told);

@@ -26,6 +26,18 @@ const FOUND: readonly Found[] = [
     },
   },
   {
+    right:
+      "a vGPU's data at the very end of its region is outside of it, and not an empty iteration",
+    kind: "faults",
+    plan: {
+      specs: [{ personality: "nvidia-vgpu", options: ["size=16KiB"], faults: ["lie-offset"] }],
+      host: "inline",
+      onError: "reset",
+      operation: { do: "save", to: "own", options: { leave: "running" }, full: null },
+      interruption: null,
+    },
+  },
+  {
     right: "a trailer with fewer devices is told of by their number",
     kind: "checkpoints",
     plan: {
