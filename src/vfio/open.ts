@@ -13,6 +13,7 @@ import { firmwareRegions } from "./_evidence.ts";
 import { groupMembers } from "./_group_viability.ts";
 import { onceBound } from "./_just_bound.ts";
 import { hasSince, kernelRelease } from "./_kernel_release.ts";
+import { missingNodes } from "./_missing_nodes.ts";
 import { explainOpening, opening } from "./_opening.ts";
 import { variantDriver } from "./_variant_driver.ts";
 import { cdevNotBound } from "./cdev_reasons.ts";
@@ -141,10 +142,12 @@ export function openCdevDevice(
 /** What sysfs alone says against opening a device. */
 export function sysfsReasons(kernel: Kernel, sysfs: SysfsDevice): Reason[] {
   const bound = isVfioBound(sysfs) ? [] : [notBound(sysfs, variantDriver(kernel, sysfs))];
+  // Of an unbound device VFIO makes no nodes.
+  const nodes = bound.length > 0 ? [] : missingNodes(kernel, sysfs);
   const noGroup = groupless(sysfs);
   // What has no group, or one without an IOMMU, can still have a character device of its own.
   if (noGroup !== null || sysfs.group === null) {
-    return sysfs.cdev === null && noGroup !== null ? [...bound, noGroup] : bound;
+    return sysfs.cdev === null && noGroup !== null ? [...bound, noGroup] : [...bound, ...nodes];
   }
   const { number } = sysfs.group;
   const others = (groupMembers(kernel, number) ?? [])
@@ -158,7 +161,7 @@ export function sysfsReasons(kernel: Kernel, sysfs: SysfsDevice): Reason[] {
   const kept = regions.length > 0 ? [firmwareRegion(number, regions)] : [];
   // Before 6.6 only Intel's IOMMU kept such a device back.
   const refused = hasSince(kernelRelease(kernel), 6, 6) === true;
-  return [...bound, ...viability, ...kept.map((one) => ({ ...one, blocks: refused }))];
+  return [...bound, ...nodes, ...viability, ...kept.map((one) => ({ ...one, blocks: refused }))];
 }
 
 /** Why a device cannot be opened by its group; null where it can. */

@@ -452,9 +452,15 @@ describe("a container's /dev", () => {
 
   it("is what a probe tells of, too: what sysfs alone shows is not there", () => {
     const spec = "mlx5?cdev=1&fault=no-iommu-node&fault=no-device-node";
-    const { access, reasons } = probe(`sim:${spec}`, { kernel: new SimKernel(spec) });
-    assert.deepEqual([access.cdev, access.iommufd], [null, null]);
-    assert.deepEqual(reasons.map(({ code }) => code), ["no-group-node", "no-iommufd"]);
+    for (const open of [true, false]) {
+      const { access, reasons } = probe(`sim:${spec}`, { kernel: new SimKernel(spec), open });
+      assert.deepEqual([access.cdev, access.iommufd], [null, null]);
+      assert.deepEqual(reasons.map(({ code }) => code), ["no-group-node", "no-iommufd"]);
+    }
+    // One way is enough.
+    const one = "mlx5?cdev=1&fault=no-iommu-node";
+    const { reasons } = probe(`sim:${one}`, { kernel: new SimKernel(one), open: false });
+    assert.deepEqual(reasons, []);
   });
 
   it("counts as amiss: both ways are told where neither is there", () => {
