@@ -6,6 +6,7 @@
  * @module
  */
 
+import assert from "node:assert/strict";
 import {
   createCheckpointFile,
   type Device,
@@ -66,6 +67,7 @@ export async function saveTo(
   await using device = await open(from, options);
   await using sink = await createCheckpointFile(file);
   const report = await save(device, sink, { leave: "stopped", precopy });
+  assert.equal(report.readBack.done, true);
   return { ...report, window: await readWindow(device) };
 }
 

@@ -20,6 +20,7 @@ import { cases as notes } from "./cases/notes.ts";
 import { cases as opening } from "./cases/opening.ts";
 import { cases as probe } from "./cases/probe.ts";
 import { cases as processes } from "./cases/process.ts";
+import { cases as readBack } from "./cases/read_back.ts";
 import { cases as several } from "./cases/several.ts";
 import { cases as transfer } from "./cases/transfer.ts";
 import { cases as v2Driver } from "./cases/v2_driver.ts";
@@ -52,6 +53,7 @@ const tally = await runCases([
   ...v2Images,
   ...notes,
   ...v2Process,
+  ...readBack,
   ...several,
   ...log,
   ...cdev,
