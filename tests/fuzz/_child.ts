@@ -27,7 +27,7 @@ for (let tries = 0; tries < orders.most && Date.now() < orders.until; tries++) {
   const turn = able.reduce((least, one) => one.ms < least.ms ? one : least);
   const { kind, next: seed } = turn;
   turn.next += 1;
-  const plan = kind.make(new Random(seed));
+  const plan = orders.plan ?? kind.make(new Random(seed));
   tell({ begin: { kind: kind.name, seed } });
   const begun = performance.now();
   const find = await attempt(kind, plan);

@@ -15,10 +15,13 @@ export interface Options {
   readonly only: readonly string[];
   /** Tries of each kind, at most. */
   readonly tries: number;
+  /** The plan to carry out in place of those that seeds make, as a find tells it; null for none. */
+  readonly plan: unknown;
 }
 
 /** How it is called. */
-export const USAGE = `deno task fuzz [--seconds N] [--seed N] [--only KIND[,KIND]] [--tries N]
+export const USAGE =
+  `deno task fuzz [--seconds N] [--seed N] [--only KIND[,KIND]] [--tries N] [--plan JSON]
 kinds: ${KINDS.map(({ name }) => name).join(", ")}`;
 
 /**
@@ -30,7 +33,7 @@ export function parseOptions(words: readonly string[]): Options {
   const given = new Map<string, string>();
   for (let index = 0; index < words.length; index += 2) {
     const [name = "", value] = [words[index], words[index + 1]];
-    if (!["--seconds", "--seed", "--only", "--tries"].includes(name)) {
+    if (!["--seconds", "--seed", "--only", "--tries", "--plan"].includes(name)) {
       throw new RangeError(`there is no option ${name}`);
     }
     if (value === undefined || given.has(name)) {
@@ -46,11 +49,23 @@ export function parseOptions(words: readonly string[]): Options {
   };
   const only = given.get("--only")?.split(",") ?? KINDS.map(({ name }) => name);
   for (const name of only) kindOf(name);
-  const tries = number("--tries", Infinity);
+  const plan = planOf(given.get("--plan"));
+  if (plan !== null && only.length !== 1) throw new RangeError("--plan goes with one --only");
+  const tries = number("--tries", plan === null ? Infinity : 1);
   return {
     seconds: number("--seconds", tries === Infinity ? 60 : 2 ** 31),
     seed: number("--seed", randomBytes(4).readUInt32LE() % 1_000_000_000),
     only,
     tries,
+    plan,
   };
+}
+
+function planOf(text: string | undefined): unknown {
+  if (text === undefined) return null;
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new RangeError("--plan takes JSON, as a find prints it");
+  }
 }

@@ -34,6 +34,8 @@ export interface Orders {
   readonly until: number;
   /** So many tries at most: memory that the runtime keeps is given back by a new process. */
   readonly most: number;
+  /** The plan of every try; null where its seed makes it. */
+  readonly plan: unknown;
 }
 
 /** What finds that are alike have in common. */

@@ -69,6 +69,7 @@ class Campaign {
       kinds: this.#tallies.map(({ name, next, end, ms }) => ({ name, next, end, ms })),
       until: this.#until,
       most: MOST,
+      plan: this.#options.plan,
     };
     const script = fileURLToPath(new URL("./_child.ts", import.meta.url));
     const flags = "Deno" in globalThis ? ["run", "-A", "--no-prompt", "--quiet"] : ["run"];
