@@ -30,8 +30,8 @@ const TABLE = {
   memmove: { args: ["ptr", "usize", "usize"], returns: "void" },
 };
 
-// bun:ffi cannot name one C function twice in a library, so the second
-// signature of ioctl and memmove comes from a second load of the same libc.
+// A bun:ffi library cannot declare the same C function twice. The second
+// signature of ioctl and memmove comes from loading the same libc a second time.
 const SECOND = {
   ioctl: { args: ["i32", "usize", "usize"], returns: "i32" },
   memmove: { args: ["usize", "ptr", "usize"], returns: "void" },
@@ -42,7 +42,7 @@ interface BunFfi {
   dlopen(path: string, table: object): { readonly symbols: Readonly<Record<string, Call>> };
 }
 
-/** Loads libc. Never closed: a call through a closed library is not refused. */
+/** Loads libc. It is never closed, because calling into a closed library is not refused. */
 export function loadBun(paths: readonly string[]): Symbols {
   const ffi = process.getBuiltinModule("bun:ffi") as unknown as BunFfi;
   let failure: unknown;

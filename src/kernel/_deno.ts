@@ -1,9 +1,9 @@
 /**
  * libc's functions through `Deno.dlopen`.
  *
- * Where C has 64 bits a bigint must be passed. Deno takes a number as well, but
- * the code that V8 compiles for a hot call expects the bigint: a number throws
- * that code away, call by call, and the compiler is busy for ever.
+ * An argument that has 64 bits in C must be passed as a bigint. Deno accepts a
+ * number as well, but the code that V8 compiles for a hot call expects a bigint.
+ * A number makes V8 discard that code on every call, so it compiles over and over.
  */
 
 import type { Symbols } from "./_symbols.ts";
@@ -40,7 +40,7 @@ const TABLE = {
 
 type Calls = Deno.DynamicLibrary<typeof TABLE>["symbols"];
 
-/** Numbers to bigints, where C has 64 bits. */
+/** Converts the arguments that have 64 bits in C from number to bigint. */
 function widened(libc: Calls): Symbols {
   return {
     ...libc,
@@ -64,7 +64,8 @@ function widened(libc: Calls): Symbols {
 }
 
 /**
- * Loads libc. Never closed: a call through a closed library is not refused.
+ * Loads libc. It is never closed, because calling into a closed library is not
+ * refused.
  *
  * @throws {Deno.errors.NotCapable} Without `--allow-ffi`.
  */
@@ -74,8 +75,8 @@ export function loadDeno(paths: readonly string[]): Symbols {
     try {
       return widened(Deno.dlopen(path, TABLE).symbols);
     } catch (error) {
-      // A refused permission stays refused: asking for the next path would only
-      // hide which one to allow.
+      // A denied permission stays denied: trying the next path would only hide
+      // which path to allow.
       if (error instanceof Deno.errors.NotCapable) throw error;
       failure = error;
     }

@@ -1,7 +1,8 @@
 /**
- * libc with the kernel's own answers: every call returns its result, or
- * -errno. Nothing runs between a call and reading errno: an allocation there
- * lets the runtime make a system call of its own and overwrite it.
+ * libc with the kernel's return convention: every call returns its result, or
+ * -errno. This is where errno is read. Nothing runs between a call and reading
+ * errno: an allocation in between could make the runtime issue a system call of
+ * its own, which would overwrite errno.
  */
 
 import process from "node:process";
@@ -69,7 +70,7 @@ export class Libc {
     return result === -1 ? this.#failed() : result;
   }
 
-  /** The address; -errno, as a bigint, where it failed. */
+  /** Returns the address, or -errno as a bigint. */
   mmap(length: number, prot: number, flags: number, fd: number, offset: number | bigint): bigint {
     const result = this.#call.mmap(0, length, prot, flags, fd, offset);
     return result === -1n ? BigInt(this.#failed()) : BigInt(result);
@@ -90,7 +91,7 @@ export class Libc {
     return result === -1 ? this.#failed() : result;
   }
 
-  /** `into` must hold PATH_MAX (4096) bytes: realpath(3) is not told its length. */
+  /** `into` must have PATH_MAX (4096) bytes: realpath(3) takes no length. */
   realpath(path: Buffer, into: Buffer): number {
     const result = this.#call.realpath(path, into);
     return result === 0n ? this.#failed() : 0;
@@ -157,7 +158,7 @@ export class Libc {
 
 let loaded: Libc | undefined;
 
-/** Whether libc can be loaded without asking anybody for permission. */
+/** Whether libc can be loaded without a permission prompt. */
 export function libcAllowed(): boolean {
   if (process.platform !== "linux") return false;
   if (!("Deno" in globalThis)) return true;
@@ -166,7 +167,7 @@ export function libcAllowed(): boolean {
   );
 }
 
-/** This thread's libc, loaded at the first call: importing this file loads nothing. */
+/** This thread's libc, loaded on the first call. Importing this file loads nothing. */
 export function libc(): Libc {
   if (loaded === undefined) {
     if (process.platform !== "linux") {

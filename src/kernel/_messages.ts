@@ -1,5 +1,5 @@
 /**
- * Messages with fds in them (SCM_RIGHTS) on a pair of Unix sockets: sendmsg(2)
+ * Messages that carry fds (SCM_RIGHTS) on a pair of Unix sockets: sendmsg(2)
  * and recvmsg(2), whose struct msghdr holds addresses.
  */
 
@@ -29,7 +29,7 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 
-/** Fds in one message, at most: the kernel's own SCM_MAX_FD. */
+/** The most fds that one message carries: the kernel's SCM_MAX_FD. */
 const MAX_FDS = 253;
 
 /** struct iovec. */
@@ -38,7 +38,7 @@ const iovec: StructCodec<{ iov_base: bigint; iov_len: bigint }> = struct("iovec"
   iov_len: "u64",
 });
 
-/** struct msghdr, as glibc and the kernel have it where pointers have 64 bits. */
+/** struct msghdr, as in glibc and the kernel on a system with 64-bit pointers. */
 const msghdr: StructCodec<{
   msg_name: bigint;
   msg_namelen: number;
@@ -57,13 +57,13 @@ const msghdr: StructCodec<{
   msg_flags: "u32",
 });
 
-/** struct cmsghdr; its data follows, the next one begins at a multiple of 8. */
+/** struct cmsghdr. Its data follows; the next header begins at a multiple of 8. */
 const cmsghdr: StructCodec<{ cmsg_len: bigint; cmsg_level: number; cmsg_type: number }> = struct(
   "cmsghdr",
   { cmsg_len: "u64", cmsg_level: "s32", cmsg_type: "s32" },
 );
 
-/** Two sockets: what is sent into one comes out of the other. */
+/** Two connected sockets: a message sent to one is received from the other. */
 export function socketPair(libc: Libc): [number, number] {
   const fds = new Int32Array(new ArrayBuffer(8));
   const type = SOCK_SEQPACKET | SOCK_CLOEXEC;
@@ -72,7 +72,7 @@ export function socketPair(libc: Libc): [number, number] {
   return [fds[0]!, fds[1]!];
 }
 
-/** Memory of the kernel's own for one message: struct iovec, control data, message. */
+/** Maps memory for one message: struct iovec, control data, message. */
 function withMessage<T>(
   kernel: Kernel,
   length: number,
@@ -99,7 +99,7 @@ function withMessage<T>(
   return use(memory, header, controlAt);
 }
 
-/** Bytes of control data with so many fds in it: not more, or the kernel makes another one. */
+/** Size of control data for so many fds. With more room the kernel would add another fd. */
 function controlSize(fds: number): number {
   return cmsghdr.size + fds * 4;
 }
@@ -131,7 +131,7 @@ export function sendMessage(
   });
 }
 
-/** Takes one message; never waits. Its fds are close-on-exec. */
+/** Receives one message; never waits. Its fds are close-on-exec. */
 export function receiveMessage(
   kernel: Kernel,
   libc: Libc,
@@ -140,7 +140,7 @@ export function receiveMessage(
   maxFds: number,
 ): ReceivedMessage {
   if (!Number.isInteger(maxFds) || maxFds < 1 || maxFds > MAX_FDS) {
-    throw new RangeError(`Cannot receive up to ${maxFds} fds: a message has 1 to ${MAX_FDS}`);
+    throw new RangeError(`Cannot receive up to ${maxFds} fds: a message carries 1 to ${MAX_FDS}`);
   }
   const control = controlSize(maxFds);
   return withMessage(kernel, into.length, control, (memory, header, controlAt) => {
@@ -162,7 +162,7 @@ export function receiveMessage(
   });
 }
 
-/** Every fd that the kernel made: each is somebody's to close, so none is passed over. */
+/** All fds that the kernel installed. The caller must close each of them, so none is skipped. */
 function fdsOf(control: Buffer): number[] {
   const view = new DataView(control.buffer);
   const fds: number[] = [];

@@ -1,20 +1,20 @@
 /**
- * The libc functions this toolkit calls, as both runtimes load them: the same
- * names, the same arguments, numbers where C has int or a bounded count.
+ * The libc functions that this toolkit calls. Both runtimes load them with the
+ * same names and the same arguments; ints and bounded counts are numbers.
  *
  * `ioctl`, `open` and `fcntl` are variadic in C. On Linux (x86-64, arm64,
- * riscv64) variadic arguments travel in the same registers as fixed ones, so
- * they are declared fixed.
+ * riscv64) variadic arguments are passed in the same registers as fixed ones, so
+ * they are declared with fixed arguments.
  *
- * read, write, pread, pwrite, sendmsg and recvmsg return ssize_t; the kernel never transfers
- * more than 0x7ffff000 bytes a call, so its low 32 bits say all, without the
- * bigint that a 64-bit result would cost on every call.
+ * read, write, pread, pwrite, sendmsg and recvmsg return ssize_t. The kernel never transfers
+ * more than 0x7ffff000 bytes per call, so the low 32 bits are the whole result. A 64-bit
+ * result would cost a bigint on every call.
  */
 
 /** A buffer whose memory does not move: a view of a plain ArrayBuffer. */
 export type Buffer = Uint8Array<ArrayBuffer>;
 
-/** What a loaded libc offers. */
+/** The functions of a loaded libc. */
 export interface Symbols {
   /** `int open(const char *path, int flags)` */
   open(path: Buffer, flags: number): number;
@@ -69,15 +69,18 @@ export interface Symbols {
   recvmsg(fd: number, message: Buffer, flags: number): number;
   /** `int sigprocmask(int how, const sigset_t *set, sigset_t *oldset)` */
   sigprocmask(how: number, set: Buffer, old: Buffer): number;
-  /** `int *__errno_location(void)`: this thread's. */
+  /** `int *__errno_location(void)`: the address of this thread's errno. */
   errno_location(): bigint;
-  /** memmove, memory to buffer */
+  /** memmove from memory to a buffer. */
   copy_out(into: Buffer, from: bigint, count: number): void;
-  /** memmove, buffer to memory */
+  /** memmove from a buffer to memory. */
   copy_in(to: bigint, from: Buffer, count: number): void;
 }
 
-/** glibc's place on Debian and its kin: named in full so that a permission can name it too. */
+/**
+ * Where glibc is on Debian and its derivatives, then elsewhere. The full path comes first, because
+ * a permission can name it.
+ */
 export function libcPaths(arch: string): readonly string[] {
   const triple = ({ x64: "x86_64", arm64: "aarch64", riscv64: "riscv64" } as Record<
     string,

@@ -1,5 +1,5 @@
 /**
- * A raw fd made usable by node:fs.
+ * Makes a raw fd usable by node:fs.
  *
  * @module
  */
@@ -10,12 +10,12 @@ import { O_CLOEXEC } from "./kernel.ts";
 import { libc } from "./_libc.ts";
 
 /**
- * Puts an open file behind an fd number that node:fs opened, so that its
- * asynchronous reads and writes work on it: Deno's node:fs refuses a number
- * it did not open itself. The given fd stays open, and the caller's; the
- * returned one is closed with `fs.close`.
+ * Duplicates an fd onto a number that node:fs opened, so that the asynchronous
+ * reads and writes of node:fs work on it. Deno's node:fs refuses a number that it
+ * did not open itself. The given fd stays open and still belongs to the caller;
+ * close the returned one with `fs.close`.
  *
- * Needs `--allow-ffi` and read access to /dev/null, which Deno grants.
+ * Needs `--allow-ffi` and read access to /dev/null, which Deno grants by default.
  *
  * @throws {SysError} If the fd is not open.
  *

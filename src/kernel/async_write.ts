@@ -10,7 +10,7 @@ import { libc, libcAllowed } from "./_libc.ts";
 import { libcPaths } from "./_symbols.ts";
 import { SysError } from "./error.ts";
 
-/** Calls write(2) in a thread; -1 where it failed, for a reason that stays in that thread. */
+/** Calls write(2) on another thread; -1 if it failed, with an errno that only that thread sees. */
 type ThreadedWrite = (fd: number, bytes: Uint8Array<ArrayBuffer>) => Promise<number>;
 
 const TABLE = {
@@ -19,7 +19,7 @@ const TABLE = {
 
 let threaded: ThreadedWrite | null | undefined;
 
-/** Deno's way; null where libc may not be called. */
+/** The implementation for Deno; null if libc may not be called. */
 function loadThreaded(): ThreadedWrite | null {
   if (!libcAllowed()) return null;
   for (const path of libcPaths(process.arch)) {
@@ -27,7 +27,7 @@ function loadThreaded(): ThreadedWrite | null {
       const { symbols } = Deno.dlopen(path, TABLE);
       return async (fd, bytes) => Number(await symbols.write(fd, bytes, BigInt(bytes.byteLength)));
     } catch {
-      // The next path.
+      // Try the next path.
     }
   }
   return null;
@@ -43,12 +43,12 @@ function writeByNode(fd: number, bytes: Uint8Array<ArrayBuffer>): Promise<number
 }
 
 /**
- * Writes some bytes where the fd stands, without stopping the event loop;
- * returns how many were written. `bytes` must stay as they are until then.
+ * Writes bytes at the fd's current position without blocking the event loop, and
+ * returns how many were written. `bytes` must not change until then.
  *
- * Deno's node:fs does its asynchronous writes on the calling thread, so there
- * this goes through libc; without `--allow-ffi` it is node:fs after all, and a
- * pipe that is full stops the event loop.
+ * Deno's node:fs does its asynchronous writes on the calling thread, so in Deno
+ * this function calls libc instead. Without `--allow-ffi` it falls back to
+ * node:fs, and a full pipe blocks the event loop.
  *
  * @throws {Error} With the errno's name as `code`.
  *
@@ -69,7 +69,7 @@ export async function asyncWrite(fd: number, bytes: Uint8Array<ArrayBuffer>): Pr
   if (threaded === null) return await writeByNode(fd, bytes);
   const count = await threaded(fd, bytes);
   if (count >= 0) return count;
-  // errno is the other thread's. What failed there fails here, at once and with its reason.
+  // errno belongs to the other thread. Write again on this thread to get the reason.
   const result = libc().write(fd, bytes);
   if (result < 0) throw new SysError("write", -result, `fd ${fd}`);
   return result;

@@ -1,7 +1,7 @@
 /**
- * Linux errno numbers, names and texts: those a VFIO user can meet.
+ * Linux errno numbers, names and texts: those that a VFIO user can see.
  *
- * The numbers are those of asm-generic (x86-64, arm64, riscv).
+ * The numbers are the ones of asm-generic (x86-64, arm64, riscv).
  *
  * @module
  */
@@ -55,7 +55,7 @@ export const ERRNO = {
   ECANCELED: 125,
 } as const;
 
-/** The name of an errno this toolkit knows. */
+/** The name of an errno that this toolkit knows. */
 export type ErrnoName = keyof typeof ERRNO;
 
 const TEXTS: Readonly<Record<ErrnoName, string>> = {
@@ -101,7 +101,7 @@ const TEXTS: Readonly<Record<ErrnoName, string>> = {
   EOPNOTSUPP: "operation not supported",
   EADDRINUSE: "address already in use",
   ENOTCONN: "not connected",
-  ETOOMANYREFS: "too many file descriptors under way",
+  ETOOMANYREFS: "too many file descriptors in flight",
   ETIMEDOUT: "timed out",
   ECANCELED: "operation cancelled",
 };
@@ -111,8 +111,8 @@ const NAMES: ReadonlyMap<number, ErrnoName> = new Map(
 );
 
 /**
- * The name of an errno number, such as `EBUSY` for 16; `errno 200` where this
- * toolkit has no name for it.
+ * The name of an errno number, such as `EBUSY` for 16, or `errno 200` if this
+ * toolkit has no name for the number.
  *
  * @example
  * ```ts
@@ -127,7 +127,7 @@ export function errnoName(errno: number): string {
   return NAMES.get(errno) ?? `errno ${errno}`;
 }
 
-/** What an errno means, in words; the empty string where unknown. */
+/** The meaning of an errno in words; the empty string if it is unknown. */
 export function errnoText(errno: number): string {
   const name = NAMES.get(errno);
   return name === undefined ? "" : TEXTS[name];

@@ -8,7 +8,7 @@ import { errnoName, errnoText } from "./errno.ts";
 import { printable } from "../text/mod.ts";
 
 /**
- * A system call that failed: which, on what, with which errno.
+ * A failed system call: the call, the object it was made on, and the errno.
  *
  * @example
  * ```ts
@@ -29,10 +29,10 @@ export class SysError extends Error {
   readonly errno: number;
   /** The errno's name, such as `EBUSY`. */
   readonly code: string;
-  /** What the call was made on: a path, `fd 3`, a register. Empty where unknown. */
+  /** What the call was made on: a path, `fd 3`, a register. Empty if unknown. */
   readonly object: string;
 
-  /** Makes the error; `object` is what the call was made on. */
+  /** Creates the error; `object` is what the call was made on. */
   constructor(syscall: string, errno: number, object = "") {
     const text = errnoText(errno);
     super(

@@ -7,7 +7,7 @@
 import type { Kernel } from "./kernel.ts";
 
 /**
- * Something that was used after it had been closed.
+ * An object was used after it had been closed.
  *
  * @example
  * ```ts
@@ -28,8 +28,8 @@ export class ClosedError extends Error {
 const open = new Set<Fd>();
 
 /**
- * An open file of a {@linkcode Kernel}. What is owned is closed once, by
- * {@linkcode Fd.close} or `using`; what is borrowed is never closed here.
+ * An open file of a {@linkcode Kernel}. An owned fd is closed once, by
+ * {@linkcode Fd.close} or `using`. A borrowed fd is never closed by this object.
  *
  * @example
  * ```ts
@@ -51,7 +51,7 @@ export class Fd implements Disposable {
   readonly #number: number;
   /** Whether closing this object closes the fd. */
   readonly owned: boolean;
-  /** What it is, for messages: `/dev/vfio/12`, `device 0000:3b:00.1`. */
+  /** The file's name in messages: `/dev/vfio/12`, `device 0000:3b:00.1`. */
   readonly label: string;
   #closed = false;
 
@@ -63,27 +63,27 @@ export class Fd implements Disposable {
     if (owned) open.add(this);
   }
 
-  /** Takes an fd over: it is this object's to close. */
+  /** Takes ownership of an fd: this object closes it. */
   static own(kernel: Kernel, number: number, label: string): Fd {
     return new Fd(kernel, number, label, true);
   }
 
-  /** Uses an fd that somebody else opened, and will close. */
+  /** Uses an fd that the caller opened and will close. */
   static borrow(kernel: Kernel, number: number, label: string): Fd {
     return new Fd(kernel, number, label, false);
   }
 
   /**
-   * The number.
+   * The fd's number.
    *
-   * @throws {ClosedError} After closing: the kernel may have given the number to another file.
+   * @throws {ClosedError} After closing, when the number may belong to another file.
    */
   get number(): number {
     if (this.#closed) throw new ClosedError(`Cannot use ${this.label}: it is closed`);
     return this.#number;
   }
 
-  /** Closes what is owned. Closing again does nothing. */
+  /** Closes an owned fd. Closing again does nothing. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -92,13 +92,13 @@ export class Fd implements Disposable {
     this.#kernel.close(this.#number);
   }
 
-  /** Closes, at the end of a `using` block. */
+  /** Closes the fd at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.close();
   }
 }
 
-/** The labels of all owned fds that are still open: what a leak check prints. */
+/** The labels of all owned fds that are still open, for a leak check. */
 export function openFds(): readonly string[] {
   return [...open].map((fd) => fd.label);
 }

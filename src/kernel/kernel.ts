@@ -1,9 +1,9 @@
 /**
- * The seam: everything that reaches a kernel, the real or the simulated one,
- * goes through {@linkcode Kernel}.
+ * The interface to a kernel: every call to the real or the simulated kernel goes
+ * through {@linkcode Kernel}.
  *
- * Calls are synchronous. What may block runs in a Worker that owns a Kernel of
- * its own (see src/migration).
+ * Calls are synchronous. Calls that may block run in a Worker that has a Kernel
+ * of its own (see src/migration).
  *
  * @module
  */
@@ -20,7 +20,7 @@ export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 
 /**
- * `ioctl` on any file: the argument is an int, O_NONBLOCK is set where it is not 0
+ * `ioctl` on any file: the argument is an int; O_NONBLOCK is set if it is not 0, else cleared
  * (asm-generic/ioctls.h).
  */
 export const FIONBIO = 0x5421;
@@ -29,18 +29,18 @@ export const FIONBIO = 0x5421;
 export const PROT_READ = 1;
 /** `mmap` protection: writable. */
 export const PROT_WRITE = 2;
-/** `mmap` flag: changes reach the object. */
+/** `mmap` flag: changes are visible in the mapped object. */
 export const MAP_SHARED = 1;
 /** `mmap` flag: changes are private. */
 export const MAP_PRIVATE = 2;
-/** `mmap` flag: no file behind it. */
+/** `mmap` flag: not backed by a file. */
 export const MAP_ANONYMOUS = 0x20;
-/** `mmap` flag: of huge pages (with `MAP_ANONYMOUS`). */
+/** `mmap` flag: use huge pages (with `MAP_ANONYMOUS`). */
 export const MAP_HUGETLB = 0x40000;
 
-/** `memfd` flag: closed on exec (linux/memfd.h). */
+/** `memfd` flag: close on exec (linux/memfd.h). */
 export const MFD_CLOEXEC = 1;
-/** `memfd` flag: of huge pages. */
+/** `memfd` flag: use huge pages. */
 export const MFD_HUGETLB = 4;
 
 /** `poll` event: readable (asm-generic/poll.h). */
@@ -65,13 +65,13 @@ export interface MmapOptions {
 }
 
 /**
- * Memory that the kernel mapped. Only such memory may stand behind an address
- * in a struct (`vaddr`, `vfio_bitmap.data`): the address of a JS buffer does
- * not stay true.
+ * Memory that the kernel mapped. An address in a struct (`vaddr`,
+ * `vfio_bitmap.data`) must point to such memory: the address of a JS buffer may
+ * change.
  *
- * Bytes are copied in and out, by libc's memmove on the real kernel. A view
- * would be a wild pointer after unmapping, and needs a wider permission than
- * calling libc does.
+ * Bytes are copied in and out; on the real kernel libc's memmove does that. A
+ * view would be a dangling pointer after unmapping, and it needs a wider
+ * permission than calling libc does.
  */
 export interface Mapping extends Disposable {
   /** The address in this process. */
@@ -79,37 +79,36 @@ export interface Mapping extends Disposable {
   /** Bytes mapped. */
   readonly length: number;
   /**
-   * Copies `into.length` bytes out, from `offset` on.
+   * Copies `into.length` bytes from `offset` of the mapping to `into`.
    *
-   * @throws {RangeError} If that reaches outside the mapping, or it is closed.
+   * @throws {RangeError} If the range reaches outside the mapping, or the mapping is closed.
    */
   read(offset: number, into: Uint8Array<ArrayBuffer>): void;
   /**
-   * Copies `from` in, to `offset`.
+   * Copies `from` to `offset` of the mapping.
    *
-   * @throws {RangeError} If that reaches outside the mapping, or it is closed.
+   * @throws {RangeError} If the range reaches outside the mapping, or the mapping is closed.
    */
   write(offset: number, from: Uint8Array<ArrayBuffer>): void;
-  /** Unmaps. Closing again does nothing. */
+  /** Unmaps the memory. Closing again does nothing. */
   close(): void;
 }
 
-/** A message that {@linkcode Kernel.receiveFds} took. */
+/** A message that {@linkcode Kernel.receiveFds} received. */
 export interface ReceivedMessage {
-  /** Bytes of it; 0 where the other end is closed. */
+  /** Size in bytes; 0 if the other end is closed. */
   readonly length: number;
-  /** The fds that came with it, each one the caller's to close. */
+  /** The fds that came with it; the caller must close each of them. */
   readonly fds: readonly number[];
-  /** Whether more bytes or fds were sent than there was room for; those are lost. */
+  /** Whether more bytes or fds were sent than there was room for; the excess is lost. */
   readonly truncated: boolean;
 }
 
 /**
- * A kernel as this toolkit sees it. Every method throws `SysError` where the
- * kernel answers with an errno. `EINTR` is retried inside, unless a call says `once`: a driver may
- * have begun what it was asked for by then, and would do it twice. Buffers must be
- * views of memory that is not resizable; only read, write, pread and pwrite
- * take shared memory.
+ * A kernel as this toolkit sees it. Every method throws `SysError` if the kernel returns an errno.
+ * `EINTR` is retried inside, unless the caller passes `once`: a driver may have begun the request
+ * when the signal came, and a retry would do it twice. Buffers must not be views of resizable
+ * memory; only read, write, pread and pwrite accept shared memory.
  */
 export interface Kernel {
   /** `linux` or `sim`. */
@@ -128,7 +127,7 @@ export interface Kernel {
     arg?: Uint8Array<ArrayBuffer> | number,
     once?: "once",
   ): number;
-  /** read(2); 0 at the end. `EAGAIN` is thrown: wait with {@linkcode Kernel.poll}. */
+  /** read(2); 0 at the end. It throws `EAGAIN`: wait with {@linkcode Kernel.poll} first. */
   read(fd: number, buffer: Uint8Array, once?: "once"): number;
   /** write(2); may write less than asked. */
   write(fd: number, buffer: Uint8Array, once?: "once"): number;
@@ -139,39 +138,40 @@ export interface Kernel {
   /** mmap(2). */
   mmap(length: number, options: MmapOptions): Mapping;
   /**
-   * memfd_create(2), sized by ftruncate(2): memory of `length` bytes, all zero,
-   * with an fd, so that another process can map it too. Returns an fd that is
-   * close-on-exec; `flags` are further `MFD_*`, or'ed.
+   * memfd_create(2), sized by ftruncate(2): `length` bytes of zeroed memory with
+   * an fd, so that another process can map it too. Returns an fd that is
+   * close-on-exec; `flags` are additional `MFD_*`, or'ed.
    */
   memfd(name: string, length: number, flags?: number): number;
   /**
-   * dup3(2): makes `to`, an open fd, one more of what `from` is, close-on-exec. What `to` was is
-   * closed in the same step: nobody else can get its number in between.
+   * dup3(2): makes `to`, an open fd, a duplicate of `from`, close-on-exec. The file that `to` was
+   * is closed in the same step, so no other thread can get the number in between.
    */
   dup3(from: number, to: number): void;
   /**
-   * socketpair(2): two sockets (AF_UNIX, SOCK_SEQPACKET), close-on-exec. What is sent into one
-   * comes out of the other, message by message; what nobody took lasts as long as both are open.
+   * socketpair(2): two connected sockets (AF_UNIX, SOCK_SEQPACKET), close-on-exec. A message sent
+   * to one is received from the other. Messages that nobody received are kept as long as both
+   * sockets are open.
    */
   socketPair(): [number, number];
-  /** sendmsg(2): one message with fds (SCM_RIGHTS). Never waits: `EAGAIN` where there is no room. */
+  /** sendmsg(2): one message with fds (SCM_RIGHTS). Never waits: `EAGAIN` if there is no room. */
   sendFds(socket: number, message: Uint8Array<ArrayBuffer>, fds: readonly number[]): void;
   /**
    * recvmsg(2): one message and at most `maxFds` (1 to 253) of its fds, which are close-on-exec.
-   * Never waits: `EAGAIN` where there is none.
+   * Never waits: `EAGAIN` if there is no message.
    */
   receiveFds(socket: number, into: Uint8Array<ArrayBuffer>, maxFds: number): ReceivedMessage;
-  /** poll(2) on one fd; returns revents, 0 when the time is up (-1: no limit). */
+  /** poll(2) on one fd; returns revents, or 0 after `timeoutMs` milliseconds (-1: no limit). */
   poll(fd: number, events: number, timeoutMs: number): number;
   /**
-   * A whole small file (sysfs, /proc) as text.
+   * Reads a whole small file (sysfs, /proc) as text.
    *
    * @throws {SysError} EFBIG if it has more than `maxBytes` (default 1 MiB).
    */
   readText(path: string, maxBytes?: number): string;
   /** readlink(2). */
   readLink(path: string): string;
-  /** The names in a folder, without `.` and `..`, sorted. */
+  /** The sorted names in a directory, without `.` and `..`. */
   readDir(path: string): string[];
   /** realpath(3): the path with every symbolic link followed. */
   realPath(path: string): string;

@@ -28,7 +28,7 @@ const TEXT_MAX = 1 << 20;
 
 function cString(text: string): Buffer {
   if (text.includes("\0")) {
-    throw new RangeError(`Cannot use path ${JSON.stringify(text)}: it has a NUL in it`);
+    throw new RangeError(`Cannot use path ${JSON.stringify(text)}: it contains a NUL`);
   }
   return new TextEncoder().encode(`${text}\0`);
 }
@@ -84,7 +84,7 @@ class LibcMapping implements Mapping {
   }
 }
 
-/** {@linkcode Kernel} over libc. One a thread: errno is a thread's own. */
+/** {@linkcode Kernel} over libc. One per thread, because errno is per thread. */
 class LibcKernel implements Kernel {
   readonly name = "linux";
   readonly #libc: Libc;
@@ -105,7 +105,7 @@ class LibcKernel implements Kernel {
   }
 
   close(fd: number): void {
-    // Not retried on EINTR: Linux has released the fd by then.
+    // Not retried on EINTR: Linux has already released the fd.
     const result = this.#libc.close(fd);
     if (result < 0 && result !== -ERRNO.EINTR) throw new SysError("close", -result, `fd ${fd}`);
   }
@@ -161,7 +161,7 @@ class LibcKernel implements Kernel {
   mmap(length: number, options: MmapOptions): Mapping {
     const { fd = -1, offset = 0, prot, flags } = options;
     const address = this.#libc.mmap(length, prot, flags, fd, offset);
-    // Addresses of the upper half are the kernel's own: a negative one is -errno.
+    // The upper half of the address space belongs to the kernel, so a negative value is -errno.
     if (address < 0n) {
       throw new SysError("mmap", Number(-address), `${length} bytes at ${offset} of fd ${fd}`);
     }
@@ -204,7 +204,7 @@ class LibcKernel implements Kernel {
     this.#pollView.setInt16(4, events, true);
     this.#pollView.setInt16(6, 0, true);
     const result = this.#libc.poll(this.#pollfd, timeoutMs);
-    // An interrupted wait counts as no event yet; retrying would wait all over again.
+    // An interrupted wait counts as "no event yet"; a retry would wait for the full time again.
     if (result < 0 && result !== -ERRNO.EINTR) throw new SysError("poll", -result, `fd ${fd}`);
     return result <= 0 ? 0 : this.#pollView.getInt16(6, true);
   }
@@ -272,10 +272,10 @@ class LibcKernel implements Kernel {
 let shared: LibcKernel | undefined;
 
 /**
- * The running Linux kernel, through libc. Loads libc on the first call; needs
- * `--allow-ffi` in Deno.
+ * The running Linux kernel, called through libc. Loads libc on the first call;
+ * needs `--allow-ffi` in Deno.
  *
- * @throws {Error} Where the system is not Linux.
+ * @throws {Error} If the system is not Linux.
  *
  * @example
  * ```ts

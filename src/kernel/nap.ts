@@ -1,5 +1,5 @@
 /**
- * Waiting on a thread that may block.
+ * Sleeping on a thread that may block.
  *
  * @module
  */
@@ -9,7 +9,7 @@ const still = new Int32Array(new SharedArrayBuffer(4));
 /**
  * Blocks the calling thread.
  *
- * @param milliseconds For how long.
+ * @param milliseconds How long to block.
  *
  * @example
  * ```ts

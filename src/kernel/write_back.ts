@@ -1,23 +1,23 @@
 /**
- * Writing a file to its disk while more of it is still to come.
+ * Starts to write a file to disk while more of it is still to come.
  *
  * @module
  */
 
 import { libc } from "./_libc.ts";
 
-/** sync_file_range(2): begin to write what is dirty, and do not wait for it (linux/fs.h). */
+/** sync_file_range(2): start to write dirty pages, without waiting (linux/fs.h). */
 const SYNC_FILE_RANGE_WRITE = 2;
 
 /**
- * Lets the kernel begin to write a part of a file to its disk, and does not
- * wait until it is there: a later fsync finds less to do. It may wait for a
- * place in the disk's queue, so it belongs on a thread that may block.
+ * Makes the kernel start to write a part of a file to disk, without waiting until
+ * it is written. A later fsync then has less to do. The call may wait for a place
+ * in the disk's queue, so use it on a thread that may block.
  *
  * @param fd A file that is open for writing.
  * @param offset Where the part begins, in bytes.
  * @param length Its length in bytes.
- * @returns Whether it can be had; false for a pipe, and whatever else is on no disk.
+ * @returns Whether the kernel started; false for a pipe, and for anything else that is not on a disk.
  *
  * @example
  * ```ts

@@ -5,7 +5,7 @@ import { asyncWrite } from "../../src/kernel/async_write.ts";
 
 const bytes = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
 
-test("bytes are written where the fd stands", async () => {
+test("bytes are written at the fd's current position", async () => {
   const folder = fs.mkdtempSync("/tmp/vfiokit-write-");
   const fd = fs.openSync(`${folder}/a`, "w");
   assert.equal(await asyncWrite(fd, bytes("one ")), 4);
@@ -15,7 +15,7 @@ test("bytes are written where the fd stands", async () => {
   fs.rmSync(folder, { recursive: true });
 });
 
-test("a failure has its own errno, not that of another thread", async () => {
+test("a failure reports the errno of its own write", async () => {
   const full = fs.openSync("/dev/full", "w");
   await assert.rejects(asyncWrite(full, bytes("x")), { code: "ENOSPC" });
   fs.closeSync(full);

@@ -49,7 +49,7 @@ describe("libcKernel()", () => {
     using fd = Fd.own(kernel, kernel.open(at, O_RDWR), at);
     const shared = new Uint8Array(new SharedArrayBuffer(16));
     const [left, right] = [shared.subarray(2, 6), shared.subarray(9, 13)];
-    // Often enough for the runtime to compile the calls.
+    // Enough calls for the runtime to compile them.
     for (let round = 0; round < 20_000; round++) {
       shared.fill(0);
       assert.equal(kernel.pread(fd.number, left, round % 4), 4);
@@ -63,7 +63,7 @@ describe("libcKernel()", () => {
     assert.equal(fs.readFileSync(at, "latin1"), "0123012389\0\x003456");
   });
 
-  it("reads up to the end and says 0 there", () => {
+  it("reads up to the end, and returns 0 there", () => {
     const at = file("end", "abc");
     using fd = Fd.own(kernel, kernel.open(at, O_RDONLY), at);
     assert.equal(kernel.read(fd.number, bytes(8)), 3);
@@ -85,7 +85,7 @@ describe("libcKernel()", () => {
     assert.throws(() => kernel.write(fd.number, bytes(1)), { code: "EBADF" });
   });
 
-  it("answers an ioctl that writes to its buffer", () => {
+  it("passes an ioctl a buffer that the kernel writes to", () => {
     const at = file("fionread", "12345");
     using fd = Fd.own(kernel, kernel.open(at, O_RDONLY), at);
     const answer = bytes(4);
@@ -93,7 +93,7 @@ describe("libcKernel()", () => {
     assert.equal(new DataView(answer.buffer).getInt32(0, true), 5);
   });
 
-  it("keeps errno right through many failing calls with garbage in between", () => {
+  it("reports the right errno in many failing calls with garbage collected in between", () => {
     const wrong: string[] = [];
     for (let round = 0; round < 20_000; round++) {
       try {
@@ -105,7 +105,7 @@ describe("libcKernel()", () => {
     assert.deepEqual(wrong, []);
   });
 
-  it("maps a file shared, so that what is written shows in the file", () => {
+  it("maps a file shared, so that writes are visible in the file", () => {
     const at = file("mapped", new Uint8Array(8192));
     using fd = Fd.own(kernel, kernel.open(at, O_RDWR), at);
     using mapping = kernel.mmap(4096, {
@@ -121,7 +121,7 @@ describe("libcKernel()", () => {
     assert.equal(new TextDecoder().decode(back), "here");
   });
 
-  it("refuses to reach outside a mapping, or into a closed one", () => {
+  it("refuses to access memory outside a mapping, or a closed mapping", () => {
     const mapping = kernel.mmap(4096, {
       prot: PROT_READ | PROT_WRITE,
       flags: MAP_PRIVATE | MAP_ANONYMOUS,
@@ -134,7 +134,7 @@ describe("libcKernel()", () => {
     assert.throws(() => mapping.read(0, bytes(1)), /closed/);
   });
 
-  it("says why an mmap failed", () => {
+  it("reports why mmap failed", () => {
     const at = file("nomap", "x");
     using fd = Fd.own(kernel, kernel.open(at, O_RDONLY), at);
     assert.throws(
@@ -143,7 +143,7 @@ describe("libcKernel()", () => {
     );
   });
 
-  it("makes memory with an fd, which every mapping of it shows", () => {
+  it("creates memory with an fd, and all mappings of it share the bytes", () => {
     using fd = Fd.own(kernel, kernel.memfd("vfiokit-test", 8192), "memfd");
     const shared = { fd: fd.number, prot: PROT_READ | PROT_WRITE, flags: MAP_SHARED };
     using one = kernel.mmap(8192, shared);
@@ -156,7 +156,7 @@ describe("libcKernel()", () => {
     assert.match(kernel.readLink(`/proc/self/fd/${fd.number}`), /memfd:vfiokit-test/);
   });
 
-  it("says why memory with an fd cannot be made, and leaves none behind", () => {
+  it("reports why memory with an fd cannot be created, and leaks no fd", () => {
     const before = kernel.readDir("/proc/self/fd").length;
     assert.throws(() => kernel.memfd("vfiokit-test", -1), {
       syscall: "ftruncate",
@@ -169,13 +169,13 @@ describe("libcKernel()", () => {
     assert.equal(kernel.readDir("/proc/self/fd").length, before);
   });
 
-  it("polls with a limit", () => {
+  it("polls with a timeout", () => {
     const at = file("poll", "x");
     using fd = Fd.own(kernel, kernel.open(at, O_RDONLY), at);
     assert.equal(kernel.poll(fd.number, POLLIN, 1000) & POLLIN, POLLIN);
   });
 
-  it("reads folders, links and real paths", () => {
+  it("reads directories, links and real paths", () => {
     file("b", "");
     file("a", "");
     fs.mkdirSync(path.join(folder, "dir"));
@@ -193,14 +193,14 @@ describe("libcKernel()", () => {
     assert.throws(() => kernel.realPath(path.join(folder, "none")), { code: "ENOENT" });
   });
 
-  it("reads a folder with more names than one getdents64 call returns", () => {
+  it("reads a directory with more names than one getdents64 call returns", () => {
     const dir = path.join(folder, "many");
     fs.mkdirSync(dir);
     for (let n = 0; n < 1500; n++) fs.writeFileSync(path.join(dir, `name-that-is-long-${n}`), "");
     assert.equal(kernel.readDir(dir).length, 1500);
   });
 
-  it("reads small texts, and refuses large ones", () => {
+  it("reads small text files, and refuses large ones", () => {
     assert.equal(kernel.readText(file("text", "grün\n")), "grün\n");
     assert.throws(() => kernel.readText("/dev/zero"), /more than 1048576 bytes\): EFBIG/);
     assert.throws(() => kernel.readText("/dev/zero", 2 ** 21), /more than 2097152 bytes\): EFBIG/);
@@ -209,7 +209,7 @@ describe("libcKernel()", () => {
 });
 
 describe("Fd", () => {
-  it("is closed once, and refuses to be used after", () => {
+  it("is closed once, and cannot be used afterwards", () => {
     const kernel = libcKernel();
     const fd = Fd.own(kernel, kernel.open("/dev/null", O_RDONLY), "null");
     assert.deepEqual(openFds(), ["null"]);
@@ -241,12 +241,12 @@ describe("adoptFd()", () => {
     assert.equal(new TextDecoder().decode(into.subarray(0, count)), "adopted");
   });
 
-  it("says so when the fd is not open", () => {
+  it("fails if the fd is not open", () => {
     assert.throws(() => adoptFd(987_654), { code: "EBADF" });
   });
 });
 
-it("dup3 puts one file in another's place, and closes that", () => {
+it("dup3 replaces one fd's file by another's, and closes the replaced file", () => {
   const kernel = libcKernel();
   using zero = Fd.own(kernel, kernel.open("/dev/zero", O_RDONLY), "zero");
   using other = Fd.own(kernel, kernel.memfd("other", 4096), "other");

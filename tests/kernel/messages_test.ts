@@ -21,7 +21,7 @@ function refused(code: string, call: () => unknown): void {
   assert.throws(call, (error) => isErrno(error, code), code);
 }
 
-/** A pair of sockets, closed in the end. */
+/** A pair of sockets, closed at the end of the test. */
 class Pair implements Disposable {
   readonly kernel: Kernel;
   readonly one: number;
@@ -37,13 +37,13 @@ class Pair implements Disposable {
       try {
         this.kernel.close(fd);
       } catch {
-        // A test closed it.
+        // The test has closed it already.
       }
     }
   }
 }
 
-/** A file of the kernel's own, to be sent. */
+/** A file of this kernel to send. */
 function file(kernel: Kernel): number {
   return kernel.memfd("vfiokit-test", 4096);
 }
@@ -57,7 +57,7 @@ for (const { name, make } of KERNELS) {
   describe(`messages with fds on ${name}`, () => {
     const kernel = make();
 
-    it("give the receiver fds of its own for the same files", () => {
+    it("give the receiver its own fds for the same files", () => {
       using pair = new Pair(kernel);
       const sent = file(kernel);
       kernel.pwrite(sent, HELLO, 0);
@@ -73,7 +73,7 @@ for (const { name, make } of KERNELS) {
       kernel.close(fds[0]!);
     });
 
-    it("are taken one by one, in order, and nobody waits for one that is not there", () => {
+    it("are received one by one, in order, and receiving from an empty socket does not wait", () => {
       using pair = new Pair(kernel);
       refused("EAGAIN", () => kernel.receiveFds(pair.other, bytes(8), 1));
       const sent = [file(kernel), file(kernel)];
@@ -87,7 +87,7 @@ for (const { name, make } of KERNELS) {
       for (const fd of [...sent, ...first.fds, ...second.fds]) kernel.close(fd);
     });
 
-    it("tell where there was no room for all bytes or all fds", () => {
+    it("report when there was no room for all bytes or all fds", () => {
       using pair = new Pair(kernel);
       const sent = file(kernel);
       kernel.sendFds(pair.one, HELLO, [sent]);
@@ -103,7 +103,7 @@ for (const { name, make } of KERNELS) {
       }
     });
 
-    it("end where the other end is closed", () => {
+    it("end when the other end is closed", () => {
       using pair = new Pair(kernel);
       kernel.close(pair.one);
       assert.deepEqual(kernel.receiveFds(pair.other, bytes(8), 1), {
@@ -114,7 +114,7 @@ for (const { name, make } of KERNELS) {
       refused("EPIPE", () => kernel.sendFds(pair.other, HELLO, []));
     });
 
-    it("refuse what is no socket, and an fd that is not open", () => {
+    it("are refused on an fd that is not a socket or not open", () => {
       using pair = new Pair(kernel);
       const other = file(kernel);
       refused("ENOTSOCK", () => kernel.receiveFds(other, bytes(8), 1));
@@ -128,7 +128,7 @@ for (const { name, make } of KERNELS) {
 describe("messages with fds on Linux alone", () => {
   const kernel = libcKernel();
 
-  it("keep an fd open that nobody has any more, until the sockets are closed", () => {
+  it("keep a file open that no process has open any more, until the sockets are closed", () => {
     const at = path.join(folder, "fifo");
     fs.writeFileSync(at, "");
     const name = (): string[] =>
@@ -151,21 +151,21 @@ describe("messages with fds on Linux alone", () => {
       const read = bytes(7);
       kernel.read(fds[0]!, read);
       assert.equal(new TextDecoder().decode(read), "written");
-      // Close-on-exec: no program that is started now inherits it unasked.
+      // Close-on-exec: a program that is started now does not inherit it.
       const flags = kernel.readText(`/proc/self/fdinfo/${fds[0]}`);
       assert.match(flags, /^flags:\s+0?2\d{6}$/m);
       kernel.close(fds[0]!);
     }
   });
 
-  it("refuse room for no fds, and for more than a message has", () => {
+  it("refuse room for no fds, and for more fds than a message carries", () => {
     using pair = new Pair(kernel);
     for (const maxFds of [0, 254, 1.5]) {
       assert.throws(() => kernel.receiveFds(pair.other, bytes(8), maxFds), RangeError);
     }
   });
 
-  it("come out of a socket that FIONBIO was set for", () => {
+  it("can be read from a socket that FIONBIO made non-blocking", () => {
     using pair = new Pair(kernel);
     const on = new Uint8Array(new Int32Array([1]).buffer);
     assert.equal(kernel.ioctl(pair.other, FIONBIO, on), 0);

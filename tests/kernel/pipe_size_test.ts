@@ -8,7 +8,7 @@ import { setPipeSize } from "../../src/kernel/_pipe_size.ts";
 import { libcKernel } from "../../src/kernel/libc.ts";
 import { O_NONBLOCK, O_RDWR } from "../../src/kernel/kernel.ts";
 
-test("setPipeSize() says whether a pipe holds so much, and it does", () => {
+test("setPipeSize() sets the capacity of a pipe, and returns whether it did", () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "vfiokit-pipe-"));
   execFileSync("mkfifo", [`${folder}/fifo`]);
   fs.writeFileSync(`${folder}/file`, "");

@@ -7,7 +7,7 @@ import { libcKernel } from "../../src/kernel/libc.ts";
 import { startWriteBack } from "../../src/kernel/write_back.ts";
 
 describe("startWriteBack()", () => {
-  it("takes a part of a regular file, and leaves it as it is", () => {
+  it("accepts a part of a regular file, and does not change the file", () => {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "vfiokit-write-back-"));
     const fd = fs.openSync(path.join(folder, "file"), "w+");
     try {
@@ -22,7 +22,7 @@ describe("startWriteBack()", () => {
     }
   });
 
-  it("cannot be had for sockets, nor for fds that are not open", () => {
+  it("returns false for a socket, and for an fd that is not open", () => {
     const sockets = libcKernel().socketPair();
     assert.equal(startWriteBack(sockets[0], 0, 4096), false);
     for (const socket of sockets) libcKernel().close(socket);
