@@ -131,6 +131,7 @@ const saves: readonly Case[] = [
     type: "v2-p2p",
     fault: "error-state:2,reset-ignored:1",
     ...{ errno: "EIO", recovery: "reopened", state: "running" },
+    counted: ["closed in ERROR"],
   }),
   failedSave({
     name: "the ERROR state after a step that was taken is reset",
