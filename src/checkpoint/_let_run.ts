@@ -6,6 +6,7 @@ import type { NoteWatch } from "../migration/_note_book.ts";
 import type { Device } from "../migration/device.ts";
 import { MigrationError } from "../migration/error.ts";
 import type { StateReport, TargetState } from "../migration/types.ts";
+import { reportNow } from "./_state_now.ts";
 
 /** Asks a saved device for a state on its way back; a refusal leaves it as it is, so once more. */
 export async function goBack(device: Device, target: TargetState): Promise<StateReport> {
@@ -14,7 +15,7 @@ export async function goBack(device: Device, target: TargetState): Promise<State
   } catch (error) {
     if (!(error instanceof MigrationError)) throw error;
     // Its state could not be read for once; then its arcs led it back.
-    if (error.recovery === "running") return await device.state();
+    if (error.recovery === "running") return await reportNow(device);
     if (error.recovery !== "none" || error.lost) throw error;
     return await device.setState(target);
   }
@@ -32,7 +33,7 @@ export async function lastState(
   leave: "running" | "stopped",
 ): Promise<StateReport | Error> {
   try {
-    return leave === "running" ? await goBack(device, "running") : await device.state();
+    return leave === "running" ? await goBack(device, "running") : await reportNow(device);
   } catch (error) {
     return error as Error;
   }

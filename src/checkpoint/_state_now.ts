@@ -1,12 +1,17 @@
 /**
- * The state of a device, to be told.
+ * The state of a device, to be told, or to go by.
  */
 
 import type { Device } from "../migration/device.ts";
-import type { StateName } from "../migration/types.ts";
+import type { NotedStateReport, StateName } from "../migration/types.ts";
 
 /** The state, read afresh; twice where it cannot be read for once. */
 export async function stateNow(device: Device): Promise<StateName> {
-  const { state } = await device.state();
-  return state === "unknown" ? (await device.state()).state : state;
+  return (await reportNow(device)).state;
+}
+
+/** As {@linkcode stateNow}, with all that is known of it. */
+export async function reportNow(device: Device): Promise<NotedStateReport> {
+  const report = await device.state();
+  return report.state === "unknown" ? await device.state() : report;
 }

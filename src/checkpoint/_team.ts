@@ -154,7 +154,7 @@ export class Team implements Disposable {
    */
   async holdBack(): Promise<void> {
     await this.step(async ({ device }) => {
-      const { state } = await device.state();
+      const state = await stateNow(device);
       if (state === "running") await advance(device, "running", "running-p2p");
       if (state === "pre-copy") await advance(device, "pre-copy", "pre-copy-p2p");
     }, this.p2p);

@@ -8,6 +8,7 @@ import { watchNotes } from "../migration/_host.ts";
 import { type Device, interruptOn } from "../migration/device.ts";
 import type { ReadableFd } from "./source.ts";
 import { failed } from "./_failure.ts";
+import { stateNow } from "./_state_now.ts";
 import { demandFit } from "./_fit.ts";
 import { type Loader, openLoader } from "./_loader.ts";
 import type { TransferReport } from "./report.ts";
@@ -97,7 +98,7 @@ export async function restore(
   }
   const seconds = (performance.now() - begun) / 1000;
   const { transactions, bytes } = device.progress();
-  const { state } = await device.state();
+  const state = await stateNow(device);
   return {
     state,
     transactions,

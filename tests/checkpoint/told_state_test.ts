@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { DevicesError } from "../../src/checkpoint/devices_error.ts";
 import { CheckpointError } from "../../src/checkpoint/error.ts";
+import type { JointReport, TransferReport } from "../../src/checkpoint/report.ts";
 import { restore } from "../../src/checkpoint/restore.ts";
 import { restoreAll } from "../../src/checkpoint/restore_all.ts";
 import { save } from "../../src/checkpoint/save.ts";
@@ -66,6 +67,12 @@ function told(error: unknown, number: number): Told | null {
     return { state: error.deviceState, recovery: error.recovery ?? "none" };
   }
   return null;
+}
+
+/** The state of the device with this number, where the work reports one. */
+function reported(report: unknown, number: number): StateName | null {
+  const { state, devices } = (report ?? {}) as Partial<TransferReport & JointReport>;
+  return devices?.[number]?.state ?? state ?? null;
 }
 
 type Work = (devices: readonly Device[], checkpoint: Uint8Array) => Promise<unknown>;
@@ -154,7 +161,13 @@ async function attempt(
   try {
     for (const { path } of sim.devices) devices.push(await openDevice(path, { kernel, onError }));
     try {
-      await work(devices, checkpoint);
+      const report = await work(devices, checkpoint);
+      for (const [number, device] of sim.devices.entries()) {
+        const state = reported(report, number);
+        if (state === null || state === "unknown" && /gone/.test(specs[number]!)) continue;
+        const truth = trueState(device, devices[number]!.description.protocol!);
+        assert.equal(state, truth, `${what}: device ${number} in the report`);
+      }
     } catch (error) {
       failed = true;
       for (const [number, device] of sim.devices.entries()) {
