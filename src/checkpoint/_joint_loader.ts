@@ -18,9 +18,9 @@ export class JointLoader {
   #first: Batch | null = null;
 
   /** Begins at the start of the source. */
-  constructor(source: RestoreSource) {
+  constructor(source: RestoreSource, recycle: boolean) {
     this.#chunks = source.stream().getReader();
-    this.#batches = readBatches(this.#chunks, this.#reader, true);
+    this.#batches = readBatches(this.#chunks, this.#reader, recycle);
   }
 
   /**

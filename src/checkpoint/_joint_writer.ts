@@ -40,6 +40,7 @@ export class JointWriter {
   async end(): Promise<void> {
     await this.#write(this.#encoder.end());
     await this.#writer.close();
+    this.#writer.releaseLock();
   }
 
   /** Writes no more. */

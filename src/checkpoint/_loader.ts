@@ -6,8 +6,10 @@
 import { SysError } from "../kernel/error.ts";
 import type { Device } from "../migration/device.ts";
 import { FdRestore, servesFds } from "./_fd_transfer.ts";
-import { resume } from "../migration/resume.ts";
-import { decodeCheckpoint } from "./decode.ts";
+import { ask } from "../migration/_host.ts";
+import { Pusher } from "../migration/_pusher.ts";
+import { Ending } from "./_ending.ts";
+import { JointLoader } from "./_joint_loader.ts";
 import { fileError } from "./file_error.ts";
 import type { DecodedHeader } from "./header.ts";
 import type { RestoreSource } from "./restore.ts";
@@ -19,22 +21,23 @@ export interface Loader {
   /** Gives the device all of it. */
   load(leave: "running" | "stopped"): Promise<void>;
   /** Reads no more, where something is wrong. */
-  cancel(reason: unknown): Promise<void>;
+  cancel(reason: unknown): void;
 }
 
 /** Begins to read, up to the header. */
 export async function openLoader(
   device: Device,
   source: RestoreSource,
+  recycle: boolean,
   signal: AbortSignal | undefined,
 ): Promise<Loader> {
   const file = servesFds(device) ? source.file : undefined;
-  if (file === undefined) return await streamLoader(device, source, signal);
+  if (file === undefined) return await streamLoader(device, source, recycle, signal);
   const restore = await told(source, FdRestore.begin(device, file, signal));
   return {
     header: restore.header,
     load: (leave) => told(source, restore.load(leave, signal)),
-    cancel: () => Promise.resolve(),
+    cancel: () => {},
   };
 }
 
@@ -50,18 +53,33 @@ async function told<Value>({ path = "" }: RestoreSource, work: Promise<Value>): 
 async function streamLoader(
   device: Device,
   source: RestoreSource,
+  recycle: boolean,
   signal: AbortSignal | undefined,
 ): Promise<Loader> {
-  const decoder = decodeCheckpoint({ requireComplete: true, recycle: true });
-  const piping = signal && { signal };
-  const fed = source.stream().pipeTo(decoder.writable, piping);
-  fed.catch(() => {});
-  return {
-    header: await decoder.header,
-    async load(leave): Promise<void> {
-      await decoder.readable.pipeTo(resume(device, { leave }), piping);
-      await fed;
-    },
-    cancel: (reason) => decoder.readable.cancel(reason).catch(() => {}),
+  const loader = new JointLoader(source, recycle);
+  // A source that gives nothing more keeps nobody from ending it.
+  const ending = new Ending(signal, device);
+  const cancel = (reason: unknown): void => {
+    ending[Symbol.dispose]();
+    loader.cancel(reason);
   };
+  try {
+    return {
+      header: await ending.until(loader.header()),
+      async load(leave): Promise<void> {
+        const pusher = new Pusher((batch) => ask(device, "push", batch));
+        await ask(device, "beginRestore");
+        await ending.until(loader.load(async ({ bytes, sizes, more }) => {
+          await pusher.push({ bytes, sizes, more });
+        }));
+        await ending.until(pusher.flush());
+        await ask(device, "endRestore", leave === "stopped" ? "stop" : "running");
+        ending[Symbol.dispose]();
+      },
+      cancel,
+    };
+  } catch (error) {
+    cancel(error);
+    throw error;
+  }
 }

@@ -2,6 +2,7 @@
  * A checkpoint's batches, from a stream of its bytes.
  */
 
+import { demandBytes } from "./_plain_streams.ts";
 import { Recycler } from "./_recycler.ts";
 import type { Batch } from "./batch.ts";
 import type { CheckpointReader } from "./reader.ts";
@@ -23,6 +24,7 @@ export async function* readBatches(
   for (;;) {
     const { done, value: chunk } = await chunks.read();
     if (done) break;
+    demandBytes(chunk);
     yield* reader.push(chunk);
     recycler.done(chunk.buffer as ArrayBuffer);
     yield null;

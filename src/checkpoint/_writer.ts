@@ -6,9 +6,14 @@
 import { SysError } from "../kernel/error.ts";
 import type { Device } from "../migration/device.ts";
 import { FdSave, servesFds } from "./_fd_transfer.ts";
-import { precopy, type PrecopyOptions } from "../migration/precopy.ts";
-import { stopAndCopy } from "../migration/stop_and_copy.ts";
-import { encodeCheckpoint } from "./encode.ts";
+import type { PrecopyLimits } from "../migration/_engine.ts";
+import { ask } from "../migration/_host.ts";
+import { NO_LIMITS, precopyLimits } from "../migration/_limits.ts";
+import { phaseBatches } from "../migration/_phase_batches.ts";
+import type { PrecopyOptions } from "../migration/precopy.ts";
+import type { Phase } from "../migration/types.ts";
+import { Ending } from "./_ending.ts";
+import { JointWriter } from "./_joint_writer.ts";
 import type { EncodeOptions } from "./encoder.ts";
 import { fileError } from "./file_error.ts";
 import type { CheckpointHeader } from "./header.ts";
@@ -22,6 +27,8 @@ export interface Writer {
   stopAndCopy(): Promise<void>;
   /** Writes the end; all bytes have been written then. */
   end(): Promise<void>;
+  /** Writes no more, where something is wrong. */
+  abort(reason: unknown): void;
 }
 
 /** Begins a checkpoint. */
@@ -34,7 +41,7 @@ export async function openWriter(
 ): Promise<Writer> {
   const { fd } = sink;
   if (fd === undefined || options.elapsed !== undefined || !servesFds(device)) {
-    return streamWriter(device, sink, header, options, signal);
+    return await streamWriter(device, sink, header, options, signal);
   }
   const { compress, digest } = options;
   const save = await told(sink, FdSave.begin(device, fd, header, { compress, digest }));
@@ -42,6 +49,7 @@ export async function openWriter(
     precopy: (limits) => told(sink, save.precopy(limits, signal)),
     stopAndCopy: () => told(sink, save.stopAndCopy(signal)),
     end: () => told(sink, save.end()),
+    abort: () => {},
   };
 }
 
@@ -54,23 +62,42 @@ async function told<Value>({ path = "" }: CheckpointSink, work: Promise<Value>):
   }
 }
 
-function streamWriter(
+async function streamWriter(
   device: Device,
   sink: CheckpointSink,
   header: CheckpointHeader,
   options: EncodeOptions,
   signal: AbortSignal | undefined,
-): Writer {
-  const encoder = encodeCheckpoint(header, { ...options, recycle: true });
-  const written = encoder.readable.pipeTo(sink.writable);
-  written.catch(() => {});
-  const piping = { preventClose: true, ...(signal && { signal }) };
+): Promise<Writer> {
+  const writer = new JointWriter(sink, header, options);
+  // A sink that takes nothing more keeps nobody from ending it.
+  const ending = new Ending(signal, device);
+  async function phase(name: Phase, limits: PrecopyLimits): Promise<void> {
+    await ask(device, "beginSave", name, limits);
+    const batches = phaseBatches(device);
+    for (;;) {
+      const { done, value: batch } = await ending.until(batches.next());
+      if (done) return;
+      await ending.until(writer.batch(0, name, batch));
+    }
+  }
+  const abort = (reason: unknown): void => {
+    ending[Symbol.dispose]();
+    writer.abort(reason);
+  };
+  try {
+    await ending.until(writer.begin());
+  } catch (error) {
+    abort(error);
+    throw error;
+  }
   return {
-    precopy: (limits) => precopy(device, limits).pipeTo(encoder.writable, piping),
-    stopAndCopy: () => stopAndCopy(device).pipeTo(encoder.writable, piping),
+    precopy: (limits) => phase("pre-copy", precopyLimits(limits)),
+    stopAndCopy: () => phase("stop-and-copy", NO_LIMITS),
     async end(): Promise<void> {
-      await encoder.writable.close();
-      await written;
+      await ending.until(writer.end());
+      ending[Symbol.dispose]();
     },
+    abort,
   };
 }

@@ -63,6 +63,8 @@ export function decodeCheckpoint(options: DecodeOptions = {}): CheckpointDecoder
     header.reject(error);
     trailer.reject(error);
   };
+  // Nobody may be reading when the input fails.
+  chunks.closed.catch(fail);
   const readable = new ReadableStream<Transaction>({
     async pull(controller): Promise<void> {
       try {

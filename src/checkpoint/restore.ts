@@ -10,6 +10,7 @@ import type { ReadableFd } from "./source.ts";
 import { failed } from "./_failure.ts";
 import { stateNow } from "./_state_now.ts";
 import { demandFit } from "./_fit.ts";
+import { sourceOf } from "./_plain_streams.ts";
 import { type Loader, openLoader } from "./_loader.ts";
 import type { TransferReport } from "./report.ts";
 import { verifyCheckpoint } from "./verify.ts";
@@ -46,6 +47,9 @@ export interface RestoreOptions {
  * touched. From any other each frame is checked before its bytes reach the
  * device, and a checkpoint that turns out bad, or ends early, resets it.
  *
+ * @param origin Where the bytes come from: an open checkpoint file or another
+ * {@linkcode RestoreSource}, or a `ReadableStream`, which is cancelled where the restore fails.
+ * @throws {TypeError} If the origin is none of these, or its stream is locked; nothing was touched.
  * @throws {CheckpointError} If the checkpoint is bad or incomplete.
  * @throws {IdentityError} If it is of another kind of device, or of several; nothing was touched.
  * @throws {MigrationError} With the device's state, and what was done about it.
@@ -74,26 +78,27 @@ export interface RestoreOptions {
  */
 export async function restore(
   device: Device,
-  source: RestoreSource,
+  origin: RestoreSource | ReadableStream<Uint8Array>,
   options: RestoreOptions = {},
 ): Promise<TransferReport> {
+  const { source, recycle } = sourceOf(origin);
   const { leave = "running", force = false, signal } = options;
   using notes = watchNotes(device);
   // Asks for what a device without migration refuses, for its reasons.
   await device.state();
   // What can be read twice is found bad before the device is touched.
-  if (source.seekable) await verifyCheckpoint(source.stream(), { recycle: true });
+  if (source.seekable) await verifyCheckpoint(source.stream(), { recycle, signal });
   signal?.throwIfAborted();
   let loader: Loader | null = null;
   let begun = performance.now();
   try {
-    loader = await openLoader(device, source, signal);
+    loader = await openLoader(device, source, recycle, signal);
     demandFit(loader.header, [device], force);
     begun = performance.now();
     using _interrupted = interruptOn(device, signal);
     await loader.load(leave);
   } catch (error) {
-    await loader?.cancel(error);
+    loader?.cancel(error);
     throw await failed("restore the device", device, error, signal, notes);
   }
   const seconds = (performance.now() - begun) / 1000;

@@ -9,6 +9,7 @@ import { Pusher } from "../migration/_pusher.ts";
 import type { Device } from "../migration/device.ts";
 import { demandFit } from "./_fit.ts";
 import { JointLoader } from "./_joint_loader.ts";
+import { sourceOf } from "./_plain_streams.ts";
 import { advance, type Member, Team } from "./_team.ts";
 import { type JointReport, totals } from "./report.ts";
 import type { RestoreOptions, RestoreSource } from "./restore.ts";
@@ -94,6 +95,7 @@ class Restoring {
  * Whatever ends the restore early resets every device that was given anything.
  *
  * @param devices The devices, in the order of the checkpoint.
+ * @param origin Where the bytes come from, as for `restore`.
  * @throws {DevicesError} With what failed, on which device, and the state of
  * each; its cause is a `CheckpointError` for a bad checkpoint, an
  * `IdentityError` for one of other devices.
@@ -122,9 +124,10 @@ class Restoring {
  */
 export async function restoreAll(
   devices: readonly Device[],
-  source: RestoreSource,
+  origin: RestoreSource | ReadableStream<Uint8Array>,
   options: RestoreOptions = {},
 ): Promise<JointReport> {
+  const { source, recycle } = sourceOf(origin);
   const { leave = "running", force = false, signal } = options;
   using team = new Team("restore", devices, signal);
   const restoring = new Restoring(team);
@@ -132,8 +135,8 @@ export async function restoreAll(
   let begun = 0;
   try {
     await team.step(({ device }) => ask(device, "checkRestore"));
-    if (source.seekable) await team.until(verifyCheckpoint(source.stream(), { recycle: true }));
-    loader = new JointLoader(source);
+    if (source.seekable) await team.until(verifyCheckpoint(source.stream(), { recycle }));
+    loader = new JointLoader(source, recycle);
     demandFit(await team.until(loader.header()), devices, force);
     begun = performance.now();
     team.touch();

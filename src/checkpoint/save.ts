@@ -12,7 +12,8 @@ import type { EncodeOptions } from "./encoder.ts";
 import { failed, notKept } from "./_failure.ts";
 import { keep, keptUnread } from "./_keep.ts";
 import { cannotRun, lastState } from "./_let_run.ts";
-import { openWriter } from "./_writer.ts";
+import { sinkOf } from "./_plain_streams.ts";
+import { openWriter, type Writer } from "./_writer.ts";
 import type { ReadBack } from "./read_back.ts";
 import { type PhaseReport, type SaveReport, totals } from "./report.ts";
 import { VERSION } from "../version.ts";
@@ -31,8 +32,8 @@ export interface CheckpointSink {
   readonly writable: WritableStream<Uint8Array<ArrayBuffer>>;
   /** Makes what was written appear, whole; called after the stream has closed. */
   commit(): Promise<void>;
-  /** Leaves no trace, where that can be had. */
-  abort(): Promise<void>;
+  /** Leaves no trace, where that can be had; `reason` is what ended the save. */
+  abort(reason?: unknown): Promise<void>;
   /** How to read what was written before it appears; undefined where that cannot be had. */
   readonly readBack?: ReadBack | undefined;
 }
@@ -66,7 +67,9 @@ export interface SaveOptions extends Omit<EncodeOptions, "complete"> {
  * file, and the device as it is.
  *
  * @param device The device; it must be running, or in pre-copy.
- * @param sink Where the bytes go, such as a checkpoint file.
+ * @param target Where the bytes go: a checkpoint file or another {@linkcode CheckpointSink}, or a
+ * `WritableStream`, which is closed at the end, or aborted with what ended the save.
+ * @throws {TypeError} If the target is none of these, or its stream is locked; nothing was touched.
  * @throws {MigrationError} With the device's state, and what was done about it;
  * with the code `read-back` and a `ReadBackError` as cause where the file is bad.
  * @throws {UnsupportedError} If the device does not migrate.
@@ -78,26 +81,23 @@ export interface SaveOptions extends Omit<EncodeOptions, "complete"> {
  * import assert from "node:assert/strict";
  *
  * let stored = 0;
- * const sink = {
- *   writable: new WritableStream<Uint8Array<ArrayBuffer>>({
- *     write(chunk) {
- *       stored += chunk.length;
- *     },
- *   }),
- *   async commit() {},
- *   async abort() {},
- * };
+ * const target = new WritableStream<Uint8Array<ArrayBuffer>>({
+ *   write(chunk) {
+ *     stored += chunk.length;
+ *   },
+ * });
  * await using device = await openDevice("sim:trapped?size=1MiB");
- * const report = await save(device, sink);
+ * const report = await save(device, target);
  * assert.equal(report.state, "running");
  * assert.ok(stored > report.bytes);
  * ```
  */
 export async function save(
   device: Device,
-  sink: CheckpointSink,
+  target: CheckpointSink | WritableStream<Uint8Array<ArrayBuffer>>,
   options: SaveOptions = {},
 ): Promise<SaveReport> {
+  const sink = sinkOf(target);
   const { precopy: limits, leave = "running", readBack: wanted = true, signal, ...encoding } =
     options;
   const readBack = wanted ? sink.readBack : undefined;
@@ -112,11 +112,13 @@ export async function save(
 
   using notes = watchNotes(device);
   let seconds = 0;
+  let writer: Writer | null = null;
   try {
     // A device without migration refuses this, with its reasons.
     await device.state();
+    signal?.throwIfAborted();
     const begun = performance.now();
-    const writer = await openWriter(
+    writer = await openWriter(
       device,
       sink,
       {
@@ -128,15 +130,17 @@ export async function save(
       encoding,
       signal,
     );
-    if (limits !== undefined) await run("pre-copy", () => writer.precopy(limits));
-    await run("stop-and-copy", () => writer.stopAndCopy());
+    const { precopy, stopAndCopy } = writer;
+    if (limits !== undefined) await run("pre-copy", () => precopy(limits));
+    await run("stop-and-copy", stopAndCopy);
     await writer.end();
     seconds = (performance.now() - begun) / 1000;
     if (readBack === undefined) await sink.commit();
     else await readBack.sync();
   } catch (error) {
     const failure = await failed("save the device", device, error, signal, notes);
-    await sink.abort();
+    writer?.abort(error);
+    await sink.abort(error);
     throw failure;
   }
   const moved = totals(phases);

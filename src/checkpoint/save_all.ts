@@ -15,6 +15,7 @@ import { VERSION } from "../version.ts";
 import { JointWriter } from "./_joint_writer.ts";
 import { keep, keptUnread } from "./_keep.ts";
 import { goBack, ONLY_COPY, whatCannotRun } from "./_let_run.ts";
+import { sinkOf } from "./_plain_streams.ts";
 import { type Member, Team } from "./_team.ts";
 import type { DevicesError } from "./devices_error.ts";
 import { devicesError, type Left } from "./_team_failure.ts";
@@ -94,9 +95,9 @@ class Saving {
  *
  * @param devices The devices, 1 to 64, v1 and v2 as it comes; they must be
  * running, or in pre-copy. Their order is that of the checkpoint.
- * @param sink Where the bytes go, such as a checkpoint file.
+ * @param target Where the bytes go, as for `save`.
  * @throws {DevicesError} With what failed, on which device, and the state of each.
- * @throws {TypeError} If there is no device, or one twice; nothing was touched.
+ * @throws {TypeError} If there is no device, or one twice, or the target is none; nothing was touched.
  *
  * @example
  * ```ts
@@ -105,26 +106,23 @@ class Saving {
  * import assert from "node:assert/strict";
  *
  * let stored = 0;
- * const sink = {
- *   writable: new WritableStream<Uint8Array<ArrayBuffer>>({
- *     write(chunk) {
- *       stored += chunk.length;
- *     },
- *   }),
- *   async commit() {},
- *   async abort() {},
- * };
+ * const target = new WritableStream<Uint8Array<ArrayBuffer>>({
+ *   write(chunk) {
+ *     stored += chunk.length;
+ *   },
+ * });
  * await using devices = await openDevices(["sim:mlx5?size=1MiB", "sim:trapped?size=1MiB"]);
- * const report = await saveAll(devices, sink, { precopy: {} });
+ * const report = await saveAll(devices, target, { precopy: {} });
  * assert.deepEqual(report.devices.map(({ state }) => state), ["running", "running"]);
  * assert.ok(stored > report.bytes);
  * ```
  */
 export async function saveAll(
   devices: readonly Device[],
-  sink: CheckpointSink,
+  target: CheckpointSink | WritableStream<Uint8Array<ArrayBuffer>>,
   options: SaveOptions = {},
 ): Promise<JointSaveReport> {
+  const sink = sinkOf(target);
   const { precopy: limits, leave = "running", readBack: wanted = true, signal, ...encoding } =
     options;
   const readBack = wanted ? sink.readBack : undefined;
@@ -161,7 +159,7 @@ export async function saveAll(
   } catch (error) {
     const failure = await team?.failure(error) ?? error;
     writer?.abort(error);
-    await sink.abort();
+    await sink.abort(error);
     throw failure;
   }
   // The devices first: they do not wait for the file to be read, nor for what is found there.

@@ -4,10 +4,13 @@
  * @module
  */
 
+import { Ending } from "./_ending.ts";
 import { Recycler } from "./_recycler.ts";
 import { FORMAT_VERSION } from "./format.ts";
 import type { DecodedHeader } from "./header.ts";
+import type { RestoreSource } from "./restore.ts";
 import { CheckpointReader } from "./reader.ts";
+import { chunksOf, demandBytes } from "./_plain_streams.ts";
 import type { CheckpointTrailer, PhaseTotals } from "./trailer.ts";
 
 /** What is in a good checkpoint. */
@@ -33,13 +36,17 @@ export interface VerifyOptions {
    * looks at them. Default false.
    */
   readonly recycle?: boolean | undefined;
+  /** Ends it, though the source may give nothing more. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
  * Reads a whole checkpoint and checks everything that a restore relies on:
  * frames, CRCs, order, compression, totals, digest.
  *
+ * @param source The bytes: a stream, an open checkpoint file, or chunks of any other kind.
  * @throws {CheckpointError} At the first thing that cannot be right.
+ * @throws {TypeError} If the source is none of these, is locked, or gives something else than bytes.
  *
  * @example
  * ```ts
@@ -54,15 +61,25 @@ export interface VerifyOptions {
  * ```
  */
 export async function verifyCheckpoint(
-  source: AsyncIterable<Uint8Array>,
+  source: AsyncIterable<Uint8Array> | ReadableStream<Uint8Array> | RestoreSource,
   options: VerifyOptions = {},
 ): Promise<CheckpointSummary> {
+  const chunks = chunksOf(source);
+  using ending = new Ending(options.signal);
   const reader = new CheckpointReader({ discard: true });
   const recycler = new Recycler(options.recycle ?? false);
-  for await (const chunk of source) {
-    // The reader counts what goes by.
-    for (const _ of reader.push(chunk));
-    recycler.done(chunk.buffer as ArrayBuffer);
+  try {
+    for (;;) {
+      const { done, value: chunk } = await ending.until(chunks.next());
+      if (done) break;
+      demandBytes(chunk);
+      // The reader counts what goes by.
+      for (const _ of reader.push(chunk));
+      recycler.done(chunk.buffer as ArrayBuffer);
+    }
+  } catch (error) {
+    chunks.cancel(error);
+    throw error;
   }
   recycler.end();
   const trailer = reader.end();

@@ -1,0 +1,198 @@
+// Plain Web streams as the target of a save and the source of a restore.
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { decodeCheckpoint } from "../../src/checkpoint/decode.ts";
+import { restore } from "../../src/checkpoint/restore.ts";
+import { restoreAll } from "../../src/checkpoint/restore_all.ts";
+import { save } from "../../src/checkpoint/save.ts";
+import { saveAll } from "../../src/checkpoint/save_all.ts";
+import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
+import { MigrationError } from "../../src/migration/error.ts";
+import { DevicesError } from "../../src/checkpoint/devices_error.ts";
+import { type Device, openDevice } from "../../src/migration/device.ts";
+import { stateOf, withSim } from "../migration/_sim.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+const SPEC = "trapped?size=256KiB&chunk=16KiB";
+
+/** A stream that keeps what it takes. */
+function collector(): { stream: WritableStream<Bytes>; chunks: Bytes[]; ended: () => unknown } {
+  const chunks: Bytes[] = [];
+  let ended: unknown = null;
+  const stream = new WritableStream<Bytes>({
+    write: (chunk) => void chunks.push(chunk.slice()),
+    close: () => void (ended = "closed"),
+    abort: (reason) => void (ended = reason),
+  });
+  return { stream, chunks, ended: () => ended };
+}
+
+async function saved(...devices: Device[]): Promise<Bytes[]> {
+  const { stream, chunks, ended } = collector();
+  if (devices.length === 1) await save(devices[0]!, stream);
+  else await saveAll(devices, stream);
+  assert.equal(ended(), "closed");
+  assert.equal(stream.locked, false);
+  return chunks;
+}
+
+describe("a plain stream", () => {
+  it("takes a checkpoint, and gives it back", async () => {
+    await withSim([`${SPEC}&seed=1`, `${SPEC}&seed=2`], async ({ devices, sims }) => {
+      const chunks = await saved(devices[0]!);
+      await verifyCheckpoint(ReadableStream.from(chunks));
+      await restore(devices[1]!, ReadableStream.from(chunks));
+      assert.equal(sims[1]!.checksum(), sims[0]!.checksum());
+    });
+  });
+
+  it("takes one of several devices, and gives it back", async () => {
+    const specs = [1, 2, 3, 4].map((seed) => `mlx5?size=128KiB&seed=${seed}`);
+    await withSim(specs, async ({ devices, sims }) => {
+      const chunks = await saved(devices[0]!, devices[1]!);
+      await restoreAll([devices[2]!, devices[3]!], ReadableStream.from(chunks));
+      assert.deepEqual(
+        [2, 3].map((n) => sims[n]!.checksum()),
+        [0, 1].map((n) => sims[n]!.checksum()),
+      );
+    });
+  });
+
+  it("holds the device back where it takes nothing", async () => {
+    await using device = await openDevice(`sim:trapped?size=16MiB&chunk=64KiB`);
+    const gate = Promise.withResolvers<void>();
+    let writes = 0;
+    const write = (): Promise<void> => writes++ < 3 ? Promise.resolve() : gate.promise;
+    const saving = save(device, new WritableStream({ write }));
+    while (writes < 4) await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.ok(device.progress().bytes < 8 << 20);
+    gate.resolve();
+    assert.ok((await saving).bytes >= 16 << 20);
+  });
+
+  it("that takes nothing keeps nobody from ending the save", async () => {
+    await using device = await openDevice(`sim:${SPEC}`);
+    const abort = new AbortController();
+    const saving = save(device, new WritableStream({ write: () => new Promise(() => {}) }), {
+      signal: abort.signal,
+    });
+    abort.abort();
+    await assert.rejects(saving, (error: MigrationError) => error.code === "cancelled");
+    assert.equal(await stateOf(device), "running");
+  });
+
+  it("that gives nothing keeps nobody from ending the restore", async () => {
+    await using device = await openDevice(`sim:${SPEC}`);
+    const abort = new AbortController();
+    let cancelled: unknown;
+    const source = new ReadableStream<Uint8Array>({
+      cancel: (reason) => void (cancelled = reason),
+    });
+    const restoring = restore(device, source, { signal: abort.signal });
+    setTimeout(() => abort.abort("enough"), 20);
+    await assert.rejects(restoring, (error: MigrationError) => error.code === "cancelled");
+    assert.equal(cancelled, "enough");
+    assert.equal(await stateOf(device), "running");
+  });
+
+  it("is not begun where the signal has been aborted", async () => {
+    await withSim([SPEC], async ({ devices: [device] }) => {
+      const { stream, chunks, ended } = collector();
+      const signal = AbortSignal.abort(new Error("before"));
+      await assert.rejects(save(device!, stream, { signal }), MigrationError);
+      await assert.rejects(restore(device!, ReadableStream.from([]), { signal }), /before/);
+      assert.equal(ended(), signal.reason);
+      assert.deepEqual(chunks.length, 0);
+    });
+  });
+
+  for (const nth of [0, 1, 2]) {
+    it(`that fails at write ${nth} is the cause, and the device runs again`, async () => {
+      await withSim([SPEC, SPEC], async ({ devices }) => {
+        const failure = new Error("no room");
+        const failing = (): WritableStream<Bytes> => {
+          let writes = 0;
+          return new WritableStream({
+            write() {
+              if (writes++ >= nth) throw failure;
+            },
+          });
+        };
+        await assert.rejects(save(devices[0]!, failing()), (error: MigrationError) => {
+          assert.ok(error instanceof MigrationError);
+          assert.equal(error.cause, failure);
+          assert.equal(error.deviceState, "running");
+          return true;
+        });
+        await assert.rejects(saveAll(devices, failing()), (error: DevicesError) => {
+          assert.ok(error instanceof DevicesError);
+          assert.equal(error.cause, failure);
+          return true;
+        });
+        for (const device of devices) assert.equal(await stateOf(device), "running");
+      });
+    });
+  }
+
+  it("that fails in the midst of a restore resets the device, and is the cause", async () => {
+    await withSim([SPEC], async ({ devices: [device] }) => {
+      const chunks = await saved(device!);
+      const failure = new Error("cut");
+      const source = ReadableStream.from((async function* () {
+        yield* chunks.slice(0, 6);
+        await Promise.resolve();
+        throw failure;
+      })());
+      await assert.rejects(restore(device!, source), (error: MigrationError) => {
+        assert.equal(error.cause, failure);
+        assert.equal(error.recovery, "reset");
+        return true;
+      });
+    });
+  });
+
+  it("with chunks that are no bytes is refused", async () => {
+    const text = (): ReadableStream<Uint8Array> =>
+      ReadableStream.from(["text" as unknown as Uint8Array]);
+    await assert.rejects(verifyCheckpoint(text()), TypeError);
+    await withSim([SPEC], async ({ devices: [device] }) => {
+      await assert.rejects(restore(device!, text()), (error: Error) => {
+        assert.ok(error.cause instanceof TypeError);
+        return true;
+      });
+      assert.equal(await stateOf(device!), "running");
+    });
+  });
+
+  it("is refused at once where it is locked, and so is anything else", async () => {
+    await withSim([SPEC], async ({ devices: [device] }) => {
+      const writable = new WritableStream();
+      writable.getWriter();
+      const readable = new ReadableStream();
+      readable.getReader();
+      const nothings = [undefined, null, 5, "a.vfk", {}, [], new TransformStream()] as never[];
+      for (const target of [writable, ...nothings]) {
+        await assert.rejects(save(device!, target), TypeError);
+        await assert.rejects(saveAll([device!], target), TypeError);
+      }
+      for (const origin of [readable, ...nothings]) {
+        await assert.rejects(restore(device!, origin), TypeError);
+        await assert.rejects(restoreAll([device!], origin), TypeError);
+        await assert.rejects(verifyCheckpoint(origin), TypeError);
+      }
+      await assert.rejects(save({} as Device, new WritableStream()), TypeError);
+    });
+  });
+
+  it("into a decoder that fails is told by both promises", async () => {
+    const decoder = decodeCheckpoint();
+    const writer = decoder.writable.getWriter();
+    writer.closed.catch(() => {});
+    await writer.abort(new Error("given up"));
+    await assert.rejects(decoder.header, /given up/);
+    await assert.rejects(decoder.trailer, /given up/);
+  });
+});
