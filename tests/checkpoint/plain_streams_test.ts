@@ -141,7 +141,7 @@ describe("a plain stream", () => {
     await withSim([SPEC], async ({ devices: [device] }) => {
       const chunks = await saved(device!);
       const failure = new Error("cut");
-      const source = ReadableStream.from((async function* () {
+      const source = ReadableStream.from((async function* (): AsyncGenerator<Uint8Array> {
         yield* chunks.slice(0, 6);
         await Promise.resolve();
         throw failure;
