@@ -116,7 +116,7 @@ describe("a plain stream", () => {
         const failing = (): WritableStream<Bytes> => {
           let writes = 0;
           return new WritableStream({
-            write() {
+            write(): void {
               if (writes++ >= nth) throw failure;
             },
           });
