@@ -26,6 +26,7 @@ export { VERSION } from "./src/version.ts";
 
 export * from "./src/uapi/mod.ts";
 
+export { cleanupErrors, firstError } from "./src/kernel/cleanup.ts";
 export { ERRNO, type ErrnoName, errnoName, errnoText } from "./src/kernel/errno.ts";
 export { isErrno, SysError } from "./src/kernel/error.ts";
 export { ClosedError, Fd, openFds } from "./src/kernel/fd.ts";

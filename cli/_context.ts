@@ -63,6 +63,20 @@ export class Context {
     return this.signals.signal;
   }
 
+  /** Waits for something that needs no putting right, until a signal comes: then it rejects. */
+  async until<Value>(work: Promise<Value>): Promise<Value> {
+    const { signal } = this;
+    const end = Promise.withResolvers<never>();
+    const onAbort = (): void => end.reject(signal.reason);
+    signal.addEventListener("abort", onAbort);
+    if (signal.aborted) onAbort();
+    try {
+      return await Promise.race([work, end.promise]);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
   /** Adds to the JSON document. bigint values become hex strings. */
   set(fields: Readonly<Record<string, unknown>>): void {
     Object.assign(this.#document, fields);
@@ -148,8 +162,9 @@ export class Context {
   fail(why: Explanation): number {
     this.#say(why.message);
     for (const hint of why.hints) writeText(STDERR, `  hint: ${printable(hint)}\n`);
-    const { message, code, errno, deviceState } = why;
-    this.set({ error: { message, code, errno, deviceState } });
+    for (const met of why.cleanup) writeText(STDERR, `  then, while cleaning up: ${met}\n`);
+    const { message, code, errno, deviceState, cleanup } = why;
+    this.set({ error: { message, code, errno, deviceState, cleanup } });
     try {
       this.publish();
     } catch (error) {

@@ -10,10 +10,12 @@ import {
   BusyError,
   CheckpointError,
   CheckpointFileError,
+  cleanupErrors,
   DeviceNameError,
   DevicesError,
   DirtyRangeError,
   DmaError,
+  firstError,
   IdentityError,
   MigrationError,
   OpenError,
@@ -41,6 +43,8 @@ export interface Explanation {
   readonly errno: string | null;
   /** The device's state now, where it is known to have changed. */
   readonly deviceState: StateName | null;
+  /** What cleaning up met besides, one message each. */
+  readonly cleanup: readonly string[];
   /** The exit code. */
   readonly exitCode: number;
 }
@@ -57,7 +61,8 @@ const NOT_ITS_STATE: readonly string[] = ["incompatible-state", "state-too-long"
 type Kind<T extends Error> = abstract new (...args: never[]) => T;
 
 /** What to say about an error; `reason` is why the command was aborted, if it was. */
-export function explain(error: unknown, reason: unknown): Explanation {
+export function explain(thrown: unknown, reason: unknown): Explanation {
+  const error = firstError(thrown);
   const chain = causes(error);
   const find = <T extends Error>(kind: Kind<T>): T | undefined =>
     chain.find((cause): cause is T => cause instanceof kind);
@@ -86,6 +91,7 @@ export function explain(error: unknown, reason: unknown): Explanation {
     deviceState: several === undefined
       ? migration?.deviceState ?? bad?.deviceState ?? null
       : stateOf(several),
+    cleanup: cleanupErrors(error).map(({ message }) => message),
     exitCode: exitCode(),
   };
 }

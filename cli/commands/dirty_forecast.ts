@@ -4,7 +4,8 @@
  * @module
  */
 
-import { readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import process from "node:process";
 import { type Forecast, forecast } from "../../mod.ts";
 import type { Context } from "../_context.ts";
 import { bytes, count, rate, time } from "../_format.ts";
@@ -20,14 +21,11 @@ const CANNOT = 3;
 /** More rounds than this are not listed one by one. */
 const LISTED_ROUNDS = 12;
 
-/** The first fd: stdin. */
-const STDIN = 0;
-
 /** Runs `dirty forecast`. */
-export function run(args: DirtyForecastArgs, context: Context): Promise<number> {
+export async function run(args: DirtyForecastArgs, context: Context): Promise<number> {
   if (args.bandwidth === 0) throw new UsageError("Cannot forecast: the bandwidth is 0");
   if (args.downtime === 0) throw new UsageError("Cannot forecast: the downtime is 0");
-  const samples = parseSamples(readFileSync(args.file === "-" ? STDIN : args.file, "utf8"));
+  const samples = parseSamples(await context.until(read(args.file)));
   const map = new MemoryMap(samples[0]!.mappings, samples[0]!.pgsize);
   const options = {
     memory: map.bytes,
@@ -58,7 +56,16 @@ export function run(args: DirtyForecastArgs, context: Context): Promise<number> 
   if (found.rounds.length > 0) context.print(...roundTable(found));
   context.print(required(found));
   context.note(...notes);
-  return Promise.resolve(found.converges ? 0 : CANNOT);
+  return found.converges ? 0 : CANNOT;
+}
+
+/** All of a file, a fifo or stdin; who writes to it may take its time. */
+async function read(file: string): Promise<string> {
+  if (file !== "-") return await readFile(file, "utf8");
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of process.stdin) text += decoder.decode(chunk, { stream: true });
+  return text + decoder.decode();
 }
 
 function measured(sample: Sample): Parameters<typeof forecast>[0][number] {

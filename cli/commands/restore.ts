@@ -40,7 +40,7 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
     if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
     refuseSimulated(args.devices);
   }
-  await using source = await openCheckpointFile(args.file);
+  await using source = await context.until(openCheckpointFile(args.file));
   const total = await verifiedBytes(source, context);
   await using devices = await openDevices(args.devices, openOptions(args, args.devices));
   context.drivers = devices;

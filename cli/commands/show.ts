@@ -25,8 +25,11 @@ const UNKNOWN = {
 /** Runs `show`. */
 export async function run({ file }: FileArgs, context: Context): Promise<number> {
   context.set({ file, ...UNKNOWN });
-  await using source = await openCheckpointFile(file);
-  const checkpoint = await verifyCheckpoint(source.stream(), { recycle: true });
+  await using source = await context.until(openCheckpointFile(file));
+  const checkpoint = await verifyCheckpoint(source.stream(), {
+    recycle: true,
+    signal: context.signal,
+  });
   const { version, header, trailer, storedBytes, frames, phases } = checkpoint;
   context.set({
     version,

@@ -21,9 +21,10 @@ const UNKNOWN = {
 /** Runs `verify`. */
 export async function run({ file }: FileArgs, context: Context): Promise<number> {
   context.set({ file, ok: false, ...UNKNOWN });
-  await using source = await openCheckpointFile(file);
+  await using source = await context.until(openCheckpointFile(file));
   const { header, trailer, storedBytes } = await verifyCheckpoint(source.stream(), {
     recycle: true,
+    signal: context.signal,
   });
   const { transactions, bytes: state } = trailer;
   const devices = trailer.devices;

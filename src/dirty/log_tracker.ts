@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanlyThen } from "../kernel/cleanup.ts";
 import { isErrno } from "../kernel/error.ts";
 import type { AddressSpace } from "../vfio/address_space.ts";
 import {
@@ -100,12 +101,10 @@ export class LogTracker implements DirtyTracker {
     const { mappings } = space;
     const extent = this.#log.start(mappings.length === 0 ? NOTHING_MAPPED : mappings);
     this.devicePgsize = extent.devicePgsize;
-    try {
-      this.#tryReport(extent);
-    } finally {
-      this.#log.close();
-      this.#log.stop();
-    }
+    cleanlyThen(
+      () => this.#tryReport(extent),
+      () => cleanlyThen(() => this.#log.close(), () => this.#log.stop()),
+    );
   }
 
   #tryReport({ ranges, unit }: LogExtent): void {
@@ -249,11 +248,7 @@ export class LogTracker implements DirtyTracker {
 
   /** Stops what it started, and gives its memory back. */
   close(): void {
-    try {
-      this.stop();
-    } finally {
-      this.#log.close();
-    }
+    cleanlyThen(() => this.stop(), () => this.#log.close());
   }
 
   /** Closes, at the end of a `using` block. */

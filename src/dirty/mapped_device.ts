@@ -4,13 +4,14 @@
  * @module
  */
 
+import { cleanly } from "../kernel/cleanup.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE } from "../uapi/mod.ts";
 import type { AddressSpace, AddressSpaceInfo } from "../vfio/address_space.ts";
 import { smallestPage } from "../vfio/answer_error.ts";
 import { noIoas } from "../vfio/cdev_reasons.ts";
 import type { VfioDevice } from "../vfio/device.ts";
-import { parseDeviceName } from "../vfio/device_name.ts";
+import { type DeviceName, parseDeviceName } from "../vfio/device_name.ts";
 import { DmaMemory } from "../vfio/dma_memory.ts";
 import type { IovaMapping } from "../vfio/iova.ts";
 import { kernelFor } from "../vfio/kernel_for.ts";
@@ -114,6 +115,14 @@ export class MappedDevice implements Disposable {
     // Before the device is opened, which may reset it; its IOMMU may have larger pages.
     const ranges = [...options.maps ?? [], ...options.mappings ?? []];
     checkRanges(ranges, LEAST_PAGE);
+    return cleanly(() => MappedDevice.#open(parsed, options, ranges));
+  }
+
+  static #open(
+    parsed: DeviceName,
+    options: MappedDeviceOptions,
+    ranges: readonly IovaMapping[],
+  ): MappedDevice {
     using opened = new DisposableStack();
     const kernel = options.kernel ?? kernelFor(parsed);
     const device = opened.use(openVfioDevice(kernel, parsed, options));
@@ -155,7 +164,7 @@ export class MappedDevice implements Disposable {
    * @throws {SysError} If a part of it failed; the rest was done all the same.
    */
   close(): void {
-    this.#opened.dispose();
+    cleanly(() => this.#opened.dispose());
   }
 
   /** Closes, at the end of a `using` block. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanly, cleanlyThen } from "../kernel/cleanup.ts";
 import type { AddressSpace } from "../vfio/address_space.ts";
 import { noType1Container } from "../vfio/cdev_reasons.ts";
 import type { VfioDevice } from "../vfio/device.ts";
@@ -104,11 +105,13 @@ export class DirtySession implements Disposable {
     wanted: TrackerName | "auto",
     why: string | null = null,
   ): DirtySession {
-    using opened = new DisposableStack();
-    const mapped = opened.use(MappedDevice.open(name, options));
-    const { tracker, reason } = chooseTracker(wanted, mapped.device, mapped.space, mapped.pgsize);
-    opened.move();
-    return new DirtySession(mapped, tracker, why ?? reason);
+    return cleanly(() => {
+      using opened = new DisposableStack();
+      const mapped = opened.use(MappedDevice.open(name, options));
+      const { tracker, reason } = chooseTracker(wanted, mapped.device, mapped.space, mapped.pgsize);
+      opened.move();
+      return new DirtySession(mapped, tracker, why ?? reason);
+    });
   }
 
   /** By type1, as the device's log was refused. */
@@ -162,8 +165,7 @@ export class DirtySession implements Disposable {
    */
   close(): void {
     // The tracker is closed first of all.
-    using _mapped = this.#mapped;
-    this.tracker.close();
+    cleanlyThen(() => this.tracker.close(), () => this.#mapped.close());
   }
 
   /** Closes, at the end of a `using` block. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanlyThen } from "../kernel/cleanup.ts";
 import { isErrno } from "../kernel/error.ts";
 import {
   VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
@@ -222,11 +223,7 @@ export class Type1Tracker implements DirtyTracker {
 
   /** Stops what it started, and gives its memory back. */
   close(): void {
-    try {
-      this.stop();
-    } finally {
-      this.#reader.close();
-    }
+    cleanlyThen(() => this.stop(), () => this.#reader.close());
   }
 
   /** Closes, at the end of a `using` block. */

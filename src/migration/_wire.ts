@@ -3,6 +3,7 @@
  * its own, so an error goes over as its fields and comes back as its class.
  */
 
+import { addCleanup, firstError, ownCleanupErrors } from "../kernel/cleanup.ts";
 import { SysError } from "../kernel/error.ts";
 import { SimSpecError } from "../sim/spec.ts";
 import { AnswerError } from "../vfio/answer_error.ts";
@@ -46,10 +47,13 @@ export interface WireError {
   readonly stack: string | undefined;
   readonly fields: Readonly<Record<string, unknown>>;
   readonly cause: WireError | null;
+  /** What cleaning up after it met. */
+  readonly cleanup: readonly WireError[];
 }
 
 /** Takes an error apart. */
-export function packError(error: unknown): WireError {
+export function packError(thrown: unknown): WireError {
+  const error = firstError(thrown);
   if (!(error instanceof Error)) return packError(new Error(String(error)));
   const { cause, ...fields } = { ...error } as Record<string, unknown>;
   return {
@@ -58,6 +62,7 @@ export function packError(error: unknown): WireError {
     stack: error.stack,
     fields,
     cause: (error.cause ?? cause) instanceof Error ? packError(error.cause ?? cause) : null,
+    cleanup: ownCleanupErrors(error).map(packError),
   };
 }
 
@@ -73,5 +78,6 @@ export function unpackError(wire: WireError): Error {
       writable: true,
     });
   }
+  for (const each of wire.cleanup) addCleanup(error, unpackError(each));
   return Object.assign(error, wire.fields);
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanly } from "../kernel/cleanup.ts";
 import { isErrno, SysError } from "../kernel/error.ts";
 import { Fd } from "../kernel/fd.ts";
 import type { Kernel } from "../kernel/kernel.ts";
@@ -284,9 +285,11 @@ export class VfioDevice implements Disposable {
   /** Closes what was opened with it, the device first; what is borrowed stays open. */
   close(): void {
     // All of them, whichever fails; a stack closes the last one first.
-    using closing = new DisposableStack();
-    for (const part of [...this.#closes].reverse()) closing.use(part);
-    this.fd.close();
+    cleanly(() => {
+      using closing = new DisposableStack();
+      for (const part of [...this.#closes].reverse()) closing.use(part);
+      this.fd.close();
+    });
   }
 
   /** Closes, at the end of a `using` block. */

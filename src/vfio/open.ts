@@ -5,6 +5,7 @@
  * @module
  */
 
+import { cleanly } from "../kernel/cleanup.ts";
 import { isErrno, SysError } from "../kernel/error.ts";
 import { Fd } from "../kernel/fd.ts";
 import type { Kernel } from "../kernel/kernel.ts";
@@ -136,7 +137,7 @@ export function openCdevDevice(
   sysfs: SysfsDevice,
   options: Pick<OpenVfioOptions, "vfToken"> = {},
 ): VfioDevice {
-  return openByCdev(kernel, sysfs, options.vfToken, { iommufd, ioas });
+  return cleanly(() => openByCdev(kernel, sysfs, options.vfToken, { iommufd, ioas }));
 }
 
 /** What sysfs alone says against opening a device. */
@@ -191,9 +192,9 @@ function openNamed(
   sysfs: SysfsDevice,
   { via = "auto", vfToken }: OpenVfioOptions,
 ): VfioDevice {
-  if (via === "group") return openByGroup(kernel, sysfs, vfToken, null);
+  if (via === "group") return cleanly(() => openByGroup(kernel, sysfs, vfToken, null));
   try {
-    return openByCdev(kernel, sysfs, vfToken, null);
+    return cleanly(() => openByCdev(kernel, sysfs, vfToken, null));
   } catch (error) {
     if (via === "cdev" || !(error instanceof CdevRefusal)) throw error;
     return openInstead(error, (why) => openByGroup(kernel, sysfs, vfToken, why));

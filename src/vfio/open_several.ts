@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanly } from "../kernel/cleanup.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { CdevRefusal, openInstead } from "./_cdev.ts";
 import type { VfioDevice } from "./device.ts";
@@ -41,11 +42,13 @@ export function openVfioDevices(
   names: readonly DeviceName[],
   options: Pick<OpenVfioOptions, "vfToken" | "via"> = {},
 ): VfioDevice[] {
-  using opened = new DisposableStack();
-  const devices: VfioDevice[] = [];
-  for (const name of names) devices.push(opened.use(openNext(kernel, name, devices, options)));
-  opened.move();
-  return devices;
+  return cleanly(() => {
+    using opened = new DisposableStack();
+    const devices: VfioDevice[] = [];
+    for (const name of names) devices.push(opened.use(openNext(kernel, name, devices, options)));
+    opened.move();
+    return devices;
+  });
 }
 
 function openNext(

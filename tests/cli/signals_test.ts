@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import * as fs from "node:fs";
 import { readdirSync } from "node:fs";
 import { dirname } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
-import { vfiokit } from "./_cli.ts";
+import { command as vfiokitCommand, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 import { interrupted } from "./_interrupted.ts";
 
@@ -161,4 +163,33 @@ describe("progress", () => {
     assert.ok(lines.length >= 1 && lines.length <= 4, err);
     assert.match(lines[0]!, /: stop-and-copy, 2\.0 MiB, .*\/s, 6\.0 MiB pending$/);
   });
+});
+
+describe("a command that reads a pipe which gives nothing", () => {
+  const commands = [["verify"], ["show"], ["dirty", "forecast", "--bandwidth=1GiB"]];
+  for (const command of commands) {
+    for (const [signal, expected] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+      it(`ends at the first ${signal}: ${command.join(" ")}`, async () => {
+        using folder = new Folder();
+        const fifo = folder.file("fifo");
+        execFileSync("mkfifo", [fifo]);
+        const held = fs.openSync(fifo, "r+");
+        try {
+          const [program, ...args] = vfiokitCommand();
+          const child = spawn(program, [...args, ...command, fifo]);
+          const ended = new Promise<number | null>((resolve) =>
+            child.once("exit", (code) => resolve(code))
+          );
+          let err = "";
+          child.stderr!.on("data", (data) => err += data);
+          await new Promise((resolve) => setTimeout(resolve, 1500));
+          child.kill(signal);
+          assert.equal(await ended, expected, err);
+          assert.doesNotMatch(err, /driver/);
+        } finally {
+          fs.closeSync(held);
+        }
+      });
+    }
+  }
 });
