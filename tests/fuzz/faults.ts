@@ -210,8 +210,9 @@ async function runSave(
   const result = await target.result();
   checkFolder(folder, ["target.vfk", "copy.vfk"]);
   if (done && result === null) throw new Find("restorable", "a save that is done left nothing");
-  // Of what went into a fifo nobody can take anything back.
-  if (result === null || !done && operation.to === "fifo") return;
+  // Of what went into a fifo nobody can take anything back, nor see that its reader has left some.
+  const left = operation.to === "fifo" && (!done || operation.full !== null);
+  if (result === null || left) return;
   const notes = done ? outcome.value.flatMap(({ notes }) => notes) : [];
   if (notes.some(({ code }) => NOT_ITS_STATE.has(code))) return;
   const expected = specs.map(({ options }, index) => {
