@@ -118,7 +118,7 @@ function makePrecopy(random: Random): NonNullable<SaveOptions["precopy"]> {
 }
 
 const LEAVE = ["running", "running", "stopped"] as const;
-const PLACES: readonly Place[] = ["file", "file", "fifo", "own"];
+const PLACES: readonly Place[] = ["file", "file", "fifo", "stream", "own"];
 
 function makeOperation(random: Random, devices: number): Operation {
   const roll = random.below(100);

@@ -116,7 +116,7 @@ async function checkStates(
 
 /** Where a save goes, and what came of it. */
 interface Target {
-  readonly sink: CheckpointSink;
+  readonly sink: CheckpointSink | WritableStream<Bytes>;
   /** What is there afterwards; null where nothing is. */
   result(): Promise<Bytes | null>;
   close(): Promise<void>;
@@ -154,7 +154,7 @@ async function targetOf({ to, full }: SaveOperation, folder: string): Promise<Ta
     case "stream": {
       const stream = collector(full);
       return {
-        sink: stream.writable as unknown as CheckpointSink,
+        sink: stream.writable,
         result: () => Promise.resolve(stream.closed ? stream.bytes : null),
         close: nothing,
       };
@@ -227,7 +227,7 @@ async function sourceOf(
   { from }: RestoreOperation,
   bytes: Bytes,
   folder: string,
-): Promise<{ source: RestoreSource; close(): Promise<void> }> {
+): Promise<{ source: RestoreSource | ReadableStream<Bytes>; close(): Promise<void> }> {
   const at = path.join(folder, "source.vfk");
   switch (from) {
     case "file": {
@@ -251,7 +251,7 @@ async function sourceOf(
       };
     }
     case "stream":
-      return { source: streamOf(bytes, 5000) as unknown as RestoreSource, close: nothing };
+      return { source: streamOf(bytes, 5000), close: nothing };
     case "own":
       return { source: ownSource(bytes, bytes.length % 2 === 0), close: nothing };
   }
