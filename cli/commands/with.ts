@@ -22,20 +22,14 @@ export async function run(args: WithArgs, context: Context): Promise<number> {
   const names = args.devices.map(parseDeviceName);
   const { vfToken, via } = args;
   const devices = openVfioDevices(libcKernel(), names, { vfToken, via });
-  try {
-    const exitCode = await runProgram(
-      args.command ?? [],
-      devices.map(lendable),
-      context,
-      false,
-    );
-    for (const device of devices) {
-      if (!device.borrowed) await tellState(device, context);
-    }
-    return exitCode;
-  } finally {
-    for (const device of devices.reverse()) device.close();
+  // Whichever of them cannot be closed; the last one first.
+  using opened = new DisposableStack();
+  for (const device of devices) opened.use(device);
+  const exitCode = await runProgram(args.command ?? [], devices.map(lendable), context, false);
+  for (const device of devices) {
+    if (!device.borrowed) await tellState(device, context);
   }
+  return exitCode;
 }
 
 function lendable(device: VfioDevice): Lendable {
