@@ -1,16 +1,16 @@
 /**
- * Refusals as the caller of a simulated call gets them.
+ * Turns the refusals of the simulated kernel into the errors that callers see.
  */
 
 import { SysError } from "../kernel/error.ts";
 import { Refusal } from "./_refusal.ts";
 
-/** A refusal as the SysError of a call; any other error as it is. */
+/** The SysError of a refused call; any other error unchanged. */
 export function sysError(error: unknown, syscall: string, object: string): unknown {
   return error instanceof Refusal ? new SysError(syscall, error.errno, object) : error;
 }
 
-/** Answers a call. */
+/** Runs a call; a refusal becomes the SysError of that call. */
 export function answer<T>(syscall: string, object: string, call: () => T): T {
   try {
     return call();

@@ -1,14 +1,14 @@
 /**
- * Capability chains, as kernel 6.1 appends them to an info struct: one behind
- * the other, not aligned.
+ * Capability chains, as kernel 6.1 appends them to an info struct: one after the
+ * other, not aligned.
  */
 
 import { vfioInfoCapHeader } from "../uapi/mod.ts";
 
-/** One capability: its bytes, with a header in which only `next` is missing. */
+/** The bytes of one capability; `next` in its header is not set yet. */
 export type Capability = Uint8Array<ArrayBuffer>;
 
-/** The chain, to lie at `offset` of the struct; the last one's `next` is 0. */
+/** A chain to be placed at `offset` of the struct; the last capability's `next` is 0. */
 export function chain(
   capabilities: readonly Capability[],
   offset: number,
@@ -25,7 +25,7 @@ export function chain(
   return bytes;
 }
 
-/** Points the capability at `at` to an offset of the struct. */
+/** Sets `next` of the capability at `at` to an offset of the struct. */
 export function setNext(bytes: Uint8Array<ArrayBuffer>, at: number, next: number): void {
   const header = vfioInfoCapHeader.unpack(bytes, at);
   vfioInfoCapHeader.pack({ ...header, next }, bytes, at);

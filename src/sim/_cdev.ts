@@ -1,5 +1,5 @@
 /**
- * A device's own character device: /dev/vfio/devices/vfioN, opened.
+ * An open character device of one VFIO device: /dev/vfio/devices/vfioN.
  */
 
 import {
@@ -18,16 +18,16 @@ import { refuse } from "./_refusal.ts";
 import type { Bytes } from "./_region.ts";
 import { type Argument, fromUser, toUser } from "./_user.ts";
 
-/** A device that is bound to an iommufd, and can be used. */
+/** A device that is bound to an iommufd, and therefore usable. */
 interface Bound {
   readonly iommufd: IommufdFile;
-  /** Its number there. */
+  /** The device's id in the iommufd. */
   readonly id: number;
-  /** What it answers by now. */
+  /** The file that answers the device's requests. */
   readonly device: DeviceFile;
 }
 
-/** An open character device; until it is bound it answers nothing. */
+/** An open character device; until it is bound, only the bind request works. */
 export class CdevFile extends OpenFile {
   readonly label: string;
   readonly #group: Group;
@@ -89,7 +89,7 @@ export class CdevFile extends OpenFile {
     const iommufd = this.#host.file(fd);
     if (!(iommufd instanceof IommufdFile)) return refuse("EBADFD");
     const { device } = this.#group;
-    // Nothing would keep two users of such nodes apart.
+    // A device can be bound by one user only: nothing else would keep two of them apart.
     if (device.opened) refuse("EINVAL");
     const fault = device.faults.standing("bind");
     if (fault !== undefined) refuse(fault.errno);

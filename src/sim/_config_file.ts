@@ -1,6 +1,6 @@
 /**
- * A PCI function's configuration space as sysfs gives it to anybody: the
- * header, to be read.
+ * A PCI function's configuration space as sysfs shows it to an unprivileged
+ * process: the header, read-only.
  */
 
 import { OpenFile } from "./_open_file.ts";

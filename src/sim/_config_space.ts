@@ -16,10 +16,10 @@ const PCI_COMMAND = 0x04;
 const PCI_CLASS_REVISION = 0x08;
 const PCI_SUBSYSTEM_VENDOR_ID = 0x2c;
 const PCI_SUBSYSTEM_ID = 0x2e;
-/** I/O, memory, bus master, INTx off. */
+/** I/O, memory, bus master, INTx disable. */
 const COMMAND_BITS = 0x0407;
 
-/** 256 bytes of which the command register alone can be written. */
+/** 256 bytes, of which only the command register is writable. */
 export class ConfigSpace implements Region {
   readonly size = SIZE;
   readonly flags: number = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;

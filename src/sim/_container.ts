@@ -1,5 +1,5 @@
 /**
- * A VFIO container: /dev/vfio/vfio, opened.
+ * An open VFIO container: /dev/vfio/vfio.
  */
 
 import {
@@ -21,7 +21,7 @@ import { Type1 } from "./_type1.ts";
 import { type Argument, numberOf } from "./_user.ts";
 import type { UserMemory } from "./_user_memory.ts";
 
-/** A container: it outlives its fd as long as a group is in it. */
+/** A container. It outlives its fd as long as a group is in it. */
 export class ContainerFile extends OpenFile {
   readonly label = "/dev/vfio/vfio";
   readonly #driver: IommuDriver;
@@ -36,7 +36,7 @@ export class ContainerFile extends OpenFile {
   }
 
   protected release(): void {
-    // Memory only: the garbage collector has it.
+    // Memory only: the garbage collector frees it.
   }
 
   /** Whether an IOMMU was set. */
@@ -44,12 +44,12 @@ export class ContainerFile extends OpenFile {
     return this.#iommu !== null;
   }
 
-  /** Answers EPERM where a device's interrupts could go anywhere. */
+  /** Fails with EPERM if a device's interrupts could reach any target. */
   #checkInterrupts({ hardware }: IommuMember): void {
     if (hardware && !this.#driver.remapsInterrupts) refuse("EPERM");
   }
 
-  /** A group comes in. */
+  /** Adds a group. */
   attach(group: IommuMember): void {
     if (this.#iommu !== null) this.#checkInterrupts(group);
     this.#iommu?.attach(group);
@@ -57,7 +57,7 @@ export class ContainerFile extends OpenFile {
     this.hold();
   }
 
-  /** A group leaves; with the last one goes the IOMMU, and every mapping. */
+  /** Removes a group. Removing the last one removes the IOMMU and every mapping. */
   detach(group: IommuMember): void {
     this.#iommu?.detach(group);
     this.#groups.delete(group);
@@ -87,10 +87,10 @@ export class ContainerFile extends OpenFile {
       case VFIO_TYPE1_NESTING_IOMMU:
         return this.#driver.v2;
       case VFIO_DMA_CC_IOMMU:
-        // Known once there is an IOMMU; without hardware nothing is incoherent.
+        // Known once there is an IOMMU; without hardware, all DMA is coherent.
         return this.#iommu !== null;
       default:
-        // VFIO_UPDATE_VADDR is among these: not with mediated devices.
+        // This includes VFIO_UPDATE_VADDR, which mediated devices rule out.
         return false;
     }
   }
@@ -99,7 +99,7 @@ export class ContainerFile extends OpenFile {
     if (this.#groups.size === 0 || this.#iommu !== null) refuse("EINVAL");
     if (!this.#has(type)) refuse("ENODEV");
     const v2 = type === VFIO_TYPE1v2_IOMMU || type === VFIO_TYPE1_NESTING_IOMMU;
-    // What is an extension, but no kind of IOMMU.
+    // An extension that is not a type of IOMMU.
     if (type !== VFIO_TYPE1_IOMMU && !v2) refuse("EINVAL");
     const { refusesIommu } = this.#driver;
     if (refusesIommu !== null) refuse(refusesIommu);

@@ -1,5 +1,5 @@
 /**
- * A device: its regions, its state, and how it is opened and reset.
+ * A simulated device: its regions and its state, and how it is opened and reset.
  */
 
 import {
@@ -23,8 +23,8 @@ import { VendorWindow } from "./_vendor_window.ts";
 import { PERSONALITIES, type Personality } from "./personalities.ts";
 import type { SimSpec } from "./spec.ts";
 
-/** Violations are counted without end, but only so many are told in words. */
-const MAX_TOLD = 1000;
+/** Violations are counted without limit, but only so many texts are kept. */
+const MAX_VIOLATION_TEXTS = 1000;
 
 /** A device of a simulated kernel. */
 export class Device implements RegionOwner {
@@ -33,15 +33,15 @@ export class Device implements RegionOwner {
   readonly personality: Personality;
   readonly faults: FaultPlan;
   readonly state: DeviceState;
-  /** Its own log of the memory that it wrote to; null where it has none. */
+  /** The device's own DMA log; null if it has none. */
   readonly log: DmaLog | null;
-  /** What it does to memory. */
+  /** The device's DMA. */
   readonly dma: DeviceDma;
-  /** The migration region; null where the device has none. */
+  /** The v1 migration region; null if the device has none. */
   readonly migration: MigrationRegion | null;
-  /** v2 migration; null where the device has none. */
+  /** v2 migration; null if the device has none. */
   readonly v2: V2Migration | null;
-  /** How the user broke the protocol, since the kernel began. */
+  /** How the user broke the protocol since the kernel was created, one text each. */
   readonly violations: string[] = [];
   readonly #regions: ReadonlyMap<number, Region>;
   readonly #config: ConfigSpace;
@@ -100,12 +100,12 @@ export class Device implements RegionOwner {
     };
   }
 
-  /** device_state as the driver has it; null where the device does not migrate. */
+  /** The driver's device_state; null if the device does not migrate. */
   get deviceState(): number | null {
     return (this.migration ?? this.v2)?.deviceState ?? null;
   }
 
-  /** Whether it works now. */
+  /** Whether the device is open and running. */
   get running(): boolean {
     return this.#opened > 0 && ((this.migration ?? this.v2)?.running ?? true);
   }
@@ -115,39 +115,39 @@ export class Device implements RegionOwner {
     this.dma.elapse();
   }
 
-  /** It goes by this clock (milliseconds). */
+  /** Sets the device's clock (milliseconds). */
   useClock(now: () => number): void {
     this.state.useClock(now);
     this.dma.engine.useClock(now);
   }
 
-  /** CRC-32 of the state as it is now. */
+  /** CRC-32 of the current state. */
   checksum(): number {
     this.elapse();
     return this.state.checksum();
   }
 
-  /** Regions of the device, those of no size included. */
+  /** The number of regions, including those of size 0. */
   get numRegions(): number {
     return VFIO_PCI_NUM_REGIONS + (this.migration === null ? 0 : 1);
   }
 
-  /** A region; undefined where the device has none with this number. */
+  /** The region with an index; undefined if the device has none. */
   region(index: number): Region | undefined {
     return this.#regions.get(index);
   }
 
-  /** Answers ENODEV once the device is gone. */
+  /** Fails with ENODEV once the device is gone. */
   checkPresent(): void {
     if (this.#gone) refuse("ENODEV");
   }
 
-  /** Whether somebody has it open. */
+  /** Whether the device is open. */
   get opened(): boolean {
     return this.#opened > 0;
   }
 
-  /** Somebody opens it; to the first it is as new. */
+  /** Opens the device. The first open puts it into its initial state. */
   open(): void {
     this.checkPresent();
     this.#opened += 1;
@@ -160,7 +160,7 @@ export class Device implements RegionOwner {
     this.v2?.reset();
   }
 
-  /** Somebody closes it; it stays as it is until it is opened anew. */
+  /** Closes the device. It keeps its state until it is opened again. */
   close(): void {
     this.elapse();
     this.#opened -= 1;
@@ -185,7 +185,7 @@ export class Device implements RegionOwner {
 
   violate(how: string): void {
     this.#violations += 1;
-    if (this.violations.length < MAX_TOLD) this.violations.push(how);
+    if (this.violations.length < MAX_VIOLATION_TEXTS) this.violations.push(how);
   }
 
   lose(): never {

@@ -1,5 +1,5 @@
 /**
- * A device as its container's IOMMU sees it.
+ * A device's side of the IOMMU: its DMA, and the faults of memory requests.
  */
 
 import { DmaEngine } from "./_dma_engine.ts";
@@ -10,7 +10,7 @@ import type { DmaTarget, IommuMember } from "./_iommu_member.ts";
 import { refuse } from "./_refusal.ts";
 import type { SimSpec } from "./spec.ts";
 
-/** A device's DMA, and what goes wrong with the memory that it reaches. */
+/** A device's DMA, with the faults that apply to the memory it reaches. */
 export class DeviceDma implements IommuMember {
   readonly hardware: boolean;
   readonly engine: DmaEngine;

@@ -1,5 +1,5 @@
 /**
- * A device's file: what VFIO_GROUP_GET_DEVICE_FD gives.
+ * An open device: the file that VFIO_GROUP_GET_DEVICE_FD returns.
  */
 
 import {
@@ -37,16 +37,16 @@ import type { UserMemory } from "./_user_memory.ts";
 
 const REGION_SPAN = 2 ** Number(REGION_SHIFT);
 
-/** struct vfio_device_info as it was before capabilities. */
+/** Size of struct vfio_device_info before it had capabilities. */
 const INFO_LEAST = vfioDeviceInfo.offsetOf("cap_offset");
 
-/** What an open device needs of the kernel. */
+/** What an open device needs from the kernel. */
 export interface DeviceHost {
-  /** Makes an fd. */
+  /** Installs an fd. */
   readonly install: Install;
-  /** The memory of whoever opens it. */
+  /** The memory of the process that opens it. */
   readonly memory: UserMemory;
-  /** Whether the kernel has character devices of the devices' own. */
+  /** Whether the kernel has a character device per device. */
   readonly cdevs: boolean;
 }
 
@@ -92,7 +92,7 @@ export class DeviceFile extends OpenFile {
     }
   }
 
-  /** Out of its group a device is opened without: only its own node can be bound. */
+  /** A device that was opened by its group cannot be bound: only its own node can. */
   #bind(arg: Argument): number {
     if (this.#cdevs) fromUser(vfioDeviceBindIommufd, arg);
     return refuse(this.#cdevs ? "EINVAL" : "ENOTTY");
@@ -119,7 +119,7 @@ export class DeviceFile extends OpenFile {
     const { argsz, index } = fromUser(vfioRegionInfo, arg);
     const { size } = vfioRegionInfo;
     if (argsz < size) refuse("EINVAL");
-    // As vfio-pci: a device that is no display has no VGA region, not even an empty one.
+    // As in vfio-pci: only a VGA device has a VGA region; others don't even have an empty one.
     if (index >= this.#device.numRegions || index === VFIO_PCI_VGA_REGION_INDEX) refuse("EINVAL");
     const { info, capabilities } = regionAnswer(this.#device, index);
     const needed = size + capabilities.length;
@@ -133,11 +133,11 @@ export class DeviceFile extends OpenFile {
     return 0;
   }
 
-  /** The one interrupt that every vfio-pci device has: the host's request for it. */
+  /** The only interrupt that every vfio-pci device has: the host requests the device back. */
   #irqInfo(arg: Argument): number {
     const { argsz, index } = fromUser(vfioIrqInfo, arg);
     if (argsz < vfioIrqInfo.size || index >= VFIO_PCI_NUM_IRQS) refuse("EINVAL");
-    // Errors are reported by PCI Express devices only, and this is none.
+    // Only PCI Express devices report errors, and this is not one.
     if (index === VFIO_PCI_ERR_IRQ_INDEX) refuse("EINVAL");
     const more = index === VFIO_PCI_INTX_IRQ_INDEX
       ? VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED
@@ -178,7 +178,7 @@ export class DeviceFile extends OpenFile {
       return refuse("EINVAL");
     }
     const from = at - start;
-    if (!reaches(migration.areas ?? [], from, from + length)) refuse("EINVAL");
+    if (!covers(migration.areas ?? [], from, from + length)) refuse("EINVAL");
     return {
       load: (offset, into) => migration.load(from + offset, into),
       store: (offset, bytes) => migration.store(from + offset, bytes),
@@ -186,8 +186,8 @@ export class DeviceFile extends OpenFile {
   }
 }
 
-/** Whether areas, taken together, cover a range without a gap. */
-function reaches(
+/** Whether areas together cover a range without a gap. */
+function covers(
   areas: readonly { readonly offset: number; readonly size: number }[],
   from: number,
   to: number,

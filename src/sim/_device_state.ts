@@ -1,8 +1,9 @@
 /**
- * The internal state of a simulated device: what migration carries.
+ * The internal state of a simulated device: the data that a migration transfers.
  *
- * Pages follow from their identity (see _pages.ts), so 4 GiB of state take a
- * few MiB of memory. Bytes that no device made are kept as they are.
+ * A page's bytes are computed from its identity (see _pages.ts), so 4 GiB of
+ * state take a few MiB of memory. Bytes that no device generated are stored
+ * unchanged.
  */
 
 import { crc32 } from "node:zlib";
@@ -10,17 +11,17 @@ import { copyTemplate, nextRandom, PAGE, recognisePage, stampPage } from "./_pag
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Pages that the checksum takes at a time. */
+/** Pages that the checksum reads at a time. */
 const CHECKSUM_PAGES = 256;
 
-/** A device that was left alone for long changes at most so often each page at once. */
+/** After a long time without a call, a device changes each page at most this many times. */
 const MAX_CATCH_UP = 4;
 
-/** A device's state, page by page, with the pages that changed since a save began. */
+/** A device's state, and the pages of it that a save still has to take. */
 export class DeviceState {
-  /** Bytes of state, a multiple of the page size. */
+  /** Size in bytes, a multiple of the page size. */
   readonly size: number;
-  /** Pages of state. */
+  /** Size in pages. */
   readonly pages: number;
   readonly #seed: number;
   readonly #rate: number;
@@ -34,18 +35,18 @@ export class DeviceState {
   readonly #scratch: Bytes = new Uint8Array(PAGE);
   readonly #scratchView: DataView = new DataView(this.#scratch.buffer);
 
-  // Pages to save: one bit a page while a save is on.
+  // Pages to save: one bit per page, while a save is in progress.
   readonly #dirty: Uint32Array;
   #tracking = false;
   #dirtyPages = 0;
 
-  // The device at work.
-  #then = 0;
+  // How the running device changes its state.
+  #lastTime = 0;
   #owed = 0;
   #random = 1;
   #selfDirtied = 0;
 
-  /** State of `size` bytes made from `seed`, changing at `rate` bytes a second while it runs. */
+  /** `size` bytes of state generated from `seed`, changing at `rate` bytes per second. */
   constructor(size: number, seed: number, rate: number, now: () => number) {
     this.size = size;
     this.pages = size / PAGE;
@@ -57,20 +58,20 @@ export class DeviceState {
     this.open();
   }
 
-  /** The device is opened: as made from its seed, nothing changed by itself yet. */
+  /** The device is opened: the state is as generated from the seed, and no page has changed. */
   open(): void {
     this.#selfDirtied = 0;
     this.reset();
   }
 
-  /** Back to what the seed makes. */
+  /** Restores the state that the seed generates. */
   reset(): void {
     this.#versions.fill(0);
     this.#seeds = null;
     this.#foreign.clear();
     this.#differing = 0;
     this.untrack();
-    this.#then = this.#now();
+    this.#lastTime = this.#now();
     this.#owed = 0;
     this.#random = (Math.imul(this.#seed, 0x9e3779b1) ^ 0x5bd1e995) >>> 0 || 1;
   }
@@ -78,15 +79,15 @@ export class DeviceState {
   /** Replaces the clock (milliseconds). */
   useClock(now: () => number): void {
     this.#now = now;
-    this.#then = now();
+    this.#lastTime = now();
   }
 
-  /** What its clock shows, in milliseconds. */
+  /** The current time of the clock, in milliseconds. */
   get now(): number {
     return this.#now();
   }
 
-  /** Whether any page is not what the seed makes. */
+  /** Whether any page differs from what the seed generates. */
   get differs(): boolean {
     return this.#differing > 0;
   }
@@ -101,12 +102,12 @@ export class DeviceState {
     return this.#dirtyPages;
   }
 
-  /** Lets the time since the last call pass: a running device changes itself. */
+  /** Applies the time since the last call: a running device changes its state. */
   elapse(running: boolean): void {
     if (this.#rate === 0) return;
     const now = this.#now();
-    const elapsed = now - this.#then;
-    this.#then = now;
+    const elapsed = now - this.#lastTime;
+    this.#lastTime = now;
     if (!running) return;
     this.#owed += elapsed * this.#rate / 1000 / PAGE;
     const steps = Math.floor(this.#owed);
@@ -143,7 +144,7 @@ export class DeviceState {
     this.#dirtyPages += 1;
   }
 
-  /** A save begins: every page is to be taken. */
+  /** A save begins: every page is dirty. */
   trackAll(): void {
     this.#tracking = true;
     this.#dirty.fill(0xffffffff);
@@ -152,19 +153,19 @@ export class DeviceState {
     this.#dirtyPages = this.pages;
   }
 
-  /** A save has ended. */
+  /** A save has ended: pages are no longer tracked. */
   untrack(): void {
     this.#tracking = false;
     this.#dirty.fill(0);
     this.#dirtyPages = 0;
   }
 
-  /** The first page to be taken, from page `from` on and going round; -1 where none is. */
+  /** The first dirty page from page `from` on, wrapping around at the end; -1 if there is none. */
   nextDirty(from: number): number {
     if (this.#dirtyPages === 0) return -1;
     const words = this.#dirty.length;
     let index = from >>> 5;
-    // The word of `from` is looked at first without the pages below, and last with them.
+    // The word of `from` is checked first without the pages below it, and last with them.
     let word = this.#dirty[index]! & (-1 << (from & 31));
     for (let seen = 0; seen <= words; seen += 1) {
       if (word !== 0) return index * 32 + 31 - Math.clz32(word & -word);
@@ -174,7 +175,7 @@ export class DeviceState {
     return -1;
   }
 
-  /** How many pages from `first` on, at most `most`, are to be taken without a gap. */
+  /** The number of consecutive dirty pages from `first` on, at most `most`. */
   dirtyRun(first: number, most: number): number {
     const end = Math.min(first + most, this.pages);
     let page = first;
@@ -187,7 +188,7 @@ export class DeviceState {
     return page - first;
   }
 
-  /** Pages were taken: they are clean until they change again. */
+  /** A save took these pages: they are clean until they change again. */
   clean(first: number, count: number): void {
     for (let page = first; page < first + count;) {
       if ((page & 31) === 0 && page + 32 <= first + count) {
@@ -235,7 +236,7 @@ export class DeviceState {
     }
   }
 
-  /** Replaces `length` bytes at `offset` of the state by those of `from` at `at`. */
+  /** Replaces `length` bytes at `offset` of the state by the bytes of `from` at `at`. */
   write(offset: number, from: Bytes, view: DataView, at: number, length: number): void {
     const end = offset + length;
     while (offset < end) {
@@ -249,7 +250,7 @@ export class DeviceState {
     }
   }
 
-  /** A part of a page; it stays foreign until its last byte has come. */
+  /** Writes a part of a page. The page is stored as foreign until its last byte is written. */
   #patch(page: number, inside: number, bytes: Bytes): void {
     const before = this.#isSeeds(page);
     let own = this.#foreign.get(page);

@@ -1,5 +1,10 @@
 /**
- * Which pages the devices of a container have dirtied: VFIO_IOMMU_DIRTY_PAGES.
+ * The dirty page tracking of a container's type1 IOMMU: VFIO_IOMMU_DIRTY_PAGES.
+ *
+ * There are three logs in this folder. This one covers all mappings of a container.
+ * It keeps one PageLog (_page_log.ts) per mapping: the bitmap of that mapping's
+ * dirty pages. The DMA log (_dma_log.ts) is separate: it belongs to one v2 device,
+ * which logs its own writes.
  */
 
 import {
@@ -24,8 +29,8 @@ const HEADER: number = vfioIommuType1DirtyBitmap.size;
 
 /**
  * Reads the struct vfio_bitmap at an offset of an argument, and checks it
- * against the range that it is for. What is wrong with its page size comes out
- * later, under the lock.
+ * against the size of the range that it is for. Its page size is checked later,
+ * under the lock.
  */
 export function bitmapFromUser(arg: Argument, at: number, size: bigint): VfioBitmap {
   const bitmap = structFromUser(vfioBitmap, arg, at);
@@ -48,19 +53,19 @@ export class DirtyLog {
   readonly #allDirty: () => boolean;
   #on = false;
 
-  /** `allDirty`: whether a device is there that may write anywhere unseen. */
+  /** `allDirty`: whether a device is attached whose writes are not tracked. */
   constructor(list: DmaList, user: UserMemory, allDirty: () => boolean) {
     this.#list = list;
     this.#user = user;
     this.#allDirty = allDirty;
   }
 
-  /** Whether it is kept. */
+  /** Whether tracking is on. */
   get on(): boolean {
     return this.#on;
   }
 
-  /** VFIO_IOMMU_DIRTY_PAGES; `strike` lets a fault happen before the log is touched. */
+  /** VFIO_IOMMU_DIRTY_PAGES; `strike` lets a fault fail the call before the log is touched. */
   ioctl(arg: Argument, strike: (event: "dirty-start" | "dirty-get") => void): number {
     const { argsz, flags } = fromUser(vfioIommuType1DirtyBitmap, arg);
     const known = VFIO_IOMMU_DIRTY_PAGES_FLAG_START | VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP |
@@ -82,7 +87,7 @@ export class DirtyLog {
     }
   }
 
-  /** Starting again changes nothing: what is logged stays. */
+  /** Starting again changes nothing: pages that are dirty stay dirty. */
   #start(): void {
     if (this.#on) return;
     try {
@@ -105,7 +110,7 @@ export class DirtyLog {
   #get(arg: Argument, argsz: number, strike: () => void): number {
     if (argsz - HEADER < vfioIommuType1DirtyBitmapGet.size) refuse("EINVAL");
     const { iova, size, bitmap } = structFromUser(vfioIommuType1DirtyBitmapGet, arg, HEADER);
-    // The sum, not the last byte: a range that ends at 2^64 is refused as well.
+    // The kernel checks the sum, not the last byte, so a range that ends at 2^64 is refused too.
     if (BigInt.asUintN(64, iova + size) < iova) refuse("EINVAL");
     checkBitmap(bitmap, size);
     strike();
@@ -120,24 +125,24 @@ export class DirtyLog {
     return 0;
   }
 
-  /** Writes a mapping's bits into a bitmap of the range that begins at `base`. */
+  /** Writes a mapping's bits into the caller's bitmap, whose first bit is for address `base`. */
   report(dma: Dma, base: bigint, bitmap: VfioBitmap): void {
     if (this.#allDirty()) dma.log!.markAll();
     dma.log!.copyOut(this.#user, bitmap.data, Number((dma.iova - base) / DMA_PAGE));
   }
 
-  /** A mapping is new: it begins clean. */
+  /** Adds a new mapping, which is clean. */
   add(dma: Dma): void {
     if (this.#on) dma.log = new PageLog(dma.pages);
   }
 
-  /** A device that may have written anywhere leaves: nobody will know where. */
+  /** Marks every page dirty: a device whose writes were not tracked has left. */
   markAll(): void {
     for (const dma of this.#list) dma.log?.markAll();
   }
 }
 
-/** What is pinned is dirty again at once: its driver may write to it at any time. */
+/** A pinned page is dirty again at once, because its driver may write to it at any time. */
 function populate(dma: Dma): void {
   for (const page of dma.pins.keys()) dma.log!.mark(page, 1);
 }

@@ -1,5 +1,5 @@
 /**
- * The DMA of a simulated device: what it writes into memory, and what it pins.
+ * The DMA engine of a simulated device: the pages it writes to, and those it pins.
  */
 
 import { VFIO_DMA_MAP_FLAG_WRITE } from "../uapi/mod.ts";
@@ -9,28 +9,28 @@ import type { DmaTarget } from "./_iommu_member.ts";
 import { Refusal, refuse } from "./_refusal.ts";
 import type { Bytes } from "./_region.ts";
 
-/** A device that was left alone for long writes at most so often to each page at once. */
+/** After a long time without a call, a device writes to each page at most this many times. */
 const MAX_CATCH_UP = 4;
 
-/** What a device writes into each page that it writes to. */
+/** Size of the stamp that a device writes into a page, in bytes. */
 const STAMP_BYTES = 8;
 
-/** A device's DMA: by a pattern, and at somebody's wish. */
+/** A device's DMA: by a pattern, and on request. */
 export class DmaEngine {
   readonly #rate: number;
   readonly #walk: DmaWalk | null;
   readonly #pinCount: number;
   #now: () => number;
-  #then = 0;
+  #lastTime = 0;
   #owed = 0;
   #writes = 0;
   #target: DmaTarget | null = null;
-  /** Pages that this device holds pinned, one entry for each time. */
+  /** Pages that this device holds pinned, one entry per pin. */
   #pins: bigint[] = [];
-  /** How many pages it has pinned by itself since it was opened; those that were unmapped count. */
+  /** How many pages it has pinned by itself since it was opened, including unmapped ones. */
   #pinned = 0;
 
-  /** DMA by a pattern, or null for none by itself; with so many pages pinned. */
+  /** DMA by a pattern (null: none), with `pin` pages pinned while the device runs. */
   constructor(pattern: DmaPattern | null, pin: number, seed: number, now: () => number) {
     this.#rate = pattern?.rate ?? 0;
     this.#walk = pattern === null ? null : new DmaWalk(pattern, seed);
@@ -38,7 +38,7 @@ export class DmaEngine {
     this.#now = now;
   }
 
-  /** Whether it does nothing by itself; the clock is left alone then. */
+  /** Whether it does nothing by itself; then it never reads the clock. */
   get #idle(): boolean {
     return this.#walk === null && this.#pinCount === 0;
   }
@@ -46,15 +46,15 @@ export class DmaEngine {
   /** Replaces the clock (milliseconds). */
   useClock(now: () => number): void {
     this.#now = now;
-    if (!this.#idle) this.#then = now();
+    if (!this.#idle) this.#lastTime = now();
   }
 
-  /** Pages written to since the device was opened. */
+  /** Writes since the device was opened. */
   get writes(): number {
     return this.#writes;
   }
 
-  /** Whose memory it reaches; it lets go of what it pinned elsewhere. */
+  /** Sets the memory that the device reaches, and unpins the pages of the previous one. */
   reach(target: DmaTarget | null): void {
     for (const iova of this.#pins) this.#target?.unpin(iova);
     this.#target = target;
@@ -68,22 +68,22 @@ export class DmaEngine {
     this.reset();
   }
 
-  /** The device is reset, or closed: it lets go of all memory. */
+  /** The device is reset or closed: it unpins all pages. */
   reset(): void {
     for (const iova of this.#pins) this.#target?.unpin(iova);
     this.#pins = [];
     this.#pinned = 0;
     this.#walk?.restart();
     this.#owed = 0;
-    if (!this.#idle) this.#then = this.#now();
+    if (!this.#idle) this.#lastTime = this.#now();
   }
 
-  /** Lets the time since the last call pass: a running device writes. */
+  /** Applies the time since the last call: a running device writes. */
   elapse(running: boolean): void {
     if (this.#idle) return;
     const now = this.#now();
-    const elapsed = now - this.#then;
-    this.#then = now;
+    const elapsed = now - this.#lastTime;
+    this.#lastTime = now;
     if (!running || this.#target === null) return;
     const memory = new WritableMemory(this.#target.mappings);
     if (memory.pages === 0) return;
@@ -102,12 +102,12 @@ export class DmaEngine {
     try {
       this.write(iova, stamp);
     } catch (error) {
-      // Memory that is gone without having been unmapped: the device does not notice.
+      // The memory is gone, but was not unmapped. The device does not notice.
       if (!(error instanceof Refusal)) throw error;
     }
   }
 
-  /** Pins the first pages there are, once. */
+  /** Pins the first mapped pages, once. */
   #pinFirst(memory: WritableMemory): void {
     try {
       while (this.#pinned < Math.min(this.#pinCount, memory.pages)) {
@@ -131,7 +131,7 @@ export class DmaEngine {
     this.#pins.push(iova);
   }
 
-  /** Unpins a page that it pinned. */
+  /** Unpins a page that this device pinned. */
   unpin(iova: bigint): void {
     const index = this.#pins.indexOf(iova);
     if (index < 0) refuse("EINVAL");
@@ -139,13 +139,13 @@ export class DmaEngine {
     this.#target?.unpin(iova);
   }
 
-  /** A mapping is gone: nothing in it is pinned any more. */
+  /** A mapping was removed, and with it the pins of its pages. */
   unmapped(dma: Dma): void {
     this.#pins = this.#pins.filter((iova) => iova < dma.iova || dma.end <= iova);
   }
 }
 
-/** What may be written to, its pages counted through. */
+/** The writable mappings, with their pages numbered consecutively. */
 class WritableMemory {
   readonly pages: number;
   readonly #list: readonly Dma[];

@@ -1,25 +1,25 @@
 /**
- * The mappings of an IOMMU, in order.
+ * The DMA mappings of an IOMMU, sorted by address.
  */
 
 import { refuse } from "./_refusal.ts";
 import type { PageLog } from "./_page_log.ts";
 
-/** Bytes of a page: the smallest that can be mapped, and what a bit stands for. */
+/** Page size in bytes: the smallest mapping, and the bytes per bit of a dirty bitmap. */
 export const DMA_PAGE = 4096n;
 
 /** One mapping (struct vfio_dma). */
 export class Dma {
   readonly iova: bigint;
-  /** The first byte behind it. */
+  /** The first address after it. */
   readonly end: bigint;
   /** The address in the process. */
   readonly vaddr: bigint;
   /** VFIO_DMA_MAP_FLAG_READ and _WRITE. */
   readonly access: number;
-  /** Its dirty pages; null while they are not tracked. */
+  /** The dirty pages of this mapping; null while they are not tracked. */
   log: PageLog | null = null;
-  /** Pages that drivers hold pinned, and how often each. */
+  /** Pages that drivers hold pinned, with the number of pins of each. */
   readonly pins: Map<number, number> = new Map();
 
   constructor(iova: bigint, size: bigint, vaddr: bigint, access: number) {
@@ -29,27 +29,27 @@ export class Dma {
     this.access = access;
   }
 
-  /** Bytes. */
+  /** Size in bytes. */
   get size(): bigint {
     return this.end - this.iova;
   }
 
-  /** Pages. */
+  /** Size in pages. */
   get pages(): number {
     return Number(this.size / DMA_PAGE);
   }
 
-  /** The number of the page that an address lies in. */
+  /** The index of the page at an address. */
   pageAt(iova: bigint): number {
     return Number((iova - this.iova) / DMA_PAGE);
   }
 }
 
-/** Mappings, none overlapping another, by ascending iova. */
+/** Mappings that do not overlap, by ascending iova. */
 export class DmaList implements Iterable<Dma> {
   readonly #list: Dma[] = [];
 
-  /** How many there are. */
+  /** The number of mappings. */
   get length(): number {
     return this.#list.length;
   }
@@ -58,13 +58,13 @@ export class DmaList implements Iterable<Dma> {
     return this.#list.values();
   }
 
-  /** The first that has a byte in a range. */
+  /** The first mapping that overlaps a range. */
   overlapping(iova: bigint, end: bigint): Dma | null {
     const dma = this.#list[this.#firstEndingAfter(iova)];
     return dma !== undefined && dma.iova < end ? dma : null;
   }
 
-  /** Those that have a byte in a range. */
+  /** The mappings that overlap a range. */
   *in(iova: bigint, end: bigint): Generator<Dma> {
     for (let i = this.#firstEndingAfter(iova); i < this.#list.length; i += 1) {
       const dma = this.#list[i]!;
@@ -73,7 +73,7 @@ export class DmaList implements Iterable<Dma> {
     }
   }
 
-  /** Bytes that are locked: all of them with hardware, else what is pinned. */
+  /** Locked bytes: all mappings with hardware, else the pinned pages. */
   locked(hardware: boolean): bigint {
     let bytes = 0n;
     for (const dma of this.#list) {
@@ -82,7 +82,7 @@ export class DmaList implements Iterable<Dma> {
     return bytes;
   }
 
-  /** Answers EINVAL where a range cuts the mapping at its start, or that at its end. */
+  /** Fails with EINVAL if a range splits the mapping at its start or the one at its end. */
   refuseToCut(iova: bigint, end: bigint): void {
     const first = this.overlapping(iova, iova + 1n);
     const last = this.overlapping(end - 1n, end);
@@ -90,12 +90,12 @@ export class DmaList implements Iterable<Dma> {
     if (last !== null && last.end !== end) refuse("EINVAL");
   }
 
-  /** Puts one in, where nothing is. */
+  /** Inserts a mapping that overlaps no other. */
   insert(dma: Dma): void {
     this.#list.splice(this.#firstEndingAfter(dma.iova), 0, dma);
   }
 
-  /** Takes one out. */
+  /** Removes a mapping. */
   remove(dma: Dma): void {
     this.#list.splice(this.#list.indexOf(dma, this.#firstEndingAfter(dma.iova)), 1);
   }

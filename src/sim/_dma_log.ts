@@ -1,29 +1,33 @@
 /**
- * A device's own log of the memory that it wrote to.
+ * A v2 device's own log of the memory that it wrote to by DMA. The features
+ * DMA_LOGGING_START, _STOP and _REPORT (_logging_feature.ts) control it.
+ *
+ * This is not the tracking of a container's type1 IOMMU: for that, see
+ * _dirty_log.ts (VFIO_IOMMU_DIRTY_PAGES) and _page_log.ts (one mapping's bitmap).
  */
 
 import { Refusal, refuse } from "./_refusal.ts";
 import type { UserMemory } from "./_user_memory.ts";
 
-/** What the hardware behind a log can do. */
+/** The limits of the hardware behind a log. */
 export interface LogHardware {
-  /** The smallest pages that it logs by, in bytes. */
+  /** The smallest page size that it logs by, in bytes. */
   readonly leastPage: bigint;
-  /** The largest. */
+  /** The largest page size, in bytes. */
   readonly mostPage: bigint;
-  /** How many ranges it takes; more of them are joined where the gaps are smallest. */
+  /** How many ranges it takes. If there are more, ranges with the smallest gaps are joined. */
   readonly maxRanges: number;
-  /** How many bytes they may have together. */
+  /** The largest total size of the ranges, in bytes. */
   readonly maxBytes: bigint;
-  /** Whether a report has to lie in one of the ranges. */
+  /** Whether a report must lie within one of the ranges. */
   readonly oneRange: boolean;
 }
 
-/** Addresses, as the device uses them. */
-export interface IovaRange {
-  /** The first. */
+/** A range of addresses (IOVAs) to log. */
+export interface LoggedRange {
+  /** The first address. */
   readonly iova: bigint;
-  /** The first behind them. */
+  /** The first address after the range. */
   readonly end: bigint;
 }
 
@@ -32,8 +36,8 @@ export class DmaLog {
   readonly #hardware: LogHardware;
   /** 0 while the log is off. */
   #pageSize = 0n;
-  #ranges: readonly IovaRange[] = [];
-  /** Numbers of the pages written to. */
+  #ranges: readonly LoggedRange[] = [];
+  /** Indexes of the pages that were written to. */
   readonly #dirty: Set<bigint> = new Set();
   #failed = false;
 
@@ -41,8 +45,11 @@ export class DmaLog {
     this.#hardware = hardware;
   }
 
-  /** Begins to log; returns the page size that it goes by. Ranges are sorted and apart. */
-  start(ranges: readonly IovaRange[], pageSize: bigint): bigint {
+  /**
+   * Starts logging; returns the page size that the log uses. The ranges must be sorted and must
+   * not overlap.
+   */
+  start(ranges: readonly LoggedRange[], pageSize: bigint): bigint {
     if (this.#pageSize !== 0n) refuse("EINVAL");
     const { leastPage, mostPage, maxRanges, maxBytes } = this.#hardware;
     const joined = join(ranges, maxRanges);
@@ -57,17 +64,17 @@ export class DmaLog {
     return this.#pageSize;
   }
 
-  /** Ends the log; what was not reported is lost. */
+  /** Stops logging. Pages that were not reported are lost. */
   stop(): void {
     this.#pageSize = 0n;
   }
 
-  /** The log breaks: whatever it knew is not to be had any more. */
+  /** Breaks the log: reports fail until it is started again. */
   fail(): void {
     this.#failed = true;
   }
 
-  /** The device has written. */
+  /** The device has written to memory. */
   mark(iova: bigint, length: number): void {
     const page = this.#pageSize;
     if (page === 0n) return;
@@ -78,8 +85,8 @@ export class DmaLog {
     }
   }
 
-  /** Sets the bits of pages written to since the last report, and forgets them. */
-  report({ iova, end }: IovaRange, pageSize: bigint, memory: UserMemory, bitmap: bigint): void {
+  /** Sets the bits of the pages written to since the last report, and clears the log of them. */
+  report({ iova, end }: LoggedRange, pageSize: bigint, memory: UserMemory, bitmap: bigint): void {
     if (this.#pageSize === 0n) refuse("EINVAL");
     if (this.#hardware.oneRange) {
       const inside = this.#ranges.some((range) => range.iova <= iova && end <= range.end);
@@ -96,14 +103,14 @@ export class DmaLog {
       for (let bit = from; bit <= to; bit += 1n) {
         bytes.set(bit >> 3n, (bytes.get(bit >> 3n) ?? 0) | 1 << Number(bit & 7n));
       }
-      // What reaches out of the report is told again by the next one.
+      // A page that reaches beyond this report is reported again by the next one.
       if (iova <= start && stop <= end) this.#dirty.delete(number);
     }
     for (const [at, bits] of bytes) setBits(memory, bitmap + at, bits);
   }
 }
 
-/** Sets bits of a byte; where no memory stands behind it, they are lost, as in kernel 6.12. */
+/** Sets bits of a byte. If no memory is mapped there, they are lost, as in kernel 6.12. */
 function setBits(memory: UserMemory, address: bigint, bits: number): void {
   const byte = new Uint8Array(1);
   try {
@@ -115,8 +122,8 @@ function setBits(memory: UserMemory, address: bigint, bits: number): void {
   }
 }
 
-/** So many ranges at most: those with the smallest gap between them become one. */
-function join(ranges: readonly IovaRange[], most: number): readonly IovaRange[] {
+/** Reduces ranges to `most`, by joining those with the smallest gap between them. */
+function join(ranges: readonly LoggedRange[], most: number): readonly LoggedRange[] {
   const joined = [...ranges];
   while (joined.length > most) {
     let best = 0;

@@ -1,27 +1,27 @@
 /**
- * Where a simulated device writes, and how often: `dma=PATTERN`.
+ * Which pages a simulated device writes to, and how often: `dma=PATTERN`.
  */
 
 import { nextRandom } from "./_pages.ts";
 
-/** How a device writes to the memory that it reaches. */
+/** How a device writes to memory. */
 export interface DmaPattern {
   /** Which pages it writes to. */
   readonly kind: "random" | "sequential" | "hot";
-  /** Pages a second. */
+  /** Pages per second. */
   readonly rate: number;
-  /** Of `hot`: this part of the writes, in percent, … */
+  /** For `hot`: this percentage of the writes … */
   readonly hotWrites: number;
-  /** … goes to the first so many percent of the pages. */
+  /** … goes to this percentage of the pages, counted from the first page. */
   readonly hotPages: number;
 }
 
-/** How a pattern is written. */
+/** The syntax of a pattern. */
 export const DMA_FORM = "random[:N/s] | sequential[:N/s] | hot:WRITES/PAGES[:N/s]";
 
 const DEFAULT_RATE = 1000;
 
-/** A pattern as written; null where it is none. */
+/** Parses a pattern; null if the text is not a pattern. */
 export function parseDmaPattern(text: string): DmaPattern | null {
   const match = /^(?:(random|sequential)|hot:(\d{1,2})\/(\d{1,2}))(?::(\d{1,7})\/s)?$/.exec(text);
   if (match === null) return null;
@@ -36,7 +36,7 @@ export function parseDmaPattern(text: string): DmaPattern | null {
   };
 }
 
-/** The pages that a pattern writes to, one after the other. */
+/** Yields the pages that a pattern writes to, one after the other. */
 export class DmaWalk {
   readonly #pattern: DmaPattern;
   readonly #seed: number;
@@ -49,13 +49,13 @@ export class DmaWalk {
     this.restart();
   }
 
-  /** From the first page on again. */
+  /** Starts again from the beginning. */
   restart(): void {
     this.#random = (Math.imul(this.#seed, 0x9e3779b1) ^ 0x2545f491) >>> 0 || 1;
     this.#next = 0;
   }
 
-  /** The next page, of `pages` that there are (at least one). */
+  /** The next page, out of `pages` pages (at least one). */
   next(pages: number): number {
     switch (this.#pattern.kind) {
       case "sequential": {

@@ -1,10 +1,10 @@
 /**
- * What can be made to go wrong with a simulated device: one table.
+ * The faults that a simulated device can have: one table.
  */
 
-/** What a fault waits for; the Nth time, it strikes. */
+/** The events that faults wait for; a fault strikes the Nth time that its event happens. */
 export type FaultEvent =
-  /** v1: device_state is written; v2: an arc of the state machine is asked of the driver. */
+  /** v1: device_state is written; v2: the driver is asked to take an arc of the state machine. */
   | "state-write"
   | "state-read"
   /** v1: pending_bytes is read in stop-and-copy. */
@@ -13,7 +13,7 @@ export type FaultEvent =
   | "data-write"
   /** v1: data_offset is read; v2: the data fd is read or written. */
   | "transaction"
-  /** v1: data_size is read; v2: MIG_DATA_SIZE is. */
+  /** v1: data_size is read; v2: MIG_DATA_SIZE is read. */
   | "size-read"
   | "size-write"
   | "precopy-info"
@@ -29,13 +29,13 @@ export type FaultEvent =
 
 /** A kind of fault. */
 export interface FaultKind {
-  /** The devices that it can happen to: of one protocol, of either, functions, or any at all. */
+  /** The devices that can have it: those of one protocol, of either, PCI functions, or any. */
   readonly to: "v1" | "v2" | "migratable" | "function" | "any";
-  /** The event it waits for; null where it holds all the time. */
+  /** The event it waits for; null if it holds all the time. */
   readonly event: FaultEvent | null;
-  /** What follows the name: fields with `:` between, those in brackets may be left out. */
+  /** The fields after the name, separated by `:`. Fields in brackets may be left out. */
   readonly form: "" | "N" | "[N]" | "N|always" | "ERRNO" | "N:ERRNO" | "DURATION[:N]";
-  /** What happens. */
+  /** The effect, as the help shows it. */
   readonly text: string;
 }
 
@@ -118,33 +118,33 @@ export type FaultName =
   | "log-error"
   | "no-log-report";
 
-/** Every fault: its name in `fault=NAME[:…]`, when it strikes, what it does. */
+/** Every fault: its name in `fault=NAME[:…]`, when it strikes, and what it does. */
 export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
   "transition": {
     to: "migratable",
     event: "state-write",
     form: "N:ERRNO",
-    text: "the Nth write of device_state (v2: the Nth arc) fails; the state stays",
+    text: "the Nth write of device_state (v2: the Nth arc) fails; the state does not change",
   },
   "error-state": {
     to: "migratable",
     event: "state-write",
     form: "N",
-    text: "the Nth write of device_state (v2: the Nth arc) fails with EIO, and the device is " +
-      "in ERROR",
+    text: "the Nth write of device_state (v2: the Nth arc) fails with EIO, and the device goes " +
+      "to ERROR",
   },
   "late-error": {
     to: "v2",
     event: "state-write",
     form: "N",
-    text: "the Nth arc is taken, and right after it the device is in ERROR",
+    text: "the Nth arc succeeds, and right after it the device goes to ERROR",
   },
   "state-late": {
     to: "migratable",
     event: "state-write",
     form: "N",
-    text: "the state is read as it was, once, after the Nth write of device_state (v2: after " +
-      "the Nth arc)",
+    text: "after the Nth write of device_state (v2: the Nth arc), the next read still returns " +
+      "the old state",
   },
   "state-read": {
     to: "migratable",
@@ -156,13 +156,13 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     to: "v1",
     event: null,
     form: "",
-    text: "device_state says STOP after open and reset, though the device runs",
+    text: "device_state reads STOP after open and reset, although the device runs",
   },
   "reserved-lost": {
     to: "v1",
     event: "state-write",
     form: "N",
-    text: "bits 3 to 31 of device_state are 0 from the Nth write on",
+    text: "the Nth write of device_state clears its bits 3 to 31",
   },
   "odd-flags": {
     to: "v2",
@@ -174,35 +174,34 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     to: "v2",
     event: null,
     form: "",
-    text: "the MIGRATION feature is without VFIO_MIGRATION_STOP_COPY",
+    text: "the MIGRATION feature lacks VFIO_MIGRATION_STOP_COPY",
   },
   "fd-extra": {
     to: "v2",
     event: "state-write",
     form: "N",
-    text: "the Nth arc comes with an fd even where none is due",
+    text: "the Nth arc returns an fd even if none is due",
   },
   "block": {
     to: "migratable",
     event: "transaction",
     form: "DURATION[:N]",
-    text: "the Nth read of data_offset (default the first; v2: the Nth read or write of the " +
-      "data fd) returns only after so long",
+    text: "the Nth read of data_offset (v2: the Nth read or write of the data fd) blocks for " +
+      "DURATION; N is 1 by default",
   },
   "gone": {
     to: "migratable",
     event: "transaction",
     form: "N",
-    text: "the device is gone from the Nth read of data_offset on (v2: read or write of the " +
-      "data fd): ENODEV for all but close",
+    text: "the device is gone from the Nth read of data_offset on (v2: the Nth read or write " +
+      "of the data fd): every call but close fails with ENODEV",
   },
   "offset-zero": { to: "v1", event: "transaction", form: "[N]", text: "data_offset reads 0" },
   "offset-unaligned": {
     to: "v1",
     event: "transaction",
     form: "[N]",
-    text:
-      "while saving data_offset lies 8 bytes behind the beginning of a page, in the mapped area",
+    text: "while saving, data_offset lies 8 bytes after the start of a page in the mapped area",
   },
   "lie-offset": {
     to: "v1",
@@ -214,38 +213,38 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     to: "v1",
     event: "size-read",
     form: "[N]",
-    text: "data_size reaches outside the region",
+    text: "data_size reaches beyond the end of the region",
   },
   "lie-wrap": {
     to: "v1",
     event: "size-read",
     form: "[N]",
-    text: "data_offset + data_size is over 2^64",
+    text: "data_offset + data_size exceeds 2^64",
   },
   "data-size-zero": {
     to: "migratable",
     event: "size-read",
     form: "N|always",
-    text: "data_size (v2: MIG_DATA_SIZE) reads 0 the first N times, or always, though there " +
+    text: "data_size (v2: MIG_DATA_SIZE) reads 0 the first N times, or always, although there " +
       "is data",
   },
   "data-size-small": {
     to: "v2",
     event: null,
     form: "",
-    text: "MIG_DATA_SIZE says a hundredth of the state's size",
+    text: "MIG_DATA_SIZE reports a hundredth of the state's size",
   },
   "pending-grows": {
     to: "v1",
     event: "pending-read",
     form: "N",
-    text: "pending_bytes is a page more at its Nth read in stop-and-copy than at the one before",
+    text: "the Nth read of pending_bytes in stop-and-copy returns a page more than the one before",
   },
   "no-data": {
     to: "migratable",
     event: null,
     form: "",
-    text: "there is no state to read: pending_bytes is 0 (v2: the data fd ends at once)",
+    text: "there is no state to read: pending_bytes is 0 (v2: the data fd is at its end at once)",
   },
   "stuck": {
     to: "v1",
@@ -257,37 +256,37 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     to: "v2",
     event: null,
     form: "",
-    text: "PRE_COPY always has something to read: the whole state is changed once it was read",
+    text: "PRE_COPY never runs out of data: the whole state changes whenever all of it was read",
   },
   "initial-never-zero": {
     to: "v2",
     event: null,
     form: "",
-    text: "initial_bytes stays above 0 with everything read",
+    text: "initial_bytes stays above 0 even if everything was read",
   },
   "initial-zero": {
     to: "v2",
     event: null,
     form: "",
-    text: "initial_bytes is 0 from the start: all counts as dirty_bytes",
+    text: "initial_bytes is 0 from the start: all data counts as dirty_bytes",
   },
   "initial-stays": {
     to: "v2",
     event: null,
     form: "",
-    text: "initial_bytes stays as it is until all of it was read",
+    text: "initial_bytes does not shrink until all initial data was read",
   },
   "dirty-first": {
     to: "v2",
     event: null,
     form: "",
-    text: "dirty_bytes is a page at first, with nothing dirty",
+    text: "dirty_bytes is a page at first, although nothing is dirty",
   },
   "drained-zero": {
     to: "v2",
     event: null,
     form: "",
-    text: "a read in PRE_COPY gives 0 bytes with nothing there, not ENOMSG",
+    text: "a read in PRE_COPY with no data left returns 0 bytes instead of ENOMSG",
   },
   "precopy-flags": {
     to: "v2",
@@ -311,7 +310,7 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     to: "migratable",
     event: "data-read",
     form: "N",
-    text: "the Nth read of data gives half",
+    text: "the Nth read of data returns half of the bytes",
   },
   "write": {
     to: "migratable",
@@ -323,13 +322,13 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     to: "migratable",
     event: "data-write",
     form: "N",
-    text: "the Nth write of data takes half",
+    text: "the Nth write of data accepts half of the bytes",
   },
   "eintr-partial": {
     to: "v2",
     event: "transaction",
     form: "N",
-    text: "the Nth read or write of the data fd moves half, and is EINTR: how much is not told",
+    text: "the Nth read or write of the data fd moves half of the bytes and fails with EINTR",
   },
   "load": {
     to: "v1",
@@ -347,7 +346,7 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     to: "migratable",
     event: "reset",
     form: "N|always",
-    text: "the first N VFIO_DEVICE_RESET, or all of them, succeed and change nothing",
+    text: "the first N VFIO_DEVICE_RESET, or all of them, succeed but change nothing",
   },
   "mmap": { to: "v1", event: null, form: "ERRNO", text: "mmap of the device fails" },
   "region-size-zero": {
@@ -360,7 +359,7 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     to: "v1",
     event: null,
     form: "",
-    text: "the region's capability chain is a loop",
+    text: "the region's capability chain loops",
   },
   "caps-outside": {
     to: "v1",
@@ -375,7 +374,7 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     to: "any",
     event: "unmap",
     form: "N:ERRNO",
-    text: "unmapping fails at the Nth mapping; those before it are gone",
+    text: "unmapping fails at the Nth mapping; the mappings before it are gone",
   },
   "dirty-start": {
     to: "any",
@@ -405,41 +404,42 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     to: "v2",
     event: "log-report",
     form: "N",
-    text: "the device's own log breaks with the Nth report: that and all that follow are EIO",
+    text: "the device's own log breaks at the Nth report: that report and all later ones fail " +
+      "with EIO",
   },
   "no-log-report": {
     to: "v2",
     event: null,
     form: "",
-    text: "reports of the device's own log are EOPNOTSUPP, as in kernels without iommufd",
+    text: "reports of the device's own log fail with EOPNOTSUPP, as in kernels without iommufd",
   },
   "draft-dirty-flag": {
     to: "any",
     event: null,
     form: "",
-    text: "the IOMMU info has the flag of a draft in place of the migration capability",
+    text: "the IOMMU info has the flag of a draft instead of the migration capability",
   },
-  "open": { to: "any", event: null, form: "ERRNO", text: "open of its group, or node, fails" },
+  "open": { to: "any", event: null, form: "ERRNO", text: "opening its group or node fails" },
   "node-late": {
     to: "any",
     event: "open",
     form: "N",
     text:
-      "the first N openings of its group, or node, are ENOENT, as right after a driver was bound",
+      "the first N opens of its group or node fail with ENOENT, as right after binding a driver",
   },
   "device-late": {
     to: "any",
     event: "device-fd",
     form: "N",
-    text: "the first N VFIO_GROUP_GET_DEVICE_FD are ENODEV, as right after a driver was bound",
+    text: "the first N VFIO_GROUP_GET_DEVICE_FD fail with ENODEV, as right after binding a driver",
   },
   "open-container": {
     to: "any",
     event: null,
     form: "ERRNO",
-    text: "open of /dev/vfio/vfio fails",
+    text: "opening /dev/vfio/vfio fails",
   },
-  "open-iommufd": { to: "any", event: null, form: "ERRNO", text: "open of /dev/iommu fails" },
+  "open-iommufd": { to: "any", event: null, form: "ERRNO", text: "opening /dev/iommu fails" },
   "group-status": { to: "any", event: null, form: "ERRNO", text: "VFIO_GROUP_GET_STATUS fails" },
   "set-container": {
     to: "any",
@@ -462,21 +462,23 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     to: "any",
     event: null,
     form: "",
-    text: "a container's /dev: without /dev/vfio/vfio, which sysfs shows",
+    text: "/dev/vfio/vfio is missing, although sysfs shows it, as in an OS container's /dev",
   },
   "no-iommu-node": {
     to: "any",
     event: null,
     form: "",
-    text: "a container's /dev: without /dev/iommu, which sysfs shows with cdev=1",
+    text:
+      "/dev/iommu is missing, although sysfs shows it with cdev=1, as in an OS container's /dev",
   },
   "no-device-node": {
     to: "any",
     event: null,
     form: "",
-    text: "a container's /dev: without the node of its group, and its own, which sysfs shows",
+    text: "the nodes of its group and of the device are missing, although sysfs shows them, as " +
+      "in an OS container's /dev",
   },
-  "group-busy": { to: "any", event: null, form: "", text: "somebody else has the group open" },
+  "group-busy": { to: "any", event: null, form: "", text: "another process has the group open" },
   "group-not-viable": {
     to: "any",
     event: null,
@@ -487,20 +489,19 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     to: "any",
     event: null,
     form: "",
-    text: "the group has an ISA bridge that a host driver (lpc_ich) has: it is not viable",
+    text: "an ISA bridge of the group is bound to a host driver (lpc_ich): it is not viable",
   },
   "firmware-region": {
     to: "function",
     event: null,
     form: "",
-    text: "firmware keeps memory mapped for it (an RMRR), so its group is not " +
-      "given away",
+    text: "firmware keeps memory mapped for it (an RMRR), so the kernel refuses its group",
   },
   "unsafe-interrupts": {
     to: "function",
     event: null,
     form: "",
-    text: "the IOMMU does not remap interrupts, so it is not given away",
+    text: "the IOMMU does not remap interrupts, so the kernel refuses the device",
   },
   "type1-only": {
     to: "any",

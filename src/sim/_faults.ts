@@ -1,6 +1,6 @@
 /**
- * The faults of a simulated device: as they are written, and the plan that says
- * when they strike.
+ * The faults of a simulated device: parses them (`fault=NAME[:…]`), and keeps the
+ * plan that decides when they strike.
  */
 
 import { ERRNO, type ErrnoName } from "../kernel/errno.ts";
@@ -14,20 +14,20 @@ export { type FaultEvent, type FaultName, FAULTS } from "./_fault_table.ts";
 
 /** One fault of a plan. */
 export interface Fault {
-  /** Which. */
+  /** Its name. */
   readonly name: FaultName;
-  /** The event's number, from 1 on; Infinity for `always`. */
+  /** Which occurrence of the event, counting from 1; Infinity for `always`. */
   readonly n: number;
-  /** The errno, where it has one. */
+  /** The errno, if it has one. */
   readonly errno: ErrnoName;
-  /** Milliseconds, where it has a duration. */
+  /** The duration in milliseconds, if it has one. */
   readonly ms: number;
 }
 
 /**
- * One fault from `NAME[:…]`.
+ * Parses one fault, `NAME[:…]`.
  *
- * @throws {RangeError} Saying what is wrong with it, and what would be right.
+ * @throws {RangeError} If it is wrong. The message says what is wrong, and what is allowed.
  */
 export function parseFault(text: string): Fault {
   const [name, ...fields] = text.split(":") as [string, ...string[]];
@@ -48,7 +48,7 @@ export function parseFault(text: string): Fault {
     if (Object.hasOwn(ERRNO, field)) return field as ErrnoName;
     if (field === "") return bad();
     throw new RangeError(
-      `${JSON.stringify(field)} in ${JSON.stringify(text)} is no errno that is known here`,
+      `${JSON.stringify(field)} in ${JSON.stringify(text)} is not a known errno`,
     );
   };
   const made = { name: name as FaultName, n: 1, errno: "EIO" as ErrnoName, ms: 0 };
@@ -78,18 +78,19 @@ export function parseFault(text: string): Fault {
 }
 
 /**
- * What ice does by nature, or cannot: its pending_bytes goes down with every read, whatever is read;
- * device_state has no bits beside the three; the data always lies at 32.
+ * Faults that ice cannot have: every data read decreases its pending_bytes, whatever is read;
+ * its device_state reads 0 at open anyway, and has no bits beyond the three; its data always lies
+ * at offset 32.
  */
 const NOT_OF_ICE: readonly FaultName[] = [
   ...["stuck", "pending-grows", "stop-at-open", "reserved-lost", "offset-unaligned"] as const,
 ];
 
-/** Whether a kind of device can have a fault at all: one that never strikes is a mistake. */
+/** Whether a personality can have a fault. A fault that could never strike is a mistake. */
 export function canHave(personality: PersonalityName, fault: FaultName): boolean {
   const { to } = FAULTS[fault];
   const { protocol, mdev } = PERSONALITIES[personality];
-  // A mediated device has no IOMMU before it.
+  // A mediated device is not behind an IOMMU.
   if (to === "function") return mdev === null;
   if (to === "any") return true;
   if (protocol === null || (to !== "migratable" && to !== protocol)) return false;
@@ -100,7 +101,7 @@ export function canHave(personality: PersonalityName, fault: FaultName): boolean
     case "partitioned":
       return fault !== "offset-unaligned";
     case "nvidia-vgpu":
-      // Its data_size reads 0 all the time.
+      // Its data_size always reads 0.
       return FAULTS[fault].event !== "size-read";
     default: {
       const driver = V2_DRIVERS[personality];
@@ -139,7 +140,7 @@ function v2CanHave(
   }
 }
 
-/** How a fault is written: `transition:N:ERRNO`. */
+/** The syntax of a fault, such as `transition:N:ERRNO`. */
 export function faultForm(name: FaultName): string {
   const { form } = FAULTS[name];
   if (form === "") return name;
@@ -153,17 +154,17 @@ interface Waiting {
 
 const NONE: readonly Fault[] = [];
 
-/** Faults that strike the first N times, and not the Nth alone. */
+/** Faults that strike the first N times, not only the Nth time. */
 const FROM_THE_FIRST: readonly FaultName[] = [
   ...["data-size-zero", "node-late", "device-late", "reset-ignored"] as const,
 ];
 
-/** The faults of one device, and how often each event has come. */
+/** The faults of one device, and how often each event has happened. */
 export class FaultPlan {
   readonly #standing: ReadonlyMap<FaultName, Fault>;
   readonly #waiting: Map<FaultEvent, Waiting> = new Map();
 
-  /** A plan of these faults. */
+  /** Creates a plan of these faults. */
   constructor(faults: readonly Fault[]) {
     this.#standing = new Map(
       faults.filter(({ name }) => FAULTS[name].event === null).map((fault) => [fault.name, fault]),
@@ -176,12 +177,12 @@ export class FaultPlan {
     }
   }
 
-  /** A fault that holds all the time. */
+  /** A fault that holds all the time, if the device has it. */
   standing(name: FaultName): Fault | undefined {
     return this.#standing.get(name);
   }
 
-  /** An event has come: the faults that strike now. */
+  /** Counts an event, and returns the faults that strike now. */
   due(event: FaultEvent): readonly Fault[] {
     const waiting = this.#waiting.get(event);
     if (waiting === undefined) return NONE;

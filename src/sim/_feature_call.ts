@@ -1,6 +1,6 @@
 /**
- * One VFIO_DEVICE_FEATURE call, and what the kernel checks in it whatever the
- * feature is.
+ * One VFIO_DEVICE_FEATURE call, with the checks that the kernel makes for every
+ * feature.
  */
 
 import {
@@ -14,17 +14,17 @@ import type { StructCodec } from "../uapi/codec.ts";
 import { refuse } from "./_refusal.ts";
 import { type Argument, bytesToUser, fromUser } from "./_user.ts";
 
-/** Where the feature's own struct lies. */
+/** Offset of the feature's own struct. */
 const DATA = vfioDeviceFeature.size;
 
 /** A call. */
 export class FeatureCall {
   readonly #arg: Argument;
   readonly #flags: number;
-  /** Bytes that the caller says it has for the feature's struct. */
+  /** The bytes for the feature's struct, according to the caller's argsz. */
   readonly #room: number;
 
-  /** Takes the call, unless no feature could be meant by it. */
+  /** Reads the argument, and refuses flags that no feature allows. */
   constructor(arg: Argument) {
     const { argsz, flags } = fromUser(vfioDeviceFeature, arg);
     if (argsz < DATA) refuse("EINVAL");
@@ -35,17 +35,17 @@ export class FeatureCall {
     this.#room = argsz - DATA;
   }
 
-  /** VFIO_DEVICE_FEATURE_*. */
+  /** The feature's number, VFIO_DEVICE_FEATURE_*. */
   get feature(): number {
     return this.#flags & MASK;
   }
 
-  /** Whether it is a GET, or a SET. */
+  /** Whether a flag (GET, SET or PROBE) is set. */
   is(operation: number): boolean {
     return (this.#flags & operation) !== 0;
   }
 
-  /** Whether the feature is to be done, and not just asked for (vfio_check_feature). */
+  /** Whether to perform the feature: false for a PROBE that is allowed (vfio_check_feature). */
   check(operations: number, size: number): boolean {
     if ((this.#flags & (GET | SET) & ~operations) !== 0) refuse("EINVAL");
     if (this.is(PROBE)) return false;
@@ -54,7 +54,7 @@ export class FeatureCall {
     return true;
   }
 
-  /** The feature's struct, as the caller sent it. */
+  /** The feature's struct, as the caller passed it. */
   payload<T>(codec: StructCodec<T>): T {
     const arg = this.#arg;
     if (typeof arg === "number" || arg.length < DATA + codec.size) return refuse("EFAULT");

@@ -1,5 +1,5 @@
 /**
- * VFIO_DEVICE_FEATURE: which features a device has, and what they do.
+ * VFIO_DEVICE_FEATURE: the features that a simulated device has.
  */
 
 import {
@@ -40,7 +40,7 @@ export class Features {
   readonly #install: Install;
   readonly #logging: LoggingFeature | null;
 
-  /** The features of a device; `install` makes fds, in `memory` lies what structs point to. */
+  /** `install` installs fds; structs point into `memory`. */
   constructor(device: Device, install: Install, memory: UserMemory) {
     this.#device = device;
     this.#install = install;
@@ -66,7 +66,7 @@ export class Features {
       case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY:
       case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP:
       case VFIO_DEVICE_FEATURE_LOW_POWER_EXIT:
-        // vfio-pci's; nothing can be seen of it.
+        // vfio-pci has these; they have no visible effect here.
         if (this.#device.personality.mdev !== null) refuse("ENOTTY");
         call.check(SET, 0);
         return 0;
@@ -82,7 +82,7 @@ export class Features {
     return 0;
   }
 
-  /** The flags as the driver says them. */
+  /** The flags that the driver reports, including faults. */
   #flags(flags: number): number {
     const { faults } = this.#device;
     const odd = faults.standing("odd-flags") === undefined ? flags : flags | ODD_FLAG;
@@ -104,7 +104,7 @@ export class Features {
       const file = v2.setState(device_state);
       if (file !== null) data_fd = this.#install(file);
     } finally {
-      // Where it failed too; the state in it is then the one that was asked for.
+      // Written back even if the step failed; it then holds the state that the caller asked for.
       call.answer(codec, { device_state, data_fd });
     }
     return 0;
@@ -112,9 +112,9 @@ export class Features {
 
   #precopyInfoV2(call: FeatureCall): number {
     const v2 = this.#device.v2;
-    if (v2 === null || !v2.mayTellFlags) return refuse("ENOTTY");
+    if (v2 === null || !v2.hasPrecopyInfoV2) return refuse("ENOTTY");
     if (!v2.hasPreCopy) refuse("EINVAL");
-    if (call.check(SET, 0)) v2.tellsFlags = true;
+    if (call.check(SET, 0)) v2.precopyInfoV2 = true;
     return 0;
   }
 

@@ -18,9 +18,9 @@ import { OpenFile } from "./_open_file.ts";
 import { refuse } from "./_refusal.ts";
 import { type Argument, fromUser, intFromUser, stringFromUser, toUser } from "./_user.ts";
 
-/** What opening a group needs of the kernel. */
+/** What an open group needs from the kernel. */
 export interface GroupHost extends DeviceHost {
-  /** The file behind an fd; EBADF where there is none. */
+  /** The file behind an fd; fails with EBADF if there is none. */
   file(fd: number): OpenFile;
 }
 
@@ -30,10 +30,10 @@ export class Group {
   readonly number: number;
   /** The device in it. */
   readonly device: Device;
-  /** Whether the kernel shows it; else it stands for what has no group. */
+  /** Whether the kernel shows the group. If not, it only holds a device that has no group. */
   readonly listed: boolean;
   #opened = false;
-  /** Devices of it that are bound by their own nodes. */
+  /** The number of its devices that are bound by their own nodes. */
   #bound = 0;
 
   constructor(number: number, device: Device, listed: boolean) {
@@ -42,7 +42,7 @@ export class Group {
     this.listed = listed;
   }
 
-  /** Whether no driver of the host has a device of it. */
+  /** Whether no device of the group is bound to a host driver. */
   get viable(): boolean {
     const { faults } = this.device;
     return (["group-not-viable", "isa-bridge"] as const).every((name) =>
@@ -50,15 +50,15 @@ export class Group {
     );
   }
 
-  /** Answers EPERM or EINVAL where its DMA is not to be had, as Linux 6.12 does. */
+  /** Fails with EPERM or EINVAL if the group's DMA cannot be claimed, as in Linux 6.12. */
   claim(): void {
-    // The DMA of the group is a host driver's.
+    // A host driver owns the group's DMA.
     if (!this.viable) refuse("EPERM");
-    // Blocking its DMA would take the firmware's memory from the device.
+    // Blocking the group's DMA would take the firmware's memory away from the device.
     if (this.device.faults.standing("firmware-region") !== undefined) refuse("EINVAL");
   }
 
-  /** Opens it; it can be open once. */
+  /** Opens the group. It can be open only once at a time. */
   open(host: GroupHost): GroupFile {
     this.#refuseOpening();
     if (this.#bound > 0) refuse("EBUSY");
@@ -80,33 +80,33 @@ export class Group {
     if (this.#opened || this.device.faults.standing("group-busy") !== undefined) refuse("EBUSY");
   }
 
-  /** Opens its device's own node; any number of times. */
+  /** Opens the node of its device, any number of times. */
   openCdev(open: () => OpenFile): OpenFile {
     this.#refuseOpening();
     this.device.checkPresent();
     return open();
   }
 
-  /** A device is bound by its own node: the group cannot be opened meanwhile. */
+  /** A device is bound by its own node: until it is unbound, the group cannot be opened. */
   block(): void {
     this.#refuseTwo();
     this.#bound += 1;
   }
 
-  /** It no longer is. */
+  /** A device is unbound. */
   unblock(): void {
     this.#bound -= 1;
   }
 }
 
-/** An open group. Its devices' files hold it, and its container, open. */
+/** An open group. The files of its devices hold the group and its container open. */
 export class GroupFile extends OpenFile {
   readonly label: string;
   readonly #group: Group;
   readonly #host: GroupHost;
   readonly #closed: () => void;
   #container: ContainerFile | null = null;
-  /** Device files that use the container. */
+  /** The number of device files that use the container. */
   #users = 0;
 
   constructor(group: Group, host: GroupHost, closed: () => void) {

@@ -1,7 +1,7 @@
 /**
- * The v1 migration region of Intel's ice driver, which departs from the
- * protocol's text: everything in one piece, registers that do not check their
- * order, a pending_bytes that every data read takes from.
+ * The v1 migration region of Intel's ice driver, which deviates from the
+ * protocol's text: all data is one transaction, the registers do not check the
+ * order of accesses, and every data read decreases pending_bytes.
  */
 
 import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from "../uapi/constants.ts";
@@ -30,9 +30,9 @@ export class IceRegion implements MigrationRegion {
   #bytes: Bytes = new Uint8Array(0);
   #view: DataView = new DataView(this.#bytes.buffer);
   #deviceState = 0;
-  /** device_state reads 0 at open, though the device runs. */
+  /** device_state reads 0 at open, although the device runs. */
   #untouched = true;
-  /** What is read once more of device_state, where the driver is late. */
+  /** The old device_state, which the next read returns with the fault `state-late`. */
   #late: number | null = null;
   #pending = 0n;
   #read = 0;
@@ -61,7 +61,8 @@ export class IceRegion implements MigrationRegion {
   }
 
   reset(): void {
-    // This driver's reset does not touch the migration region, but in ERROR nothing else would.
+    // The driver's reset leaves the migration region alone. ERROR is the exception: nothing else
+    // ends it.
     if (this.#deviceState === ERROR) this.open();
   }
 
@@ -71,7 +72,7 @@ export class IceRegion implements MigrationRegion {
     return into.length;
   }
 
-  /** Width first, where there is a register; an unknown offset is EFAULT. */
+  /** A wrong width at a register's offset is EINVAL; an unknown offset is EFAULT. */
   #registerAt(at: number, bytes: Bytes, verb: "read" | "written"): Register {
     const register = registerAt(at, bytes.length);
     if (register !== null && register !== "reserved") return register;
@@ -179,7 +180,7 @@ export class IceRegion implements MigrationRegion {
   #writeState(value: number): void {
     const due = this.#owner.faults.due("state-write");
     const from = this.#deviceState;
-    // A step to the state that the register shows does nothing, not even at open.
+    // Writing the value that the register shows does nothing, not even at open.
     if (value === from) return;
     if (value > RESUMING) {
       this.#owner.violate(`device_state was written 0x${value.toString(16)}`);

@@ -1,5 +1,5 @@
 /**
- * An IOAS: an address space of an iommufd, as Linux 6.12 has it.
+ * An IOAS: an I/O address space of an iommufd, as in Linux 6.12.
  */
 
 import {
@@ -17,10 +17,10 @@ import { IommuMembers } from "./_iommu_members.ts";
 import { refuse } from "./_refusal.ts";
 import type { UserMemory } from "./_user_memory.ts";
 
-/** The largest number; what is as large is no address and no length. */
+/** ULONG_MAX, which is neither an address nor a length. */
 const ULONG_MAX = (1n << 64n) - 1n;
 
-/** What a device reaches that is bound and attached to nothing. */
+/** The memory that a bound device reaches while it is not attached: none. */
 const DETACHED: DmaTarget = {
   mappings: [],
   write: () => refuse("ENOENT"),
@@ -28,7 +28,7 @@ const DETACHED: DmaTarget = {
   unpin: () => {},
 };
 
-/** A device is bound: it has an iommufd, and reaches nothing yet. */
+/** A device was bound to an iommufd: it reaches no memory yet. */
 export function bound(member: IommuMember): void {
   member.reach(DETACHED);
 }
@@ -51,12 +51,12 @@ export class IoasObject {
     return this.#members.hardware ? HARDWARE : EMULATED;
   }
 
-  /** What addresses and lengths are multiples of: pages, as soon as a device wants them. */
+  /** The alignment of addresses and lengths in bytes: a page, once a device is attached. */
   get alignment(): bigint {
     return this.#members.empty ? 1n : DMA_PAGE;
   }
 
-  /** What can be mapped. */
+  /** The addresses that can be mapped. */
   get ranges(): readonly IovaRange[] {
     return this.#iommu.ranges ?? [{ start: 0n, end: ULONG_MAX }];
   }
@@ -66,12 +66,12 @@ export class IoasObject {
     return !this.#members.empty;
   }
 
-  /** Lets all DMA up to now happen. */
+  /** Performs all DMA up to now. */
   elapse(): void {
     this.#members.elapse();
   }
 
-  /** Whether a device may come; with the first that has hardware, all memory is pinned. */
+  /** Checks that a device may attach. For the first one with hardware, all memory is pinned. */
   admit(member: IommuMember): void {
     for (const { iova, size, vaddr } of this.#list) {
       if ((iova | size | vaddr) % DMA_PAGE !== 0n) refuse("EADDRINUSE");
@@ -81,23 +81,23 @@ export class IoasObject {
         if (!reaches(HARDWARE, dma.iova, dma.end)) refuse("EADDRINUSE");
       }
       for (const dma of this.#list) this.#pinAll(dma);
-      // They count as locked from now on, each for itself.
+      // From now on each mapping counts as locked.
       if (this.#memlock !== null && this.#list.locked(true) > this.#memlock) refuse("ENOMEM");
     }
   }
 
-  /** A device comes that may. */
+  /** Attaches a device that was admitted. */
   attach(member: IommuMember): void {
     this.#members.add(member);
   }
 
-  /** A device leaves. */
+  /** Detaches a device. */
   detach(member: IommuMember): void {
     this.#members.remove(member);
     bound(member);
   }
 
-  /** IOMMU_IOAS_MAP, its flags and sizes looked at; returns where it is mapped. */
+  /** IOMMU_IOAS_MAP, after its flags and limits were checked; returns the IOVA. */
   map({ flags, user_va, length, iova: wanted }: IommuIoasMap): bigint {
     if (length === 0n) refuse("EINVAL");
     if (user_va + length > ULONG_MAX) refuse("EOVERFLOW");
@@ -122,7 +122,7 @@ export class IoasObject {
     return iova;
   }
 
-  /** The first hole that is large enough; 0 is never chosen. */
+  /** The first free range that is large enough; address 0 is never chosen. */
   #free(length: bigint): bigint {
     let iova = DMA_PAGE;
     for (const { start, end } of this.ranges) {
@@ -140,15 +140,15 @@ export class IoasObject {
     if (!this.#user.has(vaddr, size)) refuse("EFAULT");
   }
 
-  /** Answers ENOMEM where so many bytes more could not be locked. */
+  /** Fails with ENOMEM if `more` bytes exceed the limit of locked memory. */
   #checkLocked(more: bigint): void {
     if (this.#memlock === null) return;
     if (this.#list.locked(this.#members.hardware) + more > this.#memlock) refuse("ENOMEM");
   }
 
   /**
-   * IOMMU_IOAS_UNMAP; returns the bytes. ENOENT where nothing is mapped, and
-   * where a mapping would be cut: those before it are gone then.
+   * IOMMU_IOAS_UNMAP; returns the bytes unmapped. Fails with ENOENT if nothing is
+   * mapped, or at a mapping that would be split; the mappings before it are gone then.
    */
   unmap(iova: bigint, length: bigint): bigint {
     const all = iova === 0n && length === ULONG_MAX;

@@ -1,25 +1,24 @@
 /**
- * What stands behind a container: IOMMU hardware, or drivers that pin what they
- * use.
+ * The IOMMU behind a container: hardware, or drivers that pin the pages they use.
  */
 
 import type { ErrnoName } from "../kernel/errno.ts";
 
-/** An IOMMU driver, as a kernel has it. */
+/** The properties of a kernel's IOMMU driver. */
 export interface IommuDriver {
-  /** Whether it has TYPE1v2. */
+  /** Whether it supports TYPE1v2. */
   readonly v2: boolean;
-  /** How it says that dirty pages are tracked; as in a draft of the interface, or not at all. */
+  /** How it reports dirty page tracking: by capability, by a draft's flag, or not at all. */
   readonly tracking: "capability" | "draft" | "none";
-  /** Bytes that the process may lock; null without a limit. */
+  /** Bytes that the process may lock; null for no limit. */
   readonly memlock: bigint | null;
-  /** What VFIO_SET_IOMMU is refused with; null where it is not. */
+  /** The errno of VFIO_SET_IOMMU; null if it succeeds. */
   readonly refusesIommu: ErrnoName | null;
   /** Whether it remaps interrupts. */
   readonly remapsInterrupts: boolean;
 }
 
-/** Bytes from `start` to `end`, which belongs to them. */
+/** Addresses from `start` to `end`, inclusive. */
 export interface IovaRange {
   readonly start: bigint;
   readonly end: bigint;
@@ -27,16 +26,16 @@ export interface IovaRange {
 
 /** An IOMMU as its users see it. */
 export interface Iommu {
-  /** Page sizes, one bit a size. */
+  /** Page sizes, one bit per size. */
   readonly pgsizes: bigint;
-  /** Addresses that can be mapped; null where it does not say. */
+  /** Addresses that can be mapped; null if it does not report them. */
   readonly ranges: readonly IovaRange[] | null;
 }
 
-/** No hardware: every size from a page on, every address. */
+/** No hardware: every size from a page up, at every address. */
 export const EMULATED: Iommu = { pgsizes: 0xffff_ffff_ffff_f000n, ranges: null };
 
-/** An Intel IOMMU of 48 bits, which leaves out the window of interrupt messages. */
+/** An Intel IOMMU with 48-bit addresses, except the window of interrupt messages. */
 export const HARDWARE: Iommu = {
   pgsizes: 0x4020_1000n,
   ranges: [

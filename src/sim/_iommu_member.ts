@@ -1,6 +1,6 @@
 /**
- * A group as the IOMMU of its container sees it, and what its device can do to
- * the memory that is mapped there.
+ * The interface between an IOMMU and its groups: a group as its IOMMU sees it, and
+ * the memory that the group's device reaches through the IOMMU.
  */
 
 import type { FaultEvent } from "./_faults.ts";
@@ -9,29 +9,29 @@ import type { Bytes } from "./_region.ts";
 
 /** Memory that a device's DMA reaches. */
 export interface DmaTarget {
-  /** What is mapped, by ascending iova. */
+  /** The mappings, by ascending iova. */
   readonly mappings: Iterable<Dma>;
   /**
-   * Writes (vfio_dma_rw): EINVAL where nothing is mapped, EPERM where it may not
-   * be written, EFAULT where no memory stands behind.
+   * Writes (vfio_dma_rw). Fails with EINVAL if nothing is mapped, with EPERM if the
+   * mapping is read-only, and with EFAULT if there is no memory at its address.
    */
   write(iova: bigint, from: Bytes): void;
-  /** Pins a page (vfio_pin_pages); it counts as written to until it is unpinned. */
+  /** Pins a page (vfio_pin_pages); it counts as dirty until it is unpinned. */
   pin(iova: bigint): void;
   /** Unpins a page. */
   unpin(iova: bigint): void;
 }
 
-/** A group with its device. */
+/** A group, with its device. */
 export interface IommuMember {
-  /** Whether IOMMU hardware stands before it, which tells nothing of what is written. */
+  /** Whether the device is behind IOMMU hardware, which does not report what is written. */
   readonly hardware: boolean;
-  /** Lets the DMA happen that the device has done since the last call. */
+  /** Performs the DMA that the device has done since the last call. */
   elapse(): void;
-  /** Lets the device's DMA reach memory, or null none. */
+  /** Sets the memory that the device's DMA reaches; null for none. */
   reach(target: DmaTarget | null): void;
-  /** A mapping is gone: what was pinned in it no longer is. */
+  /** A mapping was removed, and with it the pins of its pages. */
   unmapped(dma: Dma): void;
-  /** Something happens; a fault answers it with an errno. */
+  /** Counts an event for the device's faults; one that strikes refuses the call. */
   strike(event: FaultEvent): void;
 }

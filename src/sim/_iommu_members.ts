@@ -1,5 +1,5 @@
 /**
- * The groups of a container, and what their devices do to its memory.
+ * The groups attached to an IOMMU, and the access of their devices to its memory.
  */
 
 import { VFIO_DMA_MAP_FLAG_WRITE } from "../uapi/mod.ts";
@@ -10,25 +10,25 @@ import { refuse } from "./_refusal.ts";
 import type { Bytes } from "./_region.ts";
 import type { UserMemory } from "./_user_memory.ts";
 
-/** What the IOMMU remembers of a group. */
-interface Standing {
+/** What the IOMMU records per group. */
+interface MemberState {
   /**
-   * Whether its device writes to pinned pages alone. Without hardware it cannot
-   * do else; with it, its driver enters this scope when it first pins a page.
+   * Whether its device writes to pinned pages only. That is always so without
+   * hardware. With hardware, the driver enters this scope when it first pins a page.
    */
   pinnedScope: boolean;
 }
 
-/** What a driver is answered that reaches for what is not mapped: type1's errno, iommufd's. */
+/** The errno for an access to unmapped memory: type1's or iommufd's. */
 export type HoleErrno = "EINVAL" | "ENOENT";
 
-/** Groups, and their devices' way to the memory. */
+/** The groups of one IOMMU. */
 export class IommuMembers {
   readonly #list: DmaList;
   readonly #user: UserMemory;
   readonly #hole: HoleErrno;
   readonly #checkLocked: (more: bigint) => void;
-  readonly #members: Map<IommuMember, Standing> = new Map();
+  readonly #members: Map<IommuMember, MemberState> = new Map();
 
   constructor(
     list: DmaList,
@@ -42,37 +42,37 @@ export class IommuMembers {
     this.#checkLocked = checkLocked;
   }
 
-  /** Whether nobody is here. */
+  /** Whether there are no groups. */
   get empty(): boolean {
     return this.#members.size === 0;
   }
 
-  /** Whether memory is mapped in hardware. */
+  /** Whether a group needs its memory mapped in hardware. */
   get hardware(): boolean {
     return [...this.#members.keys()].some(({ hardware }) => hardware);
   }
 
-  /** Whether a device is there that may write to any page unseen. */
+  /** Whether a device may write to any page without being tracked. */
   get allDirty(): boolean {
     return [...this.#members.values()].some(({ pinnedScope }) => !pinnedScope);
   }
 
-  /** A group comes in. */
+  /** Adds a group. */
   add(member: IommuMember): void {
-    const standing = { pinnedScope: !member.hardware };
-    this.#members.set(member, standing);
+    const state = { pinnedScope: !member.hardware };
+    this.#members.set(member, state);
     member.reach({
       mappings: this.#list,
       write: (iova, from) => this.#write(iova, from, !member.hardware),
       pin: (iova) => {
         this.#pin(iova);
-        standing.pinnedScope = true;
+        state.pinnedScope = true;
       },
       unpin: (iova) => this.#unpin(iova),
     });
   }
 
-  /** A group leaves; returns whether its device may have written to any page. */
+  /** Removes a group; returns whether its device may have written to any page. */
   remove(member: IommuMember): boolean {
     member.elapse();
     member.reach(null);
@@ -81,17 +81,17 @@ export class IommuMembers {
     return !pinnedScope;
   }
 
-  /** Lets all DMA up to now happen. */
+  /** Performs all DMA up to now. */
   elapse(): void {
     for (const member of this.#members.keys()) member.elapse();
   }
 
-  /** A mapping is gone. */
+  /** A mapping was removed. */
   unmapped(dma: Dma): void {
     for (const member of this.#members.keys()) member.unmapped(dma);
   }
 
-  /** Something happens; a fault of one of the devices answers it. */
+  /** Counts an event for the faults of all devices; one that strikes refuses the call. */
   strike(event: FaultEvent): void {
     for (const member of this.#members.keys()) member.strike(event);
   }

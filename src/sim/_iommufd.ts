@@ -1,6 +1,6 @@
 /**
- * An iommufd: /dev/iommu, opened. What it also is in Linux, a container for
- * groups, it is not here.
+ * An open iommufd: /dev/iommu. Linux can also use it as a container for groups;
+ * the simulation does not have that.
  */
 
 import type { ErrnoName } from "../kernel/errno.ts";
@@ -30,10 +30,10 @@ import type { UserMemory } from "./_user_memory.ts";
 const ULONG_MAX = (1n << 64n) - 1n;
 const ACCESS = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;
 
-/** A device that is bound. */
+/** A device that is bound to an iommufd. */
 class BoundDevice {
   readonly member: IommuMember;
-  /** What it is attached to. */
+  /** The IOAS that it is attached to. */
   ioas: IoasObject | null = null;
 
   constructor(member: IommuMember) {
@@ -41,10 +41,10 @@ class BoundDevice {
   }
 }
 
-/** The IOMMU's own page table for an IOAS, made when the first device with hardware comes. */
+/** The IOMMU's page table of an IOAS; it exists while devices with hardware are attached. */
 class PageTable {
   readonly ioas: IoasObject;
-  /** Devices attached to it. */
+  /** The number of devices attached to it. */
   users = 0;
 
   constructor(ioas: IoasObject) {
@@ -59,7 +59,7 @@ export class IommufdFile extends OpenFile {
   readonly label = "/dev/iommu";
   readonly #user: UserMemory;
   readonly #memlock: bigint | null;
-  /** What IOMMU_IOAS_ALLOC is refused with; null where it is not. */
+  /** The errno of IOMMU_IOAS_ALLOC; null if it succeeds. */
   readonly #refusesIoas: ErrnoName | null;
   readonly #objects: Map<number, IommufdObject> = new Map();
 
@@ -74,7 +74,7 @@ export class IommufdFile extends OpenFile {
     this.#objects.clear();
   }
 
-  /** Takes an object in, by the lowest free number. */
+  /** Adds an object; returns its id, the lowest free number. */
   #add(object: IommufdObject): number {
     let id = 1;
     while (this.#objects.has(id)) id += 1;
@@ -91,14 +91,14 @@ export class IommufdFile extends OpenFile {
     return this.#objects.get(id) as BoundDevice;
   }
 
-  /** Binds a device; returns its number. */
+  /** Binds a device; returns its id. */
   bind(member: IommuMember): number {
     this.hold();
     bound(member);
     return this.#add(new BoundDevice(member));
   }
 
-  /** Takes a device out that was bound. */
+  /** Unbinds a device. */
   unbind(id: number): void {
     const { member } = this.#device(id);
     this.detach(id);
@@ -107,7 +107,7 @@ export class IommufdFile extends OpenFile {
     this.drop();
   }
 
-  /** Attaches a device, in place of what it was attached to; returns the page table. */
+  /** Attaches a device, replacing a previous attachment; returns the page table's id. */
   attach(id: number, table: number): number {
     const device = this.#device(id);
     const { member } = device;
@@ -176,7 +176,7 @@ export class IommufdFile extends OpenFile {
   #destroy(arg: Argument): number {
     const { id } = sizedFromUser(iommuDestroy, arg);
     const object = this.#objects.get(id) ?? refuse("ENOENT");
-    // A device's driver holds it, a page table its devices.
+    // A bound device is held by its driver, a page table by its devices.
     if (!(object instanceof IoasObject) || object.inUse) refuse("EBUSY");
     this.#objects.delete(id);
     return 0;

@@ -1,5 +1,5 @@
 /**
- * Where things lie in a simulated migration region.
+ * The layout of a simulated v1 migration region.
  */
 
 import { PAGE } from "./_pages.ts";
@@ -7,32 +7,32 @@ import { HEADER, RECORD } from "./_save_stream.ts";
 import { PERSONALITIES } from "./personalities.ts";
 import type { SimSpec } from "./spec.ts";
 
-/** A part of a region that mmap reaches. */
+/** A part of a region that can be mapped. */
 export interface SparseArea {
-  /** Where it begins, in bytes from the region's start. */
+  /** Offset in the region, in bytes. */
   readonly offset: number;
-  /** Its bytes. */
+  /** Size in bytes. */
   readonly size: number;
 }
 
-/** A migration region. */
+/** The layout of a migration region. */
 export interface Layout {
-  /** Its bytes. */
+  /** Size in bytes. */
   readonly size: number;
-  /** Where transactions lie; one after the other takes the next of these. */
+  /** The offsets of transactions, used in turn. */
   readonly dataOffsets: readonly number[];
-  /** Bytes of the largest transaction. */
+  /** Size of the largest transaction in bytes. */
   readonly window: number;
-  /** What mmap reaches, as the driver lists it; null where nothing. */
+  /** The areas that can be mapped, in the driver's order; null if there are none. */
   readonly areas: readonly SparseArea[] | null;
 }
 
 const pageUp = (bytes: number): number => Math.ceil(bytes / PAGE) * PAGE;
 
-/** The migration region of a device; null where it has none. */
+/** The layout of a device's migration region; null if it has none. */
 export function layoutOf(spec: SimSpec): Layout | null {
   if (spec.personality === "ice") {
-    // Straight behind the registers, and nothing is ever mapped.
+    // Directly after the registers, and never mapped.
     const window = HEADER + RECORD + spec.size;
     return { size: 32 + window, dataOffsets: [32], window, areas: null };
   }
@@ -53,9 +53,9 @@ export function layoutOf(spec: SimSpec): Layout | null {
 }
 
 /**
- * Data begins near the end of the first trapped page, so that the smallest
- * transaction straddles; areas come in no order, two overlap, one is empty, and
- * between and behind them lie trapped pages.
+ * Data begins near the end of the first trapped page, so that even the smallest
+ * transaction straddles pages. The areas are unsorted, two overlap, one is empty,
+ * and there are trapped pages between and after them.
  */
 function partitioned(chunk: number): Layout {
   const first = PAGE + 0xa34;

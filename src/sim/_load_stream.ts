@@ -1,23 +1,23 @@
 /**
- * A simulated device's side of a restore: it takes transactions as
- * _save_stream.ts made them, and refuses anything else.
+ * A simulated device's side of a restore: it takes the transactions that
+ * _save_stream.ts makes, and refuses anything else.
  */
 
 import type { DeviceState } from "./_device_state.ts";
 import { HEADER, LAST, MAGIC, RECORD } from "./_save_stream.ts";
 
-/** What became of a transaction. */
-export interface Verdict {
+/** The result of a transaction. */
+export interface TakeResult {
   /** Whether the device took it. */
   readonly taken: boolean;
-  /** Where the user broke the protocol: how. */
+  /** How the user broke the protocol, if so. */
   readonly violation?: string;
 }
 
-const REFUSED: Verdict = { taken: false };
-const TAKEN: Verdict = { taken: true };
+const REFUSED: TakeResult = { taken: false };
+const TAKEN: TakeResult = { taken: true };
 
-/** A restore that is under way. */
+/** A restore in progress. */
 export class LoadStream {
   readonly #state: DeviceState;
   #sequence = 0;
@@ -28,27 +28,27 @@ export class LoadStream {
     this.#state = state;
   }
 
-  /** Whether the last transaction of a save has come. */
+  /** Whether the last transaction of a save has been taken. */
   get complete(): boolean {
     return this.#complete;
   }
 
-  /** Takes the transaction of `size` bytes at `at`, or leaves the state as it is. */
-  take(bytes: Uint8Array<ArrayBuffer>, view: DataView, at: number, size: number): Verdict {
+  /** Takes the transaction of `size` bytes at `at`. A refused one does not change the state. */
+  take(bytes: Uint8Array<ArrayBuffer>, view: DataView, at: number, size: number): TakeResult {
     if (size < HEADER || view.getUint32(at, true) !== MAGIC || this.#complete) return REFUSED;
     const sequence = view.getUint32(at + 4, true);
     if (sequence !== this.#sequence) {
-      const violation = `transaction ${sequence} came where ${this.#sequence} was due`;
+      const violation = `transaction ${sequence} came instead of ${this.#sequence}`;
       return { taken: false, violation };
     }
     const saved = view.getUint32(at + 8, true);
     if (saved !== size) {
-      const violation = `transaction ${sequence} has ${size} bytes, ${saved} when it was saved`;
+      const violation = `transaction ${sequence} has ${size} bytes, but had ${saved} when saved`;
       return { taken: false, violation };
     }
     const used = view.getUint32(at + 12, true);
     if (used < HEADER || used > size || getU64(view, at + 24) !== this.#state.size) return REFUSED;
-    // All of it is checked before any of it is used.
+    // The whole transaction is checked before any of it is used.
     if (!this.#records(view, at, used, () => {})) return REFUSED;
     this.#records(view, at, used, (offset, from, length) => {
       this.#state.write(offset, bytes, view, from, length);
@@ -78,7 +78,7 @@ export class LoadStream {
   }
 }
 
-/** A u64; what is above 2^53 comes out rounded, and larger than any state. */
+/** A u64. Values above 2^53 are rounded, but are still larger than any state. */
 function getU64(view: DataView, at: number): number {
   return view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
 }

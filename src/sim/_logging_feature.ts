@@ -1,6 +1,6 @@
 /**
- * The features DMA_LOGGING_START, _STOP and _REPORT, checked in the order in
- * which the kernel does it.
+ * The features DMA_LOGGING_START, _STOP and _REPORT, checked in the kernel's
+ * order. The log itself is in _dma_log.ts.
  */
 
 import {
@@ -13,17 +13,17 @@ import {
   vfioDeviceFeatureDmaLoggingReport,
 } from "../uapi/mod.ts";
 import type { Device } from "./_device.ts";
-import type { DmaLog, IovaRange } from "./_dma_log.ts";
+import type { DmaLog, LoggedRange } from "./_dma_log.ts";
 import type { FeatureCall } from "./_feature_call.ts";
 import { refuse } from "./_refusal.ts";
 import type { UserMemory } from "./_user_memory.ts";
 
-/** As many as fit a page. */
+/** The kernel takes as many ranges as fit in one page. */
 const MAX_RANGES = 4096 / vfioDeviceFeatureDmaLoggingRange.size;
 const LEAST_PAGE = 4096n;
 const TOP = 1n << 64n;
 
-/** The features of a device that logs what it writes to. */
+/** The features of a device that logs its DMA. */
 export class LoggingFeature {
   readonly #device: Device;
   readonly #log: DmaLog;
@@ -35,7 +35,7 @@ export class LoggingFeature {
     this.#memory = memory;
   }
 
-  /** One of the three. */
+  /** Handles one of the three features. */
   call(call: FeatureCall): number {
     switch (call.feature) {
       case VFIO_DEVICE_FEATURE_DMA_LOGGING_START:
@@ -57,26 +57,26 @@ export class LoggingFeature {
     const { num_ranges, page_size, ranges } = control;
     if (num_ranges === 0) refuse("EINVAL");
     if (num_ranges > MAX_RANGES) refuse("E2BIG");
-    const taken: IovaRange[] = [];
+    const taken: LoggedRange[] = [];
     for (let index = 0; index < num_ranges; index += 1) {
       const range = this.#range(ranges, index, page_size);
       if (taken.some(({ iova, end }) => range.iova < end && iova < range.end)) refuse("EINVAL");
       taken.push(range);
     }
     for (const { errno } of this.#device.faults.due("log-start")) refuse(errno);
-    // What was written up to now is not logged.
+    // DMA up to now is not logged.
     this.#device.elapse();
     taken.sort((a, b) => a.iova < b.iova ? -1 : 1);
     call.answer(codec, { ...control, page_size: this.#log.start(taken, page_size) });
     return 0;
   }
 
-  #range(array: bigint, index: number, pageSize: bigint): IovaRange {
+  #range(array: bigint, index: number, pageSize: bigint): LoggedRange {
     const codec = vfioDeviceFeatureDmaLoggingRange;
     const bytes = new Uint8Array(codec.size);
     this.#memory.read(array + BigInt(index * codec.size), bytes);
     const { iova, length } = codec.unpack(bytes);
-    // As the kernel aligns: to a power of two, whatever this is.
+    // The kernel's alignment check assumes a power of two, whatever pageSize is.
     const inside = BigInt.asUintN(64, pageSize - 1n);
     if (((iova | length) & inside) !== 0n) refuse("EINVAL");
     return { iova, end: end(iova, length) };
@@ -100,7 +100,7 @@ export class LoggingFeature {
   }
 }
 
-/** The first address behind a range; one that ends where addresses do is refused too. */
+/** The first address after a range. A range that ends at 2^64 is refused too. */
 function end(iova: bigint, length: bigint): bigint {
   return iova + length < TOP ? iova + length : refuse("EOVERFLOW");
 }

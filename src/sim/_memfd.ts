@@ -1,5 +1,5 @@
 /**
- * Memory with an fd: what memfd_create(2) gives.
+ * A memfd: memory with an fd, as memfd_create(2) makes it.
  */
 
 import { type MappedRange, OpenFile } from "./_open_file.ts";
@@ -9,11 +9,11 @@ import type { Argument } from "./_user.ts";
 
 const PAGE = 4096;
 
-/** A memfd: every mapping of it shows the same bytes. */
+/** A memfd; all mappings of it share the same bytes. */
 export class MemfdFile extends OpenFile {
   readonly label: string;
   readonly #length: number;
-  /** In whole pages, as they are mapped. */
+  /** The bytes, in whole pages as they are mapped. */
   readonly #bytes: Bytes;
 
   constructor(name: string, length: number) {
@@ -28,7 +28,7 @@ export class MemfdFile extends OpenFile {
   }
 
   protected release(): void {
-    // Memory only: the garbage collector has it.
+    // Memory only: the garbage collector frees it.
   }
 
   ioctl(_request: number, _arg: Argument): number {
@@ -42,16 +42,16 @@ export class MemfdFile extends OpenFile {
   }
 
   override pwrite(at: number, from: Bytes): number {
-    // A memfd grows when it is written to; nobody who sized it needs that.
+    // A real memfd would grow; callers of this simulation don't need that.
     if (at + from.length > this.#length) refuse("ENOSPC");
     this.#bytes.set(from, at);
     return from.length;
   }
 
   override mmap(at: number, _length: number, shared: boolean): MappedRange {
-    // Linux maps privately as well; nobody who wants memory for DMA does.
+    // Linux supports private mappings too, but they are of no use for DMA.
     if (!shared) refuse("EINVAL");
-    // What lies behind its last page is EFAULT to the kernel (to a process, SIGBUS).
+    // Access beyond the last page is EFAULT in the kernel (SIGBUS in a process).
     const bytes = (offset: number, length: number): Bytes =>
       at + offset + length > this.#bytes.length
         ? refuse("EFAULT")

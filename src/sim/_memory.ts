@@ -1,6 +1,6 @@
 /**
- * Mappings of a simulated process: addresses that mean nothing outside it, and
- * the memory that stands behind each.
+ * The address space of the simulated process: mappings, and the memory behind each.
+ * The addresses mean nothing outside the simulation.
  */
 
 import type { Mapping } from "../kernel/kernel.ts";
@@ -12,7 +12,7 @@ import type { UserMemory } from "./_user_memory.ts";
 const PAGE = 4096n;
 const FIRST_ADDRESS = 0x7f00_0000_0000n;
 
-/** Memory of the process itself, in whole pages: it holds bytes, and nothing watches. */
+/** Anonymous memory of the process, in whole pages. */
 class AnonymousRange implements MappedRange {
   readonly bytes: Bytes;
 
@@ -79,11 +79,11 @@ function wholePages(length: number): bigint {
   return (BigInt(length) + PAGE - 1n) / PAGE * PAGE;
 }
 
-/** Memory that the kernel reaches by its address. */
+/** Memory that the kernel accesses by its address. */
 interface Mapped {
   readonly mapping: Mapping;
   readonly range: MappedRange;
-  /** The first address behind its last page. */
+  /** The first address after its last page. */
   readonly end: bigint;
 }
 
@@ -92,7 +92,7 @@ export class Memory implements UserMemory {
   readonly #mappings: Map<bigint, Mapped> = new Map();
   #next = FIRST_ADDRESS;
 
-  /** What is mapped. */
+  /** The mappings. */
   get mappings(): Iterable<Mapping> {
     return [...this.#mappings.values()].map(({ mapping }) => mapping);
   }
@@ -118,7 +118,7 @@ export class Memory implements UserMemory {
     range.store(Number(address - mapping.address), from);
   }
 
-  /** Maps memory of the process's own, all zero. */
+  /** Maps anonymous memory, all zero. */
   anonymous(length: number): Mapping {
     return this.map(length, new AnonymousRange(length), () => {});
   }
@@ -127,7 +127,7 @@ export class Memory implements UserMemory {
   map(length: number, range: MappedRange, closed: () => void): Mapping {
     const address = this.#next;
     const end = address + wholePages(length);
-    // An unmapped page behind each: a range that runs on is in nobody else's memory.
+    // An unmapped page follows each mapping, so an overrun never reaches another mapping.
     this.#next = end + PAGE;
     const mapping = new SimMapping(address, length, range, () => {
       this.#mappings.delete(address);

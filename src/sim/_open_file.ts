@@ -1,5 +1,5 @@
 /**
- * What an fd stands for: the kinds of open files, and who holds them.
+ * An open file of the simulated kernel: the base class of all kinds of files.
  */
 
 import { POLLIN, POLLOUT } from "../kernel/kernel.ts";
@@ -7,55 +7,55 @@ import { refuse } from "./_refusal.ts";
 import type { Bytes } from "./_region.ts";
 import type { Argument } from "./_user.ts";
 
-/** Makes an fd for a file; the fd is its first holder. */
+/** Installs an fd for a file; the fd is its first holder. */
 export type Install = (file: OpenFile) => number;
 
-/** What a mapping of a file reaches. */
+/** The memory behind a mapping of a file. */
 export interface MappedRange {
-  /** Copies bytes out, from `offset` of the mapping on. */
+  /** Copies bytes out of the mapping, from `offset` on. */
   load(offset: number, into: Bytes): void;
-  /** Copies bytes in. */
+  /** Copies bytes into the mapping, to `offset`. */
   store(offset: number, from: Bytes): void;
 }
 
 /**
- * An open file, held by its fds, its mappings and other files; when the last of
- * them lets go, it is released. A request means what the kind of file makes of
- * it: the numbers of VFIO's ioctls repeat from kind to kind.
+ * An open file. Its fds, its mappings and other files hold it; it is released when
+ * the last holder drops it. Each kind of file has its own ioctls: the numbers of
+ * VFIO's requests have different meanings on different kinds.
  */
 export abstract class OpenFile {
-  /** What it is, for people. */
+  /** The file's name in messages. */
   abstract readonly label: string;
   #holders = 0;
 
-  /** Holds the file. */
+  /** Adds a holder. */
   hold(): void {
     this.#holders += 1;
   }
 
-  /** Lets go of it. */
+  /** Removes a holder. */
   drop(): void {
     this.#holders -= 1;
     if (this.#holders === 0) this.release();
   }
 
-  /** Nobody holds it any more. */
+  /** The last holder is gone. */
   protected abstract release(): void;
 
   /** ioctl(2). */
   abstract ioctl(request: number, arg: Argument): number;
 
-  /** read(2): most files have positions, and pread is the way to read them. */
+  /** read(2). Most files are read by position, with pread. */
   read(_into: Bytes): number {
     return refuse("EINVAL");
   }
 
-  /** write(2), likewise. */
+  /** write(2). Most files are written by position, with pwrite. */
   write(_from: Bytes): number {
     return refuse("EINVAL");
   }
 
-  /** poll(2), at once: a file that never makes anybody wait is always ready. */
+  /** poll(2) without waiting. A file whose calls never block is always ready. */
   poll(events: number): number {
     return events & (POLLIN | POLLOUT);
   }

@@ -1,11 +1,13 @@
 /**
- * The dirty pages of one mapping, kept and reported as kernel 6.1 does, with
- * all that follows from it.
+ * The dirty pages of one DMA mapping: the bitmap that _dirty_log.ts keeps for each
+ * mapping while VFIO_IOMMU_DIRTY_PAGES is on. It is stored and reported as kernel
+ * 6.1 does, including the kernel's side effect below. The DMA log of a v2 device
+ * (_dma_log.ts) does not use it.
  *
- * The log has a word more than the pages need. To report a mapping that does
- * not begin at a word of the caller's bitmap, its bits are moved up in place,
- * into that room; they are cleared only as far as the pages go. What stays
- * behind them shows up in later reports as pages that nobody wrote.
+ * The bitmap has one word more than the pages need. If a mapping does not begin at
+ * a word of the caller's bitmap, its bits are shifted in place, into that word. The
+ * bits are then cleared only up to the last page. Bits that remain after it show up
+ * in later reports as dirty pages that nobody wrote to.
  */
 
 import { refuse } from "./_refusal.ts";
@@ -18,12 +20,12 @@ const MAX_PAGES = 2 ** 31 - 1;
 const WORD_BITS = 64;
 const WORD_BYTES = 8;
 
-/** Bytes of so many bits, in whole words. */
+/** The bytes that so many bits take, in whole words. */
 function bitmapBytes(bits: number): number {
   return Math.ceil(bits / WORD_BITS) * WORD_BYTES;
 }
 
-/** One bit a page, in words of 64 bits kept as halves. */
+/** One bit per page, in 64-bit words that are stored as halves. */
 export class PageLog {
   readonly #pages: number;
   readonly #halves: Uint32Array<ArrayBuffer>;
@@ -38,7 +40,7 @@ export class PageLog {
     }
   }
 
-  /** Pages are dirty. */
+  /** Marks pages dirty. */
   mark(first: number, count: number): void {
     for (let page = first; page < first + count;) {
       if (page % 32 === 0 && page + 32 <= first + count) {
@@ -53,12 +55,12 @@ export class PageLog {
     }
   }
 
-  /** Every page is dirty. */
+  /** Marks every page dirty. */
   markAll(): void {
     this.mark(0, this.#pages);
   }
 
-  /** No page is dirty. What lies behind the pages stays. */
+  /** Marks every page clean. Bits after the last page stay. */
   clear(): void {
     const whole = Math.floor(this.#pages / 32);
     this.#halves.fill(0, 0, whole);
@@ -66,9 +68,9 @@ export class PageLog {
   }
 
   /**
-   * Writes the bits into a caller's bitmap at `address`, the first page's as bit
-   * number `at`. Whole words are written; those of the word that it begins in
-   * are kept.
+   * Writes the bits into a caller's bitmap at `address`; the first page is bit
+   * number `at`. Whole words are written. Bits that the caller's first word
+   * already has are kept.
    */
   copyOut(user: UserMemory, address: bigint, at: number): void {
     const shift = at % WORD_BITS;

@@ -1,10 +1,11 @@
 /**
- * What a page of simulated device state looks like: its bytes follow from the
- * page's number, the seed it came from and how often the device changed it.
+ * The content of a page of simulated device state. Its bytes are computed from its
+ * identity: the page's number, the seed it came from, and how often the device
+ * changed it.
  *
- * Nearly all of a page is the same template, copied many pages at a time; six
- * words of it carry the identity. So a page is made at memory speed, and a
- * restored one is recognised again and needs no memory of its own.
+ * Most of a page is a copy of a template, many pages at a time; six words of it
+ * carry the identity. A page is therefore made at the speed of memory, and a
+ * restored page is recognised, so that it needs no memory of its own.
  */
 
 import { Buffer } from "node:buffer";
@@ -12,10 +13,10 @@ import { Buffer } from "node:buffer";
 /** Bytes of a page. */
 export const PAGE = 4096;
 
-/** Pages after which the template repeats. */
+/** The template repeats after this many pages. */
 const TEMPLATE_PAGES = 64;
 
-// Where a page's identity lies in it.
+// The offsets of a page's identity.
 const NUMBER_AT = 0;
 const SEED_AT = 8;
 const VERSION_AT = 12;
@@ -25,7 +26,7 @@ const TEMPLATE = makeTemplate();
 const scratch = Buffer.from(new ArrayBuffer(PAGE));
 const scratchView = new DataView(scratch.buffer, scratch.byteOffset, PAGE);
 
-/** A page's identity, as its bytes tell it. */
+/** The identity that is read from a page's bytes. */
 export interface PageIdentity {
   /** The seed of the device that made it. */
   readonly seed: number;
@@ -80,14 +81,14 @@ export function stampPage(
   out.setUint32(at + NUMBER_AT + 4, 0, true);
   out.setUint32(at + SEED_AT, seed, true);
   out.setUint32(at + VERSION_AT, version, true);
-  // A mix of all three near the end: a page cut or pieced together shows.
+  // A mix of all three near the end, which detects a page that was cut or put together from two.
   const check = Math.imul(number ^ 0x9e3779b9, 0x85ebca6b) ^
     Math.imul(seed + 0x7f4a7c15, 0xc2b2ae35) ^ Math.imul(version + 1, 0x27d4eb2f);
   out.setUint32(at + CHECK_AT, check, true);
   out.setUint32(at + CHECK_AT + 4, ~check, true);
 }
 
-/** The identity of the page at `at`; null unless every byte is as made. */
+/** The identity of the page at `at`; null unless every byte is as generated. */
 export function recognisePage(
   bytes: Uint8Array<ArrayBuffer>,
   view: DataView,

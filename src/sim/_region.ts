@@ -1,17 +1,17 @@
 /**
- * What the regions of a simulated device have in common.
+ * The interfaces of a simulated device's regions.
  */
 
 import type { DeviceState } from "./_device_state.ts";
 import type { FaultPlan } from "./_faults.ts";
 import type { SparseArea } from "./_layout.ts";
 
-/** Bytes of a caller. */
+/** The bytes of a caller's buffer. */
 export type Bytes = Uint8Array<ArrayBuffer>;
 
-/** A region, as pread and pwrite reach it; positions count from its start. */
+/** A region, accessed by pread and pwrite; positions count from its start. */
 export interface Region {
-  /** Its bytes, as VFIO_DEVICE_GET_REGION_INFO says. */
+  /** Size in bytes, as VFIO_DEVICE_GET_REGION_INFO reports it. */
   readonly size: number;
   /** VFIO_REGION_INFO_FLAG_READ, _WRITE, _MMAP. */
   readonly flags: number;
@@ -21,13 +21,13 @@ export interface Region {
   pwrite(at: number, from: Bytes): number;
 }
 
-/** A migration region; mmap may reach parts of it, and memory refuses nothing. */
+/** A v1 migration region. Parts of it may be mapped; access to mapped memory never fails. */
 export interface MigrationRegion extends Region {
-  /** What mmap reaches; null where nothing. */
+  /** The areas that can be mapped; null if there are none. */
   readonly areas: readonly SparseArea[] | null;
   /** The register device_state. */
   readonly deviceState: number;
-  /** Whether the device works now. */
+  /** Whether the device runs. */
   readonly running: boolean;
   /** The device is opened. */
   open(): void;
@@ -39,16 +39,16 @@ export interface MigrationRegion extends Region {
   store(at: number, from: Bytes): void;
 }
 
-/** What a region knows of the device it belongs to. */
+/** The device that a region belongs to, as the region sees it. */
 export interface RegionOwner {
   /** The device's state. */
   readonly state: DeviceState;
-  /** What goes wrong with it. */
+  /** The device's faults. */
   readonly faults: FaultPlan;
-  /** Lets the time since the last call pass, for all that the device does meanwhile. */
+  /** Applies the time since the last call to everything that the device does by itself. */
   elapse(): void;
-  /** The user broke the protocol: how. */
+  /** Records how the user broke the protocol. */
   violate(how: string): void;
-  /** The device is gone: this call and all that follow answer ENODEV. */
+  /** The device is gone: this call and all later ones fail with ENODEV. */
   lose(): never;
 }

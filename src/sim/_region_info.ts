@@ -1,5 +1,5 @@
 /**
- * VFIO_DEVICE_GET_REGION_INFO: what a region is, with its capability chain.
+ * VFIO_DEVICE_GET_REGION_INFO: a region's info, with its capability chain.
  */
 
 import {
@@ -19,18 +19,18 @@ import type { FaultPlan } from "./_faults.ts";
 import type { Device } from "./_device.ts";
 import type { Bytes, MigrationRegion } from "./_region.ts";
 
-/** Where a region lies in the device's file: as vfio-pci has it. */
+/** A region's index begins at this bit of the device file's offset, as in vfio-pci. */
 export const REGION_SHIFT = 40n;
 
-/** A region's info, and the capabilities that lie behind it. */
+/** A region's info, and the capabilities that follow it. */
 export interface RegionAnswer {
-  /** The struct; argsz and cap_offset are the caller's affair. */
+  /** The struct; the caller sets argsz and cap_offset. */
   readonly info: VfioRegionInfo;
-  /** The chain; empty where there is none. */
+  /** The capability chain; empty if there is none. */
   readonly capabilities: Bytes;
 }
 
-/** What is to be answered for a region of a device. */
+/** The answer for a region of a device. */
 export function regionAnswer(device: Device, index: number): RegionAnswer {
   const region = device.region(index);
   const migration = region !== undefined && region === device.migration ? device.migration : null;
@@ -69,7 +69,7 @@ function migrationChain(areas: MigrationRegion["areas"], faults: FaultPlan): Byt
   return broken(chain(list, vfioRegionInfo.size), faults);
 }
 
-/** The chain as a broken driver gives it: the first capability is always sound. */
+/** The chain with the faults applied; the first capability is always valid. */
 function broken(bytes: Bytes, faults: FaultPlan): Bytes {
   const { size } = vfioRegionInfo;
   const first = vfioRegionInfoCapType.size;

@@ -1,11 +1,11 @@
 /**
- * What a simulated device yields while it is saved, transaction by transaction.
+ * A simulated device's side of a save: it makes the transactions, one by one.
  *
- * The device's own format, little endian. A transaction is a header of
+ * The format is the device's own, little endian. A transaction is a header of
  * {@linkcode HEADER} bytes {magic u32, sequence u32, size u32, used u32, flags
  * u32, 0 u32, stateSize u64} and records {offset u64, length u32, 0 u32, bytes}
- * up to `used`; what follows up to `size` is padding. A page may be cut between
- * two transactions.
+ * up to `used`; the bytes from `used` to `size` are padding. A page may be split
+ * between two transactions.
  */
 
 import type { DeviceState } from "./_device_state.ts";
@@ -20,20 +20,20 @@ export const MAGIC = 0x58544b56;
 /** Flag: no transaction follows. */
 export const LAST = 1;
 
-/** A save that is under way. */
+/** A save in progress. */
 export class SaveStream {
   readonly #state: DeviceState;
   readonly #padded: boolean;
-  /** Bytes that one page may cost; a device that pads counts on the worst. */
+  /** The bytes that pending_bytes counts per page; a device that pads counts the worst case. */
   readonly #pageCost: number;
   #sequence = 0;
   #cursor = 0;
-  /** What is left of a page that was cut. */
+  /** The rest of the pages that were split. */
   #cutAt = 0;
   #cutLength = 0;
   #lastSent = false;
 
-  /** Begins a save; with `padded`, a transaction has exactly the size that was asked for. */
+  /** Begins a save; with `padded`, a transaction has exactly the size that the caller asks for. */
   constructor(state: DeviceState, padded: boolean) {
     this.#state = state;
     this.#padded = padded;
@@ -41,12 +41,12 @@ export class SaveStream {
     state.trackAll();
   }
 
-  /** Bytes of a page or of several that were taken, but are in no transaction yet. */
+  /** Bytes of pages that were taken, but are not in a transaction yet. */
   get cut(): number {
     return this.#cutLength;
   }
 
-  /** Bytes that are still to be read; a stopped device has a last transaction even so. */
+  /** Bytes that are still to be read. A stopped device always has a last transaction. */
   pending(stopped: boolean): number {
     const cut = this.#cutLength === 0 ? 0 : this.#cutLength + this.#pageCost - PAGE;
     const bytes = this.#state.dirtyPages * this.#pageCost + cut;

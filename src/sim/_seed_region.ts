@@ -1,6 +1,6 @@
 /**
- * The v1 migration region of a driver that does what the protocol says, and
- * refuses and counts what a user does against it.
+ * The v1 migration region of a driver that follows the protocol. It refuses and
+ * counts violations by the user.
  */
 
 import {
@@ -32,12 +32,12 @@ export class SeedRegion implements MigrationRegion {
   readonly #initial: number;
   readonly #saysStop: boolean;
   #deviceState = 0;
-  /** What is read once more of it, where the driver is late. */
+  /** The old device_state, which the next read returns with the fault `state-late`. */
   #late: number | null = null;
-  /** Nobody has written to it. */
+  /** Whether device_state has not been written since open or reset. */
   #untouched = true;
 
-  /** A region whose device_state begins as `reserved` with RUNNING set. */
+  /** A region whose device_state is initially `reserved` with RUNNING set. */
   constructor(owner: RegionOwner, layout: Layout, reserved: number, sizeless: boolean) {
     this.size = layout.size;
     this.areas = layout.areas;
@@ -72,7 +72,7 @@ export class SeedRegion implements MigrationRegion {
     if (at >= REGISTERS_SIZE) return this.#transfer.read(at, into);
     const register = registerAt(at, into.length);
     if (register === null) {
-      this.#owner.violate(`a read of ${into.length} bytes at ${at} is no register's width`);
+      this.#owner.violate(`a read of ${into.length} bytes at ${at} matches no register`);
       refuse("EINVAL");
     }
     putRegister(into, this.#read(register));
@@ -106,7 +106,7 @@ export class SeedRegion implements MigrationRegion {
     const register = registerAt(at, from.length);
     switch (register) {
       case null:
-        this.#owner.violate(`a write of ${from.length} bytes at ${at} is no register's width`);
+        this.#owner.violate(`a write of ${from.length} bytes at ${at} matches no register`);
         return refuse("EINVAL");
       case "pending_bytes":
       case "data_offset":
@@ -151,7 +151,7 @@ export class SeedRegion implements MigrationRegion {
         refuse(name === "error-state" ? "EIO" : errno);
       }
     }
-    // What was restored must be whole before it may run.
+    // A restore must be complete before the device may run.
     if (from === RESUMING && to === RUNNING && !this.#transfer.complete) refuse("EINVAL");
     const before = this.#deviceState;
     const after = (value & kept) >>> 0;

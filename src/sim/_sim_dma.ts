@@ -1,5 +1,6 @@
 /**
- * A simulated device's DMA as callers have it: with the errors of kernel calls.
+ * A simulated device's DMA for callers outside the simulation: a refusal becomes
+ * the SysError of a kernel call.
  */
 
 import { answer } from "./_answer.ts";
@@ -7,7 +8,7 @@ import type { DmaEngine } from "./_dma_engine.ts";
 import { DMA_PAGE } from "./_dma_list.ts";
 import type { SimDma } from "./dma.ts";
 
-/** The DMA of an engine. */
+/** The public interface of a DMA engine. */
 export function dmaOf(engine: DmaEngine): SimDma {
   const call = (name: string, iova: bigint, act: () => void): void =>
     answer(name, `0x${iova.toString(16)}`, act);

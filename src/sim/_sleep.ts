@@ -1,5 +1,5 @@
 /**
- * Blocking, as a system call does: the whole thread waits.
+ * Blocks the whole thread, as a system call does.
  */
 
 /** Blocks this thread for so many milliseconds. */

@@ -1,29 +1,29 @@
 /**
- * Two sockets that messages with fds in them go through: what socketpair(2)
- * gives.
+ * A pair of sockets that messages with fds are sent through, as socketpair(2)
+ * makes it.
  */
 
 import { OpenFile } from "./_open_file.ts";
 import { refuse } from "./_refusal.ts";
 import type { Bytes } from "./_region.ts";
 
-/** A message that nobody took yet; it holds the files that are in it. */
+/** A message that was not received yet; it holds the files it carries. */
 interface Message {
   readonly bytes: Bytes;
   readonly files: readonly OpenFile[];
 }
 
-/** More messages than this do not wait at one end. */
+/** The most messages that wait at one end. */
 const MAX_WAITING = 100;
 
-/** One end. */
+/** One end of the pair. */
 export class SocketFile extends OpenFile {
   readonly label = "socket";
   readonly #waiting: Message[] = [];
-  /** Null once it is closed. */
+  /** The other end; null once that is closed. */
   #other: SocketFile | null = null;
 
-  /** Both ends. */
+  /** Creates both ends. */
   static pair(): [SocketFile, SocketFile] {
     const [one, other] = [new SocketFile(), new SocketFile()];
     one.#other = other;
@@ -49,7 +49,7 @@ export class SocketFile extends OpenFile {
     there.push({ bytes: bytes.slice(), files });
   }
 
-  /** Takes a message: its files are held for the caller. */
+  /** Receives a message; its files stay held for the caller. */
   receive(): Message {
     const message = this.#waiting.shift();
     if (message !== undefined) return message;

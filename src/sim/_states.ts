@@ -1,5 +1,5 @@
 /**
- * The v1 states, by the low three bits of device_state.
+ * The v1 states: the low three bits of device_state.
  */
 
 import {
@@ -8,15 +8,15 @@ import {
   VFIO_DEVICE_STATE_V1_SAVING,
 } from "../uapi/constants.ts";
 
-/** The device does nothing. */
+/** The device is stopped. */
 export const STOP = 0;
-/** The device works. */
+/** The device runs. */
 export const RUNNING: number = VFIO_DEVICE_STATE_V1_RUNNING;
-/** The device is stopped, and its state is read. */
+/** The device is stopped; its state may be read. */
 export const STOP_AND_COPY: number = VFIO_DEVICE_STATE_V1_SAVING;
-/** The device works, and its state is read. */
+/** The device runs; its state may be read. */
 export const PRE_COPY: number = VFIO_DEVICE_STATE_V1_RUNNING | VFIO_DEVICE_STATE_V1_SAVING;
-/** The device is stopped, and a state is written to it. */
+/** The device is stopped; a new state may be written. */
 export const RESUMING: number = VFIO_DEVICE_STATE_V1_RESUMING;
 /** The device has failed. */
 export const ERROR: number = VFIO_DEVICE_STATE_V1_SAVING | VFIO_DEVICE_STATE_V1_RESUMING;
@@ -32,12 +32,12 @@ const NAMES = [
   "111b",
 ] as const;
 
-/** A state as messages name it. */
+/** A state's name in messages. */
 export function stateName(state: number): string {
   return NAMES[state & 7]!;
 }
 
-/** From each state, the states that may follow it; pre-copy to itself is refused. */
+/** For each state, the states that may follow it. Pre-copy to itself is refused. */
 const ARCS: readonly (readonly number[])[] = [
   [STOP, RUNNING],
   [STOP, RUNNING, STOP_AND_COPY, PRE_COPY, RESUMING],
@@ -49,7 +49,7 @@ const ARCS: readonly (readonly number[])[] = [
   [],
 ];
 
-/** Whether a device takes the step from one state to another. */
+/** Whether a device may go from one state to another. */
 export function isArc(from: number, to: number): boolean {
   return ARCS[from]!.includes(to);
 }

@@ -1,5 +1,5 @@
 /**
- * /sys and /dev of a simulated kernel, laid out as kernel 6.1 does.
+ * The file tree (/sys, /dev, /proc) of a simulated kernel, laid out as in kernel 6.1.
  */
 
 import { ConfigFile } from "./_config_file.ts";
@@ -8,10 +8,10 @@ import type { OpenFile } from "./_open_file.ts";
 import { Tree } from "./_tree.ts";
 import { type MdevType, PERSONALITIES, type Personality } from "./personalities.ts";
 
-/** What opening a node of /dev does. */
+/** Opens a node of /dev. */
 export type Node = () => OpenFile;
 
-/** What opening the nodes of /dev gives. */
+/** How the nodes of /dev are opened. */
 export interface Openers {
   /** /dev/vfio/vfio. */
   readonly container: Node;
@@ -23,30 +23,30 @@ export interface Openers {
   readonly cdev: (path: string, group: Group) => OpenFile;
 }
 
-/** What a kernel has, and its process may. */
+/** Properties of the kernel and its process that the tree shows. */
 export interface Settings {
-  /** Whether there are /dev/iommu, and the devices' own nodes. */
+  /** Whether there are /dev/iommu and a node per device. */
   readonly cdevs: boolean;
-  /** Bytes that the process may lock; null without a limit. */
+  /** Bytes that the process may lock; null for no limit. */
   readonly memlock: bigint | null;
   /** Whether the IOMMU remaps interrupts. */
   readonly remapsInterrupts: boolean;
-  /** Whether /dev has the container's node. */
+  /** Whether /dev has the container node. */
   readonly containerNode: boolean;
-  /** Whether /dev has iommufd's node. */
+  /** Whether /dev has the iommufd node. */
   readonly iommuNode: boolean;
 }
 
-/** A device of the host's in a group, and the driver that has it. */
-interface Spoiler {
+/** A device that a host driver holds, in the group of a VFIO device. */
+interface HostDevice {
   readonly address: (index: number) => string;
   readonly ids: readonly [number, number, number, number];
   readonly pciClass: number;
   readonly driver: string;
 }
 
-/** By the fault that puts it there. */
-const SPOILERS: Readonly<Record<"group-not-viable" | "isa-bridge", Spoiler>> = {
+/** The host device that each of these faults adds to the group. */
+const HOST_DEVICES: Readonly<Record<"group-not-viable" | "isa-bridge", HostDevice>> = {
   "group-not-viable": {
     address: (index) => `0000:00:1f.${index % 8}`,
     ids: [0x8086, 0x293e, 0x1af4, 0x1100],
@@ -61,10 +61,10 @@ const SPOILERS: Readonly<Record<"group-not-viable" | "isa-bridge", Spoiler>> = {
   },
 };
 const RELEASE = "6.12.0-sim";
-/** The PCI bus of the first device's virtual functions; each device has one of its own. */
+/** The PCI bus of the first device; each virtual function has a bus of its own. */
 const FIRST_BUS = 0x3b;
 
-/** The name on its bus of the kernel's device with this number, from 0 on. */
+/** The bus name of the kernel's device with this index, counting from 0. */
 export function deviceName({ mdev }: Personality, index: number): string {
   return mdev === null
     ? `0000:${(FIRST_BUS + index).toString(16)}:00.1`
@@ -103,15 +103,15 @@ export function fileTree(
     addVfioDevice(tree, path, index, cdevs);
     const node = `/dev/vfio/devices/vfio${index}`;
     if (cdevs && hasNode) tree.device(node, () => openers.cdev(node, group));
-    for (const [fault, spoiler] of Object.entries(SPOILERS)) {
-      if (faults.standing(fault as keyof typeof SPOILERS) === undefined) continue;
-      addSpoiler(tree, group, spoiler, index);
+    for (const [fault, hostDevice] of Object.entries(HOST_DEVICES)) {
+      if (faults.standing(fault as keyof typeof HOST_DEVICES) === undefined) continue;
+      addHostDevice(tree, group, hostDevice, index);
     }
   });
   return tree;
 }
 
-/** The VFIO drivers of PCI functions: plain vfio-pci for all, and those made for one. */
+/** modules.alias: plain vfio-pci for every PCI function, and the variant drivers. */
 function moduleAliases(): string {
   const id = (value: number): string => value.toString(16).toUpperCase().padStart(8, "0");
   const variants = Object.values(PERSONALITIES)
@@ -122,7 +122,7 @@ function moduleAliases(): string {
   return ["alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n", ...variants].join("");
 }
 
-/** The interrupts of a machine whose IOMMU remaps them, or not. */
+/** /proc/interrupts of a machine whose IOMMU remaps interrupts, or does not. */
 function interrupts(remapped: boolean): string {
   const prefix = remapped ? "IR-" : "";
   return [
@@ -177,7 +177,7 @@ function joinGroup(tree: Tree<Node>, path: string, group: Group): string {
   return iommu;
 }
 
-/** An IOMMU's window of interrupt messages, and what firmware keeps mapped. */
+/** The IOMMU's window of interrupt messages, and the memory that firmware keeps mapped. */
 function reservedRegions({ device: { dma, faults } }: Group): string {
   const line = (start: number, end: number, type: string): string =>
     `0x${start.toString(16).padStart(16, "0")} 0x${end.toString(16).padStart(16, "0")} ${type}\n`;
@@ -188,7 +188,7 @@ function reservedRegions({ device: { dma, faults } }: Group): string {
   return direct + line(0xfee00000, 0xfeefffff, "msi");
 }
 
-/** A virtual function, and the physical one that it belongs to. */
+/** Adds a virtual function and its physical function; returns the path of the former. */
 function addVirtualFunction(tree: Tree<Node>, group: Group, index: number): string {
   const { name, personality } = group.device;
   const { ids, pciClass, driver, parentDriver } = personality;
@@ -204,18 +204,18 @@ function addVirtualFunction(tree: Tree<Node>, group: Group, index: number): stri
   return path;
 }
 
-/** What VFIO makes of a device that its driver gives it. */
+/** Adds the vfio-dev entry of a device that is bound to a VFIO driver. */
 function addVfioDevice(tree: Tree<Node>, path: string, index: number, hasNode: boolean): void {
   const folder = `${path}/vfio-dev/vfio${index}`;
   tree.folder(folder);
   tree.link(`${folder}/device`, path);
   tree.link(`${folder}/subsystem`, "/sys/class/vfio-dev");
   tree.link(`/sys/class/vfio-dev/vfio${index}`, folder);
-  // Numbers for its node; before 6.6 there is none.
+  // The device number of its node; before 6.6 there is no node.
   if (hasNode) tree.file(`${folder}/dev`, `511:${index}\n`);
 }
 
-/** A mediated device, and the physical one whose driver made it. */
+/** Adds a mediated device and its parent device; returns the path of the former. */
 function addMdev(tree: Tree<Node>, group: Group, type: MdevType, index: number): string {
   const { name, personality } = group.device;
   const address = `0000:00:${(0x10 + index).toString(16)}.0`;
@@ -236,16 +236,16 @@ function addMdev(tree: Tree<Node>, group: Group, type: MdevType, index: number):
   tree.link(`/sys/bus/mdev/devices/${name}`, path);
   if (!group.listed) return path;
   const iommu = joinGroup(tree, path, group);
-  // Since 5.16 an emulated group bears this name as well; its node in /dev has no prefix.
+  // Since 5.16 an emulated group has this name too; its node in /dev has no prefix.
   if (!group.device.dma.hardware) tree.file(`${iommu}/name`, "vfio-noiommu\n");
   return path;
 }
 
-/** A second device in the group, which a host driver has. */
-function addSpoiler(
+/** A second device in the group, bound to a host driver. */
+function addHostDevice(
   tree: Tree<Node>,
   group: Group,
-  { address, ids, pciClass, driver }: Spoiler,
+  { address, ids, pciClass, driver }: HostDevice,
   index: number,
 ): void {
   const path = `/sys/devices/pci0000:00/${address(index)}`;

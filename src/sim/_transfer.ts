@@ -1,6 +1,6 @@
 /**
- * The data section of a simulated migration region, and the order in which its
- * registers may be used: pending_bytes, data_offset, data_size, data while
+ * The data section of a simulated v1 migration region, and the order in which its
+ * registers may be accessed: pending_bytes, data_offset, data_size, data while
  * saving; data_offset, data, data_size while restoring.
  */
 
@@ -14,15 +14,15 @@ import type { Bytes, RegionOwner } from "./_region.ts";
 import { SaveStream } from "./_save_stream.ts";
 import { sleep } from "./_sleep.ts";
 
-/** How far the current transaction is; `started` and `sized` occur while saving only. */
+/** The progress of the current transaction; `started` and `sized` occur while saving only. */
 type Step = "idle" | "started" | "placed" | "sized";
 
-/** The transactions of one device, in one direction at a time. */
+/** The transactions of one device; at any time they go in one direction. */
 export class Transfer {
   readonly #owner: RegionOwner;
   readonly #state: DeviceState;
   readonly #layout: Layout;
-  /** Whether data_size reads 0 and a transaction is all that is pending and fits. */
+  /** Whether data_size reads 0, and a transaction is as much as is pending and fits. */
   readonly #sizeless: boolean;
   #bytes: Bytes = new Uint8Array(0);
   #view: DataView = new DataView(this.#bytes.buffer);
@@ -37,7 +37,7 @@ export class Transfer {
   #size = 0;
   #touched = 0;
 
-  /** Transactions of a device that lie as `layout` says. */
+  /** Transactions of a device, placed as in `layout`. */
   constructor(owner: RegionOwner, layout: Layout, sizeless: boolean) {
     this.#owner = owner;
     this.#state = owner.state;
@@ -50,7 +50,7 @@ export class Transfer {
     return this.#load?.complete ?? false;
   }
 
-  /** The device is neither saved nor restored. */
+  /** The device leaves the states for saving and restoring. */
   end(): void {
     this.#step = "idle";
     this.#save = null;
@@ -58,7 +58,7 @@ export class Transfer {
     this.#state.untrack();
   }
 
-  /** The device is saved from now on, or goes on being saved. */
+  /** A save begins, or continues in another state. */
   saving(stopped: boolean): void {
     this.#step = "idle";
     this.#stopped = stopped;
@@ -87,7 +87,7 @@ export class Transfer {
     return refuse("EINVAL");
   }
 
-  /** pending_bytes is read: a new iteration. */
+  /** pending_bytes is read: a new iteration begins. */
   readPending(): number {
     if (this.#save === null) return 0;
     if (this.#step === "sized" && this.#touched < this.#size) {
@@ -109,22 +109,22 @@ export class Transfer {
     return grows ? this.#pending + PAGE : save.pending(this.#stopped);
   }
 
-  /** data_offset is read: the data is made available, or the place for it. */
+  /** data_offset is read: the data, or the room for it, becomes available. */
   readOffset(): number {
     if (this.#save !== null) {
       if (this.#step === "idle") this.#violate("data_offset was read before pending_bytes");
       if (this.#step === "started" && this.#pending === 0) {
-        this.#violate("data_offset was read though pending_bytes was 0");
+        this.#violate("data_offset was read although pending_bytes was 0");
       }
     } else if (this.#load === null) {
-      this.#violate("data_offset was read, and no data is being moved");
+      this.#violate("data_offset was read, but the device is neither being saved nor restored");
     }
     let lie: FaultName | null = null;
     let shift = 0;
     for (const { name, ms } of this.#owner.faults.due("transaction")) {
       if (name === "block") sleep(ms);
       else if (name === "gone") this.#owner.lose();
-      // A restore's transaction has to fit in what is left of the region.
+      // While restoring, a shifted transaction might not fit in the rest of the region.
       else if (name === "offset-unaligned") shift = this.#save === null ? 0 : 8;
       else lie = name;
     }
@@ -132,7 +132,7 @@ export class Transfer {
     return lie === "offset-zero" ? 0 : lie === "lie-offset" ? this.#layout.size : this.#offset;
   }
 
-  /** A transaction begins: where it lies, `shift` bytes on, and while saving what it holds. */
+  /** Begins a transaction: places it, moved by `shift` bytes, and fills it while saving. */
   #place(shift: number): void {
     const { dataOffsets } = this.#layout;
     const window = this.#layout.window - shift;
@@ -143,7 +143,7 @@ export class Transfer {
     this.#step = "placed";
     if (this.#save === null) return;
     const lies = this.#owner.faults.due("size-read").map(({ name }) => name);
-    // An empty transaction takes nothing from the state: it is not lost.
+    // An empty transaction takes nothing from the state, so nothing is lost.
     if (lies.includes("data-size-zero")) return;
     this.#size = this.#save.next(
       this.#bytes,
@@ -158,7 +158,7 @@ export class Transfer {
 
   /** data_size is read. */
   readSize(): number {
-    if (this.#save === null) this.#violate("data_size was read, and the device is not being saved");
+    if (this.#save === null) this.#violate("data_size was read, but the device is not being saved");
     if (this.#step !== "placed" && this.#step !== "sized") {
       this.#violate("data_size was read before data_offset");
     }
@@ -169,14 +169,14 @@ export class Transfer {
   /** data_size is written: the device takes the transaction. */
   writeSize(size: number): void {
     if (this.#load === null) {
-      return this.#violate("data_size was written, and the device is not being restored");
+      return this.#violate("data_size was written, but the device is not being restored");
     }
     if (this.#step !== "placed") this.#violate("data_size was written before data_offset was read");
     if (size > this.#layout.window) {
-      this.#violate(`data_size is ${size}, and at most ${this.#layout.window} fit`);
+      this.#violate(`data_size is ${size}, but at most ${this.#layout.window} fit`);
     }
     if (size !== this.#touched) {
-      this.#violate(`data_size is ${size}, and ${this.#touched} bytes were written`);
+      this.#violate(`data_size is ${size}, but ${this.#touched} bytes were written`);
     }
     for (const { errno } of this.#owner.faults.due("size-write")) refuse(errno);
     const verdict = this.#load.take(this.#bytes, this.#view, this.#offset, size);
@@ -185,11 +185,11 @@ export class Transfer {
     this.#step = "idle";
   }
 
-  /** What is wrong with touching these bytes now; null where nothing is. */
+  /** Why these bytes may not be accessed now; null if they may. */
   #outside(at: number, length: number, write: boolean): string | null {
     const verb = write ? "written" : "read";
     if ((write ? this.#load : this.#save) === null) {
-      return `data was ${verb}, and the device is not being ${write ? "restored" : "saved"}`;
+      return `data was ${verb}, but the device is not being ${write ? "restored" : "saved"}`;
     }
     if (this.#step !== (write ? "placed" : "sized")) {
       return `data was ${verb} before ${write ? "data_offset" : "data_size"} was read`;

@@ -1,5 +1,5 @@
 /**
- * A tree of folders, files and links, as /sys and /dev show it.
+ * A tree of directories, files and links, as /sys and /dev have it.
  */
 
 import { refuse } from "./_refusal.ts";
@@ -13,26 +13,26 @@ type Node<T> =
 
 const MAX_LINKS = 40;
 
-/** A file tree; `T` is what character devices stand for. */
+/** A file tree; a character device holds a `T`. */
 export class Tree<T> {
   readonly #root: Folder<T> = new Map();
 
-  /** Makes a folder and those above it. */
+  /** Creates a directory and its parents. */
   folder(path: string): void {
     this.#folder(path);
   }
 
-  /** Makes a file with this text. */
+  /** Creates a file with a text. */
   file(path: string, text: string): void {
     this.#add(path, { kind: "file", text });
   }
 
-  /** Makes a character device. */
+  /** Creates a character device. */
   device(path: string, device: T): void {
     this.#add(path, { kind: "device", device });
   }
 
-  /** Makes a link to an absolute path, stored relative as sysfs does. */
+  /** Creates a link to an absolute path, stored as a relative one like in sysfs. */
   link(path: string, target: string): void {
     const from = path.split("/").slice(1, -1);
     const to = target.split("/").slice(1);
@@ -47,7 +47,9 @@ export class Tree<T> {
     for (const name of path.split("/").filter((part) => part !== "")) {
       let next = folder.get(name);
       if (next === undefined) folder.set(name, next = { kind: "folder", entries: new Map() });
-      if (next.kind !== "folder") throw new TypeError(`Cannot make ${path}: ${name} is no folder`);
+      if (next.kind !== "folder") {
+        throw new TypeError(`Cannot make ${path}: ${name} is not a directory`);
+      }
       folder = next.entries;
     }
     return folder;
@@ -58,7 +60,7 @@ export class Tree<T> {
     this.#folder(path.slice(0, slash)).set(path.slice(slash + 1), node);
   }
 
-  /** Follows a path: the node, and its path without links and dots. */
+  /** Resolves a path; returns the node, and its path without links and dots. */
   #walk(path: string, followLast: boolean): { node: Node<T>; path: string } {
     if (!path.startsWith("/")) refuse("ENOENT");
     const todo = path.split("/").reverse();
@@ -90,7 +92,7 @@ export class Tree<T> {
   /** The device at a path. */
   openDevice(path: string): T {
     const { node } = this.#walk(path, true);
-    // Files are read through readText alone; there is nothing else to open.
+    // Files are only read by readText; only character devices can be opened.
     return node.kind === "device"
       ? node.device
       : refuse(node.kind === "folder" ? "EISDIR" : "EACCES");
@@ -108,7 +110,7 @@ export class Tree<T> {
     return node.kind === "link" ? node.target : refuse("EINVAL");
   }
 
-  /** The names in a folder, sorted. */
+  /** The sorted names in a directory. */
   readDir(path: string): string[] {
     const { node } = this.#walk(path, true);
     return node.kind === "folder" ? [...node.entries.keys()].sort() : refuse("ENOTDIR");

@@ -1,6 +1,7 @@
 /**
- * The type1 IOMMU of a container: mappings, what devices do to the memory
- * behind them, and which pages they dirtied.
+ * The type1 IOMMU of a container: VFIO_IOMMU_MAP_DMA and VFIO_IOMMU_UNMAP_DMA, and
+ * the way to the other parts: _type1_info.ts (VFIO_IOMMU_GET_INFO), _dirty_log.ts
+ * (VFIO_IOMMU_DIRTY_PAGES), _iommu_members.ts (the groups and their DMA).
  */
 
 import {
@@ -42,7 +43,7 @@ export class Type1 {
   readonly #log: DirtyLog;
   readonly #members: IommuMembers;
 
-  /** An IOMMU without mappings, of TYPE1v2 or of TYPE1. */
+  /** An IOMMU without mappings, of type TYPE1v2 or TYPE1. */
   constructor(v2: boolean, driver: IommuDriver, user: UserMemory) {
     this.#v2 = v2;
     this.#driver = driver;
@@ -56,7 +57,7 @@ export class Type1 {
     return this.#members.hardware ? HARDWARE : EMULATED;
   }
 
-  /** A group comes in; with the first that has hardware, all memory is pinned. */
+  /** Adds a group. For the first one with hardware, all memory is pinned. */
   attach(member: IommuMember): void {
     if (member.hardware && !this.#members.hardware) {
       for (const dma of this.#list) this.#mapInHardware(dma, HARDWARE);
@@ -64,12 +65,12 @@ export class Type1 {
     this.#members.add(member);
   }
 
-  /** A group leaves. */
+  /** Removes a group. */
   detach(member: IommuMember): void {
     if (this.#members.remove(member)) this.#log.markAll();
   }
 
-  /** An ioctl of the container that is the IOMMU's. */
+  /** A container's ioctl that the IOMMU handles. */
   ioctl(request: number, arg: Argument): number {
     this.#members.elapse();
     switch (request) {
@@ -102,10 +103,10 @@ export class Type1 {
     const newAddress = (flags & VFIO_DMA_MAP_FLAG_VADDR) !== 0;
     if (newAddress === ((flags & access) !== 0)) refuse("EINVAL");
     if (size === 0n || (size | iova | vaddr) % DMA_PAGE !== 0n) refuse("EINVAL");
-    // The last byte may be the last there is.
+    // A mapping may end at the last byte of the address space.
     if (iova + size > TOP || vaddr + size > TOP) refuse("EINVAL");
     const overlap = this.#list.overlapping(iova, iova + size);
-    // Addresses are never given up here (UNMAP with VADDR is EBUSY): none can be renewed.
+    // UNMAP with VADDR fails with EBUSY, so there is never a mapping that needs a new address.
     if (newAddress) refuse(overlap === null ? "ENOENT" : "EINVAL");
     if (overlap !== null) refuse("EEXIST");
     if (this.#list.length >= MAX_MAPPINGS) refuse("ENOSPC");
@@ -117,14 +118,14 @@ export class Type1 {
     return 0;
   }
 
-  /** Hardware reaches memory by its physical address: all of it is pinned. */
+  /** Hardware accesses memory by physical addresses, so the whole mapping is pinned. */
   #mapInHardware(dma: Dma, iommu: Iommu): void {
     if (!reaches(iommu, dma.iova, dma.end)) refuse("EINVAL");
     if (!this.#user.has(dma.vaddr, dma.size)) refuse("EFAULT");
     this.#checkLocked(dma.size);
   }
 
-  /** Answers ENOMEM where so many bytes more could not be locked. */
+  /** Fails with ENOMEM if `more` bytes exceed the limit of locked memory. */
   #checkLocked(more: bigint): void {
     const { memlock } = this.#driver;
     if (memlock === null) return;
@@ -160,13 +161,14 @@ export class Type1 {
   }
 
   /**
-   * Removes one mapping after the other. TYPE1 stops at one that began before
-   * the range. Where one fails, those before it are gone.
+   * Removes the mappings of a range one by one; returns the bytes unmapped. TYPE1
+   * stops at a mapping that begins before the range. If one fails, the mappings
+   * before it are already gone.
    */
   #remove(iova: bigint, end: bigint, all: boolean, bitmap: VfioBitmap | null): bigint {
     let bytes = 0n;
     for (const dma of [...this.#list.in(iova, end)]) {
-      // The end is a u64 to the kernel: before 6.19 a range up to 2^64 ends at 0, before all.
+      // The end is a u64 in the kernel: before 6.19, a range up to 2^64 ends at 0 and is empty.
       if (dma.iova < iova || (end === TOP && !all)) break;
       this.#members.strike("unmap");
       if (bitmap !== null) this.#log.report(dma, iova, bitmap);
@@ -174,7 +176,7 @@ export class Type1 {
       this.#members.unmapped(dma);
       bytes += dma.size;
     }
-    // A u64, as all of 2^64 would be 0.
+    // The size is a u64, so all 2^64 bytes count as 0.
     return BigInt.asUintN(64, bytes);
   }
 }

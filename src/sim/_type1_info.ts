@@ -1,5 +1,5 @@
 /**
- * VFIO_IOMMU_GET_INFO: what an IOMMU says of itself.
+ * VFIO_IOMMU_GET_INFO: the properties and capabilities of a type1 IOMMU.
  */
 
 import {
@@ -21,7 +21,7 @@ import type { Iommu, IommuDriver } from "./_iommu.ts";
 import { refuse } from "./_refusal.ts";
 import { type Argument, bytesToUser, fromUser, toUser } from "./_user.ts";
 
-/** How many bytes of the struct the kernel insists on; what is behind came later. */
+/** The bytes of the struct that the kernel requires; the fields after them were added later. */
 const INFO_LEAST: number = vfioIommuType1Info.offsetOf("cap_offset");
 const INFO_WITH_CAPS: number = INFO_LEAST + 4;
 
@@ -52,7 +52,7 @@ function capabilitiesOf(
   return capabilities;
 }
 
-/** Answers the ioctl; `avail` is how many mappings can still be made. */
+/** Answers the ioctl; `avail` is the number of mappings that can still be added. */
 export function answerInfo(
   arg: Argument,
   iommu: Iommu,

@@ -1,5 +1,5 @@
 /**
- * Sizes, rates and durations as a person writes them.
+ * Parses and formats sizes, rates and durations as users write them.
  */
 
 const SIZES: Readonly<Record<string, number>> = {

@@ -1,16 +1,16 @@
 /**
- * A caller's memory behind an ioctl's argument, as the kernel reaches it:
- * what does not lie in the buffer is EFAULT.
+ * Copies ioctl arguments from and to the caller's memory. Access outside the
+ * buffer fails with EFAULT.
  */
 
 import type { StructCodec } from "../uapi/codec.ts";
 import { refuse } from "./_refusal.ts";
 import type { Bytes } from "./_region.ts";
 
-/** An ioctl's argument: memory, or a number that stands for itself. */
+/** An ioctl's argument: memory, or a plain number. */
 export type Argument = Bytes | number;
 
-/** The number; an address of JS memory is no number that could mean anything. */
+/** The argument as a number; -1 for memory, whose address would be meaningless. */
 export function numberOf(arg: Argument): number {
   return typeof arg === "number" ? arg : -1;
 }
@@ -21,8 +21,8 @@ function memory(arg: Argument, end: number): Bytes {
 }
 
 /**
- * The first `length` bytes of a struct (default all of it); fields behind are 0,
- * a tail is left out, and argsz may say anything.
+ * Reads the first `length` bytes of a struct (default: all of it). Fields after
+ * them are 0, a tail is left out, and argsz may have any value.
  */
 export function fromUser<T extends { argsz: number }>(
   codec: StructCodec<T>,
@@ -38,9 +38,9 @@ export function fromUser<T extends { argsz: number }>(
 }
 
 /**
- * A struct that says first how large it is, as iommufd's do (copy_struct_from_user):
- * EINVAL where it is shorter than all kernels' is, E2BIG where what is behind it
- * is not zero.
+ * Reads a struct that begins with its size, as iommufd's do (copy_struct_from_user).
+ * Fails with EINVAL if it is shorter than in the first kernel that has it, and with
+ * E2BIG if the bytes after the known fields are not zero.
  */
 export function sizedFromUser<T extends { size: number }>(codec: StructCodec<T>, arg: Argument): T {
   const bytes = memory(arg, 4);
@@ -50,7 +50,7 @@ export function sizedFromUser<T extends { size: number }>(codec: StructCodec<T>,
   return codec.unpack(bytes);
 }
 
-/** The struct that lies at an offset of the argument. */
+/** Reads the struct at an offset of the argument. */
 export function structFromUser<T>(codec: StructCodec<T>, arg: Argument, at: number): T {
   return codec.unpack(memory(arg, at + codec.size), at);
 }
@@ -65,20 +65,20 @@ export function toUser<T>(
   memory(arg, length).set(codec.pack(value).subarray(0, length));
 }
 
-/** Writes bytes at an offset of the argument. */
+/** Writes bytes to an offset of the argument. */
 export function bytesToUser(arg: Argument, at: number, bytes: Uint8Array): void {
   memory(arg, at + bytes.length).set(bytes, at);
 }
 
-/** The string at the argument, up to its NUL. */
+/** Reads the string at the argument, up to its NUL. */
 export function stringFromUser(arg: Argument): string {
   const bytes = memory(arg, 1);
   const end = bytes.indexOf(0);
-  // Without a NUL the kernel reads on, into memory that is not the caller's.
+  // Without a NUL the kernel would read on, beyond the caller's buffer.
   return end < 0 ? refuse("EFAULT") : new TextDecoder().decode(bytes.subarray(0, end));
 }
 
-/** The int at the argument. */
+/** Reads the int at the argument. */
 export function intFromUser(arg: Argument): number {
   const bytes = memory(arg, 4);
   return new DataView(bytes.buffer, bytes.byteOffset, 4).getInt32(0, true);

@@ -1,5 +1,5 @@
 /**
- * What the data fds of a simulated v2 device have in common.
+ * The base class of a simulated v2 device's data fds (save and resume).
  */
 
 import type { Device } from "./_device.ts";
@@ -9,8 +9,8 @@ import type { Bytes } from "./_region.ts";
 import { sleep } from "./_sleep.ts";
 
 /**
- * The file behind a data fd: a stream without positions, of use until the
- * device leaves the states that it was made for.
+ * The file behind a data fd: a stream without positions. It can be used until the
+ * device leaves the states that it was opened for.
  */
 export abstract class DataFile extends OpenFile {
   readonly label: string;
@@ -24,20 +24,20 @@ export abstract class DataFile extends OpenFile {
   }
 
   protected release(): void {
-    // Memory only: the garbage collector has it.
+    // Memory only: the garbage collector frees it.
   }
 
-  /** Whether the device is still in a state that the file was made for. */
+  /** Whether the device is still in a state that the file was opened for. */
   get enabled(): boolean {
     return this.#enabled;
   }
 
-  /** The device has left these states. */
+  /** The device left these states. */
   disable(): void {
     this.#enabled = false;
   }
 
-  /** What comes before any data is moved; whether the call is to be interrupted in the midst of it. */
+  /** Checks before any data is moved. Returns whether the call is to be interrupted halfway. */
   protected begin(verb: "read" | "written"): boolean {
     this.device.checkPresent();
     let interrupted = false;
@@ -60,7 +60,7 @@ export abstract class DataFile extends OpenFile {
   }
 
   #noPositions(): never {
-    this.device.violate(`${this.label} was reached by position; it is a stream`);
+    this.device.violate(`${this.label} was accessed by position; it is a stream`);
     return refuse("ESPIPE");
   }
 

@@ -1,5 +1,5 @@
 /**
- * How the simulated v2 drivers differ.
+ * The properties in which the simulated v2 drivers differ.
  */
 
 import type { ErrnoName } from "../kernel/errno.ts";
@@ -11,37 +11,40 @@ import {
 import type { LogHardware } from "./_dma_log.ts";
 import type { PersonalityName } from "./personalities.ts";
 
-/** A v2 driver's ways. */
+/** The properties of a v2 driver. */
 export interface V2Driver {
   /** VFIO_MIGRATION_*. */
   readonly flags: number;
   /**
-   * What PRE_COPY yields: `images`, the whole state and then what changed; or
-   * `preface`, only what the destination looks at first.
+   * What PRE_COPY yields. `images`: the whole state, then images of what changed.
+   * `preface`: only the record that the destination checks first.
    */
   readonly precopy: "images" | "preface";
-  /** What a read in PRE_COPY gives with nothing there: an errno, or null for 0 bytes. */
+  /** The errno of a read in PRE_COPY if there is no data; null if the read returns 0 bytes. */
   readonly drained: ErrnoName | null;
-  /** Milliseconds from one look at what changed to the next, at least. */
-  readonly looksEvery: number;
-  /** Whether the data begins with a record that may be skipped, telling the state's size. */
-  readonly tellsSize: boolean;
-  /** Whether poll tells when there is data. */
+  /** The least time between two scans for changes, in milliseconds. */
+  readonly scanInterval: number;
+  /** Whether the data begins with a record of the state's size, which may be skipped. */
+  readonly sizeRecord: boolean;
+  /** Whether poll reports if there is data. */
   readonly polls: boolean;
-  /** How a state that does not fit is refused. */
+  /** The errno for a state that does not fit the device. */
   readonly mismatch: ErrnoName;
-  /** How data behind the end is refused. */
+  /** The errno for data after the end. */
   readonly tooLong: ErrnoName;
-  /** Whether a header that was refused is forgotten: what follows is taken, and the step to STOP. */
-  readonly forgives: boolean;
-  /** Whether there is MIG_DATA_SIZE. */
+  /**
+   * Whether the driver forgets that it refused a header: it then takes the data that follows, and
+   * the step to STOP.
+   */
+  readonly forgetsMismatch: boolean;
+  /** Whether it has MIG_DATA_SIZE. */
   readonly dataSize: boolean;
   /**
-   * How often in a pre-copy there is new initial data; null for a driver of a kernel without
+   * How often new initial data appears during pre-copy; null for a kernel without
    * MIG_PRECOPY_INFOv2.
    */
   readonly reinits: number | null;
-  /** The device's own log of what it writes to; null where it has none. */
+  /** The device's own DMA log; null if it has none. */
   readonly log: LogHardware | null;
 }
 
@@ -52,12 +55,12 @@ const IMAGES = {
   flags: ALL,
   precopy: "images",
   drained: "ENOMSG",
-  looksEvery: 0,
-  tellsSize: false,
+  scanInterval: 0,
+  sizeRecord: false,
   polls: false,
   mismatch: "EINVAL",
   tooLong: "EINVAL",
-  forgives: false,
+  forgetsMismatch: false,
   dataSize: true,
   reinits: null,
   log: null,
@@ -80,15 +83,15 @@ const LOG: LogHardware = {
 
 /** The v2 drivers, by personality. */
 export const V2_DRIVERS: Readonly<Partial<Record<PersonalityName, V2Driver>>> = {
-  "mlx5": { ...IMAGES, tellsSize: true, polls: true, log: LOG },
-  "virtio": { ...IMAGES, looksEvery: 100 },
+  "mlx5": { ...IMAGES, sizeRecord: true, polls: true, log: LOG },
+  "virtio": { ...IMAGES, scanInterval: 100 },
   "qat": PREFACE,
   "hisi": {
     ...PREFACE,
     flags: VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_PRE_COPY,
     mismatch: "EFAULT",
   },
-  "mtty": { ...PREFACE, mismatch: "EFAULT", forgives: true },
+  "mtty": { ...PREFACE, mismatch: "EFAULT", forgetsMismatch: true },
   "pds": { ...PREFACE, flags: P2P, log: { ...LOG, oneRange: true } },
   "stop-copy-only": { ...PREFACE, flags: VFIO_MIGRATION_STOP_COPY, dataSize: false },
 };

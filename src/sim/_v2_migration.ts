@@ -1,6 +1,6 @@
 /**
- * The v2 migration of a simulated device: its state, and the steps from one to
- * another, arc by arc as the kernel's core asks the driver for them.
+ * The v2 migration of a simulated device: its state, and the transitions between
+ * states, arc by arc as the kernel's core asks the driver for them.
  */
 
 import { VFIO_MIGRATION_PRE_COPY } from "../uapi/constants.ts";
@@ -22,22 +22,22 @@ import {
   v2StateName,
 } from "./_v2_states.ts";
 
-/** Faults of an arc that is taken. */
-const AFTERWARDS: readonly FaultName[] = ["late-error", "state-late", "fd-extra"];
+/** Faults that let the arc succeed, and take effect after it. */
+const AFTER_ARC: readonly FaultName[] = ["late-error", "state-late", "fd-extra"];
 
 /** A device's v2 migration. */
 export class V2Migration {
   readonly #device: Device;
   readonly #driver: V2Driver;
   readonly #chunk: number;
-  /** Whether the precopy info's flags are an answer: MIG_PRECOPY_INFOv2 was set. */
-  tellsFlags = false;
+  /** Whether MIG_PRECOPY_INFOv2 was set: the driver fills in the flags of the precopy info. */
+  precopyInfoV2 = false;
   #state = RUNNING;
-  /** What is read once more, where the driver is late. */
+  /** The old state, which the next read returns with the fault `state-late`. */
   #late: number | null = null;
   #file: DataFile | null = null;
 
-  /** A running device; a record of its data has `chunk` bytes at most. */
+  /** A running device, whose records have at most `chunk` bytes of data. */
   constructor(device: Device, driver: V2Driver, chunk: number) {
     this.#device = device;
     this.#driver = driver;
@@ -49,19 +49,19 @@ export class V2Migration {
     return this.#driver.flags;
   }
 
-  /** The state, as VFIO_DEVICE_STATE_*. */
+  /** The state, VFIO_DEVICE_STATE_*. */
   get deviceState(): number {
     return this.#state;
   }
 
-  /** The state as a GET tells it. */
+  /** The state that a GET returns. */
   readState(): number {
     const state = this.#late ?? this.#state;
     this.#late = null;
     return state;
   }
 
-  /** Whether the device works now. */
+  /** Whether the device runs. */
   get running(): boolean {
     return isRunning(this.#state);
   }
@@ -71,8 +71,8 @@ export class V2Migration {
     return (this.#driver.flags & VFIO_MIGRATION_PRE_COPY) !== 0;
   }
 
-  /** Whether there is MIG_PRECOPY_INFOv2 in the kernel. */
-  get mayTellFlags(): boolean {
+  /** Whether the kernel has MIG_PRECOPY_INFOv2. */
+  get hasPrecopyInfoV2(): boolean {
     return this.#driver.reinits !== null;
   }
 
@@ -81,15 +81,15 @@ export class V2Migration {
     return isPreCopy(this.#state);
   }
 
-  /** About how much STOP_COPY will give; null where the driver does not tell. */
+  /** An estimate of the bytes that STOP_COPY yields; null if the driver has no MIG_DATA_SIZE. */
   get dataSize(): number | null {
     return this.#driver.dataSize ? this.#device.state.size : null;
   }
 
-  /** The last one to have it open closes it. */
+  /** The device is closed by its last user. */
   close(): void {
     this.reset();
-    this.tellsFlags = false;
+    this.precopyInfoV2 = false;
   }
 
   /** The device is opened or reset. */
@@ -106,9 +106,9 @@ export class V2Migration {
   }
 
   /**
-   * Goes to a state by as many arcs as it takes; an arc that fails leaves the
-   * device where the last one led. Returns the file that came with the last
-   * arc, null where there is none.
+   * Goes to a state, over as many arcs as it takes. If an arc fails, the device
+   * stays where the arc before it led. Returns the file that the last arc opened,
+   * or null.
    */
   setState(target: number): DataFile | null {
     if (this.#nextHop(target) === null) {
@@ -130,32 +130,32 @@ export class V2Migration {
     return made;
   }
 
-  /** Null where the step is refused. */
+  /** The next state on the way to a target; null if the transition is refused. */
   #nextHop(target: number): number | null {
     return nextHop(this.#state, target, this.#driver.flags);
   }
 
-  /** An arc begins; what is to go wrong once it was taken. */
+  /** Strikes the faults of an arc that begins; returns those that take effect after it. */
   #faultyArc(): {
-    /** The device fails. */
+    /** Whether the device goes to ERROR. */
     readonly fails: boolean;
-    /** The state is read as it was, once. */
+    /** Whether the next read of the state returns the old one. */
     readonly lags: boolean;
-    /** A file comes with it, due or not. */
+    /** Whether the arc returns a file even if none is due. */
     readonly extra: boolean;
   } {
     this.#device.elapse();
     const due = this.#device.faults.due("state-write");
     for (const { name, errno } of due) {
-      if (AFTERWARDS.includes(name)) continue;
+      if (AFTER_ARC.includes(name)) continue;
       if (name === "error-state") this.#fail();
       refuse(errno);
     }
-    const [fails, lags, extra] = AFTERWARDS.map((one) => due.some(({ name }) => name === one));
+    const [fails, lags, extra] = AFTER_ARC.map((one) => due.some(({ name }) => name === one));
     return { fails: fails!, lags: lags!, extra: extra! };
   }
 
-  /** A file of no use. */
+  /** A file that cannot be used. */
   #strayFile(): DataFile {
     const file = new ResumeFile(this.#device, this.#driver);
     file.disable();

@@ -1,7 +1,7 @@
 /**
- * What a simulated v2 device's data looks like: records, each with a header of
+ * The data format of simulated v2 devices: records, each with a header of
  * {@linkcode RECORD_HEADER} bytes {size u64, flags u32, tag u32}, little endian,
- * as mlx5 and virtio have them.
+ * as in mlx5 and virtio.
  */
 
 import type { Bytes } from "./_region.ts";
@@ -9,14 +9,14 @@ import type { Personality } from "./personalities.ts";
 
 /** Bytes of a record's header. */
 export const RECORD_HEADER = 16;
-/** Flag: whoever does not know the tag may skip the record. */
+/** Flag: a reader that does not know the tag may skip the record. */
 export const OPTIONAL = 1;
 
-/** A piece of the state, as _save_stream.ts makes them. */
+/** Tag: a transaction of _save_stream.ts, which carries a part of the state. */
 export const TAG_DATA = 0;
-/** How many bytes of state there are, u64; optional. */
+/** Tag: the size of the state in bytes, u64; optional. */
 export const TAG_SIZE = 1;
-/** What the device is: the destination must be the same. */
+/** Tag: the device's identity, which must match the destination's. */
 export const TAG_MATCH = 2;
 
 /** Writes a record's header at the start of `out`. */
@@ -27,7 +27,7 @@ export function putHeader(out: DataView, size: number, tag: number, flags = 0): 
   out.setUint32(12, tag, true);
 }
 
-/** A record's header; a size above 2^53 comes out rounded, and above every limit. */
+/** Reads a record's header. A size above 2^53 is rounded, but still exceeds every limit. */
 export function getHeader(
   bytes: DataView,
 ): { readonly size: number; readonly flags: number; readonly tag: number } {

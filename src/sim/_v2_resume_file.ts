@@ -1,5 +1,5 @@
 /**
- * The data fd that a simulated v2 device is restored through.
+ * The data fd of a simulated v2 device in RESUMING: it takes the state to restore.
  */
 
 import type { ErrnoName } from "../kernel/errno.ts";
@@ -18,7 +18,7 @@ import {
   TAG_MATCH,
 } from "./_v2_records.ts";
 
-/** More than any record has that a simulated device makes. */
+/** An upper limit that no record of a simulated device reaches. */
 const MAX_RECORD = 1024 ** 3 + 4096;
 
 /** An open data fd of a device in RESUMING. */
@@ -26,13 +26,13 @@ export class ResumeFile extends DataFile {
   readonly #driver: V2Driver;
   readonly #load: LoadStream;
   #matched: boolean;
-  /** Whether the write under way has a header to be refused, once all of it was taken in. */
-  #unlike = false;
+  /** Whether the current write has a header to refuse, after all of its bytes were taken. */
+  #mismatched = false;
   #failed: ErrnoName | null = null;
-  /** The header or the data that is being collected, and how much of it has come. */
+  /** The header or the data that is being collected, and how many bytes of it have come. */
   #part: Bytes = new Uint8Array(RECORD_HEADER);
   #filled = 0;
-  /** The record that `part` is the data of; null while it is a header. */
+  /** The header of the record whose data `part` is; null while `part` is a header. */
   #header: ReturnType<typeof getHeader> | null = null;
 
   /** Begins a restore. */
@@ -47,7 +47,7 @@ export class ResumeFile extends DataFile {
     const interrupted = this.begin("written");
     if (this.#failed !== null) {
       this.device.violate(`${this.label} was written after a write had failed`);
-      if (!this.#driver.forgives) refuse(this.#failed);
+      if (!this.#driver.forgetsMismatch) refuse(this.#failed);
     }
     let length = interrupted ? Math.ceil(from.length / 2) : from.length;
     for (const { name, errno } of this.device.faults.due("data-write")) {
@@ -57,8 +57,8 @@ export class ResumeFile extends DataFile {
     }
     this.#take(from.subarray(0, length));
     if (interrupted) refuse("EINTR");
-    if (this.#unlike) {
-      this.#unlike = false;
+    if (this.#mismatched) {
+      this.#mismatched = false;
       this.#fail(this.#driver.mismatch);
     }
     return length;
@@ -110,9 +110,9 @@ export class ResumeFile extends DataFile {
       case TAG_MATCH:
         this.#matched = this.#matches();
         if (this.#matched) break;
-        if (!this.#driver.forgives) this.#fail(this.#driver.mismatch);
+        if (!this.#driver.forgetsMismatch) this.#fail(this.#driver.mismatch);
         this.#matched = true;
-        this.#unlike = true;
+        this.#mismatched = true;
         break;
       default:
         if ((flags & OPTIONAL) === 0) this.#fail("EOPNOTSUPP");
@@ -124,7 +124,7 @@ export class ResumeFile extends DataFile {
     return own.length === this.#part.length && own.every((byte, at) => byte === this.#part[at]);
   }
 
-  /** The step to STOP: the device has to have all of a state. */
+  /** The transition to STOP: the state must be complete. */
   finish(): void {
     if (this.#failed !== null) {
       this.device.violate("STOP was asked for after a write that was refused");

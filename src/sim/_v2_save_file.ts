@@ -1,5 +1,5 @@
 /**
- * The data fd that a simulated v2 device is saved through.
+ * The data fd of a simulated v2 device in PRE_COPY or STOP_COPY: it yields the state to save.
  */
 
 import { POLLIN } from "../kernel/kernel.ts";
@@ -27,7 +27,7 @@ import {
   TAG_SIZE,
 } from "./_v2_records.ts";
 
-/** poll's word for a stream whose other side is gone (asm-generic/poll.h). */
+/** poll result: the other side of the stream is gone (asm-generic/poll.h). */
 const POLLRDHUP = 0x2000;
 
 interface SmallRecord {
@@ -39,8 +39,8 @@ interface SmallRecord {
 /** A flag of the precopy info that no header defines. */
 const ODD_FLAG = 1 << 1;
 
-/** What is left to read. */
-interface Left {
+/** The bytes that are left to read. */
+interface Remaining {
   readonly initial: number;
   readonly dirty: number;
 }
@@ -50,7 +50,7 @@ export class SaveFile extends DataFile {
   readonly #driver: V2Driver;
   readonly #limit: number;
   #stopped: boolean;
-  /** Records that come before the state. */
+  /** Records to send before the state. */
   readonly #first: SmallRecord[] = [];
   /** The record that is being read. */
   readonly #record: Bytes;
@@ -58,18 +58,18 @@ export class SaveFile extends DataFile {
   #at = 0;
   #end = 0;
   #save: SaveStream | null = null;
-  /** Pages of the image under way that are not in a record yet. */
+  /** Pages of the current image that are not in a record yet. */
   #pages = 0;
   /** Whether the first image is still being read. */
   #initial = true;
-  #nextLook = 0;
-  /** Whether the precopy info was asked for, and what its initial_bytes was at first. */
+  #nextScan = 0;
+  /** Whether the precopy info was read before, and its first initial_bytes. */
   #asked = false;
   #initialAtFirst: number | null = null;
-  /** How often there will be new initial data. */
+  /** How often new initial data will still appear. */
   #reinits: number;
 
-  /** Begins a save; a record's data has `chunk` bytes at most. */
+  /** Begins a save; a record has at most `chunk` bytes of data. */
   constructor(device: Device, driver: V2Driver, chunk: number, stopped: boolean) {
     super(device, "the save fd");
     this.#driver = driver;
@@ -80,14 +80,14 @@ export class SaveFile extends DataFile {
     this.#record = new Uint8Array(RECORD_HEADER + this.#limit);
     this.#view = new DataView(this.#record.buffer);
     const { state } = device;
-    if (driver.tellsSize) {
+    if (driver.sizeRecord) {
       this.#first.push({ tag: TAG_SIZE, flags: OPTIONAL, data: sizeData(state.size) });
     }
     if (driver.precopy === "preface") this.#beginPreface();
     if (stopped || driver.precopy === "images") this.#beginImage();
   }
 
-  /** The device is stopped: what is left is the last image. */
+  /** The device stops: the rest of the data is the last image. */
   stop(): void {
     this.#stopped = true;
     if (this.#save === null) this.#beginImage();
@@ -126,17 +126,17 @@ export class SaveFile extends DataFile {
     return done;
   }
 
-  /** Whether there is something to read now, and no need to wait for it. */
+  /** Whether there is data to read now. */
   get #ready(): boolean {
     return this.#stopped || this.#at < this.#end || this.#first.length > 0 || this.#imageLeft > 0;
   }
 
-  /** Bytes of the image under way that are not in a record yet. */
+  /** Bytes of the current image that are not in a record yet. */
   get #imageLeft(): number {
     return this.#pages * PAGE + (this.#save?.cut ?? 0);
   }
 
-  /** Makes the next record; false where there is none now. */
+  /** Makes the next record; false if there is none now. */
   #next(): boolean {
     const small = this.#first.shift();
     if (small !== undefined) {
@@ -149,7 +149,7 @@ export class SaveFile extends DataFile {
     const { state } = this.device;
     if (!this.#stopped) this.#changeAll();
     if (this.#stopped ? save.pending(true) === 0 : this.#imageLeft === 0) return false;
-    // An image ends with its own pages: what changed meanwhile is for the next one.
+    // An image has only the pages it began with; pages that change meanwhile go into the next one.
     const image = HEADER + RECORD + this.#imageLeft + this.#pages * RECORD;
     const limit = this.#stopped ? this.#limit : Math.min(this.#limit, image);
     const before = state.dirtyPages;
@@ -159,7 +159,7 @@ export class SaveFile extends DataFile {
     return true;
   }
 
-  /** With the fault `never-drains`, everything changes once an image was read. */
+  /** With the fault `never-drains`: the whole state changes once an image was read. */
   #changeAll(): void {
     const { state, faults } = this.device;
     if (this.#imageLeft > 0 || faults.standing("never-drains") === undefined) return;
@@ -192,22 +192,22 @@ export class SaveFile extends DataFile {
     if (!this.enabled) refuse("ENODEV");
     if (flags !== 0) this.device.violate(`the precopy info was asked for with flags ${flags}`);
     for (const { errno } of this.device.faults.due("precopy-info")) refuse(errno);
-    const { tellsFlags } = this.device.v2!;
-    const reinit = this.#reinit(tellsFlags);
-    const { initial, dirty } = this.#told(this.#look());
+    const { precopyInfoV2 } = this.device.v2!;
+    const reinit = this.#reinit(precopyInfoV2);
+    const { initial, dirty } = this.#reported(this.#remaining());
     const odd = this.device.faults.standing("precopy-flags") === undefined ? 0 : ODD_FLAG;
     toUser(vfioPrecopyInfo, arg, {
       argsz,
-      // As sent: drivers do not write it, unless they were asked to.
-      flags: odd | (tellsFlags ? (reinit ? VFIO_PRECOPY_INFO_REINIT : 0) : flags),
+      // Unchanged without MIG_PRECOPY_INFOv2: drivers write the flags only if it was set.
+      flags: odd | (precopyInfoV2 ? (reinit ? VFIO_PRECOPY_INFO_REINIT : 0) : flags),
       initial_bytes: BigInt(initial),
       dirty_bytes: BigInt(dirty),
     });
     return 0;
   }
 
-  /** What the driver says of what there is. */
-  #told(left: Left): Left {
+  /** What the driver reports, with the faults applied. */
+  #reported(left: Remaining): Remaining {
     const { faults } = this.device;
     let { initial, dirty } = left;
     if (faults.standing("no-data") !== undefined) return { initial: 0, dirty: 0 };
@@ -220,10 +220,11 @@ export class SaveFile extends DataFile {
   }
 
   /**
-   * The device was set up anew, once all was read: whether there is new initial data. A caller
-   * who is not told finds it among the dirty bytes.
+   * Reinitialises the device once all data was read, if that is still due. Returns whether to
+   * report new initial data. If the caller did not set MIG_PRECOPY_INFOv2, the new data counts as
+   * dirty bytes instead.
    */
-  #reinit(told: boolean): boolean {
+  #reinit(reports: boolean): boolean {
     if (this.#reinits === 0 || this.#left > 0) return false;
     this.#reinits -= 1;
     if (this.#driver.precopy === "preface") this.#beginPreface();
@@ -231,18 +232,18 @@ export class SaveFile extends DataFile {
       this.device.state.trackAll();
       this.#beginImage();
     }
-    this.#initial = told;
-    return told;
+    this.#initial = reports;
+    return reports;
   }
 
-  /** Bytes that were not read yet, of what is known to be there. */
+  /** Known bytes that were not read yet. */
   get #left(): number {
     const first = this.#first.reduce((sum, { data }) => sum + RECORD_HEADER + data.length, 0);
     return this.#end - this.#at + first + this.#imageLeft;
   }
 
-  /** What is left to read; the driver looks what changed once all is read. */
-  #look(): Left {
+  /** The bytes that are left to read. The driver scans for changes once all data was read. */
+  #remaining(): Remaining {
     const { faults } = this.device;
     this.device.elapse();
     let left = this.#left;
@@ -253,14 +254,14 @@ export class SaveFile extends DataFile {
     }
     if (this.#initial) return { initial: left, dirty: 0 };
     const promised = faults.standing("initial-never-zero") === undefined ? 0 : PAGE;
-    return { initial: promised, dirty: left + this.#lookForChanges(left === 0) };
+    return { initial: promised, dirty: left + this.#scanForChanges(left === 0) };
   }
 
-  /** Bytes that changed since they were read; they make the next image where none is under way. */
-  #lookForChanges(idle: boolean): number {
+  /** Bytes that changed since they were read; they form the next image if none is in progress. */
+  #scanForChanges(idle: boolean): number {
     const { state } = this.device;
-    if (this.#save === null || state.now < this.#nextLook) return 0;
-    this.#nextLook = state.now + this.#driver.looksEvery;
+    if (this.#save === null || state.now < this.#nextScan) return 0;
+    this.#nextScan = state.now + this.#driver.scanInterval;
     const changed = Math.max(0, state.dirtyPages - this.#pages);
     if (idle) this.#pages = state.dirtyPages;
     return changed * PAGE;

@@ -1,5 +1,5 @@
 /**
- * The v2 states, and the way from one to another as the kernel's core finds it
+ * The v2 states, and the path from one to another as the kernel's core computes it
  * (vfio_mig_get_next_state).
  */
 
@@ -19,7 +19,7 @@ import {
 
 export { ERROR, PRE_COPY, PRE_COPY_P2P, RESUMING, RUNNING, RUNNING_P2P, STOP, STOP_COPY };
 
-/** The states, by number. */
+/** The names of the states, by number. */
 const NAMES = [
   "ERROR",
   "STOP",
@@ -31,14 +31,14 @@ const NAMES = [
   "PRE_COPY_P2P",
 ] as const;
 
-/** A state as messages name it. */
+/** A state's name in messages. */
 export function v2StateName(state: number): string {
   return NAMES[state] ?? `state ${state}`;
 }
 
 const BASE = VFIO_MIGRATION_STOP_COPY;
 
-/** The VFIO_MIGRATION_* flags that a driver with a state has, by the state's number. */
+/** The VFIO_MIGRATION_* flags that each state requires, by the state's number. */
 const NEEDS: readonly number[] = [
   0,
   BASE,
@@ -51,8 +51,8 @@ const NEEDS: readonly number[] = [
 ];
 
 /**
- * The first hop, by row the state that the device is in, by column the one
- * that is asked for, both in the order of their numbers. ERROR: refused.
+ * The first hop. The row is the current state, the column the requested one, both
+ * in the order of their numbers. ERROR means refused.
  */
 // deno-fmt-ignore
 const HOPS: readonly (readonly number[])[] = [
@@ -66,7 +66,7 @@ const HOPS: readonly (readonly number[])[] = [
   [ERROR, RUNNING_P2P, RUNNING_P2P, STOP_COPY, RUNNING_P2P, RUNNING_P2P, PRE_COPY, PRE_COPY_P2P],
 ];
 
-/** Whether a driver with these VFIO_MIGRATION_* flags has a state. */
+/** Whether a driver with these VFIO_MIGRATION_* flags supports a state. */
 function supported(state: number, flags: number): boolean {
   const needs = NEEDS[state];
   return needs !== undefined && (flags & needs) === needs;
@@ -74,22 +74,22 @@ function supported(state: number, flags: number): boolean {
 
 /**
  * The first hop from one state to another for a driver with these
- * VFIO_MIGRATION_* flags; null where the step is refused.
+ * VFIO_MIGRATION_* flags; null if the transition is refused.
  */
 export function nextHop(from: number, to: number, flags: number): number | null {
   if (!supported(from, flags) || !supported(to, flags)) return null;
   let next = HOPS[from]![to]!;
-  // States that the driver does not have are skipped over.
+  // States that the driver does not support are skipped.
   while (!supported(next, flags)) next = HOPS[next]![to]!;
   return next === ERROR ? null : next;
 }
 
-/** Whether a device in this state works. */
+/** Whether a device runs in this state. */
 export function isRunning(state: number): boolean {
   return state === RUNNING || state === RUNNING_P2P || isPreCopy(state);
 }
 
-/** Whether a device in this state works while its state is read. */
+/** Whether a device runs in this state while its state is read. */
 export function isPreCopy(state: number): boolean {
   return state === PRE_COPY || state === PRE_COPY_P2P;
 }

@@ -1,6 +1,6 @@
 /**
- * Region 0 of a simulated device: a read-only window that tells what the device
- * is really like inside, so that a test or a demo can compare.
+ * Region 0 of a simulated device: a read-only window that shows the device's
+ * internal state, so that a test or a demo can compare devices.
  */
 
 import { VFIO_REGION_INFO_FLAG_READ } from "../uapi/mod.ts";
@@ -8,7 +8,7 @@ import { struct, type StructCodec } from "../uapi/codec.ts";
 import { refuse } from "./_refusal.ts";
 import type { Bytes, Region } from "./_region.ts";
 
-/** What the window shows, in this order and little endian. */
+/** The fields of the window, in this order and little endian. */
 export interface VendorWindowFields {
   /** `VKIT`. */
   magic: number;
@@ -16,13 +16,13 @@ export interface VendorWindowFields {
   version: number;
   /** Protocol violations since the device was opened. */
   violations: number;
-  /** Bit 0: the state is not what the seed makes. */
+  /** Bit 0: the state differs from what the seed generates. */
   flags: number;
-  /** Bytes of device state. */
+  /** Size of the device state in bytes. */
   state_size: bigint;
   /** CRC-32 of the whole state, computed on read. */
   crc32: number;
-  /** The register. */
+  /** The device_state register. */
   device_state: number;
   /** Pages that the device changed by itself since it was opened. */
   dirtied_pages: bigint;
@@ -43,7 +43,7 @@ const SIZE = 4096;
 const MAGIC = 0x54494b56;
 const CRC_AT: number = LAYOUT.offsetOf("crc32");
 
-/** The window; what it shows is made when it is read. */
+/** The window. Its content is computed when it is read. */
 export class VendorWindow implements Region {
   readonly size = SIZE;
   readonly flags: number = VFIO_REGION_INFO_FLAG_READ;
@@ -61,7 +61,7 @@ export class VendorWindow implements Region {
   pread(at: number, into: Bytes): number {
     if (at >= SIZE) refuse("EINVAL");
     const length = Math.min(into.length, SIZE - at);
-    // The checksum takes time: it is made for those who read it.
+    // The checksum takes time, so it is computed only if it is read.
     const wanted = at < CRC_AT + 4 && at + length > CRC_AT;
     const bytes = new Uint8Array(SIZE);
     LAYOUT.pack({

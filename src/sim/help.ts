@@ -1,5 +1,5 @@
 /**
- * What can be simulated, in words.
+ * The help text of simulated devices.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { PERSONALITIES } from "./personalities.ts";
 import { OPTIONS } from "./spec.ts";
 
 /**
- * The personalities, options and faults of `sim:…` names, as text.
+ * The help text of `sim:…` names: personalities, options and faults.
  *
  * @example
  * ```ts

@@ -1,10 +1,10 @@
 /**
  * A simulated kernel: the second implementation of `Kernel`.
  *
- * It has mediated devices and virtual functions with simulated vendor drivers,
- * each in an IOMMU group of its own, and answers as kernel 6.1 does (v2 devices
- * and iommufd as 6.12): it reads the caller's buffers, checks what the kernel checks, in the
- * kernel's order, with the kernel's errno. Nothing of the real system is touched.
+ * It has mediated devices and virtual functions with simulated vendor drivers, each
+ * in an IOMMU group of its own. It behaves like kernel 6.1 (v2 devices and iommufd
+ * like 6.12): it reads the caller's buffers and makes the kernel's checks, in the
+ * kernel's order and with the kernel's errno. It never touches the real system.
  *
  * @module
  */
@@ -44,30 +44,30 @@ const PAGE = 4096;
 const TEXT_MAX = 1 << 20;
 /** 0, 1 and 2 belong to the process. */
 const FIRST_FD = 3;
-/** poll's word for an fd that is not open (asm-generic/poll.h). */
+/** poll result: the fd is not open (asm-generic/poll.h). */
 const POLLNVAL = 0x20;
 
-/** A simulated device, seen from outside the protocol. */
+/** A simulated device, as seen from outside the migration protocol. */
 export interface SimDevice {
-  /** The name to open it by: its PCI address, or its mdev UUID. */
+  /** The name to open the device by: its PCI address or its mdev UUID. */
   readonly path: string;
   /** How the user of the device broke the protocol, one text each. */
   readonly violations: readonly string[];
   /**
-   * device_state as it is now: the register of v1, the number of a v2 state; null for a device that
-   * does not migrate. No fault hides it.
+   * The current device_state: the register of v1, or the number of a v2 state; null for a device
+   * that does not migrate. No fault hides it.
    */
   readonly deviceState: number | null;
-  /** Whether it is open and works now. */
+  /** Whether the device is open and running. */
   readonly running: boolean;
-  /** CRC-32 of the device's whole internal state as it is now. */
+  /** CRC-32 of the device's whole internal state now. */
   checksum(): number;
-  /** Its DMA, at the wish of a test. */
+  /** The device's DMA, on request of a test. */
   readonly dma: SimDma;
 }
 
 /**
- * A kernel with one simulated device for each spec.
+ * A kernel with one simulated device per spec.
  *
  * @example
  * ```ts
@@ -94,10 +94,10 @@ export class SimKernel implements Kernel {
   readonly #memory: Memory = new Memory();
 
   /**
-   * Makes a kernel.
+   * Creates a kernel.
    *
    * @param specs Names such as `sim:mapped?size=256MiB&seed=7`, see {@linkcode simHelp}.
-   * @throws {SimSpecError} If a name is wrong.
+   * @throws {SimSpecError} If a name is invalid.
    */
   constructor(...specs: string[]) {
     const parsed = specs.map(parseSimSpec);
@@ -121,7 +121,7 @@ export class SimKernel implements Kernel {
       checksum: () => device.checksum(),
       dma: dmaOf(device.dma.engine),
     }));
-    // The process has one limit: the least that a spec gives.
+    // The process has one limit: the lowest of all specs.
     const memlock = Math.min(...parsed.map((spec) => spec.memlock ?? Infinity));
     const driver = {
       v2: !this.#anyFault("type1-only"),
@@ -164,7 +164,7 @@ export class SimKernel implements Kernel {
     );
   }
 
-  /** A kernel whose devices go by this clock, in milliseconds. */
+  /** Creates a kernel whose devices use this clock, in milliseconds. */
   static withClock(now: () => number, ...specs: string[]): SimKernel {
     const kernel = new SimKernel(...specs);
     for (const device of kernel.#hardware) device.useClock(now);
@@ -175,7 +175,7 @@ export class SimKernel implements Kernel {
     return this.#hardware.some(({ faults }) => faults.standing(name) !== undefined);
   }
 
-  /** The errno of the first device with this fault; null where none has it. */
+  /** The errno of the first device that has this fault; null if none has it. */
   #refusal(name: FaultName): ErrnoName | null {
     for (const { faults } of this.#hardware) {
       const fault = faults.standing(name);
@@ -189,7 +189,7 @@ export class SimKernel implements Kernel {
     if (errno !== null) refuse(errno);
   }
 
-  /** What is open or mapped: empty where nothing leaked. */
+  /** Everything that is open or mapped; empty if nothing leaked. */
   get openObjects(): readonly string[] {
     const fds = this.#files.flatMap((file, fd) =>
       file === undefined ? [] : `fd ${fd} ${file.label}`
@@ -227,7 +227,7 @@ export class SimKernel implements Kernel {
   ioctl(fd: number, request: number, arg: Uint8Array<ArrayBuffer> | number = 0): number {
     try {
       const file = this.#file(fd);
-      // Every file takes it; no call on one of these files waits for another.
+      // Every file accepts it; no call on these files ever blocks.
       return request === FIONBIO ? 0 : file.ioctl(request, arg);
     } catch (error) {
       throw sysError(error, "ioctl", `0x${request.toString(16)} on fd ${fd}`);
@@ -275,7 +275,7 @@ export class SimKernel implements Kernel {
 
   memfd(name: string, length: number, flags = 0): number {
     return answer("memfd_create", `"${name}"`, () => {
-      // There are no huge pages to give.
+      // There are no huge pages.
       if ((flags & MFD_HUGETLB) !== 0) refuse("ENOMEM");
       if (flags !== 0 || length < 0) refuse("EINVAL");
       return this.#install(new MemfdFile(name, length));
@@ -322,7 +322,7 @@ export class SimKernel implements Kernel {
   }
 
   poll(fd: number, events: number, _timeoutMs: number): number {
-    // What is not ready now will not be by waiting: nobody else is there to make it so.
+    // Waiting would change nothing: no other thread can make the file ready.
     return this.#files[fd]?.poll(events) ?? POLLNVAL;
   }
 

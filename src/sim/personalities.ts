@@ -1,5 +1,5 @@
 /**
- * The simulated devices there are: the driver each one has, and how it behaves.
+ * The personalities of simulated devices: the driver of each, and how it behaves.
  *
  * @module
  */
@@ -21,23 +21,23 @@ export type PersonalityName =
   | "vfio-pci"
   | "none";
 
-/** What makes a device a mediated one. */
+/** The type of a mediated device. */
 export interface MdevType {
-  /** Its type, as the folder is named in sysfs. */
+  /** The name of the type's directory in sysfs. */
   readonly id: string;
-  /** The type's name in words. */
+  /** The type's human-readable name. */
   readonly name: string;
 }
 
 /** A kind of simulated device. */
 export interface Personality {
-  /** What it is, in a line. */
+  /** A description in one line. */
   readonly summary: string;
-  /** How it migrates; null where it does not. */
+  /** The migration protocol; null if the device does not migrate. */
   readonly protocol: "v1" | "v2" | null;
-  /** How its data section lies; null where it has no migration region. */
+  /** How the data section is accessed; null if there is no migration region. */
   readonly dataSection: "trapped" | "mapped" | "partitioned" | null;
-  /** Bytes of state where the name does not say. */
+  /** The default size of the state in bytes. */
   readonly defaultSize: number;
   /** PCI vendor, device, subsystem vendor and subsystem ids. */
   readonly ids: readonly [vendor: number, device: number, subVendor: number, sub: number];
@@ -45,7 +45,7 @@ export interface Personality {
   readonly pciClass: number;
   /** The driver bound to it. */
   readonly driver: string;
-  /** The driver of a mediated device's parent, or of a virtual function's physical one. */
+  /** The driver of a mediated device's parent, or of a virtual function's physical function. */
   readonly parentDriver: string;
   /** A mediated device's type; null for a virtual function of a PCI device. */
   readonly mdev: MdevType | null;
@@ -82,16 +82,16 @@ export const PERSONALITIES: Readonly<Record<PersonalityName, Personality>> = {
   },
   "partitioned": {
     ...SIM_MDEV,
-    summary: "a v1 device whose data section can be mapped in parts: areas unsorted, " +
-      "overlapping, one empty; data that begins off a page and straddles them",
+    summary: "a v1 device whose data section can be mapped in parts: the areas are unsorted, " +
+      "they overlap, and one is empty; data begins inside a page and straddles areas",
     protocol: "v1",
     dataSection: "partitioned",
     ids: [SIM_VENDOR, 0x0003, SIM_VENDOR, 0x0003],
     mdev: simMdev("partitioned", "partitioned data section"),
   },
   "ice": {
-    summary: "Intel's ice: device_state 0 at open, everything in one transaction of exact " +
-      "size at offset 32, loaded on the step to running",
+    summary: "Intel's ice: device_state is 0 at open; all data is one transaction of an exact " +
+      "size at offset 32, and is loaded by the step to running",
     protocol: "v1",
     dataSection: "trapped",
     defaultSize: 128 * 1024,
@@ -102,8 +102,8 @@ export const PERSONALITIES: Readonly<Record<PersonalityName, Personality>> = {
     mdev: { id: "ice-vf", name: "Simulated ice virtual function" },
   },
   "nvidia-vgpu": {
-    summary: "NVIDIA's vGPU: data_size reads 0, the data is as much as is pending and fits " +
-      "the one area that it declares",
+    summary: "NVIDIA's vGPU: data_size reads 0; a transaction is as much as is pending and " +
+      "fits the one area that the device declares",
     protocol: "v1",
     dataSection: "mapped",
     defaultSize: 16 * MIB,
@@ -115,8 +115,8 @@ export const PERSONALITIES: Readonly<Record<PersonalityName, Personality>> = {
   },
   "mlx5": {
     ...V2,
-    summary: "NVIDIA's ConnectX: v2 with P2P and PRE_COPY; drained it answers ENOMSG, and " +
-      "looks for changes only when asked for the precopy info; it logs its DMA",
+    summary: "NVIDIA's ConnectX: v2 with P2P and PRE_COPY; a read without data fails with " +
+      "ENOMSG, and only the precopy info ioctl scans for changes; it logs its DMA",
     ids: MLX5_VF,
     pciClass: 0x020000,
     driver: "mlx5_vfio_pci",
@@ -126,7 +126,7 @@ export const PERSONALITIES: Readonly<Record<PersonalityName, Personality>> = {
   "qat": {
     ...V2,
     summary: "Intel's QuickAssist: v2 with P2P and PRE_COPY, which yields a preface only; " +
-      "drained it gives 0 bytes",
+      "a read without data returns 0 bytes",
     ids: [0x8086, 0x4941, 0x8086, 0x0000],
     pciClass: 0x0b4000,
     driver: "qat_vfio_pci",
@@ -136,7 +136,7 @@ export const PERSONALITIES: Readonly<Record<PersonalityName, Personality>> = {
   "hisi": {
     ...V2,
     summary: "HiSilicon's accelerators: v2 with PRE_COPY but no P2P; a preface that does not " +
-      "match is refused with EFAULT",
+      "match fails with EFAULT",
     ids: [0x19e5, 0xa256, 0x19e5, 0x0000],
     pciClass: 0x100000,
     driver: "hisi_acc_vfio_pci",
@@ -145,8 +145,8 @@ export const PERSONALITIES: Readonly<Record<PersonalityName, Personality>> = {
   },
   "virtio": {
     ...V2,
-    summary: "virtio's virtual functions: v2 with P2P and PRE_COPY; as mlx5, but looks for " +
-      "changes ten times a second at most",
+    summary: "virtio's virtual functions: v2 with P2P and PRE_COPY; like mlx5, but scans for " +
+      "changes at most ten times per second",
     ids: [0x1af4, 0x1041, 0x1af4, 0x1100],
     pciClass: 0x020000,
     driver: "virtio_vfio_pci",
@@ -164,8 +164,8 @@ export const PERSONALITIES: Readonly<Record<PersonalityName, Personality>> = {
   },
   "mtty": {
     ...V2,
-    summary: "the kernel's sample device: v2 with P2P and PRE_COPY, mediated; it takes the " +
-      "step to STOP even after a write that it refused",
+    summary: "the kernel's sample device, mediated: v2 with P2P and PRE_COPY; it takes the " +
+      "step to STOP even after it refused a write",
     ids: [0x4348, 0x3253, 0x4348, 0x3253],
     pciClass: 0x070002,
     driver: "vfio_mtty",
@@ -174,7 +174,7 @@ export const PERSONALITIES: Readonly<Record<PersonalityName, Personality>> = {
   },
   "stop-copy-only": {
     ...SIM,
-    summary: "a v2 device as kernel 6.1 knows it: no P2P, no PRE_COPY, no MIG_DATA_SIZE",
+    summary: "a v2 device as in kernel 6.1: no P2P, no PRE_COPY, no MIG_DATA_SIZE",
     protocol: "v2",
     dataSection: null,
     ids: [SIM_VENDOR, 0x0005, SIM_VENDOR, 0x0005],

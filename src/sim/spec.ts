@@ -1,5 +1,5 @@
 /**
- * What a `sim:…` name says: personality, options, faults.
+ * Parses `sim:…` names: personality, options, faults.
  *
  * @module
  */
@@ -15,68 +15,69 @@ import { PERSONALITIES, type PersonalityName } from "./personalities.ts";
 export type { DmaPattern } from "./_dma_pattern.ts";
 export type { Fault, FaultName } from "./_faults.ts";
 
-/** A name that stands for no simulated device: a mistake of the caller. */
+/** A `sim:…` name is invalid. */
 export class SimSpecError extends Error {
   /** Always `SimSpecError`. */
   override readonly name = "SimSpecError";
 
-  /** Makes the error; `problem` names the part that is wrong, and what is allowed. */
+  /** Creates the error; `problem` says which part is wrong, and what is allowed. */
   constructor(spec: string, problem: string) {
     super(printable(`Cannot simulate ${JSON.stringify(spec)}: ${problem}`));
   }
 }
 
-/** A simulated device, as its name describes it. */
+/** A simulated device, as described by its name. */
 export interface SimSpec {
-  /** The kind of device. */
+  /** The personality. */
   readonly personality: PersonalityName;
-  /** Bytes of device state, a multiple of 4096. */
+  /** Size of the device state in bytes, a multiple of 4096. */
   readonly size: number;
-  /** What the state is made from; null: the device's number in the kernel, from 1 on. */
+  /** The seed of the state; null for the device's number in the kernel, counting from 1. */
   readonly seed: number | null;
-  /** Bytes of its state that the device changes a second while it runs. */
+  /** Bytes of state that the device changes per second while it runs. */
   readonly rate: number;
-  /** Bytes of a transaction, at most. */
+  /** The largest size of a transaction in bytes. */
   readonly chunk: number;
-  /** device_state as it is at open, bits 3 to 31. */
+  /** Bits 3 to 31 of device_state at open. */
   readonly reserved: number;
   /**
-   * How its IOMMU tells what is dirty: by what its driver pins and writes
-   * (`pinned`), or not at all, as with passed-through PCI devices (`all-dirty`).
+   * How the IOMMU knows which pages are dirty: from the pages that the driver pins
+   * and writes (`pinned`), or not at all, as for passed-through PCI devices
+   * (`all-dirty`: every page always is).
    */
   readonly iommu: "pinned" | "all-dirty";
-  /** How it writes to memory while it runs; null: not by itself. */
+  /** How the device writes to memory by itself while it runs; null if it does not. */
   readonly dma: DmaPattern | null;
-  /** Pages, the first that are mapped, that its driver holds pinned while it runs. */
+  /** The number of pages, from the first mapped page on, that the driver pins while it runs. */
   readonly pin: number;
-  /** Bytes that the process may lock; null without a limit. */
+  /** Bytes that the process may lock; null for no limit. */
   readonly memlock: number | null;
-  /** Bytes of the smallest page that its own log goes by; a power of two. */
+  /** The smallest page size of the device's own DMA log, in bytes; a power of two. */
   readonly logPage: number;
-  /** v2: how often in a pre-copy there is new initial data; null before Linux 7.1. */
+  /** v2: how often new initial data appears during pre-copy; null for a kernel before 7.1. */
   readonly reinit: number | null;
-  /** Whether its kernel has /dev/iommu, and character devices of the devices' own. */
+  /** Whether the kernel has /dev/iommu, and a character device per device. */
   readonly cdev: boolean;
-  /** Whether it is in an IOMMU group; without one it has its own node alone. */
+  /** Whether the device is in an IOMMU group; without one it has only its own node. */
   readonly group: boolean;
-  /** What goes wrong, and when. */
+  /** The faults. */
   readonly faults: readonly Fault[];
 }
 
 const MIN_CHUNK = 64;
 const MAX_CHUNK = 1024 ** 3;
 const MAX_SIZE = 64 * 1024 ** 3;
-/** ice yields its state in one piece, which has to be in memory. */
+/** ice yields its state as one transaction, which must fit in memory. */
 const MAX_ICE_SIZE = 1024 ** 3;
 const MAX_RATE = 1024 ** 4;
 const LEAST_LOG_PAGE = 4096;
 const MOST_LOG_PAGE = 2 * 1024 ** 2;
 
-/** An option of a spec, as help and error messages tell it. */
+/** An option of a spec, as help and error messages show it. */
 export interface SimOption {
-  /** How its value is written. */
+  /** The syntax of its value. */
   readonly form: string;
-  /** Its value where it is not given. */
+  /** Its default value. */
   readonly byDefault: string;
   /** What it does. */
   readonly text: string;
@@ -104,22 +105,22 @@ export const OPTIONS: Readonly<
   size: {
     form: "BYTES",
     byDefault: "16MiB, ice 128KiB",
-    text: "device state, a multiple of 4KiB",
+    text: "size of the device state, a multiple of 4KiB",
   },
   seed: {
     form: "NUMBER",
-    byDefault: "the device's number, from 1 on",
-    text: "what the state is made from",
+    byDefault: "the device's number, counting from 1",
+    text: "seed that the state is generated from",
   },
   rate: {
     form: "BYTES",
     byDefault: "0",
-    text: "state that the device changes a second while it runs",
+    text: "state that the device changes per second while it runs",
   },
   chunk: {
     form: "BYTES",
     byDefault: "1MiB",
-    text: "the largest transaction (v2: the data of a record); not for ice, which has one",
+    text: "largest transaction (v2: largest data of a record); not for ice, which has only one",
   },
   reserved: {
     form: "NUMBER",
@@ -128,54 +129,53 @@ export const OPTIONS: Readonly<
   },
   dma: {
     form: DMA_FORM,
-    byDefault: "none; 1000/s",
-    text: "pages of memory that it writes to a second while it runs; hot:90/10 writes 90 % " +
+    byDefault: "none; N is 1000",
+    text: "pages of memory that it writes to per second while it runs; hot:90/10 writes 90 % " +
       "of them to the first 10 % of the pages",
   },
   pin: {
     form: "PAGES",
     byDefault: "0",
-    text: "pages of memory, the first that are mapped, that it holds pinned while it runs",
+    text: "number of pages, from the first mapped page on, that it holds pinned while it runs",
   },
   iommu: {
     form: "pinned|all-dirty",
-    byDefault: "pinned where the device is mediated",
-    text: "who knows what is dirty: its driver, or nobody, so that every page always is",
+    byDefault: "pinned for a mediated device, else all-dirty",
+    text: "which pages are dirty: those that the driver pins and writes, or always all of them",
   },
   memlock: {
     form: "BYTES",
     byDefault: "no limit",
-    text: "memory that the process may lock: all that is mapped with iommu=all-dirty",
+    text: "memory that the process may lock; with iommu=all-dirty all mapped memory is locked",
   },
   "log-page": {
     form: "BYTES",
     byDefault: "4KiB",
-    text: "the smallest page that its own log of what it wrote to goes by; of mlx5 and pds, " +
-      "which have one",
+    text: "smallest page size of the device's own DMA log; only mlx5 and pds have one",
   },
   reinit: {
     form: "NUMBER",
-    byDefault: "a kernel before 7.1, which cannot tell",
-    text: "v2: how often, with all of pre-copy read, there is new initial data " +
+    byDefault: "a kernel before 7.1, which has no such flag",
+    text: "v2: how often new initial data appears once all pre-copy data was read " +
       "(VFIO_PRECOPY_INFO_REINIT)",
   },
   cdev: {
     form: "0|1",
     byDefault: "0",
-    text: "whether the kernel has /dev/iommu, and a character device of each device's own",
+    text: "whether the kernel has /dev/iommu and a character device per device",
   },
   group: {
     form: "0|1",
     byDefault: "1",
-    text: "whether it is in an IOMMU group, as a mediated device is not in a kernel without " +
-      "CONFIG_VFIO_GROUP; without, with cdev=1",
+    text: "whether the device is in an IOMMU group; 0 is for mediated devices with cdev=1, as " +
+      "in a kernel without CONFIG_VFIO_GROUP",
   },
 };
 
 /**
- * Reads `[sim:]PERSONALITY[?OPTION=VALUE&…]`.
+ * Parses `[sim:]PERSONALITY[?OPTION=VALUE&…]`.
  *
- * @throws {SimSpecError} If a part of it is wrong: which, and what is allowed.
+ * @throws {SimSpecError} If a part of it is invalid. The message says which, and what is allowed.
  *
  * @example
  * ```ts
@@ -252,7 +252,7 @@ export function parseSimSpec(spec: string): SimSpec {
     fail(`dma is ${JSON.stringify(pattern)}; it takes ${DMA_FORM}, such as random:5000/s`);
   const pin = u32("pin", 0);
   if (pin > 0 && iommu === "all-dirty") {
-    fail("pin and iommu=all-dirty exclude each other: whose driver pins is believed by the IOMMU");
+    fail("pin and iommu=all-dirty exclude each other: once a driver pins, only pinned pages count");
   }
   const logPage = bytes("log-page", LEAST_LOG_PAGE, LEAST_LOG_PAGE, MOST_LOG_PAGE);
   if (!Number.isInteger(Math.log2(logPage))) {
@@ -266,7 +266,9 @@ export function parseSimSpec(spec: string): SimSpec {
   const size = bytes("size", defaultSize, PAGE, most);
   if (size % PAGE !== 0) fail(`size is ${size}; it takes a multiple of ${PAGE}`);
   const reserved = u32("reserved", 0xa5a5a5a0);
-  if ((reserved & 7) !== 0) fail(`reserved is 0x${reserved.toString(16)}; bits 0 to 2 are not`);
+  if ((reserved & 7) !== 0) {
+    fail(`reserved is 0x${reserved.toString(16)}; bits 0 to 2 are not reserved`);
+  }
   return {
     personality,
     size,

@@ -232,7 +232,7 @@ async function decode(bytes: Bytes, piece: number): Promise<unknown> {
 }
 
 /** What the simulated driver says of transactions that are not those that it gave. */
-const CONTENT = /^transaction \d+ (came where|has) /;
+const CONTENT = /^transaction \d+ (came instead of|has) /;
 
 /** Restores it into devices that it could be of. */
 async function bringIn(

@@ -58,8 +58,8 @@ describe("the registers of a simulated migration region", () => {
 
   it("are reached at their own width and place only", () => {
     for (const [at, width] of [[0, 8], [0, 1], [8, 4], [16, 2], [20, 4], [24, 32], [2, 4]]) {
-      accused("trapped", /is no register's width/, (c) => c.readRaw(at!, width!));
-      accused("trapped", /is no register's width/, (c) => c.writeRaw(at!, bytes(width!)));
+      accused("trapped", /matches no register/, (c) => c.readRaw(at!, width!));
+      accused("trapped", /matches no register/, (c) => c.writeRaw(at!, bytes(width!)));
     }
   });
 
@@ -87,7 +87,7 @@ describe("the registers of a simulated migration region", () => {
     );
     accused(
       "trapped",
-      /data_offset was read though pending_bytes was 0/,
+      /data_offset was read although pending_bytes was 0/,
       saving((c) => {
         c.drain();
         c.dataOffset;
@@ -147,7 +147,7 @@ describe("the registers of a simulated migration region", () => {
     );
     accused(
       spec,
-      /data_size is 100, and 200 bytes were written/,
+      /data_size is 100, but 200 bytes were written/,
       resuming((c) => {
         c.writeRaw(c.dataOffset, bytes(200));
         c.write64(DATA_SIZE, 100n);
@@ -155,7 +155,7 @@ describe("the registers of a simulated migration region", () => {
     );
     accused(
       spec,
-      /data_size is 18446744073709552000, and at most 16384 fit/,
+      /data_size is 18446744073709552000, but at most 16384 fit/,
       resuming((c) => {
         c.dataOffset;
         c.write64(DATA_SIZE, 2n ** 64n - 1n);
@@ -168,13 +168,17 @@ describe("the registers of a simulated migration region", () => {
     );
     accused(
       spec,
-      /data_size was read, and the device is not being saved/,
+      /data_size was read, but the device is not being saved/,
       resuming((c) => c.dataSize),
     );
   });
 
   it("are of no use outside saving and restoring", () => {
-    accused("trapped", /data_offset was read, and no data is being moved/, (c) => c.dataOffset);
+    accused(
+      "trapped",
+      /data_offset was read, but the device is neither being saved nor restored/,
+      (c) => c.dataOffset,
+    );
     accused("trapped", /data_size was read/, (c) => c.dataSize);
     accused("trapped", /data_size was written/, (c) => c.write64(DATA_SIZE, 1n));
     accused("trapped", /data was read/, (c) => c.readRaw(4096, 8));
@@ -282,7 +286,7 @@ describe("a restore of a simulated device", () => {
     for (const wrong of [[a, a], [a, c], [b], [a, c, b, ...rest]]) {
       using client = Client.of(SPEC);
       refused("EINVAL", () => client.restore(wrong));
-      assert.match(client.device.violations[0]!, /transaction \d came where \d was due/);
+      assert.match(client.device.violations[0]!, /transaction \d came instead of \d/);
     }
   });
 
@@ -290,7 +294,7 @@ describe("a restore of a simulated device", () => {
     using client = Client.of(SPEC);
     const [first] = transactions as [Bytes];
     refused("EINVAL", () => client.restore([first.slice(0, 8000), first.slice(8000)]));
-    assert.match(client.device.violations[0]!, /transaction 0 has 8000 bytes, 16384 when/);
+    assert.match(client.device.violations[0]!, /transaction 0 has 8000 bytes, but had 16384 when/);
   });
 
   it("takes nothing after the last transaction", () => {
