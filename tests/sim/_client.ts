@@ -1,6 +1,6 @@
 /**
- * A plain v1 client, written for these tests: it speaks the protocol to a
- * simulated device, one call after the other.
+ * A plain v1 client for these tests: it speaks the protocol to a simulated device,
+ * one call at a time.
  */
 
 import { MAP_SHARED, type Mapping, PROT_READ, PROT_WRITE } from "../../src/kernel/kernel.ts";
@@ -22,7 +22,7 @@ export const PENDING_BYTES = 8;
 export const DATA_OFFSET = 16;
 export const DATA_SIZE = 24;
 
-/** The migration region lies at index 9, each region 2^40 bytes behind the one before. */
+/** The migration region has index 9; each region begins 2^40 bytes after the one before. */
 const BASE = 9 * 2 ** 40;
 
 export class Client extends DeviceClient {
@@ -37,7 +37,7 @@ export class Client extends DeviceClient {
     super.close();
   }
 
-  /** Maps every area that the region lists; the caller made sure that there are any. */
+  /** Maps every area that the region lists. The caller ensures that there is at least one. */
   map(): void {
     const info = this.regionInfo(9);
     const next = vfioRegionInfo.size + 16;
@@ -100,7 +100,7 @@ export class Client extends DeviceClient {
     return Number(this.read64(DATA_SIZE));
   }
 
-  /** The run from `at` on that one mapping reaches, or that none does. */
+  /** The longest run from `at` on that lies in one mapping, or in none. */
   #run(at: number, end: number): { mapping: Mapping | null; offset: number; until: number } {
     const inside = this.#area.find(({ offset, mapping }) =>
       offset <= at && at < offset + mapping.length
@@ -136,7 +136,7 @@ export class Client extends DeviceClient {
     }
   }
 
-  /** One iteration; null at its end. With `sizeOf`, data_size of a vGPU is found out. */
+  /** One iteration; null at the end. `sizeOf` computes the data_size of a vGPU, which reads 0. */
   transaction(sizeOf?: (pending: number) => number): Bytes | null {
     const pending = this.pending;
     if (pending === 0) return null;
@@ -145,7 +145,7 @@ export class Client extends DeviceClient {
     return this.readData(offset, size === 0 && sizeOf !== undefined ? sizeOf(pending) : size);
   }
 
-  /** All that this phase yields. */
+  /** All transactions of this phase. */
   drain(sizeOf?: (pending: number) => number): Bytes[] {
     const transactions: Bytes[] = [];
     for (;;) {
@@ -155,7 +155,7 @@ export class Client extends DeviceClient {
     }
   }
 
-  /** Gives one transaction to the device. */
+  /** Writes one transaction to the device. */
   put(data: Bytes): void {
     this.writeData(this.dataOffset, data);
     this.write64(DATA_SIZE, BigInt(data.length));

@@ -1,5 +1,5 @@
 /**
- * A simulated device, opened: what the clients of both protocols share.
+ * An open simulated device: the part that the clients of both protocols share.
  */
 
 import { O_RDWR } from "../../src/kernel/kernel.ts";
@@ -30,7 +30,7 @@ export function text(value: string): Bytes {
   return new TextEncoder().encode(`${value}\0`) as Bytes;
 }
 
-/** What a client of either protocol has. */
+/** The common part of the clients of both protocols. */
 export type AnyClient = Pick<DeviceClient, "kernel" | "device" | "container" | "group">;
 
 export class DeviceClient {

@@ -1,5 +1,5 @@
 /**
- * One act for each fault of the memory that a device reaches.
+ * One check per fault of DMA mappings and dirty page tracking.
  */
 
 import assert from "node:assert/strict";
@@ -21,7 +21,7 @@ function refused(code: string, call: () => unknown): void {
 
 type Act = (make: (query: string) => Client) => void;
 
-/** What the user of the device meets. */
+/** The effect that the device's user sees, per fault. */
 export const MEMORY_ACTS: Readonly<
   Record<"map" | "unmap" | "dirty-start" | "dirty-get" | "draft-dirty-flag", Act>
 > = {

@@ -1,5 +1,5 @@
 /**
- * One act for each fault of the calls by which a device is opened.
+ * One check per fault of the calls that open a device.
  */
 
 import assert from "node:assert/strict";
@@ -27,7 +27,7 @@ function refused(code: string, call: () => unknown): void {
 
 type Act = (make: (query: string) => Client) => void;
 
-/** Opens a device by its own node, one call after the other. */
+/** Opens a device by its own node, call by call. */
 function openByCdev(kernel: SimKernel): void {
   const fds: number[] = [];
   const open = (path: string): number => fds[fds.push(kernel.open(path, O_RDWR)) - 1]!;
@@ -48,7 +48,7 @@ function openByCdev(kernel: SimKernel): void {
   }
 }
 
-/** The group's way is free of it, the node's is not. */
+/** The fault affects opening by the node, but not by the group. */
 function byCdev(fault: string, code: string): Act {
   return (make) => {
     const client = make(`cdev=1&fault=${fault}`);
@@ -57,7 +57,7 @@ function byCdev(fault: string, code: string): Act {
   };
 }
 
-/** Neither way is free of it. */
+/** The fault affects opening by the group and by the node. */
 function byBoth(fault: string, group: string, cdev: string): Act {
   return (make) => {
     refused(group, () => make(`fault=${fault}`));
@@ -65,7 +65,7 @@ function byBoth(fault: string, group: string, cdev: string): Act {
   };
 }
 
-/** Of functions behind an IOMMU only. */
+/** The fault affects functions behind an IOMMU only. */
 function behindIommu(fault: string, group: string, cdev: string): Act {
   return () => {
     refused(group, () => Client.of(`mlx5?fault=${fault}`));
@@ -74,7 +74,7 @@ function behindIommu(fault: string, group: string, cdev: string): Act {
   };
 }
 
-/** What whoever opens the device meets. */
+/** The effect that the opener of the device sees, per fault. */
 export const OPENING_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
   "open-container": (make) => refused("EMFILE", () => make("fault=open-container:EMFILE")),
   "open-iommufd": byCdev("open-iommufd:EMFILE", "EMFILE"),

@@ -1,5 +1,5 @@
 /**
- * A container's type1 ioctls, one function each, and no wiser than that.
+ * A container's type1 ioctls, one plain function per ioctl.
  */
 
 import {
@@ -29,12 +29,12 @@ import { type AnyClient, bytes } from "./_device_client.ts";
 
 export const RW: number = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
 
-/** So many pages, in bytes. */
+/** The size of `count` pages in bytes. */
 export function pages(count: number): bigint {
   return BigInt(count) * 4096n;
 }
 
-/** A client's container; pages are counted from IOVA 0. */
+/** The container of a client; pages are counted from IOVA 0. */
 export class Type1Client implements Disposable {
   readonly client: AnyClient;
   readonly #memory: Mapping[] = [];
@@ -58,7 +58,7 @@ export class Type1Client implements Disposable {
     this.client.kernel.ioctl(this.client.container, request, arg);
   }
 
-  /** Maps memory of its own; returns it. */
+  /** Maps new memory, and returns it. */
   map(first: number, count: number): Mapping {
     const memory = this.#allocate(count * 4096);
     this.mapAt(pages(first), pages(count), memory.address);
@@ -89,7 +89,7 @@ export class Type1Client implements Disposable {
     );
   }
 
-  /** GET_BITMAP; the bits as words, over memory filled with `prefill` before. */
+  /** GET_BITMAP into memory that was filled with `prefill`; returns the words of the bitmap. */
   get(first: number, count: number, prefill = 0): bigint[] {
     const { data, words } = this.#prepare(count, prefill);
     const get = vfioIommuType1DirtyBitmapGet.pack({
@@ -104,7 +104,7 @@ export class Type1Client implements Disposable {
     return words();
   }
 
-  /** UNMAP_DMA with the last bits: the pages that went, and the bits. */
+  /** UNMAP_DMA with GET_DIRTY_BITMAP; returns the number of pages unmapped, and the bitmap. */
   unmapWithBitmap(first: number, count: number): { unmapped: number; words: bigint[] } {
     const { data, words } = this.#prepare(count, 0);
     const arg = vfioIommuType1DmaUnmap.pack({

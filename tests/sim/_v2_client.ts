@@ -1,5 +1,5 @@
 /**
- * A plain v2 client of a simulated device, written for these tests.
+ * A plain v2 client of a simulated device, for these tests.
  */
 
 import { type SimDevice, SimKernel } from "../../src/sim/mod.ts";

@@ -1,5 +1,5 @@
 /**
- * One act for each fault of a v2 device's migration.
+ * One check per fault of a v2 device's migration.
  */
 
 import assert from "node:assert/strict";
@@ -23,11 +23,11 @@ function refused(code: string, call: () => unknown): void {
 
 type Act = (make: (query: string) => V2Client) => void;
 
-/** What the user of the device meets. */
+/** The effect that the device's user sees, per fault. */
 export const V2_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
   "transition": (make) => {
     using client = make("fault=transition:2:EBUSY");
-    // Where there is P2P, the second arc is the one behind RUNNING_P2P.
+    // With P2P, the second arc is the one after RUNNING_P2P.
     refused("EBUSY", () => client.go(STOP, STOP_COPY));
     const reached = client.v2State;
     client.go(STOP_COPY);

@@ -1,6 +1,5 @@
 /**
- * What worker_test.ts runs on a thread of its own: a save that blocks on the
- * way.
+ * The Worker of worker_test.ts: a save that blocks halfway.
  */
 
 import { Client, STOP_AND_COPY } from "./_client.ts";

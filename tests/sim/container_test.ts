@@ -62,9 +62,9 @@ describe("fds of the simulated kernel", () => {
     refused("EBADF", () => kernel.pread(4, bytes(4), 0));
   });
 
-  it("know a request by the kind of file: one number means three things", () => {
+  it("have requests by the kind of file: one number has a meaning per kind", () => {
     using client = Client.of("trapped");
-    // 0x3b70 is VFIO_IOMMU_GET_INFO, and VFIO_DEVICE_GET_PCI_HOT_RESET_INFO.
+    // 0x3b70 is both VFIO_IOMMU_GET_INFO and VFIO_DEVICE_GET_PCI_HOT_RESET_INFO.
     const arg = bytes(64);
     new DataView(arg.buffer).setUint32(0, 24, true);
     assert.equal(client.kernel.ioctl(client.container, VFIO_IOMMU_GET_INFO, arg), 0);
@@ -81,7 +81,7 @@ describe("fds of the simulated kernel", () => {
     }
   });
 
-  it("make a too short argument EFAULT, and a too small argsz EINVAL", () => {
+  it("refuse an argument that is too short with EFAULT, and a small argsz with EINVAL", () => {
     using client = Client.of("trapped");
     const { kernel, container, group, fd } = client;
     refused("EFAULT", () => kernel.ioctl(group, VFIO_GROUP_GET_STATUS));
@@ -93,7 +93,7 @@ describe("fds of the simulated kernel", () => {
     refused("EINVAL", () => kernel.ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, bytes(32)));
     refused("EFAULT", () => kernel.ioctl(container, VFIO_IOMMU_MAP_DMA, bytes(31)));
     refused("EINVAL", () => kernel.ioctl(container, VFIO_IOMMU_MAP_DMA, bytes(32)));
-    // argsz promises room that is not there.
+    // argsz claims more bytes than the buffer has.
     const info = bytes(24);
     new DataView(info.buffer).setUint32(0, 1024, true);
     refused("EFAULT", () => kernel.ioctl(container, VFIO_IOMMU_GET_INFO, info));
@@ -104,7 +104,7 @@ describe("fds of the simulated kernel", () => {
 });
 
 describe("a simulated device's file", () => {
-  it("tells its regions, with room for the capabilities or without", () => {
+  it("reports its regions, with or without room for the capabilities", () => {
     using client = Client.of("mapped");
     const info = (argsz: number) => vfioRegionInfo.unpack(client.regionInfo(9, argsz));
     const short = info(32);
@@ -128,7 +128,7 @@ describe("a simulated device's file", () => {
     refused("EINVAL", () => client.kernel.pread(client.fd, bytes(4), 3 * 2 ** 40));
   });
 
-  it("tells its interrupts", () => {
+  it("reports its interrupts", () => {
     using client = Client.of("trapped");
     const irq = (index: number) => {
       const arg = vfioIrqInfo.pack({ index });
@@ -141,7 +141,7 @@ describe("a simulated device's file", () => {
     refused("EINVAL", () => irq(5));
   });
 
-  it("knows no feature, whatever is asked of it", () => {
+  it("has no features if it is a v1 device", () => {
     using client = Client.of("trapped");
     const feature = (flags: number, argsz = 16): number => {
       const arg = bytes(16);
@@ -160,7 +160,7 @@ describe("a simulated device's file", () => {
 describe("a simulated group", () => {
   const unset = (client: Client) => client.kernel.ioctl(client.group, VFIO_GROUP_UNSET_CONTAINER);
 
-  it("stays open, in its container, as long as a device of it is", () => {
+  it("stays open, in its container, as long as one of its devices is open", () => {
     const client = Client.of("trapped");
     const { kernel, group, container, fd } = client;
     refused("EBUSY", () => unset(client));
@@ -183,7 +183,7 @@ describe("a simulated group", () => {
     assert.equal(kernel.openObjects.length, 2);
   });
 
-  it("takes no other file for a container", () => {
+  it("refuses a file that is not a container", () => {
     const kernel = new SimKernel("trapped", "trapped");
     const group = kernel.open("/dev/vfio/0", O_RDWR);
     refused("EBADF", () => kernel.ioctl(group, VFIO_GROUP_SET_CONTAINER, int(99)));
@@ -192,7 +192,7 @@ describe("a simulated group", () => {
     refused("EINVAL", () => kernel.ioctl(group, VFIO_GROUP_UNSET_CONTAINER));
   });
 
-  it("shares a container with another, whose mappings go with the last of them", () => {
+  it("shares a container with another group; the mappings end with the last group", () => {
     const kernel = new SimKernel("trapped", "trapped");
     const client = new Client(kernel, 0);
     const other = kernel.open("/dev/vfio/1", O_RDWR);
@@ -205,7 +205,7 @@ describe("a simulated group", () => {
     refused("EINVAL", () => map(client, 0n, 0x1000n));
   });
 
-  it("opens one device as often as asked", () => {
+  it("opens a device any number of times", () => {
     using client = Client.of("trapped");
     const { kernel, group, device } = client;
     const second = kernel.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, text(device.path));
@@ -217,7 +217,7 @@ describe("a simulated group", () => {
     assert.equal(client.state, 2);
   });
 
-  it("is not viable where a host driver has one of its devices", () => {
+  it("is not viable if one of its devices is bound to a host driver", () => {
     const kernel = new SimKernel("trapped?fault=group-not-viable");
     const container = kernel.open("/dev/vfio/vfio", O_RDWR);
     const group = kernel.open("/dev/vfio/0", O_RDWR);
@@ -235,7 +235,7 @@ describe("the simulated IOMMU", () => {
     map(client, last, 0x1000n);
     refused("EINVAL", () => map(client, last - 0x1000n, 0x3000n));
     refused("EINVAL", () => unmap(client, last, 0x2000n));
-    // To Linux before 6.19 a range up to 2^64 ends at 0: it finds nothing in it.
+    // In Linux before 6.19 a range up to 2^64 ends at 0, so it is empty.
     assert.equal(unmap(client, last, 0x1000n), 0n);
     assert.equal(unmap(client, 0n, 0n, VFIO_DMA_UNMAP_FLAG_ALL), 0x1000n);
   });
@@ -257,7 +257,7 @@ describe("the simulated IOMMU", () => {
     map(client, 1n << 40n, 0x1000n);
   });
 
-  it("of TYPE1 unmaps a mapping whole when asked for its first part", () => {
+  it("of TYPE1 unmaps a whole mapping when asked for its first part", () => {
     const kernel = new SimKernel("trapped?fault=type1-only");
     const container = kernel.open("/dev/vfio/vfio", O_RDWR);
     const group = kernel.open("/dev/vfio/0", O_RDWR);
@@ -275,7 +275,7 @@ describe("the simulated IOMMU", () => {
     assert.equal(part(0n), 0x4000n);
   });
 
-  it("keeps its mappings as a naive list does", () => {
+  it("keeps its mappings like a naive list", () => {
     const step = fc.record({
       map: fc.boolean(),
       first: fc.integer({ min: 0, max: 40 }),
@@ -283,7 +283,7 @@ describe("the simulated IOMMU", () => {
     });
     fc.assert(fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       using client = Client.of("trapped?size=4KiB");
-      // One entry a page: the first page of its mapping, and its pages.
+      // One entry per page: the first page of its mapping, and the mapping's number of pages.
       const naive = new Map<number, { first: number; count: number }>();
       for (const { map: mapping, first, count } of steps) {
         const range = Array.from({ length: count }, (_, i) => first + i);
@@ -311,7 +311,7 @@ describe("the simulated IOMMU", () => {
 describe("memory of the simulated process", () => {
   const anonymous = { prot: PROT_READ, flags: MAP_PRIVATE | MAP_ANONYMOUS };
 
-  it("has addresses of its own, holds bytes, and is gone after closing", () => {
+  it("has its own addresses, holds bytes, and is gone after closing", () => {
     const kernel = new SimKernel();
     const one = kernel.mmap(5000, anonymous);
     const two = kernel.mmap(4096, anonymous);
@@ -330,7 +330,7 @@ describe("memory of the simulated process", () => {
     assert.deepEqual(kernel.openObjects, []);
   });
 
-  it("is refused where mmap would refuse it", () => {
+  it("cannot be mapped where mmap would refuse it", () => {
     using client = Client.of("mapped", "trapped");
     const { kernel, fd, group } = client;
     const at = 9 * 2 ** 40;
@@ -340,7 +340,7 @@ describe("memory of the simulated process", () => {
     refused("EBADF", () => kernel.mmap(4096, { ...shared, fd: 77 }));
     refused("ENODEV", () => kernel.mmap(4096, { ...shared, fd: group }));
     refused("EINVAL", () => kernel.mmap(4096, { ...shared, fd, offset: at + 1 }));
-    // The registers, past the end, another region, a private copy.
+    // The registers, beyond the end, another region, a private mapping.
     refused("EINVAL", () => kernel.mmap(4096, { ...shared, fd, offset: at }));
     refused("EINVAL", () => kernel.mmap(2 ** 21, { ...shared, fd, offset: at + 4096 }));
     refused("EINVAL", () => kernel.mmap(4096, { ...shared, fd, offset: 0 }));

@@ -20,7 +20,7 @@ interface Joined {
   close(): void;
 }
 
-/** Another device in a container that there is. */
+/** Adds another device to an existing container. */
 function join(kernel: SimKernel, number: number, container: number): Joined {
   const device = kernel.devices[number]!;
   const group = kernel.open(`/dev/vfio/${number}`, O_RDWR);
@@ -35,7 +35,7 @@ function join(kernel: SimKernel, number: number, container: number): Joined {
   };
 }
 
-/** A device that goes by a clock of the test's, its container, and its dirty pages. */
+/** A device with a clock that the test moves, its container, and its dirty pages. */
 class Setting implements Disposable {
   now = 0;
   readonly client: Client;
@@ -47,7 +47,7 @@ class Setting implements Disposable {
     this.type1 = new Type1Client(this.client);
   }
 
-  /** The numbers of the pages that are dirty after so many milliseconds. */
+  /** Moves the clock on by `ms` milliseconds; returns the indexes of the dirty pages. */
   dirtyAfter(ms: number, first: number, count: number): number[] {
     this.now += ms;
     return this.type1.get(first, count).flatMap((word, index) =>
@@ -65,7 +65,7 @@ class Setting implements Disposable {
 }
 
 describe("the DMA of a simulated device", () => {
-  it("goes through all mappings page by page, where it is sequential", () => {
+  it("goes through all mappings page by page if the pattern is sequential", () => {
     using setting = new Setting("dma=sequential:10/s");
     setting.type1.map(0, 4);
     setting.type1.map(64, 4);
@@ -74,10 +74,10 @@ describe("the DMA of a simulated device", () => {
     assert.deepEqual(setting.dirtyAfter(300, 0, 128), [3, 64, 65]);
     assert.deepEqual(setting.dirtyAfter(300, 0, 128), [0, 66, 67]);
     assert.deepEqual(setting.dirtyAfter(50, 0, 128), []);
-    assert.deepEqual(setting.dirtyAfter(50, 0, 128), [1], "what time is left over is kept");
+    assert.deepEqual(setting.dirtyAfter(50, 0, 128), [1], "the time left over is kept");
   });
 
-  it("is the same again with the same seed and clock, and spreads where it is random", () => {
+  it("repeats with the same seed and clock, and is spread evenly if the pattern is random", () => {
     const run = (seed: number): number[][] => {
       using setting = new Setting(`dma=random:1000/s&seed=${seed}`);
       setting.type1.map(0, 2048);
@@ -92,18 +92,18 @@ describe("the DMA of a simulated device", () => {
     assert.ok(quarters.every((count) => count > 8), String(quarters));
   });
 
-  it("keeps to the first pages, where it is hot", () => {
+  it("goes mostly to the first pages if the pattern is hot", () => {
     using setting = new Setting("dma=hot:90/10:1000/s");
     setting.type1.map(0, 2000);
     setting.type1.start();
     const dirty = setting.dirtyAfter(500, 0, 2000);
     const cold = dirty.filter((page) => page >= 200).length;
     assert.ok(cold > 20 && cold < 80, `${cold} of 500 writes`);
-    // 450 writes to 200 pages leave few of them out.
+    // 450 writes to 200 pages miss few of them.
     assert.ok(dirty.length - cold > 150, String(dirty.length - cold));
   });
 
-  it("writes into memory, each time something else", () => {
+  it("writes into memory, a new value each time", () => {
     using setting = new Setting("dma=sequential:1/s");
     const memory = setting.type1.map(0, 2);
     const seen = (page: number): number => {
@@ -119,7 +119,7 @@ describe("the DMA of a simulated device", () => {
     assert.equal(setting.client.device.dma.writes, 3);
   });
 
-  it("stops with the device, and does not catch up", () => {
+  it("stops with the device, and does not catch up later", () => {
     using setting = new Setting("dma=sequential:10/s");
     setting.type1.map(0, 64);
     setting.type1.start();
@@ -128,14 +128,14 @@ describe("the DMA of a simulated device", () => {
     assert.equal(setting.dirtyAfter(500, 0, 64).length, 5, "it runs in pre-copy");
     setting.now += 500;
     setting.client.state = STOP_AND_COPY;
-    assert.equal(setting.dirtyAfter(5000, 0, 64).length, 5, "what it did before it stopped");
+    assert.equal(setting.dirtyAfter(5000, 0, 64).length, 5, "the writes from before it stopped");
     assert.deepEqual(setting.dirtyAfter(5000, 0, 64), []);
     setting.client.state = STOP;
     setting.client.state = RUNNING;
     assert.equal(setting.dirtyAfter(500, 0, 64).length, 5);
   });
 
-  it("does nothing before the device is opened, nor after it is closed", () => {
+  it("happens neither before the device is opened nor after it is closed", () => {
     let now = 0;
     const kernel = SimKernel.withClock(() => now, "trapped?size=4KiB&dma=sequential:10/s");
     const client = new Client(kernel);
@@ -148,7 +148,7 @@ describe("the DMA of a simulated device", () => {
     type1.close();
   });
 
-  it("begins anew with a reset", () => {
+  it("starts over after a reset", () => {
     using setting = new Setting("dma=sequential:10/s&pin=2");
     setting.type1.map(0, 64);
     setting.type1.start();
@@ -157,7 +157,7 @@ describe("the DMA of a simulated device", () => {
     assert.deepEqual(setting.dirtyAfter(100, 0, 64), [0, 1], "pinned again, and page 0 written");
   });
 
-  it("left alone for long writes to each page four times at most", () => {
+  it("writes to each page at most four times after a long time without a call", () => {
     using setting = new Setting("dma=sequential:1000000/s");
     setting.type1.map(0, 10);
     setting.type1.start();
@@ -181,7 +181,7 @@ describe("the DMA of a simulated device", () => {
     now += 300;
     assert.deepEqual(type1.get(0, 64), [1n << 40n | 7n]);
     other.close();
-    assert.deepEqual(type1.get(0, 64), [1n], "unpinned as it was closed, dirty once more");
+    assert.deepEqual(type1.get(0, 64), [1n], "unpinned by the close, and dirty once more");
     assert.deepEqual(type1.get(0, 64), [0n]);
     type1.close();
     client.close();
@@ -189,8 +189,8 @@ describe("the DMA of a simulated device", () => {
   });
 });
 
-describe("what a simulated device can be made to do", () => {
-  it("is refused as the kernel would refuse it", () => {
+describe("DMA of a simulated device on request", () => {
+  it("is refused with the kernel's errno", () => {
     using setting = new Setting("pin=0");
     const { dma } = setting.client.device;
     refused("EINVAL", () => dma.write(0n, bytes(1)));
@@ -206,7 +206,7 @@ describe("what a simulated device can be made to do", () => {
     refused("EINVAL", () => dma.write(pages(2) - 1n, bytes(2)));
   });
 
-  it("marks each page that a write touches, over two mappings as well", () => {
+  it("marks each page that a write touches, also across two mappings", () => {
     using setting = new Setting("pin=0");
     setting.type1.map(0, 2);
     setting.type1.map(2, 2);
@@ -216,7 +216,7 @@ describe("what a simulated device can be made to do", () => {
     assert.deepEqual(setting.dirtyAfter(0, 2, 2), [2, 3]);
   });
 
-  it("counts pins: a page is pinned until it was unpinned as often", () => {
+  it("counts pins: a page stays pinned until it is unpinned as often", () => {
     using setting = new Setting("pin=0");
     const { dma } = setting.client.device;
     setting.type1.map(0, 4);
@@ -232,7 +232,7 @@ describe("what a simulated device can be made to do", () => {
     assert.deepEqual(setting.dirtyAfter(0, 0, 4), [2]);
   });
 
-  it("locks memory for what is pinned", () => {
+  it("locks the memory of pinned pages", () => {
     using setting = new Setting("memlock=8KiB");
     const { dma } = setting.client.device;
     setting.type1.map(0, 4);
@@ -244,8 +244,8 @@ describe("what a simulated device can be made to do", () => {
   });
 });
 
-describe("a group that does not tell what its device writes", () => {
-  /** Two devices in one container, of which only the second is watched by nobody. */
+describe("a group whose device's writes are not tracked", () => {
+  /** Two devices in one container; only the second one's writes are not tracked. */
   function pair(): { first: Client; second: Joined; type1: Type1Client; kernel: SimKernel } {
     const kernel = new SimKernel("trapped?size=4KiB", "trapped?size=4KiB&iommu=all-dirty");
     const first = new Client(kernel);
@@ -257,18 +257,18 @@ describe("a group that does not tell what its device writes", () => {
 
   const ALL = 0xffn;
 
-  it("makes all of the container dirty, whenever it is read", () => {
+  it("makes every page of the container dirty at each read", () => {
     const { type1 } = pair();
     assert.deepEqual([type1.get(0, 8), type1.get(0, 8)], [[ALL], [ALL]]);
   });
 
-  it("leaves all of it dirty, once", () => {
+  it("leaves every page dirty once when it is removed", () => {
     const { type1, second } = pair();
     second.close();
     assert.deepEqual([type1.get(0, 8), type1.get(0, 8)], [[ALL], [0n]]);
   });
 
-  it("is believed once its driver pins a page", () => {
+  it("counts only its pinned pages once its driver pins a page", () => {
     const { type1, second } = pair();
     second.device.dma.pin(0n, 1);
     assert.deepEqual([type1.get(0, 8), type1.get(0, 8)], [[1n], [1n]]);
@@ -277,7 +277,7 @@ describe("a group that does not tell what its device writes", () => {
     assert.deepEqual(type1.get(0, 8), [0n]);
   });
 
-  it("does not join a container whose memory hardware cannot reach", () => {
+  it("cannot join a container with memory that hardware cannot reach", () => {
     for (
       const [iova, vaddr, code] of [
         [0xfee0_0000n, undefined, "EINVAL"],

@@ -40,10 +40,10 @@ function refused(code: string, call: () => unknown): void {
 const QUERY = "size=64KiB&chunk=16KiB";
 const V2_QUERY = `${QUERY}&iommu=pinned`;
 
-/** What a vGPU's transaction holds: all that is pending and fits. */
+/** The size of a vGPU's transaction: as much as is pending and fits. */
 const area = (pending: number): number => Math.min(pending, 16384);
 
-/** Offsets of a region's capabilities, as far as they lie in the buffer. */
+/** The offsets of a region's capabilities, as far as they lie in the buffer. */
 function chainOf(info: Uint8Array<ArrayBuffer>): number[] {
   const { cap_offset } = vfioRegionInfo.unpack(info);
   const offsets: number[] = [];
@@ -57,7 +57,7 @@ function chainOf(info: Uint8Array<ArrayBuffer>): number[] {
 
 type Act = (spec: (query: string) => Client) => void;
 
-/** One act a fault that any device can have: what the user of the device meets. */
+/** One check per fault that any device can have: the effect that the device's user sees. */
 const ANY_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
   ...MEMORY_ACTS,
   ...OPENING_ACTS,
@@ -98,7 +98,7 @@ const ANY_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
   },
 };
 
-/** Those of a migration region. */
+/** One check per fault of a migration region. */
 const V1_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
   "transition": (make) => {
     using client = make("fault=transition:2:EBUSY");
@@ -295,7 +295,7 @@ const V1_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
   },
   "caps-truncated": (make) => {
     using client = make("fault=caps-truncated");
-    // Asked with what it says to need, the areas do not lie inside.
+    // With the argsz that it asks for, the areas do not fit in the buffer.
     const short = client.regionInfo(9, 32);
     const { argsz, cap_offset } = vfioRegionInfo.unpack(short);
     assert.equal(cap_offset, 0);
@@ -313,7 +313,7 @@ for (const name of Object.keys(PERSONALITIES)) {
     for (const key of Object.keys(FAULTS)) {
       const fault = key as FaultName;
       if (!canHave(personality, fault)) continue;
-      it(`${fault}: the user meets it, and is not blamed`, () => {
+      it(`${fault}: the user sees it, and no violation is counted`, () => {
         const made: AnyClient[] = [];
         const make = <T extends AnyClient>(of: (spec: string) => T) => (more: string): T => {
           const client = of(`sim:${personality}?${query}${more}`);
@@ -331,7 +331,7 @@ for (const name of Object.keys(PERSONALITIES)) {
 }
 
 describe("several faults", () => {
-  it("strike each at its time", () => {
+  it("each strike at their own time", () => {
     using client = Client.of(
       `trapped?${QUERY}&fault=transition:2:EIO&fault=error-state:3&fault=state-read:5:ENODEV`,
     );

@@ -30,7 +30,7 @@ describe("a simulated ice", () => {
     assert.equal(client.register, PRE_COPY);
   });
 
-  it("has one transaction at offset 32, when stopped only", () => {
+  it("has one transaction at offset 32, only while it is stopped", () => {
     using client = Client.of("ice");
     client.state = PRE_COPY;
     assert.equal(client.pending, 0);
@@ -44,7 +44,7 @@ describe("a simulated ice", () => {
     assert.equal(client.pending, 0);
   });
 
-  it("takes from pending_bytes with every read, until it wraps", () => {
+  it("decreases pending_bytes with every read, until it wraps", () => {
     using client = Client.of("ice");
     client.state = STOP_AND_COPY;
     client.readRaw(32, SIZE - 8);
@@ -56,7 +56,7 @@ describe("a simulated ice", () => {
     assert.equal(client.pending, 0);
   });
 
-  it("loads at the step to RUNNING, and refuses there what is no state of it", () => {
+  it("loads the state at the step to RUNNING, and refuses an invalid state there", () => {
     using from = Client.of("ice?seed=1");
     from.state = STOP_AND_COPY;
     const [data] = from.drain();
@@ -77,7 +77,7 @@ describe("a simulated ice", () => {
     wrong.state = RUNNING;
   });
 
-  it("takes a data_size of the exact size, while restoring only", () => {
+  it("takes a data_size of the exact size, only while restoring", () => {
     using client = Client.of("ice");
     refused("EINVAL", () => client.write64(DATA_SIZE, BigInt(SIZE)));
     client.state = RESUMING;
@@ -85,7 +85,7 @@ describe("a simulated ice", () => {
     client.write64(DATA_SIZE, BigInt(SIZE));
   });
 
-  it("answers EFAULT to what it does not know, EINVAL to a wrong width", () => {
+  it("answers EFAULT to an unknown offset, EINVAL to a wrong width", () => {
     using client = Client.of("ice");
     refused("EFAULT", () => client.readRaw(4, 4));
     refused("EFAULT", () => client.readRaw(12, 8));

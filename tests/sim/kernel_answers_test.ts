@@ -1,6 +1,6 @@
 /**
- * What kernel 6.1 answered to a program that asked it about an mdev. What it
- * answered about containers and memory is in tests/dirty/type1_cases.
+ * The answers that kernel 6.1 gave to a program that tried requests on an mdev. Its
+ * answers about containers and memory are in tests/dirty/type1_cases.
  */
 
 import { describe, it } from "node:test";
@@ -21,7 +21,7 @@ import {
 } from "../../src/uapi/mod.ts";
 import { bytes, Client } from "./_client.ts";
 
-describe("the simulated kernel answers as kernel 6.1 did", () => {
+describe("the simulated kernel answers like kernel 6.1", () => {
   it("VFIO_GROUP_GET_STATUS: viable, in a container", () => {
     using client = Client.of("trapped?size=64KiB");
     const status = vfioGroupStatus.pack({});
@@ -29,7 +29,7 @@ describe("the simulated kernel answers as kernel 6.1 did", () => {
     assert.equal(vfioGroupStatus.unpack(status).flags, 3);
   });
 
-  it("VFIO_DEVICE_GET_INFO: regions, interrupts, and what they take", () => {
+  it("VFIO_DEVICE_GET_INFO: regions, interrupts, and argsz", () => {
     using client = Client.of("trapped?size=64KiB");
     const arg = vfioDeviceInfo.pack({});
     assert.equal(client.kernel.ioctl(client.fd, VFIO_DEVICE_GET_INFO, arg), 0);
@@ -37,7 +37,7 @@ describe("the simulated kernel answers as kernel 6.1 did", () => {
     assert.deepEqual([flags, num_regions, num_irqs, argsz], [3, 10, 5, 20]);
   });
 
-  it("VFIO_DEVICE_GET_REGION_INFO of the first region there is not: EINVAL", () => {
+  it("VFIO_DEVICE_GET_REGION_INFO of the first index without a region: EINVAL", () => {
     using client = Client.of("trapped?size=64KiB");
     const arg = vfioRegionInfo.pack({ index: 10 });
     assert.throws(

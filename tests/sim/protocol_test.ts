@@ -24,7 +24,7 @@ function refused(code: string, call: () => unknown): void {
   assert.throws(call, (error) => isErrno(error, code), code);
 }
 
-/** What a device says about what a user does. */
+/** Checks that an act of the user is refused, and counted as one violation. */
 function accused(
   spec: string,
   told: RegExp,
@@ -46,7 +46,7 @@ function saved(spec = "trapped?size=64KiB&chunk=16KiB&seed=9"): Bytes[] {
 }
 
 describe("the registers of a simulated migration region", () => {
-  it("are as the protocol says at open", () => {
+  it("have the protocol's values at open", () => {
     using client = Client.of("trapped?reserved=0xdeadbee8");
     assert.equal(client.register, 0xdeadbee9);
     assert.equal(client.pending, 0);
@@ -56,14 +56,14 @@ describe("the registers of a simulated migration region", () => {
     assert.deepEqual(client.device.violations, []);
   });
 
-  it("are reached at their own width and place only", () => {
+  it("are accessible only at their own width and offset", () => {
     for (const [at, width] of [[0, 8], [0, 1], [8, 4], [16, 2], [20, 4], [24, 32], [2, 4]]) {
       accused("trapped", /matches no register/, (c) => c.readRaw(at!, width!));
       accused("trapped", /matches no register/, (c) => c.writeRaw(at!, bytes(width!)));
     }
   });
 
-  it("are read in order while saving", () => {
+  it("must be read in order while saving", () => {
     const saving = (act: (client: Client) => void) => (client: Client): void => {
       client.state = PRE_COPY;
       act(client);
@@ -113,7 +113,7 @@ describe("the registers of a simulated migration region", () => {
     );
   });
 
-  it("tell the same transaction as often as they are read", () => {
+  it("return the same transaction no matter how often they are read", () => {
     using client = Client.of("partitioned?size=64KiB&chunk=20000");
     client.state = STOP_AND_COPY;
     assert.equal(client.pending, client.pending);
@@ -128,7 +128,7 @@ describe("the registers of a simulated migration region", () => {
     assert.deepEqual(client.device.violations, []);
   });
 
-  it("are used in order while restoring", () => {
+  it("must be used in order while restoring", () => {
     const [data] = saved() as [Bytes];
     const resuming = (act: (client: Client) => void) => (client: Client): void => {
       client.state = RESUMING;
@@ -173,7 +173,7 @@ describe("the registers of a simulated migration region", () => {
     );
   });
 
-  it("are of no use outside saving and restoring", () => {
+  it("cannot be used outside saving and restoring", () => {
     accused(
       "trapped",
       /data_offset was read, but the device is neither being saved nor restored/,
@@ -195,7 +195,7 @@ describe("the registers of a simulated migration region", () => {
     );
   });
 
-  it("keep what was written to the reserved bits, and tell on who changed them", () => {
+  it("keep the value written to the reserved bits, and count a change of them", () => {
     using client = Client.of("trapped?reserved=0xf0");
     client.writeRaw(DEVICE_STATE, int(PRE_COPY));
     assert.equal(client.register, PRE_COPY);
@@ -218,7 +218,7 @@ describe("the states of a simulated device", () => {
     4: [RESUMING],
   };
 
-  it("follow each other along the arcs alone", () => {
+  it("follow each other only along the arcs", () => {
     for (let from = 0; from <= 4; from += 1) {
       for (let to = 0; to <= 7; to += 1) {
         using client = Client.of("trapped?size=4KiB");
@@ -234,13 +234,13 @@ describe("the states of a simulated device", () => {
         }
         refused("EINVAL", step);
         assert.equal(client.state, from);
-        // A restore that is not whole is refused, but asking is no offence.
+        // An incomplete restore is refused, but the attempt is not a violation.
         assert.equal(client.device.violations.length, from === 4 && to === 1 ? 0 : 1);
       }
     }
   });
 
-  it("lead out of ERROR by a reset only", () => {
+  it("leave ERROR only by a reset", () => {
     using client = Client.of("trapped?fault=error-state:1");
     refused("EIO", () => client.state = STOP);
     assert.equal(client.state, ERROR);
@@ -251,7 +251,7 @@ describe("the states of a simulated device", () => {
     assert.equal(client.state, RUNNING);
   });
 
-  it("begin anew with a reset, whatever was under way", () => {
+  it("start over after a reset, whatever was in progress", () => {
     using client = Client.of("trapped?size=64KiB&chunk=16KiB&seed=1");
     const fresh = client.device.checksum();
     client.state = RESUMING;
@@ -272,7 +272,7 @@ describe("a restore of a simulated device", () => {
   const transactions = saved();
   const last = transactions.at(-1)!;
 
-  it("that is cut anywhere is refused at the step to RUNNING", () => {
+  it("that was cut short anywhere is refused at the step to RUNNING", () => {
     for (let count = 0; count < transactions.length; count += 1) {
       using client = Client.of(SPEC);
       refused("EINVAL", () => client.restore(transactions.slice(0, count)));
@@ -281,7 +281,7 @@ describe("a restore of a simulated device", () => {
     }
   });
 
-  it("that repeats, drops or swaps a transaction is refused there, and told on", () => {
+  it("that repeats, drops or swaps a transaction is refused there, and counted", () => {
     const [a, b, c, ...rest] = transactions as [Bytes, Bytes, Bytes, ...Bytes[]];
     for (const wrong of [[a, a], [a, c], [b], [a, c, b, ...rest]]) {
       using client = Client.of(SPEC);
@@ -290,14 +290,14 @@ describe("a restore of a simulated device", () => {
     }
   });
 
-  it("that cuts a transaction in two is refused, and told on", () => {
+  it("that splits a transaction in two is refused, and counted", () => {
     using client = Client.of(SPEC);
     const [first] = transactions as [Bytes];
     refused("EINVAL", () => client.restore([first.slice(0, 8000), first.slice(8000)]));
     assert.match(client.device.violations[0]!, /transaction 0 has 8000 bytes, but had 16384 when/);
   });
 
-  it("takes nothing after the last transaction", () => {
+  it("refuses data after the last transaction", () => {
     using client = Client.of(SPEC);
     refused("EINVAL", () => client.restore([...transactions, last]));
   });
@@ -308,7 +308,7 @@ describe("a restore of a simulated device", () => {
     assert.deepEqual(client.device.violations, []);
   });
 
-  it("keeps bytes that no device made", () => {
+  it("keeps bytes that no device generated", () => {
     using client = Client.of(SPEC);
     const changed = transactions.map((data) => data.slice());
     changed[1]![9000]! ^= 1;
@@ -317,7 +317,7 @@ describe("a restore of a simulated device", () => {
     client.reset();
     client.restore(changed);
     assert.notEqual(client.device.checksum(), sound);
-    // And they go on with the next save.
+    // The next save has them too.
     client.state = STOP_AND_COPY;
     const again = client.drain();
     using other = Client.of(SPEC);
@@ -325,11 +325,11 @@ describe("a restore of a simulated device", () => {
     assert.equal(other.device.checksum(), client.device.checksum());
   });
 
-  it("refuses garbage, and never goes wrong on it", () => {
+  it("refuses garbage, and does not change the state", () => {
     const kernel = new SimKernel(SPEC);
     const garbage = fc.oneof(
       fc.uint8Array({ minLength: 1, maxLength: 200 }),
-      // A sound transaction with a few words overwritten.
+      // A valid transaction with a few words overwritten.
       fc.tuple(fc.nat(transactions[0]!.length / 4 - 1), fc.nat(), fc.nat(60)).map(
         ([at, value, head]) => {
           const data = transactions[0]!.slice();

@@ -6,7 +6,7 @@ import { type Bytes, Client, PRE_COPY, RUNNING, STOP, STOP_AND_COPY } from "./_c
 
 const PAGE = 4096;
 
-/** A clock that a test moves. */
+/** A clock that the test moves. */
 function clock(): { now: () => number; pass: (ms: number) => void } {
   let time = 1000;
   return { now: () => time, pass: (ms) => time += ms };
@@ -25,7 +25,7 @@ describe("a simulated device", () => {
     seed: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
   });
 
-  it("is the same after it was saved and restored, and finds no fault with its user", () => {
+  it("is the same after a save and a restore, and counts no violation", () => {
     fc.assert(
       fc.property(whole, ({ personality, pages, chunk, rate, rounds, seed }) => {
         const { now, pass } = clock();
@@ -68,13 +68,13 @@ describe("a simulated device", () => {
     );
   });
 
-  it("makes the same state from the same seed, and another from another", () => {
+  it("generates the same state from the same seed, and another from another seed", () => {
     const [a, b, c] = new SimKernel("trapped?seed=5", "mapped?seed=5", "trapped?seed=6").devices;
     assert.equal(a!.checksum(), b!.checksum());
     assert.notEqual(a!.checksum(), c!.checksum());
   });
 
-  it("changes itself while it runs, and not while it is stopped", () => {
+  it("changes its state while it runs, and not while it is stopped", () => {
     const { now, pass } = clock();
     const kernel = SimKernel.withClock(now, "trapped?size=1MiB&rate=64KiB");
     using client = new Client(kernel);
@@ -92,7 +92,7 @@ describe("a simulated device", () => {
     assert.equal(device.checksum(), first);
   });
 
-  it("yields in pre-copy what has changed meanwhile, and the rest when stopped", () => {
+  it("yields changed pages in pre-copy, and the rest when it is stopped", () => {
     const { now, pass } = clock();
     const kernel = SimKernel.withClock(now, "trapped?size=4MiB&rate=1MiB&chunk=256KiB");
     using client = new Client(kernel);
@@ -110,7 +110,7 @@ describe("a simulated device", () => {
     assert.equal(client.pending, 0);
   });
 
-  it("has something to give when stopped even where nothing changed", () => {
+  it("has a last transaction when it is stopped, even if nothing changed", () => {
     using client = Client.of("mapped?size=64KiB");
     client.state = PRE_COPY;
     client.drain();
@@ -126,7 +126,7 @@ describe("a simulated device", () => {
     assert.equal(client.transaction()!.length, 1024 ** 2);
   });
 
-  it("is as new when it is opened again", () => {
+  it("is in its initial state when it is opened again", () => {
     const kernel = new SimKernel("trapped?size=64KiB&seed=1", "trapped?size=64KiB&seed=2");
     const from = new Client(kernel, 0);
     from.state = STOP_AND_COPY;

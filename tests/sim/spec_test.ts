@@ -11,7 +11,7 @@ import { FAULTS } from "../../src/sim/_faults.ts";
 import { OPTIONS } from "../../src/sim/spec.ts";
 
 describe("a sim: name", () => {
-  it("says what the device is", () => {
+  it("describes the device", () => {
     assert.deepEqual(parseSimSpec("sim:mapped?size=256MiB&rate=64MiB&chunk=1MiB&seed=7"), {
       personality: "mapped",
       size: 2 ** 28,
@@ -31,7 +31,7 @@ describe("a sim: name", () => {
     });
   });
 
-  it("says what the device does to memory, and who knows of it", () => {
+  it("describes the device's DMA, and how the IOMMU tracks it", () => {
     const { dma, pin, iommu, memlock } = parseSimSpec(
       "mapped?dma=hot:90/10:5000/s&pin=4&memlock=64MiB",
     );
@@ -42,7 +42,7 @@ describe("a sim: name", () => {
     assert.equal(parseSimSpec("mapped?dma=random:7/s").dma?.rate, 7);
   });
 
-  it("is refused where what it says of memory makes no sense", () => {
+  it("is refused if its options of DMA make no sense", () => {
     for (
       const [spec, problem] of [
         ["dma=zigzag", /dma is "zigzag"; it takes random/],
@@ -69,7 +69,7 @@ describe("a sim: name", () => {
     assert.equal(parseSimSpec("ice").size, 2 ** 17);
   });
 
-  it("takes faults, several of them", () => {
+  it("takes several faults", () => {
     const { faults } = parseSimSpec(
       "trapped?fault=transition:3:EIO&fault=block:5s&fault=block:20ms:7&fault=data-size-zero:always" +
         "&fault=stuck&fault=open:EACCES&fault=lie-size&fault=lie-offset:4",
@@ -131,7 +131,7 @@ describe("a sim: name", () => {
     ["mapped?fault=data-size-zero:never", /form data-size-zero:N\|always/],
   ];
   for (const [spec, said] of WRONG) {
-    it(`is refused where it is wrong: ${JSON.stringify(spec)}`, () => {
+    it(`is refused if it is invalid: ${JSON.stringify(spec)}`, () => {
       assert.throws(() => new SimKernel(spec), (error) => {
         assert.ok(error instanceof SimSpecError);
         assert.match(error.message, /^Cannot simulate "/);
@@ -141,7 +141,7 @@ describe("a sim: name", () => {
     });
   }
 
-  it("is explained in full", () => {
+  it("is explained by the help: every personality, option and fault", () => {
     const help = simHelp();
     for (const name of Object.keys(PERSONALITIES)) assert.ok(help.includes(`  sim:${name} `), name);
     for (const name of Object.keys(OPTIONS)) assert.ok(help.includes(`  ${name}=`), name);

@@ -13,7 +13,7 @@ describe("the file tree of the simulated kernel", () => {
   const [first, second] = kernel.devices.map(({ path }) => path) as [string, string];
   const mdevs = "/sys/bus/mdev/devices";
 
-  it("lists the mdevs, as links to below their parents", () => {
+  it("lists the mdevs, as links to directories below their parents", () => {
     assert.deepEqual(kernel.readDir(mdevs), [first, second]);
     assert.equal(
       kernel.readLink(`${mdevs}/${first}`),
@@ -25,7 +25,7 @@ describe("the file tree of the simulated kernel", () => {
     );
   });
 
-  it("tells an mdev's group, driver, bus and type by links", () => {
+  it("shows an mdev's group, driver, bus and type by links", () => {
     const name = (link: string): string => kernel.readLink(`${mdevs}/${second}/${link}`);
     assert.equal(name("iommu_group"), "../../../../kernel/iommu_groups/1");
     assert.equal(name("driver"), "../../../../bus/mdev/drivers/nvidia-vgpu-vfio");
@@ -36,7 +36,7 @@ describe("the file tree of the simulated kernel", () => {
     assert.equal(kernel.readText(`${mdevs}/${second}/../vendor`), "0x10de\n");
   });
 
-  it("lists a group's devices, and leads back to them", () => {
+  it("lists a group's devices, as links back to them", () => {
     assert.deepEqual(kernel.readDir("/sys/kernel/iommu_groups"), ["0", "1"]);
     assert.deepEqual(kernel.readDir("/sys/kernel/iommu_groups/0/devices"), [first]);
     assert.equal(
@@ -46,7 +46,7 @@ describe("the file tree of the simulated kernel", () => {
     assert.deepEqual(kernel.readDir("/dev/vfio"), ["0", "1", "vfio"]);
   });
 
-  it("has a virtual function below its own physical one, for each device that is none", () => {
+  it("has a virtual function, with a physical one, for each device that is not mediated", () => {
     const other = new SimKernel("trapped", "mlx5", "qat");
     assert.deepEqual(other.devices.map(({ path }) => path), [
       first,
@@ -71,21 +71,21 @@ describe("the file tree of the simulated kernel", () => {
     refused("ENOENT", () => other.readText("/sys/kernel/iommu_groups/1/name"));
   });
 
-  it("names the drivers that are made for the virtual functions", () => {
+  it("names the variant drivers of the virtual functions", () => {
     const release = kernel.readText("/proc/sys/kernel/osrelease").trim();
     const path = `/lib/modules/${release}/modules.alias`;
     assert.match(kernel.readText(path), /^alias vfio_pci:v000015B3d0000101Esv\S+ mlx5_vfio_pci$/m);
     assert.throws(() => kernel.readText(path, 10), { code: "EFBIG" });
   });
 
-  it("shows the device that spoils a group", () => {
+  it("shows the host device that makes a group not viable", () => {
     const spoiled = new SimKernel("trapped?fault=group-not-viable");
     const names = spoiled.readDir("/sys/kernel/iommu_groups/0/devices");
     assert.deepEqual(names, ["0000:00:1f.0", spoiled.devices[0]!.path]);
     assert.match(spoiled.readLink(`/sys/bus/pci/devices/${names[0]}/driver`), /snd_hda_intel$/);
   });
 
-  it("shows what firmware keeps mapped, and whether interrupts are remapped", () => {
+  it("shows the memory that firmware keeps mapped, and whether interrupts are remapped", () => {
     const regions = (spec: string): string =>
       new SimKernel(spec).readText("/sys/kernel/iommu_groups/0/reserved_regions");
     assert.equal(regions("mlx5"), "0x00000000fee00000 0x00000000feefffff msi\n");
@@ -96,7 +96,7 @@ describe("the file tree of the simulated kernel", () => {
     assert.doesNotMatch(unsafe.readText("/proc/interrupts"), /IR-/);
   });
 
-  it("gives anybody the header of a function's configuration space", () => {
+  it("shows any process the header of a function's configuration space", () => {
     const folder = "/sys/bus/pci/devices/0000:00:10.0";
     const fd = kernel.open(`${folder}/config`, 0);
     const header = new Uint8Array(new ArrayBuffer(128));
@@ -107,7 +107,7 @@ describe("the file tree of the simulated kernel", () => {
     kernel.close(fd);
   });
 
-  it("has a mediated device without a group, as a kernel without groups has it", () => {
+  it("has a mediated device without a group, like a kernel without groups", () => {
     const groupless = new SimKernel("trapped?cdev=1&group=0");
     refused("ENOENT", () => groupless.readLink(`${mdevs}/${first}/iommu_group`));
     assert.deepEqual(groupless.readDir("/dev/vfio"), ["devices", "vfio"]);
@@ -117,7 +117,7 @@ describe("the file tree of the simulated kernel", () => {
     }
   });
 
-  it("answers with the errno that a file system has", () => {
+  it("answers with the errnos of a file system", () => {
     refused("ENOENT", () => kernel.readText("/proc/self/status"));
     refused("ENOENT", () => kernel.open("/dev/vfio/7", O_RDWR));
     refused("ENOENT", () => kernel.readText("relative"));

@@ -30,7 +30,7 @@ function saved(spec: string): Bytes {
   return client.readAll();
 }
 
-/** What is read up to the driver's word for "nothing now". */
+/** Reads until the driver says that there is no data now; returns the bytes read. */
 function readUntilDrained(client: V2Client, code: string | null): number {
   let total = 0;
   for (;;) {
@@ -49,7 +49,7 @@ function readUntilDrained(client: V2Client, code: string | null): number {
 
 describe("the data of a simulated v2 device", () => {
   for (const name of ALL) {
-    it(`makes another device the same, however it is cut: ${name}`, () => {
+    it(`gives another device the same state, in reads and writes of any size: ${name}`, () => {
       fc.assert(
         fc.property(
           fc.integer({ min: 1, max: 200_000 }),
@@ -74,7 +74,7 @@ describe("the data of a simulated v2 device", () => {
       );
     });
 
-    it(`is refused at the step to STOP where it was cut short: ${name}`, () => {
+    it(`is refused at the step to STOP if it was cut short: ${name}`, () => {
       const data = saved(`${name}?${SMALL}`);
       for (const length of [0, 1, 15, 16, 17, 40, 1000, data.length - 1]) {
         using client = V2Client.of(`${name}?${SMALL}`);
@@ -86,7 +86,7 @@ describe("the data of a simulated v2 device", () => {
       }
     });
 
-    it(`is refused where there is more than all of it: ${name}`, () => {
+    it(`is refused after its end: ${name}`, () => {
       const data = saved(`${name}?${SMALL}`);
       using client = V2Client.of(`${name}?${SMALL}`);
       client.go(RESUMING);
@@ -95,13 +95,13 @@ describe("the data of a simulated v2 device", () => {
       assert.equal(client.v2State, RESUMING);
     });
 
-    it(`is refused where it is of a device that does not fit: ${name}`, () => {
+    it(`is refused if it is from a device that does not match: ${name}`, () => {
       const { mismatch } = V2_DRIVERS[name as "mlx5"]!;
       const data = saved(`${name}?size=128KiB`);
       using client = V2Client.of(`${name}?size=64KiB`);
       client.go(RESUMING);
       refused(mismatch, () => client.writeAll(data));
-      // The user goes on nevertheless, and is blamed for it.
+      // Going on after that is a violation.
       refused(mismatch, () => client.write(data));
       assert.match(client.device.violations.join(), /was written after a write had failed/);
       refused("EINVAL", () => client.go(STOP));
@@ -111,7 +111,7 @@ describe("the data of a simulated v2 device", () => {
     });
   }
 
-  it("begins with a preface that names the device, where the driver compares it", () => {
+  it("begins with a preface that identifies the device, if the driver checks it", () => {
     for (const [a, b] of [["qat", "hisi"], ["hisi", "mtty"], ["mtty", "qat"]]) {
       using client = V2Client.of(b!);
       client.go(RESUMING);
@@ -119,7 +119,7 @@ describe("the data of a simulated v2 device", () => {
     }
   });
 
-  it("has records that may be skipped, and others that may not", () => {
+  it("has records that may be skipped, and records that may not", () => {
     const data = saved(`mlx5?${SMALL}`);
     const view = new DataView(data.buffer);
     assert.deepEqual(getHeader(view), { size: 8, flags: 1, tag: TAG_SIZE });
@@ -134,7 +134,7 @@ describe("the data of a simulated v2 device", () => {
     refused("EOPNOTSUPP", () => refusing.write(data));
   });
 
-  it("has no records larger than memory, and none without data", () => {
+  it("is refused if a record is larger than memory, or empty", () => {
     for (const [size, code] of [[2n ** 63n, "ENOMEM"], [0n, "EINVAL"]] as const) {
       const record = bytes(16);
       new DataView(record.buffer).setBigUint64(0, size, true);
@@ -147,7 +147,7 @@ describe("the data of a simulated v2 device", () => {
 
 describe("PRE_COPY of a simulated device", () => {
   for (const name of ["mlx5", "virtio"]) {
-    it(`yields the whole state, and then what changed once that is looked for: ${name}`, () => {
+    it(`yields the whole state, then the changes that a scan has found: ${name}`, () => {
       let now = 0;
       using client = V2Client.withClock(() => now, `${name}?size=1MiB&rate=40KiB`);
       client.go(PRE_COPY);
@@ -158,7 +158,7 @@ describe("PRE_COPY of a simulated device", () => {
       const first = readUntilDrained(client, "ENOMSG");
       assert.ok(first >= 2 ** 20 && first < 2 ** 20 + 100_000, String(first));
       now += 1000;
-      // Nothing is looked for by reading.
+      // A read does not scan for changes.
       refused("ENOMSG", () => client.read(1));
       const changed = client.info();
       assert.equal(changed.initial, 0);
@@ -170,7 +170,7 @@ describe("PRE_COPY of a simulated device", () => {
     });
   }
 
-  it("looks for changes ten times a second at most: virtio", () => {
+  it("scans for changes at most ten times per second: virtio", () => {
     let now = 0;
     using client = V2Client.withClock(() => now, "virtio?size=64KiB&rate=1MiB");
     client.go(PRE_COPY);
@@ -185,7 +185,7 @@ describe("PRE_COPY of a simulated device", () => {
   });
 
   for (const name of ["qat", "hisi", "mtty"]) {
-    it(`yields a preface alone, and drained 0 bytes: ${name}`, () => {
+    it(`yields only a preface, and then 0 bytes: ${name}`, () => {
       using client = V2Client.of(`${name}?size=1MiB&rate=1MiB`);
       client.go(PRE_COPY);
       const { initial, dirty } = client.info();
@@ -197,7 +197,7 @@ describe("PRE_COPY of a simulated device", () => {
     });
   }
 
-  it("keeps its fd to the end, and the reader's place in it", () => {
+  it("keeps its fd to the end, and the reader's position in it", () => {
     for (const by of [[STOP_COPY], [PRE_COPY_P2P, STOP_COPY]]) {
       using client = V2Client.of(`mlx5?${SMALL}`);
       client.go(PRE_COPY);
@@ -209,7 +209,7 @@ describe("PRE_COPY of a simulated device", () => {
     }
   });
 
-  it("tells what is left to nobody else and at no other time", () => {
+  it("answers VFIO_MIG_GET_PRECOPY_INFO only with a valid argument and in PRE_COPY", () => {
     using client = V2Client.of("mlx5");
     const ask = (argument: Bytes): void => {
       client.kernel.ioctl(client.data, VFIO_MIG_GET_PRECOPY_INFO, argument);
@@ -233,7 +233,7 @@ describe("PRE_COPY of a simulated device", () => {
 });
 
 describe("a data fd of a simulated device", () => {
-  it("is of no use once the device has left its states, or was reset or closed", () => {
+  it("cannot be used once the device has left its states, or was reset or closed", () => {
     const ways: readonly (readonly [number, (client: V2Client) => void])[] = [
       [PRE_COPY, (client) => client.go(RUNNING)],
       [STOP_COPY, (client) => client.go(STOP)],
@@ -272,7 +272,7 @@ describe("a data fd of a simulated device", () => {
     assert.equal(client.device.violations.length, 4);
   });
 
-  it("says by poll whether there is data, where the driver can", () => {
+  it("reports by poll whether there is data, if the driver supports it", () => {
     using client = V2Client.of(`mlx5?${SMALL}`);
     client.go(PRE_COPY);
     assert.equal(client.ready, POLLIN);

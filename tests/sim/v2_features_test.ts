@@ -41,7 +41,7 @@ describe("VFIO_DEVICE_FEATURE of a simulated device", () => {
     refused("EINVAL", () => client.feature(MIGRATION | GET, 8, 7));
     refused("EINVAL", () => client.feature(MIGRATION | GET | 1 << 19, 8));
     refused("EINVAL", () => client.feature(MIGRATION | GET | SET, 8));
-    // A feature that nobody knows is told before anything that is wrong with the call.
+    // An unknown feature is refused before other errors of the call.
     refused("ENOTTY", () => client.feature(1000));
     refused("EINVAL", () => client.feature(MIGRATION | SET, 8));
     refused("EINVAL", () => client.feature(MIGRATION | SET | PROBE));
@@ -51,13 +51,13 @@ describe("VFIO_DEVICE_FEATURE of a simulated device", () => {
     client.feature(MIG_DEVICE_STATE | GET | SET | PROBE);
     refused("EINVAL", () => client.feature(MIGRATION));
     refused("EINVAL", () => client.feature(MIGRATION | GET, 7));
-    // argsz promises what the buffer does not hold.
+    // argsz claims more bytes than the buffer has.
     refused("EFAULT", () => client.feature(MIGRATION | GET, 0, 16));
     refused("EFAULT", () => client.feature(MIG_DEVICE_STATE | GET, 4, 16));
     assert.deepEqual(client.device.violations, []);
   });
 
-  it("is ENOTTY for what a device does not have", () => {
+  it("fails with ENOTTY for a feature that the device does not have", () => {
     const migration = [MIGRATION, MIG_DEVICE_STATE, MIG_DATA_SIZE];
     for (const name of Object.keys(PERSONALITIES) as PersonalityName[]) {
       using client = V2Client.of(name);
@@ -83,7 +83,7 @@ describe("VFIO_DEVICE_FEATURE of a simulated device", () => {
     }
   });
 
-  it("has MIG_PRECOPY_INFOv2 where a kernel of 7.1 was asked for", () => {
+  it("has MIG_PRECOPY_INFOv2 if the spec asks for a kernel 7.1", () => {
     const answer = (spec: string, flags: number): string => {
       using client = V2Client.of(spec);
       try {
@@ -102,7 +102,7 @@ describe("VFIO_DEVICE_FEATURE of a simulated device", () => {
     assert.equal(answer("pds?reinit=0", SET | PROBE), "EINVAL");
   });
 
-  it("tells each driver's flags", () => {
+  it("returns each driver's flags", () => {
     const flags = Object.fromEntries(V2.map((name) => {
       using client = V2Client.of(name);
       return [name, client.flags];
@@ -118,7 +118,7 @@ describe("VFIO_DEVICE_FEATURE of a simulated device", () => {
     });
   });
 
-  it("gives the state, and no fd with it", () => {
+  it("returns the state without an fd", () => {
     using client = V2Client.of("pds");
     client.go(VFIO_DEVICE_STATE_STOP_COPY);
     assert.ok(client.data >= 0);
@@ -126,7 +126,7 @@ describe("VFIO_DEVICE_FEATURE of a simulated device", () => {
     assert.deepEqual(answer, { device_state: VFIO_DEVICE_STATE_STOP_COPY, data_fd: -1 });
   });
 
-  it("writes back what was asked for and no fd where a step failed", () => {
+  it("writes back the requested state and no fd if a step failed", () => {
     using client = V2Client.of("stop-copy-only?fault=transition:2:EBUSY");
     const payload = vfioDeviceFeatureMigState.pack({
       device_state: VFIO_DEVICE_STATE_STOP_COPY,
@@ -140,7 +140,7 @@ describe("VFIO_DEVICE_FEATURE of a simulated device", () => {
     assert.notEqual(client.v2State, VFIO_DEVICE_STATE_STOP_COPY);
   });
 
-  it("takes a step to the state that the device is in, and gives no fd", () => {
+  it("accepts a step to the current state, and returns no fd", () => {
     using client = V2Client.of("mlx5");
     client.go(VFIO_DEVICE_STATE_RUNNING);
     assert.equal(client.data, -1);
@@ -149,7 +149,7 @@ describe("VFIO_DEVICE_FEATURE of a simulated device", () => {
     assert.equal(open.length, 1);
   });
 
-  it("needs no more than the bytes that argsz says", () => {
+  it("leaves the bytes after the feature's struct alone", () => {
     using client = V2Client.of("mlx5");
     const arg = bytes(vfioDeviceFeature.size + 8 + 32);
     vfioDeviceFeature.pack({ argsz: arg.length, flags: MIGRATION | GET }, arg);

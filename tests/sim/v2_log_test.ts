@@ -10,7 +10,7 @@ function refused(code: string, call: () => unknown): void {
   assert.throws(call, (error) => isErrno(error, code), code);
 }
 
-/** A device with 1024 pages of memory from IOVA 0 on, and a log of it. */
+/** A device with 1024 pages of memory from IOVA 0 on, and a DMA log. */
 function withLog(
   spec: string,
   test: (log: LogCalls, write: (page: number) => void) => void,
@@ -27,7 +27,7 @@ const ALL: readonly (readonly [bigint, bigint])[] = [[0n, pages(1024)]];
 
 describe("the DMA log of a simulated device", () => {
   for (const name of ["mlx5", "pds"]) {
-    it(`tells each page once that was written to since the last report: ${name}`, () => {
+    it(`reports each page once that was written to since the last report: ${name}`, () => {
       withLog(name, (log, write) => {
         write(1);
         assert.equal(log.start(ALL), 4096n);
@@ -45,7 +45,7 @@ describe("the DMA log of a simulated device", () => {
     });
   }
 
-  it("follows what a device writes by itself, while it runs", () => {
+  it("has the pages that a running device writes to by itself", () => {
     let now = 0;
     using client = V2Client.withClock(() => now, "mlx5?dma=sequential:10/s");
     using type1 = new Type1Client(client);
@@ -57,7 +57,7 @@ describe("the DMA log of a simulated device", () => {
     assert.deepEqual(log.report(0n, pages(1024)), [10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
   });
 
-  it("sets bits and clears none", () => {
+  it("sets bits in the caller's bitmap, and clears none", () => {
     withLog("mlx5", (log, write) => {
       log.start(ALL);
       write(3);
@@ -66,7 +66,7 @@ describe("the DMA log of a simulated device", () => {
     });
   });
 
-  it("goes by pages of its own size, and reports by those that are asked for", () => {
+  it("logs in its own page size, and reports in the one that is asked for", () => {
     withLog("mlx5?log-page=64KiB", (log, write) => {
       assert.equal(log.start(ALL, 4096n), 65536n);
       write(17);
@@ -74,7 +74,7 @@ describe("the DMA log of a simulated device", () => {
       assert.deepEqual(log.report(0n, pages(1024)), block);
       write(17);
       assert.deepEqual(log.report(0n, pages(1024), 65536n), [1]);
-      // A page that a report has but a part of is told again by the next one.
+      // A page that is only partly in a report is reported again by the next one.
       write(17);
       assert.deepEqual(log.report(0n, pages(20)), [16, 17, 18, 19]);
       assert.deepEqual(log.report(pages(16), pages(16)), block.map((bit) => bit - 16));
@@ -82,7 +82,7 @@ describe("the DMA log of a simulated device", () => {
     withLog("mlx5", (log) => assert.equal(log.start(ALL, 1n << 22n), 1n << 21n));
   });
 
-  it("starts and reports what makes sense, checked in the kernel's order", () => {
+  it("checks start and report in the kernel's order", () => {
     withLog("mlx5", (log) => {
       askLogOrder(log);
       refused("EOPNOTSUPP", () => log.start([[0n, 2n ** 43n]]));
@@ -91,7 +91,7 @@ describe("the DMA log of a simulated device", () => {
     });
   });
 
-  it("joins ranges where there are too many, by the smallest gaps", () => {
+  it("joins ranges if there are too many, at the smallest gaps", () => {
     withLog("mlx5", (log, write) => {
       const ranges = Array.from({ length: 17 }, (_, n) => [pages(n * 10), pages(1)] as const)
         .map(([iova, length]): readonly [bigint, bigint] => [
@@ -100,23 +100,23 @@ describe("the DMA log of a simulated device", () => {
         ]);
       log.start(ranges);
       for (const page of [5, 45, 55]) write(page);
-      // Between 40 and 49 is the smallest gap: what lies in it is told, too.
+      // The smallest gap is between 40 and 49, so writes in it are reported too.
       assert.deepEqual(log.report(0n, pages(1024)), [45]);
     });
   });
 
-  it("reports nothing while it is off, and drops bits where it cannot write them", () => {
+  it("reports nothing while it is off, and drops bits that it cannot write", () => {
     withLog("mlx5", (log, write) => {
       refused("EINVAL", () => log.report(0n, pages(1)));
       log.start(ALL);
       write(2);
-      // Nothing says that there is no memory behind the bitmap; the bits are gone.
+      // No error says that there is no memory behind the bitmap; the bits are lost.
       assert.deepEqual(log.report(0n, pages(64), 4096n, 0, 8n), []);
       assert.deepEqual(log.report(0n, pages(64)), []);
     });
   });
 
-  it("reports within one range only, where the driver wants that: pds", () => {
+  it("reports only within one range, if the driver requires that: pds", () => {
     const halves: readonly (readonly [bigint, bigint])[] = [
       [0n, pages(64)],
       [pages(64), pages(64)],
@@ -145,7 +145,7 @@ describe("the DMA log of a simulated device", () => {
     refused("EINVAL", () => other.report(0n, pages(64)));
   });
 
-  it("is ENOTTY where there is none", () => {
+  it("fails with ENOTTY if the device has none", () => {
     for (const name of ["hisi", "virtio", "trapped", "vfio-pci"]) {
       using client = V2Client.of(name);
       using log = new LogCalls(client);

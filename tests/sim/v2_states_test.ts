@@ -20,7 +20,7 @@ function refused(code: string, call: () => unknown): void {
 
 for (const personality of ["stop-copy-only", "pds", "hisi", "mlx5"]) {
   describe(`the states of sim:${personality}`, () => {
-    it("are left along the driver's arcs alone, by the shortest way, all others refused", () => {
+    it("are left only along the driver's arcs, by the shortest path; others are refused", () => {
       askStateTable(() => {
         const calls = V2Client.of(`${personality}?size=16KiB`);
         return {
@@ -31,7 +31,7 @@ for (const personality of ["stop-copy-only", "pds", "hisi", "mlx5"]) {
       });
     });
 
-    it("are stopped on the way by an arc that fails, each in its turn", () => {
+    it("are left only as far as the first arc that fails", () => {
       for (let n = 1; n <= 4; n += 1) {
         using client = V2Client.of(`${personality}?size=16KiB&fault=transition:${n}:EIO`);
         const way = [RUNNING];
@@ -46,7 +46,7 @@ for (const personality of ["stop-copy-only", "pds", "hisi", "mlx5"]) {
 }
 
 describe("the states of simulated v2 devices", () => {
-  it("lead from STOP_COPY to nowhere where data would go on", () => {
+  it("do not lead from STOP_COPY back to PRE_COPY", () => {
     for (const to of [PRE_COPY, PRE_COPY_P2P]) {
       using client = V2Client.of("mlx5");
       client.go(STOP_COPY);
@@ -57,7 +57,7 @@ describe("the states of simulated v2 devices", () => {
     }
   });
 
-  it("lead from ERROR to RUNNING by a reset alone", () => {
+  it("lead from ERROR to RUNNING only by a reset", () => {
     using client = V2Client.of("mlx5?fault=error-state:1");
     refused("EIO", () => client.go(STOP));
     refused("EINVAL", () => client.go(RUNNING));
@@ -65,7 +65,7 @@ describe("the states of simulated v2 devices", () => {
     assert.equal(client.v2State, RUNNING);
   });
 
-  it("change the device while it runs, and not while it is stopped", () => {
+  it("let the device change while it runs, and not while it is stopped", () => {
     let now = 0;
     const clocked = V2Client.withClock(() => now, "mlx5?size=64KiB&rate=4KiB");
     using client = clocked;

@@ -8,7 +8,7 @@ function refused(code: string, call: () => unknown): void {
 }
 
 describe("the vendor window", () => {
-  it("tells what the device is like inside", () => {
+  it("shows the device's internal state", () => {
     using client = Client.of("trapped?size=64KiB&chunk=16KiB&seed=1&reserved=0");
     const window = (): DataView => {
       const raw = bytes(40);
@@ -47,7 +47,7 @@ describe("the configuration space", () => {
     refused("EFAULT", () => client.kernel.pread(client.fd, bytes(8), 7 * 2 ** 40 + 250));
   });
 
-  it("lets the command register be written, and nothing else", () => {
+  it("has only one writable register, the command register", () => {
     using client = Client.of("trapped");
     const at = 7 * 2 ** 40;
     client.kernel.pwrite(client.fd, new Uint8Array(8).fill(0xff), at);

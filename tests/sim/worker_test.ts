@@ -2,7 +2,7 @@ import { it } from "node:test";
 import assert from "node:assert/strict";
 import { SimKernel } from "../../src/sim/mod.ts";
 
-it("a simulated kernel works in a Worker, and blocks that thread alone", async () => {
+it("a simulated kernel works in a Worker, and blocks only that thread", async () => {
   const worker = new Worker(new URL("./_worker.ts", import.meta.url), { type: "module" });
   let ticks = 0;
   const timer = setInterval(() => ticks += 1, 10);
