@@ -1,14 +1,14 @@
 /**
- * Cleaning up after an error, which stays the error.
+ * Keeps the first error the one that is thrown, and attaches the errors of its cleanup to it.
  *
  * @module
  */
 
-const met = new WeakMap<object, unknown[]>();
+const attached = new WeakMap<object, unknown[]>();
 
 /**
- * What cleaning up after an error met besides it: a failing unmap or close. Those of its causes
- * are among them.
+ * The errors of the cleanup after an error, such as a failed unmap or close. They include those of
+ * the error's causes.
  *
  * @example
  * ```ts
@@ -39,9 +39,9 @@ export function cleanupErrors(error: unknown): readonly Error[] {
 }
 
 /**
- * The error that came first. A `using` block that fails, and whose end fails too, throws a
- * SuppressedError, which is of no class that anybody looks for; this is the one in it that the
- * block failed with, and what its end met is with {@linkcode cleanupErrors}.
+ * The first of several errors. If a `using` block fails and its disposal fails too, the runtime
+ * throws a SuppressedError, a class that no caller checks for. This function returns the error that
+ * the block failed with; {@linkcode cleanupErrors} of it returns the errors of the disposal.
  */
 export function firstError(error: unknown): unknown {
   if (typeof SuppressedError === "undefined" || !(error instanceof SuppressedError)) return error;
@@ -50,22 +50,22 @@ export function firstError(error: unknown): unknown {
   return first;
 }
 
-/** Those of an error itself, without its causes'. */
+/** The cleanup errors of an error itself, without those of its causes. */
 export function ownCleanupErrors(error: Error): readonly Error[] {
-  return (met.get(error) ?? []).map((each) =>
+  return (attached.get(error) ?? []).map((each) =>
     each instanceof Error ? each : new Error(String(each))
   );
 }
 
-/** Puts what cleaning up met beside the error that came first. */
+/** Attaches a later error, from the cleanup, to the first error. */
 export function addCleanup(first: unknown, later: unknown): void {
   const error = firstError(later);
   if (typeof first !== "object" || first === null || first === error) return;
   const more = error instanceof Error ? ownCleanupErrors(error) : [];
-  met.set(first, [...met.get(first) ?? [], error, ...more]);
+  attached.set(first, [...attached.get(first) ?? [], error, ...more]);
 }
 
-/** Runs something that cleans up after itself by `using`; the error that came first is thrown. */
+/** Runs a function that cleans up by `using`; throws the first error. */
 export function cleanly<Value>(work: () => Value): Value {
   try {
     return work();
@@ -74,7 +74,7 @@ export function cleanly<Value>(work: () => Value): Value {
   }
 }
 
-/** Runs something and then what cleans up after it, whatever came of it; the first error is thrown. */
+/** Runs a function, then `cleanUp` whether or not the function failed; throws the first error. */
 export function cleanlyThen<Value>(work: () => Value, cleanUp: () => void): Value {
   return cleanly(() => {
     using stack = new DisposableStack();

@@ -328,7 +328,8 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     to: "v2",
     event: "transaction",
     form: "N",
-    text: "the Nth read or write of the data fd moves half of the bytes and fails with EINTR",
+    text: "the Nth read or write of the data fd moves half of the bytes and fails with EINTR, " +
+      "without reporting how many",
   },
   "load": {
     to: "v1",
@@ -489,7 +490,7 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     to: "any",
     event: null,
     form: "",
-    text: "an ISA bridge of the group is bound to a host driver (lpc_ich): it is not viable",
+    text: "the group has an ISA bridge bound to a host driver (lpc_ich), so it is not viable",
   },
   "firmware-region": {
     to: "function",

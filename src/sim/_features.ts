@@ -104,7 +104,7 @@ export class Features {
       const file = v2.setState(device_state);
       if (file !== null) data_fd = this.#install(file);
     } finally {
-      // Written back even if the step failed; it then holds the state that the caller asked for.
+      // Written back even if the step failed, with the state that the caller asked for.
       call.answer(codec, { device_state, data_fd });
     }
     return 0;

@@ -12,7 +12,7 @@ export type AnyFieldType =
   | TailType<AnyElement>;
 type AnyElement = NumberType | "u64" | StructCodec<object>;
 
-/** One value in memory. `what` is `struct.field`, for errors. */
+/** The layout of one value. `what` is `struct.field`, for error messages. */
 export interface Kind {
   readonly type: string;
   readonly size: number;

@@ -97,8 +97,8 @@ export interface StructCodec<T> {
    * Unpacks the struct at any offset of `bytes`, aligned or not. The result
    * shares no memory with `bytes`.
    *
-   * @param bytes what to read
-   * @param at where in `bytes` it begins
+   * @param bytes the bytes to read
+   * @param at where in `bytes` the struct begins, in bytes
    * @throws {RangeError} `bytes` is too short for the struct or for its tail
    */
   unpack(bytes: Uint8Array, at?: number): T;

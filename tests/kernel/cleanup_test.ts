@@ -16,7 +16,7 @@ function fail(name: string): never {
 }
 
 describe("cleaning up after an error", () => {
-  it("keeps the first of several, and tells the others in their order", () => {
+  it("throws the first of several errors, and attaches the others in order", () => {
     const work = (): void => {
       using stack = new DisposableStack();
       for (const name of ["third", "second"]) stack.defer(() => fail(name));
@@ -29,12 +29,12 @@ describe("cleaning up after an error", () => {
     });
   });
 
-  it("throws what cleaning up meets where nothing came before it", () => {
+  it("throws the error of the cleanup if there was none before it", () => {
     assert.throws(() => cleanlyThen(() => 1, () => fail("close")), /close/);
     assert.equal(cleanlyThen(() => 1, () => {}), 1);
   });
 
-  it("leaves other errors alone, and looks at causes, once", () => {
+  it("leaves other errors alone, and follows each cause once", () => {
     const inner = new Error("inner");
     addCleanup(inner, new Error("met"));
     const outer = new Error("outer", { cause: inner });
@@ -44,7 +44,7 @@ describe("cleaning up after an error", () => {
     assert.deepEqual(cleanupErrors("text"), []);
   });
 
-  it("is told across threads", () => {
+  it("is reported across threads", () => {
     const error = new SysError("read", 5);
     addCleanup(error, new SysError("close", 4));
     const [met] = cleanupErrors(unpackError(structuredClone(packError(error))));
@@ -52,7 +52,7 @@ describe("cleaning up after an error", () => {
     assert.equal(met.syscall, "close");
   });
 
-  it("is told beside what a session failed with", () => {
+  it("is attached to the error that a session failed with", () => {
     const name = "sim:trapped?fault=dirty-start:1:EIO&fault=unmap:1:EIO";
     const work = (): void => {
       using session = DirtySession.open(name, { maps: [{ iova: 0x100000n, size: 1n << 20n }] });
