@@ -30,7 +30,7 @@ export { cleanupErrors, firstError } from "./src/kernel/cleanup.ts";
 export { ERRNO, type ErrnoName, errnoName, errnoText } from "./src/kernel/errno.ts";
 export { isErrno, SysError } from "./src/kernel/error.ts";
 export { ClosedError, Fd, openFds } from "./src/kernel/fd.ts";
-export type { Kernel, Mapping, MmapOptions } from "./src/kernel/kernel.ts";
+export type { Kernel, Mapping, MmapOptions, ReceivedMessage } from "./src/kernel/kernel.ts";
 export { libcKernel } from "./src/kernel/libc.ts";
 export { printable } from "./src/text/mod.ts";
 
@@ -64,12 +64,16 @@ export {
   openDevices,
   type OpenDevicesOptions,
 } from "./src/migration/open_devices.ts";
-export { BATCH_BYTES, recycle, takeBuffer } from "./src/migration/pool.ts";
-export { DEFAULT_MAX_ROUNDS, precopy, type PrecopyOptions } from "./src/migration/precopy.ts";
+export { BATCH_BYTES, recycle, takeBuffer } from "./src/checkpoint/buffer_pool.ts";
+export {
+  DEFAULT_MAX_ROUNDS,
+  precopy,
+  type PrecopyOptions,
+} from "./src/migration/phases/precopy.ts";
 export { describeRecovery } from "./src/migration/recovery.ts";
-export { resume, type ResumeOptions } from "./src/migration/resume.ts";
-export { serveDevice } from "./src/checkpoint/serve.ts";
-export { stopAndCopy } from "./src/migration/stop_and_copy.ts";
+export { resume, type ResumeOptions } from "./src/migration/phases/resume.ts";
+export { serveDevice } from "./src/migration/thread/serve_device.ts";
+export { stopAndCopy } from "./src/migration/phases/stop_and_copy.ts";
 export type {
   DeviceIdentity,
   NotedStateReport,
@@ -83,31 +87,39 @@ export type {
   V2StateName,
 } from "./src/migration/types.ts";
 
-export type { AddressSpace, AddressSpaceInfo, DmaMapping } from "./src/vfio/address_space.ts";
-export { AnswerError } from "./src/vfio/answer_error.ts";
-export { type Capability, type CapabilityDefect, CapabilityError } from "./src/vfio/chain.ts";
-export { Type1Container } from "./src/vfio/container.ts";
-export { type OpenWay, VfioDevice } from "./src/vfio/device.ts";
-export { type DeviceName, DeviceNameError, parseDeviceName } from "./src/vfio/device_name.ts";
-export { DmaError } from "./src/vfio/dma_error.ts";
-export { DmaMemory, type DmaMemoryOptions } from "./src/vfio/dma_memory.ts";
+export type { AddressSpace, AddressSpaceInfo, DmaMapping } from "./src/vfio/dma/address_space.ts";
+export { AnswerError } from "./src/vfio/device/answer_error.ts";
+export {
+  type Capability,
+  type CapabilityDefect,
+  CapabilityError,
+} from "./src/vfio/device/chain.ts";
+export { Type1Container } from "./src/vfio/dma/container.ts";
+export { type OpenWay, VfioDevice } from "./src/vfio/device/device.ts";
+export { type DeviceName, DeviceNameError, parseDeviceName } from "./src/vfio/open/device_name.ts";
+export { DmaError } from "./src/vfio/dma/dma_error.ts";
+export { DmaMemory, type DmaMemoryOptions } from "./src/vfio/dma/dma_memory.ts";
 export {
   type FeatureDevice,
   type FeatureReport,
   type MigrationFlag,
   readMigrationFlags,
-} from "./src/vfio/feature.ts";
-export { type DriverNote, DriverNotes } from "./src/vfio/driver_notes.ts";
-export type { DriverNoteCode, DriverNoteKind, DriverRule } from "./src/vfio/driver_note_rules.ts";
-export { Group, type GroupStatus } from "./src/vfio/group.ts";
-export type { VfioIdentity } from "./src/vfio/identity.ts";
-export type { DataSectionKind } from "./src/vfio/migration_region.ts";
-export { Ioas } from "./src/vfio/ioas.ts";
-export { Iommufd } from "./src/vfio/iommufd.ts";
-export type { IovaMapping, IovaRange } from "./src/vfio/iova.ts";
-export { OpenError } from "./src/vfio/open_error.ts";
-export type { OpenVfioOptions } from "./src/vfio/open.ts";
-export { openVfioDevices } from "./src/vfio/open_several.ts";
+} from "./src/vfio/device/feature.ts";
+export { type DriverNote, DriverNotes } from "./src/vfio/notes/driver_notes.ts";
+export type {
+  DriverNoteCode,
+  DriverNoteKind,
+  DriverRule,
+} from "./src/vfio/notes/driver_note_rules.ts";
+export { Group, type GroupStatus } from "./src/vfio/open/group.ts";
+export type { VfioIdentity } from "./src/vfio/sysfs/identity.ts";
+export type { DataSectionKind } from "./src/vfio/device/migration_region.ts";
+export { Ioas } from "./src/vfio/dma/ioas.ts";
+export { Iommufd } from "./src/vfio/dma/iommufd.ts";
+export type { IovaMapping, IovaRange } from "./src/vfio/dma/iova.ts";
+export { OpenError } from "./src/vfio/open/open_error.ts";
+export type { OpenVfioOptions } from "./src/vfio/open/open.ts";
+export { openVfioDevices } from "./src/vfio/open/open_several.ts";
 export {
   type AccessReport,
   type DirtyReport,
@@ -115,14 +127,19 @@ export {
   type ProbeOptions,
   type ProbeReport,
 } from "./src/vfio/probe.ts";
-export type { QuirkName } from "./src/vfio/quirk.ts";
-export type { Region, RegionType, SparseArea } from "./src/vfio/region.ts";
-export type { PciIds, SysfsDevice, SysfsGroup } from "./src/vfio/sysfs.ts";
-export type { Type1Info, Type1Migration } from "./src/vfio/type1_info.ts";
-export { BusyError, type Holder, type Reason, UnsupportedError } from "./src/vfio/unsupported.ts";
+export type { QuirkName } from "./src/vfio/device/quirk.ts";
+export type { Region, RegionType, SparseArea } from "./src/vfio/device/region.ts";
+export type { PciIds, SysfsDevice, SysfsGroup } from "./src/vfio/sysfs/sysfs.ts";
+export type { Type1Info, Type1Migration } from "./src/vfio/dma/type1_info.ts";
+export {
+  BusyError,
+  type Holder,
+  type Reason,
+  UnsupportedError,
+} from "./src/vfio/reasons/unsupported.ts";
 
-export { DirtyBitmap, type DirtyRun } from "./src/dirty/bitmap.ts";
-export type { BitmapRange } from "./src/dirty/bitmap_range.ts";
+export { DirtyBitmap, type DirtyRun } from "./src/dirty/bitmap/bitmap.ts";
+export type { BitmapRange } from "./src/dirty/bitmap/bitmap_range.ts";
 export {
   type Forecast,
   forecast,
@@ -131,7 +148,7 @@ export {
   type ForecastRound,
   type MeasuredRound,
 } from "./src/dirty/forecast.ts";
-export { LogTracker } from "./src/dirty/log_tracker.ts";
+export { LogTracker } from "./src/dirty/log/log_tracker.ts";
 export { DirtyRangeError } from "./src/dirty/range_error.ts";
 export { type DirtyRange, DirtyReading, type TrackingVerdict } from "./src/dirty/reading.ts";
 export {
@@ -142,30 +159,33 @@ export {
 } from "./src/dirty/mapped_device.ts";
 export { DirtySession, type DirtySessionOptions } from "./src/dirty/session.ts";
 export type { DirtyTracker, ReadOptions, TrackerName, UnmapReading } from "./src/dirty/tracker.ts";
-export { Type1Tracker } from "./src/dirty/type1_tracker.ts";
+export { Type1Tracker } from "./src/dirty/type1/type1_tracker.ts";
 
 export {
   type CheckpointDecoder,
   decodeCheckpoint,
   type DecodeOptions,
-} from "./src/checkpoint/decode.ts";
+} from "./src/checkpoint/format/decode.ts";
 export {
   type DeviceOutcome,
   DevicesError,
   type DevicesErrorInfo,
-} from "./src/checkpoint/devices_error.ts";
-export { encodeCheckpoint } from "./src/checkpoint/encode.ts";
-export type { EncodeOptions } from "./src/checkpoint/encoder.ts";
+} from "./src/transfer/devices_error.ts";
+export { encodeCheckpoint } from "./src/checkpoint/format/encode.ts";
+export type { EncodeOptions } from "./src/checkpoint/format/encoder.ts";
 export { CheckpointError, type CheckpointErrorCode } from "./src/checkpoint/error.ts";
 export {
   type CheckpointFile,
   createCheckpointFile,
   type CreateFileOptions,
-} from "./src/checkpoint/file.ts";
-export { CheckpointFileError, type CheckpointFileErrorInfo } from "./src/checkpoint/file_error.ts";
-export type { CheckpointHeader, DecodedHeader } from "./src/checkpoint/header.ts";
-export { checkIdentity } from "./src/checkpoint/identity.ts";
-export { IdentityError } from "./src/checkpoint/identity_error.ts";
+} from "./src/checkpoint/file/file.ts";
+export {
+  CheckpointFileError,
+  type CheckpointFileErrorInfo,
+} from "./src/checkpoint/file/file_error.ts";
+export type { CheckpointHeader, DecodedHeader } from "./src/checkpoint/format/header.ts";
+export { checkIdentity } from "./src/transfer/identity/identity.ts";
+export { IdentityError } from "./src/transfer/identity/identity_error.ts";
 export {
   type ReadBack,
   ReadBackError,
@@ -180,17 +200,21 @@ export type {
   PhaseReport,
   SaveReport,
   TransferReport,
-} from "./src/checkpoint/report.ts";
-export { restore, type RestoreOptions, type RestoreSource } from "./src/checkpoint/restore.ts";
-export { restoreAll } from "./src/checkpoint/restore_all.ts";
-export { type CheckpointSink, save, type SaveOptions } from "./src/checkpoint/save.ts";
-export { saveAll } from "./src/checkpoint/save_all.ts";
+} from "./src/transfer/report.ts";
+export { restore, type RestoreOptions, type RestoreSource } from "./src/transfer/restore.ts";
+export { restoreAll } from "./src/transfer/restore_all.ts";
+export { type CheckpointSink, save, type SaveOptions } from "./src/transfer/save.ts";
+export { saveAll } from "./src/transfer/save_all.ts";
 export {
   type CheckpointSource,
   openCheckpointFile,
   type ReadableFd,
-} from "./src/checkpoint/source.ts";
-export type { CheckpointTrailer, DeviceTotals, PhaseTotals } from "./src/checkpoint/trailer.ts";
+} from "./src/checkpoint/file/source.ts";
+export type {
+  CheckpointTrailer,
+  DeviceTotals,
+  PhaseTotals,
+} from "./src/checkpoint/format/trailer.ts";
 export {
   type CheckpointSummary,
   verifyCheckpoint,

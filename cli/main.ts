@@ -15,8 +15,8 @@ const words = typeof Deno === "undefined"
 if (!printedVersion()) {
   const [{ default: process }, { run }, { watchSignals }] = await Promise.all([
     import("node:process"),
-    import("./_run.ts"),
-    import("./_signals.ts"),
+    import("./run.ts"),
+    import("./signals.ts"),
   ]);
   const signals = watchSignals("vfiokit", (exitCode) => process.exit(exitCode));
   process.exit(await run(words, deno.version, signals));

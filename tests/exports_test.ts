@@ -7,7 +7,7 @@ const root = path.join(import.meta.dirname!, "..");
 const deno = JSON.parse(fs.readFileSync(path.join(root, "deno.json"), "utf8"));
 const npm = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"));
 
-/** Every file of src that is public: `./vfio/device-name` for src/vfio/device_name.ts. */
+/** Every file of src that is public: `./vfio/device-name` for src/vfio/open/device_name.ts. */
 function publicFiles(folder: string): [name: string, file: string][] {
   return fs.readdirSync(path.join(root, "src", folder), { withFileTypes: true })
     .filter(({ name }) => !name.startsWith("_"))

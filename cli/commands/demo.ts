@@ -16,12 +16,12 @@ import {
   type TransferReport,
   verifyCheckpoint,
 } from "../../mod.ts";
-import type { Context } from "../_context.ts";
-import { env } from "../_env.ts";
-import { bytes, count, hex, time } from "../_format.ts";
-import { table } from "../_table.ts";
-import { phaseTable } from "../_transfer.ts";
-import type { DemoArgs } from "../table/reference.ts";
+import type { Context } from "../context.ts";
+import { env } from "../env.ts";
+import { bytes, count, hex, time } from "../output/format.ts";
+import { table } from "../output/table.ts";
+import { phaseTable } from "../output/transfer_report.ts";
+import type { DemoArgs } from "../specs/reference.ts";
 
 /** A device whose state changes by 64 MiB each second while it runs. */
 const FIRST = "sim:partitioned?size=64MiB&rate=64MiB&seed=1";

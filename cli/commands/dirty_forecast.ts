@@ -7,13 +7,13 @@
 import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { type Forecast, forecast } from "../../mod.ts";
-import type { Context } from "../_context.ts";
-import { bytes, count, rate, time } from "../_format.ts";
-import { MemoryMap } from "../_memory_map.ts";
-import { parseSamples, type Sample } from "../_samples.ts";
-import { table } from "../_table.ts";
-import { UsageError } from "../_usage_error.ts";
-import type { DirtyForecastArgs } from "../table/dirty.ts";
+import type { Context } from "../context.ts";
+import { bytes, count, rate, time } from "../output/format.ts";
+import { MemoryMap } from "../dirty/memory_map.ts";
+import { parseSamples, type Sample } from "../dirty/samples.ts";
+import { table } from "../output/table.ts";
+import { UsageError } from "../usage_error.ts";
+import type { DirtyForecastArgs } from "../specs/dirty.ts";
 
 /** The exit code of a pre-copy that does not converge. */
 const CANNOT = 3;

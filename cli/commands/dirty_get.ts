@@ -11,15 +11,15 @@ import {
   DirtyReading,
   type DirtyTracker,
 } from "../../mod.ts";
-import type { Context } from "../_context.ts";
-import { bytes, count, time } from "../_format.ts";
-import { lookAfter } from "../_meanwhile.ts";
-import { NO_READING, readingFields, runLines } from "../_reading.ts";
-import { both, notesOf } from "../_rounds.ts";
-import { openSession, tellTracker } from "../_session.ts";
-import { STDOUT, writeBytes } from "../_stdio.ts";
-import { UsageError } from "../_usage_error.ts";
-import type { DirtyGetArgs } from "../table/dirty.ts";
+import type { Context } from "../context.ts";
+import { bytes, count, time } from "../output/format.ts";
+import { lookAfter } from "../dirty/measured_span.ts";
+import { NO_READING, readingFields, runLines } from "../dirty/reading.ts";
+import { both, notesOf } from "../dirty/rounds.ts";
+import { openSession, tellTracker } from "../dirty/session.ts";
+import { STDOUT, writeBytes } from "../output/stdio.ts";
+import { UsageError } from "../usage_error.ts";
+import type { DirtyGetArgs } from "../specs/dirty.ts";
 
 /** Reads that a pinned page must be dirty in, after the first two. */
 const MORE_READS = 6;

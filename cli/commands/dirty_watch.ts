@@ -7,20 +7,20 @@
 import process from "node:process";
 import deno from "../../deno.json" with { type: "json" };
 import { CheckpointFileError, type DirtySession } from "../../mod.ts";
-import type { Context } from "../_context.ts";
-import { mayColour } from "../_env.ts";
-import { bytes, count, rate, time } from "../_format.ts";
-import { Heatmap } from "../_heatmap.ts";
-import { meanwhile } from "../_meanwhile.ts";
-import { ReportFile } from "../_report_file.ts";
-import type { Round } from "../_rounds.ts";
-import { type Sample, sampleFields } from "../_samples.ts";
-import { mapOf, openSession, tellTracker } from "../_session.ts";
-import { readerGone, STDOUT } from "../_stdio.ts";
-import { UsageError } from "../_usage_error.ts";
-import { watch } from "../_watch.ts";
+import type { Context } from "../context.ts";
+import { mayColour } from "../env.ts";
+import { bytes, count, rate, time } from "../output/format.ts";
+import { Heatmap } from "../output/heatmap.ts";
+import { meanwhile } from "../dirty/measured_span.ts";
+import { ReportFile } from "../report/report_file.ts";
+import type { Round } from "../dirty/rounds.ts";
+import { type Sample, sampleFields } from "../dirty/samples.ts";
+import { mapOf, openSession, tellTracker } from "../dirty/session.ts";
+import { readerGone, STDOUT } from "../output/stdio.ts";
+import { UsageError } from "../usage_error.ts";
+import { watch } from "../dirty/watch.ts";
 import type { ReportSubject } from "../report/report.ts";
-import type { DirtyWatchArgs } from "../table/dirty.ts";
+import type { DirtyWatchArgs } from "../specs/dirty.ts";
 
 /** Columns where the width of the terminal is not known. */
 const WIDTH = 132;

@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { Context } from "../_context.ts";
-import { manPage } from "../_man.ts";
-import type { ManArgs } from "../table/reference.ts";
+import type { Context } from "../context.ts";
+import { manPage } from "../man.ts";
+import type { ManArgs } from "../specs/reference.ts";
 
 /** Runs `man`. */
 export function run(_args: ManArgs, context: Context): Promise<number> {

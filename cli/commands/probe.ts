@@ -5,12 +5,12 @@
  */
 
 import { probe, type ProbeReport, type Reason, type Region, simHelp } from "../../mod.ts";
-import type { Context } from "../_context.ts";
-import { noteLines } from "../_notes.ts";
-import { bytes, hex } from "../_format.ts";
-import { reasonHint } from "../_reason_hint.ts";
-import { table } from "../_table.ts";
-import type { ProbeArgs } from "../table/inspect.ts";
+import type { Context } from "../context.ts";
+import { noteLines } from "../output/notes.ts";
+import { bytes, hex } from "../output/format.ts";
+import { reasonHint } from "../output/reason_hint.ts";
+import { table } from "../output/table.ts";
+import type { ProbeArgs } from "../specs/inspect.ts";
 
 /** The exit code of a device that cannot be migrated. */
 const CANNOT = 3;

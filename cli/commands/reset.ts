@@ -5,9 +5,9 @@
  */
 
 import { openDevice } from "../../mod.ts";
-import type { Context } from "../_context.ts";
-import { openOptions } from "../_devices.ts";
-import type { ResetArgs } from "../table/inspect.ts";
+import type { Context } from "../context.ts";
+import { openOptions } from "../lending/devices.ts";
+import type { ResetArgs } from "../specs/inspect.ts";
 
 /** Runs `reset`. */
 export async function run(args: ResetArgs, context: Context): Promise<number> {

@@ -14,10 +14,17 @@ import {
   restoreAll,
   verifyCheckpoint,
 } from "../../mod.ts";
-import { refuseSimulated, runProgram } from "../_child.ts";
-import type { Context } from "../_context.ts";
-import { closed, hold, holdFailed, lendable, openOptions, refuseQuirk } from "../_devices.ts";
-import { showProgress, together } from "../_progress.ts";
+import { refuseSimulated, runProgram } from "../lending/child.ts";
+import type { Context } from "../context.ts";
+import {
+  closed,
+  hold,
+  holdFailed,
+  lendable,
+  openOptions,
+  refuseQuirk,
+} from "../lending/devices.ts";
+import { showProgress, together } from "../output/progress.ts";
 import {
   alone,
   failedDocument,
@@ -28,9 +35,9 @@ import {
   stateLine,
   summary,
   whom,
-} from "../_transfer.ts";
-import { UsageError } from "../_usage_error.ts";
-import type { RestoreArgs } from "../table/move.ts";
+} from "../output/transfer_report.ts";
+import { UsageError } from "../usage_error.ts";
+import type { RestoreArgs } from "../specs/move.ts";
 
 /** Runs `restore`. */
 export async function run(args: RestoreArgs, context: Context): Promise<number> {

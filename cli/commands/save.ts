@@ -16,12 +16,12 @@ import {
   save,
   saveAll,
 } from "../../mod.ts";
-import { refuseSimulated, runProgram } from "../_child.ts";
-import type { Context } from "../_context.ts";
-import { lendable, openOptions, refuseQuirk } from "../_devices.ts";
-import { time } from "../_format.ts";
-import { type Going, showProgress, together } from "../_progress.ts";
-import { STDERR } from "../_stdio.ts";
+import { refuseSimulated, runProgram } from "../lending/child.ts";
+import type { Context } from "../context.ts";
+import { lendable, openOptions, refuseQuirk } from "../lending/devices.ts";
+import { time } from "../output/format.ts";
+import { type Going, showProgress, together } from "../output/progress.ts";
+import { STDERR } from "../output/stdio.ts";
 import {
   alone,
   failedDocument,
@@ -33,9 +33,9 @@ import {
   stateLine,
   summary,
   whom,
-} from "../_transfer.ts";
-import { UsageError } from "../_usage_error.ts";
-import type { SaveArgs } from "../table/move.ts";
+} from "../output/transfer_report.ts";
+import { UsageError } from "../usage_error.ts";
+import type { SaveArgs } from "../specs/move.ts";
 
 const NOT_REACHED: ReadBackReport = { done: false, seconds: null, reason: "not-reached" };
 

@@ -10,10 +10,10 @@ import {
   openCheckpointFile,
   verifyCheckpoint,
 } from "../../mod.ts";
-import type { Context } from "../_context.ts";
-import { bytes, count, hex, rate, time } from "../_format.ts";
-import { table } from "../_table.ts";
-import type { FileArgs } from "../table/files.ts";
+import type { Context } from "../context.ts";
+import { bytes, count, hex, rate, time } from "../output/format.ts";
+import { table } from "../output/table.ts";
+import type { FileArgs } from "../specs/files.ts";
 
 /** What is not known of a checkpoint that cannot be read. */
 const UNKNOWN = {

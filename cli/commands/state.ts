@@ -5,12 +5,19 @@
  */
 
 import { isLost, openDevice, type StateReport } from "../../mod.ts";
-import { refuseSimulated, runProgram } from "../_child.ts";
-import type { Context } from "../_context.ts";
-import { closed, hold, holdFailed, lendable, openOptions, refuseQuirk } from "../_devices.ts";
-import { hex } from "../_format.ts";
-import { UsageError } from "../_usage_error.ts";
-import type { StateArgs } from "../table/inspect.ts";
+import { refuseSimulated, runProgram } from "../lending/child.ts";
+import type { Context } from "../context.ts";
+import {
+  closed,
+  hold,
+  holdFailed,
+  lendable,
+  openOptions,
+  refuseQuirk,
+} from "../lending/devices.ts";
+import { hex } from "../output/format.ts";
+import { UsageError } from "../usage_error.ts";
+import type { StateArgs } from "../specs/inspect.ts";
 
 /** Runs `state`. */
 export async function run(args: StateArgs, context: Context): Promise<number> {

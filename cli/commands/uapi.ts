@@ -5,11 +5,11 @@
  */
 
 import { describeUapi, type StructDescription } from "../../mod.ts";
-import type { Context } from "../_context.ts";
-import { hex } from "../_format.ts";
-import { table } from "../_table.ts";
-import { UsageError } from "../_usage_error.ts";
-import type { UapiArgs } from "../table/reference.ts";
+import type { Context } from "../context.ts";
+import { hex } from "../output/format.ts";
+import { table } from "../output/table.ts";
+import { UsageError } from "../usage_error.ts";
+import type { UapiArgs } from "../specs/reference.ts";
 
 /** Runs `uapi`. */
 export function run({ name }: UapiArgs, context: Context): Promise<number> {

@@ -11,14 +11,14 @@ import {
   type MappedDevice,
   type UnmapReading,
 } from "../../mod.ts";
-import type { Context } from "../_context.ts";
-import { bytes, count, hex } from "../_format.ts";
-import { lookAfter } from "../_meanwhile.ts";
-import { NO_READING, readingFields, runLines } from "../_reading.ts";
-import { notesOf } from "../_rounds.ts";
-import { pair } from "../_samples.ts";
-import { openMapped, openSession, tellTracker } from "../_session.ts";
-import type { UnmapArgs } from "../table/dirty.ts";
+import type { Context } from "../context.ts";
+import { bytes, count, hex } from "../output/format.ts";
+import { lookAfter } from "../dirty/measured_span.ts";
+import { NO_READING, readingFields, runLines } from "../dirty/reading.ts";
+import { notesOf } from "../dirty/rounds.ts";
+import { pair } from "../dirty/samples.ts";
+import { openMapped, openSession, tellTracker } from "../dirty/session.ts";
+import type { UnmapArgs } from "../specs/dirty.ts";
 
 /** Runs `unmap`. */
 export async function run(args: UnmapArgs, context: Context): Promise<number> {

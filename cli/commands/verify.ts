@@ -5,9 +5,9 @@
  */
 
 import { openCheckpointFile, verifyCheckpoint } from "../../mod.ts";
-import type { Context } from "../_context.ts";
-import { bytes, count } from "../_format.ts";
-import type { FileArgs } from "../table/files.ts";
+import type { Context } from "../context.ts";
+import { bytes, count } from "../output/format.ts";
+import type { FileArgs } from "../specs/files.ts";
 
 /** What is not known of a checkpoint that cannot be read. */
 const UNKNOWN = {

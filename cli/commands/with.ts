@@ -11,10 +11,10 @@ import {
   parseDeviceName,
   type VfioDevice,
 } from "../../mod.ts";
-import { type Lendable, refuseSimulated, runProgram } from "../_child.ts";
-import type { Context } from "../_context.ts";
-import { lendableVfio } from "../_devices.ts";
-import type { WithArgs } from "../table/inspect.ts";
+import { type Lendable, refuseSimulated, runProgram } from "../lending/child.ts";
+import type { Context } from "../context.ts";
+import { lendableVfio } from "../lending/devices.ts";
+import type { WithArgs } from "../specs/inspect.ts";
 
 /** Runs `with`. */
 export async function run(args: WithArgs, context: Context): Promise<number> {

@@ -19,16 +19,16 @@ import {
   MigrationError,
   openDevice,
 } from "../../mod.ts";
-import { Context } from "../_context.ts";
-import { openOptions, refuseQuirk } from "../_devices.ts";
-import { lentDataPlace } from "../_lent.ts";
-import { parseWords } from "../_parse.ts";
-import { showProgress } from "../_progress.ts";
-import { watchSignals } from "../_signals.ts";
-import { STDERR } from "../_stdio.ts";
-import { refuseTerminal } from "../_transfer.ts";
-import { drive, quiet } from "../table/options.ts";
-import { device } from "../table/values.ts";
+import { Context } from "../context.ts";
+import { openOptions, refuseQuirk } from "../lending/devices.ts";
+import { lentDataPlace } from "../lending/lent_devices.ts";
+import { parseWords } from "../parse.ts";
+import { showProgress } from "../output/progress.ts";
+import { watchSignals } from "../signals.ts";
+import { STDERR } from "../output/stdio.ts";
+import { refuseTerminal } from "../output/transfer_report.ts";
+import { drive, quiet } from "../specs/options.ts";
+import { device } from "../specs/values.ts";
 
 /** The arguments that every phase takes. */
 export const phaseArgs = {

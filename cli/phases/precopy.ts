@@ -8,7 +8,7 @@
 
 import { object } from "@optique/core/constructs";
 import { encodeCheckpoint, precopy } from "../../mod.ts";
-import * as options from "../table/options.ts";
+import * as options from "../specs/options.ts";
 import { headerFor, phaseArgs, phaseObject, runPhase, toStdout } from "./_script.ts";
 
 await runPhase({

@@ -8,7 +8,7 @@
 
 import { object } from "@optique/core/constructs";
 import { openCheckpointFile, restore } from "../../mod.ts";
-import { toggle } from "../table/options.ts";
+import { toggle } from "../specs/options.ts";
 import { phaseArgs, phaseObject, runPhase } from "./_script.ts";
 
 await runPhase({

@@ -21,7 +21,7 @@ import {
   stopAndCopy,
   type Transaction,
 } from "../../mod.ts";
-import { UsageError } from "../_usage_error.ts";
+import { UsageError } from "../usage_error.ts";
 import { headerFor, plainPhase, runPhase, toStdout } from "./_script.ts";
 
 /** Where a save goes on from pre-copy, in either protocol. */

@@ -1,6 +1,6 @@
 /** Which ranges of memory are dirtied most. */
 
-import type { ForEachRun, MemoryMap } from "../_memory_map.ts";
+import type { ForEachRun, MemoryMap } from "../dirty/memory_map.ts";
 
 /** Memory is looked at in blocks, of a page each where it has no more pages than this. */
 const MAX_BLOCKS = 2 ** 20;

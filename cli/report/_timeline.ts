@@ -1,7 +1,7 @@
 /** The columns of the report's charts: rounds, added up where there are too many. */
 
-import { countInBands, type ForEachRun, type MemoryMap } from "../_memory_map.ts";
-import type { Sample } from "../_samples.ts";
+import { countInBands, type ForEachRun, type MemoryMap } from "../dirty/memory_map.ts";
+import type { Sample } from "../dirty/samples.ts";
 
 /** There are never more columns than this: a watch may last for days. */
 const MAX_COLUMNS = 720;

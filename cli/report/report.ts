@@ -10,10 +10,10 @@
 
 import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
-import { bytes, count, hex, time } from "../_format.ts";
-import { heat } from "../_heatmap.ts";
-import type { ForEachRun, MemoryMap } from "../_memory_map.ts";
-import type { Sample } from "../_samples.ts";
+import { bytes, count, hex, time } from "../output/format.ts";
+import { heat } from "../output/heatmap.ts";
+import type { ForEachRun, MemoryMap } from "../dirty/memory_map.ts";
+import type { Sample } from "../dirty/samples.ts";
 import { Heat } from "./_hot_ranges.ts";
 import { escape, figure, meter, page, percent, table } from "./_html.ts";
 import { Timeline } from "./_timeline.ts";

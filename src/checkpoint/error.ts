@@ -7,7 +7,7 @@
 import { printable } from "../text/mod.ts";
 import { isLost, type Recovery } from "../migration/error.ts";
 import type { StateName } from "../migration/types.ts";
-import type { DriverNote } from "../vfio/driver_notes.ts";
+import type { DriverNote } from "../vfio/notes/driver_notes.ts";
 
 /** A stable word for what is wrong with a checkpoint. */
 export type CheckpointErrorCode =

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DeviceTotals } from "./trailer.ts";
+import type { DeviceTotals } from "./format/trailer.ts";
 import type { CheckpointSummary } from "./verify.ts";
 
 /** How the reading back of a checkpoint went. */

@@ -4,14 +4,14 @@
  * @module
  */
 
-import { Ending } from "./_ending.ts";
-import { Recycler } from "./_recycler.ts";
-import { FORMAT_VERSION } from "./format.ts";
-import type { DecodedHeader } from "./header.ts";
-import type { RestoreSource } from "./restore.ts";
-import { CheckpointReader } from "./reader.ts";
-import { chunksOf, demandBytes } from "./_plain_streams.ts";
-import type { CheckpointTrailer, PhaseTotals } from "./trailer.ts";
+import { Ending } from "../transfer/ending.ts";
+import { Recycler } from "./recycler.ts";
+import { FORMAT_VERSION } from "./format/constants.ts";
+import type { DecodedHeader } from "./format/header.ts";
+import type { RestoreSource } from "../transfer/restore.ts";
+import { CheckpointReader } from "./format/reader.ts";
+import { chunksOf, demandBytes } from "../transfer/plain_streams.ts";
+import type { CheckpointTrailer, PhaseTotals } from "./format/trailer.ts";
 
 /** What is in a good checkpoint. */
 export interface CheckpointSummary {

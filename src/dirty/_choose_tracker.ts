@@ -3,18 +3,18 @@
  */
 
 import { SysError } from "../kernel/error.ts";
-import type { AddressSpace } from "../vfio/address_space.ts";
-import { AnswerError } from "../vfio/answer_error.ts";
-import { noType1Container } from "../vfio/cdev_reasons.ts";
-import type { Type1Container } from "../vfio/container.ts";
-import type { VfioDevice } from "../vfio/device.ts";
-import { DmaError } from "../vfio/dma_error.ts";
-import { withoutType1 } from "../vfio/tracking_reasons.ts";
-import { type Reason, UnsupportedError } from "../vfio/unsupported.ts";
-import { LogTracker } from "./log_tracker.ts";
+import type { AddressSpace } from "../vfio/dma/address_space.ts";
+import { AnswerError } from "../vfio/device/answer_error.ts";
+import { noType1Container } from "../vfio/reasons/cdev_reasons.ts";
+import type { Type1Container } from "../vfio/dma/container.ts";
+import type { VfioDevice } from "../vfio/device/device.ts";
+import { DmaError } from "../vfio/dma/dma_error.ts";
+import { withoutType1 } from "../vfio/reasons/tracking_reasons.ts";
+import { type Reason, UnsupportedError } from "../vfio/reasons/unsupported.ts";
+import { LogTracker } from "./log/log_tracker.ts";
 import { DirtyRangeError } from "./range_error.ts";
 import type { DirtyTracker, TrackerName } from "./tracker.ts";
-import { Type1Tracker } from "./type1_tracker.ts";
+import { Type1Tracker } from "./type1/type1_tracker.ts";
 
 /** A tracker, and how it came to be this one. */
 export interface ChosenTracker {

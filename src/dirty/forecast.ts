@@ -5,8 +5,8 @@
  * @module
  */
 
-import { Growth } from "./_growth.ts";
-import type { DirtyRun } from "./bitmap.ts";
+import { Growth } from "./_dirty_model.ts";
+import type { DirtyRun } from "./bitmap/bitmap.ts";
 
 /** A pre-copy that needs more rounds than this does not converge, unless told otherwise. */
 export const FORECAST_MAX_ROUNDS = 30;

@@ -7,17 +7,17 @@
 import { cleanly } from "../kernel/cleanup.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE } from "../uapi/mod.ts";
-import type { AddressSpace, AddressSpaceInfo } from "../vfio/address_space.ts";
-import { smallestPage } from "../vfio/answer_error.ts";
-import { noIoas } from "../vfio/cdev_reasons.ts";
-import type { VfioDevice } from "../vfio/device.ts";
-import { type DeviceName, parseDeviceName } from "../vfio/device_name.ts";
-import { DmaMemory } from "../vfio/dma_memory.ts";
-import type { IovaMapping } from "../vfio/iova.ts";
-import { kernelFor } from "../vfio/kernel_for.ts";
-import { openVfioDevice, type OpenVfioOptions } from "../vfio/open.ts";
-import { noContainer } from "../vfio/reasons.ts";
-import { UnsupportedError } from "../vfio/unsupported.ts";
+import type { AddressSpace, AddressSpaceInfo } from "../vfio/dma/address_space.ts";
+import { smallestPage } from "../vfio/device/answer_error.ts";
+import { noIoas } from "../vfio/reasons/cdev_reasons.ts";
+import type { VfioDevice } from "../vfio/device/device.ts";
+import { type DeviceName, parseDeviceName } from "../vfio/open/device_name.ts";
+import { DmaMemory } from "../vfio/dma/dma_memory.ts";
+import type { IovaMapping } from "../vfio/dma/iova.ts";
+import { kernelFor } from "../vfio/open/kernel_for.ts";
+import { openVfioDevice, type OpenVfioOptions } from "../vfio/open/open.ts";
+import { noContainer } from "../vfio/reasons/reasons.ts";
+import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
 import { checkRanges } from "./ranges.ts";
 
 /** Bytes of the smallest page of any IOMMU. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { encloses, formatIova, IOVA_END, type IovaMapping, overlap } from "../vfio/iova.ts";
+import { encloses, formatIova, IOVA_END, type IovaMapping, overlap } from "../vfio/dma/iova.ts";
 import { DirtyRangeError } from "./range_error.ts";
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DirtyBitmap, DirtyRun } from "./bitmap.ts";
+import type { DirtyBitmap, DirtyRun } from "./bitmap/bitmap.ts";
 
 /** One mapping's dirty pages. */
 export interface DirtyRange {
@@ -35,7 +35,7 @@ export type TrackingVerdict = "tracks" | "does-not-track" | "undecided";
  *
  * @example
  * ```ts
- * import { DirtyBitmap } from "./bitmap.ts";
+ * import { DirtyBitmap } from "./bitmap/bitmap.ts";
  * import { DirtyReading } from "./reading.ts";
  * import assert from "node:assert/strict";
  *

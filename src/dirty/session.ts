@@ -5,14 +5,14 @@
  */
 
 import { cleanly, cleanlyThen } from "../kernel/cleanup.ts";
-import type { AddressSpace } from "../vfio/address_space.ts";
-import { noType1Container } from "../vfio/cdev_reasons.ts";
-import type { VfioDevice } from "../vfio/device.ts";
-import { parseDeviceName } from "../vfio/device_name.ts";
-import type { DmaMemory } from "../vfio/dma_memory.ts";
-import type { IovaMapping } from "../vfio/iova.ts";
-import { kernelFor } from "../vfio/kernel_for.ts";
-import { UnsupportedError } from "../vfio/unsupported.ts";
+import type { AddressSpace } from "../vfio/dma/address_space.ts";
+import { noType1Container } from "../vfio/reasons/cdev_reasons.ts";
+import type { VfioDevice } from "../vfio/device/device.ts";
+import { parseDeviceName } from "../vfio/open/device_name.ts";
+import type { DmaMemory } from "../vfio/dma/dma_memory.ts";
+import type { IovaMapping } from "../vfio/dma/iova.ts";
+import { kernelFor } from "../vfio/open/kernel_for.ts";
+import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
 import { bothRefuse, chooseTracker, NeedsContainer } from "./_choose_tracker.ts";
 import {
   MappedDevice,

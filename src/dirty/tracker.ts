@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { IovaMapping } from "../vfio/iova.ts";
+import type { IovaMapping } from "../vfio/dma/iova.ts";
 import type { DirtyReading } from "./reading.ts";
 
 /** Who tracks: the type1 IOMMU of the device's container, or the device itself by a log. */

@@ -5,13 +5,13 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
-import type { DriverNote } from "../vfio/driver_notes.ts";
-import { ask, bindHost, type Host, InlineHost, Life, WorkerHost } from "./_host.ts";
-import type { OnError, WayBack } from "./_engine.ts";
-import type { DataPlaceFds } from "./_data_place.ts";
-import type { DeviceDescription, OpenOptions } from "./_session.ts";
-import { SharedCounters } from "./_shared_counters.ts";
-import type { AnyWorker } from "./_thread.ts";
+import type { DriverNote } from "../vfio/notes/driver_notes.ts";
+import { ask, bindHost, type Host, InlineHost, Life, WorkerHost } from "./thread/host.ts";
+import type { OnError, WayBack } from "./protocol/engine.ts";
+import type { DataPlaceFds } from "./v2/data_fd_handover.ts";
+import type { DeviceDescription, OpenOptions } from "./thread/open_session.ts";
+import { SharedCounters } from "./thread/shared_counters.ts";
+import type { AnyWorker } from "./thread/thread.ts";
 import type { Recovery } from "./error.ts";
 import type { NotedStateReport, StateName, TargetState } from "./types.ts";
 
@@ -199,7 +199,7 @@ export class Device implements AsyncDisposable {
    * @example
    * ```ts
    * import { openDevice } from "./device.ts";
-   * import { stopAndCopy } from "./stop_and_copy.ts";
+   * import { stopAndCopy } from "./phases/stop_and_copy.ts";
    * import assert from "node:assert/strict";
    *
    * await using device = await openDevice("sim:trapped?size=64KiB&fault=data-size-zero:2");

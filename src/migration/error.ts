@@ -5,7 +5,7 @@
  */
 
 import { printable } from "../text/mod.ts";
-import type { DriverNote } from "../vfio/driver_notes.ts";
+import type { DriverNote } from "../vfio/notes/driver_notes.ts";
 import type { StateName } from "./types.ts";
 
 /** What was done to a device after a failure. */

@@ -5,10 +5,10 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
-import { DeviceNameError, parseDeviceName } from "../vfio/device_name.ts";
-import { findDevice } from "../vfio/find_device.ts";
-import { kernelFor } from "../vfio/kernel_for.ts";
-import { ask } from "./_host.ts";
+import { DeviceNameError, parseDeviceName } from "../vfio/open/device_name.ts";
+import { findDevice } from "../vfio/open/find_device.ts";
+import { kernelFor } from "../vfio/open/kernel_for.ts";
+import { ask } from "./thread/host.ts";
 import { type Device, type DeviceDescription, openDevice, type OpenOptions } from "./device.ts";
 
 /** Open devices, in the order of their names; closed in the opposite one. */

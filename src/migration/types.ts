@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DriverNote } from "../vfio/driver_notes.ts";
+import type { DriverNote } from "../vfio/notes/driver_notes.ts";
 
 /**
  * A v1 state, by the bits of device_state: `stop` 000b, `running` 001b,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { faultForm, type FaultName, FAULTS } from "./_faults.ts";
+import { faultForm, type FaultName, FAULTS } from "./faults/fault_plan.ts";
 import { PERSONALITIES } from "./personalities.ts";
 import { OPTIONS } from "./spec.ts";
 

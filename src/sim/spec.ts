@@ -5,15 +5,15 @@
  */
 
 import { printable } from "../text/mod.ts";
-import { canHave, type Fault, parseFault } from "./_faults.ts";
-import { DMA_FORM, type DmaPattern, parseDmaPattern } from "./_dma_pattern.ts";
-import { PAGE } from "./_pages.ts";
-import { formatSize, parseSize, parseU32 } from "./_units.ts";
-import { V2_DRIVERS } from "./_v2_drivers.ts";
+import { canHave, type Fault, parseFault } from "./faults/fault_plan.ts";
+import { DMA_FORM, type DmaPattern, parseDmaPattern } from "./dma/dma_pattern.ts";
+import { PAGE } from "./state/pages.ts";
+import { formatSize, parseSize, parseU32 } from "./units.ts";
+import { V2_DRIVERS } from "./v2/v2_drivers.ts";
 import { PERSONALITIES, type PersonalityName } from "./personalities.ts";
 
-export type { DmaPattern } from "./_dma_pattern.ts";
-export type { Fault, FaultName } from "./_faults.ts";
+export type { DmaPattern } from "./dma/dma_pattern.ts";
+export type { Fault, FaultName } from "./faults/fault_plan.ts";
 
 /** A `sim:…` name is invalid. */
 export class SimSpecError extends Error {

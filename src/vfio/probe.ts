@@ -5,11 +5,11 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
-import { exists } from "./_evidence.ts";
-import { AnswerError } from "./answer_error.ts";
-import type { OpenWay, VfioDevice } from "./device.ts";
-import type { DriverNote } from "./driver_notes.ts";
-import { type DeviceName, formatDeviceName, parseDeviceName } from "./device_name.ts";
+import { exists } from "./reasons/evidence.ts";
+import { AnswerError } from "./device/answer_error.ts";
+import type { OpenWay, VfioDevice } from "./device/device.ts";
+import type { DriverNote } from "./notes/driver_notes.ts";
+import { type DeviceName, formatDeviceName, parseDeviceName } from "./open/device_name.ts";
 import {
   type FeatureReport,
   listFeatures,
@@ -17,25 +17,25 @@ import {
   migrationFlagNames,
   noteMigrationFlags,
   readMigrationFlags,
-} from "./feature.ts";
-import { driverOf, type VfioIdentity } from "./identity.ts";
-import { IOMMUFD_PATH } from "./iommufd.ts";
-import { absence, findDevice } from "./find_device.ts";
-import { kernelFor, nameIn } from "./kernel_for.ts";
+} from "./device/feature.ts";
+import { driverOf, type VfioIdentity } from "./sysfs/identity.ts";
+import { IOMMUFD_PATH } from "./dma/iommufd.ts";
+import { absence, findDevice } from "./open/find_device.ts";
+import { kernelFor, nameIn } from "./open/kernel_for.ts";
 import {
   type DataSectionKind,
   dataSectionKind,
   findMigrationRegion,
   migrationReasons,
   noteSparseAreas,
-} from "./migration_region.ts";
-import { openVfioDevice, type OpenVfioOptions, sysfsReasons } from "./open.ts";
-import { quirkFor, type QuirkName } from "./quirk.ts";
-import { brokenAnswer, busy, noReset } from "./reasons.ts";
-import type { Region } from "./region.ts";
-import type { SysfsDevice } from "./sysfs.ts";
-import { draftDirtyTracking, noDirtyCapability } from "./tracking_reasons.ts";
-import { BusyError, type Reason, UnsupportedError } from "./unsupported.ts";
+} from "./device/migration_region.ts";
+import { openVfioDevice, type OpenVfioOptions, sysfsReasons } from "./open/open.ts";
+import { quirkFor, type QuirkName } from "./device/quirk.ts";
+import { brokenAnswer, busy, noReset } from "./reasons/reasons.ts";
+import type { Region } from "./device/region.ts";
+import type { SysfsDevice } from "./sysfs/sysfs.ts";
+import { draftDirtyTracking, noDirtyCapability } from "./reasons/tracking_reasons.ts";
+import { BusyError, type Reason, UnsupportedError } from "./reasons/unsupported.ts";
 
 /** How to probe. */
 export interface ProbeOptions extends OpenVfioOptions {

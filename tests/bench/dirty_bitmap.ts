@@ -15,7 +15,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import process from "node:process";
-import { DirtyBitmap } from "../../src/dirty/bitmap.ts";
+import { DirtyBitmap } from "../../src/dirty/bitmap/bitmap.ts";
 import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from "../../src/kernel/kernel.ts";
 import { libcKernel } from "../../src/kernel/libc.ts";
 import { compileLibrary, type Yardstick } from "./_library.ts";

@@ -6,8 +6,8 @@
  */
 
 import process from "node:process";
-import { createCheckpointFile } from "../../src/checkpoint/file.ts";
-import { openCheckpointFile } from "../../src/checkpoint/source.ts";
+import { createCheckpointFile } from "../../src/checkpoint/file/file.ts";
+import { openCheckpointFile } from "../../src/checkpoint/file/source.ts";
 
 const [verb, path, size, hold] = process.argv.slice(2);
 

@@ -1,6 +1,6 @@
 /** A device's thread whose driver takes some data, and then is not ready for more, for good. */
 
-import { serveDevice } from "../../src/checkpoint/serve.ts";
+import { serveDevice } from "../../src/migration/thread/serve_device.ts";
 import { ERRNO } from "../../src/kernel/errno.ts";
 import { SysError } from "../../src/kernel/error.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";

@@ -2,9 +2,9 @@
  * Checkpoints taken apart, put together wrongly, and read.
  */
 
-import { describeFrame, FrameWriter } from "../../src/checkpoint/_frame_writer.ts";
-import { type Batch, batchTransactions } from "../../src/checkpoint/batch.ts";
-import { CheckpointEncoder, type EncodeOptions } from "../../src/checkpoint/encoder.ts";
+import { describeFrame, FrameWriter } from "../../src/checkpoint/format/frame_writer.ts";
+import { type Batch, batchTransactions } from "../../src/checkpoint/format/batch.ts";
+import { CheckpointEncoder, type EncodeOptions } from "../../src/checkpoint/format/encoder.ts";
 import { CheckpointError, type CheckpointErrorCode } from "../../src/checkpoint/error.ts";
 import {
   FRAME_DATA,
@@ -12,10 +12,10 @@ import {
   FRAME_HEADER_SIZE,
   FRAME_TAIL,
   PREAMBLE_SIZE,
-} from "../../src/checkpoint/format.ts";
-import type { CheckpointHeader } from "../../src/checkpoint/header.ts";
-import { CheckpointReader, type ReadOptions } from "../../src/checkpoint/reader.ts";
-import type { CheckpointTrailer } from "../../src/checkpoint/trailer.ts";
+} from "../../src/checkpoint/format/constants.ts";
+import type { CheckpointHeader } from "../../src/checkpoint/format/header.ts";
+import { CheckpointReader, type ReadOptions } from "../../src/checkpoint/format/reader.ts";
+import type { CheckpointTrailer } from "../../src/checkpoint/format/trailer.ts";
 import type { Phase, Transaction } from "../../src/migration/types.ts";
 
 export type Bytes = Uint8Array<ArrayBuffer>;

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import process from "node:process";
 import { test } from "node:test";
 import fc from "fast-check";
-import { decodeCheckpoint } from "../../src/checkpoint/decode.ts";
-import { encodeCheckpoint } from "../../src/checkpoint/encode.ts";
+import { decodeCheckpoint } from "../../src/checkpoint/format/decode.ts";
+import { encodeCheckpoint } from "../../src/checkpoint/format/encode.ts";
 import type { CheckpointError } from "../../src/checkpoint/error.ts";
-import { MAX_BODY } from "../../src/checkpoint/format.ts";
-import { takeBuffer } from "../../src/migration/pool.ts";
+import { MAX_BODY } from "../../src/checkpoint/format/constants.ts";
+import { takeBuffer } from "../../src/checkpoint/buffer_pool.ts";
 import type { Transaction } from "../../src/migration/types.ts";
 import { bytesOf, encode, header, transaction, whole } from "./_tools.ts";
 

@@ -2,14 +2,14 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { decodeCheckpoint } from "../../src/checkpoint/decode.ts";
-import { restore } from "../../src/checkpoint/restore.ts";
-import { restoreAll } from "../../src/checkpoint/restore_all.ts";
-import { save } from "../../src/checkpoint/save.ts";
-import { saveAll } from "../../src/checkpoint/save_all.ts";
+import { decodeCheckpoint } from "../../src/checkpoint/format/decode.ts";
+import { restore } from "../../src/transfer/restore.ts";
+import { restoreAll } from "../../src/transfer/restore_all.ts";
+import { save } from "../../src/transfer/save.ts";
+import { saveAll } from "../../src/transfer/save_all.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { MigrationError } from "../../src/migration/error.ts";
-import { DevicesError } from "../../src/checkpoint/devices_error.ts";
+import { DevicesError } from "../../src/transfer/devices_error.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import { stateOf, withSim } from "../migration/_sim.ts";
 

@@ -6,17 +6,17 @@ import * as fs from "node:fs";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import fc from "fast-check";
 import { CheckpointError } from "../../src/checkpoint/error.ts";
-import { DevicesError } from "../../src/checkpoint/devices_error.ts";
-import { type CheckpointFile, createCheckpointFile } from "../../src/checkpoint/file.ts";
-import { CheckpointFileError } from "../../src/checkpoint/file_error.ts";
+import { DevicesError } from "../../src/transfer/devices_error.ts";
+import { type CheckpointFile, createCheckpointFile } from "../../src/checkpoint/file/file.ts";
+import { CheckpointFileError } from "../../src/checkpoint/file/file_error.ts";
 import {
   ReadBackError,
   type ReadBackProgress,
   type ReadBackReport,
 } from "../../src/checkpoint/read_back.ts";
-import { type CheckpointSink, save, type SaveOptions } from "../../src/checkpoint/save.ts";
-import { saveAll } from "../../src/checkpoint/save_all.ts";
-import { openCheckpointFile } from "../../src/checkpoint/source.ts";
+import { type CheckpointSink, save, type SaveOptions } from "../../src/transfer/save.ts";
+import { saveAll } from "../../src/transfer/save_all.ts";
+import { openCheckpointFile } from "../../src/checkpoint/file/source.ts";
 import { type CheckpointSummary, verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import { MigrationError } from "../../src/migration/error.ts";

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { CheckpointEncoder } from "../../src/checkpoint/encoder.ts";
-import { FRAME_ZSTD, MAX_BODY, MAX_ENTRIES } from "../../src/checkpoint/format.ts";
-import { FrameReader } from "../../src/checkpoint/frames.ts";
+import { CheckpointEncoder } from "../../src/checkpoint/format/encoder.ts";
+import { FRAME_ZSTD, MAX_BODY, MAX_ENTRIES } from "../../src/checkpoint/format/constants.ts";
+import { FrameReader } from "../../src/checkpoint/format/frame_reader.ts";
 import type { Phase, Transaction } from "../../src/migration/types.ts";
 import {
   type Bytes,

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { afterEach, beforeEach, test } from "node:test";
-import { createCheckpointFile } from "../../src/checkpoint/file.ts";
-import type { CheckpointFileError } from "../../src/checkpoint/file_error.ts";
-import { openCheckpointFile } from "../../src/checkpoint/source.ts";
+import { createCheckpointFile } from "../../src/checkpoint/file/file.ts";
+import type { CheckpointFileError } from "../../src/checkpoint/file/file_error.ts";
+import { openCheckpointFile } from "../../src/checkpoint/file/source.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { bytesOf, encode, transaction } from "./_tools.ts";
 

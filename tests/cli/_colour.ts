@@ -1,6 +1,6 @@
 /** What env_test.ts runs in a process of its own, with variables of its own. */
 
-import { mayColour } from "../../cli/_env.ts";
+import { mayColour } from "../../cli/env.ts";
 
 const terminal = mayColour({ isTTY: true });
 const file = mayColour({ isTTY: false });

@@ -5,11 +5,11 @@
  */
 
 import process from "node:process";
-import { lentDataPlace } from "../../cli/_lent.ts";
+import { lentDataPlace } from "../../cli/lending/lent_devices.ts";
 import { Fd } from "../../src/kernel/fd.ts";
 import { O_RDONLY } from "../../src/kernel/kernel.ts";
 import { libcKernel } from "../../src/kernel/libc.ts";
-import { DataPlace } from "../../src/migration/_data_place.ts";
+import { DataPlace } from "../../src/migration/v2/data_fd_handover.ts";
 
 const [what, file = ""] = process.argv.slice(2);
 const kernel = libcKernel();

@@ -1,8 +1,8 @@
 /** Rounds of dirty pages that look like a device's, the same on every run. */
 
-import { MemoryMap } from "../../cli/_memory_map.ts";
-import type { Sample } from "../../cli/_samples.ts";
-import type { DirtyRun } from "../../src/dirty/bitmap.ts";
+import { MemoryMap } from "../../cli/dirty/memory_map.ts";
+import type { Sample } from "../../cli/dirty/samples.ts";
+import type { DirtyRun } from "../../src/dirty/bitmap/bitmap.ts";
 
 const PAGE = 4096;
 

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
-import { type Lendable, runProgram } from "../../cli/_child.ts";
-import { Context } from "../../cli/_context.ts";
-import type { SignalName } from "../../cli/_signals.ts";
+import { type Lendable, runProgram } from "../../cli/lending/child.ts";
+import { Context } from "../../cli/context.ts";
+import type { SignalName } from "../../cli/signals.ts";
 
 let folder = "";
 let fds: number[] = [];

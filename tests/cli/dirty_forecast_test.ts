@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { type Sample, sampleFields } from "../../cli/_samples.ts";
+import { type Sample, sampleFields } from "../../cli/dirty/samples.ts";
 import { vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 import { sampleRounds } from "./_sample_rounds.ts";

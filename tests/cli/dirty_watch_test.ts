@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
-import { parseSamples } from "../../cli/_samples.ts";
+import { parseSamples } from "../../cli/dirty/samples.ts";
 import { vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 

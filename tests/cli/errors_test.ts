@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { explain } from "../../cli/_errors.ts";
-import { Interrupted } from "../../cli/_signals.ts";
-import { UsageError } from "../../cli/_usage_error.ts";
+import { explain } from "../../cli/output/error_message.ts";
+import { Interrupted } from "../../cli/signals.ts";
+import { UsageError } from "../../cli/usage_error.ts";
 import {
   AnswerError,
   BusyError,

@@ -2,8 +2,8 @@ import fc from "fast-check";
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { stripVTControlCharacters } from "node:util";
-import { heat, Heatmap } from "../../cli/_heatmap.ts";
-import { MemoryMap } from "../../cli/_memory_map.ts";
+import { heat, Heatmap } from "../../cli/output/heatmap.ts";
+import { MemoryMap } from "../../cli/dirty/memory_map.ts";
 
 const MAPPINGS = [{ iova: 0x10000n, size: 0x4000n }, { iova: 0x100000n, size: 0xc000n }];
 /** 4 pages, and 12. */

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { Fd, libcKernel } from "../../mod.ts";
-import { Context } from "../../cli/_context.ts";
-import { type Lending, lookAfter, pause } from "../../cli/_meanwhile.ts";
-import { Interrupted } from "../../cli/_signals.ts";
+import { Context } from "../../cli/context.ts";
+import { type Lending, lookAfter, pause } from "../../cli/dirty/measured_span.ts";
+import { Interrupted } from "../../cli/signals.ts";
 import { Folder } from "./_folder.ts";
 
 let folder: Folder;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { COMMANDS } from "../../cli/table/table.ts";
+import { COMMANDS } from "../../cli/specs/commands.ts";
 import { IN_DENO, projectFile, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 

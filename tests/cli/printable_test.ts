@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import { describe, it } from "node:test";
-import { MemoryMap } from "../../cli/_memory_map.ts";
+import { MemoryMap } from "../../cli/dirty/memory_map.ts";
 import { Report } from "../../cli/report/report.ts";
 import { printable } from "../../mod.ts";
 import { vfiokit } from "./_cli.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { describe, it } from "node:test";
-import { MemoryMap } from "../../cli/_memory_map.ts";
-import type { Sample } from "../../cli/_samples.ts";
+import { MemoryMap } from "../../cli/dirty/memory_map.ts";
+import type { Sample } from "../../cli/dirty/samples.ts";
 import { Heat } from "../../cli/report/_hot_ranges.ts";
 import { escape, jsonFor } from "../../cli/report/_html.ts";
 import { Timeline } from "../../cli/report/_timeline.ts";

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { parseSamples, type Sample, sampleFields, SamplesError } from "../../cli/_samples.ts";
+import { parseSamples, type Sample, sampleFields, SamplesError } from "../../cli/dirty/samples.ts";
 import { sampleRounds } from "./_sample_rounds.ts";
 
 function lines(samples: readonly Sample[]): string {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { describe, it } from "node:test";
-import { COMMANDS } from "../../cli/table/table.ts";
+import { COMMANDS } from "../../cli/specs/commands.ts";
 import { IN_DENO, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 import { interrupted } from "./_interrupted.ts";

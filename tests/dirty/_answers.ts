@@ -8,9 +8,9 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 import type { Kernel } from "../../src/kernel/kernel.ts";
-import { parseDeviceName } from "../../src/vfio/device_name.ts";
-import { kernelFor, nameIn } from "../../src/vfio/kernel_for.ts";
-import { readSysfsDevice, type SysfsDevice, sysfsPath } from "../../src/vfio/sysfs.ts";
+import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
+import { kernelFor, nameIn } from "../../src/vfio/open/kernel_for.ts";
+import { readSysfsDevice, type SysfsDevice, sysfsPath } from "../../src/vfio/sysfs/sysfs.ts";
 import type { AskedOf, Row } from "./type1_cases/case.ts";
 import { dmaThroughFile } from "./type1_cases/device_dma.ts";
 

@@ -2,8 +2,8 @@
 
 import fc from "fast-check";
 import assert from "node:assert/strict";
-import { DirtyBitmap, type DirtyRun } from "../../src/dirty/bitmap.ts";
-import { bitmapBytes } from "../../src/dirty/bitmap_range.ts";
+import { DirtyBitmap, type DirtyRun } from "../../src/dirty/bitmap/bitmap.ts";
+import { bitmapBytes } from "../../src/dirty/bitmap/bitmap_range.ts";
 import type { Mapping } from "../../src/kernel/kernel.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;

@@ -8,7 +8,7 @@ import type { Kernel } from "../../src/kernel/kernel.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { DirtySession, type DirtySessionOptions } from "../../src/dirty/session.ts";
 import type { DirtyReading } from "../../src/dirty/reading.ts";
-import type { IovaMapping } from "../../src/vfio/iova.ts";
+import type { IovaMapping } from "../../src/vfio/dma/iova.ts";
 
 /** So many pages, in bytes. */
 export function pages(count: number): bigint {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { DirtyBitmap } from "../../src/dirty/bitmap.ts";
-import { bitmapBytes } from "../../src/dirty/bitmap_range.ts";
+import { DirtyBitmap } from "../../src/dirty/bitmap/bitmap.ts";
+import { bitmapBytes } from "../../src/dirty/bitmap/bitmap_range.ts";
 import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from "../../src/kernel/kernel.ts";
 import { libcKernel } from "../../src/kernel/libc.ts";
 import { assertSame } from "./_naive_bitmap.ts";

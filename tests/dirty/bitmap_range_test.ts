@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { DirtyBitmap } from "../../src/dirty/bitmap.ts";
-import { bitmapBytes, pagesOf } from "../../src/dirty/bitmap_range.ts";
+import { DirtyBitmap } from "../../src/dirty/bitmap/bitmap.ts";
+import { bitmapBytes, pagesOf } from "../../src/dirty/bitmap/bitmap_range.ts";
 
 describe("bitmapBytes()", () => {
   it("rounds up to whole words of 64 bits", () => {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { plainLoops } from "../../src/dirty/_bitmap_scan_plain.ts";
+import { plainLoops } from "../../src/dirty/bitmap/_bitmap_scan_plain.ts";
 
 const BLOCK_AT = 64;
 const OUT = 32768;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { DirtyBitmap } from "../../src/dirty/bitmap.ts";
+import { DirtyBitmap } from "../../src/dirty/bitmap/bitmap.ts";
 import {
   addressRunsOf,
   assertSame,

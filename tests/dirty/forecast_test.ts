@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Growth } from "../../src/dirty/_growth.ts";
-import type { DirtyRun } from "../../src/dirty/bitmap.ts";
+import { Growth } from "../../src/dirty/_dirty_model.ts";
+import type { DirtyRun } from "../../src/dirty/bitmap/bitmap.ts";
 import {
   type Forecast,
   forecast,

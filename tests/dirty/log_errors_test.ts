@@ -12,7 +12,7 @@ import {
   VFIO_DEVICE_FEATURE_PROBE,
   vfioDeviceFeature,
 } from "../../src/uapi/mod.ts";
-import { DmaError } from "../../src/vfio/dma_error.ts";
+import { DmaError } from "../../src/vfio/dma/dma_error.ts";
 import { intercept, range, withSession } from "./_session.ts";
 
 const NUMBERS = {

@@ -1,8 +1,8 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { alignOut, rangesToLog } from "../../src/dirty/_log_ranges.ts";
-import { encloses } from "../../src/vfio/iova.ts";
+import { alignOut, rangesToLog } from "../../src/dirty/log/_log_ranges.ts";
+import { encloses } from "../../src/vfio/dma/iova.ts";
 import { range } from "./_session.ts";
 
 const UNIT = 64n * 4096n;

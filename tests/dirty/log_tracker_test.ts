@@ -1,6 +1,6 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
-import type { LogTracker } from "../../src/dirty/log_tracker.ts";
+import type { LogTracker } from "../../src/dirty/log/log_tracker.ts";
 import { recording } from "./_log_calls.ts";
 import {
   dirtyPages,

@@ -9,9 +9,9 @@ import {
   VFIO_IOMMU_MAP_DMA,
 } from "../../src/uapi/mod.ts";
 import { DirtySession } from "../../src/dirty/session.ts";
-import { Type1Tracker } from "../../src/dirty/type1_tracker.ts";
-import { freePage } from "../../src/dirty/_witness.ts";
-import { Type1Container } from "../../src/vfio/container.ts";
+import { Type1Tracker } from "../../src/dirty/type1/type1_tracker.ts";
+import { freePage } from "../../src/dirty/type1/_unused_page.ts";
+import { Type1Container } from "../../src/vfio/dma/container.ts";
 import { pages, range, withSession } from "./_session.ts";
 
 describe("whether an IOMMU tracks", () => {

@@ -2,10 +2,10 @@
  * Checkpoints of clean devices, and whether a checkpoint makes a clean device equal.
  */
 
-import { restoreAll } from "../../src/checkpoint/restore_all.ts";
-import { restore, type RestoreSource } from "../../src/checkpoint/restore.ts";
-import { saveAll } from "../../src/checkpoint/save_all.ts";
-import { type CheckpointSink, save, type SaveOptions } from "../../src/checkpoint/save.ts";
+import { restoreAll } from "../../src/transfer/restore_all.ts";
+import { restore, type RestoreSource } from "../../src/transfer/restore.ts";
+import { saveAll } from "../../src/transfer/save_all.ts";
+import { type CheckpointSink, save, type SaveOptions } from "../../src/transfer/save.ts";
 import { openDevices } from "../../src/migration/open_devices.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { describe } from "./_errors.ts";

@@ -7,8 +7,8 @@
 import * as fs from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { run } from "../../cli/_run.ts";
-import { Interrupted, type SignalName } from "../../cli/_signals.ts";
+import { run } from "../../cli/run.ts";
+import { Interrupted, type SignalName } from "../../cli/signals.ts";
 
 /** A command line to run. */
 export interface Request {

@@ -5,7 +5,7 @@
 import { DirtyRangeError } from "../../src/dirty/range_error.ts";
 import type { DirtyReading } from "../../src/dirty/reading.ts";
 import { DirtySession } from "../../src/dirty/session.ts";
-import type { IovaMapping } from "../../src/vfio/iova.ts";
+import type { IovaMapping } from "../../src/vfio/dma/iova.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { checkClosed } from "./_bench.ts";
 import { checkError } from "./_errors.ts";

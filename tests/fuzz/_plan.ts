@@ -2,7 +2,7 @@
  * What the `faults` kind tries: devices that fail, an operation, and what comes between.
  */
 
-import type { SaveOptions } from "../../src/checkpoint/save.ts";
+import type { SaveOptions } from "../../src/transfer/save.ts";
 import type { TargetState } from "../../src/migration/types.ts";
 import { without } from "./_kind.ts";
 import type { Random } from "./_random.ts";

@@ -3,7 +3,7 @@
  */
 
 import { ERRNO, type ErrnoName } from "../../src/kernel/errno.ts";
-import { canHave, type FaultName, FAULTS } from "../../src/sim/_faults.ts";
+import { canHave, type FaultName, FAULTS } from "../../src/sim/faults/fault_plan.ts";
 import { PERSONALITIES, type PersonalityName } from "../../src/sim/personalities.ts";
 import type { Random } from "./_random.ts";
 

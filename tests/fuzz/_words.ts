@@ -4,8 +4,8 @@
  */
 
 import type { UsageTerm } from "@optique/core/usage";
-import type { Command } from "../../cli/table/command.ts";
-import { COMMANDS } from "../../cli/table/table.ts";
+import type { Command } from "../../cli/specs/command.ts";
+import { COMMANDS } from "../../cli/specs/commands.ts";
 import type { Random } from "./_random.ts";
 import { makeFault, nameOf, type Spec } from "./_specs.ts";
 

@@ -6,16 +6,16 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
-import { decodeCheckpoint } from "../../src/checkpoint/decode.ts";
+import { decodeCheckpoint } from "../../src/checkpoint/format/decode.ts";
 import { CheckpointError } from "../../src/checkpoint/error.ts";
-import { IdentityError } from "../../src/checkpoint/identity_error.ts";
-import { CheckpointReader } from "../../src/checkpoint/reader.ts";
-import { restoreAll } from "../../src/checkpoint/restore_all.ts";
-import { restore } from "../../src/checkpoint/restore.ts";
-import { openCheckpointFile } from "../../src/checkpoint/source.ts";
+import { IdentityError } from "../../src/transfer/identity/identity_error.ts";
+import { CheckpointReader } from "../../src/checkpoint/format/reader.ts";
+import { restoreAll } from "../../src/transfer/restore_all.ts";
+import { restore } from "../../src/transfer/restore.ts";
+import { openCheckpointFile } from "../../src/checkpoint/file/source.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { MigrationError } from "../../src/migration/error.ts";
-import { DevicesError } from "../../src/checkpoint/devices_error.ts";
+import { DevicesError } from "../../src/transfer/devices_error.ts";
 import type { Transaction } from "../../src/migration/types.ts";
 import { Bench, checkFolder } from "./_bench.ts";
 import { ownSource, savedFrom, type SavedOptions, streamOf } from "./_checkpoints.ts";
@@ -25,7 +25,7 @@ import { concat, fittingTail, putTogether, takeApart } from "./_forge.ts";
 import { Find, type Kind, without } from "./_kind.ts";
 import type { Random } from "./_random.ts";
 import type { Spec } from "./_specs.ts";
-import { FRAME_TAIL } from "../../src/checkpoint/format.ts";
+import { FRAME_TAIL } from "../../src/checkpoint/format/constants.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

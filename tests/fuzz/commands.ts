@@ -4,7 +4,7 @@
 
 import * as fs from "node:fs";
 import * as path from "node:path";
-import type { SignalName } from "../../cli/_signals.ts";
+import type { SignalName } from "../../cli/signals.ts";
 import { PERSONALITIES } from "../../src/sim/personalities.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { forge } from "./checkpoints.ts";

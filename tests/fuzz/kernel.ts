@@ -4,16 +4,16 @@
  * nothing open.
  */
 
-import { restore } from "../../src/checkpoint/restore.ts";
-import { restoreAll } from "../../src/checkpoint/restore_all.ts";
-import { save } from "../../src/checkpoint/save.ts";
-import { saveAll } from "../../src/checkpoint/save_all.ts";
+import { restore } from "../../src/transfer/restore.ts";
+import { restoreAll } from "../../src/transfer/restore_all.ts";
+import { save } from "../../src/transfer/save.ts";
+import { saveAll } from "../../src/transfer/save_all.ts";
 import { DirtySession } from "../../src/dirty/session.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
 import type { Device } from "../../src/migration/device.ts";
 import { openDevices } from "../../src/migration/open_devices.ts";
-import { parseDeviceName } from "../../src/vfio/device_name.ts";
-import { openVfioDevices } from "../../src/vfio/open_several.ts";
+import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
+import { openVfioDevices } from "../../src/vfio/open/open_several.ts";
 import { probe } from "../../src/vfio/probe.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { checkClosed } from "./_bench.ts";

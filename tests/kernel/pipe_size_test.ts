@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { test } from "node:test";
-import { setPipeSize } from "../../src/kernel/_pipe_size.ts";
+import { setPipeSize } from "../../src/kernel/pipe_size.ts";
 import { libcKernel } from "../../src/kernel/libc.ts";
 import { O_NONBLOCK, O_RDWR } from "../../src/kernel/kernel.ts";
 

@@ -3,7 +3,7 @@
  */
 
 import type { Kernel } from "../../src/kernel/kernel.ts";
-import { v2StateName } from "../../src/sim/_v2_states.ts";
+import { v2StateName } from "../../src/sim/v2/v2_states.ts";
 import {
   VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,

@@ -2,7 +2,7 @@
 
 import process from "node:process";
 import { openDevice } from "../../src/migration/device.ts";
-import { stopAndCopy } from "../../src/migration/stop_and_copy.ts";
+import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";
 
 const device = await openDevice("sim:trapped?size=1MiB&fault=block:300ms:1");
 if (process.argv[2] === "busy") {

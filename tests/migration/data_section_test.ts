@@ -7,9 +7,9 @@ import {
   declaredRoom,
   mappableAreas,
   V1DataSection,
-} from "../../src/migration/_v1_data_section.ts";
-import { DriverNotes } from "../../src/vfio/driver_notes.ts";
-import type { Region } from "../../src/vfio/region.ts";
+} from "../../src/migration/v1/v1_data_section.ts";
+import { DriverNotes } from "../../src/vfio/notes/driver_notes.ts";
+import type { Region } from "../../src/vfio/device/region.ts";
 
 type Buffer = Uint8Array<ArrayBuffer>;
 

@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import process from "node:process";
 import { describe, it } from "node:test";
-import { restore } from "../../src/checkpoint/restore.ts";
-import { save } from "../../src/checkpoint/save.ts";
+import { restore } from "../../src/transfer/restore.ts";
+import { save } from "../../src/transfer/save.ts";
 import { libcAllowed } from "../../src/kernel/libc.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
-import { precopy } from "../../src/migration/precopy.ts";
+import { precopy } from "../../src/migration/phases/precopy.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
-import { memorySink, memorySource } from "../checkpoint/_team.ts";
+import { memorySink, memorySource } from "../transfer/_several.ts";
 import { collect, rejectsWith, withSim } from "./_sim.ts";
 
 const KINDS = ["mlx5", "qat", "stop-copy-only", "mtty"] as const;

@@ -5,8 +5,8 @@ import type { Kernel } from "../../src/kernel/kernel.ts";
 import { type Device, openDevice, type OpenOptions } from "../../src/migration/device.ts";
 import { openDevices } from "../../src/migration/open_devices.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
-import { parseDeviceName } from "../../src/vfio/device_name.ts";
-import { openVfioDevice } from "../../src/vfio/open.ts";
+import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
+import { openVfioDevice } from "../../src/vfio/open/open.ts";
 import { rejectsWith, withSim } from "./_sim.ts";
 
 const KINDS = ["trapped", "mapped", "mlx5", "stop-copy-only"] as const;
@@ -92,7 +92,7 @@ describe("a reset that is accepted and changes nothing", () => {
   it("lets go of mappings of the device first", async () => {
     const spec = "mapped?size=256KiB&chunk=64KiB&fault=error-state:3&fault=reset-ignored:1";
     await withSim([spec], async ({ devices: [device] }) => {
-      const { stopAndCopy } = await import("../../src/migration/stop_and_copy.ts");
+      const { stopAndCopy } = await import("../../src/migration/phases/stop_and_copy.ts");
       for await (const _ of stopAndCopy(device!));
       await rejectsWith(device!.setState("running"), { recovery: "reopened" });
       for await (const _ of stopAndCopy(device!));

@@ -5,9 +5,9 @@ import { describe, it } from "node:test";
 import { ERRNO } from "../../src/kernel/errno.ts";
 import { SysError } from "../../src/kernel/error.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
-import { precopy } from "../../src/migration/precopy.ts";
-import { resume } from "../../src/migration/resume.ts";
-import { stopAndCopy } from "../../src/migration/stop_and_copy.ts";
+import { precopy } from "../../src/migration/phases/precopy.ts";
+import { resume } from "../../src/migration/phases/resume.ts";
+import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { bytesOf, collect, rejectsWith, stateOf } from "./_sim.ts";
 

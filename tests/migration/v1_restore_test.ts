@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { resume } from "../../src/migration/resume.ts";
-import { stopAndCopy } from "../../src/migration/stop_and_copy.ts";
+import { resume } from "../../src/migration/phases/resume.ts";
+import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";
 import type { Transaction } from "../../src/migration/types.ts";
 import { collect, rejectsWith, stateOf, withSim } from "./_sim.ts";
 

@@ -6,15 +6,15 @@ import { ERRNO } from "../../src/kernel/errno.ts";
 import { SysError } from "../../src/kernel/error.ts";
 import { Fd } from "../../src/kernel/fd.ts";
 import { FIONBIO, type Kernel, POLLIN } from "../../src/kernel/kernel.ts";
-import { BatchBuilder } from "../../src/migration/_batch.ts";
-import { V2Restore } from "../../src/migration/_v2_restore.ts";
-import { V2Save } from "../../src/migration/_v2_save.ts";
+import { BatchBuilder } from "../../src/checkpoint/batch_builder.ts";
+import { V2Restore } from "../../src/migration/v2/v2_restore.ts";
+import { V2Save } from "../../src/migration/v2/v2_save.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
-import { precopy } from "../../src/migration/precopy.ts";
-import { resume } from "../../src/migration/resume.ts";
-import { stopAndCopy } from "../../src/migration/stop_and_copy.ts";
+import { precopy } from "../../src/migration/phases/precopy.ts";
+import { resume } from "../../src/migration/phases/resume.ts";
+import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
-import { DriverNotes } from "../../src/vfio/driver_notes.ts";
+import { DriverNotes } from "../../src/vfio/notes/driver_notes.ts";
 import {
   VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,

@@ -4,11 +4,11 @@ import fc from "fast-check";
 import { openFds } from "../../src/kernel/fd.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import { MigrationError } from "../../src/migration/error.ts";
-import { precopy } from "../../src/migration/precopy.ts";
-import { resume } from "../../src/migration/resume.ts";
-import { stopAndCopy } from "../../src/migration/stop_and_copy.ts";
+import { precopy } from "../../src/migration/phases/precopy.ts";
+import { resume } from "../../src/migration/phases/resume.ts";
+import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
-import { canHave, parseFault } from "../../src/sim/_faults.ts";
+import { canHave, parseFault } from "../../src/sim/faults/fault_plan.ts";
 
 const errno = fc.constantFrom("EIO", "ENODEV", "EBUSY", "EINVAL", "EAGAIN", "ENOMSG", "EFAULT");
 const n = fc.integer({ min: 1, max: 9 });

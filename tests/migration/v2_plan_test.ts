@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { hasState, planPath } from "../../src/migration/_v2_plan.ts";
-import { nextHop } from "../../src/sim/_v2_states.ts";
+import { hasState, planPath } from "../../src/migration/v2/v2_plan.ts";
+import { nextHop } from "../../src/sim/v2/v2_states.ts";
 import {
   VFIO_DEVICE_STATE_ERROR as ERROR,
   VFIO_DEVICE_STATE_PRE_COPY as PRE_COPY,

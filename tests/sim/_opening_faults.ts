@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { isErrno } from "../../src/kernel/error.ts";
 import { O_RDWR } from "../../src/kernel/kernel.ts";
-import type { FaultName } from "../../src/sim/_faults.ts";
+import type { FaultName } from "../../src/sim/faults/fault_plan.ts";
 import { SimKernel, SimSpecError } from "../../src/sim/mod.ts";
 import {
   IOMMU_IOAS_ALLOC,

@@ -4,8 +4,8 @@
 
 import assert from "node:assert/strict";
 import { isErrno } from "../../src/kernel/error.ts";
-import type { FaultName } from "../../src/sim/_faults.ts";
-import { ERROR, nextHop, RESUMING, RUNNING, STOP, STOP_COPY } from "../../src/sim/_v2_states.ts";
+import type { FaultName } from "../../src/sim/faults/fault_plan.ts";
+import { ERROR, nextHop, RESUMING, RUNNING, STOP, STOP_COPY } from "../../src/sim/v2/v2_states.ts";
 import {
   VFIO_DEVICE_STATE_PRE_COPY,
   VFIO_GROUP_GET_DEVICE_FD,

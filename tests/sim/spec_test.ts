@@ -7,7 +7,7 @@ import {
   SimKernel,
   SimSpecError,
 } from "../../src/sim/mod.ts";
-import { FAULTS } from "../../src/sim/_faults.ts";
+import { FAULTS } from "../../src/sim/faults/fault_plan.ts";
 import { OPTIONS } from "../../src/sim/spec.ts";
 
 describe("a sim: name", () => {

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { isErrno } from "../../src/kernel/error.ts";
 import { POLLIN } from "../../src/kernel/kernel.ts";
-import { V2_DRIVERS } from "../../src/sim/_v2_drivers.ts";
-import { getHeader, TAG_SIZE } from "../../src/sim/_v2_records.ts";
+import { V2_DRIVERS } from "../../src/sim/v2/v2_drivers.ts";
+import { getHeader, TAG_SIZE } from "../../src/sim/v2/v2_records.ts";
 import {
   PRE_COPY,
   PRE_COPY_P2P,
@@ -12,7 +12,7 @@ import {
   RUNNING,
   STOP,
   STOP_COPY,
-} from "../../src/sim/_v2_states.ts";
+} from "../../src/sim/v2/v2_states.ts";
 import { VFIO_DEVICE_RESET, VFIO_MIG_GET_PRECOPY_INFO } from "../../src/uapi/mod.ts";
 import { type Bytes, bytes } from "./_device_client.ts";
 import { V2Client } from "./_v2_client.ts";

@@ -10,7 +10,7 @@ import {
   RUNNING_P2P,
   STOP,
   STOP_COPY,
-} from "../../src/sim/_v2_states.ts";
+} from "../../src/sim/v2/v2_states.ts";
 import { askStateTable } from "../migration/v2_cases/state_table.ts";
 import { V2Client } from "./_v2_client.ts";
 

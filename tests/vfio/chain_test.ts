@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { type CapabilityDefect, CapabilityError, walkCapabilities } from "../../src/vfio/chain.ts";
+import {
+  type CapabilityDefect,
+  CapabilityError,
+  walkCapabilities,
+} from "../../src/vfio/device/chain.ts";
 import { capability, join } from "./_fake_vfio.ts";
 
 const FIXED = 24;

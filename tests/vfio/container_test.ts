@@ -7,10 +7,10 @@ import {
   VFIO_GET_API_VERSION,
   VFIO_SET_IOMMU,
 } from "../../src/uapi/mod.ts";
-import type { AddressSpace } from "../../src/vfio/address_space.ts";
-import { Type1Container } from "../../src/vfio/container.ts";
-import { Group } from "../../src/vfio/group.ts";
-import { UnsupportedError } from "../../src/vfio/unsupported.ts";
+import type { AddressSpace } from "../../src/vfio/dma/address_space.ts";
+import { Type1Container } from "../../src/vfio/dma/container.ts";
+import { Group } from "../../src/vfio/open/group.ts";
+import { UnsupportedError } from "../../src/vfio/reasons/unsupported.ts";
 import { capability, fakeVfio, GROUP_PATH, join } from "./_fake_vfio.ts";
 import { leakFreeTest } from "./_leak_free.ts";
 

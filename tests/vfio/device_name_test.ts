@@ -5,7 +5,7 @@ import {
   formatDeviceName,
   parseDeviceName,
   parseVfToken,
-} from "../../src/vfio/device_name.ts";
+} from "../../src/vfio/open/device_name.ts";
 
 const UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
 

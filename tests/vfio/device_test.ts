@@ -8,8 +8,8 @@ import {
   VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED,
   VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
 } from "../../src/uapi/mod.ts";
-import { parseDeviceName } from "../../src/vfio/device_name.ts";
-import { openVfioDevice } from "../../src/vfio/open.ts";
+import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
+import { openVfioDevice } from "../../src/vfio/open/open.ts";
 import { addMdev, fakeDevice, fakeVfio, MIGRATION_REGION } from "./_fake_vfio.ts";
 import { open, reasonsOf } from "./_open_fake.ts";
 import { leakFreeTest } from "./_leak_free.ts";

@@ -4,8 +4,8 @@ import { openFds } from "../../src/kernel/fd.ts";
 import { MAP_SHARED, PROT_READ } from "../../src/kernel/kernel.ts";
 import { libcKernel } from "../../src/kernel/libc.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
-import { DmaMemory } from "../../src/vfio/dma_memory.ts";
-import { memlockLimit } from "../../src/vfio/memlock.ts";
+import { DmaMemory } from "../../src/vfio/dma/dma_memory.ts";
+import { memlockLimit } from "../../src/vfio/reasons/memlock.ts";
 
 for (const kernel of [libcKernel(), new SimKernel()]) {
   describe(`DMA memory of the kernel "${kernel.name}"`, () => {

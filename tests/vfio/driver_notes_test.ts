@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import { describe, it } from "node:test";
-import { DRIVER_RULES } from "../../src/vfio/driver_note_rules.ts";
-import { DriverNotes } from "../../src/vfio/driver_notes.ts";
+import { DRIVER_RULES } from "../../src/vfio/notes/driver_note_rules.ts";
+import { DriverNotes } from "../../src/vfio/notes/driver_notes.ts";
 
 describe("DriverNotes", () => {
   it("keeps one note a code, with what was seen first and how often", () => {

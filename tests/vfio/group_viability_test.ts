@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { SimKernel } from "../../src/sim/mod.ts";
-import { holdsGroup } from "../../src/vfio/_group_viability.ts";
-import { hasSince } from "../../src/vfio/_kernel_release.ts";
+import { holdsGroup } from "../../src/vfio/reasons/group_viability.ts";
+import { hasSince } from "../../src/vfio/reasons/kernel_release.ts";
 import { probe, type ProbeReport } from "../../src/vfio/probe.ts";
-import { readSysfsDevice, type SysfsDevice } from "../../src/vfio/sysfs.ts";
+import { readSysfsDevice, type SysfsDevice } from "../../src/vfio/sysfs/sysfs.ts";
 import { FakeKernel } from "./_fake_kernel.ts";
 import { addPci, ADDRESS, fakeVfio } from "./_fake_vfio.ts";
 

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { SimKernel } from "../../src/sim/mod.ts";
-import { DmaError } from "../../src/vfio/dma_error.ts";
-import { DmaMemory } from "../../src/vfio/dma_memory.ts";
-import { Ioas } from "../../src/vfio/ioas.ts";
-import { Iommufd } from "../../src/vfio/iommufd.ts";
-import { parseDeviceName } from "../../src/vfio/device_name.ts";
-import { openVfioDevice } from "../../src/vfio/open.ts";
+import { DmaError } from "../../src/vfio/dma/dma_error.ts";
+import { DmaMemory } from "../../src/vfio/dma/dma_memory.ts";
+import { Ioas } from "../../src/vfio/dma/ioas.ts";
+import { Iommufd } from "../../src/vfio/dma/iommufd.ts";
+import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
+import { openVfioDevice } from "../../src/vfio/open/open.ts";
 import { leakFreeTest } from "./_leak_free.ts";
 
 const PAGE = 4096n;

@@ -4,12 +4,12 @@ import { SysError } from "../../src/kernel/error.ts";
 import { openFds } from "../../src/kernel/fd.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE } from "../../src/uapi/mod.ts";
-import { Type1Container } from "../../src/vfio/container.ts";
-import { DmaError } from "../../src/vfio/dma_error.ts";
-import { DmaMemory } from "../../src/vfio/dma_memory.ts";
-import { Group } from "../../src/vfio/group.ts";
-import type { IovaRange } from "../../src/vfio/iova.ts";
-import { mapError } from "../../src/vfio/map_error.ts";
+import { Type1Container } from "../../src/vfio/dma/container.ts";
+import { DmaError } from "../../src/vfio/dma/dma_error.ts";
+import { DmaMemory } from "../../src/vfio/dma/dma_memory.ts";
+import { Group } from "../../src/vfio/open/group.ts";
+import type { IovaRange } from "../../src/vfio/dma/iova.ts";
+import { mapError } from "../../src/vfio/dma/map_error.ts";
 
 const RW = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
 const PAGE = 0x1000n;

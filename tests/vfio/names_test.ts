@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { openDevices } from "../../src/migration/open_devices.ts";
-import { DeviceNameError, parseDeviceName } from "../../src/vfio/device_name.ts";
-import { openVfioDevice } from "../../src/vfio/open.ts";
-import { openVfioDevices } from "../../src/vfio/open_several.ts";
+import { DeviceNameError, parseDeviceName } from "../../src/vfio/open/device_name.ts";
+import { openVfioDevice } from "../../src/vfio/open/open.ts";
+import { openVfioDevices } from "../../src/vfio/open/open_several.ts";
 import { probe } from "../../src/vfio/probe.ts";
 import { test } from "node:test";
 import { fail, FakeKernel } from "./_fake_kernel.ts";

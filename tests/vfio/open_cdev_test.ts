@@ -9,11 +9,11 @@ import {
   VFIO_DEVICE_BIND_IOMMUFD,
   VFIO_DEVICE_GET_INFO,
 } from "../../src/uapi/mod.ts";
-import type { OpenVfioOptions } from "../../src/vfio/open.ts";
-import { openVfioDevice } from "../../src/vfio/open.ts";
-import { openVfioDevices } from "../../src/vfio/open_several.ts";
-import { parseDeviceName } from "../../src/vfio/device_name.ts";
-import { BusyError, type Reason } from "../../src/vfio/unsupported.ts";
+import type { OpenVfioOptions } from "../../src/vfio/open/open.ts";
+import { openVfioDevice } from "../../src/vfio/open/open.ts";
+import { openVfioDevices } from "../../src/vfio/open/open_several.ts";
+import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
+import { BusyError, type Reason } from "../../src/vfio/reasons/unsupported.ts";
 import { CDEV_PATH, fakeCdev } from "./_fake_cdev.ts";
 import type { FakeKernel } from "./_fake_kernel.ts";
 import { addPci, ADDRESS, FOLDER, GROUP_PATH } from "./_fake_vfio.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { SimKernel } from "../../src/sim/mod.ts";
-import { parseDeviceName } from "../../src/vfio/device_name.ts";
-import { openVfioDevices } from "../../src/vfio/open_several.ts";
+import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
+import { openVfioDevices } from "../../src/vfio/open/open_several.ts";
 import { addPci, ADDRESS, fakeVfio } from "./_fake_vfio.ts";
 import { leakFreeTest } from "./_leak_free.ts";
 

@@ -12,9 +12,9 @@ import {
   VFIO_GROUP_SET_CONTAINER,
   VFIO_SET_IOMMU,
 } from "../../src/uapi/mod.ts";
-import { parseDeviceName } from "../../src/vfio/device_name.ts";
-import { openGroupDevice, openVfioDevice } from "../../src/vfio/open.ts";
-import { BusyError } from "../../src/vfio/unsupported.ts";
+import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
+import { openGroupDevice, openVfioDevice } from "../../src/vfio/open/open.ts";
+import { BusyError } from "../../src/vfio/reasons/unsupported.ts";
 import type { FakeKernel } from "./_fake_kernel.ts";
 import { addPci, ADDRESS, fakeVfio, FOLDER, GROUP_PATH } from "./_fake_vfio.ts";
 import { codesOf, open, reasonsOf } from "./_open_fake.ts";

@@ -11,9 +11,9 @@ import {
   VFIO_REGION_INFO_FLAG_READ,
   vfioRegionInfo,
 } from "../../src/uapi/mod.ts";
-import { AnswerError } from "../../src/vfio/answer_error.ts";
-import { ARGSZ_MAX } from "../../src/vfio/argsz.ts";
-import { readRegion, type Region } from "../../src/vfio/region.ts";
+import { AnswerError } from "../../src/vfio/device/answer_error.ts";
+import { ARGSZ_MAX } from "../../src/vfio/device/argsz.ts";
+import { readRegion, type Region } from "../../src/vfio/device/region.ts";
 import { FakeKernel } from "./_fake_kernel.ts";
 import { capability, fakeDevice, type FakeRegion, join } from "./_fake_vfio.ts";
 

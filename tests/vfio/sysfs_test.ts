@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { driverOf } from "../../src/vfio/identity.ts";
-import { findHolders } from "../../src/vfio/holders.ts";
-import { quirkFor } from "../../src/vfio/quirk.ts";
+import { driverOf } from "../../src/vfio/sysfs/identity.ts";
+import { findHolders } from "../../src/vfio/reasons/holders.ts";
+import { quirkFor } from "../../src/vfio/device/quirk.ts";
 import {
   isVfioBound,
   readCdevDevice,
   readGroupDevices,
   readSysfsDevice,
   type SysfsDevice,
-} from "../../src/vfio/sysfs.ts";
-import { sysfsOfFd } from "../../src/vfio/sysfs_of_fd.ts";
+} from "../../src/vfio/sysfs/sysfs.ts";
+import { sysfsOfFd } from "../../src/vfio/sysfs/sysfs_of_fd.ts";
 import { FakeKernel } from "./_fake_kernel.ts";
 import { addMdev, addPci, ADDRESS, FOLDER } from "./_fake_vfio.ts";
 

@@ -20,8 +20,8 @@ import {
   type TransferReport,
 } from "../../../mod.ts";
 import { libcKernel } from "../../../src/kernel/libc.ts";
-import { parseDeviceName } from "../../../src/vfio/device_name.ts";
-import { openVfioDevice } from "../../../src/vfio/open.ts";
+import { parseDeviceName } from "../../../src/vfio/open/device_name.ts";
+import { openVfioDevice } from "../../../src/vfio/open/open.ts";
 import { V2Calls } from "../../migration/v2_cases/calls.ts";
 import type { GuestDevice } from "./device.ts";
 import type { Window } from "./programs.ts";

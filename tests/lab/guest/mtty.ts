@@ -7,8 +7,8 @@
 import { randomUUID } from "node:crypto";
 import { existsSync, writeFileSync } from "node:fs";
 import { libcKernel } from "../../../src/kernel/libc.ts";
-import { parseDeviceName } from "../../../src/vfio/device_name.ts";
-import { openVfioDevice } from "../../../src/vfio/open.ts";
+import { parseDeviceName } from "../../../src/vfio/open/device_name.ts";
+import { openVfioDevice } from "../../../src/vfio/open/open.ts";
 
 const TYPES = "/sys/class/mdev_bus/mtty/mdev_supported_types";
 

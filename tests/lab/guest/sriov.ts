@@ -16,7 +16,7 @@ import {
   VFIO_DEVICE_FEATURE_SET,
   vfioDeviceFeature,
 } from "../../../mod.ts";
-import { openVfioDevice } from "../../../src/vfio/open.ts";
+import { openVfioDevice } from "../../../src/vfio/open/open.ts";
 
 /** The root port that qemu.ts puts it behind, so that each function is in a group of its own. */
 const PORT = "/sys/bus/pci/devices/0000:00:11.0";

@@ -22,8 +22,8 @@ import {
   VFIO_DEVICE_STATE_STOP_COPY as STOP_COPY,
   vfioDeviceFeatureMigState,
 } from "../../../../src/uapi/mod.ts";
-import { openVfioDevice } from "../../../../src/vfio/open.ts";
-import { parseDeviceName } from "../../../../src/vfio/device_name.ts";
+import { openVfioDevice } from "../../../../src/vfio/open/open.ts";
+import { parseDeviceName } from "../../../../src/vfio/open/device_name.ts";
 import { libcKernel } from "../../../../src/kernel/libc.ts";
 import { V2Calls } from "../../../migration/v2_cases/calls.ts";
 import { askStateTable } from "../../../migration/v2_cases/state_table.ts";

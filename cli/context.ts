@@ -1,0 +1,209 @@
+/**
+ * What a command runs in: where its results and notes go, what its JSON
+ * document holds, and which signals came.
+ *
+ * @module
+ */
+
+import { printable } from "../src/text/mod.ts";
+import type { Explanation } from "./output/error_message.ts";
+import { type Noted, noteEntries, noteLines } from "./output/notes.ts";
+import type { Signals } from "./signals.ts";
+import { STDERR, STDOUT, StdoutError, writeText } from "./output/stdio.ts";
+
+/** How a context is made. */
+export interface ContextOptions {
+  /** What the user called, for messages: `vfiokit save`. */
+  readonly called: string;
+  /** The name of the JSON document's schema: `save`. */
+  readonly schema: string;
+  /** Print one JSON document as the result. */
+  readonly json: boolean;
+  /** Print neither notes nor progress. */
+  readonly quiet: boolean;
+  /** The signals of this process. */
+  readonly signals: Signals;
+}
+
+/** Where a command's results, notes and errors go. */
+export class Context {
+  /** Whether the result is one JSON document. */
+  readonly json: boolean;
+  /** Whether notes and progress are unwanted. */
+  readonly quiet: boolean;
+  /** The signals of this process. */
+  readonly signals: Signals;
+  /** Where results for a person go: stderr where stdout carries the data itself. */
+  resultFd: typeof STDOUT | typeof STDERR = STDOUT;
+  /** Whether the result is JSON Lines, with `--json`: objects as they come, no document. */
+  jsonLines = false;
+  /**
+   * Whether what the command did stands even where nobody hears of it: a device that is held, a
+   * checkpoint in its place. Results that stdout does not take go to stderr then, and it goes on.
+   */
+  stands = false;
+  /** The devices that are driven: what is noted of their drivers is told before the command ends. */
+  drivers: readonly Noted[] = [];
+  readonly #called: string;
+  readonly #document: Record<string, unknown>;
+  #printed = false;
+  #stdoutFailed = false;
+
+  /** Makes the context of one run of a command. */
+  constructor(options: ContextOptions) {
+    this.json = options.json;
+    this.quiet = options.quiet;
+    this.signals = options.signals;
+    this.#called = options.called;
+    this.#document = { schema: `vfiokit/${options.schema}/1` };
+  }
+
+  /** Aborted at the first signal. */
+  get signal(): AbortSignal {
+    return this.signals.signal;
+  }
+
+  /** Waits for something that needs no putting right, until a signal comes: then it rejects. */
+  async until<Value>(work: Promise<Value>): Promise<Value> {
+    const { signal } = this;
+    const end = Promise.withResolvers<never>();
+    const onAbort = (): void => end.reject(signal.reason);
+    signal.addEventListener("abort", onAbort);
+    if (signal.aborted) onAbort();
+    try {
+      return await Promise.race([work, end.promise]);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Adds to the JSON document. bigint values become hex strings. */
+  set(fields: Readonly<Record<string, unknown>>): void {
+    Object.assign(this.#document, fields);
+  }
+
+  /**
+   * Prints lines of the result for a person; nothing with `--json`. Whatever stands in one, it
+   * stays a line, and does nothing to a terminal.
+   */
+  print(...lines: readonly string[]): void {
+    this.#print(lines.map(printable));
+  }
+
+  /** Prints lines that have nothing from outside in them, and may have colours. */
+  printColoured(...lines: readonly string[]): void {
+    this.#print(lines);
+  }
+
+  #print(lines: readonly string[]): void {
+    if (!this.json && lines.length > 0) this.#write(this.resultFd, lines.join("\n") + "\n");
+  }
+
+  /** Says something on stderr, as {@linkcode Context.print} does; nothing with `--quiet`. */
+  note(...lines: readonly string[]): void {
+    this.noteColoured(...lines.map(printable));
+  }
+
+  /** The same for lines that have nothing from outside in them, and may have colours. */
+  noteColoured(...lines: readonly string[]): void {
+    if (!this.quiet && lines.length > 0) writeText(STDERR, lines.join("\n") + "\n");
+  }
+
+  /** Prints one of JSON Lines. */
+  line(fields: Readonly<Record<string, unknown>>): void {
+    writeText(STDOUT, json(fields) + "\n");
+  }
+
+  /**
+   * Tells what is noted of the drivers, and prints the JSON document, where one is wanted; once. Of
+   * JSON Lines only the error.
+   */
+  publish(): void {
+    if (this.#printed) return;
+    this.#printed = true;
+    this.#tellNotes();
+    if (!this.json) return;
+    if (!this.jsonLines) {
+      this.#write(STDOUT, this.#text());
+    } else if ("error" in this.#document) {
+      this.line(this.#document);
+    }
+  }
+
+  /** Writes the JSON document elsewhere; where that fails, stdout gets it, with the error. */
+  async publishTo(write: (text: string) => Promise<void>): Promise<void> {
+    await write(this.#text());
+    this.#printed = true;
+  }
+
+  #tellNotes(): void {
+    if (this.drivers.length === 0) return;
+    this.set({ notes: noteEntries(this.drivers) });
+    this.note(...noteLines(this.drivers));
+  }
+
+  #text(): string {
+    return json(this.#document, 2) + "\n";
+  }
+
+  /** Runs a command to its end: the document, or the error, and the exit code. */
+  async conclude(work: () => Promise<number>): Promise<number> {
+    try {
+      const exitCode = await work();
+      this.publish();
+      return exitCode === 0 && this.#stdoutFailed ? 1 : exitCode;
+    } catch (error) {
+      const { explain } = await import("./output/error_message.ts");
+      return this.fail(explain(error, this.signal.reason));
+    }
+  }
+
+  /** Tells of a failure; returns its exit code. */
+  fail(why: Explanation): number {
+    this.#say(why.message);
+    for (const hint of why.hints) writeText(STDERR, `  hint: ${printable(hint)}\n`);
+    for (const met of why.cleanup) writeText(STDERR, `  then, while cleaning up: ${met}\n`);
+    const { message, code, errno, deviceState, cleanup } = why;
+    this.set({ error: { message, code, errno, deviceState, cleanup } });
+    try {
+      this.publish();
+    } catch (error) {
+      if (!(error instanceof StdoutError)) throw error;
+      if (error.message !== message) this.#say(error.message);
+    }
+    return why.exitCode;
+  }
+
+  #say(what: string): void {
+    writeText(STDERR, `${this.#called}: ${printable(what)}\n`);
+  }
+
+  #write(fd: typeof STDOUT | typeof STDERR, text: string): void {
+    try {
+      writeText(this.#stdoutFailed ? STDERR : fd, text);
+    } catch (error) {
+      if (!this.stands || !(error instanceof StdoutError)) throw error;
+      this.#stdoutFailed = true;
+      this.#say(`${error.message}; the work is done all the same, and its result follows here`);
+      writeText(STDERR, text);
+    }
+  }
+}
+
+/** JSON with bigints as hex, and nothing raw in its strings that could do things to a terminal. */
+function json(value: unknown, indent?: number): string {
+  return JSON.stringify(value, hexBigints, indent).replace(
+    RAW_IN_JSON,
+    (letter) =>
+      [...Array(letter.length).keys()].map((unit) =>
+        `\\u${letter.charCodeAt(unit).toString(16).padStart(4, "0")}`
+      ).join(""),
+  );
+}
+
+/** What JSON.stringify leaves as it is, and {@linkcode printable} does not. */
+const RAW_IN_JSON = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+function hexBigints(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? `0x${value.toString(16)}` : value;
+}

@@ -1,0 +1,103 @@
+/**
+ * Letting a device work while it is looked at: a program that it is lent to, or
+ * time that passes.
+ *
+ * @module
+ */
+
+import { setTimeout as sleep } from "node:timers/promises";
+import type { MappedDevice } from "../../mod.ts";
+import { runProgram } from "../lending/child.ts";
+import type { Context } from "../context.ts";
+import { lendableVfio } from "../lending/devices.ts";
+import { exitCodeOf, Interrupted } from "../signals.ts";
+
+/** How long to wait where neither a time nor a program says so, in milliseconds. */
+const WAIT_MS = 1000;
+/** The longest that a timer can wait. */
+const FOREVER_MS = 2 ** 31 - 1;
+
+/** What of a session a program is lent. */
+export type Lending = Pick<MappedDevice, "device" | "fds" | "mapped" | "mappings">;
+
+/** The parsed options about what happens before a look. */
+export interface WaitArgs {
+  /** `--after`, in milliseconds. */
+  readonly after?: number | undefined;
+  /** The program. */
+  readonly command?: readonly string[] | undefined;
+}
+
+/** What goes on while a device is looked at. */
+export interface Meanwhile {
+  /** Its end: of the program, or a signal. */
+  readonly ended: AbortSignal;
+  /** The exit code, once all has ended: that of the program, or of a signal. */
+  exitCode(): Promise<number>;
+}
+
+/**
+ * Starts the program, which inherits the device, its group and container or its
+ * iommufd, and the memory; without one there is only the wait for a signal.
+ *
+ * @param dataOnStdout Whether our stdout carries data: the program's goes to stderr then.
+ */
+export function meanwhile(
+  { device, fds, mapped, mappings }: Lending,
+  command: readonly string[] | undefined,
+  context: Context,
+  dataOnStdout: boolean,
+): Meanwhile {
+  const { signal } = context;
+  if (command === undefined) {
+    const exitCode = (): number =>
+      signal.reason instanceof Interrupted ? exitCodeOf(signal.reason.signalName) : 0;
+    return { ended: signal, exitCode: () => Promise.resolve(exitCode()) };
+  }
+  const memory = {
+    fd: fds.memory,
+    mappings: mappings.map(({ iova, size }) => ({
+      iova,
+      size,
+      offset: mapped.find((own) => own.iova === iova)?.offset ?? null,
+    })),
+  };
+  const ended = new AbortController();
+  const lent = [lendableVfio(device, fds)];
+  const program = runProgram(command, lent, context, dataOnStdout, memory)
+    .finally(() => ended.abort());
+  return { ended: ended.signal, exitCode: () => program };
+}
+
+/** Waits so many milliseconds, or until the signal is aborted. */
+export async function pause(milliseconds: number, end: AbortSignal): Promise<void> {
+  try {
+    await sleep(Math.max(0, milliseconds), undefined, { signal: end });
+  } catch (error) {
+    if (!end.aborted) throw error;
+  }
+}
+
+/**
+ * Lets the device work, for the time of `--after` or until the program ends,
+ * whichever is first; then `look`s, and waits for the program's end.
+ *
+ * @returns The exit code.
+ */
+export async function lookAfter(
+  session: Lending,
+  { after, command }: WaitArgs,
+  context: Context,
+  dataOnStdout: boolean,
+  look: () => unknown,
+): Promise<number> {
+  const { ended, exitCode } = meanwhile(session, command, context, dataOnStdout);
+  try {
+    await pause(after ?? (command === undefined ? WAIT_MS : FOREVER_MS), ended);
+    await look();
+  } finally {
+    // The device is not closed under the program.
+    await exitCode();
+  }
+  return await exitCode();
+}

@@ -1,0 +1,104 @@
+/**
+ * A device whose dirty pages are tracked, as several commands open it.
+ *
+ * @module
+ */
+
+import {
+  DirtySession,
+  type DirtySessionOptions,
+  MappedDevice,
+  type MappedDeviceOptions,
+  type TrackerName,
+} from "../../mod.ts";
+import { refuseSimulated } from "../lending/child.ts";
+import type { Context } from "../context.ts";
+import { refuseFds } from "../lending/devices.ts";
+import { MemoryMap } from "./memory_map.ts";
+import { UsageError } from "../usage_error.ts";
+import type { IovaRange } from "../specs/values.ts";
+
+/** The parsed options about the device and its memory. */
+export interface SessionArgs {
+  /** The device's name. */
+  readonly device: string;
+  /** `--map`. */
+  readonly map: readonly IovaRange[];
+  /** `--mapping`. */
+  readonly mapping: readonly IovaRange[];
+  /** `--hugepages`. */
+  readonly hugepages: boolean;
+  /** `--tracker`. */
+  readonly tracker: TrackerName | "auto";
+  /** `--vf-token`. */
+  readonly vfToken?: string | undefined;
+  /** `--group-fd`. */
+  readonly groupFd?: number | undefined;
+  /** `--container-fd`. */
+  readonly containerFd?: number | undefined;
+  /** `--iommufd-fd`. */
+  readonly iommufdFd?: number | undefined;
+  /** `--ioas`. */
+  readonly ioas?: number | undefined;
+  /** `--via`. */
+  readonly via?: DirtySessionOptions["via"];
+  /** The program to lend all of it to. */
+  readonly command?: readonly string[] | undefined;
+}
+
+/**
+ * Opens a device and maps memory for it; tracking has not started.
+ *
+ * @throws {UsageError} If the options do not fit together.
+ */
+export function openSession(args: SessionArgs): DirtySession {
+  return DirtySession.open(args.device, { ...mappedOptions(args), tracker: args.tracker });
+}
+
+/**
+ * Opens a device and maps memory for it, with nobody to track it.
+ *
+ * @throws {UsageError} If the options do not fit together.
+ */
+export function openMapped(args: SessionArgs): MappedDevice {
+  return MappedDevice.open(args.device, mappedOptions(args));
+}
+
+function mappedOptions(args: SessionArgs): MappedDeviceOptions {
+  const { device, map, mapping, hugepages, vfToken, groupFd, containerFd } = args;
+  const { iommufdFd, ioas, via } = args;
+  if (args.command !== undefined) refuseSimulated([device]);
+  refuseFds(args, [device]);
+  const borrowed = device.startsWith("fd:");
+  if (mapping.length > 0 && !borrowed) {
+    throw new UsageError(
+      "Cannot use --mapping: it tells what the owner of a borrowed device (fd:N) mapped; use --map",
+    );
+  }
+  if (map.length === 0 && mapping.length === 0) {
+    throw new UsageError(
+      "Cannot track without memory: name some by --map IOVA:SIZE" +
+        (borrowed ? ", or what is mapped already by --mapping IOVA:SIZE" : ""),
+    );
+  }
+  if ((iommufdFd === undefined) !== (ioas === undefined)) {
+    throw new UsageError(
+      "Cannot use --iommufd-fd without --ioas, nor --ioas without it: both name the address space",
+    );
+  }
+  const fds = { groupFd, containerFd, iommufdFd, ioasId: ioas };
+  return { maps: map, mappings: mapping, hugepages, vfToken, via, ...fds };
+}
+
+/** The memory of a session, page by page. */
+export function mapOf({ mappings, tracker }: DirtySession): MemoryMap {
+  return new MemoryMap(mappings, tracker.pgsize);
+}
+
+/** Says who tracks, and why. */
+export function tellTracker({ tracker, trackerReason }: DirtySession, context: Context): void {
+  context.set({ tracker: tracker.name, trackerReason });
+  if (trackerReason === null) return;
+  const who = tracker.name === "device" ? "that log" : "the type1 IOMMU";
+  context.note(`${trackerReason}: dirty pages are tracked by ${who}`);
+}

@@ -1,0 +1,45 @@
+/**
+ * Reading a session's dirty pages round after round, and telling of each.
+ *
+ * @module
+ */
+
+import type { DirtySession } from "../../mod.ts";
+import { pause } from "./measured_span.ts";
+import { type Round, Rounds } from "./rounds.ts";
+import { mapOf } from "./session.ts";
+
+/** How to watch. */
+export interface WatchOptions {
+  /** Milliseconds from one read to the next. */
+  readonly every: number;
+  /** How many reads; without it until `stop` is aborted. */
+  readonly rounds?: number | undefined;
+  /** Ends the watch; what was dirtied up to then is read. */
+  readonly stop: AbortSignal;
+}
+
+/** After less than this a last read would tell nothing, in milliseconds. */
+const LEAST_MS = 1;
+
+/**
+ * Reads round after round; tracking has started. A read that comes late is
+ * followed by one that is not.
+ */
+export async function* watch(
+  session: DirtySession,
+  { every, rounds = Number.POSITIVE_INFINITY, stop }: WatchOptions,
+): AsyncGenerator<Round, void, void> {
+  const counted = new Rounds(mapOf(session));
+  const started = performance.now();
+  let due = started;
+  let last = started;
+  for (let round = 1; round <= rounds && !stop.aborted; round++) {
+    due = Math.max(due + every, last + LEAST_MS);
+    await pause(due - performance.now(), stop);
+    const now = performance.now();
+    if (now - last < LEAST_MS) return;
+    last = now;
+    yield counted.add(session.tracker.read({ twice: true }), (now - started) / 1000);
+  }
+}

@@ -1,0 +1,212 @@
+/**
+ * Running a program that inherits open devices.
+ *
+ * @module
+ */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import process from "node:process";
+import type { DeviceDescription } from "../../mod.ts";
+import { printable } from "../../src/text/mod.ts";
+import type { Context } from "../context.ts";
+import { DataPlaces } from "./data_fd_handover.ts";
+import { exitCodeOf, type SignalName } from "../signals.ts";
+import { STDERR, writeText } from "../output/stdio.ts";
+import { UsageError } from "../usage_error.ts";
+
+/** The first fd that a program finds a device at. */
+const FIRST_FD = 3;
+
+/** The exit code of a program that was not found, as shells have it. */
+const NOT_FOUND = 127;
+/** The exit code of a program that could not be run. */
+const NOT_RUNNABLE = 126;
+
+/**
+ * Refuses to lend a simulated device, before anything is done to it.
+ *
+ * @throws {UsageError} If one of the names is a simulated device's.
+ */
+export function refuseSimulated(names: readonly string[]): void {
+  const simulated = names.find((name) => name.startsWith("sim:"));
+  if (simulated !== undefined) {
+    throw new UsageError(
+      `Cannot lend "${simulated}" to a program: a simulated device lives inside this process, ` +
+        "there is no fd to inherit",
+    );
+  }
+}
+
+/** An open device, as far as lending it goes. */
+export interface Lendable {
+  /** What it is called. */
+  readonly name: string;
+  /** Its fds in this process. */
+  readonly fds: DeviceDescription["fds"];
+  /** The IOAS in its iommufd that it is attached to; null where it has none. */
+  readonly ioas: DeviceDescription["ioas"];
+  /** How it migrates; null where it does not. */
+  readonly protocol: DeviceDescription["protocol"];
+}
+
+/** Memory that devices write to, as far as lending it goes. */
+export interface LentMemory {
+  /** The fd that all of it can be mapped by; null where it has none. */
+  readonly fd: number | null;
+  /** Which part of it is at which IOVA; what somebody else mapped has no offset. */
+  readonly mappings: readonly {
+    readonly iova: bigint;
+    readonly size: bigint;
+    readonly offset: number | null;
+  }[];
+}
+
+/** Where a program finds a device. */
+interface Lent {
+  readonly name: string;
+  readonly device: number;
+  readonly group: number | null;
+  readonly container: number | null;
+  readonly iommufd: number | null;
+  readonly ioas: number | null;
+  /** Where its data fd is put for the next program, and taken from the last one; null but for v2. */
+  readonly data: readonly [put: number, take: number] | null;
+}
+
+/**
+ * Runs a program with the fds of devices, and passes signals on to it.
+ *
+ * @param dataOnStdout Whether our stdout carries data: the program's goes to stderr then.
+ * @param memory The memory that it is lent, too.
+ * @returns Its exit code: 128+n after signal n, 127 where it was not found, 126 where it cannot be run.
+ */
+export async function runProgram(
+  words: readonly string[],
+  devices: readonly Lendable[],
+  context: Context,
+  dataOnStdout: boolean,
+  memory?: LentMemory,
+): Promise<number> {
+  const [program, ...args] = words;
+  using places = new DataPlaces();
+  const { lent, inherited } = lend(devices, places);
+  const variables = { ...environment(lent), ...memoryEnvironment(memory, inherited) };
+  const started = start(program ?? "", args, {
+    stdio: [0, dataOnStdout ? 2 : 1, 2, ...inherited],
+    env: { ...withoutOurs(process.env), ...variables },
+  });
+  if (typeof started === "number") return started;
+  return await ended(started, program ?? "", context);
+}
+
+/**
+ * Numbers the fds from 3 on; a device has a group and a container, or an iommufd, or none of them.
+ * The places for data fds come after all of that.
+ */
+function lend(
+  devices: readonly Lendable[],
+  places: DataPlaces,
+): { lent: Lent[]; inherited: number[] } {
+  const inherited: number[] = [];
+  const give = (fd: number): number => FIRST_FD + inherited.push(fd) - 1;
+  const giveIfAny = (fd: number | null): number | null => fd === null ? null : give(fd);
+  const opened = devices.map(({ name, fds, ioas }) => ({
+    name,
+    device: give(fds.device),
+    group: giveIfAny(fds.group),
+    container: giveIfAny(fds.container),
+    iommufd: giveIfAny(fds.iommufd),
+    ioas,
+  }));
+  const lent = opened.map((device, index) => {
+    if (devices[index]!.protocol !== "v2") return { ...device, data: null };
+    const { put, take } = places.add();
+    return { ...device, data: [give(put), give(take)] as const };
+  });
+  return { lent, inherited };
+}
+
+function environment(lent: readonly Lent[]): Record<string, string> {
+  const variables: Record<string, string> = { VFIOKIT_DEVICES: JSON.stringify(lent) };
+  const [only, ...others] = lent;
+  if (only === undefined || others.length > 0) return variables;
+  variables["VFIOKIT_DEVICE_FD"] = String(only.device);
+  if (only.group !== null) variables["VFIOKIT_GROUP_FD"] = String(only.group);
+  if (only.container !== null) variables["VFIOKIT_CONTAINER_FD"] = String(only.container);
+  if (only.iommufd !== null) variables["VFIOKIT_IOMMUFD_FD"] = String(only.iommufd);
+  if (only.ioas !== null) variables["VFIOKIT_IOAS_ID"] = String(only.ioas);
+  return variables;
+}
+
+/** Tells of the memory, whose fd follows those of the devices. */
+function memoryEnvironment(
+  memory: LentMemory | undefined,
+  inherited: number[],
+): Record<string, string> {
+  if (memory === undefined) return {};
+  const mappings = memory.mappings.map(({ iova, size, offset }) => ({
+    iova: `0x${iova.toString(16)}`,
+    size: Number(size),
+    offset,
+  }));
+  const variables = { VFIOKIT_MAPPINGS: JSON.stringify(mappings) };
+  if (memory.fd === null) return variables;
+  return { ...variables, VFIOKIT_MEMORY_FD: String(FIRST_FD + inherited.push(memory.fd) - 1) };
+}
+
+/** The environment without what an outer `vfiokit with` said of its own devices. */
+function withoutOurs(variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(variables).filter(([name]) => !name.startsWith("VFIOKIT_")),
+  );
+}
+
+function start(
+  program: string,
+  args: readonly string[],
+  options: { readonly stdio: number[]; readonly env: NodeJS.ProcessEnv },
+): ChildProcess | number {
+  try {
+    return spawn(program, args, options);
+  } catch (error) {
+    // Bun throws what Node and Deno emit.
+    return cannotRun(program, error);
+  }
+}
+
+function cannotRun(program: string, error: unknown): number {
+  const { code, message } = error as { code?: unknown; message: string };
+  if (code === "ENOENT") {
+    writeText(STDERR, `vfiokit: Cannot run "${printable(program)}": no such program\n`);
+    return NOT_FOUND;
+  }
+  if (typeof code !== "string") throw error;
+  writeText(STDERR, printable(`vfiokit: Cannot run "${program}": ${message}`) + "\n");
+  return NOT_RUNNABLE;
+}
+
+async function ended(child: ChildProcess, program: string, context: Context): Promise<number> {
+  // Ctrl-C at a terminal reaches the program without us.
+  const passOn = (name: SignalName): void => {
+    if (name === "SIGINT" && process.stdin.isTTY) return;
+    // Not child.kill: Deno then reports the signal as the end, whatever the exit code was.
+    if (child.pid !== undefined) process.kill(child.pid, name);
+  };
+  const stopPassingOn = context.signals.divert(passOn);
+  try {
+    return await new Promise((resolve, reject) => {
+      child.once("error", (error) => {
+        try {
+          resolve(cannotRun(program, error));
+        } catch (unexpected) {
+          reject(unexpected);
+        }
+      });
+      child.once("exit", (code, signal) => {
+        resolve(signal === null ? code ?? 1 : exitCodeOf(signal));
+      });
+    });
+  } finally {
+    stopPassingOn();
+  }
+}

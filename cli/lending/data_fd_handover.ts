@@ -1,0 +1,26 @@
+/**
+ * Places in which the data fd of a lent v2 device goes from one program to the
+ * next: a pair of sockets a device, and what is put into one of them lasts as
+ * long as they are open here.
+ *
+ * @module
+ */
+
+import { type DataPlaceFds, libcKernel } from "../../mod.ts";
+
+/** The places of devices that are lent. */
+export class DataPlaces implements Disposable {
+  readonly #open: number[] = [];
+
+  /** Makes one more. */
+  add(): DataPlaceFds {
+    const [put, take] = libcKernel().socketPair();
+    this.#open.push(put, take);
+    return { put, take };
+  }
+
+  /** Closes all of them: a data fd that nobody took is closed, too. */
+  [Symbol.dispose](): void {
+    for (const fd of this.#open.splice(0)) libcKernel().close(fd);
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * The man page, made from the command table.
+ *
+ * @module
+ */
+
+import type { DocEntry } from "@optique/core/doc";
+import { formatMessage } from "@optique/core/message";
+import { getDocPage } from "@optique/core/parser";
+import { formatUsageTerm } from "@optique/core/usage";
+import deno from "../deno.json" with { type: "json" };
+import { argumentsFirst } from "./help.ts";
+import type { Command } from "./specs/command.ts";
+import { BRIEF, COMMANDS, EXIT_CODES, PROGRAM } from "./specs/commands.ts";
+
+/** The man page of the program and all its commands, as roff for man(1). */
+export function manPage(): string {
+  const lines = [
+    `.TH ${PROGRAM.toUpperCase()} 1 "" "${PROGRAM} ${deno.version}" "User Commands"`,
+    ".SH NAME",
+    `${PROGRAM} \\- ${roff(BRIEF.replace(/\.$/, "").replace(/^S/, "s"))}`,
+    ".SH SYNOPSIS",
+    ...COMMANDS.flatMap(synopsis),
+    ".SH COMMANDS",
+    ...COMMANDS.flatMap(section),
+    ".SS vfiokit completion SHELL",
+    "Print a completion script for bash, zsh, fish, nu or pwsh.",
+    ".SS vfiokit help [COMMAND]",
+    "Print the help.",
+    ".SH SIMULATED DEVICES",
+    roff(
+      "Wherever a device is named, sim:NAME is one of a simulated kernel. What can be simulated is listed by: vfiokit probe sim:help",
+    ),
+    ".SH EXIT STATUS",
+    ...EXIT_CODES.flatMap(([code, meaning]) => [".TP", `.B ${code}`, roff(meaning)]),
+    ".SH ENVIRONMENT",
+    ".TP",
+    ".B NO_COLOR",
+    "Where it is set and not empty, nothing is written in colour.",
+  ];
+  return lines.join("\n") + "\n";
+}
+
+function synopsis(command: Command, index: number): string[] {
+  const line = `${roff(command.name)} ${roff(command.usage)}`.trimEnd();
+  return [...(index === 0 ? [] : [".br"]), `.B ${PROGRAM}`, line];
+}
+
+function section(command: Command): string[] {
+  const page = getDocPage(command.args);
+  const entries = page?.sections.flatMap(({ entries }) => entries) ?? [];
+  return [
+    `.SS ${roff(`${PROGRAM} ${command.name} ${command.usage}`.trimEnd())}`,
+    roff(command.brief),
+    ...command.details.flatMap((paragraph) => [".PP", roff(paragraph)]),
+    ...argumentsFirst(entries).flatMap(entry),
+    ...command.examples.flatMap(({ what, line }) => [
+      ".PP",
+      `Example: ${roff(what)}`,
+      ".PP",
+      ".nf",
+      `    ${roff(line)}`,
+      ".fi",
+    ]),
+    ".PP",
+    `Deno permissions: ${roff(command.permissions.join(" ") || "none")}`,
+  ];
+}
+
+function entry({ term, description }: DocEntry): string[] {
+  return [
+    ".TP",
+    `\\fB${roff(formatUsageTerm(term, { optionsSeparator: ", " }))}\\fR`,
+    ...(description === undefined ? [] : [roff(formatMessage(description, { quotes: false }))]),
+  ];
+}
+
+/** Text with what roff would take for its own escaped. */
+function roff(text: string): string {
+  return text.replaceAll("\\", "\\e").replaceAll("-", "\\-").replace(/^[.']/, "\\&$&");
+}

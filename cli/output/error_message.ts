@@ -1,0 +1,190 @@
+/**
+ * From an error to what a person and a script are told: message, hints and
+ * exit code.
+ *
+ * @module
+ */
+
+import {
+  AnswerError,
+  BusyError,
+  CheckpointError,
+  CheckpointFileError,
+  cleanupErrors,
+  DeviceNameError,
+  DevicesError,
+  DirtyRangeError,
+  DmaError,
+  firstError,
+  IdentityError,
+  MigrationError,
+  OpenError,
+  ReadBackError,
+  type Reason,
+  SimSpecError,
+  type StateName,
+  SysError,
+  UnsupportedError,
+} from "../../mod.ts";
+import { reasonHint } from "./reason_hint.ts";
+import { SamplesError } from "../dirty/samples.ts";
+import { exitCodeOf, Interrupted } from "../signals.ts";
+import { UsageError } from "../usage_error.ts";
+
+/** What there is to say about an error. */
+export interface Explanation {
+  /** What failed. */
+  readonly message: string;
+  /** What to do next, one thing a line. */
+  readonly hints: readonly string[];
+  /** A stable word. */
+  readonly code: string;
+  /** The errno's name where a kernel call failed. */
+  readonly errno: string | null;
+  /** The device's state now, where it is known to have changed. */
+  readonly deviceState: StateName | null;
+  /** What cleaning up met besides, one message each. */
+  readonly cleanup: readonly string[];
+  /** The exit code. */
+  readonly exitCode: number;
+}
+
+/** What a device of its kind cannot do, by the code of a MigrationError. */
+const CANNOT: readonly string[] = [
+  ...["no-precopy", "no-such-arc", "no-such-state", "needs-newer-driver"],
+];
+
+/** How a driver says that a state is not for its device, by the code of a MigrationError. */
+const NOT_ITS_STATE: readonly string[] = ["incompatible-state", "state-too-long", "state-refused"];
+
+/** A class of errors. */
+type Kind<T extends Error> = abstract new (...args: never[]) => T;
+
+/** What to say about an error; `reason` is why the command was aborted, if it was. */
+export function explain(thrown: unknown, reason: unknown): Explanation {
+  const error = firstError(thrown);
+  const chain = causes(error);
+  const find = <T extends Error>(kind: Kind<T>): T | undefined =>
+    chain.find((cause): cause is T => cause instanceof kind);
+  const has = (...kinds: Kind<Error>[]): boolean => kinds.some((kind) => find(kind) !== undefined);
+  const migration = find(MigrationError);
+  const several = find(DevicesError);
+  const interrupted = reason instanceof Interrupted ? reason : find(Interrupted);
+  const bad = find(CheckpointError);
+  const exitCode = (): number => {
+    // What a single device's error says of its state may have been mended since.
+    if (several?.lost ?? (migration?.lost || bad?.lost)) return 5;
+    if (interrupted !== undefined) return exitCodeOf(interrupted.signalName);
+    // The checkpoint that is bad was this command's own, and is not left: the save has failed.
+    if (has(ReadBackError)) return 1;
+    const word = migration?.code ?? "";
+    if (has(CheckpointError, IdentityError) || NOT_ITS_STATE.includes(word)) return 4;
+    if (has(UnsupportedError, AnswerError) || CANNOT.includes(word)) return 3;
+    if (has(UsageError, DeviceNameError, DirtyRangeError, SimSpecError)) return 2;
+    return 1;
+  };
+  return {
+    message: message(chain, interrupted),
+    hints: hints(chain),
+    code: code(chain, interrupted),
+    errno: several?.errno ?? migration?.errno ?? find(SysError)?.code ?? nodeErrno(chain),
+    deviceState: several === undefined
+      ? migration?.deviceState ?? bad?.deviceState ?? null
+      : stateOf(several),
+    cleanup: cleanupErrors(error).map(({ message }) => message),
+    exitCode: exitCode(),
+  };
+}
+
+/** The state of the device that matters most: that failed, or does not run, or was brought back. */
+function stateOf({ devices, failed }: DevicesError): StateName | null {
+  const stopped = devices.find(({ state }) => state !== "running" && state !== null);
+  const recovered = devices.find(({ recovery }) => recovery !== "none");
+  return (failed[0] ?? stopped ?? recovered)?.state ?? null;
+}
+
+function causes(error: unknown): Error[] {
+  const chain: Error[] = [];
+  for (let next = error; next instanceof Error && !chain.includes(next); next = next.cause) {
+    chain.push(next);
+  }
+  return chain.length > 0 ? chain : [new Error(String(error))];
+}
+
+function message(chain: readonly Error[], interrupted: Interrupted | undefined): string {
+  const first = chain[0]?.message ?? "";
+  if (interrupted === undefined || first.includes(interrupted.message)) return first;
+  return chain[0]?.name === "AbortError" ? interrupted.message : `${interrupted.message}: ${first}`;
+}
+
+function code(chain: readonly Error[], interrupted: Interrupted | undefined): string {
+  if (interrupted !== undefined) return "interrupted";
+  for (const error of chain) {
+    if (error instanceof DevicesError) return error.code;
+    if (error instanceof MigrationError || error instanceof CheckpointError) return error.code;
+    if (error instanceof UnsupportedError) return error.reasons[0]?.code ?? "unsupported";
+    if (error instanceof OpenError) return error.code;
+    if (error instanceof BusyError) return "busy";
+    if (error instanceof IdentityError) return "identity";
+    if (error instanceof AnswerError) return "broken-answer";
+    if (error instanceof SysError || error instanceof CheckpointFileError) return "system-call";
+    if (error instanceof DeviceNameError || error instanceof SimSpecError) return "bad-name";
+    if (error instanceof UsageError) return "usage";
+    if (error instanceof DirtyRangeError) return "bad-range";
+    if (error instanceof SamplesError) return "bad-samples";
+    if (isRefusal(error)) return "permission";
+  }
+  return nodeErrno(chain) === null ? "failed" : "system-call";
+}
+
+function hints(chain: readonly Error[]): string[] {
+  const said: string[] = [];
+  const several = chain.find((error) => error instanceof DevicesError);
+  if (several !== undefined) said.push(several.hint ?? "");
+  for (const error of chain) {
+    if (error instanceof UnsupportedError || error instanceof OpenError) {
+      const [first, ...others] = error.reasons;
+      said.push(first === undefined ? "" : reasonHint(first), ...others.map(wholly));
+    }
+    if (error instanceof BusyError) said.push(...error.reasons.map(wholly));
+    if (error instanceof SimSpecError) said.push('see "vfiokit probe sim:help"');
+    const one = error instanceof MigrationError || error instanceof CheckpointFileError;
+    // Of several devices the hint for all of them counts.
+    if (one && several === undefined) {
+      said.push(error.hint ?? "");
+    }
+    if (error instanceof CheckpointError && !runs(error) && several === undefined) {
+      said.push('bring it to RUNNING with "vfiokit reset DEVICE"');
+    }
+    if (
+      error instanceof DmaError || error instanceof BusyError || error instanceof IdentityError
+    ) said.push(error.hint);
+  }
+  // Causes often carry what is said already.
+  return [...new Set(said)].filter((hint) => hint !== "");
+}
+
+/** A reason that is not the error's message. */
+function wholly(reason: Reason): string {
+  const hint = reasonHint(reason);
+  return hint === "" ? reason.message : `${reason.message}. ${hint}`;
+}
+
+/** Whether the device of a bad checkpoint runs, or was not touched. */
+function runs({ deviceState }: CheckpointError): boolean {
+  return deviceState === null || deviceState === "running";
+}
+
+/** The errno's name of a file that could not be read or written. */
+function nodeErrno(chain: readonly Error[]): string | null {
+  for (const error of chain) {
+    const { code } = error as { code?: unknown };
+    if (typeof code === "string" && /^E[A-Z0-9]+$/.test(code)) return code;
+  }
+  return null;
+}
+
+/** Whether Deno refused for want of a permission flag. */
+function isRefusal(error: Error): boolean {
+  return error.name === "NotCapable";
+}

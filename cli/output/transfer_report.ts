@@ -1,0 +1,221 @@
+/**
+ * What save and restore tell about themselves, as JSON and in words.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import {
+  CheckpointError,
+  type Device,
+  DevicesError,
+  type DriverNote,
+  type JointReport,
+  MigrationError,
+  type Protocol,
+  type Recovery,
+  type StateName,
+  type TransferReport,
+} from "../../mod.ts";
+import type { Context } from "../context.ts";
+import { bytes, count, rate, time } from "./format.ts";
+import { table } from "./table.ts";
+import { UsageError } from "../usage_error.ts";
+
+/**
+ * Refuses to write a checkpoint to a stdout that is a terminal.
+ *
+ * @throws {UsageError} If it is one.
+ */
+export function refuseTerminal(): void {
+  if (process.stdout.isTTY) {
+    throw new UsageError("Cannot write the checkpoint to a terminal: name a file, or use a pipe");
+  }
+}
+
+/** What the document says of each device; every key is there from the start. */
+interface DeviceEntry {
+  readonly name: string;
+  readonly protocol: Protocol | null;
+  /** Whether its DMA to the others can be held back. */
+  readonly p2p: boolean | null;
+  readonly state: StateName | null;
+  /** What was done about it after a failure. */
+  readonly recovery: Recovery | null;
+  readonly transactions: number;
+  readonly bytes: number;
+  readonly phases: TransferReport["phases"];
+  /** What its driver did against the rules. */
+  readonly notes: readonly DriverNote[];
+  /** What went wrong with it; null where it was another device, or none. */
+  readonly error: string | null;
+}
+
+const UNKNOWN = {
+  protocol: null,
+  p2p: null,
+  state: null,
+  recovery: null,
+  transactions: 0,
+  bytes: 0,
+  phases: [],
+  notes: [],
+  error: null,
+} as const;
+
+/** The document before anything happened. */
+export function startDocument(context: Context, names: readonly string[]): void {
+  context.set({
+    device: names.length === 1 ? names[0] : null,
+    protocol: null,
+    state: null,
+    transactions: 0,
+    bytes: 0,
+    seconds: 0,
+    bytesPerSecond: null,
+    phases: [],
+    notes: [],
+    devices: names.map((name): DeviceEntry => ({ name, ...UNKNOWN })),
+  });
+}
+
+/** What all have in common; null where they differ. */
+function common<Value>(values: readonly Value[]): Value | null {
+  return values.every((value) => value === values[0]) ? values[0] ?? null : null;
+}
+
+/** The report of one device, as one of several that are one. */
+export function alone({ name, description: { p2p } }: Device, report: TransferReport): JointReport {
+  return { ...report, devices: [{ ...report, name, p2p }] };
+}
+
+/** Adds how it went. */
+export function reportDocument(
+  context: Context,
+  devices: readonly Device[],
+  report: JointReport,
+): void {
+  const { transactions, bytes, seconds, phases } = report;
+  context.set({
+    protocol: common(devices.map(({ description }) => description.protocol)),
+    state: common(report.devices.map(({ state }) => state)),
+    transactions,
+    bytes,
+    seconds,
+    bytesPerSecond: seconds > 0 ? Math.round(bytes / seconds) : null,
+    phases,
+    devices: report.devices.map((each, index): DeviceEntry => ({
+      name: each.name,
+      protocol: devices[index]!.description.protocol,
+      p2p: each.p2p,
+      state: each.state,
+      recovery: "none",
+      transactions: each.transactions,
+      bytes: each.bytes,
+      phases: each.phases,
+      notes: devices[index]!.notes,
+      error: null,
+    })),
+  });
+}
+
+/** Adds how far it got before it failed, and how that left each device. */
+export function failedDocument(
+  context: Context,
+  devices: readonly Device[],
+  error: unknown,
+): void {
+  const entries = devices.map((device, index): DeviceEntry => {
+    const { name, description: { protocol, p2p } } = device;
+    const { transactions, bytes, state } = device.progress();
+    const left = error instanceof DevicesError
+      ? error.devices[index]!
+      : { state, recovery: recoveryOf(error), error };
+    const why = left.error instanceof Error ? left.error.message : null;
+    return {
+      name,
+      ...UNKNOWN,
+      protocol,
+      p2p,
+      state: left.state,
+      recovery: left.recovery,
+      transactions,
+      bytes,
+      notes: device.notes,
+      error: why,
+    };
+  });
+  context.set({
+    protocol: common(entries.map(({ protocol }) => protocol)),
+    state: common(entries.map(({ state }) => state)),
+    transactions: entries.reduce((sum, { transactions }) => sum + transactions, 0),
+    bytes: entries.reduce((sum, { bytes }) => sum + bytes, 0),
+    devices: entries,
+  });
+}
+
+function recoveryOf(error: unknown): Recovery {
+  const known = error instanceof MigrationError || error instanceof CheckpointError;
+  return known ? error.recovery ?? "none" : "none";
+}
+
+/** How it went, in one line. */
+export function summary(report: Omit<TransferReport, "state" | "notes">): string {
+  const { transactions, bytes: moved, seconds } = report;
+  return `${bytes(moved)} in ${count(transactions, "transaction")}, ${time(seconds)} ` +
+    `(${rate(moved, seconds)})`;
+}
+
+/** How to call what is saved or restored: by name where it is one. */
+export function whom(names: readonly string[]): string {
+  return names.length === 1 ? names[0]! : `${names.length} devices`;
+}
+
+/** In which state they are. */
+export function stateLine({ devices }: JointReport): string {
+  const [only, ...others] = devices;
+  if (others.length === 0) return `The device is in state ${only!.state}.`;
+  const state = common(devices.map((device) => device.state));
+  return state === null
+    ? `The devices are in states ${devices.map((device) => device.state).join(", ")}.`
+    : `The devices are in state ${state}.`;
+}
+
+/** Says of which devices DMA to the others cannot be held back. */
+export function noteP2p(devices: readonly Device[], context: Context): void {
+  if (devices.length === 1) return;
+  for (const { name, description: { p2p, protocol } } of devices) {
+    if (p2p || protocol === null) continue;
+    context.note(`${name} has no P2P states: its DMA to the other devices cannot be held back.`);
+  }
+}
+
+/** How each phase went, as a table; of several devices, each one's. */
+export function phaseTable(report: Pick<JointReport, "phases"> & Partial<JointReport>): string[] {
+  const { phases, devices = [] } = report;
+  const right = "right" as const;
+  const several = devices.length > 1;
+  const rows = several
+    ? devices.flatMap(({ name, phases }, number) =>
+      phases.map((phase) => ({ of: [`${number} ${name}`], phase }))
+    )
+    : phases.map((phase) => ({ of: [], phase }));
+  return table(
+    [
+      ...(several ? [{ head: "device" }] : []),
+      { head: "phase" },
+      { head: "transactions", align: right },
+      { head: "bytes", align: right },
+      { head: "time", align: right },
+      { head: "rate", align: right },
+    ],
+    rows.map(({ of, phase: { name, transactions, bytes: moved, seconds } }) => [
+      ...of,
+      name,
+      String(transactions),
+      bytes(moved),
+      time(seconds),
+      rate(moved, seconds),
+    ]),
+  );
+}

@@ -1,0 +1,75 @@
+/**
+ * Parsing words with help, version, completion and errors the same everywhere.
+ *
+ * @module
+ */
+
+import { runParser } from "@optique/core/facade";
+import { formatMessage } from "@optique/core/message";
+import { map } from "@optique/core/modifiers";
+import type { Parser } from "@optique/core/parser";
+import { printable } from "../src/text/mod.ts";
+import { formatHelp, type HelpText } from "./help.ts";
+import { STDERR, STDOUT, StdoutError, writeText } from "./output/stdio.ts";
+
+/** The exit code of a command line that makes no sense. */
+export const USAGE = 2;
+
+/** How words are parsed. */
+export interface ParseOptions {
+  /** The program's name in the help. */
+  readonly program: string;
+  /** What the user called: the program, or the program and a command. */
+  readonly called: string;
+  /** What `--version` answers. */
+  readonly version: string;
+  /** What the help says besides arguments and options. */
+  readonly help?: HelpText;
+  /** Where the help goes; stdout where not given. */
+  readonly fd?: typeof STDOUT | typeof STDERR;
+  /** Whether the commands `help` and `completion` are offered. */
+  readonly commands: boolean;
+}
+
+/** The value that the words stand for, or the exit code where everything was said already. */
+export function parseWords<T>(
+  parser: Parser<"sync", T, unknown>,
+  words: readonly string[],
+  options: ParseOptions,
+): { readonly value: T } | { readonly exitCode: number } {
+  const { program, called, version, fd = STDOUT } = options;
+  const command = options.commands ? { command: true as const } : {};
+  const printed: string[] = [];
+  const print = (text: string): { exitCode: number } => {
+    try {
+      writeText(fd, text);
+      return { exitCode: 0 };
+    } catch (error) {
+      if (!(error instanceof StdoutError)) throw error;
+      writeText(STDERR, `${called}: ${error.message}\n`);
+      return { exitCode: 1 };
+    }
+  };
+  const show = (): { exitCode: number } => print(printed.map((text) => `${text}\n`).join(""));
+  return runParser(map(parser, (value) => ({ value })), program, words, {
+    ...options.help,
+    help: {
+      option: { names: ["-h", "--help"] },
+      ...command,
+      onShow: (_exitCode, page): { exitCode: number } => print(formatHelp(program, page)),
+    },
+    version: { value: version, option: { names: ["-V", "--version"] }, onShow: show },
+    ...(options.commands ? { completion: { command: true, onShow: show } } : {}),
+    aboveError: "none",
+    stdout: (text) => printed.push(text),
+    stderr: () => {},
+    onError: (_exitCode, error): { exitCode: number } => {
+      const lines = formatMessage(error, { quotes: true }).trimEnd().replace("\n\n", "\n").split(
+        "\n",
+      );
+      const what = lines.map(printable).join("\n");
+      writeText(STDERR, `${called}: ${what}\nTry "${called} --help".\n`);
+      return { exitCode: USAGE };
+    },
+  });
+}

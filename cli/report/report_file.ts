@@ -1,0 +1,70 @@
+/**
+ * The file of `dirty watch --report`: created before the device is opened,
+ * written at the end, and in its place only when it is whole.
+ *
+ * @module
+ */
+
+import { type CheckpointFile, createCheckpointFile } from "../../mod.ts";
+import type { Context } from "../context.ts";
+import type { Round } from "../dirty/rounds.ts";
+import type { MemoryMap } from "../dirty/memory_map.ts";
+import type { Report, ReportSubject } from "./report.ts";
+
+/** A report, and where it goes. Closed without having been written it leaves nothing. */
+export class ReportFile implements AsyncDisposable {
+  readonly #file: CheckpointFile;
+  #report: Report | null = null;
+  #rounds = 0;
+
+  private constructor(file: CheckpointFile) {
+    this.#file = file;
+  }
+
+  /**
+   * Creates the file.
+   *
+   * @throws {CheckpointFileError} EEXIST where a file is there and `force` is not set; ENOENT, …
+   */
+  static async create(path: string, force: boolean): Promise<ReportFile> {
+    return new ReportFile(await createCheckpointFile(path, { force, mode: 0o666 }));
+  }
+
+  /** Begins the report, which needs to know the memory. */
+  async begin(map: MemoryMap): Promise<void> {
+    const { Report } = await import("./report.ts");
+    this.#report = new Report(map);
+  }
+
+  /** Adds a round. */
+  add({ sample, forEachRun }: Round): void {
+    this.#report!.add(sample, forEachRun);
+    this.#rounds++;
+  }
+
+  /**
+   * Writes the report, and says where it is.
+   *
+   * @throws {CheckpointFileError} With the errno's name, such as ENOSPC.
+   */
+  async write(subject: ReportSubject, context: Context): Promise<void> {
+    await this.#file.write(new TextEncoder().encode(this.#report!.html(subject)));
+    await this.#file.commit();
+    context.note(`The report is in ${this.#file.path}.`);
+  }
+
+  /** After a failure: writes what there is, if any; says so where that fails, too. */
+  async rescue(subject: ReportSubject, context: Context): Promise<void> {
+    if (this.#rounds === 0) return;
+    try {
+      await this.write(subject, context);
+    } catch (error) {
+      context.note((error as Error).message);
+    }
+  }
+
+  /** Gives up what was not written, at the end of a block. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.abort();
+  }
+}

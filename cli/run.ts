@@ -1,0 +1,83 @@
+/**
+ * From the words of a command line to an exit code.
+ *
+ * @module
+ */
+
+import { or } from "@optique/core/constructs";
+import { text } from "@optique/core/message";
+import type { Parser } from "@optique/core/parser";
+import { command as word } from "@optique/core/primitives";
+import { Context } from "./context.ts";
+import { rootHelp } from "./help.ts";
+import { parseWords, USAGE } from "./parse.ts";
+import type { Signals } from "./signals.ts";
+import { STDERR, STDOUT } from "./output/stdio.ts";
+import type { Command, CommandGroup, Invocation } from "./specs/command.ts";
+import { COMMANDS, GROUPS, PROGRAM } from "./specs/commands.ts";
+
+/** Runs a command line (without the program's name); resolves to the exit code. */
+export async function run(
+  words: readonly string[],
+  version: string,
+  signals: Signals,
+): Promise<number> {
+  // A command's own parser answers an unknown option with those it resembles; the choice of all
+  // commands doesn't.
+  const command = COMMANDS.find(({ name }) => words.slice(0, wordsIn(name)).join(" ") === name);
+  const bare = words.length === 0 || (words.length === 1 && groupOf(words[0]) !== undefined);
+  const parser = parserOf(command === undefined ? COMMANDS : [command]);
+  const parsed = parseWords(parser, bare ? [...words, "--help"] : words, {
+    program: PROGRAM,
+    called: command === undefined ? PROGRAM : `${PROGRAM} ${command.name}`,
+    version,
+    ...(command === undefined ? { help: rootHelp() } : {}),
+    // A bare command gets the help, yet it is not a command line that does anything.
+    fd: bare ? STDERR : STDOUT,
+    commands: true,
+  });
+  if ("exitCode" in parsed) return bare ? USAGE : parsed.exitCode;
+  return await parsed.value(({ name }, { json, quiet }) => {
+    const schema = name.replaceAll(" ", "-");
+    return new Context({
+      called: `${PROGRAM} ${name}`,
+      schema,
+      json: json ?? false,
+      quiet,
+      signals,
+    });
+  });
+}
+
+function wordsIn(name: string): number {
+  return name.split(" ").length;
+}
+
+function groupOf(name: string | undefined): CommandGroup | undefined {
+  return GROUPS.find((group) => group.name === name?.split(" ")[0]);
+}
+
+type CommandParser = Parser<"sync", Invocation, unknown>;
+
+/** Parses any of these commands, in their order; those of a group stand behind its word. */
+function parserOf(commands: readonly Command[]): CommandParser {
+  const parsers = new Map<Command | CommandGroup, CommandParser>();
+  for (const command of commands) {
+    const group = groupOf(command.name);
+    if (group === undefined) parsers.set(command, command.parser);
+    else if (!parsers.has(group)) parsers.set(group, groupParser(group, commands));
+  }
+  return anyOf([...parsers.values()]);
+}
+
+function groupParser(group: CommandGroup, commands: readonly Command[]): CommandParser {
+  const members = commands.filter(({ name }) => groupOf(name) === group);
+  return word(group.name, anyOf(members.map(({ parser }) => parser)), {
+    brief: [text(group.brief)],
+    usageLine: [{ type: "literal", value: "COMMAND ..." }],
+  });
+}
+
+function anyOf([first, ...others]: readonly CommandParser[]): CommandParser {
+  return others.reduce((choice, parser) => or(choice, parser), first as CommandParser);
+}

@@ -1,0 +1,52 @@
+/**
+ * What is no regular file is written to as it stands, and never replaced.
+ */
+
+import { O_WRONLY } from "../../kernel/kernel.ts";
+import { close, sync } from "./_fd_io.ts";
+import type { Aborted, FileTarget } from "./_open_file.ts";
+import { type Opened, openPlace, type Place } from "./_path_target.ts";
+
+/** A device, a fifo, or an fd that somebody else opened. */
+export class DirectTarget implements FileTarget {
+  readonly direct = true;
+  readonly #opened: Opened;
+  #open = true;
+
+  private constructor(opened: Opened) {
+    this.#opened = opened;
+  }
+
+  /** Opens it; a fifo waits for its reader. */
+  static async create(place: Exclude<Place, { kind: "file" }>): Promise<DirectTarget> {
+    return new DirectTarget(await openPlace(place, O_WRONLY));
+  }
+
+  /** Where to write. */
+  get fd(): number {
+    return this.#opened.fd;
+  }
+
+  /** Syncs what can be synced. */
+  sync(): Promise<void> {
+    return sync(this.fd);
+  }
+
+  /** Syncs what can be synced, and closes what is ours. */
+  async commit(): Promise<void> {
+    await this.sync();
+    await this.#close();
+  }
+
+  /** Closes what is ours. What was written cannot be taken back. */
+  async abort(): Promise<Aborted> {
+    await this.#close().catch(() => {});
+    return { words: "", left: null };
+  }
+
+  async #close(): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    if (this.#opened.owned) await close(this.fd);
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * A file that takes a checkpoint's chunks one after the other.
+ */
+
+import { writeAll } from "./_fd_io.ts";
+import { FileReadBack } from "./_file_read_back.ts";
+import type { OpenSource } from "./_open_source.ts";
+import { Recycler } from "../recycler.ts";
+import type { CheckpointFile } from "./file.ts";
+import { fileError } from "./file_error.ts";
+import type { ReadBack } from "../read_back.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** What became of a file that was given up. */
+export interface Aborted {
+  /** In words; empty where there is nothing to say. */
+  readonly words: string;
+  /** What is there under the file's own name, in words; null where the temporary file is left. */
+  readonly left: string | null;
+}
+
+/** Where the bytes go, and how that ends. */
+export interface FileTarget {
+  /** Where to write, for node:fs. */
+  readonly fd: number;
+  /** Whether what was written is there at once, for better or worse. */
+  readonly direct: boolean;
+  /** Opens what was written, to be read; where that can be had. */
+  readonly reopen?: () => Promise<OpenSource>;
+  /** Syncs what was written, and leaves it as it is. */
+  sync(): Promise<void>;
+  /** Keeps what was written. */
+  commit(): Promise<void>;
+  /** Gives up; returns what became of the file. */
+  abort(): Promise<Aborted>;
+}
+
+/** Chunks smaller than this are collected, so that a frame's header costs no call of its own. */
+const SMALL = 32 * 1024;
+/** Room to collect them in, in bytes. */
+const COLLECTED = 128 * 1024;
+
+/** {@linkcode CheckpointFile} over a target. */
+export class OpenFile implements CheckpointFile {
+  readonly path: string;
+  readonly writable: WritableStream<Bytes>;
+  readonly readBack: ReadBack | undefined;
+  readonly #target: FileTarget;
+  readonly #recycler: Recycler;
+  readonly #small: Bytes = new Uint8Array(new ArrayBuffer(COLLECTED));
+  #smallLength = 0;
+  #bytes = 0;
+  #state: "open" | "committed" | "aborted" = "open";
+  /** The call under way: its fd must not be closed, another file might get the number. */
+  #busy: Promise<void> = Promise.resolve();
+  #working = false;
+  #aborted: Promise<Aborted> = Promise.resolve({ words: "", left: null });
+
+  constructor(path: string, target: FileTarget, recycle: boolean) {
+    this.path = path;
+    this.#target = target;
+    this.#recycler = new Recycler(recycle);
+    const { reopen } = target;
+    this.readBack = reopen && new FileReadBack({
+      path,
+      sync: () =>
+        this.#guard(async () => {
+          await this.#flush();
+          await target.sync();
+        }),
+      reopen: () => reopen.call(target),
+      giveUp: async () => {
+        await this.abort();
+        return await this.#aborted;
+      },
+    });
+    this.writable = new WritableStream<Bytes>({
+      write: (chunk): Promise<void> => this.write(chunk),
+      close: (): Promise<void> => this.#guard(() => this.#flush()),
+      abort: (): Promise<void> => this.abort(),
+    });
+  }
+
+  get fd(): number | undefined {
+    return this.direct ? undefined : this.#target.fd;
+  }
+
+  get direct(): boolean {
+    return this.#target.direct;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  write(chunk: Bytes): Promise<void> {
+    return this.#guard(async () => {
+      this.#bytes += chunk.byteLength;
+      if (chunk.byteLength < SMALL) {
+        if (this.#smallLength + chunk.byteLength > COLLECTED) await this.#flush();
+        this.#small.set(chunk, this.#smallLength);
+        this.#smallLength += chunk.byteLength;
+      } else {
+        await this.#flush();
+        await writeAll(this.#target.fd, chunk);
+      }
+      this.#recycler.done(chunk.buffer);
+    });
+  }
+
+  commit(): Promise<void> {
+    return this.#guard(async () => {
+      await this.#flush();
+      this.#recycler.end();
+      await this.#target.commit();
+      this.#state = "committed";
+    });
+  }
+
+  async abort(): Promise<void> {
+    if (this.#state === "open") {
+      this.#state = "aborted";
+      this.#aborted = this.#busy.catch(() => {}).then(() => this.#target.abort());
+    }
+    // A write to a pipe that nobody reads may never end; a file's does.
+    if (!this.direct || !this.#working) await this.#aborted;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.abort();
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#smallLength === 0) return;
+    const length = this.#smallLength;
+    this.#smallLength = 0;
+    await writeAll(this.#target.fd, this.#small.subarray(0, length));
+  }
+
+  async #guard(work: () => Promise<void>): Promise<void> {
+    if (this.#state !== "open") {
+      throw new Error(`Cannot write "${this.path}": it was ${this.#state} before`);
+    }
+    try {
+      this.#working = true;
+      this.#busy = work();
+      await this.#busy;
+    } catch (error) {
+      this.#working = false;
+      await this.abort();
+      throw fileError("write", this.path, error, (await this.#aborted).words);
+    } finally {
+      this.#working = false;
+    }
+  }
+}

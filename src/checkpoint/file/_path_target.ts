@@ -1,0 +1,132 @@
+/**
+ * What a path stands for: a regular file, an fd that is open already, or
+ * something that is neither.
+ */
+
+import * as fs from "node:fs";
+import { basename, dirname, normalize } from "node:path";
+import process from "node:process";
+import { adoptFd } from "../../kernel/adopt.ts";
+import { isErrno } from "../../kernel/error.ts";
+import { type O_RDONLY, O_WRONLY } from "../../kernel/kernel.ts";
+import { libcKernel } from "../../kernel/libc.ts";
+import { close, open } from "./_fd_io.ts";
+import { errnoError, errorCode } from "./file_error.ts";
+
+/** More symbolic links than this one behind the other are a loop, as in the kernel. */
+const MAX_LINKS = 40;
+
+/** What a path stands for. */
+export type Place =
+  /** An fd that somebody else opened. */
+  | { readonly kind: "fd"; readonly fd: number }
+  /** A regular file, or nothing yet; links are followed. */
+  | { readonly kind: "file"; readonly path: string; readonly exists: boolean }
+  /** A device, a fifo, …; or under /dev or /proc where Deno does not let one look. */
+  | { readonly kind: "other"; readonly path: string };
+
+const STANDARD: ReadonlyMap<string, number> = new Map([
+  ["/dev/stdin", 0],
+  ["/dev/stdout", 1],
+  ["/dev/stderr", 2],
+]);
+
+/** The fd that a path names, as `/dev/fd/3` does; null for another path. */
+function namedFd(path: string): number | null {
+  if (!path.startsWith("/")) return null;
+  const normal = normalize(path);
+  const standard = STANDARD.get(normal);
+  if (standard !== undefined) return standard;
+  const match = /^\/(?:dev|proc\/(?:self|thread-self|(\d+)))\/fd\/(\d+)$/.exec(normal);
+  if (match === null || match[1] !== undefined && Number(match[1]) !== process.pid) return null;
+  return Number(match[2]);
+}
+
+/** Whether Deno refused, by its own rules. */
+function refused(error: unknown): boolean {
+  return error instanceof Error && error.name === "NotCapable";
+}
+
+function isKernels(path: string): boolean {
+  return /^\/(?:dev|proc|sys)\//.test(normalize(path));
+}
+
+/**
+ * Finds out what a path stands for; `-` is the fd `standard`.
+ *
+ * @throws {Error} With an errno's name as code; EISDIR for a folder.
+ */
+export async function findPlace(path: string, standard: number): Promise<Place> {
+  if (path === "-") return { kind: "fd", fd: standard };
+  if (path === "") throw errnoError("open", path, "ENOENT");
+  let current = path;
+  for (let links = 0; links < MAX_LINKS; links++) {
+    const fd = namedFd(current);
+    if (fd !== null) return { kind: "fd", fd };
+    if (/\/\.{0,2}$|^\.{1,2}$/.test(current)) throw errnoError("open", path, "EISDIR");
+    let stats: fs.Stats;
+    try {
+      stats = await fs.promises.lstat(current);
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return { kind: "file", path: current, exists: false };
+      if (refused(error) && isKernels(current)) return { kind: "other", path: current };
+      throw error;
+    }
+    if (stats.isFile()) return { kind: "file", path: current, exists: true };
+    if (stats.isDirectory()) throw errnoError("open", path, "EISDIR");
+    if (!stats.isSymbolicLink()) return { kind: "other", path: current };
+    const target = await fs.promises.readlink(current);
+    // Not joined: "a/.." is not always where a is.
+    current = target.startsWith("/") ? target : `${dirname(current)}/${target}`;
+  }
+  throw errnoError("open", path, "ELOOP");
+}
+
+/** An fd for node:fs, and whether it is ours to close. */
+export interface Opened {
+  readonly fd: number;
+  readonly owned: boolean;
+}
+
+/** Opens what is no regular file, or lends an open fd. */
+export async function openPlace(
+  place: Exclude<Place, { kind: "file" }>,
+  access: typeof O_RDONLY | typeof O_WRONLY,
+): Promise<Opened> {
+  if (place.kind === "fd") {
+    // Deno's node:fs knows the standard three, and no other fd that it did not open.
+    return place.fd <= 2 ? { fd: place.fd, owned: false } : { fd: adoptFd(place.fd), owned: true };
+  }
+  try {
+    return { fd: await open(place.path, access), owned: true };
+  } catch (error) {
+    if (!refused(error)) throw error;
+    return { fd: await openByLibc(place.path, access, error), owned: true };
+  }
+}
+
+/** Opens a device that Deno keeps to itself; a regular file stays refused. */
+async function openByLibc(path: string, access: number, refusal: unknown): Promise<number> {
+  const kernel = libcKernel();
+  let raw: number;
+  try {
+    raw = kernel.open(path, access);
+  } catch (error) {
+    // A file that would have to be created, as in /dev/shm: that is Deno's to allow.
+    throw access === O_WRONLY && isErrno(error, "ENOENT") ? refusal : error;
+  }
+  let fd: number;
+  try {
+    fd = adoptFd(raw);
+  } finally {
+    kernel.close(raw);
+  }
+  if (!fs.fstatSync(fd).isFile()) return fd;
+  await close(fd);
+  throw refusal;
+}
+
+/** The folder and the last name of a path. */
+export function splitPath(path: string): { readonly folder: string; readonly name: string } {
+  return { folder: dirname(path), name: basename(path) };
+}

@@ -1,0 +1,109 @@
+/**
+ * The file that a checkpoint is written to.
+ *
+ * @module
+ */
+
+import { AtomicTarget } from "./_atomic_target.ts";
+import { DirectTarget } from "./_direct_target.ts";
+import { OpenFile } from "./_open_file.ts";
+import { findPlace } from "./_path_target.ts";
+import { fileError } from "./file_error.ts";
+import type { ReadBack } from "../read_back.ts";
+
+/** How a checkpoint's file is created. */
+export interface CreateFileOptions {
+  /** Replace a regular file that is there already. Default false. */
+  readonly force?: boolean | undefined;
+  /**
+   * The permission bits of a regular file, less those of the umask. Default
+   * 0o600: a device's state is its owner's alone.
+   */
+  readonly mode?: number | undefined;
+  /**
+   * Give buffers of the pool back once they are written: only where nobody
+   * else looks at them. Default false.
+   */
+  readonly recycle?: boolean | undefined;
+}
+
+/**
+ * A file for a checkpoint, from {@linkcode createCheckpointFile}: written
+ * through {@linkcode CheckpointFile.writable} (or `write`), then kept by
+ * {@linkcode CheckpointFile.commit} or given up by {@linkcode CheckpointFile.abort}.
+ */
+export interface CheckpointFile extends AsyncDisposable {
+  /** The file as it was named. */
+  readonly path: string;
+  /** Whether it is written in place (a device, a fifo, `-`) rather than put in place at the end. */
+  readonly direct: boolean;
+  /** The fd of a regular file, to write to in place of the stream; undefined for all else. */
+  readonly fd: number | undefined;
+  /** How to read what was written to a regular file, before the commit; undefined for all else. */
+  readonly readBack: ReadBack | undefined;
+  /** Bytes taken so far, by the stream. */
+  readonly bytes: number;
+  /** Takes the bytes. Closing it commits nothing; aborting it aborts. */
+  readonly writable: WritableStream<Uint8Array<ArrayBuffer>>;
+  /**
+   * Takes the next bytes; one call at a time. A failure aborts.
+   *
+   * @throws {CheckpointFileError} With the errno's name, such as ENOSPC or EPIPE.
+   */
+  write(chunk: Uint8Array<ArrayBuffer>): Promise<void>;
+  /**
+   * Keeps what was written: a regular file is synced, gets its name, and its
+   * folder is synced. A failure aborts.
+   *
+   * @throws {CheckpointFileError} EEXIST where a file of that name has come meanwhile.
+   */
+  commit(): Promise<void>;
+  /** Gives up: a temporary file is removed. After a commit, or again, it does nothing. */
+  abort(): Promise<void>;
+}
+
+/**
+ * Creates the file for a checkpoint. A regular file is written under a
+ * temporary name in the same folder (`.NAME.vfiokit-XXXXXXXX.partial`) and
+ * appears under its own, whole, at the commit; a symbolic link is followed, and
+ * what it points to is replaced. Everything else, a device, a fifo,
+ * `/dev/fd/N`, or `-` for stdout, is written to as it stands.
+ *
+ * Needs read and write access to the folder; in Deno also `--allow-ffi` for
+ * `/dev/fd/N` and devices other than /dev/null.
+ *
+ * @param path Where the checkpoint goes; `-` for stdout.
+ * @throws {CheckpointFileError} EEXIST where a file is there and `force` is not set; EISDIR, ENOENT, EACCES, …
+ *
+ * @example
+ * ```ts
+ * import { createCheckpointFile } from "./file.ts";
+ * import * as fs from "node:fs";
+ * import assert from "node:assert/strict";
+ *
+ * const folder = fs.mkdtempSync("/tmp/vfiokit-");
+ * {
+ *   await using file = await createCheckpointFile(`${folder}/a.vfk`);
+ *   await file.write(new Uint8Array(1000));
+ *   assert.equal(fs.existsSync(`${folder}/a.vfk`), false);
+ *   await file.commit();
+ * }
+ * assert.deepEqual(fs.readdirSync(folder), ["a.vfk"]);
+ * fs.rmSync(folder, { recursive: true });
+ * ```
+ */
+export async function createCheckpointFile(
+  path: string,
+  options: CreateFileOptions = {},
+): Promise<CheckpointFile> {
+  const { force = false, mode = 0o600, recycle = false } = options;
+  try {
+    const place = await findPlace(path, 1);
+    const target = place.kind === "file"
+      ? await AtomicTarget.create(path, place.path, place.exists, force, mode)
+      : await DirectTarget.create(place);
+    return new OpenFile(path, target, recycle);
+  } catch (error) {
+    throw fileError("create", path, error);
+  }
+}

@@ -1,0 +1,204 @@
+/**
+ * A checkpoint's bytes, made from batches or transactions: without streams and
+ * without waiting, for use in a loop of one's own.
+ *
+ * @module
+ */
+
+import { createHash, type Hash } from "node:crypto";
+import type { Transaction } from "../../migration/types.ts";
+import { Batcher } from "./_batcher.ts";
+import { packBatchHead } from "./data_frame.ts";
+import { FrameSequence } from "./frame_sequence.ts";
+import { describeFrame } from "./frame_writer.ts";
+import { Recycler } from "../recycler.ts";
+import { compressToFrame } from "./_zstd.ts";
+import type { Batch } from "./batch.ts";
+import { FRAME_DATA, FRAME_ZSTD, MAX_BODY, MAX_ENTRIES } from "./constants.ts";
+import type { Bytes } from "./frame_reader.ts";
+import type { CheckpointHeader } from "./header.ts";
+
+/** How a checkpoint is encoded. */
+export interface EncodeOptions {
+  /** Compress what gets smaller by it. Default: nothing. */
+  readonly compress?: "zstd" | undefined;
+  /** Put a digest of the content into the trailer. Default: none. */
+  readonly digest?: "sha256" | undefined;
+  /** Whether a restore may use it; false for the pre-copy phase alone. Default true. */
+  readonly complete?: boolean | undefined;
+  /** Microseconds since the checkpoint was begun. Default: measured; one's own makes equal files. */
+  readonly elapsed?: (() => number) | undefined;
+  /**
+   * Give buffers of the pool back once they are compressed: only where nobody
+   * else looks at them. Default false.
+   */
+  readonly recycle?: boolean | undefined;
+}
+
+const NOTHING: readonly Bytes[] = [];
+
+function stopwatch(): () => number {
+  const begun = performance.now();
+  return () => Math.round((performance.now() - begun) * 1000);
+}
+
+/**
+ * Encodes one checkpoint: {@linkcode CheckpointEncoder.begin}, then batches or
+ * transactions, then {@linkcode CheckpointEncoder.end}. Each returns the next
+ * bytes of the stream as a list of chunks. Data is not copied: a chunk may be a
+ * view of the very buffer that was given, which must stay as it is until the
+ * chunk is written.
+ *
+ * @example
+ * ```ts
+ * import { CheckpointEncoder } from "./encoder.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const encoder = new CheckpointEncoder({
+ *   devices: [{
+ *     protocol: "v1", bus: "mdev", driver: "mtty", vendorId: null, deviceId: null,
+ *     subsystemVendorId: null, subsystemId: null, mdevType: "mtty-1", region: { type: 1, subtype: 1 },
+ *   }],
+ *   created: "2026-01-01T00:00:00Z",
+ *   tool: "example",
+ *   iovaPageSize: null,
+ * });
+ * const data = new Uint8Array(new ArrayBuffer(4096));
+ * const chunks = [
+ *   ...encoder.begin(),
+ *   ...encoder.transaction({ device: 0, phase: "stop-and-copy", data, more: false }),
+ *   ...encoder.end(),
+ * ];
+ * assert.ok(chunks.some((chunk) => chunk.buffer === data.buffer));
+ * ```
+ */
+export class CheckpointEncoder {
+  readonly #frames: FrameSequence;
+  readonly #batcher = new Batcher();
+  readonly #compress: boolean;
+  readonly #hash: Hash | null;
+  readonly #elapsed: () => number;
+  readonly #recycler: Recycler;
+  /** When the last transaction came. */
+  #micros = 0;
+
+  /**
+   * Checks the header.
+   *
+   * @throws {TypeError} If a field of the header is not what the format allows.
+   */
+  constructor(header: CheckpointHeader, options: EncodeOptions = {}) {
+    this.#compress = options.compress === "zstd";
+    const digest = options.digest ?? null;
+    this.#frames = new FrameSequence(header, { complete: options.complete, digest });
+    this.#hash = digest === null ? null : createHash(digest);
+    this.#elapsed = options.elapsed ?? stopwatch();
+    this.#recycler = new Recycler(options.recycle ?? false);
+  }
+
+  /** Bytes of the stream so far. */
+  get storedBytes(): number {
+    return this.#frames.storedBytes;
+  }
+
+  /** The first bytes. Called once, first. */
+  begin(): readonly Bytes[] {
+    return this.#frames.begin();
+  }
+
+  /**
+   * Takes a transaction; those that lie one behind the other in a buffer become
+   * one frame, so this mostly returns nothing.
+   *
+   * @throws {TypeError} If its device is not in the header, or it goes on with a transaction of another phase.
+   */
+  transaction(transaction: Transaction): readonly Bytes[] {
+    if (transaction.data.byteLength > MAX_BODY) return this.#cut(transaction);
+    const done = this.#batcher.add(transaction);
+    const full = this.#batcher.full ? this.#batcher.take() : null;
+    // A batch is as old as the last that came for it, not as what shows it to be over.
+    const before = this.#micros;
+    this.#micros = this.#elapsed();
+    if (done === null && full === null) return NOTHING;
+    const chunks: Bytes[] = [];
+    if (done !== null) this.#encode({ ...done, micros: before }, chunks);
+    if (full !== null) this.#encode({ ...full, micros: this.#micros }, chunks);
+    return chunks;
+  }
+
+  /**
+   * Takes a whole batch as one frame.
+   *
+   * @throws {RangeError} If it is larger than a frame may be, or its sizes do not add up.
+   * @throws {TypeError} As {@linkcode CheckpointEncoder.transaction}.
+   */
+  batch(batch: Omit<Batch, "micros">): readonly Bytes[] {
+    const { sizes, bytes } = batch;
+    let length = 0;
+    for (let index = 0; index < sizes.length; index++) length += sizes[index]!;
+    if (sizes.length < 1 || sizes.length > MAX_ENTRIES || length > MAX_BODY) {
+      throw new RangeError(
+        `Cannot write a frame of ${sizes.length} transactions and ${length} bytes`,
+      );
+    }
+    if (length !== bytes.byteLength) {
+      throw new RangeError(
+        `Cannot write a frame of ${bytes.byteLength} bytes: its sizes make ${length}`,
+      );
+    }
+    const chunks: Bytes[] = [];
+    this.#flush(chunks);
+    this.#encode({ ...batch, micros: this.#elapsed() }, chunks);
+    return chunks;
+  }
+
+  /**
+   * The last bytes. Called once, last.
+   *
+   * @throws {TypeError} If a transaction was begun and not finished.
+   */
+  end(): readonly Bytes[] {
+    const chunks: Bytes[] = [];
+    this.#flush(chunks);
+    chunks.push(this.#frames.end(this.#hash === null ? null : this.#hash.digest("hex")));
+    this.#recycler.end();
+    return chunks;
+  }
+
+  #flush(chunks: Bytes[]): void {
+    const batch = this.#batcher.take();
+    if (batch !== null) this.#encode({ ...batch, micros: this.#micros }, chunks);
+  }
+
+  /** A transaction larger than a frame may be, in several. */
+  #cut({ data, more, device, phase }: Transaction): Bytes[] {
+    const chunks: Bytes[] = [];
+    for (let at = 0; at < data.byteLength; at += MAX_BODY) {
+      const part = data.subarray(at, at + MAX_BODY);
+      const goesOn = more || at + part.byteLength < data.byteLength;
+      chunks.push(...this.transaction({ device, phase, data: part, more: goesOn }));
+    }
+    return chunks;
+  }
+
+  #encode(batch: Batch, chunks: Bytes[]): void {
+    this.#frames.count(batch);
+    this.#hash?.update(batch.bytes);
+    const head = packBatchHead(batch);
+    const body = this.#compress ? this.#squeeze(batch.bytes) : batch.bytes;
+    const flags = body === batch.bytes ? 0 : FRAME_ZSTD;
+    describeFrame(head, { type: FRAME_DATA, flags, device: batch.device }, body);
+    this.#frames.place(head, body.byteLength);
+    chunks.push(head);
+    if (body.byteLength > 0) chunks.push(body);
+  }
+
+  /** The bytes compressed; the very same where that would not make them smaller. */
+  #squeeze(bytes: Bytes): Bytes {
+    const squeezed = compressToFrame(bytes);
+    const smaller = squeezed !== null && squeezed.byteLength < bytes.byteLength;
+    if (smaller) this.#recycler.done(bytes.buffer);
+    else this.#recycler.passOn(bytes.buffer);
+    return smaller ? squeezed : bytes;
+  }
+}

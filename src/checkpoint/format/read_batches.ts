@@ -1,0 +1,34 @@
+/**
+ * A checkpoint's batches, from a stream of its bytes.
+ */
+
+import { demandBytes } from "../../transfer/plain_streams.ts";
+import { Recycler } from "../recycler.ts";
+import type { Batch } from "./batch.ts";
+import type { CheckpointReader } from "./reader.ts";
+import type { CheckpointTrailer } from "./trailer.ts";
+
+/**
+ * Yields the batches as the bytes come, and null behind each chunk, so that a
+ * header without data behind it is seen, too. Returns the trailer.
+ *
+ * @param recycle Give buffers of the pool that chunks came in back.
+ * @throws {CheckpointError} At the first thing that cannot be right.
+ */
+export async function* readBatches(
+  chunks: ReadableStreamDefaultReader<Uint8Array>,
+  reader: CheckpointReader,
+  recycle: boolean,
+): AsyncGenerator<Batch | null, CheckpointTrailer> {
+  const recycler = new Recycler(recycle);
+  for (;;) {
+    const { done, value: chunk } = await chunks.read();
+    if (done) break;
+    demandBytes(chunk);
+    yield* reader.push(chunk);
+    recycler.done(chunk.buffer as ArrayBuffer);
+    yield null;
+  }
+  recycler.end();
+  return reader.end();
+}

@@ -1,0 +1,288 @@
+/**
+ * A checkpoint's batches, from bytes that come in pieces of any size: without
+ * streams and without waiting, for use in a loop of one's own.
+ *
+ * @module
+ */
+
+import { createHash, type Hash } from "node:crypto";
+import { BATCH_BYTES, takeBuffer } from "../buffer_pool.ts";
+import { type BatchMeta, parseBatchMeta } from "./data_frame.ts";
+import { FieldError } from "./_json_fields.ts";
+import { parseHeader } from "./_header_json.ts";
+import { Ledger } from "./_totals.ts";
+import { compareTrailers, parseTrailer } from "./_trailer_json.ts";
+import { decompressFrame } from "./_zstd.ts";
+import type { Batch } from "./batch.ts";
+import { CheckpointError } from "../error.ts";
+import { FRAME_DATA, FRAME_HEAD, FRAME_ZSTD, MAX_BODY } from "./constants.ts";
+import { type Frame, type FrameHeader, FrameReader } from "./frame_reader.ts";
+import type { DecodedHeader } from "./header.ts";
+import type { CheckpointTrailer, PhaseTotals } from "./trailer.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+const NO_BYTES: Bytes = new Uint8Array(new ArrayBuffer(0));
+
+/** How a checkpoint is read. */
+export interface ReadOptions {
+  /** Refuse a checkpoint that the pre-copy phase alone has written, at its header. Default false. */
+  readonly requireComplete?: boolean | undefined;
+  /** Check the batches, but yield them without their bytes. Default false. */
+  readonly discard?: boolean | undefined;
+  /**
+   * Gives the memory for a batch that is not compressed, `bodyLength` bytes of it; null for the
+   * default, which is a buffer of the pool or a new one.
+   */
+  readonly allocate?: ((header: FrameHeader) => Uint8Array<ArrayBuffer> | null) | undefined;
+}
+
+/** A batch this large is worth a buffer of the pool; it would be wasted on a smaller one. */
+const WORTH_POOLING = BATCH_BYTES / 4;
+
+/** Memory for a batch. */
+function batchBytes(length: number): Bytes {
+  return length >= WORTH_POOLING && length <= BATCH_BYTES
+    ? takeBuffer().subarray(0, length)
+    : new Uint8Array(new ArrayBuffer(length));
+}
+
+/**
+ * Reads one checkpoint. A batch comes out once everything about its frame has
+ * been checked; that the checkpoint as a whole is what was written is known
+ * when {@linkcode CheckpointReader.end} returns.
+ *
+ * @example
+ * ```ts
+ * import { CheckpointError } from "../error.ts";
+ * import { CheckpointReader } from "./reader.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const reader = new CheckpointReader();
+ * for (const batch of reader.push(new Uint8Array([0x89, 0x56]))) assert.fail(batch.phase);
+ * assert.throws(() => reader.end(), (error: CheckpointError) => error.code === "truncated");
+ * ```
+ */
+export class CheckpointReader {
+  readonly #frames: FrameReader;
+  readonly #options: ReadOptions;
+  #header: DecodedHeader | null = null;
+  #trailer: CheckpointTrailer | null = null;
+  #ledger = new Ledger(0);
+  #hash: Hash | null = null;
+  #scratch: Bytes = NO_BYTES;
+  #dataFrames = 0;
+  #compressedFrames = 0;
+
+  /** Starts before the first byte. */
+  constructor(options: ReadOptions = {}) {
+    this.#options = options;
+    this.#frames = new FrameReader({ allocate: (header) => this.#allocate(header) });
+  }
+
+  /** The header; null until it was read. */
+  get header(): DecodedHeader | null {
+    return this.#header;
+  }
+
+  /** The trailer; null until it was read. */
+  get trailer(): CheckpointTrailer | null {
+    return this.#trailer;
+  }
+
+  /** Bytes read so far, as stored. */
+  get storedBytes(): number {
+    return this.#frames.offset;
+  }
+
+  /** What was read so far, by device and phase. */
+  get phases(): PhaseTotals[] {
+    return this.#ledger.phases;
+  }
+
+  /** DATA frames read so far, how many of them were compressed, and optional frames left out. */
+  get frames(): { data: number; compressed: number; skipped: number } {
+    return {
+      data: this.#dataFrames,
+      compressed: this.#compressedFrames,
+      skipped: this.#frames.skipped,
+    };
+  }
+
+  /**
+   * Takes the next bytes, and yields the batches that they complete. All bytes
+   * are used up, and may be overwritten, when the generator is done.
+   *
+   * @throws {CheckpointError} At the first thing that cannot be right.
+   */
+  *push(chunk: Uint8Array): Generator<Batch> {
+    for (const frame of this.#frames.push(chunk)) {
+      const batch = this.#take(frame);
+      if (batch !== null) yield batch;
+    }
+  }
+
+  /**
+   * Room for the next bytes, for who can read them to where they belong:
+   * {@linkcode CheckpointReader.filled} then takes the place of a push, and of its copy.
+   */
+  room(): Uint8Array<ArrayBuffer> {
+    return this.#frames.room();
+  }
+
+  /**
+   * Says that the first `count` bytes of the room have been filled in; returns
+   * the batch that they complete.
+   *
+   * @throws {CheckpointError} At the first thing that cannot be right.
+   */
+  filled(count: number): Batch | null {
+    const frame = this.#frames.filled(count);
+    return frame === null ? null : this.#take(frame);
+  }
+
+  /**
+   * Says that no more bytes come; returns the trailer.
+   *
+   * @throws {CheckpointError} If that is too early.
+   */
+  end(): CheckpointTrailer {
+    this.#frames.end();
+    return this.#trailer!;
+  }
+
+  #take(frame: Frame): Batch | null {
+    if (frame.type === FRAME_DATA) return this.#data(frame);
+    if (frame.type === FRAME_HEAD) this.#head(frame);
+    else this.#tail(frame);
+    return null;
+  }
+
+  #allocate(header: FrameHeader): Bytes | null {
+    const { bodyLength } = header;
+    const compressed = (header.flags & FRAME_ZSTD) !== 0;
+    if (!compressed && this.#options.discard !== true) {
+      return this.#options.allocate?.(header) ?? batchBytes(bodyLength);
+    }
+    // What is compressed, or only hashed, is needed until the frame's end and no longer.
+    if (!compressed && this.#hash === null) return null;
+    if (this.#scratch.byteLength < bodyLength) {
+      this.#scratch = new Uint8Array(new ArrayBuffer(bodyLength));
+    }
+    return this.#scratch.subarray(0, bodyLength);
+  }
+
+  #head(frame: Frame): void {
+    const header = this.#parse(frame, "header", parseHeader);
+    if (this.#options.requireComplete === true && !header.complete) {
+      throw new CheckpointError(
+        "incomplete",
+        frame.offset,
+        "it was written by the pre-copy phase alone, which is not enough to restore a device",
+      );
+    }
+    this.#header = header;
+    this.#ledger = new Ledger(header.devices.length);
+    if (header.digest !== null) this.#hash = createHash(header.digest);
+  }
+
+  #parse<Value>(
+    frame: Frame,
+    part: "header" | "trailer",
+    parse: (bytes: Uint8Array) => Value,
+  ): Value {
+    try {
+      return parse(frame.meta);
+    } catch (error) {
+      if (!(error instanceof FieldError)) throw error;
+      throw new CheckpointError(part, frame.offset, `its ${part} makes no sense: ${error.message}`);
+    }
+  }
+
+  #data(frame: Frame): Batch {
+    const meta = parseBatchMeta(frame.meta);
+    if (typeof meta === "string") throw this.#wrong(frame, meta);
+    const { phase, sizes, more, micros } = meta;
+    const bytes = this.#content(frame, meta);
+    const wrong = this.#ledger.add({ device: frame.device, phase, sizes, more, micros });
+    if (wrong !== null) throw this.#wrong(frame, wrong);
+    this.#dataFrames += 1;
+    return {
+      device: frame.device,
+      phase,
+      sizes,
+      more,
+      micros,
+      bytes: this.#options.discard === true ? NO_BYTES : bytes,
+    };
+  }
+
+  #wrong(frame: Frame, what: string): CheckpointError {
+    return new CheckpointError(
+      "frame",
+      frame.offset,
+      `frame ${frame.sequence} makes no sense: ${what}`,
+    );
+  }
+
+  /** The content of a DATA frame; empty where nobody needs it. */
+  #content(frame: Frame, { length }: BatchMeta): Bytes {
+    if (length > MAX_BODY) {
+      const what = `frame ${frame.sequence} holds ${length} bytes where ${MAX_BODY} are the most`;
+      throw new CheckpointError("length", frame.offset, what);
+    }
+    const compressed = (frame.flags & FRAME_ZSTD) !== 0;
+    if (!compressed && frame.bodyLength !== length) {
+      throw this.#wrong(frame, `${frame.bodyLength} bytes, and sizes that make ${length}`);
+    }
+    if (compressed) this.#compressedFrames += 1;
+    const bytes = compressed ? this.#inflate(frame, length) : frame.body ?? NO_BYTES;
+    this.#hash?.update(bytes);
+    return bytes;
+  }
+
+  #inflate(frame: Frame, length: number): Bytes {
+    let inflated: Bytes | null = null;
+    let cause: unknown;
+    try {
+      if (length > 0) inflated = decompressFrame(frame.body!, length);
+    } catch (error) {
+      cause = error;
+    }
+    if (inflated === null) {
+      const what = `frame ${frame.sequence} does not decompress to the ${length} bytes it declares`;
+      throw new CheckpointError("compression", frame.offset, what, { cause });
+    }
+    if (this.#options.discard === true) return inflated;
+    // A copy: who gets the batch may hand its buffer on, and zlib's may be shared.
+    const bytes = batchBytes(length);
+    bytes.set(inflated);
+    return bytes;
+  }
+
+  #tail(frame: Frame): void {
+    const trailer = this.#parse(frame, "trailer", parseTrailer);
+    const unfinished = this.#ledger.unfinished;
+    const differences = compareTrailers(trailer, {
+      complete: this.#header!.complete,
+      frames: frame.sequence,
+      storedBytes: frame.offset,
+      transactions: this.#ledger.transactions,
+      bytes: this.#ledger.bytes,
+      sha256: null,
+      devices: this.#ledger.devices,
+    });
+    if (unfinished !== null) differences.push(`a transaction of device ${unfinished} goes on`);
+    if (differences.length > 0) {
+      const what = `its trailer does not fit: ${differences.join("; ")}`;
+      throw new CheckpointError("trailer", frame.offset, what);
+    }
+    const sha256 = this.#hash === null ? null : this.#hash.digest("hex");
+    if (trailer.sha256 !== sha256) {
+      const what = `the SHA-256 of its content is ${sha256 ?? "not taken"}, its trailer says ` +
+        `${trailer.sha256 ?? "none"}`;
+      throw new CheckpointError("digest", frame.offset, what);
+    }
+    this.#trailer = trailer;
+  }
+}

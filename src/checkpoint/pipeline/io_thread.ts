@@ -1,0 +1,89 @@
+/**
+ * The writer's or the reader's thread, as the caller's thread sees it.
+ */
+
+import { CheckpointError } from "../error.ts";
+import type { DecodedHeader } from "../format/header.ts";
+import type { CheckpointTrailer } from "../format/trailer.ts";
+import { carryErrors, unpackError, type WireError } from "../../migration/thread/error_transfer.ts";
+import type { ReadTask } from "./read_checkpoint.ts";
+import { RingConsumer, type RingMemory } from "./ring.ts";
+import type { WriteTask, Written } from "./write_checkpoint.ts";
+
+carryErrors(CheckpointError);
+
+/** What the thread is told, once. */
+export type IoRequest = { readonly write: WriteTask } | { readonly read: ReadTask };
+
+/** What it answers: that the header is written, or which was read; and then how it ended. */
+export type IoAnswer =
+  | { readonly begun: true | DecodedHeader }
+  | { readonly ended: Written | CheckpointTrailer | null }
+  | { readonly error: WireError };
+
+/** A checkpoint that is being written or read, on a thread of its own. */
+export interface IoThread<Begun, Ended> {
+  /** Resolves once devices may begin; to null where the rings were cancelled before. */
+  readonly begun: Promise<Begun | null>;
+  /**
+   * Resolves once all is done, after which the fd is not used any more; to null where the rings
+   * were cancelled. A failure, which rejects both, cancels them.
+   */
+  readonly ended: Promise<Ended | null>;
+}
+
+/** Tells all devices, and the thread, that nothing more is wanted. */
+export function cancelRings(rings: readonly RingMemory[]): void {
+  for (const memory of rings) new RingConsumer(memory).cancel();
+}
+
+function start<Begun, Ended>(
+  request: IoRequest,
+  rings: readonly RingMemory[],
+): IoThread<Begun, Ended> {
+  const worker = new Worker(new URL("./io_worker.ts", import.meta.url), { type: "module" });
+  const begun = Promise.withResolvers<Begun | null>();
+  const ended = Promise.withResolvers<Ended | null>();
+  // Whoever awaits one of them hears of a failure; the other must not count as unhandled.
+  begun.promise.catch(() => {});
+  ended.promise.catch(() => {});
+  const fail = (error: Error): void => {
+    worker.terminate();
+    begun.reject(error);
+    ended.reject(error);
+  };
+  worker.onmessage = ({ data }: MessageEvent<IoAnswer>): void => {
+    if ("error" in data) return fail(unpackError(data.error));
+    if ("begun" in data) return begun.resolve(data.begun as Begun);
+    worker.terminate();
+    begun.resolve(null);
+    ended.resolve(data.ended as Ended | null);
+  };
+  worker.onerror = (event): void => {
+    event.preventDefault();
+    cancelRings(rings);
+    fail(new Error(`The checkpoint's thread has ended: ${event.message}`));
+  };
+  worker.postMessage(request);
+  return { begun: begun.promise, ended: ended.promise };
+}
+
+/**
+ * Starts to write a checkpoint. It has begun once its header is written.
+ *
+ * @throws {SysError} Through the promises, if the fd takes no more.
+ */
+export function startWriting(task: WriteTask): IoThread<true, Written> {
+  return start({ write: task }, task.rings);
+}
+
+/**
+ * Starts to read a checkpoint. It has begun once its header is read, and is over once all of it was
+ * found right; its last frames may still lie in the rings then.
+ *
+ * @throws {CheckpointError} Through the promises, if it is bad.
+ * @throws {SysError} Through the promises, if it cannot be read.
+ */
+export function startReading(task: ReadTask): IoThread<DecodedHeader, CheckpointTrailer> {
+  return start({ read: task }, task.rings);
+}

@@ -1,0 +1,194 @@
+/**
+ * A device's log of its DMA, as the kernel has it: started, reported, stopped.
+ */
+
+import {
+  MAP_ANONYMOUS,
+  MAP_PRIVATE,
+  type Mapping,
+  PROT_READ,
+  PROT_WRITE,
+} from "../../kernel/kernel.ts";
+import {
+  vfioDeviceFeatureDmaLoggingControl,
+  vfioDeviceFeatureDmaLoggingRange,
+  vfioDeviceFeatureDmaLoggingReport,
+} from "../../uapi/mod.ts";
+import { AnswerError } from "../../vfio/device/answer_error.ts";
+import {
+  DMA_LOGGING_REPORT,
+  DMA_LOGGING_START,
+  DMA_LOGGING_STOP,
+  type FeatureDevice,
+  getFeature,
+  setFeature,
+  triggerFeature,
+} from "../../vfio/device/feature.ts";
+import type { IovaMapping } from "../../vfio/dma/iova.ts";
+import { startError, stopError } from "./_log_errors.ts";
+import { rangesToLog } from "./_log_ranges.ts";
+import { DirtyBitmap } from "../bitmap/bitmap.ts";
+import { bitmapBytes, pagesOf } from "../bitmap/bitmap_range.ts";
+import { DirtyRangeError } from "../range_error.ts";
+
+/** Bytes of bitmap that a report has at most: Linux pins as many at a time. */
+const REPORT_BYTES = 2 << 20;
+const ZEROS: Uint8Array<ArrayBuffer> = new Uint8Array(REPORT_BYTES);
+const PAGE = 4096;
+const PAGE_SIZE_FIELD = `${vfioDeviceFeatureDmaLoggingControl.name}.page_size`;
+
+/** What a log that was started goes by. */
+export interface LogExtent {
+  /** What is logged, in whole units. */
+  readonly ranges: readonly IovaMapping[];
+  /**
+   * Reports are of whole units: 64 pages or more, as a driver may find its way in
+   * its bitmap by words only; and whole pages of those that the device goes by,
+   * as a report forgets a page of which it has but a part.
+   */
+  readonly unit: bigint;
+  /** Bytes of the pages that the device goes by. */
+  readonly devicePgsize: bigint;
+}
+
+/** The log of one device. */
+export class DeviceLog implements Disposable {
+  readonly #device: FeatureDevice;
+  readonly #pgsize: number;
+  #memory: Mapping | null = null;
+
+  constructor(device: FeatureDevice, pgsize: number) {
+    this.#device = device;
+    this.#pgsize = pgsize;
+  }
+
+  /**
+   * Starts to log what is mapped, and some around it.
+   *
+   * @throws {UnsupportedError} If the device has no log, or not for this much memory.
+   * @throws {DirtyRangeError} If there is nothing to log.
+   * @throws {DmaError} If it does not start: why, and what to do.
+   * @throws {AnswerError} If the page size that it chose is none.
+   */
+  start(mappings: readonly IovaMapping[]): LogExtent {
+    const words = 64n * BigInt(this.#pgsize);
+    const first = this.#startBy(mappings, words);
+    if (first.devicePgsize <= words) return first;
+    this.stop();
+    const second = this.#startBy(mappings, first.devicePgsize);
+    if (second.devicePgsize <= second.unit) return second;
+    this.stop();
+    throw new AnswerError(
+      `Cannot use the device's log: it chose pages of ${first.devicePgsize} bytes, and then of ` +
+        `${second.devicePgsize}`,
+      PAGE_SIZE_FIELD,
+    );
+  }
+
+  #startBy(mappings: readonly IovaMapping[], unit: bigint): LogExtent {
+    const ranges = rangesToLog(mappings, unit);
+    if (ranges.length === 0) {
+      throw new DirtyRangeError(
+        "Cannot start the device's log: nothing is mapped that it could watch",
+      );
+    }
+    const devicePgsize = this.#set(ranges);
+    const defect = this.#pageDefect(devicePgsize);
+    if (defect === null) return { ranges, unit, devicePgsize };
+    this.stop();
+    throw new AnswerError(
+      `Cannot use the device's log: it chose pages of ${devicePgsize} bytes, ${defect}`,
+      PAGE_SIZE_FIELD,
+    );
+  }
+
+  /** Why no log can go by pages of so many bytes; null where it can. */
+  #pageDefect(size: bigint): string | null {
+    if (size <= 0n || (size & (size - 1n)) !== 0n) return "no power of two";
+    const most = 8n * BigInt(REPORT_BYTES) * BigInt(this.#pgsize);
+    return size > most ? `more than the ${most} of a whole report` : null;
+  }
+
+  /** Returns the page size that the device chose. */
+  #set(ranges: readonly IovaMapping[]): bigint {
+    const { size } = vfioDeviceFeatureDmaLoggingRange;
+    const memory = this.#map(ranges.length * size);
+    try {
+      ranges.forEach(({ iova, size: length }, index) => {
+        memory.write(index * size, vfioDeviceFeatureDmaLoggingRange.pack({ iova, length }));
+      });
+      return setFeature(this.#device, DMA_LOGGING_START, vfioDeviceFeatureDmaLoggingControl, {
+        page_size: BigInt(this.#pgsize),
+        num_ranges: ranges.length,
+        ranges: memory.address,
+      }).page_size;
+    } catch (error) {
+      throw startError(error);
+    } finally {
+      memory.close();
+    }
+  }
+
+  /**
+   * Which pages of a range became dirty since its last report, and forgets them.
+   *
+   * @param range Whole units, within one of the ranges that are logged.
+   * @throws {SysError} The kernel's; what it had told before is lost then.
+   */
+  report({ iova, size }: IovaMapping): DirtyBitmap {
+    const range = { iova, size, pgsize: this.#pgsize };
+    const bits = new Uint8Array(bitmapBytes(pagesOf(range)));
+    const memory = this.#room(Math.min(bits.length, REPORT_BYTES));
+    const perByte = 8n * BigInt(this.#pgsize);
+    for (let offset = 0; offset < bits.length; offset += REPORT_BYTES) {
+      const part = bits.subarray(offset, offset + REPORT_BYTES);
+      // The kernel sets bits, and clears none.
+      memory.write(0, ZEROS.subarray(0, part.length));
+      getFeature(this.#device, DMA_LOGGING_REPORT, vfioDeviceFeatureDmaLoggingReport, {
+        iova: iova + BigInt(offset) * perByte,
+        length: BigInt(part.length) * perByte,
+        page_size: BigInt(this.#pgsize),
+        bitmap: memory.address,
+      });
+      memory.read(0, part);
+    }
+    return DirtyBitmap.over(range, bits);
+  }
+
+  /** Memory of the kernel's own: where it cannot be written to, Linux drops bits and says nothing. */
+  #room(bytes: number): Mapping {
+    if (this.#memory !== null && this.#memory.length >= bytes) return this.#memory;
+    this.close();
+    return this.#memory = this.#map(bytes);
+  }
+
+  #map(bytes: number): Mapping {
+    return this.#device.kernel.mmap(Math.ceil(bytes / PAGE) * PAGE, {
+      prot: PROT_READ | PROT_WRITE,
+      flags: MAP_PRIVATE | MAP_ANONYMOUS,
+    });
+  }
+
+  /**
+   * Stops it; what was not reported is lost.
+   *
+   * @throws {DmaError} If the driver refuses: why, and what to do.
+   */
+  stop(): void {
+    try {
+      triggerFeature(this.#device, DMA_LOGGING_STOP);
+    } catch (error) {
+      throw stopError(error);
+    }
+  }
+
+  /** Gives the memory back. */
+  close(): void {
+    this.#memory?.close();
+    this.#memory = null;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

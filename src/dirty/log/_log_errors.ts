@@ -1,0 +1,158 @@
+/**
+ * What went wrong with a device's log, in words.
+ */
+
+import { isErrno, SysError } from "../../kernel/error.ts";
+import { DmaError } from "../../vfio/dma/dma_error.ts";
+import { DMA_LOGGING_START } from "../../vfio/device/feature.ts";
+import { formatIova, type IovaMapping } from "../../vfio/dma/iova.ts";
+import { deviceLogRefused, noDeviceLog } from "../../vfio/reasons/tracking_reasons.ts";
+import { UnsupportedError } from "../../vfio/reasons/unsupported.ts";
+import { reachesEnd } from "./_log_ranges.ts";
+
+/** What an errno means, and what to do about it. */
+type Meaning = readonly [why: string, hint: string];
+
+const TYPE1 = "let its IOMMU track it: --tracker type1";
+const GONE: Meaning = [
+  "the device is gone, or its firmware does not answer",
+  "See the kernel's log; a reset may bring it back",
+];
+const FIRMWARE: Meaning = [
+  "its firmware failed at it",
+  `See the kernel's log and reset the device, or ${TYPE1}`,
+];
+
+/**
+ * What START, STOP and REPORT of a device's log may answer, but ENOTTY and EOPNOTSUPP, which say
+ * that there is none. Source: vfio_ioctl_device_feature_logging_start() and its neighbours in
+ * drivers/vfio/vfio_main.c, and the log_start, log_stop and log_read_and_clear of mlx5, pds and
+ * iommufd's walk (iova_bitmap.c), in Linux 6.12 and 6.19. EEXIST and EBUSY are of drivers that do
+ * not use EINVAL for a log that is on.
+ */
+const MEANINGS: Readonly<Record<"start" | "stop" | "report", Readonly<Record<string, Meaning>>>> = {
+  start: {
+    EINVAL: [
+      "it has been started already by somebody who has this device open, or takes no such ranges",
+      `See that nobody else logs the device, and reset it if nobody does; or ${TYPE1}`,
+    ],
+    EEXIST: ["it was left on", `Reset the device, which turns it off; or ${TYPE1}`],
+    EBUSY: [
+      "it was left on, or the device is busy with a migration",
+      `Reset the device, which turns it off; or ${TYPE1}`,
+    ],
+    ENOMEM: [
+      "there is no memory for it; some drivers have one bitmap from the lowest range to the " +
+      "highest, however far apart they are",
+      `Map the ranges closer together, or ${TYPE1}`,
+    ],
+    ENOSPC: ["the device has no room for it", `Map fewer ranges, or ${TYPE1}`],
+    E2BIG: ["it does not take so many ranges", `Map fewer and larger ranges, or ${TYPE1}`],
+    ERANGE: ["it does not reach as far as this memory", `Map it at lower addresses, or ${TYPE1}`],
+    EOVERFLOW: ["a range reaches beyond 2^64", "Map it lower"],
+    EFAULT: ["the kernel could not read the ranges", "This is a mistake of this toolkit"],
+    EIO: FIRMWARE,
+    ETIMEDOUT: FIRMWARE,
+    EAGAIN: ["the device is not ready for it", "Try again in a while"],
+    ENODEV: GONE,
+    ENOTCONN: GONE,
+    ENXIO: GONE,
+  },
+  stop: {
+    EINVAL: ["it is not on: somebody else has stopped it, or reset the device", ""],
+    EBUSY: ["the device is busy", "Reset the device, which turns it off"],
+    EIO: FIRMWARE,
+    ETIMEDOUT: FIRMWARE,
+    ENODEV: GONE,
+    ENOTCONN: GONE,
+    ENXIO: GONE,
+  },
+  report: {
+    EIO: ["the device has lost its log, and all pages count as dirty from now on", cap(TYPE1)],
+    EOPNOTSUPP: [
+      "the kernel cannot report it, as where it is built without CONFIG_IOMMUFD, and all of its " +
+      "pages count as dirty",
+      cap(TYPE1),
+    ],
+    EINVAL: [
+      "it is not on any more, as after a reset by somebody else, or takes no such range; all of " +
+      "its pages count as dirty",
+      "Start it again",
+    ],
+    ENOMEM: ["there is no memory for its bitmap, and all of its pages count as dirty", ""],
+    EFAULT: ["its bitmap cannot be written, and all of its pages count as dirty", ""],
+    EBUSY: ["the device is busy, and all of its pages count as dirty", "Try again in a while"],
+    EAGAIN: [
+      "the device is not ready, and all of its pages count as dirty",
+      "Try again in a while",
+    ],
+    ETIMEDOUT: ["its firmware does not answer, and all of its pages count as dirty", FIRMWARE[1]],
+    ENODEV: GONE,
+    ENOTCONN: GONE,
+    ENXIO: GONE,
+  },
+};
+
+function cap(text: string): string {
+  return text[0]!.toUpperCase() + text.slice(1);
+}
+
+function explained(
+  request: keyof typeof MEANINGS,
+  what: string,
+  error: SysError,
+  byDefault: string,
+): DmaError {
+  const table = MEANINGS[request];
+  const [why, hint] = Object.hasOwn(table, error.code) ? table[error.code]! : [byDefault, ""];
+  return new DmaError(what, why, hint, error);
+}
+
+/** A log that does not start. */
+export function startError(error: unknown): unknown {
+  const options = { cause: error };
+  if (isErrno(error, "ENOTTY")) {
+    return new UnsupportedError([noDeviceLog(DMA_LOGGING_START.name, error.code)], options);
+  }
+  if (isErrno(error, "EOPNOTSUPP")) {
+    return new UnsupportedError([deviceLogRefused(error.code)], options);
+  }
+  if (!(error instanceof SysError)) return error;
+  return explained("start", "Cannot start the device's log", error, "the driver refuses");
+}
+
+/** A log that does not stop. */
+export function stopError(error: unknown): unknown {
+  if (!(error instanceof SysError)) return error;
+  return explained("stop", "Cannot stop the device's log", error, "the driver refuses");
+}
+
+/**
+ * Sees that a mapping was unmapped as a whole.
+ *
+ * @throws {Error} If it was not.
+ */
+export function checkUnmapped(mapping: IovaMapping, unmapped: bigint): void {
+  if (unmapped === mapping.size) return;
+  throw new Error(
+    `Cannot tell what is dirty in ${formatIova(mapping)}: the kernel unmapped ` +
+      `${unmapped} of its ${mapping.size} bytes`,
+  );
+}
+
+/** A mapping that no range of the log has in it; `report` is what would be asked for. */
+export function notLogged(mapping: IovaMapping, report: IovaMapping): Error {
+  const why = reachesEnd(report)
+    ? "a log takes no range that ends at 2^64"
+    : "it was mapped after the log had been started";
+  return new Error(`Cannot read the device's log of ${formatIova(mapping)}: ${why}`);
+}
+
+/** A report that failed. */
+export function reportError(mapping: IovaMapping, error: unknown): Error {
+  if (!(error instanceof SysError)) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+  const what = `Cannot read the device's log of ${formatIova(mapping)}`;
+  return explained("report", what, error, "all of its pages count as dirty");
+}

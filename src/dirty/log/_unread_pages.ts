@@ -1,0 +1,53 @@
+/**
+ * Dirty pages that a report of one mapping took from another one, which lies in
+ * the same unit of the log.
+ */
+
+import { type IovaMapping, overlap } from "../../vfio/dma/iova.ts";
+import { DirtyBitmap } from "../bitmap/bitmap.ts";
+
+/** Keeps them until the mapping that they belong to is read. */
+export class LeftPages {
+  readonly #pgsize: bigint;
+  /** Their addresses. There are few: less than a unit at each end of a mapping. */
+  readonly #pages = new Set<bigint>();
+
+  constructor(pgsize: number) {
+    this.#pgsize = BigInt(pgsize);
+  }
+
+  /** Keeps what a report around a mapping says of other mappings. */
+  keep(report: DirtyBitmap, mapping: IovaMapping, mappings: readonly IovaMapping[]): void {
+    const { iova, size } = mapping;
+    const end = iova + size;
+    const edges = [
+      { iova: report.iova, size: iova - report.iova },
+      { iova: end, size: report.iova + report.size - end },
+    ];
+    for (const edge of edges) {
+      if (edge.size === 0n) continue;
+      const others = mappings.filter((other) => overlap(other, edge));
+      if (others.length === 0) continue;
+      for (const page of report.slice(edge.iova, edge.size).pages()) {
+        const range = { iova: page, size: this.#pgsize };
+        if (others.some((other) => overlap(other, range))) this.#pages.add(page);
+      }
+    }
+  }
+
+  /** The part of a report that is a mapping's, with what was kept for it. */
+  take(report: DirtyBitmap, { iova, size }: IovaMapping): DirtyBitmap {
+    const own = report.slice(iova, size);
+    const kept = [...this.#pages].filter((page) => page >= iova && page < iova + size);
+    if (kept.length === 0) return own;
+    for (const page of kept) this.#pages.delete(page);
+    return own.union(
+      DirtyBitmap.fromRuns(own, kept.map((page) => ({ iova: page, size: this.#pgsize }))),
+    );
+  }
+
+  /** Forgets all. */
+  clear(): void {
+    this.#pages.clear();
+  }
+}

@@ -1,0 +1,270 @@
+/**
+ * Dirty pages by a device's own log.
+ *
+ * @module
+ */
+
+import { cleanlyThen } from "../../kernel/cleanup.ts";
+import { isErrno } from "../../kernel/error.ts";
+import type { AddressSpace } from "../../vfio/dma/address_space.ts";
+import {
+  DMA_LOGGING_REPORT,
+  DMA_LOGGING_START,
+  DMA_LOGGING_STOP,
+  type FeatureDevice,
+  probeFeature,
+} from "../../vfio/device/feature.ts";
+import { encloses, formatIova, type IovaMapping } from "../../vfio/dma/iova.ts";
+import { deviceLogUnreadable, noDeviceLog } from "../../vfio/reasons/tracking_reasons.ts";
+import { UnsupportedError } from "../../vfio/reasons/unsupported.ts";
+import { DeviceLog, type LogExtent } from "./_device_log.ts";
+import { LeftPages } from "./_unread_pages.ts";
+import { checkUnmapped, notLogged, reportError } from "./_log_errors.ts";
+import { alignOut } from "./_log_ranges.ts";
+import { DirtyBitmap } from "../bitmap/bitmap.ts";
+import { BITMAP_PAGES_MAX } from "../bitmap/bitmap_range.ts";
+import { DirtyRangeError } from "../range_error.ts";
+import { mappingsIn } from "../ranges.ts";
+import { type DirtyRange, DirtyReading } from "../reading.ts";
+import type { DirtyTracker, ReadOptions, UnmapReading } from "../tracker.ts";
+
+/** What a log is tried on where nothing is mapped yet. */
+const NOTHING_MAPPED: readonly IovaMapping[] = [{ iova: 0n, size: 4096n }];
+
+/**
+ * Tracks what one device dirties, by the log that it keeps itself
+ * (VFIO_DEVICE_FEATURE_DMA_LOGGING_START, _REPORT and _STOP). It knows of no
+ * other device in the same address space, and of no page that is pinned.
+ *
+ * What is mapped when it starts is logged. A mapping that comes later counts as
+ * dirty as a whole, as does one whose report failed. After EIO the device has
+ * lost its log: everything is dirty then until it is started afresh.
+ *
+ * @example
+ * ```ts
+ * import { SimKernel } from "../../sim/mod.ts";
+ * import { DmaMemory } from "../../vfio/dma/dma_memory.ts";
+ * import { parseDeviceName } from "../../vfio/open/device_name.ts";
+ * import { openVfioDevice } from "../../vfio/open/open.ts";
+ * import { LogTracker } from "./log_tracker.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const kernel = new SimKernel("sim:mlx5");
+ * using memory = DmaMemory.allocate(kernel, 1 << 20);
+ * using device = openVfioDevice(kernel, parseDeviceName("sim:mlx5"));
+ * const container = device.container!;
+ * container.map({ iova: 0x100000n, size: 1n << 20n, vaddr: memory.address, flags: 3 });
+ * using tracker = new LogTracker(device, container, 4096);
+ * tracker.start();
+ * kernel.devices[0]!.dma.write(0x105000n, new Uint8Array([1]));
+ * assert.deepEqual([...tracker.read().runs()], [{ iova: 0x105000n, size: 0x1000n }]);
+ * ```
+ */
+export class LogTracker implements DirtyTracker {
+  /** Always `device`. */
+  readonly name = "device";
+  /** Whose mappings are read. */
+  readonly space: AddressSpace;
+  /** Bytes that a bit stands for. */
+  readonly pgsize: number;
+  /**
+   * Bytes of the pages that the device chose to log by. Where they are larger
+   * than {@linkcode LogTracker.pgsize}, several bits become dirty together.
+   */
+  readonly devicePgsize: bigint;
+  readonly #log: DeviceLog;
+  readonly #left: LeftPages;
+  /** What is logged; null while it has not started. */
+  #extent: LogExtent | null = null;
+  /** Why nothing can be read any more. */
+  #broken: Error | null = null;
+
+  /**
+   * Makes a tracker that has not started. It is tried: started, read once and
+   * stopped, as there are kernels that start a log and cannot report it.
+   *
+   * @param space What is mapped in it is logged, and read.
+   * @param pgsize Bytes that a bit is to stand for, a power of two from 4096 on;
+   * all mappings are in whole such pages.
+   * @throws {UnsupportedError} `no-device-log`, `device-log-refused` where it is
+   * too much memory, `device-log-unreadable` where the kernel has no reports.
+   * @throws {DmaError} If it does not start, or cannot be read: why, and what to do.
+   * @throws {DirtyRangeError} If all that is mapped ends at 2^64.
+   * @throws {AnswerError} If the page size that the device chose is none.
+   */
+  constructor(device: FeatureDevice, space: AddressSpace, pgsize: number) {
+    this.space = space;
+    this.pgsize = pgsize;
+    requireFeatures(device);
+    this.#log = new DeviceLog(device, pgsize);
+    this.#left = new LeftPages(pgsize);
+    const { mappings } = space;
+    const extent = this.#log.start(mappings.length === 0 ? NOTHING_MAPPED : mappings);
+    this.devicePgsize = extent.devicePgsize;
+    cleanlyThen(
+      () => this.#tryReport(extent),
+      () => cleanlyThen(() => this.#log.close(), () => this.#log.stop()),
+    );
+  }
+
+  #tryReport({ ranges, unit }: LogExtent): void {
+    try {
+      this.#log.report({ iova: ranges[0]!.iova, size: unit });
+    } catch (error) {
+      if (!isErrno(error, "EOPNOTSUPP")) throw reportError(ranges[0]!, error);
+      throw new UnsupportedError([deviceLogUnreadable(error.code)], { cause: error });
+    }
+  }
+
+  /** Whether it tracks now. */
+  get active(): boolean {
+    return this.#extent !== null;
+  }
+
+  /**
+   * Starts; nothing is dirty then. Does nothing where it has started.
+   *
+   * @throws {DirtyRangeError} If a mapping is larger than one bitmap can be, or
+   * nothing is mapped that could be logged.
+   * @throws {UnsupportedError} If the device does not log this much memory.
+   * @throws {DmaError} If it does not start, or cannot be read: why, and what to do.
+   */
+  start(): void {
+    if (this.#extent !== null) return;
+    const { mappings } = this.space;
+    for (const mapping of mappings) this.#checkSize(mapping);
+    this.#extent = this.#log.start(mappings);
+    this.#broken = null;
+    this.#left.clear();
+  }
+
+  /**
+   * Stops; what was not read is lost. Does nothing where it has not started.
+   *
+   * @throws {DmaError} If the driver refuses: why, and what to do.
+   */
+  stop(): void {
+    if (this.#extent === null) return;
+    this.#log.stop();
+    this.#extent = null;
+  }
+
+  #checkSize(mapping: IovaMapping): void {
+    // Reports are of some more than the mapping.
+    const most = BITMAP_PAGES_MAX / 2;
+    if (mapping.size <= BigInt(most) * BigInt(this.pgsize)) return;
+    throw new DirtyRangeError(
+      `Cannot track the mapping ${formatIova(mapping)}: it has more than ${most} pages; map it ` +
+        "in parts",
+    );
+  }
+
+  #started(what: string): LogExtent {
+    if (this.#extent === null) throw new Error(`Cannot ${what}: tracking has not started`);
+    return this.#extent;
+  }
+
+  /**
+   * Reads which pages became dirty since the last read. A mapping that cannot be
+   * read counts as dirty as a whole, and says why. Which pages are pinned it does
+   * not tell, `twice` or not: the device logs what it writes, and knows no more.
+   *
+   * @throws {DirtyRangeError} If a range is not in whole mappings, empty, or
+   * over another; or a mapping larger than one bitmap can be.
+   */
+  read({ ranges }: ReadOptions = {}): DirtyReading {
+    const extent = this.#started("read dirty pages");
+    const { mappings } = this.space;
+    const wanted = ranges === undefined ? mappings : mappingsIn(ranges, mappings, this.pgsize);
+    for (const mapping of wanted) this.#checkSize(mapping);
+    return this.#reading(wanted.map((mapping) => this.#read(mapping, extent, mappings)));
+  }
+
+  #reading(ranges: readonly DirtyRange[]): DirtyReading {
+    const known = ranges.some(({ lost }) => lost === null);
+    return new DirtyReading(ranges, known ? "tracks" : "undecided");
+  }
+
+  #read(
+    mapping: IovaMapping,
+    { ranges, unit }: LogExtent,
+    mappings: readonly IovaMapping[],
+  ): DirtyRange {
+    if (this.#broken !== null) return this.#allDirty(mapping, this.#broken);
+    const report = alignOut(mapping, unit);
+    if (!ranges.some((range) => encloses(range, report))) {
+      return this.#allDirty(mapping, notLogged(mapping, report));
+    }
+    try {
+      const bitmap = this.#log.report(report);
+      // What the report took of others that have a part of the same unit.
+      this.#left.keep(bitmap, mapping, mappings);
+      return { bitmap: this.#left.take(bitmap, mapping), pinned: null, lost: null };
+    } catch (error) {
+      const range = { ...report, pgsize: this.pgsize };
+      this.#left.keep(DirtyBitmap.fromRuns(range, [range]), mapping, mappings);
+      const lost = reportError(mapping, error);
+      if (isErrno(error, "EIO")) this.#broken = lost;
+      return this.#allDirty(mapping, lost);
+    }
+  }
+
+  #allDirty({ iova, size }: IovaMapping, lost: Error): DirtyRange {
+    const range = { iova, size, pgsize: this.pgsize };
+    return { bitmap: DirtyBitmap.fromRuns(range, [range]), pinned: null, lost };
+  }
+
+  /**
+   * Unmaps whole mappings, one call each, and then reads their last dirty pages:
+   * the device cannot write there any more, and its log still has them. At the
+   * first failure it ends, and all of the range counts as dirty.
+   *
+   * @throws {DirtyRangeError} If the range is empty, not in whole pages, or cuts a mapping.
+   */
+  unmapWithDirty(iova: bigint, size: bigint): UnmapReading {
+    const extent = this.#started("unmap with dirty pages");
+    const wanted = mappingsIn([{ iova, size }], this.space.mappings, this.pgsize);
+    for (const mapping of wanted) this.#checkSize(mapping);
+    const ranges: DirtyRange[] = [];
+    let unmapped = 0n;
+    for (const mapping of wanted) {
+      let range: DirtyRange;
+      try {
+        const gone = this.space.unmap(mapping.iova, mapping.size);
+        unmapped += gone;
+        checkUnmapped(mapping, gone);
+        range = this.#read(mapping, extent, this.space.mappings);
+      } catch (error) {
+        range = this.#allDirty(mapping, error as Error);
+      }
+      ranges.push(range);
+      const { lost } = range;
+      if (lost === null) continue;
+      const all = wanted.map((range) => this.#allDirty(range, lost));
+      return { reading: this.#reading(all), unmapped, error: lost };
+    }
+    return { reading: this.#reading(ranges), unmapped, error: null };
+  }
+
+  /** Stops what it started, and gives its memory back. */
+  close(): void {
+    cleanlyThen(() => this.stop(), () => this.#log.close());
+  }
+
+  /** Closes, at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function requireFeatures(device: FeatureDevice): void {
+  const wanted = [
+    [DMA_LOGGING_START, "set"],
+    [DMA_LOGGING_STOP, "set"],
+    [DMA_LOGGING_REPORT, "get"],
+  ] as const;
+  for (const [feature, access] of wanted) {
+    const errno = probeFeature(device, feature, access);
+    if (errno !== null) throw new UnsupportedError([noDeviceLog(feature.name, errno)]);
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * One mapping's dirty pages, from a type1 container.
+ */
+
+import type { Kernel } from "../../kernel/kernel.ts";
+import { isErrno, SysError } from "../../kernel/error.ts";
+import { VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP } from "../../uapi/mod.ts";
+import type { Type1Container } from "../../vfio/dma/container.ts";
+import { DmaError } from "../../vfio/dma/dma_error.ts";
+import { formatIova, IOVA_END, type IovaMapping } from "../../vfio/dma/iova.ts";
+import { GuardedBitmap } from "../bitmap/checked_bitmap.ts";
+import { DirtyBitmap } from "../bitmap/bitmap.ts";
+import type { DirtyRange } from "../reading.ts";
+
+/** Reads mappings one by one, with a call each. */
+export class Type1Reader implements Disposable {
+  readonly #container: Type1Container;
+  readonly #pgsize: number;
+  readonly #bits: GuardedBitmap;
+
+  constructor(kernel: Kernel, container: Type1Container, pgsize: number) {
+    this.#container = container;
+    this.#pgsize = pgsize;
+    this.#bits = new GuardedBitmap(kernel);
+  }
+
+  /** Returns whether the kernel knows a mapping that begins there. */
+  #get({ iova, size }: IovaMapping): boolean {
+    const { data, bytes } = this.#bits.prepare({ iova, size, pgsize: this.#pgsize });
+    this.#container.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, {
+      iova,
+      size,
+      bitmap: { pgsize: BigInt(this.#pgsize), size: BigInt(bytes), data },
+    });
+    return this.#bits.written;
+  }
+
+  /** The dirty pages; all of them where it fails. */
+  read(mapping: IovaMapping): DirtyRange {
+    try {
+      if (!this.#get(mapping)) {
+        throw new Error(
+          `Cannot read the dirty pages of ${formatIova(mapping)}: nothing is mapped there`,
+        );
+      }
+      return { bitmap: this.#take(mapping), pinned: null, lost: null };
+    } catch (error) {
+      return this.allDirty(mapping, readError(mapping, error));
+    }
+  }
+
+  /** The dirty pages of two reads in a row; pinned are those of both. */
+  readTwice(mapping: IovaMapping): DirtyRange {
+    return this.again(this.read(mapping));
+  }
+
+  /** Reads again what was just read. */
+  again(first: DirtyRange): DirtyRange {
+    if (first.lost !== null) return first;
+    const second = this.read(first.bitmap);
+    if (second.lost !== null) return second;
+    return {
+      bitmap: first.bitmap.union(second.bitmap),
+      pinned: first.bitmap.difference(first.bitmap.difference(second.bitmap)),
+      lost: null,
+    };
+  }
+
+  /** Unmaps a mapping with its last dirty pages; returns the bytes that went, too. */
+  unmap(mapping: IovaMapping): { readonly range: DirtyRange; readonly unmapped: bigint } {
+    const { iova, size } = mapping;
+    let unmapped = 0n;
+    try {
+      const { data, bytes } = this.#bits.prepare({ iova, size, pgsize: this.#pgsize });
+      unmapped = this.#container.unmap(iova, size, {
+        pgsize: BigInt(this.#pgsize),
+        size: BigInt(bytes),
+        data,
+      });
+      if (unmapped !== size) {
+        throw new Error(
+          `Cannot tell what is dirty in ${formatIova(mapping)}: the kernel unmapped ` +
+            `${unmapped} of its ${size} bytes`,
+        );
+      }
+      return { range: { bitmap: this.#take(mapping), pinned: null, lost: null }, unmapped };
+    } catch (error) {
+      return { range: this.allDirty(mapping, asError(error)), unmapped };
+    }
+  }
+
+  /**
+   * Whether the kernel has a mapping, which costs its dirty bits; null where it
+   * does not answer.
+   */
+  isMapped(mapping: IovaMapping): boolean | null {
+    try {
+      return this.#get(mapping);
+    } catch (error) {
+      if (error instanceof SysError) return null;
+      throw error;
+    }
+  }
+
+  /** Whether dirty pages are tracked now, asked about a page where nothing is mapped. */
+  isTracking(hole: bigint): boolean {
+    try {
+      this.#get({ iova: hole, size: BigInt(this.#pgsize) });
+      return true;
+    } catch (error) {
+      if (error instanceof SysError) return false;
+      throw error;
+    }
+  }
+
+  #take({ iova, size }: IovaMapping): DirtyBitmap {
+    return this.#bits.take({ iova, size, pgsize: this.#pgsize });
+  }
+
+  /** A mapping of which nothing is known. */
+  allDirty({ iova, size }: IovaMapping, lost: Error): DirtyRange {
+    const range = { iova, size, pgsize: this.#pgsize };
+    return { bitmap: DirtyBitmap.fromRuns(range, [range]), pinned: null, lost };
+  }
+
+  /** Gives the memory back. */
+  close(): void {
+    this.#bits.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function readError(mapping: IovaMapping, error: unknown): Error {
+  if (!(error instanceof SysError)) return asError(error);
+  const atTheEnd = mapping.iova + mapping.size === IOVA_END && isErrno(error, "EINVAL");
+  return new DmaError(
+    `Cannot read the dirty pages of ${formatIova(mapping)}`,
+    atTheEnd
+      ? "this kernel refuses a range that ends at 2^64 (Linux takes it from 6.19 on)"
+      : "all of them count as dirty",
+    "",
+    error,
+  );
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

@@ -1,0 +1,233 @@
+/**
+ * Dirty pages of a type1 container.
+ *
+ * @module
+ */
+
+import { cleanlyThen } from "../../kernel/cleanup.ts";
+import { isErrno } from "../../kernel/error.ts";
+import {
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
+} from "../../uapi/mod.ts";
+import type { Type1Container } from "../../vfio/dma/container.ts";
+import { formatIova, type IovaMapping } from "../../vfio/dma/iova.ts";
+import { noDirtyCapability, notType1v2 } from "../../vfio/reasons/tracking_reasons.ts";
+import { UnsupportedError } from "../../vfio/reasons/unsupported.ts";
+import { Type1Reader } from "./_type1_read.ts";
+import { freePage, witnessIsDirty } from "./_unused_page.ts";
+import { DirtyRangeError } from "../range_error.ts";
+import { mappingsIn } from "../ranges.ts";
+import { type DirtyRange, DirtyReading, type TrackingVerdict } from "../reading.ts";
+import type { DirtyTracker, ReadOptions, UnmapReading } from "../tracker.ts";
+import { type Type1Support, type1Support } from "./type1_support.ts";
+
+/** With fewer pages, all of them dirty may be chance. */
+const VERDICT_PAGES = 64;
+
+/**
+ * Tracks what the devices of a type1 container dirty
+ * (VFIO_IOMMU_DIRTY_PAGES). It reads the mappings that the container object
+ * knows, each with a call of its own.
+ *
+ * Mediated devices tell which pages they write to. IOMMU hardware does not: with
+ * a passed-through PCI device every page is dirty in every read, which shows in
+ * {@linkcode DirtyReading.verdict}.
+ *
+ * @example
+ * ```ts
+ * import { SimKernel } from "../../sim/mod.ts";
+ * import { DmaMemory } from "../../vfio/dma/dma_memory.ts";
+ * import { parseDeviceName } from "../../vfio/open/device_name.ts";
+ * import { openVfioDevice } from "../../vfio/open/open.ts";
+ * import { Type1Tracker } from "./type1_tracker.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const name = parseDeviceName("sim:trapped");
+ * const kernel = new SimKernel("sim:trapped");
+ * using memory = DmaMemory.allocate(kernel, 1 << 20);
+ * using device = openVfioDevice(kernel, name);
+ * const container = device.container!;
+ * container.map({ iova: 0x100000n, size: 1n << 20n, vaddr: memory.address, flags: 3 });
+ * using tracker = new Type1Tracker(container);
+ * tracker.start();
+ * kernel.devices[0]!.dma.write(0x105000n, new Uint8Array([1]));
+ * assert.deepEqual([...tracker.read().runs()], [{ iova: 0x105000n, size: 0x1000n }]);
+ * ```
+ */
+export class Type1Tracker implements DirtyTracker {
+  /** Always `type1`. */
+  readonly name = "type1";
+  /** The container whose mappings are read. */
+  readonly container: Type1Container;
+  readonly #support: Type1Support;
+  readonly #reader: Type1Reader;
+  #active = false;
+  /** Whether somebody else had started it: then it is not stopped here. */
+  #borrowed = false;
+  #verdict: TrackingVerdict = "undecided";
+
+  /**
+   * Makes a tracker that has not started.
+   *
+   * @throws {UnsupportedError} If the container does not track dirty pages.
+   * @throws {AnswerError} If what it says of itself cannot be true.
+   * @throws {SysError} EINVAL where the container has no IOMMU.
+   */
+  constructor(container: Type1Container) {
+    this.container = container;
+    this.#support = type1Support(container.info());
+    this.#reader = new Type1Reader(container.kernel, container, this.#support.pgsize);
+  }
+
+  /** Bytes that a bit stands for. */
+  get pgsize(): number {
+    return this.#support.pgsize;
+  }
+
+  /** Whether it tracks now. */
+  get active(): boolean {
+    return this.#active;
+  }
+
+  /**
+   * Starts tracking: nothing is dirty but what is pinned. Does nothing where it
+   * has started. Where the owner of a borrowed container had started it, what
+   * was dirty stays so, and {@linkcode Type1Tracker.stop} leaves it on.
+   *
+   * @throws {DirtyRangeError} If a mapping is larger than one bitmap can be.
+   * @throws {UnsupportedError} If the container has another IOMMU model than TYPE1v2.
+   * @throws {SysError} ENOMEM where the kernel has no memory for its bitmaps.
+   */
+  start(): void {
+    if (this.#active) return;
+    for (const mapping of this.container.mappings) this.#checkSize(mapping);
+    this.#borrowed = !this.container.fd.owned && this.#isOn();
+    try {
+      this.container.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_START);
+    } catch (error) {
+      if (isErrno(error, "EACCES")) throw new UnsupportedError([notType1v2()], { cause: error });
+      if (isErrno(error, "ENOTTY")) {
+        throw new UnsupportedError([noDirtyCapability()], { cause: error });
+      }
+      throw error;
+    }
+    this.#active = true;
+  }
+
+  #isOn(): boolean {
+    const hole = freePage(null, this.container.mappings, BigInt(this.pgsize));
+    return hole !== null && this.#reader.isTracking(hole);
+  }
+
+  /**
+   * Stops tracking; what was not read is lost. Does nothing where it has not
+   * started.
+   *
+   * @throws {SysError} If the kernel refuses.
+   */
+  stop(): void {
+    if (!this.#active) return;
+    if (!this.#borrowed) this.container.dirtyPages(VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP);
+    this.#active = false;
+  }
+
+  #checkSize(mapping: IovaMapping): void {
+    const pages = mapping.size / BigInt(this.pgsize);
+    if (pages <= BigInt(this.#support.maxPages)) return;
+    throw new DirtyRangeError(
+      `Cannot track the mapping ${formatIova(mapping)}: it has ${pages} pages, and the bitmap ` +
+        `of a mapping has ${this.#support.maxPages} at most; map it in parts`,
+    );
+  }
+
+  #checkActive(what: string): void {
+    if (!this.#active) throw new Error(`Cannot ${what}: tracking has not started`);
+  }
+
+  /**
+   * Reads which pages became dirty since the last read. A mapping that cannot be
+   * read counts as dirty as a whole, and says why.
+   *
+   * @throws {DirtyRangeError} If a range is not in whole mappings, empty, or
+   * over another; or a mapping larger than one bitmap can be.
+   */
+  read({ ranges, twice = false }: ReadOptions = {}): DirtyReading {
+    this.#checkActive("read dirty pages");
+    const { mappings } = this.container;
+    const wanted = ranges === undefined ? mappings : mappingsIn(ranges, mappings, this.pgsize);
+    for (const mapping of wanted) this.#checkSize(mapping);
+    const read = wanted.map((mapping) =>
+      twice ? this.#reader.readTwice(mapping) : this.#reader.read(mapping)
+    );
+    return this.#judged(read);
+  }
+
+  /** Judges whether all these dirty pages mean anything; reads again where that is in doubt. */
+  #judged(read: readonly DirtyRange[]): DirtyReading {
+    const once = new DirtyReading(read, this.#verdict);
+    if (once.lost.length > 0 || once.pages === 0) return once;
+    // A page that is clean was looked at: somebody knows of the others.
+    if (once.dirtyPages < once.pages || (once.pinnedPages ?? once.pages) < once.pages) {
+      this.#verdict = "tracks";
+    } else if (this.#verdict === "undecided" && once.pages >= VERDICT_PAGES) {
+      const twice = read.map((range) => range.pinned === null ? this.#reader.again(range) : range);
+      this.#verdict = this.#verdictOf(new DirtyReading(twice, "undecided"));
+      return new DirtyReading(twice, this.#verdict);
+    }
+    return new DirtyReading(read, this.#verdict);
+  }
+
+  /** All pages are dirty; were they so again at once? */
+  #verdictOf(twice: DirtyReading): TrackingVerdict {
+    if (twice.lost.length > 0) return "undecided";
+    if (twice.pinnedPages! < twice.pages) return "tracks";
+    // Or the device holds all of them pinned. In a container of our own that can be told.
+    if (!this.container.fd.owned) return "does-not-track";
+    const dirty = witnessIsDirty(this.container, this.#reader, this.pgsize);
+    return dirty === false ? "tracks" : "does-not-track";
+  }
+
+  /**
+   * Unmaps whole mappings, one call each, and reads their last dirty pages. At
+   * the first failure it ends: all of the range counts as dirty, and the list of
+   * mappings is what the kernel still has.
+   *
+   * @throws {DirtyRangeError} If the range is empty, not in whole pages, or cuts a mapping.
+   */
+  unmapWithDirty(iova: bigint, size: bigint): UnmapReading {
+    this.#checkActive("unmap with dirty pages");
+    const wanted = mappingsIn([{ iova, size }], this.container.mappings, this.pgsize);
+    for (const mapping of wanted) this.#checkSize(mapping);
+    const ranges: DirtyRange[] = [];
+    let unmapped = 0n;
+    for (const mapping of wanted) {
+      const done = this.#reader.unmap(mapping);
+      unmapped += done.unmapped;
+      ranges.push(done.range);
+      const { lost } = done.range;
+      if (lost === null) continue;
+      this.#relist(mapping);
+      const all = wanted.map((range) => this.#reader.allDirty(range, lost));
+      return { reading: new DirtyReading(all, this.#verdict), unmapped, error: lost };
+    }
+    return { reading: new DirtyReading(ranges, this.#verdict), unmapped, error: null };
+  }
+
+  /** After a failure: is a mapping still there? Where the kernel does not say, it may be. */
+  #relist(mapping: IovaMapping): void {
+    const listed = this.container.mappings.some(({ iova }) => iova === mapping.iova);
+    if (this.#reader.isMapped(mapping) === false) this.container.forget(mapping.iova);
+    else if (!listed) this.container.know(mapping);
+  }
+
+  /** Stops what it started, and gives its memory back. */
+  close(): void {
+    cleanlyThen(() => this.stop(), () => this.#reader.close());
+  }
+
+  /** Closes, at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,8 +1,0 @@
-/**
- * The Worker that a device gets where the caller brings none. The one file
- * here that looks upwards: nothing imports it, it puts a thread together.
- */
-
-import { serveDevice } from "../checkpoint/serve.ts";
-
-serveDevice();

@@ -1,0 +1,67 @@
+/**
+ * A phase that yields data, as a stream.
+ */
+
+import type { Batch } from "../../checkpoint/batch_builder.ts";
+import type { PrecopyLimits } from "../protocol/engine.ts";
+import { ask, onClosed } from "../thread/host.ts";
+import { phaseBatches } from "./phase_batches.ts";
+import type { Device } from "../device.ts";
+import type { Phase, Transaction } from "../types.ts";
+
+/** Cuts a batch into its transactions: views of one buffer. */
+function* transactions(phase: Phase, batch: Batch): Generator<Transaction> {
+  let at = 0;
+  for (let index = 0; index < batch.sizes.length; index++) {
+    const size = batch.sizes[index]!;
+    yield {
+      device: 0,
+      phase,
+      data: batch.bytes.subarray(at, at + size),
+      more: batch.more && index === batch.sizes.length - 1,
+    };
+    at += size;
+  }
+}
+
+/**
+ * The stream of a phase. The device enters the phase when the stream is first
+ * read; a cancelled stream brings it back to RUNNING, and so has the session
+ * by the time it reports a failure.
+ */
+export function phaseSource(
+  device: Device,
+  phase: Phase,
+  limits: PrecopyLimits,
+): ReadableStream<Transaction> {
+  let batches: AsyncGenerator<Batch> | null = null;
+  let stopListening: (() => void) | null = null;
+  return new ReadableStream<Transaction>({
+    start(controller): void {
+      // Nobody may be reading when the device is closed: who waits for the end hears of it.
+      stopListening = onClosed(device, (error) => controller.error(error));
+    },
+    async pull(controller): Promise<void> {
+      try {
+        if (batches === null) {
+          batches = phaseBatches(device);
+          await ask(device, "beginSave", phase, limits);
+        }
+        const { done, value: batch } = await batches.next();
+        if (done) {
+          stopListening?.();
+          controller.close();
+        } else {for (const transaction of transactions(phase, batch)) {
+            controller.enqueue(transaction);
+          }}
+      } catch (error) {
+        stopListening?.();
+        throw error;
+      }
+    },
+    async cancel(): Promise<void> {
+      stopListening?.();
+      if (batches !== null) await device.recover();
+    },
+  }, { highWaterMark: 0 });
+}

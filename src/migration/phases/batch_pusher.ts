@@ -1,0 +1,44 @@
+/**
+ * Batches on their way to a device that takes them in its own time.
+ */
+
+import type { Batch } from "../../checkpoint/batch_builder.ts";
+import { BATCH_BYTES } from "../../checkpoint/buffer_pool.ts";
+
+/** Batches under way at a time. */
+const AHEAD = 3;
+
+/** Sends batches, a few ahead of the device, and no more bytes than those batches may have. */
+export class Pusher {
+  readonly #send: (batch: Batch) => Promise<void>;
+  readonly #sent: { readonly taken: Promise<void>; readonly bytes: number }[] = [];
+  #bytes = 0;
+
+  /** `send` resolves once the device has the batch. */
+  constructor(send: (batch: Batch) => Promise<void>) {
+    this.#send = send;
+  }
+
+  /** Sends a batch; resolves once there is room for the next. A failure may come with a later one. */
+  async push(batch: Batch): Promise<void> {
+    const bytes = batch.bytes.length;
+    while (this.#sent.length > 0 && this.#bytes + bytes > AHEAD * BATCH_BYTES) await this.#wait();
+    const taken = this.#send(batch);
+    // Taken up by a later await; it must not count as unhandled until then.
+    taken.catch(() => {});
+    this.#sent.push({ taken, bytes });
+    this.#bytes += bytes;
+    if (this.#sent.length >= AHEAD) await this.#wait();
+  }
+
+  /** Resolves once the device has all of it. */
+  async flush(): Promise<void> {
+    while (this.#sent.length > 0) await this.#wait();
+  }
+
+  async #wait(): Promise<void> {
+    const { taken, bytes } = this.#sent.shift()!;
+    this.#bytes -= bytes;
+    await taken;
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * What a phase yields, batch by batch, read ahead of who takes it.
+ */
+
+import { type Batch, batchLength } from "../../checkpoint/batch_builder.ts";
+import { ask } from "../thread/host.ts";
+import type { Pulled } from "../thread/open_session.ts";
+import type { Device } from "../device.ts";
+import { recycle, takeBuffer } from "../../checkpoint/buffer_pool.ts";
+
+/**
+ * Batches asked for ahead of the reader, so that the device is read while the
+ * last batch is written out.
+ */
+const AHEAD = 3;
+
+function askAhead(device: Device): Promise<Pulled> {
+  const pulled = ask(device, "pull", takeBuffer());
+  // A rejection is taken up where the answer is awaited; those behind it
+  // must not count as unhandled.
+  pulled.catch(() => {});
+  return pulled;
+}
+
+/** The batches of the phase that the device has entered; no empty ones. */
+export async function* phaseBatches(device: Device): AsyncGenerator<Batch> {
+  const asked: Promise<Pulled>[] = [];
+  for (let ended = false; !ended;) {
+    while (asked.length < AHEAD) asked.push(askAhead(device));
+    const pulled = await asked.shift()!;
+    ended = pulled.ended;
+    if (batchLength(pulled.batch.sizes) === 0) recycle(pulled.batch.bytes.buffer);
+    else yield pulled.batch;
+  }
+  // Those asked for ahead are answered, empty, before the phase counts as over.
+  for (const { batch } of await Promise.all(asked)) recycle(batch.bytes.buffer);
+}

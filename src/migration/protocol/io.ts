@@ -1,0 +1,137 @@
+/**
+ * Whole transfers on a device fd: short ones go on, EAGAIN waits.
+ */
+
+import { ERRNO } from "../../kernel/errno.ts";
+import { isErrno, SysError } from "../../kernel/error.ts";
+import type { Fd } from "../../kernel/fd.ts";
+import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
+import { FIONBIO, type Kernel, POLLIN, POLLOUT } from "../../kernel/kernel.ts";
+import { nap } from "../../kernel/nap.ts";
+
+type Buffer = Uint8Array<ArrayBuffer>;
+
+/** Waits until an fd is ready; a fd without poll is always ready, so this also naps. */
+function wait(kernel: Kernel, fd: number, events: number): void {
+  kernel.poll(fd, events, 100);
+  nap(1);
+}
+
+// An interrupted pread or pwrite of data is made again, by Kernel: it names its place in the region,
+// where the same bytes are read, or written, once more.
+
+/**
+ * Reads until the buffer is full. A driver that returns 0 bytes has no more to
+ * give: that is EIO here, since the protocol promised the bytes.
+ */
+export function preadFull(
+  kernel: Kernel,
+  fd: number,
+  into: Buffer,
+  offset: number,
+  notes: DriverNotes,
+): void {
+  let done = 0;
+  while (done < into.length) {
+    try {
+      const count = kernel.pread(fd, done === 0 ? into : into.subarray(done), offset + done);
+      const left = into.length - done;
+      if (count <= 0 || count > left) {
+        throw new SysError("pread", ERRNO.EIO, `(${count} of ${left} bytes) of fd ${fd}`);
+      }
+      noteShort(notes, "pread gave", count, into.length - done);
+      done += count;
+    } catch (error) {
+      if (!isErrno(error, "EAGAIN")) throw error;
+      noteNotReady(notes, "pread");
+      wait(kernel, fd, POLLIN);
+    }
+  }
+}
+
+function noteShort(notes: DriverNotes, call: string, count: number, wanted: number): void {
+  if (count < wanted) notes.add("short-transfer", () => `${call} ${count} of ${wanted} bytes`);
+}
+
+function noteNotReady(notes: DriverNotes, call: string): void {
+  notes.add("region-not-ready", () => `${call} of the region answered EAGAIN`);
+}
+
+/** Writes all of a buffer. */
+export function pwriteFull(
+  kernel: Kernel,
+  fd: number,
+  from: Buffer,
+  offset: number,
+  notes: DriverNotes,
+): void {
+  let done = 0;
+  while (done < from.length) {
+    try {
+      const count = kernel.pwrite(fd, done === 0 ? from : from.subarray(done), offset + done);
+      const left = from.length - done;
+      if (count <= 0 || count > left) {
+        throw new SysError("pwrite", ERRNO.EIO, `(${count} of ${left} bytes) of fd ${fd}`);
+      }
+      noteShort(notes, "pwrite took", count, from.length - done);
+      done += count;
+    } catch (error) {
+      if (!isErrno(error, "EAGAIN")) throw error;
+      noteNotReady(notes, "pwrite");
+      wait(kernel, fd, POLLOUT);
+    }
+  }
+}
+
+/** The longest nap of {@linkcode Readiness}, in milliseconds: as long as Ctrl-C may wait. */
+const LONGEST_NAP_MS = 64;
+
+/**
+ * Waits for an fd that answered EAGAIN. Where poll says that it is ready and the next call is
+ * EAGAIN again, poll is not to be believed (a file without poll is always ready): then it naps,
+ * longer each time.
+ */
+export class Readiness {
+  readonly #kernel: Kernel;
+  readonly #fd: Fd;
+  readonly #events: number;
+  readonly #notes: DriverNotes;
+  #napMs = 0;
+
+  constructor(kernel: Kernel, fd: Fd, events: number, notes: DriverNotes) {
+    this.#kernel = kernel;
+    this.#fd = fd;
+    this.#events = events;
+    this.#notes = notes;
+  }
+
+  /** EAGAIN was answered. */
+  wait(): void {
+    if (this.#kernel.poll(this.#fd.number, this.#events, 100) === 0) return;
+    if (this.#napMs > 0) {
+      const call = this.#events === POLLIN ? "read" : "write";
+      this.#notes.add("poll-ready", () => `poll said ready, and ${call} answered EAGAIN again`);
+      nap(this.#napMs);
+    }
+    this.#napMs = Math.min(LONGEST_NAP_MS, Math.max(1, this.#napMs * 2));
+  }
+
+  /** Data was moved. */
+  moved(): void {
+    this.#napMs = 0;
+  }
+}
+
+/**
+ * Sets O_NONBLOCK (FIONBIO, which Linux takes for any file): a call that has to wait for the
+ * device answers EAGAIN, and whoever made it can be interrupted.
+ */
+export function setNonBlocking(kernel: Kernel, fd: Fd): void {
+  const on = new Uint8Array(new Int32Array([1]).buffer);
+  try {
+    kernel.ioctl(fd.number, FIONBIO, on);
+  } catch (error) {
+    // Then its calls block, as they did before.
+    if (!(error instanceof SysError)) throw error;
+  }
+}

@@ -1,0 +1,167 @@
+/**
+ * What both protocols do when a step fails: bring the device back, and say so
+ * in the error.
+ */
+
+import { errnoText } from "../../kernel/errno.ts";
+import { SysError } from "../../kernel/error.ts";
+import type { Counters, OnError, WayBack } from "./engine.ts";
+import { MigrationError, type Recovery } from "../error.ts";
+import { hintAfter } from "./reset.ts";
+import { describeRecovery } from "../recovery.ts";
+import type { StateName, StateReport } from "../types.ts";
+
+/** A driver that broke the protocol: what it did, and the stable word for it. */
+export class DriverError extends Error {
+  /** Always `DriverError`. */
+  override readonly name = "DriverError";
+  /** A stable word, such as `data-offset`. */
+  readonly code: string;
+
+  constructor(message: string, code: string, cause?: SysError) {
+    super(message, { cause });
+    this.code = code;
+  }
+}
+
+/** What a driver means by an errno: in words, and the stable word for it. */
+type Meaning = readonly [meaning: string, word: string];
+
+/** Meanings, by the errno's name. */
+export type Meanings = Readonly<Record<string, Meaning>>;
+
+/** What ENODEV means on a data fd. */
+export const GONE: Meaning = ["the device was reset or is gone", "io"];
+
+/**
+ * A data fd that cannot be read or written: what the driver means by the errno where that is
+ * known, else that it did `what`.
+ */
+export function dataError(what: string, error: unknown, meanings: Meanings): unknown {
+  if (!(error instanceof SysError)) return error;
+  const { code } = error;
+  if (Object.hasOwn(meanings, code)) {
+    const [meaning, word] = meanings[code]!;
+    return new DriverError(`${meaning} (${code})`, word, error);
+  }
+  const words = errnoText(error.errno);
+  const said = words === "" ? code : `${code}, ${words}`;
+  return new DriverError(`the driver ${what} (${said})`, "io", error);
+}
+
+/** Refuses a step out of other states than `from`: somebody else has reset the device then. */
+export function demandStill(
+  target: string,
+  { state }: StateReport,
+  from: readonly StateName[] | undefined,
+): void {
+  if (from === undefined || from.includes(state)) return;
+  const left = from.join(" or ");
+  throw new MigrationError(
+    `Cannot enter ${target}: the device has left ${left} by itself, and is in ${state}`,
+    { code: "left-state", deviceState: state, recovery: "none" },
+  );
+}
+
+/** Runs the steps of phases, and recovers after one that failed. */
+export class Guard {
+  readonly #counters: Counters;
+  readonly #recover: (way: WayBack, onError?: OnError) => Recovery;
+  readonly #read: () => StateName;
+
+  /** `recover` brings the device back, `read` reads its state. */
+  constructor(
+    counters: Counters,
+    recover: (way: WayBack, onError?: OnError) => Recovery,
+    read: () => StateName,
+  ) {
+    this.#counters = counters;
+    this.#recover = recover;
+    this.#read = read;
+  }
+
+  /** An error that says the state as last read; nothing is recovered. */
+  error(message: string, code: string, cause?: Error, hint?: string): MigrationError {
+    return new MigrationError(message, {
+      code,
+      deviceState: this.#counters.state,
+      recovery: "none",
+      errno: cause instanceof SysError ? cause.code : undefined,
+      hint,
+    }, { cause });
+  }
+
+  /** Refuses to begin a phase in a state that it does not begin in. Nothing is touched. */
+  demandState(target: string, state: StateName, from: readonly StateName[]): void {
+    if (from.includes(state)) return;
+    if (state === "unknown") {
+      throw this.left(this.error(`Cannot enter ${target}: the state cannot be read`, "unreadable"));
+    }
+    throw new MigrationError(
+      `Cannot enter ${target}: the device is in ${state}, and the way there starts from ${
+        from.join(", ")
+      }`,
+      {
+        code: "wrong-state",
+        deviceState: state,
+        recovery: "none",
+        hint: state === "running"
+          ? undefined
+          : 'bring it to RUNNING first: "vfiokit reset DEVICE" where no arc leads there',
+      },
+    );
+  }
+
+  /** Runs a step of a phase; a failure ends the phase and brings the device back that way. */
+  run<T>(what: string, step: () => T, way: WayBack = "running"): T {
+    try {
+      return step();
+    } catch (error) {
+      if (error instanceof MigrationError) throw this.recovered(error, way);
+      if (error instanceof DriverError) {
+        const cause = error.cause instanceof SysError ? error.cause : error;
+        throw this.recovered(this.error(`${what}: ${error.message}`, error.code, cause), way);
+      }
+      if (error instanceof SysError) {
+        throw this.recovered(this.error(`${what}: ${error.message}`, "io", error), way);
+      }
+      throw error;
+    }
+  }
+
+  /** Recovers nothing; a state that could not be read is read again before it is told. */
+  left(error: MigrationError): MigrationError {
+    if (error.deviceState !== "unknown") return error;
+    const deviceState = this.#stateNow();
+    const { message, code, recovery, errno, hint, cause } = error;
+    return new MigrationError(`${message}; ${describeRecovery(recovery, deviceState)}`, {
+      code,
+      deviceState,
+      recovery,
+      errno,
+      hint,
+    }, { cause });
+  }
+
+  /** The state, read afresh; twice where it cannot be read for once. */
+  #stateNow(): StateName {
+    const state = this.#read();
+    return state === "unknown" ? this.#read() : state;
+  }
+
+  /** Brings the device back, and tells it in the error. */
+  recovered(error: MigrationError, way: WayBack, onError?: OnError): MigrationError {
+    const recovery = this.#recover(way, onError);
+    const deviceState = this.#stateNow();
+    // What was advised for a state that the device is not in any more is done.
+    const hint = hintAfter(recovery, deviceState) ??
+      (error.deviceState === "running" ? error.hint : undefined);
+    return new MigrationError(`${error.message}; ${describeRecovery(recovery, deviceState)}`, {
+      code: error.code,
+      deviceState,
+      recovery,
+      errno: error.errno,
+      hint,
+    }, { cause: error.cause });
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * The reset of a device: tried for a while, looked at afterwards, and closing and opening again
+ * where the driver took it and did nothing.
+ */
+
+import { isErrno, SysError } from "../../kernel/error.ts";
+import { nap } from "../../kernel/nap.ts";
+import type { VfioDevice } from "../../vfio/device/device.ts";
+import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
+import type { OnError } from "./engine.ts";
+import { MigrationError, type Recovery } from "../error.ts";
+import type { StateName } from "../types.ts";
+
+/** How long a device is waited for whose lock somebody holds (EAGAIN), in milliseconds. */
+const PATIENCE_MS = 2000;
+
+/** The longest pause between two attempts, in milliseconds: as long as Ctrl-C may wait. */
+const LONGEST_PAUSE_MS = 64;
+
+/** What leads on where a reset does not. */
+const REOPEN = "a reset does not help: close the device wherever it is open, and open it " +
+  "again; if that does not help either, unbind its driver and bind it again";
+
+/** What leads on from where a recovery left a device; nothing, where it runs. */
+export function hintAfter(recovery: Recovery, state: StateName): string | undefined {
+  if (recovery === "ignored") return REOPEN;
+  return state === "running" ? undefined : 'bring it to RUNNING with "vfiokit reset DEVICE"';
+}
+
+/**
+ * VFIO_DEVICE_RESET. Linux answers EAGAIN where somebody holds the device's lock for a moment
+ * (pci_try_reset_function): it is asked again for about two seconds, unless `givesUp`.
+ *
+ * @throws {SysError} If the driver refuses.
+ */
+export function resetPatiently(device: VfioDevice, givesUp: () => boolean): void {
+  const until = performance.now() + PATIENCE_MS;
+  for (let pause = 2;; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+    try {
+      return device.reset();
+    } catch (error) {
+      if (!isErrno(error, "EAGAIN") || performance.now() >= until || givesUp()) throw error;
+    }
+    nap(pause);
+  }
+}
+
+/** What a protocol's state machine does about a reset. */
+export interface Resetting {
+  /** The device. */
+  readonly device: VfioDevice;
+  /** How to name a state in a message. */
+  readonly spell: (state: StateName) => string;
+  /** The state, read afresh; after what the driver wants to be done about it. */
+  readonly stateAfter: () => StateName;
+  /** Lets go of all that keeps the device's file open: mappings, data fds. */
+  readonly letGo: () => void;
+}
+
+/**
+ * Resets a device, and has RUNNING read back. A driver that accepted the reset and did not do it
+ * forgets its state when it is closed: that comes last, where it harms nobody.
+ *
+ * @returns What brought it back.
+ * @throws {MigrationError} If it is not RUNNING after all that: the device is lost then.
+ */
+export function resetDevice(
+  { device, spell, stateAfter, letGo }: Resetting,
+  givesUp: () => boolean,
+): "reset" | "reopened" {
+  const stateNow = (): StateName => {
+    const state = stateAfter();
+    return state === "unknown" ? stateAfter() : state;
+  };
+  try {
+    resetPatiently(device, givesUp);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    const state = stateNow();
+    const recovery = state === "running" ? "none" : "failed";
+    throw lost(`${error.code}, and it is in ${spell(state)}`, state, recovery, error);
+  }
+  const state = stateNow();
+  if (state === "running") return "reset";
+  if (state === "unknown") {
+    throw lost("the reset was accepted, and the state cannot be read", state, "failed");
+  }
+  const stayed = `the reset was accepted, and the driver stayed in ${spell(state)}`;
+  device.notes.add("reset-ignored", () => stayed);
+  if (!device.reopenable) throw lost(stayed, state, "ignored");
+  letGo();
+  try {
+    device.reopen();
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const why = `${stayed}; it was closed, and cannot be opened again: ${error.message}`;
+    throw lost(why, "unknown", "failed", error);
+  }
+  const reopened = stateNow();
+  if (reopened === "running") return "reopened";
+  const still = `${stayed}; it was closed and opened again, and is in ${spell(reopened)}`;
+  throw lost(still, reopened, "ignored");
+}
+
+function lost(why: string, state: StateName, recovery: Recovery, cause?: Error): MigrationError {
+  return new MigrationError(`Cannot reset the device: ${why}`, {
+    code: recovery === "ignored" ? "reset-ignored" : "reset-failed",
+    deviceState: state,
+    recovery,
+    errno: cause instanceof SysError ? cause.code : undefined,
+    hint: recovery === "ignored" ? REOPEN : undefined,
+  }, { cause });
+}
+
+/** The last step of a recovery, where no arc leads back: a reset, unless that was forbidden. */
+export function resetAtLast(onError: OnError, reset: () => Recovery, notes: DriverNotes): Recovery {
+  if (onError === "leave") return "none";
+  try {
+    return reset();
+  } catch (error) {
+    if (!(error instanceof MigrationError)) throw error;
+    notes.add("reset-failed", () => error.message);
+    // It may run all the same, and with what it was given: that is no recovery.
+    return error.recovery === "none" ? "failed" : error.recovery;
+  }
+}

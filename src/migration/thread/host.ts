@@ -1,0 +1,289 @@
+/**
+ * Where a session runs: in a Worker, or on the caller's thread.
+ */
+
+import type { Kernel } from "../../kernel/kernel.ts";
+import { libcKernel } from "../../kernel/libc.ts";
+import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
+import type { Batch } from "../../checkpoint/batch_builder.ts";
+import {
+  type Answer,
+  type Request,
+  type RequestName,
+  type Requests,
+  travellingBuffer,
+} from "./requests.ts";
+import { NoteBook, type NoteWatch } from "../notes/note_book.ts";
+import { type OpenOptions, Session } from "./open_session.ts";
+import { SharedCounters } from "./shared_counters.ts";
+import { type AnyWorker, startThread, type Thread } from "./thread.ts";
+import { unpackError } from "./error_transfer.ts";
+import { type DeviceClosedCode, DeviceClosedError } from "../closed_error.ts";
+import { MigrationError } from "../error.ts";
+import { adoptBuffer, recycle } from "../../checkpoint/buffer_pool.ts";
+
+/** Serves a session's requests, one after the other, in the order they were made. */
+export interface Host {
+  /** What the driver did against the rules, as far as it was answered. */
+  readonly notes: NoteBook;
+  /** Whether its device is open, and if not, why. */
+  readonly life: Life;
+  /** Asks; the answer is the session's, or its error. */
+  request<Name extends RequestName>(
+    method: Name,
+    ...args: Parameters<Requests[Name]>
+  ): Promise<ReturnType<Requests[Name]>>;
+  /** Closes the device, once what was asked before is answered, and ends the thread. */
+  close(): Promise<void>;
+  /** Ends the thread of a device that could not be opened. */
+  end(): void;
+}
+
+const CLOSED = "it was closed";
+
+/** Whether a device is served. */
+export class Life {
+  readonly #device: string;
+  /** What its thread last said of it. */
+  readonly counters: SharedCounters;
+  readonly #listeners = new Set<(error: DeviceClosedError) => void>();
+  #end: { readonly code: DeviceClosedCode; readonly why: string } | null = null;
+
+  /** A device that is being opened. */
+  constructor(device: string, counters: SharedCounters) {
+    this.#device = device;
+    this.counters = counters;
+  }
+
+  /** Whether it is served no longer. */
+  get ended(): boolean {
+    return this.#end !== null;
+  }
+
+  /** From now on it is not; the first reason counts. */
+  end(code: DeviceClosedCode, why: string): void {
+    if (this.ended) return;
+    this.#end = { code, why };
+    for (const listener of [...this.#listeners]) listener(this.error());
+    this.#listeners.clear();
+  }
+
+  /** What a request fails with then; `cause` is what became of it. */
+  error(cause?: unknown): DeviceClosedError {
+    const { code, why } = this.#end ?? { code: "closed", why: CLOSED };
+    const { state: deviceState } = this.counters;
+    return new DeviceClosedError(
+      `Cannot use ${this.#device}: ${why}; its state was last known to be ${deviceState}`,
+      { code, device: this.#device, deviceState },
+      cause === undefined ? undefined : { cause },
+    );
+  }
+
+  /** Tells a listener of the end, once; the answer makes it listen no longer. */
+  onEnd(listener: (error: DeviceClosedError) => void): () => void {
+    if (this.ended) listener(this.error());
+    else this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+}
+
+/** On the caller's thread, over the caller's Kernel: for tests and for simulated kernels. */
+export class InlineHost implements Host {
+  readonly notes: NoteBook = new NoteBook();
+  readonly life: Life;
+  readonly #kernel: Kernel;
+  #session: Session | null = null;
+
+  constructor(life: Life, kernel: Kernel) {
+    this.life = life;
+    this.#kernel = kernel;
+  }
+
+  // deno-lint-ignore require-await -- what the session throws must reject
+  async request<Name extends RequestName>(
+    method: Name,
+    ...args: Parameters<Requests[Name]>
+  ): Promise<ReturnType<Requests[Name]>> {
+    if (this.life.ended) throw this.life.error();
+    if (method === "open") {
+      const [name, options, memory] = args as [string, OpenOptions, SharedArrayBuffer];
+      this.#session = new Session(name, options, new SharedCounters(memory), this.#kernel);
+      this.notes.receive(this.#session.takeNotes());
+      return this.#session.description as ReturnType<Requests[Name]>;
+    }
+    const session = this.#session;
+    if (session === null) throw new Error(`Cannot ask for "${method}": no device is open`);
+    const call = session[method as Exclude<RequestName, "open">] as (
+      ...args: readonly unknown[]
+    ) => ReturnType<Requests[Name]>;
+    try {
+      const result = call.apply(session, args);
+      this.notes.receive(session.takeNotes());
+      if (method === "push") recycle((args[0] as Batch).bytes.buffer);
+      return result;
+    } catch (error) {
+      const notes = session.takeNotes();
+      this.notes.receive(notes);
+      throw withNotes(error, notes);
+    }
+  }
+
+  // deno-lint-ignore require-await -- what the session throws must reject
+  async close(): Promise<void> {
+    const session = this.#session;
+    this.#session = null;
+    this.life.end("closed", CLOSED);
+    session?.close();
+  }
+
+  end(): void {
+    this.#session = null;
+  }
+}
+
+/** Lets an error tell what the driver did, too. */
+function withNotes(error: unknown, notes: readonly DriverNote[]): unknown {
+  if (error instanceof MigrationError) error.notes = notes;
+  return error;
+}
+
+interface Waiting {
+  readonly method: RequestName;
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+}
+
+/** In a Worker, which has a kernel of its own. */
+export class WorkerHost implements Host {
+  readonly notes: NoteBook = new NoteBook();
+  readonly life: Life;
+  readonly #thread: Thread;
+  readonly #waiting: Waiting[] = [];
+  #dead = false;
+
+  constructor(life: Life, worker?: AnyWorker) {
+    this.life = life;
+    this.#thread = startThread(worker, {
+      message: (answer) => this.#answered(answer),
+      ended: (why) => this.#died(why),
+    });
+  }
+
+  request<Name extends RequestName>(
+    method: Name,
+    ...args: Parameters<Requests[Name]>
+  ): Promise<ReturnType<Requests[Name]>> {
+    if (this.life.ended) return Promise.reject(this.life.error());
+    return this.#post(method, args) as Promise<ReturnType<Requests[Name]>>;
+  }
+
+  #post(method: RequestName, args: readonly unknown[]): Promise<unknown> {
+    const message: Request = { method, args };
+    const buffer = travellingBuffer(message);
+    return new Promise((resolve, reject) => {
+      const waiting = { method, resolve, reject };
+      this.#waiting.push(waiting);
+      // An idle device keeps no process alive.
+      if (this.#waiting.length === 1) this.#thread.keepAlive(true);
+      try {
+        this.#thread.post(message, buffer === null ? [] : [buffer]);
+      } catch (error) {
+        // It cannot be sent: no answer will come.
+        this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
+        if (this.#waiting.length === 0) this.#thread.keepAlive(false);
+        reject(error);
+      }
+    });
+  }
+
+  #answered(answer: Answer): void {
+    const waiting = this.#waiting.shift();
+    if (this.#waiting.length === 0) this.#thread.keepAlive(false);
+    this.notes.receive(answer.notes);
+    if (answer.buffer !== null) {
+      adoptBuffer(answer.buffer);
+      if (!answer.ok || waiting?.method === "push") recycle(answer.buffer);
+    }
+    if (answer.ok) return waiting?.resolve(answer.value);
+    const error = withNotes(unpackError(answer.error), answer.notes);
+    // It was cut short on account of the closing.
+    const cut = this.life.ended && waiting?.method !== "close";
+    waiting?.reject(cut ? this.life.error(error) : error);
+  }
+
+  #died(why: string): void {
+    if (this.#dead) return;
+    this.#dead = true;
+    this.life.end("thread-ended", `its thread has ended: ${why}`);
+    // Nobody else has them any more; left open they would keep everybody off the device.
+    for (const fd of this.life.counters.takeOwnedFds()) closeLeft(fd);
+    for (const { method, resolve, reject } of this.#waiting.splice(0)) {
+      if (method === "close") resolve(undefined);
+      else reject(this.life.error());
+    }
+  }
+
+  async close(): Promise<void> {
+    this.life.end("closed", CLOSED);
+    try {
+      // A thread that has died has nothing to close any more.
+      if (!this.#dead) await this.#post("close", []);
+    } finally {
+      this.end();
+    }
+  }
+
+  end(): void {
+    this.#dead = true;
+    this.#thread.terminate();
+    for (const { reject } of this.#waiting.splice(0)) reject(this.life.error());
+  }
+}
+
+function closeLeft(fd: number): void {
+  try {
+    libcKernel().close(fd);
+  } catch {
+    // It is closed all the same: close(2) reports what had been written before.
+  }
+}
+
+const hosts = new WeakMap<object, Host>();
+
+/** Ties a device to its host, where its users cannot see it. */
+export function bindHost(device: object, host: Host): void {
+  hosts.set(device, host);
+}
+
+function hostOf(device: object): Host {
+  const host = hosts.get(device);
+  if (host === undefined) throw new TypeError("Cannot use a device that openDevice did not open");
+  return host;
+}
+
+/** Tells a listener, once, that a device was closed or its thread has ended; the answer ends that. */
+export function onClosed(
+  device: object,
+  listener: (error: DeviceClosedError) => void,
+): () => void {
+  return hostOf(device).life.onEnd(listener);
+}
+
+/** Collects what a device's driver does against the rules, from now on. */
+export function watchNotes(device: object): NoteWatch {
+  return hostOf(device).notes.watch();
+}
+
+/** Whether a device is served on a thread of its own: what takes long then stops nobody. */
+export function hasThread(device: object): boolean {
+  return hosts.get(device) instanceof WorkerHost;
+}
+
+/** Asks a device's session. */
+export function ask<Name extends RequestName>(
+  device: object,
+  method: Name,
+  ...args: Parameters<Requests[Name]>
+): Promise<ReturnType<Requests[Name]>> {
+  return hostOf(device).request(method, ...args);
+}

@@ -1,0 +1,276 @@
+/**
+ * One open device and its engine, synchronously: what runs in the Worker, or,
+ * where the caller brings a Kernel of their own, on the caller's thread.
+ */
+
+import type { Kernel } from "../../kernel/kernel.ts";
+import { VFIO_MIGRATION_P2P, VFIO_MIGRATION_PRE_COPY } from "../../uapi/mod.ts";
+import type { VfioDevice } from "../../vfio/device/device.ts";
+import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
+import { parseDeviceName } from "../../vfio/open/device_name.ts";
+import { kernelFor } from "../../vfio/open/kernel_for.ts";
+import { noteMigrationFlags, readMigrationFlags } from "../../vfio/device/feature.ts";
+import { openVfioDevice, type OpenVfioOptions } from "../../vfio/open/open.ts";
+import {
+  type DataSectionKind,
+  dataSectionKind,
+  findMigrationRegion,
+  migrationReasons,
+  noteSparseAreas,
+} from "../../vfio/device/migration_region.ts";
+import { quirkFor, type QuirkName } from "../../vfio/device/quirk.ts";
+import { type Reason, UnsupportedError } from "../../vfio/reasons/unsupported.ts";
+import { type Batch, BatchBuilder } from "../../checkpoint/batch_builder.ts";
+import type { Engine, OnError, PrecopyLimits, WayBack } from "../protocol/engine.ts";
+import { DataPlace, type DataPlaceFds } from "../v2/data_fd_handover.ts";
+import { preadFull } from "../protocol/io.ts";
+import { resetPatiently } from "../protocol/reset.ts";
+import type { SharedCounters } from "./shared_counters.ts";
+import { V1Engine } from "../v1/v1_engine.ts";
+import { V2Engine } from "../v2/v2_engine.ts";
+import type { Recovery } from "../error.ts";
+import type {
+  DeviceIdentity,
+  NotedStateReport,
+  Phase,
+  Protocol,
+  StateName,
+  StateReport,
+  TargetState,
+} from "../types.ts";
+
+/** How to open a device, and how to drive it. */
+export interface OpenOptions extends OpenVfioOptions {
+  /** v2: where the data fd is handed from one process to the next. */
+  readonly dataPlace?: DataPlaceFds | undefined;
+  /** Treats the driver as this one; by default the driver's name decides. */
+  readonly quirk?: QuirkName | undefined;
+  /** What a failed step does with a device that no arc leads back: `reset` by default. */
+  readonly onError?: OnError | undefined;
+}
+
+/** What is known of an open device. */
+export interface DeviceDescription {
+  /** The name it was opened by, or the kernel's own name for it. */
+  readonly label: string;
+  /** How it migrates; null where it does not. */
+  readonly protocol: Protocol | null;
+  /** What it is; null where it does not migrate. */
+  readonly identity: DeviceIdentity | null;
+  /** The open fds, for a child to inherit. */
+  readonly fds: {
+    readonly device: number;
+    readonly group: number | null;
+    readonly container: number | null;
+    readonly iommufd: number | null;
+  };
+  /** The IOAS in that iommufd which the device is attached to; null where there is none. */
+  readonly ioas: number | null;
+  /** How a v1 device's data is reached; null where there is no migration region. */
+  readonly dataSection: DataSectionKind | null;
+  /** Whether it can give its state while it runs. */
+  readonly precopy: boolean;
+  /** Whether it has the P2P states, in which it begins no DMA to other devices and still takes theirs. */
+  readonly p2p: boolean;
+  /** The quirk profile in force. */
+  readonly quirk: QuirkName | null;
+  /** Whether somebody else opened it. */
+  readonly borrowed: boolean;
+}
+
+/** A pull's answer. */
+export interface Pulled {
+  /** What was read; may be empty at the end of a phase. */
+  readonly batch: Batch;
+  /** Whether the phase has ended. */
+  readonly ended: boolean;
+}
+
+/** One open device. */
+export class Session implements Disposable {
+  readonly #device: VfioDevice;
+  readonly #engine: Engine | null;
+  /** Why there is no engine. */
+  readonly #reasons: readonly Reason[];
+  /** What the caller's thread sees of it. */
+  protected readonly counters: SharedCounters;
+  /** What the device is. */
+  readonly description: DeviceDescription;
+
+  /** Opens a device. */
+  constructor(
+    name: string,
+    options: OpenOptions,
+    counters: SharedCounters,
+    kernel?: Kernel,
+  ) {
+    this.counters = counters;
+    const parsed = parseDeviceName(name);
+    this.#device = openVfioDevice(kernel ?? kernelFor(parsed), parsed, options);
+    try {
+      const onError = options.onError ?? "reset";
+      const reasons = migrationReasons(this.#device);
+      const region = reasons.length === 0 ? findMigrationRegion(this.#device) : null;
+      const flags = region === null ? readMigrationFlags(this.#device) : null;
+      if (region !== null) noteSparseAreas(region, this.#device.notes);
+      if (flags !== null) noteMigrationFlags(flags, this.#device.notes);
+      const known = this.#device.identity();
+      const quirk = region === null ? null : options.quirk ?? quirkFor(known);
+      this.#engine = region !== null
+        ? new V1Engine(this.#device, region, quirk, onError, counters)
+        : flags !== null
+        ? new V2Engine(this.#device, flags, this.#place(options), onError, counters)
+        : null;
+      this.#reasons = reasons;
+      const protocol = region !== null ? "v1" : flags !== null ? "v2" : null;
+      const { fd, group, container, ioas, borrowed, label } = this.#device;
+      this.description = {
+        label,
+        protocol,
+        identity: protocol === null ? null : { protocol, ...known, region: region?.type ?? null },
+        fds: {
+          device: fd.number,
+          group: group?.fd.number ?? null,
+          container: container?.fd.number ?? null,
+          iommufd: ioas?.iommufd.fd.number ?? null,
+        },
+        ioas: ioas?.id ?? null,
+        dataSection: region === null ? null : dataSectionKind(region),
+        precopy: region !== null || ((flags ?? 0) & VFIO_MIGRATION_PRE_COPY) !== 0,
+        p2p: ((flags ?? 0) & VFIO_MIGRATION_P2P) !== 0,
+        quirk,
+        borrowed,
+      };
+      // A Kernel that the caller brought gives fds of its own.
+      if (kernel === undefined && parsed.kind !== "sim") {
+        counters.ownedFds = [this.#device.fd, group?.fd, container?.fd, ioas?.iommufd.fd]
+          .flatMap((fd) => fd?.owned === true ? [fd.number] : []);
+      }
+    } catch (error) {
+      this.#device.close();
+      throw error;
+    }
+  }
+
+  #place({ dataPlace }: OpenOptions): DataPlace | null {
+    return dataPlace === undefined ? null : new DataPlace(this.#device.kernel, dataPlace);
+  }
+
+  get #migration(): Engine {
+    if (this.#engine === null) throw new UnsupportedError(this.#reasons);
+    return this.#engine;
+  }
+
+  /** Reads the state. */
+  state(): NotedStateReport {
+    return this.#noted(this.#migration.state());
+  }
+
+  #noted(report: StateReport): NotedStateReport {
+    return { ...report, notes: this.#device.notes.list() };
+  }
+
+  /** Asks for a state, where `from` is given out of one of those. */
+  setState(
+    target: TargetState,
+    onError?: OnError | "nothing",
+    from?: readonly StateName[],
+  ): NotedStateReport {
+    return this.#noted(this.#migration.transition(target, onError, from));
+  }
+
+  /** Resets; a device that does not migrate can be reset too, and answers null. */
+  reset(): NotedStateReport | null {
+    if (this.#engine !== null) return this.#noted(this.#engine.reset());
+    resetPatiently(this.#device, () => this.counters.interrupted);
+    return null;
+  }
+
+  /**
+   * Brings the device back to RUNNING. Says what was done since the last phase
+   * began: a step that failed, or a stream that was cancelled, may have done it before.
+   */
+  recover(way?: WayBack): Recovery {
+    return this.#migration.recover(way);
+  }
+
+  /** From now on another device shares its group or iommufd. */
+  share(): void {
+    this.#device.share();
+  }
+
+  /** Reads from a region. */
+  readRegion(index: number, offset: number, length: number): Uint8Array<ArrayBuffer> {
+    const region = this.#device.region(index);
+    if (offset < 0 || BigInt(offset + length) > region.size) {
+      throw new RangeError(
+        `Cannot read bytes ${offset} to ${
+          offset + length
+        } of region ${index}: it has ${region.size}`,
+      );
+    }
+    const bytes = new Uint8Array(new ArrayBuffer(length));
+    const { kernel, fd, notes } = this.#device;
+    preadFull(kernel, fd.number, bytes, Number(region.offset) + offset, notes);
+    return bytes;
+  }
+
+  /** Refuses a phase that cannot begin now; the device is not touched. */
+  checkSave(phase: Phase): void {
+    this.#migration.checkSave(phase);
+  }
+
+  /** Enters a phase that yields data. */
+  beginSave(phase: Phase, limits: PrecopyLimits): void {
+    this.#migration.beginSave(phase, limits);
+  }
+
+  /** Fills `buffer` with a batch. */
+  pull(buffer: Uint8Array<ArrayBuffer>): Pulled {
+    const builder = new BatchBuilder(buffer);
+    const ended = this.#migration.fill(builder);
+    return { batch: builder.build(), ended };
+  }
+
+  /** Lets another process go on with what was begun. */
+  handOver(): void {
+    this.#migration.handOver();
+  }
+
+  /** Refuses a restore that cannot begin now; the device is not touched. */
+  checkRestore(): void {
+    this.#migration.checkRestore();
+  }
+
+  /** Enters RESUMING. */
+  beginRestore(): void {
+    this.#migration.beginRestore();
+  }
+
+  /** Gives a batch to the device. */
+  push(batch: Batch): void {
+    this.#migration.load(batch);
+  }
+
+  /** Leaves RESUMING. */
+  endRestore(leave: "running" | "stop"): void {
+    this.#migration.endRestore(leave);
+  }
+
+  /** What the driver did against the rules since this was last asked. */
+  takeNotes(): readonly DriverNote[] {
+    return this.#device.notes.take();
+  }
+
+  /** Closes what is owned. */
+  close(): void {
+    this.counters.takeOwnedFds();
+    this.#engine?.[Symbol.dispose]();
+    this.#device.close();
+  }
+
+  /** Closes, at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

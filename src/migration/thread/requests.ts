@@ -1,0 +1,69 @@
+/**
+ * What the two threads say to each other.
+ */
+
+import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
+import type { DeviceDescription, OpenOptions, Pulled } from "./open_session.ts";
+import type { Batch } from "../../checkpoint/batch_builder.ts";
+import type { OnError, PrecopyLimits, WayBack } from "../protocol/engine.ts";
+import type { WireError } from "./error_transfer.ts";
+import type { Recovery } from "../error.ts";
+import type { NotedStateReport, Phase, StateName, TargetState } from "../types.ts";
+
+type Buffer = Uint8Array<ArrayBuffer>;
+
+/** Each request's arguments and answer. */
+export interface Requests {
+  open: (name: string, options: OpenOptions, counters: SharedArrayBuffer) => DeviceDescription;
+  state: () => NotedStateReport;
+  setState: (
+    target: TargetState,
+    onError?: OnError | "nothing",
+    from?: readonly StateName[],
+  ) => NotedStateReport;
+  reset: () => NotedStateReport | null;
+  recover: (way?: WayBack) => Recovery;
+  share: () => void;
+  readRegion: (index: number, offset: number, length: number) => Buffer;
+  checkSave: (phase: Phase) => void;
+  beginSave: (phase: Phase, limits: PrecopyLimits) => void;
+  pull: (buffer: Buffer) => Pulled;
+  handOver: () => void;
+  checkRestore: () => void;
+  beginRestore: () => void;
+  push: (batch: Batch) => void;
+  endRestore: (leave: "running" | "stop") => void;
+  close: () => void;
+}
+
+/** A request's name. */
+export type RequestName = keyof Requests;
+
+/** A request as it is posted; its buffer, where it has one, goes along. */
+export interface Request {
+  readonly method: RequestName;
+  readonly args: readonly unknown[];
+}
+
+/** The buffer that goes over with a request, and comes back with its answer. */
+export function travellingBuffer({ method, args }: Request): ArrayBuffer | null {
+  if (method === "pull") return (args[0] as Buffer).buffer;
+  if (method === "push") return (args[0] as Batch).bytes.buffer;
+  return null;
+}
+
+/** What goes with every answer. */
+interface AnswerParts {
+  /** The buffer that came with the request. */
+  readonly buffer: ArrayBuffer | null;
+  /** What the driver did against the rules since the last answer. */
+  readonly notes: readonly DriverNote[];
+}
+
+/** An answer as it is posted: in the order of the requests. */
+export type Answer =
+  & AnswerParts
+  & (
+    | { readonly ok: true; readonly value: unknown }
+    | { readonly ok: false; readonly error: WireError }
+  );

@@ -1,0 +1,61 @@
+/**
+ * The Worker's side: a session of its own, served request by request.
+ */
+
+import { parentPort } from "node:worker_threads";
+import type { Kernel } from "../../kernel/kernel.ts";
+import { libcAllowed } from "../../kernel/libc.ts";
+import { blockSignals } from "../../kernel/signal_mask.ts";
+import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
+import { type Answer, type Request, travellingBuffer } from "./requests.ts";
+import type { OpenOptions, Session } from "./open_session.ts";
+import { SharedCounters } from "./shared_counters.ts";
+import { packError } from "./error_transfer.ts";
+
+interface WorkerScope {
+  onmessage: ((event: MessageEvent<Request>) => void) | null;
+  postMessage(message: Answer, transfer: ArrayBuffer[]): void;
+}
+
+/** Serves the requests that come to the Worker of either kind that this is called in. */
+function listen(answer: (request: Request) => [Answer, ArrayBuffer[]]): void {
+  if (parentPort !== null) {
+    parentPort.on("message", (request: Request) => parentPort!.postMessage(...answer(request)));
+    return;
+  }
+  const scope = globalThis as unknown as WorkerScope;
+  scope.onmessage = ({ data }): void => scope.postMessage(...answer(data));
+}
+
+/** What makes a session. */
+export type SessionClass = new (...args: ConstructorParameters<typeof Session>) => Session;
+
+/** Serves a session in the Worker that this is called in. */
+export function serve(SessionClass: SessionClass, kernel?: Kernel): void {
+  let session: Session | null = null;
+
+  function answer({ method, args }: Request): unknown {
+    if (method === "open") {
+      const [name, options, memory] = args as [string, OpenOptions, SharedArrayBuffer];
+      // A driver that a signal interrupts may drop what it was about to give, or had taken.
+      if (libcAllowed()) blockSignals();
+      session = new SessionClass(name, options, new SharedCounters(memory), kernel);
+      return session.description;
+    }
+    if (session === null) throw new Error(`Cannot serve "${method}": no device is open`);
+    return (session[method] as (...args: readonly unknown[]) => unknown).apply(session, [...args]);
+  }
+
+  const notes = (): readonly DriverNote[] => session?.takeNotes() ?? [];
+
+  listen((request) => {
+    const buffer = travellingBuffer(request);
+    const transfer = buffer === null ? [] : [buffer];
+    try {
+      const value = answer(request);
+      return [{ ok: true, value, buffer, notes: notes() }, transfer];
+    } catch (error) {
+      return [{ ok: false, error: packError(error), buffer, notes: notes() }, transfer];
+    }
+  });
+}

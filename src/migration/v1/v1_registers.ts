@@ -1,0 +1,119 @@
+/**
+ * The registers of struct vfio_device_migration_info, at native width only.
+ *
+ * A driver may take any other width for a violation, so each register is one
+ * pread or pwrite of exactly its size.
+ */
+
+import { ERRNO } from "../../kernel/errno.ts";
+import { SysError } from "../../kernel/error.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import { vfioDeviceMigrationInfo as layout } from "../../uapi/mod.ts";
+
+const DEVICE_STATE = layout.offsetOf("device_state");
+const PENDING_BYTES = layout.offsetOf("pending_bytes");
+const DATA_OFFSET = layout.offsetOf("data_offset");
+const DATA_SIZE = layout.offsetOf("data_size");
+
+/** Bytes that the registers take at the head of the region. */
+export const REGISTERS_SIZE: number = layout.size;
+
+/**
+ * The migration region's registers.
+ *
+ * The 64-bit ones are returned as numbers: what is beyond 2^53 lies outside
+ * every region, so losing its low bits loses nothing, and a bigint a register
+ * would cost more than the call. Messages have all digits, by {@linkcode V1Registers.digits}.
+ */
+export class V1Registers {
+  readonly #kernel: Kernel;
+  readonly #fd: number;
+  readonly #base: number;
+  readonly #u32 = new Uint8Array(new ArrayBuffer(4));
+  readonly #u64 = new Uint8Array(new ArrayBuffer(8));
+  readonly #view32 = new DataView(this.#u32.buffer);
+  readonly #view64 = new DataView(this.#u64.buffer);
+  /** The 64-bit registers as they were read last, in the order of the layout. */
+  readonly #read = new Uint8Array(new ArrayBuffer(REGISTERS_SIZE));
+
+  /** `base` is the region's offset in the device fd. */
+  constructor(kernel: Kernel, fd: number, base: number) {
+    this.#kernel = kernel;
+    this.#fd = fd;
+    this.#base = base;
+  }
+
+  #name(what: string, error: unknown): never {
+    if (error instanceof SysError) throw new SysError(error.syscall, error.errno, what);
+    throw error;
+  }
+
+  #short(call: string, what: string, count: number, width: number): void {
+    if (count !== width) {
+      throw new SysError(call, ERRNO.EIO, `${what} (${count} of ${width} bytes)`);
+    }
+  }
+
+  #read64(offset: number, what: string): number {
+    try {
+      const count = this.#kernel.pread(this.#fd, this.#u64, this.#base + offset);
+      if (count !== 8) this.#short("pread", what, count, 8);
+    } catch (error) {
+      this.#name(what, error);
+    }
+    this.#read.set(this.#u64, offset);
+    return this.#view64.getUint32(4, true) * 0x1_0000_0000 + this.#view64.getUint32(0, true);
+  }
+
+  /** What was last read from a register, with all of its digits. */
+  digits(register: "pending_bytes" | "data_offset" | "data_size"): string {
+    return String(layout.unpack(this.#read)[register]);
+  }
+
+  /** All 32 bits of device_state. */
+  get deviceState(): number {
+    try {
+      const count = this.#kernel.pread(this.#fd, this.#u32, this.#base + DEVICE_STATE);
+      this.#short("pread", "device_state", count, 4);
+    } catch (error) {
+      this.#name("device_state", error);
+    }
+    return this.#view32.getUint32(0, true);
+  }
+
+  set deviceState(value: number) {
+    this.#view32.setUint32(0, value, true);
+    try {
+      const count = this.#kernel.pwrite(this.#fd, this.#u32, this.#base + DEVICE_STATE, "once");
+      this.#short("pwrite", "device_state", count, 4);
+    } catch (error) {
+      this.#name("device_state", error);
+    }
+  }
+
+  /** Bytes that the driver still has to give; reading it opens an iteration. */
+  get pendingBytes(): number {
+    return this.#read64(PENDING_BYTES, "pending_bytes");
+  }
+
+  /** Where in the region this iteration's data is; may block until it is there. */
+  get dataOffset(): number {
+    return this.#read64(DATA_OFFSET, "data_offset");
+  }
+
+  /** Bytes of this iteration's data. */
+  get dataSize(): number {
+    return this.#read64(DATA_SIZE, "data_size");
+  }
+
+  /** Tells the driver how many bytes were written at data_offset. */
+  set dataSize(value: number) {
+    this.#view64.setBigUint64(0, BigInt(value), true);
+    try {
+      const count = this.#kernel.pwrite(this.#fd, this.#u64, this.#base + DATA_SIZE, "once");
+      this.#short("pwrite", "data_size", count, 8);
+    } catch (error) {
+      this.#name("data_size", error);
+    }
+  }
+}

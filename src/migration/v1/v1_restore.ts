@@ -1,0 +1,102 @@
+/**
+ * The v1 restore loop: for each transaction data_offset read, data written,
+ * data_size written, with the sizes and in the order of the save.
+ */
+
+import { isErrno } from "../../kernel/error.ts";
+import type { Batch } from "../../checkpoint/batch_builder.ts";
+import type { Counters } from "../protocol/engine.ts";
+import { DriverError } from "../protocol/recovery.ts";
+import type { V1DataSection } from "./v1_data_section.ts";
+import type { V1Registers } from "./v1_registers.ts";
+import { checkDataSection } from "./v1_save.ts";
+
+/** One restore: where it is inside a transaction. */
+export class V1Restore {
+  readonly #registers: V1Registers;
+  readonly #data: V1DataSection;
+  readonly #regionSize: number;
+  readonly #counters: Counters;
+  #offset = 0;
+  #written = 0;
+  #inside = false;
+  /** Where the chunk under way ends in its transaction. */
+  #end = 0;
+
+  constructor(
+    registers: V1Registers,
+    data: V1DataSection,
+    regionSize: number,
+    counters: Counters,
+  ) {
+    this.#registers = registers;
+    this.#data = data;
+    this.#regionSize = regionSize;
+    this.#counters = counters;
+  }
+
+  /** Whether a transaction was begun and not finished. */
+  get inside(): boolean {
+    return this.#inside;
+  }
+
+  /**
+   * Gives a batch's transactions to the driver.
+   *
+   * @throws {DriverError} If a transaction does not fit where the driver wants it.
+   * @throws {SysError} If the driver refuses the data or its size.
+   */
+  load(batch: Batch): void {
+    let at = 0;
+    for (let index = 0; index < batch.sizes.length; index++) {
+      const size = batch.sizes[index]!;
+      const more = batch.more && index === batch.sizes.length - 1;
+      this.#chunk(batch.bytes.subarray(at, at + size), more);
+      at += size;
+    }
+  }
+
+  /** What is wrong is told by these numbers. */
+  readonly #told = (): string =>
+    `data_offset ${this.#registers.digits("data_offset")}, ${this.#end} bytes of data`;
+
+  #chunk(data: Uint8Array<ArrayBuffer>, more: boolean): void {
+    if (!this.#inside) {
+      this.#offset = this.#registers.dataOffset;
+      this.#data.noteOffset(this.#offset);
+      this.#written = 0;
+      this.#inside = true;
+    }
+    this.#end = this.#written + data.length;
+    checkDataSection(this.#offset, this.#end, this.#regionSize, this.#told);
+    this.#give("data", () => this.#data.write(this.#offset + this.#written, data));
+    this.#written += data.length;
+    this.#counters.bytes += data.length;
+    if (more) return;
+    this.#give("data_size", () => this.#registers.dataSize = this.#written);
+    this.#inside = false;
+    this.#counters.transactions += 1;
+  }
+
+  /** Gives the driver something of the state; where it does not take that, the state is not its own. */
+  #give(what: string, write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      if (isErrno(error, "EINTR")) {
+        throw new DriverError(
+          `a signal interrupted the write of ${what}, and whether the driver had taken the ` +
+            "transaction is not known (EINTR)",
+          "interrupted-transfer",
+          error,
+        );
+      }
+      if (!isErrno(error, "EINVAL", "EFAULT", "ENOMEM", "ENOSPC")) throw error;
+      throw new DriverError(
+        `the driver takes the state for incompatible, by its ${what} (${error.code})`,
+        "incompatible-state",
+        error,
+      );
+    }
+  }
+}

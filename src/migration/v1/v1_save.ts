@@ -1,0 +1,267 @@
+/**
+ * The v1 save loop: pending_bytes, data_offset, data_size, data, in this order,
+ * until the phase ends.
+ */
+
+import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
+import type { Region } from "../../vfio/device/region.ts";
+import type { BatchBuilder } from "../../checkpoint/batch_builder.ts";
+import type { Counters, PrecopyLimits } from "../protocol/engine.ts";
+import { DriverError } from "../protocol/recovery.ts";
+import { Rounds } from "../protocol/rounds.ts";
+import { declaredRoom, type V1DataSection } from "./v1_data_section.ts";
+import type { V1Quirk } from "./v1_quirks.ts";
+import { REGISTERS_SIZE, type V1Registers } from "./v1_registers.ts";
+import type { Phase } from "../types.ts";
+
+/** A batch is handed over after so long, full or not: a slow device stays watchable. */
+const BATCH_MS = 100;
+
+/** Iterations with data_size 0 in a row before the driver is given up. */
+const MAX_EMPTY = 16;
+
+/** So often pending_bytes may come back from 0 in a stopped device before the driver is given up. */
+const MAX_RETURNS = 16;
+
+/** So much more than is pending may come at once, for headers and padding. */
+const PENDING_SLACK = 64 * 1024;
+
+/**
+ * Refuses a data section that does not lie in the region, behind its registers. `told` is what the
+ * driver said of it, for messages.
+ */
+export function checkDataSection(
+  offset: number,
+  size: number,
+  regionSize: number,
+  told: () => string,
+): void {
+  // Both are below 2^64 and exact below 2^53, which every region's size is.
+  if (offset >= REGISTERS_SIZE && offset + size <= regionSize) return;
+  const [what, code] = offset === 0
+    ? ["gave data_offset 0", "data-offset"]
+    : offset < REGISTERS_SIZE
+    ? ["puts its data over its registers", "data-offset"]
+    : ["puts its data outside its region", "data-bounds"];
+  throw new DriverError(`the driver ${what} (${told()}, region size ${regionSize})`, code);
+}
+
+/** One phase of saving: where it is, round by round and transaction by transaction. */
+export class V1Save {
+  readonly #registers: V1Registers;
+  readonly #data: V1DataSection;
+  readonly #region: Region;
+  readonly #regionSize: number;
+  readonly #quirk: V1Quirk;
+  readonly #counters: Counters;
+  readonly #phase: Phase;
+  readonly #rounds: Rounds;
+  readonly #notes: DriverNotes;
+  /** Bytes that pre-copy gave before; null where that is not known. */
+  readonly #before: number | null;
+
+  // The transaction that is being read.
+  #offset = 0;
+  #size = 0;
+  #done = 0;
+  #empty = 0;
+  // Stop-and-copy: bytes read since pending_bytes was last at its lowest.
+  #lowestPending = Infinity;
+  #sinceLowest = 0;
+  // What the end of stop-and-copy is judged by: bytes that were pending at its start, bytes that
+  // were read, and the largest transaction.
+  #announced = 0;
+  #given = 0;
+  #largest = 0;
+  #returns = 0;
+  #lastPending = Infinity;
+
+  constructor(
+    registers: V1Registers,
+    data: V1DataSection,
+    region: Region,
+    quirk: V1Quirk,
+    counters: Counters,
+    phase: Phase,
+    limits: PrecopyLimits,
+    notes: DriverNotes,
+    before: number | null,
+  ) {
+    this.#registers = registers;
+    this.#data = data;
+    this.#region = region;
+    this.#regionSize = Number(region.size);
+    this.#quirk = quirk;
+    this.#counters = counters;
+    this.#phase = phase;
+    this.#rounds = new Rounds(limits);
+    this.#notes = notes;
+    this.#before = before;
+  }
+
+  /** Bytes that the driver gave in this phase. */
+  get given(): number {
+    return this.#given;
+  }
+
+  /**
+   * Reads until the batch is full, or a while has passed, or the phase has
+   * ended (true). A transaction that does not fit in what is left of a batch
+   * starts the next one; one larger than a batch is cut into several.
+   *
+   * @throws {DriverError} If the driver breaks the protocol.
+   * @throws {SysError} If a register or the data cannot be read.
+   */
+  fill(batch: BatchBuilder): boolean {
+    const deadline = performance.now() + BATCH_MS;
+    for (;;) {
+      if (this.#done === this.#size) {
+        const next = this.#next();
+        if (next !== "data") return next === "ended";
+      }
+      const left = this.#size - this.#done;
+      if (left > batch.free && !batch.empty) return false;
+      const length = Math.min(left, batch.free);
+      this.#data.read(this.#offset + this.#done, batch.room(length));
+      this.#done += length;
+      const more = this.#done < this.#size;
+      batch.add(length, more);
+      this.#counters.bytes += length;
+      if (!more) this.#counters.transactions += 1;
+      if (more || batch.free === 0 || this.#counters.interrupted) return false;
+      if (performance.now() > deadline) return false;
+    }
+  }
+
+  /** Opens the next iteration that has data; `later` where somebody wants the engine first. */
+  #next(): "data" | "ended" | "later" {
+    for (;;) {
+      const pending = this.#pending();
+      // After a pending_bytes of 0, data_offset must not be read.
+      if (this.#phase === "pre-copy") {
+        if (pending === 0) return "ended";
+        if (this.#rounds.fits(pending) || this.#rounds.exhausted(pending)) return "ended";
+      } else {
+        if (pending === 0 && this.#stays()) return "ended";
+        if (pending === 0) continue;
+        this.#demandProgress(pending);
+      }
+      this.#offset = this.#registers.dataOffset;
+      this.#size = this.#registers.dataSize;
+      this.#done = 0;
+      if (this.#size === 0 && this.#quirk.zeroSizeIsPending) {
+        // Where the region has ended there is no room for what is pending: that is no empty iteration.
+        this.#size = Math.min(pending, declaredRoom(this.#region, this.#offset) || pending);
+        this.#notes.add("quirk-data-size", () => `data_size was 0 with ${pending} bytes pending`);
+      }
+      checkDataSection(this.#offset, this.#size, this.#regionSize, this.#told);
+      if (this.#size > 0) {
+        this.#empty = 0;
+        this.#judgeData(pending);
+        this.#rounds.read(this.#size);
+        this.#sinceLowest += this.#size;
+        this.#given += this.#size;
+        this.#largest = Math.max(this.#largest, this.#size);
+        return "data";
+      }
+      this.#empty += 1;
+      this.#notes.add(
+        "data-size-zero",
+        () => `data_size was 0 with ${this.#registers.digits("pending_bytes")} bytes pending`,
+      );
+      if (this.#empty === MAX_EMPTY) {
+        throw new DriverError(
+          `the driver gave data_size 0 in ${MAX_EMPTY} iterations with ` +
+            `${this.#registers.digits("pending_bytes")} bytes pending`,
+          "data-size-zero",
+        );
+      }
+      if (this.#counters.interrupted) return "later";
+    }
+  }
+
+  /** pending_bytes; what no state has is no number of bytes. */
+  #pending(): number {
+    const pending = this.#registers.pendingBytes;
+    if (pending > Number.MAX_SAFE_INTEGER) {
+      throw new DriverError(
+        `the driver gave pending_bytes ${this.#registers.digits("pending_bytes")}, which no ` +
+          "state has",
+        "pending-bytes",
+      );
+    }
+    this.#counters.pendingBytes = pending;
+    return pending;
+  }
+
+  /**
+   * Whether a stopped device has given all: its pending_bytes of 0 stays one. Before the phase is
+   * left it is judged by what was announced: a state that never came must not pass for a save.
+   */
+  #stays(): boolean {
+    const again = this.#pending();
+    if (again !== 0) {
+      this.#returns += 1;
+      this.#notes.add("pending-returned", () => `pending_bytes went from 0 to ${again}`);
+      if (this.#returns < MAX_RETURNS) return false;
+      throw new DriverError(
+        `the driver's pending_bytes came back from 0 for the ${MAX_RETURNS}th time`,
+        "no-progress",
+      );
+    }
+    if (this.#given === 0 && this.#announced > 0) {
+      throw new DriverError(
+        `the driver announced ${this.#announced} bytes and gave none`,
+        "state-missing",
+      );
+    }
+    // Less than a transaction is an estimate that was too high.
+    if (this.#announced - this.#given > this.#largest) {
+      this.#notes.add(
+        "pending-dropped",
+        () => `pending_bytes was 0 after ${this.#given} of ${this.#announced} bytes`,
+      );
+    }
+    if (this.#given === 0 && this.#before === 0) {
+      this.#notes.add("state-empty", () => "pending_bytes was 0 from the start, in each phase");
+    }
+    return true;
+  }
+
+  /** Holds an iteration's data against the header. */
+  #judgeData(pending: number): void {
+    this.#data.noteOffset(this.#offset);
+    const size = this.#size;
+    // Of a running device more may have come since; of a stopped one, little more than it counts.
+    if (this.#phase === "pre-copy" || size <= 2 * pending + PENDING_SLACK) return;
+    this.#notes.add(
+      "data-size-over-pending",
+      () => `data_size was ${size} with ${pending} bytes pending`,
+    );
+  }
+
+  /** What the driver said of its data. */
+  readonly #told = (): string =>
+    `data_offset ${this.#registers.digits("data_offset")}, ` +
+    `data_size ${this.#registers.digits("data_size")}`;
+
+  /** A stopped device has an end: reading far more than was pending must bring pending down. */
+  #demandProgress(pending: number): void {
+    if (this.#announced === 0) this.#announced = pending;
+    const last = this.#lastPending;
+    if (pending > last) {
+      this.#notes.add("pending-grows", () => `pending_bytes went from ${last} to ${pending}`);
+    }
+    this.#lastPending = pending;
+    if (pending < this.#lowestPending) {
+      this.#lowestPending = pending;
+      this.#sinceLowest = 0;
+    } else if (this.#sinceLowest > 2 * this.#lowestPending + (1 << 20)) {
+      throw new DriverError(
+        `the driver gave ${this.#sinceLowest} bytes and pending_bytes stays at ` +
+          this.#registers.digits("pending_bytes"),
+        "no-progress",
+      );
+    }
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * The v2 protocol on one device: state machine, data fd and loops put together.
+ */
+
+import { SysError } from "../../kernel/error.ts";
+import { VFIO_MIGRATION_PRE_COPY } from "../../uapi/mod.ts";
+import type { VfioDevice } from "../../vfio/device/device.ts";
+import type { Counters, OnError, PrecopyLimits } from "../protocol/engine.ts";
+import { ProtocolEngine, type Restore, type Save } from "../protocol/protocol_engine.ts";
+import type { DataPlace } from "./data_fd_handover.ts";
+import { V2DataFd } from "./v2_data_fd.ts";
+import { V2Machine, type V2Target, v2Target } from "./v2_machine.ts";
+import { V2Restore } from "./v2_restore.ts";
+import { V2Save } from "./v2_save.ts";
+import type { Phase, StateName, TargetState } from "../types.ts";
+
+/** States in which a save is under way: whoever brought the device there has its data fd. */
+const HOLDING_DATA: readonly StateName[] = ["pre-copy", "pre-copy-p2p"];
+const PRECOPY_FROM: readonly StateName[] = ["running", "running-p2p", ...HOLDING_DATA];
+const SAVE_FROM: readonly StateName[] = [...PRECOPY_FROM, "stop"];
+const RESTORE_FROM: readonly StateName[] = ["running", "running-p2p", "stop"];
+
+/** What the precopy info's errno says of an fd that was handed over. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  ENOTTY: "it is no migration data fd (ENOTTY)",
+  EINVAL: "its device is not in pre-copy (EINVAL)",
+  ENODEV: "its device has left pre-copy since (ENODEV)",
+};
+
+const START_OVER = 'give up what was read, and begin anew: "vfiokit state DEVICE running"';
+const HAND_OVER = 'run both phases under "vfiokit with DEVICE -- COMMAND", which lends them a ' +
+  "place to hand it over (in Deno they need --allow-env=VFIOKIT_DEVICES to hear of it)";
+
+/** The v2 engine. */
+export class V2Engine extends ProtocolEngine<V2Target> {
+  readonly #device: VfioDevice;
+  readonly #flags: number;
+  readonly #data: V2DataFd;
+  readonly #machine: V2Machine;
+
+  /** `flags` are the device's VFIO_MIGRATION_* flags. */
+  constructor(
+    device: VfioDevice,
+    flags: number,
+    place: DataPlace | null,
+    onError: OnError,
+    counters: Counters,
+  ) {
+    const data = new V2DataFd(device, place);
+    const machine = new V2Machine(device, flags, data, onError, counters);
+    super("v2", machine, counters);
+    this.#device = device;
+    this.#flags = flags;
+    this.#data = data;
+    this.#machine = machine;
+  }
+
+  protected override named(target: TargetState): V2Target | null {
+    return v2Target(target);
+  }
+
+  protected override savesFrom(phase: Phase, precopied: boolean): readonly StateName[] {
+    return precopied ? HOLDING_DATA : phase === "pre-copy" ? PRECOPY_FROM : SAVE_FROM;
+  }
+
+  override checkSave(phase: Phase): void {
+    super.checkSave(phase);
+    const { state } = this.counters;
+    if (phase === "pre-copy" && (this.#flags & VFIO_MIGRATION_PRE_COPY) === 0) {
+      throw this.guard.error(
+        "Cannot enter pre-copy: the driver does not offer it (VFIO_MIGRATION_PRE_COPY)",
+        "no-precopy",
+        undefined,
+        "save the device without pre-copy",
+      );
+    }
+    if (HOLDING_DATA.includes(state) && !this.#data.open) this.#takeOver(phase, state);
+  }
+
+  protected override enterSave(
+    phase: Phase,
+    from: readonly StateName[],
+    limits: PrecopyLimits,
+  ): Save {
+    // In pre-copy already, what the precopy info says is not its first word.
+    const fresh = !HOLDING_DATA.includes(this.counters.state);
+    if (phase === "pre-copy") this.#machine.askForReinit();
+    this.#machine.transition(phase === "pre-copy" ? "pre-copy" : "stop-copy", from);
+    const { kernel, notes } = this.#device;
+    return new V2Save(
+      kernel,
+      this.#data.fd,
+      this.#machine,
+      this.counters,
+      phase,
+      limits,
+      notes,
+      fresh,
+    );
+  }
+
+  /** Gets the data fd from the process that brought the device into pre-copy. */
+  #takeOver(phase: Phase, state: StateName): void {
+    const what = `Cannot enter ${phase}: the device is in ${state}, and `;
+    try {
+      if (this.#data.takeOver()) return;
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      const meaning = REFUSALS[error.code] ?? error.message;
+      throw this.guard.error(
+        `${what}what was handed over is of no use: ${meaning}`,
+        "bad-data-fd",
+        error,
+        START_OVER,
+      );
+    }
+    // Nobody else has a device that was opened here: the driver kept the state, and the fd is lost.
+    const { borrowed } = this.#device;
+    throw this.guard.error(
+      what + (borrowed ? "the data fd is another process's" : "nobody has its data fd any more"),
+      "no-data-fd",
+      undefined,
+      borrowed && !this.#data.hasPlace ? HAND_OVER : START_OVER,
+    );
+  }
+
+  override handOver(): void {
+    if (!this.#data.hasPlace) {
+      // The error tells the state, which nobody may have asked for yet.
+      this.#machine.state();
+      const what = "Cannot hand the data fd over: the device was opened with no place for it";
+      throw this.guard.error(what, "no-data-place", undefined, HAND_OVER);
+    }
+    this.guard.run("Cannot hand the data fd over", () => this.#data.handOver());
+  }
+
+  override checkRestore(): void {
+    this.guard.demandState("resuming", this.#machine.state().state, RESTORE_FROM);
+  }
+
+  protected override enterRestore(): Restore {
+    const { kernel, notes } = this.#device;
+    return new V2Restore(kernel, this.#data.fd, this.counters, notes);
+  }
+
+  protected override leaveRestore(leave: "running" | "stop"): void {
+    this.judge("stop");
+    if (leave === "running") this.#machine.transition("running", ["stop"]);
+  }
+
+  override [Symbol.dispose](): void {
+    this.#data.close();
+  }
+}

@@ -1,0 +1,261 @@
+/**
+ * The v2 save loop: the data fd is read until it is drained, and that means
+ * something else in each phase.
+ */
+
+import { isErrno, SysError } from "../../kernel/error.ts";
+import type { Fd } from "../../kernel/fd.ts";
+import { type Kernel, POLLIN } from "../../kernel/kernel.ts";
+import { nap } from "../../kernel/nap.ts";
+import {
+  VFIO_MIG_GET_PRECOPY_INFO,
+  VFIO_PRECOPY_INFO_REINIT,
+  vfioPrecopyInfo,
+} from "../../uapi/mod.ts";
+import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
+import type { BatchBuilder } from "../../checkpoint/batch_builder.ts";
+import type { Counters, PrecopyLimits } from "../protocol/engine.ts";
+import { dataError, DriverError, GONE, type Meanings } from "../protocol/recovery.ts";
+import { Readiness } from "../protocol/io.ts";
+import { PrecopyNotes } from "../notes/precopy_notes.ts";
+import { Rounds } from "../protocol/rounds.ts";
+import type { Phase } from "../types.ts";
+
+/** A batch is handed over after so long, full or not. */
+const BATCH_MS = 100;
+
+/** How long pre-copy waits for initial bytes that the driver promised and does not give. */
+const PATIENCE_MS = 1000;
+
+/** How long it waits for a driver that is not ready (EAGAIN). */
+const EAGAIN_PATIENCE_MS = 5000;
+
+/** What a driver means by an errno of its data fd. */
+const MEANINGS: Meanings = {
+  ENODEV: GONE,
+  ENOMSG: ["the driver ends its data by an errno that only pre-copy has", "io"],
+  // Some drivers drop what they had given by then, others keep it: user space cannot tell.
+  EINTR: [
+    "a signal interrupted a read of the data fd, and what the driver had given by then may be lost",
+    "interrupted-transfer",
+  ],
+};
+
+/** Reads smaller than this are not worth what is left of a batch. */
+const WORTH_READING = 64 * 1024;
+
+/** An estimate is far off by more than half or twice, and by more than this. */
+const ESTIMATE_BYTES = 64 * 1024;
+
+/** What a driver says of its data beside the data fd. */
+export interface V2Estimates {
+  /** Whether the flags of the precopy info are the driver's own words. */
+  readonly tellsReinit: boolean;
+  /** An estimate of the bytes that STOP_COPY will give; 0 or null where the driver has none. */
+  dataSize(): number | null;
+}
+
+/** One phase of saving. */
+export class V2Save {
+  readonly #estimates: V2Estimates;
+  readonly #kernel: Kernel;
+  readonly #fd: Fd;
+  readonly #readiness: Readiness;
+  readonly #counters: Counters;
+  readonly #phase: Phase;
+  readonly #rounds: Rounds;
+  readonly #notes: DriverNotes;
+  readonly #precopy: PrecopyNotes;
+  readonly #fresh: boolean;
+  /** What MIG_DATA_SIZE said when the phase began. */
+  readonly #announced: number | null;
+  #estimate: number | null;
+  /** STOP_COPY: the last read, where it gave less than there was room for. */
+  #short: { readonly count: number; readonly room: number } | null = null;
+  #idleSince: number | null = null;
+
+  /** `fresh`: nothing of this session was read before. */
+  constructor(
+    kernel: Kernel,
+    fd: Fd,
+    estimates: V2Estimates,
+    counters: Counters,
+    phase: Phase,
+    limits: PrecopyLimits,
+    notes: DriverNotes,
+    fresh = true,
+  ) {
+    this.#estimates = estimates;
+    this.#kernel = kernel;
+    this.#fd = fd;
+    this.#readiness = new Readiness(kernel, fd, POLLIN, notes);
+    this.#counters = counters;
+    this.#phase = phase;
+    this.#rounds = new Rounds(limits);
+    this.#notes = notes;
+    this.#precopy = new PrecopyNotes(notes, fresh);
+    this.#fresh = fresh;
+    this.#announced = phase === "stop-and-copy" ? estimates.dataSize() : null;
+    // 0 is what a driver says that does not know.
+    this.#estimate = this.#announced || null;
+    counters.pendingBytes = this.#estimate ?? -1;
+  }
+
+  /**
+   * Reads until the batch is full, or a while has passed, or the phase has
+   * ended (true). Each read makes a transaction: v2 has no bounds to keep.
+   *
+   * @throws {DriverError} If the data fd cannot be read; in words, with the errno as cause.
+   */
+  fill(batch: BatchBuilder): boolean {
+    const deadline = performance.now() + BATCH_MS;
+    while (batch.empty || batch.free >= WORTH_READING) {
+      if (this.#phase === "pre-copy" && this.#precopyEnds()) return true;
+      const room = batch.free;
+      const count = this.#read(batch.room(room));
+      if (count === null) {
+        if (this.#phase === "pre-copy" && this.#idleFor(EAGAIN_PATIENCE_MS)) {
+          this.#notes.add(
+            "precopy-stalled",
+            () => `read answered EAGAIN for ${EAGAIN_PATIENCE_MS} ms`,
+          );
+          return true;
+        }
+        this.#readiness.wait();
+      } else if (count > 0) {
+        this.#readiness.moved();
+        this.#idleSince = null;
+        this.#noteRead(count, room);
+        batch.add(count, false);
+        this.#rounds.read(count);
+        this.#count(count);
+      } else if (this.#phase === "stop-and-copy") {
+        this.#judgeEnd();
+        return true;
+      } else if (this.#drained()) {
+        return true;
+      }
+      if (this.#counters.interrupted || performance.now() > deadline) return false;
+    }
+    return false;
+  }
+
+  /** What the driver gave, now that it is all. */
+  #judgeEnd(): void {
+    const { bytes } = this.#counters;
+    if (bytes === 0) {
+      this.#notes.add("stop-copy-empty", () => "STOP_COPY ended after 0 bytes");
+      return;
+    }
+    const announced = this.#announced;
+    if (announced === null) return;
+    // After pre-copy what is left may be far less than the device's state.
+    const off = announced === 0 || bytes > 2 * announced + ESTIMATE_BYTES ||
+      (this.#fresh && announced > 2 * bytes + ESTIMATE_BYTES);
+    if (!off) return;
+    this.#notes.add(
+      "mig-data-size",
+      () => `MIG_DATA_SIZE was ${announced}, and ${bytes} bytes came`,
+    );
+  }
+
+  #noteRead(count: number, room: number): void {
+    if (this.#phase === "pre-copy") return this.#precopy.read(count, room);
+    const short = this.#short;
+    if (short !== null) {
+      this.#notes.add("short-read", () => `read gave ${short.count} of ${short.room} bytes`);
+    }
+    this.#short = count < room ? { count, room } : null;
+  }
+
+  /**
+   * Bytes read. 0: nothing more, which in pre-copy some drivers say with
+   * ENOMSG; null: not yet.
+   */
+  #read(into: Uint8Array<ArrayBuffer>): number | null {
+    try {
+      const count = this.#kernel.read(this.#fd.number, into, "once");
+      if (count === 0 && this.#phase === "pre-copy") {
+        this.#notes.add("drained-zero", () => "a read in pre-copy gave 0 bytes");
+      }
+      if (count <= into.length) return count;
+      throw new DriverError(`the driver gave ${count} bytes for ${into.length}`, "data-bounds");
+    } catch (error) {
+      if (isErrno(error, "EAGAIN")) return null;
+      if (isErrno(error, "ENOMSG") && this.#phase === "pre-copy") return 0;
+      throw dataError("gives no data", error, MEANINGS);
+    }
+  }
+
+  #count(bytes: number): void {
+    this.#counters.bytes += bytes;
+    this.#counters.transactions += 1;
+    if (this.#estimate === null) return;
+    this.#estimate = Math.max(0, this.#estimate - bytes);
+    this.#counters.pendingBytes = this.#estimate;
+  }
+
+  /**
+   * What the driver still has, as it estimates; null where it does not tell. With new initial data
+   * the rounds begin anew, within their limits: stop-and-copy waits for it as for the first.
+   */
+  #info(): { readonly initial: number; readonly dirty: number } | null {
+    const argument = vfioPrecopyInfo.pack({});
+    try {
+      this.#kernel.ioctl(this.#fd.number, VFIO_MIG_GET_PRECOPY_INFO, argument);
+    } catch (error) {
+      if (!(error instanceof SysError) || error.code === "ENODEV") throw error;
+      const { code } = error;
+      const note = code === "ENOTTY" ? "precopy-info-missing" : "precopy-info-failed";
+      this.#notes.add(note, () => `VFIO_MIG_GET_PRECOPY_INFO answered ${code}`);
+      return null;
+    }
+    const info = vfioPrecopyInfo.unpack(argument);
+    this.#precopy.answered(info, this.#estimates.tellsReinit);
+    const { flags, initial_bytes, dirty_bytes } = info;
+    if (this.#estimates.tellsReinit && (flags & VFIO_PRECOPY_INFO_REINIT) !== 0) {
+      this.#rounds.restart();
+      this.#idleSince = null;
+    }
+    return { initial: Number(initial_bytes), dirty: Number(dirty_bytes) };
+  }
+
+  /** Whether pre-copy has done what it can: all initial bytes are read, and little changed since. */
+  #precopyEnds(): boolean {
+    const info = this.#info();
+    // A driver that does not tell what is left could be read from without end.
+    if (info === null) return true;
+    const pending = info.initial + info.dirty;
+    this.#counters.pendingBytes = pending;
+    if (info.initial === 0 && this.#rounds.fits(this.#rest(info.dirty))) return true;
+    // The limits hold while initial bytes are left, too: a driver may never give them.
+    return this.#rounds.exhausted(pending);
+  }
+
+  /**
+   * What would be left for STOP_COPY. dirty_bytes says nothing of what a driver keeps for it, so
+   * where time counts, that driver's own estimate is heard, too.
+   */
+  #rest(dirty: number): number {
+    return this.#rounds.timed ? Math.max(dirty, this.#estimates.dataSize() ?? 0) : dirty;
+  }
+
+  /** Nothing to read now: over, unless initial bytes are still promised. */
+  #drained(): boolean {
+    const info = this.#info();
+    if (info === null || info.initial === 0) return true;
+    if (this.#idleFor(PATIENCE_MS)) {
+      const seen = (): string => `initial_bytes stayed at ${info.initial} with nothing to read`;
+      this.#notes.add("initial-bytes-left", seen);
+      return true;
+    }
+    nap(5);
+    return false;
+  }
+
+  /** Whether nothing has come for so long. */
+  #idleFor(milliseconds: number): boolean {
+    this.#idleSince ??= performance.now();
+    return performance.now() - this.#idleSince > milliseconds;
+  }
+}

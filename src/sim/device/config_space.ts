@@ -1,0 +1,58 @@
+/**
+ * The PCI configuration space of a simulated device.
+ */
+
+import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from "../../uapi/mod.ts";
+import { refuse } from "../os/refusal.ts";
+import type { Bytes, Region } from "./region.ts";
+import type { Personality } from "../personalities.ts";
+
+const SIZE = 256;
+
+// linux/pci_regs.h
+const PCI_VENDOR_ID = 0x00;
+const PCI_DEVICE_ID = 0x02;
+const PCI_COMMAND = 0x04;
+const PCI_CLASS_REVISION = 0x08;
+const PCI_SUBSYSTEM_VENDOR_ID = 0x2c;
+const PCI_SUBSYSTEM_ID = 0x2e;
+/** I/O, memory, bus master, INTx disable. */
+const COMMAND_BITS = 0x0407;
+
+/** 256 bytes, of which only the command register is writable. */
+export class ConfigSpace implements Region {
+  readonly size = SIZE;
+  readonly flags: number = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
+  readonly #bytes: Bytes = new Uint8Array(SIZE);
+  readonly #writable: Uint8Array = new Uint8Array(SIZE);
+
+  constructor({ ids, pciClass }: Personality) {
+    const view = new DataView(this.#bytes.buffer);
+    view.setUint16(PCI_VENDOR_ID, ids[0], true);
+    view.setUint16(PCI_DEVICE_ID, ids[1], true);
+    view.setUint32(PCI_CLASS_REVISION, pciClass << 8, true);
+    view.setUint16(PCI_SUBSYSTEM_VENDOR_ID, ids[2], true);
+    view.setUint16(PCI_SUBSYSTEM_ID, ids[3], true);
+    new DataView(this.#writable.buffer).setUint16(PCI_COMMAND, COMMAND_BITS, true);
+  }
+
+  /** The device is opened or reset. */
+  reset(): void {
+    this.#bytes.fill(0, PCI_COMMAND, PCI_COMMAND + 2);
+  }
+
+  pread(at: number, into: Bytes): number {
+    if (at + into.length > SIZE) refuse("EFAULT");
+    into.set(this.#bytes.subarray(at, at + into.length));
+    return into.length;
+  }
+
+  pwrite(at: number, from: Bytes): number {
+    if (at + from.length > SIZE) refuse("EFAULT");
+    from.forEach((byte, i) => {
+      const writable = this.#writable[at + i]!;
+      this.#bytes[at + i] = (this.#bytes[at + i]! & ~writable) | (byte & writable);
+    });
+    return from.length;
+  }
+}

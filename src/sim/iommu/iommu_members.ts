@@ -1,0 +1,138 @@
+/**
+ * The groups attached to an IOMMU, and the access of their devices to its memory.
+ */
+
+import { VFIO_DMA_MAP_FLAG_WRITE } from "../../uapi/mod.ts";
+import type { FaultEvent } from "../faults/fault_plan.ts";
+import { type Dma, DMA_PAGE, type DmaList } from "./dma_list.ts";
+import type { IommuMember } from "./iommu_member.ts";
+import { refuse } from "../os/refusal.ts";
+import type { Bytes } from "../device/region.ts";
+import type { UserMemory } from "../os/user_memory.ts";
+
+/** What the IOMMU records per group. */
+interface MemberState {
+  /**
+   * Whether its device writes to pinned pages only. That is always so without
+   * hardware. With hardware, the driver enters this scope when it first pins a page.
+   */
+  pinnedScope: boolean;
+}
+
+/** The errno for an access to unmapped memory: type1's or iommufd's. */
+export type HoleErrno = "EINVAL" | "ENOENT";
+
+/** The groups of one IOMMU. */
+export class IommuMembers {
+  readonly #list: DmaList;
+  readonly #user: UserMemory;
+  readonly #hole: HoleErrno;
+  readonly #checkLocked: (more: bigint) => void;
+  readonly #members: Map<IommuMember, MemberState> = new Map();
+
+  constructor(
+    list: DmaList,
+    user: UserMemory,
+    hole: HoleErrno,
+    checkLocked: (more: bigint) => void,
+  ) {
+    this.#list = list;
+    this.#user = user;
+    this.#hole = hole;
+    this.#checkLocked = checkLocked;
+  }
+
+  /** Whether there are no groups. */
+  get empty(): boolean {
+    return this.#members.size === 0;
+  }
+
+  /** Whether a group needs its memory mapped in hardware. */
+  get hardware(): boolean {
+    return [...this.#members.keys()].some(({ hardware }) => hardware);
+  }
+
+  /** Whether a device may write to any page without being tracked. */
+  get allDirty(): boolean {
+    return [...this.#members.values()].some(({ pinnedScope }) => !pinnedScope);
+  }
+
+  /** Adds a group. */
+  add(member: IommuMember): void {
+    const state = { pinnedScope: !member.hardware };
+    this.#members.set(member, state);
+    member.reach({
+      mappings: this.#list,
+      write: (iova, from) => this.#write(iova, from, !member.hardware),
+      pin: (iova) => {
+        this.#pin(iova);
+        state.pinnedScope = true;
+      },
+      unpin: (iova) => this.#unpin(iova),
+    });
+  }
+
+  /** Removes a group; returns whether its device may have written to any page. */
+  remove(member: IommuMember): boolean {
+    member.elapse();
+    member.reach(null);
+    const { pinnedScope } = this.#members.get(member)!;
+    this.#members.delete(member);
+    return !pinnedScope;
+  }
+
+  /** Performs all DMA up to now. */
+  elapse(): void {
+    for (const member of this.#members.keys()) member.elapse();
+  }
+
+  /** A mapping was removed. */
+  unmapped(dma: Dma): void {
+    for (const member of this.#members.keys()) member.unmapped(dma);
+  }
+
+  /** Counts an event for the faults of all devices; one that strikes refuses the call. */
+  strike(event: FaultEvent): void {
+    for (const member of this.#members.keys()) member.strike(event);
+  }
+
+  #at(iova: bigint): Dma {
+    const dma = this.#list.overlapping(iova, iova + 1n) ?? refuse(this.#hole);
+    if ((dma.access & VFIO_DMA_MAP_FLAG_WRITE) === 0) refuse("EPERM");
+    return dma;
+  }
+
+  #write(iova: bigint, from: Bytes, seen: boolean): void {
+    for (let done = 0; done < from.length;) {
+      const at = iova + BigInt(done);
+      const dma = this.#at(at);
+      const room = dma.end - at;
+      const part = from.subarray(done, room < from.length ? done + Number(room) : undefined);
+      this.#user.write(dma.vaddr + (at - dma.iova), part);
+      const first = dma.pageAt(at);
+      const last = dma.pageAt(at + BigInt(part.length) - 1n);
+      if (seen) dma.log?.mark(first, last - first + 1);
+      done += part.length;
+    }
+  }
+
+  #pin(iova: bigint): void {
+    const dma = this.#at(iova);
+    const page = dma.pageAt(iova);
+    const pins = dma.pins.get(page) ?? 0;
+    if (pins === 0) {
+      if (!this.#user.has(dma.vaddr + (iova - dma.iova), DMA_PAGE)) refuse("EFAULT");
+      this.#checkLocked(DMA_PAGE);
+    }
+    dma.pins.set(page, pins + 1);
+    dma.log?.mark(page, 1);
+  }
+
+  #unpin(iova: bigint): void {
+    const dma = this.#list.overlapping(iova, iova + 1n) ?? refuse("EINVAL");
+    const page = dma.pageAt(iova);
+    const pins = dma.pins.get(page) ?? refuse("EINVAL");
+    if (pins === 1) dma.pins.delete(page);
+    else dma.pins.set(page, pins - 1);
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * What a save or restore throws, from what stopped it.
+ */
+
+import { hintAfter } from "../migration/protocol/reset.ts";
+import { describeRecovery } from "../migration/recovery.ts";
+import type { NoteWatch } from "../migration/notes/note_book.ts";
+import type { Device } from "../migration/device.ts";
+import { DeviceClosedError } from "../migration/closed_error.ts";
+import { MigrationError, type Recovery } from "../migration/error.ts";
+import type { StateName } from "../migration/types.ts";
+import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
+import { CheckpointError } from "../checkpoint/error.ts";
+import { IdentityError } from "./identity/identity_error.ts";
+import { ReadBackError } from "../checkpoint/read_back.ts";
+import { stateNow } from "./_state_now.ts";
+
+/** Brings the device back. */
+async function bringBack(device: Device): Promise<[Recovery, StateName] | DeviceClosedError> {
+  try {
+    const recovery = await device.recover();
+    return [recovery, await stateNow(device)];
+  } catch (error) {
+    return error instanceof DeviceClosedError ? error : ["failed", "unknown"];
+  }
+}
+
+/**
+ * Brings the device back, and makes the error that tells what stopped the
+ * work and what the device does now. Errors that tell it already stay as they are.
+ */
+export async function failed(
+  what: string,
+  device: Device,
+  error: unknown,
+  signal: AbortSignal | undefined,
+  notes: NoteWatch,
+): Promise<Error> {
+  const failure = await recovered(what, device, error, signal);
+  if (failure instanceof MigrationError || failure instanceof CheckpointError) {
+    failure.notes = notes.list();
+  }
+  return failure;
+}
+
+async function recovered(
+  what: string,
+  device: Device,
+  error: unknown,
+  signal: AbortSignal | undefined,
+): Promise<Error> {
+  // The session has brought the device back, or could not; or nothing was touched.
+  if (
+    error instanceof MigrationError || error instanceof IdentityError ||
+    error instanceof UnsupportedError || error instanceof DeviceClosedError
+  ) return error;
+  const back = await bringBack(device);
+  if (back instanceof DeviceClosedError) return back;
+  const [recovery, deviceState] = back;
+  if (error instanceof CheckpointError) {
+    // A device that runs, and that nothing had to be done about, was not touched.
+    if (recovery !== "none" || deviceState !== "running") {
+      error.message += `; ${describeRecovery(recovery, deviceState)}`;
+      error.deviceState = deviceState;
+      error.recovery = recovery;
+    }
+    return error;
+  }
+  const now = recovery === "none"
+    ? describeState(deviceState)
+    : describeRecovery(recovery, deviceState);
+  if (signal?.aborted === true) {
+    return new MigrationError(`Cannot ${what}: interrupted; ${now}`, {
+      code: "cancelled",
+      deviceState,
+      recovery,
+      hint: hintAfter(recovery, deviceState),
+    }, { cause: error });
+  }
+  const told = toldBy(error as Error);
+  return new MigrationError(`Cannot ${what}: ${(error as Error).message}; ${now}`, {
+    ...told,
+    hint: hintAfter(recovery, deviceState) ?? told.hint,
+    deviceState,
+    recovery,
+  }, { cause: error });
+}
+
+/** The error for a checkpoint that was written and is not in its place; the device is not touched. */
+export async function notKept(
+  device: Device,
+  error: Error,
+  notes: NoteWatch,
+): Promise<MigrationError> {
+  // A device whose thread has ended, or that was closed, is not known any more.
+  const deviceState = await stateNow(device).catch((): StateName => "unknown");
+  const { code, errno, hint } = toldBy(error);
+  const failure = new MigrationError(
+    `Cannot save the device: ${error.message}; ${describeState(deviceState)}`,
+    { code, deviceState, recovery: "none", errno, hint },
+    { cause: error },
+  );
+  failure.notes = notes.list();
+  return failure;
+}
+
+function describeState(state: StateName): string {
+  return state === "running" ? "the device is running" : describeRecovery("none", state);
+}
+
+/** What an error of a file, or of reading it back, tells beside its message. */
+function toldBy(
+  error: Error,
+): { code: string; errno: string | undefined; hint: string | undefined } {
+  if (error instanceof ReadBackError) return error;
+  const { code, hint } = error as Error & { readonly code?: unknown; readonly hint?: string };
+  return { code: "io", errno: typeof code === "string" ? code : undefined, hint };
+}

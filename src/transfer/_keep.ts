@@ -1,0 +1,39 @@
+/**
+ * The last steps of a save, once the devices have their last state: what was
+ * written is read back, and gets its place.
+ */
+
+import type { ReadBack, ReadBackReport } from "../checkpoint/read_back.ts";
+import type { CheckpointSink } from "./save.ts";
+import type { DeviceTotals } from "../checkpoint/format/trailer.ts";
+
+/** What became of a checkpoint. */
+export interface Kept {
+  /** Why it is not in its place; null where it is. */
+  readonly error: Error | null;
+  /** Whether it was read back. */
+  readonly readBack: ReadBackReport;
+}
+
+/** A checkpoint that was put in its place without being read back. */
+export function keptUnread(sink: CheckpointSink): Kept {
+  const reason = sink.readBack === undefined ? "not-a-file" : "not-wanted";
+  return { error: null, readBack: { done: false, seconds: null, reason } };
+}
+
+/** Reads a checkpoint back and puts it in its place; where either fails, no file is left. */
+export async function keep(
+  sink: CheckpointSink,
+  readBack: ReadBack,
+  moved: readonly DeviceTotals[],
+  signal: AbortSignal | undefined,
+): Promise<Kept> {
+  try {
+    await readBack.run(moved, signal);
+    await sink.commit();
+    return { error: null, readBack: readBack.report };
+  } catch (error) {
+    await sink.abort();
+    return { error: error as Error, readBack: readBack.report };
+  }
+}

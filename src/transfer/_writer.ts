@@ -1,0 +1,103 @@
+/**
+ * How a save writes: on the device's thread where the sink has an fd for it,
+ * else by streams.
+ */
+
+import { SysError } from "../kernel/error.ts";
+import type { Device } from "../migration/device.ts";
+import { FdSave, servesFds } from "./_fd_transfer.ts";
+import type { PrecopyLimits } from "../migration/protocol/engine.ts";
+import { ask } from "../migration/thread/host.ts";
+import { NO_LIMITS, precopyLimits } from "../migration/protocol/limits.ts";
+import { phaseBatches } from "../migration/phases/phase_batches.ts";
+import type { PrecopyOptions } from "../migration/phases/precopy.ts";
+import type { Phase } from "../migration/types.ts";
+import { Ending } from "./ending.ts";
+import { JointWriter } from "./_devices_writer.ts";
+import type { EncodeOptions } from "../checkpoint/format/encoder.ts";
+import { fileError } from "../checkpoint/file/file_error.ts";
+import type { CheckpointHeader } from "../checkpoint/format/header.ts";
+import type { CheckpointSink } from "./save.ts";
+
+/** Writes one checkpoint: phases, then the end. */
+export interface Writer {
+  /** Saves the pre-copy phase. */
+  precopy(options: PrecopyOptions): Promise<void>;
+  /** Saves the stop-and-copy phase. */
+  stopAndCopy(): Promise<void>;
+  /** Writes the end; all bytes have been written then. */
+  end(): Promise<void>;
+  /** Writes no more, where something is wrong. */
+  abort(reason: unknown): void;
+}
+
+/** Begins a checkpoint. */
+export async function openWriter(
+  device: Device,
+  sink: CheckpointSink,
+  header: CheckpointHeader,
+  options: EncodeOptions,
+  signal: AbortSignal | undefined,
+): Promise<Writer> {
+  const { fd } = sink;
+  if (fd === undefined || options.elapsed !== undefined || !servesFds(device)) {
+    return await streamWriter(device, sink, header, options, signal);
+  }
+  const { compress, digest } = options;
+  const save = await told(sink, FdSave.begin(device, fd, header, { compress, digest }));
+  return {
+    precopy: (limits) => told(sink, save.precopy(limits, signal)),
+    stopAndCopy: () => told(sink, save.stopAndCopy(signal)),
+    end: () => told(sink, save.end()),
+    abort: () => {},
+  };
+}
+
+/** The device's errors are MigrationErrors: a SysError is the file's. */
+async function told<Value>({ path = "" }: CheckpointSink, work: Promise<Value>): Promise<Value> {
+  try {
+    return await work;
+  } catch (error) {
+    throw error instanceof SysError ? fileError("write", path, error) : error;
+  }
+}
+
+async function streamWriter(
+  device: Device,
+  sink: CheckpointSink,
+  header: CheckpointHeader,
+  options: EncodeOptions,
+  signal: AbortSignal | undefined,
+): Promise<Writer> {
+  const writer = new JointWriter(sink, header, options);
+  // A sink that takes nothing more keeps nobody from ending it.
+  const ending = new Ending(signal, device);
+  async function phase(name: Phase, limits: PrecopyLimits): Promise<void> {
+    await ask(device, "beginSave", name, limits);
+    const batches = phaseBatches(device);
+    for (;;) {
+      const { done, value: batch } = await ending.until(batches.next());
+      if (done) return;
+      await ending.until(writer.batch(0, name, batch));
+    }
+  }
+  const abort = (reason: unknown): void => {
+    ending[Symbol.dispose]();
+    writer.abort(reason);
+  };
+  try {
+    await ending.until(writer.begin());
+  } catch (error) {
+    abort(error);
+    throw error;
+  }
+  return {
+    precopy: (limits) => phase("pre-copy", precopyLimits(limits)),
+    stopAndCopy: () => phase("stop-and-copy", NO_LIMITS),
+    async end(): Promise<void> {
+      await ending.until(writer.end());
+      ending[Symbol.dispose]();
+    },
+    abort,
+  };
+}

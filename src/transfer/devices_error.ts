@@ -1,0 +1,88 @@
+/**
+ * How driving several devices at once can fail.
+ *
+ * @module
+ */
+
+import { printable } from "../text/mod.ts";
+import { isLost, type Recovery } from "../migration/error.ts";
+import type { StateName } from "../migration/types.ts";
+import type { DriverNote } from "../vfio/notes/driver_notes.ts";
+
+/** What became of one of several devices. */
+export interface DeviceOutcome {
+  /** The name it was opened by. */
+  readonly name: string;
+  /** Its state after all recovery; null where there is none to tell: it does not migrate, or was closed. */
+  readonly state: StateName | null;
+  /** What was done about it. */
+  readonly recovery: Recovery;
+  /** What its driver did against the rules besides. */
+  readonly notes: readonly DriverNote[];
+  /** What went wrong with this one; null where it was another, or none of them. */
+  readonly error: Error | null;
+}
+
+/** What a {@linkcode DevicesError} knows. */
+export interface DevicesErrorInfo {
+  /** A stable word for what went wrong, such as `transition-refused` or `cancelled`. */
+  readonly code: string;
+  /** All devices, in the order in which they were given. */
+  readonly devices: readonly DeviceOutcome[];
+  /** The errno's name where a kernel call failed. */
+  readonly errno?: string | undefined;
+  /** What to do next. */
+  readonly hint?: string | undefined;
+}
+
+/**
+ * A step that several devices take together, and that failed: what failed
+ * first (its `cause`), and the state that each of them is in now.
+ *
+ * @example
+ * ```ts
+ * import { DevicesError } from "./devices_error.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const error = new DevicesError("Cannot save 2 devices", {
+ *   code: "io",
+ *   devices: [
+ *     { name: "fd:3", state: "running", recovery: "running", notes: [], error: null },
+ *     { name: "fd:6", state: "error", recovery: "failed", notes: [], error: new Error("EIO") },
+ *   ],
+ * });
+ * assert.equal(error.lost, true);
+ * assert.deepEqual(error.failed.map(({ name }) => name), ["fd:6"]);
+ * ```
+ */
+export class DevicesError extends Error implements DevicesErrorInfo {
+  /** Always `DevicesError`. */
+  override readonly name = "DevicesError";
+  /** A stable word for what went wrong. */
+  readonly code: string;
+  /** All devices, in the order in which they were given. */
+  readonly devices: readonly DeviceOutcome[];
+  /** The errno's name where a kernel call failed. */
+  readonly errno: string | undefined;
+  /** What to do next. */
+  readonly hint: string | undefined;
+
+  /** Makes the error. */
+  constructor(message: string, info: DevicesErrorInfo, options?: ErrorOptions) {
+    super(printable(message), options);
+    this.code = info.code;
+    this.devices = info.devices;
+    this.errno = info.errno;
+    this.hint = info.hint;
+  }
+
+  /** The devices that something went wrong with. */
+  get failed(): readonly DeviceOutcome[] {
+    return this.devices.filter(({ error }) => error !== null);
+  }
+
+  /** Whether only a reset leads one of them on. */
+  get lost(): boolean {
+    return this.devices.some(({ state, recovery }) => state !== null && isLost(state, recovery));
+  }
+}

@@ -1,0 +1,251 @@
+/**
+ * Several devices that take their steps together: the first that fails, or the
+ * caller's signal, ends it for all.
+ */
+
+import type { WayBack } from "../migration/protocol/engine.ts";
+import { ask, onClosed, watchNotes } from "../migration/thread/host.ts";
+import type { NoteWatch } from "../migration/notes/note_book.ts";
+import type { Device } from "../migration/device.ts";
+import { DeviceClosedError } from "../migration/closed_error.ts";
+import type { MigrationError } from "../migration/error.ts";
+import type { StateName, TargetState } from "../migration/types.ts";
+import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
+import type { DevicesError } from "./devices_error.ts";
+import { MAX_DEVICES } from "../checkpoint/format/constants.ts";
+import { stateNow } from "./_state_now.ts";
+import { devicesError, type Left } from "./_devices_failure.ts";
+import type { PhaseReport } from "./report.ts";
+
+/** One of the devices. */
+export interface Member {
+  /** The device. */
+  readonly device: Device;
+  /** Its number in the checkpoint. */
+  readonly number: number;
+  /** The phases that it has been through. */
+  readonly phases: PhaseReport[];
+  /** What its driver does against the rules. */
+  readonly notes: NoteWatch;
+  /** What went wrong with it first. */
+  error: Error | null;
+}
+
+/** A team of devices. */
+export class Team implements Disposable {
+  /** All of them, in the caller's order. */
+  readonly members: readonly Member[];
+  /** What is being done, for messages: `save 2 devices`. */
+  readonly what: string;
+  readonly #caller: AbortSignal | undefined;
+  readonly #ending = new AbortController();
+  readonly #ended = Promise.withResolvers<never>();
+  readonly #onAbort: () => void;
+  readonly #listening: readonly (() => void)[];
+  #touched = false;
+
+  /**
+   * `what` is being done, for messages: `save`.
+   *
+   * @throws {TypeError} If there is none, or more than a checkpoint holds, or one twice.
+   */
+  constructor(what: "save" | "restore", devices: readonly Device[], signal?: AbortSignal) {
+    this.what = `${what} ${devices.length === 1 ? "the device" : `${devices.length} devices`}`;
+    if (devices.length < 1 || devices.length > MAX_DEVICES) {
+      throw new TypeError(`Cannot ${this.what}: a checkpoint holds 1 to ${MAX_DEVICES}`);
+    }
+    devices.forEach((device, number) => {
+      const first = devices.findIndex((other) => isSame(other, device));
+      if (first === number) return;
+      throw new TypeError(
+        `Cannot ${this.what}: device ${number}, ${device.name}, is device ${first} too`,
+      );
+    });
+    this.members = devices.map((device, number) => {
+      const notes = watchNotes(device);
+      return { device, number, phases: [], notes, error: null };
+    });
+    this.#caller = signal;
+    this.#ended.promise.catch(() => {});
+    this.#onAbort = (): void => this.end(signal?.reason);
+    signal?.addEventListener("abort", this.#onAbort);
+    if (signal?.aborted) this.#onAbort();
+    // Who waits for something else than its answer hears of it, too.
+    this.#listening = this.members.map((member) =>
+      onClosed(member.device, (error) => {
+        member.error ??= error;
+        this.end(error);
+      })
+    );
+  }
+
+  /** Aborted once it is over, with what ended it. */
+  get signal(): AbortSignal {
+    return this.#ending.signal;
+  }
+
+  /** From now on the devices are changed: a failure has to bring them back. */
+  touch(): void {
+    this.#touched = true;
+  }
+
+  /** Ends it for all. What ended it first counts. */
+  end(reason: unknown): void {
+    if (this.signal.aborted) return;
+    this.#ending.abort(reason);
+    this.#ended.reject(reason);
+  }
+
+  /** Waits for something that goes on for all, until that or everything ends. */
+  async until<Value>(work: Promise<Value>): Promise<Value> {
+    work.catch((error) => this.end(error));
+    return await Promise.race([work, this.#ended.promise]);
+  }
+
+  /** What a device does, or fails at, which ends it for all. */
+  async attempt<Value>(member: Member, work: Promise<Value>): Promise<Value> {
+    try {
+      return await work;
+    } catch (error) {
+      // What was told to all is nobody's own failure; nor is having been interrupted then.
+      const { aborted, reason } = this.signal;
+      const told = aborted &&
+        (error === reason || (error as MigrationError).code === "interrupted");
+      if (!told) member.error ??= error as Error;
+      this.end(error);
+      throw error;
+    }
+  }
+
+  /**
+   * All of these take a step at the same time; it is over when each has taken
+   * it, or with the first failure, whoever is still about it.
+   */
+  async step(
+    take: (member: Member) => Promise<unknown>,
+    members: readonly Member[] = this.members,
+  ): Promise<void> {
+    this.signal.throwIfAborted();
+    await this.until(Promise.all(members.map((member) => this.attempt(member, take(member)))));
+  }
+
+  /** All of these take a last step, each whatever becomes of the others. */
+  async lastStep(
+    take: (member: Member) => Promise<unknown>,
+    members: readonly Member[] = this.members,
+  ): Promise<void> {
+    await Promise.all(members.map(async (member) => {
+      try {
+        await take(member);
+      } catch (error) {
+        member.error ??= error as Error;
+      }
+    }));
+  }
+
+  /** Those with the P2P states. */
+  get p2p(): readonly Member[] {
+    return this.members.filter(({ device }) => device.description.p2p);
+  }
+
+  /**
+   * Holds back what devices with the P2P states would begin of DMA to the
+   * others, from where they run.
+   */
+  async holdBack(): Promise<void> {
+    await this.step(async ({ device }) => {
+      const state = await stateNow(device);
+      if (state === "running") await advance(device, "running", "running-p2p");
+      if (state === "pre-copy") await advance(device, "pre-copy", "pre-copy-p2p");
+    }, this.p2p);
+  }
+
+  /**
+   * Brings the devices back, those with P2P states by way of RUNNING_P2P, where
+   * each waits for the others; makes the error that says what ended it, and
+   * what each of them does now. One that cannot be brought back, or blocks for
+   * a while, keeps no other from that.
+   *
+   * @param way How; asked once nothing else is asked of the device any more.
+   */
+  async failure(
+    error: unknown,
+    way: (member: Member) => Promise<WayBack> = () => Promise.resolve("running"),
+  ): Promise<DevicesError> {
+    this.end(error);
+    const { reason } = this.signal;
+    const left = this.#touched ? await this.#bringBack(way) : await this.states();
+    const interrupted = this.#caller?.aborted === true && this.#caller.reason === reason;
+    return devicesError(`Cannot ${this.what}`, this.members, left, reason, interrupted);
+  }
+
+  async #bringBack(way: (member: Member) => Promise<WayBack>): Promise<Left[]> {
+    const halfway = await Promise.all(this.members.map(async (member) => {
+      const { device } = member;
+      try {
+        const chosen = await way(member);
+        const recovery = await device.recover(chosen === "running" ? "running-p2p" : chosen);
+        return { chosen, recovery };
+      } catch (error) {
+        return leftBy(error);
+      }
+    }));
+    return await Promise.all(this.members.map(async ({ device }, index): Promise<Left> => {
+      const before = halfway[index]!;
+      if ("state" in before) return before;
+      try {
+        const halfway = before.chosen === "running" && before.recovery !== "failed" &&
+          before.recovery !== "ignored";
+        const recovery = halfway ? await device.recover() : before.recovery;
+        return { state: await stateNow(device), recovery };
+      } catch (error) {
+        return leftBy(error);
+      }
+    }));
+  }
+
+  /** The states of devices that nothing has to be done about. */
+  async states(): Promise<Left[]> {
+    return await Promise.all(this.members.map(async ({ device }): Promise<Left> => {
+      try {
+        return { state: await stateNow(device), recovery: "none" };
+      } catch (error) {
+        const untold = error instanceof UnsupportedError || isClosed(error);
+        return { state: untold ? null : "unknown", recovery: "none" };
+      }
+    }));
+  }
+
+  /** Listens no longer, neither to the signal nor to the devices. */
+  [Symbol.dispose](): void {
+    for (const stop of this.#listening) stop();
+    for (const { notes } of this.members) notes[Symbol.dispose]();
+    this.#caller?.removeEventListener("abort", this.#onAbort);
+  }
+}
+
+/** Whether a device has been closed: it is its owner's no more, and has no state to tell. */
+function isClosed(error: unknown): boolean {
+  return error instanceof DeviceClosedError && error.code === "closed";
+}
+
+/** How a device is left that could not be asked: closed, or nothing more is known of it. */
+function leftBy(error: unknown): Left {
+  return isClosed(error)
+    ? { state: null, recovery: "none" }
+    : { state: "unknown", recovery: "failed" };
+}
+
+/**
+ * Takes a device from one state to another; one that has left it by itself was reset by somebody.
+ * Where that fails nothing is done about it here: the team decides, for all.
+ */
+export function advance(device: Device, from: StateName, target: TargetState): Promise<unknown> {
+  return ask(device, "setState", target, "nothing", [from]);
+}
+
+/** Whether two are one device: the same object, or the same borrowed fd. */
+function isSame(one: Device, other: Device): boolean {
+  const [a, b] = [one.description, other.description];
+  return one === other || a.borrowed && b.borrowed && a.fds.device === b.fds.device;
+}

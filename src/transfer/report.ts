@@ -1,0 +1,78 @@
+/**
+ * What a save or a restore tells about itself.
+ *
+ * @module
+ */
+
+import type { Phase, StateName } from "../migration/types.ts";
+import type { DriverNote } from "../vfio/notes/driver_notes.ts";
+import type { ReadBackReport } from "../checkpoint/read_back.ts";
+
+/** How one phase went. */
+export interface PhaseReport {
+  /** The phase. */
+  readonly name: Phase | "resuming";
+  /** Transactions moved. */
+  readonly transactions: number;
+  /** Bytes of device state moved. */
+  readonly bytes: number;
+  /** From the change of state to the last byte moved. */
+  readonly seconds: number;
+}
+
+/** How a save or restore went. */
+export interface TransferReport {
+  /** The device's state now. */
+  readonly state: StateName;
+  /** Transactions moved, in all phases. */
+  readonly transactions: number;
+  /** Bytes of device state moved, in all phases. */
+  readonly bytes: number;
+  /** From the first change of state to the last byte moved. */
+  readonly seconds: number;
+  /** The phases, in order. */
+  readonly phases: readonly PhaseReport[];
+  /**
+   * What the driver did against the rules, though the work went on. Of a device's first save or
+   * restore, since it was opened.
+   */
+  readonly notes: readonly DriverNote[];
+}
+
+/** How a save went. */
+export interface SaveReport extends TransferReport {
+  /** Whether the file was read back; its time is no part of `seconds`. */
+  readonly readBack: ReadBackReport;
+}
+
+/** How one of several devices was saved or restored. */
+export interface DeviceReport extends TransferReport {
+  /** The name it was opened by. */
+  readonly name: string;
+  /** Whether its DMA to the others could be held back while they stopped: it has the P2P states. */
+  readonly p2p: boolean;
+}
+
+/** How the save or restore of several devices went. */
+export interface JointReport extends Omit<TransferReport, "state" | "notes"> {
+  /** Each device, in the order of the checkpoint. */
+  readonly devices: readonly DeviceReport[];
+  /** The phases of all together, from the first device that began one to the last that ended it. */
+  readonly phases: readonly PhaseReport[];
+}
+
+/** How the save of several devices went. */
+export interface JointSaveReport extends JointReport {
+  /** Whether the file was read back; its time is no part of `seconds`. */
+  readonly readBack: ReadBackReport;
+}
+
+/** The sums over all phases. */
+export function totals(
+  phases: readonly Pick<PhaseReport, "transactions" | "bytes">[],
+): { readonly transactions: number; readonly bytes: number } {
+  return {
+    transactions: phases.reduce((sum, phase) => sum + phase.transactions, 0),
+    bytes: phases.reduce((sum, phase) => sum + phase.bytes, 0),
+  };
+}

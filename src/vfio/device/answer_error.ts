@@ -1,0 +1,61 @@
+/**
+ * What a driver answered and cannot be true.
+ *
+ * @module
+ */
+
+import { printable } from "../../text/mod.ts";
+
+/**
+ * An answer of the kernel or of a vendor driver that cannot be true: a length
+ * or an offset that reaches nowhere. The driver is at fault; nothing was done
+ * with the answer.
+ *
+ * @example
+ * ```ts
+ * import { AnswerError } from "./answer_error.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const message = "Cannot use region 9: it ends beyond 2^53";
+ * assert.equal(new AnswerError(message, "vfio_region_info.offset").name, "AnswerError");
+ * ```
+ */
+export class AnswerError extends Error {
+  /** The class's name. */
+  override readonly name: string = "AnswerError";
+  /**
+   * What cannot be true, by its C name: `vfio_region_info.offset`; where it is no field of a
+   * struct, what it is: `dirty bitmap`.
+   */
+  readonly field: string;
+
+  /** Makes the error; `field` is what cannot be true. */
+  constructor(message: string, field: string) {
+    super(printable(message));
+    this.field = field;
+  }
+}
+
+/**
+ * A u64 byte count as a number.
+ *
+ * @param what Whose count it is, for the message.
+ * @param field The count's C name.
+ * @throws {AnswerError} Beyond 2^53 - 1, where a number is no longer exact.
+ */
+export function byteCount(value: bigint, what: string, field: string): number {
+  if (value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value);
+  throw new AnswerError(`Cannot use ${what}: 0x${value.toString(16)} bytes are beyond 2^53`, field);
+}
+
+/**
+ * The smallest page of a bitmap of page sizes, in bytes.
+ *
+ * @param pgsizes One bit a size, at least one.
+ * @param what Whose pages they are, for the message.
+ * @param field The bitmap's C name.
+ * @throws {AnswerError} Where that is 2^53 bytes or more, as much as no memory has.
+ */
+export function smallestPage(pgsizes: bigint, what: string, field: string): number {
+  return byteCount(pgsizes & -pgsizes, `the page sizes of ${what}`, field);
+}

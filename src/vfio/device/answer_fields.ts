@@ -1,0 +1,59 @@
+/**
+ * Fields that the kernel reads and does not write.
+ */
+
+import type { Fd } from "../../kernel/fd.ts";
+import type { StructCodec } from "../../uapi/mod.ts";
+import { AnswerError } from "./answer_error.ts";
+
+/**
+ * Checks that fields came back as they were sent. Where one did not, the rest of the answer means
+ * nothing either.
+ *
+ * @param name The request's C name, for the message.
+ * @throws {AnswerError} The first field that differs.
+ */
+export function requireUnchanged<T>(
+  codec: StructCodec<T>,
+  fields: readonly (keyof T & string)[],
+  sent: Uint8Array,
+  answer: Uint8Array,
+  name: string,
+  fd: Fd,
+): void {
+  for (const { name: field, offset, size } of codec.fields) {
+    if (!fields.includes(field as keyof T & string)) continue;
+    const [before, after] = [sent, answer].map((bytes) => bytes.subarray(offset, offset + size));
+    if (before!.every((byte, index) => byte === after![index])) continue;
+    throw new AnswerError(
+      `Cannot use the answer to ${name} of ${fd.label}: it changed ${field} from ` +
+        `${littleEndian(before!)} to ${littleEndian(after!)}`,
+      `${codec.name}.${field}`,
+    );
+  }
+}
+
+/**
+ * Checks that no more was unmapped than was asked for.
+ *
+ * @param field The count's C name.
+ * @throws {AnswerError} Where it was.
+ */
+export function requireTaken(
+  taken: bigint,
+  size: bigint,
+  name: string,
+  fd: Fd,
+  field: string,
+): void {
+  if (taken <= size) return;
+  throw new AnswerError(
+    `Cannot use the answer to ${name} of ${fd.label}: ${taken} bytes unmapped in a range of ${size}`,
+    field,
+  );
+}
+
+function littleEndian(bytes: Uint8Array): string {
+  const digits = [...bytes].reverse().map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return `0x${BigInt(`0x${digits}`).toString(16)}`;
+}

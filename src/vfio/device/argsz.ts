@@ -1,0 +1,59 @@
+/**
+ * The argsz handshake: the caller says how much room there is, the kernel how
+ * much it needs.
+ *
+ * @module
+ */
+
+import type { Fd } from "../../kernel/fd.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import { ioctl } from "../ioctl.ts";
+import { AnswerError } from "./answer_error.ts";
+
+/** More than any info struct with its capabilities needs, in bytes. */
+export const ARGSZ_MAX: number = 64 * 1024;
+
+/** Times that an answer may grow before it counts as never ending. */
+const ROUNDS_MAX = 8;
+
+/**
+ * Asks with a struct that starts with `argsz` (u32), again with more room for
+ * as long as the answer says that it needs more.
+ *
+ * @param name The request's C name, for errors.
+ * @param input The struct as the first call gets it, argsz being its length.
+ * @returns The answer, at least as long as `input`: the struct, and what follows it.
+ * @throws {SysError} If the ioctl fails.
+ * @throws {AnswerError} If the answer wants more than {@linkcode ARGSZ_MAX} bytes, or never settles.
+ */
+export function ioctlArgsz(
+  kernel: Kernel,
+  fd: Fd,
+  name: string,
+  request: number,
+  input: Uint8Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  let room = input.length;
+  for (let round = 0; round < ROUNDS_MAX; round++) {
+    const buffer = new Uint8Array(new ArrayBuffer(room));
+    const view = new DataView(buffer.buffer);
+    buffer.set(input);
+    view.setUint32(0, room, true);
+    ioctl(kernel, fd, name, request, buffer);
+    const needed = view.getUint32(0, true);
+    // Below the struct's own size the answer makes no sense, but says nothing of what follows it.
+    if (needed <= room) return buffer.subarray(0, Math.max(needed, input.length));
+    if (needed > ARGSZ_MAX) {
+      throw new AnswerError(
+        `Cannot use the answer to ${name} of ${fd.label}: ` +
+          `argsz ${needed} is more than the limit of ${ARGSZ_MAX} bytes`,
+        "argsz",
+      );
+    }
+    room = needed;
+  }
+  throw new AnswerError(
+    `Cannot use the answer to ${name} of ${fd.label}: argsz grows with every call`,
+    "argsz",
+  );
+}

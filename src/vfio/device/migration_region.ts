@@ -1,0 +1,107 @@
+/**
+ * The v1 migration region: which it is, whether it can be driven, and how its
+ * data is reached.
+ *
+ * @module
+ */
+
+import {
+  VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED,
+  VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
+  vfioDeviceMigrationInfo,
+} from "../../uapi/mod.ts";
+import { variantDriver } from "../sysfs/variant_driver.ts";
+import { AnswerError } from "./answer_error.ts";
+import type { VfioDevice } from "./device.ts";
+import type { DriverNotes } from "../notes/driver_notes.ts";
+import { needsVariantDriver, noMigration } from "../reasons/driver_reasons.ts";
+import { readMigrationFlags } from "./feature.ts";
+import { brokenAnswer, migrationRegionEmpty, migrationRegionUnusable } from "../reasons/reasons.ts";
+import type { Region } from "./region.ts";
+import type { Reason } from "../reasons/unsupported.ts";
+
+/**
+ * How the data of a migration region is reached: only by pread and pwrite
+ * (`trapped`), or mapped, in one area or in several (`partitioned`).
+ */
+export type DataSectionKind = "trapped" | "mapped" | "partitioned";
+
+/**
+ * The device's v1 migration region.
+ *
+ * @returns null where it has none.
+ * @throws {AnswerError} Where none was found, but a region could not be read.
+ */
+export function findMigrationRegion(device: VfioDevice): Region | null {
+  return device.findRegion(
+    VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
+    VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED,
+  );
+}
+
+/**
+ * How a migration region's data is reached, as its description promises.
+ *
+ * @example
+ * ```ts
+ * import { dataSectionKind } from "./migration_region.ts";
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(dataSectionKind({ mappable: false, sparse: null }), "trapped");
+ * assert.equal(
+ *   dataSectionKind({ mappable: true, sparse: [{ offset: 4096n, size: 65536n }] }),
+ *   "mapped",
+ * );
+ * ```
+ */
+export function dataSectionKind(region: Pick<Region, "mappable" | "sparse">): DataSectionKind {
+  if (!region.mappable) return "trapped";
+  if (region.sparse === null) return "mapped";
+  const areas = region.sparse.filter(({ size }) => size > 0n).length;
+  if (areas === 0) return "trapped";
+  return areas === 1 ? "mapped" : "partitioned";
+}
+
+/** Bytes of a page, as small as mmap has it. */
+const PAGE = 4096n;
+
+/** Notes areas of a region that are not in whole pages. */
+export function noteSparseAreas(
+  { mappable, sparse }: Pick<Region, "mappable" | "sparse">,
+  notes: DriverNotes,
+): void {
+  if (!mappable) return;
+  for (const [number, { offset, size }] of (sparse ?? []).entries()) {
+    if ((offset | size) % PAGE === 0n) continue;
+    notes.add("sparse-area", () => `sparse area ${number} has ${size} bytes at offset ${offset}`);
+  }
+}
+
+/** Why the device cannot be migrated by either protocol; empty where it can. */
+export function migrationReasons(device: VfioDevice): Reason[] {
+  let region: Region | null;
+  try {
+    region = findMigrationRegion(device);
+  } catch (error) {
+    if (error instanceof AnswerError) return [brokenAnswer(error.message)];
+    throw error;
+  }
+  if (region === null) return readMigrationFlags(device) === null ? [whyNot(device)] : [];
+  if (region.size === 0n) return [migrationRegionEmpty(region.index)];
+  const registers = vfioDeviceMigrationInfo.size;
+  if (region.size < BigInt(registers)) {
+    const why = `its ${region.size} bytes do not hold the ${registers} of its registers`;
+    return [migrationRegionUnusable(region.index, why)];
+  }
+  if (!region.readable || !region.writable) {
+    return [migrationRegionUnusable(region.index, "it cannot be both read and written")];
+  }
+  return [];
+}
+
+function whyNot(device: VfioDevice): Reason {
+  const { sysfs, kernel } = device;
+  return sysfs?.bus === "pci" && sysfs.driver === "vfio-pci"
+    ? needsVariantDriver(sysfs, variantDriver(kernel, sysfs))
+    : noMigration(sysfs, device.identity().driver);
+}

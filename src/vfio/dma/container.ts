@@ -1,0 +1,315 @@
+/**
+ * The type1 container: the address space that groups share.
+ *
+ * @module
+ */
+
+import { isErrno, SysError } from "../../kernel/error.ts";
+import { Fd } from "../../kernel/fd.ts";
+import { type Kernel, O_RDWR } from "../../kernel/kernel.ts";
+import {
+  VFIO_API_VERSION,
+  VFIO_CHECK_EXTENSION,
+  VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+  VFIO_GET_API_VERSION,
+  VFIO_GROUP_SET_CONTAINER,
+  VFIO_IOMMU_DIRTY_PAGES,
+  VFIO_IOMMU_GET_INFO,
+  VFIO_IOMMU_MAP_DMA,
+  VFIO_IOMMU_UNMAP_DMA,
+  VFIO_SET_IOMMU,
+  VFIO_TYPE1v2_IOMMU,
+  type VfioBitmap,
+  vfioBitmap,
+  vfioIommuType1DirtyBitmap,
+  type VfioIommuType1DirtyBitmapGet,
+  vfioIommuType1DirtyBitmapGet,
+  vfioIommuType1DmaMap,
+  vfioIommuType1DmaUnmap,
+  vfioIommuType1Info,
+} from "../../uapi/mod.ts";
+import { requireTaken, requireUnchanged } from "../device/answer_fields.ts";
+import { ioctl } from "../ioctl.ts";
+import { KnownMappings } from "./_known_mappings.ts";
+import { opening } from "../open/opening.ts";
+import type { AddressSpace, DmaMapping } from "./address_space.ts";
+import { DmaError } from "./dma_error.ts";
+import { type Group, inContainer } from "../open/group.ts";
+import { formatIova, IOVA_END, type IovaMapping } from "./iova.ts";
+import { mapError, type RefusalContext, unmapError } from "./map_error.ts";
+import { memlockLimit } from "../reasons/memlock.ts";
+import { noType1v2, wrongApiVersion } from "../reasons/reasons.ts";
+import type { SysfsDevice } from "../sysfs/sysfs.ts";
+import { readType1Info, type Type1Info } from "./type1_info.ts";
+import { UnsupportedError } from "../reasons/unsupported.ts";
+
+/** The container's character device. */
+export const CONTAINER_PATH = "/dev/vfio/vfio";
+
+/**
+ * A container with the type1v2 IOMMU model. It has its IOMMU, and the mappings
+ * in it, as long as a group is in it: with the last one the kernel drops both.
+ */
+export class Type1Container implements AddressSpace, Disposable {
+  /** The container's fd. */
+  readonly fd: Fd;
+  /** The kernel that it lives in. */
+  readonly kernel: Kernel;
+  readonly #known = new KnownMappings();
+  /** Whether it was ever given an IOMMU; it has lost it again where the last group left. */
+  #iommuSet: boolean;
+
+  private constructor(kernel: Kernel, fd: Fd, iommuSet: boolean) {
+    this.kernel = kernel;
+    this.fd = fd;
+    this.#iommuSet = iommuSet;
+  }
+
+  /**
+   * Opens a new container; it has no IOMMU until a group is attached.
+   *
+   * @param sysfs The device that it is for, where that is known: for a better explanation.
+   * @throws {UnsupportedError} If VFIO is not there, not permitted, or has no type1v2.
+   * @throws {OpenError} If it fails for another reason.
+   */
+  static open(kernel: Kernel, sysfs?: SysfsDevice): Type1Container {
+    const path = CONTAINER_PATH;
+    const number = opening(
+      "open container",
+      { kernel, path, sysfs },
+      () => kernel.open(path, O_RDWR),
+    );
+    const fd = Fd.own(kernel, number, `container ${path}`);
+    try {
+      requireType1v2(kernel, fd);
+      return new Type1Container(kernel, fd, false);
+    } catch (error) {
+      fd.close();
+      throw error;
+    }
+  }
+
+  /** Uses a container that somebody else opened, and will close. */
+  static borrow(kernel: Kernel, fd: number): Type1Container {
+    return new Type1Container(kernel, Fd.borrow(kernel, fd, `container fd ${fd}`), true);
+  }
+
+  /**
+   * Puts a group into the container; with the first one, and with the first
+   * after all have left, the container gets its IOMMU, in which nothing is mapped.
+   *
+   * @throws {UnsupportedError} If a driver of the host holds the group, the firmware keeps it, or
+   * the IOMMU cannot isolate its interrupts.
+   * @throws {OpenError} If it fails for another reason.
+   */
+  attach(group: Group): void {
+    const { kernel } = this;
+    const hadIommu = this.#hasIommu();
+    const situation = {
+      kernel,
+      group: group.number,
+      hadIommu,
+      hasContainer: () => inContainer(group),
+    };
+    const argument = new Uint8Array(new ArrayBuffer(4));
+    new DataView(argument.buffer).setInt32(0, this.fd.number, true);
+    opening("VFIO_GROUP_SET_CONTAINER", situation, () => {
+      ioctl(kernel, group.fd, "VFIO_GROUP_SET_CONTAINER", VFIO_GROUP_SET_CONTAINER, argument);
+    });
+    // Asked again: what was there before may have left before the group came.
+    if (hadIommu && this.#hasIommu()) return;
+    this.#known.clear();
+    opening("VFIO_SET_IOMMU", situation, () => {
+      ioctl(kernel, this.fd, "VFIO_SET_IOMMU", VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
+    });
+    this.#iommuSet = true;
+  }
+
+  /**
+   * Whether the container has its IOMMU; the kernel alone knows, as the last group leaves with the
+   * last of its fds, in whatever process.
+   */
+  #hasIommu(): boolean {
+    if (!this.#iommuSet) return false;
+    try {
+      ioctl(
+        this.kernel,
+        this.fd,
+        "VFIO_IOMMU_GET_INFO",
+        VFIO_IOMMU_GET_INFO,
+        vfioIommuType1Info.pack({}),
+      );
+      return true;
+    } catch (error) {
+      return !isErrno(error, "EINVAL");
+    }
+  }
+
+  /** Forgets what was mapped where the last group has left; returns whether it has. */
+  #dropped(): boolean {
+    if (this.#hasIommu()) return false;
+    this.#known.clear();
+    return true;
+  }
+
+  /**
+   * Reads page sizes, IOVA ranges and the dirty tracking capability. Read
+   * afresh each time: groups change them.
+   *
+   * @throws {SysError} If the ioctl fails: EINVAL while no group is attached.
+   * @throws {CapabilityError} Where the capabilities are broken.
+   */
+  info(): Type1Info {
+    return readType1Info(this.kernel, this.fd);
+  }
+
+  /**
+   * Maps memory for DMA (VFIO_IOMMU_MAP_DMA).
+   *
+   * @throws {DmaError} EEXIST, EINVAL, ENOSPC (too many mappings), ENOMEM (the
+   * memlock limit), EFAULT: why, and what to do.
+   * @throws {RangeError} If a number does not fit its field.
+   */
+  map({ iova, size, vaddr, flags }: DmaMapping): void {
+    const mapping = { iova, size, vaddr, flags };
+    const argument = vfioIommuType1DmaMap.pack(mapping);
+    try {
+      ioctl(this.kernel, this.fd, "VFIO_IOMMU_MAP_DMA", VFIO_IOMMU_MAP_DMA, argument);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      if (error.code === "EINVAL" && this.#dropped()) {
+        throw new DmaError(
+          `Cannot map ${formatIova(mapping)} for DMA`,
+          "no group is in the container, so it has no IOMMU; what was mapped is gone",
+          "Put a group into it first",
+          error,
+        );
+      }
+      throw mapError(error, mapping, this.#context());
+    }
+    this.#iommuSet = true;
+    this.#known.add(mapping);
+  }
+
+  /**
+   * Takes mappings back (VFIO_IOMMU_UNMAP_DMA).
+   *
+   * @param bitmap Where the last dirty pages go, if they are tracked: memory
+   * that is zero, and holds a bit for each page of the range. One mapping a call
+   * is safe: Linux 5.10 mixes the bits of several up.
+   * @returns Bytes taken back, as the kernel counts them; 0 where nothing is mapped as no group is
+   * in the container; before Linux 6.19 always 0 for a range that ends at 2^64, which stays mapped
+   * until the container is closed.
+   * @throws {DmaError} EINVAL where the range is empty, not aligned, or cuts a
+   * mapping, or dirty pages are wanted and not tracked; EFAULT where the bitmap
+   * cannot be written: the mappings before the one that failed are gone then,
+   * and still in {@linkcode Type1Container.mappings}.
+   * @throws {AnswerError} If the kernel's answer cannot be true: the mappings are gone, as it says.
+   * @throws {RangeError} If a number does not fit its field.
+   */
+  unmap(iova: bigint, size: bigint, bitmap?: VfioBitmap): bigint {
+    const argument = vfioIommuType1DmaUnmap.pack(
+      bitmap === undefined ? { iova, size } : {
+        flags: VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+        iova,
+        size,
+        data: vfioBitmap.pack(bitmap),
+      },
+    );
+    const name = "VFIO_IOMMU_UNMAP_DMA";
+    const sent = argument.slice();
+    try {
+      ioctl(this.kernel, this.fd, name, VFIO_IOMMU_UNMAP_DMA, argument);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      // With its last group the kernel took all mappings back, and lost their dirty pages.
+      if (error.code === "EINVAL" && bitmap === undefined && this.#dropped()) return 0n;
+      throw unmapError(error, { iova, size }, this.#context());
+    }
+    const layout = vfioIommuType1DmaUnmap;
+    const taken = new DataView(argument.buffer).getBigUint64(layout.offsetOf("size"), true);
+    // Before Linux 6.19 nothing is taken back from a range that ends at 2^64.
+    if (taken === 0n && iova + size === IOVA_END) return taken;
+    this.#known.forgetIn({ iova, size });
+    requireUnchanged(layout, ["argsz", "flags", "iova"], sent, argument, name, this.fd);
+    requireTaken(taken, size, name, this.fd, `${layout.name}.size`);
+    return taken;
+  }
+
+  /**
+   * Starts or stops tracking of dirty pages, or reads them
+   * (VFIO_IOMMU_DIRTY_PAGES).
+   *
+   * @param flags One of VFIO_IOMMU_DIRTY_PAGES_FLAG_*.
+   * @param get With FLAG_GET_BITMAP: which pages, and memory for their bits.
+   * @throws {SysError} If the ioctl fails.
+   * @throws {RangeError} If a number does not fit its field.
+   */
+  dirtyPages(flags: number, get?: VfioIommuType1DirtyBitmapGet): void {
+    const argument = vfioIommuType1DirtyBitmap.pack(
+      get === undefined ? { flags } : { flags, data: vfioIommuType1DirtyBitmapGet.pack(get) },
+    );
+    ioctl(this.kernel, this.fd, "VFIO_IOMMU_DIRTY_PAGES", VFIO_IOMMU_DIRTY_PAGES, argument);
+  }
+
+  #context(): RefusalContext {
+    let info: Type1Info | null = null;
+    try {
+      info = this.info();
+    } catch {
+      // The refusal is what counts; it is only explained less well.
+    }
+    const memlock = memlockLimit(this.kernel);
+    return { info, mappings: this.#known.list, memlock, where: "container" };
+  }
+
+  /**
+   * What is known to be mapped, by ascending iova: through this object, or told
+   * by {@linkcode Type1Container.know}. Nothing is once the last group has left.
+   */
+  get mappings(): readonly IovaMapping[] {
+    if (this.#known.size > 0) this.#dropped();
+    return this.#known.list;
+  }
+
+  /**
+   * Tells of a mapping that somebody else made, such as the owner of a borrowed
+   * container.
+   *
+   * @throws {RangeError} If it is empty, or overlaps one that is known.
+   */
+  know(mapping: IovaMapping): void {
+    this.#known.know(mapping);
+  }
+
+  /** Tells that a mapping is gone, though it was not unmapped through this object. */
+  forget(iova: bigint): void {
+    this.#known.forget(iova);
+  }
+
+  /** Closes what is owned; with its last fd the kernel takes all mappings back. */
+  close(): void {
+    if (this.fd.owned) this.#known.clear();
+    this.fd.close();
+  }
+
+  /** Closes, at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function requireType1v2(kernel: Kernel, fd: Fd): void {
+  const version = opening(
+    "VFIO_GET_API_VERSION",
+    { kernel },
+    () => ioctl(kernel, fd, "VFIO_GET_API_VERSION", VFIO_GET_API_VERSION),
+  );
+  if (version !== VFIO_API_VERSION) throw new UnsupportedError([wrongApiVersion(version)]);
+  const has = opening(
+    "VFIO_CHECK_EXTENSION",
+    { kernel },
+    () => ioctl(kernel, fd, "VFIO_CHECK_EXTENSION", VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU),
+  );
+  if (has === 0) throw new UnsupportedError([noType1v2()]);
+}

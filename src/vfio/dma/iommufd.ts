@@ -1,0 +1,80 @@
+/**
+ * The iommufd: /dev/iommu, which holds address spaces for devices.
+ *
+ * @module
+ */
+
+import { Fd } from "../../kernel/fd.ts";
+import { type Kernel, O_RDWR } from "../../kernel/kernel.ts";
+import { IOMMU_DESTROY, IOMMU_IOAS_ALLOC, iommuDestroy, iommuIoasAlloc } from "../../uapi/mod.ts";
+import { ioctl } from "../ioctl.ts";
+import { opening } from "../open/opening.ts";
+import type { SysfsDevice } from "../sysfs/sysfs.ts";
+
+/** Its character device. */
+export const IOMMUFD_PATH = "/dev/iommu";
+
+/** An open iommufd. Its objects, address spaces among them, live as long as it is open. */
+export class Iommufd implements Disposable {
+  /** The kernel that it lives in. */
+  readonly kernel: Kernel;
+  /** Its fd. */
+  readonly fd: Fd;
+
+  private constructor(kernel: Kernel, fd: Fd) {
+    this.kernel = kernel;
+    this.fd = fd;
+  }
+
+  /**
+   * Opens a new one, which is empty.
+   *
+   * @param sysfs The device that it is for, where that is known: for a better explanation.
+   * @throws {UnsupportedError} If the kernel has none, or there is no permission for it.
+   * @throws {OpenError} If it fails for another reason.
+   */
+  static open(kernel: Kernel, sysfs?: SysfsDevice): Iommufd {
+    const path = IOMMUFD_PATH;
+    const fd = opening("open iommufd", { kernel, path, sysfs }, () => kernel.open(path, O_RDWR));
+    return new Iommufd(kernel, Fd.own(kernel, fd, `iommufd ${path}`));
+  }
+
+  /** Uses one that somebody else opened, and will close. */
+  static borrow(kernel: Kernel, fd: number): Iommufd {
+    return new Iommufd(kernel, Fd.borrow(kernel, fd, `iommufd fd ${fd}`));
+  }
+
+  /**
+   * Makes an address space (IOMMU_IOAS_ALLOC).
+   *
+   * @returns Its id.
+   * @throws {UnsupportedError} If the fd is no iommufd.
+   * @throws {OpenError} If it fails for another reason.
+   */
+  allocateIoas(): number {
+    const argument = iommuIoasAlloc.pack({});
+    opening("IOMMU_IOAS_ALLOC", { kernel: this.kernel }, () => {
+      ioctl(this.kernel, this.fd, "IOMMU_IOAS_ALLOC", IOMMU_IOAS_ALLOC, argument);
+    });
+    return iommuIoasAlloc.unpack(argument).out_ioas_id;
+  }
+
+  /**
+   * Takes one of its objects away (IOMMU_DESTROY).
+   *
+   * @throws {SysError} EBUSY while a device is attached to it, ENOENT where it is not there.
+   */
+  destroy(id: number): void {
+    ioctl(this.kernel, this.fd, "IOMMU_DESTROY", IOMMU_DESTROY, iommuDestroy.pack({ id }));
+  }
+
+  /** Closes what is owned. Closing again does nothing. */
+  close(): void {
+    this.fd.close();
+  }
+
+  /** Closes, at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

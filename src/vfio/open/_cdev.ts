@@ -1,0 +1,239 @@
+/**
+ * Opening a device by its own character device: it is bound to an iommufd, and
+ * attached to an IOAS of it.
+ */
+
+import { SysError } from "../../kernel/error.ts";
+import { Fd } from "../../kernel/fd.ts";
+import {
+  type Kernel,
+  MAP_ANONYMOUS,
+  MAP_PRIVATE,
+  O_RDWR,
+  PROT_READ,
+  PROT_WRITE,
+} from "../../kernel/kernel.ts";
+import {
+  VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+  VFIO_DEVICE_BIND_FLAG_TOKEN,
+  VFIO_DEVICE_BIND_IOMMUFD,
+  vfioDeviceAttachIommufdPt,
+  vfioDeviceBindIommufd,
+  vfioDeviceBindIommufdToken,
+} from "../../uapi/mod.ts";
+import { exists } from "../reasons/evidence.ts";
+import { ioctl } from "../ioctl.ts";
+import { onceBound } from "./_just_bound.ts";
+import { explainOpening, type OpeningCall, type Situation } from "./opening.ts";
+import { noCdev } from "../reasons/cdev_reasons.ts";
+import { VfioDevice } from "../device/device.ts";
+import { parseVfToken } from "./device_name.ts";
+import { Ioas } from "../dma/ioas.ts";
+import { Iommufd } from "../dma/iommufd.ts";
+import { OpenError } from "./open_error.ts";
+import type { SysfsDevice } from "../sysfs/sysfs.ts";
+import { BusyError, type Reason, UnsupportedError } from "../reasons/unsupported.ts";
+
+/** That a device cannot be opened this way; by its group it perhaps can. */
+export class CdevRefusal extends UnsupportedError {
+  /** Whether it tells of something amiss; else the kernel just has no such way. */
+  readonly amiss: boolean;
+
+  constructor(reasons: readonly Reason[], amiss: boolean, cause?: unknown) {
+    super(reasons, { cause });
+    this.amiss = amiss;
+  }
+}
+
+/** What a device opened before has that this one is to share. */
+export interface Shared {
+  /** Its iommufd. */
+  readonly iommufd: Iommufd;
+  /** Its IOAS, where both are in one IOMMU group: Linux gives a group one. */
+  readonly ioas: Ioas | null;
+}
+
+/**
+ * Opens a device by its character device. What is shared stays open when it
+ * is closed.
+ *
+ * @throws {CdevRefusal} If it cannot be opened this way, but perhaps by its group.
+ * @throws {BusyError} If somebody has it, or its group, open.
+ * @throws {UnsupportedError} If it wants a VF token, or another one.
+ * @throws {DeviceNameError} If the VF token is not a UUID.
+ */
+export function openByCdev(
+  kernel: Kernel,
+  sysfs: SysfsDevice,
+  token: string | undefined,
+  shared: Shared | null,
+): VfioDevice {
+  const { name, cdev } = sysfs;
+  if (cdev === null) throw new CdevRefusal([noCdev(sysfs)], false);
+  const situation: Situation = {
+    kernel,
+    sysfs,
+    device: name,
+    group: sysfs.group?.number,
+    token: token !== undefined,
+    sharedSpace: shared?.ioas != null,
+  };
+  using opened = new DisposableStack();
+  const iommufd = shared?.iommufd ?? opened.use(openIommufd(kernel, sysfs));
+  const fd = opened.use(openNode(kernel, cdev, sysfs, situation));
+  try {
+    tried("VFIO_DEVICE_BIND_IOMMUFD", { ...situation, path: cdev }, () => {
+      // Its driver resets it as it is opened, for which it takes the device's lock.
+      onceBound(sysfs, ["EAGAIN"], () => bind(kernel, fd, iommufd, token));
+    }, () => fd.close());
+  } catch (error) {
+    fd.close();
+    throw error;
+  }
+  const ioas = shared?.ioas ?? Ioas.allocate(iommufd);
+  const closes = [
+    ...(shared?.ioas === ioas ? [] : [ioas]),
+    ...(shared?.iommufd === iommufd ? [] : [iommufd]),
+  ];
+  const openAgain = (): Fd => {
+    using opened = new DisposableStack();
+    const again = opened.use(openNode(kernel, cdev, sysfs, situation));
+    bind(kernel, again, iommufd, token);
+    attach(kernel, again, ioas);
+    opened.move();
+    return again;
+  };
+  try {
+    tried("VFIO_DEVICE_ATTACH_IOMMUFD_PT", situation, () => attach(kernel, fd, ioas));
+    const parts = { label: name, fd, group: null, container: null, ioas, closes };
+    const device = tried("VFIO_DEVICE_GET_INFO", situation, () =>
+      new VfioDevice(kernel, {
+        ...parts,
+        sysfs,
+        way: "cdev",
+        whyNotCdev: null,
+        openAgain: shared === null ? openAgain : undefined,
+      }));
+    opened.move();
+    return device;
+  } catch (error) {
+    fd.close();
+    if (shared?.ioas !== ioas) ioas.close();
+    throw error;
+  }
+}
+
+/**
+ * Opens a device by its group, as its character device refuses.
+ *
+ * @throws What that throws; it tells of both failures, where both mean something.
+ */
+export function openInstead(
+  refusal: CdevRefusal,
+  byGroup: (whyNotCdev: Reason) => VfioDevice,
+): VfioDevice {
+  try {
+    return byGroup(refusal.reasons[0]!);
+  } catch (error) {
+    if (!refusal.amiss) throw error;
+    const options = { cause: error };
+    if (error instanceof BusyError) {
+      throw new BusyError(error.what, error.holders, options, refusal.reasons);
+    }
+    if (error instanceof OpenError) throw new OpenError(both(error, refusal), options);
+    if (error instanceof UnsupportedError) {
+      throw new UnsupportedError(both(error, refusal), options);
+    }
+    throw error;
+  }
+}
+
+function both(
+  { reasons }: { readonly reasons: readonly Reason[] },
+  refusal: CdevRefusal,
+): Reason[] {
+  const known = new Set(reasons.map(({ message }) => message));
+  return [...reasons, ...refusal.reasons.filter(({ message }) => !known.has(message))];
+}
+
+/**
+ * Makes a call, and explains how it fails: as a refusal, where the group's way may help.
+ *
+ * @param before What to do before it is explained: who holds the device is looked for then.
+ */
+function tried<Value>(
+  call: OpeningCall,
+  situation: Situation,
+  attempt: () => Value,
+  before?: () => void,
+): Value {
+  try {
+    return attempt();
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    before?.();
+    const { error: why, otherWay } = explainOpening(call, error, situation);
+    if (!otherWay || !(why instanceof UnsupportedError)) throw why;
+    throw new CdevRefusal(why.reasons, true, error);
+  }
+}
+
+function openIommufd(kernel: Kernel, sysfs: SysfsDevice): Iommufd {
+  try {
+    return Iommufd.open(kernel, sysfs);
+  } catch (error) {
+    if (!(error instanceof UnsupportedError)) throw error;
+    // A kernel that has none has nothing amiss.
+    const none = error.reasons[0]!.code === "no-iommufd" && exists(kernel, IOMMUFD_CLASS) !== true;
+    throw new CdevRefusal(error.reasons, !none, error.cause);
+  }
+}
+
+/** Where sysfs shows /dev/iommu. */
+const IOMMUFD_CLASS = "/sys/class/misc/iommu";
+
+function openNode(kernel: Kernel, path: string, sysfs: SysfsDevice, situation: Situation): Fd {
+  return tried("open cdev", { ...situation, path }, () => {
+    const fd = onceBound(sysfs, ["ENOENT"], () => kernel.open(path, O_RDWR));
+    return Fd.own(kernel, fd, `device ${sysfs.name}`);
+  });
+}
+
+function bind(kernel: Kernel, fd: Fd, iommufd: Iommufd, token: string | undefined): void {
+  const call = (argument: Uint8Array<ArrayBuffer>): void => {
+    ioctl(kernel, fd, "VFIO_DEVICE_BIND_IOMMUFD", VFIO_DEVICE_BIND_IOMMUFD, argument);
+  };
+  if (token === undefined) {
+    call(vfioDeviceBindIommufd.pack({ iommufd: iommufd.fd.number }));
+    return;
+  }
+  const uuid = tokenBytes(token);
+  using memory = kernel.mmap(uuid.length, {
+    prot: PROT_READ | PROT_WRITE,
+    flags: MAP_PRIVATE | MAP_ANONYMOUS,
+  });
+  memory.write(0, uuid);
+  call(vfioDeviceBindIommufdToken.pack({
+    flags: VFIO_DEVICE_BIND_FLAG_TOKEN,
+    iommufd: iommufd.fd.number,
+    token_uuid_ptr: memory.address,
+  }));
+}
+
+/** The 16 bytes of a UUID, in the order in which it is written. */
+function tokenBytes(token: string): Uint8Array<ArrayBuffer> {
+  const digits = parseVfToken(token).replaceAll("-", "");
+  const bytes = new Uint8Array(new ArrayBuffer(digits.length / 2));
+  return bytes.map((_, index) => Number.parseInt(digits.slice(2 * index, 2 * index + 2), 16));
+}
+
+function attach(kernel: Kernel, fd: Fd, ioas: Ioas): void {
+  const argument = vfioDeviceAttachIommufdPt.pack({ pt_id: ioas.id });
+  ioctl(
+    kernel,
+    fd,
+    "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
+    VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+    argument,
+  );
+}

@@ -1,0 +1,294 @@
+/**
+ * Opening a device by name: by its own character device, or by its group and a
+ * container, in the kernel's order.
+ *
+ * @module
+ */
+
+import { cleanly } from "../../kernel/cleanup.ts";
+import { isErrno, SysError } from "../../kernel/error.ts";
+import { Fd } from "../../kernel/fd.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import { CdevRefusal, openByCdev, openInstead } from "./_cdev.ts";
+import { firmwareRegions } from "../reasons/evidence.ts";
+import { groupMembers } from "../reasons/group_viability.ts";
+import { onceBound } from "./_just_bound.ts";
+import { hasSince, kernelRelease } from "../reasons/kernel_release.ts";
+import { missingNodes } from "../reasons/missing_nodes.ts";
+import { explainOpening, opening } from "./opening.ts";
+import { variantDriver } from "../sysfs/variant_driver.ts";
+import { cdevNotBound } from "../reasons/cdev_reasons.ts";
+import { Type1Container } from "../dma/container.ts";
+import { type OpenWay, VfioDevice } from "../device/device.ts";
+import type { DeviceName } from "./device_name.ts";
+import { absence, findDevice } from "./find_device.ts";
+import { notBound } from "../reasons/driver_reasons.ts";
+import { Group } from "./group.ts";
+import { Ioas } from "../dma/ioas.ts";
+import { Iommufd } from "../dma/iommufd.ts";
+import { nameIn } from "./kernel_for.ts";
+import {
+  firmwareRegion,
+  groupNotViable,
+  groupPerhapsNotViable,
+  noIommuGroup,
+  noiommuGroup,
+  notVfioDevice,
+} from "../reasons/reasons.ts";
+import { cdevName, isVfioBound, type SysfsDevice } from "../sysfs/sysfs.ts";
+import { pathOfFd } from "../sysfs/sysfs_of_fd.ts";
+import { type Reason, UnsupportedError } from "../reasons/unsupported.ts";
+
+/** How to open a device. */
+export interface OpenVfioOptions {
+  /** For a VF whose PF vfio-pci drives: the UUID that the PF's user chose. */
+  readonly vfToken?: string | undefined;
+  /** The fd of its group: for `fd:N`, and where the group is open already and has a container. */
+  readonly groupFd?: number | undefined;
+  /** The fd of its container, which goes with that of the group. */
+  readonly containerFd?: number | undefined;
+  /** The fd of its iommufd: for `fd:N`, and where a device of the group is bound to it already. */
+  readonly iommufdFd?: number | undefined;
+  /** The IOAS in that iommufd which the device is attached to, or is to be. */
+  readonly ioasId?: number | undefined;
+  /**
+   * How to open it: by its own character device (`cdev`), which gives it an IOAS,
+   * or by its `group`, which gives it a type1 container; `auto`, the default: by
+   * the first where the kernel has it, else by the second.
+   */
+  readonly via?: OpenWay | "auto" | undefined;
+}
+
+/**
+ * Opens a device, or borrows an open one (`fd:N`). Opening a PCI device may
+ * reset it. What was opened on the way is closed where a later step fails.
+ *
+ * @param kernel Where it lives; for a `sim:` name a SimKernel, whose first device it is.
+ * @throws {UnsupportedError} If there is no such device, or VFIO cannot open it: why, and what to do.
+ * @throws {BusyError} If somebody has it, or its group, open.
+ * @throws {DeviceNameError} If the name is that of a group, or the VF token is not a UUID.
+ * @throws {AnswerError} If the driver's answer cannot be true.
+ * @throws {OpenError} If it fails this time: the process or the machine lacks something.
+ *
+ * @example
+ * ```ts
+ * import { parseDeviceName } from "./device_name.ts";
+ * import { kernelFor } from "./kernel_for.ts";
+ * import { openVfioDevice } from "./open.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const name = parseDeviceName("sim:trapped");
+ * using device = openVfioDevice(kernelFor(name), name);
+ * assert.equal(device.borrowed, false);
+ * ```
+ */
+export function openVfioDevice(
+  kernel: Kernel,
+  name: DeviceName,
+  options: OpenVfioOptions = {},
+): VfioDevice {
+  const own = nameIn(kernel, name);
+  if (own.kind === "fd") return borrowDevice(kernel, own.fd, options);
+  const sysfs = findDevice(kernel, own);
+  if (sysfs === null) throw new UnsupportedError([absence(kernel, name)]);
+  try {
+    return openShared(kernel, sysfs, options) ?? openNamed(kernel, sysfs, options);
+  } catch (error) {
+    // Whatever failed on the way, an unbound device is where to begin.
+    if (!(error instanceof UnsupportedError) || isVfioBound(sysfs)) throw error;
+    const reason = notBound(sysfs, variantDriver(kernel, sysfs));
+    throw new UnsupportedError([reason, ...error.reasons], { cause: error });
+  }
+}
+
+/**
+ * Opens one more device of a group that is open and has a container. Closing
+ * it leaves both open.
+ *
+ * @throws {UnsupportedError} If the group does not have it, or its VF token is missing or wrong.
+ * @throws {AnswerError} If the driver's answer cannot be true.
+ * @throws {OpenError} If it fails for another reason.
+ */
+export function openGroupDevice(
+  kernel: Kernel,
+  group: Group,
+  container: Type1Container,
+  sysfs: SysfsDevice,
+  options: Pick<OpenVfioOptions, "vfToken"> = {},
+): VfioDevice {
+  return openInGroup(kernel, group, container, sysfs, options.vfToken, null, []);
+}
+
+/**
+ * Opens one more device by its own character device, bound to an iommufd that
+ * is open. Closing it leaves that open, and the IOAS.
+ *
+ * @param ioas What to attach it to, as Linux wants for devices of one IOMMU
+ * group; null for an IOAS of its own, which is closed with it.
+ * @throws {UnsupportedError} If it cannot be opened this way, or its VF token is missing or wrong.
+ * @throws {BusyError} If somebody has it, or its group, open.
+ * @throws {AnswerError} If the driver's answer cannot be true.
+ * @throws {OpenError} If it fails for another reason.
+ */
+export function openCdevDevice(
+  kernel: Kernel,
+  iommufd: Iommufd,
+  ioas: Ioas | null,
+  sysfs: SysfsDevice,
+  options: Pick<OpenVfioOptions, "vfToken"> = {},
+): VfioDevice {
+  return cleanly(() => openByCdev(kernel, sysfs, options.vfToken, { iommufd, ioas }));
+}
+
+/** What sysfs alone says against opening a device. */
+export function sysfsReasons(kernel: Kernel, sysfs: SysfsDevice): Reason[] {
+  const bound = isVfioBound(sysfs) ? [] : [notBound(sysfs, variantDriver(kernel, sysfs))];
+  // Of an unbound device VFIO makes no nodes.
+  const nodes = bound.length > 0 ? [] : missingNodes(kernel, sysfs);
+  const noGroup = groupless(sysfs);
+  // What has no group, or one without an IOMMU, can still have a character device of its own.
+  if (noGroup !== null || sysfs.group === null) {
+    return sysfs.cdev === null && noGroup !== null ? [...bound, noGroup] : [...bound, ...nodes];
+  }
+  const { number } = sysfs.group;
+  const others = (groupMembers(kernel, number) ?? [])
+    .filter(({ device }) => device.path !== sysfs.path);
+  const viability = others.some(({ holds }) => holds === true)
+    ? [groupNotViable(number, others)]
+    : others.some(({ holds }) => holds === null)
+    ? [groupPerhapsNotViable(number, others)]
+    : [];
+  const regions = firmwareRegions(kernel, number) ?? [];
+  const kept = regions.length > 0 ? [firmwareRegion(number, regions)] : [];
+  // Before 6.6 only Intel's IOMMU kept such a device back.
+  const refused = hasSince(kernelRelease(kernel), 6, 6) === true;
+  return [...bound, ...nodes, ...viability, ...kept.map((one) => ({ ...one, blocks: refused }))];
+}
+
+/** Why a device cannot be opened by its group; null where it can. */
+function groupless(sysfs: SysfsDevice): Reason | null {
+  if (sysfs.group === null) return noIommuGroup(sysfs);
+  return sysfs.group.noiommu ? noiommuGroup(sysfs) : null;
+}
+
+/** Opens a device in what is open already: a group, or an iommufd; null where none was given. */
+function openShared(
+  kernel: Kernel,
+  sysfs: SysfsDevice,
+  { groupFd, containerFd, iommufdFd, ioasId, vfToken }: OpenVfioOptions,
+): VfioDevice | null {
+  if (groupFd !== undefined && containerFd !== undefined) {
+    const group = Group.borrow(kernel, groupFd);
+    const container = Type1Container.borrow(kernel, containerFd);
+    return openInGroup(kernel, group, container, sysfs, vfToken, null, []);
+  }
+  if (iommufdFd === undefined || ioasId === undefined) return null;
+  const iommufd = Iommufd.borrow(kernel, iommufdFd);
+  return openCdevDevice(kernel, iommufd, Ioas.borrow(iommufd, ioasId), sysfs, { vfToken });
+}
+
+function openNamed(
+  kernel: Kernel,
+  sysfs: SysfsDevice,
+  { via = "auto", vfToken }: OpenVfioOptions,
+): VfioDevice {
+  if (via === "group") return cleanly(() => openByGroup(kernel, sysfs, vfToken, null));
+  try {
+    return cleanly(() => openByCdev(kernel, sysfs, vfToken, null));
+  } catch (error) {
+    if (via === "cdev" || !(error instanceof CdevRefusal)) throw error;
+    return openInstead(error, (why) => openByGroup(kernel, sysfs, vfToken, why));
+  }
+}
+
+function openByGroup(
+  kernel: Kernel,
+  sysfs: SysfsDevice,
+  token: string | undefined,
+  whyNotCdev: Reason | null,
+): VfioDevice {
+  const noGroup = groupless(sysfs);
+  if (noGroup !== null || sysfs.group === null) {
+    throw new UnsupportedError([noGroup ?? noIommuGroup(sysfs)]);
+  }
+  const { number, path } = sysfs.group;
+  using opened = new DisposableStack();
+  const container = opened.use(Type1Container.open(kernel, sysfs));
+  const group = opened.use(onceBound(sysfs, ["ENOENT"], () => Group.open(kernel, path, sysfs)));
+  if (!group.status().viable) {
+    throw new UnsupportedError([groupNotViable(number, groupMembers(kernel, number))]);
+  }
+  container.attach(group);
+  const closes = [group, container];
+  const device = openInGroup(kernel, group, container, sysfs, token, whyNotCdev, closes);
+  opened.move();
+  return device;
+}
+
+function openInGroup(
+  kernel: Kernel,
+  group: Group,
+  container: Type1Container,
+  sysfs: SysfsDevice,
+  token: string | undefined,
+  whyNotCdev: Reason | null,
+  closes: readonly Disposable[],
+): VfioDevice {
+  const { name } = sysfs;
+  const open = (): Fd => group.openDevice(name, token);
+  const fd = onceBound(sysfs, ["ENODEV", "EAGAIN"], open);
+  try {
+    const parts = { label: name, fd, group, container, ioas: null, sysfs, closes };
+    const openAgain = closes.length > 0 ? open : undefined;
+    return opening(
+      "VFIO_DEVICE_GET_INFO",
+      { kernel, sysfs, group: group.number },
+      () => new VfioDevice(kernel, { ...parts, way: "group", whyNotCdev, openAgain }),
+    );
+  } catch (error) {
+    fd.close();
+    throw error;
+  }
+}
+
+function borrowDevice(kernel: Kernel, number: number, options: OpenVfioOptions): VfioDevice {
+  const { groupFd, containerFd, iommufdFd, ioasId } = options;
+  if ((iommufdFd === undefined) !== (ioasId === undefined)) {
+    throw new TypeError("Cannot use an iommufd without the id of the IOAS, nor an id without it");
+  }
+  const fd = Fd.borrow(kernel, number, `device fd ${number}`);
+  const path = pathOfFd(kernel, number);
+  const ioas = iommufdFd === undefined || ioasId === undefined
+    ? null
+    : Ioas.borrow(Iommufd.borrow(kernel, iommufdFd), ioasId);
+  try {
+    return new VfioDevice(kernel, {
+      label: `fd:${number}`,
+      fd,
+      group: groupFd === undefined ? null : Group.borrow(kernel, groupFd),
+      container: containerFd === undefined ? null : Type1Container.borrow(kernel, containerFd),
+      ioas,
+      way: cdevName(path) !== null || ioas !== null
+        ? "cdev"
+        : path === GROUP_DEVICE || groupFd !== undefined || containerFd !== undefined
+        ? "group"
+        : null,
+      whyNotCdev: null,
+      sysfs: null,
+      closes: [],
+    });
+  } catch (error) {
+    if (isErrno(error, "EINVAL") && cdevName(path) !== null) {
+      throw new UnsupportedError([cdevNotBound(number, path)], { cause: error });
+    }
+    // Any other file does not know the request.
+    if (isErrno(error, "EBADF", "ENOTTY", "EINVAL")) {
+      throw new UnsupportedError([notVfioDevice(number, error.code)], { cause: error });
+    }
+    if (!(error instanceof SysError)) throw error;
+    throw explainOpening("VFIO_DEVICE_GET_INFO", error, { kernel }).error;
+  }
+}
+
+/** What /proc calls a device that was opened out of its group. */
+const GROUP_DEVICE = "anon_inode:[vfio-device]";

@@ -1,0 +1,45 @@
+/**
+ * A device that could not be opened, though it and the kernel can be.
+ *
+ * @module
+ */
+
+import { printable } from "../../text/mod.ts";
+import type { Reason } from "../reasons/unsupported.ts";
+
+/**
+ * A device that could not be opened this time: the process or the machine
+ * lacks something, or the hardware does not answer. What cannot work as things
+ * are is an `UnsupportedError`, a device in use a `BusyError`. The message is
+ * that of the first reason; the `cause` is the `SysError` of the call.
+ *
+ * @example
+ * ```ts
+ * import { OpenError } from "./open_error.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const error = new OpenError([
+ *   { code: "no-fds", message: "Too many files are open", hint: "ulimit -n 4096", blocks: true },
+ * ]);
+ * assert.equal(error.code, "no-fds");
+ * assert.equal(error.hint, "ulimit -n 4096");
+ * ```
+ */
+export class OpenError extends Error {
+  /** Always `OpenError`. */
+  override readonly name = "OpenError";
+  /** The first reason's code. */
+  readonly code: string;
+  /** What to do next. */
+  readonly hint: string;
+  /** At least one reason: why it failed, and why the other way to open it did. */
+  readonly reasons: readonly Reason[];
+
+  /** Makes the error from its reasons. */
+  constructor(reasons: readonly Reason[], options?: ErrorOptions) {
+    super(printable(reasons[0]?.message ?? "Cannot open the device"), options);
+    this.code = reasons[0]?.code ?? "open-failed";
+    this.hint = reasons[0]?.hint ?? "";
+    this.reasons = reasons;
+  }
+}

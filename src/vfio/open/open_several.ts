@@ -1,0 +1,83 @@
+/**
+ * Opening several devices, of which some may share a group.
+ *
+ * @module
+ */
+
+import { cleanly } from "../../kernel/cleanup.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import { CdevRefusal, openInstead } from "./_cdev.ts";
+import type { VfioDevice } from "../device/device.ts";
+import type { DeviceName } from "./device_name.ts";
+import { findDevice } from "./find_device.ts";
+import { openCdevDevice, openGroupDevice, openVfioDevice, type OpenVfioOptions } from "./open.ts";
+import type { SysfsDevice } from "../sysfs/sysfs.ts";
+
+/**
+ * Opens devices. A group can be opened only once, so devices of one group
+ * share it, and its container. Devices that are opened by their own character
+ * devices share one iommufd; those of one group an IOAS, too, the others have
+ * one each. Close them in the opposite order: what is shared is that of the
+ * first of them. Where one cannot be opened, none is.
+ *
+ * @param options The VF token, for devices that ask for one, and how to open them.
+ * @throws What {@linkcode openVfioDevice} throws.
+ *
+ * @example
+ * ```ts
+ * import { SimKernel } from "../../sim/mod.ts";
+ * import { parseDeviceName } from "./device_name.ts";
+ * import { openVfioDevices } from "./open_several.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const kernel = new SimKernel("mapped", "trapped");
+ * const names = kernel.devices.map(({ path }) => parseDeviceName(path));
+ * const devices = openVfioDevices(kernel, names);
+ * assert.deepEqual(devices.map(({ group }) => group?.number), [0, 1]);
+ * for (const device of devices.reverse()) device.close();
+ * ```
+ */
+export function openVfioDevices(
+  kernel: Kernel,
+  names: readonly DeviceName[],
+  options: Pick<OpenVfioOptions, "vfToken" | "via"> = {},
+): VfioDevice[] {
+  return cleanly(() => {
+    using opened = new DisposableStack();
+    const devices: VfioDevice[] = [];
+    for (const name of names) devices.push(opened.use(openNext(kernel, name, devices, options)));
+    opened.move();
+    return devices;
+  });
+}
+
+function openNext(
+  kernel: Kernel,
+  name: DeviceName,
+  before: readonly VfioDevice[],
+  options: Pick<OpenVfioOptions, "vfToken" | "via">,
+): VfioDevice {
+  const sysfs = findDevice(kernel, name);
+  const siblings = before.filter((device) => !device.borrowed && inGroupOf(sysfs, device));
+  const owner = siblings.find(({ group }) => group !== null);
+  if (sysfs !== null && owner?.group && owner.container) {
+    return openGroupDevice(kernel, owner.group, owner.container, sysfs, options);
+  }
+  const iommufd = before.find(({ borrowed, ioas }) => !borrowed && ioas !== null)?.ioas?.iommufd;
+  if (sysfs === null || iommufd === undefined || options.via === "group") {
+    return openVfioDevice(kernel, name, options);
+  }
+  const shared = siblings.find(({ ioas }) => ioas !== null)?.ioas ?? null;
+  try {
+    return openCdevDevice(kernel, iommufd, shared, sysfs, options);
+  } catch (error) {
+    if (options.via === "cdev" || !(error instanceof CdevRefusal)) throw error;
+    const byGroup = { ...options, via: "group" } as const;
+    return openInstead(error, () => openVfioDevice(kernel, name, byGroup));
+  }
+}
+
+function inGroupOf(sysfs: SysfsDevice | null, device: VfioDevice): boolean {
+  const number = device.group?.number ?? device.sysfs?.group?.number;
+  return number !== undefined && number === sysfs?.group?.number;
+}

@@ -1,0 +1,132 @@
+/**
+ * Which devices keep their IOMMU group from user space.
+ *
+ * Until Linux 5.17 VFIO itself judges: a device does not matter that has no driver, a VFIO driver,
+ * or pci-stub, or that is a bridge by its PCI header. From 5.18 on the driver core counts the
+ * drivers that use the kernel's DMA: all but those with `driver_managed_dma`, which sysfs does not
+ * show.
+ */
+
+import { SysError } from "../../kernel/error.ts";
+import { type Kernel, O_RDONLY } from "../../kernel/kernel.ts";
+import { exists } from "./evidence.ts";
+import { hasSince, kernelRelease } from "./kernel_release.ts";
+import { isVfioBound, readGroupDevices, type SysfsDevice } from "../sysfs/sysfs.ts";
+
+/** A device of a group. */
+export interface GroupMember {
+  /** The device. */
+  readonly device: SysfsDevice;
+  /** Whether its driver keeps the group from user space; null where that cannot be known. */
+  readonly holds: boolean | null;
+}
+
+/** Linux's drivers with `driver_managed_dma` that are not VFIO's. */
+const MANAGE_THEIR_DMA: readonly string[] = ["pci-stub", "pcieport"];
+
+/** PCI_HEADER_TYPE in configuration space, and the bits that tell the type (linux/pci_regs.h). */
+const PCI_HEADER_TYPE = 0x0e;
+const PCI_HEADER_TYPE_MASK = 0x7f;
+const PCI_HEADER_TYPE_NORMAL = 0;
+/** The base class of bridges, and the class of PCI-to-PCI bridges (linux/pci_ids.h). */
+const PCI_BASE_CLASS_BRIDGE = 0x06;
+const PCI_CLASS_BRIDGE_PCI = 0x0604;
+
+/** The devices of a group; null where sysfs cannot be read. */
+export function groupMembers(kernel: Kernel, group: number): readonly GroupMember[] | null {
+  const release = kernelRelease(kernel);
+  try {
+    return readGroupDevices(kernel, group)
+      .map((device) => ({ device, holds: holdsGroup(kernel, device, release) }));
+  } catch (error) {
+    if (error instanceof SysError) return null;
+    throw error;
+  }
+}
+
+/**
+ * Whether a device keeps its whole group from user space, by the rule of this release.
+ *
+ * @returns null where that cannot be known.
+ */
+export function holdsGroup(
+  kernel: Kernel,
+  device: SysfsDevice,
+  release: string | null,
+): boolean | null {
+  const { driver } = device;
+  if (driver === null) return false;
+  if (isVfioBound(device)) return promised(kernel, device) ? null : false;
+  switch (hasSince(release, 5, 18)) {
+    case true:
+      return usesKernelDma(kernel, device, driver);
+    case false:
+      return judgedByVfio(kernel, device, driver);
+    case null: {
+      const [one, other] = [usesKernelDma, judgedByVfio].map((rule) =>
+        rule(kernel, device, driver)
+      );
+      return one === other ? one! : null;
+    }
+  }
+}
+
+/**
+ * Whether a driver is VFIO's by its name alone, in a kernel that shows what VFIO makes of a device:
+ * it has not yet, or the name says too much.
+ */
+function promised(kernel: Kernel, { bus, vfioDevices }: SysfsDevice): boolean {
+  return bus !== "mdev" && vfioDevices.length === 0 &&
+    exists(kernel, "/sys/class/vfio-dev") === true;
+}
+
+/** Until 5.17. */
+function judgedByVfio(kernel: Kernel, device: SysfsDevice, driver: string): boolean | null {
+  if (driver === "pci-stub") return false;
+  if (device.bus !== "pci") return true;
+  const type = headerType(kernel, device);
+  return type === null ? null : type === PCI_HEADER_TYPE_NORMAL;
+}
+
+/** From 5.18 on. Of Linux's own drivers it is known who manages DMA, of no others. */
+function usesKernelDma(kernel: Kernel, device: SysfsDevice, driver: string): boolean | null {
+  if (device.bus !== "pci") return null;
+  if (MANAGE_THEIR_DMA.includes(driver)) return false;
+  const function_ = headerType(kernel, device) === PCI_HEADER_TYPE_NORMAL;
+  return function_ && isOfLinux(kernel, device) ? true : null;
+}
+
+/** The type of a PCI function's header; null where that cannot be read, and its class leaves it open. */
+function headerType(kernel: Kernel, { path, pciClass }: SysfsDevice): number | null {
+  const byte = readByte(kernel, `${path}/config`, PCI_HEADER_TYPE);
+  if (byte !== null) return byte & PCI_HEADER_TYPE_MASK;
+  if (pciClass === null) return null;
+  if (pciClass >> 16 !== PCI_BASE_CLASS_BRIDGE) return PCI_HEADER_TYPE_NORMAL;
+  return pciClass >> 8 === PCI_CLASS_BRIDGE_PCI ? 1 : null;
+}
+
+function readByte(kernel: Kernel, path: string, at: number): number | null {
+  try {
+    const fd = kernel.open(path, O_RDONLY);
+    try {
+      const byte = new Uint8Array(new ArrayBuffer(1));
+      return kernel.pread(fd, byte, at) === 1 ? byte[0]! : null;
+    } finally {
+      kernel.close(fd);
+    }
+  } catch (error) {
+    if (error instanceof SysError) return null;
+    throw error;
+  }
+}
+
+/** Whether a device's driver is one that came with the kernel: built in, or a module of its tree. */
+function isOfLinux(kernel: Kernel, { path }: SysfsDevice): boolean {
+  try {
+    return !kernel.readText(`${path}/driver/module/taint`).includes("O");
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    // What is built in has no such file.
+    return error.code === "ENOENT";
+  }
+}

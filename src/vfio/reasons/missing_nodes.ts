@@ -1,0 +1,31 @@
+/**
+ * The nodes of /dev that a device is opened by, and that are not there: told before it is tried.
+ */
+
+import { ERRNO } from "../../kernel/errno.ts";
+import { SysError } from "../../kernel/error.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import { exists } from "./evidence.ts";
+import { explainOpening, type OpeningCall } from "../open/opening.ts";
+import { CONTAINER_PATH } from "../dma/container.ts";
+import { IOMMUFD_PATH } from "../dma/iommufd.ts";
+import type { SysfsDevice } from "../sysfs/sysfs.ts";
+import { type Reason, UnsupportedError } from "./unsupported.ts";
+
+/** Why no way to open a device has all of its nodes, a reason for each; empty where one has. */
+export function missingNodes(kernel: Kernel, sysfs: SysfsDevice): Reason[] {
+  const { group, cdev } = sysfs;
+  const ways: [call: OpeningCall, path: string][][] = [];
+  if (group !== null && !group.noiommu) {
+    ways.push([["open container", CONTAINER_PATH], ["open group", group.path]]);
+  }
+  if (cdev !== null) ways.push([["open iommufd", IOMMUFD_PATH], ["open cdev", cdev]]);
+  const missing = ways.map((nodes) => nodes.find(([, path]) => exists(kernel, path) === false));
+  if (missing.includes(undefined)) return [];
+  return missing.flatMap((node) => {
+    const [call, path] = node!;
+    const refused = new SysError("open", ERRNO.ENOENT, path);
+    const { error } = explainOpening(call, refused, { kernel, path, sysfs, group: group?.number });
+    return error instanceof UnsupportedError ? error.reasons : [];
+  });
+}
