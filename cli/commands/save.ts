@@ -47,9 +47,11 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
   checkUsage(args, piped);
   if (piped) context.resultFd = STDERR;
   // Given up when the block ends without a commit: nothing is left of it then.
-  await using sink = await context.until(
-    createCheckpointFile(args.output, { force: args.force, recycle: true }),
-  );
+  await using sink = await createCheckpointFile(args.output, {
+    force: args.force,
+    recycle: true,
+    signal: context.signal,
+  });
   await using devices = await openDevices(args.devices, openOptions(args, args.devices));
   context.drivers = devices;
   refuseQuirk(args, devices);

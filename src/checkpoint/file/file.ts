@@ -6,6 +6,7 @@
 
 import { AtomicTarget } from "./_atomic_target.ts";
 import { DirectTarget } from "./_direct_target.ts";
+import { Ending } from "./_ending.ts";
 import { OpenFile } from "./_open_file.ts";
 import { findPlace } from "./_path_target.ts";
 import { fileError } from "./file_error.ts";
@@ -25,6 +26,8 @@ export interface CreateFileOptions {
    * else looks at them. Default false.
    */
   readonly recycle?: boolean | undefined;
+  /** Ends the wait for a fifo's reader, with its reason. A regular file is there at once. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -96,14 +99,30 @@ export async function createCheckpointFile(
   path: string,
   options: CreateFileOptions = {},
 ): Promise<CheckpointFile> {
-  const { force = false, mode = 0o600, recycle = false } = options;
+  const { force = false, mode = 0o600, recycle = false, signal } = options;
   try {
     const place = await findPlace(path, 1);
     const target = place.kind === "file"
       ? await AtomicTarget.create(path, place.path, place.exists, force, mode)
-      : await DirectTarget.create(place);
+      : await createDirect(place, signal);
     return new OpenFile(path, target, recycle);
   } catch (error) {
+    if (signal?.aborted === true && error === signal.reason) throw error;
     throw fileError("create", path, error);
+  }
+}
+
+/** Opens it, or gives it up; what is opened after that is closed. */
+async function createDirect(
+  place: Parameters<typeof DirectTarget.create>[0],
+  signal: AbortSignal | undefined,
+): Promise<DirectTarget> {
+  using ending = new Ending(signal);
+  const opening = DirectTarget.create(place);
+  try {
+    return await ending.until(opening);
+  } catch (error) {
+    opening.then((target) => target.abort(), () => {});
+    throw error;
   }
 }

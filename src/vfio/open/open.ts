@@ -197,7 +197,7 @@ function openNamed(
     return cleanly(() => openByCdev(kernel, sysfs, vfToken, null));
   } catch (error) {
     if (via === "cdev" || !(error instanceof CdevRefusal)) throw error;
-    return openInstead(error, (why) => openByGroup(kernel, sysfs, vfToken, why));
+    return openInstead(error, (why) => cleanly(() => openByGroup(kernel, sysfs, vfToken, why)));
   }
 }
 
