@@ -6,10 +6,10 @@
 
 import { AtomicTarget } from "./_atomic_target.ts";
 import { DirectTarget } from "./_direct_target.ts";
-import { Ending } from "./_ending.ts";
 import { OpenFile } from "./_open_file.ts";
 import { findPlace } from "./_path_target.ts";
 import { fileError } from "./file_error.ts";
+import { Ending } from "../../transfer/ending.ts";
 import type { ReadBack } from "../read_back.ts";
 
 /** How a checkpoint's file is created. */
