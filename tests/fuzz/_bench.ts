@@ -227,11 +227,25 @@ export function checkClosed(kernel: SimKernel | null): void {
   if (left.length > 0) throw new Find("leak", `left open: ${left.slice(0, 4).join(", ")}`);
 }
 
+/** The read of a pipe that was given up ends with the pipe, a moment later. */
+const OPEN_MS = 5000;
+
 /** Sees to it that of a try's folder nothing but these files is left, and none of it is open. */
-export function checkFolder(folder: string, expected: readonly string[]): void {
+export async function checkFolder(folder: string, expected: readonly string[]): Promise<void> {
   const left = fs.readdirSync(folder).filter((name) => !expected.includes(name));
   if (left.length > 0) throw new Find("leak", `left in the folder: ${left.join(", ")}`);
-  const open = fs.readdirSync("/proc/self/fd").flatMap((fd) => {
+  const end = Date.now() + OPEN_MS;
+  for (;;) {
+    const open = openIn(folder);
+    if (open.length === 0) return;
+    if (Date.now() > end) throw new Find("leak", `files left open: ${open.join(", ")}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** The files of a folder that this process has open. */
+function openIn(folder: string): string[] {
+  return fs.readdirSync("/proc/self/fd").flatMap((fd) => {
     try {
       const target = fs.readlinkSync(`/proc/self/fd/${fd}`);
       return target.startsWith(`${folder}/`) ? [target] : [];
@@ -240,5 +254,4 @@ export function checkFolder(folder: string, expected: readonly string[]): void {
       return [];
     }
   });
-  if (open.length > 0) throw new Find("leak", `files left open: ${open.join(", ")}`);
 }

@@ -282,7 +282,7 @@ async function bringIn(
   } finally {
     await bench.end(CONTENT);
   }
-  checkFolder(folder, ["hostile.vfk"]);
+  await checkFolder(folder, ["hostile.vfk"]);
 }
 
 function checkOutcome(error: Error | null, verdict: Verdict): void {

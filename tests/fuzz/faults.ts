@@ -182,7 +182,7 @@ function program(line: string, ...args: readonly string[]): Promise<void> {
 
 /** Notes that say that there was no state, or more than the driver takes back. */
 const NOT_ITS_STATE: ReadonlySet<string> = new Set([
-  ...["state-empty", "stop-copy-empty", "pending-returned"],
+  ...["state-empty", "stop-copy-empty", "pending-returned", "pending-grows"],
 ]);
 
 async function runSave(
@@ -208,7 +208,7 @@ async function runSave(
   const truths = await Promise.all(devices.map((_, index) => bench.truth(index)));
   await target.close();
   const result = await target.result();
-  checkFolder(folder, ["target.vfk", "copy.vfk"]);
+  await checkFolder(folder, ["target.vfk", "copy.vfk"]);
   if (done && result === null) throw new Find("restorable", "a save that is done left nothing");
   // Of what went into a fifo nobody can take anything back, nor see that its reader has left some.
   const left = operation.to === "fifo" && (!done || operation.full !== null);
@@ -299,7 +299,7 @@ async function runRestore(
     }
   }
   await close();
-  checkFolder(folder, ["source.vfk", "original.vfk"]);
+  await checkFolder(folder, ["source.vfk", "original.vfk"]);
 }
 
 /** What to save where the devices themselves cannot be. */
