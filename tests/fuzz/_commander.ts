@@ -107,7 +107,10 @@ export async function runProcess(request: Request, stdin: Stdin): Promise<Ended>
   child.stderr.on("data", (data) => stderr += String(data));
   child.stdin.on("error", () => {});
   if (stdin !== "stall") child.stdin.end(stdin);
-  const interrupt = setTimeout(() => child.kill(request.signal), request.after);
+  const interrupt = setTimeout(() => {
+    // Not child.kill: Deno then reports the signal as the end, whatever the exit code was.
+    if (child.exitCode === null) process.kill(child.pid!, request.signal);
+  }, request.after);
   let hung = false;
   const giveUp = setTimeout(() => {
     hung = true;
