@@ -20,7 +20,7 @@ import { Type1Tracker } from "./type1/type1_tracker.ts";
 export interface ChosenTracker {
   /** It has not started. */
   readonly tracker: DirtyTracker;
-  /** Why it is this one; null where it was asked for by name. */
+  /** Why it is this one; null if it was asked for by name. */
   readonly reason: string | null;
 }
 

@@ -20,7 +20,7 @@ export interface MeasuredRound {
   readonly seconds: number;
   /** How many pages were dirty. */
   readonly pages: number;
-  /** Which, ascending; null where they are not all known. */
+  /** Which, ascending; null if they are not all known. */
   readonly runs: readonly DirtyRun[] | null;
 }
 
@@ -60,7 +60,7 @@ export interface Forecast {
   readonly downtime: number;
   /**
    * The least bandwidth that it converges at, in bytes a second, rounded up;
-   * 0 where nothing was dirtied.
+   * 0 if nothing was dirtied.
    */
   readonly requiredBandwidth: number;
 }
@@ -75,7 +75,7 @@ export interface Forecast {
  *
  * @param measured Rounds one after the other, at least one; better many and short.
  * @returns How it would go.
- * @throws {RangeError} If there is no round, or a number is negative, or 0 where it cannot be.
+ * @throws {RangeError} If there is no round, or a number is negative, or 0 if it cannot be.
  *
  * @example
  * ```ts

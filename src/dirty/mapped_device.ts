@@ -78,7 +78,7 @@ export class MappedDevice implements Disposable {
   readonly space: AddressSpace;
   /** Bytes of the smallest page that can be mapped. */
   readonly pgsize: number;
-  /** The memory of {@linkcode MappedDevice.mapped}; null where nothing was to be mapped. */
+  /** The memory of {@linkcode MappedDevice.mapped}; null if nothing was to be mapped. */
   readonly memory: DmaMemory | null;
   /** What was mapped here, by ascending iova. */
   readonly mapped: readonly SessionMapping[];

@@ -18,7 +18,7 @@ export interface DirtyRange {
   readonly pinned: DirtyBitmap | null;
   /**
    * Why nobody knows which pages are dirty, so that all of them count as dirty;
-   * null where it is known.
+   * null if it is known.
    */
   readonly lost: Error | null;
 }
@@ -69,7 +69,7 @@ export class DirtyReading {
     return this.#dirtyPages ??= this.ranges.reduce((sum, { bitmap }) => sum + bitmap.count(), 0);
   }
 
-  /** Pages that are pinned; null where that was not looked for, or nobody knows. */
+  /** Pages that are pinned; null if that was not looked for, or nobody knows. */
   get pinnedPages(): number | null {
     let pages = 0;
     for (const { pinned } of this.ranges) {

@@ -53,7 +53,7 @@ export interface DirtySessionOptions extends MappedDeviceOptions {
 export class DirtySession implements Disposable {
   /** Tracks what the device dirties. */
   readonly tracker: DirtyTracker;
-  /** Why it is this tracker, for people; null where it was asked for by name. */
+  /** Why it is this tracker, for people; null if it was asked for by name. */
   readonly trackerReason: string | null;
   readonly #mapped: MappedDevice;
 
@@ -138,7 +138,7 @@ export class DirtySession implements Disposable {
     return this.#mapped.space;
   }
 
-  /** The memory of {@linkcode DirtySession.mapped}; null where nothing was to be mapped. */
+  /** The memory of {@linkcode DirtySession.mapped}; null if nothing was to be mapped. */
   get memory(): DmaMemory | null {
     return this.#mapped.memory;
   }

@@ -30,7 +30,7 @@ export interface UnmapReading {
   readonly reading: DirtyReading;
   /** Bytes that really were unmapped. */
   readonly unmapped: bigint;
-  /** Why not all were, or why their last dirty pages are not known; null where all went well. */
+  /** Why not all were, or why their last dirty pages are not known; null if all went well. */
   readonly error: Error | null;
 }
 

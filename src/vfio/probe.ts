@@ -47,23 +47,23 @@ export interface ProbeOptions extends OpenVfioOptions {
 
 /** Whether the type1 IOMMU tells which pages a device wrote. */
 export interface DirtyReport {
-  /** Whether it does; null where that is not known: without a container it cannot be asked. */
+  /** Whether it does; null if that is not known: without a container it cannot be asked. */
   readonly tracks: boolean | null;
   /** The page sizes it tracks by, in bytes. */
   readonly pgsizes: readonly number[];
-  /** Bytes of the largest bitmap one call may ask for; null where it does not track. */
+  /** Bytes of the largest bitmap one call may ask for; null if it does not track. */
   readonly maxBitmapBytes: number | null;
 }
 
 /** How a device can be opened, and how it was. */
 export interface AccessReport {
-  /** How it was opened; null where it was not, or that is not known of a borrowed one. */
+  /** How it was opened; null if it was not, or that is not known of a borrowed one. */
   readonly way: OpenWay | null;
-  /** Its own character device; null where it is not there, or that is not known. */
+  /** Its own character device; null if it is not there, or that is not known. */
   readonly cdev: string | null;
-  /** `/dev/iommu`; null where it is not there. */
+  /** `/dev/iommu`; null if it is not there. */
   readonly iommufd: string | null;
-  /** Why it was opened by its group and not by its character device; null where it was not. */
+  /** Why it was opened by its group and not by its character device; null if it was not. */
   readonly whyNotCdev: string | null;
 }
 
@@ -73,31 +73,31 @@ export interface ProbeReport {
   readonly device: string;
   /** Whether the device was opened for this. */
   readonly opened: boolean;
-  /** Its bus; null where there is no such device. */
+  /** Its bus; null if there is no such device. */
   readonly bus: string | null;
-  /** Its driver; null where it has none, or that is unknown. */
+  /** Its driver; null if it has none, or that is unknown. */
   readonly driver: string | null;
-  /** Its IOMMU group; null where it has none, or that is unknown. */
+  /** Its IOMMU group; null if it has none, or that is unknown. */
   readonly group: number | null;
   /** By which nodes it can be opened, and was. */
   readonly access: AccessReport;
-  /** What it is; null where it was not opened. */
+  /** What it is; null if it was not opened. */
   readonly identity: VfioIdentity | null;
-  /** How it migrates; null where it does not, or that is unknown. */
+  /** How it migrates; null if it does not, or that is unknown. */
   readonly protocol: "v1" | "v2" | null;
-  /** Whether it can be migrated; null where it could not be looked at. */
+  /** Whether it can be migrated; null if it could not be looked at. */
   readonly migratable: boolean | null;
-  /** v1: where the migration data is; null where there is none. */
+  /** v1: where the migration data is; null if there is none. */
   readonly dataSection: DataSectionKind | null;
-  /** v2: what the driver can do; null where it does not speak v2, or that is unknown. */
+  /** v2: what the driver can do; null if it does not speak v2, or that is unknown. */
   readonly migrationFlags: readonly MigrationFlag[] | null;
-  /** The quirk profile of its driver; null where it follows the text. */
+  /** The quirk profile of its driver; null if it follows the text. */
   readonly quirk: QuirkName | null;
-  /** Whether it says that it can be reset; null where that is unknown. */
+  /** Whether it says that it can be reset; null if that is unknown. */
   readonly resettable: boolean | null;
   /** Why it cannot be migrated (`blocks`), and what else is worth knowing. */
   readonly reasons: readonly Reason[];
-  /** What it has beside its regions; empty where it was not opened. */
+  /** What it has beside its regions; empty if it was not opened. */
   readonly features: readonly FeatureReport[];
   /** Its regions, those of size 0 too. */
   readonly regions: readonly Region[];

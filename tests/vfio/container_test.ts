@@ -188,7 +188,7 @@ leakFreeTest("with its last group a container loses its IOMMU, and what was mapp
   assert.throws(() => container.map(page), {
     name: "DmaError",
     code: "EINVAL",
-    message: /no group is in the container, so it has no IOMMU; what was mapped is gone/,
+    message: /no group is in the container, so it has no IOMMU; its mappings are gone/,
     hint: "Put a group into it first",
   });
   assert.equal(container.unmap(page.iova, page.size), 0n);

@@ -65,7 +65,7 @@ class Engine {
   }
 }
 
-/** Compiled; null where the runtime cannot. */
+/** Compiled; null if the runtime cannot. */
 let module: WebAssembly.Module | null | undefined;
 const idle: Engine[] = [];
 

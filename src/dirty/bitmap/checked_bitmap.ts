@@ -43,7 +43,7 @@ export class GuardedBitmap implements Disposable {
   /**
    * Makes room for the bits of a range. They are zero, as the kernel leaves alone
    * what is not mapped; but for the first word, by which that shows. The kernel
-   * writes all of it where a mapping begins with the range.
+   * writes all of it if a mapping begins with the range.
    */
   prepare(range: BitmapRange): BitmapTarget {
     const bytes = bitmapBytes(pagesOf(range));

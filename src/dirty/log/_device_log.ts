@@ -102,7 +102,7 @@ export class DeviceLog implements Disposable {
     );
   }
 
-  /** Why no log can go by pages of so many bytes; null where it can. */
+  /** Why no log can go by pages of so many bytes; null if it can. */
   #pageDefect(size: bigint): string | null {
     if (size <= 0n || (size & (size - 1n)) !== 0n) return "no power of two";
     const most = 8n * BigInt(REPORT_BYTES) * BigInt(this.#pgsize);

@@ -90,7 +90,7 @@ export class Type1Reader implements Disposable {
   }
 
   /**
-   * Whether the kernel has a mapping, which costs its dirty bits; null where it
+   * Whether the kernel has a mapping, which costs its dirty bits; null if it
    * does not answer.
    */
   isMapped(mapping: IovaMapping): boolean | null {

@@ -11,7 +11,7 @@ import { IOVA_END, type IovaMapping, type IovaRange } from "../../vfio/dma/iova.
 import type { Type1Reader } from "./_type1_read.ts";
 
 /**
- * Whether a page that was never written to is reported as dirty; null where
+ * Whether a page that was never written to is reported as dirty; null if
  * none can be mapped.
  */
 export function witnessIsDirty(
@@ -37,7 +37,7 @@ export function witnessIsDirty(
   }
 }
 
-/** The last page that the IOMMU can map and that is free; null where there is none. */
+/** The last page that the IOMMU can map and that is free; null if there is none. */
 export function freePage(
   ranges: readonly IovaRange[] | null,
   mappings: readonly IovaMapping[],

@@ -72,7 +72,7 @@ export class Type1Tracker implements DirtyTracker {
    *
    * @throws {UnsupportedError} If the container does not track dirty pages.
    * @throws {AnswerError} If what it says of itself cannot be true.
-   * @throws {SysError} EINVAL where the container has no IOMMU.
+   * @throws {SysError} EINVAL if the container has no IOMMU.
    */
   constructor(container: Type1Container) {
     this.container = container;
@@ -97,7 +97,7 @@ export class Type1Tracker implements DirtyTracker {
    *
    * @throws {DirtyRangeError} If a mapping is larger than one bitmap can be.
    * @throws {UnsupportedError} If the container has another IOMMU model than TYPE1v2.
-   * @throws {SysError} ENOMEM where the kernel has no memory for its bitmaps.
+   * @throws {SysError} ENOMEM if the kernel has no memory for its bitmaps.
    */
   start(): void {
     if (this.#active) return;

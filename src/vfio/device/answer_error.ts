@@ -24,7 +24,7 @@ export class AnswerError extends Error {
   /** The class's name. */
   override readonly name: string = "AnswerError";
   /**
-   * What cannot be true, by its C name: `vfio_region_info.offset`; where it is no field of a
+   * What cannot be true, by its C name: `vfio_region_info.offset`; if it is no field of a
    * struct, what it is: `dirty bitmap`.
    */
   readonly field: string;
@@ -54,7 +54,7 @@ export function byteCount(value: bigint, what: string, field: string): number {
  * @param pgsizes One bit a size, at least one.
  * @param what Whose pages they are, for the message.
  * @param field The bitmap's C name.
- * @throws {AnswerError} Where that is 2^53 bytes or more, as much as no memory has.
+ * @throws {AnswerError} If that is 2^53 bytes or more, as much as no memory has.
  */
 export function smallestPage(pgsizes: bigint, what: string, field: string): number {
   return byteCount(pgsizes & -pgsizes, `the page sizes of ${what}`, field);

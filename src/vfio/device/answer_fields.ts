@@ -1,5 +1,5 @@
 /**
- * Fields that the kernel reads and does not write.
+ * Checks of fields in the kernel's answers.
  */
 
 import type { Fd } from "../../kernel/fd.ts";
@@ -7,11 +7,11 @@ import type { StructCodec } from "../../uapi/mod.ts";
 import { AnswerError } from "./answer_error.ts";
 
 /**
- * Checks that fields came back as they were sent. Where one did not, the rest of the answer means
- * nothing either.
+ * Checks that fields came back as they were sent. If one did not, the rest of the answer cannot be
+ * trusted either.
  *
  * @param name The request's C name, for the message.
- * @throws {AnswerError} The first field that differs.
+ * @throws {AnswerError} If a field differs: the first one.
  */
 export function requireUnchanged<T>(
   codec: StructCodec<T>,
@@ -34,21 +34,21 @@ export function requireUnchanged<T>(
 }
 
 /**
- * Checks that no more was unmapped than was asked for.
+ * Checks that the kernel unmapped no more than was requested.
  *
  * @param field The count's C name.
- * @throws {AnswerError} Where it was.
+ * @throws {AnswerError} If it unmapped more.
  */
-export function requireTaken(
-  taken: bigint,
+export function requireUnmapped(
+  unmapped: bigint,
   size: bigint,
   name: string,
   fd: Fd,
   field: string,
 ): void {
-  if (taken <= size) return;
+  if (unmapped <= size) return;
   throw new AnswerError(
-    `Cannot use the answer to ${name} of ${fd.label}: ${taken} bytes unmapped in a range of ${size}`,
+    `Cannot use the answer to ${name} of ${fd.label}: ${unmapped} bytes unmapped in a range of ${size}`,
     field,
   );
 }

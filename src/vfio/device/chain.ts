@@ -64,11 +64,11 @@ export class CapabilityError extends AnswerError {
  * Linux 6.1 are not), nor lie in ascending order.
  *
  * @param info The info struct with all that follows it.
- * @param capOffset Its `cap_offset`; 0 where there are none.
+ * @param capOffset Its `cap_offset`; 0 if there are none.
  * @param what Whose chain it is, for messages: `region 9`.
  * @param fixedSize Bytes of the struct itself, where no capability can be.
  * @returns The capabilities in the chain's order.
- * @throws {CapabilityError} Where the chain loops, or leads somewhere it cannot.
+ * @throws {CapabilityError} If the chain loops, or leads somewhere it cannot.
  *
  * @example
  * ```ts
@@ -107,7 +107,7 @@ export function walkCapabilities(
   return cut(info, headers, what);
 }
 
-/** Why no capability can start at an offset; null where one can. */
+/** Why no capability can start at an offset; null if one can. */
 function placeDefect(
   info: Uint8Array,
   offset: number,
@@ -161,7 +161,7 @@ function cut(
  * Checks that a capability has the bytes that its layout needs.
  *
  * @param field The C name of the field that asks for so many, where it is one.
- * @throws {CapabilityError} Where it is truncated.
+ * @throws {CapabilityError} If it is truncated.
  */
 export function requireBytes(
   capability: Capability,
@@ -184,7 +184,7 @@ export function requireBytes(
  *
  * @param countField The u32 that says how many.
  * @param elementSize Bytes of one.
- * @throws {CapabilityError} Where it is truncated.
+ * @throws {CapabilityError} If it is truncated.
  */
 export function requireElements<T>(
   capability: Capability,

@@ -59,7 +59,7 @@ export interface VfioDeviceParts {
   readonly sysfs: SysfsDevice | null;
   /** What is closed after the device, in this order. */
   readonly closes: readonly Disposable[];
-  /** Opens it once more, as it was opened; absent where others may depend on it staying open. */
+  /** Opens it once more, as it was opened; absent if others may depend on it staying open. */
   readonly openAgain?: (() => Fd) | undefined;
 }
 
@@ -74,17 +74,17 @@ export class VfioDevice implements Disposable {
   readonly label: string;
   /** Its fd. */
   readonly fd: Fd;
-  /** Its group; null where it was not opened by it, or only the device's fd is known. */
+  /** Its group; null if it was not opened by it, or only the device's fd is known. */
   readonly group: Group | null;
-  /** Its container; null where it has none, or only the device's fd is known. */
+  /** Its container; null if it has none, or only the device's fd is known. */
   readonly container: Type1Container | null;
-  /** Its IOAS, with the iommufd that has it; null where it has none, or that is not known. */
+  /** Its IOAS, with the iommufd that has it; null if it has none, or that is not known. */
   readonly ioas: Ioas | null;
-  /** How it was opened; null where /proc does not tell of a borrowed one. */
+  /** How it was opened; null if /proc does not tell of a borrowed one. */
   readonly way: OpenWay | null;
   /** Why it was opened by its group and not by itself, where both were allowed; else null. */
   readonly whyNotCdev: Reason | null;
-  /** What sysfs says of it; null where that is not known. */
+  /** What sysfs says of it; null if that is not known. */
   readonly sysfs: SysfsDevice | null;
   /** Whether somebody else opened it. */
   readonly borrowed: boolean;
@@ -101,7 +101,7 @@ export class VfioDevice implements Disposable {
   /**
    * Takes an open device and reads VFIO_DEVICE_GET_INFO.
    *
-   * @throws {SysError} If the ioctl fails: ENOTTY where the fd is something else.
+   * @throws {SysError} If the ioctl fails: ENOTTY if the fd is something else.
    * @throws {AnswerError} If the answer cannot be true.
    */
   constructor(kernel: Kernel, parts: VfioDeviceParts) {
@@ -137,7 +137,7 @@ export class VfioDevice implements Disposable {
       sysfsOfFd(kernel, parts.fd.number, parts.group?.number ?? null, this.configIds());
   }
 
-  /** What its DMA can reach; null where only the device's fd is known. */
+  /** What its DMA can reach; null if only the device's fd is known. */
   get space(): AddressSpace | null {
     return this.container ?? this.ioas;
   }
@@ -151,7 +151,7 @@ export class VfioDevice implements Disposable {
    * Describes a region; read once, then remembered.
    *
    * @throws {RangeError} If there is no such index.
-   * @throws {SysError} If the ioctl fails: EINVAL where this device leaves the index out.
+   * @throws {SysError} If the ioctl fails: EINVAL if this device leaves the index out.
    * @throws {AnswerError} If the answer cannot be true; {@linkcode CapabilityError} for capabilities.
    */
   region(index: number): Region {
@@ -187,8 +187,8 @@ export class VfioDevice implements Disposable {
    * region does not matter where one is found.
    *
    * @param type VFIO_REGION_TYPE_*.
-   * @returns null where the device has none.
-   * @throws {AnswerError} Where none was found, but one could not be read.
+   * @returns null if the device has none.
+   * @throws {AnswerError} If none was found, but one could not be read.
    */
   findRegion(type: number, subtype: number): Region | null {
     let broken: AnswerError | null = null;
@@ -211,7 +211,7 @@ export class VfioDevice implements Disposable {
     this.notes.add("region-broken", () => message);
   }
 
-  /** As {@linkcode VfioDevice.region}; null where the device leaves the index out (EINVAL). */
+  /** As {@linkcode VfioDevice.region}; null if the device leaves the index out (EINVAL). */
   regionOrNull(index: number): Region | null {
     try {
       return this.region(index);
@@ -224,7 +224,7 @@ export class VfioDevice implements Disposable {
   /**
    * Resets the device (VFIO_DEVICE_RESET).
    *
-   * @throws {SysError} If the driver refuses: EINVAL or ENOTTY where it cannot.
+   * @throws {SysError} If the driver refuses: EINVAL or ENOTTY if it cannot.
    */
   reset(): void {
     ioctl(this.kernel, this.fd, "VFIO_DEVICE_RESET", VFIO_DEVICE_RESET);
@@ -263,14 +263,14 @@ export class VfioDevice implements Disposable {
   }
 
   /**
-   * What the device is. PCI ids come from sysfs; where it has none (a bare fd,
+   * What the device is. PCI ids come from sysfs; if it has none (a bare fd,
    * an mdev) from the device's configuration region.
    */
   identity(): VfioIdentity {
     return identityOf(this.sysfs, this.flags, this.sysfs?.ids ?? this.configIds());
   }
 
-  /** The PCI ids in the configuration region; null where the device has none. */
+  /** The PCI ids in the configuration region; null if the device has none. */
   configIds(): PciIds | null {
     const index = VFIO_PCI_CONFIG_REGION_INDEX;
     if ((this.flags & VFIO_DEVICE_FLAGS_PCI) === 0 || index >= this.numRegions) return null;

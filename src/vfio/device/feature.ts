@@ -106,7 +106,7 @@ export interface FeatureReport {
   readonly name: string;
   /** Whether the device has it. */
   readonly supported: boolean;
-  /** The errno that says that it has not: ENOTTY where it does not know it; null where it has it. */
+  /** The errno that says that it has not: ENOTTY if it does not know it; null if it has it. */
   readonly errno: string | null;
 }
 
@@ -135,7 +135,7 @@ function request(
 /**
  * Asks whether a feature can be read or written.
  *
- * @returns null where it can; else the errno's name, ENOTTY where the device does not know it.
+ * @returns null if it can; else the errno's name, ENOTTY if the device does not know it.
  */
 export function probeFeature(
   device: FeatureDevice,
@@ -156,7 +156,7 @@ export function probeFeature(
  * Reads a feature.
  *
  * @param value What the kernel wants to know for it: the struct before the call.
- * @throws {SysError} ENOTTY where the device does not have it.
+ * @throws {SysError} ENOTTY if the device does not have it.
  */
 export function getFeature<T extends object>(
   device: FeatureDevice,
@@ -201,7 +201,7 @@ export function listFeatures(device: FeatureDevice): FeatureReport[] {
   });
 }
 
-/** The device's VFIO_MIGRATION_* flags, or'ed; null where it does not speak v2. */
+/** The device's VFIO_MIGRATION_* flags, or'ed; null if it does not speak v2. */
 export function readMigrationFlags(
   device: FeatureDevice & Partial<Pick<VfioDevice, "notes">>,
 ): number | null {

@@ -29,8 +29,8 @@ export type DataSectionKind = "trapped" | "mapped" | "partitioned";
 /**
  * The device's v1 migration region.
  *
- * @returns null where it has none.
- * @throws {AnswerError} Where none was found, but a region could not be read.
+ * @returns null if it has none.
+ * @throws {AnswerError} If none was found, but a region could not be read.
  */
 export function findMigrationRegion(device: VfioDevice): Region | null {
   return device.findRegion(
@@ -77,7 +77,7 @@ export function noteSparseAreas(
   }
 }
 
-/** Why the device cannot be migrated by either protocol; empty where it can. */
+/** Why the device cannot be migrated by either protocol; empty if it can. */
 export function migrationReasons(device: VfioDevice): Reason[] {
   let region: Region | null;
   try {

@@ -51,13 +51,13 @@ export interface Region {
   readonly index: number;
   /** VFIO_REGION_INFO_FLAG_*. */
   readonly flags: number;
-  /** Bytes; 0 where the device does not have it. */
+  /** Bytes; 0 if the device does not have it. */
   readonly size: bigint;
   /** Where in the device fd; offset + size is below 2^53. */
   readonly offset: bigint;
-  /** Its type capability; null where it has none. */
+  /** Its type capability; null if it has none. */
   readonly type: RegionType | null;
-  /** The areas of its sparse mmap capability, in the driver's order; null where it has none. */
+  /** The areas of its sparse mmap capability, in the driver's order; null if it has none. */
   readonly sparse: readonly SparseArea[] | null;
   /** All its capabilities, those of unknown ids too. */
   readonly capabilities: readonly Capability[];
@@ -73,9 +73,9 @@ export interface Region {
  * Reads a region's description.
  *
  * @param index Its number, below the device's num_regions.
- * @throws {SysError} If the ioctl fails; EINVAL where the device has no such region.
- * @throws {CapabilityError} Where its capabilities are broken.
- * @throws {AnswerError} Where its place in the fd cannot be true.
+ * @throws {SysError} If the ioctl fails; EINVAL if the device has no such region.
+ * @throws {CapabilityError} If its capabilities are broken.
+ * @throws {AnswerError} If its place in the fd cannot be true.
  */
 export function readRegion(kernel: Kernel, fd: Fd, index: number): Region {
   const what = `region ${index} of ${fd.label}`;

@@ -1,33 +1,32 @@
 /**
- * What is known to be mapped in an address space: the kernel keeps no list that
- * could be read.
+ * The mappings of an address space that this process knows of. The kernel has no call that lists
+ * them.
  */
 
 import { encloses, formatIova, IOVA_END, type IovaMapping, overlap } from "./iova.ts";
 
-/** Mappings, none over another. */
+/** Mappings that do not overlap. */
 export class KnownMappings {
   readonly #mappings = new Map<bigint, IovaMapping>();
 
-  /** All, by ascending iova. */
+  /** All mappings, by ascending iova. */
   get list(): readonly IovaMapping[] {
     return [...this.#mappings.values()].sort((a, b) => a.iova < b.iova ? -1 : 1);
   }
 
-  /** How many there are. */
   get size(): number {
     return this.#mappings.size;
   }
 
-  /** Adds one that the kernel has made. */
+  /** Adds a mapping that the kernel accepted. */
   add({ iova, size }: IovaMapping): void {
     this.#mappings.set(iova, { iova, size });
   }
 
   /**
-   * Adds one by hearsay.
+   * Adds a mapping that was made elsewhere.
    *
-   * @throws {RangeError} If it is empty, or overlaps one that is known.
+   * @throws {RangeError} If it is empty, or overlaps a known mapping.
    */
   know({ iova, size }: IovaMapping): void {
     const other = this.list.find((mapping) => overlap(mapping, { iova, size }));
@@ -40,19 +39,19 @@ export class KnownMappings {
     this.add({ iova, size });
   }
 
-  /** Takes one out. */
+  /** Removes the mapping that starts at this address. */
   forget(iova: bigint): void {
     this.#mappings.delete(iova);
   }
 
-  /** Takes out all that lie in a range. */
+  /** Removes all mappings inside a range. */
   forgetIn(range: IovaMapping): void {
     for (const mapping of this.#mappings.values()) {
       if (encloses(range, mapping)) this.#mappings.delete(mapping.iova);
     }
   }
 
-  /** Takes out all. */
+  /** Removes all mappings. */
   clear(): void {
     this.#mappings.clear();
   }

@@ -1,24 +1,24 @@
 /**
- * What a device's DMA can reach: IOVA ranges and the memory behind them.
+ * The address space of a device's DMA: IOVA ranges and the memory behind them.
  *
  * @module
  */
 
 import type { IovaMapping, IovaRange } from "./iova.ts";
 
-/** Memory made known to an IOMMU; both iova and size are multiples of its page size. */
+/** Memory to map for DMA; iova and size are multiples of the IOMMU's page size. */
 export interface DmaMapping extends IovaMapping {
-  /** Its address in this process: that of a kernel Mapping, never of a JS buffer. */
+  /** Its address in this process: the address of a kernel Mapping, never of a JS buffer. */
   readonly vaddr: bigint;
-  /** VFIO_DMA_MAP_FLAG_READ and _WRITE: what the device may do with it. */
+  /** VFIO_DMA_MAP_FLAG_READ and _WRITE: the access that the device gets. */
   readonly flags: number;
 }
 
-/** What can be mapped. */
+/** What an address space can map. */
 export interface AddressSpaceInfo {
-  /** Page sizes of the IOMMU, one bit a size; 0 where it does not say. */
+  /** Page sizes of the IOMMU, one bit per size; 0 if the kernel does not report them. */
   readonly pgsizes: bigint;
-  /** What can be mapped; null where it does not say. */
+  /** The IOVA ranges that can be mapped; null if the kernel does not report them. */
   readonly iovaRanges: readonly IovaRange[] | null;
 }
 
@@ -28,37 +28,36 @@ export interface AddressSpaceInfo {
  */
 export interface AddressSpace {
   /**
-   * Reads what can be mapped. Read afresh each time: the devices attached to it
-   * decide that.
+   * Reads what can be mapped. Every call asks the kernel again, because the answer depends on the
+   * devices that are attached.
    *
    * @throws {SysError} If the kernel refuses.
    */
   info(): AddressSpaceInfo;
   /**
-   * Makes memory known to the IOMMU. The memory must stay mapped in this
-   * process until it is unmapped here, or the address space is closed.
+   * Maps memory for DMA. The memory must stay mapped in this process until it is unmapped here, or
+   * the address space is closed.
    *
-   * @throws {DmaError} EEXIST where it overlaps a mapping, EINVAL where it is
-   * not aligned or the IOMMU does not reach that far.
+   * @throws {DmaError} EEXIST if it overlaps a mapping; EINVAL if it is not aligned, or outside
+   * what the IOMMU can map.
    */
   map(mapping: DmaMapping): void;
   /**
-   * Takes back all mappings in a range. A mapping is taken back whole.
+   * Unmaps all mappings in a range. A mapping is only unmapped as a whole.
    *
-   * @returns Bytes taken back; 0 where nothing was mapped.
-   * @throws {DmaError} Where the range cuts a mapping that is known: EINVAL of
-   * type1, ENOENT of an IOAS; nothing has changed then.
+   * @returns The number of bytes unmapped; 0 if nothing was mapped.
+   * @throws {DmaError} If the range cuts a known mapping: EINVAL from type1, ENOENT from an IOAS.
+   * Nothing has changed then.
    */
   unmap(iova: bigint, size: bigint): bigint;
-  /** What is known to be mapped, by ascending iova: by this object, or told to it. */
+  /** The known mappings, by ascending iova: made through this object, or added by `know`. */
   readonly mappings: readonly IovaMapping[];
   /**
-   * Tells of a mapping that somebody else made, such as the owner of a borrowed
-   * address space.
+   * Adds a mapping that somebody else made, such as the owner of a borrowed address space.
    *
-   * @throws {RangeError} If it is empty, or overlaps one that is known.
+   * @throws {RangeError} If it is empty, or overlaps a known mapping.
    */
   know(mapping: IovaMapping): void;
-  /** Tells that a mapping is gone, though it was not unmapped through this object. */
+  /** Removes a known mapping that was unmapped elsewhere; the kernel is not called. */
   forget(iova: bigint): void;
 }

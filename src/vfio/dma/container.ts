@@ -1,5 +1,5 @@
 /**
- * The type1 container: the address space that groups share.
+ * The type1 container: an address space that its groups share.
  *
  * @module
  */
@@ -28,7 +28,7 @@ import {
   vfioIommuType1DmaUnmap,
   vfioIommuType1Info,
 } from "../../uapi/mod.ts";
-import { requireTaken, requireUnchanged } from "../device/answer_fields.ts";
+import { requireUnchanged, requireUnmapped } from "../device/answer_fields.ts";
 import { ioctl } from "../ioctl.ts";
 import { KnownMappings } from "./_known_mappings.ts";
 import { opening } from "../open/opening.ts";
@@ -47,16 +47,16 @@ import { UnsupportedError } from "../reasons/unsupported.ts";
 export const CONTAINER_PATH = "/dev/vfio/vfio";
 
 /**
- * A container with the type1v2 IOMMU model. It has its IOMMU, and the mappings
- * in it, as long as a group is in it: with the last one the kernel drops both.
+ * A container with the type1v2 IOMMU model. It has an IOMMU, and mappings in it, as long as it has
+ * a group: the kernel drops both when the last group leaves.
  */
 export class Type1Container implements AddressSpace, Disposable {
   /** The container's fd. */
   readonly fd: Fd;
-  /** The kernel that it lives in. */
+  /** The kernel that the container is in. */
   readonly kernel: Kernel;
   readonly #known = new KnownMappings();
-  /** Whether it was ever given an IOMMU; it has lost it again where the last group left. */
+  /** Whether an IOMMU was ever set; the container loses it when the last group leaves. */
   #iommuSet: boolean;
 
   private constructor(kernel: Kernel, fd: Fd, iommuSet: boolean) {
@@ -68,8 +68,8 @@ export class Type1Container implements AddressSpace, Disposable {
   /**
    * Opens a new container; it has no IOMMU until a group is attached.
    *
-   * @param sysfs The device that it is for, where that is known: for a better explanation.
-   * @throws {UnsupportedError} If VFIO is not there, not permitted, or has no type1v2.
+   * @param sysfs The device that it is opened for, if known; it makes errors more precise.
+   * @throws {UnsupportedError} If VFIO is missing, not permitted, or has no type1v2.
    * @throws {OpenError} If it fails for another reason.
    */
   static open(kernel: Kernel, sysfs?: SysfsDevice): Type1Container {
@@ -89,17 +89,17 @@ export class Type1Container implements AddressSpace, Disposable {
     }
   }
 
-  /** Uses a container that somebody else opened, and will close. */
+  /** Uses a container that the caller owns and closes. */
   static borrow(kernel: Kernel, fd: number): Type1Container {
     return new Type1Container(kernel, Fd.borrow(kernel, fd, `container fd ${fd}`), true);
   }
 
   /**
-   * Puts a group into the container; with the first one, and with the first
-   * after all have left, the container gets its IOMMU, in which nothing is mapped.
+   * Puts a group into the container. With the first group, and with the first after all have left,
+   * the container gets an IOMMU, in which nothing is mapped.
    *
-   * @throws {UnsupportedError} If a driver of the host holds the group, the firmware keeps it, or
-   * the IOMMU cannot isolate its interrupts.
+   * @throws {UnsupportedError} If a driver of the host holds the group, the firmware reserves it,
+   * or the IOMMU cannot isolate its interrupts.
    * @throws {OpenError} If it fails for another reason.
    */
   attach(group: Group): void {
@@ -116,7 +116,7 @@ export class Type1Container implements AddressSpace, Disposable {
     opening("VFIO_GROUP_SET_CONTAINER", situation, () => {
       ioctl(kernel, group.fd, "VFIO_GROUP_SET_CONTAINER", VFIO_GROUP_SET_CONTAINER, argument);
     });
-    // Asked again: what was there before may have left before the group came.
+    // Check again: the earlier groups may have left before this one joined.
     if (hadIommu && this.#hasIommu()) return;
     this.#known.clear();
     opening("VFIO_SET_IOMMU", situation, () => {
@@ -126,8 +126,8 @@ export class Type1Container implements AddressSpace, Disposable {
   }
 
   /**
-   * Whether the container has its IOMMU; the kernel alone knows, as the last group leaves with the
-   * last of its fds, in whatever process.
+   * Whether the container has its IOMMU. Only the kernel knows: a group leaves when its last fd is
+   * closed, in any process.
    */
   #hasIommu(): boolean {
     if (!this.#iommuSet) return false;
@@ -145,19 +145,19 @@ export class Type1Container implements AddressSpace, Disposable {
     }
   }
 
-  /** Forgets what was mapped where the last group has left; returns whether it has. */
-  #dropped(): boolean {
+  /** Clears the known mappings if the last group has left; returns whether it has. */
+  #clearIfNoIommu(): boolean {
     if (this.#hasIommu()) return false;
     this.#known.clear();
     return true;
   }
 
   /**
-   * Reads page sizes, IOVA ranges and the dirty tracking capability. Read
-   * afresh each time: groups change them.
+   * Reads page sizes, IOVA ranges and the dirty tracking capability. Every call asks the kernel
+   * again, because they depend on the groups in the container.
    *
    * @throws {SysError} If the ioctl fails: EINVAL while no group is attached.
-   * @throws {CapabilityError} Where the capabilities are broken.
+   * @throws {CapabilityError} If the capabilities are broken.
    */
   info(): Type1Info {
     return readType1Info(this.kernel, this.fd);
@@ -167,7 +167,7 @@ export class Type1Container implements AddressSpace, Disposable {
    * Maps memory for DMA (VFIO_IOMMU_MAP_DMA).
    *
    * @throws {DmaError} EEXIST, EINVAL, ENOSPC (too many mappings), ENOMEM (the
-   * memlock limit), EFAULT: why, and what to do.
+   * memlock limit), EFAULT. The error says why, and what to do.
    * @throws {RangeError} If a number does not fit its field.
    */
   map({ iova, size, vaddr, flags }: DmaMapping): void {
@@ -177,10 +177,10 @@ export class Type1Container implements AddressSpace, Disposable {
       ioctl(this.kernel, this.fd, "VFIO_IOMMU_MAP_DMA", VFIO_IOMMU_MAP_DMA, argument);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
-      if (error.code === "EINVAL" && this.#dropped()) {
+      if (error.code === "EINVAL" && this.#clearIfNoIommu()) {
         throw new DmaError(
           `Cannot map ${formatIova(mapping)} for DMA`,
-          "no group is in the container, so it has no IOMMU; what was mapped is gone",
+          "no group is in the container, so it has no IOMMU; its mappings are gone",
           "Put a group into it first",
           error,
         );
@@ -192,19 +192,17 @@ export class Type1Container implements AddressSpace, Disposable {
   }
 
   /**
-   * Takes mappings back (VFIO_IOMMU_UNMAP_DMA).
+   * Unmaps mappings (VFIO_IOMMU_UNMAP_DMA).
    *
-   * @param bitmap Where the last dirty pages go, if they are tracked: memory
-   * that is zero, and holds a bit for each page of the range. One mapping a call
-   * is safe: Linux 5.10 mixes the bits of several up.
-   * @returns Bytes taken back, as the kernel counts them; 0 where nothing is mapped as no group is
-   * in the container; before Linux 6.19 always 0 for a range that ends at 2^64, which stays mapped
-   * until the container is closed.
-   * @throws {DmaError} EINVAL where the range is empty, not aligned, or cuts a
-   * mapping, or dirty pages are wanted and not tracked; EFAULT where the bitmap
-   * cannot be written: the mappings before the one that failed are gone then,
-   * and still in {@linkcode Type1Container.mappings}.
-   * @throws {AnswerError} If the kernel's answer cannot be true: the mappings are gone, as it says.
+   * @param bitmap Memory for the last dirty pages, if they are tracked: zeroed, with one bit per
+   * page of the range. Unmap one mapping per call: Linux 5.10 mixes up the bits of several.
+   * @returns The number of bytes unmapped, as the kernel counts them; 0 if the container has no
+   * group, so that nothing is mapped. Before Linux 6.19 it is always 0 for a range that ends at
+   * 2^64, which stays mapped until the container is closed.
+   * @throws {DmaError} EINVAL if the range is empty, not aligned, or cuts a mapping, or if dirty
+   * pages are requested and not tracked; EFAULT if the bitmap cannot be written: the mappings
+   * before the one that failed are then gone, but still in {@linkcode Type1Container.mappings}.
+   * @throws {AnswerError} If the kernel's answer cannot be true. The mappings are gone.
    * @throws {RangeError} If a number does not fit its field.
    */
   unmap(iova: bigint, size: bigint, bitmap?: VfioBitmap): bigint {
@@ -222,18 +220,18 @@ export class Type1Container implements AddressSpace, Disposable {
       ioctl(this.kernel, this.fd, name, VFIO_IOMMU_UNMAP_DMA, argument);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
-      // With its last group the kernel took all mappings back, and lost their dirty pages.
-      if (error.code === "EINVAL" && bitmap === undefined && this.#dropped()) return 0n;
+      // When the last group left, the kernel removed all mappings and their dirty pages.
+      if (error.code === "EINVAL" && bitmap === undefined && this.#clearIfNoIommu()) return 0n;
       throw unmapError(error, { iova, size }, this.#context());
     }
     const layout = vfioIommuType1DmaUnmap;
-    const taken = new DataView(argument.buffer).getBigUint64(layout.offsetOf("size"), true);
-    // Before Linux 6.19 nothing is taken back from a range that ends at 2^64.
-    if (taken === 0n && iova + size === IOVA_END) return taken;
+    const unmapped = new DataView(argument.buffer).getBigUint64(layout.offsetOf("size"), true);
+    // Before Linux 6.19 the kernel unmaps nothing from a range that ends at 2^64.
+    if (unmapped === 0n && iova + size === IOVA_END) return unmapped;
     this.#known.forgetIn({ iova, size });
     requireUnchanged(layout, ["argsz", "flags", "iova"], sent, argument, name, this.fd);
-    requireTaken(taken, size, name, this.fd, `${layout.name}.size`);
-    return taken;
+    requireUnmapped(unmapped, size, name, this.fd, `${layout.name}.size`);
+    return unmapped;
   }
 
   /**
@@ -241,7 +239,7 @@ export class Type1Container implements AddressSpace, Disposable {
    * (VFIO_IOMMU_DIRTY_PAGES).
    *
    * @param flags One of VFIO_IOMMU_DIRTY_PAGES_FLAG_*.
-   * @param get With FLAG_GET_BITMAP: which pages, and memory for their bits.
+   * @param get With FLAG_GET_BITMAP: the range of pages, and the memory for their bits.
    * @throws {SysError} If the ioctl fails.
    * @throws {RangeError} If a number does not fit its field.
    */
@@ -257,37 +255,36 @@ export class Type1Container implements AddressSpace, Disposable {
     try {
       info = this.info();
     } catch {
-      // The refusal is what counts; it is only explained less well.
+      // The caller needs the refusal's error; it only says less.
     }
     const memlock = memlockLimit(this.kernel);
     return { info, mappings: this.#known.list, memlock, where: "container" };
   }
 
   /**
-   * What is known to be mapped, by ascending iova: through this object, or told
-   * by {@linkcode Type1Container.know}. Nothing is once the last group has left.
+   * The known mappings, by ascending iova: made through this object, or added by
+   * {@linkcode Type1Container.know}. Empty once the last group has left.
    */
   get mappings(): readonly IovaMapping[] {
-    if (this.#known.size > 0) this.#dropped();
+    if (this.#known.size > 0) this.#clearIfNoIommu();
     return this.#known.list;
   }
 
   /**
-   * Tells of a mapping that somebody else made, such as the owner of a borrowed
-   * container.
+   * Adds a mapping that somebody else made, such as the owner of a borrowed container.
    *
-   * @throws {RangeError} If it is empty, or overlaps one that is known.
+   * @throws {RangeError} If it is empty, or overlaps a known mapping.
    */
   know(mapping: IovaMapping): void {
     this.#known.know(mapping);
   }
 
-  /** Tells that a mapping is gone, though it was not unmapped through this object. */
+  /** Removes a known mapping that was unmapped elsewhere; the kernel is not called. */
   forget(iova: bigint): void {
     this.#known.forget(iova);
   }
 
-  /** Closes what is owned; with its last fd the kernel takes all mappings back. */
+  /** Closes the container if it is owned; the kernel unmaps everything with the last fd. */
   close(): void {
     if (this.fd.owned) this.#known.clear();
     this.fd.close();

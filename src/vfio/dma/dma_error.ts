@@ -1,5 +1,5 @@
 /**
- * DMA memory that could not be allocated, mapped or unmapped, and why.
+ * The error for DMA memory that cannot be allocated, mapped or unmapped.
  *
  * @module
  */
@@ -8,8 +8,8 @@ import { printable } from "../../text/mod.ts";
 import type { SysError } from "../../kernel/error.ts";
 
 /**
- * Memory for DMA that the kernel refused; its `cause` is the {@linkcode
- * SysError} of the call.
+ * The kernel refused to allocate, map or unmap memory for DMA. The `cause` is the
+ * {@linkcode SysError} of the call.
  *
  * @example
  * ```ts
@@ -28,7 +28,7 @@ export class DmaError extends Error {
   override readonly name = "DmaError";
   /** The errno's name. */
   readonly code: string;
-  /** What to do next; empty where nothing is to be done. */
+  /** What to do next; empty if there is nothing to do. */
   readonly hint: string;
 
   /** Makes the error: what failed, why, and what to do. */

@@ -19,21 +19,20 @@ import {
 } from "../../kernel/kernel.ts";
 import { DmaError } from "./dma_error.ts";
 
-/** What kind of memory. */
+/** The kind of memory to allocate. */
 export interface DmaMemoryOptions {
   /**
-   * `memfd` (the default): it has an fd, by which another process can map it
-   * too. `anonymous`: it has none.
+   * `memfd` (the default): the memory has an fd, so another process can map it too. `anonymous`:
+   * it has no fd.
    */
   readonly kind?: "memfd" | "anonymous" | undefined;
-  /** Of huge pages: fewer entries in the IOMMU, and the system must have some to spare. */
+  /** Use huge pages: fewer entries in the IOMMU, but the system must have enough of them free. */
   readonly hugepages?: boolean | undefined;
 }
 
 /**
- * Memory of the kernel's own, all zero, that may be mapped for DMA: its address
- * does not change, and it is there until it is closed. Unmap it from the IOMMU
- * before.
+ * Zeroed memory outside the JS heap, which can be mapped for DMA: its address does not change, and
+ * it stays allocated until it is closed. Unmap it from the IOMMU before closing it.
  *
  * @example
  * ```ts
@@ -49,10 +48,10 @@ export interface DmaMemoryOptions {
 export class DmaMemory implements Disposable {
   /** The memory in this process. */
   readonly mapping: Mapping;
-  /** By which other processes can map it; null for anonymous memory. */
+  /** The fd by which other processes can map it; null for anonymous memory. */
   readonly fd: Fd | null;
 
-  private constructor({ mapping, fd }: Parts) {
+  private constructor({ mapping, fd }: Allocation) {
     this.mapping = mapping;
     this.fd = fd;
   }
@@ -60,9 +59,9 @@ export class DmaMemory implements Disposable {
   /**
    * Allocates memory.
    *
-   * @param size Bytes, a multiple of the page size (of that of huge pages, for those).
-   * @throws {RangeError} If the size is no such number.
-   * @throws {DmaError} If there is not so much: ENOMEM.
+   * @param size Bytes, a multiple of the page size (with `hugepages`, of the huge page size).
+   * @throws {RangeError} If the size is not such a multiple.
+   * @throws {DmaError} ENOMEM if there is not enough memory.
    * @throws {SysError} If it fails for another reason.
    */
   static allocate(kernel: Kernel, size: number, options: DmaMemoryOptions = {}): DmaMemory {
@@ -70,12 +69,12 @@ export class DmaMemory implements Disposable {
     const page = hugepages ? hugepageSize(kernel) : 4096;
     if (!Number.isSafeInteger(size) || size <= 0 || size % page !== 0) {
       throw new RangeError(
-        `Cannot allocate ${size} bytes for DMA: they are not in whole pages of ${page} bytes`,
+        `Cannot allocate ${size} bytes for DMA: it is not in whole pages of ${page} bytes`,
       );
     }
     try {
-      const make = kind === "memfd" ? shared : own;
-      return new DmaMemory(make(kernel, size, hugepages));
+      const allocate = kind === "memfd" ? allocateMemfd : allocateAnonymous;
+      return new DmaMemory(allocate(kernel, size, hugepages));
     } catch (error) {
       if (!isErrno(error, "ENOMEM")) throw error;
       const what = `Cannot allocate ${size} bytes for DMA`;
@@ -86,7 +85,7 @@ export class DmaMemory implements Disposable {
           `As root: echo ${size / page} > /proc/sys/vm/nr_hugepages`,
           error,
         )
-        : new DmaError(what, "the system does not have so much memory", "", error);
+        : new DmaError(what, "the system does not have enough memory", "", error);
     }
   }
 
@@ -95,12 +94,12 @@ export class DmaMemory implements Disposable {
     return this.mapping.address;
   }
 
-  /** Bytes. */
+  /** Its size in bytes. */
   get size(): number {
     return this.mapping.length;
   }
 
-  /** Gives it back. Closing again does nothing. */
+  /** Frees the memory. Closing again does nothing. */
   close(): void {
     this.mapping.close();
     this.fd?.close();
@@ -112,19 +111,19 @@ export class DmaMemory implements Disposable {
   }
 }
 
-interface Parts {
+interface Allocation {
   readonly mapping: Mapping;
   readonly fd: Fd | null;
 }
 
 const PROT = PROT_READ | PROT_WRITE;
 
-function own(kernel: Kernel, size: number, hugepages: boolean): Parts {
+function allocateAnonymous(kernel: Kernel, size: number, hugepages: boolean): Allocation {
   const flags = MAP_PRIVATE | MAP_ANONYMOUS | (hugepages ? MAP_HUGETLB : 0);
   return { mapping: kernel.mmap(size, { prot: PROT, flags }), fd: null };
 }
 
-function shared(kernel: Kernel, size: number, hugepages: boolean): Parts {
+function allocateMemfd(kernel: Kernel, size: number, hugepages: boolean): Allocation {
   const number = kernel.memfd("vfiokit-dma", size, hugepages ? MFD_HUGETLB : 0);
   const fd = Fd.own(kernel, number, "DMA memory");
   try {
@@ -135,13 +134,13 @@ function shared(kernel: Kernel, size: number, hugepages: boolean): Parts {
   }
 }
 
-/** Bytes of a huge page, as /proc/meminfo has it. */
+/** The size of a huge page in bytes, from /proc/meminfo. */
 function hugepageSize(kernel: Kernel): number {
   let text = "";
   try {
     text = kernel.readText("/proc/meminfo");
   } catch {
-    // Then it is what most have.
+    // Use the most common size.
   }
   const match = /^Hugepagesize:\s+(\d+) kB/m.exec(text);
   return match === null ? 2 * 1024 * 1024 : Number(match[1]) * 1024;

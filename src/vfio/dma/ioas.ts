@@ -26,7 +26,7 @@ import {
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_DMA_MAP_FLAG_WRITE,
 } from "../../uapi/mod.ts";
-import { requireTaken, requireUnchanged } from "../device/answer_fields.ts";
+import { requireUnchanged, requireUnmapped } from "../device/answer_fields.ts";
 import { ioctl } from "../ioctl.ts";
 import { KnownMappings } from "./_known_mappings.ts";
 import type { AddressSpace, AddressSpaceInfo, DmaMapping } from "./address_space.ts";
@@ -36,14 +36,13 @@ import { encloses, type IovaMapping, type IovaRange, overlap } from "./iova.ts";
 import { mapError, type RefusalContext, unmapError } from "./map_error.ts";
 import { memlockLimit } from "../reasons/memlock.ts";
 
-/** Room for so many ranges at first: a page of them. */
+/** The number of ranges that the first call has room for: a page of them. */
 const RANGES_FIRST = 4096 / iommuIovaRange.size;
 /** More ranges than any IOMMU has. */
 const RANGES_MAX = 64 * RANGES_FIRST;
 
 /**
- * An address space of an iommufd. It tracks no dirty pages: a device's own log
- * may.
+ * An address space of an iommufd. It does not track dirty pages; a device's own log can.
  *
  * @example
  * ```ts
@@ -63,11 +62,11 @@ const RANGES_MAX = 64 * RANGES_FIRST;
  * ```
  */
 export class Ioas implements AddressSpace, Disposable {
-  /** Whose it is. */
+  /** The iommufd that it belongs to. */
   readonly iommufd: Iommufd;
-  /** Its number there. */
+  /** Its object id in the iommufd. */
   readonly id: number;
-  /** Whether it is this object's to take away. */
+  /** Whether {@linkcode Ioas.close} destroys it. */
   readonly owned: boolean;
   readonly #known = new KnownMappings();
   #closed = false;
@@ -79,16 +78,16 @@ export class Ioas implements AddressSpace, Disposable {
   }
 
   /**
-   * Makes a new one.
+   * Allocates a new IOAS.
    *
-   * @throws {UnsupportedError} If the iommufd is none.
+   * @throws {UnsupportedError} If the fd is not an iommufd.
    * @throws {OpenError} If the kernel refuses for another reason.
    */
   static allocate(iommufd: Iommufd): Ioas {
     return new Ioas(iommufd, iommufd.allocateIoas(), true);
   }
 
-  /** Uses one that somebody else made. */
+  /** Uses an IOAS that the caller owns and destroys. */
   static borrow(iommufd: Iommufd, id: number): Ioas {
     return new Ioas(iommufd, id, false);
   }
@@ -98,11 +97,11 @@ export class Ioas implements AddressSpace, Disposable {
   }
 
   /**
-   * Reads what can be mapped (IOMMU_IOAS_IOVA_RANGES), and by which pages: what
-   * the devices attached to it ask for. Without a device nothing is asked for.
+   * Reads which ranges can be mapped (IOMMU_IOAS_IOVA_RANGES), and with which alignment. The
+   * attached devices decide both; without a device there is no restriction.
    *
-   * @throws {SysError} ENOENT where there is no such IOAS.
-   * @throws {AnswerError} Where the answer cannot be true.
+   * @throws {SysError} ENOENT if there is no such IOAS.
+   * @throws {AnswerError} If the answer cannot be true.
    */
   info(): AddressSpaceInfo {
     for (let room = RANGES_FIRST; room <= RANGES_MAX; room *= 2) {
@@ -116,7 +115,7 @@ export class Ioas implements AddressSpace, Disposable {
     );
   }
 
-  /** With room for so many ranges; null where there are more. */
+  /** Reads the ranges into room for `room` of them; null if there are more. */
   #ranges(room: number): AddressSpaceInfo | null {
     const { size } = iommuIovaRange;
     using memory = this.#kernel.mmap(room * size, {
@@ -149,7 +148,7 @@ export class Ioas implements AddressSpace, Disposable {
       const { start, last } = iommuIovaRange.unpack(bytes, index * size);
       return { start, end: last };
     });
-    // Whatever is a multiple of the alignment can be mapped: all sizes from there on.
+    // Every multiple of the alignment can be mapped, so all larger page sizes count too.
     return { pgsizes: BigInt.asUintN(64, -out_iova_alignment), iovaRanges };
   }
 
@@ -157,8 +156,8 @@ export class Ioas implements AddressSpace, Disposable {
    * Maps memory for DMA (IOMMU_IOAS_MAP).
    *
    * @throws {DmaError} EEXIST, EINVAL, EOVERFLOW, ENOMEM (the memlock limit),
-   * EFAULT, ENOENT: why, and what to do.
-   * @throws {RangeError} If a number does not fit its field, or a flag is none of READ and WRITE.
+   * EFAULT, ENOENT. The error says why, and what to do.
+   * @throws {RangeError} If a number does not fit its field, or a flag is neither READ nor WRITE.
    */
   map(mapping: DmaMapping): void {
     const { iova, size, vaddr } = mapping;
@@ -179,26 +178,25 @@ export class Ioas implements AddressSpace, Disposable {
   }
 
   /**
-   * Takes mappings back (IOMMU_IOAS_UNMAP).
+   * Unmaps mappings (IOMMU_IOAS_UNMAP).
    *
-   * @returns Bytes taken back, as the kernel counts them; 0 where nothing is
-   * known to be mapped and the kernel finds nothing (ENOENT).
-   * @throws {DmaError} EINVAL where the range is empty, EOVERFLOW beyond 2^64,
-   * ENOENT where it cuts a mapping. If that is one that is not known here,
-   * those before it are gone.
-   * @throws {AnswerError} If the kernel's answer cannot be true: the mappings are gone, as it says.
+   * @returns The number of bytes unmapped, as the kernel counts them; 0 if no mapping is known in
+   * the range and the kernel finds none (ENOENT).
+   * @throws {DmaError} EINVAL if the range is empty, EOVERFLOW if it reaches beyond 2^64, ENOENT if
+   * it cuts a mapping. If that mapping is not known here, those before it are gone.
+   * @throws {AnswerError} If the kernel's answer cannot be true. The mappings are gone.
    * @throws {RangeError} If a number does not fit its field.
    */
   unmap(iova: bigint, size: bigint): bigint {
     const range = { iova, size };
     const hit = this.mappings.filter((mapping) => overlap(mapping, range));
     const cut = hit.find((mapping) => !encloses(range, mapping));
-    // Asked about all of the range, Linux takes back what lies before the mapping that is cut.
-    const asked = cut === undefined ? range : common(cut, range);
+    // Given the whole range, Linux would unmap what lies before the mapping that is cut.
+    const requested = cut === undefined ? range : intersection(cut, range);
     const argument = iommuIoasUnmap.pack({
       ioas_id: this.id,
-      iova: asked.iova,
-      length: asked.size,
+      iova: requested.iova,
+      length: requested.size,
     });
     const name = "IOMMU_IOAS_UNMAP";
     const sent = argument.slice();
@@ -213,9 +211,9 @@ export class Ioas implements AddressSpace, Disposable {
     this.#known.forgetIn(range);
     const layout = iommuIoasUnmap;
     requireUnchanged(layout, ["size", "ioas_id", "iova"], sent, argument, name, fd);
-    const taken = layout.unpack(argument).length;
-    requireTaken(taken, size, name, fd, `${layout.name}.length`);
-    return taken;
+    const unmapped = layout.unpack(argument).length;
+    requireUnmapped(unmapped, size, name, fd, `${layout.name}.length`);
+    return unmapped;
   }
 
   #context(): RefusalContext {
@@ -223,36 +221,36 @@ export class Ioas implements AddressSpace, Disposable {
     try {
       info = this.info();
     } catch {
-      // The refusal is what counts; it is only explained less well.
+      // The caller needs the refusal's error; it only says less.
     }
     return { info, mappings: this.mappings, memlock: memlockLimit(this.#kernel), where: "IOAS" };
   }
 
   /**
-   * What is known to be mapped, by ascending iova: through this object, or told
-   * by {@linkcode Ioas.know}.
+   * The known mappings, by ascending iova: made through this object, or added by
+   * {@linkcode Ioas.know}.
    */
   get mappings(): readonly IovaMapping[] {
     return this.#known.list;
   }
 
   /**
-   * Tells of a mapping that somebody else made, such as the owner of a borrowed IOAS.
+   * Adds a mapping that somebody else made, such as the owner of a borrowed IOAS.
    *
-   * @throws {RangeError} If it is empty, or overlaps one that is known.
+   * @throws {RangeError} If it is empty, or overlaps a known mapping.
    */
   know(mapping: IovaMapping): void {
     this.#known.know(mapping);
   }
 
-  /** Tells that a mapping is gone, though it was not unmapped through this object. */
+  /** Removes a known mapping that was unmapped elsewhere; the kernel is not called. */
   forget(iova: bigint): void {
     this.#known.forget(iova);
   }
 
   /**
-   * Takes away what is owned, with all its mappings; devices must be closed
-   * before. Closing again does nothing.
+   * Destroys the IOAS with all its mappings, if it is owned. Close its devices before. Closing
+   * again does nothing.
    */
   close(): void {
     if (this.#closed || !this.owned) return;
@@ -261,7 +259,7 @@ export class Ioas implements AddressSpace, Disposable {
     try {
       this.iommufd.destroy(this.id);
     } catch (error) {
-      // Another process has the device open still; it ends with its iommufd then.
+      // Another process still has a device open; the IOAS ends with the iommufd.
       if (!isErrno(error, "EBUSY")) throw error;
     }
   }
@@ -272,7 +270,7 @@ export class Ioas implements AddressSpace, Disposable {
   }
 }
 
-/** VFIO_DMA_MAP_FLAG_* as IOMMU_IOAS_MAP_*. */
+/** Converts VFIO_DMA_MAP_FLAG_* to IOMMU_IOAS_MAP_*. */
 function accessFlags(flags: number): number {
   const readable = (flags & VFIO_DMA_MAP_FLAG_READ) === 0 ? 0 : IOMMU_IOAS_MAP_READABLE;
   const writeable = (flags & VFIO_DMA_MAP_FLAG_WRITE) === 0 ? 0 : IOMMU_IOAS_MAP_WRITEABLE;
@@ -281,8 +279,7 @@ function accessFlags(flags: number): number {
   throw new RangeError(`Cannot map for DMA: an IOAS knows no flags 0x${unknown.toString(16)}`);
 }
 
-/** The bytes that two ranges have in common. */
-function common(one: IovaMapping, other: IovaMapping): IovaMapping {
+function intersection(one: IovaMapping, other: IovaMapping): IovaMapping {
   const iova = one.iova > other.iova ? one.iova : other.iova;
   const [oneEnd, otherEnd] = [one.iova + one.size, other.iova + other.size];
   return { iova, size: (oneEnd < otherEnd ? oneEnd : otherEnd) - iova };

@@ -14,9 +14,9 @@ import type { SysfsDevice } from "../sysfs/sysfs.ts";
 /** Its character device. */
 export const IOMMUFD_PATH = "/dev/iommu";
 
-/** An open iommufd. Its objects, address spaces among them, live as long as it is open. */
+/** An open iommufd. Its objects, such as address spaces, exist as long as it is open. */
 export class Iommufd implements Disposable {
-  /** The kernel that it lives in. */
+  /** The kernel that the iommufd is in. */
   readonly kernel: Kernel;
   /** Its fd. */
   readonly fd: Fd;
@@ -27,10 +27,10 @@ export class Iommufd implements Disposable {
   }
 
   /**
-   * Opens a new one, which is empty.
+   * Opens a new, empty iommufd.
    *
-   * @param sysfs The device that it is for, where that is known: for a better explanation.
-   * @throws {UnsupportedError} If the kernel has none, or there is no permission for it.
+   * @param sysfs The device that it is opened for, if known; it makes errors more precise.
+   * @throws {UnsupportedError} If the kernel has no iommufd, or the caller no permission.
    * @throws {OpenError} If it fails for another reason.
    */
   static open(kernel: Kernel, sysfs?: SysfsDevice): Iommufd {
@@ -39,16 +39,16 @@ export class Iommufd implements Disposable {
     return new Iommufd(kernel, Fd.own(kernel, fd, `iommufd ${path}`));
   }
 
-  /** Uses one that somebody else opened, and will close. */
+  /** Uses an iommufd that the caller owns and closes. */
   static borrow(kernel: Kernel, fd: number): Iommufd {
     return new Iommufd(kernel, Fd.borrow(kernel, fd, `iommufd fd ${fd}`));
   }
 
   /**
-   * Makes an address space (IOMMU_IOAS_ALLOC).
+   * Allocates an address space (IOMMU_IOAS_ALLOC).
    *
    * @returns Its id.
-   * @throws {UnsupportedError} If the fd is no iommufd.
+   * @throws {UnsupportedError} If the fd is not an iommufd.
    * @throws {OpenError} If it fails for another reason.
    */
   allocateIoas(): number {
@@ -60,15 +60,16 @@ export class Iommufd implements Disposable {
   }
 
   /**
-   * Takes one of its objects away (IOMMU_DESTROY).
+   * Destroys one of its objects (IOMMU_DESTROY).
    *
-   * @throws {SysError} EBUSY while a device is attached to it, ENOENT where it is not there.
+   * @throws {SysError} EBUSY while a device is attached to the object; ENOENT if there is no such
+   * object.
    */
   destroy(id: number): void {
     ioctl(this.kernel, this.fd, "IOMMU_DESTROY", IOMMU_DESTROY, iommuDestroy.pack({ id }));
   }
 
-  /** Closes what is owned. Closing again does nothing. */
+  /** Closes the iommufd if it is owned. Closing again does nothing. */
   close(): void {
     this.fd.close();
   }

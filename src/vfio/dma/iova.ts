@@ -1,17 +1,17 @@
 /**
- * Ranges of IOVAs, in words.
+ * Ranges of IOVAs: comparing and printing them.
  *
  * @module
  */
 
-/** The first byte behind the last IOVA there is. */
+/** The end of the IOVA space: the address after the last IOVA. */
 export const IOVA_END: bigint = 1n << 64n;
 
-/** A mapping, as its address space knows it. */
+/** A mapping of an address space. */
 export interface IovaMapping {
   /** The first address, in bytes. */
   readonly iova: bigint;
-  /** Bytes. */
+  /** Size in bytes. */
   readonly size: bigint;
 }
 
@@ -19,11 +19,11 @@ export interface IovaMapping {
 export interface IovaRange {
   /** The first byte. */
   readonly start: bigint;
-  /** The last byte: inclusive. */
+  /** The last byte (inclusive). */
   readonly end: bigint;
 }
 
-/** A range with its last address: `0x10000-0x11fff`. */
+/** Prints a range with its last address: `0x10000-0x11fff`. */
 export function formatIova({ iova, size }: IovaMapping): string {
   const last = iova + (size > 0n ? size - 1n : 0n);
   return `0x${iova.toString(16)}-0x${last.toString(16)}`;
@@ -34,7 +34,7 @@ export function overlap(one: IovaMapping, other: IovaMapping): boolean {
   return one.iova < other.iova + other.size && other.iova < one.iova + one.size;
 }
 
-/** Whether a range has all of another in it. */
+/** Whether the outer range contains all of the inner one. */
 export function encloses(outer: IovaMapping, inner: IovaMapping): boolean {
   return outer.iova <= inner.iova && inner.iova + inner.size <= outer.iova + outer.size;
 }

@@ -1,5 +1,5 @@
 /**
- * Why memory could not be mapped for DMA, or taken back.
+ * Explains why memory cannot be mapped for DMA, or unmapped.
  *
  * @module
  */
@@ -17,30 +17,30 @@ import {
 } from "./iova.ts";
 import type { Type1Info } from "./type1_info.ts";
 
-/** What is known of the address space that refused. */
+/** What is known about the address space that refused the call. */
 export interface RefusalContext {
-  /** What it is called. */
+  /** Its kind, for messages. */
   readonly where: "container" | "IOAS";
-  /** What it says of itself; null where it does not. */
+  /** What it can map; null if that cannot be read. */
   readonly info: (AddressSpaceInfo & Partial<Pick<Type1Info, "dmaAvail">>) | null;
-  /** What is known to be mapped in it. */
+  /** Its known mappings. */
   readonly mappings: readonly IovaMapping[];
-  /** Bytes that the process may lock; null without a limit. */
+  /** The number of bytes that the process may lock; null without a limit. */
   readonly memlock: bigint | null;
 }
 
-interface Why {
+interface Explanation {
   readonly why: string;
   readonly hint: string;
 }
 
-/** Explains what VFIO_IOMMU_MAP_DMA, or IOMMU_IOAS_MAP, answered. */
+/** Explains a failure of VFIO_IOMMU_MAP_DMA or IOMMU_IOAS_MAP. */
 export function mapError(error: SysError, mapping: DmaMapping, context: RefusalContext): DmaError {
-  const { why, hint } = whyNotMapped(error.code, mapping, context);
+  const { why, hint } = explainMapFailure(error.code, mapping, context);
   return new DmaError(`Cannot map ${formatIova(mapping)} for DMA`, why, hint, error);
 }
 
-/** Explains what VFIO_IOMMU_UNMAP_DMA, or IOMMU_IOAS_UNMAP, answered. */
+/** Explains a failure of VFIO_IOMMU_UNMAP_DMA or IOMMU_IOAS_UNMAP. */
 export function unmapError(
   error: SysError,
   range: IovaMapping,
@@ -52,15 +52,15 @@ export function unmapError(
       ? error.code === "EINVAL" || error.code === "ENOENT"
         ? `the range may cut a mapping that somebody else made in this ${where}`
         : "the kernel does not say more"
-      : `the mapping ${formatIova(cut)} would be cut, and a mapping is only taken back whole`);
+      : `the mapping ${formatIova(cut)} would be cut, and a mapping is only unmapped whole`);
   return new DmaError(`Cannot unmap ${formatIova(range)}`, why, "", error);
 }
 
-function whyNotMapped(
+function explainMapFailure(
   code: string,
   mapping: DmaMapping,
   { where, info, mappings, memlock }: RefusalContext,
-): Why {
+): Explanation {
   switch (code) {
     case "EEXIST": {
       const other = mappings.find((known) => overlap(known, mapping));
@@ -71,13 +71,13 @@ function whyNotMapped(
     }
     case "ENOSPC":
       return {
-        why: `the container takes no more mappings: ${info?.dmaAvail ?? 0} may be made`,
+        why: `the container takes no more mappings: ${info?.dmaAvail ?? 0} are left`,
         hint:
           "Map fewer and larger ranges, or raise the limit, as root and before the container is " +
           "opened: echo NUMBER > /sys/module/vfio_iommu_type1/parameters/dma_entry_limit",
       };
     case "ENOMEM":
-      return notLocked(mapping, mappings, memlock);
+      return explainMemlock(mapping, mappings, memlock);
     case "ENOENT":
       return { why: `the ${where} is no longer there`, hint: "" };
     case "EFAULT":
@@ -91,11 +91,11 @@ function whyNotMapped(
   }
 }
 
-function notLocked(
+function explainMemlock(
   { size }: DmaMapping,
   mappings: readonly IovaMapping[],
   memlock: bigint | null,
-): Why {
+): Explanation {
   const mapped = mappings.reduce((sum, mapping) => sum + mapping.size, 0n);
   if (memlock === null) {
     return {
@@ -114,7 +114,7 @@ function notLocked(
   };
 }
 
-/** What is wrong with a range in itself; null where nothing is. */
+/** What is wrong with a range's size or alignment; null if nothing is. */
 function shapeDefect({ iova, size }: IovaMapping, info: AddressSpaceInfo | null): string | null {
   if (size === 0n) return "it has 0 bytes";
   const page = info === null ? 0n : info.pgsizes & -info.pgsizes;
@@ -143,7 +143,7 @@ function accessDefect(mapping: DmaMapping, info: AddressSpaceInfo | null): strin
 }
 
 /**
- * What lies between addresses that an IOMMU maps. Sources: Documentation of the Intel and AMD IOMMUs
+ * Address ranges that an IOMMU reserves. Sources: Documentation of the Intel and AMD IOMMUs
  * (interrupts are written to 0xfee00000; HyperTransport's addresses), drivers/iommu/amd/iommu.c,
  * MSI_IOVA_BASE of drivers/iommu/arm.
  */
@@ -153,23 +153,25 @@ const RESERVED: readonly (IovaMapping & { readonly what: string })[] = [
   { iova: 0xfd00000000n, size: 0x300000000n, what: "AMD's HyperTransport range" },
 ];
 
-/** Which hole in the ranges a mapping meets, in words; null where it lies behind all of them. */
+/** Describes the hole in the ranges that a mapping overlaps; null if it lies above all of them. */
 function holeAt(mapping: IovaMapping, ranges: readonly IovaRange[]): string | null {
   const sorted = [...ranges].sort((a, b) => a.start < b.start ? -1 : 1);
   let from = 0n;
   for (const { start, end } of sorted) {
     const hole = { iova: from, size: start - from };
-    if (hole.size > 0n && overlap(hole, mapping)) return `${formatIova(hole)} ${named(hole)}`;
+    if (hole.size > 0n && overlap(hole, mapping)) {
+      return `${formatIova(hole)} ${describeHole(hole)}`;
+    }
     if (end >= from) from = end + 1n;
   }
-  // Where nothing follows, a reserved range shows as the end.
+  // A reserved range at the end is not a hole: no range follows it.
   const reserved = RESERVED.find((known) => overlap(known, mapping));
   return reserved === undefined || reserved.iova + reserved.size <= from
     ? null
-    : `${formatIova(reserved)} ${named(reserved)}`;
+    : `${formatIova(reserved)} ${describeHole(reserved)}`;
 }
 
-function named(hole: IovaMapping): string {
+function describeHole(hole: IovaMapping): string {
   const known = RESERVED.find((range) => overlap(range, hole));
   return `is a hole${known === undefined ? "" : ` (${known.what})`} that the IOMMU leaves out`;
 }

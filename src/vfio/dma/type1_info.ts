@@ -1,5 +1,5 @@
 /**
- * What a type1 container says about its IOMMU.
+ * What a type1 container reports about its IOMMU.
  *
  * @module
  */
@@ -33,33 +33,33 @@ import type { IovaRange } from "./iova.ts";
 
 /** The container's dirty page tracking (capability MIGRATION). */
 export interface Type1Migration {
-  /** Page sizes of its bitmaps, one bit a size. */
+  /** Page sizes of its bitmaps, one bit per size. */
   readonly pgsizes: bigint;
-  /** Bytes of the largest bitmap that one call may ask for. */
+  /** The size in bytes of the largest bitmap that one call can read. */
   readonly maxBitmapBytes: number;
 }
 
 /**
- * What VFIO_IOMMU_GET_INFO answers. Containers of mdevs alone do not say what
- * can be mapped.
+ * What VFIO_IOMMU_GET_INFO answers. A container that has only mdevs does not report what can be
+ * mapped.
  */
 export interface Type1Info extends AddressSpaceInfo {
-  /** Dirty page tracking; null where the container has none. */
+  /** Dirty page tracking; null if the container has none. */
   readonly migration: Type1Migration | null;
   /**
-   * Whether it has the flag by which a draft of the interface announced dirty
-   * page tracking (VFIO_IOMMU_INFO_DIRTY_PGS). No released kernel sets it.
+   * Whether the flag VFIO_IOMMU_INFO_DIRTY_PGS is set, by which a draft of the interface announced
+   * dirty page tracking. No released kernel sets it.
    */
   readonly draftDirtyPages: boolean;
-  /** Mappings that may still be made; null where it does not say (before Linux 5.10). */
+  /** The number of mappings left; null if the kernel does not report it (before Linux 5.10). */
   readonly dmaAvail: number | null;
 }
 
 /**
- * Reads what a container with an IOMMU says.
+ * Reads what a container with an IOMMU reports.
  *
  * @throws {SysError} If the ioctl fails: EINVAL before VFIO_SET_IOMMU.
- * @throws {CapabilityError} Where its capabilities are broken.
+ * @throws {CapabilityError} If its capabilities are broken.
  */
 export function readType1Info(kernel: Kernel, fd: Fd): Type1Info {
   const answer = ioctlArgsz(

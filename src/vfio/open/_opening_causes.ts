@@ -56,7 +56,7 @@ export interface Cause {
   readonly kind: "cannot" | "failed" | "busy";
   /** Whether opening the device the other way may help: by its group, by its character device. */
   readonly otherWay: boolean;
-  /** Whether it is the cause; null where that cannot be seen. Without it, it always may be. */
+  /** Whether it is the cause; null if that cannot be seen. Without it, it always may be. */
   look?(failure: Failure): boolean | null;
   /** What it is, and what to do. */
   reason(failure: Failure): Reason;
@@ -86,12 +86,12 @@ function because(failure: Failure, code: string, why: string, hint: string): Rea
   return blocks(code, `${answered(failure)}: ${why}`, hint);
 }
 
-/** The devices of the group; null where they cannot be seen. */
+/** The devices of the group; null if they cannot be seen. */
 function members({ kernel, group }: Situation): readonly GroupMember[] | null {
   return typeof group === "number" ? groupMembers(kernel, group) : null;
 }
 
-/** Who has one of these open; null where nobody can be seen, which proves nothing. */
+/** Who has one of these open; null if nobody can be seen, which proves nothing. */
 function heldBy(kernel: Kernel, nodes: readonly string[]): true | null {
   return findHolders(kernel, nodes).length > 0 ? true : null;
 }

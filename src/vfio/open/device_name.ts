@@ -53,7 +53,7 @@ const MAX_FD = 0x7fff_ffff;
  * spells them; a PCI address without a domain is in domain 0000. A group is
  * understood, too, so that it can be said which devices it has.
  *
- * @throws {DeviceNameError} Where the text is none of the forms.
+ * @throws {DeviceNameError} If the text is none of the forms.
  *
  * @example
  * ```ts
@@ -123,7 +123,7 @@ export function formatDeviceName(name: DeviceName): string {
 /**
  * Checks an SR-IOV VF token and gives it back in lower case.
  *
- * @throws {DeviceNameError} Where the text is not a UUID.
+ * @throws {DeviceNameError} If the text is not a UUID.
  */
 export function parseVfToken(text: string): string {
   if (UUID.test(text)) return text.toLowerCase();

@@ -126,7 +126,7 @@ export class Group implements Disposable {
   }
 }
 
-/** Whether a group is in a container; null where that cannot be asked. */
+/** Whether a group is in a container; null if that cannot be asked. */
 export function inContainer(group: Group): boolean | null {
   try {
     return group.status().containerSet;

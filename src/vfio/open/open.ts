@@ -165,13 +165,13 @@ export function sysfsReasons(kernel: Kernel, sysfs: SysfsDevice): Reason[] {
   return [...bound, ...nodes, ...viability, ...kept.map((one) => ({ ...one, blocks: refused }))];
 }
 
-/** Why a device cannot be opened by its group; null where it can. */
+/** Why a device cannot be opened by its group; null if it can. */
 function groupless(sysfs: SysfsDevice): Reason | null {
   if (sysfs.group === null) return noIommuGroup(sysfs);
   return sysfs.group.noiommu ? noiommuGroup(sysfs) : null;
 }
 
-/** Opens a device in what is open already: a group, or an iommufd; null where none was given. */
+/** Opens a device in what is open already: a group, or an iommufd; null if none was given. */
 function openShared(
   kernel: Kernel,
   sysfs: SysfsDevice,

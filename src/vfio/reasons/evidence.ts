@@ -11,7 +11,7 @@ const INTERRUPTS_MAX = 16 << 20;
  * The memory that firmware keeps mapped for the devices of a group: the `direct` lines of its
  * reserved_regions (on Intel: RMRRs), such as `0x7b800000-0x7fffffff`.
  *
- * @returns null where that cannot be read.
+ * @returns null if that cannot be read.
  */
 export function firmwareRegions(kernel: Kernel, group: number): readonly string[] | null {
   const text = textOf(kernel, `/sys/kernel/iommu_groups/${group}/reserved_regions`);
@@ -26,7 +26,7 @@ function trimmed(digits: string): string {
 
 /**
  * Whether interrupts are remapped, as the names of the interrupt controllers tell on x86
- * (`IR-PCI-MSI`); null where they do not tell.
+ * (`IR-PCI-MSI`); null if they do not tell.
  */
 export function remapsInterrupts(kernel: Kernel): boolean | null {
   const text = textOf(kernel, "/proc/interrupts", INTERRUPTS_MAX);
@@ -34,7 +34,7 @@ export function remapsInterrupts(kernel: Kernel): boolean | null {
   return /\bIR-(IO-APIC|PCI-MSI)/.test(text);
 }
 
-/** Whether something is there; null where that cannot be seen. */
+/** Whether something is there; null if that cannot be seen. */
 export function exists(kernel: Kernel, path: string): boolean | null {
   try {
     kernel.realPath(path);
@@ -44,13 +44,13 @@ export function exists(kernel: Kernel, path: string): boolean | null {
   }
 }
 
-/** Whether this process is root's; null where that cannot be seen. */
+/** Whether this process is root's; null if that cannot be seen. */
 export function isRoot(kernel: Kernel): boolean | null {
   const uids = /^Uid:\s+\d+\s+(\d+)/m.exec(textOf(kernel, "/proc/self/status") ?? "");
   return uids === null ? null : uids[1] === "0";
 }
 
-/** A small file; null where it cannot be read. */
+/** A small file; null if it cannot be read. */
 export function textOf(kernel: Kernel, path: string, maxBytes?: number): string | null {
   try {
     return kernel.readText(path, maxBytes);

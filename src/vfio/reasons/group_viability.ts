@@ -17,7 +17,7 @@ import { isVfioBound, readGroupDevices, type SysfsDevice } from "../sysfs/sysfs.
 export interface GroupMember {
   /** The device. */
   readonly device: SysfsDevice;
-  /** Whether its driver keeps the group from user space; null where that cannot be known. */
+  /** Whether its driver keeps the group from user space; null if that cannot be known. */
   readonly holds: boolean | null;
 }
 
@@ -32,7 +32,7 @@ const PCI_HEADER_TYPE_NORMAL = 0;
 const PCI_BASE_CLASS_BRIDGE = 0x06;
 const PCI_CLASS_BRIDGE_PCI = 0x0604;
 
-/** The devices of a group; null where sysfs cannot be read. */
+/** The devices of a group; null if sysfs cannot be read. */
 export function groupMembers(kernel: Kernel, group: number): readonly GroupMember[] | null {
   const release = kernelRelease(kernel);
   try {
@@ -47,7 +47,7 @@ export function groupMembers(kernel: Kernel, group: number): readonly GroupMembe
 /**
  * Whether a device keeps its whole group from user space, by the rule of this release.
  *
- * @returns null where that cannot be known.
+ * @returns null if that cannot be known.
  */
 export function holdsGroup(
   kernel: Kernel,
@@ -96,7 +96,7 @@ function usesKernelDma(kernel: Kernel, device: SysfsDevice, driver: string): boo
   return function_ && isOfLinux(kernel, device) ? true : null;
 }
 
-/** The type of a PCI function's header; null where that cannot be read, and its class leaves it open. */
+/** The type of a PCI function's header; null if that cannot be read, and its class leaves it open. */
 function headerType(kernel: Kernel, { path, pciClass }: SysfsDevice): number | null {
   const byte = readByte(kernel, `${path}/config`, PCI_HEADER_TYPE);
   if (byte !== null) return byte & PCI_HEADER_TYPE_MASK;

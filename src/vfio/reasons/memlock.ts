@@ -9,7 +9,7 @@ import type { Kernel } from "../../kernel/kernel.ts";
 /**
  * The soft limit of RLIMIT_MEMLOCK in bytes, from /proc/self/limits.
  *
- * @returns null where there is no limit, or none that can be read.
+ * @returns null if there is no limit, or none that can be read.
  *
  * @example
  * ```ts

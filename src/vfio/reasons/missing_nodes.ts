@@ -12,7 +12,7 @@ import { IOMMUFD_PATH } from "../dma/iommufd.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
 import { type Reason, UnsupportedError } from "./unsupported.ts";
 
-/** Why no way to open a device has all of its nodes, a reason for each; empty where one has. */
+/** Why no way to open a device has all of its nodes, a reason for each; empty if one has. */
 export function missingNodes(kernel: Kernel, sysfs: SysfsDevice): Reason[] {
   const { group, cdev } = sysfs;
   const ways: [call: OpeningCall, path: string][][] = [];

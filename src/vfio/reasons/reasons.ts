@@ -68,7 +68,7 @@ export function noiommuGroup(device: SysfsDevice): Reason {
 
 /** What is known of a node that cannot be opened. */
 export interface MissingNode {
-  /** Where sysfs shows what it stands for; null where it does not. */
+  /** Where sysfs shows what it stands for; null if it does not. */
   readonly shown: string | null;
   /** Whether the node is there, and leads to nothing. */
   readonly stale: boolean;
@@ -106,8 +106,8 @@ export function missingNode(
 /**
  * `group-not-viable`: a driver of the host holds a device of the group.
  *
- * @param group Its number; null where it is not known.
- * @param members Its devices; null where sysfs does not show them.
+ * @param group Its number; null if it is not known.
+ * @param members Its devices; null if sysfs does not show them.
  */
 export function groupNotViable(
   group: number | null,
@@ -154,8 +154,8 @@ function list(members: readonly GroupMember[]): string {
 /**
  * `firmware-region`: firmware wants memory mapped for the device, so it is not given away.
  *
- * @param group Its number; null where it is not known.
- * @param regions The memory; null where sysfs does not tell.
+ * @param group Its number; null if it is not known.
+ * @param regions The memory; null if sysfs does not tell.
  */
 export function firmwareRegion(group: number | null, regions: readonly string[] | null): Reason {
   const file = `/sys/kernel/iommu_groups/${group ?? "N"}/reserved_regions`;

@@ -12,7 +12,7 @@ export interface Reason {
   readonly code: string;
   /** What is so, in one sentence. */
   readonly message: string;
-  /** What to do next; empty where nothing can be done. */
+  /** What to do next; empty if nothing can be done. */
   readonly hint: string;
   /** Whether the device cannot be migrated because of it; else it is only worth knowing. */
   readonly blocks: boolean;
@@ -53,7 +53,7 @@ export const BUSY_HINT = "Stop the process that holds it, or take the device fro
 export interface Holder {
   /** Its process id. */
   readonly pid: number;
-  /** Its command name (at most 15 characters), empty where unreadable. */
+  /** Its command name (at most 15 characters), empty if unreadable. */
   readonly comm: string;
 }
 
@@ -74,7 +74,7 @@ export class BusyError extends Error {
   override readonly name = "BusyError";
   /** What is in use. */
   readonly what: string;
-  /** Who holds it; empty where /proc does not tell. */
+  /** Who holds it; empty if /proc does not tell. */
   readonly holders: readonly Holder[];
   /** Why it could not be opened the other way either, where that was tried before. */
   readonly reasons: readonly Reason[];

@@ -24,7 +24,7 @@ export interface VfioIdentity {
   readonly bus: string;
   /** Its VFIO driver, or an mdev's parent driver where the mdev's own says nothing; null: unknown. */
   readonly driver: string | null;
-  /** PCI vendor id; null where it has none. */
+  /** PCI vendor id; null if it has none. */
   readonly vendorId: number | null;
   /** PCI device id. */
   readonly deviceId: number | null;
@@ -32,7 +32,7 @@ export interface VfioIdentity {
   readonly subsystemVendorId: number | null;
   /** PCI subsystem id. */
   readonly subsystemId: number | null;
-  /** The mdev's type; null where it is no mdev, or that is unknown. */
+  /** The mdev's type; null if it is no mdev, or that is unknown. */
   readonly mdevType: string | null;
   /** The number of the vGPU type chosen for an NVIDIA virtual function; left out of all others. */
   readonly vgpuType?: string;
@@ -83,7 +83,7 @@ export function driverOf({ bus, driver, parentDriver }: SysfsDevice): string | n
 /**
  * Reads the PCI ids from a device's configuration region.
  *
- * @returns null where it cannot be read, or reads as no device.
+ * @returns null if it cannot be read, or reads as no device.
  */
 export function readConfigIds(kernel: Kernel, fd: Fd, config: Region): PciIds | null {
   const ids = readPair(kernel, fd, config, PCI_VENDOR_ID);

@@ -39,23 +39,23 @@ export interface SysfsDevice {
   readonly name: string;
   /** Its bus: `pci`, `mdev`, `platform`, `ap`, …; `unknown` where there is no link. */
   readonly bus: string;
-  /** The driver bound to it; null where there is none. */
+  /** The driver bound to it; null if there is none. */
   readonly driver: string | null;
-  /** The driver of the device above it (an mdev's parent); null where there is none. */
+  /** The driver of the device above it (an mdev's parent); null if there is none. */
   readonly parentDriver: string | null;
-  /** Its IOMMU group; null where it has none. */
+  /** Its IOMMU group; null if it has none. */
   readonly group: SysfsGroup | null;
   /** An mdev's type, such as `nvidia-63`; null for anything else. */
   readonly mdevType: string | null;
-  /** PCI ids; null where sysfs shows none. */
+  /** PCI ids; null if sysfs shows none. */
   readonly ids: PciIds | null;
-  /** PCI class code (24 bits); null where sysfs shows none. */
+  /** PCI class code (24 bits); null if sysfs shows none. */
   readonly pciClass: number | null;
   /** Whether it is an SR-IOV virtual function. */
   readonly virtualFunction: boolean;
-  /** The name of the physical function that it is of; null where it is no virtual one. */
+  /** The name of the physical function that it is of; null if it is no virtual one. */
   readonly physicalFunction: string | null;
-  /** How many virtual functions it can have (`sriov_totalvfs`); null where it can have none. */
+  /** How many virtual functions it can have (`sriov_totalvfs`); null if it can have none. */
   readonly totalVfs: number | null;
   /**
    * The number of its vGPU type, of a virtual function that NVIDIA's driver makes a vGPU of
@@ -65,7 +65,7 @@ export interface SysfsDevice {
   /** Names of its VFIO devices (`vfio0`), from kernel 6.1 on; else empty. */
   readonly vfioDevices: readonly string[];
   /**
-   * The device's own character device, `/dev/vfio/devices/vfio0`; null where
+   * The device's own character device, `/dev/vfio/devices/vfio0`; null if
    * the kernel has none (before 6.6, or without CONFIG_VFIO_DEVICE_CDEV).
    */
   readonly cdev: string | null;
@@ -98,8 +98,8 @@ export function sysfsPath(name: DeviceName): string {
  *
  * @param path Its folder, or a link to it; or that of what a driver made of it and a class lists,
  * such as `/sys/class/vfio-dev/vfio7`.
- * @returns null where there is no such folder, or it is not a device.
- * @throws {SysError} Where sysfs cannot be read.
+ * @returns null if there is no such folder, or it is not a device.
+ * @throws {SysError} If sysfs cannot be read.
  */
 export function readSysfsDevice(kernel: Kernel, path: string): SysfsDevice | null {
   const real = absentIsNull(() => kernel.realPath(path));
@@ -190,7 +190,7 @@ function readGroup(kernel: Kernel, path: string, bus: string | null): SysfsGroup
   };
 }
 
-/** Whether VFIO calls a group one without an IOMMU; null where it has not made it. */
+/** Whether VFIO calls a group one without an IOMMU; null if it has not made it. */
 function namedNoiommu(kernel: Kernel, name: string): boolean | null {
   const made = (group: string): boolean =>
     absentIsNull(() => kernel.realPath(`/sys/class/vfio/${group}`)) !== null;

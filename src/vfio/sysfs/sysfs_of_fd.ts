@@ -15,7 +15,7 @@ import {
 } from "./sysfs.ts";
 
 /**
- * The path that an fd was opened by, as /proc has it; empty where it does not
+ * The path that an fd was opened by, as /proc has it; empty if it does not
  * tell.
  */
 export function pathOfFd(kernel: Kernel, fd: number): string {
@@ -31,9 +31,9 @@ export function pathOfFd(kernel: Kernel, fd: number): string {
  * write to its fdinfo; by the node that it was opened by; else as the only device of its group that its PCI ids
  * allow for.
  *
- * @param group The number of its group; null where unknown.
- * @param ids The PCI ids in its configuration region; null where unknown.
- * @returns null where it cannot be told for certain.
+ * @param group The number of its group; null if unknown.
+ * @param ids The PCI ids in its configuration region; null if unknown.
+ * @returns null if it cannot be told for certain.
  */
 export function sysfsOfFd(
   kernel: Kernel,

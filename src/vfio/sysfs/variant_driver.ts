@@ -38,7 +38,7 @@ const WITHOUT_MIGRATION: Readonly<Record<string, string | null>> = {
 export interface VfioDriver {
   /** The module's name, as in modules.alias. */
   readonly module: string;
-  /** The driver's name, as in /sys/bus/pci/drivers; null where it is not there yet. */
+  /** The driver's name, as in /sys/bus/pci/drivers; null if it is not there yet. */
   readonly driver: string | null;
 }
 
@@ -101,7 +101,7 @@ export function lacksMigration(name: string, release: string | null): boolean {
   return since === null || release === null || isBefore(release, since);
 }
 
-/** Which release of Linux a driver migrates from; null where none does, or that is not known. */
+/** Which release of Linux a driver migrates from; null if none does, or that is not known. */
 export function migratesFrom(name: string): string | null {
   return WITHOUT_MIGRATION[spelled(name)] ?? null;
 }
@@ -123,7 +123,7 @@ interface Alias {
   readonly module: string;
 }
 
-/** The aliases in a file of the first folder that has it; where none has, that is noted. */
+/** The aliases in a file of the first folder that has it; if none has, that is noted. */
 function readAliases(
   kernel: Kernel,
   release: string | null,
@@ -159,7 +159,7 @@ function bestMatch(aliases: readonly Alias[], own: string): string | undefined {
     .sort((a, b) => a.pattern.split("*").length - b.pattern.split("*").length)[0]?.module;
 }
 
-/** The driver of a module, by its link to it, or by its name; null where it is not there. */
+/** The driver of a module, by its link to it, or by its name; null if it is not there. */
 function driverOfModule(
   kernel: Kernel,
   module: string,
@@ -173,7 +173,7 @@ function driverOfModule(
   return linked ?? drivers.find((name) => spelled(name) === spelled(module)) ?? null;
 }
 
-/** The names of all PCI drivers; null where that cannot be read. */
+/** The names of all PCI drivers; null if that cannot be read. */
 function listDrivers(kernel: Kernel): string[] | null {
   return orNull(() => kernel.readDir(DRIVERS));
 }
@@ -191,7 +191,7 @@ function orNull<T>(read: () => T): T | null {
   }
 }
 
-/** The name that a VFIO driver of the function is looked up by; null where ids are missing. */
+/** The name that a VFIO driver of the function is looked up by; null if ids are missing. */
 function modalias({ ids, pciClass }: SysfsDevice): string | null {
   if (ids === null || pciClass === null) return null;
   const hex = (value: number, digits: number): string =>
