@@ -1,12 +1,12 @@
 /**
- * An ioctl by its C name, so that a failure says which request failed on what.
+ * Calls an ioctl by its C name, so that an error says which request failed, and on which object.
  */
 
 import { SysError } from "../kernel/error.ts";
 import type { Fd } from "../kernel/fd.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 
-/** Kernel.ioctl; a failure is named `ioctl NAME LABEL`. `once`: it is not asked twice after EINTR. */
+/** Calls Kernel.ioctl; errors are named `ioctl NAME LABEL`. `once`: not repeated after EINTR. */
 export function ioctl(
   kernel: Kernel,
   fd: Fd,

@@ -1,5 +1,5 @@
 /**
- * What a device is, whether it can migrate, and if not, why and what to do.
+ * Probes a device: its identity, whether it can migrate, and if not, why and what to do.
  *
  * @module
  */
@@ -187,7 +187,7 @@ export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
   }
 }
 
-/** Whether a reason not to open a device lies with who asked, and says nothing of the device. */
+/** Whether a reason concerns only the caller's rights or options, not the device. */
 function saysNothing({ code }: Reason): boolean {
   return code === "no-permission" || code === "vf-token" || code === "sysfs-unreadable";
 }

@@ -1,5 +1,5 @@
 /**
- * What a driver answered and cannot be true.
+ * The error for an answer of the kernel or a driver that cannot be true.
  *
  * @module
  */
@@ -7,9 +7,8 @@
 import { printable } from "../../text/mod.ts";
 
 /**
- * An answer of the kernel or of a vendor driver that cannot be true: a length
- * or an offset that reaches nowhere. The driver is at fault; nothing was done
- * with the answer.
+ * An answer of the kernel or of a vendor driver that cannot be true, such as a length or an offset
+ * out of bounds. The driver is at fault; the answer was not used.
  *
  * @example
  * ```ts
@@ -49,12 +48,12 @@ export function byteCount(value: bigint, what: string, field: string): number {
 }
 
 /**
- * The smallest page of a bitmap of page sizes, in bytes.
+ * The smallest page size in a bitmap of page sizes, in bytes.
  *
  * @param pgsizes One bit a size, at least one.
  * @param what Whose pages they are, for the message.
  * @param field The bitmap's C name.
- * @throws {AnswerError} If that is 2^53 bytes or more, as much as no memory has.
+ * @throws {AnswerError} If that is 2^53 bytes or more, which no memory has.
  */
 export function smallestPage(pgsizes: bigint, what: string, field: string): number {
   return byteCount(pgsizes & -pgsizes, `the page sizes of ${what}`, field);

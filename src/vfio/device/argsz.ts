@@ -13,12 +13,12 @@ import { AnswerError } from "./answer_error.ts";
 /** More than any info struct with its capabilities needs, in bytes. */
 export const ARGSZ_MAX: number = 64 * 1024;
 
-/** Times that an answer may grow before it counts as never ending. */
+/** How often an answer may grow before the call fails. */
 const ROUNDS_MAX = 8;
 
 /**
- * Asks with a struct that starts with `argsz` (u32), again with more room for
- * as long as the answer says that it needs more.
+ * Calls an ioctl whose struct starts with `argsz` (u32), and repeats it with more room as long as
+ * the answer needs more.
  *
  * @param name The request's C name, for errors.
  * @param input The struct as the first call gets it, argsz being its length.
@@ -41,7 +41,7 @@ export function ioctlArgsz(
     view.setUint32(0, room, true);
     ioctl(kernel, fd, name, request, buffer);
     const needed = view.getUint32(0, true);
-    // Below the struct's own size the answer makes no sense, but says nothing of what follows it.
+    // An argsz below the struct's size is wrong, but then nothing follows the struct.
     if (needed <= room) return buffer.subarray(0, Math.max(needed, input.length));
     if (needed > ARGSZ_MAX) {
       throw new AnswerError(

@@ -9,7 +9,7 @@ import { AnswerError } from "./answer_error.ts";
 
 /** One capability of a chain (struct vfio_info_cap_header and what follows it). */
 export interface Capability {
-  /** What it is; the ids of regions, devices and containers are different ones. */
+  /** Its id; regions, devices and containers each have their own ids. */
   readonly id: number;
   /** The version of its layout. */
   readonly version: number;
@@ -21,7 +21,7 @@ export interface Capability {
 
 /** How a chain can be broken. */
 export type CapabilityDefect =
-  /** It leads back to a capability it has been at. */
+  /** It leads back to a capability that was already visited. */
   | "loop"
   /** It leads beyond the struct. */
   | "outside"
@@ -36,7 +36,7 @@ export type CapabilityDefect =
   /** A capability's contents contradict the rest. */
   | "contents";
 
-/** A capability chain that is broken: at which capability, and how. */
+/** A broken capability chain: which capability is wrong, and how. */
 export class CapabilityError extends AnswerError {
   /** Always `CapabilityError`. */
   override readonly name = "CapabilityError";
@@ -59,9 +59,8 @@ export class CapabilityError extends AnswerError {
 }
 
 /**
- * Walks a capability chain. Ids are not judged: what is unknown is for the
- * caller to skip. Capabilities need not be aligned to 8 (the container's on
- * Linux 6.1 are not), nor lie in ascending order.
+ * Walks a capability chain. Ids are not checked: the caller skips unknown ones. Capabilities need
+ * not be aligned to 8 (the container's on Linux 6.1 are not), nor be in ascending order.
  *
  * @param info The info struct with all that follows it.
  * @param capOffset Its `cap_offset`; 0 if there are none.
@@ -104,7 +103,7 @@ export function walkCapabilities(
     from = `capability ${id} at offset ${offset}`;
     offset = next;
   }
-  return cut(info, headers, what);
+  return sliceCapabilities(info, headers, what);
 }
 
 /** Why no capability can start at an offset; null if one can. */
@@ -136,7 +135,7 @@ function placeText(defect: CapabilityDefect, offset: number, length: number): st
 }
 
 /** Gives each capability the bytes up to the one behind it. */
-function cut(
+function sliceCapabilities(
   info: Uint8Array<ArrayBuffer>,
   headers: ReadonlyMap<number, { readonly id: number; readonly version: number }>,
   what: string,

@@ -1,5 +1,5 @@
 /**
- * An open VFIO device: its regions, its reset, what it is.
+ * An open VFIO device: its regions, reset and identity.
  *
  * @module
  */
@@ -34,14 +34,14 @@ import type { Reason } from "../reasons/unsupported.ts";
 const REGIONS_MAX = 1024;
 
 /**
- * How a device is opened: by its own character device and an iommufd (`cdev`),
- * or out of its group, which has a container (`group`).
+ * How a device is opened: by its own character device and an iommufd (`cdev`), or by its group and
+ * a container (`group`).
  */
 export type OpenWay = "cdev" | "group";
 
-/** What a {@linkcode VfioDevice} is made of. Those that are null are unknown or not needed. */
+/** The parts of a {@linkcode VfioDevice}. A part is null if it is unknown or not needed. */
 export interface VfioDeviceParts {
-  /** What to call it in messages. */
+  /** Its name in messages. */
   readonly label: string;
   /** The device's fd. */
   readonly fd: Fd;
@@ -55,11 +55,11 @@ export interface VfioDeviceParts {
   readonly way: OpenWay | null;
   /** Why it was not opened by its own character device, where that was tried. */
   readonly whyNotCdev: Reason | null;
-  /** What sysfs says of it; null to find that out from the fd. */
+  /** What sysfs shows of it; null to find it by the fd. */
   readonly sysfs: SysfsDevice | null;
   /** What is closed after the device, in this order. */
   readonly closes: readonly Disposable[];
-  /** Opens it once more, as it was opened; absent if others may depend on it staying open. */
+  /** Opens it once more in the same way; absent if others may depend on it staying open. */
   readonly openAgain?: (() => Fd) | undefined;
 }
 
@@ -80,9 +80,9 @@ export class VfioDevice implements Disposable {
   readonly container: Type1Container | null;
   /** Its IOAS, with the iommufd that has it; null if it has none, or that is not known. */
   readonly ioas: Ioas | null;
-  /** How it was opened; null if /proc does not tell of a borrowed one. */
+  /** How it was opened; null if /proc does not show that for a borrowed device. */
   readonly way: OpenWay | null;
-  /** Why it was opened by its group and not by itself, where both were allowed; else null. */
+  /** Why it was opened by its group, if its character device was tried first; else null. */
   readonly whyNotCdev: Reason | null;
   /** What sysfs says of it; null if that is not known. */
   readonly sysfs: SysfsDevice | null;
@@ -92,14 +92,14 @@ export class VfioDevice implements Disposable {
   readonly flags: number;
   /** The highest region index + 1. */
   readonly numRegions: number;
-  /** What its driver did against the rules, as far as it was seen. */
+  /** The rules that its driver was seen to break. */
   readonly notes: DriverNotes = new DriverNotes();
   readonly #closes: readonly Disposable[];
   #openAgain: (() => Fd) | null;
   readonly #regions = new Map<number, Region>();
 
   /**
-   * Takes an open device and reads VFIO_DEVICE_GET_INFO.
+   * Wraps an open device and reads VFIO_DEVICE_GET_INFO.
    *
    * @throws {SysError} If the ioctl fails: ENOTTY if the fd is something else.
    * @throws {AnswerError} If the answer cannot be true.
@@ -137,7 +137,7 @@ export class VfioDevice implements Disposable {
       sysfsOfFd(kernel, parts.fd.number, parts.group?.number ?? null, this.configIds());
   }
 
-  /** What its DMA can reach; null if only the device's fd is known. */
+  /** The address space of its DMA; null if only the device's fd is known. */
   get space(): AddressSpace | null {
     return this.container ?? this.ioas;
   }
@@ -168,8 +168,8 @@ export class VfioDevice implements Disposable {
   }
 
   /**
-   * All regions that the device has. An index that it leaves out (EINVAL, as
-   * vfio-pci does for VGA) is left out here.
+   * All regions of the device. Indexes that the driver leaves out (EINVAL, as vfio-pci does for
+   * VGA) are left out here.
    *
    * @throws {AnswerError} If the answer for one of them cannot be true.
    */
@@ -183,8 +183,8 @@ export class VfioDevice implements Disposable {
   }
 
   /**
-   * The first region with this type capability. A broken answer for another
-   * region does not matter where one is found.
+   * The first region with this type capability. If one is found, a broken answer for another
+   * region is only noted.
    *
    * @param type VFIO_REGION_TYPE_*.
    * @returns null if the device has none.
@@ -231,33 +231,33 @@ export class VfioDevice implements Disposable {
   }
 
   /**
-   * Whether it may be closed and opened again: it was opened here, with a group or an iommufd of
-   * its own that no other device shares, and no memory is known to be mapped there.
+   * Whether it can be closed and opened again: it was opened here, no other device shares its group
+   * or iommufd, and no memory is known to be mapped there.
    */
   get reopenable(): boolean {
     return this.#openAgain !== null && (this.space?.mappings.length ?? 0) === 0;
   }
 
-  /** From now on another device shares its group or iommufd: it stays open. */
+  /** Marks that another device shares its group or iommufd, so that it must stay open. */
   share(): void {
     this.#openAgain = null;
   }
 
   /**
-   * Closes the device and opens it again, under the same fd number; its group, container or IOAS
-   * stay. A driver forgets a device's state with its last close: whether it did, the state says.
+   * Closes the device and opens it again, under the same fd number; its group, container and IOAS
+   * stay open. A driver drops a device's state at the last close; read the state to see if it did.
    *
    * @throws {Error} If it is not {@linkcode VfioDevice.reopenable}.
-   * @throws {SysError} If it cannot be opened again; its fd then is no device's.
+   * @throws {SysError} If it cannot be opened again; its fd is then no longer a device.
    */
   reopen(): void {
     if (this.#openAgain === null || !this.reopenable) {
       throw new Error(`Cannot open ${this.label} again: others may use it`);
     }
     const { kernel, fd: { number } } = this;
-    // Another thread that opens a file meanwhile must not get the number.
-    using instead = Fd.own(kernel, kernel.memfd("vfiokit", 0), `instead of ${this.label}`);
-    kernel.dup3(instead.number, number);
+    // Keep the number taken: another thread that opens a file must not get it.
+    using placeholder = Fd.own(kernel, kernel.memfd("vfiokit", 0), `instead of ${this.label}`);
+    kernel.dup3(placeholder.number, number);
     using opened = this.#openAgain();
     kernel.dup3(opened.number, number);
   }
@@ -284,7 +284,7 @@ export class VfioDevice implements Disposable {
 
   /** Closes what was opened with it, the device first; what is borrowed stays open. */
   close(): void {
-    // All of them, whichever fails; a stack closes the last one first.
+    // Close all of them, even if one fails. A stack closes in reverse order.
     cleanly(() => {
       using closing = new DisposableStack();
       for (const part of [...this.#closes].reverse()) closing.use(part);

@@ -1,5 +1,5 @@
 /**
- * VFIO_DEVICE_FEATURE: what a device has beside its regions.
+ * VFIO_DEVICE_FEATURE: probing, reading and writing a device's features.
  *
  * @module
  */
@@ -40,46 +40,46 @@ export interface Feature {
   readonly name: string;
 }
 
-/** How a device migrates; to be read. */
+/** How a device migrates; read only. */
 export const MIGRATION: Feature = { number: VFIO_DEVICE_FEATURE_MIGRATION, name: "MIGRATION" };
 
-/** The v2 migration state; to be read and written. */
+/** The v2 migration state; read and written. */
 export const MIG_DEVICE_STATE: Feature = {
   number: VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
   name: "MIG_DEVICE_STATE",
 };
 
-/** An estimate of the data that STOP_COPY gives; to be read. */
+/** The estimated size of the STOP_COPY data; read only. */
 export const MIG_DATA_SIZE: Feature = {
   number: VFIO_DEVICE_FEATURE_MIG_DATA_SIZE,
   name: "MIG_DATA_SIZE",
 };
 
-/** Makes the flags of the precopy info an answer; to be written, with no struct. */
+/** Opts in to the flags of the precopy info; written, without a struct. */
 export const MIG_PRECOPY_INFO_V2: Feature = {
   number: VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2,
   name: "MIG_PRECOPY_INFOv2",
 };
 
-/** Starts the device's log of its DMA; to be written. */
+/** Starts the device's log of its DMA; written. */
 export const DMA_LOGGING_START: Feature = {
   number: VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
   name: "DMA_LOGGING_START",
 };
 
-/** Stops that log; to be written, with no struct. */
+/** Stops that log; written, without a struct. */
 export const DMA_LOGGING_STOP: Feature = {
   number: VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP,
   name: "DMA_LOGGING_STOP",
 };
 
-/** What that log has; to be read. */
+/** The contents of that log; read. */
 export const DMA_LOGGING_REPORT: Feature = {
   number: VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
   name: "DMA_LOGGING_REPORT",
 };
 
-/** What {@linkcode listFeatures} asks for, and what for. */
+/** The features that {@linkcode listFeatures} probes, each with the access to probe. */
 const LISTED: readonly (readonly [Feature, "get" | "set"])[] = [
   [MIGRATION, "get"],
   [MIG_DEVICE_STATE, "set"],
@@ -106,14 +106,14 @@ export interface FeatureReport {
   readonly name: string;
   /** Whether the device has it. */
   readonly supported: boolean;
-  /** The errno that says that it has not: ENOTTY if it does not know it; null if it has it. */
+  /** The errno of the probe, ENOTTY for an unknown feature; null if the device has it. */
   readonly errno: string | null;
 }
 
 /** What a v2 device's migration can do: VFIO_MIGRATION_*. */
 export type MigrationFlag = "STOP_COPY" | "P2P" | "PRE_COPY";
 
-/** What a feature is asked of. */
+/** The parts of a device that a feature request needs. */
 export type FeatureDevice = Pick<VfioDevice, "kernel" | "fd">;
 
 function request(
@@ -126,7 +126,7 @@ function request(
   const argument = new Uint8Array(new ArrayBuffer(size));
   vfioDeviceFeature.pack({ argsz: size, flags: (number | flags) >>> 0 }, argument);
   if (payload !== null) argument.set(payload, vfioDeviceFeature.size);
-  // What is written may have had its effect when a signal interrupts it.
+  // A write may have taken effect before a signal interrupts it: do not repeat it.
   const once = (flags & VFIO_DEVICE_FEATURE_SET) !== 0 ? "once" : undefined;
   ioctl(kernel, fd, `VFIO_DEVICE_FEATURE ${name}`, VFIO_DEVICE_FEATURE, argument, once);
   return argument;
@@ -155,7 +155,7 @@ export function probeFeature(
 /**
  * Reads a feature.
  *
- * @param value What the kernel wants to know for it: the struct before the call.
+ * @param value The struct's fields before the call, for features that have inputs.
  * @throws {SysError} ENOTTY if the device does not have it.
  */
 export function getFeature<T extends object>(
@@ -172,7 +172,7 @@ export function getFeature<T extends object>(
  * Writes a feature.
  *
  * @returns The struct as the kernel left it.
- * @throws {SysError} The kernel's; what it left in the struct then must not be believed.
+ * @throws {SysError} If the ioctl fails. The struct's contents are then not valid.
  */
 export function setFeature<T extends object>(
   device: FeatureDevice,
@@ -185,15 +185,15 @@ export function setFeature<T extends object>(
 }
 
 /**
- * Writes a feature that has no struct: asks for what it does.
+ * Writes a feature that has no struct, which triggers its action.
  *
- * @throws {SysError} The kernel's.
+ * @throws {SysError} If the ioctl fails.
  */
 export function triggerFeature(device: FeatureDevice, feature: Feature): void {
   request(device, feature, VFIO_DEVICE_FEATURE_SET, null);
 }
 
-/** Asks for each feature that matters to migration, and a few more. */
+/** Probes each feature that matters to migration, and a few more. */
 export function listFeatures(device: FeatureDevice): FeatureReport[] {
   return LISTED.map(([feature, access]) => {
     const errno = probeFeature(device, feature, access);
@@ -211,7 +211,7 @@ export function readMigrationFlags(
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     const { code, message } = error;
-    // Linux answers either where there is no such feature.
+    // Linux answers one of these if there is no such feature.
     if (code !== "ENOTTY" && code !== "EINVAL") {
       device.notes?.add("migration-flags-failed", () => message);
     }
@@ -222,7 +222,7 @@ export function readMigrationFlags(
 /** Every VFIO_MIGRATION_* flag. */
 const MIGRATION_FLAGS = VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_P2P | VFIO_MIGRATION_PRE_COPY;
 
-/** Notes VFIO_MIGRATION_* flags that no driver may have. */
+/** Notes combinations of VFIO_MIGRATION_* flags that are not allowed. */
 export function noteMigrationFlags(flags: number, notes: DriverNotes): void {
   const seen = (): string => `the MIGRATION feature's flags were 0x${flags.toString(16)}`;
   if ((flags & ~MIGRATION_FLAGS) !== 0) notes.add("flags-undefined", seen);

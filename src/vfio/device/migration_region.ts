@@ -1,6 +1,5 @@
 /**
- * The v1 migration region: which it is, whether it can be driven, and how its
- * data is reached.
+ * The v1 migration region: finding it, checking that it is usable, and how its data is accessed.
  *
  * @module
  */
@@ -21,7 +20,7 @@ import type { Region } from "./region.ts";
 import type { Reason } from "../reasons/unsupported.ts";
 
 /**
- * How the data of a migration region is reached: only by pread and pwrite
+ * How the data of a migration region is accessed: only by pread and pwrite
  * (`trapped`), or mapped, in one area or in several (`partitioned`).
  */
 export type DataSectionKind = "trapped" | "mapped" | "partitioned";
@@ -40,7 +39,7 @@ export function findMigrationRegion(device: VfioDevice): Region | null {
 }
 
 /**
- * How a migration region's data is reached, as its description promises.
+ * How a migration region's data is accessed, according to the region's description.
  *
  * @example
  * ```ts
@@ -62,10 +61,10 @@ export function dataSectionKind(region: Pick<Region, "mappable" | "sparse">): Da
   return areas === 1 ? "mapped" : "partitioned";
 }
 
-/** Bytes of a page, as small as mmap has it. */
+/** The smallest page size of mmap, in bytes. */
 const PAGE = 4096n;
 
-/** Notes areas of a region that are not in whole pages. */
+/** Notes the sparse areas of a region that are not aligned to whole pages. */
 export function noteSparseAreas(
   { mappable, sparse }: Pick<Region, "mappable" | "sparse">,
   notes: DriverNotes,
@@ -86,7 +85,9 @@ export function migrationReasons(device: VfioDevice): Reason[] {
     if (error instanceof AnswerError) return [brokenAnswer(error.message)];
     throw error;
   }
-  if (region === null) return readMigrationFlags(device) === null ? [whyNot(device)] : [];
+  if (region === null) {
+    return readMigrationFlags(device) === null ? [noMigrationReason(device)] : [];
+  }
   if (region.size === 0n) return [migrationRegionEmpty(region.index)];
   const registers = vfioDeviceMigrationInfo.size;
   if (region.size < BigInt(registers)) {
@@ -99,7 +100,7 @@ export function migrationReasons(device: VfioDevice): Reason[] {
   return [];
 }
 
-function whyNot(device: VfioDevice): Reason {
+function noMigrationReason(device: VfioDevice): Reason {
   const { sysfs, kernel } = device;
   return sysfs?.bus === "pci" && sysfs.driver === "vfio-pci"
     ? needsVariantDriver(sysfs, variantDriver(kernel, sysfs))

@@ -1,5 +1,5 @@
 /**
- * Which known v1 driver a device has, by what it is.
+ * The quirk profile of a device with a known v1 driver.
  *
  * @module
  */
@@ -9,7 +9,7 @@ export type QuirkName = "ice" | "nvidia-vgpu";
 
 /**
  * The quirk profile for a device: `ice` for Intel's ice-vfio-pci,
- * `nvidia-vgpu` for NVIDIA's vGPUs, null for a driver that follows the text.
+ * `nvidia-vgpu` for NVIDIA's vGPUs, null for a driver that follows the header's rules.
  *
  * @example
  * ```ts

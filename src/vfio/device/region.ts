@@ -1,5 +1,5 @@
 /**
- * A device's regions: where in the fd they are, and what may be done with them.
+ * A device's regions: their place in the device fd, and how they can be accessed.
  *
  * @module
  */
@@ -87,7 +87,7 @@ export function readRegion(kernel: Kernel, fd: Fd, index: number): Region {
     vfioRegionInfo.pack({ index }),
   );
   const { flags, cap_offset, size, offset } = vfioRegionInfo.unpack(answer);
-  checkPlace(size, offset, what);
+  checkBounds(size, offset, what);
   const capabilities = (flags & VFIO_REGION_INFO_FLAG_CAPS) === 0
     ? []
     : walkCapabilities(answer, cap_offset, what, vfioRegionInfo.size);
@@ -106,7 +106,7 @@ export function readRegion(kernel: Kernel, fd: Fd, index: number): Region {
 }
 
 /** File offsets are signed and, here, exact numbers: vfio-pci's are index << 40. */
-function checkPlace(size: bigint, offset: bigint, what: string): void {
+function checkBounds(size: bigint, offset: bigint, what: string): void {
   if (offset + size > BigInt(Number.MAX_SAFE_INTEGER)) {
     throw new AnswerError(
       `Cannot use ${what}: 0x${size.toString(16)} bytes at offset 0x${offset.toString(16)} ` +

@@ -1,5 +1,5 @@
 /**
- * The rules that a driver is seen to break: one table, a code each.
+ * The rules that drivers are seen to break: one table, one code per rule.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 export type DriverNoteKind =
   /** The driver breaks a rule. */
   | "mistake"
-  /** Known drivers do this, and nothing comes of it. */
+  /** Known drivers do this, and it is harmless. */
   | "practice";
 
 /** A rule that a driver can break. */
@@ -21,7 +21,7 @@ export interface DriverRule {
   readonly source: string;
 }
 
-/** The stable word for what a driver did. */
+/** The stable code for what a driver did. */
 export type DriverNoteCode =
   // The state.
   | "state-read-failed"
@@ -36,7 +36,7 @@ export type DriverNoteCode =
   | "get-data-fd"
   | "fd-not-due"
   | "data-fd-close"
-  // What the device says that it can do.
+  // What the device reports that it can do.
   | "migration-flags-failed"
   | "flags-undefined"
   | "flags-no-stop-copy"

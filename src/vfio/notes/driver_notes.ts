@@ -1,20 +1,19 @@
 /**
- * Notes about a driver: what it did against the rules, though the work went on.
+ * Notes about a driver: rules that it broke without stopping the work.
  *
- * To add one: give it a code and its rule in driver_note_rules.ts, and where
- * it is seen say `device.notes.add("the-code", () => "what was seen, with its
- * numbers")` on the {@linkcode VfioDevice}. Nothing else: the note goes with
- * the answer to the caller's thread, into reports, errors, JSON and stderr.
- * Each code comes out once, however often it was seen.
+ * To add a note, give it a code and a rule in driver_note_rules.ts. Where the code sees it, call
+ * `device.notes.add("the-code", () => "what was seen, with its numbers")` on the
+ * {@linkcode VfioDevice}. Nothing else is needed: the note is sent to the caller's thread with the
+ * answer, and appears in reports, errors, JSON and on stderr. Each code is reported once.
  *
  * @module
  */
 
 import { DRIVER_RULES, type DriverNoteCode, type DriverRule } from "./driver_note_rules.ts";
 
-/** Something that a driver did against the rules, and that was tolerated. */
+/** A rule that a driver broke, and that was tolerated. */
 export interface DriverNote extends DriverRule {
-  /** Which, as a stable word. */
+  /** The stable code of the rule. */
   readonly code: DriverNoteCode;
   /** What was seen, the first time, with its numbers. */
   readonly seen: string;
@@ -42,14 +41,14 @@ export interface DriverNote extends DriverRule {
 export class DriverNotes {
   readonly #notes: Map<DriverNoteCode, { readonly seen: string; count: number }> = new Map();
 
-  /** Adds one; `seen` is asked only the first time. */
+  /** Adds a note; `seen` is only called the first time. */
   add(code: DriverNoteCode, seen: () => string): void {
     const note = this.#notes.get(code);
     if (note === undefined) this.#notes.set(code, { seen: seen(), count: 1 });
     else note.count += 1;
   }
 
-  /** Adds notes that were collected elsewhere, after those that are here. */
+  /** Appends notes that were collected elsewhere. */
   merge(notes: readonly DriverNote[]): void {
     for (const { code, seen, count } of notes) {
       const note = this.#notes.get(code);
@@ -58,12 +57,12 @@ export class DriverNotes {
     }
   }
 
-  /** All of them, in the order in which they were first seen. */
+  /** All notes, in the order in which they were first seen. */
   list(): DriverNote[] {
     return [...this.#notes].map(([code, note]) => ({ code, ...DRIVER_RULES[code], ...note }));
   }
 
-  /** As {@linkcode DriverNotes.list}; none are left here. */
+  /** Returns all notes, as {@linkcode DriverNotes.list} does, and clears them. */
   take(): readonly DriverNote[] {
     if (this.#notes.size === 0) return NONE;
     const notes = this.list();

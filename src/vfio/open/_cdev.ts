@@ -1,6 +1,6 @@
 /**
- * Opening a device by its own character device: it is bound to an iommufd, and
- * attached to an IOAS of it.
+ * Opens a device by its own character device: binds it to an iommufd, and attaches it to an IOAS of
+ * that iommufd.
  */
 
 import { SysError } from "../../kernel/error.ts";
@@ -34,9 +34,9 @@ import { OpenError } from "./open_error.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
 import { BusyError, type Reason, UnsupportedError } from "../reasons/unsupported.ts";
 
-/** That a device cannot be opened this way; by its group it perhaps can. */
+/** A device cannot be opened by its character device; by its group it may be possible. */
 export class CdevRefusal extends UnsupportedError {
-  /** Whether it tells of something amiss; else the kernel just has no such way. */
+  /** Whether something is wrong; false if the kernel just has no character devices or iommufd. */
   readonly amiss: boolean;
 
   constructor(reasons: readonly Reason[], amiss: boolean, cause?: unknown) {
@@ -45,7 +45,7 @@ export class CdevRefusal extends UnsupportedError {
   }
 }
 
-/** What a device opened before has that this one is to share. */
+/** The iommufd and IOAS of a device that is already open, to be shared. */
 export interface Shared {
   /** Its iommufd. */
   readonly iommufd: Iommufd;
@@ -54,10 +54,9 @@ export interface Shared {
 }
 
 /**
- * Opens a device by its character device. What is shared stays open when it
- * is closed.
+ * Opens a device by its character device. Closing the device leaves what is shared open.
  *
- * @throws {CdevRefusal} If it cannot be opened this way, but perhaps by its group.
+ * @throws {CdevRefusal} If it cannot be opened this way, but may be by its group.
  * @throws {BusyError} If somebody has it, or its group, open.
  * @throws {UnsupportedError} If it wants a VF token, or another one.
  * @throws {DeviceNameError} If the VF token is not a UUID.
@@ -124,9 +123,9 @@ export function openByCdev(
 }
 
 /**
- * Opens a device by its group, as its character device refuses.
+ * Opens a device by its group after its character device refused.
  *
- * @throws What that throws; it tells of both failures, where both mean something.
+ * @throws What `byGroup` throws, with the reasons of both failures if both are relevant.
  */
 export function openInstead(
   refusal: CdevRefusal,
@@ -157,9 +156,9 @@ function both(
 }
 
 /**
- * Makes a call, and explains how it fails: as a refusal, where the group's way may help.
+ * Makes a call and explains a failure; throws a refusal if opening by the group may help.
  *
- * @param before What to do before it is explained: who holds the device is looked for then.
+ * @param before Called before the failure is explained, which looks for holders of the device.
  */
 function tried<Value>(
   call: OpeningCall,
@@ -183,7 +182,7 @@ function openIommufd(kernel: Kernel, sysfs: SysfsDevice): Iommufd {
     return Iommufd.open(kernel, sysfs);
   } catch (error) {
     if (!(error instanceof UnsupportedError)) throw error;
-    // A kernel that has none has nothing amiss.
+    // It is not a fault if the kernel has no iommufd.
     const none = error.reasons[0]!.code === "no-iommufd" && exists(kernel, IOMMUFD_CLASS) !== true;
     throw new CdevRefusal(error.reasons, !none, error.cause);
   }

@@ -1,21 +1,21 @@
 /**
- * The moments after a driver was bound: sysfs shows the device before its node is in /dev, and
- * before its group knows it.
+ * Waits after a driver was bound: sysfs shows the device before its node is in /dev, and before its
+ * group has it.
  */
 
 import { isErrno } from "../../kernel/error.ts";
 import { nap } from "../../kernel/nap.ts";
 import { isVfioBound, type SysfsDevice } from "../sysfs/sysfs.ts";
 
-/** How long to wait for what sysfs promises, in milliseconds; about 250 were seen. */
+/** How long to retry, in milliseconds; delays of about 250 were measured. */
 const PATIENCE_MS = 1000;
 
 /** The pause between two attempts, in milliseconds. */
 const PAUSE_MS = 20;
 
 /**
- * Makes an attempt, again and again for up to a second while it fails with one of these errnos.
- * A device that no VFIO driver is bound to is promised nothing: there is one attempt then.
+ * Retries a call for up to a second while it fails with one of these errnos. If the device has no
+ * VFIO driver, the call is made only once.
  */
 export function onceBound<Value>(
   sysfs: SysfsDevice,

@@ -1,5 +1,5 @@
 /**
- * From a device's name to what sysfs says of it.
+ * Finds a device in sysfs by its name.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * An IOMMU group: what user space gets or does not get as a whole.
+ * An IOMMU group: the smallest set of devices that user space can own.
  *
  * @module
  */

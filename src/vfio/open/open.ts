@@ -60,8 +60,8 @@ export interface OpenVfioOptions {
 }
 
 /**
- * Opens a device, or borrows an open one (`fd:N`). Opening a PCI device may
- * reset it. What was opened on the way is closed where a later step fails.
+ * Opens a device, or borrows an open one (`fd:N`). Opening a PCI device may reset it. If a step
+ * fails, everything that was opened before is closed.
  *
  * @param kernel Where it lives; for a `sim:` name a SimKernel, whose first device it is.
  * @throws {UnsupportedError} If there is no such device, or VFIO cannot open it: why, and what to do.
@@ -94,7 +94,7 @@ export function openVfioDevice(
   try {
     return openShared(kernel, sysfs, options) ?? openNamed(kernel, sysfs, options);
   } catch (error) {
-    // Whatever failed on the way, an unbound device is where to begin.
+    // Whatever failed, an unbound device is the first thing to mend.
     if (!(error instanceof UnsupportedError) || isVfioBound(sysfs)) throw error;
     const reason = notBound(sysfs, variantDriver(kernel, sysfs));
     throw new UnsupportedError([reason, ...error.reasons], { cause: error });
@@ -140,13 +140,13 @@ export function openCdevDevice(
   return cleanly(() => openByCdev(kernel, sysfs, options.vfToken, { iommufd, ioas }));
 }
 
-/** What sysfs alone says against opening a device. */
+/** The reasons against opening a device that sysfs alone shows. */
 export function sysfsReasons(kernel: Kernel, sysfs: SysfsDevice): Reason[] {
   const bound = isVfioBound(sysfs) ? [] : [notBound(sysfs, variantDriver(kernel, sysfs))];
-  // Of an unbound device VFIO makes no nodes.
+  // VFIO makes no nodes for an unbound device.
   const nodes = bound.length > 0 ? [] : missingNodes(kernel, sysfs);
   const noGroup = groupless(sysfs);
-  // What has no group, or one without an IOMMU, can still have a character device of its own.
+  // A device without a group, or in one without an IOMMU, can still have its own character device.
   if (noGroup !== null || sysfs.group === null) {
     return sysfs.cdev === null && noGroup !== null ? [...bound, noGroup] : [...bound, ...nodes];
   }
@@ -290,5 +290,5 @@ function borrowDevice(kernel: Kernel, number: number, options: OpenVfioOptions):
   }
 }
 
-/** What /proc calls a device that was opened out of its group. */
+/** The name in /proc of a device fd that was opened by its group. */
 const GROUP_DEVICE = "anon_inode:[vfio-device]";

@@ -1,5 +1,5 @@
 /**
- * A device that could not be opened, though it and the kernel can be.
+ * The error for a device that could not be opened this time.
  *
  * @module
  */
@@ -8,10 +8,10 @@ import { printable } from "../../text/mod.ts";
 import type { Reason } from "../reasons/unsupported.ts";
 
 /**
- * A device that could not be opened this time: the process or the machine
- * lacks something, or the hardware does not answer. What cannot work as things
- * are is an `UnsupportedError`, a device in use a `BusyError`. The message is
- * that of the first reason; the `cause` is the `SysError` of the call.
+ * A device could not be opened this time: the process or the machine lacks a resource, or the
+ * hardware does not answer. If it cannot work until something changes, the error is an
+ * `UnsupportedError`; if the device is in use, a `BusyError`. The message is that of the first
+ * reason; the `cause` is the `SysError` of the call.
  *
  * @example
  * ```ts

@@ -14,11 +14,10 @@ import { openCdevDevice, openGroupDevice, openVfioDevice, type OpenVfioOptions }
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
 
 /**
- * Opens devices. A group can be opened only once, so devices of one group
- * share it, and its container. Devices that are opened by their own character
- * devices share one iommufd; those of one group an IOAS, too, the others have
- * one each. Close them in the opposite order: what is shared is that of the
- * first of them. Where one cannot be opened, none is.
+ * Opens several devices. A group can be opened only once, so devices of one group share the group
+ * and its container. Devices opened by their own character devices share one iommufd; those of one
+ * group also share an IOAS, the others have one each. Close the devices in reverse order: the first
+ * one owns what is shared. If one cannot be opened, none stays open.
  *
  * @param options The VF token, for devices that ask for one, and how to open them.
  * @throws What {@linkcode openVfioDevice} throws.

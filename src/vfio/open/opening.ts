@@ -1,5 +1,5 @@
 /**
- * From the errno of a call by which a device is opened to an error that says why, and what to do.
+ * Turns the errno of a call that opens a device into an error that says why, and what to do.
  */
 
 import type { ErrnoName } from "../../kernel/errno.ts";
@@ -27,7 +27,7 @@ export interface Explained {
   readonly otherWay: boolean;
 }
 
-/** Makes a call, and explains how it fails. */
+/** Makes a call and explains its failure. */
 export function opening<Value>(
   call: OpeningCall,
   situation: Situation,
@@ -59,7 +59,7 @@ export function explainOpening(
   return unknown(failure, seen.map(({ cause }) => cause));
 }
 
-/** A cause that is not looked for is the cause where it is the only one. */
+/** A cause without a check applies if it is the only one. */
 function look(cause: Cause, failure: Failure, of: number): boolean | null {
   return cause.look === undefined ? (of === 1 ? true : null) : cause.look(failure);
 }

@@ -1,6 +1,6 @@
 /**
- * The reasons why a device's driver does not do, with their stable codes, and
- * which one does: as commands that can be run as they stand.
+ * The reasons why a device's driver is not suitable, with their stable codes, and commands that
+ * bind the right one.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What can be looked at to tell one cause of an errno from another.
+ * Files that show which cause of an errno applies.
  */
 
 import type { Kernel } from "../../kernel/kernel.ts";

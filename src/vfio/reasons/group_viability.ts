@@ -1,5 +1,5 @@
 /**
- * Which devices keep their IOMMU group from user space.
+ * Which devices make their IOMMU group unavailable to user space.
  *
  * Until Linux 5.17 VFIO itself judges: a device does not matter that has no driver, a VFIO driver,
  * or pci-stub, or that is a bridge by its PCI header. From 5.18 on the driver core counts the

@@ -1,5 +1,5 @@
 /**
- * The nodes of /dev that a device is opened by, and that are not there: told before it is tried.
+ * Finds missing nodes in /dev before a device is opened.
  */
 
 import { ERRNO } from "../../kernel/errno.ts";

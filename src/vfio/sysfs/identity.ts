@@ -1,5 +1,5 @@
 /**
- * What a device is, told from sysfs or, for a bare fd, from the device itself.
+ * The identity of a device, read from sysfs or, for a bare fd, from the device itself.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import {
 import type { Region } from "../device/region.ts";
 import type { PciIds, SysfsDevice } from "./sysfs.ts";
 
-/** What a device is, whichever instance of it. */
+/** The identity of a device: the same for all instances of its model. */
 export interface VfioIdentity {
   /** Its bus: `pci`, `mdev`, `platform`, …; for a bare fd what its flags say; else `unknown`. */
   readonly bus: string;

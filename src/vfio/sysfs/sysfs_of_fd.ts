@@ -1,5 +1,5 @@
 /**
- * Which device an fd is, that somebody else opened.
+ * Finds the device of an fd that somebody else opened.
  *
  * @module
  */
@@ -57,7 +57,7 @@ export function sysfsOfFd(
     );
     return candidates.length === 1 ? candidates[0]! : null;
   } catch (error) {
-    // What sysfs does not let this user read stays unknown.
+    // What this user cannot read in sysfs stays unknown.
     if (error instanceof SysError) return null;
     throw error;
   }

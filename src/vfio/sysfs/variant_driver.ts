@@ -1,6 +1,6 @@
 /**
- * Which VFIO driver is made for a PCI function: its variant driver, as the
- * aliases of the kernel's modules tell, those that are built in among them.
+ * Finds the VFIO driver made for a PCI function (its variant driver), from the aliases of the
+ * kernel's modules, including those that are built in.
  */
 
 import { SysError } from "../../kernel/error.ts";
@@ -34,7 +34,7 @@ const WITHOUT_MIGRATION: Readonly<Record<string, string | null>> = {
   virtio_vfio_pci: "6.13",
 };
 
-/** A VFIO driver: what modprobe calls it, and what sysfs does. */
+/** A VFIO driver: its name for modprobe, and its name in sysfs. */
 export interface VfioDriver {
   /** The module's name, as in modules.alias. */
   readonly module: string;
@@ -42,13 +42,13 @@ export interface VfioDriver {
   readonly driver: string | null;
 }
 
-/** What was found out about a function's variant driver. */
+/** The result of looking up a function's variant driver. */
 export type VariantDriver = VariantFinding & {
   /** Whether plain vfio-pci is there: loaded, or built in. */
   readonly plainIsThere: boolean;
 };
 
-/** What is known of it. */
+/** What was found. */
 export type VariantFinding =
   /** There is one. */
   | ({ readonly kind: "known" } & VfioDriver)
@@ -56,7 +56,7 @@ export type VariantFinding =
   | ({ readonly kind: "no-migration" } & VfioDriver)
   /** The kernel has none. */
   | { readonly kind: "none"; readonly release: string }
-  /** Not all that could tell can be read. */
+  /** Not all sources can be read. */
   | {
     readonly kind: "unknown";
     /** What could not be read. */
@@ -65,7 +65,7 @@ export type VariantFinding =
     readonly listed: readonly string[];
   };
 
-/** Looks a function's variant driver up. */
+/** Looks up a function's variant driver. */
 export function variantDriver(kernel: Kernel, device: SysfsDevice): VariantDriver {
   const drivers = listDrivers(kernel);
   const plainIsThere = drivers?.some((name) => spelled(name) === PLAIN) ?? false;
@@ -155,7 +155,7 @@ function parseModinfo(text: string): Alias[] {
 function bestMatch(aliases: readonly Alias[], own: string): string | undefined {
   return aliases
     .filter(({ pattern, module }) => spelled(module) !== PLAIN && matches(pattern, own))
-    // The fewer wildcards, the more is it meant for this function.
+    // The alias with the fewest wildcards is the most specific.
     .sort((a, b) => a.pattern.split("*").length - b.pattern.split("*").length)[0]?.module;
 }
 
