@@ -201,7 +201,8 @@ describe("vfiokit save", () => {
       assert.match(err, says);
       const document = JSON.parse(out);
       assert.deepEqual(Object.keys(document), [...SAVE_KEYS, "error"]);
-      assert.deepEqual(Object.keys(document.error), ["message", "code", "errno", "deviceState"]);
+      const keys = ["message", "code", "errno", "deviceState", "cleanup"];
+      assert.deepEqual(Object.keys(document.error), keys);
       assert.match(document.error.message, says);
       assert.equal(document.error.deviceState, deviceState);
       assert.deepEqual(readdirSync(dirname(file)), []);
