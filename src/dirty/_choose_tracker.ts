@@ -1,5 +1,5 @@
 /**
- * Who is to track the pages that a device dirties.
+ * Chooses the tracker of the pages that a device dirties.
  */
 
 import { SysError } from "../kernel/error.ts";
@@ -81,7 +81,7 @@ export function bothRefuse(type1: UnsupportedError, log: Error): UnsupportedErro
   return new UnsupportedError([...type1.reasons, ...reasonsOf(log)], { cause: type1 });
 }
 
-/** Why there is no log, where type1 is no way out. */
+/** Why there is no log, if type1 cannot track either. */
 function reasonsOf(refusal: Error): readonly Reason[] {
   return refusal instanceof UnsupportedError ? withoutType1(refusal.reasons) : [];
 }

@@ -6,7 +6,7 @@ import type { DirtyRun } from "./bitmap/bitmap.ts";
 export interface Measured {
   readonly seconds: number;
   readonly pages: number;
-  /** Null where they are not all known. */
+  /** Null if they are not all known. */
   readonly runs: readonly DirtyRun[] | null;
 }
 
@@ -61,7 +61,7 @@ export class Growth {
     const [first] = points;
     const last = points.at(-1);
     if (first === undefined || last === undefined || first.pages === 0) return 0;
-    // One window alone says nothing about others: the larger answer is the safe one.
+    // One window does not predict others, so the larger answer is used.
     if (first === last) return this.#on(first, seconds < first.seconds ? 0 : 1, seconds);
     const after = points.findIndex((point, index) => index > 0 && seconds <= point.seconds);
     const to = after < 0 ? points.length - 1 : after;

@@ -50,13 +50,13 @@ export interface ForecastRound {
 
 /** How a pre-copy would go. */
 export interface Forecast {
-  /** Whether what is left in the end fits into the downtime. */
+  /** Whether the remaining memory fits into the downtime. */
   readonly converges: boolean;
-  /** The rounds of pre-copy; none where all of the memory fits into the downtime. */
+  /** The rounds of pre-copy; none if all of the memory fits into the downtime. */
   readonly rounds: readonly ForecastRound[];
   /** All rounds together, in seconds. */
   readonly seconds: number;
-  /** How long the device stands still for what is left, in seconds. */
+  /** How long the device is stopped to copy the remaining memory, in seconds. */
   readonly downtime: number;
   /**
    * The least bandwidth that it converges at, in bytes a second, rounded up;

@@ -31,11 +31,11 @@ export interface MappedDeviceOptions extends OpenVfioOptions {
   readonly mappings?: readonly IovaMapping[] | undefined;
   /** Whether the memory is to be of huge pages. */
   readonly hugepages?: boolean | undefined;
-  /** The kernel that the device lives in, where its name does not say. */
+  /** The kernel that the device is in, if its name does not say. */
   readonly kernel?: Kernel | undefined;
 }
 
-/** A range that was mapped here, and where its memory is. */
+/** A range that was mapped here, and its memory. */
 export interface SessionMapping extends IovaMapping {
   /** Bytes from the start of the memory. */
   readonly offset: number;
@@ -98,7 +98,7 @@ export class MappedDevice implements Disposable {
 
   /**
    * Opens a device by name, allocates memory and maps it. What was done is
-   * undone where a later step fails.
+   * undone if a later step fails.
    *
    * @param name As for `openDevice`: `0000:3b:00.1`, a UUID, `fd:3`, `sim:…`.
    * @throws {DirtyRangeError} If a range is empty, not in whole pages, or over another.
@@ -141,7 +141,7 @@ export class MappedDevice implements Disposable {
     return new MappedDevice(opened.move(), { device, space, pgsize, memory, mapped });
   }
 
-  /** What is mapped: here, and what it was told of. */
+  /** The known mappings: made here, or added by the caller. */
   get mappings(): readonly IovaMapping[] {
     return this.space.mappings;
   }
@@ -199,7 +199,7 @@ function mapAll(
   return maps.map(({ iova, size }) => {
     const mapping = { iova, size, offset };
     space.map({ iova, size, vaddr: memory!.address + BigInt(offset), flags });
-    // What was unmapped meanwhile is gone already.
+    // Mappings that were unmapped in the meantime are already gone.
     opened.defer(() => {
       if (space.mappings.some((known) => known.iova === iova)) space.unmap(iova, size);
     });

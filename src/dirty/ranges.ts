@@ -57,7 +57,7 @@ function describe({ iova, size }: IovaMapping): string {
  * The mappings that ranges are made of.
  *
  * @param mappings What is mapped, by ascending iova.
- * @returns Mappings, by ascending iova; none for a range where nothing is mapped.
+ * @returns Mappings, by ascending iova; none for a range without mappings.
  * @throws {DirtyRangeError} As {@linkcode checkRanges}; and where a range has a
  * part of a mapping in it: which one.
  *

@@ -79,7 +79,7 @@ export class DirtyReading {
     return pages;
   }
 
-  /** The mappings of which it is not known what is dirty. */
+  /** The mappings whose dirty pages are not known. */
   get lost(): readonly DirtyRange[] {
     return this.ranges.filter(({ lost }) => lost !== null);
   }

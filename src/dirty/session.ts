@@ -69,7 +69,7 @@ export class DirtySession implements Disposable {
 
   /**
    * Opens a device by name, allocates memory and maps it. What was done is
-   * undone where a later step fails. Where nobody said how to open it, and it
+   * undone if a later step fails. Where nobody said how to open it, and it
    * has no log, it is opened by its group: type1 tracks in containers alone.
    *
    * @param name As for `openDevice`: `0000:3b:00.1`, a UUID, `fd:3`, `sim:…`.
@@ -148,7 +148,7 @@ export class DirtySession implements Disposable {
     return this.#mapped.mapped;
   }
 
-  /** What is mapped, and read: the session's own, and what it was told of. */
+  /** The mappings that are read: made by the session, or added by the caller. */
   get mappings(): readonly IovaMapping[] {
     return this.#mapped.mappings;
   }

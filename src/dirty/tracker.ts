@@ -7,7 +7,7 @@
 import type { IovaMapping } from "../vfio/dma/iova.ts";
 import type { DirtyReading } from "./reading.ts";
 
-/** Who tracks: the type1 IOMMU of the device's container, or the device itself by a log. */
+/** The kind of tracker: the type1 IOMMU of the device's container, or the device's own log. */
 export type TrackerName = "type1" | "device";
 
 /** What to read, and how closely. */
@@ -26,7 +26,7 @@ export interface ReadOptions {
 
 /** A reading of pages that are no longer mapped. */
 export interface UnmapReading {
-  /** Their last dirty pages; all of them where a part failed. */
+  /** Their last dirty pages; all pages of a part that failed. */
   readonly reading: DirtyReading;
   /** Bytes that really were unmapped. */
   readonly unmapped: bigint;
@@ -39,15 +39,15 @@ export interface UnmapReading {
  * started.
  */
 export interface DirtyTracker extends Disposable {
-  /** Who tracks. */
+  /** The kind of tracker. */
   readonly name: TrackerName;
   /** Bytes that a bit stands for. */
   readonly pgsize: number;
   /** Whether it tracks now. */
   readonly active: boolean;
-  /** Starts; pages are clean then. Does nothing where it has started. */
+  /** Starts tracking, with all pages clean. Does nothing if it has started. */
   start(): void;
-  /** Stops; what was not read is lost. Does nothing where it has not started. */
+  /** Stops tracking; dirty pages that were not read are lost. Does nothing if it has not started. */
   stop(): void;
   /**
    * Reads which pages became dirty since the last read, and makes them clean.

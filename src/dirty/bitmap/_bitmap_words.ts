@@ -58,7 +58,7 @@ export function wordsOf(
   const shift = first % 8;
   const from = Math.floor(first / 8);
   const bytes = Math.ceil(end / 8) - from;
-  // Shifting may need one byte more than what comes out of it.
+  // Shifting may need one byte more than the result has.
   const source = bytes > words.length * 4 ? new Uint32Array(words.length + 1) : words;
   memory.read(from, new Uint8Array(source.buffer, 0, bytes));
   if (shift !== 0) shiftDown(source, shift);

@@ -21,7 +21,7 @@ export interface BitmapMemory {
   isZero(length: number): boolean;
 }
 
-/** The bits of a bitmap that are somewhere in JS memory. */
+/** The bits of a bitmap in JS memory. */
 export class BufferMemory implements BitmapMemory {
   readonly length: number;
   readonly #bytes: Uint8Array;

@@ -4,7 +4,7 @@ import type { BitmapMemory } from "./bitmap_memory.ts";
 import { plainLoops } from "./_bitmap_scan_plain.ts";
 import { SCAN_WASM } from "./_bitmap_scan_wasm.ts";
 
-/** Bytes of a block: what is copied in and looked at in one call. */
+/** Bytes of a block: as much as one call copies in and scans. */
 const BLOCK_BYTES = 16384;
 const BLOCK_PAGES = BLOCK_BYTES * 8;
 /** Where the block is; the word before it is kept in the 8 bytes before. */
@@ -19,7 +19,7 @@ const BATCH_ENOUGH = 8192;
 /** Bytes of the memory. */
 const MEMORY_BYTES = 10 * 65536;
 
-/** The inner loops, with memory of their own; _bitmap_scan.wat says what they do. */
+/** The inner loops, with their own memory; see _bitmap_scan.wat. */
 export interface ScanLoops {
   readonly memory: { readonly buffer: ArrayBuffer };
   count(end: number): number;
@@ -47,7 +47,7 @@ class Engine {
   }
 
   /**
-   * Copies a block in, with what is past the last page masked.
+   * Copies a block in, and masks the bits past the last page.
    *
    * @returns The end of the block, for {@linkcode ScanLoops}.
    */

@@ -14,7 +14,7 @@ import { AnswerError } from "../../vfio/device/answer_error.ts";
 import { DirtyBitmap } from "./bitmap.ts";
 import { bitmapBytes, type BitmapRange, pagesOf } from "./bitmap_range.ts";
 
-/** Bytes behind a bitmap that nobody may write to. */
+/** Bytes after a bitmap that must not be written to. */
 const GUARD_BYTES = 64;
 const GUARD: Uint8Array<ArrayBuffer> = new Uint8Array(GUARD_BYTES).map((_, i) => 0xa5 ^ i);
 /** What the first word is before the kernel writes to it. */
@@ -22,7 +22,7 @@ const UNWRITTEN: Uint8Array<ArrayBuffer> = new Uint8Array(8).fill(0x5a);
 const STEP_BYTES = 1 << 20;
 const PAGE = 4096;
 
-/** Where the kernel is to write the bits of a range. */
+/** Memory for the kernel to write the bits of a range to. */
 export interface BitmapTarget {
   /** The memory's address. */
   readonly data: bigint;
@@ -31,7 +31,7 @@ export interface BitmapTarget {
 }
 
 /** Memory for one bitmap at a time; it grows to the largest that was wanted. */
-export class GuardedBitmap implements Disposable {
+export class CheckedBitmap implements Disposable {
   readonly #kernel: Kernel;
   #memory: Mapping | null = null;
   #bytes = 0;
@@ -86,7 +86,7 @@ export class GuardedBitmap implements Disposable {
     return DirtyBitmap.over(range, memory).copy();
   }
 
-  /** Whether the kernel wrote bits: where a mapping begins with the range. */
+  /** Whether the kernel wrote bits: it does if a mapping begins with the range. */
   get written(): boolean {
     const word = new Uint8Array(UNWRITTEN.length);
     this.#memory!.read(0, word);

@@ -133,7 +133,7 @@ export class DeviceLog implements Disposable {
    * Which pages of a range became dirty since its last report, and forgets them.
    *
    * @param range Whole units, within one of the ranges that are logged.
-   * @throws {SysError} The kernel's; what it had told before is lost then.
+   * @throws {SysError} If the kernel refuses; earlier reports are then lost.
    */
   report({ iova, size }: IovaMapping): DirtyBitmap {
     const range = { iova, size, pgsize: this.#pgsize };
@@ -155,7 +155,7 @@ export class DeviceLog implements Disposable {
     return DirtyBitmap.over(range, bits);
   }
 
-  /** Memory of the kernel's own: where it cannot be written to, Linux drops bits and says nothing. */
+  /** Memory outside the JS heap: Linux silently drops bits if it cannot write to the memory. */
   #room(bytes: number): Mapping {
     if (this.#memory !== null && this.#memory.length >= bytes) return this.#memory;
     this.close();

@@ -14,7 +14,7 @@ export function alignOut({ iova, size }: IovaMapping, unit: bigint): IovaMapping
   return { iova: start, size: end - start };
 }
 
-/** Whether a range ends where addresses do: the kernel takes none that does. */
+/** Whether a range ends at the end of the address space: the kernel refuses such a range. */
 export function reachesEnd({ iova, size }: IovaMapping): boolean {
   return iova + size >= IOVA_END;
 }

@@ -16,7 +16,7 @@ export class LeftPages {
     this.#pgsize = BigInt(pgsize);
   }
 
-  /** Keeps what a report around a mapping says of other mappings. */
+  /** Keeps the bits of other mappings from a report that covers more than one mapping. */
   keep(report: DirtyBitmap, mapping: IovaMapping, mappings: readonly IovaMapping[]): void {
     const { iova, size } = mapping;
     const end = iova + size;

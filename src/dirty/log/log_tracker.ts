@@ -28,7 +28,7 @@ import { mappingsIn } from "../ranges.ts";
 import { type DirtyRange, DirtyReading } from "../reading.ts";
 import type { DirtyTracker, ReadOptions, UnmapReading } from "../tracker.ts";
 
-/** What a log is tried on where nothing is mapped yet. */
+/** The range to test a log with if nothing is mapped yet. */
 const NOTHING_MAPPED: readonly IovaMapping[] = [{ iova: 0n, size: 4096n }];
 
 /**
@@ -86,8 +86,8 @@ export class LogTracker implements DirtyTracker {
    * @param space What is mapped in it is logged, and read.
    * @param pgsize Bytes that a bit is to stand for, a power of two from 4096 on;
    * all mappings are in whole such pages.
-   * @throws {UnsupportedError} `no-device-log`, `device-log-refused` where it is
-   * too much memory, `device-log-unreadable` where the kernel has no reports.
+   * @throws {UnsupportedError} `no-device-log`, `device-log-refused` if it is
+   * too much memory, `device-log-unreadable` if the kernel has no reports.
    * @throws {DmaError} If it does not start, or cannot be read: why, and what to do.
    * @throws {DirtyRangeError} If all that is mapped ends at 2^64.
    * @throws {AnswerError} If the page size that the device chose is none.
@@ -122,7 +122,7 @@ export class LogTracker implements DirtyTracker {
   }
 
   /**
-   * Starts; nothing is dirty then. Does nothing where it has started.
+   * Starts tracking, with all pages clean. Does nothing if it has started.
    *
    * @throws {DirtyRangeError} If a mapping is larger than one bitmap can be, or
    * nothing is mapped that could be logged.
@@ -139,7 +139,7 @@ export class LogTracker implements DirtyTracker {
   }
 
   /**
-   * Stops; what was not read is lost. Does nothing where it has not started.
+   * Stops tracking; dirty pages that were not read are lost. Does nothing if it has not started.
    *
    * @throws {DmaError} If the driver refuses: why, and what to do.
    */

@@ -8,7 +8,7 @@ import { VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP } from "../../uapi/mod.ts";
 import type { Type1Container } from "../../vfio/dma/container.ts";
 import { DmaError } from "../../vfio/dma/dma_error.ts";
 import { formatIova, IOVA_END, type IovaMapping } from "../../vfio/dma/iova.ts";
-import { GuardedBitmap } from "../bitmap/checked_bitmap.ts";
+import { CheckedBitmap } from "../bitmap/checked_bitmap.ts";
 import { DirtyBitmap } from "../bitmap/bitmap.ts";
 import type { DirtyRange } from "../reading.ts";
 
@@ -16,12 +16,12 @@ import type { DirtyRange } from "../reading.ts";
 export class Type1Reader implements Disposable {
   readonly #container: Type1Container;
   readonly #pgsize: number;
-  readonly #bits: GuardedBitmap;
+  readonly #bits: CheckedBitmap;
 
   constructor(kernel: Kernel, container: Type1Container, pgsize: number) {
     this.#container = container;
     this.#pgsize = pgsize;
-    this.#bits = new GuardedBitmap(kernel);
+    this.#bits = new CheckedBitmap(kernel);
   }
 
   /** Returns whether the kernel knows a mapping that begins there. */
@@ -35,7 +35,7 @@ export class Type1Reader implements Disposable {
     return this.#bits.written;
   }
 
-  /** The dirty pages; all of them where it fails. */
+  /** The dirty pages; all pages if reading fails. */
   read(mapping: IovaMapping): DirtyRange {
     try {
       if (!this.#get(mapping)) {
@@ -102,7 +102,7 @@ export class Type1Reader implements Disposable {
     }
   }
 
-  /** Whether dirty pages are tracked now, asked about a page where nothing is mapped. */
+  /** Whether dirty pages are tracked now; asks about a page that is not mapped. */
   isTracking(hole: bigint): boolean {
     try {
       this.#get({ iova: hole, size: BigInt(this.#pgsize) });

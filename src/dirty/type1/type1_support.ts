@@ -29,7 +29,7 @@ export interface Type1Support {
  *
  * @throws {UnsupportedError} If it does not: `no-dirty-capability`, or
  * `draft-dirty-tracking` where it has but the flag of a draft.
- * @throws {AnswerError} If what it says cannot be true.
+ * @throws {AnswerError} If its answer cannot be true.
  *
  * @example
  * ```ts

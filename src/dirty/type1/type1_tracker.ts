@@ -71,7 +71,7 @@ export class Type1Tracker implements DirtyTracker {
    * Makes a tracker that has not started.
    *
    * @throws {UnsupportedError} If the container does not track dirty pages.
-   * @throws {AnswerError} If what it says of itself cannot be true.
+   * @throws {AnswerError} If its answer cannot be true.
    * @throws {SysError} EINVAL if the container has no IOMMU.
    */
   constructor(container: Type1Container) {
@@ -163,7 +163,7 @@ export class Type1Tracker implements DirtyTracker {
     return this.#judged(read);
   }
 
-  /** Judges whether all these dirty pages mean anything; reads again where that is in doubt. */
+  /** Decides whether an all-dirty result is real; reads again if that is in doubt. */
   #judged(read: readonly DirtyRange[]): DirtyReading {
     const once = new DirtyReading(read, this.#verdict);
     if (once.lost.length > 0 || once.pages === 0) return once;
@@ -182,7 +182,7 @@ export class Type1Tracker implements DirtyTracker {
   #verdictOf(twice: DirtyReading): TrackingVerdict {
     if (twice.lost.length > 0) return "undecided";
     if (twice.pinnedPages! < twice.pages) return "tracks";
-    // Or the device holds all of them pinned. In a container of our own that can be told.
+    // Or the device has all of them pinned, which can be checked in a container of our own.
     if (!this.container.fd.owned) return "does-not-track";
     const dirty = witnessIsDirty(this.container, this.#reader, this.pgsize);
     return dirty === false ? "tracks" : "does-not-track";
@@ -214,7 +214,7 @@ export class Type1Tracker implements DirtyTracker {
     return { reading: new DirtyReading(ranges, this.#verdict), unmapped, error: null };
   }
 
-  /** After a failure: is a mapping still there? Where the kernel does not say, it may be. */
+  /** Whether a mapping is still there after a failure; it may be if the kernel does not say. */
   #relist(mapping: IovaMapping): void {
     const listed = this.container.mappings.some(({ iova }) => iova === mapping.iova);
     if (this.#reader.isMapped(mapping) === false) this.container.forget(mapping.iova);

@@ -1,5 +1,5 @@
 /**
- * The causes behind the errnos of opening: what each is, how it can be seen, what to do.
+ * The causes of the errnos of opening: what each is, how to detect it, and what to do.
  */
 
 import type { SysError } from "../../kernel/error.ts";
@@ -23,7 +23,7 @@ import {
 import { isVfioBound, type SysfsDevice } from "../sysfs/sysfs.ts";
 import type { Holder, Reason } from "../reasons/unsupported.ts";
 
-/** What is known where a call fails; what is left out is not known there. */
+/** What is known when a call fails; fields that are left out are unknown. */
 export interface Situation {
   readonly kernel: Kernel;
   /** The node that was to be opened. */
@@ -52,9 +52,9 @@ export interface Failure extends Situation {
 
 /** One cause. */
 export interface Cause {
-  /** What fails of it: what cannot be done as things are, this attempt, or a device in use. */
+  /** What it means: it cannot work as things are, this attempt failed, or the device is in use. */
   readonly kind: "cannot" | "failed" | "busy";
-  /** Whether opening the device the other way may help: by its group, by its character device. */
+  /** Whether it may help to open the device by its group instead of its character device. */
   readonly otherWay: boolean;
   /** Whether it is the cause; null if that cannot be seen. Without it, it always may be. */
   look?(failure: Failure): boolean | null;
@@ -65,7 +65,7 @@ export interface Cause {
 /** A name in the table. */
 export type CauseName = keyof typeof CAUSES;
 
-/** What is to be said of a call: `VFIO_SET_IOMMU of container /dev/vfio/vfio answers EPERM`. */
+/** Describes a failed call: `VFIO_SET_IOMMU of container /dev/vfio/vfio answers EPERM`. */
 export function answered({ call, error, path = error.object }: Failure): string {
   const { object, code } = error;
   if (call.startsWith("VFIO_") || call.startsWith("IOMMU_")) {
@@ -81,7 +81,7 @@ const AGAIN = "Try again; if it lasts, see the kernel's log (dmesg)";
 
 const label = ({ device, sysfs, error }: Failure): string => device ?? sysfs?.name ?? error.object;
 
-/** A reason that begins with what the call answered. */
+/** A reason that begins with the answer of the call. */
 function because(failure: Failure, code: string, why: string, hint: string): Reason {
   return blocks(code, `${answered(failure)}: ${why}`, hint);
 }
@@ -96,7 +96,7 @@ function heldBy(kernel: Kernel, nodes: readonly string[]): true | null {
   return findHolders(kernel, nodes).length > 0 ? true : null;
 }
 
-/** The nodes by whose openers a group's device is kept busy. */
+/** The nodes whose open fds keep a group's device busy. */
 export function nodesOfGroup(failure: Situation): string[] {
   const { group, path, sysfs } = failure;
   const own = sysfs?.group?.path ?? (typeof group === "number" ? `/dev/vfio/${group}` : undefined);
@@ -138,7 +138,7 @@ function node(
   const { kernel, path = failure.error.object, error } = failure;
   const shown = exists(kernel, entry) === true ? entry : null;
   const missing = [path, ...others].filter((other) => exists(kernel, other) === false);
-  // Where it is there and answers ENODEV or ENXIO, its number is nobody's.
+  // If the node exists and answers ENODEV or ENXIO, no driver has its device number.
   const stale = error.code !== "ENOENT";
   return missingNode(code, path, { shown, stale, missing, absent });
 }
@@ -331,7 +331,7 @@ export const CAUSES = {
     otherWay: false,
     look: (failure) => {
       const held = heldBy(failure.kernel, nodesOfGroup(failure));
-      // Only what a VFIO driver has can be bound.
+      // Only a device with a VFIO driver can be bound.
       const others = members(failure)?.filter(({ device }) =>
         device.path !== failure.sysfs?.path && isVfioBound(device)
       );
@@ -382,9 +382,9 @@ export const CAUSES = {
       if (call === "VFIO_GROUP_SET_CONTAINER" && hadIommu === false) return false;
       const remaps = remapsInterrupts(kernel);
       if (remaps !== false) return remaps === null ? null : false;
-      // A container that is type1's asked before.
+      // A type1 container has checked this before.
       if (call === "VFIO_GROUP_GET_DEVICE_FD") return null;
-      // Both may be so; both must be mended then.
+      // Both may apply; then both must be fixed.
       const regions = typeof group === "number" ? firmwareRegions(kernel, group) : null;
       return (regions ?? []).length > 0 ? null : true;
     },
