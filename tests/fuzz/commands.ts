@@ -229,7 +229,7 @@ async function checkSaved(
   if (command !== "save" || devices === null) return;
   const output = option(words, "-o", "--output");
   const own = ownWords(words);
-  if (output === null || own.some((word) => word === "--help" || word === "-h")) return;
+  if (output === null || own.some((word) => ["--help", "-h", "--version"].includes(word))) return;
   const at = output.replaceAll(FOLDER, folder);
   const isOutput = OUTPUTS.some((name) => at === path.join(folder, name));
   if (!isOutput && output !== "-") return;
