@@ -276,13 +276,13 @@ export function migrationRegionUnusable(index: number, why: string): Reason {
   return blocks(
     "migration-region-unusable",
     `The migration region (region ${index}) cannot be used: ${why}`,
-    "This is a mistake of the driver: its maker can mend it",
+    "This is a bug in the driver: report it to its vendor",
   );
 }
 
 /** `broken-answer`: the driver answered something that cannot be true. */
 export function brokenAnswer(message: string): Reason {
-  return blocks("broken-answer", message, "This is a mistake of the driver: its maker can mend it");
+  return blocks("broken-answer", message, "This is a bug in the driver: report it to its vendor");
 }
 
 /** `no-container`: only the device's own fd is known. */
