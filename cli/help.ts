@@ -1,5 +1,5 @@
 /**
- * How help looks: arguments before options, an example before both.
+ * The layout of help: an example, then arguments, then options.
  *
  * @module
  */
@@ -19,13 +19,13 @@ import { BRIEF, COMMANDS, EXIT_CODES, GROUPS, PROGRAM } from "./specs/commands.t
 /** The help is never wider than this, in columns. */
 const WIDEST = 100;
 
-/** What the help says besides arguments and options. */
+/** The parts of the help besides arguments and options. */
 export interface HelpText {
   /** One line above the usage. */
   readonly brief: Message;
-  /** What stands below the usage. */
+  /** The text below the usage. */
   readonly description: Message;
-  /** What stands at the end. */
+  /** The text at the end. */
   readonly footer?: Message;
   /** The usage after the name. */
   readonly usageLine: Usage;
@@ -66,7 +66,7 @@ export function formatHelp(program: string, page: DocPage): string {
   return formatDocPage(program, { ...page, sections }, options).trimEnd() + "\n";
 }
 
-/** In the list of all commands: those of a group in its place. */
+/** In the list of all commands, replaces a group by its commands. */
 function membersOf(entry: DocEntry): DocEntry[] {
   const { term } = entry;
   const group = GROUPS.find(({ name }) => term.type === "command" && term.name === name);

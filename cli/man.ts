@@ -29,14 +29,14 @@ export function manPage(): string {
     "Print the help.",
     ".SH SIMULATED DEVICES",
     roff(
-      "Wherever a device is named, sim:NAME is one of a simulated kernel. What can be simulated is listed by: vfiokit probe sim:help",
+      "Wherever a command takes a device, sim:NAME names one on a simulated kernel. To list what can be simulated: vfiokit probe sim:help",
     ),
     ".SH EXIT STATUS",
     ...EXIT_CODES.flatMap(([code, meaning]) => [".TP", `.B ${code}`, roff(meaning)]),
     ".SH ENVIRONMENT",
     ".TP",
     ".B NO_COLOR",
-    "Where it is set and not empty, nothing is written in colour.",
+    "If it is set and not empty, vfiokit writes no colours.",
   ];
   return lines.join("\n") + "\n";
 }
@@ -75,7 +75,7 @@ function entry({ term, description }: DocEntry): string[] {
   ];
 }
 
-/** Text with what roff would take for its own escaped. */
+/** Escapes what roff would interpret. */
 function roff(text: string): string {
   return text.replaceAll("\\", "\\e").replaceAll("-", "\\-").replace(/^[.']/, "\\&$&");
 }

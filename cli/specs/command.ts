@@ -1,6 +1,6 @@
 /**
- * What a command is: a line of the command table. Parsing, help, completion,
- * the man page and the list of permissions are all made from it.
+ * A command as a line of the command table, from which parsing, help,
+ * completion, the man page and the list of permissions are made.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export type Permission =
   | "--allow-run"
   | "--allow-env";
 
-/** A command line, and what it does. */
+/** An example of a command line. */
 export interface Example {
   /** What it does, as a phrase. */
   readonly what: string;
@@ -27,7 +27,7 @@ export interface Example {
   readonly line: string;
 }
 
-/** What every command's arguments have. */
+/** The arguments that every command takes. */
 export interface CommonArgs {
   /** Say nothing but results and errors. */
   readonly quiet: boolean;
@@ -35,19 +35,19 @@ export interface CommonArgs {
   readonly json?: boolean;
 }
 
-/** What runs when a command line was parsed; resolves to the exit code. */
+/** Runs a parsed command line; resolves to the exit code. */
 export type Invocation = (start: StartContext) => Promise<number>;
 
 /** Makes the context that a command runs in. */
 export type StartContext = (spec: Command, args: CommonArgs) => Context;
 
-/** What the file of a command exports. */
+/** The exports of a command's file. */
 export interface CommandModule<T> {
   /** Runs the command; resolves to its exit code. */
   run(args: T, context: Context): Promise<number>;
 }
 
-/** What describes a command to a person. */
+/** How help, man page and completion describe a command. */
 export interface CommandText {
   /** Its name; with a space in it, it is one of a group: `dirty get`. */
   readonly name: string;
@@ -59,15 +59,15 @@ export interface CommandText {
   readonly details: readonly string[];
   /** How to use it; at least one. */
   readonly examples: readonly [Example, ...Example[]];
-  /** The Deno permissions it needs, in its plainest form. */
+  /** The Deno permissions it needs, without optional arguments. */
   readonly permissions: readonly Permission[];
 }
 
 /** A line of the command table. */
 export interface Command extends CommandText {
-  /** Its arguments alone, for the man page. */
+  /** The parser of its arguments alone, for the man page. */
   readonly args: Parser<"sync", unknown, unknown>;
-  /** The last word of its name, and its arguments; yields what to run. */
+  /** The parser of its name's last word and its arguments; yields what to run. */
   readonly parser: Parser<"sync", Invocation, unknown>;
 }
 
@@ -100,18 +100,24 @@ export function defineCommand<T extends CommonArgs>(
 export interface CommandGroup {
   /** That word. */
   readonly name: string;
-  /** What they are about, in one line. */
+  /** Their subject, in one line. */
   readonly brief: string;
 }
 
-/** Paragraphs, examples, permissions: what stands above the options in the help. */
+/** The first example, then paragraphs, the other examples and permissions; the options follow. */
 function description(spec: CommandText): Message {
-  const examples = spec.examples.flatMap(({ what, line }) => [`  # ${what}`, `  $ ${line}`]);
+  const [first, ...others] = spec.examples;
   const permissions = spec.permissions.length === 0 ? "none" : spec.permissions.join(" ");
   return [
+    ...exampleLines("Example:", [first]),
+    text("\n\n"),
     ...spec.details.map((paragraph) => text(`${paragraph}\n\n`)),
-    text(spec.examples.length === 1 ? "Example:" : "Examples:"),
-    ...examples.flatMap((line) => [lineBreak(), text(line)]),
-    text(`\n\nDeno permissions: ${permissions}`),
+    ...(others.length === 0 ? [] : [...exampleLines("More examples:", others), text("\n\n")]),
+    text(`Deno permissions: ${permissions}`),
   ];
+}
+
+function exampleLines(heading: string, examples: readonly Example[]): Message {
+  const lines = examples.flatMap(({ what, line }) => [`  # ${what}`, `  $ ${line}`]);
+  return [text(heading), ...lines.flatMap((line) => [lineBreak(), text(line)])];
 }

@@ -14,12 +14,12 @@ import { demo, man, uapi } from "./reference.ts";
 /** The name of the program. */
 export const PROGRAM = "vfiokit";
 
-/** What the program is, in one line. */
-export const BRIEF = "Save, restore and look at VFIO devices without a virtual machine.";
+/** The program, in one line. */
+export const BRIEF = "Save, restore and inspect VFIO devices without a virtual machine.";
 
 /** Commands of two words. */
 export const GROUPS: readonly CommandGroup[] = [
-  { name: "dirty", brief: "Look at the pages that a device dirties." },
+  { name: "dirty", brief: "Show the pages that a device dirties." },
 ];
 
 /** Every command. */
@@ -41,7 +41,7 @@ export const COMMANDS: readonly Command[] = [
   man,
 ];
 
-/** The exit codes and what they say. */
+/** The exit codes and their meanings. */
 export const EXIT_CODES: readonly (readonly [code: string, meaning: string])[] = [
   ["0", "done"],
   ["1", "failed"],

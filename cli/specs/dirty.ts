@@ -18,17 +18,19 @@ import { bandwidth, device, duration, file, iovaRange, wide } from "./values.ts"
 const track = {
   device: argument(device(), { description: [text("The device to watch (see probe).")] }),
   map: multiple(option("--map", iovaRange(), {
-    description: [text("Map memory of this size for the device to write to, at this IOVA.")],
+    description: [text("Map memory of this size at this IOVA for the device.")],
   })),
   mapping: multiple(option("--mapping", iovaRange(), {
-    description: [text("With fd:N: what its owner mapped. The kernel cannot list it.")],
+    description: [
+      text("With fd:N: a mapping that its owner made. The kernel cannot list mappings."),
+    ],
   })),
-  hugepages: toggle(["--hugepages"], "Map huge pages, where the system has some to spare."),
+  hugepages: toggle(["--hugepages"], "Map huge pages, if the system has free ones."),
   tracker: withDefault(
     option("--tracker", choice(["type1", "device", "auto"], { metavar: "NAME" }), {
       description: [
         text(
-          "Who tracks: type1, the container's IOMMU, for which the device is opened by its group; device, its own log; auto (the default), the log where it works, else type1.",
+          "The tracker: type1 (the container's IOMMU; opens the device by its group), device (the device's own log), or auto (the default: the log if it works, else type1).",
         ),
       ],
     }),
@@ -45,23 +47,22 @@ const track = {
 
 const after = optional(option("--after", duration(), {
   description: [
-    text("Read after this time (default: when COMMAND has ended; without one, after 1s)."),
+    text("Read after this time (default: when COMMAND ends, or after 1s without one)."),
   ],
 }));
 
-const force = toggle(["-f", "--force"], "Replace a file that is there.");
+const force = toggle(["-f", "--force"], "Replace an existing file.");
 
-const LEND =
-  "Run a program meanwhile; it inherits the device, what it is opened by, and the memory.";
+const LEND = "Run a program meanwhile; it inherits the device's fds and the memory.";
 
 const LENT =
-  "COMMAND inherits the device, with its group and container or its iommufd (see with), and the memory: VFIOKIT_MEMORY_FD is a memfd with all of it, VFIOKIT_MAPPINGS says as JSON which part is mapped where: [{iova, size, offset}].";
+  "COMMAND inherits the device, with its group and container or its iommufd (see with), and the memory. VFIOKIT_MEMORY_FD is a memfd with all of the memory; VFIOKIT_MAPPINGS lists as JSON which part is mapped where: [{iova, size, offset}].";
 
 const UNTRACKED =
-  "Passed-through devices are not tracked by the type1 IOMMU: every page is dirty at every read. The command says so where it sees it. Pages that a driver holds pinned stay dirty, and are counted apart.";
+  "The type1 IOMMU does not track passed-through devices: every page is dirty in every read, and the command reports that. Pages that a driver keeps pinned stay dirty and are counted separately.";
 
 const LOGGED =
-  "--tracker auto takes the device's own log where the driver has one (mlx5, pds) that the kernel can report, and says whom it took, and why. The log is of this device alone, and knows no pinned pages.";
+  "--tracker auto uses the device's own log if the driver has one (mlx5, pds) and the kernel can report it. The command says which tracker it uses, and why. The log covers this device only and does not know pinned pages.";
 
 const getObject = object({
   ...track,
@@ -89,19 +90,21 @@ export type DirtyGetArgs = InferValue<typeof getArgs>;
 const watchArgs = object({
   ...track,
   every: withDefault(
-    option("--every", duration(), { description: [text("Between two reads (default: 100ms).")] }),
+    option("--every", duration(), {
+      description: [text("The time between two reads (default: 100ms).")],
+    }),
     100,
   ),
   rounds: optional(option("--rounds", integer({ min: 1, metavar: "N" }), {
-    description: [text("End after so many reads (default: when COMMAND ends, or at Ctrl-C).")],
+    description: [text("End after this many reads (default: when COMMAND ends, or at Ctrl-C).")],
   })),
-  heatmap: toggle(["--heatmap"], "Draw which part of the memory is dirty, a line a round."),
+  heatmap: toggle(["--heatmap"], "Draw which part of the memory is dirty, one line per round."),
   report: optional(option("--report", file(), {
-    description: [text("Write a page of HTML at the end: heatmap, dirty rate, working set.")],
+    description: [text("At the end, write an HTML page: heatmap, dirty rate, working set.")],
   })),
   force,
   command: tail(LEND),
-  json: toggle(["--json"], "Print JSON Lines, an object a round."),
+  json: toggle(["--json"], "Print JSON Lines, one object per round."),
   ...quiet,
 });
 
@@ -110,14 +113,14 @@ export type DirtyWatchArgs = InferValue<typeof watchArgs>;
 
 const forecastArgs = object({
   file: argument(file(), {
-    description: [text("What dirty watch --json printed; - is stdin.")],
+    description: [text("The output of dirty watch --json; - is stdin.")],
   }),
   bandwidth: option("--bandwidth", bandwidth(), {
-    description: [text("What memory is sent over: 10Gbit, 400MiB (a second).")],
+    description: [text("The bandwidth to send memory over, per second: 10Gbit, 400MiB.")],
   }),
   downtime: withDefault(
     option("--downtime", duration(), {
-      description: [text("How long the device may stand still (default: 300ms).")],
+      description: [text("How long the device may be stopped (default: 300ms).")],
     }),
     300,
   ),
@@ -132,7 +135,7 @@ const unmapArgs = object({
   ...track,
   iova: option("--iova", wide("IOVA"), { description: [text("Where to unmap from.")] }),
   size: option("--size", wide("SIZE"), { description: [text("How much to unmap.")] }),
-  withDirty: toggle(["--with-dirty"], "Track dirty pages, and read the last of them."),
+  withDirty: toggle(["--with-dirty"], "Track dirty pages, and read the last ones."),
   after,
   command: tail(LEND),
   ...json,
@@ -146,16 +149,16 @@ export type UnmapArgs = InferValue<typeof unmapArgs>;
 export const dirtyGet: Command = defineCommand({
   name: "dirty get",
   usage: "DEVICE --map IOVA:SIZE... [OPTIONS] [-- COMMAND...]",
-  brief: "Print the pages that a device dirties in a while.",
+  brief: "Print the pages that a device dirties in a period of time.",
   details: [
-    "Maps memory for the device, starts tracking, waits, and reads once. --format bitmap writes the bits as the kernel lays them out: one bit a page, little-endian, each mapping in words of 64 bits, by ascending IOVA.",
+    "Maps memory for the device, starts tracking, waits, and reads once. --format bitmap writes the kernel's layout: one bit per page, little-endian, in 64-bit words per mapping, by ascending IOVA.",
     LENT,
     LOGGED,
     UNTRACKED,
   ],
   examples: [
     {
-      what: "what does a program make the device write?",
+      what: "which pages does the device write while a program runs?",
       line: "vfiokit dirty get 3b:00.1 --map 0x100000:64MiB -- ./run-a-job.sh",
     },
     {
@@ -172,16 +175,16 @@ export const dirtyGet: Command = defineCommand({
 export const dirtyWatch: Command = defineCommand({
   name: "dirty watch",
   usage: "DEVICE --map IOVA:SIZE... [OPTIONS] [-- COMMAND...]",
-  brief: "Read dirty pages again and again: rate, working set, pictures.",
+  brief: "Read dirty pages round by round: rate, working set, heatmap.",
   details: [
-    "A line a round: dirty pages and bytes, the dirty rate, and the working set (different pages so far). It ends after --rounds, when COMMAND ends (its exit code is passed on), or at Ctrl-C; the report is written in all cases. Where nobody reads its lines any more, and there is neither a report nor a COMMAND, it ends with exit code 1.",
+    "Prints one line per round: dirty pages and bytes, the dirty rate, and the working set (distinct pages so far). Ends after --rounds, when COMMAND ends (and passes on its exit code), or at Ctrl-C; the report is written in each case. If stdout is closed, and there is neither a report nor a COMMAND, it exits with 1.",
     LENT,
     LOGGED,
     UNTRACKED,
   ],
   examples: [
     {
-      what: "a picture of a benchmark",
+      what: "an HTML report of a benchmark",
       line: "vfiokit dirty watch 3b:00.1 --map 0:1GiB --report dirty.html -- ./benchmark.sh",
     },
     {
@@ -199,10 +202,10 @@ export const dirtyWatch: Command = defineCommand({
 export const dirtyForecast: Command = defineCommand({
   name: "dirty forecast",
   usage: "FILE|- --bandwidth RATE [--downtime TIME] [--json]",
-  brief: "Say whether pre-copy of the memory would converge, and how.",
+  brief: "Forecast whether pre-copy of the memory would converge.",
   details: [
-    "From what dirty watch --json measured: how many rounds pre-copy needs at that bandwidth, how long the device stands still in the end, and the bandwidth that it converges from. It counts with the busiest stretch that was measured, of each length; the device's own state is not in it.",
-    "Exits with 3 where it does not converge.",
+    "From the samples of dirty watch --json, computes how many rounds pre-copy needs at that bandwidth, how long the device is stopped at the end, and the lowest bandwidth at which pre-copy converges. It uses the busiest measured window of each length. The device's own state is not included.",
+    "Exits with 3 if pre-copy does not converge.",
   ],
   examples: [
     {
@@ -221,12 +224,12 @@ export const unmap: Command = defineCommand({
   usage: "DEVICE --map IOVA:SIZE... --iova IOVA --size SIZE [--with-dirty] [-- COMMAND...]",
   brief: "Unmap memory from a device, and read its last dirty pages.",
   details: [
-    "Mappings are taken back whole: a range that cuts one is refused. It says how much was really unmapped, and what is still mapped; where a failure leaves that unknown, it says so (null with --json).",
+    "Mappings are unmapped whole; a range that cuts one is refused. Prints how much was unmapped, and what is still mapped. If a failure leaves that unknown, unmap says so (null with --json).",
     LENT,
   ],
   examples: [
     {
-      what: "what was written since the last look?",
+      what: "which pages were written before the unmap?",
       line:
         "vfiokit unmap 3b:00.1 --map 0:2MiB --iova 0 --size 2MiB --with-dirty -- ./run-a-job.sh",
     },

@@ -31,7 +31,7 @@ const STATES = [
 
 const probeArgs = object({
   device: argument(device(), { description: [text(DEVICE)] }),
-  noOpen: toggle(["--no-open"], "Read sysfs only: opening a PCI device may reset it."),
+  noOpen: toggle(["--no-open"], "Read sysfs only; opening a PCI device may reset it."),
   vfToken: open.vfToken,
   via: open.via,
   ...json,
@@ -47,11 +47,11 @@ const stateArgs = object({
     choice(STATES, { metavar: "STATE" }),
     {
       description: [text(
-        `The state to put it in: ${STATES.join(", ")}. The last three are v2's alone.`,
+        `The state to put it in: ${STATES.join(", ")}. Only v2 has the last three.`,
       )],
     },
   )),
-  hold: toggle(["--hold"], "Keep the device open, and so its state, until a signal comes."),
+  hold: toggle(["--hold"], "Keep the device open, with its state, until a signal comes."),
   command: tail("Run a program while the device is held in that state."),
   ...drive,
   ...json,
@@ -89,10 +89,10 @@ export type WithArgs = InferValue<typeof withArgs>;
 export const probe: Command = defineCommand({
   name: "probe",
   usage: "DEVICE [--no-open] [--json]",
-  brief: "Say what a device is, and whether it can be saved and restored.",
+  brief: "Show what a device is, and whether it can be saved and restored.",
   details: [
-    "Names the driver, the IOMMU group, the nodes that it is opened by, the regions and their capabilities, the migration protocol and how the IOMMU tracks dirty pages. Where the device cannot be migrated, it says why and what to do next, and exits with 3.",
-    "Opening a PCI device may reset it; with --no-open only sysfs is read.",
+    "Shows the driver, the IOMMU group, the nodes that open the device, the regions and their capabilities, the migration protocol, and how the IOMMU tracks dirty pages. If the device cannot be migrated, probe says why and what to do next, and exits with 3.",
+    "Opening a PCI device may reset it; --no-open reads sysfs only.",
   ],
   examples: [
     { what: "why can this function not be migrated?", line: "vfiokit probe 0000:3b:00.1" },
@@ -109,14 +109,14 @@ export const state: Command = defineCommand({
   usage: "DEVICE [STATE] [OPTIONS] [--hold | -- COMMAND...]",
   brief: "Show a device's migration state, or change it.",
   details: [
-    "A device's state lives as long as it is open: after the command it is gone, unless the device is held with --hold, lent to a COMMAND, or was opened by somebody else (fd:N).",
-    "COMMAND finds the device as fd 3 (see with); running it takes --allow-run and --allow-env too.",
-    "What its driver does against the rules is told as by save.",
+    "A device keeps its state only while it is open. When the command ends the state is lost, unless --hold keeps the device open, a COMMAND inherits it, or another program opened it (fd:N).",
+    "COMMAND inherits the device as fd 3 (see with); it also needs --allow-run and --allow-env.",
+    "If the driver breaks a rule, state reports it as save does.",
   ],
   examples: [
     { what: "what state is it in?", line: "vfiokit state fd:3" },
     {
-      what: "stop a device while a script looks at it",
+      what: "stop a device while a script inspects it",
       line: "vfiokit state 0000:3b:00.1 stop -- ./look.sh",
     },
   ],
@@ -131,7 +131,7 @@ export const reset: Command = defineCommand({
   usage: "DEVICE [--json]",
   brief: "Reset a device, and check that it runs.",
   details: [
-    "Its state is lost. It is the way out of the ERROR state. What its driver does against the rules is told as by save.",
+    "The device's state is lost. A device in the ERROR state needs a reset. If the driver breaks a rule, reset reports it as save does.",
   ],
   examples: [{ what: "after a failed restore", line: "vfiokit reset 0000:3b:00.1" }],
   permissions: ["--allow-ffi", "--allow-read"],
@@ -143,15 +143,15 @@ export const reset: Command = defineCommand({
 export const withDevices: Command = defineCommand({
   name: "with",
   usage: "DEVICE... -- COMMAND...",
-  brief: "Open devices, hold them, and run a program that works on them.",
+  brief: "Open devices, and run a program that inherits them.",
   details: [
-    "The program inherits the device, its group and its container as the fds 3, 4 and 5; a device that is opened by its own character device has an iommufd as fd 4 instead. A second device has the fds that follow, and so on. VFIOKIT_DEVICES lists them as JSON: [{name, device, group, container, iommufd, ioas, data}], ioas being the number of the address space in the iommufd; for one device VFIOKIT_DEVICE_FD, VFIOKIT_GROUP_FD and VFIOKIT_CONTAINER_FD, or VFIOKIT_IOMMUFD_FD and VFIOKIT_IOAS_ID, are set as well.",
-    "The data fd of a device that speaks v2 comes with pre-copy, and ends with the process that has it. So such a device is lent two more fds, data: a socket that precopy.ts puts it into, and one that stop_and_copy.ts takes it from.",
-    "At the end it says which device was left in another state than running. The program's exit code is passed on: 127 where it is not found, 126 where it cannot be run, 128+n where signal n ended it. A simulated device cannot be lent.",
+    "The program inherits the device, its group and its container as the fds 3, 4 and 5; if the device is opened by its own character device, fd 4 is an iommufd instead. A second device has the next fds, and so on. VFIOKIT_DEVICES lists them as JSON: [{name, device, group, container, iommufd, ioas, data}]; ioas is the ID of the address space in the iommufd. For one device, VFIOKIT_DEVICE_FD, VFIOKIT_GROUP_FD and VFIOKIT_CONTAINER_FD, or VFIOKIT_IOMMUFD_FD and VFIOKIT_IOAS_ID, are set as well.",
+    "In pre-copy a v2 device has a data fd, which ends with the process that holds it. With such a device the program also inherits two sockets (data): precopy.ts puts the data fd into the first, and stop_and_copy.ts takes it from the second.",
+    "When the program ends, with reports each device that is not running. It passes on the program's exit code: 127 if the program is not found, 126 if it cannot be run, 128+n if signal n ended it. A simulated device cannot be lent.",
   ],
   examples: [
     {
-      what: "two phases of a save, each a script of its own, on one open device",
+      what: "run two phases of a save, each in its own script, on one open device",
       line: "vfiokit with 3b:00.1 -- sh -c './precopy.ts fd:3 | ./stop_and_copy.ts fd:3 > f'",
     },
   ],

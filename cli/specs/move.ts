@@ -15,11 +15,11 @@ import * as options from "./options.ts";
 import { tail } from "./tail.ts";
 import { device, devicesAndFile, file } from "./values.ts";
 
-/** What both say of the notes; docs/driver-notes.md lists them. */
+/** Both commands report notes; docs/driver-notes.md lists them. */
 const NOTES =
-  "What a driver does against the rules, though the work goes on, is told in the end: a note each on stderr, with the rule, and notes in the JSON document.";
+  "If the driver breaks a rule but the work can go on, the command reports the rule at the end: as a note on stderr, and in notes of the JSON document.";
 
-/** As many as a checkpoint holds. */
+/** The most that a checkpoint holds. */
 const MOST_DEVICES = 64;
 
 const leave = withDefault(
@@ -32,7 +32,9 @@ const leave = withDefault(
 const saveArgs = object({
   devices: multiple(
     argument(device(), {
-      description: [text("The device to save (see probe); several stop together, or none does.")],
+      description: [
+        text("The device to save (see probe). Several devices all stop, or none does."),
+      ],
     }),
     {
       min: 1,
@@ -45,11 +47,11 @@ const saveArgs = object({
   }),
   precopy: options.toggle(
     ["--precopy"],
-    "Copy first while the device runs (implied by the next four).",
+    "First copy while the device runs (implied by the next four options).",
   ),
   ...options.precopy,
   leave,
-  force: options.toggle(["-f", "--force"], "Replace a file that is there."),
+  force: options.toggle(["-f", "--force"], "Replace an existing file."),
   compress: optional(option("--compress", choice(["zstd"], { metavar: "HOW" }), {
     description: [text("Compress the state: zstd.")],
   })),
@@ -80,8 +82,11 @@ const restoreWords = object({
     },
   ),
   leave,
-  hold: options.toggle(["--hold"], "Keep the device open, and so its state, until a signal comes."),
-  force: options.toggle(["-f", "--force"], "Restore a checkpoint of another kind of device."),
+  hold: options.toggle(["--hold"], "Keep the device open, with its state, until a signal comes."),
+  force: options.toggle(
+    ["-f", "--force"],
+    "Restore even if the checkpoint is of another kind of device.",
+  ),
   command: tail("Run a program after the restore, with the devices still open."),
   ...options.drive,
   ...options.json,
@@ -102,13 +107,13 @@ export type RestoreArgs = InferValue<typeof restoreArgs>;
 export const save: Command = defineCommand({
   name: "save",
   usage: "DEVICE... -o FILE|- [OPTIONS] [-- COMMAND...]",
-  brief: "Save the state of a device, or of several together, to a checkpoint.",
+  brief: "Save the state of one or several devices to a checkpoint.",
   details: [
-    "On disk the checkpoint appears whole or not at all. A save that fails or is interrupted puts the device back to running.",
-    "A regular file is read back before it appears, as verify does it, while the device runs again. A file that is bad is not left, and the exit code is 1. This checks what was written, not the medium: it may come from the kernel's memory. Pipes and devices are not read back.",
-    "Several devices are saved all or none, in one checkpoint, in the order given: those that can begin no more DMA to each other (the P2P states of v2) before the first one stops, and none is read before all have stopped. If one fails, all go back to running, and the message says what became of each.",
+    "The checkpoint file appears whole or not at all. If the save fails or is interrupted, the device goes back to running.",
+    "A regular file is read back, as verify reads it, before it appears; the device runs meanwhile. If the file is bad, it is removed and the exit code is 1. This checks what was written, not the medium: the bytes may come from the kernel's page cache. Pipes and devices are not read back.",
+    "Several devices are saved together, all or none, to one checkpoint, in the order given. Devices with P2P states (v2) stop peer-to-peer DMA before the first device stops, and all devices stop before the final state of any is read. If one fails, all go back to running, and the message names the state of each.",
     NOTES,
-    "COMMAND runs after the work, with the file in place and the devices still open, the first as fd 3 (see with), in the state that --leave names. With -o - or --json the program's stdout goes to stderr. Running it takes --allow-run and --allow-env too.",
+    "COMMAND runs after the save, when the file is in place. It inherits the open devices, the first as fd 3 (see with), in the state that --leave names. With -o - or --json its stdout goes to stderr. It also needs --allow-run and --allow-env.",
   ],
   examples: [
     {
@@ -120,11 +125,11 @@ export const save: Command = defineCommand({
       line: "vfiokit save 0000:3b:00.1 0000:5e:00.2 --precopy -o both.vfio",
     },
     {
-      what: "stop it for no longer than about a third of a second, as far as the driver can tell",
+      what: "stop it for about 300 ms at most, as far as the driver can estimate",
       line: "vfiokit save 0000:3b:00.1 --downtime 300ms -o device.vfio",
     },
     {
-      what: "to another host",
+      what: "save to another host",
       line: "vfiokit save 0000:3b:00.1 -o - | ssh host vfiokit restore 0000:3b:00.1 -",
     },
   ],
@@ -137,12 +142,12 @@ export const save: Command = defineCommand({
 export const restore: Command = defineCommand({
   name: "restore",
   usage: "DEVICE... FILE|- [OPTIONS] [--hold | -- COMMAND...]",
-  brief: "Restore a checkpoint into a device, or into several together.",
+  brief: "Restore a checkpoint into one or several devices.",
   details: [
-    "A file is verified whole before the device is touched. From a pipe, each part is checked before it is used, and a bad ending resets the device (exit code 4).",
-    "A checkpoint of several devices takes as many, in the order in which they were saved; show lists them. All of them accept their state before the first one runs; if one fails, all are reset.",
+    "A file is verified as a whole before the device is opened. Data from a pipe is checked part by part before it is used; if the end is bad, the device is reset and the exit code is 4.",
+    "A checkpoint of several devices needs as many devices, in the order in which they were saved; show lists them. All devices accept their state before the first one runs. If one fails, all are reset.",
     NOTES,
-    "The restored state lives as long as the device is open: --hold keeps it, COMMAND works on it as fd 3 (see with; it takes --allow-run and --allow-env too).",
+    "The device keeps the restored state only while it is open. --hold keeps it open; COMMAND inherits it as fd 3 (see with), and also needs --allow-run and --allow-env.",
   ],
   examples: [
     {

@@ -1,5 +1,5 @@
 /**
- * The options that several commands share, each with its one description.
+ * The options that several commands share.
  *
  * @module
  */
@@ -22,7 +22,7 @@ export function toggle(
 
 /** `--quiet`, on every command. */
 export const quiet = {
-  quiet: toggle(["-q", "--quiet"], "Say nothing but results and errors."),
+  quiet: toggle(["-q", "--quiet"], "Print results and errors only."),
 };
 
 /** `--json`. */
@@ -35,12 +35,12 @@ export const open = {
   via: optional(option("--via", choice(["cdev", "group", "auto"], { metavar: "WAY" }), {
     description: [
       text(
-        "Open the device by its own character device (cdev, with /dev/iommu), or by its group; auto (the default) by the first where the kernel has it.",
+        "How to open the device: cdev (its own character device, with /dev/iommu), group (its IOMMU group), or auto (the default: cdev if the kernel has it).",
       ),
     ],
   })),
   vfToken: optional(option("--vf-token", vfToken(), {
-    description: [text("The token that the driver of an SR-IOV function asks for.")],
+    description: [text("The VF token that the driver of an SR-IOV function requires.")],
   })),
   groupFd: optional(option("--group-fd", integer({ min: 0, metavar: "FD" }), {
     description: [text("With fd:N, the fd of its IOMMU group.")],
@@ -56,7 +56,7 @@ export const drive = {
   quirk: optional(option("--quirk", choice(["ice", "nvidia-vgpu"], { metavar: "NAME" }), {
     description: [
       text(
-        "Drive a v1 device as this vendor driver wants it: ice or nvidia-vgpu (default: as probed).",
+        "Drive a v1 device as this vendor's driver requires: ice or nvidia-vgpu (default: as probed).",
       ),
     ],
   })),
@@ -64,7 +64,7 @@ export const drive = {
     option("--on-error", choice(["reset", "leave"], { metavar: "WHAT" }), {
       description: [
         text(
-          "What to do with a device that failed and cannot go on: reset (the default) or leave.",
+          "What to do with a device that cannot go back to running: reset (the default) or leave.",
         ),
       ],
     }),
@@ -75,17 +75,17 @@ export const drive = {
 /** When pre-copy ends. */
 export const precopy = {
   threshold: optional(option("--threshold", size(), {
-    description: [text("Pre-copy ends when less than this is pending.")],
+    description: [text("End pre-copy when less than this is pending.")],
   })),
   downtime: optional(option("--downtime", duration(), {
     description: [
-      text("Pre-copy ends when what is left takes no longer than this at the rate so far."),
+      text("End pre-copy when the rest takes no longer than this at the rate so far."),
     ],
   })),
   maxRounds: optional(option("--max-rounds", integer({ min: 1, metavar: "N" }), {
-    description: [text("Pre-copy ends after this many rounds (default: 30).")],
+    description: [text("End pre-copy after this many rounds (default: 30).")],
   })),
   maxTime: optional(option("--max-time", duration(), {
-    description: [text("Pre-copy ends after this time.")],
+    description: [text("End pre-copy after this time.")],
   })),
 };

@@ -40,7 +40,7 @@ export const uapi: Command = defineCommand({
   usage: "[NAME] [--json]",
   brief: "Print the kernel's request numbers, constants and struct layouts.",
   details: [
-    "Names and sizes are those of the kernel headers 6.1 (linux/vfio.h); what is later, as all of linux/iommufd.h, says since when.",
+    "Names and sizes are those of Linux 6.1's headers (linux/vfio.h). Later definitions, such as all of linux/iommufd.h, show the version that added them.",
   ],
   examples: [
     { what: "the layout of one struct", line: "vfiokit uapi vfio_region_info" },
@@ -55,9 +55,9 @@ export const uapi: Command = defineCommand({
 export const demo: Command = defineCommand({
   name: "demo",
   usage: "[--json]",
-  brief: "Save and restore a simulated device, and tell what happens.",
+  brief: "Save and restore a simulated device, and show each step.",
   details: [
-    "A simulated device whose state changes while it runs is saved with pre-copy to a checkpoint in a temporary folder, verified, restored into a second device, and the two states are compared. No hardware is needed.",
+    "Saves a simulated device, whose state changes while it runs, with pre-copy to a checkpoint in a temporary folder. Verifies the checkpoint, restores it into a second device, and compares the two states. No hardware is needed.",
   ],
   examples: [{ what: "see it at work", line: "vfiokit demo" }],
   permissions: ["--allow-read", "--allow-write"],
@@ -70,7 +70,7 @@ export const man: Command = defineCommand({
   name: "man",
   usage: "",
   brief: "Print the man page.",
-  details: ["It is made from the same table as the help and the completion."],
+  details: ["The man page is made from the same table as the help and the completion."],
   examples: [
     { what: "read it", line: "vfiokit man | man -l -" },
     {

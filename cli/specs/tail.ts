@@ -10,13 +10,13 @@ import type { Parser, ParserResult, Suggestion } from "@optique/core/parser";
 import type { UsageTerm } from "@optique/core/usage";
 import type { ValueParserResult } from "@optique/core/valueparser";
 
-/** The words of the program to run; undefined where none was given. */
+/** The words of the program to run; undefined if none was given. */
 export type Tail = readonly string[] | undefined;
 
 /** Above every option, so that `--` is seen here first (options have 10). */
 const PRIORITY = 100;
 
-/** Parses `-- COMMAND...`; where it is required, a command line without it is an error. */
+/** Parses `-- COMMAND...`; if it is required, a command line without it is an error. */
 export function tail(description: string, required = false): Parser<"sync", Tail, Tail> {
   const term: UsageTerm = {
     type: "sequence",

@@ -1,6 +1,5 @@
 /**
- * Value parsers: how a device, a size or a duration is written on the command
- * line.
+ * Value parsers: devices, sizes, durations and addresses on the command line.
  *
  * @module
  */
@@ -36,13 +35,13 @@ const BANDWIDTH_UNITS: Readonly<Record<string, number>> = {
   GiB: 2 ** 30,
 };
 
-/** Spelt out, as help and completion need not load the library. */
+/** Repeated here, so that help and completion do not load the library. */
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /** The end of all IOVAs. */
 const IOVA_END = 1n << 64n;
 
-/** The simulator's personalities: spelt out, as completion need not load it. */
+/** The simulator's personalities, repeated here so that completion does not load it. */
 export const SIMULATED: readonly string[] = [
   "trapped",
   "mapped",
@@ -60,7 +59,7 @@ export const SIMULATED: readonly string[] = [
   "none",
 ];
 
-/** A device's name. What is a good one is decided where it is opened. */
+/** A device's name. Opening the device decides whether it is valid. */
 export function device(): ValueParser<"sync", string> {
   return {
     mode: "sync",
@@ -73,7 +72,7 @@ export function device(): ValueParser<"sync", string> {
     },
     format: (value: string): string => value,
     *suggest(prefix: string): Generator<Suggestion> {
-      // An option: no device's name begins like one.
+      // This is an option: no device's name begins with a dash.
       if (prefix.startsWith("-")) return;
       for (const name of SIMULATED) {
         const word = `sim:${name}`;
@@ -104,13 +103,13 @@ export function file(): ValueParser<"sync", string> {
   };
 }
 
-/** Devices, and a checkpoint's file name behind the last of them. */
+/** Devices, then a checkpoint's file name. */
 export function devicesAndFile(): ValueParser<"sync", string> {
-  // Where one of these names is empty, the other kind's words would be no better.
+  // An empty device name and an empty file name get the same error.
   return { ...device(), metavar: "DEVICE... FILE" };
 }
 
-/** A VF token: any 16 bytes written as a UUID, as the kernel takes them, of no RFC's version. */
+/** A VF token: any 16 bytes written as a UUID, as the kernel accepts it: no RFC version is required. */
 export function vfToken(): ValueParser<"sync", string> {
   return {
     mode: "sync",
