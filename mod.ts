@@ -51,7 +51,7 @@ export {
   openDevice,
   type OpenOptions,
   type Progress,
-  type WayBack,
+  type RecoveryMode,
 } from "./src/migration/device.ts";
 export {
   isLost,

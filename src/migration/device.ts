@@ -6,8 +6,15 @@
 
 import type { Kernel } from "../kernel/kernel.ts";
 import type { DriverNote } from "../vfio/notes/driver_notes.ts";
-import { ask, bindHost, type Host, InlineHost, Life, WorkerHost } from "./thread/host.ts";
-import type { OnError, WayBack } from "./protocol/engine.ts";
+import {
+  ask,
+  bindHost,
+  type Host,
+  InlineHost,
+  ServiceLifetime,
+  WorkerHost,
+} from "./thread/host.ts";
+import type { OnError, RecoveryMode } from "./protocol/engine.ts";
 import type { DataPlaceFds } from "./v2/data_fd_handover.ts";
 import type { DeviceDescription, OpenOptions } from "./thread/open_session.ts";
 import { SharedCounters } from "./thread/shared_counters.ts";
@@ -15,7 +22,7 @@ import type { AnyWorker } from "./thread/thread.ts";
 import type { Recovery } from "./error.ts";
 import type { NotedStateReport, StateName, TargetState } from "./types.ts";
 
-export type { AnyWorker, DataPlaceFds, DeviceDescription, OnError, OpenOptions, WayBack };
+export type { AnyWorker, DataPlaceFds, DeviceDescription, OnError, OpenOptions, RecoveryMode };
 
 /** Where an open device is served; by default in a Worker of this toolkit's. */
 export interface HostOptions {
@@ -151,7 +158,7 @@ export class Device implements AsyncDisposable {
    * @returns What was done since the last phase began, by this call, by a step
    * that failed, or by a stream that was cancelled before.
    */
-  async recover(way: WayBack = "running"): Promise<Recovery> {
+  async recover(way: RecoveryMode = "running"): Promise<Recovery> {
     this.#counters.interrupted = true;
     try {
       return await ask(this, "recover", way);
@@ -258,8 +265,10 @@ export async function openDevice(
 ): Promise<Device> {
   const { kernel, worker, ...rest } = options;
   const counters = new SharedCounters();
-  const life = new Life(name, counters);
-  const host = kernel === undefined ? new WorkerHost(life, worker) : new InlineHost(life, kernel);
+  const lifetime = new ServiceLifetime(name, counters);
+  const host = kernel === undefined
+    ? new WorkerHost(lifetime, worker)
+    : new InlineHost(lifetime, kernel);
   try {
     const description = await host.request("open", name, rest, counters.memory);
     return construct(name, host, counters, description);

@@ -44,7 +44,7 @@ export async function openDevices(
   names: readonly string[],
   options: OpenDevicesOptions = {},
 ): Promise<OpenDevices> {
-  const wanted = names.map((name) => look(name, options.kernel));
+  const wanted = names.map((name) => inspect(name, options.kernel));
   refuseTwice(wanted);
   const opened: Device[] = [];
   const closing = new AsyncDisposableStack();
@@ -76,7 +76,7 @@ function sharedWith(owner: DeviceDescription | undefined): OpenOptions {
 }
 
 /** A device that is to be opened. */
-interface Wanted {
+interface RequestedDevice {
   readonly name: string;
   /** What there is once only: the folder in sysfs, or the fd; null for what a name makes anew. */
   readonly key: string | null;
@@ -84,7 +84,7 @@ interface Wanted {
   readonly group: number | null;
 }
 
-function look(name: string, kernel: Kernel | undefined): Wanted {
+function inspect(name: string, kernel: Kernel | undefined): RequestedDevice {
   const parsed = parseDeviceName(name);
   if (parsed.kind === "fd") return { name, key: `fd:${parsed.fd}`, group: null };
   if (parsed.kind === "sim" && kernel === undefined) return { name, key: null, group: null };
@@ -93,7 +93,7 @@ function look(name: string, kernel: Kernel | undefined): Wanted {
   return { name, key: sysfs?.path ?? null, group: sysfs?.group?.number ?? null };
 }
 
-function refuseTwice(wanted: readonly Wanted[]): void {
+function refuseTwice(wanted: readonly RequestedDevice[]): void {
   for (const [index, { name, key }] of wanted.entries()) {
     const first = wanted.slice(0, index).find((other) => key !== null && other.key === key);
     if (first === undefined) continue;

@@ -13,7 +13,7 @@ import { type DeviceOutcome, DevicesError } from "./devices_error.ts";
 import { IdentityError } from "./identity/identity_error.ts";
 
 /** How a device was left. */
-export interface Left {
+export interface FinalState {
   /** Its state; null where it has none to tell. */
   readonly state: StateName | null;
   /** What was done about it. */
@@ -21,7 +21,7 @@ export interface Left {
 }
 
 /** A device and what went wrong with it. */
-interface Failing {
+interface FailedDevice {
   readonly device: Device;
   readonly number: number;
   readonly notes: NoteWatch;
@@ -34,8 +34,8 @@ interface Failing {
  */
 export function devicesError(
   what: string,
-  members: readonly Failing[],
-  left: readonly Left[],
+  members: readonly FailedDevice[],
+  left: readonly FinalState[],
   cause: unknown,
   interrupted: boolean,
   hint: string | null = hintFor(cause, left) ?? null,
@@ -61,7 +61,7 @@ export function devicesError(
 }
 
 /** What went wrong with a device, and how it was left in the end: more may have been done since. */
-function settled(error: Error | null, { state, recovery }: Left): Error | null {
+function settled(error: Error | null, { state, recovery }: FinalState): Error | null {
   if (!(error instanceof MigrationError) || state === null) return error;
   if (error.recovery === recovery && error.deviceState === state) return error;
   return new MigrationError(`${reason(error)}; ${describeRecovery(recovery, state)}`, {
@@ -74,7 +74,7 @@ function settled(error: Error | null, { state, recovery }: Left): Error | null {
 }
 
 /** How each device was left, in words; in one where it is the same of all. */
-function states(members: readonly Failing[], left: readonly Left[]): string[] {
+function states(members: readonly FailedDevice[], left: readonly FinalState[]): string[] {
   const [first] = left;
   const same = left.every(({ state, recovery }) =>
     state === first?.state && recovery === first.recovery
@@ -98,7 +98,7 @@ function states(members: readonly Failing[], left: readonly Left[]): string[] {
   });
 }
 
-function hintFor(cause: unknown, left: readonly Left[]): string | undefined {
+function hintFor(cause: unknown, left: readonly FinalState[]): string | undefined {
   const ignored = left.find(({ recovery }) => recovery === "ignored");
   if (ignored !== undefined) return hintAfter("ignored", ignored.state ?? "unknown");
   if (left.some(({ state }) => state !== "running" && state !== null)) {
@@ -111,7 +111,7 @@ function hintFor(cause: unknown, left: readonly Left[]): string | undefined {
 }
 
 /** How to call a device: names may be the same, for simulated ones. */
-function called({ device: { name }, number }: Failing): string {
+function called({ device: { name }, number }: FailedDevice): string {
   return `device ${number} (${name})`;
 }
 

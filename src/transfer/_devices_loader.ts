@@ -10,7 +10,7 @@ import type { RestoreSource } from "./restore.ts";
 import type { CheckpointTrailer } from "../checkpoint/format/trailer.ts";
 
 /** Reads a checkpoint by its stream, no further than what it reads is taken. */
-export class JointLoader {
+export class DevicesLoader {
   readonly #reader = new CheckpointReader({ requireComplete: true });
   readonly #chunks: ReadableStreamDefaultReader<Uint8Array>;
   readonly #batches: AsyncGenerator<Batch | null, CheckpointTrailer>;

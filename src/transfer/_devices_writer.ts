@@ -14,7 +14,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
  * Encodes what comes, in the order in which it comes. Who gives a batch waits
  * until it is written: so there is one a device waiting here, and no more.
  */
-export class JointWriter {
+export class DevicesWriter {
   readonly #encoder: CheckpointEncoder;
   readonly #writer: WritableStreamDefaultWriter<Bytes>;
 

@@ -8,7 +8,7 @@ import type { CheckpointSink } from "./save.ts";
 import type { DeviceTotals } from "../checkpoint/format/trailer.ts";
 
 /** What became of a checkpoint. */
-export interface Kept {
+export interface KeepResult {
   /** Why it is not in its place; null where it is. */
   readonly error: Error | null;
   /** Whether it was read back. */
@@ -16,7 +16,7 @@ export interface Kept {
 }
 
 /** A checkpoint that was put in its place without being read back. */
-export function keptUnread(sink: CheckpointSink): Kept {
+export function keptUnread(sink: CheckpointSink): KeepResult {
   const reason = sink.readBack === undefined ? "not-a-file" : "not-wanted";
   return { error: null, readBack: { done: false, seconds: null, reason } };
 }
@@ -27,7 +27,7 @@ export async function keep(
   readBack: ReadBack,
   moved: readonly DeviceTotals[],
   signal: AbortSignal | undefined,
-): Promise<Kept> {
+): Promise<KeepResult> {
   try {
     await readBack.run(moved, signal);
     await sink.commit();

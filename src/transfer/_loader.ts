@@ -7,9 +7,9 @@ import { SysError } from "../kernel/error.ts";
 import type { Device } from "../migration/device.ts";
 import { FdRestore, servesFds } from "./_fd_transfer.ts";
 import { ask } from "../migration/thread/host.ts";
-import { Pusher } from "../migration/phases/batch_pusher.ts";
+import { BatchPusher } from "../migration/phases/batch_pusher.ts";
 import { Ending } from "./ending.ts";
-import { JointLoader } from "./_devices_loader.ts";
+import { DevicesLoader } from "./_devices_loader.ts";
 import { fileError } from "../checkpoint/file/file_error.ts";
 import type { DecodedHeader } from "../checkpoint/format/header.ts";
 import type { RestoreSource } from "./restore.ts";
@@ -33,16 +33,19 @@ export async function openLoader(
 ): Promise<Loader> {
   const file = servesFds(device) ? source.file : undefined;
   if (file === undefined) return await streamLoader(device, source, recycle, signal);
-  const restore = await told(source, FdRestore.begin(device, file, signal));
+  const restore = await withFileError(source, FdRestore.begin(device, file, signal));
   return {
     header: restore.header,
-    load: (leave) => told(source, restore.load(leave, signal)),
+    load: (leave) => withFileError(source, restore.load(leave, signal)),
     cancel: () => {},
   };
 }
 
 /** The device's errors are MigrationErrors: a SysError is the file's. */
-async function told<Value>({ path = "" }: RestoreSource, work: Promise<Value>): Promise<Value> {
+async function withFileError<Value>(
+  { path = "" }: RestoreSource,
+  work: Promise<Value>,
+): Promise<Value> {
   try {
     return await work;
   } catch (error) {
@@ -56,7 +59,7 @@ async function streamLoader(
   recycle: boolean,
   signal: AbortSignal | undefined,
 ): Promise<Loader> {
-  const loader = new JointLoader(source, recycle);
+  const loader = new DevicesLoader(source, recycle);
   // A source that gives nothing more keeps nobody from ending it.
   const ending = new Ending(signal, device);
   const cancel = (reason: unknown): void => {
@@ -67,7 +70,7 @@ async function streamLoader(
     return {
       header: await ending.until(loader.header()),
       async load(leave): Promise<void> {
-        const pusher = new Pusher((batch) => ask(device, "push", batch));
+        const pusher = new BatchPusher((batch) => ask(device, "push", batch));
         await ask(device, "beginRestore");
         await ending.until(loader.load(async ({ bytes, sizes, more }) => {
           await pusher.push({ bytes, sizes, more });

@@ -9,7 +9,7 @@ import type { StateReport, TargetState } from "../migration/types.ts";
 import { reportNow } from "./_state_now.ts";
 
 /** Asks a saved device for a state on its way back; a refusal leaves it as it is, so once more. */
-export async function goBack(device: Device, target: TargetState): Promise<StateReport> {
+export async function setStateWithRetry(device: Device, target: TargetState): Promise<StateReport> {
   try {
     return await device.setState(target);
   } catch (error) {
@@ -28,12 +28,14 @@ export async function goBack(device: Device, target: TargetState): Promise<State
  *
  * @returns Its state, or why it is not that: what was written must be kept all the same.
  */
-export async function lastState(
+export async function finalState(
   device: Device,
   leave: "running" | "stopped",
 ): Promise<StateReport | Error> {
   try {
-    return leave === "running" ? await goBack(device, "running") : await reportNow(device);
+    return leave === "running"
+      ? await setStateWithRetry(device, "running")
+      : await reportNow(device);
   } catch (error) {
     return error as Error;
   }

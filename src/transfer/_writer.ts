@@ -13,7 +13,7 @@ import { phaseBatches } from "../migration/phases/phase_batches.ts";
 import type { PrecopyOptions } from "../migration/phases/precopy.ts";
 import type { Phase } from "../migration/types.ts";
 import { Ending } from "./ending.ts";
-import { JointWriter } from "./_devices_writer.ts";
+import { DevicesWriter } from "./_devices_writer.ts";
 import type { EncodeOptions } from "../checkpoint/format/encoder.ts";
 import { fileError } from "../checkpoint/file/file_error.ts";
 import type { CheckpointHeader } from "../checkpoint/format/header.ts";
@@ -44,17 +44,20 @@ export async function openWriter(
     return await streamWriter(device, sink, header, options, signal);
   }
   const { compress, digest } = options;
-  const save = await told(sink, FdSave.begin(device, fd, header, { compress, digest }));
+  const save = await withFileError(sink, FdSave.begin(device, fd, header, { compress, digest }));
   return {
-    precopy: (limits) => told(sink, save.precopy(limits, signal)),
-    stopAndCopy: () => told(sink, save.stopAndCopy(signal)),
-    end: () => told(sink, save.end()),
+    precopy: (limits) => withFileError(sink, save.precopy(limits, signal)),
+    stopAndCopy: () => withFileError(sink, save.stopAndCopy(signal)),
+    end: () => withFileError(sink, save.end()),
     abort: () => {},
   };
 }
 
 /** The device's errors are MigrationErrors: a SysError is the file's. */
-async function told<Value>({ path = "" }: CheckpointSink, work: Promise<Value>): Promise<Value> {
+async function withFileError<Value>(
+  { path = "" }: CheckpointSink,
+  work: Promise<Value>,
+): Promise<Value> {
   try {
     return await work;
   } catch (error) {
@@ -69,7 +72,7 @@ async function streamWriter(
   options: EncodeOptions,
   signal: AbortSignal | undefined,
 ): Promise<Writer> {
-  const writer = new JointWriter(sink, header, options);
+  const writer = new DevicesWriter(sink, header, options);
   // A sink that takes nothing more keeps nobody from ending it.
   const ending = new Ending(signal, device);
   async function phase(name: Phase, limits: PrecopyLimits): Promise<void> {

@@ -3,7 +3,7 @@
  * caller's signal, ends it for all.
  */
 
-import type { WayBack } from "../migration/protocol/engine.ts";
+import type { RecoveryMode } from "../migration/protocol/engine.ts";
 import { ask, onClosed, watchNotes } from "../migration/thread/host.ts";
 import type { NoteWatch } from "../migration/notes/note_book.ts";
 import type { Device } from "../migration/device.ts";
@@ -14,7 +14,7 @@ import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
 import type { DevicesError } from "./devices_error.ts";
 import { MAX_DEVICES } from "../checkpoint/format/constants.ts";
 import { stateNow } from "./_state_now.ts";
-import { devicesError, type Left } from "./_devices_failure.ts";
+import { devicesError, type FinalState } from "./_devices_failure.ts";
 import type { PhaseReport } from "./report.ts";
 
 /** One of the devices. */
@@ -31,8 +31,8 @@ export interface Member {
   error: Error | null;
 }
 
-/** A team of devices. */
-export class Team implements Disposable {
+/** A lockstep of devices. */
+export class Lockstep implements Disposable {
   /** All of them, in the caller's order. */
   readonly members: readonly Member[];
   /** What is being done, for messages: `save 2 devices`. */
@@ -152,7 +152,7 @@ export class Team implements Disposable {
    * Holds back what devices with the P2P states would begin of DMA to the
    * others, from where they run.
    */
-  async holdBack(): Promise<void> {
+  async enterP2p(): Promise<void> {
     await this.step(async ({ device }) => {
       const state = await stateNow(device);
       if (state === "running") await advance(device, "running", "running-p2p");
@@ -170,7 +170,7 @@ export class Team implements Disposable {
    */
   async failure(
     error: unknown,
-    way: (member: Member) => Promise<WayBack> = () => Promise.resolve("running"),
+    way: (member: Member) => Promise<RecoveryMode> = () => Promise.resolve("running"),
   ): Promise<DevicesError> {
     this.end(error);
     const { reason } = this.signal;
@@ -179,7 +179,7 @@ export class Team implements Disposable {
     return devicesError(`Cannot ${this.what}`, this.members, left, reason, interrupted);
   }
 
-  async #bringBack(way: (member: Member) => Promise<WayBack>): Promise<Left[]> {
+  async #bringBack(way: (member: Member) => Promise<RecoveryMode>): Promise<FinalState[]> {
     const halfway = await Promise.all(this.members.map(async (member) => {
       const { device } = member;
       try {
@@ -187,10 +187,10 @@ export class Team implements Disposable {
         const recovery = await device.recover(chosen === "running" ? "running-p2p" : chosen);
         return { chosen, recovery };
       } catch (error) {
-        return leftBy(error);
+        return finalStateAfter(error);
       }
     }));
-    return await Promise.all(this.members.map(async ({ device }, index): Promise<Left> => {
+    return await Promise.all(this.members.map(async ({ device }, index): Promise<FinalState> => {
       const before = halfway[index]!;
       if ("state" in before) return before;
       try {
@@ -199,14 +199,14 @@ export class Team implements Disposable {
         const recovery = halfway ? await device.recover() : before.recovery;
         return { state: await stateNow(device), recovery };
       } catch (error) {
-        return leftBy(error);
+        return finalStateAfter(error);
       }
     }));
   }
 
   /** The states of devices that nothing has to be done about. */
-  async states(): Promise<Left[]> {
-    return await Promise.all(this.members.map(async ({ device }): Promise<Left> => {
+  async states(): Promise<FinalState[]> {
+    return await Promise.all(this.members.map(async ({ device }): Promise<FinalState> => {
       try {
         return { state: await stateNow(device), recovery: "none" };
       } catch (error) {
@@ -230,7 +230,7 @@ function isClosed(error: unknown): boolean {
 }
 
 /** How a device is left that could not be asked: closed, or nothing more is known of it. */
-function leftBy(error: unknown): Left {
+function finalStateAfter(error: unknown): FinalState {
   return isClosed(error)
     ? { state: null, recovery: "none" }
     : { state: "unknown", recovery: "failed" };
@@ -238,7 +238,7 @@ function leftBy(error: unknown): Left {
 
 /**
  * Takes a device from one state to another; one that has left it by itself was reset by somebody.
- * Where that fails nothing is done about it here: the team decides, for all.
+ * Where that fails nothing is done about it here: the lockstep decides, for all.
  */
 export function advance(device: Device, from: StateName, target: TargetState): Promise<unknown> {
   return ask(device, "setState", target, "nothing", [from]);

@@ -55,7 +55,7 @@ export function sinkOf(target: Target): CheckpointSink {
 }
 
 /** A source over what the caller gave, and whether its buffers may go back to the pool. */
-export interface Taken {
+export interface ResolvedSource {
   /** The source. */
   readonly source: RestoreSource;
   /** Whether nobody else has them: chunks of a plain stream may be its giver's still. */
@@ -67,7 +67,7 @@ export interface Taken {
  *
  * @throws {TypeError} If it is neither a source nor a stream that can be read, or is locked.
  */
-export function sourceOf(origin: Origin): Taken {
+export function sourceOf(origin: Origin): ResolvedSource {
   if (isReadable(origin)) {
     demandUnlocked("restore", origin);
     return { source: { seekable: false, stream: () => origin }, recycle: false };

@@ -9,7 +9,7 @@ import { type Device, interruptOn } from "../migration/device.ts";
 import type { ReadableFd } from "../checkpoint/file/source.ts";
 import { failed } from "./_failure.ts";
 import { stateNow } from "./_state_now.ts";
-import { demandFit } from "./identity/check.ts";
+import { demandIdentity } from "./identity/check.ts";
 import { sourceOf } from "./plain_streams.ts";
 import { type Loader, openLoader } from "./_loader.ts";
 import type { TransferReport } from "./report.ts";
@@ -93,7 +93,7 @@ export async function restore(
   let begun = performance.now();
   try {
     loader = await openLoader(device, source, recycle, signal);
-    demandFit(loader.header, [device], force);
+    demandIdentity(loader.header, [device], force);
     begun = performance.now();
     using _interrupted = interruptOn(device, signal);
     await loader.load(leave);

@@ -5,30 +5,30 @@
  */
 
 import { ask } from "../migration/thread/host.ts";
-import { Pusher } from "../migration/phases/batch_pusher.ts";
+import { BatchPusher } from "../migration/phases/batch_pusher.ts";
 import type { Device } from "../migration/device.ts";
-import { demandFit } from "./identity/check.ts";
-import { JointLoader } from "./_devices_loader.ts";
+import { demandIdentity } from "./identity/check.ts";
+import { DevicesLoader } from "./_devices_loader.ts";
 import { sourceOf } from "./plain_streams.ts";
-import { advance, type Member, Team } from "./lockstep.ts";
+import { advance, Lockstep, type Member } from "./lockstep.ts";
 import { type JointReport, totals } from "./report.ts";
 import type { RestoreOptions, RestoreSource } from "./restore.ts";
 import { verifyCheckpoint } from "../checkpoint/verify.ts";
 
-/** One restore of a team. */
-class Restoring {
-  readonly #team: Team;
+/** One restore of a lockstep. */
+class LockstepRestore {
+  readonly #lockstep: Lockstep;
   /** By member: whether it came to be in RESUMING, once that is known. */
   readonly #entered = new Map<Member, Promise<boolean>>();
 
-  constructor(team: Team) {
-    this.#team = team;
+  constructor(lockstep: Lockstep) {
+    this.#lockstep = lockstep;
   }
 
   /** Takes all to RESUMING. */
   async begin(): Promise<void> {
-    await this.#team.holdBack();
-    await this.#team.step((member) => {
+    await this.#lockstep.enterP2p();
+    await this.#lockstep.step((member) => {
       const entering = ask(member.device, "beginRestore");
       this.#entered.set(member, entering.then(() => true, () => false));
       return entering;
@@ -36,17 +36,17 @@ class Restoring {
   }
 
   /** Gives each device its own, in the order of the checkpoint. */
-  async load(loader: JointLoader): Promise<void> {
-    const team = this.#team;
-    const pushers = team.members.map((member) =>
-      new Pusher((batch) => team.attempt(member, ask(member.device, "push", batch)))
+  async load(loader: DevicesLoader): Promise<void> {
+    const lockstep = this.#lockstep;
+    const pushers = lockstep.members.map((member) =>
+      new BatchPusher((batch) => lockstep.attempt(member, ask(member.device, "push", batch)))
     );
-    await team.until(loader.load(async ({ device, bytes, sizes, more }) => {
-      team.signal.throwIfAborted();
+    await lockstep.until(loader.load(async ({ device, bytes, sizes, more }) => {
+      lockstep.signal.throwIfAborted();
       await pushers[device]!.push({ bytes, sizes, more });
     }));
-    await team.until(Promise.all(pushers.map((pusher) => pusher.flush())));
-    for (const { device, phases } of team.members) {
+    await lockstep.until(Promise.all(pushers.map((pusher) => pusher.flush())));
+    for (const { device, phases } of lockstep.members) {
       const { transactions, bytes } = device.progress();
       phases.push({ name: "resuming", transactions, bytes, seconds: 0 });
     }
@@ -58,23 +58,23 @@ class Restoring {
    * once those that can stand in RUNNING_P2P, and before the others run.
    */
   async end(leave: "running" | "stopped"): Promise<void> {
-    const team = this.#team;
-    const v1 = team.members.filter(({ device }) => device.description.protocol === "v1");
-    const v2 = team.members.filter((member) => !v1.includes(member));
-    await team.step(({ device }) => ask(device, "endRestore", "stop"), v2);
+    const lockstep = this.#lockstep;
+    const v1 = lockstep.members.filter(({ device }) => device.description.protocol === "v1");
+    const v2 = lockstep.members.filter((member) => !v1.includes(member));
+    await lockstep.step(({ device }) => ask(device, "endRestore", "stop"), v2);
     if (leave === "stopped") {
-      return await team.step(({ device }) => ask(device, "endRestore", "stop"), v1);
+      return await lockstep.step(({ device }) => ask(device, "endRestore", "stop"), v1);
     }
-    await team.step(({ device }) => advance(device, "stop", "running-p2p"), team.p2p);
-    await team.step(({ device }) => ask(device, "endRestore", "running"), v1);
-    await team.step(
+    await lockstep.step(({ device }) => advance(device, "stop", "running-p2p"), lockstep.p2p);
+    await lockstep.step(({ device }) => ask(device, "endRestore", "running"), v1);
+    await lockstep.step(
       ({ device }) => advance(device, device.description.p2p ? "running-p2p" : "stop", "running"),
       v2,
     );
   }
 
   /** A device that was given anything, or might have been, has no state to go back to. */
-  async wayBack(member: Member): Promise<"running" | "reset"> {
+  async recoveryMode(member: Member): Promise<"running" | "reset"> {
     return await this.#entered.get(member) === true ? "reset" : "running";
   }
 }
@@ -129,27 +129,27 @@ export async function restoreAll(
 ): Promise<JointReport> {
   const { source, recycle } = sourceOf(origin);
   const { leave = "running", force = false, signal } = options;
-  using team = new Team("restore", devices, signal);
-  const restoring = new Restoring(team);
-  let loader: JointLoader | null = null;
+  using lockstep = new Lockstep("restore", devices, signal);
+  const restoring = new LockstepRestore(lockstep);
+  let loader: DevicesLoader | null = null;
   let begun = 0;
   try {
-    await team.step(({ device }) => ask(device, "checkRestore"));
-    if (source.seekable) await team.until(verifyCheckpoint(source.stream(), { recycle }));
-    loader = new JointLoader(source, recycle);
-    demandFit(await team.until(loader.header()), devices, force);
+    await lockstep.step(({ device }) => ask(device, "checkRestore"));
+    if (source.seekable) await lockstep.until(verifyCheckpoint(source.stream(), { recycle }));
+    loader = new DevicesLoader(source, recycle);
+    demandIdentity(await lockstep.until(loader.header()), devices, force);
     begun = performance.now();
-    team.touch();
+    lockstep.touch();
     await restoring.begin();
     await restoring.load(loader);
     await restoring.end(leave);
   } catch (error) {
     loader?.cancel(error);
-    throw await team.failure(error, (member) => restoring.wayBack(member));
+    throw await lockstep.failure(error, (member) => restoring.recoveryMode(member));
   }
   const seconds = (performance.now() - begun) / 1000;
-  const states = await team.states();
-  const reports = team.members.map(({ device, phases, number, notes }) => ({
+  const states = await lockstep.states();
+  const reports = lockstep.members.map(({ device, phases, number, notes }) => ({
     name: device.name,
     state: states[number]!.state ?? "unknown",
     p2p: device.description.p2p,

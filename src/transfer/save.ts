@@ -11,7 +11,7 @@ import type { Phase } from "../migration/types.ts";
 import type { EncodeOptions } from "../checkpoint/format/encoder.ts";
 import { failed, notKept } from "./_failure.ts";
 import { keep, keptUnread } from "./_keep.ts";
-import { cannotRun, lastState } from "./_run_again.ts";
+import { cannotRun, finalState } from "./_run_again.ts";
 import { sinkOf } from "./plain_streams.ts";
 import { openWriter, type Writer } from "./_writer.ts";
 import type { ReadBack } from "../checkpoint/read_back.ts";
@@ -145,7 +145,7 @@ export async function save(
   }
   const moved = totals(phases);
   // The device first: it does not wait for the file to be read, nor for what is found there.
-  const left = await lastState(device, leave);
+  const left = await finalState(device, leave);
   const kept = readBack === undefined
     ? keptUnread(sink)
     : await keep(sink, readBack, [moved], signal);

@@ -12,34 +12,34 @@ import { MigrationError } from "../migration/error.ts";
 import type { PrecopyOptions } from "../migration/phases/precopy.ts";
 import type { Phase } from "../migration/types.ts";
 import { VERSION } from "../version.ts";
-import { JointWriter } from "./_devices_writer.ts";
+import { DevicesWriter } from "./_devices_writer.ts";
 import { keep, keptUnread } from "./_keep.ts";
-import { goBack, ONLY_COPY, whatCannotRun } from "./_run_again.ts";
+import { ONLY_COPY, setStateWithRetry, whatCannotRun } from "./_run_again.ts";
 import { sinkOf } from "./plain_streams.ts";
-import { type Member, Team } from "./lockstep.ts";
+import { Lockstep, type Member } from "./lockstep.ts";
 import type { DevicesError } from "./devices_error.ts";
-import { devicesError, type Left } from "./_devices_failure.ts";
+import { devicesError, type FinalState } from "./_devices_failure.ts";
 import { type JointSaveReport, type PhaseReport, totals } from "./report.ts";
 import type { CheckpointSink, SaveOptions } from "./save.ts";
 
-/** One save of a team. */
-class Saving {
-  readonly #team: Team;
-  readonly #writer: JointWriter;
+/** One save of a lockstep. */
+class LockstepSave {
+  readonly #lockstep: Lockstep;
+  readonly #writer: DevicesWriter;
   readonly phases: PhaseReport[] = [];
 
-  constructor(team: Team, writer: JointWriter) {
-    this.#team = team;
+  constructor(lockstep: Lockstep, writer: DevicesWriter) {
+    this.#lockstep = lockstep;
     this.#writer = writer;
   }
 
   /** Pre-copy of those that can, each with rounds of its own. */
   async precopy(options: PrecopyOptions): Promise<void> {
-    const able = this.#team.members.filter(({ device }) => device.description.precopy);
+    const able = this.#lockstep.members.filter(({ device }) => device.description.precopy);
     if (able.length === 0) return;
     const limits = precopyLimits(options);
     const begun = performance.now();
-    await this.#team.step(async (member) => {
+    await this.#lockstep.step(async (member) => {
       await ask(member.device, "beginSave", "pre-copy", limits);
       await this.#copy(member, "pre-copy", begun);
     }, able);
@@ -48,19 +48,19 @@ class Saving {
 
   /** Stops all, and then reads all. */
   async stopAndCopy(): Promise<void> {
-    await this.#team.holdBack();
+    await this.#lockstep.enterP2p();
     const begun = performance.now();
-    await this.#team.step(({ device }) => ask(device, "beginSave", "stop-and-copy", NO_LIMITS));
-    await this.#team.step((member) => this.#copy(member, "stop-and-copy", begun));
-    this.#report("stop-and-copy", this.#team.members, begun);
+    await this.#lockstep.step(({ device }) => ask(device, "beginSave", "stop-and-copy", NO_LIMITS));
+    await this.#lockstep.step((member) => this.#copy(member, "stop-and-copy", begun));
+    this.#report("stop-and-copy", this.#lockstep.members, begun);
   }
 
   /** Reads the phase that a device has entered to its end. */
   async #copy(member: Member, phase: Phase, begun: number): Promise<void> {
     const { device, number, phases } = member;
     for await (const batch of phaseBatches(device)) {
-      this.#team.signal.throwIfAborted();
-      await this.#team.until(this.#writer.batch(number, phase, batch));
+      this.#lockstep.signal.throwIfAborted();
+      await this.#lockstep.until(this.#writer.batch(number, phase, batch));
     }
     const { transactions, bytes } = device.progress();
     const seconds = (performance.now() - begun) / 1000;
@@ -127,62 +127,62 @@ export async function saveAll(
     options;
   const readBack = wanted ? sink.readBack : undefined;
   using stack = new DisposableStack();
-  let team: Team | null = null;
-  let writer: JointWriter | null = null;
+  let lockstep: Lockstep | null = null;
+  let writer: DevicesWriter | null = null;
   let phases: readonly PhaseReport[];
   let seconds = 0;
   try {
-    team = stack.use(new Team("save", devices, signal));
+    lockstep = stack.use(new Lockstep("save", devices, signal));
     // Where none of them has pre-copy, they refuse it.
     const some = devices.some(({ description }) => description.precopy);
-    await team.step(({ device }) => {
+    await lockstep.step(({ device }) => {
       const first = limits !== undefined && (device.description.precopy || !some);
       return ask(device, "checkSave", first ? "pre-copy" : "stop-and-copy");
     });
     const begun = performance.now();
-    writer = new JointWriter(sink, {
+    writer = new DevicesWriter(sink, {
       devices: devices.map(({ description }) => description.identity!),
       created: new Date().toISOString(),
       tool: `vfiokit ${VERSION}`,
       iovaPageSize: null,
     }, encoding);
-    await team.until(writer.begin());
-    team.touch();
-    const saving = new Saving(team, writer);
+    await lockstep.until(writer.begin());
+    lockstep.touch();
+    const saving = new LockstepSave(lockstep, writer);
     if (limits !== undefined) await saving.precopy(limits);
     await saving.stopAndCopy();
     phases = saving.phases;
-    await team.until(writer.end());
+    await lockstep.until(writer.end());
     seconds = (performance.now() - begun) / 1000;
     if (readBack === undefined) await sink.commit();
     else await readBack.sync();
   } catch (error) {
-    const failure = await team?.failure(error) ?? error;
+    const failure = await lockstep?.failure(error) ?? error;
     writer?.abort(error);
     await sink.abort(error);
     throw failure;
   }
   // The devices first: they do not wait for the file to be read, nor for what is found there.
-  if (leave === "running") await letRun(team);
-  const moved = team.members.map((member) => totals(member.phases));
+  if (leave === "running") await runAll(lockstep);
+  const moved = lockstep.members.map((member) => totals(member.phases));
   const kept = readBack === undefined
     ? keptUnread(sink)
     : await keep(sink, readBack, moved, signal);
-  const refusal = team.members.find(({ error }) => error !== null)?.error;
+  const refusal = lockstep.members.find(({ error }) => error !== null)?.error;
   if (refusal) {
     const hint = kept.error === null ? undefined : ONLY_COPY;
-    throw await stayed(team, whatCannotRun("all devices", kept.error), refusal, hint);
+    throw await failureAfterSave(lockstep, whatCannotRun("all devices", kept.error), refusal, hint);
   }
   if (kept.error !== null) {
     const { hint } = kept.error as Error & { readonly hint?: string };
-    throw await stayed(team, `Cannot ${team.what}`, kept.error, hint ?? null);
+    throw await failureAfterSave(lockstep, `Cannot ${lockstep.what}`, kept.error, hint ?? null);
   }
-  const states = await team.states();
+  const states = await lockstep.states();
   return {
     ...totals(phases),
     seconds,
     phases,
-    devices: team.members.map(({ device, phases, number, notes }) => ({
+    devices: lockstep.members.map(({ device, phases, number, notes }) => ({
       name: device.name,
       state: states[number]!.state ?? "unknown",
       p2p: device.description.p2p,
@@ -196,26 +196,26 @@ export async function saveAll(
 }
 
 /** All is written: from here on no device is brought back for another's sake. */
-async function letRun(team: Team): Promise<void> {
-  await team.lastStep(({ device }) => goBack(device, "running-p2p"), team.p2p);
-  const able = team.members.filter(({ error }) => error === null);
-  await team.lastStep(({ device }) => goBack(device, "running"), able);
+async function runAll(lockstep: Lockstep): Promise<void> {
+  await lockstep.lastStep(({ device }) => setStateWithRetry(device, "running-p2p"), lockstep.p2p);
+  const able = lockstep.members.filter(({ error }) => error === null);
+  await lockstep.lastStep(({ device }) => setStateWithRetry(device, "running"), able);
 }
 
 /**
  * The error for what could not be done any more, with the devices left as they are. Where it has a
  * hint of its own, none is given about devices that do not run: they may be meant to.
  */
-async function stayed(
-  team: Team,
+async function failureAfterSave(
+  lockstep: Lockstep,
   what: string,
   cause: Error,
   hint?: string | null,
 ): Promise<DevicesError> {
-  const states = await team.states();
-  const left = team.members.map(({ error }, index): Left => ({
+  const states = await lockstep.states();
+  const left = lockstep.members.map(({ error }, index): FinalState => ({
     state: states[index]!.state,
     recovery: error instanceof MigrationError ? error.recovery : "none",
   }));
-  return devicesError(what, team.members, left, cause, false, hint);
+  return devicesError(what, lockstep.members, left, cause, false, hint);
 }

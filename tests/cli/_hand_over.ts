@@ -9,13 +9,13 @@ import { lentDataPlace } from "../../cli/lending/lent_devices.ts";
 import { Fd } from "../../src/kernel/fd.ts";
 import { O_RDONLY } from "../../src/kernel/kernel.ts";
 import { libcKernel } from "../../src/kernel/libc.ts";
-import { DataPlace } from "../../src/migration/v2/data_fd_handover.ts";
+import { DataFdHandover } from "../../src/migration/v2/data_fd_handover.ts";
 
 const [what, file = ""] = process.argv.slice(2);
 const kernel = libcKernel();
 const fds = lentDataPlace("fd:3");
 if (fds === undefined) throw new Error("nobody lent a place");
-const place = new DataPlace(kernel, fds);
+const place = new DataFdHandover(kernel, fds);
 if (what === "put") {
   using fd = Fd.own(kernel, kernel.open(file, O_RDONLY), file);
   place.put(fd);

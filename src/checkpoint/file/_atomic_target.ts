@@ -7,7 +7,7 @@ import * as fs from "node:fs";
 import process from "node:process";
 import { close, open, sync } from "./_fd_io.ts";
 import { splitPath } from "./_path_target.ts";
-import type { Aborted, FileTarget } from "./_open_file.ts";
+import type { AbortResult, FileTarget } from "./_open_file.ts";
 import { OpenSource } from "./_open_source.ts";
 import { CheckpointFileError, errnoError, errorCode, fileError } from "./file_error.ts";
 
@@ -172,7 +172,7 @@ export class AtomicTarget implements FileTarget {
   }
 
   /** Removes the temporary file. */
-  async abort(): Promise<Aborted> {
+  async abort(): Promise<AbortResult> {
     const left = this.#exists ? "and the file that was there is as it was" : "no file was left";
     try {
       if (this.#fdOpen) {

@@ -4,8 +4,8 @@
 
 import { O_WRONLY } from "../../kernel/kernel.ts";
 import { close, sync } from "./_fd_io.ts";
-import type { Aborted, FileTarget } from "./_open_file.ts";
-import { type Opened, openPlace, type Place } from "./_path_target.ts";
+import type { AbortResult, FileTarget } from "./_open_file.ts";
+import { type Opened, openPathTarget, type PathTarget } from "./_path_target.ts";
 
 /** A device, a fifo, or an fd that somebody else opened. */
 export class DirectTarget implements FileTarget {
@@ -18,8 +18,8 @@ export class DirectTarget implements FileTarget {
   }
 
   /** Opens it; a fifo waits for its reader. */
-  static async create(place: Exclude<Place, { kind: "file" }>): Promise<DirectTarget> {
-    return new DirectTarget(await openPlace(place, O_WRONLY));
+  static async create(place: Exclude<PathTarget, { kind: "file" }>): Promise<DirectTarget> {
+    return new DirectTarget(await openPathTarget(place, O_WRONLY));
   }
 
   /** Where to write. */
@@ -39,7 +39,7 @@ export class DirectTarget implements FileTarget {
   }
 
   /** Closes what is ours. What was written cannot be taken back. */
-  async abort(): Promise<Aborted> {
+  async abort(): Promise<AbortResult> {
     await this.#close().catch(() => {});
     return { words: "", left: null };
   }

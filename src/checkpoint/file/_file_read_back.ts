@@ -2,7 +2,7 @@
  * {@linkcode ReadBack} of a regular file that has a temporary name.
  */
 
-import type { Aborted } from "./_open_file.ts";
+import type { AbortResult } from "./_open_file.ts";
 import type { OpenSource } from "./_open_source.ts";
 import { CheckpointError } from "../error.ts";
 import { CheckpointFileError } from "./file_error.ts";
@@ -16,7 +16,7 @@ import type { DeviceTotals } from "../format/trailer.ts";
 import { type CheckpointSummary, verifyCheckpoint } from "../verify.ts";
 
 /** The file that is read back. */
-export interface Written {
+export interface WrittenFile {
   /** The file as it was named. */
   readonly path: string;
   /** Syncs it. */
@@ -24,7 +24,7 @@ export interface Written {
   /** Opens it to be read. */
   reopen(): Promise<OpenSource>;
   /** Gives it up. */
-  giveUp(): Promise<Aborted>;
+  giveUp(): Promise<AbortResult>;
 }
 
 const HINT = "save again; where this comes back, the memory or the disk changes what is written: " +
@@ -32,11 +32,11 @@ const HINT = "save again; where this comes back, the memory or the disk changes 
 
 /** Reads a file back. */
 export class FileReadBack implements ReadBack {
-  readonly #file: Written;
+  readonly #file: WrittenFile;
   #progress: ReadBackProgress | null = null;
   #report: ReadBackReport = { done: false, seconds: null, reason: "not-reached" };
 
-  constructor(file: Written) {
+  constructor(file: WrittenFile) {
     this.#file = file;
   }
 
@@ -91,11 +91,11 @@ export class FileReadBack implements ReadBack {
     }
   }
 
-  #failed(error: unknown, interrupted: boolean, { words, left }: Aborted): ReadBackError {
+  #failed(error: unknown, interrupted: boolean, { words, left }: AbortResult): ReadBackError {
     const { path } = this.#file;
     const what = error instanceof CheckpointFileError
       ? error.message
-      : `Cannot read back "${path}": ${interrupted ? "interrupted" : found(error)}`;
+      : `Cannot read back "${path}": ${interrupted ? "interrupted" : describeError(error)}`;
     return new ReadBackError(`${what}; ${words}${left === null ? "" : `, ${left}`}`, {
       code: interrupted ? "cancelled" : "read-back",
       path,
@@ -106,7 +106,7 @@ export class FileReadBack implements ReadBack {
 }
 
 /** What was found, for a message that says already what could not be done. */
-function found(error: unknown): string {
+function describeError(error: unknown): string {
   const { message } = error as Error;
   return error instanceof CheckpointError
     ? message.replace(/^Cannot read the checkpoint: /, "")
@@ -121,11 +121,13 @@ function compare(there: readonly DeviceTotals[], moved: readonly DeviceTotals[])
   if (wrong < 0 && there.length === moved.length) return;
   const device = Math.max(wrong, 0);
   throw new Error(
-    `it has ${told(there[device])} of device ${device}, which gave ${told(moved[device])}`,
+    `it has ${describeTotals(there[device])} of device ${device}, which gave ${
+      describeTotals(moved[device])
+    }`,
   );
 }
 
-function told(totals: DeviceTotals | undefined): string {
+function describeTotals(totals: DeviceTotals | undefined): string {
   const { bytes, transactions } = totals ?? { bytes: 0, transactions: 0 };
   return `${bytes} bytes in ${transactions} transactions`;
 }

@@ -13,7 +13,7 @@ import type { ReadBack } from "../read_back.ts";
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /** What became of a file that was given up. */
-export interface Aborted {
+export interface AbortResult {
   /** In words; empty where there is nothing to say. */
   readonly words: string;
   /** What is there under the file's own name, in words; null where the temporary file is left. */
@@ -33,7 +33,7 @@ export interface FileTarget {
   /** Keeps what was written. */
   commit(): Promise<void>;
   /** Gives up; returns what became of the file. */
-  abort(): Promise<Aborted>;
+  abort(): Promise<AbortResult>;
 }
 
 /** Chunks smaller than this are collected, so that a frame's header costs no call of its own. */
@@ -55,7 +55,7 @@ export class OpenFile implements CheckpointFile {
   /** The call under way: its fd must not be closed, another file might get the number. */
   #busy: Promise<void> = Promise.resolve();
   #working = false;
-  #aborted: Promise<Aborted> = Promise.resolve({ words: "", left: null });
+  #aborted: Promise<AbortResult> = Promise.resolve({ words: "", left: null });
 
   constructor(path: string, target: FileTarget, recycle: boolean) {
     this.path = path;
@@ -65,7 +65,7 @@ export class OpenFile implements CheckpointFile {
     this.readBack = reopen && new FileReadBack({
       path,
       sync: () =>
-        this.#guard(async () => {
+        this.#abortOnFailure(async () => {
           await this.#flush();
           await target.sync();
         }),
@@ -77,7 +77,7 @@ export class OpenFile implements CheckpointFile {
     });
     this.writable = new WritableStream<Bytes>({
       write: (chunk): Promise<void> => this.write(chunk),
-      close: (): Promise<void> => this.#guard(() => this.#flush()),
+      close: (): Promise<void> => this.#abortOnFailure(() => this.#flush()),
       abort: (): Promise<void> => this.abort(),
     });
   }
@@ -95,7 +95,7 @@ export class OpenFile implements CheckpointFile {
   }
 
   write(chunk: Bytes): Promise<void> {
-    return this.#guard(async () => {
+    return this.#abortOnFailure(async () => {
       this.#bytes += chunk.byteLength;
       if (chunk.byteLength < SMALL) {
         if (this.#smallLength + chunk.byteLength > COLLECTED) await this.#flush();
@@ -110,7 +110,7 @@ export class OpenFile implements CheckpointFile {
   }
 
   commit(): Promise<void> {
-    return this.#guard(async () => {
+    return this.#abortOnFailure(async () => {
       await this.#flush();
       this.#recycler.end();
       await this.#target.commit();
@@ -138,7 +138,7 @@ export class OpenFile implements CheckpointFile {
     await writeAll(this.#target.fd, this.#small.subarray(0, length));
   }
 
-  async #guard(work: () => Promise<void>): Promise<void> {
+  async #abortOnFailure(work: () => Promise<void>): Promise<void> {
     if (this.#state !== "open") {
       throw new Error(`Cannot write "${this.path}": it was ${this.#state} before`);
     }

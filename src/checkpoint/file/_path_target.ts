@@ -17,7 +17,7 @@ import { errnoError, errorCode } from "./file_error.ts";
 const MAX_LINKS = 40;
 
 /** What a path stands for. */
-export type Place =
+export type PathTarget =
   /** An fd that somebody else opened. */
   | { readonly kind: "fd"; readonly fd: number }
   /** A regular file, or nothing yet; links are followed. */
@@ -56,7 +56,7 @@ function isKernels(path: string): boolean {
  *
  * @throws {Error} With an errno's name as code; EISDIR for a folder.
  */
-export async function findPlace(path: string, standard: number): Promise<Place> {
+export async function findPathTarget(path: string, standard: number): Promise<PathTarget> {
   if (path === "-") return { kind: "fd", fd: standard };
   if (path === "") throw errnoError("open", path, "ENOENT");
   let current = path;
@@ -89,8 +89,8 @@ export interface Opened {
 }
 
 /** Opens what is no regular file, or lends an open fd. */
-export async function openPlace(
-  place: Exclude<Place, { kind: "file" }>,
+export async function openPathTarget(
+  place: Exclude<PathTarget, { kind: "file" }>,
   access: typeof O_RDONLY | typeof O_WRONLY,
 ): Promise<Opened> {
   if (place.kind === "fd") {

@@ -7,7 +7,7 @@
 import { AtomicTarget } from "./_atomic_target.ts";
 import { DirectTarget } from "./_direct_target.ts";
 import { OpenFile } from "./_open_file.ts";
-import { findPlace } from "./_path_target.ts";
+import { findPathTarget } from "./_path_target.ts";
 import { fileError } from "./file_error.ts";
 import { Ending } from "../../transfer/ending.ts";
 import type { ReadBack } from "../read_back.ts";
@@ -101,7 +101,7 @@ export async function createCheckpointFile(
 ): Promise<CheckpointFile> {
   const { force = false, mode = 0o600, recycle = false, signal } = options;
   try {
-    const place = await findPlace(path, 1);
+    const place = await findPathTarget(path, 1);
     const target = place.kind === "file"
       ? await AtomicTarget.create(path, place.path, place.exists, force, mode)
       : await createDirect(place, signal);

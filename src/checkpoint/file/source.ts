@@ -8,7 +8,7 @@ import * as fs from "node:fs";
 import { O_RDONLY } from "../../kernel/kernel.ts";
 import { open } from "./_fd_io.ts";
 import { OpenSource } from "./_open_source.ts";
-import { findPlace, openPlace } from "./_path_target.ts";
+import { findPathTarget, openPathTarget } from "./_path_target.ts";
 import { fileError } from "./file_error.ts";
 
 /** An fd to read from. */
@@ -63,9 +63,9 @@ export interface CheckpointSource extends AsyncDisposable {
  */
 export async function openCheckpointFile(path: string): Promise<CheckpointSource> {
   try {
-    const place = await findPlace(path, 0);
+    const place = await findPathTarget(path, 0);
     if (place.kind !== "file") {
-      return new OpenSource(path, await openPlace(place, O_RDONLY), null);
+      return new OpenSource(path, await openPathTarget(place, O_RDONLY), null);
     }
     const fd = await open(place.path, fs.constants.O_RDONLY);
     return new OpenSource(path, { fd, owned: true }, fs.fstatSync(fd).size);

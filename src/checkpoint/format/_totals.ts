@@ -16,7 +16,7 @@ interface Entry {
 }
 
 /** What is counted of a batch. */
-export interface Counted {
+export interface CountedBatch {
   readonly device: number;
   readonly phase: Phase;
   readonly sizes: ArrayLike<number>;
@@ -25,7 +25,7 @@ export interface Counted {
 }
 
 /** Counts batches. */
-export class Ledger {
+export class TotalsCounter {
   readonly #totals: { transactions: number; bytes: number }[];
   readonly #entries: Entry[] = [];
   /** By device: the phase and the length so far of a transaction that goes on. */
@@ -41,7 +41,7 @@ export class Ledger {
   }
 
   /** Counts a batch; a string says why it cannot come now. */
-  add(batch: Counted): string | null {
+  add(batch: CountedBatch): string | null {
     const { device, phase, sizes } = batch;
     const totals = this.#totals[device];
     if (totals === undefined) return `device ${device} is not in the header`;

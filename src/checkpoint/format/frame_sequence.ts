@@ -7,7 +7,7 @@ import type { EncodeOptions } from "./encoder.ts";
 import { stringifyFields } from "./_json_fields.ts";
 import { describeFrame, FrameWriter } from "./frame_writer.ts";
 import { checkHeader } from "./_header_json.ts";
-import { type Counted, Ledger } from "./_totals.ts";
+import { type CountedBatch, TotalsCounter } from "./_totals.ts";
 import { FRAME_HEAD, FRAME_HEADER_SIZE, FRAME_TAIL } from "./constants.ts";
 import type { CheckpointHeader } from "./header.ts";
 import type { CheckpointTrailer } from "./trailer.ts";
@@ -18,7 +18,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 export class FrameSequence {
   readonly #frames = new FrameWriter();
   readonly #head: Bytes;
-  readonly #ledger: Ledger;
+  readonly #counter: TotalsCounter;
   readonly #complete: boolean;
 
   /**
@@ -40,7 +40,7 @@ export class FrameSequence {
     } catch (error) {
       throw new TypeError(`Cannot write a checkpoint header: ${(error as Error).message}`);
     }
-    this.#ledger = new Ledger(header.devices.length);
+    this.#counter = new TotalsCounter(header.devices.length);
   }
 
   /** Bytes of the checkpoint so far. */
@@ -61,8 +61,8 @@ export class FrameSequence {
    *
    * @throws {TypeError} If its device is not in the header, or it goes on with a transaction of another phase.
    */
-  count(counted: Counted): void {
-    const wrong = this.#ledger.add(counted);
+  count(counted: CountedBatch): void {
+    const wrong = this.#counter.add(counted);
     if (wrong !== null) throw new TypeError(`Cannot write a batch: ${wrong}`);
   }
 
@@ -78,19 +78,19 @@ export class FrameSequence {
    * @throws {TypeError} If a transaction was begun and not finished.
    */
   end(sha256: string | null): Bytes {
-    if (this.#ledger.unfinished !== null) {
+    if (this.#counter.unfinished !== null) {
       throw new TypeError(
-        `Cannot end the checkpoint: a transaction of device ${this.#ledger.unfinished} goes on`,
+        `Cannot end the checkpoint: a transaction of device ${this.#counter.unfinished} goes on`,
       );
     }
     const trailer: CheckpointTrailer = {
       complete: this.#complete,
       frames: this.#frames.frames,
       storedBytes: this.#frames.offset,
-      transactions: this.#ledger.transactions,
-      bytes: this.#ledger.bytes,
+      transactions: this.#counter.transactions,
+      bytes: this.#counter.bytes,
       sha256,
-      devices: this.#ledger.devices,
+      devices: this.#counter.devices,
     };
     const head = stringifyFields(trailer, FRAME_HEADER_SIZE);
     describeFrame(head, { type: FRAME_TAIL, flags: 0, device: 0 }, null);

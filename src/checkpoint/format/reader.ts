@@ -10,7 +10,7 @@ import { BATCH_BYTES, takeBuffer } from "../buffer_pool.ts";
 import { type BatchMeta, parseBatchMeta } from "./data_frame.ts";
 import { FieldError } from "./_json_fields.ts";
 import { parseHeader } from "./_header_json.ts";
-import { Ledger } from "./_totals.ts";
+import { TotalsCounter } from "./_totals.ts";
 import { compareTrailers, parseTrailer } from "./_trailer_json.ts";
 import { decompressFrame } from "./_zstd.ts";
 import type { Batch } from "./batch.ts";
@@ -68,7 +68,7 @@ export class CheckpointReader {
   readonly #options: ReadOptions;
   #header: DecodedHeader | null = null;
   #trailer: CheckpointTrailer | null = null;
-  #ledger = new Ledger(0);
+  #counter = new TotalsCounter(0);
   #hash: Hash | null = null;
   #scratch: Bytes = NO_BYTES;
   #dataFrames = 0;
@@ -97,7 +97,7 @@ export class CheckpointReader {
 
   /** What was read so far, by device and phase. */
   get phases(): PhaseTotals[] {
-    return this.#ledger.phases;
+    return this.#counter.phases;
   }
 
   /** DATA frames read so far, how many of them were compressed, and optional frames left out. */
@@ -182,7 +182,7 @@ export class CheckpointReader {
       );
     }
     this.#header = header;
-    this.#ledger = new Ledger(header.devices.length);
+    this.#counter = new TotalsCounter(header.devices.length);
     if (header.digest !== null) this.#hash = createHash(header.digest);
   }
 
@@ -204,7 +204,7 @@ export class CheckpointReader {
     if (typeof meta === "string") throw this.#wrong(frame, meta);
     const { phase, sizes, more, micros } = meta;
     const bytes = this.#content(frame, meta);
-    const wrong = this.#ledger.add({ device: frame.device, phase, sizes, more, micros });
+    const wrong = this.#counter.add({ device: frame.device, phase, sizes, more, micros });
     if (wrong !== null) throw this.#wrong(frame, wrong);
     this.#dataFrames += 1;
     return {
@@ -262,15 +262,15 @@ export class CheckpointReader {
 
   #tail(frame: Frame): void {
     const trailer = this.#parse(frame, "trailer", parseTrailer);
-    const unfinished = this.#ledger.unfinished;
+    const unfinished = this.#counter.unfinished;
     const differences = compareTrailers(trailer, {
       complete: this.#header!.complete,
       frames: frame.sequence,
       storedBytes: frame.offset,
-      transactions: this.#ledger.transactions,
-      bytes: this.#ledger.bytes,
+      transactions: this.#counter.transactions,
+      bytes: this.#counter.bytes,
       sha256: null,
-      devices: this.#ledger.devices,
+      devices: this.#counter.devices,
     });
     if (unfinished !== null) differences.push(`a transaction of device ${unfinished} goes on`);
     if (differences.length > 0) {

@@ -10,9 +10,9 @@ import { bodyRoom, headRoom, setFrame } from "./_frame_slot.ts";
 import { type RingMemory, RingProducer, type Slot } from "./ring.ts";
 
 /** Thrown where a device takes no more: what is left need not be read. */
-export class Unwanted extends Error {
-  /** Always `Unwanted`. */
-  override readonly name = "Unwanted";
+export class DeviceCancelled extends Error {
+  /** Always `DeviceCancelled`. */
+  override readonly name = "DeviceCancelled";
 }
 
 /**
@@ -38,7 +38,7 @@ export class Demultiplexer {
   #slot(device: number): Slot {
     const ring = this.#rings[device]!;
     const slot = this.#bell.until(() => this.cancelled ? "cancelled" : ring.claim());
-    if (slot === null || slot === "cancelled") throw new Unwanted();
+    if (slot === null || slot === "cancelled") throw new DeviceCancelled();
     return slot;
   }
 
@@ -46,7 +46,7 @@ export class Demultiplexer {
    * Waits for room for a body of a device.
    *
    * @returns Null where a slot is too small for it or for its transactions, or there is no such device.
-   * @throws {Unwanted} If a device takes no more.
+   * @throws {DeviceCancelled} If a device takes no more.
    */
   room(
     device: number,
@@ -62,7 +62,7 @@ export class Demultiplexer {
    * Hands over a batch that has been checked. One that does not lie in the room of its device is
    * copied, in as many parts as that takes.
    *
-   * @throws {Unwanted} If a device takes no more.
+   * @throws {DeviceCancelled} If a device takes no more.
    */
   batch(batch: Batch): void {
     const slot = this.#slot(batch.device);

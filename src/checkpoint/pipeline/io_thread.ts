@@ -5,12 +5,16 @@
 import { CheckpointError } from "../error.ts";
 import type { DecodedHeader } from "../format/header.ts";
 import type { CheckpointTrailer } from "../format/trailer.ts";
-import { carryErrors, unpackError, type WireError } from "../../migration/thread/error_transfer.ts";
+import {
+  registerErrorClass,
+  type TransferredError,
+  unpackError,
+} from "../../migration/thread/error_transfer.ts";
 import type { ReadTask } from "./read_checkpoint.ts";
 import { RingConsumer, type RingMemory } from "./ring.ts";
 import type { WriteTask, Written } from "./write_checkpoint.ts";
 
-carryErrors(CheckpointError);
+registerErrorClass(CheckpointError);
 
 /** What the thread is told, once. */
 export type IoRequest = { readonly write: WriteTask } | { readonly read: ReadTask };
@@ -19,7 +23,7 @@ export type IoRequest = { readonly write: WriteTask } | { readonly read: ReadTas
 export type IoAnswer =
   | { readonly begun: true | DecodedHeader }
   | { readonly ended: Written | CheckpointTrailer | null }
-  | { readonly error: WireError };
+  | { readonly error: TransferredError };
 
 /** A checkpoint that is being written or read, on a thread of its own. */
 export interface IoThread<Begun, Ended> {

@@ -8,7 +8,7 @@ import type { DecodedHeader } from "../format/header.ts";
 import { CheckpointReader } from "../format/reader.ts";
 import type { CheckpointTrailer } from "../format/trailer.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { Demultiplexer, Unwanted } from "./_demultiplexer.ts";
+import { Demultiplexer, DeviceCancelled } from "./_demultiplexer.ts";
 import { Doorbell } from "./doorbell.ts";
 import { openInput } from "./_fd_input.ts";
 import type { FdKind } from "./_fd_kind.ts";
@@ -67,7 +67,7 @@ export function readCheckpoint(
     }
   } catch (error) {
     devices.cancel();
-    if (error instanceof Unwanted) return null;
+    if (error instanceof DeviceCancelled) return null;
     throw error;
   }
 }

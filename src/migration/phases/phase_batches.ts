@@ -4,7 +4,7 @@
 
 import { type Batch, batchLength } from "../../checkpoint/batch_builder.ts";
 import { ask } from "../thread/host.ts";
-import type { Pulled } from "../thread/open_session.ts";
+import type { PulledBatch } from "../thread/open_session.ts";
 import type { Device } from "../device.ts";
 import { recycle, takeBuffer } from "../../checkpoint/buffer_pool.ts";
 
@@ -14,7 +14,7 @@ import { recycle, takeBuffer } from "../../checkpoint/buffer_pool.ts";
  */
 const AHEAD = 3;
 
-function askAhead(device: Device): Promise<Pulled> {
+function askAhead(device: Device): Promise<PulledBatch> {
   const pulled = ask(device, "pull", takeBuffer());
   // A rejection is taken up where the answer is awaited; those behind it
   // must not count as unhandled.
@@ -24,7 +24,7 @@ function askAhead(device: Device): Promise<Pulled> {
 
 /** The batches of the phase that the device has entered; no empty ones. */
 export async function* phaseBatches(device: Device): AsyncGenerator<Batch> {
-  const asked: Promise<Pulled>[] = [];
+  const asked: Promise<PulledBatch>[] = [];
   for (let ended = false; !ended;) {
     while (asked.length < AHEAD) asked.push(askAhead(device));
     const pulled = await asked.shift()!;

@@ -5,7 +5,7 @@
  */
 
 import { ask, onClosed } from "../thread/host.ts";
-import { Pusher } from "./batch_pusher.ts";
+import { BatchPusher } from "./batch_pusher.ts";
 import { type Device, interruptOn } from "../device.ts";
 import { BATCH_BYTES, isPooled, takeBuffer } from "../../checkpoint/buffer_pool.ts";
 import type { Transaction } from "../types.ts";
@@ -18,12 +18,12 @@ export interface ResumeOptions {
 
 /** Collects transactions until there is a batch worth handing over. */
 class Collector {
-  readonly #pusher: Pusher;
+  readonly #pusher: BatchPusher;
   #chunks: Uint8Array<ArrayBuffer>[] = [];
   #length = 0;
 
   constructor(device: Device) {
-    this.#pusher = new Pusher((batch) => ask(device, "push", batch));
+    this.#pusher = new BatchPusher((batch) => ask(device, "push", batch));
   }
 
   async add({ data, more }: Transaction): Promise<void> {

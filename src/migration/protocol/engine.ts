@@ -43,7 +43,7 @@ export interface Counters {
  * can catch up; `reset`, by a reset in any case, unless there was one since the
  * phase began: for what a restore has begun to change.
  */
-export type WayBack = "running" | "running-p2p" | "reset";
+export type RecoveryMode = "running" | "running-p2p" | "reset";
 
 /** A migration protocol on one device. */
 export interface Engine extends Disposable {
@@ -62,7 +62,7 @@ export interface Engine extends Disposable {
   /** VFIO_DEVICE_RESET, and RUNNING read back; interrupted, it waits no longer for the device. */
   reset(): StateReport;
   /** Brings the device back to RUNNING; says what was done since the last phase began. */
-  recover(way?: WayBack): Recovery;
+  recover(way?: RecoveryMode): Recovery;
   /** Refuses what {@linkcode Engine.beginSave} would refuse; the device is not touched. */
   checkSave(phase: Phase): void;
   /** Enters a phase that yields data. */

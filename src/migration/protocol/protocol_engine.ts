@@ -4,8 +4,8 @@
  */
 
 import type { Batch, BatchBuilder } from "../../checkpoint/batch_builder.ts";
-import type { Counters, Engine, OnError, PrecopyLimits, WayBack } from "./engine.ts";
-import { demandStill, Guard } from "./recovery.ts";
+import type { Counters, Engine, OnError, PrecopyLimits, RecoveryMode } from "./engine.ts";
+import { demandStateIn, PhaseSteps } from "./recovery.ts";
 import { MigrationError, type Recovery } from "../error.ts";
 import type { Phase, Protocol, StateName, StateReport, TargetState } from "../types.ts";
 
@@ -24,7 +24,7 @@ export interface Machine<Target extends TargetState> {
   /** Resets, and reads RUNNING back; `givesUp`: it waits no longer for a device that is not ready. */
   reset(givesUp: () => boolean): StateReport;
   /** Brings the device back to RUNNING; never throws. */
-  recover(way?: WayBack, onError?: OnError): Recovery;
+  recover(way?: RecoveryMode, onError?: OnError): Recovery;
 }
 
 /** A save under way. */
@@ -46,7 +46,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
   /** What the caller's thread sees. */
   protected readonly counters: Counters;
   /** Runs steps, and recovers after one that failed. */
-  protected readonly guard: Guard;
+  protected readonly steps: PhaseSteps;
   #phase: Phase | null = null;
   #save: Save | null = null;
   #restore: Restore | null = null;
@@ -59,7 +59,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     this.#protocol = protocol;
     this.#machine = machine;
     this.counters = counters;
-    this.guard = new Guard(
+    this.steps = new PhaseSteps(
       counters,
       (way, onError) => this.#bringBack(way, onError),
       () => this.#machine.state().state,
@@ -85,7 +85,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     if (name === null) {
       this.#machine.state();
       const what = `Cannot enter ${target}: ${this.#protocol} has no such state`;
-      throw this.guard.error(what, "no-such-state");
+      throw this.steps.error(what, "no-such-state");
     }
     // Who leads the device out of pre-copy does not go on from there.
     const precopying = this.#precopied &&
@@ -96,10 +96,10 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
       return report;
     } catch (error) {
       if (!(error instanceof MigrationError)) throw error;
-      if (onError === "nothing") throw this.guard.left(error);
+      if (onError === "nothing") throw this.steps.left(error);
       // In ERROR, or unreadable, no arc leads on. Anywhere else the caller
       // asked for one state, and decides about the next.
-      throw error.lost ? this.guard.recovered(error, "running", onError) : error;
+      throw error.lost ? this.steps.recovered(error, "running", onError) : error;
     }
   }
 
@@ -108,13 +108,13 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     return this.#machine.reset(() => this.counters.interrupted);
   }
 
-  recover(way: WayBack = "running"): Recovery {
+  recover(way: RecoveryMode = "running"): Recovery {
     const wasReset = this.#recovery === "reset" || this.#recovery === "reopened";
     if (way !== "reset" || !wasReset) this.#bringBack(way);
     return this.#recovery;
   }
 
-  #bringBack(way: WayBack, onError?: OnError): Recovery {
+  #bringBack(way: RecoveryMode, onError?: OnError): Recovery {
     this.#end();
     const recovery = this.#machine.recover(way, onError);
     // What brought it back before counts only as long as it is still there.
@@ -130,15 +130,15 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
   checkSave(phase: Phase): void {
     const { state } = this.#machine.state();
     const what = this.#precopied ? `${phase} after pre-copy` : phase;
-    this.guard.demandState(what, state, this.savesFrom(phase, this.#precopied));
+    this.steps.demandState(what, state, this.savesFrom(phase, this.#precopied));
   }
 
   beginSave(phase: Phase, limits: PrecopyLimits): void {
     // What this ends in the midst of is brought back; before, nothing was touched.
-    if (this.#precopied) this.guard.run(`Cannot enter ${phase}`, () => this.checkSave(phase));
+    if (this.#precopied) this.steps.run(`Cannot enter ${phase}`, () => this.checkSave(phase));
     else this.checkSave(phase);
     this.#restart();
-    this.guard.run(`Cannot enter ${phase}`, () => {
+    this.steps.run(`Cannot enter ${phase}`, () => {
       this.#save = this.enterSave(phase, this.savesFrom(phase, this.#precopied), limits);
     });
     this.#phase = phase;
@@ -155,12 +155,12 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
   fill(batch: BatchBuilder): boolean {
     const save = this.#save;
     if (save === null) return true;
-    return this.guard.run(`Cannot save the device in ${this.#phase}`, () => {
+    return this.steps.run(`Cannot save the device in ${this.#phase}`, () => {
       const ended = save.fill(batch);
       if (ended) {
         if (this.#phase === "pre-copy") {
           // After a reset by somebody else a driver has nothing more to give, as at the end.
-          demandStill("stop-and-copy", this.#machine.state(), this.#precopyStates);
+          demandStateIn("stop-and-copy", this.#machine.state(), this.#precopyStates);
         } else this.#machine.transition("stop" as Target, [this.named("stop-and-copy")!]);
         this.#save = null;
       }
@@ -175,7 +175,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
   beginRestore(): void {
     this.checkRestore();
     this.#restart();
-    this.guard.run("Cannot enter resuming", () => {
+    this.steps.run("Cannot enter resuming", () => {
       this.#machine.transition("resuming" as Target);
       this.#restore = this.enterRestore();
     });
@@ -187,13 +187,13 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
   load(batch: Batch): void {
     const restore = this.#restore;
     if (restore === null) throw new Error("Cannot load a batch: no restore is under way");
-    this.guard.run("Cannot restore the device", () => restore.load(batch), "reset");
+    this.steps.run("Cannot restore the device", () => restore.load(batch), "reset");
   }
 
   endRestore(leave: "running" | "stop"): void {
     if (this.#restore === null) throw new Error("Cannot end the restore: none is under way");
     // Whatever fails from here on, what was loaded must not run: its source may, already.
-    this.guard.run("Cannot end the restore", () => this.leaveRestore(leave), "reset");
+    this.steps.run("Cannot end the restore", () => this.leaveRestore(leave), "reset");
     this.#restore = null;
   }
 
@@ -206,7 +206,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
       this.#machine.transition(target, ["resuming"]);
     } catch (error) {
       if (!(error instanceof MigrationError) || error.code !== "transition-refused") throw error;
-      throw this.guard.error(
+      throw this.steps.error(
         `Cannot end the restore: the driver does not take the state (${error.errno}), ` +
           "which may be cut short, or of another device",
         JUDGEMENTS.includes(error.errno ?? "") ? "state-refused" : "io",

@@ -5,7 +5,7 @@
 
 import { errnoText } from "../../kernel/errno.ts";
 import { SysError } from "../../kernel/error.ts";
-import type { Counters, OnError, WayBack } from "./engine.ts";
+import type { Counters, OnError, RecoveryMode } from "./engine.ts";
 import { MigrationError, type Recovery } from "../error.ts";
 import { hintAfter } from "./reset.ts";
 import { describeRecovery } from "../recovery.ts";
@@ -50,7 +50,7 @@ export function dataError(what: string, error: unknown, meanings: Meanings): unk
 }
 
 /** Refuses a step out of other states than `from`: somebody else has reset the device then. */
-export function demandStill(
+export function demandStateIn(
   target: string,
   { state }: StateReport,
   from: readonly StateName[] | undefined,
@@ -64,15 +64,15 @@ export function demandStill(
 }
 
 /** Runs the steps of phases, and recovers after one that failed. */
-export class Guard {
+export class PhaseSteps {
   readonly #counters: Counters;
-  readonly #recover: (way: WayBack, onError?: OnError) => Recovery;
+  readonly #recover: (way: RecoveryMode, onError?: OnError) => Recovery;
   readonly #read: () => StateName;
 
   /** `recover` brings the device back, `read` reads its state. */
   constructor(
     counters: Counters,
-    recover: (way: WayBack, onError?: OnError) => Recovery,
+    recover: (way: RecoveryMode, onError?: OnError) => Recovery,
     read: () => StateName,
   ) {
     this.#counters = counters;
@@ -113,7 +113,7 @@ export class Guard {
   }
 
   /** Runs a step of a phase; a failure ends the phase and brings the device back that way. */
-  run<T>(what: string, step: () => T, way: WayBack = "running"): T {
+  run<T>(what: string, step: () => T, way: RecoveryMode = "running"): T {
     try {
       return step();
     } catch (error) {
@@ -150,7 +150,7 @@ export class Guard {
   }
 
   /** Brings the device back, and tells it in the error. */
-  recovered(error: MigrationError, way: WayBack, onError?: OnError): MigrationError {
+  recovered(error: MigrationError, way: RecoveryMode, onError?: OnError): MigrationError {
     const recovery = this.#recover(way, onError);
     const deviceState = this.#stateNow();
     // What was advised for a state that the device is not in any more is done.

@@ -46,7 +46,7 @@ export function resetPatiently(device: VfioDevice, givesUp: () => boolean): void
 }
 
 /** What a protocol's state machine does about a reset. */
-export interface Resetting {
+export interface ResetTarget {
   /** The device. */
   readonly device: VfioDevice;
   /** How to name a state in a message. */
@@ -54,7 +54,7 @@ export interface Resetting {
   /** The state, read afresh; after what the driver wants to be done about it. */
   readonly stateAfter: () => StateName;
   /** Lets go of all that keeps the device's file open: mappings, data fds. */
-  readonly letGo: () => void;
+  readonly releaseResources: () => void;
 }
 
 /**
@@ -65,7 +65,7 @@ export interface Resetting {
  * @throws {MigrationError} If it is not RUNNING after all that: the device is lost then.
  */
 export function resetDevice(
-  { device, spell, stateAfter, letGo }: Resetting,
+  { device, spell, stateAfter, releaseResources }: ResetTarget,
   givesUp: () => boolean,
 ): "reset" | "reopened" {
   const stateNow = (): StateName => {
@@ -88,7 +88,7 @@ export function resetDevice(
   const stayed = `the reset was accepted, and the driver stayed in ${spell(state)}`;
   device.notes.add("reset-ignored", () => stayed);
   if (!device.reopenable) throw lost(stayed, state, "ignored");
-  letGo();
+  releaseResources();
   try {
     device.reopen();
   } catch (error) {

@@ -36,23 +36,23 @@ const CLASSES = new Map<string, ErrorClass>(
 );
 
 /** Lets errors of one more class come over as what they are. */
-export function carryErrors(constructor: ErrorClass): void {
+export function registerErrorClass(constructor: ErrorClass): void {
   CLASSES.set(constructor.name, constructor);
 }
 
 /** An error as plain data. */
-export interface WireError {
+export interface TransferredError {
   readonly name: string;
   readonly message: string;
   readonly stack: string | undefined;
   readonly fields: Readonly<Record<string, unknown>>;
-  readonly cause: WireError | null;
+  readonly cause: TransferredError | null;
   /** What cleaning up after it met. */
-  readonly cleanup: readonly WireError[];
+  readonly cleanup: readonly TransferredError[];
 }
 
 /** Takes an error apart. */
-export function packError(thrown: unknown): WireError {
+export function packError(thrown: unknown): TransferredError {
   const error = firstError(thrown);
   if (!(error instanceof Error)) return packError(new Error(String(error)));
   const { cause, ...fields } = { ...error } as Record<string, unknown>;
@@ -67,17 +67,21 @@ export function packError(thrown: unknown): WireError {
 }
 
 /** Puts an error together again, as an instance of its class. */
-export function unpackError(wire: WireError): Error {
-  const error = new Error(wire.message);
-  Object.setPrototypeOf(error, (CLASSES.get(wire.name) ?? Error).prototype);
-  Object.defineProperty(error, "stack", { value: wire.stack, configurable: true, writable: true });
-  if (wire.cause !== null) {
+export function unpackError(transferred: TransferredError): Error {
+  const error = new Error(transferred.message);
+  Object.setPrototypeOf(error, (CLASSES.get(transferred.name) ?? Error).prototype);
+  Object.defineProperty(error, "stack", {
+    value: transferred.stack,
+    configurable: true,
+    writable: true,
+  });
+  if (transferred.cause !== null) {
     Object.defineProperty(error, "cause", {
-      value: unpackError(wire.cause),
+      value: unpackError(transferred.cause),
       configurable: true,
       writable: true,
     });
   }
-  for (const each of wire.cleanup) addCleanup(error, unpackError(each));
-  return Object.assign(error, wire.fields);
+  for (const each of transferred.cleanup) addCleanup(error, unpackError(each));
+  return Object.assign(error, transferred.fields);
 }

@@ -11,7 +11,7 @@ import {
   type Request,
   type RequestName,
   type Requests,
-  travellingBuffer,
+  transferredBuffer,
 } from "./requests.ts";
 import { NoteBook, type NoteWatch } from "../notes/note_book.ts";
 import { type OpenOptions, Session } from "./open_session.ts";
@@ -27,7 +27,7 @@ export interface Host {
   /** What the driver did against the rules, as far as it was answered. */
   readonly notes: NoteBook;
   /** Whether its device is open, and if not, why. */
-  readonly life: Life;
+  readonly lifetime: ServiceLifetime;
   /** Asks; the answer is the session's, or its error. */
   request<Name extends RequestName>(
     method: Name,
@@ -42,7 +42,7 @@ export interface Host {
 const CLOSED = "it was closed";
 
 /** Whether a device is served. */
-export class Life {
+export class ServiceLifetime {
   readonly #device: string;
   /** What its thread last said of it. */
   readonly counters: SharedCounters;
@@ -90,12 +90,12 @@ export class Life {
 /** On the caller's thread, over the caller's Kernel: for tests and for simulated kernels. */
 export class InlineHost implements Host {
   readonly notes: NoteBook = new NoteBook();
-  readonly life: Life;
+  readonly lifetime: ServiceLifetime;
   readonly #kernel: Kernel;
   #session: Session | null = null;
 
-  constructor(life: Life, kernel: Kernel) {
-    this.life = life;
+  constructor(lifetime: ServiceLifetime, kernel: Kernel) {
+    this.lifetime = lifetime;
     this.#kernel = kernel;
   }
 
@@ -104,7 +104,7 @@ export class InlineHost implements Host {
     method: Name,
     ...args: Parameters<Requests[Name]>
   ): Promise<ReturnType<Requests[Name]>> {
-    if (this.life.ended) throw this.life.error();
+    if (this.lifetime.ended) throw this.lifetime.error();
     if (method === "open") {
       const [name, options, memory] = args as [string, OpenOptions, SharedArrayBuffer];
       this.#session = new Session(name, options, new SharedCounters(memory), this.#kernel);
@@ -132,7 +132,7 @@ export class InlineHost implements Host {
   async close(): Promise<void> {
     const session = this.#session;
     this.#session = null;
-    this.life.end("closed", CLOSED);
+    this.lifetime.end("closed", CLOSED);
     session?.close();
   }
 
@@ -147,7 +147,7 @@ function withNotes(error: unknown, notes: readonly DriverNote[]): unknown {
   return error;
 }
 
-interface Waiting {
+interface PendingRequest {
   readonly method: RequestName;
   resolve(value: unknown): void;
   reject(error: unknown): void;
@@ -156,13 +156,13 @@ interface Waiting {
 /** In a Worker, which has a kernel of its own. */
 export class WorkerHost implements Host {
   readonly notes: NoteBook = new NoteBook();
-  readonly life: Life;
+  readonly lifetime: ServiceLifetime;
   readonly #thread: Thread;
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting: PendingRequest[] = [];
   #dead = false;
 
-  constructor(life: Life, worker?: AnyWorker) {
-    this.life = life;
+  constructor(lifetime: ServiceLifetime, worker?: AnyWorker) {
+    this.lifetime = lifetime;
     this.#thread = startThread(worker, {
       message: (answer) => this.#answered(answer),
       ended: (why) => this.#died(why),
@@ -173,13 +173,13 @@ export class WorkerHost implements Host {
     method: Name,
     ...args: Parameters<Requests[Name]>
   ): Promise<ReturnType<Requests[Name]>> {
-    if (this.life.ended) return Promise.reject(this.life.error());
+    if (this.lifetime.ended) return Promise.reject(this.lifetime.error());
     return this.#post(method, args) as Promise<ReturnType<Requests[Name]>>;
   }
 
   #post(method: RequestName, args: readonly unknown[]): Promise<unknown> {
     const message: Request = { method, args };
-    const buffer = travellingBuffer(message);
+    const buffer = transferredBuffer(message);
     return new Promise((resolve, reject) => {
       const waiting = { method, resolve, reject };
       this.#waiting.push(waiting);
@@ -207,24 +207,24 @@ export class WorkerHost implements Host {
     if (answer.ok) return waiting?.resolve(answer.value);
     const error = withNotes(unpackError(answer.error), answer.notes);
     // It was cut short on account of the closing.
-    const cut = this.life.ended && waiting?.method !== "close";
-    waiting?.reject(cut ? this.life.error(error) : error);
+    const cut = this.lifetime.ended && waiting?.method !== "close";
+    waiting?.reject(cut ? this.lifetime.error(error) : error);
   }
 
   #died(why: string): void {
     if (this.#dead) return;
     this.#dead = true;
-    this.life.end("thread-ended", `its thread has ended: ${why}`);
+    this.lifetime.end("thread-ended", `its thread has ended: ${why}`);
     // Nobody else has them any more; left open they would keep everybody off the device.
-    for (const fd of this.life.counters.takeOwnedFds()) closeLeft(fd);
+    for (const fd of this.lifetime.counters.takeOwnedFds()) closeLeft(fd);
     for (const { method, resolve, reject } of this.#waiting.splice(0)) {
       if (method === "close") resolve(undefined);
-      else reject(this.life.error());
+      else reject(this.lifetime.error());
     }
   }
 
   async close(): Promise<void> {
-    this.life.end("closed", CLOSED);
+    this.lifetime.end("closed", CLOSED);
     try {
       // A thread that has died has nothing to close any more.
       if (!this.#dead) await this.#post("close", []);
@@ -236,7 +236,7 @@ export class WorkerHost implements Host {
   end(): void {
     this.#dead = true;
     this.#thread.terminate();
-    for (const { reject } of this.#waiting.splice(0)) reject(this.life.error());
+    for (const { reject } of this.#waiting.splice(0)) reject(this.lifetime.error());
   }
 }
 
@@ -266,7 +266,7 @@ export function onClosed(
   device: object,
   listener: (error: DeviceClosedError) => void,
 ): () => void {
-  return hostOf(device).life.onEnd(listener);
+  return hostOf(device).lifetime.onEnd(listener);
 }
 
 /** Collects what a device's driver does against the rules, from now on. */

@@ -21,8 +21,8 @@ import {
 import { quirkFor, type QuirkName } from "../../vfio/device/quirk.ts";
 import { type Reason, UnsupportedError } from "../../vfio/reasons/unsupported.ts";
 import { type Batch, BatchBuilder } from "../../checkpoint/batch_builder.ts";
-import type { Engine, OnError, PrecopyLimits, WayBack } from "../protocol/engine.ts";
-import { DataPlace, type DataPlaceFds } from "../v2/data_fd_handover.ts";
+import type { Engine, OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
+import { DataFdHandover, type DataPlaceFds } from "../v2/data_fd_handover.ts";
 import { preadFull } from "../protocol/io.ts";
 import { resetPatiently } from "../protocol/reset.ts";
 import type { SharedCounters } from "./shared_counters.ts";
@@ -79,7 +79,7 @@ export interface DeviceDescription {
 }
 
 /** A pull's answer. */
-export interface Pulled {
+export interface PulledBatch {
   /** What was read; may be empty at the end of a phase. */
   readonly batch: Batch;
   /** Whether the phase has ended. */
@@ -152,8 +152,8 @@ export class Session implements Disposable {
     }
   }
 
-  #place({ dataPlace }: OpenOptions): DataPlace | null {
-    return dataPlace === undefined ? null : new DataPlace(this.#device.kernel, dataPlace);
+  #place({ dataPlace }: OpenOptions): DataFdHandover | null {
+    return dataPlace === undefined ? null : new DataFdHandover(this.#device.kernel, dataPlace);
   }
 
   get #migration(): Engine {
@@ -190,7 +190,7 @@ export class Session implements Disposable {
    * Brings the device back to RUNNING. Says what was done since the last phase
    * began: a step that failed, or a stream that was cancelled, may have done it before.
    */
-  recover(way?: WayBack): Recovery {
+  recover(way?: RecoveryMode): Recovery {
     return this.#migration.recover(way);
   }
 
@@ -226,7 +226,7 @@ export class Session implements Disposable {
   }
 
   /** Fills `buffer` with a batch. */
-  pull(buffer: Uint8Array<ArrayBuffer>): Pulled {
+  pull(buffer: Uint8Array<ArrayBuffer>): PulledBatch {
     const builder = new BatchBuilder(buffer);
     const ended = this.#migration.fill(builder);
     return { batch: builder.build(), ended };

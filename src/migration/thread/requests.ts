@@ -3,10 +3,10 @@
  */
 
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
-import type { DeviceDescription, OpenOptions, Pulled } from "./open_session.ts";
+import type { DeviceDescription, OpenOptions, PulledBatch } from "./open_session.ts";
 import type { Batch } from "../../checkpoint/batch_builder.ts";
-import type { OnError, PrecopyLimits, WayBack } from "../protocol/engine.ts";
-import type { WireError } from "./error_transfer.ts";
+import type { OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
+import type { TransferredError } from "./error_transfer.ts";
 import type { Recovery } from "../error.ts";
 import type { NotedStateReport, Phase, StateName, TargetState } from "../types.ts";
 
@@ -22,12 +22,12 @@ export interface Requests {
     from?: readonly StateName[],
   ) => NotedStateReport;
   reset: () => NotedStateReport | null;
-  recover: (way?: WayBack) => Recovery;
+  recover: (way?: RecoveryMode) => Recovery;
   share: () => void;
   readRegion: (index: number, offset: number, length: number) => Buffer;
   checkSave: (phase: Phase) => void;
   beginSave: (phase: Phase, limits: PrecopyLimits) => void;
-  pull: (buffer: Buffer) => Pulled;
+  pull: (buffer: Buffer) => PulledBatch;
   handOver: () => void;
   checkRestore: () => void;
   beginRestore: () => void;
@@ -46,7 +46,7 @@ export interface Request {
 }
 
 /** The buffer that goes over with a request, and comes back with its answer. */
-export function travellingBuffer({ method, args }: Request): ArrayBuffer | null {
+export function transferredBuffer({ method, args }: Request): ArrayBuffer | null {
   if (method === "pull") return (args[0] as Buffer).buffer;
   if (method === "push") return (args[0] as Batch).bytes.buffer;
   return null;
@@ -65,5 +65,5 @@ export type Answer =
   & AnswerParts
   & (
     | { readonly ok: true; readonly value: unknown }
-    | { readonly ok: false; readonly error: WireError }
+    | { readonly ok: false; readonly error: TransferredError }
   );

@@ -7,7 +7,7 @@ import type { Kernel } from "../../kernel/kernel.ts";
 import { libcAllowed } from "../../kernel/libc.ts";
 import { blockSignals } from "../../kernel/signal_mask.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
-import { type Answer, type Request, travellingBuffer } from "./requests.ts";
+import { type Answer, type Request, transferredBuffer } from "./requests.ts";
 import type { OpenOptions, Session } from "./open_session.ts";
 import { SharedCounters } from "./shared_counters.ts";
 import { packError } from "./error_transfer.ts";
@@ -49,7 +49,7 @@ export function serve(SessionClass: SessionClass, kernel?: Kernel): void {
   const notes = (): readonly DriverNote[] => session?.takeNotes() ?? [];
 
   listen((request) => {
-    const buffer = travellingBuffer(request);
+    const buffer = transferredBuffer(request);
     const transfer = buffer === null ? [] : [buffer];
     try {
       const value = answer(request);

@@ -41,8 +41,8 @@ export class V1Engine extends ProtocolEngine<V1Target> {
   ) {
     const profile = quirk === null ? NO_QUIRK : QUIRKS[quirk];
     const registers = new V1Registers(device.kernel, device.fd.number, Number(region.offset));
-    const letGo = (): void => this.#letGo();
-    const machine = new V1Machine(registers, device, profile, onError, counters, letGo);
+    const releaseResources = (): void => this.#releaseResources();
+    const machine = new V1Machine(registers, device, profile, onError, counters, releaseResources);
     super("v1", machine, counters);
     this.#device = device;
     this.#region = region;
@@ -95,7 +95,7 @@ export class V1Engine extends ProtocolEngine<V1Target> {
   override handOver(): void {}
 
   override checkRestore(): void {
-    this.guard.demandState("resuming", this.#machine.state().state, RESTORE_FROM);
+    this.steps.demandState("resuming", this.#machine.state().state, RESTORE_FROM);
   }
 
   protected override enterRestore(): Restore {
@@ -117,12 +117,12 @@ export class V1Engine extends ProtocolEngine<V1Target> {
   }
 
   /** Unmaps the data section, until it is needed again. */
-  #letGo(): void {
+  #releaseResources(): void {
     this.#data?.[Symbol.dispose]();
     this.#data = null;
   }
 
   override [Symbol.dispose](): void {
-    this.#letGo();
+    this.#releaseResources();
   }
 }

@@ -11,8 +11,8 @@ import {
   VFIO_DEVICE_STATE_V1_STOP as STOP,
 } from "../../uapi/mod.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
-import type { Counters, OnError, WayBack } from "../protocol/engine.ts";
-import { demandStill } from "../protocol/recovery.ts";
+import type { Counters, OnError, RecoveryMode } from "../protocol/engine.ts";
+import { demandStateIn } from "../protocol/recovery.ts";
 import { readBack } from "../protocol/state_read_back.ts";
 import { resetAtLast, resetDevice } from "../protocol/reset.ts";
 import { noteUnreadable, Refusals } from "../notes/state_notes.ts";
@@ -83,19 +83,19 @@ export class V1Machine {
   readonly #quirk: V1Quirk;
   readonly #onError: OnError;
   readonly #counters: Counters;
-  readonly #letGo: () => void;
+  readonly #releaseResources: () => void;
   #touched = false;
   #read = false;
   readonly #refusals: Refusals;
 
-  /** `letGo` unmaps what is mapped of the device. */
+  /** `releaseResources` unmaps what is mapped of the device. */
   constructor(
     registers: V1Registers,
     device: VfioDevice,
     quirk: V1Quirk,
     onError: OnError,
     counters: Counters,
-    letGo: () => void,
+    releaseResources: () => void,
   ) {
     this.#registers = registers;
     this.#device = device;
@@ -103,7 +103,7 @@ export class V1Machine {
     this.#onError = onError;
     this.#counters = counters;
     this.#refusals = new Refusals(device.notes);
-    this.#letGo = letGo;
+    this.#releaseResources = releaseResources;
   }
 
   /** Reads device_state afresh. An unreadable register is the state `unknown`, not an error. */
@@ -157,7 +157,7 @@ export class V1Machine {
     if (raw === null) {
       throw this.#error(`Cannot enter ${spell(target)}: device_state cannot be read`, "unreadable");
     }
-    demandStill(target, before, from);
+    demandStateIn(target, before, from);
     if (before.state === target) return before;
     const what = `Cannot go from ${spell(before.state)} to ${spell(target)}`;
     if (!hasArcs(before.state)) throw this.#error(`${what}: only a reset leads on`, "no-such-arc");
@@ -238,8 +238,8 @@ export class V1Machine {
       device: this.#device,
       spell: (state) => spell(state as V1StateName | "unknown"),
       stateAfter: () => this.#afterReset(),
-      letGo: () => {
-        this.#letGo();
+      releaseResources: () => {
+        this.#releaseResources();
         this.#touched = false;
       },
     }, givesUp);
@@ -273,7 +273,7 @@ export class V1Machine {
    *
    * Never throws: a failure is the answer `failed`, and the state says the rest.
    */
-  recover(way: WayBack = "running", onError: OnError = this.#onError): Recovery {
+  recover(way: RecoveryMode = "running", onError: OnError = this.#onError): Recovery {
     if (way !== "reset") {
       const led = this.#leadBack();
       if (led !== null) return led;

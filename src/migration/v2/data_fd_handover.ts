@@ -22,7 +22,7 @@ const MESSAGE = new TextEncoder().encode("vfiokit data fd 1") as Uint8Array<Arra
 const MAX_MESSAGES = 1024;
 
 /** A place for one data fd. */
-export class DataPlace {
+export class DataFdHandover {
   readonly #kernel: Kernel;
   readonly #fds: DataPlaceFds;
 

@@ -7,20 +7,20 @@ import { SysError } from "../../kernel/error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import { VFIO_MIG_GET_PRECOPY_INFO, vfioPrecopyInfo } from "../../uapi/mod.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
-import type { DataPlace } from "./data_fd_handover.ts";
+import type { DataFdHandover } from "./data_fd_handover.ts";
 import { DriverError } from "../protocol/recovery.ts";
 import { setNonBlocking } from "../protocol/io.ts";
 
 /** Owns a device's data fd. */
 export class V2DataFd {
   readonly #device: VfioDevice;
-  readonly #place: DataPlace | null;
+  readonly #handover: DataFdHandover | null;
   #fd: Fd | null = null;
 
   /** `place`: where it is handed from one process to the next. */
-  constructor(device: VfioDevice, place: DataPlace | null) {
+  constructor(device: VfioDevice, place: DataFdHandover | null) {
     this.#device = device;
-    this.#place = place;
+    this.#handover = place;
   }
 
   /**
@@ -39,8 +39,8 @@ export class V2DataFd {
   }
 
   /** Whether there is a place to hand it over by. */
-  get hasPlace(): boolean {
-    return this.#place !== null;
+  get hasHandover(): boolean {
+    return this.#handover !== null;
   }
 
   /** Takes the kernel's new one; a former one, which it has ended, is closed. */
@@ -61,7 +61,7 @@ export class V2DataFd {
    * @throws {SysError} If it cannot be put there; it is still here then.
    */
   handOver(): void {
-    if (this.#fd !== null) this.#place?.put(this.#fd);
+    if (this.#fd !== null) this.#handover?.put(this.#fd);
     this.close();
   }
 
@@ -75,7 +75,7 @@ export class V2DataFd {
    */
   takeOver(): boolean {
     const { kernel, label } = this.#device;
-    const fd = this.#place?.take(`${label} data fd (handed over)`) ?? null;
+    const fd = this.#handover?.take(`${label} data fd (handed over)`) ?? null;
     if (fd === null) return false;
     try {
       kernel.ioctl(fd.number, VFIO_MIG_GET_PRECOPY_INFO, vfioPrecopyInfo.pack({}));

@@ -7,7 +7,7 @@ import { VFIO_MIGRATION_PRE_COPY } from "../../uapi/mod.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import type { Counters, OnError, PrecopyLimits } from "../protocol/engine.ts";
 import { ProtocolEngine, type Restore, type Save } from "../protocol/protocol_engine.ts";
-import type { DataPlace } from "./data_fd_handover.ts";
+import type { DataFdHandover } from "./data_fd_handover.ts";
 import { V2DataFd } from "./v2_data_fd.ts";
 import { V2Machine, type V2Target, v2Target } from "./v2_machine.ts";
 import { V2Restore } from "./v2_restore.ts";
@@ -42,7 +42,7 @@ export class V2Engine extends ProtocolEngine<V2Target> {
   constructor(
     device: VfioDevice,
     flags: number,
-    place: DataPlace | null,
+    place: DataFdHandover | null,
     onError: OnError,
     counters: Counters,
   ) {
@@ -67,7 +67,7 @@ export class V2Engine extends ProtocolEngine<V2Target> {
     super.checkSave(phase);
     const { state } = this.counters;
     if (phase === "pre-copy" && (this.#flags & VFIO_MIGRATION_PRE_COPY) === 0) {
-      throw this.guard.error(
+      throw this.steps.error(
         "Cannot enter pre-copy: the driver does not offer it (VFIO_MIGRATION_PRE_COPY)",
         "no-precopy",
         undefined,
@@ -107,7 +107,7 @@ export class V2Engine extends ProtocolEngine<V2Target> {
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       const meaning = REFUSALS[error.code] ?? error.message;
-      throw this.guard.error(
+      throw this.steps.error(
         `${what}what was handed over is of no use: ${meaning}`,
         "bad-data-fd",
         error,
@@ -116,26 +116,26 @@ export class V2Engine extends ProtocolEngine<V2Target> {
     }
     // Nobody else has a device that was opened here: the driver kept the state, and the fd is lost.
     const { borrowed } = this.#device;
-    throw this.guard.error(
+    throw this.steps.error(
       what + (borrowed ? "the data fd is another process's" : "nobody has its data fd any more"),
       "no-data-fd",
       undefined,
-      borrowed && !this.#data.hasPlace ? HAND_OVER : START_OVER,
+      borrowed && !this.#data.hasHandover ? HAND_OVER : START_OVER,
     );
   }
 
   override handOver(): void {
-    if (!this.#data.hasPlace) {
+    if (!this.#data.hasHandover) {
       // The error tells the state, which nobody may have asked for yet.
       this.#machine.state();
       const what = "Cannot hand the data fd over: the device was opened with no place for it";
-      throw this.guard.error(what, "no-data-place", undefined, HAND_OVER);
+      throw this.steps.error(what, "no-data-place", undefined, HAND_OVER);
     }
-    this.guard.run("Cannot hand the data fd over", () => this.#data.handOver());
+    this.steps.run("Cannot hand the data fd over", () => this.#data.handOver());
   }
 
   override checkRestore(): void {
-    this.guard.demandState("resuming", this.#machine.state().state, RESTORE_FROM);
+    this.steps.demandState("resuming", this.#machine.state().state, RESTORE_FROM);
   }
 
   protected override enterRestore(): Restore {

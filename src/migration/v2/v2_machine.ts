@@ -28,8 +28,8 @@ import {
   setFeature,
   triggerFeature,
 } from "../../vfio/device/feature.ts";
-import type { Counters, OnError, WayBack } from "../protocol/engine.ts";
-import { demandStill } from "../protocol/recovery.ts";
+import type { Counters, OnError, RecoveryMode } from "../protocol/engine.ts";
+import { demandStateIn } from "../protocol/recovery.ts";
 import { resetAtLast, resetDevice } from "../protocol/reset.ts";
 import type { V2DataFd } from "./v2_data_fd.ts";
 import { readBack } from "../protocol/state_read_back.ts";
@@ -168,7 +168,7 @@ export class V2Machine {
     if (now.raw === null) {
       throw this.#error(`Cannot enter ${target}: the state cannot be read`, "unreadable");
     }
-    demandStill(target, now, from);
+    demandStateIn(target, now, from);
     const path = planPath(now.raw, NUMBERS[target], this.#flags);
     if (path === null) {
       const lacks = lacksFor(NUMBERS[target], this.#flags).join(" and ");
@@ -248,7 +248,7 @@ export class V2Machine {
       device: this.#device,
       spell: (state) => state,
       stateAfter: () => this.state().state,
-      letGo: () => {},
+      releaseResources: () => {},
     }, givesUp);
   }
 
@@ -260,7 +260,7 @@ export class V2Machine {
    *
    * Never throws: a failure is the answer `failed`, and the state says the rest.
    */
-  recover(way: WayBack = "running", onError: OnError = this.#onError): Recovery {
+  recover(way: RecoveryMode = "running", onError: OnError = this.#onError): Recovery {
     if (way !== "reset") {
       const led = this.#leadBack(way);
       if (led !== null) return led;

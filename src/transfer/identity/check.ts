@@ -15,7 +15,7 @@ import { IdentityError } from "./identity_error.ts";
  *
  * @throws {IdentityError} With what differs, of all of them.
  */
-export function demandFit(
+export function demandIdentity(
   { devices: saved }: DecodedHeader,
   devices: readonly Device[],
   force: boolean,
