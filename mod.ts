@@ -24,6 +24,8 @@
 
 export { VERSION } from "./src/version.ts";
 
+export { type Hint, type Remedy, toHint, VfiokitError } from "./src/error.ts";
+
 export * from "./src/uapi/mod.ts";
 
 export { cleanupErrors, firstError } from "./src/kernel/cleanup.ts";
@@ -56,6 +58,7 @@ export {
 export {
   isLost,
   MigrationError,
+  type MigrationErrorCode,
   type MigrationErrorInfo,
   type Recovery,
 } from "./src/migration/error.ts";
@@ -135,6 +138,7 @@ export {
   BusyError,
   type Holder,
   type Reason,
+  type ReasonCode,
   UnsupportedError,
 } from "./src/vfio/reasons/unsupported.ts";
 

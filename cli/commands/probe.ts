@@ -8,7 +8,7 @@ import { probe, type ProbeReport, type Reason, type Region, simHelp } from "../.
 import type { Context } from "../context.ts";
 import { noteLines } from "../output/notes.ts";
 import { bytes, hex } from "../output/format.ts";
-import { reasonHint } from "../output/reason_hint.ts";
+import { reasonHint } from "../output/hint.ts";
 import { table } from "../output/table.ts";
 import type { ProbeArgs } from "../specs/inspect.ts";
 

@@ -26,7 +26,7 @@ import {
   SysError,
   UnsupportedError,
 } from "../../mod.ts";
-import { reasonHint } from "./reason_hint.ts";
+import { hintWords, reasonHint } from "./hint.ts";
 import { SamplesError } from "../dirty/samples.ts";
 import { exitCodeOf, Interrupted } from "../signals.ts";
 import { UsageError } from "../usage_error.ts";
@@ -140,7 +140,7 @@ function code(chain: readonly Error[], interrupted: Interrupted | undefined): st
 function hints(chain: readonly Error[]): string[] {
   const said: string[] = [];
   const several = chain.find((error) => error instanceof DevicesError);
-  if (several !== undefined) said.push(several.hint ?? "");
+  if (several !== undefined) said.push(hintWords(several.hint));
   for (const error of chain) {
     if (error instanceof UnsupportedError || error instanceof OpenError) {
       const [first, ...others] = error.reasons;
@@ -151,14 +151,14 @@ function hints(chain: readonly Error[]): string[] {
     const one = error instanceof MigrationError || error instanceof CheckpointFileError;
     // Of several devices the hint for all of them counts.
     if (one && several === undefined) {
-      said.push(error.hint ?? "");
+      said.push(hintWords(error.hint));
     }
     if (error instanceof CheckpointError && !runs(error) && several === undefined) {
       said.push('bring it to RUNNING with "vfiokit reset DEVICE"');
     }
     if (
       error instanceof DmaError || error instanceof BusyError || error instanceof IdentityError
-    ) said.push(error.hint);
+    ) said.push(hintWords(error.hint));
   }
   // Causes often carry what is said already.
   return [...new Set(said)].filter((hint) => hint !== "");

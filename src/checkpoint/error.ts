@@ -4,6 +4,7 @@
  * @module
  */
 
+import { VfiokitError } from "../error.ts";
 import { printable } from "../text/mod.ts";
 import { isLost, type Recovery } from "../migration/error.ts";
 import type { StateName } from "../migration/types.ts";
@@ -54,11 +55,13 @@ export type CheckpointErrorCode =
  * assert.equal(error.message, "Cannot read the checkpoint: frame 2 has a wrong CRC (at byte 4096)");
  * ```
  */
-export class CheckpointError extends Error {
+export class CheckpointError extends VfiokitError {
   /** Always `CheckpointError`. */
   override readonly name = "CheckpointError";
   /** What is wrong, as a stable word. */
   readonly code: CheckpointErrorCode;
+  /** What is wrong and where, as a clause: `frame 2 has a wrong CRC (at byte 4096)`. */
+  readonly problem: string;
   /** Where, in bytes from the start: that of the frame, or of the first byte too many or missing. */
   readonly offset: number;
   /** The state of the device that had to be brought back on its account; null where none had to. */
@@ -72,6 +75,7 @@ export class CheckpointError extends Error {
   constructor(code: CheckpointErrorCode, offset: number, what: string, options?: ErrorOptions) {
     super(printable(`Cannot read the checkpoint: ${what} (at byte ${offset})`), options);
     this.code = code;
+    this.problem = printable(`${what} (at byte ${offset})`);
     this.offset = offset;
   }
 

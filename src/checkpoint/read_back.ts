@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Hint, VfiokitError } from "../error.ts";
 import type { DeviceTotals } from "./format/trailer.ts";
 import type { CheckpointSummary } from "./verify.ts";
 
@@ -72,7 +73,7 @@ export interface ReadBackErrorInfo {
   /** The errno's name where it could not be read. */
   readonly errno?: string | undefined;
   /** What to do next. */
-  readonly hint?: string | undefined;
+  readonly hint?: Hint | string | null | undefined;
 }
 
 /**
@@ -94,7 +95,7 @@ export interface ReadBackErrorInfo {
  * assert.equal(error.code, "read-back");
  * ```
  */
-export class ReadBackError extends Error implements ReadBackErrorInfo {
+export class ReadBackError extends VfiokitError implements ReadBackErrorInfo {
   /** Always `ReadBackError`. */
   override readonly name = "ReadBackError";
   /** A stable word: whether the file is bad, or it was interrupted. */
@@ -103,15 +104,12 @@ export class ReadBackError extends Error implements ReadBackErrorInfo {
   readonly path: string;
   /** The errno's name where it could not be read. */
   readonly errno: string | undefined;
-  /** What to do next. */
-  readonly hint: string | undefined;
 
   /** Makes the error. */
   constructor(message: string, info: ReadBackErrorInfo, options?: ErrorOptions) {
-    super(message, options);
+    super(message, options, info.hint);
     this.code = info.code;
     this.path = info.path;
     this.errno = info.errno;
-    this.hint = info.hint;
   }
 }

@@ -4,8 +4,12 @@
  * @module
  */
 
+import { VfiokitError } from "../error.ts";
+
 /** A range that is a mistake of the caller; the kernel was not asked. */
-export class DirtyRangeError extends RangeError {
+export class DirtyRangeError extends VfiokitError {
   /** Always `DirtyRangeError`. */
   override readonly name = "DirtyRangeError";
+  /** Always `bad-range`. */
+  readonly code = "bad-range" as const;
 }

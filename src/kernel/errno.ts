@@ -123,7 +123,7 @@ const NAMES: ReadonlyMap<number, ErrnoName> = new Map(
  * assert.equal(errnoName(200), "errno 200");
  * ```
  */
-export function errnoName(errno: number): string {
+export function errnoName(errno: number): ErrnoName | `errno ${number}` {
   return NAMES.get(errno) ?? `errno ${errno}`;
 }
 

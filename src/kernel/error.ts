@@ -4,7 +4,8 @@
  * @module
  */
 
-import { errnoName, errnoText } from "./errno.ts";
+import { type ErrnoName, errnoName, errnoText } from "./errno.ts";
+import { VfiokitError } from "../error.ts";
 import { printable } from "../text/mod.ts";
 
 /**
@@ -20,15 +21,15 @@ import { printable } from "../text/mod.ts";
  * assert.equal(error.message, "open /dev/vfio/12: EBUSY (device or resource busy)");
  * ```
  */
-export class SysError extends Error {
+export class SysError extends VfiokitError {
   /** Always `SysError`. */
   override readonly name = "SysError";
   /** The call, such as `open`, `ioctl VFIO_GROUP_GET_STATUS`, `pread`. */
   readonly syscall: string;
   /** The errno number, as the kernel set it. */
   readonly errno: number;
-  /** The errno's name, such as `EBUSY`. */
-  readonly code: string;
+  /** The errno's name, such as `EBUSY`; `errno 600` where it has none here. */
+  readonly code: ErrnoName | `errno ${number}`;
   /** What the call was made on: a path, `fd 3`, a register. Empty if unknown. */
   readonly object: string;
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { VfiokitError } from "../error.ts";
 import type { Kernel } from "./kernel.ts";
 
 /**
@@ -20,9 +21,11 @@ import type { Kernel } from "./kernel.ts";
  * assert.throws(() => fd.number, ClosedError);
  * ```
  */
-export class ClosedError extends Error {
+export class ClosedError extends VfiokitError {
   /** The name of the class. */
   override readonly name: string = "ClosedError";
+  /** A stable word: it was closed. */
+  readonly code: "closed" | "thread-ended" = "closed";
 }
 
 const open = new Set<Fd>();

@@ -48,7 +48,7 @@ export class DeviceClosedError extends ClosedError implements DeviceClosedErrorI
   /** Always `DeviceClosedError`. */
   override readonly name: string = "DeviceClosedError";
   /** Why it is served no longer. */
-  readonly code: DeviceClosedCode;
+  override readonly code: DeviceClosedCode;
   /** The name that the device was opened by. */
   readonly device: string;
   /** The state that the device was in when it was last heard of. */

@@ -4,13 +4,14 @@
  * @module
  */
 
+import { type Hint, VfiokitError } from "../error.ts";
 import { printable } from "../text/mod.ts";
 import type { DriverNote } from "../vfio/notes/driver_notes.ts";
 import type { StateName } from "./types.ts";
 
 /** What was done to a device after a failure. */
 export type Recovery =
-  /** Nothing had to be done, or nothing was asked for (`--on-error leave`). */
+  /** Nothing had to be done, or nothing was asked for (`onError: "leave"`). */
   | "none"
   /** An arc led back to RUNNING. */
   | "running"
@@ -23,18 +24,53 @@ export type Recovery =
   /** Even the reset failed. */
   | "failed";
 
+/** A stable word for what went wrong with a migration. */
+export type MigrationErrorCode =
+  | "io"
+  | "cancelled"
+  | "transition-refused"
+  | "wrong-state"
+  | "left-state"
+  | "failed"
+  | "no-such-state"
+  | "no-such-arc"
+  | "state-refused"
+  | "unreadable"
+  | "reset-ignored"
+  | "reset-failed"
+  | "transaction-cut"
+  | "transition-ignored"
+  | "interrupted-transfer"
+  | "incompatible-state"
+  | "data-size-zero"
+  | "data-offset"
+  | "pending-bytes"
+  | "no-progress"
+  | "state-missing"
+  | "no-data-fd"
+  | "no-precopy"
+  | "bad-data-fd"
+  | "no-data-place"
+  | "state-too-long"
+  | "needs-newer-driver"
+  | "data-bounds"
+  | "interrupted"
+  | "read-back";
+
 /** What a {@linkcode MigrationError} knows. */
 export interface MigrationErrorInfo {
   /** A stable word for what went wrong, such as `transition-refused`. */
-  readonly code: string;
+  readonly code: MigrationErrorCode;
   /** The device's state after all recovery. */
   readonly deviceState: StateName;
   /** What was done about it. */
   readonly recovery: Recovery;
+  /** What failed, without what was done about it then, where the message says both. */
+  readonly failure?: string | undefined;
   /** The errno's name where a kernel call failed. */
   readonly errno?: string | undefined;
   /** What to do next. */
-  readonly hint?: string | undefined;
+  readonly hint?: Hint | string | null | undefined;
 }
 
 /**
@@ -53,30 +89,30 @@ export interface MigrationErrorInfo {
  * assert.equal(error.lost, false);
  * ```
  */
-export class MigrationError extends Error implements MigrationErrorInfo {
+export class MigrationError extends VfiokitError implements MigrationErrorInfo {
   /** Always `MigrationError`. */
   override readonly name = "MigrationError";
   /** A stable word for what went wrong. */
-  readonly code: string;
+  readonly code: MigrationErrorCode;
   /** The device's state after all recovery. */
   readonly deviceState: StateName;
   /** What was done about it. */
   readonly recovery: Recovery;
   /** The errno's name where a kernel call failed. */
   readonly errno: string | undefined;
-  /** What to do next. */
-  readonly hint: string | undefined;
+  /** What failed, as in the message, without what was done about it then. */
+  readonly failure: string;
   /** What the driver did against the rules besides, in what failed. */
   notes: readonly DriverNote[] = [];
 
   /** Makes the error. */
   constructor(message: string, info: MigrationErrorInfo, options?: ErrorOptions) {
-    super(printable(message), options);
+    super(printable(message), options, info.hint);
     this.code = info.code;
+    this.failure = printable(info.failure ?? message);
     this.deviceState = info.deviceState;
     this.recovery = info.recovery;
     this.errno = info.errno;
-    this.hint = info.hint;
   }
 
   /** Whether only a reset leads on: in ERROR, in a state that is not known, or not reset when it had to be. */

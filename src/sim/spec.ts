@@ -4,6 +4,7 @@
  * @module
  */
 
+import { VfiokitError } from "../error.ts";
 import { printable } from "../text/mod.ts";
 import { canHave, type Fault, parseFault } from "./faults/fault_plan.ts";
 import { DMA_FORM, type DmaPattern, parseDmaPattern } from "./dma/dma_pattern.ts";
@@ -16,9 +17,11 @@ export type { DmaPattern } from "./dma/dma_pattern.ts";
 export type { Fault, FaultName } from "./faults/fault_plan.ts";
 
 /** A `sim:…` name is invalid. */
-export class SimSpecError extends Error {
+export class SimSpecError extends VfiokitError {
   /** Always `SimSpecError`. */
   override readonly name = "SimSpecError";
+  /** Always `bad-name`. */
+  readonly code = "bad-name" as const;
 
   /** Creates the error; `problem` says which part is wrong, and what is allowed. */
   constructor(spec: string, problem: string) {

@@ -2,6 +2,7 @@
  * What a save or restore of several devices throws, from what stopped it.
  */
 
+import { type Hint, hintOf } from "../error.ts";
 import { MigrationError, type Recovery } from "../migration/error.ts";
 import { hintAfter } from "../migration/protocol/reset.ts";
 import { describeRecovery } from "../migration/recovery.ts";
@@ -38,7 +39,7 @@ export function devicesError(
   left: readonly FinalState[],
   cause: unknown,
   interrupted: boolean,
-  hint: string | null = hintFor(cause, left) ?? null,
+  hint: Hint | null = hintFor(cause, left),
 ): DevicesError {
   const devices = members.map(({ device: { name }, notes, error }, index): DeviceOutcome => ({
     name,
@@ -56,7 +57,7 @@ export function devicesError(
     code: interrupted ? "cancelled" : codeOf(cause),
     devices,
     errno: typeof errno === "string" ? errno : isErrnoName(code) ? code : undefined,
-    hint: hint ?? undefined,
+    hint,
   }, { cause });
 }
 
@@ -98,16 +99,15 @@ function states(members: readonly FailedDevice[], left: readonly FinalState[]): 
   });
 }
 
-function hintFor(cause: unknown, left: readonly FinalState[]): string | undefined {
+function hintFor(cause: unknown, left: readonly FinalState[]): Hint | null {
   const ignored = left.find(({ recovery }) => recovery === "ignored");
   if (ignored !== undefined) return hintAfter("ignored", ignored.state ?? "unknown");
   if (left.some(({ state }) => state !== "running" && state !== null)) {
-    return 'bring what does not run to RUNNING with "vfiokit reset DEVICE"';
+    return { text: "bring what does not run to RUNNING by a reset", remedy: "reset" };
   }
   // What a device's own error advises may be done by now.
-  if (cause instanceof MigrationError && cause.deviceState !== "running") return undefined;
-  const { hint } = cause as { readonly hint?: unknown };
-  return typeof hint === "string" ? hint : undefined;
+  if (cause instanceof MigrationError && cause.deviceState !== "running") return null;
+  return hintOf(cause);
 }
 
 /** How to call a device: names may be the same, for simulated ones. */
@@ -117,13 +117,8 @@ function called({ device: { name }, number }: FailedDevice): string {
 
 /** What an error says, without what was done at once: that is told of all devices afterwards. */
 function reason(error: unknown): string {
-  const { message } = error as Error;
-  if (error instanceof IdentityError) {
-    return message.replace("Cannot restore the checkpoint: it ", "the checkpoint ");
-  }
-  if (!(error instanceof MigrationError)) return message;
-  const told = `; ${describeRecovery(error.recovery, error.deviceState)}`;
-  return message.endsWith(told) ? message.slice(0, -told.length) : message;
+  if (error instanceof IdentityError) return error.problem;
+  return error instanceof MigrationError ? error.failure : (error as Error).message;
 }
 
 function isErrnoName(code: unknown): code is string {

@@ -2,12 +2,14 @@
  * What a save or restore throws, from what stopped it.
  */
 
+import { hintOf } from "../error.ts";
+import { errorCode } from "../checkpoint/file/file_error.ts";
 import { hintAfter } from "../migration/protocol/reset.ts";
 import { describeRecovery } from "../migration/recovery.ts";
 import type { NoteWatch } from "../migration/notes/note_book.ts";
 import type { Device } from "../migration/device.ts";
 import { DeviceClosedError } from "../migration/closed_error.ts";
-import { MigrationError, type Recovery } from "../migration/error.ts";
+import { MigrationError, type MigrationErrorInfo, type Recovery } from "../migration/error.ts";
 import type { StateName } from "../migration/types.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
 import { CheckpointError } from "../checkpoint/error.ts";
@@ -111,8 +113,7 @@ function describeState(state: StateName): string {
 /** What an error of a file, or of reading it back, tells beside its message. */
 function toldBy(
   error: Error,
-): { code: string; errno: string | undefined; hint: string | undefined } {
+): Pick<MigrationErrorInfo, "code" | "errno" | "hint"> {
   if (error instanceof ReadBackError) return error;
-  const { code, hint } = error as Error & { readonly code?: unknown; readonly hint?: string };
-  return { code: "io", errno: typeof code === "string" ? code : undefined, hint };
+  return { code: "io", errno: errorCode(error) ?? undefined, hint: hintOf(error) };
 }

@@ -2,6 +2,7 @@
  * The step after a save: all is written, and the device runs again.
  */
 
+import type { Hint } from "../error.ts";
 import type { NoteWatch } from "../migration/notes/note_book.ts";
 import type { Device } from "../migration/device.ts";
 import { MigrationError } from "../migration/error.ts";
@@ -42,9 +43,11 @@ export async function finalState(
 }
 
 /** What to do where neither a file nor a running device has the state. */
-export const ONLY_COPY: string =
-  "nothing but the stopped device has its state, and a reset would lose it: try " +
-  '"vfiokit state DEVICE running", and save again';
+export const ONLY_COPY: Hint = {
+  text: "nothing but the stopped device has its state, and a reset would lose it: set it to " +
+    "RUNNING, and save again",
+  remedy: "set-running",
+};
 
 /** What cannot be done with devices that were saved and do not run; `missing` is why no file is there. */
 export function whatCannotRun(which: string, missing: Error | null): string {
@@ -58,11 +61,8 @@ export function whatCannotRun(which: string, missing: Error | null): string {
 export function cannotRun(error: Error, missing: Error | null, notes: NoteWatch): Error {
   if (!(error instanceof MigrationError)) return error;
   const { message, code, deviceState, recovery, errno } = error;
-  const hint = error.lost
-    ? error.hint
-    : missing === null
-    ? 'try again: "vfiokit state DEVICE running"'
-    : ONLY_COPY;
+  const again: Hint = { text: "try again to set it to RUNNING", remedy: "set-running" };
+  const hint = error.lost ? error.hint : missing === null ? again : ONLY_COPY;
   const failure = new MigrationError(
     `${whatCannotRun("the device", missing)}: ${message}`,
     { code, deviceState, recovery, errno, hint },

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Hint, VfiokitError } from "../error.ts";
 import { printable } from "../text/mod.ts";
 import { isLost, type Recovery } from "../migration/error.ts";
 import type { StateName } from "../migration/types.ts";
@@ -32,7 +33,7 @@ export interface DevicesErrorInfo {
   /** The errno's name where a kernel call failed. */
   readonly errno?: string | undefined;
   /** What to do next. */
-  readonly hint?: string | undefined;
+  readonly hint?: Hint | string | null | undefined;
 }
 
 /**
@@ -55,7 +56,7 @@ export interface DevicesErrorInfo {
  * assert.deepEqual(error.failed.map(({ name }) => name), ["fd:6"]);
  * ```
  */
-export class DevicesError extends Error implements DevicesErrorInfo {
+export class DevicesError extends VfiokitError implements DevicesErrorInfo {
   /** Always `DevicesError`. */
   override readonly name = "DevicesError";
   /** A stable word for what went wrong. */
@@ -64,16 +65,13 @@ export class DevicesError extends Error implements DevicesErrorInfo {
   readonly devices: readonly DeviceOutcome[];
   /** The errno's name where a kernel call failed. */
   readonly errno: string | undefined;
-  /** What to do next. */
-  readonly hint: string | undefined;
 
   /** Makes the error. */
   constructor(message: string, info: DevicesErrorInfo, options?: ErrorOptions) {
-    super(printable(message), options);
+    super(printable(message), options, info.hint);
     this.code = info.code;
     this.devices = info.devices;
     this.errno = info.errno;
-    this.hint = info.hint;
   }
 
   /** The devices that something went wrong with. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Hint, hintOf } from "../error.ts";
 import { ask } from "../migration/thread/host.ts";
 import { NO_LIMITS, precopyLimits } from "../migration/protocol/limits.ts";
 import { phaseBatches } from "../migration/phases/phase_batches.ts";
@@ -174,8 +175,8 @@ export async function saveAll(
     throw await failureAfterSave(lockstep, whatCannotRun("all devices", kept.error), refusal, hint);
   }
   if (kept.error !== null) {
-    const { hint } = kept.error as Error & { readonly hint?: string };
-    throw await failureAfterSave(lockstep, `Cannot ${lockstep.what}`, kept.error, hint ?? null);
+    const hint = hintOf(kept.error);
+    throw await failureAfterSave(lockstep, `Cannot ${lockstep.what}`, kept.error, hint);
   }
   const states = await lockstep.states();
   return {
@@ -210,7 +211,7 @@ async function failureAfterSave(
   lockstep: Lockstep,
   what: string,
   cause: Error,
-  hint?: string | null,
+  hint?: Hint | null,
 ): Promise<DevicesError> {
   const states = await lockstep.states();
   const left = lockstep.members.map(({ error }, index): FinalState => ({

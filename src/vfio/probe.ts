@@ -298,5 +298,5 @@ function bitSizes(bitmap: bigint): number[] {
 
 function openingNotes(device: VfioDevice): string[] {
   if (device.borrowed || device.sysfs?.bus !== "pci") return [];
-  return ["Opening a PCI device may reset it: --no-open reads sysfs only"];
+  return ["Opening a PCI device may reset it; a probe without opening it reads sysfs only"];
 }

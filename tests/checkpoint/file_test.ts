@@ -99,7 +99,8 @@ describe("a regular file", () => {
     await assert.rejects(
       createCheckpointFile(`${folder}/a`),
       (error: CheckpointFileError) => {
-        assert.match(error.hint!, /--force/);
+        assert.match(error.hint!.text, /another name/);
+        assert.equal(error.hint!.remedy, "force");
         return isError("EEXIST", "Cannot create", `${folder}/a`)(error);
       },
     );

@@ -255,7 +255,7 @@ for (const way of WAYS) {
           assert.match(error.message, found);
           assert.match(error.message, /^Cannot save (the device|2 devices): Cannot read back ".*"/);
           assert.match(error.message, /no file was left; (the device is|all of them are) running$/);
-          assert.match(error.hint!, /save again/);
+          assert.match(error.hint!.text, /save again/);
           assert.ok(error.cause instanceof ReadBackError);
           const { done, seconds, reason } = file.readBack!.report;
           assert.deepEqual([done, reason], [false, "bad"]);
@@ -343,7 +343,7 @@ for (const way of WAYS) {
         const error = await failure(way.save(devices, sink));
         assert.equal(error.errno, "EEXIST");
         assert.match(error.message, /EEXIST .*; the temporary file was removed; .* running$/);
-        assert.match(error.hint!, /another name/);
+        assert.match(error.hint!.text, /another name/);
         assert.deepEqual(names(), ["a.vfk"]);
         assert.equal(fs.readFileSync(target(), "utf8"), "theirs");
         assert.equal(file.readBack!.report.done, true);
@@ -464,7 +464,7 @@ describe("a device that does not run again", () => {
     const error = await failure(save(device, file));
     assert.equal(error.code, "transition-refused");
     assert.match(error.message, /^Cannot let the device run again, though the checkpoint is in /);
-    assert.match(error.hint!, /try again/);
+    assert.match(error.hint!.text, /try again/);
     assert.equal(file.readBack!.report.done, true);
     assert.deepEqual(names(), ["a.vfk"]);
     assert.equal((await device.state()).state, "stop");
@@ -479,7 +479,7 @@ describe("a device that does not run again", () => {
       error.message,
       /^Cannot let the device run again, and there is no checkpoint \(Cannot read back .*\): /,
     );
-    assert.match(error.hint!, /a reset would lose it: .* DEVICE running", and save again/);
+    assert.match(error.hint!.text, /a reset would lose it: set it to RUNNING, and save again/);
     assert.deepEqual(names(), []);
     assert.equal((await device.state()).state, "stop");
     // As the hint says: the driver takes the third try.
@@ -503,7 +503,7 @@ describe("a device that does not run again", () => {
             ? /^Cannot let all devices run again, and there is no checkpoint \(Cannot read back/
             : /^Cannot let all devices run again, though the checkpoint is in its place/,
         );
-        assert.equal(/a reset would lose it/.test(error.hint!), bad);
+        assert.equal(/a reset would lose it/.test(error.hint!.text), bad);
         assert.deepEqual(names(), bad ? [] : ["a.vfk"]);
         fs.rmSync(target(), { force: true });
         const states = await Promise.all(devices.map((device) => device.state()));
@@ -542,7 +542,7 @@ describe("a device that is left stopped", () => {
       const sink = meddled(file, { synced: () => flip(partial(), 100) });
       const error = await failure(saveAll(devices, sink, { leave: "stopped" }));
       assert.equal(error.code, "read-back");
-      assert.doesNotMatch(error.hint ?? "", /reset/);
+      assert.doesNotMatch(error.hint?.text ?? "", /reset/);
       for (const device of devices) assert.equal((await device.state()).state, "stop");
     } finally {
       for (const device of devices) await device.close();

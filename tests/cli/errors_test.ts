@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import { explain } from "../../cli/output/error_message.ts";
 import { Interrupted } from "../../cli/signals.ts";
 import { UsageError } from "../../cli/usage_error.ts";
+import type { MigrationErrorCode } from "../../src/migration/error.ts";
 import {
   AnswerError,
   BusyError,
@@ -29,7 +30,7 @@ const lost = new MigrationError("Cannot stop", {
   recovery: "failed",
 });
 /** What a driver answers to a state that it is given. */
-const answered = (code: string) =>
+const answered = (code: MigrationErrorCode) =>
   new MigrationError("Cannot restore", { code, deviceState: "running", recovery: "reset" });
 const bad = new CheckpointError("crc", 4096, "frame 2 has a wrong CRC");
 const unsupported = new UnsupportedError([

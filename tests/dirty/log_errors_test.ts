@@ -76,7 +76,7 @@ describe("a device's log that fails", () => {
       "start",
       "ENOMEM",
       /one bitmap from the lowest range to the highest/,
-      /closer together.*type1/,
+      /closer together.*track-by-type1/,
     ],
     ["start", "ENOSPC", /no room/, /fewer ranges/],
     ["start", "E2BIG", /so many ranges/, /fewer and larger/],
@@ -88,7 +88,7 @@ describe("a device's log that fails", () => {
     ["stop", "EIO", /its firmware failed/, /reset/],
     ["stop", "ENODEV", /the device is gone/, /reset/],
     ["stop", "EPROTO", /the driver refuses/, /^$/],
-    ["report", "EIO", /lost its log, and all pages count as dirty/, /type1/],
+    ["report", "EIO", /lost its log, and all pages count as dirty/, /track-by-type1/],
     ["report", "EINVAL", /not on any more.*count as dirty/, /Start it again/],
     ["report", "ENOMEM", /no memory.*count as dirty/, /^$/],
     ["report", "ETIMEDOUT", /does not answer.*count as dirty/, /reset/],
@@ -101,7 +101,8 @@ describe("a device's log that fails", () => {
       assert.ok(failure instanceof DmaError, String(failure));
       assert.equal(failure.code, code);
       assert.match(failure.message, why);
-      assert.match(failure.hint, hint);
+      const { text, remedy } = failure.hint ?? { text: "", remedy: null };
+      assert.match(remedy === null ? text : `${text} ${remedy}`, hint);
     });
   }
 });

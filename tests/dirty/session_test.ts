@@ -8,7 +8,7 @@ import { DirtySession, type DirtySessionOptions } from "../../src/dirty/session.
 import { intercept, pages, range, withSession } from "./_session.ts";
 
 /** Opens a session that must fail, and sees that nothing stays open. */
-function failing(spec: string, options: DirtySessionOptions): Error & { hint?: string } {
+function failing(spec: string, options: DirtySessionOptions): Error & { hint?: { text: string } } {
   const kernel = new SimKernel(`trapped?size=4KiB${spec}`);
   try {
     DirtySession.open(kernel.devices[0]!.path, { kernel, ...options }).close();
@@ -110,7 +110,7 @@ describe("a session", () => {
     assert.match(error.message, /^Cannot map 0x1000-0x1fff for DMA/);
     const limit = failing("&iommu=all-dirty&memlock=4KiB", { maps: [range(0, 2)] });
     assert.match(limit.message, /may lock 4096 bytes/);
-    assert.match(limit.hint!, /ulimit -l/);
+    assert.match(limit.hint!.text, /ulimit -l/);
     const huge = failing("", { maps: [{ iova: 0n, size: 1n << 21n }], hugepages: true });
     assert.match(huge.message, /huge pages/);
   });

@@ -1,4 +1,5 @@
 import { describe, it } from "node:test";
+import { DirtyRangeError } from "../../src/dirty/range_error.ts";
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { dirtyPages, pages, pinnedPages, range, withSession } from "./_session.ts";
@@ -73,7 +74,7 @@ describe("the tracker over the simulated IOMMU", () => {
                 if (inside.some((m) => m.first < first || m.first + m.count > first + count)) {
                   assert.throws(
                     () => tracker.unmapWithDirty(pages(first), pages(count)),
-                    RangeError,
+                    DirtyRangeError,
                   );
                   break;
                 }

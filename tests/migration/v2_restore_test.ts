@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { precopy } from "../../src/migration/phases/precopy.ts";
+import type { MigrationErrorCode } from "../../src/migration/error.ts";
 import { resume } from "../../src/migration/phases/resume.ts";
 import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";
 import type { Transaction } from "../../src/migration/types.ts";
@@ -86,7 +87,7 @@ describe("resume() by v2", () => {
     to: string,
     errno: string,
     words: string,
-    code: string,
+    code: MigrationErrorCode,
   ])[] = [
     ["hisi?size=64KiB", "hisi?size=128KiB", "EFAULT", INCOMPATIBLE, "incompatible-state"],
     ["mlx5?size=64KiB", "mlx5?size=128KiB", "EINVAL", INCOMPATIBLE, "incompatible-state"],
@@ -130,7 +131,7 @@ describe("resume() by v2", () => {
   it("resets the device where an arc fails, and says how far it came", async () => {
     const transactions = await saved("mlx5?size=64KiB");
     // RUNNING_P2P, STOP, RESUMING; then STOP, RUNNING_P2P, RUNNING.
-    const expected: readonly (readonly [recovery: string, code: string])[] = [
+    const expected: readonly (readonly [recovery: string, code: MigrationErrorCode])[] = [
       ["none", "transition-refused"],
       ["running", "transition-refused"],
       ["running", "transition-refused"],

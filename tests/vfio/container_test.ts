@@ -189,7 +189,7 @@ leakFreeTest("with its last group a container loses its IOMMU, and what was mapp
     name: "DmaError",
     code: "EINVAL",
     message: /no group is in the container, so it has no IOMMU; its mappings are gone/,
-    hint: "Put a group into it first",
+    hint: { text: "Put a group into it first", remedy: null },
   });
   assert.equal(container.unmap(page.iova, page.size), 0n);
   assert.throws(() => container.info(), { name: "SysError", code: "EINVAL" });

@@ -54,13 +54,13 @@ for (const kernel of [libcKernel(), new SimKernel()]) {
         assert.throws(
           // More than any machine has to spare.
           () => DmaMemory.allocate(kernel, 2 ** 45, { kind, hugepages: true }),
-          (error: Error & { hint?: string }) => {
+          (error: Error & { hint?: { text: string } }) => {
             assert.equal(error.name, "DmaError");
             assert.match(
               error.message,
               /^Cannot allocate \d+ bytes for DMA: there are not \d+ huge/,
             );
-            assert.match(error.hint!, /nr_hugepages/);
+            assert.match(error.hint!.text, /nr_hugepages/);
             return true;
           },
         );

@@ -108,7 +108,7 @@ leakFreeTest("a refused mapping says why", () => {
     const limit = refusal(() => map(100n, 20n));
     assert.equal(limit.code, "ENOMEM");
     assert.match(limit.message, /may lock 65536 bytes \(RLIMIT_MEMLOCK\); 8192 are mapped/);
-    assert.match(limit.hint, /ulimit -l/);
+    assert.match(limit.hint!.text, /ulimit -l/);
     const vaddr = 0x10000n;
     const at = (iova: bigint, size: bigint): () => void => () =>
       ioas.map({ iova, size, vaddr, flags: 3 });

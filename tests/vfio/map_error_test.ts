@@ -42,7 +42,7 @@ function refusal(run: () => void): { code: string; message: string; hint: string
   } catch (error) {
     assert.ok(error instanceof DmaError, String(error));
     assert.equal((error.cause as { code: string }).code, error.code);
-    return error;
+    return { code: error.code, message: error.message, hint: error.hint?.text ?? "" };
   }
   assert.fail("nothing was thrown");
 }

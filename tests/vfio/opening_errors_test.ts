@@ -279,7 +279,7 @@ describe("every errno of every call that opens a device", () => {
         assert.ok(error instanceof OpenError);
         assert.match(told, /^1 (group|cdev|open)-refused$/);
         assert.match(error.message, new RegExp(`${errno}: Linux's own code is not known to`));
-        assert.match(error.hint, /dmesg/);
+        assert.match(error.hint!.text, /dmesg/);
       }
     });
   }

@@ -2,6 +2,7 @@
  * A regular file that appears whole or not at all.
  */
 
+import type { Hint } from "../../error.ts";
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import process from "node:process";
@@ -16,7 +17,10 @@ const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.const
 /** What link(2) answers where a file system has no hard links. */
 const NO_LINKS: readonly string[] = ["EPERM", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EMLINK"];
 
-const FORCE_HINT = "give another name, or use --force to replace the file";
+const FORCE_HINT: Hint = {
+  text: "give another name, or have the file replaced",
+  remedy: "force",
+};
 
 /** A name next to the file's own that says what it is, within the 255 bytes of a name. */
 function partialName(name: string): string {

@@ -107,10 +107,7 @@ export class FileReadBack implements ReadBack {
 
 /** What was found, for a message that says already what could not be done. */
 function describeError(error: unknown): string {
-  const { message } = error as Error;
-  return error instanceof CheckpointError
-    ? message.replace(/^Cannot read the checkpoint: /, "")
-    : message;
+  return error instanceof CheckpointError ? error.problem : (error as Error).message;
 }
 
 /** Whether all that the devices gave is there; the reader has compared it with the trailer only. */

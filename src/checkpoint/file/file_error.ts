@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Hint, VfiokitError } from "../../error.ts";
 import { printable } from "../../text/mod.ts";
 import { ERRNO, errnoText } from "../../kernel/errno.ts";
 
@@ -14,7 +15,7 @@ export interface CheckpointFileErrorInfo {
   /** The errno's name; null where the runtime gave none. */
   readonly code: string | null;
   /** What to do next. */
-  readonly hint?: string | undefined;
+  readonly hint?: Hint | string | null | undefined;
 }
 
 /**
@@ -32,29 +33,26 @@ export interface CheckpointFileErrorInfo {
  * assert.equal(error.code, "EEXIST");
  * ```
  */
-export class CheckpointFileError extends Error implements CheckpointFileErrorInfo {
+export class CheckpointFileError extends VfiokitError implements CheckpointFileErrorInfo {
   /** Always `CheckpointFileError`. */
   override readonly name = "CheckpointFileError";
   /** The file, as it was named. */
   readonly path: string;
   /** The errno's name; null where the runtime gave none. */
   readonly code: string | null;
-  /** What to do next. */
-  readonly hint: string | undefined;
 
   /** Makes the error. */
   constructor(message: string, info: CheckpointFileErrorInfo, options?: ErrorOptions) {
-    super(printable(message), options);
+    super(printable(message), options, info.hint);
     this.path = info.path;
     this.code = info.code;
-    this.hint = info.hint;
   }
 }
 
-/** The errno's name in an error of node:fs or of this toolkit; null for none. */
+/** The errno's name in an error of node:fs or of this toolkit, or Node's own code; null for none. */
 export function errorCode(error: unknown): string | null {
   const code = (error as { readonly code?: unknown } | null)?.code;
-  return typeof code === "string" ? code : null;
+  return typeof code === "string" && /^E[A-Z0-9_]+$/.test(code) ? code : null;
 }
 
 /** An errno in words: `ENOSPC (no space left)`. */
@@ -90,7 +88,7 @@ export function errnoError(
   action: string,
   path: string,
   code: keyof typeof ERRNO,
-  hint?: string,
+  hint?: Hint,
 ): CheckpointFileError {
   const message = `Cannot ${action} "${path}": ${describe(code)}`;
   return new CheckpointFileError(message, { path, code, hint });

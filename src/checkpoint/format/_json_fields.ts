@@ -2,12 +2,14 @@
  * Fields of JSON that somebody else wrote, each checked before it is believed.
  */
 
+import { VfiokitError } from "../../error.ts";
 import { printable } from "../../text/mod.ts";
 import { MAX_META } from "./constants.ts";
 
 /** A field that is missing or makes no sense; the reader adds where. */
-export class FieldError extends Error {
+export class FieldError extends VfiokitError {
   override readonly name = "FieldError";
+  readonly code = "bad-field" as const;
 }
 
 /** An object whose fields are taken one by one; fields nobody asks for are ignored. */

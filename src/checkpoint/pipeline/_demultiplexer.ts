@@ -2,6 +2,7 @@
  * The frames of one checkpoint, each to the ring of its device.
  */
 
+import { VfiokitError } from "../../error.ts";
 import { batchHeadSize, writeBatchMeta } from "../format/data_frame.ts";
 import type { Batch } from "../format/batch.ts";
 import { MAX_CHUNKS } from "../batch_builder.ts";
@@ -10,9 +11,11 @@ import { bodyRoom, headRoom, setFrame } from "./_frame_slot.ts";
 import { type RingMemory, RingProducer, type Slot } from "./ring.ts";
 
 /** Thrown where a device takes no more: what is left need not be read. */
-export class DeviceCancelled extends Error {
+export class DeviceCancelled extends VfiokitError {
   /** Always `DeviceCancelled`. */
   override readonly name = "DeviceCancelled";
+  /** Always `device-cancelled`. */
+  readonly code = "device-cancelled" as const;
 }
 
 /**
@@ -38,7 +41,9 @@ export class Demultiplexer {
   #slot(device: number): Slot {
     const ring = this.#rings[device]!;
     const slot = this.#bell.until(() => this.cancelled ? "cancelled" : ring.claim());
-    if (slot === null || slot === "cancelled") throw new DeviceCancelled();
+    if (slot === null || slot === "cancelled") {
+      throw new DeviceCancelled("Cannot take more: the device has ended");
+    }
     return slot;
   }
 

@@ -2,6 +2,7 @@
  * What went wrong with a device's log, in words.
  */
 
+import type { Hint } from "../../error.ts";
 import { isErrno, SysError } from "../../kernel/error.ts";
 import { DmaError } from "../../vfio/dma/dma_error.ts";
 import { DMA_LOGGING_START } from "../../vfio/device/feature.ts";
@@ -11,16 +12,21 @@ import { UnsupportedError } from "../../vfio/reasons/unsupported.ts";
 import { reachesEnd } from "./_log_ranges.ts";
 
 /** What an errno means, and what to do about it. */
-type Meaning = readonly [why: string, hint: string];
+type Meaning = readonly [why: string, hint: Hint | string];
 
-const TYPE1 = "let its IOMMU track it: --tracker type1";
+/** A hint beside which the IOMMU of the device may help. */
+function orType1(text: string): Hint {
+  return { text, remedy: "track-by-type1" };
+}
+
+const IOMMU: Hint = orType1("Let its IOMMU track it");
 const GONE: Meaning = [
   "the device is gone, or its firmware does not answer",
   "See the kernel's log; a reset may bring it back",
 ];
 const FIRMWARE: Meaning = [
   "its firmware failed at it",
-  `See the kernel's log and reset the device, or ${TYPE1}`,
+  orType1("See the kernel's log and reset the device"),
 ];
 
 /**
@@ -34,21 +40,21 @@ const MEANINGS: Readonly<Record<"start" | "stop" | "report", Readonly<Record<str
   start: {
     EINVAL: [
       "it has been started already by somebody who has this device open, or takes no such ranges",
-      `See that nobody else logs the device, and reset it if nobody does; or ${TYPE1}`,
+      orType1("See that nobody else logs the device, and reset it if nobody does"),
     ],
-    EEXIST: ["it was left on", `Reset the device, which turns it off; or ${TYPE1}`],
+    EEXIST: ["it was left on", orType1("Reset the device, which turns it off")],
     EBUSY: [
       "it was left on, or the device is busy with a migration",
-      `Reset the device, which turns it off; or ${TYPE1}`,
+      orType1("Reset the device, which turns it off"),
     ],
     ENOMEM: [
       "there is no memory for it; some drivers have one bitmap from the lowest range to the " +
       "highest, however far apart they are",
-      `Map the ranges closer together, or ${TYPE1}`,
+      orType1("Map the ranges closer together"),
     ],
-    ENOSPC: ["the device has no room for it", `Map fewer ranges, or ${TYPE1}`],
-    E2BIG: ["it does not take so many ranges", `Map fewer and larger ranges, or ${TYPE1}`],
-    ERANGE: ["it does not reach as far as this memory", `Map it at lower addresses, or ${TYPE1}`],
+    ENOSPC: ["the device has no room for it", orType1("Map fewer ranges")],
+    E2BIG: ["it does not take so many ranges", orType1("Map fewer and larger ranges")],
+    ERANGE: ["it does not reach as far as this memory", orType1("Map it at lower addresses")],
     EOVERFLOW: ["a range reaches beyond 2^64", "Map it lower"],
     EFAULT: ["the kernel could not read the ranges", "This is a mistake of this toolkit"],
     EIO: FIRMWARE,
@@ -68,11 +74,11 @@ const MEANINGS: Readonly<Record<"start" | "stop" | "report", Readonly<Record<str
     ENXIO: GONE,
   },
   report: {
-    EIO: ["the device has lost its log, and all pages count as dirty from now on", cap(TYPE1)],
+    EIO: ["the device has lost its log, and all pages count as dirty from now on", IOMMU],
     EOPNOTSUPP: [
       "the kernel cannot report it, as where it is built without CONFIG_IOMMUFD, and all of its " +
       "pages count as dirty",
-      cap(TYPE1),
+      IOMMU,
     ],
     EINVAL: [
       "it is not on any more, as after a reset by somebody else, or takes no such range; all of " +
@@ -92,10 +98,6 @@ const MEANINGS: Readonly<Record<"start" | "stop" | "report", Readonly<Record<str
     ENXIO: GONE,
   },
 };
-
-function cap(text: string): string {
-  return text[0]!.toUpperCase() + text.slice(1);
-}
 
 function explained(
   request: keyof typeof MEANINGS,

@@ -3,29 +3,30 @@
  * in the error.
  */
 
+import { type Hint, VfiokitError } from "../../error.ts";
 import { errnoText } from "../../kernel/errno.ts";
 import { SysError } from "../../kernel/error.ts";
 import type { Counters, OnError, RecoveryMode } from "./engine.ts";
-import { MigrationError, type Recovery } from "../error.ts";
+import { MigrationError, type MigrationErrorCode, type Recovery } from "../error.ts";
 import { hintAfter } from "./reset.ts";
 import { describeRecovery } from "../recovery.ts";
 import type { StateName, StateReport } from "../types.ts";
 
 /** A driver that broke the protocol: what it did, and the stable word for it. */
-export class DriverError extends Error {
+export class DriverError extends VfiokitError {
   /** Always `DriverError`. */
   override readonly name = "DriverError";
   /** A stable word, such as `data-offset`. */
-  readonly code: string;
+  readonly code: MigrationErrorCode;
 
-  constructor(message: string, code: string, cause?: SysError) {
+  constructor(message: string, code: MigrationErrorCode, cause?: SysError) {
     super(message, { cause });
     this.code = code;
   }
 }
 
 /** What a driver means by an errno: in words, and the stable word for it. */
-type Meaning = readonly [meaning: string, word: string];
+type Meaning = readonly [meaning: string, word: MigrationErrorCode];
 
 /** Meanings, by the errno's name. */
 export type Meanings = Readonly<Record<string, Meaning>>;
@@ -81,7 +82,7 @@ export class PhaseSteps {
   }
 
   /** An error that says the state as last read; nothing is recovered. */
-  error(message: string, code: string, cause?: Error, hint?: string): MigrationError {
+  error(message: string, code: MigrationErrorCode, cause?: Error, hint?: Hint): MigrationError {
     return new MigrationError(message, {
       code,
       deviceState: this.#counters.state,
@@ -105,9 +106,10 @@ export class PhaseSteps {
         code: "wrong-state",
         deviceState: state,
         recovery: "none",
-        hint: state === "running"
-          ? undefined
-          : 'bring it to RUNNING first: "vfiokit reset DEVICE" where no arc leads there',
+        hint: state === "running" ? null : {
+          text: "bring it to RUNNING first, by a reset where no arc leads there",
+          remedy: "reset",
+        },
       },
     );
   }
@@ -136,6 +138,7 @@ export class PhaseSteps {
     const { message, code, recovery, errno, hint, cause } = error;
     return new MigrationError(`${message}; ${describeRecovery(recovery, deviceState)}`, {
       code,
+      failure: message,
       deviceState,
       recovery,
       errno,
@@ -155,9 +158,10 @@ export class PhaseSteps {
     const deviceState = this.#stateNow();
     // What was advised for a state that the device is not in any more is done.
     const hint = hintAfter(recovery, deviceState) ??
-      (error.deviceState === "running" ? error.hint : undefined);
+      (error.deviceState === "running" ? error.hint : null);
     return new MigrationError(`${error.message}; ${describeRecovery(recovery, deviceState)}`, {
       code: error.code,
+      failure: error.message,
       deviceState,
       recovery,
       errno: error.errno,

@@ -3,6 +3,7 @@
  * where the driver took it and did nothing.
  */
 
+import { type Hint, toHint } from "../../error.ts";
 import { isErrno, SysError } from "../../kernel/error.ts";
 import { nap } from "../../kernel/nap.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
@@ -22,9 +23,9 @@ const REOPEN = "a reset does not help: close the device wherever it is open, and
   "again; if that does not help either, unbind its driver and bind it again";
 
 /** What leads on from where a recovery left a device; nothing, where it runs. */
-export function hintAfter(recovery: Recovery, state: StateName): string | undefined {
-  if (recovery === "ignored") return REOPEN;
-  return state === "running" ? undefined : 'bring it to RUNNING with "vfiokit reset DEVICE"';
+export function hintAfter(recovery: Recovery, state: StateName): Hint | null {
+  if (recovery === "ignored") return toHint(REOPEN);
+  return state === "running" ? null : { text: "bring it to RUNNING by a reset", remedy: "reset" };
 }
 
 /**

@@ -18,7 +18,7 @@ import { resetAtLast, resetDevice } from "../protocol/reset.ts";
 import { noteUnreadable, Refusals } from "../notes/state_notes.ts";
 import type { V1Quirk } from "./v1_quirks.ts";
 import type { V1Registers } from "./v1_registers.ts";
-import { MigrationError, type Recovery } from "../error.ts";
+import { MigrationError, type MigrationErrorCode, type Recovery } from "../error.ts";
 import type { StateName, StateReport, TargetState, V1StateName } from "../types.ts";
 
 type V1Report = Extract<StateReport, { protocol: "v1" }>;
@@ -310,7 +310,7 @@ export class V1Machine {
   }
 
   /** An error that says the state as last read. */
-  #error(message: string, code: string, cause?: SysError): MigrationError {
+  #error(message: string, code: MigrationErrorCode, cause?: SysError): MigrationError {
     return new MigrationError(message, {
       code,
       deviceState: this.#counters.state,

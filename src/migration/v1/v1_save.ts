@@ -7,6 +7,7 @@ import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import type { Region } from "../../vfio/device/region.ts";
 import type { BatchBuilder } from "../../checkpoint/batch_builder.ts";
 import type { Counters, PrecopyLimits } from "../protocol/engine.ts";
+import type { MigrationErrorCode } from "../error.ts";
 import { DriverError } from "../protocol/recovery.ts";
 import { Rounds } from "../protocol/rounds.ts";
 import { declaredRoom, type V1DataSection } from "./v1_data_section.ts";
@@ -38,7 +39,7 @@ export function checkDataSection(
 ): void {
   // Both are below 2^64 and exact below 2^53, which every region's size is.
   if (offset >= REGISTERS_SIZE && offset + size <= regionSize) return;
-  const [what, code] = offset === 0
+  const [what, code]: readonly [string, MigrationErrorCode] = offset === 0
     ? ["gave data_offset 0", "data-offset"]
     : offset < REGISTERS_SIZE
     ? ["puts its data over its registers", "data-offset"]

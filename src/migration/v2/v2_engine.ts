@@ -2,6 +2,7 @@
  * The v2 protocol on one device: state machine, data fd and loops put together.
  */
 
+import type { Hint } from "../../error.ts";
 import { SysError } from "../../kernel/error.ts";
 import { VFIO_MIGRATION_PRE_COPY } from "../../uapi/mod.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
@@ -27,9 +28,15 @@ const REFUSALS: Readonly<Record<string, string>> = {
   ENODEV: "its device has left pre-copy since (ENODEV)",
 };
 
-const START_OVER = 'give up what was read, and begin anew: "vfiokit state DEVICE running"';
-const HAND_OVER = 'run both phases under "vfiokit with DEVICE -- COMMAND", which lends them a ' +
-  "place to hand it over (in Deno they need --allow-env=VFIOKIT_DEVICES to hear of it)";
+const START_OVER: Hint = {
+  text: "give up what was read by setting the device to RUNNING, and begin anew",
+  remedy: "set-running",
+};
+const HAND_OVER: Hint = {
+  text: "run both phases where the device is lent to them with a place to hand the data fd over " +
+    "(they must be allowed to read the environment variable VFIOKIT_DEVICES)",
+  remedy: "lend",
+};
 
 /** The v2 engine. */
 export class V2Engine extends ProtocolEngine<V2Target> {
@@ -71,7 +78,7 @@ export class V2Engine extends ProtocolEngine<V2Target> {
         "Cannot enter pre-copy: the driver does not offer it (VFIO_MIGRATION_PRE_COPY)",
         "no-precopy",
         undefined,
-        "save the device without pre-copy",
+        { text: "save the device without pre-copy", remedy: null },
       );
     }
     if (HOLDING_DATA.includes(state) && !this.#data.open) this.#takeOver(phase, state);

@@ -35,7 +35,7 @@ import type { V2DataFd } from "./v2_data_fd.ts";
 import { readBack } from "../protocol/state_read_back.ts";
 import { noteUnreadable, Refusals } from "../notes/state_notes.ts";
 import { lacksFor, planPath } from "./v2_plan.ts";
-import { MigrationError, type Recovery } from "../error.ts";
+import { MigrationError, type MigrationErrorCode, type Recovery } from "../error.ts";
 import type { StateName, StateReport, TargetState, V2StateName } from "../types.ts";
 
 type V2Report = Extract<StateReport, { protocol: "v2" }>;
@@ -298,7 +298,7 @@ export class V2Machine {
     return report.raw === null ? this.state() : report;
   }
 
-  #error(message: string, code: string, cause?: SysError): MigrationError {
+  #error(message: string, code: MigrationErrorCode, cause?: SysError): MigrationError {
     return new MigrationError(message, {
       code,
       deviceState: this.#counters.state,

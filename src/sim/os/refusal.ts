@@ -3,17 +3,21 @@
  * entry point (kernel.ts) adds the name of the call and the fd.
  */
 
+import { VfiokitError } from "../../error.ts";
 import { ERRNO, type ErrnoName } from "../../kernel/errno.ts";
 
 /** A call is refused with an errno. */
-export class Refusal extends Error {
+export class Refusal extends VfiokitError {
   /** The errno number. */
   readonly errno: number;
+  /** Its name. */
+  readonly code: ErrnoName;
 
   /** Creates the refusal. */
   constructor(code: ErrnoName) {
     super(code);
     this.errno = ERRNO[code];
+    this.code = code;
   }
 }
 

@@ -2,11 +2,17 @@
  * Whether a checkpoint is of the devices at hand.
  */
 
+import type { Hint } from "../../error.ts";
 import type { DeviceIdentity } from "../../migration/types.ts";
 import type { Device } from "../../migration/device.ts";
 import type { DecodedHeader } from "../../checkpoint/format/header.ts";
 import { checkIdentity } from "./identity.ts";
 import { IdentityError } from "./identity_error.ts";
+
+const FORCE: Hint = {
+  text: "Where the two are compatible all the same, the driver can be left to decide",
+  remedy: "force",
+};
 
 /**
  * Refuses a checkpoint that is not of these devices, each compared with the one
@@ -37,8 +43,8 @@ export function demandIdentity(
   });
   if (differences.length === 0 || (force && !impossible)) return;
   const hint = impossible
-    ? "--force does not help: v1 and v2 share no stream, so a driver of the same protocol is needed"
-    : "Where the two are compatible all the same, --force lets the driver decide";
+    ? "It cannot be forced: v1 and v2 share no stream, so a driver of the same protocol is needed"
+    : FORCE;
   if (!several) throw new IdentityError(differences, undefined, hint);
   const order = fittingOrder(saved, devices);
   if (order === null) {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Hint, VfiokitError } from "../../error.ts";
 import { printable } from "../../text/mod.ts";
 
 /**
@@ -19,22 +20,28 @@ import { printable } from "../../text/mod.ts";
  * assert.equal(error.differences.length, 1);
  * ```
  */
-export class IdentityError extends Error {
+export class IdentityError extends VfiokitError {
   /** Always `IdentityError`. */
   override readonly name = "IdentityError";
+  /** Always `identity`. */
+  readonly code = "identity" as const;
   /** What differs, in words. */
   readonly differences: readonly string[];
-  /** What to do next; empty where there is nothing to say. */
-  readonly hint: string;
+  /** What is wrong with the checkpoint and what differs, as a clause: `it is of …`. */
+  readonly problem: string;
 
   /** Makes the error from what differs; `what` is that in short. */
   constructor(
     differences: readonly string[],
     what: string = "it is of another kind of device",
-    hint: string = "",
+    hint: Hint | string | null = null,
   ) {
-    super(printable(`Cannot restore the checkpoint: ${what}: ${differences.join("; ")}`));
+    super(
+      printable(`Cannot restore the checkpoint: ${what}: ${differences.join("; ")}`),
+      undefined,
+      hint,
+    );
     this.differences = differences;
-    this.hint = hint;
+    this.problem = printable(`${what}: ${differences.join("; ")}`);
   }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { VfiokitError } from "../../error.ts";
 import { printable } from "../../text/mod.ts";
 
 /**
@@ -19,9 +20,11 @@ import { printable } from "../../text/mod.ts";
  * assert.equal(new AnswerError(message, "vfio_region_info.offset").name, "AnswerError");
  * ```
  */
-export class AnswerError extends Error {
+export class AnswerError extends VfiokitError {
   /** The class's name. */
   override readonly name: string = "AnswerError";
+  /** Always `broken-answer`. */
+  readonly code = "broken-answer" as const;
   /**
    * What cannot be true, by its C name: `vfio_region_info.offset`; if it is no field of a
    * struct, what it is: `dirty bitmap`.

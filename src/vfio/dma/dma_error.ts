@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Hint, VfiokitError } from "../../error.ts";
 import { printable } from "../../text/mod.ts";
 import type { SysError } from "../../kernel/error.ts";
 
@@ -23,18 +24,15 @@ import type { SysError } from "../../kernel/error.ts";
  * assert.equal(error.code, "EEXIST");
  * ```
  */
-export class DmaError extends Error {
+export class DmaError extends VfiokitError {
   /** Always `DmaError`. */
   override readonly name = "DmaError";
   /** The errno's name. */
-  readonly code: string;
-  /** What to do next; empty if there is nothing to do. */
-  readonly hint: string;
+  readonly code: SysError["code"];
 
   /** Makes the error: what failed, why, and what to do. */
-  constructor(what: string, why: string, hint: string, cause: SysError) {
-    super(printable(`${what}: ${why} (${cause.code})`), { cause });
+  constructor(what: string, why: string, hint: Hint | string, cause: SysError) {
+    super(printable(`${what}: ${why} (${cause.code})`), { cause }, hint);
     this.code = cause.code;
-    this.hint = hint;
   }
 }

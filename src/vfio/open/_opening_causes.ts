@@ -21,7 +21,7 @@ import {
   vfToken,
 } from "../reasons/reasons.ts";
 import { isVfioBound, type SysfsDevice } from "../sysfs/sysfs.ts";
-import type { Holder, Reason } from "../reasons/unsupported.ts";
+import type { Holder, Reason, ReasonCode } from "../reasons/unsupported.ts";
 
 /** What is known when a call fails; fields that are left out are unknown. */
 export interface Situation {
@@ -82,7 +82,7 @@ const AGAIN = "Try again; if it lasts, see the kernel's log (dmesg)";
 const label = ({ device, sysfs, error }: Failure): string => device ?? sysfs?.name ?? error.object;
 
 /** A reason that begins with the answer of the call. */
-function because(failure: Failure, code: string, why: string, hint: string): Reason {
+function because(failure: Failure, code: ReasonCode, why: string, hint: string): Reason {
   return blocks(code, `${answered(failure)}: ${why}`, hint);
 }
 
@@ -130,7 +130,7 @@ function tokenCounts({ kernel, sysfs, device, group }: Failure): boolean | null 
 
 function node(
   failure: Failure,
-  code: string,
+  code: ReasonCode,
   entry: string,
   absent: string,
   others: readonly string[],

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { VfiokitError } from "../../error.ts";
 import { printable } from "../../text/mod.ts";
 
 /** A name that was understood; nothing has been looked up yet. */
@@ -24,9 +25,11 @@ export type DeviceName =
   | { readonly kind: "sim"; readonly spec: string };
 
 /** A device name (or VF token) that cannot be one: a mistake in the call, not in the system. */
-export class DeviceNameError extends Error {
+export class DeviceNameError extends VfiokitError {
   /** Always `DeviceNameError`. */
   override readonly name = "DeviceNameError";
+  /** Always `bad-name`. */
+  readonly code = "bad-name" as const;
 
   /** Makes the error. */
   constructor(message: string) {

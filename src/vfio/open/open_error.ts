@@ -4,8 +4,9 @@
  * @module
  */
 
+import { VfiokitError } from "../../error.ts";
 import { printable } from "../../text/mod.ts";
-import type { Reason } from "../reasons/unsupported.ts";
+import { hintOfReason, type Reason, type ReasonCode } from "../reasons/unsupported.ts";
 
 /**
  * A device could not be opened this time: the process or the machine lacks a resource, or the
@@ -22,24 +23,25 @@ import type { Reason } from "../reasons/unsupported.ts";
  *   { code: "no-fds", message: "Too many files are open", hint: "ulimit -n 4096", blocks: true },
  * ]);
  * assert.equal(error.code, "no-fds");
- * assert.equal(error.hint, "ulimit -n 4096");
+ * assert.equal(error.hint?.text, "ulimit -n 4096");
  * ```
  */
-export class OpenError extends Error {
+export class OpenError extends VfiokitError {
   /** Always `OpenError`. */
   override readonly name = "OpenError";
   /** The first reason's code. */
-  readonly code: string;
-  /** What to do next. */
-  readonly hint: string;
+  readonly code: ReasonCode;
   /** At least one reason: why it failed, and why the other way to open it did. */
   readonly reasons: readonly Reason[];
 
   /** Makes the error from its reasons. */
   constructor(reasons: readonly Reason[], options?: ErrorOptions) {
-    super(printable(reasons[0]?.message ?? "Cannot open the device"), options);
+    super(
+      printable(reasons[0]?.message ?? "Cannot open the device"),
+      options,
+      hintOfReason(reasons[0]),
+    );
     this.code = reasons[0]?.code ?? "open-failed";
-    this.hint = reasons[0]?.hint ?? "";
     this.reasons = reasons;
   }
 }

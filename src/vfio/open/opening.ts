@@ -16,7 +16,12 @@ import {
 import { OPENING_ERRORS, type OpeningCall } from "./_opening_errors.ts";
 import { blocks } from "../reasons/reason.ts";
 import { OpenError } from "./open_error.ts";
-import { BusyError, type Reason, UnsupportedError } from "../reasons/unsupported.ts";
+import {
+  BusyError,
+  type Reason,
+  type ReasonCode,
+  UnsupportedError,
+} from "../reasons/unsupported.ts";
 
 export type { Situation } from "./_opening_causes.ts";
 export type { OpeningCall } from "./_opening_errors.ts";
@@ -130,7 +135,7 @@ const CDEV_CALLS: readonly OpeningCall[] = [
   "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
 ];
 
-function refusedCode({ call }: Failure): string {
+function refusedCode({ call }: Failure): ReasonCode {
   if (CDEV_CALLS.includes(call)) return "cdev-refused";
   return call === "read sysfs" || call === "VFIO_DEVICE_GET_INFO"
     ? "open-refused"

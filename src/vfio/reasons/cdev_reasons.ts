@@ -16,6 +16,7 @@ export function noCdev({ name }: SysfsDevice): Reason {
     `${name} has no character device of its own`,
     "Linux has them from 6.6 on, where it is built with CONFIG_VFIO_DEVICE_CDEV; " +
       "without one a device is opened by its group",
+    "open-by-group",
   );
 }
 
@@ -35,6 +36,7 @@ export function noIoas(label: string): Reason {
     "no-ioas",
     `The IOAS of ${label} is not known`,
     "Name its iommufd and the IOAS in it as well",
+    "pass-ioas",
   );
 }
 
@@ -45,5 +47,6 @@ export function noType1Container(name: string): Reason {
     `${name} is opened by its character device: it has no type1 container, and its iommufd ` +
       "does not track dirty pages by type1's calls (VFIO_IOMMU_DIRTY_PAGES: ENOTTY)",
     "Open it by its group for that, or take its own log",
+    "open-by-group-or-log",
   );
 }

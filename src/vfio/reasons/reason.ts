@@ -3,14 +3,27 @@
  */
 
 import { printable } from "../../text/mod.ts";
-import type { Reason } from "./unsupported.ts";
+import type { Remedy } from "../../error.ts";
+import type { Reason, ReasonCode } from "./unsupported.ts";
 
 /** What stands in the way. */
-export function blocks(code: string, message: string, hint: string): Reason {
-  return { code, message: printable(message), hint: printable(hint), blocks: true };
+export function blocks(
+  code: ReasonCode,
+  message: string,
+  hint: string,
+  remedy?: Remedy,
+): Reason {
+  const helps = remedy === undefined ? {} : { remedy };
+  return { code, message: printable(message), hint: printable(hint), ...helps, blocks: true };
 }
 
 /** What only limits. */
-export function note(code: string, message: string, hint: string): Reason {
-  return { code, message: printable(message), hint: printable(hint), blocks: false };
+export function note(
+  code: ReasonCode,
+  message: string,
+  hint: string,
+  remedy?: Remedy,
+): Reason {
+  const helps = remedy === undefined ? {} : { remedy };
+  return { code, message: printable(message), hint: printable(hint), ...helps, blocks: false };
 }

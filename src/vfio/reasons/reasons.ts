@@ -8,7 +8,7 @@
 import { blocks, note } from "./reason.ts";
 import type { GroupMember } from "./group_viability.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
-import { BUSY_HINT, type Reason } from "./unsupported.ts";
+import { BUSY_HINT, type Reason, type ReasonCode } from "./unsupported.ts";
 
 export type { GroupMember };
 
@@ -80,7 +80,7 @@ export interface MissingNode {
 
 /** `no-vfio`, `no-group-node`, `no-cdev-node`, `no-iommufd`: a node that cannot be opened. */
 export function missingNode(
-  code: string,
+  code: ReasonCode,
   path: string,
   { shown, stale, missing, absent }: MissingNode,
 ): Reason {
@@ -237,6 +237,7 @@ export function vfToken(name: string, given: boolean, code: string): Reason {
     "vf-token",
     given ? `The VF token for ${name} is not the right one` : `${name} wants a VF token`,
     "Pass the UUID that the user of its physical function set",
+    "pass-vf-token",
   );
 }
 
@@ -291,6 +292,7 @@ export function noContainer(label: string): Reason {
     "no-container",
     `The container of ${label} is not known`,
     "Name the fd of its container as well",
+    "pass-container",
   );
 }
 

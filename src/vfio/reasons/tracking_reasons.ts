@@ -8,12 +8,11 @@
 import { blocks, note } from "./reason.ts";
 import type { Reason } from "./unsupported.ts";
 
-/** What else there is where a device's log is none. */
-const TRY_TYPE1 = "Its IOMMU may track it: --tracker type1";
-
 /** The reasons against a device's log where type1 cannot track either: nobody is sent there. */
 export function withoutType1(reasons: readonly Reason[]): Reason[] {
-  return reasons.map((reason) => ({ ...reason, hint: reason.hint.replace(`. ${TRY_TYPE1}`, "") }));
+  return reasons.map(({ remedy, ...reason }) =>
+    remedy === undefined || remedy === "track-by-type1" ? reason : { ...reason, remedy }
+  );
 }
 
 /** `no-dirty-capability`: the container does not track dirty pages. */
@@ -41,7 +40,8 @@ export function noDeviceLog(feature: string, errno: string): Reason {
   return note(
     "no-device-log",
     `The device has no log of its own DMA (${feature}: ${errno})`,
-    `Of the drivers in Linux, those for mlx5 and pds log. ${TRY_TYPE1}`,
+    "Of the drivers in Linux, those for mlx5 and pds log",
+    "track-by-type1",
   );
 }
 
@@ -50,7 +50,8 @@ export function deviceLogRefused(errno: string): Reason {
   return note(
     "device-log-refused",
     `The device's log does not take this much memory (DMA_LOGGING_START: ${errno})`,
-    `Track less memory at a time. ${TRY_TYPE1}`,
+    "Track less memory at a time",
+    "track-by-type1",
   );
 }
 
@@ -59,7 +60,8 @@ export function deviceLogUnreadable(errno: string): Reason {
   return note(
     "device-log-unreadable",
     `The device has a log of its DMA that the kernel cannot report (DMA_LOGGING_REPORT: ${errno})`,
-    `Linux 6.12 and later report it only where they are built with CONFIG_IOMMUFD. ${TRY_TYPE1}`,
+    "Linux 6.12 and later report it only where they are built with CONFIG_IOMMUFD",
+    "track-by-type1",
   );
 }
 

@@ -4,18 +4,95 @@
  * @module
  */
 
+import { type Hint, type Remedy, VfiokitError } from "../../error.ts";
 import { printable } from "../../text/mod.ts";
+
+/** A stable word for a reason. */
+export type ReasonCode =
+  | "api-version"
+  | "broken-answer"
+  | "busy"
+  | "no-such-device"
+  | "no-sysfs"
+  | "no-iommu-group"
+  | "noiommu-group"
+  | "group-not-viable"
+  | "group-viability-unknown"
+  | "firmware-region"
+  | "no-permission"
+  | "no-type1v2"
+  | "unsafe-interrupts"
+  | "vf-token"
+  | "not-in-group"
+  | "not-a-vfio-device"
+  | "migration-region-empty"
+  | "migration-region-unusable"
+  | "no-container"
+  | "no-reset"
+  | "no-cdev"
+  | "cdev-not-bound"
+  | "no-ioas"
+  | "no-type1-container"
+  | "no-vgpu-type"
+  | "not-bound-to-vfio"
+  | "no-migration"
+  | "needs-variant-driver"
+  | "physical-function"
+  | "no-dirty-capability"
+  | "draft-dirty-tracking"
+  | "no-device-log"
+  | "device-log-refused"
+  | "device-log-unreadable"
+  | "not-type1v2"
+  | "cdev-refused"
+  | "open-refused"
+  | "group-refused"
+  | "unsupported"
+  | "no-memory"
+  | "no-fds"
+  | "sysfs-unreadable"
+  | "no-vfio"
+  | "no-group-node"
+  | "no-cdev-node"
+  | "no-iommufd"
+  | "wrong-file"
+  | "group-gone"
+  | "dma-in-use"
+  | "group-has-container"
+  | "other-space"
+  | "iommu-set"
+  | "no-iommu-set"
+  | "no-domain"
+  | "device-gone"
+  | "no-power"
+  | "reset-locked"
+  | "driver-busy"
+  | "driver-refuses"
+  | "not-coherent"
+  | "pinning"
+  | "no-such-ioas"
+  | "other-ioas"
+  | "reserved-iova"
+  | "open-failed";
 
 /** One reason, in a form for machines (code) and people (message, hint). */
 export interface Reason {
-  /** A stable word, one of those in reasons.ts and tracking_reasons.ts. */
-  readonly code: string;
+  /** A stable word. */
+  readonly code: ReasonCode;
   /** What is so, in one sentence. */
   readonly message: string;
   /** What to do next; empty if nothing can be done. */
   readonly hint: string;
+  /** What of this library helps, where that is what the hint is about. */
+  readonly remedy?: Remedy | undefined;
   /** Whether the device cannot be migrated because of it; else it is only worth knowing. */
   readonly blocks: boolean;
+}
+
+/** What to do about a reason; null where nothing can be done. */
+export function hintOfReason(reason: Reason | undefined): Hint | null {
+  if (reason === undefined || reason.hint === "") return null;
+  return { text: reason.hint, remedy: reason.remedy ?? null };
 }
 
 /**
@@ -33,15 +110,18 @@ export interface Reason {
  * assert.equal(error.message, "There is no such device");
  * ```
  */
-export class UnsupportedError extends Error {
+export class UnsupportedError extends VfiokitError {
   /** Always `UnsupportedError`. */
   override readonly name = "UnsupportedError";
+  /** The first reason's code. */
+  readonly code: ReasonCode;
   /** At least one reason, the first being the first that was met. */
   readonly reasons: readonly Reason[];
 
   /** Makes the error from its reasons. */
   constructor(reasons: readonly Reason[], options?: ErrorOptions) {
-    super(printable(reasons[0]?.message ?? "Not supported"), options);
+    super(printable(reasons[0]?.message ?? "Not supported"), options, hintOfReason(reasons[0]));
+    this.code = reasons[0]?.code ?? "unsupported";
     this.reasons = reasons;
   }
 }
@@ -69,17 +149,17 @@ export interface Holder {
  * assert.equal(error.message, "Cannot open group /dev/vfio/12: in use by qemu (pid 4242)");
  * ```
  */
-export class BusyError extends Error {
+export class BusyError extends VfiokitError {
   /** Always `BusyError`. */
   override readonly name = "BusyError";
+  /** Always `busy`. */
+  readonly code = "busy" as const;
   /** What is in use. */
   readonly what: string;
   /** Who holds it; empty if /proc does not tell. */
   readonly holders: readonly Holder[];
   /** Why it could not be opened the other way either, where that was tried before. */
   readonly reasons: readonly Reason[];
-  /** What to do next. */
-  readonly hint: string = BUSY_HINT;
 
   /** Makes the error; `what` is what is in use. */
   constructor(
@@ -91,7 +171,7 @@ export class BusyError extends Error {
     const who = holders.length === 0
       ? "another process (which one cannot be seen from here)"
       : holders.map(({ pid, comm }) => `${comm === "" ? "process" : comm} (pid ${pid})`).join(", ");
-    super(printable(`Cannot open ${what}: in use by ${who}`), options);
+    super(printable(`Cannot open ${what}: in use by ${who}`), options, BUSY_HINT);
     this.holders = holders;
     this.reasons = reasons;
     this.what = what;

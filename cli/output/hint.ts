@@ -1,0 +1,32 @@
+/**
+ * What to do next, in the command line's words: the library knows no options and no commands.
+ *
+ * @module
+ */
+
+import type { Hint, Reason, Remedy } from "../../mod.ts";
+
+/** How the command line offers what helps, after the hint's text. */
+const REMEDIES: Readonly<Record<Remedy, string>> = {
+  "open-by-group": " (--via group)",
+  "open-by-group-or-log": " (--via group, --tracker device)",
+  "pass-container": " (--container-fd N)",
+  "pass-ioas": " (--iommufd-fd N --ioas ID)",
+  "pass-vf-token": " (--vf-token UUID)",
+  "track-by-type1": ". Its IOMMU may track it: --tracker type1",
+  force: " (--force)",
+  reset: ": vfiokit reset DEVICE",
+  "set-running": ": vfiokit state DEVICE running",
+  lend: ": vfiokit with DEVICE -- COMMAND",
+};
+
+/** A hint with what helps; empty where nothing is to be done. */
+export function hintWords(hint: Hint | null): string {
+  if (hint === null) return "";
+  return hint.remedy === null ? hint.text : `${hint.text}${REMEDIES[hint.remedy]}`;
+}
+
+/** The hint of a reason; empty where nothing is to be done. */
+export function reasonHint({ hint, remedy }: Reason): string {
+  return hint === "" ? "" : hintWords({ text: hint, remedy: remedy ?? null });
+}
