@@ -74,7 +74,7 @@ describe("`dirty get`", () => {
     for (const line of [words, none]) {
       const { code, err } = await vfiokit(line);
       assert.equal(code, 1);
-      assert.match(err, /Cannot create ".*pages": EEXIST[^]*hint: .*use --force/);
+      assert.match(err, /Cannot create ".*pages": EEXIST[^]*hint: .*file replaced \(--force\)/);
       assert.equal(readFileSync(file, "utf8"), "a checkpoint");
     }
     const { code, err } = await vfiokit([...words, "--force", "--json"]);

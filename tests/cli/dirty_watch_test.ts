@@ -80,7 +80,10 @@ describe("`dirty watch`", () => {
     for (const line of [words, none]) {
       const { code, out, err } = await vfiokit(line);
       assert.deepEqual([code, out], [1, ""]);
-      assert.match(err, /Cannot create ".*dirty\.html": EEXIST[^]*hint: .*use --force/);
+      assert.match(
+        err,
+        /Cannot create ".*dirty\.html": EEXIST[^]*hint: .*file replaced \(--force\)/,
+      );
       assert.equal(readFileSync(file, "utf8"), "a checkpoint");
     }
     const { code, err } = await vfiokit([...words, "--force"]);

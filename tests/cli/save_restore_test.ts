@@ -278,12 +278,12 @@ describe("vfiokit restore", () => {
     const refused = await vfiokit(["restore", "sim:partitioned?size=1MiB", file, "--json"]);
     assert.equal(refused.code, 4);
     assert.equal(JSON.parse(refused.out).error.code, "identity");
-    assert.match(refused.err, /hint: .*--force lets/);
+    assert.match(refused.err, /hint: .*the driver can be left to decide \(--force\)/);
     const forced = await vfiokit(["restore", "sim:trapped?size=1MiB", file, "--force"]);
     assert.equal(forced.code, 0, forced.err);
     const other = await vfiokit(["restore", "sim:mlx5?size=1MiB", file, "--force"]);
     assert.equal(other.code, 4);
-    assert.match(other.err, /hint: --force does not help/);
+    assert.match(other.err, /hint: It cannot be forced/);
   });
 
   it("exits with 4 where the driver itself refuses a state, forced as it was", async () => {

@@ -5,6 +5,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { openFds } from "../../src/kernel/fd.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
+import type { Remedy } from "../../src/error.ts";
+import { MigrationError } from "../../src/migration/error.ts";
 import { precopy } from "../../src/migration/phases/precopy.ts";
 import { resume } from "../../src/migration/phases/resume.ts";
 import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";
@@ -56,6 +58,16 @@ function lend(...specs: string[]): Promise<Lender> {
 /** The labels of data fds that processes have. */
 function dataFds({ kernel }: Lender): number {
   return kernel.openObjects.filter((label) => label.includes("save fd")).length;
+}
+
+/** Whether an error has a code, and a hint with what helps. */
+function hints(code: string, remedy: Remedy): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof MigrationError, String(error));
+    assert.equal(error.code, code);
+    assert.equal(error.hint?.remedy, remedy);
+    return true;
+  };
 }
 
 describe("a save of two processes by v2", () => {
@@ -131,11 +143,11 @@ describe("a save of two processes by v2", () => {
       recovery: "none",
       message: /the data fd is another process's/,
     });
-    await assert.rejects(collect(stopAndCopy(second)), { hint: /vfiokit with DEVICE -- COMMAND/ });
-    await assert.rejects(second.handOver(), { code: "no-data-place", hint: /vfiokit with/ });
+    await assert.rejects(collect(stopAndCopy(second)), hints("no-data-fd", "lend"));
+    await assert.rejects(second.handOver(), hints("no-data-place", "lend"));
     // Nor is what is not there.
     await using third = await lender.script();
-    await assert.rejects(collect(stopAndCopy(third)), { code: "no-data-fd", hint: /begin anew/ });
+    await assert.rejects(collect(stopAndCopy(third)), hints("no-data-fd", "set-running"));
     await first.recover();
   });
 
