@@ -19,7 +19,7 @@ export type SignalName = (typeof NAMES)[number];
  */
 const SAME_MS = 300;
 
-/** A command that takes longer than this to end is waiting for the driver. */
+/** A command that takes longer than this to end says that it is still at it. */
 const WAITING_MS = 1000;
 
 /** The reason of an abort by a signal. */
@@ -51,8 +51,8 @@ export function exitCodeOf(name: NodeJS.Signals): number {
 
 /**
  * Starts watching for `program`; `giveUp` is called with the exit code at the
- * second signal. Where the program has not ended a while after the first one,
- * it says what it waits for.
+ * second signal. If the program has not ended a while after the first one, it
+ * says that it still waits.
  */
 export function watchSignals(program: string, giveUp: (exitCode: number) => void): Signals {
   const controller = new AbortController();
@@ -67,12 +67,13 @@ export function watchSignals(program: string, giveUp: (exitCode: number) => void
         controller.abort(new Interrupted(name));
         setTimeout(() => {
           console.error(
-            `${program}: ${name}: waiting for the driver to return; a second signal gives up at once`,
+            `${program}: ${name}: still waiting, for the driver, a file or a pipe; a second signal ` +
+              "gives up at once",
           );
         }, WAITING_MS);
       } else if (Date.now() - first > SAME_MS) {
         console.error(
-          `${program}: ${name} again: gave up before the driver returned; what its state is now, ` +
+          `${program}: ${name} again: gave up while waiting; what state a device is in now, ` +
             '"vfiokit state DEVICE" says',
         );
         giveUp(exitCodeOf(name));

@@ -110,7 +110,8 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
       context,
     );
     try {
-      await script.work(device, args, context);
+      // A reader or a writer at the other end of a pipe may never go on: nothing waits for it then.
+      await context.until(script.work(device, args, context));
     } catch (error) {
       throw await recovered(device, error);
     }
