@@ -5,11 +5,12 @@
  * @module
  */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { printable } from "../src/text/mod.ts";
 import type { Explanation } from "./output/error_message.ts";
 import { type Noted, noteEntries, noteLines } from "./output/notes.ts";
 import type { Signals } from "./signals.ts";
-import { STDERR, STDOUT, StdoutError, writeText } from "./output/stdio.ts";
+import { STDERR, STDOUT, StdoutError, writeText, writeTextPatiently } from "./output/stdio.ts";
 
 /** How a context is made. */
 export interface ContextOptions {
@@ -24,6 +25,9 @@ export interface ContextOptions {
   /** The signals of this process. */
   readonly signals: Signals;
 }
+
+/** How long a reader that is behind is waited for after a signal, in milliseconds. */
+const LAST_LINE_MS = 250;
 
 /** Where a command's results, notes and errors go. */
 export class Context {
@@ -112,6 +116,26 @@ export class Context {
   /** Prints one of JSON Lines. */
   line(fields: Readonly<Record<string, unknown>>): void {
     writeText(STDOUT, json(fields) + "\n");
+  }
+
+  /**
+   * Prints a line of a result that goes on and on: an object as one of JSON Lines, or text with
+   * nothing from outside in it. While the reader of stdout is behind, it waits for the reader or
+   * for a signal; after a signal, for a moment longer.
+   *
+   * @returns Whether the line was written. If it was not, stdout takes nothing more.
+   */
+  async lineInTime(line: Readonly<Record<string, unknown>> | string): Promise<boolean> {
+    let written = false;
+    const text = typeof line === "string" ? line : json(line);
+    const work = writeTextPatiently(text + "\n").then(() => void (written = true));
+    try {
+      await this.until(work);
+    } catch (error) {
+      if (error !== this.signal.reason) throw error;
+      await Promise.race([work, sleep(LAST_LINE_MS)]);
+    }
+    return written;
   }
 
   /**

@@ -54,9 +54,11 @@ export async function run(args: DirtyWatchArgs, context: Context): Promise<numbe
   const { ended, exitCode } = meanwhile(session, args.command, context, args.json);
   try {
     const { every, rounds } = args;
+    await lines.begin();
     for await (const round of watch(session, { every, rounds, stop: ended })) {
       report?.add(round);
-      lines.add(round);
+      await lines.add(round);
+      if (lines.stalled) break;
       // The end of a program is waited for all the same.
       if (report === null && args.command === undefined) checkReader();
     }
@@ -68,7 +70,7 @@ export async function run(args: DirtyWatchArgs, context: Context): Promise<numbe
     // The device is not closed under the program.
     await exitCode();
   }
-  lines.end();
+  await lines.end();
   await report?.write(subject, context);
   return await exitCode();
 }
@@ -99,6 +101,8 @@ class Lines {
   readonly #context: Context;
   readonly #heatmap: Heatmap | null;
   readonly #said = new Set<string>();
+  /** Whether a signal came while nobody read stdout: nothing more is written there. */
+  stalled = false;
   #last: Sample | null = null;
   #pages = 0;
 
@@ -108,30 +112,36 @@ class Lines {
     const cells = Math.max(MIN_CELLS, (process.stdout.columns ?? WIDTH) - taken);
     this.#heatmap = heatmap ? new Heatmap(mapOf(session), cells, mayColour(process.stdout)) : null;
     if (this.#heatmap !== null) context.noteColoured(this.#heatmap.key);
-    context.print(line(COLUMNS.map(([head]) => head), this.#heatmap?.heading));
   }
 
-  add({ sample, forEachRun }: Round): void {
+  async begin(): Promise<void> {
+    if (this.#context.json) return;
+    const head = line(COLUMNS.map(([head]) => head), this.#heatmap?.heading);
+    this.stalled = !await this.#context.lineInTime(head);
+  }
+
+  async add({ sample, forEachRun }: Round): Promise<void> {
     this.#last = sample;
     this.#pages += sample.pages;
-    if (this.#context.json) {
-      this.#context.line(sampleFields(sample));
-    } else {
-      this.#context.printColoured(line(cellsOf(sample), this.#heatmap?.line(forEachRun)));
-    }
+    const round = this.#context.json
+      ? sampleFields(sample)
+      : line(cellsOf(sample), this.#heatmap?.line(forEachRun));
+    this.stalled = !await this.#context.lineInTime(round);
     for (const note of sample.notes) {
       if (!this.#said.has(note)) this.#context.note(note);
       this.#said.add(note);
     }
   }
 
-  end(): void {
+  async end(): Promise<void> {
+    if (this.stalled) return;
     if (this.#last === null) {
       this.#context.note("No round was finished.");
       return;
     }
     const { round, time: seconds, pgsize, distinctPages } = this.#last;
-    this.#context.print(
+    if (this.#context.json) return;
+    await this.#context.lineInTime(
       `${count(round, "round")} in ${time(seconds)}: ${rate(this.#pages * pgsize, seconds)}, ` +
         `working set ${bytes(distinctPages * pgsize)} (${count(distinctPages, "page")}).`,
     );

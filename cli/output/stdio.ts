@@ -5,7 +5,7 @@
  * @module
  */
 
-import { writeSync } from "node:fs";
+import { write, writeSync } from "node:fs";
 import { getSystemErrorMap } from "node:util";
 
 /** stdout. */
@@ -71,4 +71,37 @@ export function writeBytes(fd: typeof STDOUT | typeof STDERR, bytes: Uint8Array)
       return;
     }
   }
+}
+
+/**
+ * Writes text to stdout as {@linkcode writeText} does, but doesn't block the event loop while the
+ * reader is behind: a signal can end the wait.
+ *
+ * @throws {StdoutError} If stdout does not take it.
+ */
+export async function writeTextPatiently(text: string): Promise<void> {
+  if (gone.has(STDOUT)) return;
+  let rest: Uint8Array<ArrayBuffer> = new TextEncoder().encode(text);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(await writeSome(rest));
+    } catch (error) {
+      const { code } = error as { code?: unknown };
+      if (code === "EAGAIN") await new Promise((resolve) => setTimeout(resolve, EAGAIN_MS));
+      else if (code === "EPIPE") return void gone.add(STDOUT);
+      else if (typeof code === "string") throw new StdoutError(code, error);
+      else throw error;
+    }
+  }
+}
+
+/** Writes on another thread. Deno's node:fs does that on the calling one. */
+function writeSome(bytes: Uint8Array<ArrayBuffer>): Promise<number> {
+  if ("Deno" in globalThis) return Deno.stdout.write(bytes);
+  return new Promise((resolve, reject) => {
+    write(STDOUT, bytes, 0, bytes.length, null, (error, count) => {
+      if (error) reject(error);
+      else resolve(count);
+    });
+  });
 }

@@ -97,9 +97,9 @@ describe("a signal", () => {
           let seen = "";
           child.stderr?.on("data", (chunk: Uint8Array) => {
             if (seen === "") process.kill(child.pid!, "SIGINT");
-            const before = seen.includes("waiting for the driver");
+            const before = seen.includes("still waiting");
             seen += new TextDecoder().decode(chunk);
-            if (!before && seen.includes("waiting for the driver")) {
+            if (!before && seen.includes("still waiting")) {
               process.kill(child.pid!, "SIGINT");
             }
           });
@@ -107,8 +107,11 @@ describe("a signal", () => {
       },
     );
     assert.equal(code, 130);
-    assert.match(err, /waiting for the driver to return; a second signal gives up at once/);
-    assert.match(err, /SIGINT again: gave up before the driver returned/);
+    assert.match(
+      err,
+      /still waiting, for the driver, a file or a pipe; a second signal gives up at once/,
+    );
+    assert.match(err, /SIGINT again: gave up while waiting/);
     assert.deepEqual(readdirSync(dirname(folder.file("a"))), []);
     assert.ok(performance.now() - begun < 15_000);
   });
@@ -194,3 +197,61 @@ describe("a command that reads a pipe which gives nothing", () => {
     }
   }
 });
+
+describe("a command whose reader takes nothing more", () => {
+  const scripts = [
+    ["cli/main.ts", "save", "sim:mapped?size=4MiB", "-o", "-", "--quiet"],
+    ["cli/main.ts", "dirty", "watch", "sim:trapped", "--map=0:64MiB", "--every=1ms", "--json"],
+    ["cli/main.ts", "dirty", "watch", "sim:trapped", "--map=0:64MiB", "--every=1ms"],
+    ["cli/phases/precopy.ts", "sim:mapped?size=4MiB", "--quiet"],
+    ["cli/phases/stop_and_copy.ts", "sim:mlx5?size=4MiB", "--quiet"],
+  ] as const;
+  for (const [script, ...args] of scripts) {
+    for (const [signal, expected] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+      it(`ends at the first ${signal}: ${script} ${args.join(" ")}`, async () => {
+        using folder = new Folder();
+        const fifo = folder.file("fifo");
+        execFileSync("mkfifo", [fifo]);
+        const held = fs.openSync(fifo, "r+");
+        try {
+          fill(fifo);
+          const [program, ...before] = vfiokitCommand({ script });
+          const stdio = ["ignore", held, "pipe"] as const;
+          const child = spawn(program, [...before, ...args], { stdio: [...stdio] });
+          const ended = new Promise<number | null>((resolve) =>
+            child.once("exit", (code) => resolve(code))
+          );
+          let err = "";
+          child.stderr!.on("data", (data) => err += data);
+          await new Promise((resolve) => setTimeout(resolve, 2500));
+          process.kill(child.pid!, signal);
+          assert.equal(await ended, expected, err);
+          assert.doesNotMatch(err, /still waiting/);
+          if (!args.includes("watch" as never)) assert.match(err, /the device is running again/);
+        } finally {
+          fs.closeSync(held);
+        }
+      });
+    }
+  }
+});
+
+/** Leaves no room in a fifo. */
+function fill(fifo: string): void {
+  const fd = fs.openSync(fifo, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK);
+  try {
+    for (const size of [4096, 1]) {
+      const bytes = new Uint8Array(size);
+      for (;;) {
+        try {
+          fs.writeSync(fd, bytes);
+        } catch (error) {
+          if ((error as { code?: unknown }).code !== "EAGAIN") throw error;
+          break;
+        }
+      }
+    }
+  } finally {
+    fs.closeSync(fd);
+  }
+}
