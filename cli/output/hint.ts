@@ -17,7 +17,7 @@ const REMEDIES: Readonly<Record<Remedy, string>> = {
   force: " (--force)",
   reset: ": vfiokit reset DEVICE",
   "set-running": ": vfiokit state DEVICE running",
-  lend: ": vfiokit with DEVICE -- COMMAND",
+  lend: ": vfiokit with DEVICE -- COMMAND (in Deno: --allow-env=VFIOKIT_DEVICES)",
 };
 
 /** A hint with what helps; empty where nothing is to be done. */
