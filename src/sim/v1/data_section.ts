@@ -12,7 +12,7 @@ import { PAGE } from "../state/pages.ts";
 import { refuse } from "../os/refusal.ts";
 import type { Bytes, RegionOwner } from "../device/region.ts";
 import { SaveStream } from "../state/save_stream.ts";
-import { sleep } from "../os/sleep.ts";
+import { nap } from "../../kernel/nap.ts";
 
 /** The progress of the current transaction; `started` and `sized` occur while saving only. */
 type Step = "idle" | "started" | "placed" | "sized";
@@ -122,7 +122,7 @@ export class V1DataSection {
     let lie: FaultName | null = null;
     let shift = 0;
     for (const { name, ms } of this.#owner.faults.due("transaction")) {
-      if (name === "block") sleep(ms);
+      if (name === "block") nap(ms);
       else if (name === "gone") this.#owner.lose();
       // While restoring, a shifted transaction might not fit in the rest of the region.
       else if (name === "offset-unaligned") shift = this.#save === null ? 0 : 8;
