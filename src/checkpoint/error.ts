@@ -5,6 +5,7 @@
  */
 
 import { VfiokitError } from "../error.ts";
+import { registerErrorClass } from "../kernel/error_transfer.ts";
 import { printable } from "../text/mod.ts";
 import { isLost, type Recovery } from "../migration/error.ts";
 import type { StateName } from "../migration/types.ts";
@@ -56,6 +57,10 @@ export type CheckpointErrorCode =
  * ```
  */
 export class CheckpointError extends VfiokitError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `CheckpointError`. */
   override readonly name = "CheckpointError";
   /** What is wrong, as a stable word. */

@@ -5,6 +5,7 @@
  */
 
 import { type Hint, VfiokitError } from "../error.ts";
+import { registerErrorClass } from "../kernel/error_transfer.ts";
 import type { DeviceTotals } from "./format/trailer.ts";
 import type { CheckpointSummary } from "./verify.ts";
 
@@ -96,6 +97,10 @@ export interface ReadBackErrorInfo {
  * ```
  */
 export class ReadBackError extends VfiokitError implements ReadBackErrorInfo {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `ReadBackError`. */
   override readonly name = "ReadBackError";
   /** A stable word: whether the file is bad, or it was interrupted. */

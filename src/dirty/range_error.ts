@@ -5,9 +5,14 @@
  */
 
 import { VfiokitError } from "../error.ts";
+import { registerErrorClass } from "../kernel/error_transfer.ts";
 
 /** A range that is a mistake of the caller; the kernel was not asked. */
 export class DirtyRangeError extends VfiokitError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `DirtyRangeError`. */
   override readonly name = "DirtyRangeError";
   /** Always `bad-range`. */

@@ -6,6 +6,7 @@
 
 import { type ErrnoName, errnoName, errnoText } from "./errno.ts";
 import { VfiokitError } from "../error.ts";
+import { registerErrorClass } from "./error_transfer.ts";
 import { printable } from "../text/mod.ts";
 
 /**
@@ -22,6 +23,10 @@ import { printable } from "../text/mod.ts";
  * ```
  */
 export class SysError extends VfiokitError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `SysError`. */
   override readonly name = "SysError";
   /** The call, such as `open`, `ioctl VFIO_GROUP_GET_STATUS`, `pread`. */

@@ -5,6 +5,7 @@
  */
 
 import { VfiokitError } from "../error.ts";
+import { registerErrorClass } from "./error_transfer.ts";
 import type { Kernel } from "./kernel.ts";
 
 /**
@@ -22,6 +23,10 @@ import type { Kernel } from "./kernel.ts";
  * ```
  */
 export class ClosedError extends VfiokitError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** The name of the class. */
   override readonly name: string = "ClosedError";
   /** A stable word: it was closed. */

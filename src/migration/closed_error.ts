@@ -5,6 +5,7 @@
  */
 
 import { ClosedError } from "../kernel/fd.ts";
+import { registerErrorClass } from "../kernel/error_transfer.ts";
 import type { StateName } from "./types.ts";
 
 /** Why a device is served no longer: it was `closed`, or its `thread-ended` by itself. */
@@ -45,6 +46,10 @@ export interface DeviceClosedErrorInfo {
  * ```
  */
 export class DeviceClosedError extends ClosedError implements DeviceClosedErrorInfo {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `DeviceClosedError`. */
   override readonly name: string = "DeviceClosedError";
   /** Why it is served no longer. */

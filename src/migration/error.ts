@@ -5,6 +5,7 @@
  */
 
 import { type Hint, VfiokitError } from "../error.ts";
+import { registerErrorClass } from "../kernel/error_transfer.ts";
 import { printable } from "../text/mod.ts";
 import type { DriverNote } from "../vfio/notes/driver_notes.ts";
 import type { StateName } from "./types.ts";
@@ -90,6 +91,10 @@ export interface MigrationErrorInfo {
  * ```
  */
 export class MigrationError extends VfiokitError implements MigrationErrorInfo {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `MigrationError`. */
   override readonly name = "MigrationError";
   /** A stable word for what went wrong. */

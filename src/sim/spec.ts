@@ -5,6 +5,7 @@
  */
 
 import { VfiokitError } from "../error.ts";
+import { registerErrorClass } from "../kernel/error_transfer.ts";
 import { printable } from "../text/mod.ts";
 import { canHave, type Fault, parseFault } from "./faults/fault_plan.ts";
 import { DMA_FORM, type DmaPattern, parseDmaPattern } from "./dma/dma_pattern.ts";
@@ -18,6 +19,10 @@ export type { Fault, FaultName } from "./faults/fault_plan.ts";
 
 /** A `sim:…` name is invalid. */
 export class SimSpecError extends VfiokitError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `SimSpecError`. */
   override readonly name = "SimSpecError";
   /** Always `bad-name`. */

@@ -10,17 +10,13 @@ import { libcAllowed } from "../kernel/libc.ts";
 import type { PrecopyLimits } from "../migration/protocol/engine.ts";
 import { ask as askSession, hasThread } from "../migration/thread/host.ts";
 import { NO_LIMITS, precopyLimits } from "../migration/protocol/limits.ts";
-import { registerErrorClass } from "../migration/thread/error_transfer.ts";
 import type { Device } from "../migration/device.ts";
 import type { PrecopyOptions } from "../migration/phases/precopy.ts";
 import type { Phase } from "../migration/types.ts";
 import type { FileSession } from "../migration/thread/file_session.ts";
 import type { EncodeOptions } from "../checkpoint/format/encoder.ts";
-import { CheckpointError } from "../checkpoint/error.ts";
 import type { CheckpointHeader, DecodedHeader } from "../checkpoint/format/header.ts";
 import type { ReadableFd } from "../checkpoint/file/source.ts";
-
-registerErrorClass(CheckpointError);
 
 /** Asks a device whose thread serves a {@linkcode FileSession}. */
 const ask = askSession as <Name extends keyof FileSession>(

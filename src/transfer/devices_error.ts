@@ -5,6 +5,7 @@
  */
 
 import { type Hint, VfiokitError } from "../error.ts";
+import { registerErrorClass } from "../kernel/error_transfer.ts";
 import { printable } from "../text/mod.ts";
 import { isLost, type Recovery } from "../migration/error.ts";
 import type { StateName } from "../migration/types.ts";
@@ -57,6 +58,10 @@ export interface DevicesErrorInfo {
  * ```
  */
 export class DevicesError extends VfiokitError implements DevicesErrorInfo {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `DevicesError`. */
   override readonly name = "DevicesError";
   /** A stable word for what went wrong. */

@@ -8,7 +8,7 @@ import {
   firstError,
 } from "../../src/kernel/cleanup.ts";
 import { SysError } from "../../src/kernel/error.ts";
-import { packError, unpackError } from "../../src/migration/thread/error_transfer.ts";
+import { packError, unpackError } from "../../src/kernel/error_transfer.ts";
 import { DirtySession } from "../../src/dirty/session.ts";
 
 function fail(name: string): never {

@@ -5,6 +5,7 @@
  */
 
 import { type Hint, VfiokitError } from "../../error.ts";
+import { registerErrorClass } from "../../kernel/error_transfer.ts";
 import { printable } from "../../text/mod.ts";
 import { ERRNO, errnoText } from "../../kernel/errno.ts";
 
@@ -34,6 +35,10 @@ export interface CheckpointFileErrorInfo {
  * ```
  */
 export class CheckpointFileError extends VfiokitError implements CheckpointFileErrorInfo {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `CheckpointFileError`. */
   override readonly name = "CheckpointFileError";
   /** The file, as it was named. */

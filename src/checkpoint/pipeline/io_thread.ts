@@ -2,19 +2,14 @@
  * The writer's or the reader's thread, as the caller's thread sees it.
  */
 
-import { CheckpointError } from "../error.ts";
+// The thread throws its errors.
+import "../error.ts";
 import type { DecodedHeader } from "../format/header.ts";
 import type { CheckpointTrailer } from "../format/trailer.ts";
-import {
-  registerErrorClass,
-  type TransferredError,
-  unpackError,
-} from "../../migration/thread/error_transfer.ts";
+import { type TransferredError, unpackError } from "../../kernel/error_transfer.ts";
 import type { ReadTask } from "./read_checkpoint.ts";
 import { RingConsumer, type RingMemory } from "./ring.ts";
 import type { WriteTask, Written } from "./write_checkpoint.ts";
-
-registerErrorClass(CheckpointError);
 
 /** What the thread is told, once. */
 export type IoRequest = { readonly write: WriteTask } | { readonly read: ReadTask };

@@ -17,7 +17,7 @@ import { NoteBook, type NoteWatch } from "../notes/note_book.ts";
 import { type OpenOptions, Session } from "./open_session.ts";
 import { SharedCounters } from "./shared_counters.ts";
 import { type AnyWorker, startThread, type Thread } from "./thread.ts";
-import { unpackError } from "./error_transfer.ts";
+import { unpackError } from "../../kernel/error_transfer.ts";
 import { type DeviceClosedCode, DeviceClosedError } from "../closed_error.ts";
 import { MigrationError } from "../error.ts";
 import { adoptBuffer, recycle } from "../../checkpoint/buffer_pool.ts";

@@ -6,7 +6,7 @@ import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
 import type { DeviceDescription, OpenOptions, PulledBatch } from "./open_session.ts";
 import type { Batch } from "../../checkpoint/batch_builder.ts";
 import type { OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
-import type { TransferredError } from "./error_transfer.ts";
+import type { TransferredError } from "../../kernel/error_transfer.ts";
 import type { Recovery } from "../error.ts";
 import type { NotedStateReport, Phase, StateName, TargetState } from "../types.ts";
 

@@ -10,7 +10,7 @@ import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
 import { type Answer, type Request, transferredBuffer } from "./requests.ts";
 import type { OpenOptions, Session } from "./open_session.ts";
 import { SharedCounters } from "./shared_counters.ts";
-import { packError } from "./error_transfer.ts";
+import { packError } from "../../kernel/error_transfer.ts";
 
 interface WorkerScope {
   onmessage: ((event: MessageEvent<Request>) => void) | null;

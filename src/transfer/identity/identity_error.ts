@@ -5,6 +5,7 @@
  */
 
 import { type Hint, VfiokitError } from "../../error.ts";
+import { registerErrorClass } from "../../kernel/error_transfer.ts";
 import { printable } from "../../text/mod.ts";
 
 /**
@@ -21,6 +22,10 @@ import { printable } from "../../text/mod.ts";
  * ```
  */
 export class IdentityError extends VfiokitError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `IdentityError`. */
   override readonly name = "IdentityError";
   /** Always `identity`. */

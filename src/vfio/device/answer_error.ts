@@ -5,6 +5,7 @@
  */
 
 import { VfiokitError } from "../../error.ts";
+import { registerErrorClass } from "../../kernel/error_transfer.ts";
 import { printable } from "../../text/mod.ts";
 
 /**
@@ -21,6 +22,10 @@ import { printable } from "../../text/mod.ts";
  * ```
  */
 export class AnswerError extends VfiokitError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** The class's name. */
   override readonly name: string = "AnswerError";
   /** Always `broken-answer`. */

@@ -6,6 +6,7 @@
 
 import { type StructCodec, vfioInfoCapHeader } from "../../uapi/mod.ts";
 import { AnswerError } from "./answer_error.ts";
+import { registerErrorClass } from "../../kernel/error_transfer.ts";
 
 /** One capability of a chain (struct vfio_info_cap_header and what follows it). */
 export interface Capability {
@@ -38,6 +39,10 @@ export type CapabilityDefect =
 
 /** A broken capability chain: which capability is wrong, and how. */
 export class CapabilityError extends AnswerError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `CapabilityError`. */
   override readonly name = "CapabilityError";
   /** What is wrong. */

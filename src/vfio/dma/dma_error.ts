@@ -5,6 +5,7 @@
  */
 
 import { type Hint, VfiokitError } from "../../error.ts";
+import { registerErrorClass } from "../../kernel/error_transfer.ts";
 import { printable } from "../../text/mod.ts";
 import type { SysError } from "../../kernel/error.ts";
 
@@ -25,6 +26,10 @@ import type { SysError } from "../../kernel/error.ts";
  * ```
  */
 export class DmaError extends VfiokitError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `DmaError`. */
   override readonly name = "DmaError";
   /** The errno's name. */

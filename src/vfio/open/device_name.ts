@@ -5,6 +5,7 @@
  */
 
 import { VfiokitError } from "../../error.ts";
+import { registerErrorClass } from "../../kernel/error_transfer.ts";
 import { printable } from "../../text/mod.ts";
 
 /** A name that was understood; nothing has been looked up yet. */
@@ -26,6 +27,10 @@ export type DeviceName =
 
 /** A device name (or VF token) that cannot be one: a mistake in the call, not in the system. */
 export class DeviceNameError extends VfiokitError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `DeviceNameError`. */
   override readonly name = "DeviceNameError";
   /** Always `bad-name`. */

@@ -5,6 +5,7 @@
  */
 
 import { VfiokitError } from "../../error.ts";
+import { registerErrorClass } from "../../kernel/error_transfer.ts";
 import { printable } from "../../text/mod.ts";
 import { hintOfReason, type Reason, type ReasonCode } from "../reasons/unsupported.ts";
 
@@ -27,6 +28,10 @@ import { hintOfReason, type Reason, type ReasonCode } from "../reasons/unsupport
  * ```
  */
 export class OpenError extends VfiokitError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `OpenError`. */
   override readonly name = "OpenError";
   /** The first reason's code. */

@@ -5,6 +5,7 @@
  */
 
 import { type Hint, type Remedy, VfiokitError } from "../../error.ts";
+import { registerErrorClass } from "../../kernel/error_transfer.ts";
 import { printable } from "../../text/mod.ts";
 
 /** A stable word for a reason. */
@@ -111,6 +112,10 @@ export function hintOfReason(reason: Reason | undefined): Hint | null {
  * ```
  */
 export class UnsupportedError extends VfiokitError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `UnsupportedError`. */
   override readonly name = "UnsupportedError";
   /** The first reason's code. */
@@ -150,6 +155,10 @@ export interface Holder {
  * ```
  */
 export class BusyError extends VfiokitError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `BusyError`. */
   override readonly name = "BusyError";
   /** Always `busy`. */

@@ -1,0 +1,87 @@
+/** One error of each class that mod.ts exports, and a kernel that throws them. */
+
+import {
+  AnswerError,
+  BusyError,
+  CapabilityError,
+  CheckpointError,
+  CheckpointFileError,
+  ClosedError,
+  DeviceClosedError,
+  DeviceNameError,
+  DevicesError,
+  DirtyRangeError,
+  DmaError,
+  IdentityError,
+  MigrationError,
+  OpenError,
+  ReadBackError,
+  SimKernel,
+  SimSpecError,
+  SysError,
+  UnsupportedError,
+} from "../../mod.ts";
+import { addCleanup } from "../../src/kernel/cleanup.ts";
+
+const REASONS = [
+  { code: "no-fds", message: "Too many files are open", hint: "ulimit -n 4096", blocks: true },
+] as const;
+const cause = new SysError("ioctl VFIO_TEST", 5, "fd 7");
+const migration = new MigrationError("Cannot stop: EIO; it is in ERROR", {
+  code: "io",
+  deviceState: "error",
+  recovery: "failed",
+  failure: "Cannot stop: EIO",
+  errno: "EIO",
+  hint: { text: "reset it", remedy: "reset" },
+}, { cause });
+const broken = new CheckpointError("crc", 4096, "frame 2 has a wrong CRC", { cause });
+broken.deviceState = "resuming";
+
+/** The errors, in the order of their numbers. */
+export const EVERY_ERROR: readonly Error[] = [
+  new AnswerError("Cannot use region 9", "vfio_region_info.offset"),
+  new BusyError("group 12", [{ pid: 4242, comm: "qemu" }], { cause }, REASONS),
+  new CapabilityError("Cannot use region 9", "loop", 48),
+  broken,
+  new CheckpointFileError("Cannot write", { path: "a.vfk", code: "ENOSPC", hint: "free some" }),
+  new ClosedError("Cannot use it: it is closed"),
+  new DeviceClosedError(
+    "Cannot use it: it was closed",
+    { code: "thread-ended", device: "fd:3", deviceState: "stop" },
+    { cause: migration },
+  ),
+  new DeviceNameError("Cannot use this name"),
+  new DevicesError("Cannot save 2 devices", {
+    code: "io",
+    errno: "EIO",
+    hint: { text: "reset fd:3", remedy: "reset" },
+    devices: [{ name: "fd:3", state: "error", recovery: "failed", notes: [], error: migration }],
+  }, { cause: migration }),
+  new DirtyRangeError("Cannot map this"),
+  new DmaError("Cannot map 0x1000-0x1fff", "it overlaps", "unmap it", cause),
+  new IdentityError(["the driver is another one"], undefined, { text: "", remedy: "force" }),
+  migration,
+  new OpenError(REASONS, { cause }),
+  new ReadBackError(
+    "Cannot read back",
+    { code: "read-back", path: "a.vfk", errno: "EIO", hint: "free some" },
+    { cause: broken },
+  ),
+  new SimSpecError("sim:none", "there is no such personality"),
+  cause,
+  new UnsupportedError(REASONS, { cause }),
+];
+for (const error of EVERY_ERROR) addCleanup(error, new SysError("close", 4, error.name));
+
+/** A simulated kernel. A read of the one byte at N of region 0 throws the error of that number. */
+export class ThrowingKernel extends SimKernel {
+  override pread(fd: number, into: Uint8Array<ArrayBuffer>, offset: number): number {
+    const error = into.length === 1 ? EVERY_ERROR[offset] : undefined;
+    if (error !== undefined) throw error;
+    return super.pread(fd, into, offset);
+  }
+}
+
+/** The name of its device. */
+export const DEVICE = "sim:trapped?size=64KiB";
