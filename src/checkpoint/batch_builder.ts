@@ -3,15 +3,13 @@
  * hands over a MiB at a time and not a transaction.
  */
 
-type Buffer = Uint8Array<ArrayBuffer>;
-
 /** Chunks in a batch: no more than a frame of a checkpoint holds. */
 export const MAX_CHUNKS = 8192;
 
-/** A filled batch. */
-export interface Batch {
+/** A filled batch, in memory of one thread or in shared memory. */
+export interface Batch<Memory extends ArrayBufferLike = ArrayBufferLike> {
   /** The bytes of all its chunks. */
-  readonly bytes: Buffer;
+  readonly bytes: Uint8Array<Memory>;
   /** The length of each chunk, in order. */
   readonly sizes: ArrayLike<number>;
   /** Whether the last chunk's transaction goes on in the next batch. */
@@ -26,14 +24,14 @@ export function batchLength(sizes: ArrayLike<number>): number {
 }
 
 /** Collects chunks into a buffer. */
-export class BatchBuilder {
-  readonly #buffer: Buffer;
+export class BatchBuilder<Memory extends ArrayBufferLike = ArrayBufferLike> {
+  readonly #buffer: Uint8Array<Memory>;
   #used = 0;
   #more = false;
   readonly #sizes: number[] = [];
 
   /** Collects into the whole of `buffer`. */
-  constructor(buffer: Buffer) {
+  constructor(buffer: Uint8Array<Memory>) {
     this.#buffer = buffer;
   }
 
@@ -51,7 +49,7 @@ export class BatchBuilder {
    * Room for a chunk of `length` bytes, to be filled at once; it counts only
    * when {@linkcode BatchBuilder.add} says so, a failed read leaves no trace.
    */
-  room(length: number): Buffer {
+  room(length: number): Uint8Array<Memory> {
     return this.#buffer.subarray(this.#used, this.#used + length);
   }
 
@@ -63,7 +61,7 @@ export class BatchBuilder {
   }
 
   /** The batch as it stands. */
-  build(): Batch {
+  build(): Batch<Memory> {
     return { bytes: this.#buffer.subarray(0, this.#used), sizes: this.#sizes, more: this.#more };
   }
 }

@@ -147,11 +147,11 @@ export class Libc {
     return result === -1 ? this.#failed() : result;
   }
 
-  copyOut(from: bigint, into: Buffer): void {
+  copyOut(from: bigint, into: Uint8Array): void {
     this.#call.copy_out(into, from, into.length);
   }
 
-  copyIn(to: bigint, from: Buffer): void {
+  copyIn(to: bigint, from: Uint8Array): void {
     this.#call.copy_in(to, from, from.length);
   }
 }

@@ -72,9 +72,9 @@ export interface Symbols {
   /** `int *__errno_location(void)`: the address of this thread's errno. */
   errno_location(): bigint;
   /** memmove from memory to a buffer. */
-  copy_out(into: Buffer, from: bigint, count: number): void;
+  copy_out(into: Uint8Array, from: bigint, count: number): void;
   /** memmove from a buffer to memory. */
-  copy_in(to: bigint, from: Buffer, count: number): void;
+  copy_in(to: bigint, from: Uint8Array, count: number): void;
 }
 
 /**

@@ -83,13 +83,13 @@ export interface Mapping extends Disposable {
    *
    * @throws {RangeError} If the range reaches outside the mapping, or the mapping is closed.
    */
-  read(offset: number, into: Uint8Array<ArrayBuffer>): void;
+  read(offset: number, into: Uint8Array): void;
   /**
    * Copies `from` to `offset` of the mapping.
    *
    * @throws {RangeError} If the range reaches outside the mapping, or the mapping is closed.
    */
-  write(offset: number, from: Uint8Array<ArrayBuffer>): void;
+  write(offset: number, from: Uint8Array): void;
   /** Unmaps the memory. Closing again does nothing. */
   close(): void;
 }

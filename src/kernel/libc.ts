@@ -64,11 +64,11 @@ class LibcMapping implements Mapping {
     return this.address + BigInt(offset);
   }
 
-  read(offset: number, into: Buffer): void {
+  read(offset: number, into: Uint8Array): void {
     this.#libc.copyOut(this.#check(offset, into.length), into);
   }
 
-  write(offset: number, from: Buffer): void {
+  write(offset: number, from: Uint8Array): void {
     this.#libc.copyIn(this.#check(offset, from.length), from);
   }
 

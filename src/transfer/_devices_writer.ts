@@ -32,7 +32,7 @@ export class DevicesWriter {
   }
 
   /** Writes a batch of a device; its buffer is not the caller's any more. */
-  batch(device: number, phase: Phase, { bytes, sizes, more }: Batch): Promise<void> {
+  batch(device: number, phase: Phase, { bytes, sizes, more }: Batch<ArrayBuffer>): Promise<void> {
     return this.#write(this.#encoder.batch({ device, phase, sizes, more, bytes }));
   }
 

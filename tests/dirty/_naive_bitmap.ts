@@ -74,12 +74,12 @@ export class CopiedMemory implements Mapping {
     this.length = bytes.length;
   }
 
-  read(offset: number, into: Bytes): void {
+  read(offset: number, into: Uint8Array): void {
     if (offset + into.length > this.length) throw new RangeError("Cannot read past the end");
     into.set(this.#bytes.subarray(offset, offset + into.length));
   }
 
-  write(offset: number, from: Bytes): void {
+  write(offset: number, from: Uint8Array): void {
     this.#bytes.set(from, offset);
   }
 

@@ -101,7 +101,7 @@ export class LyingKernel implements Kernel {
   }
 
   /** An answer with bytes and a result. */
-  #answer(question: string, call: () => number, bytes: Bytes | null): number {
+  #answer(question: string, call: () => number, bytes: Uint8Array | null): number {
     this.#count();
     let result: number;
     try {
@@ -147,22 +147,22 @@ export class LyingKernel implements Kernel {
     return this.#answer(question, () => this.#inner.ioctl(fd, request, arg), bytes);
   }
 
-  read(fd: number, buffer: Bytes): number {
+  read(fd: number, buffer: Uint8Array): number {
     checkRoom(buffer.length);
     return this.#answer("read", () => this.#inner.read(fd, buffer), buffer);
   }
 
-  write(fd: number, buffer: Bytes): number {
+  write(fd: number, buffer: Uint8Array): number {
     return this.#answer("write", () => this.#inner.write(fd, buffer), null);
   }
 
-  pread(fd: number, buffer: Bytes, offset: number | bigint): number {
+  pread(fd: number, buffer: Uint8Array, offset: number | bigint): number {
     checkRoom(buffer.length);
     const question = `pread ${buffer.length} at 0x${offset.toString(16)}`;
     return this.#answer(question, () => this.#inner.pread(fd, buffer, offset), buffer);
   }
 
-  pwrite(fd: number, buffer: Bytes, offset: number | bigint): number {
+  pwrite(fd: number, buffer: Uint8Array, offset: number | bigint): number {
     return this.#answer("pwrite", () => this.#inner.pwrite(fd, buffer, offset), null);
   }
 
@@ -252,7 +252,7 @@ function featureOf(bytes: Bytes): string {
   return ` 0x${new DataView(bytes.buffer, bytes.byteOffset).getUint32(4, true).toString(16)}`;
 }
 
-function distort(bytes: Bytes, { offset, width, value }: Change): void {
+function distort(bytes: Uint8Array, { offset, width, value }: Change): void {
   const at = offset < 0 ? bytes.length + offset : offset;
   for (let index = 0; index < width; index++) {
     if (at + index < 0 || at + index >= bytes.length) continue;

@@ -29,11 +29,11 @@ class FakeMapping implements Mapping {
     this.bytes = new Uint8Array(new ArrayBuffer(length));
   }
 
-  read(offset: number, into: Buffer): void {
+  read(offset: number, into: Uint8Array): void {
     into.set(this.bytes.subarray(offset, offset + into.length));
   }
 
-  write(offset: number, from: Buffer): void {
+  write(offset: number, from: Uint8Array): void {
     this.bytes.set(from, offset);
   }
 

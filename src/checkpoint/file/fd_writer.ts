@@ -38,7 +38,7 @@ export class FdWriter {
    *
    * @throws {SysError} If the file takes no more.
    */
-  batch(phase: Phase, { bytes, sizes, more }: Batch): void {
+  batch(phase: Phase, { bytes, sizes, more }: Batch<ArrayBuffer>): void {
     this.#write(this.#encoder.batch({ device: 0, phase, sizes, more, bytes }));
   }
 

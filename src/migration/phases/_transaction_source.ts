@@ -10,7 +10,7 @@ import type { Device } from "../device.ts";
 import type { Phase, Transaction } from "../types.ts";
 
 /** Cuts a batch into its transactions: views of one buffer. */
-function* transactions(phase: Phase, batch: Batch): Generator<Transaction> {
+function* transactions(phase: Phase, batch: Batch<ArrayBuffer>): Generator<Transaction> {
   let at = 0;
   for (let index = 0; index < batch.sizes.length; index++) {
     const size = batch.sizes[index]!;
@@ -34,7 +34,7 @@ export function phaseSource(
   phase: Phase,
   limits: PrecopyLimits,
 ): ReadableStream<Transaction> {
-  let batches: AsyncGenerator<Batch> | null = null;
+  let batches: AsyncGenerator<Batch<ArrayBuffer>> | null = null;
   let stopListening: (() => void) | null = null;
   return new ReadableStream<Transaction>({
     start(controller): void {

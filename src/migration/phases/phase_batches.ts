@@ -23,7 +23,7 @@ function askAhead(device: Device): Promise<PulledBatch> {
 }
 
 /** The batches of the phase that the device has entered; no empty ones. */
-export async function* phaseBatches(device: Device): AsyncGenerator<Batch> {
+export async function* phaseBatches(device: Device): AsyncGenerator<Batch<ArrayBuffer>> {
   const asked: Promise<PulledBatch>[] = [];
   for (let ended = false; !ended;) {
     while (asked.length < AHEAD) asked.push(askAhead(device));

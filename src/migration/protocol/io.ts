@@ -9,7 +9,7 @@ import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import { FIONBIO, type Kernel, POLLIN, POLLOUT } from "../../kernel/kernel.ts";
 import { nap } from "../../kernel/nap.ts";
 
-type Buffer = Uint8Array<ArrayBuffer>;
+type Buffer = Uint8Array;
 
 /** Waits until an fd is ready; a fd without poll is always ready, so this also naps. */
 function wait(kernel: Kernel, fd: number, events: number): void {

@@ -119,7 +119,7 @@ export class InlineHost implements Host {
     try {
       const result = call.apply(session, args);
       this.notes.receive(session.takeNotes());
-      if (method === "push") recycle((args[0] as Batch).bytes.buffer);
+      if (method === "push") recycle((args[0] as Batch<ArrayBuffer>).bytes.buffer);
       return result;
     } catch (error) {
       const notes = session.takeNotes();

@@ -81,7 +81,7 @@ export interface DeviceDescription {
 /** A pull's answer. */
 export interface PulledBatch {
   /** What was read; may be empty at the end of a phase. */
-  readonly batch: Batch;
+  readonly batch: Batch<ArrayBuffer>;
   /** Whether the phase has ended. */
   readonly ended: boolean;
 }

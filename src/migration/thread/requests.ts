@@ -31,7 +31,7 @@ export interface Requests {
   handOver: () => void;
   checkRestore: () => void;
   beginRestore: () => void;
-  push: (batch: Batch) => void;
+  push: (batch: Batch<ArrayBuffer>) => void;
   endRestore: (leave: "running" | "stop") => void;
   close: () => void;
 }
@@ -48,7 +48,7 @@ export interface Request {
 /** The buffer that goes over with a request, and comes back with its answer. */
 export function transferredBuffer({ method, args }: Request): ArrayBuffer | null {
   if (method === "pull") return (args[0] as Buffer).buffer;
-  if (method === "push") return (args[0] as Batch).bytes.buffer;
+  if (method === "push") return (args[0] as Batch<ArrayBuffer>).bytes.buffer;
   return null;
 }
 

@@ -16,7 +16,7 @@ import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import type { Region } from "../../vfio/device/region.ts";
 import { preadFull, pwriteFull } from "../protocol/io.ts";
 
-type Buffer = Uint8Array<ArrayBuffer>;
+type Buffer = Uint8Array;
 
 /** Bytes `start` up to `end` of the region. */
 export interface Area {

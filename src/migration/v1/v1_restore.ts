@@ -60,7 +60,7 @@ export class V1Restore {
   readonly #told = (): string =>
     `data_offset ${this.#registers.digits("data_offset")}, ${this.#end} bytes of data`;
 
-  #chunk(data: Uint8Array<ArrayBuffer>, more: boolean): void {
+  #chunk(data: Uint8Array, more: boolean): void {
     if (!this.#inside) {
       this.#offset = this.#registers.dataOffset;
       this.#data.noteOffset(this.#offset);

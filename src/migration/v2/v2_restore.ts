@@ -57,7 +57,7 @@ export class V2Restore {
     this.#counters.transactions += batch.sizes.length - (batch.more ? 1 : 0);
   }
 
-  #write(bytes: Uint8Array<ArrayBuffer>): number {
+  #write(bytes: Uint8Array): number {
     for (;;) {
       try {
         const count = this.#kernel.write(this.#fd.number, bytes, "once");

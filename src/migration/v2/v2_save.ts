@@ -172,7 +172,7 @@ export class V2Save {
    * Bytes read. 0: nothing more, which in pre-copy some drivers say with
    * ENOMSG; null: not yet.
    */
-  #read(into: Uint8Array<ArrayBuffer>): number | null {
+  #read(into: Uint8Array): number | null {
     try {
       const count = this.#kernel.read(this.#fd.number, into, "once");
       if (count === 0 && this.#phase === "pre-copy") {

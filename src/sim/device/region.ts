@@ -34,9 +34,9 @@ export interface MigrationRegion extends Region {
   /** The device is reset. */
   reset(): void;
   /** A read through a mapping. */
-  load(at: number, into: Bytes): void;
+  load(at: number, into: Uint8Array): void;
   /** A write through a mapping. */
-  store(at: number, from: Bytes): void;
+  store(at: number, from: Uint8Array): void;
 }
 
 /** The device that a region belongs to, as the region sees it. */

@@ -24,11 +24,11 @@ class AnonymousRange implements MappedRange {
     }
   }
 
-  load(offset: number, into: Bytes): void {
+  load(offset: number, into: Uint8Array): void {
     into.set(this.bytes.subarray(offset, offset + into.length));
   }
 
-  store(offset: number, from: Bytes): void {
+  store(offset: number, from: Uint8Array): void {
     this.bytes.set(from, offset);
   }
 }
@@ -56,11 +56,11 @@ class SimMapping implements Mapping {
     return this.#range;
   }
 
-  read(offset: number, into: Bytes): void {
+  read(offset: number, into: Uint8Array): void {
     this.#check(offset, into.length).load(offset, into);
   }
 
-  write(offset: number, from: Bytes): void {
+  write(offset: number, from: Uint8Array): void {
     this.#check(offset, from.length).store(offset, from);
   }
 

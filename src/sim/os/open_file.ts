@@ -13,9 +13,9 @@ export type Install = (file: OpenFile) => number;
 /** The memory behind a mapping of a file. */
 export interface MappedRange {
   /** Copies bytes out of the mapping, from `offset` on. */
-  load(offset: number, into: Bytes): void;
+  load(offset: number, into: Uint8Array): void;
   /** Copies bytes into the mapping, to `offset`. */
-  store(offset: number, from: Bytes): void;
+  store(offset: number, from: Uint8Array): void;
 }
 
 /**

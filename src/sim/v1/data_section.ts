@@ -230,7 +230,7 @@ export class V1DataSection {
   }
 
   /** Data is read through a mapping. */
-  load(at: number, into: Bytes): void {
+  load(at: number, into: Uint8Array): void {
     const wrong = this.#outside(at, into.length, false);
     if (wrong !== null) this.#owner.violate(`${wrong} (mapped)`);
     into.set(this.#bytes.subarray(at, at + into.length));
@@ -238,7 +238,7 @@ export class V1DataSection {
   }
 
   /** Data is written through a mapping. */
-  store(at: number, from: Bytes): void {
+  store(at: number, from: Uint8Array): void {
     const wrong = this.#outside(at, from.length, true);
     if (wrong !== null) this.#owner.violate(`${wrong} (mapped)`);
     this.#bytes.set(from, at);

@@ -226,11 +226,11 @@ export class IceRegion implements MigrationRegion {
     if (!load.take(this.#bytes, this.#view, REGISTERS_SIZE, this.#dataSize).taken) refuse("EINVAL");
   }
 
-  load(at: number, into: Bytes): void {
+  load(at: number, into: Uint8Array): void {
     into.set(this.#bytes.subarray(at, at + into.length));
   }
 
-  store(at: number, from: Bytes): void {
+  store(at: number, from: Uint8Array): void {
     this.#bytes.set(from, at);
   }
 }

@@ -179,11 +179,11 @@ export class V1Region implements MigrationRegion {
     else this.#data.end();
   }
 
-  load(at: number, into: Bytes): void {
+  load(at: number, into: Uint8Array): void {
     this.#data.load(at, into);
   }
 
-  store(at: number, from: Bytes): void {
+  store(at: number, from: Uint8Array): void {
     this.#data.store(at, from);
   }
 }
