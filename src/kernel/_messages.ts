@@ -3,6 +3,7 @@
  * and recvmsg(2), whose struct msghdr holds addresses.
  */
 
+import { checkMaxFds } from "./scm.ts";
 import { struct, type StructCodec } from "../uapi/codec.ts";
 import type { Libc } from "./_libc.ts";
 import { ERRNO } from "./errno.ts";
@@ -28,9 +29,6 @@ const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
-
-/** The most fds that one message carries: the kernel's SCM_MAX_FD. */
-const MAX_FDS = 253;
 
 /** struct iovec. */
 const iovec: StructCodec<{ iov_base: bigint; iov_len: bigint }> = struct("iovec", {
@@ -139,9 +137,7 @@ export function receiveMessage(
   into: Buffer,
   maxFds: number,
 ): ReceivedMessage {
-  if (!Number.isInteger(maxFds) || maxFds < 1 || maxFds > MAX_FDS) {
-    throw new RangeError(`Cannot receive up to ${maxFds} fds: a message carries 1 to ${MAX_FDS}`);
-  }
+  checkMaxFds(maxFds);
   const control = controlSize(maxFds);
   return withMessage(kernel, into.length, control, (memory, header, controlAt) => {
     let length: number;

@@ -103,6 +103,23 @@ for (const { name, make } of KERNELS) {
       }
     });
 
+    it("carry 1 to 253 fds", () => {
+      using pair = new Pair(kernel);
+      const sent = file(kernel);
+      const many = (count: number): number[] => Array.from({ length: count }, () => sent);
+      refused("EINVAL", () => kernel.sendFds(pair.one, HELLO, many(254)));
+      kernel.sendFds(pair.one, HELLO, many(253));
+      for (const maxFds of [0, -1, 1.5, 254, NaN]) {
+        assert.throws(() => kernel.receiveFds(pair.other, bytes(8), maxFds), {
+          name: "RangeError",
+          message: `Cannot receive up to ${maxFds} fds: a message carries 1 to 253`,
+        });
+      }
+      const { fds, truncated } = kernel.receiveFds(pair.other, bytes(8), 253);
+      assert.deepEqual([fds.length, truncated], [253, false]);
+      for (const fd of [sent, ...fds]) kernel.close(fd);
+    });
+
     it("end when the other end is closed", () => {
       using pair = new Pair(kernel);
       kernel.close(pair.one);

@@ -22,6 +22,7 @@ import {
   type MmapOptions,
   type ReceivedMessage,
 } from "../../kernel/kernel.ts";
+import { checkMaxFds, SCM_MAX_FD } from "../../kernel/scm.ts";
 import { answer, sysError } from "./answer.ts";
 import { CdevFile } from "../device/cdev.ts";
 import { ContainerFile } from "../iommu/container.ts";
@@ -300,11 +301,14 @@ export class SimKernel implements Kernel {
 
   sendFds(socket: number, message: Uint8Array<ArrayBuffer>, fds: readonly number[]): void {
     answer("sendmsg", `fd ${socket}`, () => {
-      this.#socket(socket).send(message, fds.map((fd) => this.#file(fd)));
+      const to = this.#socket(socket);
+      if (fds.length > SCM_MAX_FD) refuse("EINVAL");
+      to.send(message, fds.map((fd) => this.#file(fd)));
     });
   }
 
   receiveFds(socket: number, into: Uint8Array<ArrayBuffer>, maxFds: number): ReceivedMessage {
+    checkMaxFds(maxFds);
     return answer("recvmsg", `fd ${socket}`, () => {
       const message = this.#socket(socket).receive();
       const taken = message.bytes.subarray(0, into.length);
