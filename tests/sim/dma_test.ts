@@ -277,6 +277,33 @@ describe("a group whose device's writes are not tracked", () => {
     assert.deepEqual(type1.get(0, 8), [0n]);
   });
 
+  it("joins a container only if all of its memory may be locked, pinned pages counted once", () => {
+    const joined = (memlock: number): void => {
+      const specs = [`trapped?size=4KiB&memlock=${memlock}`, "trapped?size=4KiB&iommu=all-dirty"];
+      const kernel = new SimKernel(...specs);
+      const first = new Client(kernel);
+      const type1 = new Type1Client(first);
+      type1.map(0, 4);
+      type1.map(8, 4);
+      first.device.dma.pin(pages(8), 2);
+      join(kernel, 1, first.container);
+    };
+    refused("ENOMEM", () => joined(4 * 4096));
+    refused("ENOMEM", () => joined(8 * 4096 - 1));
+    joined(8 * 4096);
+  });
+
+  it("has all memory locked, so a driver's pins lock no more of it", () => {
+    const specs = ["trapped?size=4KiB&memlock=16KiB", "trapped?size=4KiB&iommu=all-dirty"];
+    const kernel = new SimKernel(...specs);
+    const first = new Client(kernel);
+    const type1 = new Type1Client(first);
+    join(kernel, 1, first.container);
+    type1.map(0, 4);
+    first.device.dma.pin(0n, 4);
+    refused("ENOMEM", () => type1.map(8, 1));
+  });
+
   it("cannot join a container with memory that hardware cannot reach", () => {
     for (
       const [iova, vaddr, code] of [

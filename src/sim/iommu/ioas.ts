@@ -43,8 +43,12 @@ export class IoasObject {
   constructor(user: UserMemory, memlock: bigint | null) {
     this.#user = user;
     this.#memlock = memlock;
-    const checkLocked = (more: bigint): void => this.#checkLocked(more);
-    this.#members = new IommuMembers(this.#list, user, "ENOENT", checkLocked);
+    this.#members = new IommuMembers(
+      this.#list,
+      user,
+      "ENOENT",
+      (bytes) => this.#checkLocked(bytes),
+    );
   }
 
   get #iommu(): Iommu {
@@ -81,8 +85,7 @@ export class IoasObject {
         if (!reaches(HARDWARE, dma.iova, dma.end)) refuse("EADDRINUSE");
       }
       for (const dma of this.#list) this.#pinAll(dma);
-      // From now on each mapping counts as locked.
-      if (this.#memlock !== null && this.#list.locked(true) > this.#memlock) refuse("ENOMEM");
+      this.#checkLocked(this.#list.locked(true));
     }
   }
 
@@ -99,7 +102,8 @@ export class IoasObject {
 
   /** IOMMU_IOAS_MAP, after its flags and limits were checked; returns the IOVA. */
   map({ flags, user_va, length, iova: wanted }: IommuIoasMap): bigint {
-    if (length === 0n) refuse("EINVAL");
+    // Within a page of 2^64, the length is refused before the address is added to it.
+    if (length === 0n || length > ULONG_MAX - DMA_PAGE) refuse("EINVAL");
     if (user_va + length > ULONG_MAX) refuse("EOVERFLOW");
     const inside = this.alignment - 1n;
     if ((length & inside) !== 0n) refuse("EINVAL");
@@ -116,7 +120,7 @@ export class IoasObject {
     const dma = new Dma(iova, length, user_va, readable | writeable);
     if (this.#members.hardware) {
       this.#pinAll(dma);
-      this.#checkLocked(dma.size);
+      this.#checkLocked(this.#list.locked(true) + dma.size);
     }
     this.#list.insert(dma);
     return iova;
@@ -140,10 +144,9 @@ export class IoasObject {
     if (!this.#user.has(vaddr, size)) refuse("EFAULT");
   }
 
-  /** Fails with ENOMEM if `more` bytes exceed the limit of locked memory. */
-  #checkLocked(more: bigint): void {
-    if (this.#memlock === null) return;
-    if (this.#list.locked(this.#members.hardware) + more > this.#memlock) refuse("ENOMEM");
+  /** Fails with ENOMEM if so many bytes exceed the limit of locked memory. */
+  #checkLocked(bytes: bigint): void {
+    if (this.#memlock !== null && bytes > this.#memlock) refuse("ENOMEM");
   }
 
   /**

@@ -27,14 +27,14 @@ export class IommuMembers {
   readonly #list: DmaList;
   readonly #user: UserMemory;
   readonly #hole: HoleErrno;
-  readonly #checkLocked: (more: bigint) => void;
+  readonly #checkLocked: (bytes: bigint) => void;
   readonly #members: Map<IommuMember, MemberState> = new Map();
 
   constructor(
     list: DmaList,
     user: UserMemory,
     hole: HoleErrno,
-    checkLocked: (more: bigint) => void,
+    checkLocked: (bytes: bigint) => void,
   ) {
     this.#list = list;
     this.#user = user;
@@ -122,7 +122,8 @@ export class IommuMembers {
     const pins = dma.pins.get(page) ?? 0;
     if (pins === 0) {
       if (!this.#user.has(dma.vaddr + (iova - dma.iova), DMA_PAGE)) refuse("EFAULT");
-      this.#checkLocked(DMA_PAGE);
+      // With hardware, every mapped page is pinned and counted already.
+      if (!this.hardware) this.#checkLocked(this.#list.locked(false) + DMA_PAGE);
     }
     dma.pins.set(page, pins + 1);
     dma.log?.mark(page, 1);

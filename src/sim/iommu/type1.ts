@@ -49,8 +49,12 @@ export class Type1 {
     this.#driver = driver;
     this.#user = user;
     this.#log = new DirtyLog(this.#list, user, () => this.#members.allDirty);
-    const checkLocked = (more: bigint): void => this.#checkLocked(more);
-    this.#members = new IommuMembers(this.#list, user, "EINVAL", checkLocked);
+    this.#members = new IommuMembers(
+      this.#list,
+      user,
+      "EINVAL",
+      (bytes) => this.#checkLocked(bytes),
+    );
   }
 
   get #iommu(): Iommu {
@@ -59,10 +63,19 @@ export class Type1 {
 
   /** Adds a group. For the first one with hardware, all memory is pinned. */
   attach(member: IommuMember): void {
-    if (member.hardware && !this.#members.hardware) {
-      for (const dma of this.#list) this.#mapInHardware(dma, HARDWARE);
-    }
+    if (member.hardware && !this.#members.hardware) this.#pinForHardware();
     this.#members.add(member);
+  }
+
+  /** Pins every mapping. Pages that drivers hold pinned count as locked already. */
+  #pinForHardware(): void {
+    for (const { iova, end } of this.#list) if (!reaches(HARDWARE, iova, end)) refuse("EINVAL");
+    let locked = this.#list.locked(false);
+    for (const dma of this.#list) {
+      locked += dma.size - BigInt(dma.pins.size) * DMA_PAGE;
+      if (!this.#user.has(dma.vaddr, dma.size)) refuse("EFAULT");
+      this.#checkLocked(locked);
+    }
   }
 
   /** Removes a group. */
@@ -122,14 +135,13 @@ export class Type1 {
   #mapInHardware(dma: Dma, iommu: Iommu): void {
     if (!reaches(iommu, dma.iova, dma.end)) refuse("EINVAL");
     if (!this.#user.has(dma.vaddr, dma.size)) refuse("EFAULT");
-    this.#checkLocked(dma.size);
+    this.#checkLocked(this.#list.locked(true) + dma.size);
   }
 
-  /** Fails with ENOMEM if `more` bytes exceed the limit of locked memory. */
-  #checkLocked(more: bigint): void {
+  /** Fails with ENOMEM if so many bytes exceed the limit of locked memory. */
+  #checkLocked(bytes: bigint): void {
     const { memlock } = this.#driver;
-    if (memlock === null) return;
-    if (this.#list.locked(this.#members.hardware) + more > memlock) refuse("ENOMEM");
+    if (memlock !== null && bytes > memlock) refuse("ENOMEM");
   }
 
   #unmap(arg: Argument): number {

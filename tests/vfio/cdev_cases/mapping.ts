@@ -86,6 +86,11 @@ export const MAPPING: CaseGroup<CdevAsker> = {
       answer: "EOVERFLOW",
     },
     {
+      name: "MAP of a length within a page of 2^64, and an address that wraps",
+      ask: (a) => a.mapAt(0n, ULONG_MAX - 1n, { vaddr: TOP - PAGE }),
+      answer: "EINVAL",
+    },
+    {
       name: "MAP of what is not mapped in the process",
       ask: (a) => a.mapAt(0n, PAGE, { vaddr: NOT_MAPPED }),
       answer: "0",
