@@ -6,6 +6,7 @@
 
 import { VfiokitError } from "../error.ts";
 import { registerErrorClass } from "../kernel/error_transfer.ts";
+import { VFIO_MIGRATION_PRE_COPY } from "../uapi/constants.ts";
 import { printable } from "../text/mod.ts";
 import { canHave, type Fault, parseFault } from "./faults/fault_plan.ts";
 import { DMA_FORM, type DmaPattern, parseDmaPattern } from "./dma/dma_pattern.ts";
@@ -128,12 +129,13 @@ export const OPTIONS: Readonly<
   chunk: {
     form: "BYTES",
     byDefault: "1MiB",
-    text: "largest transaction (v2: largest data of a record); not for ice, which has only one",
+    text: "largest transaction (v2: largest data of a record); not for ice, which has only one, " +
+      "and devices that do not migrate",
   },
   reserved: {
     form: "NUMBER",
     byDefault: "0xa5a5a5a0",
-    text: "bits 3 to 31 of device_state; not for ice and v2, which have none",
+    text: "v1: bits 3 to 31 of device_state; not for ice, which has none",
   },
   dma: {
     form: DMA_FORM,
@@ -165,7 +167,7 @@ export const OPTIONS: Readonly<
     form: "NUMBER",
     byDefault: "a kernel before 7.1, which has no such flag",
     text: "v2: how often new initial data appears once all pre-copy data was read " +
-      "(VFIO_PRECOPY_INFO_REINIT)",
+      "(VFIO_PRECOPY_INFO_REINIT); without PRE_COPY only 0, which stands for a kernel 7.1",
   },
   cdev: {
     form: "0|1",
@@ -221,7 +223,9 @@ export function parseSimSpec(spec: string): SimSpec {
     else given.set(key, value);
   }
   const { protocol, mdev, defaultSize } = PERSONALITIES[personality];
-  if (personality === "ice" && given.has("chunk")) fail("ice has no chunk");
+  if ((personality === "ice" || protocol === null) && given.has("chunk")) {
+    fail(`${personality} has no chunk`);
+  }
   const flag = (key: "cdev" | "group", byDefault: string): boolean => {
     const value = given.get(key) ?? byDefault;
     if (value === "0" || value === "1") return value === "1";
@@ -232,7 +236,7 @@ export function parseSimSpec(spec: string): SimSpec {
   if (!group && (!cdev || mdev === null)) {
     fail("group=0 is for mediated devices with cdev=1: there is no other way to open them");
   }
-  const registers = protocol !== "v2" && personality !== "ice";
+  const registers = protocol === "v1" && personality !== "ice";
   if (!registers && given.has("reserved")) fail(`${personality} has no reserved`);
   const bytes = (key: string, byDefault: number, least: number, most: number): number => {
     const value = given.get(key);
@@ -270,6 +274,11 @@ export function parseSimSpec(spec: string): SimSpec {
     fail(`${personality} has no log`);
   }
   if (given.has("reinit") && protocol !== "v2") fail(`${personality} has no reinit`);
+  const reinit = u32("reinit", null);
+  const preCopy = ((V2_DRIVERS[personality]?.flags ?? 0) & VFIO_MIGRATION_PRE_COPY) !== 0;
+  if (reinit !== null && reinit > 0 && !preCopy) {
+    fail(`reinit is ${reinit}; ${personality} has no PRE_COPY, so it takes 0 only (a kernel 7.1)`);
+  }
   const most = personality === "ice" ? MAX_ICE_SIZE : MAX_SIZE;
   const size = bytes("size", defaultSize, PAGE, most);
   if (size % PAGE !== 0) fail(`size is ${size}; it takes a multiple of ${PAGE}`);
@@ -289,7 +298,7 @@ export function parseSimSpec(spec: string): SimSpec {
     pin,
     memlock: given.has("memlock") ? bytes("memlock", 0, 0, MAX_SIZE) : null,
     logPage,
-    reinit: u32("reinit", null),
+    reinit,
     cdev,
     group,
     faults,

@@ -5,6 +5,8 @@
 import { ERRNO, type ErrnoName } from "../../src/kernel/errno.ts";
 import { canHave, type FaultName, FAULTS } from "../../src/sim/faults/fault_plan.ts";
 import { PERSONALITIES, type PersonalityName } from "../../src/sim/personalities.ts";
+import { V2_DRIVERS } from "../../src/sim/v2/v2_drivers.ts";
+import { VFIO_MIGRATION_PRE_COPY } from "../../src/uapi/mod.ts";
 import type { Random } from "./_random.ts";
 
 /** A simulated device in parts, so that parts can be left out. */
@@ -78,7 +80,7 @@ export function makeSpec(
   const { protocol } = PERSONALITIES[personality];
   const pages = random.chance(0.9) ? random.few(1, 64) : random.few(64, 800);
   const options = [`size=${4 * pages}KiB`];
-  if (personality !== "ice" && random.chance(0.6)) {
+  if (personality !== "ice" && protocol !== null && random.chance(0.6)) {
     const sizes = [64, 100, 4096, 5000, 65536, 2 ** 20, 2 ** 21 + 8];
     // So small a transaction of so large a state takes its time.
     const least = 4096 * pages / 2000;
@@ -86,7 +88,8 @@ export function makeSpec(
   }
   if (random.chance(0.3)) options.push(`rate=${random.pick(["4KiB", "1MiB", "64MiB", "4GiB"])}`);
   if (random.chance(0.2)) options.push(`seed=${random.u32()}`);
-  if (protocol === "v2" && random.chance(0.2)) options.push(`reinit=${random.few(0, 4)}`);
+  const preCopy = ((V2_DRIVERS[personality]?.flags ?? 0) & VFIO_MIGRATION_PRE_COPY) !== 0;
+  if (preCopy && random.chance(0.2)) options.push(`reinit=${random.few(0, 4)}`);
   if (random.chance(0.1)) options.push(`memlock=${random.pick([0, 4096, 65536])}`);
   if (cdev) options.push("cdev=1");
   const plan = Array.from({ length: faults }, () => makeFault(random, personality));

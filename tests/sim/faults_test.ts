@@ -38,7 +38,12 @@ function refused(code: string, call: () => unknown): void {
 }
 
 const QUERY = "size=64KiB&chunk=16KiB";
-const V2_QUERY = `${QUERY}&iommu=pinned`;
+/** The options of each protocol's devices. */
+const QUERIES = {
+  v1: QUERY,
+  v2: `${QUERY}&iommu=pinned`,
+  none: "size=64KiB&iommu=pinned",
+} as const;
 
 /** The size of a vGPU's transaction: as much as is pending and fits. */
 const area = (pending: number): number => Math.min(pending, 16384);
@@ -308,7 +313,7 @@ const V1_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
 for (const name of Object.keys(PERSONALITIES)) {
   const personality = name as PersonalityName;
   const { protocol } = PERSONALITIES[personality];
-  const query = personality === "ice" ? "" : `${protocol === "v1" ? QUERY : V2_QUERY}&`;
+  const query = personality === "ice" ? "" : `${QUERIES[protocol ?? "none"]}&`;
   describe(`faults of sim:${personality}`, () => {
     for (const key of Object.keys(FAULTS)) {
       const fault = key as FaultName;
