@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { openFds } from "../../src/kernel/fd.ts";
-import { MAP_SHARED, PROT_READ } from "../../src/kernel/kernel.ts";
+import { type Kernel, MAP_SHARED, PROT_READ } from "../../src/kernel/kernel.ts";
 import { libcKernel } from "../../src/kernel/libc.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { DmaMemory } from "../../src/vfio/dma/dma_memory.ts";
@@ -47,6 +47,21 @@ for (const kernel of [libcKernel(), new SimKernel()]) {
       }
       const huge = { hugepages: true };
       assert.throws(() => DmaMemory.allocate(kernel, 4096, huge), /whole pages of \d{6,} bytes/);
+    });
+
+    it("comes in the pages of this system, which may be larger than 4096 bytes", () => {
+      const auxv = new BigUint64Array([33n, 5n, 6n, 65536n, 0n, 0n]);
+      const large: Kernel = Object.create(kernel, {
+        open: { value: (path: string) => path === "/proc/self/auxv" ? 77 : assert.fail(path) },
+        read: {
+          value: (_fd: number, into: Uint8Array) => {
+            into.set(new Uint8Array(auxv.buffer));
+            return auxv.byteLength;
+          },
+        },
+        close: { value: () => {} },
+      });
+      assert.throws(() => DmaMemory.allocate(large, 4096), /whole pages of 65536 bytes/);
     });
 
     it("says where huge pages come from, where there are too few", () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { ERRNO } from "../../src/kernel/errno.ts";
 import { SysError } from "../../src/kernel/error.ts";
 import { openFds } from "../../src/kernel/fd.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
@@ -133,6 +134,24 @@ describe("memory that cannot be mapped", () => {
       assert.match(message, /takes no more mappings/);
       assert.match(hint, /dma_entry_limit/);
     });
+  });
+
+  it("is one mapping too many, and how many are left cannot be read", () => {
+    const mapping = { iova: 0n, size: PAGE, vaddr: PAGE, flags: RW };
+    const error = new SysError("ioctl", ERRNO.ENOSPC, "container");
+    const context = { where: "container", info: null, mappings: [], memlock: null } as const;
+    const { message } = mapError(error, mapping, context);
+    assert.match(message, /the container takes no more mappings \(ENOSPC\)$/);
+  });
+
+  it("reaches too far: that is said before anything about pages, as the kernel checks it", () => {
+    const error = new SysError("ioctl", ERRNO.EOVERFLOW, "IOAS");
+    const info = { pgsizes: PAGE, iovaRanges: null };
+    const context = { where: "IOAS", info, mappings: [], memlock: null } as const;
+    const why = (iova: bigint, vaddr: bigint): string =>
+      mapError(error, { iova, size: 2n * PAGE, vaddr, flags: RW }, context).message;
+    assert.match(why(TOP - 1n, PAGE), /: it reaches beyond 2\^64 \(EOVERFLOW\)$/);
+    assert.match(why(0n, TOP - PAGE), /: its memory would reach beyond 2\^64 \(EOVERFLOW\)$/);
   });
 
   it("is refused for no known reason", () => {

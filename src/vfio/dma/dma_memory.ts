@@ -17,6 +17,7 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from "../../kernel/kernel.ts";
+import { pageSize } from "../../kernel/page_size.ts";
 import { DmaError } from "./dma_error.ts";
 
 /** The kind of memory to allocate. */
@@ -66,7 +67,7 @@ export class DmaMemory implements Disposable {
    */
   static allocate(kernel: Kernel, size: number, options: DmaMemoryOptions = {}): DmaMemory {
     const { kind = "memfd", hugepages = false } = options;
-    const page = hugepages ? hugepageSize(kernel) : 4096;
+    const page = hugepages ? hugepageSize(kernel) : pageSize(kernel);
     if (!Number.isSafeInteger(size) || size <= 0 || size % page !== 0) {
       throw new RangeError(
         `Cannot allocate ${size} bytes for DMA: it is not in whole pages of ${page} bytes`,

@@ -47,7 +47,8 @@ export function unmapError(
   { where, info, mappings }: RefusalContext,
 ): DmaError {
   const cut = mappings.find((mapping) => overlap(mapping, range) && !encloses(range, mapping));
-  const why = shapeDefect(range, info) ??
+  const why = (error.code === "EOVERFLOW" ? "the range reaches beyond 2^64" : null) ??
+    shapeDefect(range, info) ??
     (cut === undefined
       ? error.code === "EINVAL" || error.code === "ENOENT"
         ? `the range may cut a mapping that somebody else made in this ${where}`
@@ -71,11 +72,13 @@ function explainMapFailure(
     }
     case "ENOSPC":
       return {
-        why: `the container takes no more mappings: ${info?.dmaAvail ?? 0} are left`,
+        why: `the ${where} takes no more mappings${left(info?.dmaAvail)}`,
         hint:
           "Map fewer and larger ranges, or raise the limit, as root and before the container is " +
           "opened: echo NUMBER > /sys/module/vfio_iommu_type1/parameters/dma_entry_limit",
       };
+    case "EOVERFLOW":
+      return { why: overflow(mapping), hint: "" };
     case "ENOMEM":
       return explainMemlock(mapping, mappings, memlock);
     case "ENOENT":
@@ -89,6 +92,18 @@ function explainMapFailure(
         hint: "",
       };
   }
+}
+
+/** How many mappings the container still takes; nothing if that is not known. */
+function left(dmaAvail: number | null | undefined): string {
+  return dmaAvail === null || dmaAvail === undefined ? "" : `: ${dmaAvail} are left`;
+}
+
+/** What is too large. The kernel checks this before it looks at pages. */
+function overflow({ iova, size, vaddr }: DmaMapping): string {
+  return iova + size <= IOVA_END && vaddr + size >= IOVA_END
+    ? "its memory would reach beyond 2^64"
+    : "it reaches beyond 2^64";
 }
 
 function explainMemlock(
