@@ -7,6 +7,7 @@
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc.ts";
 import { SimKernel } from "../../sim/mod.ts";
+import { TraceKernel } from "../../trace/mod.ts";
 import { type DeviceName, DeviceNameError, parseDeviceName } from "./device_name.ts";
 
 /**
@@ -37,7 +38,8 @@ export function kernelFor(name: DeviceName): Kernel {
  */
 export function nameIn(kernel: Kernel, name: DeviceName): DeviceName {
   if (name.kind !== "sim") return name;
-  const device = kernel instanceof SimKernel ? kernel.devices[0] : undefined;
+  const traced = kernel instanceof TraceKernel ? kernel.traced : kernel;
+  const device = traced instanceof SimKernel ? traced.devices[0] : undefined;
   if (device !== undefined) return parseDeviceName(device.path);
   throw new DeviceNameError(`Cannot open "sim:${name.spec}": this kernel is not a simulated one`);
 }

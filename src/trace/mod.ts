@@ -1,0 +1,29 @@
+/**
+ * Traces: every call to a kernel, with its time, its arguments in words, and its outcome.
+ *
+ * @example
+ * ```ts
+ * import { formatCall, MemoryTrace, TraceKernel } from "./mod.ts";
+ * import { SimKernel } from "../sim/mod.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const trace = new MemoryTrace();
+ * const kernel = new TraceKernel(new SimKernel("sim:mlx5"), trace);
+ * kernel.open("/dev/vfio/vfio", 2);
+ * assert.deepEqual(trace.take().map(formatCall), ['open("/dev/vfio/vfio", O_RDWR) = 3']);
+ * ```
+ *
+ * @module
+ */
+
+export type {
+  TracedCall,
+  TracedData,
+  TraceEvent,
+  TraceFields,
+  TraceSink,
+  TraceValue,
+} from "./event.ts";
+export { formatCall } from "./format_call.ts";
+export { MemoryTrace } from "./memory_trace.ts";
+export { TraceKernel, type TraceKernelOptions } from "./trace_kernel.ts";

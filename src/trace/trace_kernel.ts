@@ -1,0 +1,452 @@
+/**
+ * A kernel that wraps another one and reports each call.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { crc32 } from "node:zlib";
+import { SysError } from "../kernel/error.ts";
+import type { Kernel, Mapping, MmapOptions, ReceivedMessage } from "../kernel/kernel.ts";
+import * as uapi from "../uapi/mod.ts";
+import type { TracedCall, TracedData, TraceEvent, TraceFields, TraceSink } from "./event.ts";
+import { TracedFiles } from "./_files.ts";
+import {
+  mapFlagNames,
+  memfdFlagNames,
+  openFlagNames,
+  pollEventNames,
+  protectionNames,
+} from "./_libc_names.ts";
+import { hex, v1StateName } from "./_names.ts";
+import { dataFd, decodeRequest, regionFacts } from "./_requests.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** How to trace. */
+export interface TraceKernelOptions {
+  /** The number of the thread that makes the calls; default 0. */
+  readonly thread?: number;
+  /** When the trace began, in milliseconds since 1970; default now. */
+  readonly started?: number;
+  /** Whether events have the data itself, and not only its length and CRC-32. */
+  readonly data?: boolean;
+}
+
+/** The most bytes of a region outside the migration data that are in every trace. */
+const MAX_REGISTERS = 256;
+
+/** What an event has beside its time and its place. */
+type Parts = Omit<TraceEvent, "type" | "thread" | "n" | "time" | "duration" | "call" | "fd">;
+
+/**
+ * A {@linkcode Kernel} that makes each call on another one, and reports it to a sink: when, how
+ * long, on what, with which arguments, and how it ended. The calls, their results and their errors
+ * are those of the other kernel.
+ *
+ * @example
+ * ```ts
+ * import { MemoryTrace } from "./memory_trace.ts";
+ * import { TraceKernel } from "./trace_kernel.ts";
+ * import { SimKernel } from "../sim/mod.ts";
+ * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "../uapi/mod.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const trace = new MemoryTrace();
+ * const kernel = new TraceKernel(new SimKernel("sim:mlx5"), trace);
+ * const container = kernel.open("/dev/vfio/vfio", 2);
+ * kernel.ioctl(container, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU);
+ * const { request, args, result } = trace.events[1]!;
+ * assert.equal(request, "VFIO_CHECK_EXTENSION");
+ * assert.deepEqual(args, { extension: "VFIO_TYPE1v2_IOMMU" });
+ * assert.equal(result, 1);
+ * ```
+ */
+export class TraceKernel implements Kernel {
+  /** The kernel that is traced. */
+  readonly traced: Kernel;
+  readonly #sink: TraceSink;
+  readonly #thread: number;
+  /** What to add to this thread's clock, in milliseconds. */
+  readonly #clock: number;
+  readonly #data: boolean;
+  readonly #files = new TracedFiles();
+  #n = 0;
+
+  /** Traces `kernel`. */
+  constructor(kernel: Kernel, sink: TraceSink, options: TraceKernelOptions = {}) {
+    this.traced = kernel;
+    this.#sink = sink;
+    this.#thread = options.thread ?? 0;
+    this.#clock = options.started === undefined
+      ? -performance.now()
+      : performance.timeOrigin - options.started;
+    this.#data = options.data ?? false;
+  }
+
+  /** The name of the kernel that is traced. */
+  get name(): string {
+    return this.traced.name;
+  }
+
+  /** Makes a call and reports it. `describe` is given the result, or null if the call failed. */
+  #call<Result>(
+    call: TracedCall,
+    fd: number | null,
+    make: () => Result,
+    describe: (result: Result | null) => Parts,
+  ): Result {
+    const began = performance.now();
+    let returned: Result;
+    try {
+      returned = make();
+    } catch (error) {
+      const ended = performance.now();
+      this.#report(call, fd, began, ended, { ...describe(null), ...failure(error) });
+      throw error;
+    }
+    const ended = performance.now();
+    this.#report(call, fd, began, ended, describe(returned));
+    return returned;
+  }
+
+  #report(call: TracedCall, fd: number | null, began: number, ended: number, parts: Parts): void {
+    this.#sink.event({
+      type: "call",
+      thread: this.#thread,
+      n: this.#n += 1,
+      time: micros(began + this.#clock),
+      duration: micros(ended - began),
+      call,
+      ...(fd !== null && { fd }),
+      ...parts,
+    });
+  }
+
+  /** What an fd is, as part of an event. */
+  #file(fd: number): Parts {
+    const { label } = this.#files.of(fd);
+    return label === null ? {} : { file: label };
+  }
+
+  #moved(bytes: Uint8Array): { readonly data: TracedData } {
+    return {
+      data: {
+        length: bytes.length,
+        crc32: crc32(bytes).toString(16).padStart(8, "0"),
+        ...(this.#data && { bytes: base64(bytes) }),
+      },
+    };
+  }
+
+  open(path: string, flags: number): number {
+    return this.#call("open", null, () => this.traced.open(path, flags), (fd) => {
+      if (fd !== null) this.#files.openedPath(fd, path);
+      return { args: { path, flags: openFlagNames(flags) }, ...result(fd) };
+    });
+  }
+
+  close(fd: number): void {
+    this.#call("close", fd, () => this.traced.close(fd), () => {
+      const file = this.#file(fd);
+      this.#files.closed(fd);
+      return file;
+    });
+  }
+
+  ioctl(
+    fd: number,
+    request: number,
+    arg: Uint8Array<ArrayBuffer> | number = 0,
+    once?: "once",
+  ): number {
+    const before = typeof arg === "number" ? arg : arg.slice();
+    return this.#call(
+      "ioctl",
+      fd,
+      () => this.traced.ioctl(fd, request, arg, once),
+      (returned) => {
+        const after = returned === null || typeof arg === "number" ? null : arg;
+        const words = decodeRequest(this.#files.of(fd).kind, request, before, after);
+        const parts = { ...this.#file(fd), ...words, ...result(returned), ...raw(before, after) };
+        if (returned !== null) this.#learn(fd, request, before, after, returned);
+        return parts;
+      },
+    );
+  }
+
+  /** Keeps what an answer says of files and regions. */
+  #learn(
+    fd: number,
+    request: number,
+    before: Bytes | number,
+    after: Bytes | null,
+    returned: number,
+  ): void {
+    if (after === null || typeof before === "number") return;
+    if (request === uapi.VFIO_GROUP_GET_DEVICE_FD) {
+      const name = new TextDecoder().decode(before).replace(/\0.*$/s, "");
+      this.#files.opened(returned, `device ${name}`, "device");
+    } else if (request === uapi.VFIO_DEVICE_GET_INFO) {
+      this.#files.of(fd).kind = "device";
+    } else if (request === uapi.VFIO_DEVICE_GET_REGION_INFO) {
+      const region = regionFacts(after);
+      if (region !== null) this.#files.learned(fd, region);
+    } else if (request === uapi.VFIO_DEVICE_FEATURE) {
+      const opened = dataFd(before, after);
+      if (opened !== null) this.#files.opened(opened, "data fd", "data");
+    }
+  }
+
+  read(fd: number, buffer: Uint8Array, once?: "once"): number {
+    return this.#call("read", fd, () => this.traced.read(fd, buffer, once), (count) => ({
+      ...this.#file(fd),
+      args: { length: buffer.length },
+      ...result(count),
+      ...(count !== null && this.#moved(buffer.subarray(0, count))),
+    }));
+  }
+
+  write(fd: number, buffer: Uint8Array, once?: "once"): number {
+    return this.#call("write", fd, () => this.traced.write(fd, buffer, once), (count) => ({
+      ...this.#file(fd),
+      args: { length: buffer.length },
+      ...result(count),
+      ...this.#moved(buffer.subarray(0, count ?? buffer.length)),
+    }));
+  }
+
+  pread(fd: number, buffer: Uint8Array, offset: number | bigint): number {
+    return this.#call("pread", fd, () => this.traced.pread(fd, buffer, offset), (count) => {
+      const got = count === null ? null : buffer.subarray(0, count);
+      return { ...result(count), ...this.#access(fd, buffer.length, Number(offset), null, got) };
+    });
+  }
+
+  pwrite(fd: number, buffer: Uint8Array, offset: number | bigint, once?: "once"): number {
+    return this.#call("pwrite", fd, () => this.traced.pwrite(fd, buffer, offset, once), (count) => {
+      const given = buffer.subarray(0, count ?? buffer.length);
+      return { ...result(count), ...this.#access(fd, buffer.length, Number(offset), given, null) };
+    });
+  }
+
+  /** An access to a region: a register by its name and value, or data. */
+  #access(
+    fd: number,
+    length: number,
+    offset: number,
+    given: Uint8Array | null,
+    got: Uint8Array | null,
+  ): Parts {
+    const bytes = given ?? got;
+    const place = this.#files.place(fd, offset, length);
+    const where = place === null
+      ? { offset: hex(offset) }
+      : { region: place.region, offset: hex(place.at) };
+    const args: TraceFields = { length, ...where };
+    const register = place?.register ?? null;
+    const parts = { ...this.#file(fd), args, ...(register !== null && { register }) };
+    if (bytes === null) return parts;
+    const isData = register === "data" || place === null || bytes.length > MAX_REGISTERS;
+    if (isData) return { ...parts, ...this.#moved(bytes) };
+    const told = { [given === null ? "after" : "before"]: toHex(bytes) };
+    const value = register === null ? null : registerValue(register, bytes);
+    if (value === null) return { ...parts, raw: told };
+    const state = register === "device_state" ? { state: v1StateName(Number(value)) } : {};
+    return given === null
+      ? { ...parts, answer: { [register!]: value }, ...state, raw: told }
+      : { ...parts, args: { ...args, [register!]: value }, ...state, raw: told };
+  }
+
+  mmap(length: number, options: MmapOptions): Mapping {
+    const { fd, offset, prot, flags } = options;
+    const args = {
+      length,
+      ...(offset !== undefined && { offset: hex(offset) }),
+      prot: protectionNames(prot),
+      flags: mapFlagNames(flags),
+    };
+    const mapping = this.#call(
+      "mmap",
+      fd ?? null,
+      () => this.traced.mmap(length, options),
+      (mapped) => ({
+        ...(fd !== undefined && this.#file(fd)),
+        args,
+        ...(mapped !== null && { result: hex(mapped.address) }),
+      }),
+    );
+    return new TracedMapping(mapping, (call, at, make, bytes) => {
+      this.#call(call, null, make, (done) => ({
+        args: { address: hex(mapping.address), ...(bytes && { offset: at, length: bytes.length }) },
+        ...(bytes && done !== null && this.#moved(bytes)),
+      }));
+    });
+  }
+
+  memfd(name: string, length: number, flags = 0): number {
+    return this.#call("memfd", null, () => this.traced.memfd(name, length, flags), (fd) => {
+      if (fd !== null) this.#files.opened(fd, `memfd ${name}`, "other");
+      return { args: { name, length, flags: memfdFlagNames(flags) }, ...result(fd) };
+    });
+  }
+
+  dup3(from: number, to: number): void {
+    this.#call("dup3", from, () => this.traced.dup3(from, to), (done) => {
+      if (done !== null) this.#files.duplicated(from, to);
+      return { ...this.#file(from), args: { to } };
+    });
+  }
+
+  socketPair(): [number, number] {
+    return this.#call("socketPair", null, () => this.traced.socketPair(), (pair) => {
+      for (const fd of pair ?? []) this.#files.opened(fd, "socket", "other");
+      return pair === null ? {} : { result: pair };
+    });
+  }
+
+  sendFds(socket: number, message: Uint8Array<ArrayBuffer>, fds: readonly number[]): void {
+    this.#call("sendFds", socket, () => this.traced.sendFds(socket, message, fds), () => ({
+      ...this.#file(socket),
+      args: { length: message.length, fds: [...fds] },
+      raw: { before: toHex(message) },
+    }));
+  }
+
+  receiveFds(socket: number, into: Uint8Array<ArrayBuffer>, maxFds: number): ReceivedMessage {
+    return this.#call(
+      "receiveFds",
+      socket,
+      () => this.traced.receiveFds(socket, into, maxFds),
+      (message) => {
+        const parts = { ...this.#file(socket), args: { length: into.length, maxFds } };
+        if (message === null) return parts;
+        const { length, fds, truncated } = message;
+        for (const fd of fds) this.#files.opened(fd, "received fd", "other");
+        const after = toHex(into.subarray(0, length));
+        return { ...parts, result: { length, fds: [...fds], truncated }, raw: { after } };
+      },
+    );
+  }
+
+  poll(fd: number, events: number, timeoutMs: number): number {
+    return this.#call("poll", fd, () => this.traced.poll(fd, events, timeoutMs), (revents) => ({
+      ...this.#file(fd),
+      args: { events: pollEventNames(events), timeoutMs },
+      ...(revents !== null && { answer: { revents: pollEventNames(revents) } }),
+      ...result(revents),
+    }));
+  }
+
+  readText(path: string, maxBytes?: number): string {
+    return this.#call("readText", null, () => this.traced.readText(path, maxBytes), (text) => ({
+      args: { path, ...(maxBytes !== undefined && { maxBytes }) },
+      ...result(text),
+    }));
+  }
+
+  readLink(path: string): string {
+    return this.#ofPath("readLink", path, () => this.traced.readLink(path));
+  }
+
+  readDir(path: string): string[] {
+    return this.#ofPath("readDir", path, () => this.traced.readDir(path));
+  }
+
+  realPath(path: string): string {
+    return this.#ofPath("realPath", path, () => this.traced.realPath(path));
+  }
+
+  #ofPath<Result extends string | string[]>(
+    call: TracedCall,
+    path: string,
+    make: () => Result,
+  ): Result {
+    return this.#call(call, null, make, (found) => ({ args: { path }, ...result(found) }));
+  }
+}
+
+/** Reports what is done with a mapping. */
+class TracedMapping implements Mapping {
+  readonly #mapping: Mapping;
+  readonly #call: (
+    call: TracedCall,
+    offset: number,
+    make: () => void,
+    bytes: Bytes | null,
+  ) => void;
+  #open = true;
+
+  constructor(
+    mapping: Mapping,
+    call: (call: TracedCall, offset: number, make: () => void, bytes: Bytes | null) => void,
+  ) {
+    this.#mapping = mapping;
+    this.#call = call;
+  }
+
+  get address(): bigint {
+    return this.#mapping.address;
+  }
+
+  get length(): number {
+    return this.#mapping.length;
+  }
+
+  read(offset: number, into: Bytes): void {
+    this.#call("mappingRead", offset, () => this.#mapping.read(offset, into), into);
+  }
+
+  write(offset: number, from: Bytes): void {
+    this.#call("mappingWrite", offset, () => this.#mapping.write(offset, from), from);
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#call("munmap", 0, () => this.#mapping.close(), null);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function failure(error: unknown): Parts {
+  if (error instanceof SysError) return { errno: error.code, errnoNumber: error.errno };
+  return { error: error instanceof Error ? error.message : String(error) };
+}
+
+function result(value: number | string | readonly string[] | null): Parts {
+  return value === null ? {} : { result: value };
+}
+
+/** Nanoseconds are kept. */
+function micros(milliseconds: number): number {
+  return Math.round(milliseconds * 1e6) / 1000;
+}
+
+function raw(before: Bytes | number, after: Bytes | null): Parts {
+  if (typeof before === "number") return {};
+  const was = toHex(before);
+  const is = after === null ? was : toHex(after);
+  return { raw: { before: was, ...(is !== was && { after: is }) } };
+}
+
+function toHex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex");
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64");
+}
+
+/** The value of a register; null if the access is not of its width. */
+function registerValue(register: string, bytes: Uint8Array): number | string | null {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (bytes.length === 4) return hex(view.getUint32(0, true));
+  if (bytes.length !== 8) return null;
+  const value = view.getBigUint64(0, true);
+  if (register === "data_offset") return hex(value);
+  return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : String(value);
+}
