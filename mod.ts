@@ -22,19 +22,19 @@
  * @module
  */
 
-export { VERSION } from "./src/version.ts";
+export { VERSION } from "./src/base/version.ts";
 
-export { type Hint, type Remedy, toHint, VfiokitError } from "./src/error.ts";
+export { type Hint, type Remedy, toHint, VfiokitError } from "./src/base/vfiokit_error.ts";
 
 export * from "./src/uapi/mod.ts";
 
-export { cleanupErrors, firstError } from "./src/kernel/cleanup.ts";
-export { ERRNO, type ErrnoName, errnoName, errnoText } from "./src/kernel/errno.ts";
-export { isErrno, SysError } from "./src/kernel/error.ts";
+export { cleanupErrors, firstError } from "./src/base/cleanup.ts";
+export { ERRNO, type ErrnoName, errnoName, errnoText } from "./src/kernel/errno_names.ts";
+export { isErrno, SysError } from "./src/kernel/sys_error.ts";
 export { ClosedError, Fd, openFds } from "./src/kernel/fd.ts";
 export type { Kernel, Mapping, MmapOptions, ReceivedMessage } from "./src/kernel/kernel.ts";
-export { libcKernel } from "./src/kernel/libc.ts";
-export { printable } from "./src/text/mod.ts";
+export { libcKernel } from "./src/kernel/libc/libc_kernel.ts";
+export { printable } from "./src/base/printable.ts";
 
 export * from "./src/sim/mod.ts";
 
@@ -55,40 +55,38 @@ export {
   type Progress,
   type RecoveryMode,
 } from "./src/migration/device.ts";
+export { isLost, type Recovery } from "./src/vfio/state/recovery.ts";
 export {
-  isLost,
   MigrationError,
   type MigrationErrorCode,
   type MigrationErrorInfo,
-  type Recovery,
-} from "./src/migration/error.ts";
+} from "./src/migration/migration_error.ts";
 export {
   type OpenDevices,
   openDevices,
   type OpenDevicesOptions,
 } from "./src/migration/open_devices.ts";
-export { BATCH_BYTES, recycle, takeBuffer } from "./src/checkpoint/buffer_pool.ts";
+export { BATCH_BYTES, recycle, takeBuffer } from "./src/checkpoint/batches/buffer_pool.ts";
 export {
   DEFAULT_MAX_ROUNDS,
-  precopy,
   type PrecopyOptions,
-} from "./src/migration/phases/precopy.ts";
-export { describeRecovery } from "./src/migration/recovery.ts";
+} from "./src/migration/protocol/precopy_limits.ts";
+export { precopy } from "./src/migration/phases/precopy.ts";
+export { describeRecovery } from "./src/vfio/state/recovery.ts";
 export { resume, type ResumeOptions } from "./src/migration/phases/resume.ts";
 export { serveDevice } from "./src/migration/thread/serve_device.ts";
 export { stopAndCopy } from "./src/migration/phases/stop_and_copy.ts";
+export type { DeviceIdentity } from "./src/checkpoint/metadata/device_identity.ts";
 export type {
-  DeviceIdentity,
   NotedStateReport,
-  Phase,
   Protocol,
   StateName,
   StateReport,
   TargetState,
-  Transaction,
   V1StateName,
   V2StateName,
-} from "./src/migration/types.ts";
+} from "./src/vfio/state/states.ts";
+export type { Phase, Transaction } from "./src/checkpoint/batches/transaction.ts";
 
 export type { AddressSpace, AddressSpaceInfo, DmaMapping } from "./src/vfio/dma/address_space.ts";
 export { AnswerError } from "./src/vfio/device/answer_error.ts";
@@ -177,17 +175,17 @@ export {
 } from "./src/transfer/devices_error.ts";
 export { encodeCheckpoint } from "./src/checkpoint/format/encode.ts";
 export type { EncodeOptions } from "./src/checkpoint/format/encoder.ts";
-export { CheckpointError, type CheckpointErrorCode } from "./src/checkpoint/error.ts";
+export { CheckpointError, type CheckpointErrorCode } from "./src/checkpoint/checkpoint_error.ts";
+export type { CheckpointFile } from "./src/checkpoint/file/checkpoint_file.ts";
 export {
-  type CheckpointFile,
   createCheckpointFile,
   type CreateFileOptions,
-} from "./src/checkpoint/file/file.ts";
+} from "./src/checkpoint/file/create_checkpoint_file.ts";
 export {
   CheckpointFileError,
   type CheckpointFileErrorInfo,
 } from "./src/checkpoint/file/file_error.ts";
-export type { CheckpointHeader, DecodedHeader } from "./src/checkpoint/format/header.ts";
+export type { CheckpointHeader, DecodedHeader } from "./src/checkpoint/metadata/header.ts";
 export { checkIdentity } from "./src/transfer/identity/identity.ts";
 export { IdentityError } from "./src/transfer/identity/identity_error.ts";
 export {
@@ -209,16 +207,13 @@ export { restore, type RestoreOptions, type RestoreSource } from "./src/transfer
 export { restoreAll } from "./src/transfer/restore_all.ts";
 export { type CheckpointSink, save, type SaveOptions } from "./src/transfer/save.ts";
 export { saveAll } from "./src/transfer/save_all.ts";
-export {
-  type CheckpointSource,
-  openCheckpointFile,
-  type ReadableFd,
-} from "./src/checkpoint/file/source.ts";
+export type { CheckpointSource, ReadableFd } from "./src/checkpoint/file/checkpoint_source.ts";
+export { openCheckpointFile } from "./src/checkpoint/file/open_checkpoint_file.ts";
 export type {
   CheckpointTrailer,
   DeviceTotals,
   PhaseTotals,
-} from "./src/checkpoint/format/trailer.ts";
+} from "./src/checkpoint/metadata/trailer.ts";
 export {
   type CheckpointSummary,
   verifyCheckpoint,

@@ -30,7 +30,7 @@ describe("deno.json", () => {
   });
 
   it("has the version and the packages that package.json has", async () => {
-    const { VERSION } = await import("../src/version.ts");
+    const { VERSION } = await import("../src/base/version.ts");
     assert.equal(deno.version, npm.version);
     assert.equal(deno.version, VERSION);
     const imports = Object.entries(deno.imports as Record<string, string>)

@@ -7,7 +7,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import type { DeviceDescription } from "../../mod.ts";
-import { printable } from "../../src/text/mod.ts";
+import { printable } from "../../src/base/printable.ts";
 import type { Context } from "../context.ts";
 import { DataPlaces } from "./data_fd_handover.ts";
 import { exitCodeOf, type SignalName } from "../signals.ts";

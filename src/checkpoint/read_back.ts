@@ -4,9 +4,9 @@
  * @module
  */
 
-import { type Hint, VfiokitError } from "../error.ts";
-import { registerErrorClass } from "../kernel/error_transfer.ts";
-import type { DeviceTotals } from "./format/trailer.ts";
+import { type Hint, VfiokitError } from "../base/vfiokit_error.ts";
+import { registerErrorClass } from "../base/error_transfer.ts";
+import type { DeviceTotals } from "./metadata/trailer.ts";
 import type { CheckpointSummary } from "./verify.ts";
 
 /** How the reading back of a checkpoint went. */
@@ -83,7 +83,7 @@ export interface ReadBackErrorInfo {
  *
  * @example
  * ```ts
- * import { CheckpointError } from "./error.ts";
+ * import { CheckpointError } from "./checkpoint_error.ts";
  * import { ReadBackError } from "./read_back.ts";
  * import assert from "node:assert/strict";
  *

@@ -4,14 +4,13 @@
  * @module
  */
 
-import { Ending } from "../transfer/ending.ts";
-import { Recycler } from "./recycler.ts";
-import { FORMAT_VERSION } from "./format/constants.ts";
-import type { DecodedHeader } from "./format/header.ts";
-import type { RestoreSource } from "../transfer/restore.ts";
+import { Ending } from "../base/ending.ts";
+import { Recycler } from "./batches/recycler.ts";
+import { FORMAT_VERSION } from "./frames/constants.ts";
+import type { DecodedHeader } from "./metadata/header.ts";
 import { CheckpointReader } from "./format/reader.ts";
-import { chunksOf, demandBytes } from "../transfer/plain_streams.ts";
-import type { CheckpointTrailer, PhaseTotals } from "./format/trailer.ts";
+import { chunksOf, demandBytes } from "../base/chunks.ts";
+import type { CheckpointTrailer, PhaseTotals } from "./metadata/trailer.ts";
 
 /** What is in a good checkpoint. */
 export interface CheckpointSummary {
@@ -50,7 +49,7 @@ export interface VerifyOptions {
  *
  * @example
  * ```ts
- * import { CheckpointError } from "./error.ts";
+ * import { CheckpointError } from "./checkpoint_error.ts";
  * import { verifyCheckpoint } from "./verify.ts";
  * import assert from "node:assert/strict";
  *
@@ -61,7 +60,9 @@ export interface VerifyOptions {
  * ```
  */
 export async function verifyCheckpoint(
-  source: AsyncIterable<Uint8Array> | ReadableStream<Uint8Array> | RestoreSource,
+  source: AsyncIterable<Uint8Array> | ReadableStream<Uint8Array> | {
+    stream(): ReadableStream<Uint8Array>;
+  },
   options: VerifyOptions = {},
 ): Promise<CheckpointSummary> {
   const chunks = chunksOf(source);

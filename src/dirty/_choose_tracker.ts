@@ -2,7 +2,7 @@
  * Chooses the tracker of the pages that a device dirties.
  */
 
-import { SysError } from "../kernel/error.ts";
+import { SysError } from "../kernel/sys_error.ts";
 import type { AddressSpace } from "../vfio/dma/address_space.ts";
 import { AnswerError } from "../vfio/device/answer_error.ts";
 import { noType1Container } from "../vfio/reasons/cdev_reasons.ts";

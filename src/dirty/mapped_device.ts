@@ -4,7 +4,7 @@
  * @module
  */
 
-import { cleanly } from "../kernel/cleanup.ts";
+import { cleanly } from "../base/cleanup.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE } from "../uapi/mod.ts";
 import type { AddressSpace, AddressSpaceInfo } from "../vfio/dma/address_space.ts";

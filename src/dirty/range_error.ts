@@ -4,8 +4,8 @@
  * @module
  */
 
-import { VfiokitError } from "../error.ts";
-import { registerErrorClass } from "../kernel/error_transfer.ts";
+import { VfiokitError } from "../base/vfiokit_error.ts";
+import { registerErrorClass } from "../base/error_transfer.ts";
 
 /** A range that is a mistake of the caller; the kernel was not asked. */
 export class DirtyRangeError extends VfiokitError {

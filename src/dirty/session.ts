@@ -4,7 +4,7 @@
  * @module
  */
 
-import { cleanly, cleanlyThen } from "../kernel/cleanup.ts";
+import { cleanly, cleanlyThen } from "../base/cleanup.ts";
 import type { AddressSpace } from "../vfio/dma/address_space.ts";
 import { noType1Container } from "../vfio/reasons/cdev_reasons.ts";
 import type { VfioDevice } from "../vfio/device/device.ts";

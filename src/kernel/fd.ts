@@ -4,8 +4,8 @@
  * @module
  */
 
-import { VfiokitError } from "../error.ts";
-import { registerErrorClass } from "./error_transfer.ts";
+import { VfiokitError } from "../base/vfiokit_error.ts";
+import { registerErrorClass } from "../base/error_transfer.ts";
 import type { Kernel } from "./kernel.ts";
 
 /**
@@ -14,7 +14,7 @@ import type { Kernel } from "./kernel.ts";
  * @example
  * ```ts
  * import { ClosedError, Fd } from "./fd.ts";
- * import { libcKernel } from "./libc.ts";
+ * import { libcKernel } from "./libc/libc_kernel.ts";
  * import assert from "node:assert/strict";
  *
  * const fd = Fd.borrow(libcKernel(), 0, "stdin");
@@ -42,7 +42,7 @@ const open = new Set<Fd>();
  * @example
  * ```ts
  * import { Fd, openFds } from "./fd.ts";
- * import { libcKernel } from "./libc.ts";
+ * import { libcKernel } from "./libc/libc_kernel.ts";
  * import { O_RDONLY } from "./kernel.ts";
  * import assert from "node:assert/strict";
  *

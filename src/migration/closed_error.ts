@@ -5,8 +5,8 @@
  */
 
 import { ClosedError } from "../kernel/fd.ts";
-import { registerErrorClass } from "../kernel/error_transfer.ts";
-import type { StateName } from "./types.ts";
+import { registerErrorClass } from "../base/error_transfer.ts";
+import type { StateName } from "../vfio/state/states.ts";
 
 /** Why a device is served no longer: it was `closed`, or its `thread-ended` by itself. */
 export type DeviceClosedCode = "closed" | "thread-ended";

@@ -19,8 +19,8 @@ import type { DataPlaceFds } from "./v2/data_fd_handover.ts";
 import type { DeviceDescription, OpenOptions } from "./thread/open_session.ts";
 import { SharedCounters } from "./thread/shared_counters.ts";
 import type { AnyWorker } from "./thread/thread.ts";
-import type { Recovery } from "./error.ts";
-import type { NotedStateReport, StateName, TargetState } from "./types.ts";
+import type { Recovery } from "../vfio/state/recovery.ts";
+import type { NotedStateReport, StateName, TargetState } from "../vfio/state/states.ts";
 
 export type { AnyWorker, DataPlaceFds, DeviceDescription, OnError, OpenOptions, RecoveryMode };
 

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { VfiokitError } from "../error.ts";
-import { registerErrorClass } from "../kernel/error_transfer.ts";
+import { VfiokitError } from "../base/vfiokit_error.ts";
+import { registerErrorClass } from "../base/error_transfer.ts";
 import { VFIO_MIGRATION_PRE_COPY } from "../uapi/constants.ts";
-import { printable } from "../text/mod.ts";
+import { printable } from "../base/printable.ts";
 import { canHave, type Fault, parseFault } from "./faults/fault_plan.ts";
 import { DMA_FORM, type DmaPattern, parseDmaPattern } from "./dma/dma_pattern.ts";
 import { PAGE } from "./state/pages.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { errnoText } from "../kernel/errno.ts";
-import { printable } from "../text/mod.ts";
+import { errnoText } from "../kernel/errno_names.ts";
+import { printable } from "../base/printable.ts";
 import type { TraceEvent, TraceFields, TraceValue } from "./event.ts";
 
 /**

@@ -6,7 +6,7 @@
 
 import { Buffer } from "node:buffer";
 import { crc32 } from "node:zlib";
-import { SysError } from "../kernel/error.ts";
+import { SysError } from "../kernel/sys_error.ts";
 import type { Kernel, Mapping, MmapOptions, ReceivedMessage } from "../kernel/kernel.ts";
 import * as uapi from "../uapi/mod.ts";
 import type { TracedCall, TracedData, TraceEvent, TraceFields, TraceSink } from "./event.ts";

@@ -2,13 +2,14 @@
  * What a save or restore of several devices throws, from what stopped it.
  */
 
-import { type Hint, hintOf } from "../error.ts";
-import { MigrationError, type Recovery } from "../migration/error.ts";
+import { type Hint, hintOf } from "../base/vfiokit_error.ts";
+import { MigrationError } from "../migration/migration_error.ts";
+import type { Recovery } from "../vfio/state/recovery.ts";
 import { hintAfter } from "../migration/protocol/reset.ts";
-import { describeRecovery } from "../migration/recovery.ts";
+import { describeRecovery } from "../vfio/state/recovery.ts";
 import type { NoteWatch } from "../migration/notes/note_book.ts";
 import type { Device } from "../migration/device.ts";
-import type { StateName } from "../migration/types.ts";
+import type { StateName } from "../vfio/state/states.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
 import { type DeviceOutcome, DevicesError } from "./devices_error.ts";
 import { IdentityError } from "./identity/identity_error.ts";

@@ -2,12 +2,12 @@
  * One checkpoint that several devices are restored from.
  */
 
-import type { Batch } from "../checkpoint/format/batch.ts";
-import type { DecodedHeader } from "../checkpoint/format/header.ts";
+import type { Batch } from "../checkpoint/batches/batch.ts";
+import type { DecodedHeader } from "../checkpoint/metadata/header.ts";
 import { readBatches } from "../checkpoint/format/read_batches.ts";
 import { CheckpointReader } from "../checkpoint/format/reader.ts";
 import type { RestoreSource } from "./restore.ts";
-import type { CheckpointTrailer } from "../checkpoint/format/trailer.ts";
+import type { CheckpointTrailer } from "../checkpoint/metadata/trailer.ts";
 
 /** Reads a checkpoint by its stream, no further than what it reads is taken. */
 export class DevicesLoader {

@@ -2,10 +2,10 @@
  * One checkpoint that several devices write to.
  */
 
-import type { Batch } from "../checkpoint/batch_builder.ts";
-import type { Phase } from "../migration/types.ts";
+import type { Batch } from "../checkpoint/batches/batch_builder.ts";
+import type { Phase } from "../checkpoint/batches/transaction.ts";
 import { CheckpointEncoder, type EncodeOptions } from "../checkpoint/format/encoder.ts";
-import type { CheckpointHeader } from "../checkpoint/format/header.ts";
+import type { CheckpointHeader } from "../checkpoint/metadata/header.ts";
 import type { CheckpointSink } from "./save.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;

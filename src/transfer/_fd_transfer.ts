@@ -6,17 +6,17 @@
  * themselves. The streams are for everything that has no fd.
  */
 
-import { libcAllowed } from "../kernel/libc.ts";
+import { libcAllowed } from "../kernel/libc/libc_kernel.ts";
 import type { PrecopyLimits } from "../migration/protocol/engine.ts";
 import { ask as askSession, hasThread } from "../migration/thread/host.ts";
-import { NO_LIMITS, precopyLimits } from "../migration/protocol/limits.ts";
+import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
 import type { Device } from "../migration/device.ts";
-import type { PrecopyOptions } from "../migration/phases/precopy.ts";
-import type { Phase } from "../migration/types.ts";
+import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
+import type { Phase } from "../checkpoint/batches/transaction.ts";
 import type { FileSession } from "../migration/thread/file_session.ts";
 import type { EncodeOptions } from "../checkpoint/format/encoder.ts";
-import type { CheckpointHeader, DecodedHeader } from "../checkpoint/format/header.ts";
-import type { ReadableFd } from "../checkpoint/file/source.ts";
+import type { CheckpointHeader, DecodedHeader } from "../checkpoint/metadata/header.ts";
+import type { ReadableFd } from "../checkpoint/file/checkpoint_source.ts";
 
 /** Asks a device whose thread serves a {@linkcode FileSession}. */
 const ask = askSession as <Name extends keyof FileSession>(

@@ -5,7 +5,7 @@
 
 import type { ReadBack, ReadBackReport } from "../checkpoint/read_back.ts";
 import type { CheckpointSink } from "./save.ts";
-import type { DeviceTotals } from "../checkpoint/format/trailer.ts";
+import type { DeviceTotals } from "../checkpoint/metadata/trailer.ts";
 
 /** What became of a checkpoint. */
 export interface KeepResult {

@@ -3,15 +3,15 @@
  * it, else by streams.
  */
 
-import { SysError } from "../kernel/error.ts";
+import { SysError } from "../kernel/sys_error.ts";
 import type { Device } from "../migration/device.ts";
 import { FdRestore, servesFds } from "./_fd_transfer.ts";
-import { ask } from "../migration/thread/host.ts";
+import { ask, onClosed } from "../migration/thread/host.ts";
 import { BatchPusher } from "../migration/phases/batch_pusher.ts";
-import { Ending } from "./ending.ts";
+import { Ending } from "../base/ending.ts";
 import { DevicesLoader } from "./_devices_loader.ts";
 import { fileError } from "../checkpoint/file/file_error.ts";
-import type { DecodedHeader } from "../checkpoint/format/header.ts";
+import type { DecodedHeader } from "../checkpoint/metadata/header.ts";
 import type { RestoreSource } from "./restore.ts";
 
 /** Reads one checkpoint: its header is there, the device not yet touched. */
@@ -61,7 +61,7 @@ async function streamLoader(
 ): Promise<Loader> {
   const loader = new DevicesLoader(source, recycle);
   // A source that gives nothing more keeps nobody from ending it.
-  const ending = new Ending(signal, device);
+  const ending = new Ending(signal, (end) => onClosed(device, end));
   const cancel = (reason: unknown): void => {
     ending[Symbol.dispose]();
     loader.cancel(reason);

@@ -2,11 +2,11 @@
  * The step after a save: all is written, and the device runs again.
  */
 
-import type { Hint } from "../error.ts";
+import type { Hint } from "../base/vfiokit_error.ts";
 import type { NoteWatch } from "../migration/notes/note_book.ts";
 import type { Device } from "../migration/device.ts";
-import { MigrationError } from "../migration/error.ts";
-import type { StateReport, TargetState } from "../migration/types.ts";
+import { MigrationError } from "../migration/migration_error.ts";
+import type { StateReport, TargetState } from "../vfio/state/states.ts";
 import { reportNow } from "./_state_now.ts";
 
 /** Asks a saved device for a state on its way back; a refusal leaves it as it is, so once more. */

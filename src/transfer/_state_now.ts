@@ -3,7 +3,7 @@
  */
 
 import type { Device } from "../migration/device.ts";
-import type { NotedStateReport, StateName } from "../migration/types.ts";
+import type { NotedStateReport, StateName } from "../vfio/state/states.ts";
 
 /** The state, read afresh; twice where it cannot be read for once. */
 export async function stateNow(device: Device): Promise<StateName> {

@@ -3,20 +3,20 @@
  * else by streams.
  */
 
-import { SysError } from "../kernel/error.ts";
+import { SysError } from "../kernel/sys_error.ts";
 import type { Device } from "../migration/device.ts";
 import { FdSave, servesFds } from "./_fd_transfer.ts";
 import type { PrecopyLimits } from "../migration/protocol/engine.ts";
-import { ask } from "../migration/thread/host.ts";
-import { NO_LIMITS, precopyLimits } from "../migration/protocol/limits.ts";
+import { ask, onClosed } from "../migration/thread/host.ts";
+import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
 import { phaseBatches } from "../migration/phases/phase_batches.ts";
-import type { PrecopyOptions } from "../migration/phases/precopy.ts";
-import type { Phase } from "../migration/types.ts";
-import { Ending } from "./ending.ts";
+import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
+import type { Phase } from "../checkpoint/batches/transaction.ts";
+import { Ending } from "../base/ending.ts";
 import { DevicesWriter } from "./_devices_writer.ts";
 import type { EncodeOptions } from "../checkpoint/format/encoder.ts";
 import { fileError } from "../checkpoint/file/file_error.ts";
-import type { CheckpointHeader } from "../checkpoint/format/header.ts";
+import type { CheckpointHeader } from "../checkpoint/metadata/header.ts";
 import type { CheckpointSink } from "./save.ts";
 
 /** Writes one checkpoint: phases, then the end. */
@@ -74,7 +74,7 @@ async function streamWriter(
 ): Promise<Writer> {
   const writer = new DevicesWriter(sink, header, options);
   // A sink that takes nothing more keeps nobody from ending it.
-  const ending = new Ending(signal, device);
+  const ending = new Ending(signal, (end) => onClosed(device, end));
   async function phase(name: Phase, limits: PrecopyLimits): Promise<void> {
     await ask(device, "beginSave", name, limits);
     const batches = phaseBatches(device);

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { type Hint, VfiokitError } from "../error.ts";
-import { registerErrorClass } from "../kernel/error_transfer.ts";
-import { printable } from "../text/mod.ts";
-import { isLost, type Recovery } from "../migration/error.ts";
-import type { StateName } from "../migration/types.ts";
+import { type Hint, VfiokitError } from "../base/vfiokit_error.ts";
+import { registerErrorClass } from "../base/error_transfer.ts";
+import { printable } from "../base/printable.ts";
+import { isLost, type Recovery } from "../vfio/state/recovery.ts";
+import type { StateName } from "../vfio/state/states.ts";
 import type { DriverNote } from "../vfio/notes/driver_notes.ts";
 
 /** What became of one of several devices. */

@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Phase, StateName } from "../migration/types.ts";
+import type { Phase } from "../checkpoint/batches/transaction.ts";
+import type { StateName } from "../vfio/state/states.ts";
 import type { DriverNote } from "../vfio/notes/driver_notes.ts";
 import type { ReadBackReport } from "../checkpoint/read_back.ts";
 

@@ -6,7 +6,7 @@
 
 import { watchNotes } from "../migration/thread/host.ts";
 import { type Device, interruptOn } from "../migration/device.ts";
-import type { ReadableFd } from "../checkpoint/file/source.ts";
+import type { ReadableFd } from "../checkpoint/file/checkpoint_source.ts";
 import { failed } from "./_failure.ts";
 import { stateNow } from "./_state_now.ts";
 import { demandIdentity } from "./identity/check.ts";
@@ -58,10 +58,10 @@ export interface RestoreOptions {
  * @example
  * ```ts
  * import { openDevice } from "../migration/device.ts";
- * import { createCheckpointFile } from "../checkpoint/file/file.ts";
+ * import { createCheckpointFile } from "../checkpoint/file/create_checkpoint_file.ts";
  * import { restore } from "./restore.ts";
  * import { save } from "./save.ts";
- * import { openCheckpointFile } from "../checkpoint/file/source.ts";
+ * import { openCheckpointFile } from "../checkpoint/file/open_checkpoint_file.ts";
  * import * as fs from "node:fs";
  * import assert from "node:assert/strict";
  *

@@ -6,8 +6,8 @@
 
 import { watchNotes } from "../migration/thread/host.ts";
 import type { Device } from "../migration/device.ts";
-import type { PrecopyOptions } from "../migration/phases/precopy.ts";
-import type { Phase } from "../migration/types.ts";
+import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
+import type { Phase } from "../checkpoint/batches/transaction.ts";
 import type { EncodeOptions } from "../checkpoint/format/encoder.ts";
 import { failed, notKept } from "./_failure.ts";
 import { keep, keptUnread } from "./_keep.ts";
@@ -16,7 +16,7 @@ import { sinkOf } from "./plain_streams.ts";
 import { openWriter, type Writer } from "./_writer.ts";
 import type { ReadBack } from "../checkpoint/read_back.ts";
 import { type PhaseReport, type SaveReport, totals } from "./report.ts";
-import { VERSION } from "../version.ts";
+import { VERSION } from "../base/version.ts";
 
 /** Where a checkpoint is written to. */
 export interface CheckpointSink {

@@ -4,15 +4,15 @@
  * @module
  */
 
-import { type Hint, hintOf } from "../error.ts";
+import { type Hint, hintOf } from "../base/vfiokit_error.ts";
 import { ask } from "../migration/thread/host.ts";
-import { NO_LIMITS, precopyLimits } from "../migration/protocol/limits.ts";
+import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
 import { phaseBatches } from "../migration/phases/phase_batches.ts";
 import type { Device } from "../migration/device.ts";
-import { MigrationError } from "../migration/error.ts";
-import type { PrecopyOptions } from "../migration/phases/precopy.ts";
-import type { Phase } from "../migration/types.ts";
-import { VERSION } from "../version.ts";
+import { MigrationError } from "../migration/migration_error.ts";
+import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
+import type { Phase } from "../checkpoint/batches/transaction.ts";
+import { VERSION } from "../base/version.ts";
 import { DevicesWriter } from "./_devices_writer.ts";
 import { keep, keptUnread } from "./_keep.ts";
 import { ONLY_COPY, setStateWithRetry, whatCannotRun } from "./_run_again.ts";

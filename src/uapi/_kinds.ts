@@ -1,6 +1,6 @@
 // How one value is stored in memory: scalars, arrays, nested structs.
 
-import type { ArrayType, NumberType, StructCodec, TailType } from "./codec.ts";
+import type { ArrayType, NumberType, StructCodec, TailType } from "./struct_types.ts";
 
 /** The field types that a table may use. */
 export type AnyFieldType =

@@ -1,7 +1,7 @@
 // Lays out a struct, and packs and unpacks it.
 
 import { type AnyFieldType, isTail, type Kind, kindOf, type Row, rowOf } from "./_kinds.ts";
-import type { Field, StructCodec } from "./codec.ts";
+import type { Field, StructCodec } from "./struct_types.ts";
 
 interface Member {
   readonly name: string;

@@ -18,6 +18,7 @@
 export * from "./ioctl.ts";
 export * from "./constants.ts";
 export * from "./codec.ts";
+export type * from "./struct_types.ts";
 export * from "./structs_device.ts";
 export * from "./structs_type1.ts";
 export * from "./structs_feature.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Field, StructCodec } from "./codec.ts";
+import type { Field, StructCodec } from "./struct_types.ts";
 import * as constants from "./constants.ts";
 import * as ioctl from "./ioctl.ts";
 import * as device from "./structs_device.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { struct, type StructCodec, tail } from "./codec.ts";
+import { struct, tail } from "./codec.ts";
+import type { StructCodec } from "./struct_types.ts";
 
 /** `struct vfio_info_cap_header`: the start of every capability. */
 export interface VfioInfoCapHeader {

@@ -5,7 +5,8 @@
  * @module
  */
 
-import { struct, type StructCodec, tail } from "./codec.ts";
+import { struct, tail } from "./codec.ts";
+import type { StructCodec } from "./struct_types.ts";
 
 /** `struct vfio_device_feature`: the argument of VFIO_DEVICE_FEATURE. */
 export interface VfioDeviceFeature {

@@ -5,7 +5,8 @@
  * @module
  */
 
-import { struct, type StructCodec } from "./codec.ts";
+import { struct } from "./codec.ts";
+import type { StructCodec } from "./struct_types.ts";
 
 /** `struct vfio_device_bind_iommufd`: the argument of VFIO_DEVICE_BIND_IOMMUFD. */
 export interface VfioDeviceBindIommufd {

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { struct, type StructCodec, tail } from "./codec.ts";
+import { struct, tail } from "./codec.ts";
+import type { StructCodec } from "./struct_types.ts";
 import { type VfioInfoCapHeader, vfioInfoCapHeader } from "./structs_device.ts";
 
 /** `struct vfio_iommu_type1_info`: the answer to VFIO_IOMMU_GET_INFO. */

@@ -2,7 +2,7 @@
  * Calls an ioctl by its C name, so that an error says which request failed, and on which object.
  */
 
-import { SysError } from "../kernel/error.ts";
+import { SysError } from "../kernel/sys_error.ts";
 import type { Fd } from "../kernel/fd.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 

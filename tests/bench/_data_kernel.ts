@@ -3,8 +3,8 @@
  * and what it is given is written there.
  */
 
-import { ERRNO } from "../../src/kernel/errno.ts";
-import { SysError } from "../../src/kernel/error.ts";
+import { ERRNO } from "../../src/kernel/errno_names.ts";
+import { SysError } from "../../src/kernel/sys_error.ts";
 import { FIONBIO, type Kernel, O_RDWR } from "../../src/kernel/kernel.ts";
 import {
   VFIO_DEVICE_FEATURE,

@@ -9,10 +9,10 @@
 
 import * as fs from "node:fs";
 import process from "node:process";
-import { createCheckpointFile } from "../../src/checkpoint/file/file.ts";
+import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
 import { restore } from "../../src/transfer/restore.ts";
 import { save } from "../../src/transfer/save.ts";
-import { openCheckpointFile } from "../../src/checkpoint/file/source.ts";
+import { openCheckpointFile } from "../../src/checkpoint/file/open_checkpoint_file.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 

@@ -17,7 +17,7 @@ import * as path from "node:path";
 import process from "node:process";
 import { DirtyBitmap } from "../../src/dirty/bitmap/bitmap.ts";
 import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from "../../src/kernel/kernel.ts";
-import { libcKernel } from "../../src/kernel/libc.ts";
+import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { compileLibrary, type Yardstick } from "./_library.ts";
 import { interleave } from "./_measure.ts";
 import { formatRows, type Row } from "./_row.ts";

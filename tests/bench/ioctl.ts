@@ -4,11 +4,11 @@
 
 import * as fs from "node:fs";
 import { execFileSync } from "node:child_process";
-import { libc } from "../../src/kernel/_libc.ts";
-import { ERRNO } from "../../src/kernel/errno.ts";
-import { isErrno } from "../../src/kernel/error.ts";
+import { libc } from "../../src/kernel/libc/calls_with_errno.ts";
+import { ERRNO } from "../../src/kernel/errno_names.ts";
+import { isErrno } from "../../src/kernel/sys_error.ts";
 import { O_RDWR } from "../../src/kernel/kernel.ts";
-import { libcKernel } from "../../src/kernel/libc.ts";
+import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { VFIO_GET_API_VERSION } from "../../src/uapi/mod.ts";
 import { output } from "./_command.ts";
 import { compile } from "./_compile.ts";

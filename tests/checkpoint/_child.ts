@@ -6,8 +6,8 @@
  */
 
 import process from "node:process";
-import { createCheckpointFile } from "../../src/checkpoint/file/file.ts";
-import { openCheckpointFile } from "../../src/checkpoint/file/source.ts";
+import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
+import { openCheckpointFile } from "../../src/checkpoint/file/open_checkpoint_file.ts";
 
 const [verb, path, size, hold] = process.argv.slice(2);
 

@@ -1,8 +1,8 @@
 /** A device's thread whose driver takes some data, and then is not ready for more, for good. */
 
 import { serveDevice } from "../../src/migration/thread/serve_device.ts";
-import { ERRNO } from "../../src/kernel/errno.ts";
-import { SysError } from "../../src/kernel/error.ts";
+import { ERRNO } from "../../src/kernel/errno_names.ts";
+import { SysError } from "../../src/kernel/sys_error.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 

@@ -2,21 +2,24 @@
  * Checkpoints taken apart, put together wrongly, and read.
  */
 
-import { describeFrame, FrameWriter } from "../../src/checkpoint/format/frame_writer.ts";
-import { type Batch, batchTransactions } from "../../src/checkpoint/format/batch.ts";
+import { describeFrame, FrameWriter } from "../../src/checkpoint/frames/frame_writer.ts";
+import { type Batch, batchTransactions } from "../../src/checkpoint/batches/batch.ts";
 import { CheckpointEncoder, type EncodeOptions } from "../../src/checkpoint/format/encoder.ts";
-import { CheckpointError, type CheckpointErrorCode } from "../../src/checkpoint/error.ts";
+import {
+  CheckpointError,
+  type CheckpointErrorCode,
+} from "../../src/checkpoint/checkpoint_error.ts";
 import {
   FRAME_DATA,
   FRAME_HEAD,
   FRAME_HEADER_SIZE,
   FRAME_TAIL,
   PREAMBLE_SIZE,
-} from "../../src/checkpoint/format/constants.ts";
-import type { CheckpointHeader } from "../../src/checkpoint/format/header.ts";
+} from "../../src/checkpoint/frames/constants.ts";
+import type { CheckpointHeader } from "../../src/checkpoint/metadata/header.ts";
 import { CheckpointReader, type ReadOptions } from "../../src/checkpoint/format/reader.ts";
-import type { CheckpointTrailer } from "../../src/checkpoint/format/trailer.ts";
-import type { Phase, Transaction } from "../../src/migration/types.ts";
+import type { CheckpointTrailer } from "../../src/checkpoint/metadata/trailer.ts";
+import type { Phase, Transaction } from "../../src/checkpoint/batches/transaction.ts";
 
 export type Bytes = Uint8Array<ArrayBuffer>;
 

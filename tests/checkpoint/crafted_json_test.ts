@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FRAME_HEAD, FRAME_TAIL } from "../../src/checkpoint/format/constants.ts";
+import { FRAME_HEAD, FRAME_TAIL } from "../../src/checkpoint/frames/constants.ts";
 import { bytesOf, craft, dataFrame, fault, header, headFrame, read, tailOf } from "./_tools.ts";
 
 // Headers and trailers in frames whose CRCs, numbers and chains are right: what

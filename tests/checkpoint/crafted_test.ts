@@ -10,7 +10,7 @@ import {
   MAX_BODY,
   MAX_META,
   PREAMBLE_SIZE,
-} from "../../src/checkpoint/format/constants.ts";
+} from "../../src/checkpoint/frames/constants.ts";
 import {
   type Bytes,
   bytesOf,

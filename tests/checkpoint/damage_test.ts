@@ -7,7 +7,7 @@ import {
   samples,
   stopPart,
 } from "../../fixtures/checkpoints/samples.ts";
-import { FORMAT_VERSION, MAGIC } from "../../src/checkpoint/format/constants.ts";
+import { FORMAT_VERSION, MAGIC } from "../../src/checkpoint/frames/constants.ts";
 import { type Bytes, bytesOf, fault, read, readInPlace, split, whole } from "./_tools.ts";
 
 const SAMPLES = Object.entries(samples());

@@ -4,10 +4,10 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { decodeCheckpoint } from "../../src/checkpoint/format/decode.ts";
 import { encodeCheckpoint } from "../../src/checkpoint/format/encode.ts";
-import type { CheckpointError } from "../../src/checkpoint/error.ts";
-import { MAX_BODY } from "../../src/checkpoint/format/constants.ts";
-import { takeBuffer } from "../../src/checkpoint/buffer_pool.ts";
-import type { Transaction } from "../../src/migration/types.ts";
+import type { CheckpointError } from "../../src/checkpoint/checkpoint_error.ts";
+import { MAX_BODY } from "../../src/checkpoint/frames/constants.ts";
+import { takeBuffer } from "../../src/checkpoint/batches/buffer_pool.ts";
+import type { Transaction } from "../../src/checkpoint/batches/transaction.ts";
 import { bytesOf, encode, header, transaction, whole } from "./_tools.ts";
 
 /** A stream that gives nothing more after its chunks, and never ends. */

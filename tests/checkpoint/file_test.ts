@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { createCheckpointFile } from "../../src/checkpoint/file/file.ts";
+import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
 import type { CheckpointFileError } from "../../src/checkpoint/file/file_error.ts";
-import { isPooled, takeBuffer } from "../../src/checkpoint/buffer_pool.ts";
+import { isPooled, takeBuffer } from "../../src/checkpoint/batches/buffer_pool.ts";
 import { bytesOf } from "./_tools.ts";
 
 let folder = "";

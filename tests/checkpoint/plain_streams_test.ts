@@ -8,7 +8,7 @@ import { restoreAll } from "../../src/transfer/restore_all.ts";
 import { save } from "../../src/transfer/save.ts";
 import { saveAll } from "../../src/transfer/save_all.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
-import { MigrationError } from "../../src/migration/error.ts";
+import { MigrationError } from "../../src/migration/migration_error.ts";
 import { DevicesError } from "../../src/transfer/devices_error.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import { stateOf, withSim } from "../migration/_sim.ts";

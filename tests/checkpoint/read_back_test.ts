@@ -5,9 +5,10 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import fc from "fast-check";
-import { CheckpointError } from "../../src/checkpoint/error.ts";
+import { CheckpointError } from "../../src/checkpoint/checkpoint_error.ts";
 import { DevicesError } from "../../src/transfer/devices_error.ts";
-import { type CheckpointFile, createCheckpointFile } from "../../src/checkpoint/file/file.ts";
+import type { CheckpointFile } from "../../src/checkpoint/file/checkpoint_file.ts";
+import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
 import { CheckpointFileError } from "../../src/checkpoint/file/file_error.ts";
 import {
   ReadBackError,
@@ -16,10 +17,10 @@ import {
 } from "../../src/checkpoint/read_back.ts";
 import { type CheckpointSink, save, type SaveOptions } from "../../src/transfer/save.ts";
 import { saveAll } from "../../src/transfer/save_all.ts";
-import { openCheckpointFile } from "../../src/checkpoint/file/source.ts";
+import { openCheckpointFile } from "../../src/checkpoint/file/open_checkpoint_file.ts";
 import { type CheckpointSummary, verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
-import { MigrationError } from "../../src/migration/error.ts";
+import { MigrationError } from "../../src/migration/migration_error.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { CheckpointEncoder } from "../../src/checkpoint/format/encoder.ts";
-import { FRAME_ZSTD, MAX_BODY, MAX_ENTRIES } from "../../src/checkpoint/format/constants.ts";
-import { FrameReader } from "../../src/checkpoint/format/frame_reader.ts";
-import type { Phase, Transaction } from "../../src/migration/types.ts";
+import { FRAME_ZSTD, MAX_BODY, MAX_ENTRIES } from "../../src/checkpoint/frames/constants.ts";
+import { FrameReader } from "../../src/checkpoint/frames/frame_reader.ts";
+import type { Phase, Transaction } from "../../src/checkpoint/batches/transaction.ts";
 import {
   type Bytes,
   bytesOf,

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { afterEach, beforeEach, test } from "node:test";
-import { createCheckpointFile } from "../../src/checkpoint/file/file.ts";
+import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
 import type { CheckpointFileError } from "../../src/checkpoint/file/file_error.ts";
-import { openCheckpointFile } from "../../src/checkpoint/file/source.ts";
+import { openCheckpointFile } from "../../src/checkpoint/file/open_checkpoint_file.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { bytesOf, encode, transaction } from "./_tools.ts";
 

@@ -3,8 +3,8 @@ import { Buffer } from "node:buffer";
 import { describe, it } from "node:test";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import fc from "fast-check";
-import { compressToFrame, decompressFrame } from "../../src/checkpoint/format/_zstd.ts";
-import { FRAME_ZSTD, MAX_BODY } from "../../src/checkpoint/format/constants.ts";
+import { compressToFrame, decompressFrame } from "../../src/checkpoint/frames/zstd.ts";
+import { FRAME_ZSTD, MAX_BODY } from "../../src/checkpoint/frames/constants.ts";
 import {
   type Bytes,
   bytesOf,

@@ -8,7 +8,7 @@ import process from "node:process";
 import { lentDataPlace } from "../../cli/lending/lent_devices.ts";
 import { Fd } from "../../src/kernel/fd.ts";
 import { O_RDONLY } from "../../src/kernel/kernel.ts";
-import { libcKernel } from "../../src/kernel/libc.ts";
+import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { DataFdHandover } from "../../src/migration/v2/data_fd_handover.ts";
 
 const [what, file = ""] = process.argv.slice(2);

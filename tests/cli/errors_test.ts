@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { explain } from "../../cli/output/error_message.ts";
 import { Interrupted } from "../../cli/signals.ts";
 import { UsageError } from "../../cli/usage_error.ts";
-import type { MigrationErrorCode } from "../../src/migration/error.ts";
+import type { MigrationErrorCode } from "../../src/migration/migration_error.ts";
 import {
   AnswerError,
   BusyError,

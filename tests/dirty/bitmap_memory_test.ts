@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { DirtyBitmap } from "../../src/dirty/bitmap/bitmap.ts";
 import { bitmapBytes } from "../../src/dirty/bitmap/bitmap_range.ts";
 import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from "../../src/kernel/kernel.ts";
-import { libcKernel } from "../../src/kernel/libc.ts";
+import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { assertSame } from "./_naive_bitmap.ts";
 
 const PAGE = 4096n;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { ERRNO, type ErrnoName } from "../../src/kernel/errno.ts";
-import { SysError } from "../../src/kernel/error.ts";
+import { ERRNO, type ErrnoName } from "../../src/kernel/errno_names.ts";
+import { SysError } from "../../src/kernel/sys_error.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
 import {
   VFIO_DEVICE_FEATURE,

@@ -1,8 +1,8 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import type { Kernel } from "../../src/kernel/kernel.ts";
-import { SysError } from "../../src/kernel/error.ts";
-import { ERRNO } from "../../src/kernel/errno.ts";
+import { SysError } from "../../src/kernel/sys_error.ts";
+import { ERRNO } from "../../src/kernel/errno_names.ts";
 import { VFIO_IOMMU_UNMAP_DMA } from "../../src/uapi/mod.ts";
 import { dirtyPages, intercept, pages, range, withSession } from "./_session.ts";
 

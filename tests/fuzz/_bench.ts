@@ -7,7 +7,7 @@ import { openFds } from "../../src/kernel/fd.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
 import { type Device, openDevice, type OpenOptions } from "../../src/migration/device.ts";
 import { openDevices } from "../../src/migration/open_devices.ts";
-import type { StateName } from "../../src/migration/types.ts";
+import type { StateName } from "../../src/vfio/state/states.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { checkError } from "./_errors.ts";
 import { Find } from "./_kind.ts";

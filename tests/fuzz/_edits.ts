@@ -10,7 +10,7 @@ import {
   FRAME_OPTIONAL,
   FRAME_TAIL,
   FRAME_ZSTD,
-} from "../../src/checkpoint/format/constants.ts";
+} from "../../src/checkpoint/frames/constants.ts";
 import { compressed, concat, content, type Frame, type Parts } from "./_forge.ts";
 import { Random } from "./_random.ts";
 

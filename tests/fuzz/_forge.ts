@@ -11,7 +11,7 @@ import {
   FRAME_TAIL,
   FRAME_ZSTD,
   PREAMBLE_SIZE,
-} from "../../src/checkpoint/format/constants.ts";
+} from "../../src/checkpoint/frames/constants.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

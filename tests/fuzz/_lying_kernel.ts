@@ -8,8 +8,8 @@
  * EIO, and after as many again with {@linkcode LoopError}.
  */
 
-import { ERRNO } from "../../src/kernel/errno.ts";
-import { SysError } from "../../src/kernel/error.ts";
+import { ERRNO } from "../../src/kernel/errno_names.ts";
+import { SysError } from "../../src/kernel/sys_error.ts";
 import {
   type Kernel,
   MAP_ANONYMOUS,

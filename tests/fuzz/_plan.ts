@@ -3,7 +3,7 @@
  */
 
 import type { SaveOptions } from "../../src/transfer/save.ts";
-import type { TargetState } from "../../src/migration/types.ts";
+import type { TargetState } from "../../src/vfio/state/states.ts";
 import { without } from "./_kind.ts";
 import type { Random } from "./_random.ts";
 import { makeSpec, smallerSpecs, type Spec } from "./_specs.ts";

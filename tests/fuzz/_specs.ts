@@ -2,7 +2,7 @@
  * Random simulated devices, from the simulator's own tables: what is added there joins by itself.
  */
 
-import { ERRNO, type ErrnoName } from "../../src/kernel/errno.ts";
+import { ERRNO, type ErrnoName } from "../../src/kernel/errno_names.ts";
 import { canHave, type FaultName, FAULTS } from "../../src/sim/faults/fault_plan.ts";
 import { PERSONALITIES, type PersonalityName } from "../../src/sim/personalities.ts";
 import { V2_DRIVERS } from "../../src/sim/v2/v2_drivers.ts";

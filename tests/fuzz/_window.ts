@@ -3,7 +3,7 @@
  */
 
 import type { Device } from "../../src/migration/device.ts";
-import type { StateName, V1StateName, V2StateName } from "../../src/migration/types.ts";
+import type { StateName, V1StateName, V2StateName } from "../../src/vfio/state/states.ts";
 
 const V1: readonly V1StateName[] = [
   ...["stop", "running", "stop-and-copy", "pre-copy"] as const,

@@ -6,21 +6,22 @@
 import { execFileSync, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { CheckpointError } from "../../src/checkpoint/error.ts";
+import { CheckpointError } from "../../src/checkpoint/checkpoint_error.ts";
 import { DevicesError } from "../../src/transfer/devices_error.ts";
-import { createCheckpointFile } from "../../src/checkpoint/file/file.ts";
+import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
 import type { TransferReport } from "../../src/transfer/report.ts";
 import type { CheckpointSink } from "../../src/transfer/save.ts";
 import { save } from "../../src/transfer/save.ts";
 import { saveAll } from "../../src/transfer/save_all.ts";
 import { restore, type RestoreSource } from "../../src/transfer/restore.ts";
 import { restoreAll } from "../../src/transfer/restore_all.ts";
-import { openCheckpointFile } from "../../src/checkpoint/file/source.ts";
-import { MigrationError } from "../../src/migration/error.ts";
+import { openCheckpointFile } from "../../src/checkpoint/file/open_checkpoint_file.ts";
+import { MigrationError } from "../../src/migration/migration_error.ts";
 import { precopy } from "../../src/migration/phases/precopy.ts";
 import { resume } from "../../src/migration/phases/resume.ts";
 import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";
-import type { StateName, Transaction } from "../../src/migration/types.ts";
+import type { StateName } from "../../src/vfio/state/states.ts";
+import type { Transaction } from "../../src/checkpoint/batches/transaction.ts";
 import { Bench, checkFolder } from "./_bench.ts";
 import {
   checkRestores,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import { test } from "node:test";
-import { asyncWrite } from "../../src/kernel/async_write.ts";
+import { asyncWrite } from "../../src/kernel/process/async_write.ts";
 
 const bytes = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
 

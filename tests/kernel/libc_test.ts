@@ -3,8 +3,8 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { after, describe, it } from "node:test";
-import { adoptFd } from "../../src/kernel/adopt.ts";
-import { SysError } from "../../src/kernel/error.ts";
+import { adoptFd } from "../../src/kernel/process/adopt_fd.ts";
+import { SysError } from "../../src/kernel/sys_error.ts";
 import { Fd, openFds } from "../../src/kernel/fd.ts";
 import {
   MAP_ANONYMOUS,
@@ -16,7 +16,7 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from "../../src/kernel/kernel.ts";
-import { libcKernel } from "../../src/kernel/libc.ts";
+import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "vfiokit-libc-"));
 after(() => fs.rmSync(folder, { recursive: true }));

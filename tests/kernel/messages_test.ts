@@ -3,9 +3,9 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { after, describe, it } from "node:test";
-import { isErrno } from "../../src/kernel/error.ts";
+import { isErrno } from "../../src/kernel/sys_error.ts";
 import { FIONBIO, type Kernel, O_RDONLY } from "../../src/kernel/kernel.ts";
-import { libcKernel } from "../../src/kernel/libc.ts";
+import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "vfiokit-messages-"));

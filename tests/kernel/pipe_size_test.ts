@@ -4,8 +4,8 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { test } from "node:test";
-import { setPipeSize } from "../../src/kernel/pipe_size.ts";
-import { libcKernel } from "../../src/kernel/libc.ts";
+import { setPipeSize } from "../../src/kernel/process/pipe_size.ts";
+import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { O_NONBLOCK, O_RDWR } from "../../src/kernel/kernel.ts";
 
 test("setPipeSize() sets the capacity of a pipe, and returns whether it did", () => {

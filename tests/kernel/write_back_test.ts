@@ -3,8 +3,8 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { describe, it } from "node:test";
-import { libcKernel } from "../../src/kernel/libc.ts";
-import { startWriteBack } from "../../src/kernel/write_back.ts";
+import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
+import { startWriteBack } from "../../src/kernel/process/write_back.ts";
 
 describe("startWriteBack()", () => {
   it("accepts a part of a regular file, and does not change the file", () => {

@@ -21,7 +21,7 @@ import {
   SysError,
   UnsupportedError,
 } from "../../mod.ts";
-import { addCleanup } from "../../src/kernel/cleanup.ts";
+import { addCleanup } from "../../src/base/cleanup.ts";
 
 const REASONS = [
   { code: "no-fds", message: "Too many files are open", hint: "ulimit -n 4096", blocks: true },

@@ -6,9 +6,9 @@
 import assert from "node:assert/strict";
 import { openFds } from "../../src/kernel/fd.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
-import type { MigrationError } from "../../src/migration/error.ts";
+import type { MigrationError } from "../../src/migration/migration_error.ts";
 import type { OpenOptions } from "../../src/migration/device.ts";
-import type { Transaction } from "../../src/migration/types.ts";
+import type { Transaction } from "../../src/checkpoint/batches/transaction.ts";
 import { type SimDevice, SimKernel } from "../../src/sim/mod.ts";
 
 /** Simulated devices, opened; `sims` are the same ones from behind. */

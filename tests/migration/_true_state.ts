@@ -2,7 +2,7 @@
  * The state that a simulated device is truly in, whatever it answers.
  */
 
-import type { StateName } from "../../src/migration/types.ts";
+import type { StateName } from "../../src/vfio/state/states.ts";
 import type { SimDevice } from "../../src/sim/mod.ts";
 
 const V1: readonly StateName[] = [

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { SysError } from "../../src/kernel/error.ts";
+import { SysError } from "../../src/kernel/sys_error.ts";
 import type { Kernel, Mapping } from "../../src/kernel/kernel.ts";
 import {
   declaredRoom,

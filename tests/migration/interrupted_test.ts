@@ -4,7 +4,7 @@ import process from "node:process";
 import { describe, it } from "node:test";
 import { restore } from "../../src/transfer/restore.ts";
 import { save } from "../../src/transfer/save.ts";
-import { libcAllowed } from "../../src/kernel/libc.ts";
+import { libcAllowed } from "../../src/kernel/libc/libc_kernel.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import { precopy } from "../../src/migration/phases/precopy.ts";
 import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { MigrationError } from "../../src/migration/error.ts";
-import type { TargetState } from "../../src/migration/types.ts";
+import type { MigrationError } from "../../src/migration/migration_error.ts";
+import type { TargetState } from "../../src/vfio/state/states.ts";
 import { withSim } from "./_sim.ts";
 
 /** A way to each state, out of RUNNING. */

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { ERRNO } from "../../src/kernel/errno.ts";
-import { SysError } from "../../src/kernel/error.ts";
+import { ERRNO } from "../../src/kernel/errno_names.ts";
+import { SysError } from "../../src/kernel/sys_error.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import { precopy } from "../../src/migration/phases/precopy.ts";
 import { resume } from "../../src/migration/phases/resume.ts";

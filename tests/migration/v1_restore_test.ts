@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { resume } from "../../src/migration/phases/resume.ts";
 import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";
-import type { Transaction } from "../../src/migration/types.ts";
+import type { Transaction } from "../../src/checkpoint/batches/transaction.ts";
 import { collect, rejectsWith, stateOf, withSim } from "./_sim.ts";
 
 const SAVED = "trapped?size=2MiB&seed=1&chunk=256KiB";

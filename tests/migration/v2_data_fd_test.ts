@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { ERRNO } from "../../src/kernel/errno.ts";
-import { SysError } from "../../src/kernel/error.ts";
+import { ERRNO } from "../../src/kernel/errno_names.ts";
+import { SysError } from "../../src/kernel/sys_error.ts";
 import { Fd } from "../../src/kernel/fd.ts";
 import { FIONBIO, type Kernel, POLLIN } from "../../src/kernel/kernel.ts";
-import { BatchBuilder } from "../../src/checkpoint/batch_builder.ts";
+import { BatchBuilder } from "../../src/checkpoint/batches/batch_builder.ts";
 import { V2Restore } from "../../src/migration/v2/v2_restore.ts";
 import { V2Save } from "../../src/migration/v2/v2_save.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";

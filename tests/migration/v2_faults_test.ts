@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { openFds } from "../../src/kernel/fd.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
-import { MigrationError } from "../../src/migration/error.ts";
+import { MigrationError } from "../../src/migration/migration_error.ts";
 import { precopy } from "../../src/migration/phases/precopy.ts";
 import { resume } from "../../src/migration/phases/resume.ts";
 import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { precopy } from "../../src/migration/phases/precopy.ts";
-import type { MigrationErrorCode } from "../../src/migration/error.ts";
+import type { MigrationErrorCode } from "../../src/migration/migration_error.ts";
 import { resume } from "../../src/migration/phases/resume.ts";
 import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";
-import type { Transaction } from "../../src/migration/types.ts";
+import type { Transaction } from "../../src/checkpoint/batches/transaction.ts";
 import { collect, rejectsWith, stateOf, withSim } from "./_sim.ts";
 
 const ALL = ["mlx5", "virtio", "qat", "hisi", "mtty", "pds", "stop-copy-only"];

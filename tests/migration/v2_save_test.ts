@@ -4,7 +4,7 @@ import { openDevice } from "../../src/migration/device.ts";
 import { precopy } from "../../src/migration/phases/precopy.ts";
 import { resume } from "../../src/migration/phases/resume.ts";
 import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";
-import type { Transaction } from "../../src/migration/types.ts";
+import type { Transaction } from "../../src/checkpoint/batches/transaction.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { bytesOf, collect, rejectsWith, stateOf, withSim } from "./_sim.ts";
 

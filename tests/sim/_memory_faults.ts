@@ -3,7 +3,7 @@
  */
 
 import assert from "node:assert/strict";
-import { isErrno } from "../../src/kernel/error.ts";
+import { isErrno } from "../../src/kernel/sys_error.ts";
 import {
   VFIO_IOMMU_GET_INFO,
   VFIO_IOMMU_INFO_CAPS,

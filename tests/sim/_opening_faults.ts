@@ -3,7 +3,7 @@
  */
 
 import assert from "node:assert/strict";
-import { isErrno } from "../../src/kernel/error.ts";
+import { isErrno } from "../../src/kernel/sys_error.ts";
 import { O_RDWR } from "../../src/kernel/kernel.ts";
 import type { FaultName } from "../../src/sim/faults/fault_plan.ts";
 import { SimKernel, SimSpecError } from "../../src/sim/mod.ts";

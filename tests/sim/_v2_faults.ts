@@ -3,7 +3,7 @@
  */
 
 import assert from "node:assert/strict";
-import { isErrno } from "../../src/kernel/error.ts";
+import { isErrno } from "../../src/kernel/sys_error.ts";
 import type { FaultName } from "../../src/sim/faults/fault_plan.ts";
 import { ERROR, nextHop, RESUMING, RUNNING, STOP, STOP_COPY } from "../../src/sim/v2/v2_states.ts";
 import {

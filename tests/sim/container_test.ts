@@ -1,7 +1,7 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { isErrno } from "../../src/kernel/error.ts";
+import { isErrno } from "../../src/kernel/sys_error.ts";
 import { MAP_ANONYMOUS, MAP_PRIVATE, O_RDWR, PROT_READ } from "../../src/kernel/kernel.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import {

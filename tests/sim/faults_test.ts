@@ -1,6 +1,6 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
-import { isErrno } from "../../src/kernel/error.ts";
+import { isErrno } from "../../src/kernel/sys_error.ts";
 import { O_RDWR } from "../../src/kernel/kernel.ts";
 import { canHave, type FaultName, FAULTS } from "../../src/sim/faults/fault_plan.ts";
 import { PERSONALITIES, type PersonalityName, SimKernel } from "../../src/sim/mod.ts";

@@ -1,7 +1,7 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { isErrno } from "../../src/kernel/error.ts";
+import { isErrno } from "../../src/kernel/sys_error.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import {
   type Bytes,

@@ -1,7 +1,7 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { isErrno } from "../../src/kernel/error.ts";
+import { isErrno } from "../../src/kernel/sys_error.ts";
 import { POLLIN } from "../../src/kernel/kernel.ts";
 import { V2_DRIVERS } from "../../src/sim/v2/v2_drivers.ts";
 import { getHeader, TAG_SIZE } from "../../src/sim/v2/v2_records.ts";

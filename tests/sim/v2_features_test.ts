@@ -1,6 +1,6 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
-import { isErrno, SysError } from "../../src/kernel/error.ts";
+import { isErrno, SysError } from "../../src/kernel/sys_error.ts";
 import { PERSONALITIES, type PersonalityName } from "../../src/sim/mod.ts";
 import {
   VFIO_DEVICE_FEATURE,

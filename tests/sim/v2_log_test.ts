@@ -1,6 +1,6 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
-import { isErrno } from "../../src/kernel/error.ts";
+import { isErrno } from "../../src/kernel/sys_error.ts";
 import { askLogOrder, LogCalls } from "../migration/v2_cases/log_calls.ts";
 import { bytes } from "./_device_client.ts";
 import { pages, Type1Client } from "./_type1.ts";

@@ -12,7 +12,7 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from "../../src/kernel/kernel.ts";
-import { libcKernel } from "../../src/kernel/libc.ts";
+import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { openDevice, type Transaction } from "../../mod.ts";
 import { precopy, stopAndCopy } from "../../mod.ts";
 import {

@@ -10,7 +10,7 @@ import type { CheckpointSink } from "../../src/transfer/save.ts";
 import type { RestoreSource } from "../../src/transfer/restore.ts";
 import { openFds } from "../../src/kernel/fd.ts";
 import type { Device, OpenOptions } from "../../src/migration/device.ts";
-import { MigrationError } from "../../src/migration/error.ts";
+import { MigrationError } from "../../src/migration/migration_error.ts";
 import { openDevices } from "../../src/migration/open_devices.ts";
 import { type SimDevice, SimKernel } from "../../src/sim/mod.ts";
 import { tellingArcs } from "../migration/_arcs.ts";

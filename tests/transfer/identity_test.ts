@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { checkHeader } from "../../src/checkpoint/format/_header_json.ts";
+import { checkHeader } from "../../src/checkpoint/metadata/header_json.ts";
 import { checkIdentity } from "../../src/transfer/identity/identity.ts";
-import type { DeviceIdentity } from "../../src/migration/types.ts";
+import type { DeviceIdentity } from "../../src/checkpoint/metadata/device_identity.ts";
 
 const SAVED: DeviceIdentity = {
   protocol: "v1",

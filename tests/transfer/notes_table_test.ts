@@ -19,8 +19,8 @@ import {
   type SaveOptions,
   type TransferReport,
 } from "../../mod.ts";
-import { SysError } from "../../src/kernel/error.ts";
-import { ERRNO } from "../../src/kernel/errno.ts";
+import { SysError } from "../../src/kernel/sys_error.ts";
+import { ERRNO } from "../../src/kernel/errno_names.ts";
 import { PERSONALITIES, SimKernel } from "../../src/sim/mod.ts";
 import {
   VFIO_DEVICE_FEATURE,
@@ -37,7 +37,7 @@ import {
   vfioRegionInfo,
 } from "../../src/uapi/mod.ts";
 import { DRIVER_RULES } from "../../src/vfio/notes/driver_note_rules.ts";
-import { createCheckpointFile } from "../../src/checkpoint/file/file.ts";
+import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
 import { Folder } from "../cli/_folder.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;

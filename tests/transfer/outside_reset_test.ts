@@ -6,7 +6,7 @@ import { save } from "../../src/transfer/save.ts";
 import { saveAll } from "../../src/transfer/save_all.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
-import { MigrationError } from "../../src/migration/error.ts";
+import { MigrationError } from "../../src/migration/migration_error.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { VFIO_DEVICE_RESET } from "../../src/uapi/mod.ts";
 import { tellingArcs } from "../migration/_arcs.ts";

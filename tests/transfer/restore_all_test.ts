@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { CheckpointError } from "../../src/checkpoint/error.ts";
+import { CheckpointError } from "../../src/checkpoint/checkpoint_error.ts";
 import { IdentityError } from "../../src/transfer/identity/identity_error.ts";
 import { restore } from "../../src/transfer/restore.ts";
 import { restoreAll } from "../../src/transfer/restore_all.ts";

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
-import { array, struct, type StructCodec, tail } from "../../src/uapi/codec.ts";
+import { array, struct, tail } from "../../src/uapi/codec.ts";
+import type { StructCodec } from "../../src/uapi/struct_types.ts";
 import {
   vfioBitmap,
   vfioDeviceFeature,

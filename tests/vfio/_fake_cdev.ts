@@ -3,7 +3,7 @@
  * what goes wrong.
  */
 
-import type { ErrnoName } from "../../src/kernel/errno.ts";
+import type { ErrnoName } from "../../src/kernel/errno_names.ts";
 import type { Mapping, MmapOptions } from "../../src/kernel/kernel.ts";
 import * as uapi from "../../src/uapi/mod.ts";
 import { fail, type FakeFile, type FakeKernel } from "./_fake_kernel.ts";

@@ -3,8 +3,8 @@
  * devices, refused permissions, drivers that lie.
  */
 
-import { ERRNO, type ErrnoName } from "../../src/kernel/errno.ts";
-import { SysError } from "../../src/kernel/error.ts";
+import { ERRNO, type ErrnoName } from "../../src/kernel/errno_names.ts";
+import { SysError } from "../../src/kernel/sys_error.ts";
 import type { Kernel, Mapping, ReceivedMessage } from "../../src/kernel/kernel.ts";
 
 type Buffer = Uint8Array<ArrayBuffer>;

@@ -2,7 +2,7 @@
  * A fake VFIO with a PCI function in group 12, and knobs for what goes wrong.
  */
 
-import type { ErrnoName } from "../../src/kernel/errno.ts";
+import type { ErrnoName } from "../../src/kernel/errno_names.ts";
 import * as uapi from "../../src/uapi/mod.ts";
 import { fail, type FakeFile, FakeKernel } from "./_fake_kernel.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { openFds } from "../../src/kernel/fd.ts";
 import { type Kernel, MAP_SHARED, PROT_READ } from "../../src/kernel/kernel.ts";
-import { libcKernel } from "../../src/kernel/libc.ts";
+import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { DmaMemory } from "../../src/vfio/dma/dma_memory.ts";
 import { memlockLimit } from "../../src/vfio/reasons/memlock.ts";

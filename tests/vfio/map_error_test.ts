@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { ERRNO } from "../../src/kernel/errno.ts";
-import { SysError } from "../../src/kernel/error.ts";
+import { ERRNO } from "../../src/kernel/errno_names.ts";
+import { SysError } from "../../src/kernel/sys_error.ts";
 import { openFds } from "../../src/kernel/fd.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE } from "../../src/uapi/mod.ts";

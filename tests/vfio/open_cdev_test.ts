@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import type { ErrnoName } from "../../src/kernel/errno.ts";
-import { isErrno } from "../../src/kernel/error.ts";
+import type { ErrnoName } from "../../src/kernel/errno_names.ts";
+import { isErrno } from "../../src/kernel/sys_error.ts";
 import { O_RDWR } from "../../src/kernel/kernel.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import {

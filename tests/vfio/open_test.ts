@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { isErrno } from "../../src/kernel/error.ts";
-import type { ErrnoName } from "../../src/kernel/errno.ts";
+import { isErrno } from "../../src/kernel/sys_error.ts";
+import type { ErrnoName } from "../../src/kernel/errno_names.ts";
 import { Fd } from "../../src/kernel/fd.ts";
 import { O_RDWR } from "../../src/kernel/kernel.ts";
-import { libcKernel } from "../../src/kernel/libc.ts";
+import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import {
   VFIO_DEVICE_GET_INFO,

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { explain } from "../../cli/output/error_message.ts";
-import { ERRNO, type ErrnoName } from "../../src/kernel/errno.ts";
-import { isErrno } from "../../src/kernel/error.ts";
+import { ERRNO, type ErrnoName } from "../../src/kernel/errno_names.ts";
+import { isErrno } from "../../src/kernel/sys_error.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import * as uapi from "../../src/uapi/mod.ts";
-import { OPENING_ERRORS, type OpeningCall } from "../../src/vfio/open/_opening_errors.ts";
+import { OPENING_ERRORS } from "../../src/vfio/open/_opening_errors.ts";
+import type { OpeningCall } from "../../src/vfio/open/_opening_call.ts";
 import type { OpenVfioOptions } from "../../src/vfio/open/open.ts";
 import { OpenError } from "../../src/vfio/open/open_error.ts";
 import { probe } from "../../src/vfio/probe.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { ErrnoName } from "../../src/kernel/errno.ts";
+import type { ErrnoName } from "../../src/kernel/errno_names.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import {
   VFIO_DEVICE_FEATURE_MIG_DATA_SIZE,

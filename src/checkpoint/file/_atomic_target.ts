@@ -2,13 +2,13 @@
  * A regular file that appears whole or not at all.
  */
 
-import type { Hint } from "../../error.ts";
+import type { Hint } from "../../base/vfiokit_error.ts";
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import process from "node:process";
 import { close, open, sync } from "./_fd_io.ts";
 import { splitPath } from "./_path_target.ts";
-import type { AbortResult, FileTarget } from "./_open_file.ts";
+import type { AbortResult, FileTarget } from "./_file_target.ts";
 import { OpenSource } from "./_open_source.ts";
 import { CheckpointFileError, errnoError, errorCode, fileError } from "./file_error.ts";
 

@@ -4,7 +4,7 @@
 
 import { O_WRONLY } from "../../kernel/kernel.ts";
 import { close, sync } from "./_fd_io.ts";
-import type { AbortResult, FileTarget } from "./_open_file.ts";
+import type { AbortResult, FileTarget } from "./_file_target.ts";
 import { type Opened, openPathTarget, type PathTarget } from "./_path_target.ts";
 
 /** A device, a fifo, or an fd that somebody else opened. */

@@ -3,7 +3,7 @@
  */
 
 import * as fs from "node:fs";
-import { asyncWrite } from "../../kernel/async_write.ts";
+import { asyncWrite } from "../../kernel/process/async_write.ts";
 import { errorCode } from "./file_error.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;

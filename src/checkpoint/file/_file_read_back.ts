@@ -2,9 +2,9 @@
  * {@linkcode ReadBack} of a regular file that has a temporary name.
  */
 
-import type { AbortResult } from "./_open_file.ts";
+import type { AbortResult } from "./_file_target.ts";
 import type { OpenSource } from "./_open_source.ts";
-import { CheckpointError } from "../error.ts";
+import { CheckpointError } from "../checkpoint_error.ts";
 import { CheckpointFileError } from "./file_error.ts";
 import {
   type ReadBack,
@@ -12,7 +12,7 @@ import {
   type ReadBackProgress,
   type ReadBackReport,
 } from "../read_back.ts";
-import type { DeviceTotals } from "../format/trailer.ts";
+import type { DeviceTotals } from "../metadata/trailer.ts";
 import { type CheckpointSummary, verifyCheckpoint } from "../verify.ts";
 
 /** The file that is read back. */

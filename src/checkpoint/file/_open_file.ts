@@ -4,37 +4,13 @@
 
 import { writeAll } from "./_fd_io.ts";
 import { FileReadBack } from "./_file_read_back.ts";
-import type { OpenSource } from "./_open_source.ts";
-import { Recycler } from "../recycler.ts";
-import type { CheckpointFile } from "./file.ts";
+import type { AbortResult, FileTarget } from "./_file_target.ts";
+import { Recycler } from "../batches/recycler.ts";
+import type { CheckpointFile } from "./checkpoint_file.ts";
 import { fileError } from "./file_error.ts";
 import type { ReadBack } from "../read_back.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
-
-/** What became of a file that was given up. */
-export interface AbortResult {
-  /** In words; empty where there is nothing to say. */
-  readonly words: string;
-  /** What is there under the file's own name, in words; null where the temporary file is left. */
-  readonly left: string | null;
-}
-
-/** Where the bytes go, and how that ends. */
-export interface FileTarget {
-  /** Where to write, for node:fs. */
-  readonly fd: number;
-  /** Whether what was written is there at once, for better or worse. */
-  readonly direct: boolean;
-  /** Opens what was written, to be read; where that can be had. */
-  readonly reopen?: () => Promise<OpenSource>;
-  /** Syncs what was written, and leaves it as it is. */
-  sync(): Promise<void>;
-  /** Keeps what was written. */
-  commit(): Promise<void>;
-  /** Gives up; returns what became of the file. */
-  abort(): Promise<AbortResult>;
-}
 
 /** Chunks smaller than this are collected, so that a frame's header costs no call of its own. */
 const SMALL = 32 * 1024;

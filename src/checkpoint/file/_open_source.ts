@@ -2,11 +2,11 @@
  * A checkpoint's bytes from an fd, as often as they can be had.
  */
 
-import { BATCH_BYTES, takeBuffer } from "../buffer_pool.ts";
+import { BATCH_BYTES, takeBuffer } from "../batches/buffer_pool.ts";
 import { close, readSome } from "./_fd_io.ts";
 import type { Opened } from "./_path_target.ts";
 import { fileError } from "./file_error.ts";
-import type { CheckpointSource, ReadableFd } from "./source.ts";
+import type { CheckpointSource, ReadableFd } from "./checkpoint_source.ts";
 
 /** A pipe gives less than a buffer at a time; what is left of one is used while there is this much. */
 const WORTH_READING = BATCH_BYTES / 4;

@@ -6,10 +6,10 @@
 import * as fs from "node:fs";
 import { basename, dirname, normalize } from "node:path";
 import process from "node:process";
-import { adoptFd } from "../../kernel/adopt.ts";
-import { isErrno } from "../../kernel/error.ts";
+import { adoptFd } from "../../kernel/process/adopt_fd.ts";
+import { isErrno } from "../../kernel/sys_error.ts";
 import { type O_RDONLY, O_WRONLY } from "../../kernel/kernel.ts";
-import { libcKernel } from "../../kernel/libc.ts";
+import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { close, open } from "./_fd_io.ts";
 import { errnoError, errorCode } from "./file_error.ts";
 

@@ -2,10 +2,10 @@
  * A checkpoint read from an fd, synchronously: on the device's thread.
  */
 
-import type { Batch } from "../format/batch.ts";
-import type { DecodedHeader } from "../format/header.ts";
+import type { Batch } from "../batches/batch.ts";
+import type { DecodedHeader } from "../metadata/header.ts";
 import { CheckpointReader } from "../format/reader.ts";
-import { isErrno } from "../../kernel/error.ts";
+import { isErrno } from "../../kernel/sys_error.ts";
 import { type Kernel, POLLIN } from "../../kernel/kernel.ts";
 
 /** The longest that one call waits for bytes, in milliseconds. */

@@ -3,11 +3,11 @@
  */
 
 import type { Kernel } from "../../kernel/kernel.ts";
-import { startWriteBack } from "../../kernel/write_back.ts";
-import type { Batch } from "../batch_builder.ts";
-import type { Phase } from "../../migration/types.ts";
+import { startWriteBack } from "../../kernel/process/write_back.ts";
+import type { Batch } from "../batches/batch_builder.ts";
+import type { Phase } from "../batches/transaction.ts";
 import { CheckpointEncoder, type EncodeOptions } from "../format/encoder.ts";
-import type { CheckpointHeader } from "../format/header.ts";
+import type { CheckpointHeader } from "../metadata/header.ts";
 
 /** Bytes that are worth a place in the disk's queue. */
 const WRITE_BACK = 8 << 20;

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { type Hint, VfiokitError } from "../../error.ts";
-import { registerErrorClass } from "../../kernel/error_transfer.ts";
-import { printable } from "../../text/mod.ts";
-import { ERRNO, errnoText } from "../../kernel/errno.ts";
+import { type Hint, VfiokitError } from "../../base/vfiokit_error.ts";
+import { registerErrorClass } from "../../base/error_transfer.ts";
+import { printable } from "../../base/printable.ts";
+import { ERRNO, errnoText } from "../../kernel/errno_names.ts";
 
 /** What a {@linkcode CheckpointFileError} knows. */
 export interface CheckpointFileErrorInfo {

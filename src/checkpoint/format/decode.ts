@@ -4,12 +4,12 @@
  * @module
  */
 
-import type { Transaction } from "../../migration/types.ts";
+import type { Transaction } from "../batches/transaction.ts";
 import { readBatches } from "./read_batches.ts";
-import { batchTransactions } from "./batch.ts";
-import type { DecodedHeader } from "./header.ts";
+import { batchTransactions } from "../batches/batch.ts";
+import type { DecodedHeader } from "../metadata/header.ts";
 import { CheckpointReader } from "./reader.ts";
-import type { CheckpointTrailer } from "./trailer.ts";
+import type { CheckpointTrailer } from "../metadata/trailer.ts";
 
 /** How a checkpoint is decoded. */
 export interface DecodeOptions {

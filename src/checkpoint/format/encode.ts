@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { Transaction } from "../../migration/types.ts";
+import type { Transaction } from "../batches/transaction.ts";
 import { CheckpointEncoder, type EncodeOptions } from "./encoder.ts";
-import type { CheckpointHeader } from "./header.ts";
+import type { CheckpointHeader } from "../metadata/header.ts";
 
 /** Bytes that may wait to be encoded, and again to be written: one batch. */
 const WAITING_BYTES = 1 << 20;

@@ -6,17 +6,17 @@
  */
 
 import { createHash, type Hash } from "node:crypto";
-import type { Transaction } from "../../migration/types.ts";
-import { Batcher } from "./_batcher.ts";
-import { packBatchHead } from "./data_frame.ts";
-import { FrameSequence } from "./frame_sequence.ts";
-import { describeFrame } from "./frame_writer.ts";
-import { Recycler } from "../recycler.ts";
-import { compressToFrame } from "./_zstd.ts";
-import type { Batch } from "./batch.ts";
-import { FRAME_DATA, FRAME_ZSTD, MAX_BODY, MAX_ENTRIES } from "./constants.ts";
-import type { Bytes } from "./frame_reader.ts";
-import type { CheckpointHeader } from "./header.ts";
+import type { Transaction } from "../batches/transaction.ts";
+import { Batcher } from "../batches/batcher.ts";
+import { packBatchHead } from "../frames/data_frame.ts";
+import { FrameSequence } from "../frames/frame_sequence.ts";
+import { describeFrame } from "../frames/frame_writer.ts";
+import { Recycler } from "../batches/recycler.ts";
+import { compressToFrame } from "../frames/zstd.ts";
+import type { Batch } from "../batches/batch.ts";
+import { FRAME_DATA, FRAME_ZSTD, MAX_BODY, MAX_ENTRIES } from "../frames/constants.ts";
+import type { Bytes } from "../frames/frame_header.ts";
+import type { CheckpointHeader } from "../metadata/header.ts";
 
 /** How a checkpoint is encoded. */
 export interface EncodeOptions {

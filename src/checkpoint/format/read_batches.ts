@@ -2,11 +2,11 @@
  * A checkpoint's batches, from a stream of its bytes.
  */
 
-import { demandBytes } from "../../transfer/plain_streams.ts";
-import { Recycler } from "../recycler.ts";
-import type { Batch } from "./batch.ts";
+import { demandBytes } from "../../base/chunks.ts";
+import { Recycler } from "../batches/recycler.ts";
+import type { Batch } from "../batches/batch.ts";
 import type { CheckpointReader } from "./reader.ts";
-import type { CheckpointTrailer } from "./trailer.ts";
+import type { CheckpointTrailer } from "../metadata/trailer.ts";
 
 /**
  * Yields the batches as the bytes come, and null behind each chunk, so that a

@@ -6,19 +6,20 @@
  */
 
 import { createHash, type Hash } from "node:crypto";
-import { BATCH_BYTES, takeBuffer } from "../buffer_pool.ts";
-import { type BatchMeta, parseBatchMeta } from "./data_frame.ts";
-import { FieldError } from "./_json_fields.ts";
-import { parseHeader } from "./_header_json.ts";
-import { TotalsCounter } from "./_totals.ts";
-import { compareTrailers, parseTrailer } from "./_trailer_json.ts";
-import { decompressFrame } from "./_zstd.ts";
-import type { Batch } from "./batch.ts";
-import { CheckpointError } from "../error.ts";
-import { FRAME_DATA, FRAME_HEAD, FRAME_ZSTD, MAX_BODY } from "./constants.ts";
-import { type Frame, type FrameHeader, FrameReader } from "./frame_reader.ts";
-import type { DecodedHeader } from "./header.ts";
-import type { CheckpointTrailer, PhaseTotals } from "./trailer.ts";
+import { BATCH_BYTES, takeBuffer } from "../batches/buffer_pool.ts";
+import { type BatchMeta, parseBatchMeta } from "../frames/data_frame.ts";
+import { FieldError } from "../metadata/json_fields.ts";
+import { parseHeader } from "../metadata/header_json.ts";
+import { TotalsCounter } from "../metadata/totals.ts";
+import { compareTrailers, parseTrailer } from "../metadata/trailer_json.ts";
+import { decompressFrame } from "../frames/zstd.ts";
+import type { Batch } from "../batches/batch.ts";
+import { CheckpointError } from "../checkpoint_error.ts";
+import { FRAME_DATA, FRAME_HEAD, FRAME_ZSTD, MAX_BODY } from "../frames/constants.ts";
+import { type Frame, FrameReader } from "../frames/frame_reader.ts";
+import type { FrameHeader } from "../frames/frame_header.ts";
+import type { DecodedHeader } from "../metadata/header.ts";
+import type { CheckpointTrailer, PhaseTotals } from "../metadata/trailer.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -54,7 +55,7 @@ function batchBytes(length: number): Bytes {
  *
  * @example
  * ```ts
- * import { CheckpointError } from "../error.ts";
+ * import { CheckpointError } from "../checkpoint_error.ts";
  * import { CheckpointReader } from "./reader.ts";
  * import assert from "node:assert/strict";
  *

@@ -2,10 +2,10 @@
  * The frames of one checkpoint, each to the ring of its device.
  */
 
-import { VfiokitError } from "../../error.ts";
-import { batchHeadSize, writeBatchMeta } from "../format/data_frame.ts";
-import type { Batch } from "../format/batch.ts";
-import { MAX_CHUNKS } from "../batch_builder.ts";
+import { VfiokitError } from "../../base/vfiokit_error.ts";
+import { batchHeadSize, writeBatchMeta } from "../frames/data_frame.ts";
+import type { Batch } from "../batches/batch.ts";
+import { MAX_CHUNKS } from "../batches/batch_builder.ts";
 import type { Doorbell } from "./doorbell.ts";
 import { bodyRoom, headRoom, setFrame } from "./_frame_slot.ts";
 import { type RingMemory, RingProducer, type Slot } from "./ring.ts";

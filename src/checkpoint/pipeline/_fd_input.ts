@@ -2,7 +2,7 @@
  * What a checkpoint is read from, on a thread that may block.
  */
 
-import { isErrno } from "../../kernel/error.ts";
+import { isErrno } from "../../kernel/sys_error.ts";
 import { type Kernel, POLLIN } from "../../kernel/kernel.ts";
 import { type FdKind, WAIT_MS } from "./_fd_kind.ts";
 

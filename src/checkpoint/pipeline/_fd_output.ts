@@ -2,10 +2,10 @@
  * What a checkpoint is written to, on a thread that may block.
  */
 
-import { isErrno, SysError } from "../../kernel/error.ts";
+import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { type Kernel, O_NONBLOCK, O_WRONLY, POLLOUT } from "../../kernel/kernel.ts";
-import { setPipeSize } from "../../kernel/pipe_size.ts";
-import { startWriteBack } from "../../kernel/write_back.ts";
+import { setPipeSize } from "../../kernel/process/pipe_size.ts";
+import { startWriteBack } from "../../kernel/process/write_back.ts";
 import { type FdKind, WAIT_MS } from "./_fd_kind.ts";
 
 /** Bytes that are worth a place in the disk's queue. */

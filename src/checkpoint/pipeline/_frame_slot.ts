@@ -7,9 +7,9 @@
  *                  └──── words[0] bytes ─────┴ words[1] bytes ┘
  */
 
-import { batchHeadSize } from "../format/data_frame.ts";
-import { MAX_CHUNKS } from "../batch_builder.ts";
-import { BATCH_BYTES } from "../buffer_pool.ts";
+import { batchHeadSize } from "../frames/data_frame.ts";
+import { MAX_CHUNKS } from "../batches/batch_builder.ts";
+import { BATCH_BYTES } from "../batches/buffer_pool.ts";
 import type { Slot } from "./ring.ts";
 
 const HEAD_LENGTH = 0;

@@ -2,9 +2,9 @@
  * The frames of several rings as those of one checkpoint.
  */
 
-import { parseBatchMeta } from "../format/data_frame.ts";
-import type { FrameSequence } from "../format/frame_sequence.ts";
-import { FRAME_HEADER_SIZE } from "../format/constants.ts";
+import { parseBatchMeta } from "../frames/data_frame.ts";
+import type { FrameSequence } from "../frames/frame_sequence.ts";
+import { FRAME_HEADER_SIZE } from "../frames/constants.ts";
 import { slotFrame } from "./_frame_slot.ts";
 import { RingConsumer, type RingMemory } from "./ring.ts";
 

@@ -2,8 +2,8 @@
  * The device's end of a restore: the batches that lie in its ring.
  */
 
-import { parseBatchMeta } from "../format/data_frame.ts";
-import { FRAME_HEADER_SIZE } from "../format/constants.ts";
+import { parseBatchMeta } from "../frames/data_frame.ts";
+import { FRAME_HEADER_SIZE } from "../frames/constants.ts";
 import { Doorbell } from "./doorbell.ts";
 import { slotFrame } from "./_frame_slot.ts";
 import { RingConsumer, type RingMemory } from "./ring.ts";

@@ -2,10 +2,10 @@
  * The device's end of a save: batches become DATA frames where they lie.
  */
 
-import { batchHeadSize, writeBatchMeta } from "../format/data_frame.ts";
-import { describeFrame } from "../format/frame_writer.ts";
-import { FRAME_DATA } from "../format/constants.ts";
-import type { Phase } from "../../migration/types.ts";
+import { batchHeadSize, writeBatchMeta } from "../frames/data_frame.ts";
+import { describeFrame } from "../frames/frame_writer.ts";
+import { FRAME_DATA } from "../frames/constants.ts";
+import type { Phase } from "../batches/transaction.ts";
 import { Doorbell } from "./doorbell.ts";
 import { bodyRoom, headRoom, setFrame } from "./_frame_slot.ts";
 import { type RingMemory, RingProducer, type Slot } from "./ring.ts";

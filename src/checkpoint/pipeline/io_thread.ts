@@ -3,10 +3,10 @@
  */
 
 // The thread throws its errors.
-import "../error.ts";
-import type { DecodedHeader } from "../format/header.ts";
-import type { CheckpointTrailer } from "../format/trailer.ts";
-import { type TransferredError, unpackError } from "../../kernel/error_transfer.ts";
+import "../checkpoint_error.ts";
+import type { DecodedHeader } from "../metadata/header.ts";
+import type { CheckpointTrailer } from "../metadata/trailer.ts";
+import { type TransferredError, unpackError } from "../../base/error_transfer.ts";
 import type { ReadTask } from "./read_checkpoint.ts";
 import { RingConsumer, type RingMemory } from "./ring.ts";
 import type { WriteTask, Written } from "./write_checkpoint.ts";

@@ -1,7 +1,7 @@
 /** The thread that writes or reads a checkpoint: one task, one answer, and it is over. */
 
-import { libcKernel } from "../../kernel/libc.ts";
-import { packError } from "../../kernel/error_transfer.ts";
+import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
+import { packError } from "../../base/error_transfer.ts";
 import type { IoAnswer, IoRequest } from "./io_thread.ts";
 import { readCheckpoint } from "./read_checkpoint.ts";
 import { writeCheckpoint } from "./write_checkpoint.ts";

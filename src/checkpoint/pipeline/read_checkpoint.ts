@@ -2,11 +2,11 @@
  * The reader's thread of a restore: out of one checkpoint, into the rings of all devices.
  */
 
-import { DATA_META_SIZE, FRAME_DATA } from "../format/constants.ts";
-import type { FrameHeader } from "../format/frame_reader.ts";
-import type { DecodedHeader } from "../format/header.ts";
+import { DATA_META_SIZE, FRAME_DATA } from "../frames/constants.ts";
+import type { FrameHeader } from "../frames/frame_header.ts";
+import type { DecodedHeader } from "../metadata/header.ts";
 import { CheckpointReader } from "../format/reader.ts";
-import type { CheckpointTrailer } from "../format/trailer.ts";
+import type { CheckpointTrailer } from "../metadata/trailer.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { Demultiplexer, DeviceCancelled } from "./_demultiplexer.ts";
 import { Doorbell } from "./doorbell.ts";

@@ -2,8 +2,8 @@
  * The writer's thread of a save: out of the rings of all devices, into one checkpoint.
  */
 
-import { FrameSequence } from "../format/frame_sequence.ts";
-import type { CheckpointHeader } from "../format/header.ts";
+import { FrameSequence } from "../frames/frame_sequence.ts";
+import type { CheckpointHeader } from "../metadata/header.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { Doorbell } from "./doorbell.ts";
 import type { FdKind } from "./_fd_kind.ts";

@@ -4,7 +4,12 @@
  * lack. Several times slower, with the same results.
  */
 
-import type { ScanLoops } from "./bitmap_scan.ts";
+/** The inner loops, with their own memory; see _bitmap_scan.wat. */
+export interface ScanLoops {
+  readonly memory: { readonly buffer: ArrayBuffer };
+  count(end: number): number;
+  scan(end: number, base: number, out: number, edges: number): number;
+}
 
 /** Where the block is, in words of 32 bits; the two words before it are kept before it. */
 const BLOCK_AT = 16;

@@ -1,7 +1,7 @@
 /** One pass over a bitmap, through the inner loops of _bitmap_scan.wat. */
 
 import type { BitmapMemory } from "./bitmap_memory.ts";
-import { plainLoops } from "./_bitmap_scan_plain.ts";
+import { plainLoops, type ScanLoops } from "./_bitmap_scan_plain.ts";
 import { SCAN_WASM } from "./_bitmap_scan_wasm.ts";
 
 /** Bytes of a block: as much as one call copies in and scans. */
@@ -18,13 +18,6 @@ const BATCH_ENOUGH = 8192;
 
 /** Bytes of the memory. */
 const MEMORY_BYTES = 10 * 65536;
-
-/** The inner loops, with their own memory; see _bitmap_scan.wat. */
-export interface ScanLoops {
-  readonly memory: { readonly buffer: ArrayBuffer };
-  count(end: number): number;
-  scan(end: number, base: number, out: number, edges: number): number;
-}
 
 /** The loops and their memory, for one pass at a time. */
 class Engine {

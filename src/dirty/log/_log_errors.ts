@@ -2,8 +2,8 @@
  * What went wrong with a device's log, in words.
  */
 
-import type { Hint } from "../../error.ts";
-import { isErrno, SysError } from "../../kernel/error.ts";
+import type { Hint } from "../../base/vfiokit_error.ts";
+import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { DmaError } from "../../vfio/dma/dma_error.ts";
 import { DMA_LOGGING_START } from "../../vfio/device/feature.ts";
 import { formatIova, type IovaMapping } from "../../vfio/dma/iova.ts";

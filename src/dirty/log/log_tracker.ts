@@ -4,8 +4,8 @@
  * @module
  */
 
-import { cleanlyThen } from "../../kernel/cleanup.ts";
-import { isErrno } from "../../kernel/error.ts";
+import { cleanlyThen } from "../../base/cleanup.ts";
+import { isErrno } from "../../kernel/sys_error.ts";
 import type { AddressSpace } from "../../vfio/dma/address_space.ts";
 import {
   DMA_LOGGING_REPORT,

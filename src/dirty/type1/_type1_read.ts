@@ -3,7 +3,7 @@
  */
 
 import type { Kernel } from "../../kernel/kernel.ts";
-import { isErrno, SysError } from "../../kernel/error.ts";
+import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP } from "../../uapi/mod.ts";
 import type { Type1Container } from "../../vfio/dma/container.ts";
 import { DmaError } from "../../vfio/dma/dma_error.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { cleanlyThen } from "../../kernel/cleanup.ts";
-import { isErrno } from "../../kernel/error.ts";
+import { cleanlyThen } from "../../base/cleanup.ts";
+import { isErrno } from "../../kernel/sys_error.ts";
 import {
   VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,

@@ -2,9 +2,9 @@
  * What both state machines note of the driver.
  */
 
-import type { SysError } from "../../kernel/error.ts";
+import type { SysError } from "../../kernel/sys_error.ts";
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
-import type { StateName } from "../types.ts";
+import type { StateName } from "../../vfio/state/states.ts";
 
 /** The state could not be read. A device that is gone has no driver to blame. */
 export function noteUnreadable(notes: DriverNotes, error: SysError): void {

@@ -2,12 +2,12 @@
  * A phase that yields data, as a stream.
  */
 
-import type { Batch } from "../../checkpoint/batch_builder.ts";
+import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
 import type { PrecopyLimits } from "../protocol/engine.ts";
 import { ask, onClosed } from "../thread/host.ts";
 import { phaseBatches } from "./phase_batches.ts";
 import type { Device } from "../device.ts";
-import type { Phase, Transaction } from "../types.ts";
+import type { Phase, Transaction } from "../../checkpoint/batches/transaction.ts";
 
 /** Cuts a batch into its transactions: views of one buffer. */
 function* transactions(phase: Phase, batch: Batch<ArrayBuffer>): Generator<Transaction> {

@@ -2,8 +2,8 @@
  * Batches on their way to a device that takes them in its own time.
  */
 
-import type { Batch } from "../../checkpoint/batch_builder.ts";
-import { BATCH_BYTES } from "../../checkpoint/buffer_pool.ts";
+import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
+import { BATCH_BYTES } from "../../checkpoint/batches/buffer_pool.ts";
 
 /** Batches under way at a time. */
 const AHEAD = 3;

@@ -2,11 +2,11 @@
  * What a phase yields, batch by batch, read ahead of who takes it.
  */
 
-import { type Batch, batchLength } from "../../checkpoint/batch_builder.ts";
+import { type Batch, batchLength } from "../../checkpoint/batches/batch_builder.ts";
 import { ask } from "../thread/host.ts";
 import type { PulledBatch } from "../thread/open_session.ts";
 import type { Device } from "../device.ts";
-import { recycle, takeBuffer } from "../../checkpoint/buffer_pool.ts";
+import { recycle, takeBuffer } from "../../checkpoint/batches/buffer_pool.ts";
 
 /**
  * Batches asked for ahead of the reader, so that the device is read while the

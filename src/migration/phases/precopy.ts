@@ -4,27 +4,10 @@
  * @module
  */
 
-import { precopyLimits } from "../protocol/limits.ts";
+import { precopyLimits, type PrecopyOptions } from "../protocol/precopy_limits.ts";
 import { phaseSource } from "./_transaction_source.ts";
 import type { Device } from "../device.ts";
-import type { Transaction } from "../types.ts";
-
-/** When pre-copy ends: at the first of these, or when nothing is pending. */
-export interface PrecopyOptions {
-  /** No more bytes than this are pending. Default 0. */
-  readonly threshold?: number | undefined;
-  /**
-   * What stop-and-copy has to read then, by the driver's estimate, takes no longer than this many
-   * milliseconds at the rate of pre-copy so far. Default: no such limit.
-   */
-  readonly downtimeMs?: number | undefined;
-  /** So many rounds; a round ends when as many bytes were read as were pending at its start. Default 30. */
-  readonly maxRounds?: number | undefined;
-  /** So many milliseconds. Default: no limit. */
-  readonly maxTimeMs?: number | undefined;
-}
-
-export { DEFAULT_MAX_ROUNDS } from "../protocol/limits.ts";
+import type { Transaction } from "../../checkpoint/batches/transaction.ts";
 
 /**
  * Reads the device's state while it runs (v1: 001b to 011b; v2: PRE_COPY). It

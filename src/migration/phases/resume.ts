@@ -7,8 +7,8 @@
 import { ask, onClosed } from "../thread/host.ts";
 import { BatchPusher } from "./batch_pusher.ts";
 import { type Device, interruptOn } from "../device.ts";
-import { BATCH_BYTES, isPooled, takeBuffer } from "../../checkpoint/buffer_pool.ts";
-import type { Transaction } from "../types.ts";
+import { BATCH_BYTES, isPooled, takeBuffer } from "../../checkpoint/batches/buffer_pool.ts";
+import type { Transaction } from "../../checkpoint/batches/transaction.ts";
 
 /** How to resume. */
 export interface ResumeOptions {

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { NO_LIMITS } from "../protocol/limits.ts";
+import { NO_LIMITS } from "../protocol/precopy_limits.ts";
 import { phaseSource } from "./_transaction_source.ts";
 import type { Device } from "../device.ts";
-import type { Transaction } from "../types.ts";
+import type { Transaction } from "../../checkpoint/batches/transaction.ts";
 
 /**
  * Stops the device and reads its state until nothing is pending (v1: 001b or

@@ -3,9 +3,10 @@
  * may block. v1 is the first; the streams above know only this.
  */
 
-import type { Batch, BatchBuilder } from "../../checkpoint/batch_builder.ts";
-import type { Recovery } from "../error.ts";
-import type { Phase, StateName, StateReport, TargetState } from "../types.ts";
+import type { Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
+import type { Recovery } from "../../vfio/state/recovery.ts";
+import type { Phase } from "../../checkpoint/batches/transaction.ts";
+import type { StateName, StateReport, TargetState } from "../../vfio/state/states.ts";
 
 /** What a failure does with a device that no arc leads back: reset it, or leave it to be looked at. */
 export type OnError = "reset" | "leave";

@@ -2,12 +2,12 @@
  * Whole transfers on a device fd: short ones go on, EAGAIN waits.
  */
 
-import { ERRNO } from "../../kernel/errno.ts";
-import { isErrno, SysError } from "../../kernel/error.ts";
+import { ERRNO } from "../../kernel/errno_names.ts";
+import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import type { Fd } from "../../kernel/fd.ts";
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import { FIONBIO, type Kernel, POLLIN, POLLOUT } from "../../kernel/kernel.ts";
-import { nap } from "../../kernel/nap.ts";
+import { nap } from "../../kernel/process/nap.ts";
 
 type Buffer = Uint8Array;
 

@@ -3,11 +3,13 @@
  * may, steps that bring the device back when they fail.
  */
 
-import type { Batch, BatchBuilder } from "../../checkpoint/batch_builder.ts";
+import type { Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
 import type { Counters, Engine, OnError, PrecopyLimits, RecoveryMode } from "./engine.ts";
 import { demandStateIn, PhaseSteps } from "./recovery.ts";
-import { MigrationError, type Recovery } from "../error.ts";
-import type { Phase, Protocol, StateName, StateReport, TargetState } from "../types.ts";
+import { MigrationError } from "../migration_error.ts";
+import type { Recovery } from "../../vfio/state/recovery.ts";
+import type { Phase } from "../../checkpoint/batches/transaction.ts";
+import type { Protocol, StateName, StateReport, TargetState } from "../../vfio/state/states.ts";
 
 /** Errnos by which a driver judges the state that it was given; others tell of itself. */
 const JUDGEMENTS: readonly string[] = ["EINVAL", "EFAULT", "ENOMEM"];

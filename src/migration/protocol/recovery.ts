@@ -3,14 +3,15 @@
  * in the error.
  */
 
-import { type Hint, VfiokitError } from "../../error.ts";
-import { errnoText } from "../../kernel/errno.ts";
-import { SysError } from "../../kernel/error.ts";
+import { type Hint, VfiokitError } from "../../base/vfiokit_error.ts";
+import { errnoText } from "../../kernel/errno_names.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import type { Counters, OnError, RecoveryMode } from "./engine.ts";
-import { MigrationError, type MigrationErrorCode, type Recovery } from "../error.ts";
+import { MigrationError, type MigrationErrorCode } from "../migration_error.ts";
+import type { Recovery } from "../../vfio/state/recovery.ts";
 import { hintAfter } from "./reset.ts";
-import { describeRecovery } from "../recovery.ts";
-import type { StateName, StateReport } from "../types.ts";
+import { describeRecovery } from "../../vfio/state/recovery.ts";
+import type { StateName, StateReport } from "../../vfio/state/states.ts";
 
 /** A driver that broke the protocol: what it did, and the stable word for it. */
 export class DriverError extends VfiokitError {

@@ -3,14 +3,15 @@
  * where the driver took it and did nothing.
  */
 
-import { type Hint, toHint } from "../../error.ts";
-import { isErrno, SysError } from "../../kernel/error.ts";
-import { nap } from "../../kernel/nap.ts";
+import { type Hint, toHint } from "../../base/vfiokit_error.ts";
+import { isErrno, SysError } from "../../kernel/sys_error.ts";
+import { nap } from "../../kernel/process/nap.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import type { OnError } from "./engine.ts";
-import { MigrationError, type Recovery } from "../error.ts";
-import type { StateName } from "../types.ts";
+import { MigrationError } from "../migration_error.ts";
+import type { Recovery } from "../../vfio/state/recovery.ts";
+import type { StateName } from "../../vfio/state/states.ts";
 
 /** How long a device is waited for whose lock somebody holds (EAGAIN), in milliseconds. */
 const PATIENCE_MS = 2000;

@@ -2,9 +2,9 @@
  * The state after a step, read back from a driver that may be late with it.
  */
 
-import { nap } from "../../kernel/nap.ts";
+import { nap } from "../../kernel/process/nap.ts";
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
-import type { StateName, StateReport } from "../types.ts";
+import type { StateName, StateReport } from "../../vfio/state/states.ts";
 
 /** Milliseconds that a driver may still show the state before, though it took the step. */
 const PATIENCE_MS = 10;

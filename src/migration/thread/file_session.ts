@@ -6,14 +6,14 @@
  * themselves.
  */
 
-import { libcKernel } from "../../kernel/libc.ts";
+import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { Session } from "./open_session.ts";
-import { recycle, takeBuffer } from "../../checkpoint/buffer_pool.ts";
-import type { Phase } from "../types.ts";
+import { recycle, takeBuffer } from "../../checkpoint/batches/buffer_pool.ts";
+import type { Phase } from "../../checkpoint/batches/transaction.ts";
 import { FdReader } from "../../checkpoint/file/fd_reader.ts";
 import { FdWriter } from "../../checkpoint/file/fd_writer.ts";
 import type { EncodeOptions } from "../../checkpoint/format/encoder.ts";
-import type { CheckpointHeader, DecodedHeader } from "../../checkpoint/format/header.ts";
+import type { CheckpointHeader, DecodedHeader } from "../../checkpoint/metadata/header.ts";
 
 /** After so many milliseconds of writing or reading the session looks who else wants something. */
 const TURN_MS = 100;

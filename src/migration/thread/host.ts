@@ -3,9 +3,9 @@
  */
 
 import type { Kernel } from "../../kernel/kernel.ts";
-import { libcKernel } from "../../kernel/libc.ts";
+import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
-import type { Batch } from "../../checkpoint/batch_builder.ts";
+import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
 import {
   type Answer,
   type Request,
@@ -17,10 +17,10 @@ import { NoteBook, type NoteWatch } from "../notes/note_book.ts";
 import { type OpenOptions, Session } from "./open_session.ts";
 import { SharedCounters } from "./shared_counters.ts";
 import { type AnyWorker, startThread, type Thread } from "./thread.ts";
-import { unpackError } from "../../kernel/error_transfer.ts";
+import { unpackError } from "../../base/error_transfer.ts";
 import { type DeviceClosedCode, DeviceClosedError } from "../closed_error.ts";
-import { MigrationError } from "../error.ts";
-import { adoptBuffer, recycle } from "../../checkpoint/buffer_pool.ts";
+import { MigrationError } from "../migration_error.ts";
+import { adoptBuffer, recycle } from "../../checkpoint/batches/buffer_pool.ts";
 
 /** Serves a session's requests, one after the other, in the order they were made. */
 export interface Host {

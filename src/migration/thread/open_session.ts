@@ -20,7 +20,7 @@ import {
 } from "../../vfio/device/migration_region.ts";
 import { quirkFor, type QuirkName } from "../../vfio/device/quirk.ts";
 import { type Reason, UnsupportedError } from "../../vfio/reasons/unsupported.ts";
-import { type Batch, BatchBuilder } from "../../checkpoint/batch_builder.ts";
+import { type Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
 import type { Engine, OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
 import { DataFdHandover, type DataPlaceFds } from "../v2/data_fd_handover.ts";
 import { preadFull } from "../protocol/io.ts";
@@ -28,16 +28,16 @@ import { resetPatiently } from "../protocol/reset.ts";
 import type { SharedCounters } from "./shared_counters.ts";
 import { V1Engine } from "../v1/v1_engine.ts";
 import { V2Engine } from "../v2/v2_engine.ts";
-import type { Recovery } from "../error.ts";
+import type { Recovery } from "../../vfio/state/recovery.ts";
+import type { DeviceIdentity } from "../../checkpoint/metadata/device_identity.ts";
 import type {
-  DeviceIdentity,
   NotedStateReport,
-  Phase,
   Protocol,
   StateName,
   StateReport,
   TargetState,
-} from "../types.ts";
+} from "../../vfio/state/states.ts";
+import type { Phase } from "../../checkpoint/batches/transaction.ts";
 
 /** How to open a device, and how to drive it. */
 export interface OpenOptions extends OpenVfioOptions {

@@ -4,11 +4,12 @@
 
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
 import type { DeviceDescription, OpenOptions, PulledBatch } from "./open_session.ts";
-import type { Batch } from "../../checkpoint/batch_builder.ts";
+import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
 import type { OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
-import type { TransferredError } from "../../kernel/error_transfer.ts";
-import type { Recovery } from "../error.ts";
-import type { NotedStateReport, Phase, StateName, TargetState } from "../types.ts";
+import type { TransferredError } from "../../base/error_transfer.ts";
+import type { Recovery } from "../../vfio/state/recovery.ts";
+import type { NotedStateReport, StateName, TargetState } from "../../vfio/state/states.ts";
+import type { Phase } from "../../checkpoint/batches/transaction.ts";
 
 type Buffer = Uint8Array<ArrayBuffer>;
 

@@ -4,13 +4,13 @@
 
 import { parentPort } from "node:worker_threads";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { libcAllowed } from "../../kernel/libc.ts";
-import { blockSignals } from "../../kernel/signal_mask.ts";
+import { libcAllowed } from "../../kernel/libc/libc_kernel.ts";
+import { blockSignals } from "../../kernel/process/signal_mask.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
 import { type Answer, type Request, transferredBuffer } from "./requests.ts";
 import type { OpenOptions, Session } from "./open_session.ts";
 import { SharedCounters } from "./shared_counters.ts";
-import { packError } from "../../kernel/error_transfer.ts";
+import { packError } from "../../base/error_transfer.ts";
 
 interface WorkerScope {
   onmessage: ((event: MessageEvent<Request>) => void) | null;

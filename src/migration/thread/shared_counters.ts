@@ -4,7 +4,7 @@
  */
 
 import type { Counters } from "../protocol/engine.ts";
-import type { StateName } from "../types.ts";
+import type { StateName } from "../../vfio/state/states.ts";
 
 const STATES: readonly StateName[] = [
   "unknown",

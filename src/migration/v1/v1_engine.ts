@@ -15,7 +15,8 @@ import { NO_QUIRK, QUIRKS } from "./v1_quirks.ts";
 import { V1Registers } from "./v1_registers.ts";
 import { V1Restore } from "./v1_restore.ts";
 import { V1Save } from "./v1_save.ts";
-import type { Phase, StateName, TargetState } from "../types.ts";
+import type { Phase } from "../../checkpoint/batches/transaction.ts";
+import type { StateName, TargetState } from "../../vfio/state/states.ts";
 
 const PRECOPIED: readonly StateName[] = ["pre-copy", "stop-and-copy"];
 const SAVE_FROM: readonly StateName[] = ["running", ...PRECOPIED, "stop"];

@@ -2,7 +2,7 @@
  * The v1 state machine: device_state's arcs, and the ways back after a failure.
  */
 
-import { SysError } from "../../kernel/error.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import {
   VFIO_DEVICE_STATE_MASK,
   VFIO_DEVICE_STATE_V1_RESUMING as RESUMING,
@@ -18,8 +18,9 @@ import { resetAtLast, resetDevice } from "../protocol/reset.ts";
 import { noteUnreadable, Refusals } from "../notes/state_notes.ts";
 import type { V1Quirk } from "./v1_quirks.ts";
 import type { V1Registers } from "./v1_registers.ts";
-import { MigrationError, type MigrationErrorCode, type Recovery } from "../error.ts";
-import type { StateName, StateReport, TargetState, V1StateName } from "../types.ts";
+import { MigrationError, type MigrationErrorCode } from "../migration_error.ts";
+import type { Recovery } from "../../vfio/state/recovery.ts";
+import type { StateName, StateReport, TargetState, V1StateName } from "../../vfio/state/states.ts";
 
 type V1Report = Extract<StateReport, { protocol: "v1" }>;
 

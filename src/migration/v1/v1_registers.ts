@@ -5,8 +5,8 @@
  * pread or pwrite of exactly its size.
  */
 
-import { ERRNO } from "../../kernel/errno.ts";
-import { SysError } from "../../kernel/error.ts";
+import { ERRNO } from "../../kernel/errno_names.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { vfioDeviceMigrationInfo as layout } from "../../uapi/mod.ts";
 

@@ -3,8 +3,8 @@
  * data_size written, with the sizes and in the order of the save.
  */
 
-import { isErrno } from "../../kernel/error.ts";
-import type { Batch } from "../../checkpoint/batch_builder.ts";
+import { isErrno } from "../../kernel/sys_error.ts";
+import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
 import type { Counters } from "../protocol/engine.ts";
 import { DriverError } from "../protocol/recovery.ts";
 import type { V1DataSection } from "./v1_data_section.ts";

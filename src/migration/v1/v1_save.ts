@@ -5,15 +5,15 @@
 
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import type { Region } from "../../vfio/device/region.ts";
-import type { BatchBuilder } from "../../checkpoint/batch_builder.ts";
+import type { BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
 import type { Counters, PrecopyLimits } from "../protocol/engine.ts";
-import type { MigrationErrorCode } from "../error.ts";
+import type { MigrationErrorCode } from "../migration_error.ts";
 import { DriverError } from "../protocol/recovery.ts";
 import { Rounds } from "../protocol/rounds.ts";
 import { declaredRoom, type V1DataSection } from "./v1_data_section.ts";
 import type { V1Quirk } from "./v1_quirks.ts";
 import { REGISTERS_SIZE, type V1Registers } from "./v1_registers.ts";
-import type { Phase } from "../types.ts";
+import type { Phase } from "../../checkpoint/batches/transaction.ts";
 
 /** A batch is handed over after so long, full or not: a slow device stays watchable. */
 const BATCH_MS = 100;

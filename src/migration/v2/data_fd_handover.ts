@@ -3,7 +3,7 @@
  * was sent into one of two sockets and not taken out of the other.
  */
 
-import { isErrno } from "../../kernel/error.ts";
+import { isErrno } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 

@@ -3,7 +3,7 @@
  * the process that brought the device there.
  */
 
-import { SysError } from "../../kernel/error.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import { VFIO_MIG_GET_PRECOPY_INFO, vfioPrecopyInfo } from "../../uapi/mod.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";

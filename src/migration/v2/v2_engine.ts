@@ -2,8 +2,8 @@
  * The v2 protocol on one device: state machine, data fd and loops put together.
  */
 
-import type { Hint } from "../../error.ts";
-import { SysError } from "../../kernel/error.ts";
+import type { Hint } from "../../base/vfiokit_error.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import { VFIO_MIGRATION_PRE_COPY } from "../../uapi/mod.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import type { Counters, OnError, PrecopyLimits } from "../protocol/engine.ts";
@@ -13,7 +13,8 @@ import { V2DataFd } from "./v2_data_fd.ts";
 import { V2Machine, type V2Target, v2Target } from "./v2_machine.ts";
 import { V2Restore } from "./v2_restore.ts";
 import { V2Save } from "./v2_save.ts";
-import type { Phase, StateName, TargetState } from "../types.ts";
+import type { Phase } from "../../checkpoint/batches/transaction.ts";
+import type { StateName, TargetState } from "../../vfio/state/states.ts";
 
 /** States in which a save is under way: whoever brought the device there has its data fd. */
 const HOLDING_DATA: readonly StateName[] = ["pre-copy", "pre-copy-p2p"];

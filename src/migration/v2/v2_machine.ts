@@ -3,7 +3,7 @@
  * the data fd that comes with a state.
  */
 
-import { isErrno, SysError } from "../../kernel/error.ts";
+import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import {
   VFIO_DEVICE_STATE_ERROR,
   VFIO_DEVICE_STATE_PRE_COPY,
@@ -35,8 +35,9 @@ import type { V2DataFd } from "./v2_data_fd.ts";
 import { readBack } from "../protocol/state_read_back.ts";
 import { noteUnreadable, Refusals } from "../notes/state_notes.ts";
 import { lacksFor, planPath } from "./v2_plan.ts";
-import { MigrationError, type MigrationErrorCode, type Recovery } from "../error.ts";
-import type { StateName, StateReport, TargetState, V2StateName } from "../types.ts";
+import { MigrationError, type MigrationErrorCode } from "../migration_error.ts";
+import type { Recovery } from "../../vfio/state/recovery.ts";
+import type { StateName, StateReport, TargetState, V2StateName } from "../../vfio/state/states.ts";
 
 type V2Report = Extract<StateReport, { protocol: "v2" }>;
 

@@ -2,11 +2,11 @@
  * The v2 restore loop: everything goes to the data fd, in order.
  */
 
-import { isErrno } from "../../kernel/error.ts";
+import { isErrno } from "../../kernel/sys_error.ts";
 import type { Fd } from "../../kernel/fd.ts";
 import { type Kernel, POLLOUT } from "../../kernel/kernel.ts";
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
-import type { Batch } from "../../checkpoint/batch_builder.ts";
+import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
 import type { Counters } from "../protocol/engine.ts";
 import { dataError, DriverError, GONE, type Meanings } from "../protocol/recovery.ts";
 import { Readiness } from "../protocol/io.ts";

@@ -3,23 +3,23 @@
  * something else in each phase.
  */
 
-import { isErrno, SysError } from "../../kernel/error.ts";
+import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import type { Fd } from "../../kernel/fd.ts";
 import { type Kernel, POLLIN } from "../../kernel/kernel.ts";
-import { nap } from "../../kernel/nap.ts";
+import { nap } from "../../kernel/process/nap.ts";
 import {
   VFIO_MIG_GET_PRECOPY_INFO,
   VFIO_PRECOPY_INFO_REINIT,
   vfioPrecopyInfo,
 } from "../../uapi/mod.ts";
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
-import type { BatchBuilder } from "../../checkpoint/batch_builder.ts";
+import type { BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
 import type { Counters, PrecopyLimits } from "../protocol/engine.ts";
 import { dataError, DriverError, GONE, type Meanings } from "../protocol/recovery.ts";
 import { Readiness } from "../protocol/io.ts";
 import { PrecopyNotes } from "../notes/precopy_notes.ts";
 import { Rounds } from "../protocol/rounds.ts";
-import type { Phase } from "../types.ts";
+import type { Phase } from "../../checkpoint/batches/transaction.ts";
 
 /** A batch is handed over after so long, full or not. */
 const BATCH_MS = 100;

@@ -10,7 +10,7 @@ import {
   VFIO_DEVICE_FEATURE_SET as SET,
   vfioDeviceFeature,
 } from "../../uapi/mod.ts";
-import type { StructCodec } from "../../uapi/codec.ts";
+import type { StructCodec } from "../../uapi/struct_types.ts";
 import { refuse } from "../os/refusal.ts";
 import { type Argument, bytesToUser, fromUser } from "../os/user.ts";
 

@@ -4,7 +4,8 @@
  */
 
 import { VFIO_REGION_INFO_FLAG_READ } from "../../uapi/mod.ts";
-import { struct, type StructCodec } from "../../uapi/codec.ts";
+import { struct } from "../../uapi/codec.ts";
+import type { StructCodec } from "../../uapi/struct_types.ts";
 import { refuse } from "../os/refusal.ts";
 import type { Bytes, Region } from "./region.ts";
 

@@ -3,7 +3,7 @@
  * plan that decides when they strike.
  */
 
-import { ERRNO, type ErrnoName } from "../../kernel/errno.ts";
+import { ERRNO, type ErrnoName } from "../../kernel/errno_names.ts";
 import { VFIO_MIGRATION_PRE_COPY } from "../../uapi/constants.ts";
 import { type FaultEvent, type FaultName, FAULTS } from "./fault_table.ts";
 import { parseDuration } from "../units.ts";

@@ -2,7 +2,7 @@
  * The IOMMU behind a container: hardware, or drivers that pin the pages they use.
  */
 
-import type { ErrnoName } from "../../kernel/errno.ts";
+import type { ErrnoName } from "../../kernel/errno_names.ts";
 
 /** The properties of a kernel's IOMMU driver. */
 export interface IommuDriver {

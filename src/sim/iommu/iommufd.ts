@@ -3,7 +3,7 @@
  * the simulation does not have that.
  */
 
-import type { ErrnoName } from "../../kernel/errno.ts";
+import type { ErrnoName } from "../../kernel/errno_names.ts";
 import {
   IOMMU_DESTROY,
   IOMMU_IOAS_ALLOC,

@@ -2,7 +2,7 @@
  * Turns the refusals of the simulated kernel into the errors that callers see.
  */
 
-import { SysError } from "../../kernel/error.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import { Refusal } from "./refusal.ts";
 
 /** The SysError of a refused call; any other error unchanged. */

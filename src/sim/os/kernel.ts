@@ -9,8 +9,8 @@
  * @module
  */
 
-import { ERRNO, type ErrnoName } from "../../kernel/errno.ts";
-import { SysError } from "../../kernel/error.ts";
+import { ERRNO, type ErrnoName } from "../../kernel/errno_names.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import {
   FIONBIO,
   type Kernel,

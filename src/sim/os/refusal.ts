@@ -3,8 +3,8 @@
  * entry point (kernel.ts) adds the name of the call and the fd.
  */
 
-import { VfiokitError } from "../../error.ts";
-import { ERRNO, type ErrnoName } from "../../kernel/errno.ts";
+import { VfiokitError } from "../../base/vfiokit_error.ts";
+import { ERRNO, type ErrnoName } from "../../kernel/errno_names.ts";
 
 /** A call is refused with an errno. */
 export class Refusal extends VfiokitError {

@@ -3,7 +3,7 @@
  * buffer fails with EFAULT.
  */
 
-import type { StructCodec } from "../../uapi/codec.ts";
+import type { StructCodec } from "../../uapi/struct_types.ts";
 import { refuse } from "./refusal.ts";
 import type { Bytes } from "../device/region.ts";
 

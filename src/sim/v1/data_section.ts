@@ -12,7 +12,7 @@ import { PAGE } from "../state/pages.ts";
 import { refuse } from "../os/refusal.ts";
 import type { Bytes, RegionOwner } from "../device/region.ts";
 import { SaveStream } from "../state/save_stream.ts";
-import { nap } from "../../kernel/nap.ts";
+import { nap } from "../../kernel/process/nap.ts";
 
 /** The progress of the current transaction; `started` and `sized` occur while saving only. */
 type Step = "idle" | "started" | "placed" | "sized";

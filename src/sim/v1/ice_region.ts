@@ -17,7 +17,7 @@ import {
   REGISTERS_SIZE,
 } from "./registers.ts";
 import { SaveStream } from "../state/save_stream.ts";
-import { nap } from "../../kernel/nap.ts";
+import { nap } from "../../kernel/process/nap.ts";
 import { ERROR, RESUMING, RUNNING, stateName, STOP, STOP_AND_COPY } from "./v1_states.ts";
 
 /** The migration region of `ice`. */

@@ -6,7 +6,7 @@ import type { Device } from "../device/device.ts";
 import { OpenFile } from "../os/open_file.ts";
 import { refuse } from "../os/refusal.ts";
 import type { Bytes } from "../device/region.ts";
-import { nap } from "../../kernel/nap.ts";
+import { nap } from "../../kernel/process/nap.ts";
 
 /**
  * The file behind a data fd: a stream without positions. It can be used until the

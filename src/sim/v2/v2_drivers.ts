@@ -2,7 +2,7 @@
  * The properties in which the simulated v2 drivers differ.
  */
 
-import type { ErrnoName } from "../../kernel/errno.ts";
+import type { ErrnoName } from "../../kernel/errno_names.ts";
 import {
   VFIO_MIGRATION_P2P,
   VFIO_MIGRATION_PRE_COPY,

@@ -2,7 +2,7 @@
  * The data fd of a simulated v2 device in RESUMING: it takes the state to restore.
  */
 
-import type { ErrnoName } from "../../kernel/errno.ts";
+import type { ErrnoName } from "../../kernel/errno_names.ts";
 import type { Device } from "../device/device.ts";
 import { LoadStream } from "../state/load_stream.ts";
 import { refuse } from "../os/refusal.ts";

@@ -2,10 +2,10 @@
  * Whether a checkpoint is of the devices at hand.
  */
 
-import type { Hint } from "../../error.ts";
-import type { DeviceIdentity } from "../../migration/types.ts";
+import type { Hint } from "../../base/vfiokit_error.ts";
+import type { DeviceIdentity } from "../../checkpoint/metadata/device_identity.ts";
 import type { Device } from "../../migration/device.ts";
-import type { DecodedHeader } from "../../checkpoint/format/header.ts";
+import type { DecodedHeader } from "../../checkpoint/metadata/header.ts";
 import { checkIdentity } from "./identity.ts";
 import { IdentityError } from "./identity_error.ts";
 

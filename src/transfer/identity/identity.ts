@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DeviceIdentity } from "../../migration/types.ts";
+import type { DeviceIdentity } from "../../checkpoint/metadata/device_identity.ts";
 
 type Scalar = Exclude<keyof DeviceIdentity, "region">;
 

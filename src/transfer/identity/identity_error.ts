@@ -4,9 +4,9 @@
  * @module
  */
 
-import { type Hint, VfiokitError } from "../../error.ts";
-import { registerErrorClass } from "../../kernel/error_transfer.ts";
-import { printable } from "../../text/mod.ts";
+import { type Hint, VfiokitError } from "../../base/vfiokit_error.ts";
+import { registerErrorClass } from "../../base/error_transfer.ts";
+import { printable } from "../../base/printable.ts";
 
 /**
  * A good checkpoint that does not fit the device at hand, or the devices: none

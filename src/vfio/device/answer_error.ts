@@ -4,9 +4,9 @@
  * @module
  */
 
-import { VfiokitError } from "../../error.ts";
-import { registerErrorClass } from "../../kernel/error_transfer.ts";
-import { printable } from "../../text/mod.ts";
+import { VfiokitError } from "../../base/vfiokit_error.ts";
+import { registerErrorClass } from "../../base/error_transfer.ts";
+import { printable } from "../../base/printable.ts";
 
 /**
  * An answer of the kernel or of a vendor driver that cannot be true, such as a length or an offset

@@ -6,7 +6,7 @@
 
 import { type StructCodec, vfioInfoCapHeader } from "../../uapi/mod.ts";
 import { AnswerError } from "./answer_error.ts";
-import { registerErrorClass } from "../../kernel/error_transfer.ts";
+import { registerErrorClass } from "../../base/error_transfer.ts";
 
 /** One capability of a chain (struct vfio_info_cap_header and what follows it). */
 export interface Capability {

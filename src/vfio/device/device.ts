@@ -4,8 +4,8 @@
  * @module
  */
 
-import { cleanly } from "../../kernel/cleanup.ts";
-import { isErrno, SysError } from "../../kernel/error.ts";
+import { cleanly } from "../../base/cleanup.ts";
+import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import {

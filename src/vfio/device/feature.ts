@@ -4,7 +4,7 @@
  * @module
  */
 
-import { SysError } from "../../kernel/error.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import {
   type StructCodec,
   VFIO_DEVICE_FEATURE,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isErrno, SysError } from "../../kernel/error.ts";
+import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import { type Kernel, O_RDWR } from "../../kernel/kernel.ts";
 import {

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { type Hint, VfiokitError } from "../../error.ts";
-import { registerErrorClass } from "../../kernel/error_transfer.ts";
-import { printable } from "../../text/mod.ts";
-import type { SysError } from "../../kernel/error.ts";
+import { type Hint, VfiokitError } from "../../base/vfiokit_error.ts";
+import { registerErrorClass } from "../../base/error_transfer.ts";
+import { printable } from "../../base/printable.ts";
+import type { SysError } from "../../kernel/sys_error.ts";
 
 /**
  * The kernel refused to allocate, map or unmap memory for DMA. The `cause` is the
@@ -16,7 +16,7 @@ import type { SysError } from "../../kernel/error.ts";
  * @example
  * ```ts
  * import { DmaError } from "./dma_error.ts";
- * import { SysError } from "../../kernel/error.ts";
+ * import { SysError } from "../../kernel/sys_error.ts";
  * import assert from "node:assert/strict";
  *
  * const cause = new SysError("ioctl VFIO_IOMMU_MAP_DMA", 17, "container /dev/vfio/vfio");

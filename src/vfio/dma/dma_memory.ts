@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isErrno } from "../../kernel/error.ts";
+import { isErrno } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import {
   type Kernel,
@@ -17,7 +17,7 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from "../../kernel/kernel.ts";
-import { pageSize } from "../../kernel/page_size.ts";
+import { pageSize } from "../../kernel/process/page_size.ts";
 import { DmaError } from "./dma_error.ts";
 
 /** The kind of memory to allocate. */
@@ -37,7 +37,7 @@ export interface DmaMemoryOptions {
  *
  * @example
  * ```ts
- * import { libcKernel } from "../../kernel/libc.ts";
+ * import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
  * import { DmaMemory } from "./dma_memory.ts";
  * import assert from "node:assert/strict";
  *

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isErrno, SysError } from "../../kernel/error.ts";
+import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import {
   type Kernel,
   MAP_ANONYMOUS,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { SysError } from "../../kernel/error.ts";
+import type { SysError } from "../../kernel/sys_error.ts";
 import type { AddressSpaceInfo, DmaMapping } from "./address_space.ts";
 import { DmaError } from "./dma_error.ts";
 import {

@@ -3,7 +3,7 @@
  * that iommufd.
  */
 
-import { SysError } from "../../kernel/error.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import {
   type Kernel,

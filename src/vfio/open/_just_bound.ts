@@ -3,8 +3,8 @@
  * group has it.
  */
 
-import { isErrno } from "../../kernel/error.ts";
-import { nap } from "../../kernel/nap.ts";
+import { isErrno } from "../../kernel/sys_error.ts";
+import { nap } from "../../kernel/process/nap.ts";
 import { isVfioBound, type SysfsDevice } from "../sysfs/sysfs.ts";
 
 /** How long to retry, in milliseconds; delays of about 250 were measured. */

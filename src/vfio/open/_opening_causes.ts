@@ -2,12 +2,12 @@
  * The causes of the errnos of opening: what each is, how to detect it, and what to do.
  */
 
-import type { SysError } from "../../kernel/error.ts";
+import type { SysError } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { exists, firmwareRegions, isRoot, remapsInterrupts } from "../reasons/evidence.ts";
 import { type GroupMember, groupMembers } from "../reasons/group_viability.ts";
 import { hasSince, kernelRelease } from "../reasons/kernel_release.ts";
-import type { OpeningCall } from "./_opening_errors.ts";
+import type { OpeningCall } from "./_opening_call.ts";
 import { blocks } from "../reasons/reason.ts";
 import { findHolders } from "../reasons/holders.ts";
 import {

@@ -7,26 +7,9 @@
  * before and after is said with the cause.
  */
 
-import type { ErrnoName } from "../../kernel/errno.ts";
+import type { ErrnoName } from "../../kernel/errno_names.ts";
 import type { CauseName } from "./_opening_causes.ts";
-
-/** A call of the opening path. */
-export type OpeningCall =
-  | "read sysfs"
-  | "open container"
-  | "open group"
-  | "open cdev"
-  | "open iommufd"
-  | "VFIO_GET_API_VERSION"
-  | "VFIO_CHECK_EXTENSION"
-  | "VFIO_GROUP_GET_STATUS"
-  | "VFIO_GROUP_SET_CONTAINER"
-  | "VFIO_SET_IOMMU"
-  | "VFIO_GROUP_GET_DEVICE_FD"
-  | "VFIO_DEVICE_BIND_IOMMUFD"
-  | "IOMMU_IOAS_ALLOC"
-  | "VFIO_DEVICE_ATTACH_IOMMUFD_PT"
-  | "VFIO_DEVICE_GET_INFO";
+import type { OpeningCall } from "./_opening_call.ts";
 
 /** What the errnos of one call mean. */
 export type ErrnoCauses = Readonly<Partial<Record<ErrnoName, readonly CauseName[]>>>;

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { VfiokitError } from "../../error.ts";
-import { registerErrorClass } from "../../kernel/error_transfer.ts";
-import { printable } from "../../text/mod.ts";
+import { VfiokitError } from "../../base/vfiokit_error.ts";
+import { registerErrorClass } from "../../base/error_transfer.ts";
+import { printable } from "../../base/printable.ts";
 
 /** A name that was understood; nothing has been looked up yet. */
 export type DeviceName =

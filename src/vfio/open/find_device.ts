@@ -4,7 +4,7 @@
  * @module
  */
 
-import { SysError } from "../../kernel/error.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { exists } from "../reasons/evidence.ts";
 import { groupMembers } from "../reasons/group_viability.ts";

@@ -5,7 +5,7 @@
  */
 
 import type { Kernel } from "../../kernel/kernel.ts";
-import { libcKernel } from "../../kernel/libc.ts";
+import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { SimKernel } from "../../sim/mod.ts";
 import { TraceKernel } from "../../trace/mod.ts";
 import { type DeviceName, DeviceNameError, parseDeviceName } from "./device_name.ts";

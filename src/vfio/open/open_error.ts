@@ -4,9 +4,9 @@
  * @module
  */
 
-import { VfiokitError } from "../../error.ts";
-import { registerErrorClass } from "../../kernel/error_transfer.ts";
-import { printable } from "../../text/mod.ts";
+import { VfiokitError } from "../../base/vfiokit_error.ts";
+import { registerErrorClass } from "../../base/error_transfer.ts";
+import { printable } from "../../base/printable.ts";
 import { hintOfReason, type Reason, type ReasonCode } from "../reasons/unsupported.ts";
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { cleanly } from "../../kernel/cleanup.ts";
+import { cleanly } from "../../base/cleanup.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { CdevRefusal, openInstead } from "./_cdev.ts";
 import type { VfioDevice } from "../device/device.ts";

@@ -2,8 +2,8 @@
  * Turns the errno of a call that opens a device into an error that says why, and what to do.
  */
 
-import type { ErrnoName } from "../../kernel/errno.ts";
-import { SysError } from "../../kernel/error.ts";
+import type { ErrnoName } from "../../kernel/errno_names.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import {
   answered,
   type Cause,
@@ -13,7 +13,8 @@ import {
   holdersOf,
   type Situation,
 } from "./_opening_causes.ts";
-import { OPENING_ERRORS, type OpeningCall } from "./_opening_errors.ts";
+import { OPENING_ERRORS } from "./_opening_errors.ts";
+import type { OpeningCall } from "./_opening_call.ts";
 import { blocks } from "../reasons/reason.ts";
 import { OpenError } from "./open_error.ts";
 import {
@@ -24,7 +25,7 @@ import {
 } from "../reasons/unsupported.ts";
 
 export type { Situation } from "./_opening_causes.ts";
-export type { OpeningCall } from "./_opening_errors.ts";
+export type { OpeningCall } from "./_opening_call.ts";
 
 /** An error that says why, and whether opening the device the other way may help. */
 export interface Explained {

@@ -7,7 +7,7 @@
  * show.
  */
 
-import { SysError } from "../../kernel/error.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import { type Kernel, O_RDONLY } from "../../kernel/kernel.ts";
 import { exists } from "./evidence.ts";
 import { hasSince, kernelRelease } from "./kernel_release.ts";

@@ -2,8 +2,8 @@
  * Finds missing nodes in /dev before a device is opened.
  */
 
-import { ERRNO } from "../../kernel/errno.ts";
-import { SysError } from "../../kernel/error.ts";
+import { ERRNO } from "../../kernel/errno_names.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { exists } from "./evidence.ts";
 import { explainOpening, type OpeningCall } from "../open/opening.ts";

@@ -2,8 +2,8 @@
  * The two kinds of reasons.
  */
 
-import { printable } from "../../text/mod.ts";
-import type { Remedy } from "../../error.ts";
+import { printable } from "../../base/printable.ts";
+import type { Remedy } from "../../base/vfiokit_error.ts";
 import type { Reason, ReasonCode } from "./unsupported.ts";
 
 /** What stands in the way. */

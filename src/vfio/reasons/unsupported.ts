@@ -4,9 +4,9 @@
  * @module
  */
 
-import { type Hint, type Remedy, VfiokitError } from "../../error.ts";
-import { registerErrorClass } from "../../kernel/error_transfer.ts";
-import { printable } from "../../text/mod.ts";
+import { type Hint, type Remedy, VfiokitError } from "../../base/vfiokit_error.ts";
+import { registerErrorClass } from "../../base/error_transfer.ts";
+import { printable } from "../../base/printable.ts";
 
 /** A stable word for a reason. */
 export type ReasonCode =

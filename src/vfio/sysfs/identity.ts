@@ -4,7 +4,7 @@
  * @module
  */
 
-import { SysError } from "../../kernel/error.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import type { Fd } from "../../kernel/fd.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { isErrno } from "../../kernel/error.ts";
+import { isErrno } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import type { DeviceName } from "../open/device_name.ts";
 

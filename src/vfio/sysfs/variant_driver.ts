@@ -3,7 +3,7 @@
  * kernel's modules, including those that are built in.
  */
 
-import { SysError } from "../../kernel/error.ts";
+import { SysError } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import type { SysfsDevice } from "./sysfs.ts";
 

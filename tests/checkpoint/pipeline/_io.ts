@@ -7,7 +7,7 @@ import { FrameConsumer } from "../../../src/checkpoint/pipeline/frame_consumer.t
 import { FrameProducer } from "../../../src/checkpoint/pipeline/frame_producer.ts";
 import { FRAME_SLOT_BYTES } from "../../../src/checkpoint/pipeline/_frame_slot.ts";
 import { type RingMemory, ringMemory } from "../../../src/checkpoint/pipeline/ring.ts";
-import type { Phase } from "../../../src/migration/types.ts";
+import type { Phase } from "../../../src/checkpoint/batches/transaction.ts";
 
 /** What one frame holds. */
 export interface Content {

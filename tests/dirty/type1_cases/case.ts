@@ -5,7 +5,7 @@
  * @module
  */
 
-import { SysError } from "../../../src/kernel/error.ts";
+import { SysError } from "../../../src/kernel/sys_error.ts";
 import { Asker, type Host } from "./asker.ts";
 
 /**

@@ -19,7 +19,7 @@ import {
   save,
   type TransferReport,
 } from "../../../mod.ts";
-import { libcKernel } from "../../../src/kernel/libc.ts";
+import { libcKernel } from "../../../src/kernel/libc/libc_kernel.ts";
 import { parseDeviceName } from "../../../src/vfio/open/device_name.ts";
 import { openVfioDevice } from "../../../src/vfio/open/open.ts";
 import { V2Calls } from "../../migration/v2_cases/calls.ts";

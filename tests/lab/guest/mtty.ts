@@ -6,7 +6,7 @@
 
 import { randomUUID } from "node:crypto";
 import { existsSync, writeFileSync } from "node:fs";
-import { libcKernel } from "../../../src/kernel/libc.ts";
+import { libcKernel } from "../../../src/kernel/libc/libc_kernel.ts";
 import { parseDeviceName } from "../../../src/vfio/open/device_name.ts";
 import { openVfioDevice } from "../../../src/vfio/open/open.ts";
 

@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import { isErrno } from "../../../src/kernel/error.ts";
+import { isErrno } from "../../../src/kernel/sys_error.ts";
 import {
   MAP_ANONYMOUS,
   MAP_PRIVATE,

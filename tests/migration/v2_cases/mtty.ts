@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import { isErrno } from "../../../src/kernel/error.ts";
+import { isErrno } from "../../../src/kernel/sys_error.ts";
 import {
   VFIO_DEVICE_STATE_PRE_COPY as PRE_COPY,
   VFIO_DEVICE_STATE_PRE_COPY_P2P as PRE_COPY_P2P,

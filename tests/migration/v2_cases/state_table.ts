@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import { isErrno } from "../../../src/kernel/error.ts";
+import { isErrno } from "../../../src/kernel/sys_error.ts";
 import {
   VFIO_DEVICE_STATE_ERROR as ERROR,
   VFIO_DEVICE_STATE_PRE_COPY as PRE_COPY,

@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { DirtySession, type DirtySessionOptions, UnsupportedError } from "../../../../mod.ts";
-import { isErrno } from "../../../../src/kernel/error.ts";
+import { isErrno } from "../../../../src/kernel/sys_error.ts";
 import { askLogOrder, LogCalls } from "../../../migration/v2_cases/log_calls.ts";
 import { type GuestDevice, lacks, type Settings, withDevice, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";

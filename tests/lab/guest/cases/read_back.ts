@@ -21,7 +21,7 @@ import {
   save,
   verifyCheckpoint,
 } from "../../../../mod.ts";
-import { libcKernel } from "../../../../src/kernel/libc.ts";
+import { libcKernel } from "../../../../src/kernel/libc/libc_kernel.ts";
 import { type DeviceType, lacks, type Settings, withDevice } from "../device.ts";
 import type { Case } from "../harness.ts";
 

@@ -7,7 +7,7 @@
  */
 
 import assert from "node:assert/strict";
-import { isErrno } from "../../../../src/kernel/error.ts";
+import { isErrno } from "../../../../src/kernel/sys_error.ts";
 import { POLLIN } from "../../../../src/kernel/kernel.ts";
 import {
   VFIO_DEVICE_FEATURE_GET,
@@ -24,7 +24,7 @@ import {
 } from "../../../../src/uapi/mod.ts";
 import { openVfioDevice } from "../../../../src/vfio/open/open.ts";
 import { parseDeviceName } from "../../../../src/vfio/open/device_name.ts";
-import { libcKernel } from "../../../../src/kernel/libc.ts";
+import { libcKernel } from "../../../../src/kernel/libc/libc_kernel.ts";
 import { V2Calls } from "../../../migration/v2_cases/calls.ts";
 import { askStateTable } from "../../../migration/v2_cases/state_table.ts";
 import { GuestDevice, lacks, type Settings, V2_TYPES, withPair } from "../device.ts";

@@ -14,7 +14,7 @@ import {
   stopAndCopy,
   type Transaction,
 } from "../../../../mod.ts";
-import { libcKernel } from "../../../../src/kernel/libc.ts";
+import { libcKernel } from "../../../../src/kernel/libc/libc_kernel.ts";
 import { type GuestDevice, lacks, type Settings, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";
 

@@ -1,0 +1,94 @@
+/**
+ * The base of every error that this library throws on purpose, and its hints.
+ *
+ * @module
+ */
+
+/**
+ * What helps, as a stable word: something that the caller can ask of this library. How it is
+ * asked for is the caller's to say: the command line names its own option or command.
+ */
+export type Remedy =
+  /** Open the device by its group. */
+  | "open-by-group"
+  /** Open the device by its group, or let the device's own log track. */
+  | "open-by-group-or-log"
+  /** Pass the fd of the container that the device is in. */
+  | "pass-container"
+  /** Pass the iommufd and the id of the IOAS that the device is attached to. */
+  | "pass-ioas"
+  /** Pass a VF token. */
+  | "pass-vf-token"
+  /** Let the type1 container track dirty pages. */
+  | "track-by-type1"
+  /** Let an existing file be replaced, or another kind of device be restored. */
+  | "force"
+  /** Reset the device. */
+  | "reset"
+  /** Set the device to RUNNING. */
+  | "set-running"
+  /** Lend the device to the program that drives it. */
+  | "lend";
+
+/** What to do next. */
+export interface Hint {
+  /** In words. It names no option of a command line. */
+  readonly text: string;
+  /** What of this library helps; null where it is something else. */
+  readonly remedy: Remedy | null;
+}
+
+/**
+ * A hint from its text, or the one that is given; null where there is nothing to say.
+ *
+ * @example
+ * ```ts
+ * import { toHint } from "./vfiokit_error.ts";
+ * import assert from "node:assert/strict";
+ *
+ * assert.deepEqual(toHint("Try again"), { text: "Try again", remedy: null });
+ * assert.equal(toHint(""), null);
+ * ```
+ */
+export function toHint(hint: Hint | string | null | undefined): Hint | null {
+  if (typeof hint !== "string") return hint ?? null;
+  return hint === "" ? null : { text: hint, remedy: null };
+}
+
+/**
+ * An error that this library throws on purpose. What went wrong is its class and
+ * its `code`; nothing has to be read from the message.
+ *
+ * @example
+ * ```ts
+ * import { VfiokitError } from "./vfiokit_error.ts";
+ * import { SysError } from "../kernel/sys_error.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const error = new SysError("open", 16, "/dev/vfio/12");
+ * assert.ok(error instanceof VfiokitError);
+ * assert.equal(error.code, "EBUSY");
+ * assert.equal(error.hint, null);
+ * ```
+ */
+export abstract class VfiokitError extends Error {
+  /** A stable word for what went wrong, or the errno's name; null where the system gave none. */
+  abstract readonly code: string | null;
+  /** What to do next; null where there is nothing to say. */
+  readonly hint: Hint | null;
+
+  /** Makes the error; a hint may be given as its text alone. */
+  constructor(
+    message: string,
+    options?: ErrorOptions,
+    hint?: Hint | string | null,
+  ) {
+    super(message, options);
+    this.hint = toHint(hint);
+  }
+}
+
+/** The hint that an error carries; null where it carries none. */
+export function hintOf(error: unknown): Hint | null {
+  return error instanceof VfiokitError ? error.hint : null;
+}

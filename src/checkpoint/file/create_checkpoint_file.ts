@@ -1,0 +1,93 @@
+/**
+ * The file that a checkpoint is written to.
+ *
+ * @module
+ */
+
+import { AtomicTarget } from "./_atomic_target.ts";
+import { DirectTarget } from "./_direct_target.ts";
+import { OpenFile } from "./_open_file.ts";
+import { findPathTarget } from "./_path_target.ts";
+import { fileError } from "./file_error.ts";
+import { Ending } from "../../base/ending.ts";
+import type { CheckpointFile } from "./checkpoint_file.ts";
+
+/** How a checkpoint's file is created. */
+export interface CreateFileOptions {
+  /** Replace a regular file that is there already. Default false. */
+  readonly force?: boolean | undefined;
+  /**
+   * The permission bits of a regular file, less those of the umask. Default
+   * 0o600: a device's state is its owner's alone.
+   */
+  readonly mode?: number | undefined;
+  /**
+   * Give buffers of the pool back once they are written: only where nobody
+   * else looks at them. Default false.
+   */
+  readonly recycle?: boolean | undefined;
+  /** Ends the wait for a fifo's reader, with its reason. A regular file is there at once. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Creates the file for a checkpoint. A regular file is written under a
+ * temporary name in the same folder (`.NAME.vfiokit-XXXXXXXX.partial`) and
+ * appears under its own, whole, at the commit; a symbolic link is followed, and
+ * what it points to is replaced. Everything else, a device, a fifo,
+ * `/dev/fd/N`, or `-` for stdout, is written to as it stands.
+ *
+ * Needs read and write access to the folder; in Deno also `--allow-ffi` for
+ * `/dev/fd/N` and devices other than /dev/null.
+ *
+ * @param path Where the checkpoint goes; `-` for stdout.
+ * @throws {CheckpointFileError} EEXIST where a file is there and `force` is not set; EISDIR, ENOENT, EACCES, …
+ *
+ * @example
+ * ```ts
+ * import { createCheckpointFile } from "./create_checkpoint_file.ts";
+ * import * as fs from "node:fs";
+ * import assert from "node:assert/strict";
+ *
+ * const folder = fs.mkdtempSync("/tmp/vfiokit-");
+ * {
+ *   await using file = await createCheckpointFile(`${folder}/a.vfk`);
+ *   await file.write(new Uint8Array(1000));
+ *   assert.equal(fs.existsSync(`${folder}/a.vfk`), false);
+ *   await file.commit();
+ * }
+ * assert.deepEqual(fs.readdirSync(folder), ["a.vfk"]);
+ * fs.rmSync(folder, { recursive: true });
+ * ```
+ */
+export async function createCheckpointFile(
+  path: string,
+  options: CreateFileOptions = {},
+): Promise<CheckpointFile> {
+  const { force = false, mode = 0o600, recycle = false, signal } = options;
+  try {
+    const place = await findPathTarget(path, 1);
+    const target = place.kind === "file"
+      ? await AtomicTarget.create(path, place.path, place.exists, force, mode)
+      : await createDirect(place, signal);
+    return new OpenFile(path, target, recycle);
+  } catch (error) {
+    if (signal?.aborted === true && error === signal.reason) throw error;
+    throw fileError("create", path, error);
+  }
+}
+
+/** Opens it, or gives it up; what is opened after that is closed. */
+async function createDirect(
+  place: Parameters<typeof DirectTarget.create>[0],
+  signal: AbortSignal | undefined,
+): Promise<DirectTarget> {
+  using ending = new Ending(signal);
+  const opening = DirectTarget.create(place);
+  try {
+    return await ending.until(opening);
+  } catch (error) {
+    opening.then((target) => target.abort(), () => {});
+    throw error;
+  }
+}

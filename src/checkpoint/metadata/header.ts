@@ -1,0 +1,27 @@
+/**
+ * A checkpoint's header: what was saved, by whom, when.
+ *
+ * @module
+ */
+
+import type { DeviceIdentity } from "./device_identity.ts";
+
+/** What the writer of a checkpoint says about it. */
+export interface CheckpointHeader {
+  /** The devices; a transaction's `device` is an index into this list. At least one, at most 64. */
+  readonly devices: readonly DeviceIdentity[];
+  /** When it was begun: UTC, as `Date.toISOString` writes it. */
+  readonly created: string;
+  /** The program that wrote it, such as `vfiokit 0.1.0`. */
+  readonly tool: string;
+  /** The IOMMU's page size in bytes, a power of two; null where nothing is known of one. */
+  readonly iovaPageSize: number | null;
+}
+
+/** A header as read from a checkpoint: with what its encoder was asked to do. */
+export interface DecodedHeader extends CheckpointHeader {
+  /** Whether a restore may use it; false where it was written by the pre-copy phase alone. */
+  readonly complete: boolean;
+  /** The digest that the trailer carries; null for none. */
+  readonly digest: "sha256" | null;
+}

@@ -1,0 +1,113 @@
+/**
+ * How driving a device can fail.
+ *
+ * @module
+ */
+
+import { isLost, type Recovery } from "../vfio/state/recovery.ts";
+import { type Hint, VfiokitError } from "../base/vfiokit_error.ts";
+import { registerErrorClass } from "../base/error_transfer.ts";
+import { printable } from "../base/printable.ts";
+import type { DriverNote } from "../vfio/notes/driver_notes.ts";
+import type { StateName } from "../vfio/state/states.ts";
+
+/** A stable word for what went wrong with a migration. */
+export type MigrationErrorCode =
+  | "io"
+  | "cancelled"
+  | "transition-refused"
+  | "wrong-state"
+  | "left-state"
+  | "failed"
+  | "no-such-state"
+  | "no-such-arc"
+  | "state-refused"
+  | "unreadable"
+  | "reset-ignored"
+  | "reset-failed"
+  | "transaction-cut"
+  | "transition-ignored"
+  | "interrupted-transfer"
+  | "incompatible-state"
+  | "data-size-zero"
+  | "data-offset"
+  | "pending-bytes"
+  | "no-progress"
+  | "state-missing"
+  | "no-data-fd"
+  | "no-precopy"
+  | "bad-data-fd"
+  | "no-data-place"
+  | "state-too-long"
+  | "needs-newer-driver"
+  | "data-bounds"
+  | "interrupted"
+  | "read-back";
+
+/** What a {@linkcode MigrationError} knows. */
+export interface MigrationErrorInfo {
+  /** A stable word for what went wrong, such as `transition-refused`. */
+  readonly code: MigrationErrorCode;
+  /** The device's state after all recovery. */
+  readonly deviceState: StateName;
+  /** What was done about it. */
+  readonly recovery: Recovery;
+  /** What failed, without what was done about it then, where the message says both. */
+  readonly failure?: string | undefined;
+  /** The errno's name where a kernel call failed. */
+  readonly errno?: string | undefined;
+  /** What to do next. */
+  readonly hint?: Hint | string | null | undefined;
+}
+
+/**
+ * A step of a migration that failed, and the state the device is in now.
+ *
+ * @example
+ * ```ts
+ * import { MigrationError } from "./migration_error.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const error = new MigrationError("Cannot stop the device", {
+ *   code: "transition-refused",
+ *   deviceState: "running",
+ *   recovery: "none",
+ * });
+ * assert.equal(error.lost, false);
+ * ```
+ */
+export class MigrationError extends VfiokitError implements MigrationErrorInfo {
+  static {
+    registerErrorClass(this);
+  }
+
+  /** Always `MigrationError`. */
+  override readonly name = "MigrationError";
+  /** A stable word for what went wrong. */
+  readonly code: MigrationErrorCode;
+  /** The device's state after all recovery. */
+  readonly deviceState: StateName;
+  /** What was done about it. */
+  readonly recovery: Recovery;
+  /** The errno's name where a kernel call failed. */
+  readonly errno: string | undefined;
+  /** What failed, as in the message, without what was done about it then. */
+  readonly failure: string;
+  /** What the driver did against the rules besides, in what failed. */
+  notes: readonly DriverNote[] = [];
+
+  /** Makes the error. */
+  constructor(message: string, info: MigrationErrorInfo, options?: ErrorOptions) {
+    super(printable(message), options, info.hint);
+    this.code = info.code;
+    this.failure = printable(info.failure ?? message);
+    this.deviceState = info.deviceState;
+    this.recovery = info.recovery;
+    this.errno = info.errno;
+  }
+
+  /** Whether only a reset leads on: in ERROR, in a state that is not known, or not reset when it had to be. */
+  get lost(): boolean {
+    return isLost(this.deviceState, this.recovery);
+  }
+}
