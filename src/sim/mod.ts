@@ -4,8 +4,8 @@
  * @module
  */
 
-export type { SimDma } from "./dma/types.ts";
+export type { SimDma } from "./dma/sim_dma.ts";
 export * from "./help.ts";
-export * from "./os/kernel.ts";
+export * from "./kernel.ts";
 export * from "./personalities.ts";
 export * from "./spec.ts";

@@ -12,7 +12,7 @@ import { canHave, type Fault, parseFault } from "./faults/fault_plan.ts";
 import { DMA_FORM, type DmaPattern, parseDmaPattern } from "./dma/dma_pattern.ts";
 import { PAGE } from "./state/pages.ts";
 import { formatSize, parseSize, parseU32 } from "./units.ts";
-import { V2_DRIVERS } from "./v2/v2_drivers.ts";
+import { V2_DRIVERS } from "./v2_drivers.ts";
 import { PERSONALITIES, type PersonalityName } from "./personalities.ts";
 
 export type { DmaPattern } from "./dma/dma_pattern.ts";

@@ -5,7 +5,7 @@
 import { ERRNO, type ErrnoName } from "../../src/kernel/errno_names.ts";
 import { canHave, type FaultName, FAULTS } from "../../src/sim/faults/fault_plan.ts";
 import { PERSONALITIES, type PersonalityName } from "../../src/sim/personalities.ts";
-import { V2_DRIVERS } from "../../src/sim/v2/v2_drivers.ts";
+import { V2_DRIVERS } from "../../src/sim/v2_drivers.ts";
 import { VFIO_MIGRATION_PRE_COPY } from "../../src/uapi/mod.ts";
 import type { Random } from "./_random.ts";
 

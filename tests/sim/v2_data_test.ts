@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { isErrno } from "../../src/kernel/sys_error.ts";
 import { POLLIN } from "../../src/kernel/kernel.ts";
-import { V2_DRIVERS } from "../../src/sim/v2/v2_drivers.ts";
+import { V2_DRIVERS } from "../../src/sim/v2_drivers.ts";
 import { getHeader, TAG_SIZE } from "../../src/sim/v2/v2_records.ts";
 import {
   PRE_COPY,

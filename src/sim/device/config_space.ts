@@ -4,7 +4,8 @@
 
 import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from "../../uapi/mod.ts";
 import { refuse } from "../os/refusal.ts";
-import type { Bytes, Region } from "./region.ts";
+import type { Bytes } from "../os/bytes.ts";
+import type { Region } from "../driver/region.ts";
 import type { Personality } from "../personalities.ts";
 
 const SIZE = 256;

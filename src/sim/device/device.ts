@@ -10,14 +10,15 @@ import {
 import { ConfigSpace } from "./config_space.ts";
 import { DeviceDma } from "../dma/device_dma.ts";
 import { DeviceState } from "../state/device_state.ts";
-import { DmaLog } from "../dma/device_dma_log.ts";
+import { DmaLog } from "../dma/dma_log.ts";
 import { FaultPlan } from "../faults/fault_plan.ts";
 import { IceRegion } from "../v1/ice_region.ts";
 import { layoutOf } from "../v1/region_layout.ts";
 import { refuse } from "../os/refusal.ts";
-import type { MigrationRegion, Region, RegionOwner } from "./region.ts";
+import type { DriverDevice } from "../driver/driver_device.ts";
+import type { MigrationRegion, Region } from "../driver/region.ts";
 import { V1Region } from "../v1/v1_region.ts";
-import { V2_DRIVERS, type V2Driver } from "../v2/v2_drivers.ts";
+import { V2_DRIVERS, type V2Driver } from "../v2_drivers.ts";
 import { V2Migration } from "../v2/v2_migration.ts";
 import { VendorWindow } from "./vendor_window.ts";
 import { PERSONALITIES, type Personality } from "../personalities.ts";
@@ -27,7 +28,7 @@ import type { SimSpec } from "../spec.ts";
 const MAX_VIOLATION_TEXTS = 1000;
 
 /** A device of a simulated kernel. */
-export class Device implements RegionOwner {
+export class Device implements DriverDevice {
   /** Its name on its bus. */
   readonly name: string;
   readonly personality: Personality;

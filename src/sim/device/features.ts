@@ -22,7 +22,7 @@ import {
 } from "../../uapi/mod.ts";
 import type { Device } from "./device.ts";
 import { FeatureCall } from "./feature_call.ts";
-import { LoggingFeature } from "../dma/logging_feature.ts";
+import { LoggingFeature } from "./logging_feature.ts";
 import type { Install } from "../os/open_file.ts";
 import { refuse } from "../os/refusal.ts";
 import type { Argument } from "../os/user.ts";

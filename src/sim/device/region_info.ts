@@ -14,10 +14,11 @@ import {
   vfioRegionInfoCapSparseMmap,
   vfioRegionInfoCapType,
 } from "../../uapi/mod.ts";
-import { chain, setNext } from "./capabilities.ts";
+import { chain, setNext } from "../os/capabilities.ts";
 import type { FaultPlan } from "../faults/fault_plan.ts";
 import type { Device } from "./device.ts";
-import type { Bytes, MigrationRegion } from "./region.ts";
+import type { Bytes } from "../os/bytes.ts";
+import type { MigrationRegion } from "../driver/region.ts";
 
 /** A region's index begins at this bit of the device file's offset, as in vfio-pci. */
 export const REGION_SHIFT = 40n;

@@ -7,7 +7,8 @@ import { VFIO_REGION_INFO_FLAG_READ } from "../../uapi/mod.ts";
 import { struct } from "../../uapi/codec.ts";
 import type { StructCodec } from "../../uapi/struct_types.ts";
 import { refuse } from "../os/refusal.ts";
-import type { Bytes, Region } from "./region.ts";
+import type { Bytes } from "../os/bytes.ts";
+import type { Region } from "../driver/region.ts";
 
 /** The fields of the window, in this order and little endian. */
 export interface VendorWindowFields {

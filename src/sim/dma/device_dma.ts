@@ -4,7 +4,7 @@
 
 import { DmaEngine } from "./dma_engine.ts";
 import type { Dma } from "../iommu/dma_list.ts";
-import type { DmaLog } from "./device_dma_log.ts";
+import type { DmaLog } from "./dma_log.ts";
 import type { FaultEvent, FaultPlan } from "../faults/fault_plan.ts";
 import type { DmaTarget, IommuMember } from "../iommu/iommu_member.ts";
 import { refuse } from "../os/refusal.ts";

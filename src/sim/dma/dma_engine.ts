@@ -7,7 +7,7 @@ import { type DmaPattern, DmaWalk } from "./dma_pattern.ts";
 import { type Dma, DMA_PAGE } from "../iommu/dma_list.ts";
 import type { DmaTarget } from "../iommu/iommu_member.ts";
 import { Refusal, refuse } from "../os/refusal.ts";
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "../os/bytes.ts";
 
 /** After a long time without a call, a device writes to each page at most this many times. */
 const MAX_CATCH_UP = 4;

@@ -1,28 +1,30 @@
 /**
- * A simulated device's DMA for callers outside the simulation: a refusal becomes
- * the SysError of a kernel call.
+ * DMA of a simulated device on request.
+ *
+ * @module
  */
 
-import { answer } from "../os/answer.ts";
-import type { DmaEngine } from "./dma_engine.ts";
-import { DMA_PAGE } from "../iommu/dma_list.ts";
-import type { SimDma } from "./types.ts";
-
-/** The public interface of a DMA engine. */
-export function dmaOf(engine: DmaEngine): SimDma {
-  const call = (name: string, iova: bigint, act: () => void): void =>
-    answer(name, `0x${iova.toString(16)}`, act);
-  const each = (iova: bigint, pages: number, act: (iova: bigint) => void): void => {
-    for (let page = 0n; page < pages; page += 1n) act(iova + page * DMA_PAGE);
-  };
-  return {
-    get writes() {
-      return engine.writes;
-    },
-    write: (iova, from) => call("vfio_dma_rw", iova, () => engine.write(iova, from)),
-    pin: (iova, pages) =>
-      call("vfio_pin_pages", iova, () => each(iova, pages, (page) => engine.pin(page))),
-    unpin: (iova, pages) =>
-      call("vfio_unpin_pages", iova, () => each(iova, pages, (page) => engine.unpin(page))),
-  };
+/** A simulated device's DMA on request; addresses are IOVAs, a page has 4096 bytes. */
+export interface SimDma {
+  /** Writes since the device was opened. */
+  readonly writes: number;
+  /**
+   * Writes bytes, as drivers do with vfio_dma_rw.
+   *
+   * @throws {SysError} EINVAL if nothing is mapped, EPERM if the mapping is
+   * read-only, EFAULT if there is no memory at its address.
+   */
+  write(iova: bigint, from: Uint8Array<ArrayBuffer>): void;
+  /**
+   * Pins pages, as drivers do with vfio_pin_pages.
+   *
+   * @throws {SysError} As {@linkcode SimDma.write}; ENOMEM beyond the limit of locked memory.
+   */
+  pin(iova: bigint, pages: number): void;
+  /**
+   * Unpins pages that the device pinned.
+   *
+   * @throws {SysError} EINVAL if the device has not pinned a page.
+   */
+  unpin(iova: bigint, pages: number): void;
 }

@@ -7,7 +7,7 @@ import { ERRNO, type ErrnoName } from "../../kernel/errno_names.ts";
 import { VFIO_MIGRATION_PRE_COPY } from "../../uapi/constants.ts";
 import { type FaultEvent, type FaultName, FAULTS } from "./fault_table.ts";
 import { parseDuration } from "../units.ts";
-import { V2_DRIVERS, type V2Driver } from "../v2/v2_drivers.ts";
+import { V2_DRIVERS, type V2Driver } from "../v2_drivers.ts";
 import { PERSONALITIES, type PersonalityName } from "../personalities.ts";
 
 export { type FaultEvent, type FaultName, FAULTS } from "./fault_table.ts";

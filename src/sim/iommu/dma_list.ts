@@ -3,7 +3,7 @@
  */
 
 import { refuse } from "../os/refusal.ts";
-import type { PageLog } from "./mapping_dirty_pages.ts";
+import type { MappingBitmap } from "./mapping_bitmap.ts";
 
 /** Page size in bytes: the smallest mapping, and the bytes per bit of a dirty bitmap. */
 export const DMA_PAGE = 4096n;
@@ -18,7 +18,7 @@ export class Dma {
   /** VFIO_DMA_MAP_FLAG_READ and _WRITE. */
   readonly access: number;
   /** The dirty pages of this mapping; null while they are not tracked. */
-  log: PageLog | null = null;
+  bitmap: MappingBitmap | null = null;
   /** Pages that drivers hold pinned, with the number of pins of each. */
   readonly pins: Map<number, number> = new Map();
 

@@ -5,7 +5,7 @@
 
 import type { FaultEvent } from "../faults/fault_plan.ts";
 import type { Dma } from "./dma_list.ts";
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "../os/bytes.ts";
 
 /** Memory that a device's DMA reaches. */
 export interface DmaTarget {

@@ -7,7 +7,7 @@ import type { FaultEvent } from "../faults/fault_plan.ts";
 import { type Dma, DMA_PAGE, type DmaList } from "./dma_list.ts";
 import type { IommuMember } from "./iommu_member.ts";
 import { refuse } from "../os/refusal.ts";
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "../os/bytes.ts";
 import type { UserMemory } from "../os/user_memory.ts";
 
 /** What the IOMMU records per group. */
@@ -111,7 +111,7 @@ export class IommuMembers {
       this.#user.write(dma.vaddr + (at - dma.iova), part);
       const first = dma.pageAt(at);
       const last = dma.pageAt(at + BigInt(part.length) - 1n);
-      if (seen) dma.log?.mark(first, last - first + 1);
+      if (seen) dma.bitmap?.mark(first, last - first + 1);
       done += part.length;
     }
   }
@@ -126,7 +126,7 @@ export class IommuMembers {
       if (!this.hardware) this.#checkLocked(this.#list.locked(false) + DMA_PAGE);
     }
     dma.pins.set(page, pins + 1);
-    dma.log?.mark(page, 1);
+    dma.bitmap?.mark(page, 1);
   }
 
   #unpin(iova: bigint): void {

@@ -1,6 +1,6 @@
 /**
  * The type1 IOMMU of a container: VFIO_IOMMU_MAP_DMA and VFIO_IOMMU_UNMAP_DMA, and
- * the way to the other parts: type1_info.ts (VFIO_IOMMU_GET_INFO), type1_dirty_pages.ts
+ * the way to the other parts: type1_info.ts (VFIO_IOMMU_GET_INFO), type1_tracking.ts
  * (VFIO_IOMMU_DIRTY_PAGES), iommu_members.ts (the groups and their DMA).
  */
 
@@ -20,7 +20,7 @@ import {
   vfioIommuType1DmaMap,
   vfioIommuType1DmaUnmap,
 } from "../../uapi/mod.ts";
-import { bitmapFromUser, DirtyLog } from "./type1_dirty_pages.ts";
+import { bitmapFromUser, Type1Tracking } from "./type1_tracking.ts";
 import { Dma, DMA_PAGE, DmaList } from "./dma_list.ts";
 import { EMULATED, HARDWARE, type Iommu, type IommuDriver, reaches } from "./iommu.ts";
 import { IommuMembers } from "./iommu_members.ts";
@@ -40,7 +40,7 @@ export class Type1 {
   readonly #driver: IommuDriver;
   readonly #user: UserMemory;
   readonly #list: DmaList = new DmaList();
-  readonly #log: DirtyLog;
+  readonly #tracking: Type1Tracking;
   readonly #members: IommuMembers;
 
   /** An IOMMU without mappings, of type TYPE1v2 or TYPE1. */
@@ -48,7 +48,7 @@ export class Type1 {
     this.#v2 = v2;
     this.#driver = driver;
     this.#user = user;
-    this.#log = new DirtyLog(this.#list, user, () => this.#members.allDirty);
+    this.#tracking = new Type1Tracking(this.#list, user, () => this.#members.allDirty);
     this.#members = new IommuMembers(
       this.#list,
       user,
@@ -80,7 +80,7 @@ export class Type1 {
 
   /** Removes a group. */
   detach(member: IommuMember): void {
-    if (this.#members.remove(member)) this.#log.markAll();
+    if (this.#members.remove(member)) this.#tracking.markAll();
   }
 
   /** A container's ioctl that the IOMMU handles. */
@@ -101,7 +101,7 @@ export class Type1 {
       case VFIO_IOMMU_DIRTY_PAGES:
         if (this.#driver.tracking === "none") refuse("ENOTTY");
         if (!this.#v2) refuse("EACCES");
-        return this.#log.ioctl(arg, (event) => this.#members.strike(event));
+        return this.#tracking.ioctl(arg, (event) => this.#members.strike(event));
       default:
         return refuse("ENOTTY");
     }
@@ -126,7 +126,7 @@ export class Type1 {
     this.#members.strike("map");
     const dma = new Dma(iova, size, vaddr, flags & access);
     if (this.#members.hardware) this.#mapInHardware(dma, this.#iommu);
-    this.#log.add(dma);
+    this.#tracking.add(dma);
     this.#list.insert(dma);
     return 0;
   }
@@ -161,7 +161,7 @@ export class Type1 {
     if (all ? iova !== 0n || size !== 0n : size === 0n || size % DMA_PAGE !== 0n) refuse("EINVAL");
     const end = all ? TOP : iova + size;
     if (end > TOP) refuse("EINVAL");
-    if (bitmap !== null && (!this.#log.on || bitmap.pgsize !== DMA_PAGE)) refuse("EINVAL");
+    if (bitmap !== null && (!this.#tracking.on || bitmap.pgsize !== DMA_PAGE)) refuse("EINVAL");
     if (this.#v2 && !all) this.#list.refuseToCut(iova, end);
     toUser(
       vfioIommuType1DmaUnmap,
@@ -183,7 +183,7 @@ export class Type1 {
       // The end is a u64 in the kernel: before 6.19, a range up to 2^64 ends at 0 and is empty.
       if (dma.iova < iova || (end === TOP && !all)) break;
       this.#members.strike("unmap");
-      if (bitmap !== null) this.#log.report(dma, iova, bitmap);
+      if (bitmap !== null) this.#tracking.report(dma, iova, bitmap);
       this.#list.remove(dma);
       this.#members.unmapped(dma);
       bytes += dma.size;

@@ -14,8 +14,8 @@ import {
   vfioIommuType1InfoCapMigration,
   vfioIommuType1InfoDmaAvail,
 } from "../../uapi/mod.ts";
-import { type Capability, chain } from "../device/capabilities.ts";
-import { MAX_BITMAP_BYTES } from "./type1_dirty_pages.ts";
+import { type Capability, chain } from "../os/capabilities.ts";
+import { MAX_BITMAP_BYTES } from "./type1_tracking.ts";
 import { DMA_PAGE } from "./dma_list.ts";
 import type { Iommu, IommuDriver } from "./iommu.ts";
 import { refuse } from "../os/refusal.ts";

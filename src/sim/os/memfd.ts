@@ -4,7 +4,7 @@
 
 import { type MappedRange, OpenFile } from "./open_file.ts";
 import { refuse } from "./refusal.ts";
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "./bytes.ts";
 import type { Argument } from "./user.ts";
 
 const PAGE = 4096;

@@ -6,7 +6,7 @@
 import type { Mapping } from "../../kernel/kernel.ts";
 import type { MappedRange } from "./open_file.ts";
 import { refuse } from "./refusal.ts";
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "./bytes.ts";
 import type { UserMemory } from "./user_memory.ts";
 
 const PAGE = 4096n;

@@ -4,7 +4,7 @@
 
 import { POLLIN, POLLOUT } from "../../kernel/kernel.ts";
 import { refuse } from "./refusal.ts";
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "./bytes.ts";
 import type { Argument } from "./user.ts";
 
 /** Installs an fd for a file; the fd is its first holder. */

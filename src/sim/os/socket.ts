@@ -5,7 +5,7 @@
 
 import { OpenFile } from "./open_file.ts";
 import { refuse } from "./refusal.ts";
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "./bytes.ts";
 
 /** A message that was not received yet; it holds the files it carries. */
 interface Message {

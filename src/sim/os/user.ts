@@ -5,7 +5,7 @@
 
 import type { StructCodec } from "../../uapi/struct_types.ts";
 import { refuse } from "./refusal.ts";
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "./bytes.ts";
 
 /** An ioctl's argument: memory, or a plain number. */
 export type Argument = Bytes | number;

@@ -2,7 +2,7 @@
  * The memory of the simulated process, as the kernel accesses it by address.
  */
 
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "./bytes.ts";
 
 /** The end of a process's address space (TASK_SIZE_MAX of x86-64). */
 const TASK_SIZE_MAX = 0x7fff_ffff_f000n;

@@ -10,7 +10,8 @@ import type { Layout } from "./region_layout.ts";
 import { LoadStream } from "../state/load_stream.ts";
 import { PAGE } from "../state/pages.ts";
 import { refuse } from "../os/refusal.ts";
-import type { Bytes, RegionOwner } from "../device/region.ts";
+import type { Bytes } from "../os/bytes.ts";
+import type { DriverDevice } from "../driver/driver_device.ts";
 import { SaveStream } from "../state/save_stream.ts";
 import { nap } from "../../kernel/process/nap.ts";
 
@@ -19,7 +20,7 @@ type Step = "idle" | "started" | "placed" | "sized";
 
 /** The transactions of one device; at any time they go in one direction. */
 export class V1DataSection {
-  readonly #owner: RegionOwner;
+  readonly #owner: DriverDevice;
   readonly #state: DeviceState;
   readonly #layout: Layout;
   /** Whether data_size reads 0, and a transaction is as much as is pending and fits. */
@@ -38,7 +39,7 @@ export class V1DataSection {
   #touched = 0;
 
   /** Transactions of a device, placed as in `layout`. */
-  constructor(owner: RegionOwner, layout: Layout, sizeless: boolean) {
+  constructor(owner: DriverDevice, layout: Layout, sizeless: boolean) {
     this.#owner = owner;
     this.#state = owner.state;
     this.#layout = layout;

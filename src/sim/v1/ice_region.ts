@@ -8,7 +8,9 @@ import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from "../../u
 import type { Layout } from "./region_layout.ts";
 import { LoadStream } from "../state/load_stream.ts";
 import { refuse } from "../os/refusal.ts";
-import type { Bytes, MigrationRegion, RegionOwner } from "../device/region.ts";
+import type { Bytes } from "../os/bytes.ts";
+import type { DriverDevice } from "../driver/driver_device.ts";
+import type { MigrationRegion } from "../driver/region.ts";
 import {
   getRegister,
   putRegister,
@@ -25,7 +27,7 @@ export class IceRegion implements MigrationRegion {
   readonly size: number;
   readonly flags: number = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
   readonly areas = null;
-  readonly #owner: RegionOwner;
+  readonly #owner: DriverDevice;
   readonly #dataSize: number;
   #bytes: Bytes = new Uint8Array(0);
   #view: DataView = new DataView(this.#bytes.buffer);
@@ -37,7 +39,7 @@ export class IceRegion implements MigrationRegion {
   #pending = 0n;
   #read = 0;
 
-  constructor(owner: RegionOwner, layout: Layout) {
+  constructor(owner: DriverDevice, layout: Layout) {
     this.size = layout.size;
     this.#owner = owner;
     this.#dataSize = layout.window;

@@ -4,15 +4,16 @@
 
 import { PAGE } from "../state/pages.ts";
 import { HEADER, RECORD } from "../state/save_stream.ts";
-import { PERSONALITIES } from "../personalities.ts";
-import type { SimSpec } from "../spec.ts";
+import type { SparseArea } from "../driver/region.ts";
+import { PERSONALITIES, type PersonalityName } from "../personalities.ts";
 
-/** A part of a region that can be mapped. */
-export interface SparseArea {
-  /** Offset in the region, in bytes. */
-  readonly offset: number;
-  /** Size in bytes. */
+/** What a layout depends on. */
+export interface LayoutOptions {
+  readonly personality: PersonalityName;
+  /** Size of the state in bytes. */
   readonly size: number;
+  /** The largest size of a transaction in bytes. */
+  readonly chunk: number;
 }
 
 /** The layout of a migration region. */
@@ -30,7 +31,7 @@ export interface Layout {
 const pageUp = (bytes: number): number => Math.ceil(bytes / PAGE) * PAGE;
 
 /** The layout of a device's migration region; null if it has none. */
-export function layoutOf(spec: SimSpec): Layout | null {
+export function layoutOf(spec: LayoutOptions): Layout | null {
   if (spec.personality === "ice") {
     // Directly after the registers, and never mapped.
     const window = HEADER + RECORD + spec.size;

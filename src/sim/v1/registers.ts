@@ -3,7 +3,7 @@
  * offset and width only.
  */
 
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "../os/bytes.ts";
 
 /** The registers, named as the struct's fields. */
 export type Register = "device_state" | "reserved" | "pending_bytes" | "data_offset" | "data_size";

@@ -11,7 +11,9 @@ import {
 } from "../../uapi/constants.ts";
 import type { Layout } from "./region_layout.ts";
 import { refuse } from "../os/refusal.ts";
-import type { Bytes, MigrationRegion, RegionOwner } from "../device/region.ts";
+import type { Bytes } from "../os/bytes.ts";
+import type { DriverDevice } from "../driver/driver_device.ts";
+import type { MigrationRegion } from "../driver/region.ts";
 import {
   getRegister,
   putRegister,
@@ -35,7 +37,7 @@ export class V1Region implements MigrationRegion {
   readonly size: number;
   readonly flags: number;
   readonly areas: Layout["areas"];
-  readonly #owner: RegionOwner;
+  readonly #owner: DriverDevice;
   readonly #data: V1DataSection;
   readonly #initial: number;
   readonly #saysStop: boolean;
@@ -46,7 +48,7 @@ export class V1Region implements MigrationRegion {
   #untouched = true;
 
   /** A region whose device_state is initially `reserved` with RUNNING set. */
-  constructor(owner: RegionOwner, layout: Layout, reserved: number, sizeless: boolean) {
+  constructor(owner: DriverDevice, layout: Layout, reserved: number, sizeless: boolean) {
     this.size = layout.size;
     this.areas = layout.areas;
     this.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE |

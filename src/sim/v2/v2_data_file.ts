@@ -2,10 +2,10 @@
  * The base class of a simulated v2 device's data fds (save and resume).
  */
 
-import type { Device } from "../device/device.ts";
+import type { DriverDevice } from "../driver/driver_device.ts";
 import { OpenFile } from "../os/open_file.ts";
 import { refuse } from "../os/refusal.ts";
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "../os/bytes.ts";
 import { nap } from "../../kernel/process/nap.ts";
 
 /**
@@ -14,10 +14,10 @@ import { nap } from "../../kernel/process/nap.ts";
  */
 export abstract class DataFile extends OpenFile {
   readonly label: string;
-  protected readonly device: Device;
+  protected readonly device: DriverDevice;
   #enabled = true;
 
-  constructor(device: Device, label: string) {
+  constructor(device: DriverDevice, label: string) {
     super();
     this.device = device;
     this.label = `${label} of ${device.name}`;

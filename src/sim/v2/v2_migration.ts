@@ -4,11 +4,11 @@
  */
 
 import { VFIO_MIGRATION_PRE_COPY } from "../../uapi/constants.ts";
-import type { Device } from "../device/device.ts";
+import type { DriverDevice } from "../driver/driver_device.ts";
 import type { FaultName } from "../faults/fault_plan.ts";
 import { refuse } from "../os/refusal.ts";
 import type { DataFile } from "./v2_data_file.ts";
-import type { V2Driver } from "./v2_drivers.ts";
+import type { V2Driver } from "../v2_drivers.ts";
 import { ResumeFile } from "./v2_resume_file.ts";
 import { SaveFile } from "./v2_save_file.ts";
 import {
@@ -27,7 +27,7 @@ const AFTER_ARC: readonly FaultName[] = ["late-error", "state-late", "fd-extra"]
 
 /** A device's v2 migration. */
 export class V2Migration {
-  readonly #device: Device;
+  readonly #device: DriverDevice;
   readonly #driver: V2Driver;
   readonly #chunk: number;
   /** Whether MIG_PRECOPY_INFOv2 was set: the driver fills in the flags of the precopy info. */
@@ -38,7 +38,7 @@ export class V2Migration {
   #file: DataFile | null = null;
 
   /** A running device, whose records have at most `chunk` bytes of data. */
-  constructor(device: Device, driver: V2Driver, chunk: number) {
+  constructor(device: DriverDevice, driver: V2Driver, chunk: number) {
     this.#device = device;
     this.#driver = driver;
     this.#chunk = chunk;
@@ -185,7 +185,7 @@ export class V2Migration {
   }
 
   #open(stopped: boolean): SaveFile {
-    const file = new SaveFile(this.#device, this.#driver, this.#chunk, stopped);
+    const file = new SaveFile(this.#device, this, this.#driver, this.#chunk, stopped);
     this.#file = file;
     return file;
   }

@@ -4,7 +4,7 @@
  * as in mlx5 and virtio.
  */
 
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "../os/bytes.ts";
 import type { Personality } from "../personalities.ts";
 
 /** Bytes of a record's header. */

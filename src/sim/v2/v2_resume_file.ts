@@ -3,12 +3,12 @@
  */
 
 import type { ErrnoName } from "../../kernel/errno_names.ts";
-import type { Device } from "../device/device.ts";
+import type { DriverDevice } from "../driver/driver_device.ts";
 import { LoadStream } from "../state/load_stream.ts";
 import { refuse } from "../os/refusal.ts";
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "../os/bytes.ts";
 import { DataFile } from "./v2_data_file.ts";
-import type { V2Driver } from "./v2_drivers.ts";
+import type { V2Driver } from "../v2_drivers.ts";
 import {
   getHeader,
   matchData,
@@ -36,7 +36,7 @@ export class ResumeFile extends DataFile {
   #header: ReturnType<typeof getHeader> | null = null;
 
   /** Begins a restore. */
-  constructor(device: Device, driver: V2Driver) {
+  constructor(device: DriverDevice, driver: V2Driver) {
     super(device, "the resume fd");
     this.#driver = driver;
     this.#load = new LoadStream(device.state);

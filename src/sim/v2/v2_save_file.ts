@@ -8,14 +8,14 @@ import {
   VFIO_PRECOPY_INFO_REINIT,
   vfioPrecopyInfo,
 } from "../../uapi/mod.ts";
-import type { Device } from "../device/device.ts";
+import type { DriverDevice } from "../driver/driver_device.ts";
 import { PAGE } from "../state/pages.ts";
 import { refuse } from "../os/refusal.ts";
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "../os/bytes.ts";
 import { HEADER, RECORD, SaveStream } from "../state/save_stream.ts";
 import { type Argument, fromUser, toUser } from "../os/user.ts";
 import { DataFile } from "./v2_data_file.ts";
-import type { V2Driver } from "./v2_drivers.ts";
+import type { V2Driver } from "../v2_drivers.ts";
 import {
   matchData,
   OPTIONAL,
@@ -29,6 +29,16 @@ import {
 
 /** poll result: the other side of the stream is gone (asm-generic/poll.h). */
 const POLLRDHUP = 0x2000;
+
+/** The migration that a save file belongs to. */
+export interface Precopying {
+  /** Whether the driver has PRE_COPY. */
+  readonly hasPreCopy: boolean;
+  /** Whether the device is in PRE_COPY or PRE_COPY_P2P. */
+  readonly preCopying: boolean;
+  /** Whether MIG_PRECOPY_INFOv2 was set: the driver fills in the flags of the precopy info. */
+  readonly precopyInfoV2: boolean;
+}
 
 interface SmallRecord {
   readonly tag: number;
@@ -47,6 +57,7 @@ interface Remaining {
 
 /** An open data fd of a device in PRE_COPY or STOP_COPY. */
 export class SaveFile extends DataFile {
+  readonly #migration: Precopying;
   readonly #driver: V2Driver;
   readonly #limit: number;
   #stopped: boolean;
@@ -70,8 +81,15 @@ export class SaveFile extends DataFile {
   #reinits: number;
 
   /** Begins a save; a record has at most `chunk` bytes of data. */
-  constructor(device: Device, driver: V2Driver, chunk: number, stopped: boolean) {
+  constructor(
+    device: DriverDevice,
+    migration: Precopying,
+    driver: V2Driver,
+    chunk: number,
+    stopped: boolean,
+  ) {
     super(device, "the save fd");
+    this.#migration = migration;
     this.#driver = driver;
     this.#stopped = stopped;
     this.#reinits = driver.reinits ?? 0;
@@ -181,18 +199,18 @@ export class SaveFile extends DataFile {
   }
 
   ioctl(request: number, arg: Argument): number {
-    if (request !== VFIO_MIG_GET_PRECOPY_INFO || !this.device.v2!.hasPreCopy) refuse("ENOTTY");
+    if (request !== VFIO_MIG_GET_PRECOPY_INFO || !this.#migration.hasPreCopy) refuse("ENOTTY");
     this.device.checkPresent();
     const { argsz, flags } = fromUser(vfioPrecopyInfo, arg);
     if (argsz < vfioPrecopyInfo.size) refuse("EINVAL");
-    if (!this.device.v2!.preCopying) {
+    if (!this.#migration.preCopying) {
       this.device.violate("the precopy info was asked for outside PRE_COPY");
       refuse("EINVAL");
     }
     if (!this.enabled) refuse("ENODEV");
     if (flags !== 0) this.device.violate(`the precopy info was asked for with flags ${flags}`);
     for (const { errno } of this.device.faults.due("precopy-info")) refuse(errno);
-    const { precopyInfoV2 } = this.device.v2!;
+    const { precopyInfoV2 } = this.#migration;
     const reinit = this.#reinit(precopyInfoV2);
     const { initial, dirty } = this.#reported(this.#remaining());
     const odd = this.device.faults.standing("precopy-flags") === undefined ? 0 : ODD_FLAG;

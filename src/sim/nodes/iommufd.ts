@@ -20,8 +20,8 @@ import {
   iommuIoasUnmap,
   iommuIovaRange,
 } from "../../uapi/mod.ts";
-import type { IommuMember } from "./iommu_member.ts";
-import { bound, IoasObject } from "./ioas.ts";
+import type { IommuMember } from "../iommu/iommu_member.ts";
+import { bound, IoasObject } from "../iommu/ioas.ts";
 import { OpenFile } from "../os/open_file.ts";
 import { refuse } from "../os/refusal.ts";
 import { type Argument, bytesToUser, sizedFromUser } from "../os/user.ts";

@@ -3,25 +3,12 @@
  * DMA_LOGGING_START, _STOP and _REPORT (logging_feature.ts) control it.
  *
  * This is not the tracking of a container's type1 IOMMU: for that, see
- * type1_dirty_pages.ts (VFIO_IOMMU_DIRTY_PAGES) and mapping_dirty_pages.ts (one mapping's bitmap).
+ * ../iommu/type1_tracking.ts (VFIO_IOMMU_DIRTY_PAGES).
  */
 
 import { Refusal, refuse } from "../os/refusal.ts";
+import type { LogHardware } from "../v2_drivers.ts";
 import type { UserMemory } from "../os/user_memory.ts";
-
-/** The limits of the hardware behind a log. */
-export interface LogHardware {
-  /** The smallest page size that it logs by, in bytes. */
-  readonly leastPage: bigint;
-  /** The largest page size, in bytes. */
-  readonly mostPage: bigint;
-  /** How many ranges it takes. If there are more, ranges with the smallest gaps are joined. */
-  readonly maxRanges: number;
-  /** The largest total size of the ranges, in bytes. */
-  readonly maxBytes: bigint;
-  /** Whether a report must lie within one of the ranges. */
-  readonly oneRange: boolean;
-}
 
 /** A range of addresses (IOVAs) to log. */
 export interface LoggedRange {

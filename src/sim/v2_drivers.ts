@@ -2,14 +2,27 @@
  * The properties in which the simulated v2 drivers differ.
  */
 
-import type { ErrnoName } from "../../kernel/errno_names.ts";
+import type { ErrnoName } from "../kernel/errno_names.ts";
 import {
   VFIO_MIGRATION_P2P,
   VFIO_MIGRATION_PRE_COPY,
   VFIO_MIGRATION_STOP_COPY,
-} from "../../uapi/constants.ts";
-import type { LogHardware } from "../dma/device_dma_log.ts";
-import type { PersonalityName } from "../personalities.ts";
+} from "../uapi/constants.ts";
+import type { PersonalityName } from "./personalities.ts";
+
+/** The limits of the hardware behind a log. */
+export interface LogHardware {
+  /** The smallest page size that it logs by, in bytes. */
+  readonly leastPage: bigint;
+  /** The largest page size, in bytes. */
+  readonly mostPage: bigint;
+  /** How many ranges it takes. If there are more, ranges with the smallest gaps are joined. */
+  readonly maxRanges: number;
+  /** The largest total size of the ranges, in bytes. */
+  readonly maxBytes: bigint;
+  /** Whether a report must lie within one of the ranges. */
+  readonly oneRange: boolean;
+}
 
 /** The properties of a v2 driver. */
 export interface V2Driver {

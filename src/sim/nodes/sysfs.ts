@@ -2,10 +2,10 @@
  * The file tree (/sys, /dev, /proc) of a simulated kernel, laid out as in kernel 6.1.
  */
 
-import { ConfigFile } from "./config_file.ts";
-import type { Group } from "../iommu/group.ts";
-import type { OpenFile } from "./open_file.ts";
-import { Tree } from "./tree.ts";
+import { ConfigFile } from "../os/config_file.ts";
+import type { Group } from "./group.ts";
+import type { OpenFile } from "../os/open_file.ts";
+import { Tree } from "../os/tree.ts";
 import { type MdevType, PERSONALITIES, type Personality } from "../personalities.ts";
 
 /** Opens a node of /dev. */

@@ -1,6 +1,6 @@
 /**
  * The features DMA_LOGGING_START, _STOP and _REPORT, checked in the kernel's
- * order. The log itself is in device_dma_log.ts.
+ * order. The log itself is in ../dma/dma_log.ts.
  */
 
 import {
@@ -12,9 +12,9 @@ import {
   vfioDeviceFeatureDmaLoggingRange,
   vfioDeviceFeatureDmaLoggingReport,
 } from "../../uapi/mod.ts";
-import type { Device } from "../device/device.ts";
-import type { DmaLog, LoggedRange } from "./device_dma_log.ts";
-import type { FeatureCall } from "../device/feature_call.ts";
+import type { Device } from "./device.ts";
+import type { DmaLog, LoggedRange } from "../dma/dma_log.ts";
+import type { FeatureCall } from "./feature_call.ts";
 import { refuse } from "../os/refusal.ts";
 import type { UserMemory } from "../os/user_memory.ts";
 

@@ -2,12 +2,15 @@
  * The interfaces of a simulated device's regions.
  */
 
-import type { DeviceState } from "../state/device_state.ts";
-import type { FaultPlan } from "../faults/fault_plan.ts";
-import type { SparseArea } from "../v1/region_layout.ts";
+import type { Bytes } from "../os/bytes.ts";
 
-/** The bytes of a caller's buffer. */
-export type Bytes = Uint8Array<ArrayBuffer>;
+/** A part of a region that can be mapped. */
+export interface SparseArea {
+  /** Offset in the region, in bytes. */
+  readonly offset: number;
+  /** Size in bytes. */
+  readonly size: number;
+}
 
 /** A region, accessed by pread and pwrite; positions count from its start. */
 export interface Region {
@@ -37,18 +40,4 @@ export interface MigrationRegion extends Region {
   load(at: number, into: Uint8Array): void;
   /** A write through a mapping. */
   store(at: number, from: Uint8Array): void;
-}
-
-/** The device that a region belongs to, as the region sees it. */
-export interface RegionOwner {
-  /** The device's state. */
-  readonly state: DeviceState;
-  /** The device's faults. */
-  readonly faults: FaultPlan;
-  /** Applies the time since the last call to everything that the device does by itself. */
-  elapse(): void;
-  /** Records how the user broke the protocol. */
-  violate(how: string): void;
-  /** The device is gone: this call and all later ones fail with ENODEV. */
-  lose(): never;
 }

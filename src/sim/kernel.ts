@@ -9,8 +9,8 @@
  * @module
  */
 
-import { ERRNO, type ErrnoName } from "../../kernel/errno_names.ts";
-import { SysError } from "../../kernel/sys_error.ts";
+import { ERRNO, type ErrnoName } from "../kernel/errno_names.ts";
+import { SysError } from "../kernel/sys_error.ts";
 import {
   FIONBIO,
   type Kernel,
@@ -21,25 +21,25 @@ import {
   MFD_HUGETLB,
   type MmapOptions,
   type ReceivedMessage,
-} from "../../kernel/kernel.ts";
-import { checkMaxFds, SCM_MAX_FD } from "../../kernel/scm.ts";
-import { answer, sysError } from "./answer.ts";
-import { CdevFile } from "../device/cdev.ts";
-import { ContainerFile } from "../iommu/container.ts";
-import { Group } from "../iommu/group.ts";
-import { Device } from "../device/device.ts";
-import { IommufdFile } from "../iommu/iommufd.ts";
-import { MemfdFile } from "./memfd.ts";
-import { Memory } from "./memory.ts";
-import type { OpenFile } from "./open_file.ts";
-import { refuse } from "./refusal.ts";
-import { dmaOf } from "../dma/sim_dma.ts";
-import { SocketFile } from "./socket.ts";
-import { deviceName, fileTree, type Node } from "./sysfs.ts";
-import type { Tree } from "./tree.ts";
-import type { SimDma } from "../dma/types.ts";
-import { PERSONALITIES } from "../personalities.ts";
-import { type FaultName, parseSimSpec } from "../spec.ts";
+} from "../kernel/kernel.ts";
+import { checkMaxFds, SCM_MAX_FD } from "../kernel/scm.ts";
+import { answer, sysError } from "./os/answer.ts";
+import { CdevFile } from "./nodes/cdev.ts";
+import { ContainerFile } from "./nodes/container.ts";
+import { Group } from "./nodes/group.ts";
+import { Device } from "./device/device.ts";
+import { IommufdFile } from "./nodes/iommufd.ts";
+import { MemfdFile } from "./os/memfd.ts";
+import { Memory } from "./os/memory.ts";
+import type { OpenFile } from "./os/open_file.ts";
+import { refuse } from "./os/refusal.ts";
+import { dmaOf } from "./dma/dma_on_request.ts";
+import { SocketFile } from "./os/socket.ts";
+import { deviceName, fileTree, type Node } from "./nodes/sysfs.ts";
+import type { Tree } from "./os/tree.ts";
+import type { SimDma } from "./dma/sim_dma.ts";
+import { PERSONALITIES } from "./personalities.ts";
+import { type FaultName, parseSimSpec } from "./spec.ts";
 
 const PAGE = 4096;
 const TEXT_MAX = 1 << 20;
@@ -73,8 +73,8 @@ export interface SimDevice {
  * @example
  * ```ts
  * import { SimKernel } from "./kernel.ts";
- * import { O_RDWR } from "../../kernel/kernel.ts";
- * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "../../uapi/mod.ts";
+ * import { O_RDWR } from "../kernel/kernel.ts";
+ * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "../uapi/mod.ts";
  * import assert from "node:assert/strict";
  *
  * const kernel = new SimKernel("sim:mapped?size=64MiB");

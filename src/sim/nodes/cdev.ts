@@ -10,12 +10,12 @@ import {
   vfioDeviceBindIommufd,
   vfioDeviceDetachIommufdPt,
 } from "../../uapi/mod.ts";
-import { DeviceFile } from "./device_file.ts";
-import type { Group, GroupHost } from "../iommu/group.ts";
-import { IommufdFile } from "../iommu/iommufd.ts";
+import { DeviceFile } from "../device/device_file.ts";
+import type { Group, GroupHost } from "./group.ts";
+import { IommufdFile } from "./iommufd.ts";
 import { type MappedRange, OpenFile } from "../os/open_file.ts";
 import { refuse } from "../os/refusal.ts";
-import type { Bytes } from "./region.ts";
+import type { Bytes } from "../os/bytes.ts";
 import { type Argument, fromUser, toUser } from "../os/user.ts";
 
 /** A device that is bound to an iommufd, and therefore usable. */

@@ -1,8 +1,8 @@
 /**
- * The dirty pages of one DMA mapping: the bitmap that type1_dirty_pages.ts keeps for each
+ * The dirty pages of one DMA mapping: the bitmap that type1_tracking.ts keeps for each
  * mapping while VFIO_IOMMU_DIRTY_PAGES is on. It is stored and reported as kernel
  * 6.1 does, including the kernel's side effect below. The DMA log of a v2 device
- * (device_dma_log.ts) does not use it.
+ * (dma_log.ts) does not use it.
  *
  * The bitmap has one word more than the pages need. If a mapping does not begin at
  * a word of the caller's bitmap, its bits are shifted in place, into that word. The
@@ -11,7 +11,7 @@
  */
 
 import { refuse } from "../os/refusal.ts";
-import type { Bytes } from "../device/region.ts";
+import type { Bytes } from "../os/bytes.ts";
 import type { UserMemory } from "../os/user_memory.ts";
 
 /** DIRTY_BITMAP_PAGES_MAX of drivers/vfio/vfio_iommu_type1.c: INT_MAX. */
@@ -26,7 +26,7 @@ function bitmapBytes(bits: number): number {
 }
 
 /** One bit per page, in 64-bit words that are stored as halves. */
-export class PageLog {
+export class MappingBitmap {
   readonly #pages: number;
   readonly #halves: Uint32Array<ArrayBuffer>;
 

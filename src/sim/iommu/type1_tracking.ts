@@ -1,10 +1,9 @@
 /**
  * The dirty page tracking of a container's type1 IOMMU: VFIO_IOMMU_DIRTY_PAGES.
  *
- * There are three logs in this folder. This one covers all mappings of a container.
- * It keeps one PageLog (mapping_dirty_pages.ts) per mapping: the bitmap of that mapping's
- * dirty pages. The DMA log (device_dma_log.ts) is separate: it belongs to one v2 device,
- * which logs its own writes.
+ * The tracking covers all mappings of a container, and keeps one bitmap per mapping
+ * (mapping_bitmap.ts). A v2 device's own DMA log (../dma/dma_log.ts) is separate: the
+ * device logs its own writes there.
  */
 
 import {
@@ -17,7 +16,7 @@ import {
   vfioIommuType1DirtyBitmapGet,
 } from "../../uapi/mod.ts";
 import { type Dma, DMA_PAGE, type DmaList } from "./dma_list.ts";
-import { PageLog } from "./mapping_dirty_pages.ts";
+import { MappingBitmap } from "./mapping_bitmap.ts";
 import { refuse } from "../os/refusal.ts";
 import { type Argument, fromUser, structFromUser } from "../os/user.ts";
 import { isUserRange, type UserMemory } from "../os/user_memory.ts";
@@ -47,7 +46,7 @@ function checkBitmap(bitmap: VfioBitmap, size: bigint): void {
 }
 
 /** The dirty pages of a container's mappings. */
-export class DirtyLog {
+export class Type1Tracking {
   readonly #list: DmaList;
   readonly #user: UserMemory;
   readonly #allDirty: () => boolean;
@@ -92,7 +91,7 @@ export class DirtyLog {
     if (this.#on) return;
     try {
       for (const dma of this.#list) {
-        dma.log = new PageLog(dma.pages);
+        dma.bitmap = new MappingBitmap(dma.pages);
         populate(dma);
       }
     } catch (error) {
@@ -104,7 +103,7 @@ export class DirtyLog {
 
   #stop(): void {
     this.#on = false;
-    for (const dma of this.#list) dma.log = null;
+    for (const dma of this.#list) dma.bitmap = null;
   }
 
   #get(arg: Argument, argsz: number, strike: () => void): number {
@@ -119,7 +118,7 @@ export class DirtyLog {
     this.#list.refuseToCut(iova, iova + size);
     for (const dma of this.#list.in(iova, iova + size)) {
       this.report(dma, iova, bitmap);
-      dma.log!.clear();
+      dma.bitmap!.clear();
       populate(dma);
     }
     return 0;
@@ -127,22 +126,22 @@ export class DirtyLog {
 
   /** Writes a mapping's bits into the caller's bitmap, whose first bit is for address `base`. */
   report(dma: Dma, base: bigint, bitmap: VfioBitmap): void {
-    if (this.#allDirty()) dma.log!.markAll();
-    dma.log!.copyOut(this.#user, bitmap.data, Number((dma.iova - base) / DMA_PAGE));
+    if (this.#allDirty()) dma.bitmap!.markAll();
+    dma.bitmap!.copyOut(this.#user, bitmap.data, Number((dma.iova - base) / DMA_PAGE));
   }
 
   /** Adds a new mapping, which is clean. */
   add(dma: Dma): void {
-    if (this.#on) dma.log = new PageLog(dma.pages);
+    if (this.#on) dma.bitmap = new MappingBitmap(dma.pages);
   }
 
   /** Marks every page dirty: a device whose writes were not tracked has left. */
   markAll(): void {
-    for (const dma of this.#list) dma.log?.markAll();
+    for (const dma of this.#list) dma.bitmap?.markAll();
   }
 }
 
 /** A pinned page is dirty again at once, because its driver may write to it at any time. */
 function populate(dma: Dma): void {
-  for (const page of dma.pins.keys()) dma.log!.mark(page, 1);
+  for (const page of dma.pins.keys()) dma.bitmap!.mark(page, 1);
 }

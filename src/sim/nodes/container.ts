@@ -13,11 +13,11 @@ import {
   VFIO_TYPE1v2_IOMMU,
   VFIO_UNMAP_ALL,
 } from "../../uapi/mod.ts";
-import type { IommuDriver } from "./iommu.ts";
-import type { IommuMember } from "./iommu_member.ts";
+import type { IommuDriver } from "../iommu/iommu.ts";
+import type { IommuMember } from "../iommu/iommu_member.ts";
 import { OpenFile } from "../os/open_file.ts";
 import { refuse } from "../os/refusal.ts";
-import { Type1 } from "./type1.ts";
+import { Type1 } from "../iommu/type1.ts";
 import { type Argument, numberOf } from "../os/user.ts";
 import type { UserMemory } from "../os/user_memory.ts";
 
