@@ -6,7 +6,7 @@
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { printable } from "../src/base/printable.ts";
+import { printable } from "../mod.ts";
 import type { Explanation } from "./output/error_message.ts";
 import { type Noted, noteEntries, noteLines } from "./output/notes.ts";
 import type { Signals } from "./signals.ts";

@@ -8,7 +8,7 @@ import { runParser } from "@optique/core/facade";
 import { formatMessage } from "@optique/core/message";
 import { map } from "@optique/core/modifiers";
 import type { Parser } from "@optique/core/parser";
-import { printable } from "../src/base/printable.ts";
+import { printable } from "../mod.ts";
 import { formatHelp, type HelpText } from "./help.ts";
 import { STDERR, STDOUT, StdoutError, writeText } from "./output/stdio.ts";
 

@@ -6,7 +6,7 @@
 
 import { readFile } from "node:fs/promises";
 import process from "node:process";
-import { type Forecast, forecast } from "../../mod.ts";
+import { type Forecast, forecast } from "../../src/dirty/mod.ts";
 import type { Context } from "../context.ts";
 import { bytes, count, rate, time } from "../output/format.ts";
 import { MemoryMap } from "../dirty/memory_map.ts";

@@ -5,12 +5,9 @@
  */
 
 import process from "node:process";
-import {
-  type CheckpointFile,
-  createCheckpointFile,
-  DirtyReading,
-  type DirtyTracker,
-} from "../../mod.ts";
+import type { CheckpointFile } from "../../src/checkpoint/mod.ts";
+import { createCheckpointFile } from "../../mod.ts";
+import { DirtyReading, type DirtyTracker } from "../../src/dirty/mod.ts";
 import type { Context } from "../context.ts";
 import { bytes, count, time } from "../output/format.ts";
 import { lookAfter } from "../dirty/measured_span.ts";

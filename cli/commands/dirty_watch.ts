@@ -6,7 +6,8 @@
 
 import process from "node:process";
 import deno from "../../deno.json" with { type: "json" };
-import { CheckpointFileError, type DirtySession } from "../../mod.ts";
+import { CheckpointFileError } from "../../mod.ts";
+import type { DirtySession } from "../../src/dirty/mod.ts";
 import type { Context } from "../context.ts";
 import { mayColour } from "../env.ts";
 import { bytes, count, rate, time } from "../output/format.ts";

@@ -4,7 +4,9 @@
  * @module
  */
 
-import { probe, type ProbeReport, type Reason, type Region, simHelp } from "../../mod.ts";
+import { probe } from "../../mod.ts";
+import type { ProbeReport, Reason, Region } from "../../src/vfio/mod.ts";
+import { simHelp } from "../../src/sim/mod.ts";
 import type { Context } from "../context.ts";
 import { noteLines } from "../output/notes.ts";
 import { bytes, hex } from "../output/format.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
+import type { CheckpointSource } from "../../src/checkpoint/mod.ts";
 import {
-  type CheckpointSource,
   type Device,
   type JointReport,
   openCheckpointFile,

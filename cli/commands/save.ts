@@ -4,15 +4,14 @@
  * @module
  */
 
+import type { CheckpointFile, ReadBackReport } from "../../src/checkpoint/mod.ts";
 import {
-  type CheckpointFile,
   type CheckpointSink,
   createCheckpointFile,
   type Device,
   type JointSaveReport,
   openDevices,
   type PrecopyOptions,
-  type ReadBackReport,
   save,
   saveAll,
 } from "../../mod.ts";

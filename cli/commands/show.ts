@@ -4,12 +4,8 @@
  * @module
  */
 
-import {
-  type CheckpointSummary,
-  type DeviceIdentity,
-  openCheckpointFile,
-  verifyCheckpoint,
-} from "../../mod.ts";
+import type { CheckpointSummary, DeviceIdentity } from "../../src/checkpoint/mod.ts";
+import { openCheckpointFile, verifyCheckpoint } from "../../mod.ts";
 import type { Context } from "../context.ts";
 import { bytes, count, hex, rate, time } from "../output/format.ts";
 import { table } from "../output/table.ts";

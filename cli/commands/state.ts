@@ -4,7 +4,8 @@
  * @module
  */
 
-import { isLost, openDevice, type StateReport } from "../../mod.ts";
+import { isLost } from "../../src/vfio/mod.ts";
+import { openDevice, type StateReport } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../lending/child.ts";
 import type { Context } from "../context.ts";
 import {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { describeUapi, type StructDescription } from "../../mod.ts";
+import { describeUapi, type StructDescription } from "../../src/uapi/mod.ts";
 import type { Context } from "../context.ts";
 import { hex } from "../output/format.ts";
 import { table } from "../output/table.ts";

@@ -7,10 +7,10 @@
 import {
   DirtyRangeError,
   type DirtySession,
-  type IovaMapping,
   type MappedDevice,
   type UnmapReading,
-} from "../../mod.ts";
+} from "../../src/dirty/mod.ts";
+import type { IovaMapping } from "../../src/vfio/mod.ts";
 import type { Context } from "../context.ts";
 import { bytes, count, hex } from "../output/format.ts";
 import { lookAfter } from "../dirty/measured_span.ts";

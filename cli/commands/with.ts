@@ -4,13 +4,9 @@
  * @module
  */
 
-import {
-  libcKernel,
-  openDevice,
-  openVfioDevices,
-  parseDeviceName,
-  type VfioDevice,
-} from "../../mod.ts";
+import { libcKernel } from "../../src/kernel/mod.ts";
+import { openDevice } from "../../mod.ts";
+import { openVfioDevices, parseDeviceName, type VfioDevice } from "../../src/vfio/mod.ts";
 import { type Lendable, refuseSimulated, runProgram } from "../lending/child.ts";
 import type { Context } from "../context.ts";
 import { lendableVfio } from "../lending/devices.ts";

@@ -6,7 +6,7 @@
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import type { MappedDevice } from "../../mod.ts";
+import type { MappedDevice } from "../../src/dirty/mod.ts";
 import { runProgram } from "../lending/child.ts";
 import type { Context } from "../context.ts";
 import { lendableVfio } from "../lending/devices.ts";

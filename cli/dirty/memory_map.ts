@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { DirtyRun } from "../../mod.ts";
+import type { DirtyRun } from "../../src/dirty/mod.ts";
 
 /** Calls back with runs of pages, by the number of the first one, ascending. */
 export type ForEachRun = (callback: (page: number, pages: number) => void) => void;

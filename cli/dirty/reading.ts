@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DirtyReading, DirtyRun } from "../../mod.ts";
+import type { DirtyReading, DirtyRun } from "../../src/dirty/mod.ts";
 import { hex } from "../output/format.ts";
 import { notesOf } from "./rounds.ts";
 import { pair } from "./samples.ts";

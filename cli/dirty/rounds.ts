@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DirtyBitmap, DirtyReading, DirtyRun } from "../../mod.ts";
+import type { DirtyBitmap, DirtyReading, DirtyRun } from "../../src/dirty/mod.ts";
 import type { ForEachRun, MemoryMap } from "./memory_map.ts";
 import { MAX_RUNS, type Sample } from "./samples.ts";
 

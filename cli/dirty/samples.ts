@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { DirtyRun } from "../../mod.ts";
+import type { DirtyRun } from "../../src/dirty/mod.ts";
 
 /** The name of the schema. */
 const SCHEMA = "vfiokit/dirty-sample/1";

@@ -10,7 +10,7 @@ import {
   MappedDevice,
   type MappedDeviceOptions,
   type TrackerName,
-} from "../../mod.ts";
+} from "../../src/dirty/mod.ts";
 import { refuseSimulated } from "../lending/child.ts";
 import type { Context } from "../context.ts";
 import { refuseFds } from "../lending/devices.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DirtySession } from "../../mod.ts";
+import type { DirtySession } from "../../src/dirty/mod.ts";
 import { pause } from "./measured_span.ts";
 import { type Round, Rounds } from "./rounds.ts";
 import { mapOf } from "./session.ts";

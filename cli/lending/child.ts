@@ -6,8 +6,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
-import type { DeviceDescription } from "../../mod.ts";
-import { printable } from "../../src/base/printable.ts";
+import { type Device, printable } from "../../mod.ts";
 import type { Context } from "../context.ts";
 import { DataPlaces } from "./data_fd_handover.ts";
 import { exitCodeOf, type SignalName } from "../signals.ts";
@@ -42,11 +41,11 @@ export interface Lendable {
   /** What it is called. */
   readonly name: string;
   /** Its fds in this process. */
-  readonly fds: DeviceDescription["fds"];
+  readonly fds: Device["description"]["fds"];
   /** The IOAS in its iommufd that it is attached to; null where it has none. */
-  readonly ioas: DeviceDescription["ioas"];
+  readonly ioas: Device["description"]["ioas"];
   /** How it migrates; null where it does not. */
-  readonly protocol: DeviceDescription["protocol"];
+  readonly protocol: Device["description"]["protocol"];
 }
 
 /** Memory that devices write to, as far as lending it goes. */

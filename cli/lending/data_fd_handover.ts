@@ -6,14 +6,15 @@
  * @module
  */
 
-import { type DataPlaceFds, libcKernel } from "../../mod.ts";
+import type { OpenOptions } from "../../mod.ts";
+import { libcKernel } from "../../src/kernel/mod.ts";
 
 /** The places of devices that are lent. */
 export class DataPlaces implements Disposable {
   readonly #open: number[] = [];
 
   /** Makes one more. */
-  add(): DataPlaceFds {
+  add(): NonNullable<OpenOptions["dataPlace"]> {
     const [put, take] = libcKernel().socketPair();
     this.#open.push(put, take);
     return { put, take };

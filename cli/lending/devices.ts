@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type Device, type OpenOptions, readMigrationFlags, type VfioDevice } from "../../mod.ts";
+import type { Device, OpenOptions } from "../../mod.ts";
+import { readMigrationFlags, type VfioDevice } from "../../src/vfio/mod.ts";
 import type { Lendable } from "./child.ts";
 import type { Context } from "../context.ts";
 import { exitCodeOf, Interrupted } from "../signals.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DataPlaceFds } from "../../mod.ts";
+import type { OpenOptions } from "../../mod.ts";
 import { env } from "../env.ts";
 import { UsageError } from "../usage_error.ts";
 
@@ -17,7 +17,7 @@ const VARIABLE = "VFIOKIT_DEVICES";
  *
  * @throws {UsageError} If the variable is not what a lender sets.
  */
-export function lentDataPlace(name: string): DataPlaceFds | undefined {
+export function lentDataPlace(name: string): OpenOptions["dataPlace"] {
   const fd = /^fd:(\d+)$/.exec(name)?.[1];
   const text = fd === undefined ? undefined : env(VARIABLE);
   if (text === undefined) return undefined;

@@ -5,27 +5,24 @@
  * @module
  */
 
+import { AnswerError, DeviceNameError, DmaError, type Reason } from "../../src/vfio/mod.ts";
 import {
-  AnswerError,
   BusyError,
   CheckpointError,
   CheckpointFileError,
   cleanupErrors,
-  DeviceNameError,
   DevicesError,
-  DirtyRangeError,
-  DmaError,
   firstError,
   IdentityError,
   MigrationError,
   OpenError,
   ReadBackError,
-  type Reason,
-  SimSpecError,
   type StateName,
-  SysError,
   UnsupportedError,
 } from "../../mod.ts";
+import { DirtyRangeError } from "../../src/dirty/mod.ts";
+import { SimSpecError } from "../../src/sim/mod.ts";
+import { SysError } from "../../src/kernel/mod.ts";
 import { hintWords, reasonHint } from "./hint.ts";
 import { SamplesError } from "../dirty/samples.ts";
 import { exitCodeOf, Interrupted } from "../signals.ts";

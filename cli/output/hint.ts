@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Hint, Reason, Remedy } from "../../mod.ts";
+import type { Hint, Remedy } from "../../mod.ts";
+import type { Reason } from "../../src/vfio/mod.ts";
 
 /** How the command line offers what helps, after the hint's text. */
 const REMEDIES: Readonly<Record<Remedy, string>> = {

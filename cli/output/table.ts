@@ -5,7 +5,7 @@
  */
 
 import Table from "cli-table3";
-import { printable } from "../../src/base/printable.ts";
+import { printable } from "../../mod.ts";
 
 /** A column: its heading, and which way it is flushed. */
 export interface Column {

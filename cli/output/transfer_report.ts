@@ -12,11 +12,11 @@ import {
   type DriverNote,
   type JointReport,
   MigrationError,
-  type Protocol,
   type Recovery,
   type StateName,
   type TransferReport,
 } from "../../mod.ts";
+import type { Protocol } from "../../src/vfio/mod.ts";
 import type { Context } from "../context.ts";
 import { bytes, count, rate, time } from "./format.ts";
 import { table } from "./table.ts";

@@ -12,13 +12,13 @@ import process from "node:process";
 import deno from "../../deno.json" with { type: "json" };
 import {
   CheckpointError,
-  type CheckpointHeader,
   createCheckpointFile,
-  describeRecovery,
   type Device,
   MigrationError,
   openDevice,
 } from "../../mod.ts";
+import type { CheckpointHeader } from "../../src/checkpoint/mod.ts";
+import { describeRecovery } from "../../src/vfio/mod.ts";
 import { Context } from "../context.ts";
 import { openOptions, refuseQuirk } from "../lending/devices.ts";
 import { lentDataPlace } from "../lending/lent_devices.ts";

@@ -7,7 +7,8 @@
  */
 
 import { object } from "@optique/core/constructs";
-import { encodeCheckpoint, precopy } from "../../mod.ts";
+import { encodeCheckpoint } from "../../src/checkpoint/mod.ts";
+import { precopy } from "../../mod.ts";
 import * as options from "../specs/options.ts";
 import { headerFor, phaseArgs, phaseObject, runPhase, toStdout } from "./_script.ts";
 

@@ -11,9 +11,7 @@
 import process from "node:process";
 import {
   checkIdentity,
-  decodeCheckpoint,
   type Device,
-  encodeCheckpoint,
   IdentityError,
   MigrationError,
   openCheckpointFile,
@@ -21,6 +19,7 @@ import {
   stopAndCopy,
   type Transaction,
 } from "../../mod.ts";
+import { decodeCheckpoint, encodeCheckpoint } from "../../src/checkpoint/mod.ts";
 import { UsageError } from "../usage_error.ts";
 import { headerFor, plainPhase, runPhase, toStdout } from "./_script.ts";
 

@@ -5,7 +5,8 @@
  * @module
  */
 
-import { type CheckpointFile, createCheckpointFile } from "../../mod.ts";
+import type { CheckpointFile } from "../../src/checkpoint/mod.ts";
+import { createCheckpointFile } from "../../mod.ts";
 import type { Context } from "../context.ts";
 import type { Round } from "../dirty/rounds.ts";
 import type { MemoryMap } from "../dirty/memory_map.ts";

@@ -3,8 +3,8 @@
  *
  * @example
  * ```ts
- * import { formatCall, MemoryTrace, TraceKernel } from "./mod.ts";
- * import { SimKernel } from "../sim/mod.ts";
+ * import { formatCall, MemoryTrace, TraceKernel } from "@vfiokit/vfiokit/trace";
+ * import { SimKernel } from "@vfiokit/vfiokit/sim";
  * import assert from "node:assert/strict";
  *
  * const trace = new MemoryTrace();

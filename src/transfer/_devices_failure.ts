@@ -4,9 +4,8 @@
 
 import { type Hint, hintOf } from "../base/vfiokit_error.ts";
 import { MigrationError } from "../migration/migration_error.ts";
-import type { Recovery } from "../vfio/state/recovery.ts";
+import { describeRecovery, type Recovery } from "../vfio/state/recovery.ts";
 import { hintAfter } from "../migration/protocol/reset.ts";
-import { describeRecovery } from "../vfio/state/recovery.ts";
 import type { NoteWatch } from "../migration/notes/note_book.ts";
 import type { Device } from "../migration/device.ts";
 import type { StateName } from "../vfio/state/states.ts";

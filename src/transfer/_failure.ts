@@ -5,12 +5,11 @@
 import { hintOf } from "../base/vfiokit_error.ts";
 import { errorCode } from "../checkpoint/file/file_error.ts";
 import { hintAfter } from "../migration/protocol/reset.ts";
-import { describeRecovery } from "../vfio/state/recovery.ts";
+import { describeRecovery, type Recovery } from "../vfio/state/recovery.ts";
 import type { NoteWatch } from "../migration/notes/note_book.ts";
 import type { Device } from "../migration/device.ts";
 import { DeviceClosedError } from "../migration/closed_error.ts";
 import { MigrationError, type MigrationErrorInfo } from "../migration/migration_error.ts";
-import type { Recovery } from "../vfio/state/recovery.ts";
 import type { StateName } from "../vfio/state/states.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
 import { CheckpointError } from "../checkpoint/checkpoint_error.ts";

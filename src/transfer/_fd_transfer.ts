@@ -9,9 +9,12 @@
 import { libcAllowed } from "../kernel/libc/libc_kernel.ts";
 import type { PrecopyLimits } from "../migration/protocol/engine.ts";
 import { ask as askSession, hasThread } from "../migration/thread/host.ts";
-import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
+import {
+  NO_LIMITS,
+  precopyLimits,
+  type PrecopyOptions,
+} from "../migration/protocol/precopy_limits.ts";
 import type { Device } from "../migration/device.ts";
-import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
 import type { FileSession } from "../migration/thread/file_session.ts";
 import type { EncodeOptions } from "../checkpoint/format/encoder.ts";

@@ -8,9 +8,12 @@ import type { Device } from "../migration/device.ts";
 import { FdSave, servesFds } from "./_fd_transfer.ts";
 import type { PrecopyLimits } from "../migration/protocol/engine.ts";
 import { ask, onClosed } from "../migration/thread/host.ts";
-import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
+import {
+  NO_LIMITS,
+  precopyLimits,
+  type PrecopyOptions,
+} from "../migration/protocol/precopy_limits.ts";
 import { phaseBatches } from "../migration/phases/phase_batches.ts";
-import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
 import { Ending } from "../base/ending.ts";
 import { DevicesWriter } from "./_devices_writer.ts";

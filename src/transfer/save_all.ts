@@ -6,11 +6,14 @@
 
 import { type Hint, hintOf } from "../base/vfiokit_error.ts";
 import { ask } from "../migration/thread/host.ts";
-import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
+import {
+  NO_LIMITS,
+  precopyLimits,
+  type PrecopyOptions,
+} from "../migration/protocol/precopy_limits.ts";
 import { phaseBatches } from "../migration/phases/phase_batches.ts";
 import type { Device } from "../migration/device.ts";
 import { MigrationError } from "../migration/migration_error.ts";
-import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
 import { VERSION } from "../base/version.ts";
 import { DevicesWriter } from "./_devices_writer.ts";

@@ -4,18 +4,17 @@ import { explain } from "../../cli/output/error_message.ts";
 import { Interrupted } from "../../cli/signals.ts";
 import { UsageError } from "../../cli/usage_error.ts";
 import type { MigrationErrorCode } from "../../src/migration/migration_error.ts";
+import { AnswerError, DeviceNameError } from "../../src/vfio/mod.ts";
 import {
-  AnswerError,
   BusyError,
   CheckpointError,
   CheckpointFileError,
-  DeviceNameError,
   IdentityError,
   MigrationError,
-  SimSpecError,
-  SysError,
   UnsupportedError,
 } from "../../mod.ts";
+import { SimSpecError } from "../../src/sim/mod.ts";
+import { SysError } from "../../src/kernel/mod.ts";
 
 const refused = new MigrationError("Cannot stop", {
   code: "transition-refused",

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { simHelp } from "../../mod.ts";
+import { simHelp } from "../../src/sim/mod.ts";
 import { vfiokit } from "./_cli.ts";
 
 describe("vfiokit probe", () => {

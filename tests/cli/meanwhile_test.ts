@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
-import { Fd, libcKernel } from "../../mod.ts";
+import { Fd, libcKernel } from "../../src/kernel/mod.ts";
 import { Context } from "../../cli/context.ts";
 import { type Lending, lookAfter, pause } from "../../cli/dirty/measured_span.ts";
 import { Interrupted } from "../../cli/signals.ts";

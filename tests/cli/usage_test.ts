@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { COMMANDS, EXIT_CODES } from "../../cli/specs/commands.ts";
 import { SIMULATED } from "../../cli/specs/values.ts";
-import { PERSONALITIES } from "../../mod.ts";
+import { PERSONALITIES } from "../../src/sim/mod.ts";
 import { projectFile, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 

@@ -3,21 +3,20 @@
  * device, a checkpoint. Whatever those do, nothing else comes out.
  */
 
+import { AnswerError, DmaError } from "../../src/vfio/mod.ts";
 import {
-  AnswerError,
   BusyError,
   CheckpointError,
   CheckpointFileError,
   DeviceClosedError,
   DevicesError,
-  DirtyRangeError,
-  DmaError,
   IdentityError,
   MigrationError,
   OpenError,
-  SysError,
   UnsupportedError,
 } from "../../mod.ts";
+import { DirtyRangeError } from "../../src/dirty/mod.ts";
+import { SysError } from "../../src/kernel/mod.ts";
 
 /**
  * The classes. Mistakes of the caller (a name, an argument) are not among them; a range may be one

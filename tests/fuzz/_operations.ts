@@ -6,13 +6,13 @@
 import assert from "node:assert/strict";
 import {
   type CheckpointSink,
-  DirtySession,
   openDevice,
   probe,
   restore,
   type RestoreSource,
   save,
 } from "../../mod.ts";
+import { DirtySession } from "../../src/dirty/mod.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 

@@ -1,26 +1,21 @@
 /** One error of each class that mod.ts exports, and a kernel that throws them. */
 
+import { AnswerError, CapabilityError, DeviceNameError, DmaError } from "../../src/vfio/mod.ts";
 import {
-  AnswerError,
   BusyError,
-  CapabilityError,
   CheckpointError,
   CheckpointFileError,
-  ClosedError,
   DeviceClosedError,
-  DeviceNameError,
   DevicesError,
-  DirtyRangeError,
-  DmaError,
   IdentityError,
   MigrationError,
   OpenError,
   ReadBackError,
-  SimKernel,
-  SimSpecError,
-  SysError,
   UnsupportedError,
 } from "../../mod.ts";
+import { ClosedError, SysError } from "../../src/kernel/mod.ts";
+import { DirtyRangeError } from "../../src/dirty/mod.ts";
+import { SimKernel, SimSpecError } from "../../src/sim/mod.ts";
 import { addCleanup } from "../../src/base/cleanup.ts";
 
 const REASONS = [

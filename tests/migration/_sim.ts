@@ -5,9 +5,8 @@
 
 import assert from "node:assert/strict";
 import { openFds } from "../../src/kernel/fd.ts";
-import { type Device, openDevice } from "../../src/migration/device.ts";
+import { type Device, openDevice, type OpenOptions } from "../../src/migration/device.ts";
 import type { MigrationError } from "../../src/migration/migration_error.ts";
-import type { OpenOptions } from "../../src/migration/device.ts";
 import type { Transaction } from "../../src/checkpoint/batches/transaction.ts";
 import { type SimDevice, SimKernel } from "../../src/sim/mod.ts";
 

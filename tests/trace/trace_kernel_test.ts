@@ -13,8 +13,7 @@ import {
   PROT_WRITE,
 } from "../../src/kernel/kernel.ts";
 import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
-import { openDevice, type Transaction } from "../../mod.ts";
-import { precopy, stopAndCopy } from "../../mod.ts";
+import { openDevice, precopy, stopAndCopy, type Transaction } from "../../mod.ts";
 import {
   formatCall,
   MemoryTrace,

@@ -8,7 +8,6 @@ import { describe, it } from "node:test";
 import { explain } from "../../cli/output/error_message.ts";
 import {
   type Device,
-  type DriverNoteCode,
   openCheckpointFile,
   openDevice,
   openDevices,
@@ -19,6 +18,7 @@ import {
   type SaveOptions,
   type TransferReport,
 } from "../../mod.ts";
+import type { DriverNoteCode } from "../../src/vfio/mod.ts";
 import { SysError } from "../../src/kernel/sys_error.ts";
 import { ERRNO } from "../../src/kernel/errno_names.ts";
 import { PERSONALITIES, SimKernel } from "../../src/sim/mod.ts";

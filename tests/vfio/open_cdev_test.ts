@@ -9,8 +9,7 @@ import {
   VFIO_DEVICE_BIND_IOMMUFD,
   VFIO_DEVICE_GET_INFO,
 } from "../../src/uapi/mod.ts";
-import type { OpenVfioOptions } from "../../src/vfio/open/open.ts";
-import { openVfioDevice } from "../../src/vfio/open/open.ts";
+import { openVfioDevice, type OpenVfioOptions } from "../../src/vfio/open/open.ts";
 import { openVfioDevices } from "../../src/vfio/open/open_several.ts";
 import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
 import { BusyError, type Reason } from "../../src/vfio/reasons/unsupported.ts";

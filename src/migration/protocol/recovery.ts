@@ -8,9 +8,8 @@ import { errnoText } from "../../kernel/errno_names.ts";
 import { SysError } from "../../kernel/sys_error.ts";
 import type { Counters, OnError, RecoveryMode } from "./engine.ts";
 import { MigrationError, type MigrationErrorCode } from "../migration_error.ts";
-import type { Recovery } from "../../vfio/state/recovery.ts";
+import { describeRecovery, type Recovery } from "../../vfio/state/recovery.ts";
 import { hintAfter } from "./reset.ts";
-import { describeRecovery } from "../../vfio/state/recovery.ts";
 import type { StateName, StateReport } from "../../vfio/state/states.ts";
 
 /** A driver that broke the protocol: what it did, and the stable word for it. */

@@ -10,9 +10,8 @@ import {
   decodeCheckpoint,
   type DeviceIdentity,
   encodeCheckpoint,
-  openCheckpointFile,
-  type Transaction,
-} from "../../../mod.ts";
+} from "../../../src/checkpoint/mod.ts";
+import { openCheckpointFile, type Transaction } from "../../../mod.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

@@ -6,7 +6,10 @@
  */
 
 import { existsSync } from "node:fs";
-import { DirtySession, isErrno, probe, type ProbeReport, UnsupportedError } from "../../../mod.ts";
+import { DirtySession } from "../../../src/dirty/mod.ts";
+import { isErrno } from "../../../src/kernel/mod.ts";
+import { probe, UnsupportedError } from "../../../mod.ts";
+import type { ProbeReport } from "../../../src/vfio/mod.ts";
 import { GuestDevice, lacks, TYPES, V2_TYPES } from "./device.ts";
 
 function yes(has: boolean): string {

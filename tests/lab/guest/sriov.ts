@@ -8,14 +8,14 @@
 import { Buffer } from "node:buffer";
 import { existsSync, readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
+import { libcKernel } from "../../../src/kernel/mod.ts";
+import { parseDeviceName } from "../../../src/vfio/mod.ts";
 import {
-  libcKernel,
-  parseDeviceName,
   VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_FEATURE_PCI_VF_TOKEN,
   VFIO_DEVICE_FEATURE_SET,
   vfioDeviceFeature,
-} from "../../../mod.ts";
+} from "../../../src/uapi/mod.ts";
 import { openVfioDevice } from "../../../src/vfio/open/open.ts";
 
 /** The root port that qemu.ts puts it behind, so that each function is in a group of its own. */

@@ -7,7 +7,8 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { probe, type ProbeReport } from "../../../../mod.ts";
+import { probe } from "../../../../mod.ts";
+import type { ProbeReport } from "../../../../src/vfio/mod.ts";
 import { lacksCdevs } from "../cdev.ts";
 import { withEdu } from "../edu.ts";
 import { type Case, once } from "../harness.ts";

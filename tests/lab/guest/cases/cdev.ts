@@ -8,7 +8,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import process from "node:process";
-import { BusyError, libcKernel, openVfioDevices, parseDeviceName, probe } from "../../../../mod.ts";
+import { BusyError, probe } from "../../../../mod.ts";
+import { libcKernel } from "../../../../src/kernel/mod.ts";
+import { openVfioDevices, parseDeviceName } from "../../../../src/vfio/mod.ts";
 import { refusal, withCdevs, withFunction } from "../cdev.ts";
 import { TYPES } from "../device.ts";
 import type { Case } from "../harness.ts";

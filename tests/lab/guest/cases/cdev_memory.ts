@@ -8,16 +8,11 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import process from "node:process";
-import {
-  BusyError,
-  DirtySession,
-  libcKernel,
-  MappedDevice,
-  openVfioDevices,
-  parseDeviceName,
-  UnsupportedError,
-  VFIO_DMA_MAP_FLAG_READ,
-} from "../../../../mod.ts";
+import { BusyError, UnsupportedError } from "../../../../mod.ts";
+import { DirtySession, MappedDevice } from "../../../../src/dirty/mod.ts";
+import { libcKernel } from "../../../../src/kernel/mod.ts";
+import { openVfioDevices, parseDeviceName } from "../../../../src/vfio/mod.ts";
+import { VFIO_DMA_MAP_FLAG_READ } from "../../../../src/uapi/mod.ts";
 import { lacksCdevs, MAPS, PAGE, refusal, withCdevs, withFunction } from "../cdev.ts";
 import { withSiblings } from "../edu.ts";
 import type { Case } from "../harness.ts";

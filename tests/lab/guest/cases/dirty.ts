@@ -8,7 +8,7 @@
 
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
-import { DirtySession } from "../../../../mod.ts";
+import { DirtySession } from "../../../../src/dirty/mod.ts";
 import {
   MAP_ANONYMOUS,
   MAP_PRIVATE,

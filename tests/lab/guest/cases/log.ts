@@ -7,7 +7,8 @@
 
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
-import { DirtySession, type DirtySessionOptions, UnsupportedError } from "../../../../mod.ts";
+import { DirtySession, type DirtySessionOptions } from "../../../../src/dirty/mod.ts";
+import { UnsupportedError } from "../../../../mod.ts";
 import { isErrno } from "../../../../src/kernel/sys_error.ts";
 import { askLogOrder, LogCalls } from "../../../migration/v2_cases/log_calls.ts";
 import { type GuestDevice, lacks, type Settings, withDevice, withPair } from "../device.ts";

@@ -12,7 +12,6 @@ import {
   createCheckpointFile,
   type Device,
   IdentityError,
-  libcKernel,
   MigrationError,
   openCheckpointFile,
   openDevice,
@@ -22,6 +21,7 @@ import {
   save,
   type TransferReport,
 } from "../../../../mod.ts";
+import { libcKernel } from "../../../../src/kernel/mod.ts";
 import { askMtty } from "../../../migration/v2_cases/mtty.ts";
 import { type Content, contentOf, forge } from "../forge.ts";
 import type { Case } from "../harness.ts";

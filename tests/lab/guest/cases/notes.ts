@@ -6,8 +6,15 @@
  */
 
 import assert from "node:assert/strict";
-import { createCheckpointFile, libcKernel, openDevice, save } from "../../../../mod.ts";
-import type { DriverNote, DriverNoteCode, PrecopyOptions } from "../../../../mod.ts";
+import {
+  createCheckpointFile,
+  type DriverNote,
+  openDevice,
+  type PrecopyOptions,
+  save,
+} from "../../../../mod.ts";
+import { libcKernel } from "../../../../src/kernel/mod.ts";
+import type { DriverNoteCode } from "../../../../src/vfio/mod.ts";
 import { type DeviceType, lacks, type Settings, TYPES, V2_TYPES, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";
 import { restoreFrom, saveTo } from "../library.ts";

@@ -12,10 +12,10 @@ import {
   DmaError,
   DmaMemory,
   Group,
-  libcKernel,
-  probe,
   Type1Container,
-} from "../../../../mod.ts";
+} from "../../../../src/vfio/mod.ts";
+import { libcKernel } from "../../../../src/kernel/mod.ts";
+import { probe } from "../../../../mod.ts";
 import { lacksCdevs } from "../cdev.ts";
 import { HOST_DRIVER, withEdu, withHostDriver } from "../edu.ts";
 import type { Case } from "../harness.ts";

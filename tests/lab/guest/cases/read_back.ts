@@ -7,17 +7,19 @@
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import type {
+  CheckpointFile,
+  CheckpointSummary,
+  ReadBackProgress,
+  ReadBackReport,
+} from "../../../../src/checkpoint/mod.ts";
 import {
-  type CheckpointFile,
   type CheckpointSink,
-  type CheckpointSummary,
   createCheckpointFile,
   MigrationError,
   openCheckpointFile,
   openDevice,
   ReadBackError,
-  type ReadBackProgress,
-  type ReadBackReport,
   save,
   verifyCheckpoint,
 } from "../../../../mod.ts";

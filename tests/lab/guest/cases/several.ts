@@ -10,13 +10,13 @@ import {
   createCheckpointFile,
   DevicesError,
   type JointReport,
-  libcKernel,
   openCheckpointFile,
   type OpenDevices,
   openDevices,
   restoreAll,
   saveAll,
 } from "../../../../mod.ts";
+import { libcKernel } from "../../../../src/kernel/mod.ts";
 import { tellingArcs } from "../../../migration/_arcs.ts";
 import { type DeviceType, type GuestDevice, lacks, type Settings, withDevices } from "../device.ts";
 import { withSiblings } from "../edu.ts";

@@ -1,0 +1,35 @@
+/**
+ * Driving one device's migration: its states, the phases as streams, several devices opened
+ * together. Reached from outside through `@vfiokit/vfiokit`.
+ *
+ * @module
+ */
+
+export {
+  type DeviceClosedCode,
+  DeviceClosedError,
+  type DeviceClosedErrorInfo,
+} from "./closed_error.ts";
+export {
+  type AnyWorker,
+  type DataPlaceFds,
+  Device,
+  type DeviceDescription,
+  type HostOptions,
+  type OnError,
+  openDevice,
+  type OpenOptions,
+  type Progress,
+  type RecoveryMode,
+} from "./device.ts";
+export {
+  MigrationError,
+  type MigrationErrorCode,
+  type MigrationErrorInfo,
+} from "./migration_error.ts";
+export { type OpenDevices, openDevices, type OpenDevicesOptions } from "./open_devices.ts";
+export { precopy } from "./phases/precopy.ts";
+export { resume, type ResumeOptions } from "./phases/resume.ts";
+export { stopAndCopy } from "./phases/stop_and_copy.ts";
+export { type PrecopyOptions } from "./protocol/precopy_limits.ts";
+export { serveDevice } from "./thread/serve_device.ts";
