@@ -83,8 +83,7 @@ export interface ReadBackErrorInfo {
  *
  * @example
  * ```ts
- * import { CheckpointError } from "./checkpoint_error.ts";
- * import { ReadBackError } from "./read_back.ts";
+ * import { CheckpointError, ReadBackError } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * const found = new CheckpointError("crc", 4096, "frame 2 has a wrong CRC");

@@ -49,8 +49,7 @@ export interface VerifyOptions {
  *
  * @example
  * ```ts
- * import { CheckpointError } from "./checkpoint_error.ts";
- * import { verifyCheckpoint } from "./verify.ts";
+ * import { CheckpointError, verifyCheckpoint } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * await assert.rejects(

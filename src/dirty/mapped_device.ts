@@ -61,7 +61,7 @@ export interface SessionFds {
  *
  * @example
  * ```ts
- * import { MappedDevice } from "./mapped_device.ts";
+ * import { MappedDevice } from "@vfiokit/vfiokit/dirty";
  * import assert from "node:assert/strict";
  *
  * using mapped = MappedDevice.open("sim:trapped", {

@@ -35,8 +35,7 @@ export type TrackingVerdict = "tracks" | "does-not-track" | "undecided";
  *
  * @example
  * ```ts
- * import { DirtyBitmap } from "./bitmap/bitmap.ts";
- * import { DirtyReading } from "./reading.ts";
+ * import { DirtyBitmap, DirtyReading } from "@vfiokit/vfiokit/dirty";
  * import assert from "node:assert/strict";
  *
  * const range = { iova: 0x10000n, size: 0x8000n, pgsize: 4096 };

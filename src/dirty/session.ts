@@ -39,7 +39,7 @@ export interface DirtySessionOptions extends MappedDeviceOptions {
  *
  * @example
  * ```ts
- * import { DirtySession } from "./session.ts";
+ * import { DirtySession } from "@vfiokit/vfiokit/dirty";
  * import assert from "node:assert/strict";
  *
  * using session = DirtySession.open("sim:trapped?pin=2", {

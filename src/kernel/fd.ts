@@ -13,8 +13,7 @@ import type { Kernel } from "./kernel.ts";
  *
  * @example
  * ```ts
- * import { ClosedError, Fd } from "./fd.ts";
- * import { libcKernel } from "./libc/libc_kernel.ts";
+ * import { ClosedError, Fd, libcKernel } from "@vfiokit/vfiokit/kernel";
  * import assert from "node:assert/strict";
  *
  * const fd = Fd.borrow(libcKernel(), 0, "stdin");
@@ -41,9 +40,7 @@ const open = new Set<Fd>();
  *
  * @example
  * ```ts
- * import { Fd, openFds } from "./fd.ts";
- * import { libcKernel } from "./libc/libc_kernel.ts";
- * import { O_RDONLY } from "./kernel.ts";
+ * import { Fd, libcKernel, O_RDONLY, openFds } from "@vfiokit/vfiokit/kernel";
  * import assert from "node:assert/strict";
  *
  * {

@@ -32,8 +32,7 @@ export interface DeviceClosedErrorInfo {
  *
  * @example
  * ```ts
- * import { DeviceClosedError } from "./closed_error.ts";
- * import { openDevice } from "./device.ts";
+ * import { DeviceClosedError, openDevice } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * const device = await openDevice("sim:trapped");

@@ -252,7 +252,7 @@ export class Device implements AsyncDisposable {
  *
  * @example
  * ```ts
- * import { openDevice } from "./device.ts";
+ * import { openDevice } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using device = await openDevice("sim:trapped");

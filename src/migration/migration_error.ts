@@ -65,7 +65,7 @@ export interface MigrationErrorInfo {
  *
  * @example
  * ```ts
- * import { MigrationError } from "./migration_error.ts";
+ * import { MigrationError } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * const error = new MigrationError("Cannot stop the device", {

@@ -33,7 +33,7 @@ export interface OpenDevicesOptions extends Omit<OpenOptions, "dataPlace"> {
  *
  * @example
  * ```ts
- * import { openDevices } from "./open_devices.ts";
+ * import { openDevices } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using devices = await openDevices(["sim:mlx5", "sim:qat"]);

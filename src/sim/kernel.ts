@@ -72,9 +72,9 @@ export interface SimDevice {
  *
  * @example
  * ```ts
- * import { SimKernel } from "./kernel.ts";
- * import { O_RDWR } from "../kernel/kernel.ts";
- * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "../uapi/mod.ts";
+ * import { SimKernel } from "@vfiokit/vfiokit/sim";
+ * import { O_RDWR } from "@vfiokit/vfiokit/kernel";
+ * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "@vfiokit/vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const kernel = new SimKernel("sim:mapped?size=64MiB");

@@ -189,7 +189,7 @@ export const OPTIONS: Readonly<
  *
  * @example
  * ```ts
- * import { parseSimSpec } from "./spec.ts";
+ * import { parseSimSpec } from "@vfiokit/vfiokit/sim";
  * import assert from "node:assert/strict";
  *
  * const spec = parseSimSpec("sim:mapped?size=256MiB&rate=64MiB&fault=read:2:EFAULT");

@@ -16,11 +16,9 @@ import type { TraceEvent, TraceFields, TraceValue } from "./event.ts";
  *
  * @example
  * ```ts
- * import { formatCall } from "./format_call.ts";
- * import { MemoryTrace } from "./memory_trace.ts";
- * import { TraceKernel } from "./trace_kernel.ts";
- * import { SimKernel } from "../sim/mod.ts";
- * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "../uapi/mod.ts";
+ * import { formatCall, MemoryTrace, TraceKernel } from "@vfiokit/vfiokit/trace";
+ * import { SimKernel } from "@vfiokit/vfiokit/sim";
+ * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "@vfiokit/vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const trace = new MemoryTrace();

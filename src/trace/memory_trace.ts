@@ -12,9 +12,8 @@ import type { TraceEvent, TraceSink } from "./event.ts";
  *
  * @example
  * ```ts
- * import { MemoryTrace } from "./memory_trace.ts";
- * import { TraceKernel } from "./trace_kernel.ts";
- * import { SimKernel } from "../sim/mod.ts";
+ * import { MemoryTrace, TraceKernel } from "@vfiokit/vfiokit/trace";
+ * import { SimKernel } from "@vfiokit/vfiokit/sim";
  * import assert from "node:assert/strict";
  *
  * const trace = new MemoryTrace();

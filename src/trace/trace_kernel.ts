@@ -46,10 +46,9 @@ type Parts = Omit<TraceEvent, "type" | "thread" | "n" | "time" | "duration" | "c
  *
  * @example
  * ```ts
- * import { MemoryTrace } from "./memory_trace.ts";
- * import { TraceKernel } from "./trace_kernel.ts";
- * import { SimKernel } from "../sim/mod.ts";
- * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "../uapi/mod.ts";
+ * import { MemoryTrace, TraceKernel } from "@vfiokit/vfiokit/trace";
+ * import { SimKernel } from "@vfiokit/vfiokit/sim";
+ * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "@vfiokit/vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const trace = new MemoryTrace();

@@ -43,7 +43,7 @@ export interface DevicesErrorInfo {
  *
  * @example
  * ```ts
- * import { DevicesError } from "./devices_error.ts";
+ * import { DevicesError } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * const error = new DevicesError("Cannot save 2 devices", {

@@ -57,11 +57,7 @@ export interface RestoreOptions {
  *
  * @example
  * ```ts
- * import { openDevice } from "../migration/device.ts";
- * import { createCheckpointFile } from "../checkpoint/file/create_checkpoint_file.ts";
- * import { restore } from "./restore.ts";
- * import { save } from "./save.ts";
- * import { openCheckpointFile } from "../checkpoint/file/open_checkpoint_file.ts";
+ * import { createCheckpointFile, openCheckpointFile, openDevice, restore, save } from "@vfiokit/vfiokit";
  * import * as fs from "node:fs";
  * import assert from "node:assert/strict";
  *

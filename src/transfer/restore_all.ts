@@ -103,11 +103,7 @@ class LockstepRestore {
  *
  * @example
  * ```ts
- * import { openDevices } from "../migration/open_devices.ts";
- * import { createCheckpointFile } from "../checkpoint/file/create_checkpoint_file.ts";
- * import { restoreAll } from "./restore_all.ts";
- * import { saveAll } from "./save_all.ts";
- * import { openCheckpointFile } from "../checkpoint/file/open_checkpoint_file.ts";
+ * import { createCheckpointFile, openCheckpointFile, openDevices, restoreAll, saveAll } from "@vfiokit/vfiokit";
  * import * as fs from "node:fs";
  * import assert from "node:assert/strict";
  *

@@ -76,8 +76,7 @@ export interface SaveOptions extends Omit<EncodeOptions, "complete"> {
  *
  * @example
  * ```ts
- * import { openDevice } from "../migration/device.ts";
- * import { save } from "./save.ts";
+ * import { openDevice, save } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * let stored = 0;

@@ -105,8 +105,7 @@ class LockstepSave {
  *
  * @example
  * ```ts
- * import { openDevices } from "../migration/open_devices.ts";
- * import { saveAll } from "./save_all.ts";
+ * import { openDevices, saveAll } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * let stored = 0;

@@ -40,8 +40,7 @@ export interface VfioDeviceBindIommufdToken extends VfioDeviceBindIommufd {
  *
  * @example
  * ```ts
- * import { VFIO_DEVICE_BIND_FLAG_TOKEN } from "./constants.ts";
- * import { vfioDeviceBindIommufdToken } from "./structs_iommufd.ts";
+ * import { VFIO_DEVICE_BIND_FLAG_TOKEN, vfioDeviceBindIommufdToken } from "@vfiokit/vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const bytes = vfioDeviceBindIommufdToken.pack({
@@ -190,8 +189,7 @@ export interface IommuIoasMap {
  *
  * @example
  * ```ts
- * import { IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_WRITEABLE } from "./constants.ts";
- * import { iommuIoasMap } from "./structs_iommufd.ts";
+ * import { IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_WRITEABLE, iommuIoasMap } from "@vfiokit/vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const bytes = iommuIoasMap.pack({

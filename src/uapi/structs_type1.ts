@@ -156,8 +156,7 @@ export interface VfioIommuType1DmaUnmap {
  *
  * @example
  * ```ts
- * import { VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP } from "./constants.ts";
- * import { vfioBitmap, vfioIommuType1DmaUnmap } from "./structs_type1.ts";
+ * import { VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP, vfioBitmap, vfioIommuType1DmaUnmap } from "@vfiokit/vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const bytes = vfioIommuType1DmaUnmap.pack({

@@ -123,7 +123,7 @@ const UNKNOWN_DIRTY: DirtyReport = { tracks: null, pgsizes: [], maxBitmapBytes: 
  *
  * @example
  * ```ts
- * import { probe } from "./probe.ts";
+ * import { probe } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * assert.equal(probe("sim:mapped").dataSection, "mapped");

@@ -45,7 +45,7 @@ export interface CreateFileOptions {
  *
  * @example
  * ```ts
- * import { createCheckpointFile } from "./create_checkpoint_file.ts";
+ * import { createCheckpointFile } from "@vfiokit/vfiokit";
  * import * as fs from "node:fs";
  * import assert from "node:assert/strict";
  *

@@ -21,8 +21,7 @@ const WAITING_BYTES = 1 << 20;
  *
  * @example
  * ```ts
- * import { decodeCheckpoint } from "./decode.ts";
- * import { encodeCheckpoint } from "./encode.ts";
+ * import { decodeCheckpoint, encodeCheckpoint } from "@vfiokit/vfiokit/checkpoint";
  * import assert from "node:assert/strict";
  *
  * const encoder = encodeCheckpoint({

@@ -55,7 +55,7 @@ function batchBytes(length: number): Bytes {
  *
  * @example
  * ```ts
- * import { CheckpointError } from "../checkpoint_error.ts";
+ * import { CheckpointError } from "@vfiokit/vfiokit";
  * import { CheckpointReader } from "./reader.ts";
  * import assert from "node:assert/strict";
  *

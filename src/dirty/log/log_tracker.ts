@@ -42,11 +42,10 @@ const NOTHING_MAPPED: readonly IovaMapping[] = [{ iova: 0n, size: 4096n }];
  *
  * @example
  * ```ts
- * import { SimKernel } from "../../sim/mod.ts";
- * import { DmaMemory } from "../../vfio/dma/dma_memory.ts";
- * import { parseDeviceName } from "../../vfio/open/device_name.ts";
+ * import { SimKernel } from "@vfiokit/vfiokit/sim";
+ * import { DmaMemory, parseDeviceName } from "@vfiokit/vfiokit/vfio";
  * import { openVfioDevice } from "../../vfio/open/open.ts";
- * import { LogTracker } from "./log_tracker.ts";
+ * import { LogTracker } from "@vfiokit/vfiokit/dirty";
  * import assert from "node:assert/strict";
  *
  * const kernel = new SimKernel("sim:mlx5");

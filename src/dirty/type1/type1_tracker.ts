@@ -36,11 +36,10 @@ const VERDICT_PAGES = 64;
  *
  * @example
  * ```ts
- * import { SimKernel } from "../../sim/mod.ts";
- * import { DmaMemory } from "../../vfio/dma/dma_memory.ts";
- * import { parseDeviceName } from "../../vfio/open/device_name.ts";
+ * import { SimKernel } from "@vfiokit/vfiokit/sim";
+ * import { DmaMemory, parseDeviceName } from "@vfiokit/vfiokit/vfio";
  * import { openVfioDevice } from "../../vfio/open/open.ts";
- * import { Type1Tracker } from "./type1_tracker.ts";
+ * import { Type1Tracker } from "@vfiokit/vfiokit/dirty";
  * import assert from "node:assert/strict";
  *
  * const name = parseDeviceName("sim:trapped");

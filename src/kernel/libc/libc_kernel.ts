@@ -279,7 +279,7 @@ let shared: LibcKernel | undefined;
  *
  * @example
  * ```ts
- * import { libcKernel } from "./libc_kernel.ts";
+ * import { libcKernel } from "@vfiokit/vfiokit/kernel";
  * import assert from "node:assert/strict";
  *
  * const kernel = libcKernel();

@@ -22,7 +22,7 @@ const USUAL = 4096;
  *
  * @example
  * ```ts
- * import { libcKernel } from "../libc/libc_kernel.ts";
+ * import { libcKernel } from "@vfiokit/vfiokit/kernel";
  * import { pageSize } from "./page_size.ts";
  * import assert from "node:assert/strict";
  *

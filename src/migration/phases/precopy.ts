@@ -22,8 +22,7 @@ import type { Transaction } from "../../checkpoint/batches/transaction.ts";
  *
  * @example
  * ```ts
- * import { openDevice } from "../device.ts";
- * import { precopy } from "./precopy.ts";
+ * import { openDevice, precopy } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using device = await openDevice("sim:mapped?size=1MiB");

@@ -94,9 +94,7 @@ class Collector {
  *
  * @example
  * ```ts
- * import { openDevice } from "../device.ts";
- * import { resume } from "./resume.ts";
- * import { stopAndCopy } from "./stop_and_copy.ts";
+ * import { openDevice, resume, stopAndCopy } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using from = await openDevice("sim:trapped?size=1MiB&seed=1");

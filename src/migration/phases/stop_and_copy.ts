@@ -19,8 +19,7 @@ import type { Transaction } from "../../checkpoint/batches/transaction.ts";
  *
  * @example
  * ```ts
- * import { openDevice } from "../device.ts";
- * import { stopAndCopy } from "./stop_and_copy.ts";
+ * import { openDevice, stopAndCopy } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using device = await openDevice("sim:trapped?size=1MiB");

@@ -37,8 +37,8 @@ export interface DmaMemoryOptions {
  *
  * @example
  * ```ts
- * import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
- * import { DmaMemory } from "./dma_memory.ts";
+ * import { libcKernel } from "@vfiokit/vfiokit/kernel";
+ * import { DmaMemory } from "@vfiokit/vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * using memory = DmaMemory.allocate(libcKernel(), 1 << 20);

@@ -46,10 +46,8 @@ const RANGES_MAX = 64 * RANGES_FIRST;
  *
  * @example
  * ```ts
- * import { SimKernel } from "../../sim/mod.ts";
- * import { DmaMemory } from "./dma_memory.ts";
- * import { Ioas } from "./ioas.ts";
- * import { Iommufd } from "./iommufd.ts";
+ * import { SimKernel } from "@vfiokit/vfiokit/sim";
+ * import { DmaMemory, Ioas, Iommufd } from "@vfiokit/vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * const kernel = new SimKernel("sim:trapped?cdev=1");

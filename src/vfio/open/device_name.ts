@@ -65,7 +65,7 @@ const MAX_FD = 0x7fff_ffff;
  *
  * @example
  * ```ts
- * import { parseDeviceName } from "./device_name.ts";
+ * import { parseDeviceName } from "@vfiokit/vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * assert.deepEqual(parseDeviceName("3B:00.1"), { kind: "pci", address: "0000:3b:00.1" });
@@ -104,7 +104,8 @@ export function parseDeviceName(text: string): DeviceName {
  *
  * @example
  * ```ts
- * import { formatDeviceName, parseDeviceName } from "./device_name.ts";
+ * import { formatDeviceName } from "./device_name.ts";
+ * import { parseDeviceName } from "@vfiokit/vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * assert.equal(formatDeviceName(parseDeviceName("fd:3")), "fd:3");

@@ -25,8 +25,8 @@ import type { Reason } from "../reasons/unsupported.ts";
  *
  * @example
  * ```ts
- * import { SimKernel } from "../../sim/mod.ts";
- * import { parseDeviceName } from "./device_name.ts";
+ * import { SimKernel } from "@vfiokit/vfiokit/sim";
+ * import { parseDeviceName } from "@vfiokit/vfiokit/vfio";
  * import { findDevice } from "./find_device.ts";
  * import assert from "node:assert/strict";
  *

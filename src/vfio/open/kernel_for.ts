@@ -19,7 +19,7 @@ import { type DeviceName, DeviceNameError, parseDeviceName } from "./device_name
  *
  * @example
  * ```ts
- * import { parseDeviceName } from "./device_name.ts";
+ * import { parseDeviceName } from "@vfiokit/vfiokit/vfio";
  * import { kernelFor } from "./kernel_for.ts";
  * import assert from "node:assert/strict";
  *

@@ -72,7 +72,7 @@ export interface OpenVfioOptions {
  *
  * @example
  * ```ts
- * import { parseDeviceName } from "./device_name.ts";
+ * import { parseDeviceName } from "@vfiokit/vfiokit/vfio";
  * import { kernelFor } from "./kernel_for.ts";
  * import { openVfioDevice } from "./open.ts";
  * import assert from "node:assert/strict";

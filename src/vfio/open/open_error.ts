@@ -17,7 +17,7 @@ import { hintOfReason, type Reason, type ReasonCode } from "../reasons/unsupport
  *
  * @example
  * ```ts
- * import { OpenError } from "./open_error.ts";
+ * import { OpenError } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * const error = new OpenError([

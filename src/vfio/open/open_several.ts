@@ -24,9 +24,8 @@ import type { SysfsDevice } from "../sysfs/sysfs.ts";
  *
  * @example
  * ```ts
- * import { SimKernel } from "../../sim/mod.ts";
- * import { parseDeviceName } from "./device_name.ts";
- * import { openVfioDevices } from "./open_several.ts";
+ * import { SimKernel } from "@vfiokit/vfiokit/sim";
+ * import { openVfioDevices, parseDeviceName } from "@vfiokit/vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * const kernel = new SimKernel("mapped", "trapped");

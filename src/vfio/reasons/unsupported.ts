@@ -102,7 +102,7 @@ export function hintOfReason(reason: Reason | undefined): Hint | null {
  *
  * @example
  * ```ts
- * import { UnsupportedError } from "./unsupported.ts";
+ * import { UnsupportedError } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * const error = new UnsupportedError([
@@ -147,7 +147,7 @@ export interface Holder {
  *
  * @example
  * ```ts
- * import { BusyError } from "./unsupported.ts";
+ * import { BusyError } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * const error = new BusyError("group /dev/vfio/12", [{ pid: 4242, comm: "qemu" }]);
