@@ -35,12 +35,10 @@ const WINDOW_CRC = 24;
 
 /** Runs `demo`. */
 export async function run(_args: DemoArgs, context: Context): Promise<number> {
+  await using made = new AsyncDisposableStack();
   const folder = await mkdtemp(join(env("TMPDIR") ?? "/tmp", "vfiokit-demo-"));
-  try {
-    return await tell(join(folder, "device.vfio"), context);
-  } finally {
-    await rm(folder, { recursive: true });
-  }
+  made.defer(() => rm(folder, { recursive: true }));
+  return await tell(join(folder, "device.vfio"), context);
 }
 
 async function tell(path: string, context: Context): Promise<number> {

@@ -12,7 +12,7 @@ import type { Context } from "../context.ts";
 import { mayColour } from "../env.ts";
 import { bytes, count, rate, time } from "../output/format.ts";
 import { Heatmap } from "../output/heatmap.ts";
-import { meanwhile } from "../dirty/measured_span.ts";
+import { beforeEnd, meanwhile } from "../dirty/measured_span.ts";
 import { ReportFile } from "../report/report_file.ts";
 import type { Round } from "../dirty/rounds.ts";
 import { type Sample, sampleFields } from "../dirty/samples.ts";
@@ -53,27 +53,26 @@ export async function run(args: DirtyWatchArgs, context: Context): Promise<numbe
   tellTracker(session, context);
   session.tracker.start();
   const { ended, exitCode } = meanwhile(session, args.command, context, args.json);
-  try {
-    const { every, rounds } = args;
-    await lines.begin();
-    for await (const round of watch(session, { every, rounds, stop: ended })) {
-      report?.add(round);
-      await lines.add(round);
-      if (lines.stalled) break;
-      // The end of a program is waited for all the same.
-      if (report === null && args.command === undefined) checkReader();
+  const ending = await beforeEnd(exitCode, async () => {
+    try {
+      const { every, rounds } = args;
+      await lines.begin();
+      for await (const round of watch(session, { every, rounds, stop: ended })) {
+        report?.add(round);
+        await lines.add(round);
+        if (lines.stalled) break;
+        // The end of a program is waited for all the same.
+        if (report === null && args.command === undefined) checkReader();
+      }
+      session.tracker.stop();
+    } catch (error) {
+      await report?.rescue(subject, context);
+      throw error;
     }
-    session.tracker.stop();
-  } catch (error) {
-    await report?.rescue(subject, context);
-    throw error;
-  } finally {
-    // The device is not closed under the program.
-    await exitCode();
-  }
+  });
   await lines.end();
   await report?.write(subject, context);
-  return await exitCode();
+  return ending;
 }
 
 function checkUsage({ every, json, heatmap, report }: DirtyWatchArgs): void {

@@ -5,7 +5,7 @@
  */
 
 import { libcKernel } from "../../src/kernel/mod.ts";
-import { openDevice } from "../../mod.ts";
+import { firstError, openDevice } from "../../mod.ts";
 import { openVfioDevices, parseDeviceName, type VfioDevice } from "../../src/vfio/mod.ts";
 import { type Lendable, refuseSimulated, runProgram } from "../lending/child.ts";
 import type { Context } from "../context.ts";
@@ -46,7 +46,7 @@ async function tellState({ label, fd }: VfioDevice, context: Context): Promise<v
     if (device.description.protocol === null) return;
     ({ state } = await device.state());
   } catch (error) {
-    state = `unknown (${(error as Error).message})`;
+    state = `unknown (${(firstError(error) as Error).message})`;
   }
   if (state === "running") return;
   context.note(

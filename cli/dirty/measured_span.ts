@@ -92,12 +92,25 @@ export async function lookAfter(
   look: () => unknown,
 ): Promise<number> {
   const { ended, exitCode } = meanwhile(session, command, context, dataOnStdout);
-  try {
+  return await beforeEnd(exitCode, async () => {
     await pause(after ?? (command === undefined ? WAIT_MS : FOREVER_MS), ended);
     await look();
-  } finally {
-    // The device is not closed under the program.
-    await exitCode();
+  });
+}
+
+/**
+ * Does some work, and then waits for the program's end, so that the device is not closed under it.
+ *
+ * @returns The exit code.
+ */
+export async function beforeEnd(
+  exitCode: Meanwhile["exitCode"],
+  work: () => Promise<void>,
+): Promise<number> {
+  {
+    await using ending = new AsyncDisposableStack();
+    ending.defer(async () => void await exitCode());
+    await work();
   }
   return await exitCode();
 }

@@ -11,17 +11,17 @@ import { libcKernel } from "../../src/kernel/mod.ts";
 
 /** The places of devices that are lent. */
 export class DataPlaces implements Disposable {
-  readonly #open: number[] = [];
+  readonly #open = new DisposableStack();
 
   /** Makes one more. */
   add(): NonNullable<OpenOptions["dataPlace"]> {
     const [put, take] = libcKernel().socketPair();
-    this.#open.push(put, take);
+    for (const fd of [put, take]) this.#open.defer(() => libcKernel().close(fd));
     return { put, take };
   }
 
   /** Closes all of them: a data fd that nobody took is closed, too. */
   [Symbol.dispose](): void {
-    for (const fd of this.#open.splice(0)) libcKernel().close(fd);
+    this.#open.dispose();
   }
 }

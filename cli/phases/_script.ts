@@ -16,6 +16,8 @@ import {
   type Device,
   MigrationError,
   openDevice,
+  type Recovery,
+  type StateName,
 } from "../../mod.ts";
 import type { CheckpointHeader } from "../../src/checkpoint/mod.ts";
 import { describeRecovery } from "../../src/vfio/mod.ts";
@@ -124,13 +126,22 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
 async function recovered(device: Device, error: unknown): Promise<unknown> {
   if (error instanceof MigrationError || device.description.protocol === null) return error;
   if (error instanceof CheckpointError && error.recovery !== null) return error;
-  const recovery = await device.recover();
-  const { state } = await device.state();
+  const { recovery, state } = await bringBack(device);
   return new MigrationError(`${(error as Error).message}; ${describeRecovery(recovery, state)}`, {
     code: "failed",
     deviceState: state,
     recovery,
   }, { cause: error });
+}
+
+async function bringBack(device: Device): Promise<{ recovery: Recovery; state: StateName }> {
+  try {
+    const recovery = await device.recover();
+    return { recovery, state: (await device.state()).state };
+  } catch {
+    // The failure before it is the one to report.
+    return { recovery: "failed", state: "unknown" };
+  }
 }
 
 /** Writes a checkpoint's bytes to stdout; resolves when all of them are. */

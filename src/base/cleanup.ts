@@ -74,11 +74,63 @@ export function cleanly<Value>(work: () => Value): Value {
   }
 }
 
+/** The same for a function that cleans up by `await using`. */
+export async function cleanlyAsync<Value>(work: () => Promise<Value>): Promise<Value> {
+  try {
+    return await work();
+  } catch (error) {
+    throw firstError(error);
+  }
+}
+
+/** Cleans up after an error; returns that error, with the error of the cleanup attached. */
+export function cleanedUp(error: unknown, cleanUp: () => void): unknown {
+  const first = firstError(error);
+  try {
+    cleanUp();
+  } catch (later) {
+    addCleanup(first, later);
+  }
+  return first;
+}
+
+/** The same for a cleanup that awaits. */
+export async function cleanedUpAsync(
+  error: unknown,
+  cleanUp: () => PromiseLike<unknown>,
+): Promise<unknown> {
+  const first = firstError(error);
+  try {
+    await cleanUp();
+  } catch (later) {
+    addCleanup(first, later);
+  }
+  return first;
+}
+
 /** Runs a function, then `cleanUp` whether or not the function failed; throws the first error. */
 export function cleanlyThen<Value>(work: () => Value, cleanUp: () => void): Value {
-  return cleanly(() => {
-    using stack = new DisposableStack();
-    stack.defer(cleanUp);
-    return work();
-  });
+  let value: Value;
+  try {
+    value = work();
+  } catch (error) {
+    throw cleanedUp(error, cleanUp);
+  }
+  cleanly(cleanUp);
+  return value;
+}
+
+/** The same for functions that await. */
+export async function cleanlyThenAsync<Value>(
+  work: () => Promise<Value>,
+  cleanUp: () => PromiseLike<unknown>,
+): Promise<Value> {
+  let value: Value;
+  try {
+    value = await work();
+  } catch (error) {
+    throw await cleanedUpAsync(error, cleanUp);
+  }
+  await cleanlyAsync(async () => void await cleanUp());
+  return value;
 }

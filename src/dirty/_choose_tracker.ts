@@ -2,6 +2,7 @@
  * Chooses the tracker of the pages that a device dirties.
  */
 
+import { addCleanup, cleanupErrors } from "../base/cleanup.ts";
 import { SysError } from "../kernel/sys_error.ts";
 import type { AddressSpace } from "../vfio/dma/address_space.ts";
 import { AnswerError } from "../vfio/device/answer_error.ts";
@@ -63,7 +64,7 @@ export function chooseTracker(
   } catch (error) {
     if (wanted === "device" || !isRefusal(error)) throw error;
     if (container === null) throw new NeedsContainer(device.label, error);
-    return { tracker: type1Instead(container, error), reason: error.message };
+    return { tracker: type1Instead(container, error), reason: withCleanup(error, error) };
   }
 }
 
@@ -78,7 +79,15 @@ function type1Instead(container: Type1Container, refusal: Error): Type1Tracker {
 
 /** That type1 cannot track, nor the device's log. */
 export function bothRefuse(type1: UnsupportedError, log: Error): UnsupportedError {
-  return new UnsupportedError([...type1.reasons, ...reasonsOf(log)], { cause: type1 });
+  const error = new UnsupportedError([...type1.reasons, ...reasonsOf(log)], { cause: type1 });
+  for (const each of cleanupErrors(log)) addCleanup(error, each);
+  return error;
+}
+
+/** Why the device does not track, and the errors of the cleanup after `failure`. */
+export function withCleanup({ message }: Error, failure: Error): string {
+  const after = cleanupErrors(failure).map((each) => each.message);
+  return after.length === 0 ? message : `${message}; then, while cleaning up: ${after.join("; ")}`;
 }
 
 /** Why there is no log, if type1 cannot track either. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { cleanly, cleanlyThen } from "../base/cleanup.ts";
+import { addCleanup, cleanly, cleanlyThen, ownCleanupErrors } from "../base/cleanup.ts";
 import type { AddressSpace } from "../vfio/dma/address_space.ts";
 import { noType1Container } from "../vfio/reasons/cdev_reasons.ts";
 import type { VfioDevice } from "../vfio/device/device.ts";
@@ -13,7 +13,7 @@ import type { DmaMemory } from "../vfio/dma/dma_memory.ts";
 import type { IovaMapping } from "../vfio/dma/iova.ts";
 import { kernelFor } from "../vfio/open/kernel_for.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
-import { bothRefuse, chooseTracker, NeedsContainer } from "./_choose_tracker.ts";
+import { bothRefuse, chooseTracker, NeedsContainer, withCleanup } from "./_choose_tracker.ts";
 import {
   MappedDevice,
   type MappedDeviceOptions,
@@ -118,13 +118,15 @@ export class DirtySession implements Disposable {
   static #openForType1(
     name: string,
     options: MappedDeviceOptions,
-    { refusal }: NeedsContainer,
+    needs: NeedsContainer,
   ): DirtySession {
+    const { refusal } = needs;
     try {
-      return DirtySession.#open(name, options, "type1", refusal.message);
+      return DirtySession.#open(name, options, "type1", withCleanup(refusal, needs));
     } catch (error) {
-      if (!(error instanceof UnsupportedError)) throw error;
-      throw bothRefuse(error, refusal);
+      const failure = error instanceof UnsupportedError ? bothRefuse(error, refusal) : error;
+      for (const each of ownCleanupErrors(needs)) addCleanup(failure, each);
+      throw failure;
     }
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanedUpAsync, cleanlyAsync } from "../base/cleanup.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { DeviceNameError, parseDeviceName } from "../vfio/open/device_name.ts";
 import { findDevice } from "../vfio/open/find_device.ts";
@@ -57,10 +58,10 @@ export async function openDevices(
       opened.push(closing.use(await openDevice(name, { ...options, ...shared })));
     }
   } catch (error) {
-    await closing.disposeAsync();
-    throw error;
+    throw await cleanedUpAsync(error, () => closing.disposeAsync());
   }
-  return Object.assign(opened, { [Symbol.asyncDispose]: () => closing.disposeAsync() });
+  const close = (): Promise<void> => cleanlyAsync(() => closing.disposeAsync());
+  return Object.assign(opened, { [Symbol.asyncDispose]: close });
 }
 
 /** What of a device of the same group the next one shares. */

@@ -2,6 +2,7 @@
  * What a save or restore throws, from what stopped it.
  */
 
+import { addCleanup } from "../base/cleanup.ts";
 import { hintOf } from "../base/vfiokit_error.ts";
 import { errorCode } from "../checkpoint/file/file_error.ts";
 import { hintAfter } from "../migration/protocol/reset.ts";
@@ -17,13 +18,18 @@ import { IdentityError } from "./identity/identity_error.ts";
 import { ReadBackError } from "../checkpoint/read_back.ts";
 import { stateNow } from "./_state_now.ts";
 
-/** Brings the device back. */
-async function bringBack(device: Device): Promise<[Recovery, StateName] | DeviceClosedError> {
+/** Brings the device back after an error. */
+async function bringBack(
+  device: Device,
+  after: unknown,
+): Promise<[Recovery, StateName] | DeviceClosedError> {
   try {
     const recovery = await device.recover();
     return [recovery, await stateNow(device)];
   } catch (error) {
-    return error instanceof DeviceClosedError ? error : ["failed", "unknown"];
+    if (error instanceof DeviceClosedError) return error;
+    addCleanup(after, error);
+    return ["failed", "unknown"];
   }
 }
 
@@ -56,7 +62,7 @@ async function recovered(
     error instanceof MigrationError || error instanceof IdentityError ||
     error instanceof UnsupportedError || error instanceof DeviceClosedError
   ) return error;
-  const back = await bringBack(device);
+  const back = await bringBack(device, error);
   if (back instanceof DeviceClosedError) return back;
   const [recovery, deviceState] = back;
   if (error instanceof CheckpointError) {

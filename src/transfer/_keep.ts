@@ -3,6 +3,7 @@
  * written is read back, and gets its place.
  */
 
+import { cleanedUpAsync } from "../base/cleanup.ts";
 import type { ReadBack, ReadBackReport } from "../checkpoint/read_back.ts";
 import type { CheckpointSink } from "./save.ts";
 import type { DeviceTotals } from "../checkpoint/metadata/trailer.ts";
@@ -33,7 +34,7 @@ export async function keep(
     await sink.commit();
     return { error: null, readBack: readBack.report };
   } catch (error) {
-    await sink.abort();
-    return { error: error as Error, readBack: readBack.report };
+    const first = await cleanedUpAsync(error, () => sink.abort());
+    return { error: first as Error, readBack: readBack.report };
   }
 }

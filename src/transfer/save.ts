@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanedUpAsync } from "../base/cleanup.ts";
 import { watchNotes } from "../migration/thread/host.ts";
 import type { Device } from "../migration/device.ts";
 import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
@@ -139,8 +140,7 @@ export async function save(
   } catch (error) {
     const failure = await failed("save the device", device, error, signal, notes);
     writer?.abort(error);
-    await sink.abort(error);
-    throw failure;
+    throw await cleanedUpAsync(failure, () => sink.abort(error));
   }
   const moved = totals(phases);
   // The device first: it does not wait for the file to be read, nor for what is found there.

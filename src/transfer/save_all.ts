@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanedUpAsync } from "../base/cleanup.ts";
 import { type Hint, hintOf } from "../base/vfiokit_error.ts";
 import { ask } from "../migration/thread/host.ts";
 import {
@@ -162,8 +163,7 @@ export async function saveAll(
   } catch (error) {
     const failure = await lockstep?.failure(error) ?? error;
     writer?.abort(error);
-    await sink.abort(error);
-    throw failure;
+    throw await cleanedUpAsync(failure, () => sink.abort(error));
   }
   // The devices first: they do not wait for the file to be read, nor for what is found there.
   if (leave === "running") await runAll(lockstep);

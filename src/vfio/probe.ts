@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanlyThen } from "../base/cleanup.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { exists } from "./reasons/evidence.ts";
 import { AnswerError } from "./device/answer_error.ts";
@@ -180,11 +181,7 @@ export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
     if (error instanceof AnswerError) return closed([brokenAnswer(error.message)], false);
     throw error;
   }
-  try {
-    return describe(formatDeviceName(parsed), device);
-  } finally {
-    device.close();
-  }
+  return cleanlyThen(() => describe(formatDeviceName(parsed), device), () => device.close());
 }
 
 /** Whether a reason concerns only the caller's rights or options, not the device. */

@@ -23,7 +23,7 @@ type Act = (make: (query: string) => Client) => void;
 
 /** The effect that the device's user sees, per fault. */
 export const MEMORY_ACTS: Readonly<
-  Record<"map" | "unmap" | "dirty-start" | "dirty-get" | "draft-dirty-flag", Act>
+  Record<"map" | "unmap" | "dirty-start" | "dirty-get" | "dirty-stop" | "draft-dirty-flag", Act>
 > = {
   "map": (make) => {
     using client = make("fault=map:2:ENOMEM");
@@ -47,6 +47,16 @@ export const MEMORY_ACTS: Readonly<
     refused("EINVAL", () => type1.get(0, 1));
     type1.start();
     assert.deepEqual(type1.get(0, 1), [0n]);
+  },
+  "dirty-stop": (make) => {
+    using client = make("fault=dirty-stop:1:EIO");
+    using type1 = new Type1Client(client);
+    type1.map(0, 1);
+    type1.start();
+    refused("EIO", () => type1.stop());
+    assert.deepEqual(type1.get(0, 1), [0n]);
+    type1.stop();
+    refused("EINVAL", () => type1.get(0, 1));
   },
   "dirty-get": (make) => {
     using client = make("fault=dirty-get:2:EFAULT");

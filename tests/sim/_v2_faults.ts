@@ -205,6 +205,15 @@ export const V2_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
     refused("EIO", () => log.report(0n, 4096n));
     log.report(0n, 4096n);
   },
+  "log-stop": (make) => {
+    using client = make("fault=log-stop:1:EIO");
+    using log = new LogCalls(client);
+    log.start([[0n, 4096n]]);
+    refused("EIO", () => log.stop());
+    log.report(0n, 4096n);
+    log.stop();
+    refused("EINVAL", () => log.report(0n, 4096n));
+  },
   "log-error": (make) => {
     using client = make("fault=log-error:2");
     using log = new LogCalls(client);

@@ -71,6 +71,12 @@ const ANY_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
     refused("EIO", () => client.reset());
     client.reset();
   },
+  "close": (make) => {
+    const { kernel, fd, group, container } = make("fault=close:1:EIO");
+    refused("EIO", () => kernel.close(fd));
+    refused("EBADF", () => kernel.close(fd));
+    for (const other of [group, container]) kernel.close(other);
+  },
   "open": (make) => {
     refused("EACCES", () => make("fault=open:EACCES"));
   },

@@ -2,6 +2,7 @@
  * A regular file that appears whole or not at all.
  */
 
+import { cleanedUpAsync } from "../../base/cleanup.ts";
 import type { Hint } from "../../base/vfiokit_error.ts";
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
@@ -99,8 +100,7 @@ export class AtomicTarget implements FileTarget {
       const fd = await open(partial, O_WRONLY | O_CREAT | O_EXCL, mode);
       return new AtomicTarget({ label, path, partial }, exists, force, { folder: folderFd, fd });
     } catch (error) {
-      await close(folderFd);
-      throw error;
+      throw await cleanedUpAsync(error, () => close(folderFd));
     }
   }
 
@@ -170,8 +170,7 @@ export class AtomicTarget implements FileTarget {
     try {
       await fs.promises.rename(this.#partial, this.#path);
     } catch (error) {
-      await fs.promises.unlink(this.#path);
-      throw error;
+      throw await cleanedUpAsync(error, () => fs.promises.unlink(this.#path));
     }
   }
 

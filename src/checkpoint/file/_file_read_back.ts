@@ -2,6 +2,7 @@
  * {@linkcode ReadBack} of a regular file that has a temporary name.
  */
 
+import { cleanlyAsync } from "../../base/cleanup.ts";
 import type { AbortResult } from "./_file_target.ts";
 import type { OpenSource } from "./_open_source.ts";
 import { CheckpointError } from "../checkpoint_error.ts";
@@ -72,10 +73,12 @@ export class FileReadBack implements ReadBack {
     }
   }
 
-  async #read(signal: AbortSignal | undefined): Promise<CheckpointSummary> {
-    await using source = await this.#file.reopen();
-    // The buffers of the stream are the pool's, and nobody else sees them.
-    return await verifyCheckpoint(this.#counted(source, signal), { recycle: true });
+  #read(signal: AbortSignal | undefined): Promise<CheckpointSummary> {
+    return cleanlyAsync(async () => {
+      await using source = await this.#file.reopen();
+      // The buffers of the stream are the pool's, and nobody else sees them.
+      return await verifyCheckpoint(this.#counted(source, signal), { recycle: true });
+    });
   }
 
   async *#counted(

@@ -3,6 +3,7 @@
  * something that is neither.
  */
 
+import { cleanedUpAsync, cleanlyThen } from "../../base/cleanup.ts";
 import * as fs from "node:fs";
 import { basename, dirname, normalize } from "node:path";
 import process from "node:process";
@@ -115,15 +116,9 @@ async function openByLibc(path: string, access: number, refusal: unknown): Promi
     // A file that would have to be created, as in /dev/shm: that is Deno's to allow.
     throw access === O_WRONLY && isErrno(error, "ENOENT") ? refusal : error;
   }
-  let fd: number;
-  try {
-    fd = adoptFd(raw);
-  } finally {
-    kernel.close(raw);
-  }
+  const fd = cleanlyThen(() => adoptFd(raw), () => kernel.close(raw));
   if (!fs.fstatSync(fd).isFile()) return fd;
-  await close(fd);
-  throw refusal;
+  throw await cleanedUpAsync(refusal, () => close(fd));
 }
 
 /** The folder and the last name of a path. */

@@ -2,6 +2,7 @@
  * A device's log of its DMA, as the kernel has it: started, reported, stopped.
  */
 
+import { cleanedUp, cleanly } from "../../base/cleanup.ts";
 import {
   MAP_ANONYMOUS,
   MAP_PRIVATE,
@@ -77,11 +78,8 @@ export class DeviceLog implements Disposable {
     this.stop();
     const second = this.#startBy(mappings, first.devicePgsize);
     if (second.devicePgsize <= second.unit) return second;
-    this.stop();
-    throw new AnswerError(
-      `Cannot use the device's log: it chose pages of ${first.devicePgsize} bytes, and then of ` +
-        `${second.devicePgsize}`,
-      PAGE_SIZE_FIELD,
+    throw this.#unusable(
+      `it chose pages of ${first.devicePgsize} bytes, and then of ${second.devicePgsize}`,
     );
   }
 
@@ -95,11 +93,13 @@ export class DeviceLog implements Disposable {
     const devicePgsize = this.#set(ranges);
     const defect = this.#pageDefect(devicePgsize);
     if (defect === null) return { ranges, unit, devicePgsize };
-    this.stop();
-    throw new AnswerError(
-      `Cannot use the device's log: it chose pages of ${devicePgsize} bytes, ${defect}`,
-      PAGE_SIZE_FIELD,
-    );
+    throw this.#unusable(`it chose pages of ${devicePgsize} bytes, ${defect}`);
+  }
+
+  /** Stops a log that cannot be used; returns the error that says why. */
+  #unusable(why: string): unknown {
+    const error = new AnswerError(`Cannot use the device's log: ${why}`, PAGE_SIZE_FIELD);
+    return cleanedUp(error, () => this.stop());
   }
 
   /** Why no log can go by pages of so many bytes; null if it can. */
@@ -112,21 +112,21 @@ export class DeviceLog implements Disposable {
   /** Returns the page size that the device chose. */
   #set(ranges: readonly IovaMapping[]): bigint {
     const { size } = vfioDeviceFeatureDmaLoggingRange;
-    const memory = this.#map(ranges.length * size);
-    try {
-      ranges.forEach(({ iova, size: length }, index) => {
-        memory.write(index * size, vfioDeviceFeatureDmaLoggingRange.pack({ iova, length }));
-      });
-      return setFeature(this.#device, DMA_LOGGING_START, vfioDeviceFeatureDmaLoggingControl, {
-        page_size: BigInt(this.#pgsize),
-        num_ranges: ranges.length,
-        ranges: memory.address,
-      }).page_size;
-    } catch (error) {
-      throw startError(error);
-    } finally {
-      memory.close();
-    }
+    return cleanly(() => {
+      using memory = this.#map(ranges.length * size);
+      try {
+        ranges.forEach(({ iova, size: length }, index) => {
+          memory.write(index * size, vfioDeviceFeatureDmaLoggingRange.pack({ iova, length }));
+        });
+        return setFeature(this.#device, DMA_LOGGING_START, vfioDeviceFeatureDmaLoggingControl, {
+          page_size: BigInt(this.#pgsize),
+          num_ranges: ranges.length,
+          ranges: memory.address,
+        }).page_size;
+      } catch (error) {
+        throw startError(error);
+      }
+    });
   }
 
   /**

@@ -3,6 +3,7 @@
  * dirty, nothing is tracked.
  */
 
+import { cleanly, cleanlyThen } from "../../base/cleanup.ts";
 import { VFIO_DMA_MAP_FLAG_READ } from "../../uapi/mod.ts";
 import type { Type1Container } from "../../vfio/dma/container.ts";
 import { DmaError } from "../../vfio/dma/dma_error.ts";
@@ -22,19 +23,19 @@ export function witnessIsDirty(
   const iova = freePage(container.info().iovaRanges, container.mappings, BigInt(pgsize));
   if (iova === null) return null;
   const page = { iova, size: BigInt(pgsize) };
-  using memory = DmaMemory.allocate(container.kernel, pgsize, { kind: "anonymous" });
-  try {
-    container.map({ ...page, vaddr: memory.address, flags: VFIO_DMA_MAP_FLAG_READ });
-  } catch (error) {
-    if (error instanceof DmaError) return null;
-    throw error;
-  }
-  try {
-    const { bitmap, lost } = reader.read(page);
-    return lost === null ? !bitmap.isEmpty() : null;
-  } finally {
-    container.unmap(page.iova, page.size);
-  }
+  return cleanly(() => {
+    using memory = DmaMemory.allocate(container.kernel, pgsize, { kind: "anonymous" });
+    try {
+      container.map({ ...page, vaddr: memory.address, flags: VFIO_DMA_MAP_FLAG_READ });
+    } catch (error) {
+      if (error instanceof DmaError) return null;
+      throw error;
+    }
+    return cleanlyThen(() => {
+      const { bitmap, lost } = reader.read(page);
+      return lost === null ? !bitmap.isEmpty() : null;
+    }, () => container.unmap(page.iova, page.size));
+  });
 }
 
 /** The last page that the IOMMU can map and that is free; null if there is none. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanlyThen } from "../../base/cleanup.ts";
 import { SysError } from "../sys_error.ts";
 import { ERRNO } from "../errno_names.ts";
 import {
@@ -211,7 +212,7 @@ class LibcKernel implements Kernel {
 
   readText(path: string, maxBytes = TEXT_MAX): string {
     const fd = this.open(path, O_RDONLY);
-    try {
+    return cleanlyThen(() => {
       const chunks: Buffer[] = [];
       let total = 0;
       for (;;) {
@@ -227,9 +228,7 @@ class LibcKernel implements Kernel {
       const decoder = new TextDecoder();
       return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") +
         decoder.decode();
-    } finally {
-      this.close(fd);
-    }
+    }, () => this.close(fd));
   }
 
   readLink(path: string): string {
@@ -248,7 +247,7 @@ class LibcKernel implements Kernel {
 
   readDir(path: string): string[] {
     const fd = this.open(path, O_RDONLY | O_NONBLOCK);
-    try {
+    return cleanlyThen(() => {
       const names: string[] = [];
       const entries = buffer(32768);
       const view = new DataView(entries.buffer);
@@ -263,9 +262,7 @@ class LibcKernel implements Kernel {
         }
       }
       return names.sort();
-    } finally {
-      this.close(fd);
-    }
+    }, () => this.close(fd));
   }
 }
 

@@ -3,6 +3,7 @@
  * and recvmsg(2), whose struct msghdr holds addresses.
  */
 
+import { cleanly } from "../../base/cleanup.ts";
 import { checkMaxFds } from "../scm.ts";
 import { struct } from "../../uapi/codec.ts";
 import type { StructCodec } from "../../uapi/struct_types.ts";
@@ -80,22 +81,24 @@ function withMessage<T>(
 ): T {
   const controlAt = iovec.size;
   const messageAt = controlAt + control;
-  using memory = kernel.mmap(messageAt + length, {
-    prot: PROT_READ | PROT_WRITE,
-    flags: MAP_PRIVATE | MAP_ANONYMOUS,
+  return cleanly(() => {
+    using memory = kernel.mmap(messageAt + length, {
+      prot: PROT_READ | PROT_WRITE,
+      flags: MAP_PRIVATE | MAP_ANONYMOUS,
+    });
+    const { address } = memory;
+    memory.write(
+      0,
+      iovec.pack({ iov_base: address + BigInt(messageAt), iov_len: BigInt(length) }),
+    );
+    const header = msghdr.pack({
+      msg_iov: address,
+      msg_iovlen: 1n,
+      msg_control: address + BigInt(controlAt),
+      msg_controllen: BigInt(control),
+    });
+    return use(memory, header, controlAt);
   });
-  const { address } = memory;
-  memory.write(
-    0,
-    iovec.pack({ iov_base: address + BigInt(messageAt), iov_len: BigInt(length) }),
-  );
-  const header = msghdr.pack({
-    msg_iov: address,
-    msg_iovlen: 1n,
-    msg_control: address + BigInt(controlAt),
-    msg_controllen: BigInt(control),
-  });
-  return use(memory, header, controlAt);
 }
 
 /** Size of control data for so many fds. With more room the kernel would add another fd. */

@@ -3,6 +3,7 @@
  * where the caller brings a Kernel of their own, on the caller's thread.
  */
 
+import { cleanedUp, cleanlyThen } from "../../base/cleanup.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { VFIO_MIGRATION_P2P, VFIO_MIGRATION_PRE_COPY } from "../../uapi/mod.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
@@ -147,8 +148,7 @@ export class Session implements Disposable {
           .flatMap((fd) => fd?.owned === true ? [fd.number] : []);
       }
     } catch (error) {
-      this.#device.close();
-      throw error;
+      throw cleanedUp(error, () => this.#device.close());
     }
   }
 
@@ -265,8 +265,7 @@ export class Session implements Disposable {
   /** Closes what is owned. */
   close(): void {
     this.counters.takeOwnedFds();
-    this.#engine?.[Symbol.dispose]();
-    this.#device.close();
+    cleanlyThen(() => this.#engine?.[Symbol.dispose](), () => this.#device.close());
   }
 
   /** Closes, at the end of a `using` block. */

@@ -5,6 +5,7 @@
  * fails to map, goes through pread and pwrite.
  */
 
+import { cleanly } from "../../base/cleanup.ts";
 import {
   type Kernel,
   MAP_SHARED,
@@ -154,6 +155,9 @@ export class V1DataSection implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const { mapping } of this.#areas) mapping.close();
+    cleanly(() => {
+      using closing = new DisposableStack();
+      for (const { mapping } of this.#areas) closing.use(mapping);
+    });
   }
 }

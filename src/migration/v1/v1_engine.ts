@@ -119,8 +119,9 @@ export class V1Engine extends ProtocolEngine<V1Target> {
 
   /** Unmaps the data section, until it is needed again. */
   #releaseResources(): void {
-    this.#data?.[Symbol.dispose]();
+    const data = this.#data;
     this.#data = null;
+    data?.[Symbol.dispose]();
   }
 
   override [Symbol.dispose](): void {

@@ -3,6 +3,7 @@
  * the process that brought the device there.
  */
 
+import { cleanedUp } from "../../base/cleanup.ts";
 import { SysError } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import { VFIO_MIG_GET_PRECOPY_INFO, vfioPrecopyInfo } from "../../uapi/mod.ts";
@@ -80,8 +81,7 @@ export class V2DataFd {
     try {
       kernel.ioctl(fd.number, VFIO_MIG_GET_PRECOPY_INFO, vfioPrecopyInfo.pack({}));
     } catch (error) {
-      fd.close();
-      throw error;
+      throw cleanedUp(error, () => fd.close());
     }
     this.#keep(fd);
     return true;

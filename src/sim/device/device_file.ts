@@ -70,6 +70,7 @@ export class DeviceFile extends OpenFile {
 
   protected release(): void {
     this.#closed();
+    for (const { errno } of this.#device.faults.due("close")) refuse(errno);
   }
 
   ioctl(request: number, arg: Argument): number {

@@ -42,6 +42,7 @@ export class LoggingFeature {
         return this.#start(call);
       case VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP:
         if (!call.check(VFIO_DEVICE_FEATURE_SET, 0)) return 0;
+        for (const { errno } of this.#device.faults.due("log-stop")) refuse(errno);
         this.#device.elapse();
         this.#log.stop();
         return 0;

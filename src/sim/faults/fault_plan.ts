@@ -132,6 +132,7 @@ function v2CanHave(
       return dataSize;
     case "log-start":
     case "log-report":
+    case "log-stop":
     case "log-error":
     case "no-log-report":
       return log !== null;

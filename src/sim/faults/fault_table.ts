@@ -24,8 +24,11 @@ export type FaultEvent =
   | "unmap"
   | "dirty-start"
   | "dirty-get"
+  | "dirty-stop"
   | "log-start"
-  | "log-report";
+  | "log-report"
+  | "log-stop"
+  | "close";
 
 /** A kind of fault. */
 export interface FaultKind {
@@ -113,8 +116,11 @@ export type FaultName =
   | "unmap"
   | "dirty-start"
   | "dirty-get"
+  | "dirty-stop"
   | "log-start"
   | "log-report"
+  | "log-stop"
+  | "close"
   | "log-error"
   | "no-log-report";
 
@@ -389,6 +395,12 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     form: "N:ERRNO",
     text: "the Nth read of dirty pages fails",
   },
+  "dirty-stop": {
+    to: "any",
+    event: "dirty-stop",
+    form: "N:ERRNO",
+    text: "the Nth stop of dirty page tracking fails",
+  },
   "log-start": {
     to: "v2",
     event: "log-start",
@@ -400,6 +412,18 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
     event: "log-report",
     form: "N:ERRNO",
     text: "the Nth report of the device's own log fails",
+  },
+  "log-stop": {
+    to: "v2",
+    event: "log-stop",
+    form: "N:ERRNO",
+    text: "the Nth stop of the device's own log fails",
+  },
+  "close": {
+    to: "any",
+    event: "close",
+    form: "N:ERRNO",
+    text: "the Nth time that the device is closed, close fails, although the device is closed",
   },
   "log-error": {
     to: "v2",

@@ -65,7 +65,10 @@ export class Type1Tracking {
   }
 
   /** VFIO_IOMMU_DIRTY_PAGES; `strike` lets a fault fail the call before the log is touched. */
-  ioctl(arg: Argument, strike: (event: "dirty-start" | "dirty-get") => void): number {
+  ioctl(
+    arg: Argument,
+    strike: (event: "dirty-start" | "dirty-get" | "dirty-stop") => void,
+  ): number {
     const { argsz, flags } = fromUser(vfioIommuType1DirtyBitmap, arg);
     const known = VFIO_IOMMU_DIRTY_PAGES_FLAG_START | VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP |
       VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP;
@@ -76,6 +79,7 @@ export class Type1Tracking {
         this.#start();
         return 0;
       case VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP:
+        strike("dirty-stop");
         this.#stop();
         return 0;
       case VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP:

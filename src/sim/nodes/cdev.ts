@@ -45,9 +45,12 @@ export class CdevFile extends OpenFile {
     if (this.#bound === null) return;
     const { iommufd, id, device } = this.#bound;
     this.#bound = null;
-    device.drop();
-    iommufd.unbind(id);
-    this.#group.unblock();
+    try {
+      device.drop();
+    } finally {
+      iommufd.unbind(id);
+      this.#group.unblock();
+    }
   }
 
   get #device(): Bound {

@@ -255,11 +255,14 @@ export class VfioDevice implements Disposable {
       throw new Error(`Cannot open ${this.label} again: others may use it`);
     }
     const { kernel, fd: { number } } = this;
-    // Keep the number taken: another thread that opens a file must not get it.
-    using placeholder = Fd.own(kernel, kernel.memfd("vfiokit", 0), `instead of ${this.label}`);
-    kernel.dup3(placeholder.number, number);
-    using opened = this.#openAgain();
-    kernel.dup3(opened.number, number);
+    const openAgain = this.#openAgain;
+    cleanly(() => {
+      // Keep the number taken: another thread that opens a file must not get it.
+      using placeholder = Fd.own(kernel, kernel.memfd("vfiokit", 0), `instead of ${this.label}`);
+      kernel.dup3(placeholder.number, number);
+      using opened = openAgain();
+      kernel.dup3(opened.number, number);
+    });
   }
 
   /**

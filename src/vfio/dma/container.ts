@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanedUp } from "../../base/cleanup.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import { type Kernel, O_RDWR } from "../../kernel/kernel.ts";
@@ -84,8 +85,7 @@ export class Type1Container implements AddressSpace, Disposable {
       requireType1v2(kernel, fd);
       return new Type1Container(kernel, fd, false);
     } catch (error) {
-      fd.close();
-      throw error;
+      throw cleanedUp(error, () => fd.close());
     }
   }
 

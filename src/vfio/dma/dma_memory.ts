@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanedUp, cleanlyThen } from "../../base/cleanup.ts";
 import { isErrno } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import {
@@ -102,8 +103,7 @@ export class DmaMemory implements Disposable {
 
   /** Frees the memory. Closing again does nothing. */
   close(): void {
-    this.mapping.close();
-    this.fd?.close();
+    cleanlyThen(() => this.mapping.close(), () => this.fd?.close());
   }
 
   /** Closes, at the end of a `using` block. */
@@ -130,8 +130,7 @@ function allocateMemfd(kernel: Kernel, size: number, hugepages: boolean): Alloca
   try {
     return { mapping: kernel.mmap(size, { fd: number, prot: PROT, flags: MAP_SHARED }), fd };
   } catch (error) {
-    fd.close();
-    throw error;
+    throw cleanedUp(error, () => fd.close());
   }
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanly } from "../../base/cleanup.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import {
   type Kernel,
@@ -115,6 +116,10 @@ export class Ioas implements AddressSpace, Disposable {
 
   /** Reads the ranges into room for `room` of them; null if there are more. */
   #ranges(room: number): AddressSpaceInfo | null {
+    return cleanly(() => this.#readRanges(room));
+  }
+
+  #readRanges(room: number): AddressSpaceInfo | null {
     const { size } = iommuIovaRange;
     using memory = this.#kernel.mmap(room * size, {
       prot: PROT_READ | PROT_WRITE,

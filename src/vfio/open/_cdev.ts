@@ -3,6 +3,7 @@
  * that iommufd.
  */
 
+import { addCleanup, cleanedUp, cleanly, cleanlyThen, cleanupErrors } from "../../base/cleanup.ts";
 import { SysError } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import {
@@ -80,15 +81,10 @@ export function openByCdev(
   using opened = new DisposableStack();
   const iommufd = shared?.iommufd ?? opened.use(openIommufd(kernel, sysfs));
   const fd = opened.use(openNode(kernel, cdev, sysfs, situation));
-  try {
-    tried("VFIO_DEVICE_BIND_IOMMUFD", { ...situation, path: cdev }, () => {
-      // Its driver resets it as it is opened, for which it takes the device's lock.
-      onceBound(sysfs, ["EAGAIN"], () => bind(kernel, fd, iommufd, token));
-    }, () => fd.close());
-  } catch (error) {
-    fd.close();
-    throw error;
-  }
+  tried("VFIO_DEVICE_BIND_IOMMUFD", { ...situation, path: cdev }, () => {
+    // Its driver resets it as it is opened, for which it takes the device's lock.
+    onceBound(sysfs, ["EAGAIN"], () => bind(kernel, fd, iommufd, token));
+  }, () => fd.close());
   const ioas = shared?.ioas ?? Ioas.allocate(iommufd);
   const closes = [
     ...(shared?.ioas === ioas ? [] : [ioas]),
@@ -116,9 +112,10 @@ export function openByCdev(
     opened.move();
     return device;
   } catch (error) {
-    fd.close();
-    if (shared?.ioas !== ioas) ioas.close();
-    throw error;
+    // The device first: an IOAS cannot be destroyed while one is attached.
+    throw cleanedUp(error, () => {
+      cleanlyThen(() => fd.close(), () => shared?.ioas === ioas || ioas.close());
+    });
   }
 }
 
@@ -134,17 +131,23 @@ export function openInstead(
   try {
     return byGroup(refusal.reasons[0]!);
   } catch (error) {
-    if (!refusal.amiss) throw error;
-    const options = { cause: error };
-    if (error instanceof BusyError) {
-      throw new BusyError(error.what, error.holders, options, refusal.reasons);
-    }
-    if (error instanceof OpenError) throw new OpenError(both(error, refusal), options);
-    if (error instanceof UnsupportedError) {
-      throw new UnsupportedError(both(error, refusal), options);
-    }
-    throw error;
+    const failure = refusal.amiss ? ofBothWays(error, refusal) : error;
+    for (const each of cleanupErrors(refusal)) addCleanup(failure, each);
+    throw failure;
   }
+}
+
+/** The error of opening a device by its group, with the reasons against the other way. */
+function ofBothWays(error: unknown, refusal: CdevRefusal): unknown {
+  const options = { cause: error };
+  if (error instanceof BusyError) {
+    return new BusyError(error.what, error.holders, options, refusal.reasons);
+  }
+  if (error instanceof OpenError) return new OpenError(both(error, refusal), options);
+  if (error instanceof UnsupportedError) {
+    return new UnsupportedError(both(error, refusal), options);
+  }
+  return error;
 }
 
 function both(
@@ -170,7 +173,7 @@ function tried<Value>(
     return attempt();
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
-    before?.();
+    if (before !== undefined) cleanedUp(error, before);
     const { error: why, otherWay } = explainOpening(call, error, situation);
     if (!otherWay || !(why instanceof UnsupportedError)) throw why;
     throw new CdevRefusal(why.reasons, true, error);
@@ -207,16 +210,18 @@ function bind(kernel: Kernel, fd: Fd, iommufd: Iommufd, token: string | undefine
     return;
   }
   const uuid = tokenBytes(token);
-  using memory = kernel.mmap(uuid.length, {
-    prot: PROT_READ | PROT_WRITE,
-    flags: MAP_PRIVATE | MAP_ANONYMOUS,
+  cleanly(() => {
+    using memory = kernel.mmap(uuid.length, {
+      prot: PROT_READ | PROT_WRITE,
+      flags: MAP_PRIVATE | MAP_ANONYMOUS,
+    });
+    memory.write(0, uuid);
+    call(vfioDeviceBindIommufdToken.pack({
+      flags: VFIO_DEVICE_BIND_FLAG_TOKEN,
+      iommufd: iommufd.fd.number,
+      token_uuid_ptr: memory.address,
+    }));
   });
-  memory.write(0, uuid);
-  call(vfioDeviceBindIommufdToken.pack({
-    flags: VFIO_DEVICE_BIND_FLAG_TOKEN,
-    iommufd: iommufd.fd.number,
-    token_uuid_ptr: memory.address,
-  }));
 }
 
 /** The 16 bytes of a UUID, in the order in which it is written. */

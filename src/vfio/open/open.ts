@@ -5,7 +5,7 @@
  * @module
  */
 
-import { cleanly } from "../../base/cleanup.ts";
+import { cleanedUp, cleanly } from "../../base/cleanup.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
@@ -246,8 +246,7 @@ function openInGroup(
       () => new VfioDevice(kernel, { ...parts, way: "group", whyNotCdev, openAgain }),
     );
   } catch (error) {
-    fd.close();
-    throw error;
+    throw cleanedUp(error, () => fd.close());
   }
 }
 

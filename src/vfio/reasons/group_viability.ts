@@ -7,6 +7,7 @@
  * show.
  */
 
+import { cleanlyThen } from "../../base/cleanup.ts";
 import { SysError } from "../../kernel/sys_error.ts";
 import { type Kernel, O_RDONLY } from "../../kernel/kernel.ts";
 import { exists } from "./evidence.ts";
@@ -108,12 +109,10 @@ function headerType(kernel: Kernel, { path, pciClass }: SysfsDevice): number | n
 function readByte(kernel: Kernel, path: string, at: number): number | null {
   try {
     const fd = kernel.open(path, O_RDONLY);
-    try {
+    return cleanlyThen(() => {
       const byte = new Uint8Array(new ArrayBuffer(1));
       return kernel.pread(fd, byte, at) === 1 ? byte[0]! : null;
-    } finally {
-      kernel.close(fd);
-    }
+    }, () => kernel.close(fd));
   } catch (error) {
     if (error instanceof SysError) return null;
     throw error;
