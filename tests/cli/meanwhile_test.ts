@@ -3,7 +3,8 @@ import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { Fd, libcKernel } from "../../src/kernel/mod.ts";
 import { Context } from "../../cli/context.ts";
-import { type Lending, lookAfter, pause } from "../../cli/dirty/measured_span.ts";
+import { beforeEnd, type Lending, lookAfter, pause } from "../../cli/dirty/measured_span.ts";
+import { explain } from "../../cli/output/error_message.ts";
 import { Interrupted } from "../../cli/signals.ts";
 import { Folder } from "./_folder.ts";
 
@@ -105,6 +106,16 @@ describe("a program that runs while dirty pages are tracked", () => {
     };
     await assert.rejects(script('sleep 0.1; echo done > "$1"', { after: 1, look }), /no luck/);
     assert.equal(readFileSync(folder.file("out"), "utf8"), "done\n");
+  });
+
+  it("does not hide a failure of ours when it cannot be waited for", async () => {
+    const failed = beforeEnd(
+      () => Promise.reject(new Error("no program")),
+      () => Promise.reject(new Error("no luck")),
+    );
+    const why = explain(await failed.catch((error) => error), undefined);
+    assert.equal(why.message, "no luck");
+    assert.deepEqual(why.cleanup, ["no program"]);
   });
 
   it("is 127 where there is none, and 128+n where a signal ended it", async () => {

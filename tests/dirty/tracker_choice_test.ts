@@ -85,6 +85,8 @@ describe("the tracker of a session", () => {
     ["cdev=1", "trapped", /^The device has no log of its own DMA \(.*START: ENOTTY\)$/],
     ["cdev=1&fault=no-log-report", "mlx5", /that the kernel cannot report/],
     ["cdev=1&fault=log-start:1:EINVAL", "mlx5", /by somebody who has this device open/],
+    // It was closed before it was opened again.
+    ["cdev=1&fault=close:1:EBUSY", "trapped", /while cleaning up: close fd \d+: EBUSY/],
   ];
   for (const [spec, personality, why] of byGroup) {
     it(`is type1, and the device opened by its group, with ${personality} and ${spec}`, () => {
