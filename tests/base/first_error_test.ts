@@ -4,27 +4,21 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
-  AnswerError,
   CheckpointError,
   cleanupErrors,
-  DirtySession,
-  DmaError,
-  type Mapping,
   MigrationError,
-  type MmapOptions,
   openDevice,
   openDevices,
   OpenError,
-  parseDeviceName,
   probe,
   restore,
   save,
-  SimKernel,
-  SysError,
   UnsupportedError,
 } from "../../mod.ts";
 import { cleanlyThen, cleanlyThenAsync } from "../../src/base/cleanup.ts";
-import { openFds } from "../../src/kernel/fd.ts";
+import { DirtySession } from "../../src/dirty/mod.ts";
+import { type Mapping, type MmapOptions, openFds, SysError } from "../../src/kernel/mod.ts";
+import { SimKernel } from "../../src/sim/mod.ts";
 import {
   VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
@@ -32,6 +26,7 @@ import {
   vfioDeviceFeature,
   vfioDeviceFeatureDmaLoggingControl,
 } from "../../src/uapi/mod.ts";
+import { AnswerError, DmaError, parseDeviceName } from "../../src/vfio/mod.ts";
 import { openVfioDevice } from "../../src/vfio/open/open.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;

@@ -1,4 +1,4 @@
-/** One error of each class that mod.ts exports, and a kernel that throws them. */
+/** One error of each exported class, and a kernel that throws them. */
 
 import { AnswerError, CapabilityError, DeviceNameError, DmaError } from "../../src/vfio/mod.ts";
 import {

@@ -1,14 +1,20 @@
 import assert from "node:assert/strict";
+import * as fs from "node:fs";
 import { after, before, describe, it } from "node:test";
 import * as vfiokit from "../../mod.ts";
 import { DEVICE, EVERY_ERROR, ThrowingKernel } from "./_every_error.ts";
 
-/** The names of all exported classes of errors that can be thrown. */
-const CLASSES = Object.entries(vfiokit as Record<string, unknown>)
-  .filter(([, value]) => typeof value === "function" && value.prototype instanceof Error)
-  .map(([name]) => name)
-  .filter((name) => name !== "VfiokitError")
-  .sort();
+const src = new URL("../../src/", import.meta.url);
+
+/** The exported classes of errors that can be thrown, of all layers, by name. */
+const CLASSES = new Map<string, unknown>();
+for (const layer of fs.readdirSync(src)) {
+  const door = new URL(`${layer}/mod.ts`, src);
+  if (!fs.existsSync(door)) continue;
+  for (const [name, value] of Object.entries(await import(door.href))) {
+    if (typeof value === "function" && value.prototype instanceof Error) CLASSES.set(name, value);
+  }
+}
 
 /** All that can be known about an error, those around it included. */
 function facts(thrown: unknown): unknown {
@@ -34,7 +40,8 @@ function nested(value: unknown): unknown {
 }
 
 it("there is an example of every exported class of errors", () => {
-  assert.deepEqual(EVERY_ERROR.map(({ name }) => name).sort(), CLASSES);
+  assert.deepEqual(EVERY_ERROR.map(({ name }) => name).sort(), [...CLASSES.keys()].sort());
+  for (const { name, constructor } of EVERY_ERROR) assert.equal(constructor, CLASSES.get(name));
 });
 
 for (const host of ["the caller's thread", "a thread"]) {
