@@ -6,14 +6,14 @@
 
 import { or } from "@optique/core/constructs";
 import { text } from "@optique/core/message";
-import type { Parser } from "@optique/core/parser";
 import { command as word } from "@optique/core/primitives";
 import { Context } from "./context.ts";
 import { rootHelp } from "./help.ts";
 import { parseWords, USAGE } from "./parse.ts";
 import type { Signals } from "./signals.ts";
 import { STDERR, STDOUT } from "./output/stdio.ts";
-import type { Command, CommandGroup, Invocation } from "./specs/command.ts";
+import { type CommandParser, commandParser } from "./commands/runnable.ts";
+import type { Command, CommandGroup } from "./specs/command.ts";
 import { COMMANDS, GROUPS, PROGRAM } from "./specs/commands.ts";
 
 /** Runs a command line (without the program's name); resolves to the exit code. */
@@ -57,14 +57,12 @@ function groupOf(name: string | undefined): CommandGroup | undefined {
   return GROUPS.find((group) => group.name === name?.split(" ")[0]);
 }
 
-type CommandParser = Parser<"sync", Invocation, unknown>;
-
 /** Parses any of these commands, in their order; those of a group stand behind its word. */
 function parserOf(commands: readonly Command[]): CommandParser {
   const parsers = new Map<Command | CommandGroup, CommandParser>();
   for (const command of commands) {
     const group = groupOf(command.name);
-    if (group === undefined) parsers.set(command, command.parser);
+    if (group === undefined) parsers.set(command, commandParser(command));
     else if (!parsers.has(group)) parsers.set(group, groupParser(group, commands));
   }
   return anyOf([...parsers.values()]);
@@ -72,7 +70,7 @@ function parserOf(commands: readonly Command[]): CommandParser {
 
 function groupParser(group: CommandGroup, commands: readonly Command[]): CommandParser {
   const members = commands.filter(({ name }) => groupOf(name) === group);
-  return word(group.name, anyOf(members.map(({ parser }) => parser)), {
+  return word(group.name, anyOf(members.map(commandParser)), {
     brief: [text(group.brief)],
     usageLine: [{ type: "literal", value: "COMMAND ..." }],
   });

@@ -6,10 +6,7 @@
  */
 
 import { lineBreak, type Message, text } from "@optique/core/message";
-import { map } from "@optique/core/modifiers";
 import type { Parser } from "@optique/core/parser";
-import { command } from "@optique/core/primitives";
-import type { Context } from "../context.ts";
 
 /** The Deno permission flags that commands ask for. */
 export type Permission =
@@ -35,18 +32,6 @@ export interface CommonArgs {
   readonly json?: boolean;
 }
 
-/** Runs a parsed command line; resolves to the exit code. */
-export type Invocation = (start: StartContext) => Promise<number>;
-
-/** Makes the context that a command runs in. */
-export type StartContext = (spec: Command, args: CommonArgs) => Context;
-
-/** The exports of a command's file. */
-export interface CommandModule<T> {
-  /** Runs the command; resolves to its exit code. */
-  run(args: T, context: Context): Promise<number>;
-}
-
 /** How help, man page and completion describe a command. */
 export interface CommandText {
   /** Its name; with a space in it, it is one of a group: `dirty get`. */
@@ -63,37 +48,10 @@ export interface CommandText {
   readonly permissions: readonly Permission[];
 }
 
-/** A line of the command table. */
-export interface Command extends CommandText {
-  /** The parser of its arguments alone, for the man page. */
-  readonly args: Parser<"sync", unknown, unknown>;
-  /** The parser of its name's last word and its arguments; yields what to run. */
-  readonly parser: Parser<"sync", Invocation, unknown>;
-}
-
-/** Makes a line of the command table; `load` imports the command's file when it runs. */
-export function defineCommand<T extends CommonArgs>(
-  spec: CommandText & {
-    readonly args: Parser<"sync", T, unknown>;
-    readonly load: () => Promise<CommandModule<T>>;
-  },
-): Command {
-  const self: Command = {
-    ...spec,
-    parser: command(
-      spec.name.split(" ").at(-1) as string,
-      map(spec.args, (args): Invocation => async (start) => {
-        const context = start(self, args);
-        return await context.conclude(async () => await (await spec.load()).run(args, context));
-      }),
-      {
-        brief: [text(spec.brief)],
-        description: description(spec),
-        usageLine: [{ type: "literal", value: spec.usage }],
-      },
-    ),
-  };
-  return self;
+/** A line of the command table: what a command is called, what it takes, and what help says. */
+export interface Command<Args extends CommonArgs = CommonArgs> extends CommandText {
+  /** The parser of its arguments. */
+  readonly args: Parser<"sync", Args, unknown>;
 }
 
 /** Several commands whose names begin with the same word. */
@@ -105,7 +63,7 @@ export interface CommandGroup {
 }
 
 /** The first example, then paragraphs, the other examples and permissions; the options follow. */
-function description(spec: CommandText): Message {
+export function description(spec: CommandText): Message {
   const [first, ...others] = spec.examples;
   const permissions = spec.permissions.length === 0 ? "none" : spec.permissions.join(" ");
   return [

@@ -10,7 +10,7 @@ import { map, multiple, optional, withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { argument, option } from "@optique/core/primitives";
 import { choice, integer } from "@optique/core/valueparser";
-import { type Command, defineCommand } from "./command.ts";
+import type { Command } from "./command.ts";
 import { json, open, quiet, toggle } from "./options.ts";
 import { tail } from "./tail.ts";
 import { bandwidth, device, duration, file, iovaRange, wide } from "./values.ts";
@@ -146,7 +146,7 @@ const unmapArgs = object({
 export type UnmapArgs = InferValue<typeof unmapArgs>;
 
 /** `dirty get`. */
-export const dirtyGet: Command = defineCommand({
+export const dirtyGet: Command<DirtyGetArgs> = {
   name: "dirty get",
   usage: "DEVICE --map IOVA:SIZE... [OPTIONS] [-- COMMAND...]",
   brief: "Print the pages that a device dirties in a period of time.",
@@ -168,11 +168,10 @@ export const dirtyGet: Command = defineCommand({
   ],
   permissions: ["--allow-ffi", "--allow-read"],
   args: getArgs,
-  load: () => import("../commands/dirty_get.ts"),
-});
+};
 
 /** `dirty watch`. */
-export const dirtyWatch: Command = defineCommand({
+export const dirtyWatch: Command<DirtyWatchArgs> = {
   name: "dirty watch",
   usage: "DEVICE --map IOVA:SIZE... [OPTIONS] [-- COMMAND...]",
   brief: "Read dirty pages round by round: rate, working set, heatmap.",
@@ -195,11 +194,10 @@ export const dirtyWatch: Command = defineCommand({
   ],
   permissions: ["--allow-ffi", "--allow-read"],
   args: watchArgs,
-  load: () => import("../commands/dirty_watch.ts"),
-});
+};
 
 /** `dirty forecast`. */
-export const dirtyForecast: Command = defineCommand({
+export const dirtyForecast: Command<DirtyForecastArgs> = {
   name: "dirty forecast",
   usage: "FILE|- --bandwidth RATE [--downtime TIME] [--json]",
   brief: "Forecast whether pre-copy of the memory would converge.",
@@ -215,11 +213,10 @@ export const dirtyForecast: Command = defineCommand({
   ],
   permissions: ["--allow-read"],
   args: forecastArgs,
-  load: () => import("../commands/dirty_forecast.ts"),
-});
+};
 
 /** `unmap`. */
-export const unmap: Command = defineCommand({
+export const unmap: Command<UnmapArgs> = {
   name: "unmap",
   usage: "DEVICE --map IOVA:SIZE... --iova IOVA --size SIZE [--with-dirty] [-- COMMAND...]",
   brief: "Unmap memory from a device, and read its last dirty pages.",
@@ -236,5 +233,4 @@ export const unmap: Command = defineCommand({
   ],
   permissions: ["--allow-ffi", "--allow-read"],
   args: unmapArgs,
-  load: () => import("../commands/unmap.ts"),
-});
+};

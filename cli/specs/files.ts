@@ -8,7 +8,7 @@ import { object } from "@optique/core/constructs";
 import { text } from "@optique/core/message";
 import type { InferValue } from "@optique/core/parser";
 import { argument } from "@optique/core/primitives";
-import { type Command, defineCommand } from "./command.ts";
+import type { Command } from "./command.ts";
 import { json, quiet } from "./options.ts";
 import { file } from "./values.ts";
 
@@ -22,7 +22,7 @@ const args = object({
 export type FileArgs = InferValue<typeof args>;
 
 /** `verify`. */
-export const verify: Command = defineCommand({
+export const verify: Command<FileArgs> = {
   name: "verify",
   usage: "FILE|- [--json]",
   brief: "Check that a checkpoint is whole and sound.",
@@ -32,11 +32,10 @@ export const verify: Command = defineCommand({
   examples: [{ what: "check a checkpoint before you need it", line: "vfiokit verify device.vfio" }],
   permissions: ["--allow-read"],
   args,
-  load: () => import("../commands/verify.ts"),
-});
+};
 
 /** `show`. */
-export const show: Command = defineCommand({
+export const show: Command<FileArgs> = {
   name: "show",
   usage: "FILE|- [--json]",
   brief: "Show what a checkpoint holds: device, phases, sizes, timings.",
@@ -44,5 +43,4 @@ export const show: Command = defineCommand({
   examples: [{ what: "which device was saved?", line: "vfiokit show device.vfio" }],
   permissions: ["--allow-read"],
   args,
-  load: () => import("../commands/show.ts"),
-});
+};

@@ -10,7 +10,7 @@ import { multiple, optional } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { argument } from "@optique/core/primitives";
 import { choice } from "@optique/core/valueparser";
-import { type Command, defineCommand } from "./command.ts";
+import type { Command } from "./command.ts";
 import { drive, json, open, quiet, toggle } from "./options.ts";
 import { tail } from "./tail.ts";
 import { device } from "./values.ts";
@@ -86,7 +86,7 @@ const withArgs = object({
 export type WithArgs = InferValue<typeof withArgs>;
 
 /** `probe`. */
-export const probe: Command = defineCommand({
+export const probe: Command<ProbeArgs> = {
   name: "probe",
   usage: "DEVICE [--no-open] [--json]",
   brief: "Show what a device is, and whether it can be saved and restored.",
@@ -100,11 +100,10 @@ export const probe: Command = defineCommand({
   ],
   permissions: ["--allow-ffi", "--allow-read"],
   args: probeArgs,
-  load: () => import("../commands/probe.ts"),
-});
+};
 
 /** `state`. */
-export const state: Command = defineCommand({
+export const state: Command<StateArgs> = {
   name: "state",
   usage: "DEVICE [STATE] [OPTIONS] [--hold | -- COMMAND...]",
   brief: "Show a device's migration state, or change it.",
@@ -122,11 +121,10 @@ export const state: Command = defineCommand({
   ],
   permissions: ["--allow-ffi", "--allow-read"],
   args: stateArgs,
-  load: () => import("../commands/state.ts"),
-});
+};
 
 /** `reset`. */
-export const reset: Command = defineCommand({
+export const reset: Command<ResetArgs> = {
   name: "reset",
   usage: "DEVICE [--json]",
   brief: "Reset a device, and check that it runs.",
@@ -136,11 +134,10 @@ export const reset: Command = defineCommand({
   examples: [{ what: "after a failed restore", line: "vfiokit reset 0000:3b:00.1" }],
   permissions: ["--allow-ffi", "--allow-read"],
   args: resetArgs,
-  load: () => import("../commands/reset.ts"),
-});
+};
 
 /** `with`. */
-export const withDevices: Command = defineCommand({
+export const withDevices: Command<WithArgs> = {
   name: "with",
   usage: "DEVICE... -- COMMAND...",
   brief: "Open devices, and run a program that inherits them.",
@@ -157,5 +154,4 @@ export const withDevices: Command = defineCommand({
   ],
   permissions: ["--allow-ffi", "--allow-read", "--allow-run", "--allow-env"],
   args: withArgs,
-  load: () => import("../commands/with.ts"),
-});
+};

@@ -10,7 +10,7 @@ import { map, multiple, optional, withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { argument, option } from "@optique/core/primitives";
 import { choice } from "@optique/core/valueparser";
-import { type Command, defineCommand } from "./command.ts";
+import type { Command } from "./command.ts";
 import * as options from "./options.ts";
 import { tail } from "./tail.ts";
 import { device, devicesAndFile, file } from "./values.ts";
@@ -104,7 +104,7 @@ const restoreArgs = map(restoreWords, ({ words, ...rest }) => ({
 export type RestoreArgs = InferValue<typeof restoreArgs>;
 
 /** `save`. */
-export const save: Command = defineCommand({
+export const save: Command<SaveArgs> = {
   name: "save",
   usage: "DEVICE... -o FILE|- [OPTIONS] [-- COMMAND...]",
   brief: "Save the state of one or several devices to a checkpoint.",
@@ -135,11 +135,10 @@ export const save: Command = defineCommand({
   ],
   permissions: ["--allow-ffi", "--allow-read", "--allow-write"],
   args: saveArgs,
-  load: () => import("../commands/save.ts"),
-});
+};
 
 /** `restore`. */
-export const restore: Command = defineCommand({
+export const restore: Command<RestoreArgs> = {
   name: "restore",
   usage: "DEVICE... FILE|- [OPTIONS] [--hold | -- COMMAND...]",
   brief: "Restore a checkpoint into one or several devices.",
@@ -161,5 +160,4 @@ export const restore: Command = defineCommand({
   ],
   permissions: ["--allow-ffi", "--allow-read"],
   args: restoreArgs,
-  load: () => import("../commands/restore.ts"),
-});
+};

@@ -10,7 +10,7 @@ import { optional } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { argument } from "@optique/core/primitives";
 import { string } from "@optique/core/valueparser";
-import { type Command, defineCommand } from "./command.ts";
+import type { Command } from "./command.ts";
 import { json, quiet } from "./options.ts";
 
 const uapiArgs = object({
@@ -35,7 +35,7 @@ const demoArgs = object({ ...json, ...quiet });
 export type DemoArgs = InferValue<typeof demoArgs>;
 
 /** `uapi`. */
-export const uapi: Command = defineCommand({
+export const uapi: Command<UapiArgs> = {
   name: "uapi",
   usage: "[NAME] [--json]",
   brief: "Print the kernel's request numbers, constants and struct layouts.",
@@ -48,11 +48,10 @@ export const uapi: Command = defineCommand({
   ],
   permissions: [],
   args: uapiArgs,
-  load: () => import("../commands/uapi.ts"),
-});
+};
 
 /** `demo`. */
-export const demo: Command = defineCommand({
+export const demo: Command<DemoArgs> = {
   name: "demo",
   usage: "[--json]",
   brief: "Save and restore a simulated device, and show each step.",
@@ -62,11 +61,10 @@ export const demo: Command = defineCommand({
   examples: [{ what: "see it at work", line: "vfiokit demo" }],
   permissions: ["--allow-read", "--allow-write"],
   args: demoArgs,
-  load: () => import("../commands/demo.ts"),
-});
+};
 
 /** `man`. */
-export const man: Command = defineCommand({
+export const man: Command<ManArgs> = {
   name: "man",
   usage: "",
   brief: "Print the man page.",
@@ -80,5 +78,4 @@ export const man: Command = defineCommand({
   ],
   permissions: [],
   args: plainArgs,
-  load: () => import("../commands/man.ts"),
-});
+};

@@ -5,23 +5,23 @@
  */
 
 import process from "node:process";
-import deno from "../../deno.json" with { type: "json" };
-import { CheckpointFileError } from "../../mod.ts";
-import type { DirtySession } from "../../src/dirty/mod.ts";
-import type { Context } from "../context.ts";
-import { mayColour } from "../env.ts";
-import { bytes, count, rate, time } from "../output/format.ts";
-import { Heatmap } from "../output/heatmap.ts";
-import { beforeEnd, meanwhile } from "../dirty/measured_span.ts";
-import { ReportFile } from "../report/report_file.ts";
-import type { Round } from "../dirty/rounds.ts";
-import { type Sample, sampleFields } from "../dirty/samples.ts";
-import { mapOf, openSession, tellTracker } from "../dirty/session.ts";
-import { readerGone, STDOUT } from "../output/stdio.ts";
-import { UsageError } from "../usage_error.ts";
-import { watch } from "../dirty/watch.ts";
-import type { ReportSubject } from "../report/report.ts";
-import type { DirtyWatchArgs } from "../specs/dirty.ts";
+import deno from "../../../deno.json" with { type: "json" };
+import { CheckpointFileError } from "../../../mod.ts";
+import type { DirtySession } from "../../../src/dirty/mod.ts";
+import type { Context } from "../../context.ts";
+import { mayColour } from "../../env.ts";
+import { bytes, count, rate, time } from "../../output/format.ts";
+import { Heatmap } from "../../output/heatmap.ts";
+import { beforeEnd, meanwhile } from "../../dirty/measured_span.ts";
+import { ReportFile } from "../../report/report_file.ts";
+import type { Round } from "../../dirty/rounds.ts";
+import { type Sample, sampleFields } from "../../dirty/samples.ts";
+import { mapOf, openSession, tellTracker } from "../../dirty/session.ts";
+import { readerGone, STDOUT } from "../../output/stdio.ts";
+import { UsageError } from "../../usage_error.ts";
+import { watch } from "../../dirty/watch.ts";
+import type { ReportSubject } from "../../report/report.ts";
+import type { DirtyWatchArgs } from "../../specs/dirty.ts";
 
 /** Columns where the width of the terminal is not known. */
 const WIDTH = 132;

@@ -5,18 +5,18 @@
  */
 
 import process from "node:process";
-import type { CheckpointFile } from "../../src/checkpoint/mod.ts";
-import { createCheckpointFile } from "../../mod.ts";
-import { DirtyReading, type DirtyTracker } from "../../src/dirty/mod.ts";
-import type { Context } from "../context.ts";
-import { bytes, count, time } from "../output/format.ts";
-import { lookAfter } from "../dirty/measured_span.ts";
-import { NO_READING, readingFields, runLines } from "../dirty/reading.ts";
-import { both, notesOf } from "../dirty/rounds.ts";
-import { openSession, tellTracker } from "../dirty/session.ts";
-import { STDOUT, writeBytes } from "../output/stdio.ts";
-import { UsageError } from "../usage_error.ts";
-import type { DirtyGetArgs } from "../specs/dirty.ts";
+import type { CheckpointFile } from "../../../src/checkpoint/mod.ts";
+import { createCheckpointFile } from "../../../mod.ts";
+import { DirtyReading, type DirtyTracker } from "../../../src/dirty/mod.ts";
+import type { Context } from "../../context.ts";
+import { bytes, count, time } from "../../output/format.ts";
+import { lookAfter } from "../../dirty/measured_span.ts";
+import { NO_READING, readingFields, runLines } from "../../dirty/reading.ts";
+import { both, notesOf } from "../../dirty/rounds.ts";
+import { openSession, tellTracker } from "../../dirty/session.ts";
+import { STDOUT, writeBytes } from "../../output/stdio.ts";
+import { UsageError } from "../../usage_error.ts";
+import type { DirtyGetArgs } from "../../specs/dirty.ts";
 
 /** Reads that a pinned page must be dirty in, after the first two. */
 const MORE_READS = 6;

@@ -6,14 +6,14 @@
 
 import { readFile } from "node:fs/promises";
 import process from "node:process";
-import { type Forecast, forecast } from "../../src/dirty/mod.ts";
-import type { Context } from "../context.ts";
-import { bytes, count, rate, time } from "../output/format.ts";
-import { MemoryMap } from "../dirty/memory_map.ts";
-import { parseSamples, type Sample } from "../dirty/samples.ts";
-import { table } from "../output/table.ts";
-import { UsageError } from "../usage_error.ts";
-import type { DirtyForecastArgs } from "../specs/dirty.ts";
+import { type Forecast, forecast } from "../../../src/dirty/mod.ts";
+import type { Context } from "../../context.ts";
+import { bytes, count, rate, time } from "../../output/format.ts";
+import { MemoryMap } from "../../dirty/memory_map.ts";
+import { parseSamples, type Sample } from "../../dirty/samples.ts";
+import { table } from "../../output/table.ts";
+import { UsageError } from "../../usage_error.ts";
+import type { DirtyForecastArgs } from "../../specs/dirty.ts";
 
 /** The exit code of a pre-copy that does not converge. */
 const CANNOT = 3;

@@ -1,0 +1,73 @@
+/**
+ * Which file runs which command. A command's file is imported once the command line asks for it.
+ *
+ * @module
+ */
+
+import { text } from "@optique/core/message";
+import { map } from "@optique/core/modifiers";
+import type { Parser } from "@optique/core/parser";
+import { command as word } from "@optique/core/primitives";
+import type { Context } from "../context.ts";
+import { type Command, type CommonArgs, description } from "../specs/command.ts";
+import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "../specs/dirty.ts";
+import { show, verify } from "../specs/files.ts";
+import { probe, reset, state, withDevices } from "../specs/inspect.ts";
+import { restore, save } from "../specs/move.ts";
+import { demo, man, uapi } from "../specs/reference.ts";
+
+/** Makes the context that a command runs in. */
+export type StartContext = (command: Command, args: CommonArgs) => Context;
+
+/** Runs a parsed command line; resolves to the exit code. */
+export type Invocation = (start: StartContext) => Promise<number>;
+
+/** Parses the last word of a command's name and its arguments; yields what to run. */
+export type CommandParser = Parser<"sync", Invocation, unknown>;
+
+/** What the file of a command exports. */
+interface CommandFile<Args> {
+  /** Runs the command; resolves to its exit code. */
+  run(args: Args, context: Context): Promise<number>;
+}
+
+function runnable<Args extends CommonArgs>(
+  command: Command<Args>,
+  load: () => Promise<CommandFile<Args>>,
+): [Command, CommandParser] {
+  const invocation = (args: Args): Invocation => async (start) => {
+    const context = start(command, args);
+    return await context.conclude(async () => await (await load()).run(args, context));
+  };
+  const parser = word(command.name.split(" ").at(-1) as string, map(command.args, invocation), {
+    brief: [text(command.brief)],
+    description: description(command),
+    usageLine: [{ type: "literal", value: command.usage }],
+  });
+  return [command, parser];
+}
+
+const PARSERS: ReadonlyMap<Command, CommandParser> = new Map([
+  runnable(dirtyGet, () => import("./dirty/get.ts")),
+  runnable(dirtyWatch, () => import("./dirty/watch.ts")),
+  runnable(dirtyForecast, () => import("./dirty/forecast.ts")),
+  runnable(unmap, () => import("./unmap.ts")),
+  runnable(verify, () => import("./verify.ts")),
+  runnable(show, () => import("./show.ts")),
+  runnable(probe, () => import("./probe.ts")),
+  runnable(state, () => import("./state.ts")),
+  runnable(reset, () => import("./reset.ts")),
+  runnable(withDevices, () => import("./with.ts")),
+  runnable(save, () => import("./save.ts")),
+  runnable(restore, () => import("./restore.ts")),
+  runnable(uapi, () => import("./uapi.ts")),
+  runnable(demo, () => import("./demo.ts")),
+  runnable(man, () => import("./man.ts")),
+]);
+
+/** The parser of a command of the table. */
+export function commandParser(command: Command): CommandParser {
+  const parser = PARSERS.get(command);
+  if (parser === undefined) throw new Error(`No file runs "${command.name}"`);
+  return parser;
+}
