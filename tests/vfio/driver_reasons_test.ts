@@ -7,7 +7,7 @@ import { describe, it } from "node:test";
 import { probe } from "../../src/vfio/probe.ts";
 import type { Reason } from "../../src/vfio/reasons/unsupported.ts";
 import type { FakeKernel } from "./_fake_kernel.ts";
-import { ADDRESS, fakeVfio, FOLDER } from "./_fake_vfio.ts";
+import { addPci, ADDRESS, fakeVfio, FOLDER } from "./_fake_vfio.ts";
 
 const RELEASE = "6.12.1";
 const DRIVERS = "/sys/bus/pci/drivers";
@@ -54,25 +54,48 @@ function ofPlain(setup: Host): Reason {
 }
 
 describe("the commands that bind a device", () => {
+  /** What the commands are run against, in place of sysfs. */
+  interface Machine {
+    /** The driver that modprobe brings; null if modprobe fails. */
+    readonly loads: string | null;
+    /** Whether a driver is bound to the device, before and after; otherwise before only. */
+    readonly bound?: boolean;
+    readonly folder?: string;
+  }
+
+  interface Written {
+    readonly override: string | null;
+    readonly unbind: string | null;
+    readonly probe: string | null;
+    readonly status: number | null;
+  }
+
   /** Runs them in a shell, over files in place of sysfs; returns what was written to which. */
-  function run(hint: string, driver: string, loads: boolean): Record<string, string | null> {
+  function run(
+    hint: string,
+    { loads, bound = true, folder = `/sys/bus/pci/devices/${ADDRESS}` }: Machine,
+  ): Written {
     const root = fs.mkdtempSync(path.join(tmpdir(), "vfiokit-bind-"));
     try {
-      const device = `/sys/bus/pci/devices/${ADDRESS}`;
-      for (const folder of [`${device}/driver`, DRIVERS, "/bin"]) {
-        fs.mkdirSync(root + folder, { recursive: true });
+      const bus = path.dirname(path.dirname(folder));
+      for (const made of [bound ? `${folder}/driver` : folder, `${bus}/drivers`, "/bin"]) {
+        fs.mkdirSync(root + made, { recursive: true });
       }
-      const load = loads ? `mkdir -p ${root}${DRIVERS}/${driver}` : "exit 1";
+      const module = `${root}/sys/module/$(echo "$1" | tr - _)/drivers`;
+      const load = loads === null
+        ? "exit 1"
+        : `mkdir -p "${module}/${path.basename(bus)}:${loads}"`;
       fs.writeFileSync(`${root}/bin/modprobe`, `#!/bin/sh\n${load}\n`, { mode: 0o755 });
-      spawnSync("sh", ["-c", hint.replaceAll("/sys/", `${root}/sys/`)], {
+      const { status } = spawnSync("sh", ["-c", hint.replaceAll("/sys/", `${root}/sys/`)], {
         env: { PATH: `${root}/bin:/usr/bin:/bin` },
       });
       const read = (name: string): string | null =>
         fs.existsSync(root + name) ? fs.readFileSync(root + name, "utf8") : null;
       return {
-        override: read(`${device}/driver_override`),
-        unbind: read(`${device}/driver/unbind`),
-        probe: read("/sys/bus/pci/drivers_probe"),
+        override: read(`${folder}/driver_override`),
+        unbind: read(`${folder}/driver/unbind`),
+        probe: read(`${bus}/drivers_probe`),
+        status,
       };
     } finally {
       fs.rmSync(root, { recursive: true });
@@ -83,6 +106,7 @@ describe("the commands that bind a device", () => {
     ["xe_vfio_pci", "xe-vfio-pci"],
     ["mlx5_vfio_pci", "mlx5_vfio_pci"],
     ["hisi_acc_vfio_pci", "hisi-acc-vfio-pci"],
+    ["other_vfio_pci", "Its own name & sign"],
   ];
   for (const [module, driver] of table) {
     it(`name the driver as it is called: module ${module}, driver ${driver}`, () => {
@@ -92,36 +116,92 @@ describe("the commands that bind a device", () => {
           host({ ...(bound === undefined ? {} : { driver: bound }), ...setup }),
           false,
         );
-        assert.deepEqual(run(hint, driver, true), {
+        assert.deepEqual(run(hint, { loads: driver }), {
           override: `${driver}\n`,
           unbind: bound === undefined ? null : `${ADDRESS}\n`,
           probe: `${ADDRESS}\n`,
+          status: 0,
         });
       }
     });
   }
+
+  const NOTHING: Written = { override: null, unbind: null, probe: null, status: 1 };
+
+  it("leave the device where it is if the module brings no driver", () => {
+    const aliases = `alias ${IDS} xe_vfio_pci\n`;
+    const { hint } = ofPlain({ modules: "/lib/modules", aliases });
+    const written = run(hint.replace(/^modprobe xe_vfio_pci && /, ""), { loads: null });
+    assert.notEqual(written.status, 0);
+    assert.deepEqual({ ...written, status: 1 }, NOTHING);
+  });
+
+  it("give the device back if the new driver does not take it", () => {
+    const { hint } = firstReason(host({}), false);
+    assert.deepEqual(run(hint, { loads: null, bound: false }), {
+      override: "\n",
+      unbind: null,
+      probe: `${ADDRESS}\n`,
+      status: 1,
+    });
+    const held = firstReason(host({ driver: "it's" }), false).hint;
+    assert.match(
+      held,
+      /driver \|\| \{ echo 'it'\\''s' > \S+driver_override; echo \S+ > \S+drivers_probe; false; \};/,
+    );
+  });
+
+  it("are for a device of any name", () => {
+    const name = 'it\'s a "device" & $(more) -e\\n\t';
+    const kernel = host({ driver: "host" });
+    kernel.links.set(`/sys/bus/platform/devices/${name}`, `/sys/devices/platform/${name}`);
+    kernel.links.set(`/sys/devices/platform/${name}/subsystem`, "/sys/bus/platform");
+    kernel.links.set(`/sys/devices/platform/${name}/iommu_group`, "/sys/kernel/iommu_groups/3");
+    kernel.links.set(`/sys/devices/platform/${name}/driver`, `/sys/bus/platform/drivers/${name}`);
+    const { reasons } = probe(`/sys/bus/platform/devices/${name}`, { kernel, open: false });
+    const written = run(reasons[0]!.hint, {
+      loads: "vfio-platform",
+      folder: `/sys/bus/platform/devices/${name}`,
+    });
+    assert.deepEqual(written, {
+      override: "vfio-platform\n",
+      unbind: `${name}\n`,
+      probe: `${name}\n`,
+      status: 0,
+    });
+  });
+
+  it("are not printed where no IOMMU would let a VFIO driver take the device", () => {
+    const kernel = host({ driver: "host" });
+    kernel.links.delete(`${FOLDER}/iommu_group`);
+    const { reasons } = probe(ADDRESS, { kernel, open: false });
+    assert.deepEqual(reasons.map(({ code }) => code), ["not-bound-to-vfio", "no-iommu-group"]);
+    for (const { hint } of reasons) assert.doesNotMatch(hint, /unbind|driver_override/);
+    assert.match(reasons[0]!.hint, /^Turn the IOMMU on first/);
+  });
 
   it("leave the device where it is if the module does not load", () => {
     const { hint } = ofPlain({
       modules: "/lib/modules",
       aliases: `alias ${IDS} xe_vfio_pci\n`,
     });
-    assert.deepEqual(run(hint, "xe-vfio-pci", false), {
-      override: null,
-      unbind: null,
-      probe: null,
-    });
+    assert.deepEqual(run(hint, { loads: null }), NOTHING);
   });
 
   it("are commands, whatever is said beside them", () => {
     const { hint } = firstReason(host({ driver: "host" }), false);
-    assert.match(hint, /# to migrate it, name its vendor's VFIO driver in place of vfio-pci$/);
+    assert.match(hint, /# to migrate it, bind the VFIO driver of its vendor instead$/);
     assert.doesNotMatch(hint, /modprobe/);
-    assert.deepEqual(run(hint, "vfio-pci", false), {
+    const bound = {
       override: "vfio-pci\n",
       unbind: `${ADDRESS}\n`,
       probe: `${ADDRESS}\n`,
-    });
+      status: 0,
+    };
+    assert.deepEqual(run(hint, { loads: null }), bound);
+    const none = firstReason(host({ driver: "host", modules: "/lib/modules" }), false).hint;
+    assert.match(none, /# without migration: no VFIO driver of kernel 6\.12\.1 migrates it$/);
+    assert.deepEqual(run(none, { loads: null }), bound);
   });
 
   it("load nothing where the driver is there, whatever its name", () => {
@@ -131,7 +211,7 @@ describe("the commands that bind a device", () => {
       aliases: `alias ${IDS} xe_vfio_pci\n`,
     });
     assert.match(message, /made for it is "Other Name"/);
-    assert.match(hint, /^echo Other Name > /);
+    assert.match(hint, /^echo 'Other Name' > /);
   });
 });
 
@@ -189,14 +269,49 @@ describe("the driver that is made for a function", () => {
   });
 });
 
+describe("a bridge", () => {
+  it("is not to be bound, whatever it is told by", () => {
+    const address = "0000:3a:00.0";
+    const cases: [pciClass: string, driver: string | null, message: RegExp][] = [
+      ["0x060400", "pcieport", /is a PCI bridge \(driver "pcieport"\): no VFIO driver takes it/],
+      ["0x060400", null, /is a PCI bridge: no VFIO driver takes it/],
+      ["0x060100", "lpc_ich", /is an ISA bridge \(driver "lpc_ich"\): it has no state/],
+      ["0x060000", null, /is a host bridge: it has no state/],
+    ];
+    for (const [pciClass, driver, message] of cases) {
+      const kernel = host({ driver: "vfio-pci" });
+      addPci(kernel, address, `/sys/devices/pci0000:3a/${address}`, 12, driver, pciClass);
+      for (const open of [true, false]) {
+        const { reasons, migratable } = probe(address, { kernel, open });
+        assert.deepEqual(reasons.map(({ code }) => code), ["bridge"]);
+        assert.match(reasons[0]!.message, message);
+        assert.doesNotMatch(reasons[0]!.hint, /echo|modprobe|bind/);
+        assert.equal(migratable, false);
+      }
+    }
+  });
+
+  it("of another kind may be for user space, such as one between two machines", () => {
+    const kernel = host({});
+    const address = "0000:3a:00.0";
+    addPci(kernel, address, `/sys/devices/pci0000:3a/${address}`, 13, "ntb_hw_intel", "0x068000");
+    const [reason] = probe(address, { kernel, open: false }).reasons;
+    assert.equal(reason?.code, "not-bound-to-vfio");
+  });
+});
+
 describe("a function that is not the one to migrate, or not set up for it", () => {
   const PF = { texts: { [`${FOLDER}/sriov_totalvfs`]: "8\n" } };
 
-  it("is told of: a physical one has virtual ones", () => {
+  it("is reported: a physical one has virtual ones", () => {
     const { code, message, hint } = ofPlain(PF);
     assert.equal(code, "physical-function");
     assert.match(message, /a physical function, with up to 8 virtual ones: those migrate/);
-    assert.match(hint, /echo 1 > .*\/sriov_numvfs/);
+    // vfio-pci makes no virtual functions: its vendor's driver does.
+    assert.match(
+      hint,
+      /modprobe .*modalias.* && .*unbind && .* && echo 1 > .*\/sriov_numvfs && ls /,
+    );
     // It may have no virtual ones at all.
     assert.equal(
       ofPlain({ texts: { [`${FOLDER}/sriov_totalvfs`]: "0\n" } }).code,
@@ -209,8 +324,17 @@ describe("a function that is not the one to migrate, or not set up for it", () =
     const kernel = host({ driver: "mlx5_core", modules: "/lib/modules", aliases, ...PF });
     const { code, hint } = firstReason(kernel, false);
     assert.equal(code, "not-bound-to-vfio");
-    assert.match(hint, /leave it to "mlx5_core", make some/);
+    assert.match(hint, /Leave it to "mlx5_core", and make one or more, up to 8: echo 1 > /);
     assert.doesNotMatch(hint, /unbind/);
+    // While it has some, their number cannot be changed (EBUSY).
+    kernel.texts.set(`${FOLDER}/sriov_numvfs`, "2\n");
+    const made = firstReason(kernel, false).hint;
+    assert.match(made, /It has 2; name one of them: ls -d .*\/virtfn\*$/);
+    assert.doesNotMatch(made, /echo/);
+    assert.doesNotMatch(
+      ofPlain({ texts: { ...PF.texts, [`${FOLDER}/sriov_numvfs`]: "2" } }).hint,
+      /echo/,
+    );
   });
 
   it("has a switch for migration, where its driver has one", () => {
@@ -231,7 +355,10 @@ describe("a function that is not the one to migrate, or not set up for it", () =
     );
     assert.equal(code, "no-vgpu-type");
     assert.match(message, /no vGPU type \(nvidia\/current_vgpu_type is 0\)/);
-    assert.match(hint, /creatable_vgpu_types; and choose one.*echo NUMBER > .*current_vgpu_type/);
+    assert.match(
+      hint,
+      /creatable_vgpu_types\), and choose one by its number: echo NUMBER > .*current_vgpu_type/,
+    );
     const chosen = firstReason(host({ driver: "nvidia", texts: { [type]: "558\n" } }), false);
     assert.match(chosen.message, /has the vGPU type 558, and its driver "nvidia" has made no VFIO/);
     for (const text of [hint, chosen.hint]) assert.doesNotMatch(text, /unbind|driver_override/);

@@ -41,6 +41,7 @@ test("a PCI function is described through the link of its bus", () => {
     virtualFunction: false,
     physicalFunction: null,
     totalVfs: null,
+    numVfs: null,
     vgpuType: null,
     vfioDevices: [],
     cdev: null,

@@ -22,7 +22,7 @@ import { Type1Container } from "../dma/container.ts";
 import { type OpenWay, VfioDevice } from "../device/device.ts";
 import type { DeviceName } from "./device_name.ts";
 import { absence, findDevice } from "./find_device.ts";
-import { notBound } from "../reasons/driver_reasons.ts";
+import { bridge, notBound } from "../reasons/driver_reasons.ts";
 import { Group } from "./group.ts";
 import { Ioas } from "../dma/ioas.ts";
 import { Iommufd } from "../dma/iommufd.ts";
@@ -35,6 +35,7 @@ import {
   noiommuGroup,
   notVfioDevice,
 } from "../reasons/reasons.ts";
+import { bridgeKind } from "../sysfs/pci_header.ts";
 import { cdevName, isVfioBound, type SysfsDevice } from "../sysfs/sysfs.ts";
 import { pathOfFd } from "../sysfs/sysfs_of_fd.ts";
 import { type Reason, UnsupportedError } from "../reasons/unsupported.ts";
@@ -96,8 +97,8 @@ export function openVfioDevice(
   } catch (error) {
     // Whatever failed, an unbound device is the first thing to mend.
     if (!(error instanceof UnsupportedError) || isVfioBound(sysfs)) throw error;
-    const reason = notBound(sysfs, variantDriver(kernel, sysfs));
-    throw new UnsupportedError([reason, ...error.reasons], { cause: error });
+    const reasons = sysfsReasons(kernel, sysfs).filter(({ blocks }) => blocks);
+    throw new UnsupportedError(reasons, { cause: error });
   }
 }
 
@@ -142,9 +143,12 @@ export function openCdevDevice(
 
 /** The reasons against opening a device that sysfs alone shows. */
 export function sysfsReasons(kernel: Kernel, sysfs: SysfsDevice): Reason[] {
+  const bridged = isVfioBound(sysfs) ? null : bridgeKind(kernel, sysfs);
+  if (bridged !== null) return [bridge(sysfs, bridged)];
   const bound = isVfioBound(sysfs) ? [] : [notBound(sysfs, variantDriver(kernel, sysfs))];
-  // VFIO makes no nodes for an unbound device.
+  // VFIO makes no nodes for an unbound device, and no group for an unbound mdev.
   const nodes = bound.length > 0 ? [] : missingNodes(kernel, sysfs);
+  if (bound.length > 0 && sysfs.bus === "mdev") return bound;
   const noGroup = groupless(sysfs);
   // A device without a group, or in one without an IOMMU, can still have its own character device.
   if (noGroup !== null || sysfs.group === null) {

@@ -6,6 +6,7 @@
  */
 
 import { blocks } from "./reason.ts";
+import { shellEcho, shellWord } from "../../base/shell.ts";
 import {
   lacksMigration,
   migratesFrom,
@@ -13,12 +14,13 @@ import {
   type VariantFinding,
   type VfioDriver,
 } from "../sysfs/variant_driver.ts";
+import type { Bridge } from "../sysfs/pci_header.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
 import type { Reason } from "./unsupported.ts";
 
 export type { VariantDriver, VariantFinding, VfioDriver };
 
-/** What a driver of the bus is called that takes any device, and migrates none. */
+/** The driver of a bus that takes any device, and migrates none. */
 const PLAIN: Readonly<Record<string, VfioDriver>> = {
   pci: { module: "vfio-pci", driver: "vfio-pci" },
   platform: { module: "vfio-platform", driver: "vfio-platform" },
@@ -36,11 +38,33 @@ export function notBound(device: SysfsDevice, variant: VariantDriver): Reason {
   const plain = PLAIN[bus];
   if (plain === undefined) return reason(`Bind it to the VFIO driver of the ${bus} bus`);
   if (isPhysical(device)) return reason(useVirtualFunction(device));
+  if (device.group === null) {
+    return reason("Turn the IOMMU on first: without it no VFIO driver takes the device");
+  }
   if (variant.kind === "known") return reason(bindingCommands(device, variant));
   const commands = bindingCommands(device, plain, bus === "pci" && variant.plainIsThere);
-  if (variant.kind === "no-migration") return reason(`${commands} # no VFIO driver migrates it`);
-  return reason(
-    `${commands} # to migrate it, name its vendor's VFIO driver in place of ${plain.module}`,
+  if (variant.kind === "unknown") {
+    return reason(`${commands} # to migrate it, bind the VFIO driver of its vendor instead`);
+  }
+  const kernel = variant.kind === "none" ? ` of kernel ${variant.release}` : "";
+  return reason(`${commands} # without migration: no VFIO driver${kernel} migrates it`);
+}
+
+/** `bridge`: a part of the machine that migrates nothing. */
+export function bridge({ name, driver }: SysfsDevice, kind: Bridge): Reason {
+  const message = `${name} is ${kind === "ISA" ? "an" : "a"} ${kind} bridge` +
+    (driver === null ? "" : ` (driver "${driver}")`);
+  if (kind !== "PCI") {
+    return blocks(
+      "bridge",
+      `${message}: it has no state to migrate, and need not be bound to a VFIO driver`,
+      "Name another device: ls /sys/bus/pci/devices",
+    );
+  }
+  return blocks(
+    "bridge",
+    `${message}: no VFIO driver takes it, and none needs to`,
+    `Name a device behind it: ls -d ${shellWord(`/sys/bus/pci/devices/${name}`)}/*:*:*.[0-7]`,
   );
 }
 
@@ -52,8 +76,8 @@ function noVgpu({ name, driver, path }: SysfsDevice, type: string): Reason {
       "no-vgpu-type",
       `${name} has no vGPU type (nvidia/current_vgpu_type is 0), so its driver ` +
         `${driver === null ? "" : `"${driver}" `}makes no VFIO device of it`,
-      `See which types it can have: cat ${folder}/creatable_vgpu_types; and choose one, by its ` +
-        `number: echo NUMBER > ${folder}/current_vgpu_type`,
+      `See which types it can have (cat ${shellWord(`${folder}/creatable_vgpu_types`)}), and ` +
+        `choose one by its number: echo NUMBER > ${shellWord(`${folder}/current_vgpu_type`)}`,
     );
   }
   return blocks(
@@ -70,37 +94,71 @@ function isPhysical({ virtualFunction, totalVfs }: SysfsDevice): boolean {
   return !virtualFunction && (totalVfs ?? 0) > 0;
 }
 
-/** What to do with a physical function: it may be what the machine's network hangs on. */
-function useVirtualFunction({ path, name, driver }: SysfsDevice): string {
-  const drive = driver === null || driver === "vfio-pci"
-    ? "give it to its vendor's own driver"
-    : `leave it to "${driver}"`;
-  return `The virtual functions of ${name} are what migrates, not itself: ${drive}, make some ` +
-    `(echo 1 > ${path}/sriov_numvfs), and name one of them (ls -d ${path}/virtfn*)`;
+/** What to do with a physical function, which the machine's network may depend on. */
+function useVirtualFunction(device: SysfsDevice): string {
+  const { path, name, driver, totalVfs, numVfs } = device;
+  const list = `ls -d ${shellWord(path)}/virtfn*`;
+  const migrates = `The virtual functions of ${name} migrate, not ${name} itself`;
+  if ((numVfs ?? 0) > 0) return `${migrates}. It has ${numVfs}; name one of them: ${list}`;
+  const make = `${shellEcho("1")} > ${shellWord(`${path}/sriov_numvfs`)} && ${list}`;
+  if (driver !== null && !isPlain(driver)) {
+    return `${migrates}. Leave it to "${driver}", and make one or more, up to ${totalVfs}: ${make}`;
+  }
+  return `${migrates}. Give it back to its vendor's own driver, and make one or more, up to ` +
+    `${totalVfs}: ${givingBackCommands(device)} && ${make}`;
+}
+
+/** Whether a driver is the one of its bus that takes any device. */
+function isPlain(driver: string): boolean {
+  return Object.values(PLAIN).some((plain) => plain.driver === driver);
+}
+
+/** Gives a device to the driver that takes it without being told to. */
+function givingBackCommands(device: SysfsDevice): string {
+  const { bus, driver } = device;
+  const folder = `/sys/bus/${bus}/devices/${device.name}`;
+  return [
+    `modprobe "$(cat ${shellWord(`${folder}/modalias`)})"`,
+    `echo > ${shellWord(`${folder}/driver_override`)}`,
+    ...(driver === null ? [] : [unbind(device)]),
+    probe(device),
+  ].join(" && ");
 }
 
 /**
- * Gives a device to another driver. A driver's name is not always its module's:
- * where it is not there yet, the shell finds it, spelled with - or _. Nothing is
- * taken from the device before the new driver is there.
+ * Gives a device to another driver. A driver's name is not always its module's: if the driver is
+ * not there yet, the shell reads the name from what sysfs says of the module. Nothing is taken from
+ * the device before the new driver is there, and if that does not take it, it is given back.
  */
 function bindingCommands(
-  { name, bus, driver }: SysfsDevice,
+  device: SysfsDevice,
   to: VfioDriver,
   isThere = to.driver !== null,
 ): string {
+  const { name, bus, driver } = device;
   const folder = `/sys/bus/${bus}/devices/${name}`;
-  const glob = to.module.replaceAll(/[-_]/g, "[-_]");
-  const named = to.driver === null
-    ? `basename /sys/bus/${bus}/drivers/${glob}`
-    : `echo ${to.driver}`;
-  const steps = [
-    ...(isThere ? [] : [`modprobe ${to.module}`]),
-    `${named} > ${folder}/driver_override`,
-    ...(driver === null ? [] : [`echo ${name} > ${folder}/driver/unbind`]),
-    `echo ${name} > /sys/bus/${bus}/drivers_probe`,
+  const override = shellWord(`${folder}/driver_override`);
+  const made = shellWord(`/sys/module/${to.module.replaceAll("-", "_")}/drivers`);
+  const choose = isThere && to.driver !== null ? [`${shellEcho(to.driver)} > ${override}`] : [
+    `modprobe ${shellWord(to.module)}`,
+    `driver=$(ls -d ${made}/${bus}:*)`,
+    `echo "\${driver##*:}" > ${override}`,
   ];
-  return steps.join(" && ");
+  const undo = `${driver === null ? "echo" : shellEcho(driver)} > ${override}`;
+  const probed = probe(device);
+  return [
+    ...choose,
+    ...(driver === null ? [] : [unbind(device)]),
+    `{ ${probed}; test -e ${shellWord(`${folder}/driver`)} || { ${undo}; ${probed}; false; }; }`,
+  ].join(" && ");
+}
+
+function unbind({ name, bus }: SysfsDevice): string {
+  return `${shellEcho(name)} > ${shellWord(`/sys/bus/${bus}/devices/${name}/driver/unbind`)}`;
+}
+
+function probe({ name, bus }: SysfsDevice): string {
+  return `${shellEcho(name)} > ${shellWord(`/sys/bus/${bus}/drivers_probe`)}`;
 }
 
 /** `no-migration`: neither protocol. */
@@ -122,7 +180,7 @@ function migrationHint(device: SysfsDevice | null, driver: string | null): strin
     const pf = device?.physicalFunction ?? "PF";
     return "Its migration is switched off, or its firmware has none. See which of the ports of " +
       `its physical function it is (devlink port show), and turn it on while no driver is bound ` +
-      `to it: devlink port function set pci/${pf}/PORT migratable enable`;
+      `to it: devlink port function set ${shellWord(`pci/${pf}/PORT`)} migratable enable`;
   }
   return "Look for a newer driver, or for a setting that turns migration on";
 }
@@ -136,7 +194,7 @@ export function needsVariantDriver(device: SysfsDevice, variant: VariantDriver):
     return blocks(
       "physical-function",
       `${device.name} is a physical function, with up to ${device.totalVfs} virtual ones: those ` +
-        "migrate, not itself",
+        "migrate, and it does not",
       useVirtualFunction(device),
     );
   }

@@ -7,11 +7,11 @@
  * show.
  */
 
-import { cleanlyThen } from "../../base/cleanup.ts";
 import { SysError } from "../../kernel/sys_error.ts";
-import { type Kernel, O_RDONLY } from "../../kernel/kernel.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
 import { exists } from "./evidence.ts";
 import { hasSince, kernelRelease } from "./kernel_release.ts";
+import { headerType, PCI_HEADER_TYPE_NORMAL } from "../sysfs/pci_header.ts";
 import { isVfioBound, readGroupDevices, type SysfsDevice } from "../sysfs/sysfs.ts";
 
 /** A device of a group. */
@@ -24,14 +24,6 @@ export interface GroupMember {
 
 /** Linux's drivers with `driver_managed_dma` that are not VFIO's. */
 const MANAGE_THEIR_DMA: readonly string[] = ["pci-stub", "pcieport"];
-
-/** PCI_HEADER_TYPE in configuration space, and the bits that tell the type (linux/pci_regs.h). */
-const PCI_HEADER_TYPE = 0x0e;
-const PCI_HEADER_TYPE_MASK = 0x7f;
-const PCI_HEADER_TYPE_NORMAL = 0;
-/** The base class of bridges, and the class of PCI-to-PCI bridges (linux/pci_ids.h). */
-const PCI_BASE_CLASS_BRIDGE = 0x06;
-const PCI_CLASS_BRIDGE_PCI = 0x0604;
 
 /** The devices of a group; null if sysfs cannot be read. */
 export function groupMembers(kernel: Kernel, group: number): readonly GroupMember[] | null {
@@ -95,28 +87,6 @@ function usesKernelDma(kernel: Kernel, device: SysfsDevice, driver: string): boo
   if (MANAGE_THEIR_DMA.includes(driver)) return false;
   const function_ = headerType(kernel, device) === PCI_HEADER_TYPE_NORMAL;
   return function_ && isOfLinux(kernel, device) ? true : null;
-}
-
-/** The type of a PCI function's header; null if that cannot be read, and its class leaves it open. */
-function headerType(kernel: Kernel, { path, pciClass }: SysfsDevice): number | null {
-  const byte = readByte(kernel, `${path}/config`, PCI_HEADER_TYPE);
-  if (byte !== null) return byte & PCI_HEADER_TYPE_MASK;
-  if (pciClass === null) return null;
-  if (pciClass >> 16 !== PCI_BASE_CLASS_BRIDGE) return PCI_HEADER_TYPE_NORMAL;
-  return pciClass >> 8 === PCI_CLASS_BRIDGE_PCI ? 1 : null;
-}
-
-function readByte(kernel: Kernel, path: string, at: number): number | null {
-  try {
-    const fd = kernel.open(path, O_RDONLY);
-    return cleanlyThen(() => {
-      const byte = new Uint8Array(new ArrayBuffer(1));
-      return kernel.pread(fd, byte, at) === 1 ? byte[0]! : null;
-    }, () => kernel.close(fd));
-  } catch (error) {
-    if (error instanceof SysError) return null;
-    throw error;
-  }
 }
 
 /** Whether a device's driver is one that came with the kernel: built in, or a module of its tree. */

@@ -36,6 +36,7 @@ export type ReasonCode =
   | "no-type1-container"
   | "no-vgpu-type"
   | "not-bound-to-vfio"
+  | "bridge"
   | "no-migration"
   | "needs-variant-driver"
   | "physical-function"

@@ -57,6 +57,8 @@ export interface SysfsDevice {
   readonly physicalFunction: string | null;
   /** How many virtual functions it can have (`sriov_totalvfs`); null if it can have none. */
   readonly totalVfs: number | null;
+  /** How many virtual functions it has (`sriov_numvfs`); null if it can have none. */
+  readonly numVfs: number | null;
   /**
    * The number of its vGPU type, of a virtual function that NVIDIA's driver makes a vGPU of
    * (`nvidia/current_vgpu_type`): `0` while none is chosen; null for anything else.
@@ -129,6 +131,7 @@ export function readSysfsDevice(kernel: Kernel, path: string): SysfsDevice | nul
     virtualFunction: physicalFunction !== null,
     physicalFunction,
     totalVfs: readCount(kernel, `${real}/sriov_totalvfs`),
+    numVfs: readCount(kernel, `${real}/sriov_numvfs`),
     vgpuType: readCount(kernel, `${real}/nvidia/current_vgpu_type`)?.toString() ?? null,
     vfioDevices,
     cdev: readCdev(kernel, real, vfioDevices),
