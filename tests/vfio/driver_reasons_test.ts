@@ -105,7 +105,7 @@ describe("the commands that bind a device", () => {
   const table: readonly (readonly [module: string, driver: string])[] = [
     ["xe_vfio_pci", "xe-vfio-pci"],
     ["mlx5_vfio_pci", "mlx5_vfio_pci"],
-    ["hisi_acc_vfio_pci", "hisi-acc-vfio-pci"],
+    ["hisi_acc_vfio_pci", "hisi_acc_vfio_pci"],
     ["other_vfio_pci", "Its own name & sign"],
   ];
   for (const [module, driver] of table) {

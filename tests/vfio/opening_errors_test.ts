@@ -6,14 +6,14 @@ import { isErrno } from "../../src/kernel/sys_error.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import * as uapi from "../../src/uapi/mod.ts";
 import { OPENING_ERRORS } from "../../src/vfio/open/_opening_errors.ts";
-import type { OpeningCall } from "../../src/vfio/open/_opening_call.ts";
+import type { OpeningCall } from "../../src/vfio/open/opening_call.ts";
 import type { OpenVfioOptions } from "../../src/vfio/open/open.ts";
 import { OpenError } from "../../src/vfio/open/open_error.ts";
 import { probe } from "../../src/vfio/probe.ts";
 import { BusyError, type Reason, UnsupportedError } from "../../src/vfio/reasons/unsupported.ts";
 import { CDEV_PATH, fakeCdev } from "./_fake_cdev.ts";
 import { fail, type FakeKernel } from "./_fake_kernel.ts";
-import { addPci, ADDRESS, FOLDER, GROUP_PATH } from "./_fake_vfio.ts";
+import { addMdev, addPci, ADDRESS, FOLDER, GROUP_PATH } from "./_fake_vfio.ts";
 import { open } from "./_open_fake.ts";
 
 /**
@@ -106,7 +106,7 @@ const EXPECTED: Readonly<Record<OpeningCall, Readonly<Partial<Record<ErrnoName, 
     ENOTTY: "3 wrong-file",
     ENODEV: "3 group-gone",
     EPERM: "3 group-not-viable",
-    EBUSY: "3 group-refused dma-in-use group-not-viable",
+    EBUSY: "3 dma-in-use",
     EINVAL: "3 group-refused",
     EOPNOTSUPP: "3 no-domain",
     EIO: "3 no-domain",
@@ -156,7 +156,7 @@ const EXPECTED: Readonly<Record<OpeningCall, Readonly<Partial<Record<ErrnoName, 
     EACCES: "3 no-power",
     EPERM: "3 unsafe-interrupts",
     EBUSY: "1 busy",
-    EINVAL: "3 cdev-refused busy not-coherent driver-refuses",
+    EINVAL: "3 cdev-refused busy driver-refuses",
     EOPNOTSUPP: "3 driver-refuses",
     ENOSPC: "3 driver-refuses",
     ESRCH: "3 driver-refuses",
@@ -407,6 +407,165 @@ describe("both ways to open a device", () => {
     const reasons = reasonsOf(refused(kernel, {}));
     assert.deepEqual(reasons.map(({ code }) => code), ["group-not-viable"]);
     assert.ok(!kernel.log.includes(`open ${GROUP_PATH}`));
+  });
+});
+
+describe("a device's own node that is refused", () => {
+  const CDEV_CALLS = BY_CDEV.filter((call) => !(call in NODES));
+
+  it("gives way to the group, by whichever call the kernel is found to lack the way", () => {
+    for (const call of CDEV_CALLS) {
+      for (const errno of ["ENOTTY", "EXDEV"] as const) {
+        const kernel = refusing(call, errno);
+        using device = open(kernel, ADDRESS);
+        assert.equal(device.way, "group", `${call} ${errno}`);
+        assert.match(device.whyNotCdev!.message, new RegExp(`^${call} of .* answers ${errno}: `));
+      }
+    }
+  });
+
+  it("is reported beside the group's refusal, if that comes too", () => {
+    for (const call of CDEV_CALLS) {
+      const kernel = refusing(call, "ENOTTY");
+      kernel.nodes.set(GROUP_PATH, "EACCES");
+      const [group, node] = reasonsOf(refused(kernel, {}));
+      assert.equal(group!.code, "no-permission");
+      assert.match(node!.message, new RegExp(`^${call} of .* answers ENOTTY: `));
+    }
+  });
+
+  it("stays the error if the process or the machine lacks something that both ways need", () => {
+    for (const call of CDEV_CALLS) {
+      const kernel = refusing(call, "EMFILE");
+      assert.deepEqual(reasonsOf(refused(kernel, {})).map(({ code }) => code), ["no-fds"]);
+      assert.ok(!kernel.log.includes(`open ${GROUP_PATH}`));
+    }
+  });
+});
+
+describe("a mediated device", () => {
+  const UUID = "aa618089-8b16-4d01-a136-25a0f3c73123";
+  /** An mdev with a node, that is refused there; in a group, or in none. */
+  const mdev = (call: OpeningCall, errno: ErrnoName, group: boolean): FakeKernel => {
+    const kernel = refusing(call, errno);
+    addMdev(kernel, UUID, { group: 3, driver: "vkit", type: "vkit-1", parent: "vkit_parent" });
+    const folder = `/sys/devices/virtual/parent/${UUID}`;
+    kernel.texts.set(`${folder}/vfio-dev/vfio7/dev`, "511:7\n");
+    if (!group) kernel.links.delete(`${folder}/iommu_group`);
+    return kernel;
+  };
+  const told = (kernel: FakeKernel): readonly Reason[] => {
+    try {
+      open(kernel, UUID).close();
+    } catch (error) {
+      return reasonsOf(error as Error);
+    }
+    assert.fail("it was opened");
+  };
+
+  it("has no causes that lie in an IOMMU", () => {
+    const cases: [OpeningCall, ErrnoName, string[]][] = [
+      ["VFIO_DEVICE_BIND_IOMMUFD", "EINVAL", ["cdev-refused", "busy", "driver-refuses"]],
+      ["VFIO_DEVICE_BIND_IOMMUFD", "EPERM", ["cdev-refused"]],
+      ["VFIO_DEVICE_ATTACH_IOMMUFD_PT", "EINVAL", ["cdev-refused"]],
+      ["VFIO_DEVICE_ATTACH_IOMMUFD_PT", "EPERM", ["cdev-refused"]],
+      ["VFIO_DEVICE_ATTACH_IOMMUFD_PT", "EBUSY", ["cdev-refused"]],
+    ];
+    for (const [call, errno, codes] of cases) {
+      const reasons = told(mdev(call, errno, false));
+      assert.deepEqual(reasons.map(({ code }) => code), codes, `${call} ${errno}`);
+      for (const { message, hint } of reasons) {
+        assert.doesNotMatch(message + hint, /firmware|coheren|cache|interrupt|IOMMU group/i);
+      }
+    }
+  });
+
+  it("is not said to lack a group, which it does not need", () => {
+    for (const errno of ["EIO", "ENODEV", "ENOTTY", "EINVAL", "EXDEV"] as const) {
+      const reasons = told(mdev("VFIO_DEVICE_BIND_IOMMUFD", errno, false));
+      for (const { message, code } of reasons) {
+        assert.notEqual(code, "no-iommu-group");
+        assert.doesNotMatch(message, /group/);
+      }
+    }
+    // Without a node of its own, it does.
+    const kernel = mdev("VFIO_DEVICE_BIND_IOMMUFD", "EIO", false);
+    kernel.texts.delete(`/sys/devices/virtual/parent/${UUID}/vfio-dev/vfio7/dev`);
+    assert.deepEqual(told(kernel).map(({ code }) => code), ["no-iommu-group"]);
+  });
+
+  it("that no driver has is missing that driver, and nothing else", () => {
+    const kernel = mdev("VFIO_DEVICE_BIND_IOMMUFD", "EIO", false);
+    const folder = `/sys/devices/virtual/parent/${UUID}`;
+    kernel.links.delete(`${folder}/driver`);
+    kernel.texts.delete(`${folder}/vfio-dev/vfio7/dev`);
+    assert.deepEqual(told(kernel).map(({ code }) => code), ["not-bound-to-vfio"]);
+    const { reasons } = probe(UUID, { kernel, open: false });
+    assert.deepEqual(reasons.map(({ code }) => code), ["not-bound-to-vfio"]);
+  });
+});
+
+describe("several possible causes", () => {
+  it("are sentences, in the message and each for itself", () => {
+    const [all, ...each] = reasonsOf(outcome("VFIO_DEVICE_BIND_IOMMUFD", "EINVAL").error);
+    assert.match(
+      all!.message,
+      /of 2 causes .*: \(1\) Another process .*; \(2\) The device's driver/,
+    );
+    for (const { message } of each) assert.match(message, /^Possible cause: [A-Z]/);
+    const kernel = refusing("VFIO_SET_IOMMU", "EPERM");
+    kernel.texts.delete("/sys/kernel/iommu_groups/12/reserved_regions");
+    const [, firmware, interrupts] = reasonsOf(refused(kernel, { via: "group" }));
+    assert.match(firmware!.message, /^Possible cause: The firmware keeps memory mapped/);
+    assert.match(interrupts!.message, /^Possible cause: The IOMMU does not remap interrupts/);
+  });
+
+  it("are ruled out by the drivers of the group where EBUSY is somebody's", () => {
+    const kernel = refusing("VFIO_DEVICE_BIND_IOMMUFD", "EBUSY");
+    addPci(kernel, "0000:3b:00.0", "/sys/devices/pci0000:3a/0000:3b:00.0", 12, "ice");
+    const codes = reasonsOf(refused(kernel, { via: "cdev" })).map(({ code }) => code);
+    assert.deepEqual(codes, ["cdev-refused", "busy", "dma-in-use"]);
+    assert.ok(refused(refusing("VFIO_DEVICE_BIND_IOMMUFD", "EBUSY"), {}) instanceof BusyError);
+  });
+});
+
+describe("too many open files", () => {
+  const hint = (errno: ErrnoName, texts: Readonly<Record<string, string>>): string => {
+    const kernel = refusing("open group", errno);
+    for (const [file, text] of Object.entries(texts)) kernel.texts.set(file, text);
+    const [reason] = reasonsOf(refused(kernel, { via: "group" }));
+    return `${reason!.message}. ${reason!.hint}`;
+  };
+  const limits = (soft: string, hard: string): Record<string, string> => ({
+    "/proc/self/limits": `Max processes   7  7  processes\n` +
+      `Max open files            ${soft}                 ${hard}               files     \n`,
+  });
+
+  it("of a process have its own limit raised, as far as it may raise it", () => {
+    assert.match(
+      hint("EMFILE", limits("1024", "4096")),
+      /1024 \(RLIMIT_NOFILE\).*: ulimit -n 4096$/,
+    );
+    // What has reached the hard limit is raised by root alone, and never lowered.
+    assert.match(
+      hint("EMFILE", limits("65536", "65536")),
+      /as root: ulimit -n 131072\..*LimitNOFILE/,
+    );
+    assert.match(hint("EMFILE", {}), /as root: ulimit -n 8192/);
+    assert.doesNotMatch(hint("EMFILE", {}), /sysctl/);
+  });
+
+  it("of a system have the system's limit raised, by a command that does", () => {
+    const max = { "/proc/sys/fs/file-max": "100000\n" };
+    assert.match(hint("ENFILE", max), /100000 \(fs\.file-max\).*: sysctl -w fs\.file-max=200000$/);
+    assert.match(hint("ENFILE", {}), /sysctl -w fs\.file-max="\$\(\( \$\(cat .*\) \* 2 \)\)"$/);
+    assert.doesNotMatch(hint("ENFILE", max), /ulimit/);
+    // It does not count for root, and systemd sets it to the highest number there is.
+    const root = { ...max, "/proc/self/status": "Uid:\t0\t0\t0\t0\n" };
+    const highest = { "/proc/sys/fs/file-max": "9223372036854775807\n" };
+    for (const texts of [root, highest]) {
+      assert.match(hint("ENFILE", texts), /no file left for it\. See how many .*file-nr/);
+    }
   });
 });
 

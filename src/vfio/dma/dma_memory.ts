@@ -84,7 +84,7 @@ export class DmaMemory implements Disposable {
         ? new DmaError(
           what,
           `there are not ${size / page} huge pages of ${page} bytes to spare`,
-          `As root: echo ${size / page} > /proc/sys/vm/nr_hugepages`,
+          `As root: echo $(( $(cat ${NR_HUGEPAGES}) + ${size / page} )) > ${NR_HUGEPAGES}`,
           error,
         )
         : new DmaError(what, "the system does not have enough memory", "", error);
@@ -116,6 +116,9 @@ interface Allocation {
   readonly mapping: Mapping;
   readonly fd: Fd | null;
 }
+
+/** The number of huge pages that the kernel keeps, used or not. */
+const NR_HUGEPAGES = "/proc/sys/vm/nr_hugepages";
 
 const PROT = PROT_READ | PROT_WRITE;
 

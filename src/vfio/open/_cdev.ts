@@ -4,7 +4,6 @@
  */
 
 import { addCleanup, cleanedUp, cleanly, cleanlyThen, cleanupErrors } from "../../base/cleanup.ts";
-import { SysError } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import {
   type Kernel,
@@ -25,7 +24,7 @@ import {
 import { exists } from "../reasons/evidence.ts";
 import { ioctl } from "../ioctl.ts";
 import { onceBound } from "./_just_bound.ts";
-import { explainOpening, type OpeningCall, type Situation } from "./opening.ts";
+import { mayHelpOtherWay, opening, type Situation } from "./opening.ts";
 import { noCdev } from "../reasons/cdev_reasons.ts";
 import { VfioDevice } from "../device/device.ts";
 import { parseVfToken } from "./device_name.ts";
@@ -34,17 +33,6 @@ import { Iommufd } from "../dma/iommufd.ts";
 import { OpenError } from "./open_error.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
 import { BusyError, type Reason, UnsupportedError } from "../reasons/unsupported.ts";
-
-/** A device cannot be opened by its character device; by its group it may be possible. */
-export class CdevRefusal extends UnsupportedError {
-  /** Whether something is wrong; false if the kernel just has no character devices or iommufd. */
-  readonly amiss: boolean;
-
-  constructor(reasons: readonly Reason[], amiss: boolean, cause?: unknown) {
-    super(reasons, { cause });
-    this.amiss = amiss;
-  }
-}
 
 /** The iommufd and IOAS of a device that is already open, to be shared. */
 export interface Shared {
@@ -57,9 +45,9 @@ export interface Shared {
 /**
  * Opens a device by its character device. Closing the device leaves what is shared open.
  *
- * @throws {CdevRefusal} If it cannot be opened this way, but may be by its group.
- * @throws {BusyError} If somebody has it, or its group, open.
- * @throws {UnsupportedError} If it wants a VF token, or another one.
+ * @throws {UnsupportedError} If it cannot be opened this way.
+ * @throws {BusyError} If another process has it, or its group, open.
+ * @throws {OpenError} If it fails for another reason.
  * @throws {DeviceNameError} If the VF token is not a UUID.
  */
 export function openByCdev(
@@ -69,7 +57,7 @@ export function openByCdev(
   shared: Shared | null,
 ): VfioDevice {
   const { name, cdev } = sysfs;
-  if (cdev === null) throw new CdevRefusal([noCdev(sysfs)], false);
+  if (cdev === null) throw new UnsupportedError([noCdev(sysfs)]);
   const situation: Situation = {
     kernel,
     sysfs,
@@ -79,12 +67,17 @@ export function openByCdev(
     sharedSpace: shared?.ioas != null,
   };
   using opened = new DisposableStack();
-  const iommufd = shared?.iommufd ?? opened.use(openIommufd(kernel, sysfs));
+  const iommufd = shared?.iommufd ?? opened.use(Iommufd.open(kernel, sysfs));
   const fd = opened.use(openNode(kernel, cdev, sysfs, situation));
-  tried("VFIO_DEVICE_BIND_IOMMUFD", { ...situation, path: cdev }, () => {
-    // Its driver resets it as it is opened, for which it takes the device's lock.
-    onceBound(sysfs, ["EAGAIN"], () => bind(kernel, fd, iommufd, token));
-  }, () => fd.close());
+  opening("VFIO_DEVICE_BIND_IOMMUFD", { ...situation, path: cdev }, () => {
+    try {
+      // Its driver resets it as it is opened, for which it takes the device's lock.
+      onceBound(sysfs, ["EAGAIN"], () => bind(kernel, fd, iommufd, token));
+    } catch (error) {
+      // The explanation looks for processes that have the device open.
+      throw cleanedUp(error, () => fd.close());
+    }
+  });
   const ioas = shared?.ioas ?? Ioas.allocate(iommufd);
   const closes = [
     ...(shared?.ioas === ioas ? [] : [ioas]),
@@ -99,9 +92,9 @@ export function openByCdev(
     return again;
   };
   try {
-    tried("VFIO_DEVICE_ATTACH_IOMMUFD_PT", situation, () => attach(kernel, fd, ioas));
+    opening("VFIO_DEVICE_ATTACH_IOMMUFD_PT", situation, () => attach(kernel, fd, ioas));
     const parts = { label: name, fd, group: null, container: null, ioas, closes };
-    const device = tried("VFIO_DEVICE_GET_INFO", situation, () =>
+    const device = opening("VFIO_DEVICE_GET_INFO", situation, () =>
       new VfioDevice(kernel, {
         ...parts,
         sysfs,
@@ -120,25 +113,54 @@ export function openByCdev(
 }
 
 /**
- * Opens a device by its group after its character device refused.
+ * Opens a device by its character device, or by its group if the kernel lacks something of the
+ * first way, or refuses for a reason that may not hold for the second.
  *
- * @throws What `byGroup` throws, with the reasons of both failures if both are relevant.
+ * @throws What opening by the group throws, with the reasons of both failures if both are relevant.
  */
-export function openInstead(
-  refusal: CdevRefusal,
+export function byCdevOrGroup(
+  kernel: Kernel,
+  sysfs: SysfsDevice,
+  byCdev: () => VfioDevice,
   byGroup: (whyNotCdev: Reason) => VfioDevice,
 ): VfioDevice {
   try {
+    return byCdev();
+  } catch (error) {
+    if (sysfs.cdev !== null && !mayHelpOtherWay(error)) throw error;
+    if (!(error instanceof UnsupportedError || error instanceof OpenError)) throw error;
+    return openInstead(error, isAmiss(kernel, error, sysfs), sysfs, byGroup);
+  }
+}
+
+/** Whether something is wrong; false if the kernel just has no character devices, or no iommufd. */
+function isAmiss(
+  kernel: Kernel,
+  { code }: UnsupportedError | OpenError,
+  { cdev }: SysfsDevice,
+): boolean {
+  return cdev !== null && !(code === "no-iommufd" && exists(kernel, IOMMUFD_CLASS) !== true);
+}
+
+function openInstead(
+  refusal: UnsupportedError | OpenError,
+  amiss: boolean,
+  { bus, group }: SysfsDevice,
+  byGroup: (whyNotCdev: Reason) => VfioDevice,
+): VfioDevice {
+  // A mediated device needs no group.
+  if (amiss && bus === "mdev" && group === null) throw refusal;
+  try {
     return byGroup(refusal.reasons[0]!);
   } catch (error) {
-    const failure = refusal.amiss ? ofBothWays(error, refusal) : error;
+    const failure = amiss ? ofBothWays(error, refusal) : error;
     for (const each of cleanupErrors(refusal)) addCleanup(failure, each);
     throw failure;
   }
 }
 
 /** The error of opening a device by its group, with the reasons against the other way. */
-function ofBothWays(error: unknown, refusal: CdevRefusal): unknown {
+function ofBothWays(error: unknown, refusal: UnsupportedError | OpenError): unknown {
   const options = { cause: error };
   if (error instanceof BusyError) {
     return new BusyError(error.what, error.holders, options, refusal.reasons);
@@ -152,50 +174,17 @@ function ofBothWays(error: unknown, refusal: CdevRefusal): unknown {
 
 function both(
   { reasons }: { readonly reasons: readonly Reason[] },
-  refusal: CdevRefusal,
+  refusal: UnsupportedError | OpenError,
 ): Reason[] {
   const known = new Set(reasons.map(({ message }) => message));
   return [...reasons, ...refusal.reasons.filter(({ message }) => !known.has(message))];
-}
-
-/**
- * Makes a call and explains a failure; throws a refusal if opening by the group may help.
- *
- * @param before Called before the failure is explained, which looks for holders of the device.
- */
-function tried<Value>(
-  call: OpeningCall,
-  situation: Situation,
-  attempt: () => Value,
-  before?: () => void,
-): Value {
-  try {
-    return attempt();
-  } catch (error) {
-    if (!(error instanceof SysError)) throw error;
-    if (before !== undefined) cleanedUp(error, before);
-    const { error: why, otherWay } = explainOpening(call, error, situation);
-    if (!otherWay || !(why instanceof UnsupportedError)) throw why;
-    throw new CdevRefusal(why.reasons, true, error);
-  }
-}
-
-function openIommufd(kernel: Kernel, sysfs: SysfsDevice): Iommufd {
-  try {
-    return Iommufd.open(kernel, sysfs);
-  } catch (error) {
-    if (!(error instanceof UnsupportedError)) throw error;
-    // It is not a fault if the kernel has no iommufd.
-    const none = error.reasons[0]!.code === "no-iommufd" && exists(kernel, IOMMUFD_CLASS) !== true;
-    throw new CdevRefusal(error.reasons, !none, error.cause);
-  }
 }
 
 /** Where sysfs shows /dev/iommu. */
 const IOMMUFD_CLASS = "/sys/class/misc/iommu";
 
 function openNode(kernel: Kernel, path: string, sysfs: SysfsDevice, situation: Situation): Fd {
-  return tried("open cdev", { ...situation, path }, () => {
+  return opening("open cdev", { ...situation, path }, () => {
     const fd = onceBound(sysfs, ["ENOENT"], () => kernel.open(path, O_RDWR));
     return Fd.own(kernel, fd, `device ${sysfs.name}`);
   });

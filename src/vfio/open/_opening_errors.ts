@@ -1,6 +1,6 @@
 /**
  * Every call by which a device is opened, and what each errno means that Linux answers there: one
- * table. Where an errno has several causes, they are looked for in this order (_opening_causes.ts).
+ * table. Where an errno has several causes, they are looked for in this order (causes/).
  *
  * Read from drivers/vfio (container.c, group.c, device_cdev.c, vfio_main.c, vfio_iommu_type1.c,
  * pci/vfio_pci_core.c), drivers/iommu/iommu.c and drivers/iommu/iommufd of Linux 6.12; what differs
@@ -8,8 +8,8 @@
  */
 
 import type { ErrnoName } from "../../kernel/errno_names.ts";
-import type { CauseName } from "./_opening_causes.ts";
-import type { OpeningCall } from "./_opening_call.ts";
+import type { CauseName } from "./causes/mod.ts";
+import type { OpeningCall } from "./opening_call.ts";
 
 /** What the errnos of one call mean. */
 export type ErrnoCauses = Readonly<Partial<Record<ErrnoName, readonly CauseName[]>>>;
@@ -89,7 +89,7 @@ export const OPENING_ERRORS: Readonly<Record<OpeningCall, ErrnoCauses>> = {
     ENOTTY: ["wrong-file"],
     ENODEV: ["group-gone"],
     EPERM: ["not-viable", "firmware-region", "unsafe-interrupts"],
-    EBUSY: ["dma-in-use", "not-viable"],
+    EBUSY: ["dma-in-use", "memory-suspended"],
     EINVAL: ["group-has-container", "firmware-region", "other-space"],
     EOPNOTSUPP: ["no-domain"],
     EIO: ["no-domain"],
@@ -98,7 +98,7 @@ export const OPENING_ERRORS: Readonly<Record<OpeningCall, ErrnoCauses>> = {
     ...SHORT,
     ENOTTY: ["wrong-file"],
     EPERM: ["firmware-region", "unsafe-interrupts"],
-    EBUSY: ["dma-in-use"],
+    EBUSY: ["dma-in-use", "memory-suspended"],
     EINVAL: ["firmware-region", "iommu-set", "no-domain"],
     ENODEV: ["no-type1v2", "no-domain"],
     EOPNOTSUPP: ["no-domain"],
@@ -134,13 +134,12 @@ export const OPENING_ERRORS: Readonly<Record<OpeningCall, ErrnoCauses>> = {
     ENODEV: ["device-gone"],
     EACCES: ["vf-token-wanted", "runtime-pm"],
     EPERM: ["not-viable", "sibling-bound", "firmware-region", "unsafe-interrupts"],
-    EBUSY: ["group-in-use"],
+    EBUSY: ["group-in-use", "dma-in-use"],
     EINVAL: [
       "cdev-in-use",
       "vf-token-too-early",
       "vf-token-unwanted",
       "firmware-region",
-      "not-coherent",
       "driver-refuses",
     ],
     EOPNOTSUPP: ["driver-refuses"],

@@ -43,7 +43,7 @@ export function findDevice(kernel: Kernel, name: DeviceName): SysfsDevice | null
     return readSysfsDevice(kernel, sysfsPath(own));
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
-    throw explainOpening("read sysfs", error, { kernel }).error;
+    throw explainOpening("read sysfs", error, { kernel });
   }
 }
 

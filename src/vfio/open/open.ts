@@ -9,7 +9,7 @@ import { cleanedUp, cleanly } from "../../base/cleanup.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { CdevRefusal, openByCdev, openInstead } from "./_cdev.ts";
+import { byCdevOrGroup, openByCdev } from "./_cdev.ts";
 import { firmwareRegions } from "../reasons/evidence.ts";
 import { groupMembers } from "../reasons/group_viability.ts";
 import { onceBound } from "./_just_bound.ts";
@@ -196,12 +196,16 @@ function openNamed(
   sysfs: SysfsDevice,
   { via = "auto", vfToken }: OpenVfioOptions,
 ): VfioDevice {
-  if (via === "group") return cleanly(() => openByGroup(kernel, sysfs, vfToken, null));
-  try {
-    return cleanly(() => openByCdev(kernel, sysfs, vfToken, null));
-  } catch (error) {
-    if (via === "cdev" || !(error instanceof CdevRefusal)) throw error;
-    return openInstead(error, (why) => cleanly(() => openByGroup(kernel, sysfs, vfToken, why)));
+  const byGroup = (why: Reason | null): VfioDevice =>
+    cleanly(() => openByGroup(kernel, sysfs, vfToken, why));
+  const byCdev = (): VfioDevice => cleanly(() => openByCdev(kernel, sysfs, vfToken, null));
+  switch (via) {
+    case "group":
+      return byGroup(null);
+    case "cdev":
+      return byCdev();
+    case "auto":
+      return byCdevOrGroup(kernel, sysfs, byCdev, byGroup);
   }
 }
 
@@ -289,7 +293,7 @@ function borrowDevice(kernel: Kernel, number: number, options: OpenVfioOptions):
       throw new UnsupportedError([notVfioDevice(number, error.code)], { cause: error });
     }
     if (!(error instanceof SysError)) throw error;
-    throw explainOpening("VFIO_DEVICE_GET_INFO", error, { kernel }).error;
+    throw explainOpening("VFIO_DEVICE_GET_INFO", error, { kernel });
   }
 }
 

@@ -6,7 +6,7 @@
 
 import { cleanly } from "../../base/cleanup.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { CdevRefusal, openInstead } from "./_cdev.ts";
+import { byCdevOrGroup } from "./_cdev.ts";
 import type { VfioDevice } from "../device/device.ts";
 import type { DeviceName } from "./device_name.ts";
 import { findDevice } from "./find_device.ts";
@@ -66,13 +66,10 @@ function openNext(
     return openVfioDevice(kernel, name, options);
   }
   const shared = siblings.find(({ ioas }) => ioas !== null)?.ioas ?? null;
-  try {
-    return openCdevDevice(kernel, iommufd, shared, sysfs, options);
-  } catch (error) {
-    if (options.via === "cdev" || !(error instanceof CdevRefusal)) throw error;
-    const byGroup = { ...options, via: "group" } as const;
-    return openInstead(error, () => openVfioDevice(kernel, name, byGroup));
-  }
+  const byCdev = (): VfioDevice => openCdevDevice(kernel, iommufd, shared, sysfs, options);
+  if (options.via === "cdev") return byCdev();
+  const byGroup = { ...options, via: "group" } as const;
+  return byCdevOrGroup(kernel, sysfs, byCdev, () => openVfioDevice(kernel, name, byGroup));
 }
 
 function inGroupOf(sysfs: SysfsDevice | null, device: VfioDevice): boolean {

@@ -12,9 +12,9 @@ import {
   type Failure,
   holdersOf,
   type Situation,
-} from "./_opening_causes.ts";
+} from "./causes/mod.ts";
 import { OPENING_ERRORS } from "./_opening_errors.ts";
-import type { OpeningCall } from "./_opening_call.ts";
+import type { OpeningCall } from "./opening_call.ts";
 import { blocks } from "../reasons/reason.ts";
 import { OpenError } from "./open_error.ts";
 import {
@@ -24,14 +24,11 @@ import {
   UnsupportedError,
 } from "../reasons/unsupported.ts";
 
-export type { Situation } from "./_opening_causes.ts";
-export type { OpeningCall } from "./_opening_call.ts";
+export type { Situation } from "./causes/mod.ts";
+export type { OpeningCall } from "./opening_call.ts";
 
-/** An error that says why, and whether opening the device the other way may help. */
-export interface Explained {
-  readonly error: Error;
-  readonly otherWay: boolean;
-}
+/** The errors after which the other way to open a device may succeed. */
+const otherWayMayHelp = new WeakSet<Error>();
 
 /** Makes a call and explains its failure. */
 export function opening<Value>(
@@ -43,26 +40,31 @@ export function opening<Value>(
     return attempt();
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
-    throw explainOpening(call, error, situation).error;
+    throw explainOpening(call, error, situation);
   }
 }
 
 /** Explains how a call failed. */
-export function explainOpening(
-  call: OpeningCall,
-  error: SysError,
-  situation: Situation,
-): Explained {
+export function explainOpening(call: OpeningCall, error: SysError, situation: Situation): Error {
   const failure: Failure = { ...situation, call, error };
   const named = OPENING_ERRORS[call][error.code as ErrnoName] ?? [];
   const seen = named.map((name) => ({ name, cause: CAUSES[name] as Cause }))
     .map((one) => ({ ...one, sure: look(one.cause, failure, named.length) }));
   const sure = seen.find((one) => one.sure === true);
-  const perhaps = seen.filter((one) => one.sure === null);
-  const only = sure ?? (perhaps.length === 1 ? perhaps[0] : undefined);
-  if (only !== undefined) return explained([only], failure);
-  if (perhaps.length > 1) return explained(perhaps, failure);
-  return unknown(failure, seen.map(({ cause }) => cause));
+  const possible = sure === undefined ? seen.filter((one) => one.sure === null) : [sure];
+  const explained = possible.length > 0
+    ? explain(possible, failure)
+    : unknown(failure, seen.map(({ cause }) => cause));
+  if (possible.length === 0 || possible.some(({ cause }) => cause.otherWay)) {
+    otherWayMayHelp.add(explained);
+  }
+  return explained;
+}
+
+/** Whether opening the device the other way may help after this error. */
+export function mayHelpOtherWay(error: unknown): error is UnsupportedError | OpenError {
+  return (error instanceof UnsupportedError || error instanceof OpenError) &&
+    otherWayMayHelp.has(error);
 }
 
 /** A cause without a check applies if it is the only one. */
@@ -75,57 +77,56 @@ interface Named {
   readonly cause: Cause;
 }
 
-function explained(causes: readonly Named[], failure: Failure): Explained {
+function explain(causes: readonly Named[], failure: Failure): Error {
   const { error } = failure;
-  const otherWay = causes.some(({ cause }) => cause.otherWay);
   const [{ name, cause: first }] = causes as readonly [Named];
   if (causes.length === 1 && first.kind === "busy") {
     const path = failure.path ?? error.object;
     const what = `${failure.call === "open group" ? "group" : "device"} ${path}`;
-    return { error: new BusyError(what, holdersOf(name, failure), { cause: error }), otherWay };
+    return new BusyError(what, holdersOf(name, failure), { cause: error });
   }
   const reasons = causes.map(({ cause }) => cause.reason(failure));
-  const told = reasons.length === 1 ? reasons : eachPerhaps(reasons, failure);
+  const told = reasons.length === 1 ? reasons : oneOf(reasons, failure);
   const failed = causes.every(({ cause }) => cause.kind !== "cannot");
-  return {
-    error: failed
-      ? new OpenError(told, { cause: error })
-      : new UnsupportedError(told, { cause: error }),
-    otherWay,
-  };
+  return failed
+    ? new OpenError(told, { cause: error })
+    : new UnsupportedError(told, { cause: error });
 }
 
-/** What a call that has several causes is told as: that it has, and each of them. */
-function eachPerhaps(reasons: readonly Reason[], failure: Failure): Reason[] {
+/** The reasons for a call with several possible causes: that it has several, and each of them. */
+function oneOf(reasons: readonly Reason[], failure: Failure): Reason[] {
   const what = answered(failure);
   const whys = reasons.map(({ message }) =>
-    message.startsWith(`${what}: `) ? message.slice(what.length + 2) : message
+    message.startsWith(`${what}: `) ? capitalized(message.slice(what.length + 2)) : message
   );
-  const open = `${what}, and which of its causes it is cannot be seen from here: ${
-    whys.join("; or ")
-  }`;
+  const list = whys.map((why, index) => `(${index + 1}) ${why}`).join("; ");
   return [
-    blocks(refusedCode(failure), open, ""),
-    ...reasons.map((reason, index) => ({ ...reason, message: `Perhaps ${whys[index]}` })),
+    blocks(
+      refusedCode(failure),
+      `${what}, and which of ${whys.length} causes it has cannot be seen from here: ${list}`,
+      "",
+    ),
+    ...reasons.map((reason, index) => ({ ...reason, message: `Possible cause: ${whys[index]}` })),
   ];
 }
 
-function unknown(failure: Failure, ruledOut: readonly Cause[]): Explained {
+function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+function unknown(failure: Failure, ruledOut: readonly Cause[]): Error {
   const { error } = failure;
   const known = ruledOut.length === 0
     ? "Linux's own code is not known to answer that there"
-    : "none of the causes that it is known to have can be seen";
+    : "none of its known causes applies here";
   const reason = blocks(
     refusedCode(failure),
     `${answered(failure)}: ${known}`,
     "See the kernel's log (dmesg), where the device's driver may say why",
   );
-  return {
-    error: ruledOut.length === 0
-      ? new OpenError([reason], { cause: error })
-      : new UnsupportedError([reason], { cause: error }),
-    otherWay: true,
-  };
+  return ruledOut.length === 0
+    ? new OpenError([reason], { cause: error })
+    : new UnsupportedError([reason], { cause: error });
 }
 
 const CDEV_CALLS: readonly OpeningCall[] = [

@@ -22,7 +22,7 @@ export interface GroupMember {
   readonly holds: boolean | null;
 }
 
-/** Linux's drivers with `driver_managed_dma` that are not VFIO's. */
+/** PCI drivers with `driver_managed_dma` that are not VFIO's: all of them in Linux 6.12. */
 const MANAGE_THEIR_DMA: readonly string[] = ["pci-stub", "pcieport"];
 
 /** The devices of a group; null if sysfs cannot be read. */
@@ -81,12 +81,15 @@ function judgedByVfio(kernel: Kernel, device: SysfsDevice, driver: string): bool
   return type === null ? null : type === PCI_HEADER_TYPE_NORMAL;
 }
 
-/** From 5.18 on. Of Linux's own drivers it is known who manages DMA, of no others. */
+/**
+ * From 5.18 on. Drivers of functions that came with Linux use the kernel's DMA, but for those above.
+ * Drivers of bridges may come to manage DMA as pcieport does, and others may do anything.
+ */
 function usesKernelDma(kernel: Kernel, device: SysfsDevice, driver: string): boolean | null {
   if (device.bus !== "pci") return null;
   if (MANAGE_THEIR_DMA.includes(driver)) return false;
-  const function_ = headerType(kernel, device) === PCI_HEADER_TYPE_NORMAL;
-  return function_ && isOfLinux(kernel, device) ? true : null;
+  const normal = headerType(kernel, device) === PCI_HEADER_TYPE_NORMAL;
+  return normal && isOfLinux(kernel, device) ? true : null;
 }
 
 /** Whether a device's driver is one that came with the kernel: built in, or a module of its tree. */

@@ -25,7 +25,7 @@ export function missingNodes(kernel: Kernel, sysfs: SysfsDevice): Reason[] {
   return missing.flatMap((node) => {
     const [call, path] = node!;
     const refused = new SysError("open", ERRNO.ENOENT, path);
-    const { error } = explainOpening(call, refused, { kernel, path, sysfs, group: group?.number });
+    const error = explainOpening(call, refused, { kernel, path, sysfs, group: group?.number });
     return error instanceof UnsupportedError ? error.reasons : [];
   });
 }

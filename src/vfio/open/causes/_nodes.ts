@@ -1,0 +1,87 @@
+/**
+ * Causes in /dev: a node is missing, or no driver has its number.
+ */
+
+import { exists } from "../../reasons/evidence.ts";
+import { missingNode } from "../../reasons/reasons.ts";
+import type { Reason, ReasonCode } from "../../reasons/unsupported.ts";
+import type { Causes, Failure } from "./_cause.ts";
+
+function node(
+  failure: Failure,
+  code: ReasonCode,
+  entry: string,
+  absent: string,
+  others: readonly string[],
+): Reason {
+  const { kernel, path = failure.error.object, error } = failure;
+  const shown = exists(kernel, entry) === true ? entry : null;
+  const missing = [path, ...others].filter((other) => exists(kernel, other) === false);
+  // If the node exists and answers ENODEV or ENXIO, no driver has its device number.
+  const stale = error.code !== "ENOENT";
+  return missingNode(code, path, { shown, stale, missing, absent });
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+/** The causes. */
+export const NODES = {
+  "no-container-node": {
+    kind: "cannot",
+    otherWay: true,
+    reason: (failure) =>
+      node(
+        failure,
+        "no-vfio",
+        "/sys/class/misc/vfio",
+        "modprobe vfio_iommu_type1",
+        failure.sysfs?.group ? [failure.sysfs.group.path] : [],
+      ),
+  },
+  "no-group-node": {
+    kind: "cannot",
+    otherWay: true,
+    reason: (failure) => {
+      const { kernel, path = "", sysfs } = failure;
+      const bound = (sysfs?.vfioDevices.length ?? 0) > 0;
+      const groupless = bound && exists(kernel, "/sys/class/vfio") === false;
+      return node(
+        failure,
+        "no-group-node",
+        `/sys/class/vfio/${nameOf(path)}`,
+        groupless
+          ? "This kernel is built without VFIO's groups (CONFIG_VFIO_GROUP): open the device by its " +
+            "own character device"
+          : "The node appears when a device of the group is bound to a VFIO driver",
+        ["/dev/vfio/vfio"],
+      );
+    },
+  },
+  "no-cdev-node": {
+    kind: "cannot",
+    otherWay: true,
+    reason: (failure) =>
+      node(
+        failure,
+        "no-cdev-node",
+        `/sys/class/vfio-dev/${nameOf(failure.path ?? "")}/dev`,
+        "The device's driver has just been unbound, or its node is not made yet",
+        ["/dev/iommu"],
+      ),
+  },
+  "no-iommufd-node": {
+    kind: "cannot",
+    otherWay: true,
+    reason: (failure) =>
+      node(
+        failure,
+        "no-iommufd",
+        "/sys/class/misc/iommu",
+        "modprobe iommufd (Linux has it from 6.2 on, where it is built with CONFIG_IOMMUFD); " +
+          "without one a device is opened by its group",
+        failure.sysfs?.cdev ? [failure.sysfs.cdev] : [],
+      ),
+  },
+} satisfies Causes;
