@@ -8,7 +8,7 @@ const deno = JSON.parse(fs.readFileSync(path.join(root, "deno.json"), "utf8"));
 const npm = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"));
 
 /** The layers that are front doors, beside mod.ts and the command line. */
-const LAYERS = ["uapi", "kernel", "trace", "sim", "vfio", "checkpoint", "dirty"];
+const LAYERS = ["uapi", "kernel", "trace", "sim", "vfio", "checkpoint", "dirty", "check"];
 
 /** What mod.ts exports: what a user needs who saves, restores and probes devices. */
 const FRONT_DOOR = `

@@ -9,6 +9,7 @@ import { map } from "@optique/core/modifiers";
 import type { Parser } from "@optique/core/parser";
 import { command as word } from "@optique/core/primitives";
 import type { Context } from "../context.ts";
+import { check } from "../specs/check.ts";
 import { type Command, type CommonArgs, description } from "../specs/command.ts";
 import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "../specs/dirty.ts";
 import { show, verify } from "../specs/files.ts";
@@ -58,6 +59,7 @@ const PARSERS: ReadonlyMap<Command, CommandParser> = new Map([
   runnable(state, () => import("./state.ts")),
   runnable(reset, () => import("./reset.ts")),
   runnable(withDevices, () => import("./with.ts")),
+  runnable(check, () => import("./check.ts")),
   runnable(save, () => import("./save.ts")),
   runnable(restore, () => import("./restore.ts")),
   runnable(uapi, () => import("./uapi.ts")),

@@ -86,16 +86,32 @@ export async function runProgram(
   dataOnStdout: boolean,
   memory?: LentMemory,
 ): Promise<number> {
-  const [program, ...args] = words;
   using places = new DataPlaces();
+  const started = startProgram(words, devices, places, [0, dataOnStdout ? 2 : 1, 2], memory);
+  if (typeof started === "number") return started;
+  return await ended(started, words[0] ?? "", context);
+}
+
+/**
+ * Starts a program with the fds of devices.
+ *
+ * @param stdio Its stdin, stdout and stderr.
+ * @returns The process, or the exit code where it cannot be run.
+ */
+export function startProgram(
+  words: readonly string[],
+  devices: readonly Lendable[],
+  places: DataPlaces,
+  stdio: readonly [stdin: number | "ignore", stdout: number, stderr: number],
+  memory?: LentMemory,
+): ChildProcess | number {
+  const [program, ...args] = words;
   const { lent, inherited } = lend(devices, places);
   const variables = { ...environment(lent), ...memoryEnvironment(memory, inherited) };
-  const started = start(program ?? "", args, {
-    stdio: [0, dataOnStdout ? 2 : 1, 2, ...inherited],
+  return start(program ?? "", args, {
+    stdio: [...stdio, ...inherited],
     env: { ...withoutOurs(process.env), ...variables },
   });
-  if (typeof started === "number") return started;
-  return await ended(started, program ?? "", context);
 }
 
 /**
@@ -163,7 +179,7 @@ function withoutOurs(variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 function start(
   program: string,
   args: readonly string[],
-  options: { readonly stdio: number[]; readonly env: NodeJS.ProcessEnv },
+  options: { readonly stdio: (number | "ignore")[]; readonly env: NodeJS.ProcessEnv },
 ): ChildProcess | number {
   try {
     return spawn(program, args, options);

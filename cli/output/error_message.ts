@@ -20,6 +20,7 @@ import {
   type StateName,
   UnsupportedError,
 } from "../../mod.ts";
+import { CheckError } from "../../src/check/mod.ts";
 import { DirtyRangeError } from "../../src/dirty/mod.ts";
 import { SimSpecError } from "../../src/sim/mod.ts";
 import { SysError } from "../../src/kernel/mod.ts";
@@ -75,6 +76,8 @@ export function explain(thrown: unknown, reason: unknown): Explanation {
     // The checkpoint that is bad was this command's own, and is not left: the save has failed.
     if (has(ReadBackError)) return 1;
     const word = migration?.code ?? "";
+    const unchecked = find(CheckError);
+    if (unchecked !== undefined) return unchecked.code === "not-running" ? 5 : 2;
     if (has(CheckpointError, IdentityError) || NOT_ITS_STATE.includes(word)) return 4;
     if (has(UnsupportedError, AnswerError) || CANNOT.includes(word)) return 3;
     if (has(UsageError, DeviceNameError, DirtyRangeError, SimSpecError)) return 2;
@@ -122,6 +125,7 @@ function code(chain: readonly Error[], interrupted: Interrupted | undefined): st
     if (error instanceof UnsupportedError) return error.reasons[0]?.code ?? "unsupported";
     if (error instanceof OpenError) return error.code;
     if (error instanceof BusyError) return "busy";
+    if (error instanceof CheckError) return error.code;
     if (error instanceof IdentityError) return "identity";
     if (error instanceof AnswerError) return "broken-answer";
     if (error instanceof SysError || error instanceof CheckpointFileError) return "system-call";
@@ -154,7 +158,8 @@ function hints(chain: readonly Error[]): string[] {
       said.push('bring it to RUNNING with "vfiokit reset DEVICE"');
     }
     if (
-      error instanceof DmaError || error instanceof BusyError || error instanceof IdentityError
+      error instanceof DmaError || error instanceof BusyError || error instanceof IdentityError ||
+      error instanceof CheckError
     ) said.push(hintWords(error.hint));
   }
   // Causes often carry what is said already.

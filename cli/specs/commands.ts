@@ -4,6 +4,7 @@
  * @module
  */
 
+import { check } from "./check.ts";
 import type { Command, CommandGroup } from "./command.ts";
 import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "./dirty.ts";
 import { show, verify } from "./files.ts";
@@ -28,6 +29,7 @@ export const COMMANDS: readonly Command[] = [
   state,
   reset,
   withDevices,
+  check,
   save,
   restore,
   verify,

@@ -14,6 +14,7 @@ function lines(folder: Folder): Readonly<Record<string, readonly string[]>> {
     probe: ["probe", "sim:mapped"],
     state: ["state", "sim:mapped", "stop"],
     reset: ["reset", "sim:mapped"],
+    check: ["check", "sim:mapped?size=1MiB"],
     save: ["save", "sim:mapped?size=1MiB", "--precopy", "-o", file],
     restore: ["restore", "sim:mapped?size=1MiB", file],
     verify: ["verify", file],

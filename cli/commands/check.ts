@@ -1,0 +1,173 @@
+/**
+ * `vfiokit check`: judge a migration driver.
+ *
+ * @module
+ */
+
+import { pathToFileURL } from "node:url";
+import {
+  check,
+  type CheckOptions,
+  type CheckPlan,
+  type CheckRun,
+  CHECKS,
+  type Safety,
+  selectChecks,
+  type Verdict,
+} from "../../src/check/mod.ts";
+import { type CheckpointFile, createCheckpointFile } from "../../src/checkpoint/mod.ts";
+import { junit, tapLines } from "../check/junit.ts";
+import { startLoad } from "../check/load.ts";
+import { Counts, outcomeWord, ruleWords, SAFETY_WORDS, VerdictLines } from "../check/words.ts";
+import type { Context } from "../context.ts";
+import { mayColour } from "../env.ts";
+import { refuseFds } from "../lending/devices.ts";
+import { refuseSimulated } from "../lending/child.ts";
+import type { CheckArgs } from "../specs/check.ts";
+import { table } from "../output/table.ts";
+import { UsageError } from "../usage_error.ts";
+
+/** The exit code of a device that needs a reset. */
+const LOST = 5;
+
+/** Runs `check`. */
+export async function run(args: CheckArgs, context: Context): Promise<number> {
+  if (args.list) return list(args, context);
+  if (args.explain !== undefined) return explain(args.explain, context);
+  const [device, second] = args.devices;
+  if (device === undefined) throw new UsageError("Expected a DEVICE to check, --list or --explain");
+  refuseFds(args, args.devices);
+  if (args.command !== undefined) refuseSimulated(args.devices);
+  await using files = await Files.create(args);
+  const judged = check(device, optionsOf(args, second, context));
+  const plan = await judged.plan();
+  announce(plan, args, context);
+  const verdicts = await judge(judged, plan, args, context);
+  await files.write(plan, verdicts);
+  return judged.lost !== null ? LOST : verdicts.some(({ outcome }) => outcome === "fail") ? 1 : 0;
+}
+
+function optionsOf(
+  args: CheckArgs,
+  second: string | undefined,
+  context: Context,
+): CheckOptions {
+  const { only, skip, via, vfToken, groupFd, containerFd, timeout, command } = args;
+  const safety: Safety = args.destructive ? "destructive" : args.reset ? "reset" : "default";
+  return {
+    ...{ second, only, skip, safety, via, vfToken, groupFd, containerFd, timeoutMs: timeout },
+    signal: context.signal,
+    modules: args.checks.map((file) => pathToFileURL(file).href),
+    ...(command === undefined ? {} : { load: (device) => startLoad(command, device, context) }),
+  };
+}
+
+/** Says what is checked, and what will be done to it. */
+function announce({ device, safety, checks }: CheckPlan, args: CheckArgs, context: Context): void {
+  const { label, driver, kernel, protocol, migrationFlags, second, borrowed } = device;
+  const flags = migrationFlags === null ? "" : ` with ${migrationFlags.join(", ")}`;
+  context.set({ device, second, safety });
+  const lines = [
+    `${label}: protocol ${protocol ?? "unknown"}${flags}, driver ${
+      driver ?? "unknown"
+    }, kernel ${kernel}`,
+    ...(second === null ? [] : [`States are restored into ${second}.`]),
+    `Safety level ${safety}: ${SAFETY_WORDS[safety]}. ${checks.length} checks.`,
+    ...(borrowed
+      ? [
+        "Another program opened the device: it is not closed here, and whether that program uses " +
+        "it meanwhile cannot be seen.",
+      ]
+      : []),
+  ];
+  if (args.tap) context.print("TAP version 14", `1..${checks.length}`, ...lines.map(comment));
+  else context.print(...lines, "");
+}
+
+function comment(line: string): string {
+  return `# ${line}`;
+}
+
+/** Runs the checks, and prints each verdict. */
+async function judge(
+  judged: CheckRun,
+  { device, checks }: CheckPlan,
+  args: CheckArgs,
+  context: Context,
+): Promise<Verdict[]> {
+  const verdicts: Verdict[] = [];
+  const counts = new Counts();
+  const lines = new VerdictLines(mayColour(process.stdout));
+  for await (const verdict of judged) {
+    verdicts.push(verdict);
+    counts.add(verdict.outcome);
+    if (args.tap) context.print(...tapLines(verdicts.length, verdict));
+    else context.printColoured(...lines.add(verdict));
+    context.set({ verdicts, counts: counts.document, lost: judged.lost });
+  }
+  context.set({ verdicts, counts: counts.document, lost: judged.lost });
+  if (!args.tap) context.printColoured(...lines.end(), "");
+  if (judged.lost !== null) {
+    context.print(
+      ...[
+        `${device.label} is in ${judged.lost} and needs a reset: vfiokit reset ${device.label}`,
+        `${checks.length - verdicts.length} checks were not run.`,
+      ].map((line) => args.tap ? comment(line) : line),
+    );
+  }
+  context.print(args.tap ? comment(counts.line) : counts.line);
+  return verdicts;
+}
+
+/** The files that verdicts are written to: created before the device is opened. */
+class Files implements AsyncDisposable {
+  readonly #junit: CheckpointFile | null;
+
+  private constructor(junit: CheckpointFile | null) {
+    this.#junit = junit;
+  }
+
+  static async create({ junit, force }: CheckArgs): Promise<Files> {
+    return new Files(
+      junit === undefined ? null : await createCheckpointFile(junit, { force, mode: 0o666 }),
+    );
+  }
+
+  async write({ device }: CheckPlan, verdicts: readonly Verdict[]): Promise<void> {
+    if (this.#junit === null) return;
+    await this.#junit.write(new TextEncoder().encode(junit(device.label, verdicts)));
+    await this.#junit.commit();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#junit?.abort();
+  }
+}
+
+function list({ only, skip }: CheckArgs, context: Context): Promise<number> {
+  const checks = selectChecks(CHECKS, { only, skip });
+  context.set({
+    checks: checks.map(({ id, group, safety, rules }) => ({ id, group, safety, rules })),
+  });
+  const rows = checks.map(({ id, group, safety, rules }) => [
+    ...[id, group, safety, rules.map(({ number }) => number).join(" ")],
+  ]);
+  const heads = ["check", "group", "safety", "rules"].map((head) => ({ head }));
+  context.print(...table(heads, rows), "");
+  for (const safety of ["default", "reset", "destructive"] as const) {
+    context.print(`${safety}: ${SAFETY_WORDS[safety]}.`);
+  }
+  return Promise.resolve(0);
+}
+
+function explain(id: string, context: Context): Promise<number> {
+  const [found] = selectChecks(CHECKS.filter((check) => check.id === id), { only: [id] });
+  const { group, safety, rules } = found!;
+  context.set({ check: { id, group, safety, rules } });
+  context.print(
+    `${id}: group ${group}, safety level ${safety} (${SAFETY_WORDS[safety]})`,
+    ...rules.map((rule) => `  ${ruleWords(rule)}`),
+    `  ${outcomeWord("fail")} if the device breaks one of them.`,
+  );
+  return Promise.resolve(0);
+}

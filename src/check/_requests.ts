@@ -1,0 +1,120 @@
+/**
+ * What the caller's thread and the thread that checks say to each other.
+ */
+
+import { packError, type TransferredError } from "../base/error_transfer.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { CHECKS } from "./built_in.ts";
+import { CheckError } from "./check_error.ts";
+import type { Check, Safety } from "./define.ts";
+import type { Rule } from "./rules.ts";
+import { type CheckAnswer, type CheckedDevice, Runner, type RunnerOptions } from "./runner.ts";
+import { Watch } from "./_watch.ts";
+
+/** A check, without what it does. Plain data. */
+export interface CheckInfo {
+  /** Its id. */
+  readonly id: string;
+  /** Its group. */
+  readonly group: string;
+  /** What it may do to the device. */
+  readonly safety: Safety;
+  /** The rules it judges by. */
+  readonly rules: readonly [Rule, ...Rule[]];
+  /** Whether it wants the device to be busy. */
+  readonly load: boolean;
+}
+
+/** Opens the devices. */
+export interface OpenRequest {
+  readonly names: readonly string[];
+  readonly options: RunnerOptions;
+  /** Modules whose default export is a check, or several. */
+  readonly modules: readonly string[];
+  readonly memory: SharedArrayBuffer;
+}
+
+/** What was opened. */
+export interface Opened {
+  /** The device. */
+  readonly device: CheckedDevice;
+  /** Every check that there is. */
+  readonly checks: readonly CheckInfo[];
+}
+
+/** A request to the thread. */
+export type CheckRequest =
+  | { readonly open: OpenRequest }
+  | { readonly run: string }
+  | { readonly close: true };
+
+/** The thread's answer. */
+export type CheckReply =
+  | { readonly value: Opened | CheckAnswer | null }
+  | { readonly error: TransferredError };
+
+/** A check without what it does. */
+export function infoOf({ id, group, safety, rules, needs }: Check): CheckInfo {
+  return { id, group, safety, rules, load: needs.load ?? false };
+}
+
+/** Serves the requests of one run, one after the other. */
+export class CheckService {
+  readonly #kernel: Kernel | undefined;
+  #runner: Runner | null = null;
+  #checks: readonly Check[] = CHECKS;
+
+  /** Opens devices on `kernel`; by default their names decide. */
+  constructor(kernel?: Kernel) {
+    this.#kernel = kernel;
+  }
+
+  /** Answers a request. */
+  async answer(request: CheckRequest): Promise<Opened | CheckAnswer | null> {
+    if ("open" in request) return await this.#open(request.open);
+    if ("close" in request) {
+      this.#runner?.close();
+      this.#runner = null;
+      return null;
+    }
+    const check = this.#checks.find(({ id }) => id === request.run);
+    if (check === undefined || this.#runner === null) {
+      throw new TypeError(`Cannot run the check ${request.run}`);
+    }
+    return this.#runner.run(check);
+  }
+
+  async #open({ names, options, modules, memory }: OpenRequest): Promise<Opened> {
+    const own = await Promise.all(modules.map(load));
+    this.#checks = [...CHECKS, ...own.flat()];
+    this.#runner = new Runner(names, options, new Watch(memory), this.#kernel);
+    return { device: this.#runner.device, checks: this.#checks.map(infoOf) };
+  }
+}
+
+/**
+ * The checks of a vendor's module.
+ *
+ * @throws {CheckError} If it has none.
+ */
+export async function load(module: string): Promise<Check[]> {
+  const { default: found } = await import(module) as { default?: unknown };
+  const checks = Array.isArray(found) ? found : [found];
+  for (const check of checks) {
+    if (typeof (check as Partial<Check> | undefined)?.run === "function") continue;
+    throw new CheckError(
+      "bad-checks",
+      `Cannot use ${module}: its default export is not a check, nor a list of checks`,
+    );
+  }
+  return checks as Check[];
+}
+
+/** An answer for the other thread. */
+export async function replyTo(service: CheckService, request: CheckRequest): Promise<CheckReply> {
+  try {
+    return { value: await service.answer(request) };
+  } catch (error) {
+    return { error: packError(error) };
+  }
+}

@@ -1,0 +1,335 @@
+/**
+ * Runs checks on one or two open devices, one check at a time, synchronously: in a Worker, or on
+ * the caller's thread.
+ *
+ * @module
+ */
+
+import type { Kernel } from "../kernel/kernel.ts";
+import { SysError } from "../kernel/sys_error.ts";
+import { kernelRelease } from "../vfio/reasons/kernel_release.ts";
+import { findMigrationRegion, migrationReasons } from "../vfio/device/migration_region.ts";
+import { migrationFlagNames, readMigrationFlags } from "../vfio/device/feature.ts";
+import { parseDeviceName } from "../vfio/open/device_name.ts";
+import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
+import { AnswerError } from "../vfio/device/answer_error.ts";
+import type { VfioDevice } from "../vfio/device/device.ts";
+import { Bench, type BenchOptions } from "./_bench.ts";
+import { devicesOn } from "./_devices_on.ts";
+import { demandSameKind } from "./_same_kind.ts";
+import { attempt } from "./attempt.ts";
+import { CheckError } from "./check_error.ts";
+import { CheckContext } from "./context.ts";
+import { type Check, type Safety, SAFETY_LEVELS } from "./define.ts";
+import { lack, type Means } from "./_needs.ts";
+import { MemoryTrace, TraceKernel } from "../trace/mod.ts";
+import { Interruption, WatchedKernel } from "./_watched_kernel.ts";
+import type { Watch } from "./_watch.ts";
+import { RUNNING as V1_RUNNING, V1Device, v1StateName } from "./v1/v1_device.ts";
+import { RUNNING as V2_RUNNING, stateName } from "./v2/states.ts";
+import { V2Device } from "./v2/v2_device.ts";
+import { Finding, type Verdict } from "./verdict.ts";
+
+/** How devices are checked. */
+export interface RunnerOptions extends BenchOptions {
+  /** What checks may do. */
+  readonly safety: Safety;
+  /** Whether a program keeps the device busy. */
+  readonly load: boolean;
+}
+
+/** What is known of the device under check. Plain data. */
+export interface CheckedDevice {
+  /** The name it was opened by, or the kernel's name for it. */
+  readonly label: string;
+  /** The migration protocol; null if the driver describes its regions wrongly. */
+  readonly protocol: "v1" | "v2" | null;
+  /** The names of its VFIO_MIGRATION_*; null with v1. */
+  readonly migrationFlags: readonly string[] | null;
+  /** Its driver; null if sysfs does not say. */
+  readonly driver: string | null;
+  /** The kernel's release, such as `6.12.48`; `sim` for a simulated one. */
+  readonly kernel: string;
+  /** Whether another program opened it. */
+  readonly borrowed: boolean;
+  /** Its open fds, for a program that keeps it busy. */
+  readonly fds: CheckedFds;
+  /** The name of the second device; null if there is none. */
+  readonly second: string | null;
+}
+
+/** The open fds of a device under check; null where there is none. */
+export interface CheckedFds {
+  /** The device. */
+  readonly device: number;
+  /** Its group. */
+  readonly group: number | null;
+  /** Its container. */
+  readonly container: number | null;
+  /** Its iommufd. */
+  readonly iommufd: number | null;
+  /** The id of its IOAS in the iommufd. */
+  readonly ioas: number | null;
+}
+
+/** What one check came to. */
+export interface CheckAnswer {
+  /** The verdict. */
+  readonly verdict: Verdict;
+  /** The state that the device is left in, if it is not RUNNING; else null. */
+  readonly lost: string | null;
+  /** The device's open fds, which differ after it was opened again. */
+  readonly fds: CheckedFds;
+}
+
+/** How many calls of a check are kept at least. */
+const CALLS_KEPT = 1000;
+
+/** Runs checks on devices that it opens. */
+export class Runner implements Disposable {
+  /** What is known of the device. */
+  readonly device: CheckedDevice;
+  readonly #watched: WatchedKernel;
+  readonly #trace: MemoryTrace = new MemoryTrace(CALLS_KEPT);
+  readonly #kernel: Kernel;
+  readonly #bench: Bench;
+  readonly #options: RunnerOptions;
+  readonly #means: Means;
+  readonly #flags: number;
+  #stateAtOpen: number | null;
+
+  /**
+   * Opens the devices.
+   *
+   * @param kernel The kernel to open them on; by default the names decide.
+   * @throws {UnsupportedError} If the device has no migration.
+   * @throws {CheckError} If it was lent and is not in RUNNING, or the second is of another kind.
+   * @throws What opening a device throws.
+   */
+  constructor(
+    names: readonly string[],
+    options: RunnerOptions,
+    watch: Watch,
+    kernel?: Kernel,
+  ) {
+    const on = devicesOn(names.map(parseDeviceName), kernel);
+    this.#watched = new WatchedKernel(on.kernel, watch);
+    this.#kernel = new TraceKernel(this.#watched.kernel, this.#trace);
+    this.#options = options;
+    this.#bench = new Bench(this.#kernel, on.names, options);
+    try {
+      const { device, second } = this.#bench;
+      const reasons = migrationReasons(device);
+      // A driver that describes its regions wrongly can still be judged for that.
+      const broken = reasons.some(({ code }) => code === "broken-answer");
+      if (reasons.length > 0 && !broken) throw new UnsupportedError(reasons);
+      const region = broken ? null : findMigrationRegion(device);
+      const flags = region === null ? readMigrationFlags(device) : null;
+      this.#flags = flags ?? 0;
+      const protocol = region !== null ? "v1" : flags !== null ? "v2" : null;
+      if (second !== null) demandSameKind(device, second);
+      this.device = {
+        label: device.label,
+        protocol,
+        migrationFlags: protocol === "v2" ? migrationFlagNames(this.#flags) : null,
+        driver: device.sysfs?.driver ?? null,
+        kernel: on.kernel.name === "sim" ? "sim" : kernelRelease(on.kernel) ?? "unknown",
+        borrowed: device.borrowed,
+        fds: this.#fds(),
+        second: second?.label ?? null,
+      };
+      this.#means = {
+        protocol,
+        flags: this.#flags,
+        device,
+        closable: this.#bench.closable,
+        simulated: on.kernel.name === "sim",
+        load: options.load,
+      };
+      const state = this.#readState();
+      this.#stateAtOpen = device.borrowed ? null : state;
+      if (device.borrowed && state !== this.#running) {
+        throw new CheckError(
+          "not-running",
+          `Cannot check ${device.label}: it is in ${
+            this.#named(state)
+          }, and checks begin in RUNNING`,
+          "Let the program that opened it bring it to RUNNING",
+        );
+      }
+      this.#bringBack("default");
+    } catch (error) {
+      this.#bench.close();
+      throw error;
+    }
+  }
+
+  get #running(): number {
+    return this.device.protocol === "v1" ? V1_RUNNING : V2_RUNNING;
+  }
+
+  #named(state: number | null): string {
+    if (state === null) return "an unknown state";
+    return this.device.protocol === "v1" ? v1StateName(state) : stateName(state);
+  }
+
+  /** Why a check is not run; null if it is. */
+  whyNot(check: Check): string | null {
+    const permitted = SAFETY_LEVELS.indexOf(this.#options.safety);
+    if (SAFETY_LEVELS.indexOf(check.safety) > permitted) {
+      return `it needs the safety level ${check.safety}`;
+    }
+    return lack(check.needs, this.#means);
+  }
+
+  /** Runs a check, and brings the device back to RUNNING. */
+  run(check: Check): CheckAnswer {
+    const begun = performance.now();
+    this.#trace.take();
+    this.#watched.step = "";
+    const whyNot = this.whyNot(check);
+    const context = this.#context();
+    const finding = whyNot === null
+      ? this.#judge(check, context)
+      : new Finding("skip", null, whyNot);
+    const { dropped } = this.#trace;
+    const calls = this.#trace.take();
+    const lost = whyNot === null ? this.#bringBack(check.safety) : null;
+    const left = lost === null || finding.outcome === "fail"
+      ? finding
+      : new Finding("fail", "the device goes back to RUNNING", `it is in ${lost}`);
+    return {
+      verdict: {
+        id: check.id,
+        group: check.group,
+        safety: check.safety,
+        rule: left.rule ?? check.rules[0],
+        outcome: left.outcome,
+        done: context.done,
+        expected: left.expected,
+        seen: left.seen === "" ? null : left.seen,
+        calls,
+        callsLeftOut: dropped,
+        milliseconds: performance.now() - begun,
+      },
+      lost,
+      fds: this.#fds(),
+    };
+  }
+
+  #fds(): CheckedFds {
+    const { fd, group, container, ioas } = this.#bench.device;
+    return {
+      device: fd.number,
+      group: group?.fd.number ?? null,
+      container: container?.fd.number ?? null,
+      iommufd: ioas?.iommufd.fd.number ?? null,
+      ioas: ioas?.id ?? null,
+    };
+  }
+
+  #judge(check: Check, context: CheckContext): Finding {
+    this.#watched.interruptible = true;
+    try {
+      check.run(context);
+      return context.warnings[0] ?? new Finding("pass", null, "");
+    } catch (error) {
+      if (error instanceof Finding) return error;
+      if (error instanceof Interruption) {
+        return new Finding("unclear", null, "it was interrupted");
+      }
+      if (error instanceof SysError || error instanceof AnswerError) {
+        return new Finding("unclear", null, error.message);
+      }
+      const { stack, message } = error as Error;
+      return new Finding("unclear", null, `the check itself failed: ${stack ?? message}`);
+    } finally {
+      this.#watched.interruptible = false;
+      this.#endParts();
+    }
+  }
+
+  #parts: { v2: V2Device | null; v1: V1Device | null }[] = [];
+
+  #context(): CheckContext {
+    const steps = { step: (text: string): void => context.step(text) };
+    const first = this.#partsOf(() => this.#bench.device, steps);
+    const second = this.#bench.second === null
+      ? { v1: null, v2: null }
+      : this.#partsOf(() => this.#bench.second!, steps);
+    this.#parts = [first, second];
+    const context: CheckContext = new CheckContext({
+      kernel: this.#kernel,
+      device: () => this.#bench.device,
+      v2: first.v2,
+      v1: first.v1,
+      secondV2: second.v2,
+      secondV1: second.v1,
+      safety: this.#options.safety,
+      stateAtOpen: this.#stateAtOpen,
+      reopen: () => {
+        this.#endParts();
+        this.#bench.close();
+        this.#bench.open();
+        this.#stateAtOpen = this.#readState();
+      },
+      progress: (step) => {
+        this.#watched.check();
+        this.#watched.step = step;
+      },
+    });
+    return context;
+  }
+
+  #partsOf(
+    device: () => VfioDevice,
+    steps: { step(text: string): void },
+  ): { v2: V2Device | null; v1: V1Device | null } {
+    const kernel = this.#kernel;
+    if (this.device.protocol === null) return { v2: null, v1: null };
+    if (this.device.protocol === "v2") {
+      return { v2: new V2Device(kernel, device, this.#flags, steps), v1: null };
+    }
+    const region = findMigrationRegion(device());
+    return { v2: null, v1: region === null ? null : new V1Device(kernel, device, region, steps) };
+  }
+
+  #endParts(): void {
+    for (const { v2 } of this.#parts) v2?.closeAll();
+  }
+
+  #readState(): number | null {
+    const { v2, v1 } = this.#partsOf(() => this.#bench.device, { step: () => {} });
+    if (v2 !== null) return v2.get().value?.state ?? null;
+    return attempt(() => v1?.state() ?? null).value;
+  }
+
+  /** Brings the devices to RUNNING; answers the state of one that does not get there. */
+  #bringBack(safety: Safety): string | null {
+    const silent = { step: (): void => {} };
+    for (const device of [this.#bench.device, this.#bench.second]) {
+      if (device === null) continue;
+      const { v2, v1 } = this.#partsOf(() => device, silent);
+      const machine = v2 ?? v1;
+      if (machine === null) continue;
+      let state = machine.bringBack();
+      if (state !== this.#running && safety !== "default") {
+        machine.reset();
+        state = machine.bringBack();
+      }
+      v2?.closeAll();
+      if (state !== this.#running) return this.#named(state);
+    }
+    return null;
+  }
+
+  /** Closes the devices. */
+  close(): void {
+    this.#bench.close();
+  }
+
+  /** Closes, at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

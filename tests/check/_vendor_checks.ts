@@ -1,0 +1,25 @@
+/** Checks as a vendor would add them. */
+
+import { type Check, defineCheck } from "../../src/check/mod.ts";
+
+const SOURCE = { number: null, source: "manual", judges: "driver" } as const;
+
+const CHECKS: readonly Check[] = [
+  defineCheck({
+    id: "acme.state-size",
+    group: "acme",
+    rules: [{ ...SOURCE, text: "A state has 64 KiB at least." }],
+    run: (context) => {
+      const { bytes } = context.v2.save();
+      context.expect(bytes >= 65536, "65536 bytes at least", `${bytes} bytes`);
+    },
+  }),
+  defineCheck({
+    id: "acme.never",
+    group: "acme",
+    rules: [{ ...SOURCE, text: "It never passes." }],
+    run: (context) => context.expect(false, "nothing", "something"),
+  }),
+];
+
+export default CHECKS;
