@@ -120,7 +120,8 @@ const library: readonly Case[] = [
     name: "a device that never drains is stopped after its time",
     type: "v2-precopy",
     settings: { fault: "never-drains:1" },
-    limits: { maxRounds: 1_000_000, maxTimeMs: 300 },
+    // Long enough to read everything once on a slow machine: only then has the fault an effect.
+    limits: { maxRounds: 1_000_000, maxTimeMs: 3000 },
   }),
   precopied({
     name: "initial bytes that never get to 0 are not waited for for ever",
