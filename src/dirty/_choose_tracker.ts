@@ -17,22 +17,22 @@ import { DirtyRangeError } from "./range_error.ts";
 import type { DirtyTracker, TrackerName } from "./tracker.ts";
 import { Type1Tracker } from "./type1/type1_tracker.ts";
 
-/** A tracker, and how it came to be this one. */
+/** A tracker, and why it was chosen. */
 export interface ChosenTracker {
-  /** It has not started. */
+  /** The tracker, not started. */
   readonly tracker: DirtyTracker;
-  /** Why it is this one; null if it was asked for by name. */
+  /** Why it was chosen; null if the caller named it. */
   readonly reason: string | null;
 }
 
-/** That only a type1 container could track, and the device has none. */
+/** Only a type1 container could track, and the device has none. */
 export class NeedsContainer extends UnsupportedError {
   /** Why the device does not track by itself. */
   readonly refusal: Error;
 
   constructor(label: string, refusal: Error) {
     super([...reasonsOf(refusal), noType1Container(label)], {
-      // Its reasons are here already, without the hint to type1.
+      // Its reasons are included already, without the hint about type1.
       cause: refusal instanceof UnsupportedError ? refusal.cause : refusal,
     });
     this.refusal = refusal;
@@ -40,11 +40,11 @@ export class NeedsContainer extends UnsupportedError {
 }
 
 /**
- * The tracker of a name; or for `auto` the device's log where it can be started
- * and reported, else type1.
+ * Returns the named tracker; for `auto`, the device's log if it can be started and reported, else
+ * type1.
  *
- * @throws {NeedsContainer} For `auto`, if there is no log, and no container.
- * @throws {UnsupportedError} If there is none; for `auto` with the reasons of both.
+ * @throws {NeedsContainer} For `auto`, if there is neither a log nor a container.
+ * @throws {UnsupportedError} If there is no such tracker; for `auto`, with the reasons of both.
  */
 export function chooseTracker(
   wanted: TrackerName | "auto",
@@ -77,7 +77,7 @@ function type1Instead(container: Type1Container, refusal: Error): Type1Tracker {
   }
 }
 
-/** That type1 cannot track, nor the device's log. */
+/** Neither type1 nor the device's log can track. */
 export function bothRefuse(type1: UnsupportedError, log: Error): UnsupportedError {
   const error = new UnsupportedError([...type1.reasons, ...reasonsOf(log)], { cause: type1 });
   for (const each of cleanupErrors(log)) addCleanup(error, each);
@@ -95,7 +95,7 @@ function reasonsOf(refusal: Error): readonly Reason[] {
   return refusal instanceof UnsupportedError ? withoutType1(refusal.reasons) : [];
 }
 
-/** Whatever keeps the log from being used, type1 may do. */
+/** Whatever prevents the use of the log, type1 may work. */
 function isRefusal(error: unknown): error is Error {
   return [UnsupportedError, DmaError, DirtyRangeError, AnswerError, SysError]
     .some((kind) => error instanceof kind);

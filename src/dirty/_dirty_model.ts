@@ -1,8 +1,8 @@
-/** How many different pages are dirtied in a given time, from rounds that were measured. */
+/** How many different pages are dirtied in a given time, from measured rounds. */
 
 import type { DirtyRun } from "./bitmap/bitmap.ts";
 
-/** What one measured round says. */
+/** One measured round. */
 export interface Measured {
   readonly seconds: number;
   readonly pages: number;
@@ -26,7 +26,7 @@ interface Point {
 
 /**
  * The curve through the busiest window of each length that was measured: 1, 2,
- * 4, 8, … rounds. What is dirtied twice in a window counts once.
+ * 4, 8, … rounds. A page that is dirtied twice in a window counts once.
  *
  * Between the points, and on both sides of them, it is a straight line in
  * logarithms: random writes to a large memory have slope 1, a hot set that is
@@ -36,7 +36,7 @@ export class Growth {
   readonly #points: readonly Point[];
   readonly #ceiling: number;
 
-  /** `ceiling`: the pages that there are in all. */
+  /** `ceiling`: the number of all pages. */
   constructor(rounds: readonly Measured[], pgsize: number, ceiling: number) {
     this.#ceiling = ceiling;
     const points: Point[] = [];
@@ -55,7 +55,7 @@ export class Growth {
     this.#points = points;
   }
 
-  /** Pages dirtied in so many seconds. */
+  /** Pages dirtied in this many seconds. */
   pages(seconds: number): number {
     const points = this.#points;
     const [first] = points;

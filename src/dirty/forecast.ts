@@ -1,6 +1,5 @@
 /**
- * Whether pre-copy of a device's memory would converge, from dirty pages that
- * were measured.
+ * Whether pre-copy of a device's memory would converge, judged from measured dirty pages.
  *
  * @module
  */
@@ -8,73 +7,72 @@
 import { Growth } from "./_dirty_model.ts";
 import type { DirtyRun } from "./bitmap/bitmap.ts";
 
-/** A pre-copy that needs more rounds than this does not converge, unless told otherwise. */
+/** The default limit: a pre-copy that needs more rounds does not converge. */
 export const FORECAST_MAX_ROUNDS = 30;
 
-/** How closely {@linkcode Forecast.requiredBandwidth} is looked for. */
+/** The precision of {@linkcode Forecast.requiredBandwidth}. */
 const PRECISION = 1.001;
 
 /** One read of the dirty pages. */
 export interface MeasuredRound {
-  /** How long it was since the read before, in seconds. */
+  /** Seconds since the previous read. */
   readonly seconds: number;
   /** How many pages were dirty. */
   readonly pages: number;
-  /** Which, ascending; null if they are not all known. */
+  /** The dirty pages, ascending; null if not all are known. */
   readonly runs: readonly DirtyRun[] | null;
 }
 
-/** What is to be migrated, over what. */
+/** What to migrate, and at what bandwidth. */
 export interface ForecastOptions {
   /** All memory that the device reaches, in bytes. */
   readonly memory: number;
   /** Bytes of a page. */
   readonly pgsize: number;
-  /** Bytes a second. */
+  /** Bandwidth in bytes per second. */
   readonly bandwidth: number;
-  /** How long the device may stand still, in seconds. */
+  /** How long the device may be stopped, in seconds. */
   readonly downtime: number;
   /** The most rounds of pre-copy; {@linkcode FORECAST_MAX_ROUNDS} by default. */
   readonly maxRounds?: number | undefined;
 }
 
-/** One round of a pre-copy that might be. */
+/** One round of the forecast pre-copy. */
 export interface ForecastRound {
   /** Bytes sent. */
   readonly bytes: number;
-  /** How long that takes, in seconds. */
+  /** Seconds that sending takes. */
   readonly seconds: number;
   /** Bytes that are dirtied in that time: the next round's, or the last pass's. */
   readonly dirtied: number;
 }
 
-/** How a pre-copy would go. */
+/** The forecast of a pre-copy. */
 export interface Forecast {
   /** Whether the remaining memory fits into the downtime. */
   readonly converges: boolean;
   /** The rounds of pre-copy; none if all of the memory fits into the downtime. */
   readonly rounds: readonly ForecastRound[];
-  /** All rounds together, in seconds. */
+  /** Seconds of all rounds together. */
   readonly seconds: number;
   /** How long the device is stopped to copy the remaining memory, in seconds. */
   readonly downtime: number;
   /**
-   * The least bandwidth that it converges at, in bytes a second, rounded up;
-   * 0 if nothing was dirtied.
+   * The lowest bandwidth at which it converges, in bytes per second, rounded up; 0 if nothing was
+   * dirtied.
    */
   readonly requiredBandwidth: number;
 }
 
 /**
- * Forecasts the pre-copy of a device's memory: each round sends what was
- * dirtied during the round before, the first one all of it, until what is left
- * can be sent in the downtime.
+ * Forecasts the pre-copy of a device's memory. The first round sends all memory, each later round
+ * what was dirtied during the round before, until the rest can be sent in the downtime.
  *
- * It counts with the busiest stretch that was measured, of each length: measure
- * the load that the migration will meet. The device's own state is not in it.
+ * The forecast uses the busiest measured window of each length, so measure under the load that the
+ * migration will meet. It excludes the device's own state.
  *
- * @param measured Rounds one after the other, at least one; better many and short.
- * @returns How it would go.
+ * @param measured Consecutive rounds, at least one; many short ones are better.
+ * @returns The forecast.
  * @throws {RangeError} If there is no round, or a number is negative, or 0 if it cannot be.
  *
  * @example

@@ -20,7 +20,7 @@ import { noContainer } from "../vfio/reasons/reasons.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
 import { checkRanges } from "./ranges.ts";
 
-/** Bytes of the smallest page of any IOMMU. */
+/** Smallest page size of any IOMMU, in bytes. */
 const LEAST_PAGE = 4096;
 
 /** How to open a {@linkcode MappedDevice}. */
@@ -29,9 +29,9 @@ export interface MappedDeviceOptions extends OpenVfioOptions {
   readonly maps?: readonly IovaMapping[] | undefined;
   /** Ranges that are mapped already, in the borrowed address space of `fd:N`. */
   readonly mappings?: readonly IovaMapping[] | undefined;
-  /** Whether the memory is to be of huge pages. */
+  /** Whether to use huge pages for the memory. */
   readonly hugepages?: boolean | undefined;
-  /** The kernel that the device is in, if its name does not say. */
+  /** The kernel that has the device, if the name does not imply it. */
   readonly kernel?: Kernel | undefined;
 }
 
@@ -51,13 +51,13 @@ export interface SessionFds {
   readonly container: number | null;
   /** Its iommufd's. */
   readonly iommufd: number | null;
-  /** That of the memory, of which each mapping has a part. */
+  /** The fd of the memory; each mapping is a part of it. */
   readonly memory: number | null;
 }
 
 /**
- * An open device with memory mapped for its DMA. Closing it unmaps what it
- * mapped and closes what it opened, whatever of that fails.
+ * An open device with memory mapped for its DMA. Closing it unmaps what it mapped and closes what
+ * it opened, even if a step of that fails.
  *
  * @example
  * ```ts
@@ -76,9 +76,9 @@ export class MappedDevice implements Disposable {
   readonly device: VfioDevice;
   /** What its DMA can reach: a type1 container, or an IOAS. */
   readonly space: AddressSpace;
-  /** Bytes of the smallest page that can be mapped. */
+  /** Smallest page size that can be mapped, in bytes. */
   readonly pgsize: number;
-  /** The memory of {@linkcode MappedDevice.mapped}; null if nothing was to be mapped. */
+  /** The memory of {@linkcode MappedDevice.mapped}; null if the caller mapped nothing. */
   readonly memory: DmaMemory | null;
   /** What was mapped here, by ascending iova. */
   readonly mapped: readonly SessionMapping[];
@@ -97,16 +97,16 @@ export class MappedDevice implements Disposable {
   }
 
   /**
-   * Opens a device by name, allocates memory and maps it. What was done is
-   * undone if a later step fails.
+   * Opens a device by name, allocates memory and maps it. If a step fails, the earlier ones are
+   * undone.
    *
    * @param name As for `openDevice`: `0000:3b:00.1`, a UUID, `fd:3`, `sim:…`.
-   * @throws {DirtyRangeError} If a range is empty, not in whole pages, or over another.
-   * @throws {DmaError} If memory cannot be allocated or mapped: why, and what to do.
+   * @throws {DirtyRangeError} If a range is empty, not in whole pages, or overlaps another.
+   * @throws {DmaError} If memory cannot be allocated or mapped.
    * @throws {UnsupportedError} If the device cannot be opened, or its address
    * space is not known.
-   * @throws {BusyError} If somebody has it, or its group, open.
-   * @throws {DeviceNameError} If the name is none.
+   * @throws {BusyError} If another process has the device or its group open.
+   * @throws {DeviceNameError} If the name is not a device name.
    * @throws {AnswerError} If the kernel's or the driver's answer cannot be true.
    * @throws {SysError} If the kernel refuses for another reason.
    */
@@ -161,7 +161,7 @@ export class MappedDevice implements Disposable {
   /**
    * Unmaps and closes. Closing again does nothing.
    *
-   * @throws {SysError} If a part of it failed; the rest was done all the same.
+   * @throws {SysError} If a step failed; the other steps were still done.
    */
   close(): void {
     cleanly(() => this.#opened.dispose());

@@ -1,5 +1,5 @@
 /**
- * Ranges that cannot be mapped, tracked, read or unmapped as they are asked for.
+ * Ranges that cannot be mapped, tracked, read or unmapped as requested.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { VfiokitError } from "../base/vfiokit_error.ts";
 import { registerErrorClass } from "../base/error_transfer.ts";
 
-/** A range that is a mistake of the caller; the kernel was not asked. */
+/** A range that is the caller's mistake; the kernel was not called. */
 export class DirtyRangeError extends VfiokitError {
   static {
     registerErrorClass(this);

@@ -1,5 +1,5 @@
 /**
- * Which mappings a range stands for.
+ * Checks ranges, and finds the mappings in a range.
  *
  * @module
  */
@@ -8,12 +8,12 @@ import { encloses, formatIova, IOVA_END, type IovaMapping, overlap } from "../vf
 import { DirtyRangeError } from "./range_error.ts";
 
 /**
- * Checks ranges that are to be mapped or read: in whole pages, not empty, inside
- * the address space, none over another.
+ * Checks ranges to map or read: they must be in whole pages, not empty, inside the address space,
+ * and must not overlap.
  *
  * @param pgsize Bytes of a page, a power of two.
  * @returns The ranges, by ascending iova.
- * @throws {DirtyRangeError} Which one is wrong, and how.
+ * @throws {DirtyRangeError} If a range is wrong; the message says which, and how.
  *
  * @example
  * ```ts
@@ -54,12 +54,11 @@ function describe({ iova, size }: IovaMapping): string {
 }
 
 /**
- * The mappings that ranges are made of.
+ * Returns the mappings that ranges consist of.
  *
- * @param mappings What is mapped, by ascending iova.
+ * @param mappings The mappings, by ascending iova.
  * @returns Mappings, by ascending iova; none for a range without mappings.
- * @throws {DirtyRangeError} As {@linkcode checkRanges}; and where a range has a
- * part of a mapping in it: which one.
+ * @throws {DirtyRangeError} As {@linkcode checkRanges}, and if a range would cut a mapping.
  *
  * @example
  * ```ts

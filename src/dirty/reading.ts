@@ -1,5 +1,5 @@
 /**
- * What a tracker read: which pages of which mappings are dirty.
+ * The result of a read: which pages of which mappings are dirty.
  *
  * @module
  */
@@ -8,30 +8,29 @@ import type { DirtyBitmap, DirtyRun } from "./bitmap/bitmap.ts";
 
 /** One mapping's dirty pages. */
 export interface DirtyRange {
-  /** Which: its range, and a bit for each page of it. */
+  /** The mapping's range, and a bit per page. */
   readonly bitmap: DirtyBitmap;
   /**
-   * Those that were dirty again in a second read right behind the first one: the
-   * device holds them pinned, so that nobody knows when it writes to them. null
-   * where there was no second read, and of a device's log, which does not know.
+   * Pages that were dirty again in a second read immediately after the first: the device holds them
+   * pinned, so the kernel cannot know when it writes to them. Null without a second read, and for a
+   * device's log, which does not know.
    */
   readonly pinned: DirtyBitmap | null;
   /**
-   * Why nobody knows which pages are dirty, so that all of them count as dirty;
-   * null if it is known.
+   * Why it is unknown which pages are dirty, so that all of them count as dirty; null if it is
+   * known.
    */
   readonly lost: Error | null;
 }
 
 /**
- * Whether what is read tells anything: `tracks`; `does-not-track`, where every
- * page is dirty whenever it is read; `undecided` as long as nothing speaks for
- * one or the other.
+ * Whether the IOMMU tracks: `tracks`; `does-not-track` if every page is dirty in every read;
+ * `undecided` while there is no evidence for either.
  */
 export type TrackingVerdict = "tracks" | "does-not-track" | "undecided";
 
 /**
- * One read of the dirty pages, of one mapping after the other.
+ * One read of the dirty pages of one or more mappings.
  *
  * @example
  * ```ts
@@ -48,17 +47,17 @@ export type TrackingVerdict = "tracks" | "does-not-track" | "undecided";
 export class DirtyReading {
   /** The mappings, by ascending iova. */
   readonly ranges: readonly DirtyRange[];
-  /** Whether the numbers mean anything. */
+  /** Whether the IOMMU tracks, so that the numbers have a meaning. */
   readonly verdict: TrackingVerdict;
   #dirtyPages: number | null = null;
 
-  /** Makes a reading of its parts. */
+  /** Makes a reading from its parts. */
   constructor(ranges: readonly DirtyRange[], verdict: TrackingVerdict) {
     this.ranges = ranges;
     this.verdict = verdict;
   }
 
-  /** Pages that were looked at. */
+  /** Pages that were read. */
   get pages(): number {
     return this.ranges.reduce((sum, { bitmap }) => sum + bitmap.pageCount, 0);
   }
@@ -68,7 +67,7 @@ export class DirtyReading {
     return this.#dirtyPages ??= this.ranges.reduce((sum, { bitmap }) => sum + bitmap.count(), 0);
   }
 
-  /** Pages that are pinned; null if that was not looked for, or nobody knows. */
+  /** Pinned pages; null if not looked for, or not known. */
   get pinnedPages(): number | null {
     let pages = 0;
     for (const { pinned } of this.ranges) {
@@ -83,7 +82,7 @@ export class DirtyReading {
     return this.ranges.filter(({ lost }) => lost !== null);
   }
 
-  /** The dirty runs of all mappings, ascending. A run does not go on into the next mapping. */
+  /** The dirty runs of all mappings, ascending. A run ends at the end of its mapping. */
   *runs(): Generator<DirtyRun, void, void> {
     for (const { bitmap } of this.ranges) yield* bitmap.runs();
   }

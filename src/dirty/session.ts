@@ -1,5 +1,5 @@
 /**
- * A device, memory for its DMA, and the tracking of what it dirties, together.
+ * A device, memory for its DMA, and a tracker of its dirty pages.
  *
  * @module
  */
@@ -25,17 +25,17 @@ import type { DirtyTracker, TrackerName } from "./tracker.ts";
 /** How to open a {@linkcode DirtySession}. */
 export interface DirtySessionOptions extends MappedDeviceOptions {
   /**
-   * Who tracks: the `type1` IOMMU, for which the device is opened by its group;
-   * the `device` by its log; or `auto`: the device where it has a log that the
-   * kernel reports, else type1; `auto` where left out.
+   * The tracker: `type1`, for which the device is opened by its group; `device`, the device's own
+   * log; or `auto` (the default): the log if the device has one that the kernel can report, else
+   * type1.
    */
   readonly tracker?: TrackerName | "auto" | undefined;
 }
 
 /**
- * An open device with memory mapped for its DMA, and a tracker for what it
- * dirties; tracking has not started. Closing it stops the tracking, unmaps what
- * it mapped and closes what it opened, whatever of that fails.
+ * An open device with memory mapped for its DMA, and a tracker of its dirty pages, not yet started.
+ * Closing it stops the tracker, unmaps what it mapped and closes what it opened, even if a step of
+ * that fails.
  *
  * @example
  * ```ts
@@ -51,9 +51,9 @@ export interface DirtySessionOptions extends MappedDeviceOptions {
  * ```
  */
 export class DirtySession implements Disposable {
-  /** Tracks what the device dirties. */
+  /** The tracker of the device's dirty pages. */
   readonly tracker: DirtyTracker;
-  /** Why it is this tracker, for people; null if it was asked for by name. */
+  /** Why this tracker was chosen, as text; null if the caller named it. */
   readonly trackerReason: string | null;
   readonly #mapped: MappedDevice;
 
@@ -68,17 +68,17 @@ export class DirtySession implements Disposable {
   }
 
   /**
-   * Opens a device by name, allocates memory and maps it. What was done is
-   * undone if a later step fails. Where nobody said how to open it, and it
-   * has no log, it is opened by its group: type1 tracks in containers alone.
+   * Opens a device by name, allocates memory and maps it. If a step fails, the earlier ones are
+   * undone. If the device has no log and the caller did not say how to open it, it is opened by its
+   * group, since type1 tracks only in containers.
    *
    * @param name As for `openDevice`: `0000:3b:00.1`, a UUID, `fd:3`, `sim:…`.
-   * @throws {DirtyRangeError} If a range is empty, not in whole pages, or over another.
-   * @throws {DmaError} If memory cannot be allocated or mapped: why, and what to do.
+   * @throws {DirtyRangeError} If a range is empty, not in whole pages, or overlaps another.
+   * @throws {DmaError} If memory cannot be allocated or mapped.
    * @throws {UnsupportedError} If the device cannot be opened, its container is
-   * not known, or the wanted tracker is none that there is.
-   * @throws {BusyError} If somebody has it, or its group, open.
-   * @throws {DeviceNameError} If the name is none.
+   * not known, or the requested tracker does not exist.
+   * @throws {BusyError} If another process has the device or its group open.
+   * @throws {DeviceNameError} If the name is not a device name.
    * @throws {AnswerError} If the container's or the driver's answer cannot be true.
    * @throws {SysError} If the kernel refuses for another reason.
    */

@@ -35,13 +35,12 @@ export interface UnmapReading {
 }
 
 /**
- * Tracks the pages that devices dirty by DMA. One that closes stops what it
- * started.
+ * Tracks the pages that devices dirty by DMA. Closing a tracker stops it if it started tracking.
  */
 export interface DirtyTracker extends Disposable {
   /** The kind of tracker. */
   readonly name: TrackerName;
-  /** Bytes that a bit stands for. */
+  /** Bytes per bit of the bitmap. */
   readonly pgsize: number;
   /** Whether it tracks now. */
   readonly active: boolean;
@@ -52,15 +51,15 @@ export interface DirtyTracker extends Disposable {
   /**
    * Reads which pages became dirty since the last read, and makes them clean.
    *
-   * @throws {DirtyRangeError} If a range is none that can be read; nothing is read then.
+   * @throws {DirtyRangeError} If a range cannot be read; then nothing is read.
    */
   read(options?: ReadOptions): DirtyReading;
   /**
    * Unmaps whole mappings, and reads their last dirty pages.
    *
-   * @throws {DirtyRangeError} If the range is none that can be unmapped; nothing happens then.
+   * @throws {DirtyRangeError} If the range cannot be unmapped; then nothing is unmapped.
    */
   unmapWithDirty(iova: bigint, size: bigint): UnmapReading;
-  /** Stops what it started, and gives its memory back. */
+  /** Stops tracking if it started it, and frees its memory. */
   close(): void;
 }

@@ -1,5 +1,5 @@
 /**
- * A device's log of its DMA, as the kernel has it: started, reported, stopped.
+ * A device's log of its DMA: START, REPORT and STOP.
  */
 
 import { cleanedUp, cleanly } from "../../base/cleanup.ts";
@@ -32,23 +32,23 @@ import { DirtyBitmap } from "../bitmap/bitmap.ts";
 import { bitmapBytes, pagesOf } from "../bitmap/bitmap_range.ts";
 import { DirtyRangeError } from "../range_error.ts";
 
-/** Bytes of bitmap that a report has at most: Linux pins as many at a time. */
+/** Maximum bytes of bitmap in a report: Linux pins this much at a time. */
 const REPORT_BYTES = 2 << 20;
 const ZEROS: Uint8Array<ArrayBuffer> = new Uint8Array(REPORT_BYTES);
 const PAGE = 4096;
 const PAGE_SIZE_FIELD = `${vfioDeviceFeatureDmaLoggingControl.name}.page_size`;
 
-/** What a log that was started goes by. */
+/** What a started log covers, and in which units. */
 export interface LogExtent {
-  /** What is logged, in whole units. */
+  /** The logged ranges, in whole units. */
   readonly ranges: readonly IovaMapping[];
   /**
-   * Reports are of whole units: 64 pages or more, as a driver may find its way in
-   * its bitmap by words only; and whole pages of those that the device goes by,
-   * as a report forgets a page of which it has but a part.
+   * Reports cover whole units: at least 64 pages, since a driver may address its bitmap by words
+   * only, and whole pages of the size that the device chose, since a report clears a page even if
+   * it covers only a part of it.
    */
   readonly unit: bigint;
-  /** Bytes of the pages that the device goes by. */
+  /** Page size that the device chose, in bytes. */
   readonly devicePgsize: bigint;
 }
 
@@ -64,12 +64,12 @@ export class DeviceLog implements Disposable {
   }
 
   /**
-   * Starts to log what is mapped, and some around it.
+   * Starts logging the mappings, rounded up to whole units.
    *
    * @throws {UnsupportedError} If the device has no log, or not for this much memory.
    * @throws {DirtyRangeError} If there is nothing to log.
-   * @throws {DmaError} If it does not start: why, and what to do.
-   * @throws {AnswerError} If the page size that it chose is none.
+   * @throws {DmaError} If the log does not start.
+   * @throws {AnswerError} If the page size that the device chose is impossible.
    */
   start(mappings: readonly IovaMapping[]): LogExtent {
     const words = 64n * BigInt(this.#pgsize);
@@ -102,7 +102,7 @@ export class DeviceLog implements Disposable {
     return cleanedUp(error, () => this.stop());
   }
 
-  /** Why no log can go by pages of so many bytes; null if it can. */
+  /** Why no log can use pages of this size; null if it can. */
   #pageDefect(size: bigint): string | null {
     if (size <= 0n || (size & (size - 1n)) !== 0n) return "no power of two";
     const most = 8n * BigInt(REPORT_BYTES) * BigInt(this.#pgsize);
@@ -130,9 +130,9 @@ export class DeviceLog implements Disposable {
   }
 
   /**
-   * Which pages of a range became dirty since its last report, and forgets them.
+   * Returns the pages of a range that became dirty since its last report, and clears them.
    *
-   * @param range Whole units, within one of the ranges that are logged.
+   * @param range Whole units, inside one of the logged ranges.
    * @throws {SysError} If the kernel refuses; earlier reports are then lost.
    */
   report({ iova, size }: IovaMapping): DirtyBitmap {
@@ -142,7 +142,7 @@ export class DeviceLog implements Disposable {
     const perByte = 8n * BigInt(this.#pgsize);
     for (let offset = 0; offset < bits.length; offset += REPORT_BYTES) {
       const part = bits.subarray(offset, offset + REPORT_BYTES);
-      // The kernel sets bits, and clears none.
+      // The kernel sets bits and clears none.
       memory.write(0, ZEROS.subarray(0, part.length));
       getFeature(this.#device, DMA_LOGGING_REPORT, vfioDeviceFeatureDmaLoggingReport, {
         iova: iova + BigInt(offset) * perByte,
@@ -170,9 +170,9 @@ export class DeviceLog implements Disposable {
   }
 
   /**
-   * Stops it; what was not reported is lost.
+   * Stops the log; dirty pages that were not reported are lost.
    *
-   * @throws {DmaError} If the driver refuses: why, and what to do.
+   * @throws {DmaError} If the driver refuses.
    */
   stop(): void {
     try {
@@ -182,7 +182,7 @@ export class DeviceLog implements Disposable {
     }
   }
 
-  /** Gives the memory back. */
+  /** Frees the memory. */
   close(): void {
     this.#memory?.close();
     this.#memory = null;

@@ -1,5 +1,5 @@
 /**
- * What went wrong with a device's log, in words.
+ * Errors of a device's log.
  */
 
 import type { Hint } from "../../base/vfiokit_error.ts";
@@ -14,7 +14,7 @@ import { reachesEnd } from "./_log_ranges.ts";
 /** What an errno means, and what to do about it. */
 type Meaning = readonly [why: string, hint: Hint | string];
 
-/** A hint beside which the IOMMU of the device may help. */
+/** A hint to which is added that the device's IOMMU may track instead. */
 function orType1(text: string): Hint {
   return { text, remedy: "track-by-type1" };
 }
@@ -30,11 +30,11 @@ const FIRMWARE: Meaning = [
 ];
 
 /**
- * What START, STOP and REPORT of a device's log may answer, but ENOTTY and EOPNOTSUPP, which say
- * that there is none. Source: vfio_ioctl_device_feature_logging_start() and its neighbours in
+ * What START, STOP and REPORT of a device's log may answer, except ENOTTY and EOPNOTSUPP, which
+ * mean that there is none. Source: vfio_ioctl_device_feature_logging_start() and its neighbours in
  * drivers/vfio/vfio_main.c, and the log_start, log_stop and log_read_and_clear of mlx5, pds and
- * iommufd's walk (iova_bitmap.c), in Linux 6.12 and 6.19. EEXIST and EBUSY are of drivers that do
- * not use EINVAL for a log that is on.
+ * iommufd's walk (iova_bitmap.c), in Linux 6.12 and 6.19. EEXIST and EBUSY come from drivers that
+ * do not use EINVAL for a log that is already on.
  */
 const MEANINGS: Readonly<Record<"start" | "stop" | "report", Readonly<Record<string, Meaning>>>> = {
   start: {
@@ -110,7 +110,7 @@ function explained(
   return new DmaError(what, why, hint, error);
 }
 
-/** A log that does not start. */
+/** The error for a log that does not start. */
 export function startError(error: unknown): unknown {
   const options = { cause: error };
   if (isErrno(error, "ENOTTY")) {
@@ -123,14 +123,14 @@ export function startError(error: unknown): unknown {
   return explained("start", "Cannot start the device's log", error, "the driver refuses");
 }
 
-/** A log that does not stop. */
+/** The error for a log that does not stop. */
 export function stopError(error: unknown): unknown {
   if (!(error instanceof SysError)) return error;
   return explained("stop", "Cannot stop the device's log", error, "the driver refuses");
 }
 
 /**
- * Sees that a mapping was unmapped as a whole.
+ * Checks that a mapping was unmapped as a whole.
  *
  * @throws {Error} If it was not.
  */
@@ -142,7 +142,10 @@ export function checkUnmapped(mapping: IovaMapping, unmapped: bigint): void {
   );
 }
 
-/** A mapping that no range of the log has in it; `report` is what would be asked for. */
+/**
+ * The error for a mapping that is in no range of the log; `report` is the range that a report would
+ * have.
+ */
 export function notLogged(mapping: IovaMapping, report: IovaMapping): Error {
   const why = reachesEnd(report)
     ? "a log takes no range that ends at 2^64"
@@ -150,7 +153,7 @@ export function notLogged(mapping: IovaMapping, report: IovaMapping): Error {
   return new Error(`Cannot read the device's log of ${formatIova(mapping)}: ${why}`);
 }
 
-/** A report that failed. */
+/** The error for a failed report. */
 export function reportError(mapping: IovaMapping, error: unknown): Error {
   if (!(error instanceof SysError)) {
     return error instanceof Error ? error : new Error(String(error));

@@ -4,10 +4,12 @@
 
 import { IOVA_END, type IovaMapping } from "../../vfio/dma/iova.ts";
 
-/** As many ranges as the kernel takes: a page of struct vfio_device_feature_dma_logging_range. */
+/**
+ * The most ranges that the kernel accepts: a page of struct vfio_device_feature_dma_logging_range.
+ */
 export const LOG_RANGES_MAX = 256;
 
-/** A range, grown at both ends to whole units. */
+/** Extends a range at both ends to whole units. */
 export function alignOut({ iova, size }: IovaMapping, unit: bigint): IovaMapping {
   const start = iova - iova % unit;
   const end = (iova + size + unit - 1n) / unit * unit;
@@ -20,11 +22,11 @@ export function reachesEnd({ iova, size }: IovaMapping): boolean {
 }
 
 /**
- * The fewest ranges of whole units that have all of these mappings in them, but
- * for those that reach the end; where they are more than `most`, those with the
- * smallest gaps between them become one.
+ * Returns the fewest ranges of whole units that contain all of these mappings, except those that
+ * reach the end. If there are more than `most`, those with the smallest gaps between them are
+ * merged.
  *
- * @param mappings By ascending iova, none over another.
+ * @param mappings By ascending iova, without overlaps.
  */
 export function rangesToLog(
   mappings: readonly IovaMapping[],

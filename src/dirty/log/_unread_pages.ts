@@ -1,15 +1,15 @@
 /**
- * Dirty pages that a report of one mapping took from another one, which lies in
- * the same unit of the log.
+ * Dirty pages of one mapping that a report for another mapping in the same unit of the log has
+ * cleared.
  */
 
 import { type IovaMapping, overlap } from "../../vfio/dma/iova.ts";
 import { DirtyBitmap } from "../bitmap/bitmap.ts";
 
-/** Keeps them until the mapping that they belong to is read. */
+/** Keeps these pages until the mapping that they belong to is read. */
 export class LeftPages {
   readonly #pgsize: bigint;
-  /** Their addresses. There are few: less than a unit at each end of a mapping. */
+  /** Their addresses. They are few: less than a unit at each end of a mapping. */
   readonly #pages = new Set<bigint>();
 
   constructor(pgsize: number) {
@@ -35,7 +35,7 @@ export class LeftPages {
     }
   }
 
-  /** The part of a report that is a mapping's, with what was kept for it. */
+  /** The part of a report that belongs to a mapping, with the pages that were kept for it. */
   take(report: DirtyBitmap, { iova, size }: IovaMapping): DirtyBitmap {
     const own = report.slice(iova, size);
     const kept = [...this.#pages].filter((page) => page >= iova && page < iova + size);
@@ -46,7 +46,7 @@ export class LeftPages {
     );
   }
 
-  /** Forgets all. */
+  /** Drops all kept pages. */
   clear(): void {
     this.#pages.clear();
   }

@@ -28,17 +28,17 @@ import { mappingsIn } from "../ranges.ts";
 import { type DirtyRange, DirtyReading } from "../reading.ts";
 import type { DirtyTracker, ReadOptions, UnmapReading } from "../tracker.ts";
 
-/** The range to test a log with if nothing is mapped yet. */
+/** The range with which a log is tried if nothing is mapped yet. */
 const NOTHING_MAPPED: readonly IovaMapping[] = [{ iova: 0n, size: 4096n }];
 
 /**
- * Tracks what one device dirties, by the log that it keeps itself
- * (VFIO_DEVICE_FEATURE_DMA_LOGGING_START, _REPORT and _STOP). It knows of no
- * other device in the same address space, and of no page that is pinned.
+ * Tracks the pages that one device dirties, by the device's own log
+ * (VFIO_DEVICE_FEATURE_DMA_LOGGING_START, _REPORT and _STOP). The log does not cover other devices
+ * in the same address space, and does not know which pages are pinned.
  *
- * What is mapped when it starts is logged. A mapping that comes later counts as
- * dirty as a whole, as does one whose report failed. After EIO the device has
- * lost its log: everything is dirty then until it is started afresh.
+ * The log covers the mappings that exist when it starts. A later mapping counts as dirty as a
+ * whole, and so does one whose report failed. After EIO the device has lost its log, and everything
+ * is dirty until it is started again.
  *
  * @example
  * ```ts
@@ -62,34 +62,34 @@ const NOTHING_MAPPED: readonly IovaMapping[] = [{ iova: 0n, size: 4096n }];
 export class LogTracker implements DirtyTracker {
   /** Always `device`. */
   readonly name = "device";
-  /** Whose mappings are read. */
+  /** The address space whose mappings are read. */
   readonly space: AddressSpace;
-  /** Bytes that a bit stands for. */
+  /** Bytes per bit of the bitmap. */
   readonly pgsize: number;
   /**
-   * Bytes of the pages that the device chose to log by. Where they are larger
-   * than {@linkcode LogTracker.pgsize}, several bits become dirty together.
+   * Page size of the log that the device chose, in bytes. If it is larger than
+   * {@linkcode LogTracker.pgsize}, several bits become dirty together.
    */
   readonly devicePgsize: bigint;
   readonly #log: DeviceLog;
   readonly #left: LeftPages;
-  /** What is logged; null while it has not started. */
+  /** The started log's ranges; null if it has not started. */
   #extent: LogExtent | null = null;
-  /** Why nothing can be read any more. */
+  /** Why the log cannot be read any more. */
   #broken: Error | null = null;
 
   /**
-   * Makes a tracker that has not started. It is tried: started, read once and
-   * stopped, as there are kernels that start a log and cannot report it.
+   * Makes a tracker that has not started. The log is tried: started, read once and stopped, since
+   * some kernels start a log but cannot report it.
    *
-   * @param space What is mapped in it is logged, and read.
-   * @param pgsize Bytes that a bit is to stand for, a power of two from 4096 on;
-   * all mappings are in whole such pages.
-   * @throws {UnsupportedError} `no-device-log`, `device-log-refused` if it is
-   * too much memory, `device-log-unreadable` if the kernel has no reports.
+   * @param space The address space whose mappings are logged and read.
+   * @param pgsize Bytes per bit, a power of two from 4096 on; all mappings are in whole pages of
+   * this size.
+   * @throws {UnsupportedError} `no-device-log`, `device-log-refused` if there is too much memory,
+   * `device-log-unreadable` if the kernel has no reports.
    * @throws {DmaError} If it does not start, or cannot be read: why, and what to do.
    * @throws {DirtyRangeError} If all that is mapped ends at 2^64.
-   * @throws {AnswerError} If the page size that the device chose is none.
+   * @throws {AnswerError} If the page size that the device chose is impossible.
    */
   constructor(device: FeatureDevice, space: AddressSpace, pgsize: number) {
     this.space = space;
@@ -149,7 +149,7 @@ export class LogTracker implements DirtyTracker {
   }
 
   #checkSize(mapping: IovaMapping): void {
-    // Reports are of some more than the mapping.
+    // A report covers a little more than the mapping.
     const most = BITMAP_PAGES_MAX / 2;
     if (mapping.size <= BigInt(most) * BigInt(this.pgsize)) return;
     throw new DirtyRangeError(
@@ -165,8 +165,8 @@ export class LogTracker implements DirtyTracker {
 
   /**
    * Reads which pages became dirty since the last read. A mapping that cannot be
-   * read counts as dirty as a whole, and says why. Which pages are pinned it does
-   * not tell, `twice` or not: the device logs what it writes, and knows no more.
+   * read counts as dirty as a whole, and says why. It does not say which pages are pinned, with
+   * `twice` or without: the device logs only what it writes.
    *
    * @throws {DirtyRangeError} If a range is not in whole mappings, empty, or
    * over another; or a mapping larger than one bitmap can be.
@@ -196,7 +196,7 @@ export class LogTracker implements DirtyTracker {
     }
     try {
       const bitmap = this.#log.report(report);
-      // What the report took of others that have a part of the same unit.
+      // Pages of other mappings in the same unit, which the report has cleared.
       this.#left.keep(bitmap, mapping, mappings);
       return { bitmap: this.#left.take(bitmap, mapping), pinned: null, lost: null };
     } catch (error) {
@@ -214,9 +214,9 @@ export class LogTracker implements DirtyTracker {
   }
 
   /**
-   * Unmaps whole mappings, one call each, and then reads their last dirty pages:
-   * the device cannot write there any more, and its log still has them. At the
-   * first failure it ends, and all of the range counts as dirty.
+   * Unmaps whole mappings, one call each, and then reads their last dirty pages: the device cannot
+   * write there any more, and its log still has them. It ends at the first failure, and the whole
+   * range then counts as dirty.
    *
    * @throws {DirtyRangeError} If the range is empty, not in whole pages, or cuts a mapping.
    */
@@ -245,7 +245,7 @@ export class LogTracker implements DirtyTracker {
     return { reading: this.#reading(ranges), unmapped, error: null };
   }
 
-  /** Stops what it started, and gives its memory back. */
+  /** Stops tracking if it started it, and frees its memory. */
   close(): void {
     cleanlyThen(() => this.stop(), () => this.#log.close());
   }

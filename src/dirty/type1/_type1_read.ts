@@ -12,7 +12,7 @@ import { CheckedBitmap } from "../bitmap/checked_bitmap.ts";
 import { DirtyBitmap } from "../bitmap/bitmap.ts";
 import type { DirtyRange } from "../reading.ts";
 
-/** Reads mappings one by one, with a call each. */
+/** Reads mappings one by one, with one call each. */
 export class Type1Reader implements Disposable {
   readonly #container: Type1Container;
   readonly #pgsize: number;
@@ -66,7 +66,7 @@ export class Type1Reader implements Disposable {
     };
   }
 
-  /** Unmaps a mapping with its last dirty pages; returns the bytes that went, too. */
+  /** Unmaps a mapping and reads its last dirty pages; also returns the unmapped bytes. */
   unmap(mapping: IovaMapping): { readonly range: DirtyRange; readonly unmapped: bigint } {
     const { iova, size } = mapping;
     let unmapped = 0n;
@@ -90,8 +90,8 @@ export class Type1Reader implements Disposable {
   }
 
   /**
-   * Whether the kernel has a mapping, which costs its dirty bits; null if it
-   * does not answer.
+   * Whether the kernel has a mapping; null if it does not answer. The call clears the mapping's
+   * dirty bits.
    */
   isMapped(mapping: IovaMapping): boolean | null {
     try {
@@ -117,13 +117,13 @@ export class Type1Reader implements Disposable {
     return this.#bits.take({ iova, size, pgsize: this.#pgsize });
   }
 
-  /** A mapping of which nothing is known. */
+  /** A mapping whose dirty pages are unknown. */
   allDirty({ iova, size }: IovaMapping, lost: Error): DirtyRange {
     const range = { iova, size, pgsize: this.#pgsize };
     return { bitmap: DirtyBitmap.fromRuns(range, [range]), pinned: null, lost };
   }
 
-  /** Gives the memory back. */
+  /** Frees the memory. */
   close(): void {
     this.#bits.close();
   }

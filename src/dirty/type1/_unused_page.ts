@@ -1,6 +1,6 @@
 /**
- * Memory that no device writes to, mapped for a moment: where even that is
- * dirty, nothing is tracked.
+ * Maps memory for a moment that no device writes to. If even that is dirty, the IOMMU does not
+ * track.
  */
 
 import { cleanly, cleanlyThen } from "../../base/cleanup.ts";
@@ -12,8 +12,7 @@ import { IOVA_END, type IovaMapping, type IovaRange } from "../../vfio/dma/iova.
 import type { Type1Reader } from "./_type1_read.ts";
 
 /**
- * Whether a page that was never written to is reported as dirty; null if
- * none can be mapped.
+ * Returns whether a page that was never written is reported as dirty; null if none can be mapped.
  */
 export function witnessIsDirty(
   container: Type1Container,
@@ -44,7 +43,7 @@ export function freePage(
   mappings: readonly IovaMapping[],
   pgsize: bigint,
 ): bigint | null {
-  // The very last page is left alone: a range that ends at 2^64 cannot be read everywhere.
+  // Not the very last page: some kernels cannot read a range that ends at 2^64.
   const all = ranges ?? [{ start: 0n, end: IOVA_END - 1n - pgsize }];
   for (const { start, end } of all.toReversed()) {
     let page = (end + 1n) / pgsize * pgsize - pgsize;

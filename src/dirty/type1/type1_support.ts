@@ -18,18 +18,18 @@ const PGSIZES_FIELD = `${CAPABILITY}.pgsize_bitmap`;
 
 /** How a container tracks dirty pages. */
 export interface Type1Support {
-  /** Bytes that a bit stands for: the smallest page size, the only one that is read. */
+  /** Bytes per bit: the smallest page size, the only one in which dirty pages are read. */
   readonly pgsize: number;
   /** Pages of the largest mapping that can be tracked. */
   readonly maxPages: number;
 }
 
 /**
- * How a container tracks dirty pages, from its MIGRATION capability.
+ * Returns how a container tracks dirty pages, from its MIGRATION capability.
  *
  * @throws {UnsupportedError} If it does not: `no-dirty-capability`, or
- * `draft-dirty-tracking` where it has but the flag of a draft.
- * @throws {AnswerError} If its answer cannot be true.
+ * `draft-dirty-tracking` if it only has the flag of a draft.
+ * @throws {AnswerError} If its answer is impossible.
  *
  * @example
  * ```ts

@@ -22,16 +22,16 @@ import { type DirtyRange, DirtyReading, type TrackingVerdict } from "../reading.
 import type { DirtyTracker, ReadOptions, UnmapReading } from "../tracker.ts";
 import { type Type1Support, type1Support } from "./type1_support.ts";
 
-/** With fewer pages, all of them dirty may be chance. */
+/** With fewer pages, all of them may be dirty by chance. */
 const VERDICT_PAGES = 64;
 
 /**
  * Tracks what the devices of a type1 container dirty
- * (VFIO_IOMMU_DIRTY_PAGES). It reads the mappings that the container object
- * knows, each with a call of its own.
+ * (VFIO_IOMMU_DIRTY_PAGES). It reads the mappings that the container object knows, with one call
+ * each.
  *
- * Mediated devices tell which pages they write to. IOMMU hardware does not: with
- * a passed-through PCI device every page is dirty in every read, which shows in
+ * Mediated devices report which pages they write. IOMMU hardware does not: with a passed-through
+ * PCI device, every page is dirty in every read, as shown by
  * {@linkcode DirtyReading.verdict}.
  *
  * @example
@@ -62,7 +62,7 @@ export class Type1Tracker implements DirtyTracker {
   readonly #support: Type1Support;
   readonly #reader: Type1Reader;
   #active = false;
-  /** Whether somebody else had started it: then it is not stopped here. */
+  /** Whether tracking was already on: then this tracker does not stop it. */
   #borrowed = false;
   #verdict: TrackingVerdict = "undecided";
 
@@ -70,7 +70,7 @@ export class Type1Tracker implements DirtyTracker {
    * Makes a tracker that has not started.
    *
    * @throws {UnsupportedError} If the container does not track dirty pages.
-   * @throws {AnswerError} If its answer cannot be true.
+   * @throws {AnswerError} If its answer is impossible.
    * @throws {SysError} EINVAL if the container has no IOMMU.
    */
   constructor(container: Type1Container) {
@@ -79,7 +79,7 @@ export class Type1Tracker implements DirtyTracker {
     this.#reader = new Type1Reader(container.kernel, container, this.#support.pgsize);
   }
 
-  /** Bytes that a bit stands for. */
+  /** Bytes per bit of the bitmap. */
   get pgsize(): number {
     return this.#support.pgsize;
   }
@@ -90,9 +90,9 @@ export class Type1Tracker implements DirtyTracker {
   }
 
   /**
-   * Starts tracking: nothing is dirty but what is pinned. Does nothing where it
-   * has started. Where the owner of a borrowed container had started it, what
-   * was dirty stays so, and {@linkcode Type1Tracker.stop} leaves it on.
+   * Starts tracking with only pinned pages dirty. Does nothing if it has started. If the owner of a
+   * borrowed container had started it, dirty pages stay dirty, and {@linkcode Type1Tracker.stop}
+   * leaves it on.
    *
    * @throws {DirtyRangeError} If a mapping is larger than one bitmap can be.
    * @throws {UnsupportedError} If the container has another IOMMU model than TYPE1v2.
@@ -120,8 +120,7 @@ export class Type1Tracker implements DirtyTracker {
   }
 
   /**
-   * Stops tracking; what was not read is lost. Does nothing where it has not
-   * started.
+   * Stops tracking; dirty pages that were not read are lost. Does nothing if it has not started.
    *
    * @throws {SysError} If the kernel refuses.
    */
@@ -148,8 +147,8 @@ export class Type1Tracker implements DirtyTracker {
    * Reads which pages became dirty since the last read. A mapping that cannot be
    * read counts as dirty as a whole, and says why.
    *
-   * @throws {DirtyRangeError} If a range is not in whole mappings, empty, or
-   * over another; or a mapping larger than one bitmap can be.
+   * @throws {DirtyRangeError} If a range is empty, cuts a mapping or overlaps another, or a mapping
+   * is larger than a bitmap can be.
    */
   read({ ranges, twice = false }: ReadOptions = {}): DirtyReading {
     this.#checkActive("read dirty pages");
@@ -162,11 +161,11 @@ export class Type1Tracker implements DirtyTracker {
     return this.#judged(read);
   }
 
-  /** Decides whether an all-dirty result is real; reads again if that is in doubt. */
+  /** Decides whether an all-dirty result is real; reads again if in doubt. */
   #judged(read: readonly DirtyRange[]): DirtyReading {
     const once = new DirtyReading(read, this.#verdict);
     if (once.lost.length > 0 || once.pages === 0) return once;
-    // A page that is clean was looked at: somebody knows of the others.
+    // If one page is clean, the IOMMU tracks.
     if (once.dirtyPages < once.pages || (once.pinnedPages ?? once.pages) < once.pages) {
       this.#verdict = "tracks";
     } else if (this.#verdict === "undecided" && once.pages >= VERDICT_PAGES) {
@@ -177,20 +176,21 @@ export class Type1Tracker implements DirtyTracker {
     return new DirtyReading(read, this.#verdict);
   }
 
-  /** All pages are dirty; were they so again at once? */
+  /** All pages are dirty: are they dirty again in an immediate second read? */
   #verdictOf(twice: DirtyReading): TrackingVerdict {
     if (twice.lost.length > 0) return "undecided";
     if (twice.pinnedPages! < twice.pages) return "tracks";
-    // Or the device has all of them pinned, which can be checked in a container of our own.
+    // Or the device has all of them pinned, which can be checked in a container that this process
+    // opened.
     if (!this.container.fd.owned) return "does-not-track";
     const dirty = witnessIsDirty(this.container, this.#reader, this.pgsize);
     return dirty === false ? "tracks" : "does-not-track";
   }
 
   /**
-   * Unmaps whole mappings, one call each, and reads their last dirty pages. At
-   * the first failure it ends: all of the range counts as dirty, and the list of
-   * mappings is what the kernel still has.
+   * Unmaps whole mappings, one call each, and reads their last dirty pages. It ends at the first
+   * failure: the whole range then counts as dirty, and the list of mappings is what the kernel
+   * still has.
    *
    * @throws {DirtyRangeError} If the range is empty, not in whole pages, or cuts a mapping.
    */
@@ -213,14 +213,14 @@ export class Type1Tracker implements DirtyTracker {
     return { reading: new DirtyReading(ranges, this.#verdict), unmapped, error: null };
   }
 
-  /** Whether a mapping is still there after a failure; it may be if the kernel does not say. */
+  /** Whether a mapping still exists after a failure; true if the kernel does not say. */
   #relist(mapping: IovaMapping): void {
     const listed = this.container.mappings.some(({ iova }) => iova === mapping.iova);
     if (this.#reader.isMapped(mapping) === false) this.container.forget(mapping.iova);
     else if (!listed) this.container.know(mapping);
   }
 
-  /** Stops what it started, and gives its memory back. */
+  /** Stops tracking if it started it, and frees its memory. */
   close(): void {
     cleanlyThen(() => this.stop(), () => this.#reader.close());
   }
