@@ -1,6 +1,6 @@
 /**
- * What a command runs in: where its results and notes go, what its JSON
- * document holds, and which signals came.
+ * The context of a command: where its results and notes go, its JSON document, and the signals that
+ * arrived.
  *
  * @module
  */
@@ -12,9 +12,9 @@ import { type Noted, noteEntries, noteLines } from "./output/notes.ts";
 import type { Signals } from "./signals.ts";
 import { STDERR, STDOUT, StdoutError, writeText, writeTextPatiently } from "./output/stdio.ts";
 
-/** How a context is made. */
+/** Options of a context. */
 export interface ContextOptions {
-  /** What the user called, for messages: `vfiokit save`. */
+  /** The command as the user called it, for messages: `vfiokit save`. */
   readonly called: string;
   /** The name of the JSON document's schema: `save`. */
   readonly schema: string;
@@ -26,7 +26,7 @@ export interface ContextOptions {
   readonly signals: Signals;
 }
 
-/** How long a reader that is behind is waited for after a signal, in milliseconds. */
+/** How long to wait for a slow reader after a signal, in milliseconds. */
 const LAST_LINE_MS = 250;
 
 /** Where a command's results, notes and errors go. */
@@ -37,9 +37,9 @@ export class Context {
   readonly quiet: boolean;
   /** The signals of this process. */
   readonly signals: Signals;
-  /** Where results for a person go: stderr where stdout carries the data itself. */
+  /** Where readable results go: stderr if stdout carries the data itself. */
   resultFd: typeof STDOUT | typeof STDERR = STDOUT;
-  /** Whether the result is JSON Lines, with `--json`: objects as they come, no document. */
+  /** Whether `--json` prints JSON Lines, an object at a time, and not one document. */
   jsonLines = false;
   /**
    * Whether what the command did stands even where nobody hears of it: a device that is held, a
@@ -67,7 +67,7 @@ export class Context {
     return this.signals.signal;
   }
 
-  /** Waits for something that needs no putting right, until a signal comes: then it rejects. */
+  /** Waits for something that leaves nothing to clean up; rejects if a signal arrives. */
   async until<Value>(work: Promise<Value>): Promise<Value> {
     const { signal } = this;
     const end = Promise.withResolvers<never>();
@@ -87,14 +87,14 @@ export class Context {
   }
 
   /**
-   * Prints lines of the result for a person; nothing with `--json`. Whatever stands in one, it
-   * stays a line, and does nothing to a terminal.
+   * Prints lines of the readable result; nothing with `--json`. Control characters are escaped, so
+   * that each stays one line.
    */
   print(...lines: readonly string[]): void {
     this.#print(lines.map(printable));
   }
 
-  /** Prints lines that have nothing from outside in them, and may have colours. */
+  /** Prints lines without text from outside; they may have colours. */
   printColoured(...lines: readonly string[]): void {
     this.#print(lines);
   }
@@ -103,12 +103,12 @@ export class Context {
     if (!this.json && lines.length > 0) this.#write(this.resultFd, lines.join("\n") + "\n");
   }
 
-  /** Says something on stderr, as {@linkcode Context.print} does; nothing with `--quiet`. */
+  /** Prints a note on stderr, as {@linkcode Context.print} does; nothing with `--quiet`. */
   note(...lines: readonly string[]): void {
     this.noteColoured(...lines.map(printable));
   }
 
-  /** The same for lines that have nothing from outside in them, and may have colours. */
+  /** The same for lines without text from outside; they may have colours. */
   noteColoured(...lines: readonly string[]): void {
     if (!this.quiet && lines.length > 0) writeText(STDERR, lines.join("\n") + "\n");
   }
@@ -119,9 +119,9 @@ export class Context {
   }
 
   /**
-   * Prints a line of a result that goes on and on: an object as one of JSON Lines, or text with
-   * nothing from outside in it. While the reader of stdout is behind, it waits for the reader or
-   * for a signal; after a signal, for a moment longer.
+   * Prints a line of an endless result: an object as one of JSON Lines, or text without text from
+   * outside. If the reader of stdout is slow, it waits for the reader or for a signal; after a
+   * signal, a moment longer.
    *
    * @returns Whether the line was written. If it was not, stdout takes nothing more.
    */
@@ -214,7 +214,7 @@ export class Context {
   }
 }
 
-/** JSON with bigints as hex, and nothing raw in its strings that could do things to a terminal. */
+/** JSON with bigints as hex strings, and control characters escaped. */
 function json(value: unknown, indent?: number): string {
   return JSON.stringify(value, hexBigints, indent).replace(
     RAW_IN_JSON,
@@ -225,7 +225,7 @@ function json(value: unknown, indent?: number): string {
   );
 }
 
-/** What JSON.stringify leaves as it is, and {@linkcode printable} does not. */
+/** Characters that JSON.stringify leaves as they are and {@linkcode printable} escapes. */
 const RAW_IN_JSON = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 function hexBigints(_key: string, value: unknown): unknown {

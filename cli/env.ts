@@ -1,12 +1,12 @@
 /**
- * Environment variables, where they may be read.
+ * Environment variables, if they may be read.
  *
  * @module
  */
 
 /**
- * An environment variable; undefined where it is not set, and where Deno was
- * not given `--allow-env` (asking would prompt the user for a colour).
+ * An environment variable; undefined if it is not set, or if Deno has no `--allow-env` (asking
+ * would prompt the user).
  */
 export function env(name: string): string | undefined {
   if (typeof Deno !== "undefined") {
@@ -21,9 +21,11 @@ export function canDraw(stream: { readonly isTTY?: boolean }): boolean {
   return stream.isTTY === true && env("TERM") !== "dumb";
 }
 
-/** Whether colour may be written to a stream: a terminal, and nobody said no. */
+/**
+ * Whether colour may be written to a stream: it is a terminal, and colours are not switched off.
+ */
 export function mayColour(stream: { readonly isTTY?: boolean }): boolean {
-  // Deno tells this one without a permission.
+  // Deno gives this one without a permission.
   const unwanted = typeof Deno === "undefined" ? Boolean(env("NO_COLOR")) : Deno.noColor;
   return canDraw(stream) && !unwanted;
 }

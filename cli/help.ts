@@ -16,7 +16,7 @@ import process from "node:process";
 import { mayColour } from "./env.ts";
 import { BRIEF, COMMANDS, EXIT_CODES, GROUPS, PROGRAM } from "./specs/commands.ts";
 
-/** The help is never wider than this, in columns. */
+/** Maximum width of the help, in columns. */
 const WIDEST = 100;
 
 /** The parts of the help besides arguments and options. */

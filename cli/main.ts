@@ -22,7 +22,10 @@ if (!printedVersion()) {
   process.exit(await run(words, deno.version, signals));
 }
 
-/** The version, where it is all that was asked for. Bun's console says nothing of a full disk. */
+/**
+ * The version, if the command line asks for nothing else. Bun's console does not report a full
+ * disk.
+ */
 function printedVersion(): boolean {
   const asked = words.length === 1 && (words[0] === "--version" || words[0] === "-V");
   if (!asked || typeof Deno === "undefined") return false;
@@ -30,7 +33,7 @@ function printedVersion(): boolean {
     console.log(deno.version);
     return true;
   } catch {
-    // The long way says why not.
+    // The long way reports why.
     return false;
   }
 }

@@ -19,19 +19,19 @@ export const USAGE = 2;
 export interface ParseOptions {
   /** The program's name in the help. */
   readonly program: string;
-  /** What the user called: the program, or the program and a command. */
+  /** What the user called: the program, or the program with a command. */
   readonly called: string;
   /** What `--version` answers. */
   readonly version: string;
-  /** What the help says besides arguments and options. */
+  /** The parts of the help besides arguments and options. */
   readonly help?: HelpText;
-  /** Where the help goes; stdout where not given. */
+  /** Where the help goes; stdout by default. */
   readonly fd?: typeof STDOUT | typeof STDERR;
   /** Whether the commands `help` and `completion` are offered. */
   readonly commands: boolean;
 }
 
-/** The value that the words stand for, or the exit code where everything was said already. */
+/** The parsed value, or the exit code if help or an error was printed. */
 export function parseWords<T>(
   parser: Parser<"sync", T, unknown>,
   words: readonly string[],

@@ -22,8 +22,8 @@ export async function run(
   version: string,
   signals: Signals,
 ): Promise<number> {
-  // A command's own parser answers an unknown option with those it resembles; the choice of all
-  // commands doesn't.
+  // A command's own parser suggests similar options for an unknown one; the choice of all commands
+  // does not.
   const command = COMMANDS.find(({ name }) => words.slice(0, wordsIn(name)).join(" ") === name);
   const bare = words.length === 0 || (words.length === 1 && groupOf(words[0]) !== undefined);
   const parser = parserOf(command === undefined ? COMMANDS : [command]);
@@ -32,7 +32,7 @@ export async function run(
     called: command === undefined ? PROGRAM : `${PROGRAM} ${command.name}`,
     version,
     ...(command === undefined ? { help: rootHelp() } : {}),
-    // A bare command gets the help, yet it is not a command line that does anything.
+    // A bare command prints the help, but is not a valid command line.
     fd: bare ? STDERR : STDOUT,
     commands: true,
   });

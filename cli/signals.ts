@@ -1,6 +1,6 @@
 /**
- * SIGINT, SIGTERM and SIGHUP: the first asks the command to stop and put the
- * device right, the second gives up at once.
+ * SIGINT, SIGTERM and SIGHUP: the first asks the command to stop and bring the device back, the
+ * second ends it at once.
  *
  * @module
  */
@@ -10,16 +10,16 @@ import process from "node:process";
 
 const NAMES = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** The signals that are watched. */
+/** The watched signals. */
 export type SignalName = (typeof NAMES)[number];
 
 /**
- * A second signal sooner than this is the same one: a terminal and a parent
- * may both pass it on.
+ * A second signal within this time counts as the same one: a terminal and a parent may both send
+ * it.
  */
 const SAME_MS = 300;
 
-/** A command that takes longer than this to end says that it is still at it. */
+/** A command that takes longer than this to end reports that it still waits. */
 const WAITING_MS = 1000;
 
 /** The reason of an abort by a signal. */
@@ -36,7 +36,7 @@ export class Interrupted extends Error {
   }
 }
 
-/** What is known about signals while a command runs. */
+/** The signals that arrived while a command runs. */
 export interface Signals {
   /** Aborted, with an {@linkcode Interrupted}, at the first signal. */
   readonly signal: AbortSignal;

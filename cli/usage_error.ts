@@ -1,5 +1,5 @@
 /**
- * The error of a command line that parses, yet cannot be meant.
+ * The error of a command line that parses but makes no sense.
  *
  * @module
  */

@@ -1,6 +1,5 @@
 /**
- * Letting a device work while it is looked at: a program that it is lent to, or
- * time that passes.
+ * The span in which a device works before it is read: a program that it is lent to, or a time.
  *
  * @module
  */
@@ -12,15 +11,15 @@ import type { Context } from "../context.ts";
 import { lendableVfio } from "../lending/devices.ts";
 import { exitCodeOf, Interrupted } from "../signals.ts";
 
-/** How long to wait where neither a time nor a program says so, in milliseconds. */
+/** How long to wait if neither a time nor a program is given, in milliseconds. */
 const WAIT_MS = 1000;
 /** The longest that a timer can wait. */
 const FOREVER_MS = 2 ** 31 - 1;
 
-/** What of a session a program is lent. */
+/** The parts of a session that a program is lent. */
 export type Lending = Pick<MappedDevice, "device" | "fds" | "mapped" | "mappings">;
 
-/** The parsed options about what happens before a look. */
+/** The parsed options about what happens before a read. */
 export interface WaitArgs {
   /** `--after`, in milliseconds. */
   readonly after?: number | undefined;
@@ -28,17 +27,17 @@ export interface WaitArgs {
   readonly command?: readonly string[] | undefined;
 }
 
-/** What goes on while a device is looked at. */
+/** What runs while a device is measured. */
 export interface Meanwhile {
-  /** Its end: of the program, or a signal. */
+  /** The end of the program, or a signal. */
   readonly ended: AbortSignal;
-  /** The exit code, once all has ended: that of the program, or of a signal. */
+  /** The exit code, once everything has ended: that of the program, or of a signal. */
   exitCode(): Promise<number>;
 }
 
 /**
  * Starts the program, which inherits the device, its group and container or its
- * iommufd, and the memory; without one there is only the wait for a signal.
+ * iommufd, and the memory; without a program it only waits for a signal.
  *
  * @param dataOnStdout Whether our stdout carries data: the program's goes to stderr then.
  */
@@ -69,7 +68,7 @@ export function meanwhile(
   return { ended: ended.signal, exitCode: () => program };
 }
 
-/** Waits so many milliseconds, or until the signal is aborted. */
+/** Waits this many milliseconds, or until the signal is aborted. */
 export async function pause(milliseconds: number, end: AbortSignal): Promise<void> {
   try {
     await sleep(Math.max(0, milliseconds), undefined, { signal: end });

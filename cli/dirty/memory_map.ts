@@ -1,6 +1,6 @@
 /**
- * All pages of a device's memory, numbered from 0 on across its mappings: what
- * pictures and tables are drawn over.
+ * The pages of a device's memory, numbered from 0 across its mappings: the axis of heatmaps and
+ * tables.
  *
  * @module
  */
@@ -14,7 +14,7 @@ export type ForEachRun = (callback: (page: number, pages: number) => void) => vo
 export class MemoryMap {
   /** The mappings. */
   readonly mappings: readonly DirtyRun[];
-  /** Bytes of a page. */
+  /** Page size in bytes. */
   readonly pgsize: number;
   /** The number of the first page of each mapping. */
   readonly firstPages: readonly number[];
@@ -39,7 +39,7 @@ export class MemoryMap {
     return this.pages * this.pgsize;
   }
 
-  /** The mapping that a page lies in: its place in the list. */
+  /** The index of the mapping that contains a page. */
   mappingOf(page: number): number {
     return this.firstPages.findLastIndex((first) => first <= page);
   }
@@ -50,7 +50,7 @@ export class MemoryMap {
     return this.mappings[at]!.iova + BigInt(page - this.firstPages[at]!) * BigInt(this.pgsize);
   }
 
-  /** The number of the page at an IOVA; null where nothing is mapped. */
+  /** The number of the page at an IOVA; null if nothing is mapped there. */
   pageAt(iova: bigint): number | null {
     const at = this.mappings.findLastIndex((mapping) => mapping.iova <= iova);
     const mapping = this.mappings[at];
@@ -58,7 +58,7 @@ export class MemoryMap {
     return this.firstPages[at]! + Number((iova - mapping.iova) / BigInt(this.pgsize));
   }
 
-  /** Runs by the numbers of their pages; what is not mapped is left out. */
+  /** Runs as page numbers; parts that are not mapped are left out. */
   numbered(runs: readonly DirtyRun[]): ForEachRun {
     return (callback) => {
       for (const { iova, size } of runs) {

@@ -9,7 +9,7 @@ import { hex } from "../output/format.ts";
 import { notesOf } from "./rounds.ts";
 import { pair } from "./samples.ts";
 
-/** What a JSON document holds as long as nothing was read: the same keys. */
+/** The JSON document before anything is read: the same keys. */
 export const NO_READING = {
   pgsize: null,
   mappings: null,
@@ -22,7 +22,7 @@ export const NO_READING = {
   notes: null,
 } as const;
 
-/** What a JSON document holds of a reading. */
+/** A reading in the JSON document. */
 export function readingFields(
   reading: DirtyReading,
   pgsize: number,
@@ -41,7 +41,7 @@ export function readingFields(
   };
 }
 
-/** A line a range, `IOVA:SIZE` as `--map` takes it; behind pinned ones the word `pinned`. */
+/** One line per range, `IOVA:SIZE` as `--map` takes it, and `pinned` after pinned ones. */
 export function runLines(reading: DirtyReading): string {
   const lines: { readonly iova: bigint; readonly text: string }[] = [];
   const add = ({ iova, size }: DirtyRun, more: string): void => {

@@ -1,5 +1,5 @@
 /**
- * From readings of a tracker to samples: what is counted from round to round.
+ * Turns a tracker's readings into samples: what is counted from round to round.
  *
  * @module
  */
@@ -8,14 +8,14 @@ import type { DirtyBitmap, DirtyReading, DirtyRun } from "../../src/dirty/mod.ts
 import type { ForEachRun, MemoryMap } from "./memory_map.ts";
 import { MAX_RUNS, type Sample } from "./samples.ts";
 
-/** A page counts as pinned where it was dirty in both reads of so many rounds: … */
+/** A page counts as pinned if it was dirty in both reads of this many rounds: … */
 const PINNED_ROUNDS = 8;
-/** … of all there are, where there are fewer, but at least so many. */
+/** … of all rounds if there are fewer, but at least this many. */
 const PINNED_ROUNDS_LEAST = 3;
 
-/** A reading, as it is shown. */
+/** A reading as it is shown. */
 export interface Round {
-  /** What is printed of it. */
+  /** The printed sample. */
   readonly sample: Sample;
   /** All of its dirty pages, by their numbers. */
   readonly forEachRun: ForEachRun;
@@ -25,7 +25,7 @@ export interface Round {
 export class Rounds {
   readonly #map: MemoryMap;
   #seen: readonly DirtyBitmap[] | null = null;
-  /** What was dirty in both reads of the last rounds; the latest is the last one. */
+  /** The pages that were dirty in both reads, per round; the latest round is last. */
   readonly #again: (readonly (DirtyBitmap | null)[])[] = [];
   #round = 0;
   #time = 0;
@@ -35,7 +35,7 @@ export class Rounds {
     this.#map = map;
   }
 
-  /** Adds a reading of all mappings, made so many seconds after tracking began. */
+  /** Adds a reading of all mappings, made this many seconds after tracking began. */
   add(reading: DirtyReading, time: number): Round {
     const bitmaps = reading.ranges.map(({ bitmap }) => bitmap);
     const seen = this.#seen?.map((before, index) => before.union(bitmaps[index]!)) ?? bitmaps;
@@ -58,7 +58,7 @@ export class Rounds {
     return { sample, forEachRun: runsOf(reading, this.#map) };
   }
 
-  /** A busy device writes to a page between the two reads now and then; not in each round. */
+  /** A busy device sometimes writes to a page between the two reads, but not in each round. */
   #pinnedPages({ ranges, verdict }: DirtyReading): number | null {
     if (verdict === "does-not-track") return null;
     this.#again.push(ranges.map(({ pinned }) => pinned));
@@ -78,7 +78,7 @@ export function both(one: DirtyBitmap | null, other: DirtyBitmap | null): DirtyB
   return one === null || other === null ? null : one.difference(one.difference(other));
 }
 
-/** The runs of a reading by the numbers of their pages. */
+/** The runs of a reading as page numbers. */
 export function runsOf({ ranges }: DirtyReading, map: MemoryMap): ForEachRun {
   return (callback) => {
     for (const { bitmap } of ranges) {
@@ -88,7 +88,7 @@ export function runsOf({ ranges }: DirtyReading, map: MemoryMap): ForEachRun {
   };
 }
 
-/** What is to be known about a reading. */
+/** Remarks about a reading. */
 export function notesOf({ verdict, lost }: DirtyReading): string[] {
   const notes = lost.map(({ lost }) => {
     const { message } = lost!;

@@ -1,6 +1,6 @@
 /**
- * Dirty pages as `dirty watch --json` prints them, a round a line, and as
- * `dirty forecast` reads them. Each line stands for itself.
+ * Samples of dirty pages, as `dirty watch --json` prints them and `dirty forecast` reads them: one
+ * line per round, each complete by itself.
  *
  * @module
  */
@@ -10,42 +10,42 @@ import type { DirtyRun } from "../../src/dirty/mod.ts";
 /** The name of the schema. */
 const SCHEMA = "vfiokit/dirty-sample/1";
 
-/** A line has no more runs than this; `omittedRuns` says how many there were beyond it. */
+/** Maximum number of runs in a line; `omittedRuns` counts the others. */
 export const MAX_RUNS = 16384;
 
 /** One read of the dirty pages. */
 export interface Sample {
-  /** Which read it is, from 1 on. */
+  /** Number of the read, from 1 on. */
   readonly round: number;
-  /** When, in seconds since tracking began. */
+  /** Time in seconds since tracking began. */
   readonly time: number;
-  /** How long it was since the read before, in seconds. */
+  /** Seconds since the previous read. */
   readonly seconds: number;
-  /** Bytes of a page. */
+  /** Page size in bytes. */
   readonly pgsize: number;
-  /** The memory that is tracked. */
+  /** The tracked memory. */
   readonly mappings: readonly DirtyRun[];
   /** Dirty pages. */
   readonly pages: number;
   /** Pages that were dirty in this or an earlier round. */
   readonly distinctPages: number;
-  /** Of the dirty pages those that a driver holds pinned; null where that is not known yet. */
+  /** Dirty pages that a driver holds pinned; null if not known yet. */
   readonly pinnedPages: number | null;
   /** The dirty pages. */
   readonly runs: readonly DirtyRun[];
   /** Runs that are not in the list. */
   readonly omittedRuns: number;
-  /** What is to be known about this round. */
+  /** Remarks about this round. */
   readonly notes: readonly string[];
 }
 
-/** A line that is no sample. */
+/** The error for a line that is not a sample. */
 export class SamplesError extends Error {
   /** Always `SamplesError`. */
   override readonly name = "SamplesError";
 }
 
-/** A sample as a line of JSON shows it: addresses as hex strings, all else as numbers. */
+/** A sample as a line of JSON: addresses are hex strings, other values numbers. */
 export function sampleFields(sample: Sample): Record<string, unknown> {
   const { round, time, seconds, pgsize, pages, distinctPages, pinnedPages } = sample;
   const bytes = pages * pgsize;
@@ -77,9 +77,10 @@ export function pair({ iova, size }: DirtyRun): readonly [iova: string, bytes: n
 }
 
 /**
- * Reads lines of samples. They must be of the same memory, and follow each other.
+ * Reads lines of samples. They must be of the same memory and in order.
  *
- * @throws {SamplesError} If there is none, or a line is no sample; it names the line.
+ * @throws {SamplesError} If there is none, or if a line is not a sample; the message names the
+ * line.
  */
 export function parseSamples(text: string): Sample[] {
   const samples: Sample[] = [];
@@ -185,7 +186,7 @@ function parseRange(item: unknown, pgsize: bigint): DirtyRun | null {
   return aligned && range.iova + range.size <= 1n << 64n ? range : null;
 }
 
-/** The runs lie in the mappings, and are as many pages as was said. */
+/** Checks that the runs lie in the mappings and have as many pages as the sample says. */
 function checkRuns({ mappings, runs, omittedRuns, pages, pgsize }: Sample): void {
   let at = 0;
   let bytes = 0n;

@@ -1,5 +1,5 @@
 /**
- * A device whose dirty pages are tracked, as several commands open it.
+ * Opens a device whose dirty pages are tracked, for several commands.
  *
  * @module
  */
@@ -42,12 +42,12 @@ export interface SessionArgs {
   readonly ioas?: number | undefined;
   /** `--via`. */
   readonly via?: DirtySessionOptions["via"];
-  /** The program to lend all of it to. */
+  /** The program to lend device and memory to. */
   readonly command?: readonly string[] | undefined;
 }
 
 /**
- * Opens a device and maps memory for it; tracking has not started.
+ * Opens a device, maps memory for it and makes a tracker, which has not started.
  *
  * @throws {UsageError} If the options do not fit together.
  */
@@ -56,7 +56,7 @@ export function openSession(args: SessionArgs): DirtySession {
 }
 
 /**
- * Opens a device and maps memory for it, with nobody to track it.
+ * Opens a device and maps memory for it, without a tracker.
  *
  * @throws {UsageError} If the options do not fit together.
  */
@@ -95,7 +95,7 @@ export function mapOf({ mappings, tracker }: DirtySession): MemoryMap {
   return new MemoryMap(mappings, tracker.pgsize);
 }
 
-/** Says who tracks, and why. */
+/** Reports which tracker is used, and why. */
 export function tellTracker({ tracker, trackerReason }: DirtySession, context: Context): void {
   context.set({ tracker: tracker.name, trackerReason });
   if (trackerReason === null) return;

@@ -1,5 +1,5 @@
 /**
- * Reading a session's dirty pages round after round, and telling of each.
+ * Reads a session's dirty pages round by round and reports each round.
  *
  * @module
  */
@@ -13,18 +13,17 @@ import { mapOf } from "./session.ts";
 export interface WatchOptions {
   /** Milliseconds from one read to the next. */
   readonly every: number;
-  /** How many reads; without it until `stop` is aborted. */
+  /** Number of reads; without it, reads until `stop` is aborted. */
   readonly rounds?: number | undefined;
-  /** Ends the watch; what was dirtied up to then is read. */
+  /** Ends the watch; the pages dirtied up to then are read. */
   readonly stop: AbortSignal;
 }
 
-/** After less than this a last read would tell nothing, in milliseconds. */
+/** A last read sooner than this would show nothing, in milliseconds. */
 const LEAST_MS = 1;
 
 /**
- * Reads round after round; tracking has started. A read that comes late is
- * followed by one that is not.
+ * Reads round by round; tracking has started. After a late read, the next one is on time again.
  */
 export async function* watch(
   session: DirtySession,

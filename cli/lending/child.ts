@@ -16,9 +16,9 @@ import { UsageError } from "../usage_error.ts";
 /** The first fd that a program finds a device at. */
 const FIRST_FD = 3;
 
-/** The exit code of a program that was not found, as shells have it. */
+/** The exit code for a program that was not found, as in shells. */
 const NOT_FOUND = 127;
-/** The exit code of a program that could not be run. */
+/** The exit code for a program that could not be run. */
 const NOT_RUNNABLE = 126;
 
 /**
@@ -36,23 +36,23 @@ export function refuseSimulated(names: readonly string[]): void {
   }
 }
 
-/** An open device, as far as lending it goes. */
+/** What lending needs to know of an open device. */
 export interface Lendable {
   /** What it is called. */
   readonly name: string;
   /** Its fds in this process. */
   readonly fds: Device["description"]["fds"];
-  /** The IOAS in its iommufd that it is attached to; null where it has none. */
+  /** The IOAS in its iommufd that it is attached to; null if there is none. */
   readonly ioas: Device["description"]["ioas"];
-  /** How it migrates; null where it does not. */
+  /** Its migration protocol; null if it has none. */
   readonly protocol: Device["description"]["protocol"];
 }
 
-/** Memory that devices write to, as far as lending it goes. */
+/** What lending needs to know of memory that devices write to. */
 export interface LentMemory {
-  /** The fd that all of it can be mapped by; null where it has none. */
+  /** The fd by which all of it can be mapped; null if there is none. */
   readonly fd: number | null;
-  /** Which part of it is at which IOVA; what somebody else mapped has no offset. */
+  /** Which part of it is at which IOVA; a mapping of another process has no offset. */
   readonly mappings: readonly {
     readonly iova: bigint;
     readonly size: bigint;
@@ -60,7 +60,7 @@ export interface LentMemory {
   }[];
 }
 
-/** Where a program finds a device. */
+/** The fds at which a program finds a device. */
 interface Lent {
   readonly name: string;
   readonly device: number;
@@ -68,16 +68,19 @@ interface Lent {
   readonly container: number | null;
   readonly iommufd: number | null;
   readonly ioas: number | null;
-  /** Where its data fd is put for the next program, and taken from the last one; null but for v2. */
+  /**
+   * Where its data fd is put for the next program, and taken from the previous one; null except for
+   * v2.
+   */
   readonly data: readonly [put: number, take: number] | null;
 }
 
 /**
  * Runs a program with the fds of devices, and passes signals on to it.
  *
- * @param dataOnStdout Whether our stdout carries data: the program's goes to stderr then.
- * @param memory The memory that it is lent, too.
- * @returns Its exit code: 128+n after signal n, 127 where it was not found, 126 where it cannot be run.
+ * @param dataOnStdout Whether our stdout carries data: then the program's goes to stderr.
+ * @param memory Memory to lend with the devices.
+ * @returns Its exit code: 128+n after signal n, 127 if it was not found, 126 if it cannot be run.
  */
 export async function runProgram(
   words: readonly string[],
@@ -96,7 +99,7 @@ export async function runProgram(
  * Starts a program with the fds of devices.
  *
  * @param stdio Its stdin, stdout and stderr.
- * @returns The process, or the exit code where it cannot be run.
+ * @returns The process, or the exit code if it cannot be run.
  */
 export function startProgram(
   words: readonly string[],
@@ -116,7 +119,7 @@ export function startProgram(
 
 /**
  * Numbers the fds from 3 on; a device has a group and a container, or an iommufd, or none of them.
- * The places for data fds come after all of that.
+ * The sockets for data fds come after those.
  */
 function lend(
   devices: readonly Lendable[],
@@ -153,7 +156,7 @@ function environment(lent: readonly Lent[]): Record<string, string> {
   return variables;
 }
 
-/** Tells of the memory, whose fd follows those of the devices. */
+/** Describes the memory, whose fd follows those of the devices. */
 function memoryEnvironment(
   memory: LentMemory | undefined,
   inherited: number[],
@@ -169,7 +172,7 @@ function memoryEnvironment(
   return { ...variables, VFIOKIT_MEMORY_FD: String(FIRST_FD + inherited.push(memory.fd) - 1) };
 }
 
-/** The environment without what an outer `vfiokit with` said of its own devices. */
+/** The environment without the variable of an outer `vfiokit with`. */
 function withoutOurs(variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(
     Object.entries(variables).filter(([name]) => !name.startsWith("VFIOKIT_")),
@@ -204,7 +207,7 @@ async function ended(child: ChildProcess, program: string, context: Context): Pr
   // Ctrl-C at a terminal reaches the program without us.
   const passOn = (name: SignalName): void => {
     if (name === "SIGINT" && process.stdin.isTTY) return;
-    // Not child.kill: Deno then reports the signal as the end, whatever the exit code was.
+    // Not child.kill: Deno would then report the signal and not the exit code.
     if (child.pid !== undefined) process.kill(child.pid, name);
   };
   const stopPassingOn = context.signals.divert(passOn);

@@ -1,5 +1,5 @@
 /**
- * Opening and holding devices, as several commands do it.
+ * Opens and holds devices, for several commands.
  *
  * @module
  */
@@ -27,7 +27,7 @@ export interface OpenArgs {
   readonly onError?: OpenOptions["onError"];
 }
 
-/** What to say where the new state of so many devices is not kept. */
+/** What to print if the new state of this many devices is not kept. */
 export function closed(devices: number): string {
   return devices === 1
     ? "The device is closed now, and its state is gone with it: --hold or -- COMMAND keep it open."
@@ -35,9 +35,9 @@ export function closed(devices: number): string {
 }
 
 /**
- * What openDevice takes, out of the options of a command that opens these devices.
+ * The options for openDevice, from those of a command that opens these devices.
  *
- * @throws {UsageError} If there is an option that would mean nothing to one of them.
+ * @throws {UsageError} If an option has no effect on one of them.
  */
 export function openOptions(args: OpenArgs, names: readonly string[]): OpenOptions {
   refuseFds(args, names);
@@ -46,7 +46,7 @@ export function openOptions(args: OpenArgs, names: readonly string[]): OpenOptio
 }
 
 /**
- * Refuses fds of a group and a container where the devices have their own.
+ * Refuses fds of a group and a container if the devices have their own.
  *
  * @throws {UsageError} If they would be ignored.
  */
@@ -55,7 +55,7 @@ export function refuseFds(
   names: readonly string[],
 ): void {
   if (groupFd === undefined && containerFd === undefined) return;
-  // A real device can be opened out of a group that is open, with its container.
+  // A real device can be opened from an open group and its container.
   const both = groupFd !== undefined && containerFd !== undefined;
   const other = names.find((name) => !name.startsWith("fd:") && (!both || name.startsWith("sim:")));
   if (other === undefined) return;
@@ -66,7 +66,7 @@ export function refuseFds(
 }
 
 /**
- * Refuses a quirk of v1 drivers where none of the devices speaks v1; nothing was done to them yet.
+ * Refuses a quirk of v1 drivers if none of the devices speaks v1, before anything is done to them.
  *
  * @throws {UsageError} If it would be ignored.
  */
@@ -79,23 +79,22 @@ export function refuseQuirk({ quirk }: OpenArgs, devices: readonly Device[]): vo
   );
 }
 
-/** A device as a program is lent it. */
+/** A device as it is lent to a program. */
 export function lendable({ description: { label, fds, ioas, protocol } }: Device): Lendable {
   return { name: label, fds, ioas, protocol };
 }
 
-/** The same of a device that is open with nobody to drive it, with these fds. */
+/** The same for a device that is open with these fds and has no session. */
 export function lendableVfio(device: VfioDevice, fds: Lendable["fds"]): Lendable {
   const { label: name, ioas } = device;
-  // v1 needs nothing of a lender: it may count as none.
+  // v1 needs nothing from a lender, so no protocol will do.
   const protocol = readMigrationFlags(device) === null ? null : "v2";
   return { name, fds, ioas: ioas?.id ?? null, protocol };
 }
 
 /**
- * Tells of a failure, and holds the device in the state that it was left in, for somebody to look
- * at (`--hold --on-error leave`); returns the exit code of the failure. Any other failure is
- * thrown on.
+ * Reports a failure and holds the device in its state for inspection (`--hold --on-error leave`);
+ * returns the exit code of the failure. Rethrows any other failure.
  */
 export async function holdFailed(
   error: unknown,
@@ -115,7 +114,7 @@ export async function holdFailed(
 export async function hold(context: Context): Promise<number> {
   context.note("Held open until a signal comes (Ctrl-C).");
   const { signal } = context;
-  // A timer: without one Bun sees nothing to wait for and ends.
+  // A timer: without it, Bun sees nothing to wait for and exits.
   const alive = setInterval(() => {}, 60_000);
   try {
     if (!signal.aborted) {

@@ -1,5 +1,5 @@
 /**
- * What a `vfiokit` that lends devices to this program said of them.
+ * Reads what a `vfiokit` that lends devices to this program says about them.
  *
  * @module
  */
@@ -8,14 +8,14 @@ import type { OpenOptions } from "../../mod.ts";
 import { env } from "../env.ts";
 import { UsageError } from "../usage_error.ts";
 
-/** The variable that lists them; reading it takes `--allow-env=VFIOKIT_DEVICES` in Deno. */
+/** The variable that lists them; in Deno, reading it needs `--allow-env=VFIOKIT_DEVICES`. */
 const VARIABLE = "VFIOKIT_DEVICES";
 
 /**
- * The place for the data fd of a device that was lent as `fd:N`; undefined where nobody has lent
- * one, or that may not be read.
+ * The sockets for the data fd of a device that was lent as `fd:N`; undefined if none was lent, or
+ * if the variable may not be read.
  *
- * @throws {UsageError} If the variable is not what a lender sets.
+ * @throws {UsageError} If the variable's value is invalid.
  */
 export function lentDataPlace(name: string): OpenOptions["dataPlace"] {
   const fd = /^fd:(\d+)$/.exec(name)?.[1];

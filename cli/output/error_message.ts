@@ -1,6 +1,5 @@
 /**
- * From an error to what a person and a script are told: message, hints and
- * exit code.
+ * From an error to its message, hints and exit code.
  *
  * @module
  */
@@ -29,19 +28,19 @@ import { SamplesError } from "../dirty/samples.ts";
 import { exitCodeOf, Interrupted } from "../signals.ts";
 import { UsageError } from "../usage_error.ts";
 
-/** What there is to say about an error. */
+/** The report of an error. */
 export interface Explanation {
   /** What failed. */
   readonly message: string;
-  /** What to do next, one thing a line. */
+  /** What to do next, one item per line. */
   readonly hints: readonly string[];
   /** A stable word. */
   readonly code: string;
-  /** The errno's name where a kernel call failed. */
+  /** The errno's name if a kernel call failed. */
   readonly errno: string | null;
-  /** The device's state now, where it is known to have changed. */
+  /** The device's state now, if it may have changed. */
   readonly deviceState: StateName | null;
-  /** What cleaning up met besides, one message each. */
+  /** Errors of the cleanup, one message each. */
   readonly cleanup: readonly string[];
   /** The exit code. */
   readonly exitCode: number;
@@ -58,7 +57,7 @@ const NOT_ITS_STATE: readonly string[] = ["incompatible-state", "state-too-long"
 /** A class of errors. */
 type Kind<T extends Error> = abstract new (...args: never[]) => T;
 
-/** What to say about an error; `reason` is why the command was aborted, if it was. */
+/** Makes the report of an error; `reason` is why the command was aborted, if it was. */
 export function explain(thrown: unknown, reason: unknown): Explanation {
   const error = firstError(thrown);
   const chain = causes(error);
@@ -70,10 +69,10 @@ export function explain(thrown: unknown, reason: unknown): Explanation {
   const interrupted = reason instanceof Interrupted ? reason : find(Interrupted);
   const bad = find(CheckpointError);
   const exitCode = (): number => {
-    // What a single device's error says of its state may have been mended since.
+    // A single device's state may have been put right since its error.
     if (several?.lost ?? (migration?.lost || bad?.lost)) return 5;
     if (interrupted !== undefined) return exitCodeOf(interrupted.signalName);
-    // The checkpoint that is bad was this command's own, and is not left: the save has failed.
+    // The bad checkpoint was written by this command and has been removed: the save has failed.
     if (has(ReadBackError)) return 1;
     const word = migration?.code ?? "";
     const unchecked = find(CheckError);
@@ -96,7 +95,10 @@ export function explain(thrown: unknown, reason: unknown): Explanation {
   };
 }
 
-/** The state of the device that matters most: that failed, or does not run, or was brought back. */
+/**
+ * The state of the device that matters most: one that failed, else one that does not run, else one
+ * that was brought back.
+ */
 function stateOf({ devices, failed }: DevicesError): StateName | null {
   const stopped = devices.find(({ state }) => state !== "running" && state !== null);
   const recovered = devices.find(({ recovery }) => recovery !== "none");
@@ -150,7 +152,7 @@ function hints(chain: readonly Error[]): string[] {
     if (error instanceof BusyError) said.push(...error.reasons.map(wholly));
     if (error instanceof SimSpecError) said.push('see "vfiokit probe sim:help"');
     const one = error instanceof MigrationError || error instanceof CheckpointFileError;
-    // Of several devices the hint for all of them counts.
+    // For several devices, the hint for all of them counts.
     if (one && several === undefined) {
       said.push(hintWords(error.hint));
     }
@@ -162,11 +164,11 @@ function hints(chain: readonly Error[]): string[] {
       error instanceof CheckError
     ) said.push(hintWords(error.hint));
   }
-  // Causes often carry what is said already.
+  // Causes often repeat the message.
   return [...new Set(said)].filter((hint) => hint !== "");
 }
 
-/** A reason that is not the error's message. */
+/** Reasons that the error's message does not contain. */
 function wholly(reason: Reason): string {
   const hint = reasonHint(reason);
   return hint === "" ? reason.message : `${reason.message}. ${hint}`;
@@ -186,7 +188,7 @@ function nodeErrno(chain: readonly Error[]): string | null {
   return null;
 }
 
-/** Whether Deno refused for want of a permission flag. */
+/** Whether Deno refused because a permission flag is missing. */
 function isRefusal(error: Error): boolean {
   return error.name === "NotCapable";
 }

@@ -17,7 +17,7 @@ export function bytes(count: number): string {
   return unit === 0 ? `${count} B` : `${value.toFixed(1)} ${UNITS[unit]}`;
 }
 
-/** Bytes in a second, such as `1.2 GiB/s`; `-` where no time passed. */
+/** Bytes per second, such as `1.2 GiB/s`; `-` if no time passed. */
 export function rate(count: number, seconds: number): string {
   return seconds > 0 ? `${bytes(Math.round(count / seconds))}/s` : "-";
 }
@@ -32,7 +32,7 @@ export function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-/** A number as the kernel's documents write it: `0x1000`. */
+/** A number as the kernel's documentation writes it: `0x1000`. */
 export function hex(number: number | bigint, digits = 0): string {
   return `0x${number.toString(16).padStart(digits, "0")}`;
 }

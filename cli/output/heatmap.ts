@@ -1,5 +1,5 @@
 /**
- * A heatmap for a terminal: a line a round, IOVAs from left to right.
+ * A heatmap for a terminal: one line per round, IOVAs from left to right.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { styleText } from "node:util";
 import { bytes, hex } from "./format.ts";
 import { countInBands, type ForEachRun, type MemoryMap } from "../dirty/memory_map.ts";
 
-/** From a few pages to all of them. */
+/** The cells, from a few dirty pages to all. */
 const LEVELS = [
   { cell: "░", colour: "blue" },
   { cell: "▒", colour: "cyan" },
@@ -23,7 +23,7 @@ export class Heatmap {
   readonly #bands: number;
   readonly #coloured: boolean;
 
-  /** Of so many cells a line, or fewer where there are fewer pages. */
+  /** Makes a heatmap with this many cells per line, or fewer if there are fewer pages. */
   constructor(map: MemoryMap, cells: number, coloured: boolean) {
     this.#map = map;
     this.#bandPages = Math.max(1, Math.ceil(map.pages / cells));
@@ -31,7 +31,7 @@ export class Heatmap {
     this.#coloured = coloured;
   }
 
-  /** What the cells are. */
+  /** What the cells mean. */
   get key(): string {
     const cells = LEVELS.map((level) => this.#cell(level)).join("");
     return `Each cell is ${bytes(this.#bandPages * this.#map.pgsize)} of memory: ` +
@@ -65,8 +65,8 @@ export class Heatmap {
 }
 
 /**
- * How much of a band is dirty, from 0 to 1 in logarithms: a single page among
- * thousands is seen.
+ * How much of a band is dirty, from 0 to 1 on a logarithmic scale, so that a single page among
+ * thousands shows.
  */
 export function heat(dirty: number, pages: number): number {
   return Math.min(1, Math.log(1 + dirty) / Math.log(1 + pages));

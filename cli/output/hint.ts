@@ -7,7 +7,7 @@
 import type { Hint, Remedy } from "../../mod.ts";
 import type { Reason } from "../../src/vfio/mod.ts";
 
-/** How the command line offers what helps, after the hint's text. */
+/** How the command line words a remedy, after the hint's text. */
 const REMEDIES: Readonly<Record<Remedy, string>> = {
   "open-by-group": " (--via group)",
   "open-by-group-or-log": " (--via group, --tracker device)",
@@ -21,13 +21,13 @@ const REMEDIES: Readonly<Record<Remedy, string>> = {
   lend: ": vfiokit with DEVICE -- COMMAND (in Deno: --allow-env=VFIOKIT_DEVICES)",
 };
 
-/** A hint with what helps; empty where nothing is to be done. */
+/** A hint with its remedy; empty if nothing is to be done. */
 export function hintWords(hint: Hint | null): string {
   if (hint === null) return "";
   return hint.remedy === null ? hint.text : `${hint.text}${REMEDIES[hint.remedy]}`;
 }
 
-/** The hint of a reason; empty where nothing is to be done. */
+/** The hint of a reason; empty if nothing is to be done. */
 export function reasonHint({ hint, remedy }: Reason): string {
   return hint === "" ? "" : hintWords({ text: hint, remedy: remedy ?? null });
 }

@@ -1,20 +1,20 @@
 /**
- * Notes about drivers, as JSON and in words.
+ * Notes about drivers, as JSON and as text.
  *
  * @module
  */
 
 import type { DriverNote } from "../../mod.ts";
 
-/** What is noted of a device's driver; a `Device` is one, and tells the latest. */
+/** The notes about a device's driver; a `Device` is one, with the latest notes. */
 export interface Noted {
-  /** What to call the device. */
+  /** The device's name. */
   readonly name: string;
   /** What its driver did. */
   readonly notes: readonly DriverNote[];
 }
 
-/** A note as JSON has it. */
+/** A note in JSON. */
 export interface NoteEntry extends DriverNote {
   /** The number of the device. */
   readonly device: number;
@@ -25,7 +25,7 @@ export function noteEntries(devices: readonly Noted[]): NoteEntry[] {
   return devices.flatMap(({ notes }, device) => notes.map((note) => ({ device, ...note })));
 }
 
-/** The same for a person: what was seen, the rule, and where that is written. */
+/** The same as text: what was seen, the rule, and its source. */
 export function noteLines(devices: readonly Noted[]): string[] {
   return devices.flatMap(({ name, notes }, device) => {
     const whose = devices.length === 1 ? "the driver" : `device ${device} (${name})`;

@@ -12,20 +12,20 @@ import { canDraw } from "../env.ts";
 import { bytes, rate } from "./format.ts";
 import { STDERR, writeText } from "./stdio.ts";
 
-/** Between two looks, in milliseconds: a terminal is redrawn ten times a second. */
+/** Milliseconds between two updates: a terminal is redrawn ten times a second. */
 const TERMINAL_MS = 100;
 const LINES_MS = 1000;
 
 /** The rate is that of the last two seconds. */
 const WINDOW_MS = 2000;
 
-/** Where one device or several are; the state in words. */
+/** The progress of one or several devices, with the state as text. */
 export interface Going extends Omit<Progress, "state"> {
   /** The state, or the states. */
   readonly state: string;
 }
 
-/** Where several devices are together. */
+/** The progress of several devices together. */
 export function together(devices: readonly Device[]): Going {
   const all = devices.map((device) => device.progress());
   const states = new Map<string, number>();
@@ -43,15 +43,15 @@ export function together(devices: readonly Device[]): Going {
   };
 }
 
-/** What is measured: where a phase is, and how much there is of it in all, where that is known. */
+/** What is shown: the progress of a phase, and its total if known. */
 export interface Measured {
-  /** The progress, asked for anew each time. */
+  /** Returns the progress now. */
   readonly now: () => Going;
-  /** Bytes in all; without it what the driver says is pending counts. */
+  /** Total bytes; without it, the driver's pending bytes are used. */
   readonly total?: number | undefined;
 }
 
-/** Draws progress until it is disposed of. */
+/** Draws progress until it is disposed. */
 export async function showProgress(
   what: string,
   measured: Measured,
@@ -89,7 +89,7 @@ function describe({ state, bytes: done, pendingBytes }: Going, speed: string): s
   return `${state}, ${bytes(done)}, ${speed}${pending}`;
 }
 
-/** How fast a count grew lately. */
+/** The recent rate of a count. */
 class RateMeter {
   #samples: { readonly at: number; readonly count: number }[] = [{
     at: performance.now(),
@@ -113,7 +113,7 @@ async function openBar(what: string): Promise<SingleBar> {
     barsize: 24,
     clearOnComplete: true,
     hideCursor: true,
-    // Signals are main.ts's; it puts the device right first.
+    // main.ts handles signals and brings the device back first.
     gracefulExit: false,
   }, Presets.legacy);
   bar.start(1, 0, { text: "" });

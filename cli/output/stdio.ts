@@ -1,6 +1,6 @@
 /**
- * Text to stdout and stderr, at once: nothing is lost when the process exits,
- * and a reader that went away is no error of ours.
+ * Writes text to stdout and stderr synchronously: nothing is lost when the process exits, and a
+ * closed reader is not an error.
  *
  * @module
  */
@@ -13,24 +13,24 @@ export const STDOUT = 1;
 /** stderr. */
 export const STDERR = 2;
 
-/** How long to wait for a reader that is behind, in milliseconds. */
+/** How long to wait for a slow reader, in milliseconds. */
 const EAGAIN_MS = 5;
 
 const gone = new Set<number>();
 
-/** Whether nobody reads any more what is written there, as far as a write has shown it. */
+/** Whether a write has shown that the reader is gone. */
 export function readerGone(fd: typeof STDOUT | typeof STDERR): boolean {
   return gone.has(fd);
 }
 
-/** A stdout that takes nothing: a full disk, a terminal that hung up. */
+/** The error of a stdout that cannot be written: a full disk, a terminal that hung up. */
 export class StdoutError extends Error {
   /** Always `StdoutError`. */
   override readonly name = "StdoutError";
   /** The errno's name. */
   readonly code: string;
 
-  /** Makes the error of what the write threw. */
+  /** Makes the error from what the write threw. */
   constructor(code: string, cause: unknown) {
     const text = new Map(getSystemErrorMap().values()).get(code);
     const why = text === undefined ? code : `${code}, ${text}`;
@@ -40,7 +40,7 @@ export class StdoutError extends Error {
 }
 
 /**
- * Writes text to stdout or stderr; nothing where its reader is gone.
+ * Writes text to stdout or stderr; nothing if the reader is gone.
  *
  * @throws {StdoutError} If stdout does not take it. Of stderr there is nobody to tell.
  */
@@ -49,7 +49,7 @@ export function writeText(fd: typeof STDOUT | typeof STDERR, text: string): void
 }
 
 /**
- * Writes bytes to stdout or stderr; nothing where its reader is gone.
+ * Writes bytes to stdout or stderr; nothing if the reader is gone.
  *
  * @throws {StdoutError} If stdout does not take them. Of stderr there is nobody to tell.
  */

@@ -7,11 +7,11 @@
 import Table from "cli-table3";
 import { printable } from "../../mod.ts";
 
-/** A column: its heading, and which way it is flushed. */
+/** A column: its heading and alignment. */
 export interface Column {
   /** The heading. */
   readonly head: string;
-  /** Which way; left where not given. */
+  /** The alignment; left by default. */
   readonly align?: "left" | "right";
 }
 

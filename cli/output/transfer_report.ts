@@ -1,5 +1,5 @@
 /**
- * What save and restore tell about themselves, as JSON and in words.
+ * The report of save and restore, as JSON and as text.
  *
  * @module
  */
@@ -33,21 +33,21 @@ export function refuseTerminal(): void {
   }
 }
 
-/** What the document says of each device; every key is there from the start. */
+/** Each device in the JSON document; every key is present from the start. */
 interface DeviceEntry {
   readonly name: string;
   readonly protocol: Protocol | null;
-  /** Whether its DMA to the others can be held back. */
+  /** Whether its DMA to the other devices can be held back. */
   readonly p2p: boolean | null;
   readonly state: StateName | null;
-  /** What was done about it after a failure. */
+  /** How it was recovered after a failure. */
   readonly recovery: Recovery | null;
   readonly transactions: number;
   readonly bytes: number;
   readonly phases: TransferReport["phases"];
-  /** What its driver did against the rules. */
+  /** The notes about its driver. */
   readonly notes: readonly DriverNote[];
-  /** What went wrong with it; null where it was another device, or none. */
+  /** What went wrong with it; null if nothing did. */
   readonly error: string | null;
 }
 
@@ -63,7 +63,7 @@ const UNKNOWN = {
   error: null,
 } as const;
 
-/** The document before anything happened. */
+/** The document at the start. */
 export function startDocument(context: Context, names: readonly string[]): void {
   context.set({
     device: names.length === 1 ? names[0] : null,
@@ -79,17 +79,17 @@ export function startDocument(context: Context, names: readonly string[]): void 
   });
 }
 
-/** What all have in common; null where they differ. */
+/** The value that all share; null if they differ. */
 function common<Value>(values: readonly Value[]): Value | null {
   return values.every((value) => value === values[0]) ? values[0] ?? null : null;
 }
 
-/** The report of one device, as one of several that are one. */
+/** The report of a single device, in the form of one for several. */
 export function alone({ name, description: { p2p } }: Device, report: TransferReport): JointReport {
   return { ...report, devices: [{ ...report, name, p2p }] };
 }
 
-/** Adds how it went. */
+/** Adds the result. */
 export function reportDocument(
   context: Context,
   devices: readonly Device[],
@@ -119,7 +119,7 @@ export function reportDocument(
   });
 }
 
-/** Adds how far it got before it failed, and how that left each device. */
+/** Adds how far a failed run got, and the state of each device. */
 export function failedDocument(
   context: Context,
   devices: readonly Device[],
@@ -159,19 +159,19 @@ function recoveryOf(error: unknown): Recovery {
   return known ? error.recovery ?? "none" : "none";
 }
 
-/** How it went, in one line. */
+/** The result in one line. */
 export function summary(report: Omit<TransferReport, "state" | "notes">): string {
   const { transactions, bytes: moved, seconds } = report;
   return `${bytes(moved)} in ${count(transactions, "transaction")}, ${time(seconds)} ` +
     `(${rate(moved, seconds)})`;
 }
 
-/** How to call what is saved or restored: by name where it is one. */
+/** What was saved or restored: the name of a single device, else the number of devices. */
 export function whom(names: readonly string[]): string {
   return names.length === 1 ? names[0]! : `${names.length} devices`;
 }
 
-/** In which state they are. */
+/** The states of the devices. */
 export function stateLine({ devices }: JointReport): string {
   const [only, ...others] = devices;
   if (others.length === 0) return `The device is in state ${only!.state}.`;
@@ -181,7 +181,7 @@ export function stateLine({ devices }: JointReport): string {
     : `The devices are in state ${state}.`;
 }
 
-/** Says of which devices DMA to the others cannot be held back. */
+/** Reports the devices whose DMA to the others cannot be held back. */
 export function noteP2p(devices: readonly Device[], context: Context): void {
   if (devices.length === 1) return;
   for (const { name, description: { p2p, protocol } } of devices) {
@@ -190,7 +190,7 @@ export function noteP2p(devices: readonly Device[], context: Context): void {
   }
 }
 
-/** How each phase went, as a table; of several devices, each one's. */
+/** Each phase in a table; for several devices, one per device. */
 export function phaseTable(report: Pick<JointReport, "phases"> & Partial<JointReport>): string[] {
   const { phases, devices = [] } = report;
   const right = "right" as const;

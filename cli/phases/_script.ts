@@ -1,5 +1,5 @@
 /**
- * What the scripts of the phases have in common: arguments, signals, exit code.
+ * What the phases' scripts share: arguments, signals, exit code.
  *
  * @module
  */
@@ -32,7 +32,7 @@ import { refuseTerminal } from "../output/transfer_report.ts";
 import { drive, quiet } from "../specs/options.ts";
 import { device } from "../specs/values.ts";
 
-/** The arguments that every phase takes. */
+/** The arguments of every phase. */
 export const phaseArgs = {
   device: argument(device(), {
     description: [
@@ -43,20 +43,20 @@ export const phaseArgs = {
   ...quiet,
 };
 
-/** What every phase says of arguments that don't parse. */
+/** What every phase prints for arguments that do not parse. */
 export const phaseObject = {
   errors: { endOfInput: message`Expected a ${metavar("DEVICE")}.` },
 };
 
 const common = object(phaseArgs, phaseObject);
 
-/** What every phase's arguments parse to. */
+/** The parsed arguments of every phase. */
 export type PhaseArgs = InferValue<typeof common>;
 
-/** The arguments of a phase that takes no others. */
+/** The arguments of a phase without further ones. */
 export const plainPhase: Parser<"sync", PhaseArgs, unknown> = common;
 
-/** What a phase's script is. */
+/** A phase's script. */
 export interface PhaseScript<T extends PhaseArgs> {
   /** The file's name. */
   readonly name: string;
@@ -68,7 +68,7 @@ export interface PhaseScript<T extends PhaseArgs> {
   readonly writes: boolean;
   /** Its arguments. */
   readonly args: Parser<"sync", T, unknown>;
-  /** Does it, on an open device. */
+  /** Runs the phase on an open device. */
   readonly work: (device: Device, args: T, context: Context) => Promise<void>;
 }
 
@@ -104,7 +104,7 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
     });
     context.drivers = [device];
     refuseQuirk(args, [device]);
-    // A device without migration refuses this, with its reasons.
+    // A device without migration refuses this, with the reasons.
     await device.state();
     using _progress = await showProgress(
       `${script.name} ${args.device}`,
@@ -112,7 +112,7 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
       context,
     );
     try {
-      // A reader or a writer at the other end of a pipe may never go on: nothing waits for it then.
+      // The process at the other end of a pipe may never continue: do not wait for it.
       await context.until(script.work(device, args, context));
     } catch (error) {
       throw await recovered(device, error);
@@ -122,7 +122,10 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
   process.exit(exitCode);
 }
 
-/** Brings the device back to RUNNING after a failure; errors that tell its state did so already. */
+/**
+ * Brings the device back to RUNNING after a failure, unless the error has its state: then that was
+ * done.
+ */
 async function recovered(device: Device, error: unknown): Promise<unknown> {
   if (error instanceof MigrationError || device.description.protocol === null) return error;
   if (error instanceof CheckpointError && error.recovery !== null) return error;
@@ -139,19 +142,19 @@ async function bringBack(device: Device): Promise<{ recovery: Recovery; state: S
     const recovery = await device.recover();
     return { recovery, state: (await device.state()).state };
   } catch {
-    // The failure before it is the one to report.
+    // The earlier failure is the one to report.
     return { recovery: "failed", state: "unknown" };
   }
 }
 
-/** Writes a checkpoint's bytes to stdout; resolves when all of them are. */
+/** Writes a checkpoint's bytes to stdout; resolves when all are written. */
 export function toStdout(bytes: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
   const written = (async (): Promise<void> => {
     const file = await createCheckpointFile("-");
     await bytes.pipeTo(file.writable);
     await file.commit();
   })();
-  // Whoever writes to the other end of the stream hears of a failure first.
+  // The writer at the other end of the stream gets the failure first.
   written.catch(() => {});
   return written;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env -S deno run --allow-ffi --allow-read --allow-env=VFIOKIT_DEVICES
 /**
- * The pre-copy phase alone: a running device's state to stdout, as a checkpoint
- * that `stop_and_copy.ts` goes on with. The device is left in pre-copy.
+ * The pre-copy phase alone: writes a running device's state to stdout, as a checkpoint that
+ * `stop_and_copy.ts` continues. Leaves the device in pre-copy.
  *
  * @module
  */
@@ -19,8 +19,8 @@ await runPhase({
   writes: true,
   args: object({ ...phaseArgs, ...options.precopy }, phaseObject),
   async work(device, { threshold, downtime, maxRounds, maxTime }, { signal }): Promise<void> {
-    // Whoever opened the device keeps it in pre-copy; what goes on from there needs v2's data fd.
-    // Where there is no place for that, this refuses at once, and not after all of pre-copy.
+    // The process that opened the device keeps it in pre-copy, and the next script needs v2's data
+    // fd. If there is no socket for it, refuse now and not after pre-copy.
     const handOver = device.description.borrowed
       ? (): Promise<void> => device.handOver()
       : (): void => {};
@@ -29,7 +29,7 @@ await runPhase({
     const written = toStdout(encoder.readable);
     await precopy(device, { threshold, downtimeMs: downtime, maxRounds, maxTimeMs: maxTime })
       .pipeTo(encoder.writable, { preventClose: true, signal });
-    // Before the trailer: a checkpoint that ends can be gone on with.
+    // Before the trailer: a checkpoint with a trailer can be continued.
     await handOver();
     await encoder.writable.close();
     await written;

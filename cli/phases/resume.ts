@@ -1,7 +1,6 @@
 #!/usr/bin/env -S deno run --allow-ffi --allow-read
 /**
- * The resuming phase alone: a checkpoint from stdin into a device, which runs
- * then.
+ * The resuming phase alone: restores a device from a checkpoint on stdin. The device then runs.
  *
  * @module
  */

@@ -1,9 +1,8 @@
 #!/usr/bin/env -S deno run --allow-ffi --allow-read --allow-env=VFIOKIT_DEVICES
 /**
- * The stop-and-copy phase alone: stops a device, and writes a whole checkpoint
- * to stdout. What `precopy.ts` wrote comes in on stdin, and goes first; with
- * nothing on stdin the device's whole state is read now. The device is left
- * stopped.
+ * The stop-and-copy phase alone: stops a device and writes a whole checkpoint to stdout. It first
+ * copies the output of `precopy.ts` from stdin; if stdin is empty, it reads the device's whole
+ * state. Leaves the device stopped.
  *
  * @module
  */
@@ -23,7 +22,7 @@ import { decodeCheckpoint, encodeCheckpoint } from "../../src/checkpoint/mod.ts"
 import { UsageError } from "../usage_error.ts";
 import { headerFor, plainPhase, runPhase, toStdout } from "./_script.ts";
 
-/** Where a save goes on from pre-copy, in either protocol. */
+/** The states from which a save continues after pre-copy, in either protocol. */
 const GOING_ON: readonly StateName[] = ["pre-copy", "pre-copy-p2p", "stop-and-copy"];
 
 await runPhase({
@@ -48,7 +47,7 @@ await runPhase({
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** What comes in on stdin; null where that is a terminal, or empty. */
+/** The checkpoint on stdin; null if stdin is a terminal or empty. */
 async function precopied(signal: AbortSignal): Promise<ReadableStream<Bytes> | null> {
   if (process.stdin.isTTY) return null;
   const bytes = (await openCheckpointFile("-")).stream().getReader();
@@ -67,7 +66,10 @@ async function precopied(signal: AbortSignal): Promise<ReadableStream<Bytes> | n
   }, { highWaterMark: 0 });
 }
 
-/** In pre-copy a part of the state was read already: without it a checkpoint would not be whole. */
+/**
+ * In pre-copy, a part of the state was read already: without it, the checkpoint would not be
+ * complete.
+ */
 async function demandNothingRead(device: Device): Promise<void> {
   const { state } = await device.state();
   if (state !== "pre-copy" && state !== "pre-copy-p2p") return;
@@ -78,7 +80,7 @@ async function demandNothingRead(device: Device): Promise<void> {
   );
 }
 
-/** What comes in on stdin belongs to a pre-copy: with any other state behind it, it is nothing. */
+/** The checkpoint on stdin belongs to a pre-copy: in any other state, it is of no use. */
 async function demandStillThere(device: Device): Promise<void> {
   const { state } = await device.state();
   if (GOING_ON.includes(state)) return;
@@ -105,7 +107,7 @@ function aborted(signal: AbortSignal): Promise<never> {
   });
 }
 
-/** Hands a checkpoint's transactions on; it must be pre-copy's, whole, and of this device. */
+/** Copies a checkpoint's transactions; it must be a complete pre-copy of this device. */
 async function passThrough(
   checkpoint: ReadableStream<Bytes>,
   device: Device,

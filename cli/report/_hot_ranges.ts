@@ -1,12 +1,12 @@
-/** Which ranges of memory are dirtied most. */
+/** The ranges of memory that are dirtied most. */
 
 import type { ForEachRun, MemoryMap } from "../dirty/memory_map.ts";
 
-/** Memory is looked at in blocks, of a page each where it has no more pages than this. */
+/** Memory is divided into blocks; if it has no more pages than this, each block is one page. */
 const MAX_BLOCKS = 2 ** 20;
-/** Blocks that were never dirty are bridged, up to so many of them. */
+/** Gaps of up to this many blocks that were never dirty are bridged. */
 const BRIDGED = 64;
-/** What is dirty in this share of the rounds is kept apart from what is less often. */
+/** Blocks that are dirty in at least this share of the rounds form ranges of their own. */
 const OFTEN = 0.5;
 
 /** A range of memory that is dirtied. */
@@ -17,9 +17,9 @@ export interface HotRange {
   readonly size: bigint;
   /** Its pages. */
   readonly pages: number;
-  /** Of them dirty in a round, on average. */
+  /** Average number of dirty pages per round. */
   readonly pagesPerRound: number;
-  /** Its share of all pages that were dirty, from 0 to 1; a page counts in each round. */
+  /** Its share of all dirty pages, from 0 to 1; a page counts in each round. */
   readonly share: number;
 }
 
@@ -27,9 +27,9 @@ export interface HotRange {
 export class Heat {
   readonly #map: MemoryMap;
   readonly #blockPages: number;
-  /** Dirty pages of each block, of all rounds together. */
+  /** Dirty pages of each block, in all rounds together. */
   readonly #hits: Float64Array;
-  /** Rounds that each block was dirty in. */
+  /** Number of rounds in which each block was dirty. */
   readonly #rounds: Uint32Array;
   #total = 0;
   #roundCount = 0;
@@ -61,7 +61,7 @@ export class Heat {
     });
   }
 
-  /** The ranges that most of the dirty pages lie in, at most so many, hottest first. */
+  /** The ranges with most of the dirty pages, at most this many, hottest first. */
   hottest(limit: number): HotRange[] {
     const ranges: HotRange[] = [];
     let first = -1;

@@ -19,7 +19,7 @@ export function jsonFor(value: unknown): string {
   return JSON.stringify(value).replaceAll("<", "\\u003c");
 }
 
-/** A share of 1, such as `12 %`, with more digits where it is small. */
+/** A share of 1, such as `12 %`, with more digits if it is small. */
 export function percent(share: number): string {
   return `${Number((share * 100).toPrecision(share < 0.1 ? 2 : 3))} %`;
 }
@@ -50,21 +50,21 @@ export function figure(id: string, title: string, caption: string, more = ""): s
     `<div class="chart" id="${id}" role="img" aria-label="${title}: ${caption}"></div></figure>`;
 }
 
-/** What a page is made of. */
+/** The parts of a page. */
 export interface PageParts {
   /** The title: text. */
   readonly title: string;
   /** One stylesheet. */
   readonly style: string;
-  /** What stands in the body: HTML. */
+  /** The body: HTML. */
   readonly body: string;
-  /** What the scripts find as JSON in `#data`. */
+  /** The data for the scripts, which find it as JSON in `#data`. */
   readonly data: unknown;
   /** The scripts, in their order. The last one is a module. */
   readonly scripts: readonly string[];
 }
 
-/** A whole page that asks for nothing from anywhere, and could not: its policy forbids it. */
+/** A whole page that loads nothing from elsewhere: its content security policy forbids it. */
 export function page({ title, style, body, data, scripts }: PageParts): string {
   const policy = [
     "default-src 'none'",

@@ -1,11 +1,11 @@
-/** The columns of the report's charts: rounds, added up where there are too many. */
+/** The columns of the report's charts: rounds, added up if there are too many. */
 
 import { countInBands, type ForEachRun, type MemoryMap } from "../dirty/memory_map.ts";
 import type { Sample } from "../dirty/samples.ts";
 
-/** There are never more columns than this: a watch may last for days. */
+/** Maximum number of columns: a watch may last for days. */
 const MAX_COLUMNS = 720;
-/** Nor more bands of memory. */
+/** Maximum number of bands of memory. */
 const MAX_BANDS = 160;
 
 /** Some rounds, one after the other. */

@@ -12,7 +12,7 @@ import type { Round } from "../dirty/rounds.ts";
 import type { MemoryMap } from "../dirty/memory_map.ts";
 import type { Report, ReportSubject } from "./report.ts";
 
-/** A report, and where it goes. Closed without having been written it leaves nothing. */
+/** A report and its file. If it is closed before it was written, no file is left. */
 export class ReportFile implements AsyncDisposable {
   readonly #file: CheckpointFile;
   #report: Report | null = null;
@@ -25,13 +25,13 @@ export class ReportFile implements AsyncDisposable {
   /**
    * Creates the file.
    *
-   * @throws {CheckpointFileError} EEXIST where a file is there and `force` is not set; ENOENT, …
+   * @throws {CheckpointFileError} EEXIST if the file exists and `force` is not set; ENOENT, …
    */
   static async create(path: string, force: boolean): Promise<ReportFile> {
     return new ReportFile(await createCheckpointFile(path, { force, mode: 0o666 }));
   }
 
-  /** Begins the report, which needs to know the memory. */
+  /** Begins the report of this memory. */
   async begin(map: MemoryMap): Promise<void> {
     const { Report } = await import("./report.ts");
     this.#report = new Report(map);
@@ -44,7 +44,7 @@ export class ReportFile implements AsyncDisposable {
   }
 
   /**
-   * Writes the report, and says where it is.
+   * Writes the report and prints where it is.
    *
    * @throws {CheckpointFileError} With the errno's name, such as ENOSPC.
    */
@@ -54,7 +54,7 @@ export class ReportFile implements AsyncDisposable {
     context.note(`The report is in ${this.#file.path}.`);
   }
 
-  /** After a failure: writes what there is, if any; says so where that fails, too. */
+  /** After a failure: writes what was collected, if anything; reports if that fails, too. */
   async rescue(subject: ReportSubject, context: Context): Promise<void> {
     if (this.#rounds === 0) return;
     try {
@@ -64,7 +64,7 @@ export class ReportFile implements AsyncDisposable {
     }
   }
 
-  /** Gives up what was not written, at the end of a block. */
+  /** Discards an unwritten report, at the end of a block. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#file.abort();
   }
