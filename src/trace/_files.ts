@@ -5,10 +5,20 @@ import {
   VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
   vfioDeviceMigrationInfo,
 } from "../uapi/mod.ts";
-import type { RegionFacts } from "./_requests.ts";
 
 /** What sort of file an fd is; it decides what a request number means. */
 export type FileKind = "container" | "group" | "device" | "iommufd" | "data" | "other";
+
+/** What a device said of a region. */
+export interface RegionFacts {
+  readonly index: number;
+  /** Where it begins in the device's fd. */
+  readonly start: number;
+  readonly size: number;
+  /** From its type capability; null if it has none. */
+  readonly type: number | null;
+  readonly subtype: number | null;
+}
 
 /** A file that an fd stands for. */
 export interface TracedFile {

@@ -3,22 +3,11 @@
 import { FIONBIO } from "../kernel/kernel.ts";
 import * as uapi from "../uapi/mod.ts";
 import type { TraceFields, TraceValue } from "./event.ts";
-import type { FileKind } from "./_files.ts";
+import type { FileKind, RegionFacts } from "./_files.ts";
 import { extensionName, featureName, flagNames, hex, v2StateName } from "./_names.ts";
 import { changedFields, type Layout, structFields } from "./_struct_fields.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
-
-/** What a device said of a region. */
-export interface RegionFacts {
-  readonly index: number;
-  /** Where it begins in the device's fd. */
-  readonly start: number;
-  readonly size: number;
-  /** From its type capability; null if it has none. */
-  readonly type: number | null;
-  readonly subtype: number | null;
-}
 
 /** An ioctl's arguments in words. */
 export interface DecodedRequest {
