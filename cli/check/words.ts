@@ -5,7 +5,7 @@
  */
 
 import { styleText } from "node:util";
-import { printable } from "../../src/base/printable.ts";
+import { printable } from "../../mod.ts";
 import type { Outcome, Rule, Safety, Verdict } from "../../src/check/mod.ts";
 
 /** What a safety level permits, in words. */

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type Check, GROUPS, SAFETY_LEVELS } from "./define.ts";
+import { type Check, GROUPS } from "./define.ts";
+import { SAFETY_LEVELS } from "./safety.ts";
 import { ARC_CHECKS } from "./groups/arcs.ts";
 import { FEATURE_CHECKS } from "./groups/features.ts";
 import { IDENTITY_CHECKS } from "./groups/identity.ts";

@@ -5,14 +5,14 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
-import type { BenchOptions } from "./_bench.ts";
-import { type CheckHost, InlineCheckHost, WorkerCheckHost } from "./_host.ts";
-import type { CheckInfo, Opened } from "./_requests.ts";
-import type { Safety } from "./define.ts";
+import type { BenchOptions } from "./devices/bench.ts";
+import { type CheckHost, InlineCheckHost, WorkerCheckHost } from "./thread/host.ts";
+import type { CheckInfo, Opened } from "./thread/requests.ts";
+import type { Safety } from "./safety.ts";
 import type { CheckAnswer, CheckedDevice } from "./runner.ts";
 import { selectChecks, type Selection } from "./select.ts";
 import type { Verdict } from "./verdict.ts";
-import { Watch } from "./_watch.ts";
+import { Watch } from "./thread/watch.ts";
 
 /** How a device is checked. */
 export interface CheckOptions extends Selection, BenchOptions {

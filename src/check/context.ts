@@ -7,7 +7,7 @@
 import type { Kernel } from "../kernel/kernel.ts";
 import { nap } from "../kernel/process/nap.ts";
 import type { VfioDevice } from "../vfio/device/device.ts";
-import type { Safety } from "./define.ts";
+import type { Safety } from "./safety.ts";
 import { type Rule, rule as ruleOf } from "./rules.ts";
 import type { V1Device } from "./v1/v1_device.ts";
 import type { V2Device } from "./v2/v2_device.ts";

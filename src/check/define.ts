@@ -6,16 +6,7 @@
 
 import type { CheckContext } from "./context.ts";
 import type { Rule } from "./rules.ts";
-
-/**
- * What a check may do to the device. `default`: nothing that enters RESUMING, may end in ERROR, or
- * closes the device. `reset`: restores the device's own state into it, closes it, resets it.
- * `destructive`: gives it foreign, cut and damaged data as well.
- */
-export type Safety = "default" | "reset" | "destructive";
-
-/** The levels of safety, each with what the one before it may do. */
-export const SAFETY_LEVELS: readonly Safety[] = ["default", "reset", "destructive"];
+import type { Safety } from "./safety.ts";
 
 /** The groups of the built-in checks, in the order in which they run. */
 export const GROUPS = [

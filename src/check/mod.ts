@@ -4,7 +4,7 @@
  *
  * @example
  * ```ts
- * import { check } from "./mod.ts";
+ * import { check } from "@vfiokit/vfiokit/check";
  * import assert from "node:assert/strict";
  *
  * let failed = 0;
@@ -17,23 +17,17 @@
  * @module
  */
 
-export type { BenchOptions } from "./_bench.ts";
+export type { BenchOptions } from "./devices/bench.ts";
 export { type Attempt, attempt } from "./attempt.ts";
 export { CHECKS } from "./built_in.ts";
 export { check, type CheckOptions, type CheckPlan, CheckRun } from "./check.ts";
 export { CheckError, type CheckErrorCode } from "./check_error.ts";
 export { CheckContext } from "./context.ts";
-export {
-  type Check,
-  defineCheck,
-  GROUPS,
-  type Needs,
-  type Safety,
-  SAFETY_LEVELS,
-} from "./define.ts";
+export { type Check, defineCheck, GROUPS, type Needs } from "./define.ts";
+export { type Safety, SAFETY_LEVELS } from "./safety.ts";
 export { type Rule, rule, RULES } from "./rules.ts";
 export type { CheckedDevice, CheckedFds } from "./runner.ts";
-export type { CheckInfo } from "./_requests.ts";
+export type { CheckInfo } from "./thread/requests.ts";
 export { type Selectable, selectChecks, type Selection } from "./select.ts";
 export { type Register, V1Device, type V1Transaction } from "./v1/v1_device.ts";
 export { type SetAnswer, type Steps, type Stream, V2Device } from "./v2/v2_device.ts";

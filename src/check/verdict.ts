@@ -5,7 +5,7 @@
  */
 
 import type { TraceEvent } from "../trace/mod.ts";
-import type { Safety } from "./define.ts";
+import type { Safety } from "./safety.ts";
 import type { Rule } from "./rules.ts";
 
 /**

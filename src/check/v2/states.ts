@@ -115,7 +115,7 @@ const NEXT: Readonly<Record<number, Readonly<Record<number, number>>>> = {
  * @example
  * ```ts
  * import { pathTo, RUNNING, RUNNING_P2P, STOP } from "./states.ts";
- * import { VFIO_MIGRATION_P2P, VFIO_MIGRATION_STOP_COPY } from "../../uapi/mod.ts";
+ * import { VFIO_MIGRATION_P2P, VFIO_MIGRATION_STOP_COPY } from "@vfiokit/vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const flags = VFIO_MIGRATION_STOP_COPY | VFIO_MIGRATION_P2P;

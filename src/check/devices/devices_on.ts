@@ -2,10 +2,10 @@
  * The kernel that devices under check live in.
  */
 
-import type { Kernel } from "../kernel/kernel.ts";
-import { libcKernel } from "../kernel/libc/libc_kernel.ts";
-import { SimKernel } from "../sim/mod.ts";
-import { type DeviceName, DeviceNameError, parseDeviceName } from "../vfio/open/device_name.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
+import { SimKernel } from "../../sim/mod.ts";
+import { type DeviceName, DeviceNameError, parseDeviceName } from "../../vfio/open/device_name.ts";
 
 /** Devices, and their kernel. */
 export interface DevicesOn {

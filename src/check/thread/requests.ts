@@ -2,14 +2,15 @@
  * What the caller's thread and the thread that checks say to each other.
  */
 
-import { packError, type TransferredError } from "../base/error_transfer.ts";
-import type { Kernel } from "../kernel/kernel.ts";
-import { CHECKS } from "./built_in.ts";
-import { CheckError } from "./check_error.ts";
-import type { Check, Safety } from "./define.ts";
-import type { Rule } from "./rules.ts";
-import { type CheckAnswer, type CheckedDevice, Runner, type RunnerOptions } from "./runner.ts";
-import { Watch } from "./_watch.ts";
+import { packError, type TransferredError } from "../../base/error_transfer.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import { CHECKS } from "../built_in.ts";
+import { CheckError } from "../check_error.ts";
+import type { Check } from "../define.ts";
+import type { Safety } from "../safety.ts";
+import type { Rule } from "../rules.ts";
+import { type CheckAnswer, type CheckedDevice, Runner, type RunnerOptions } from "../runner.ts";
+import { Watch } from "./watch.ts";
 
 /** A check, without what it does. Plain data. */
 export interface CheckInfo {

@@ -2,10 +2,10 @@
  * Whether the state of one device can be meant for another.
  */
 
-import { readMigrationFlags } from "../vfio/device/feature.ts";
-import { findMigrationRegion } from "../vfio/device/migration_region.ts";
-import type { VfioDevice } from "../vfio/device/device.ts";
-import { CheckError } from "./check_error.ts";
+import { readMigrationFlags } from "../../vfio/device/feature.ts";
+import { findMigrationRegion } from "../../vfio/device/migration_region.ts";
+import type { VfioDevice } from "../../vfio/device/device.ts";
+import { CheckError } from "../check_error.ts";
 
 /**
  * Refuses two devices of different kinds.

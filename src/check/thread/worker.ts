@@ -3,9 +3,9 @@
  */
 
 import { parentPort } from "node:worker_threads";
-import { libcAllowed } from "../kernel/libc/libc_kernel.ts";
-import { blockSignals } from "../kernel/process/signal_mask.ts";
-import { type CheckReply, type CheckRequest, CheckService, replyTo } from "./_requests.ts";
+import { libcAllowed } from "../../kernel/libc/libc_kernel.ts";
+import { blockSignals } from "../../kernel/process/signal_mask.ts";
+import { type CheckReply, type CheckRequest, CheckService, replyTo } from "./requests.ts";
 
 interface WorkerScope {
   onmessage: ((event: MessageEvent<CheckRequest>) => void) | null;

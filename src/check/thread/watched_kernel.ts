@@ -2,8 +2,8 @@
  * A kernel that says which call is under way, and ends a check between two calls.
  */
 
-import type { Kernel } from "../kernel/kernel.ts";
-import type { Watch } from "./_watch.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import type { Watch } from "./watch.ts";
 
 /** The check under way was told to end. */
 export class Interruption extends Error {

@@ -3,10 +3,10 @@
  */
 
 import { Worker as NodeWorker } from "node:worker_threads";
-import type { Kernel } from "../kernel/kernel.ts";
-import { registerErrorClass, unpackError } from "../base/error_transfer.ts";
-import { CheckError } from "./check_error.ts";
-import { type CheckReply, type CheckRequest, CheckService } from "./_requests.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import { registerErrorClass, unpackError } from "../../base/error_transfer.ts";
+import { CheckError } from "../check_error.ts";
+import { type CheckReply, type CheckRequest, CheckService } from "./requests.ts";
 
 registerErrorClass(CheckError);
 

@@ -2,12 +2,12 @@
  * The devices under check, and how they are opened, closed and opened again.
  */
 
-import { cleanly } from "../base/cleanup.ts";
-import type { Kernel } from "../kernel/kernel.ts";
-import type { VfioDevice } from "../vfio/device/device.ts";
-import type { DeviceName } from "../vfio/open/device_name.ts";
-import { openVfioDevices } from "../vfio/open/open_several.ts";
-import { openVfioDevice, type OpenVfioOptions } from "../vfio/open/open.ts";
+import { cleanly } from "../../base/cleanup.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import type { VfioDevice } from "../../vfio/device/device.ts";
+import type { DeviceName } from "../../vfio/open/device_name.ts";
+import { openVfioDevices } from "../../vfio/open/open_several.ts";
+import { openVfioDevice, type OpenVfioOptions } from "../../vfio/open/open.ts";
 
 /** How the devices are opened. */
 export type BenchOptions = Pick<OpenVfioOptions, "vfToken" | "via" | "groupFd" | "containerFd">;
