@@ -7,6 +7,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { printable } from "../mod.ts";
+import { DONE, FAILED } from "./exit_codes.ts";
 import type { Explanation } from "./output/error_message.ts";
 import { type Noted, noteEntries, noteLines } from "./output/notes.ts";
 import type { Signals } from "./signals.ts";
@@ -175,7 +176,7 @@ export class Context {
     try {
       const exitCode = await work();
       this.publish();
-      return exitCode === 0 && this.#stdoutFailed ? 1 : exitCode;
+      return exitCode === DONE && this.#stdoutFailed ? FAILED : exitCode;
     } catch (error) {
       const { explain } = await import("./output/error_message.ts");
       return this.fail(explain(error, this.signal.reason));

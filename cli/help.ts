@@ -14,7 +14,8 @@ import { lineBreak, type Message, text } from "@optique/core/message";
 import type { Usage } from "@optique/core/usage";
 import process from "node:process";
 import { mayColour } from "./env.ts";
-import { BRIEF, COMMANDS, EXIT_CODES, GROUPS, PROGRAM } from "./specs/commands.ts";
+import { EXIT_CODES } from "./exit_codes.ts";
+import { BRIEF, COMMANDS, GROUPS, PROGRAM } from "./specs/commands.ts";
 
 /** Maximum width of the help, in columns. */
 const WIDEST = 100;

@@ -11,7 +11,8 @@ import { formatUsageTerm } from "@optique/core/usage";
 import deno from "../deno.json" with { type: "json" };
 import { argumentsFirst } from "./help.ts";
 import type { Command } from "./specs/command.ts";
-import { BRIEF, COMMANDS, EXIT_CODES, PROGRAM } from "./specs/commands.ts";
+import { EXIT_CODES } from "./exit_codes.ts";
+import { BRIEF, COMMANDS, PROGRAM } from "./specs/commands.ts";
 
 /** The man page of the program and all its commands, as roff for man(1). */
 export function manPage(): string {

@@ -8,12 +8,10 @@ import { runParser } from "@optique/core/facade";
 import { formatMessage } from "@optique/core/message";
 import { map } from "@optique/core/modifiers";
 import type { Parser } from "@optique/core/parser";
+import { DONE, FAILED, USAGE } from "./exit_codes.ts";
 import { printable } from "../mod.ts";
 import { formatHelp, type HelpText } from "./help.ts";
 import { STDERR, STDOUT, StdoutError, writeText } from "./output/stdio.ts";
-
-/** The exit code of a command line that makes no sense. */
-export const USAGE = 2;
 
 /** How words are parsed. */
 export interface ParseOptions {
@@ -43,11 +41,11 @@ export function parseWords<T>(
   const print = (text: string): { exitCode: number } => {
     try {
       writeText(fd, text);
-      return { exitCode: 0 };
+      return { exitCode: DONE };
     } catch (error) {
       if (!(error instanceof StdoutError)) throw error;
       writeText(STDERR, `${called}: ${error.message}\n`);
-      return { exitCode: 1 };
+      return { exitCode: FAILED };
     }
   };
   const show = (): { exitCode: number } => print(printed.map((text) => `${text}\n`).join(""));

@@ -5,8 +5,8 @@
  * @module
  */
 
-import { constants } from "node:os";
 import process from "node:process";
+import { exitCodeOfSignal } from "./exit_codes.ts";
 
 const NAMES = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
@@ -44,11 +44,6 @@ export interface Signals {
   divert(handler: (name: SignalName) => void): () => void;
 }
 
-/** The exit code of a process that a signal ended: 128+n. */
-export function exitCodeOf(name: NodeJS.Signals): number {
-  return 128 + constants.signals[name];
-}
-
 /**
  * Starts watching for `program`; `giveUp` is called with the exit code at the
  * second signal. If the program has not ended a while after the first one, it
@@ -76,7 +71,7 @@ export function watchSignals(program: string, giveUp: (exitCode: number) => void
           `${program}: ${name} again: gave up while waiting; what state a device is in now, ` +
             '"vfiokit state DEVICE" says',
         );
-        giveUp(exitCodeOf(name));
+        giveUp(exitCodeOfSignal(name));
       }
     });
   }

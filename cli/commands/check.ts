@@ -21,14 +21,12 @@ import { startLoad } from "../check/load.ts";
 import { Counts, outcomeWord, ruleWords, SAFETY_WORDS, VerdictLines } from "../check/words.ts";
 import type { Context } from "../context.ts";
 import { mayColour } from "../env.ts";
+import { DONE, FAILED, NEEDS_RESET } from "../exit_codes.ts";
 import { refuseFds } from "../lending/devices.ts";
 import { refuseSimulated } from "../lending/child.ts";
 import type { CheckArgs } from "../specs/check.ts";
 import { table } from "../output/table.ts";
 import { UsageError } from "../usage_error.ts";
-
-/** The exit code of a device that needs a reset. */
-const LOST = 5;
 
 /** Runs `check`. */
 export async function run(args: CheckArgs, context: Context): Promise<number> {
@@ -44,7 +42,8 @@ export async function run(args: CheckArgs, context: Context): Promise<number> {
   announce(plan, args, context);
   const verdicts = await judge(judged, plan, args, context);
   await files.write(plan, verdicts);
-  return judged.lost !== null ? LOST : verdicts.some(({ outcome }) => outcome === "fail") ? 1 : 0;
+  if (judged.lost !== null) return NEEDS_RESET;
+  return verdicts.some(({ outcome }) => outcome === "fail") ? FAILED : DONE;
 }
 
 function optionsOf(

@@ -18,6 +18,7 @@ import {
 } from "../../mod.ts";
 import type { Context } from "../context.ts";
 import { env } from "../env.ts";
+import { DONE, FAILED } from "../exit_codes.ts";
 import { bytes, count, hex, time } from "../output/format.ts";
 import { table } from "../output/table.ts";
 import { phaseTable } from "../output/transfer_report.ts";
@@ -80,7 +81,7 @@ async function tell(path: string, context: Context): Promise<number> {
     restore: restored,
   });
   context.print("", verdict(saved, equal, violations));
-  return equal && violations === 0 ? 0 : 1;
+  return equal && violations === 0 ? DONE : FAILED;
 }
 
 /** Saves with pre-copy, and leaves the device stopped, so that its state can be compared. */

@@ -7,17 +7,13 @@
 import { probe } from "../../mod.ts";
 import type { ProbeReport, Reason, Region } from "../../src/vfio/mod.ts";
 import { simHelp } from "../../src/sim/mod.ts";
+import { CANNOT, DONE, FAILED } from "../exit_codes.ts";
 import type { Context } from "../context.ts";
 import { noteLines } from "../output/notes.ts";
 import { bytes, hex } from "../output/format.ts";
 import { reasonHint } from "../output/hint.ts";
 import { table } from "../output/table.ts";
 import type { ProbeArgs } from "../specs/inspect.ts";
-
-/** The exit code of a device that cannot be migrated. */
-const CANNOT = 3;
-/** The exit code of one that could not be looked at only because it is in use. */
-const BUSY = 1;
 
 /** Runs `probe`. */
 export function run(args: ProbeArgs, context: Context): Promise<number> {
@@ -38,8 +34,9 @@ export function run(args: ProbeArgs, context: Context): Promise<number> {
 
 function exitCodeFor({ migratable, reasons }: ProbeReport): number {
   const against = reasons.filter(({ blocks }) => blocks);
-  if (migratable === true || (migratable === null && against.length === 0)) return 0;
-  return reasons[0]?.code === "busy" ? BUSY : CANNOT;
+  if (migratable === true || (migratable === null && against.length === 0)) return DONE;
+  // One that is in use could not be looked at.
+  return reasons[0]?.code === "busy" ? FAILED : CANNOT;
 }
 
 function verdict(report: ProbeReport): string {

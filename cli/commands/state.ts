@@ -17,6 +17,7 @@ import {
   refuseQuirk,
 } from "../lending/devices.ts";
 import { hex } from "../output/format.ts";
+import { NEEDS_RESET } from "../exit_codes.ts";
 import { UsageError } from "../usage_error.ts";
 import type { StateArgs } from "../specs/inspect.ts";
 
@@ -47,7 +48,7 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
   if (args.hold) return await hold(context);
   if (isLost(report.state, "none")) {
     context.note(`vfiokit state: only a reset leads on: vfiokit reset ${args.device}`);
-    return 5;
+    return NEEDS_RESET;
   }
   if (target !== undefined && !device.description.borrowed) {
     context.note(closed(1));

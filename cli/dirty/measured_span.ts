@@ -9,7 +9,8 @@ import type { MappedDevice } from "../../src/dirty/mod.ts";
 import { runProgram } from "../lending/child.ts";
 import type { Context } from "../context.ts";
 import { lendableVfio } from "../lending/devices.ts";
-import { exitCodeOf, Interrupted } from "../signals.ts";
+import { DONE, exitCodeOfSignal } from "../exit_codes.ts";
+import { Interrupted } from "../signals.ts";
 
 /** How long to wait if neither a time nor a program is given, in milliseconds. */
 const WAIT_MS = 1000;
@@ -50,7 +51,7 @@ export function meanwhile(
   const { signal } = context;
   if (command === undefined) {
     const exitCode = (): number =>
-      signal.reason instanceof Interrupted ? exitCodeOf(signal.reason.signalName) : 0;
+      signal.reason instanceof Interrupted ? exitCodeOfSignal(signal.reason.signalName) : DONE;
     return { ended: signal, exitCode: () => Promise.resolve(exitCode()) };
   }
   const memory = {

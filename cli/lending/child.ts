@@ -9,17 +9,13 @@ import process from "node:process";
 import { type Device, printable } from "../../mod.ts";
 import type { Context } from "../context.ts";
 import { DataPlaces } from "./data_fd_handover.ts";
-import { exitCodeOf, type SignalName } from "../signals.ts";
+import { exitCodeOfSignal, FAILED, NOT_FOUND, NOT_RUNNABLE } from "../exit_codes.ts";
+import type { SignalName } from "../signals.ts";
 import { STDERR, writeText } from "../output/stdio.ts";
 import { UsageError } from "../usage_error.ts";
 
 /** The first fd that a program finds a device at. */
 const FIRST_FD = 3;
-
-/** The exit code for a program that was not found, as in shells. */
-const NOT_FOUND = 127;
-/** The exit code for a program that could not be run. */
-const NOT_RUNNABLE = 126;
 
 /**
  * Refuses to lend a simulated device, before anything is done to it.
@@ -221,7 +217,7 @@ async function ended(child: ChildProcess, program: string, context: Context): Pr
         }
       });
       child.once("exit", (code, signal) => {
-        resolve(signal === null ? code ?? 1 : exitCodeOf(signal));
+        resolve(signal === null ? code ?? FAILED : exitCodeOfSignal(signal));
       });
     });
   } finally {

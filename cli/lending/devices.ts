@@ -8,7 +8,8 @@ import type { Device, OpenOptions } from "../../mod.ts";
 import { readMigrationFlags, type VfioDevice } from "../../src/vfio/mod.ts";
 import type { Lendable } from "./child.ts";
 import type { Context } from "../context.ts";
-import { exitCodeOf, Interrupted } from "../signals.ts";
+import { DONE, exitCodeOfSignal } from "../exit_codes.ts";
+import { Interrupted } from "../signals.ts";
 import { UsageError } from "../usage_error.ts";
 
 /** The parsed options about opening and driving a device. */
@@ -125,5 +126,5 @@ export async function hold(context: Context): Promise<number> {
   } finally {
     clearInterval(alive);
   }
-  return signal.reason instanceof Interrupted ? exitCodeOf(signal.reason.signalName) : 0;
+  return signal.reason instanceof Interrupted ? exitCodeOfSignal(signal.reason.signalName) : DONE;
 }

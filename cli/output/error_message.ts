@@ -15,7 +15,6 @@ import {
   IdentityError,
   MigrationError,
   OpenError,
-  ReadBackError,
   type StateName,
   UnsupportedError,
 } from "../../mod.ts";
@@ -25,7 +24,8 @@ import { SimSpecError } from "../../src/sim/mod.ts";
 import { SysError } from "../../src/kernel/mod.ts";
 import { hintWords, reasonHint } from "./hint.ts";
 import { SamplesError } from "../dirty/samples.ts";
-import { exitCodeOf, Interrupted } from "../signals.ts";
+import { exitCodeOf } from "../exit_codes.ts";
+import { Interrupted } from "../signals.ts";
 import { UsageError } from "../usage_error.ts";
 
 /** The report of an error. */
@@ -46,14 +46,6 @@ export interface Explanation {
   readonly exitCode: number;
 }
 
-/** What a device of its kind cannot do, by the code of a MigrationError. */
-const CANNOT: readonly string[] = [
-  ...["no-precopy", "no-such-arc", "no-such-state", "needs-newer-driver"],
-];
-
-/** How a driver says that a state is not for its device, by the code of a MigrationError. */
-const NOT_ITS_STATE: readonly string[] = ["incompatible-state", "state-too-long", "state-refused"];
-
 /** A class of errors. */
 type Kind<T extends Error> = abstract new (...args: never[]) => T;
 
@@ -63,25 +55,10 @@ export function explain(thrown: unknown, reason: unknown): Explanation {
   const chain = causes(error);
   const find = <T extends Error>(kind: Kind<T>): T | undefined =>
     chain.find((cause): cause is T => cause instanceof kind);
-  const has = (...kinds: Kind<Error>[]): boolean => kinds.some((kind) => find(kind) !== undefined);
   const migration = find(MigrationError);
   const several = find(DevicesError);
   const interrupted = reason instanceof Interrupted ? reason : find(Interrupted);
   const bad = find(CheckpointError);
-  const exitCode = (): number => {
-    // A single device's state may have been put right since its error.
-    if (several?.lost ?? (migration?.lost || bad?.lost)) return 5;
-    if (interrupted !== undefined) return exitCodeOf(interrupted.signalName);
-    // The bad checkpoint was written by this command and has been removed: the save has failed.
-    if (has(ReadBackError)) return 1;
-    const word = migration?.code ?? "";
-    const unchecked = find(CheckError);
-    if (unchecked !== undefined) return unchecked.code === "not-running" ? 5 : 2;
-    if (has(CheckpointError, IdentityError) || NOT_ITS_STATE.includes(word)) return 4;
-    if (has(UnsupportedError, AnswerError) || CANNOT.includes(word)) return 3;
-    if (has(UsageError, DeviceNameError, DirtyRangeError, SimSpecError)) return 2;
-    return 1;
-  };
   return {
     message: message(chain, interrupted),
     hints: hints(chain),
@@ -91,7 +68,7 @@ export function explain(thrown: unknown, reason: unknown): Explanation {
       ? migration?.deviceState ?? bad?.deviceState ?? null
       : stateOf(several),
     cleanup: cleanupErrors(error).map(({ message }) => message),
-    exitCode: exitCode(),
+    exitCode: exitCodeOf(chain, interrupted?.signalName),
   };
 }
 

@@ -42,14 +42,3 @@ export const COMMANDS: readonly Command[] = [
   demo,
   man,
 ];
-
-/** The exit codes and their meanings. */
-export const EXIT_CODES: readonly (readonly [code: string, meaning: string])[] = [
-  ["0", "done"],
-  ["1", "failed"],
-  ["2", "wrong usage"],
-  ["3", "the device or the kernel cannot do this"],
-  ["4", "the checkpoint is bad, or not for this device"],
-  ["5", "the device is in ERROR or its state is unknown: it needs a reset"],
-  ["128+n", "ended by signal n"],
-];

@@ -7,6 +7,7 @@
 import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { type Forecast, forecast } from "../../../src/dirty/mod.ts";
+import { CANNOT, DONE } from "../../exit_codes.ts";
 import type { Context } from "../../context.ts";
 import { bytes, count, rate, time } from "../../output/format.ts";
 import { MemoryMap } from "../../dirty/memory_map.ts";
@@ -14,9 +15,6 @@ import { parseSamples, type Sample } from "../../dirty/samples.ts";
 import { table } from "../../output/table.ts";
 import { UsageError } from "../../usage_error.ts";
 import type { DirtyForecastArgs } from "../../specs/dirty.ts";
-
-/** The exit code of a pre-copy that does not converge. */
-const CANNOT = 3;
 
 /** More rounds than this are not listed one by one. */
 const LISTED_ROUNDS = 12;
@@ -56,7 +54,7 @@ export async function run(args: DirtyForecastArgs, context: Context): Promise<nu
   if (found.rounds.length > 0) context.print(...roundTable(found));
   context.print(required(found));
   context.note(...notes);
-  return found.converges ? 0 : CANNOT;
+  return found.converges ? DONE : CANNOT;
 }
 
 /** All of a file, a fifo or stdin; who writes to it may take its time. */
