@@ -1,26 +1,20 @@
 /**
- * Two ways of doing one thing, measured in turns.
+ * Several ways of doing one thing, measured in turns.
  */
-
-/** The least of each, in whatever unit they were measured in. */
-export interface Pair {
-  readonly ours: number;
-  readonly theirs: number;
-}
 
 /**
- * Runs both `rounds` times, one after the other, and keeps the least of each.
- * Noise only ever adds; taking turns spreads it over both.
+ * Runs each of them `rounds` times, one after the other, and keeps the least of
+ * each, in whatever unit they measure. Noise only ever adds; taking turns
+ * spreads it over all of them.
  */
-export async function interleave(
+export async function interleave<Name extends string>(
   rounds: number,
-  ours: () => number | Promise<number>,
-  theirs: () => number | Promise<number>,
-): Promise<Pair> {
-  const least = { ours: Infinity, theirs: Infinity };
+  ways: Readonly<Record<Name, () => number | Promise<number>>>,
+): Promise<Record<Name, number>> {
+  const names = Object.keys(ways) as Name[];
+  const least = Object.fromEntries(names.map((name) => [name, Infinity])) as Record<Name, number>;
   for (let round = 0; round < rounds; round++) {
-    least.theirs = Math.min(least.theirs, await theirs());
-    least.ours = Math.min(least.ours, await ours());
+    for (const name of names) least[name] = Math.min(least[name], await ways[name]());
   }
   return least;
 }

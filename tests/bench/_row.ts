@@ -10,7 +10,7 @@ export interface Row {
   readonly ours: number;
   /** The yardstick's. */
   readonly theirs: number;
-  /** What the yardstick is: `C`, `dd`, `cat`. */
+  /** What the yardstick is, such as `C` or `cat`. */
   readonly yardstick: string;
   /** Of both: `ns`, `MB/s`, `MiB`, `ms`. */
   readonly unit: string;
@@ -20,6 +20,8 @@ export interface Row {
   readonly target: string | null;
   /** Whether it was met; null without a target. */
   readonly met: boolean | null;
+  /** What else was seen; null for nothing. */
+  readonly note: string | null;
 }
 
 /** Bytes moved in so many seconds, as a row: the ratio of the two rates. */
@@ -40,10 +42,11 @@ export function rateRow(
     compared: ratio.toFixed(2),
     target: atLeast === null ? null : `≥ ${atLeast}`,
     met: atLeast === null ? null : ratio >= atLeast,
+    note: null,
   };
 }
 
-const HEAD = ["what", "ours", "yardstick", "compared", "target", "met"];
+const HEAD = ["what", "ours", "yardstick", "compared", "target", "met", "note"];
 
 function cells(row: Row): string[] {
   const number = (value: number): string =>
@@ -55,6 +58,7 @@ function cells(row: Row): string[] {
     row.compared,
     row.target ?? "",
     row.met === null ? "" : row.met ? "yes" : "NO",
+    row.note ?? "",
   ];
 }
 

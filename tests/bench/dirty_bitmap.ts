@@ -104,11 +104,10 @@ async function measure(
   one: Case,
 ): Promise<Row> {
   assert.equal(one.ours(bitmap), one.yardstick(bits), `${one.what}: C has another answer`);
-  const least = await interleave(
-    ROUNDS,
-    () => microseconds(() => one.ours(bitmap)),
-    () => microseconds(() => one.yardstick(bits)),
-  );
+  const least = await interleave(ROUNDS, {
+    theirs: () => microseconds(() => one.yardstick(bits)),
+    ours: () => microseconds(() => one.ours(bitmap)),
+  });
   const ratio = least.theirs / least.ours;
   return {
     ...least,
@@ -118,6 +117,7 @@ async function measure(
     compared: ratio.toFixed(2),
     target: one.target === undefined ? null : `≥ ${one.target}`,
     met: one.target === undefined ? null : ratio >= one.target,
+    note: null,
   };
 }
 

@@ -10,7 +10,7 @@ import { isErrno } from "../../src/kernel/sys_error.ts";
 import { O_RDWR } from "../../src/kernel/kernel.ts";
 import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { VFIO_GET_API_VERSION } from "../../src/uapi/mod.ts";
-import { output } from "./_command.ts";
+import { run } from "./_command.ts";
 import { compile } from "./_compile.ts";
 import { interleave } from "./_measure.ts";
 import type { Row } from "./_row.ts";
@@ -41,6 +41,7 @@ function row(what: string, pair: { ours: number; theirs: number }, most: number 
     compared: `+${Math.round(more)} ns`,
     target: most === null ? null : `≤ +${most} ns`,
     met: most === null ? null : more <= most,
+    note: null,
   };
 }
 
@@ -54,7 +55,7 @@ export async function ioctlRows(folder: string, rounds: number): Promise<Row[]> 
   const fd = kernel.open(fifo, O_RDWR);
   const buffer = new Uint8Array(new ArrayBuffer(8));
   const theirs = async (which: 0 | 1): Promise<number> =>
-    Number((await output([program, String(CALLS)])).split(" ")[which]);
+    Number((await run([program, String(CALLS)])).stdout.split(" ")[which]);
   const thrown = (): boolean => {
     try {
       kernel.ioctl(fd, VFIO_GET_API_VERSION, buffer);
@@ -67,25 +68,23 @@ export async function ioctlRows(folder: string, rounds: number): Promise<Row[]> 
     return [
       row(
         "ioctl that succeeds (FIONREAD)",
-        await interleave(
-          rounds,
-          () => perCall(() => kernel.ioctl(fd, FIONREAD, buffer) === 0),
-          () => theirs(0),
-        ),
+        await interleave(rounds, {
+          theirs: () => theirs(0),
+          ours: () => perCall(() => kernel.ioctl(fd, FIONREAD, buffer) === 0),
+        }),
         MOST_MORE,
       ),
       row(
         "ioctl that fails, errno read",
-        await interleave(
-          rounds,
-          () => perCall(() => raw.ioctl(fd, VFIO_GET_API_VERSION, buffer) === -ERRNO.ENOTTY),
-          () => theirs(1),
-        ),
+        await interleave(rounds, {
+          theirs: () => theirs(1),
+          ours: () => perCall(() => raw.ioctl(fd, VFIO_GET_API_VERSION, buffer) === -ERRNO.ENOTTY),
+        }),
         MOST_MORE,
       ),
       row(
         "ioctl that fails, thrown as SysError",
-        await interleave(rounds, () => perCall(thrown), () => theirs(1)),
+        await interleave(rounds, { theirs: () => theirs(1), ours: () => perCall(thrown) }),
         null,
       ),
     ];

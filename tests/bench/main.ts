@@ -8,28 +8,15 @@
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import process from "node:process";
-import { output } from "./_command.ts";
 import { NoCompilerError } from "./_compile.ts";
 import { formatRows, type Row } from "./_row.ts";
+import { type Runtime, runtimes } from "./_runtime.ts";
+import { TransferBench } from "./transfer.ts";
 import { ioctlRows } from "./ioctl.ts";
 import { memoryRows } from "./memory.ts";
-import { type Options, parseOptions, type Part, USAGE } from "./options.ts";
+import { type Options, parseOptions, type RowName, USAGE } from "./options.ts";
+import { standstillRow } from "./standstill.ts";
 import { startupRow } from "./startup.ts";
-import { type Runtime, transferRows } from "./transfer.ts";
-
-const DENO: readonly string[] = [process.execPath, "run", "-A", "--no-prompt"];
-const CLI: readonly string[] = [...DENO, new URL("../../cli/main.ts", import.meta.url).pathname];
-
-/** Bun, where npx can get it. */
-async function bun(): Promise<Runtime[]> {
-  try {
-    const words = ["npx", "--yes", "--package=bun@1.4.5", "--", "sh", "-c", "command -v bun"];
-    return [{ name: "Bun", judged: false, words: [(await output(words)).trim()] }];
-  } catch {
-    console.error("Bun is left out: npx cannot get it");
-    return [];
-  }
-}
 
 /** What is asked for; where that is help, or cannot be right, the process ends here. */
 function askedOptions(): Options {
@@ -45,7 +32,7 @@ function askedOptions(): Options {
   }
 }
 
-const { parts, rounds, json } = askedOptions();
+const { names, runtimes: runtimeNames, rounds, json } = askedOptions();
 const memory = fs.existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 const folder = fs.mkdtempSync(`${memory}/vfiokit-bench-`);
 process.on("exit", () => fs.rmSync(folder, { recursive: true }));
@@ -53,23 +40,35 @@ for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   process.on(signal, () => process.exit(code));
 }
 
-const measure: Readonly<Record<Part, () => Promise<Row[]>>> = {
-  ioctl: () => ioctlRows(folder, rounds),
-  transfer: async () =>
-    await transferRows(
-      folder,
-      [{ name: "Deno", judged: true, words: DENO }, ...await bun()],
-      rounds,
-    ),
-  memory: () => memoryRows(folder, CLI),
-  startup: async () => [await startupRow(folder, CLI, DENO, 3 * rounds)],
+const transfer = new TransferBench(folder, rounds);
+
+/** The rows that are not about one runtime or the other. */
+const ALONE: Partial<Record<RowName, () => Promise<readonly Row[]>>> = {
+  "ioctl": () => ioctlRows(folder, rounds),
+  "startup": async () => [await startupRow(folder, 3 * rounds)],
 };
+
+/** The rows of one runtime. */
+async function rowsIn(runtime: Runtime, name: RowName): Promise<readonly Row[]> {
+  if (name === "memory") return await memoryRows(folder, runtime);
+  if (name === "standstill") return [await standstillRow(folder, runtime, rounds)];
+  return await transfer.rows(runtime, name);
+}
 
 try {
   const rows: Row[] = [];
-  for (const part of parts) {
-    console.error(`Measuring ${part}`);
-    rows.push(...await measure[part]());
+  const found = await runtimes(runtimeNames);
+  for (const name of names) {
+    const alone = ALONE[name];
+    if (alone !== undefined) {
+      console.error(`Measuring ${name}`);
+      rows.push(...await alone());
+      continue;
+    }
+    for (const runtime of found) {
+      console.error(`Measuring ${name} in ${runtime.name}`);
+      rows.push(...await rowsIn(runtime, name));
+    }
   }
   console.log(json ? JSON.stringify({ rounds, rows }, null, 2) : formatRows(rows));
 } catch (error) {

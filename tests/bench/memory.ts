@@ -3,12 +3,19 @@
  */
 
 import * as fs from "node:fs";
-import { output } from "./_command.ts";
+import { pipeline, run } from "./_command.ts";
 import { compile } from "./_compile.ts";
 import type { Row } from "./_row.ts";
+import { CLI, type Runtime } from "./_runtime.ts";
 
-/** The most that a save or a restore may take, in MiB. */
-const MOST_MIB = 200;
+/** What is moved: so many devices of so much state each, with what it may take in MiB. */
+const LOADS = [
+  { devices: 1, size: "4GiB", most: 128 },
+  { devices: 8, size: "1GiB", most: 256 },
+] as const;
+
+/** The state that what it takes should not grow beyond. */
+const SMALL = "64MiB";
 
 /** How much more it may be for the large state. */
 const MOST_RATIO = 1.25;
@@ -17,36 +24,52 @@ const MOST_RATIO = 1.25;
 async function peaks(
   folder: string,
   peak: string,
-  cli: readonly string[],
+  { words }: Runtime,
+  devices: number,
   size: string,
-): Promise<number[]> {
-  const script = `
-    size=$1 folder=$2 peak=$3; shift 3
-    "$peak" "$folder/save.kib" "$@" save "sim:mapped?size=$size&seed=1" -o - --quiet |
-      "$peak" "$folder/restore.kib" "$@" restore "sim:mapped?size=$size&seed=2" - --quiet
-  `;
-  await output(["bash", "-o", "pipefail", "-c", script, "bash", size, folder, peak, ...cli]);
-  return ["save", "restore"].map((name) =>
-    Number(fs.readFileSync(`${folder}/${name}.kib`, "utf8")) / 1024
+): Promise<Record<"save" | "restore", number>> {
+  const names = (seed: number): string[] =>
+    Array.from(
+      { length: devices },
+      (_, index) => `sim:mapped?size=${size}&seed=${seed + index}`,
+    );
+  const measured = (
+    name: string,
+    ...args: readonly string[]
+  ): string[] => [peak, `${folder}/${name}.kib`, ...words, CLI, name, ...args, "--quiet"];
+  await run(
+    pipeline(
+      measured("save", ...names(1), "-o", "-"),
+      measured("restore", ...names(1 + devices), "-"),
+    ),
   );
+  const mib = (name: string): number =>
+    Number(fs.readFileSync(`${folder}/${name}.kib`, "utf8")) / 1024;
+  return { save: mib("save"), restore: mib("restore") };
 }
 
-/** Save and restore of 4 GiB; the yardstick is the same of 64 MiB. */
-export async function memoryRows(folder: string, cli: readonly string[]): Promise<Row[]> {
+/** Save and restore of large states; the yardstick is the same of 64 MiB each. */
+export async function memoryRows(folder: string, runtime: Runtime): Promise<Row[]> {
   const program = await compile("peak", folder);
-  const small = await peaks(folder, program, cli, "64MiB");
-  const large = await peaks(folder, program, cli, "4GiB");
-  return ["save", "restore"].map((name, index) => {
-    const [ours, theirs] = [large[index]!, small[index]!];
-    return {
-      what: `peak memory, ${name} of 4 GiB`,
-      ours,
-      theirs,
-      yardstick: "of 64 MiB:",
-      unit: "MiB",
-      compared: (ours / theirs).toFixed(2),
-      target: `< ${MOST_MIB} MiB, ≤ ${MOST_RATIO}`,
-      met: ours < MOST_MIB && ours / theirs <= MOST_RATIO,
-    };
-  });
+  const rows: Row[] = [];
+  for (const { devices, size, most } of LOADS) {
+    const small = await peaks(folder, program, runtime, devices, SMALL);
+    const large = await peaks(folder, program, runtime, devices, size);
+    for (const name of ["save", "restore"] as const) {
+      const [ours, theirs] = [large[name], small[name]];
+      const what = `${devices} ${devices === 1 ? "device" : "devices"} of ${size}`;
+      rows.push({
+        what: `${runtime.name}: peak memory, ${name} of ${what}`,
+        ours,
+        theirs,
+        yardstick: `of ${SMALL}:`,
+        unit: "MiB",
+        compared: (ours / theirs).toFixed(2),
+        target: `< ${most} MiB, ≤ ${MOST_RATIO}`,
+        met: ours < most && ours / theirs <= MOST_RATIO,
+        note: null,
+      });
+    }
+  }
+  return rows;
 }

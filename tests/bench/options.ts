@@ -6,40 +6,84 @@
 
 import { parseArgs } from "node:util";
 
-/** The parts of the benchmark, in the order in which they are measured. */
-export const PARTS = ["ioctl", "transfer", "memory", "startup"] as const;
+/** What can be measured, in the order in which it is, and how it is explained. */
+const ROWS = {
+  "ioctl": "an ioctl through the seam, against C",
+  "save-1m": "save to a file, transactions of 1 MiB",
+  "save-4k": "save to a file, transactions of 4 KiB",
+  "save-pipe": "save to a pipe that cat reads, 1 MiB",
+  "restore-file": "restore from a file, 1 MiB",
+  "restore-pipe": "restore from a pipe, 1 MiB",
+  "restore-4k": "restore from a pipe, 4 KiB",
+  "save-v2": "save of a v2 device to a file, reads of 1 MiB",
+  "restore-v2": "restore of a v2 device from a pipe, 1 MiB",
+  "two-devices": "save of two devices to one file, against two C programs",
+  "standstill": "how long 8 slow devices stand still, against 1",
+  "streams": "save and restore over the Web streams, 1 MiB",
+  "verify": "verify of a file, against cat and the CRC alone",
+  "memory": "peak memory: 1 device of 4 GiB, 8 of 1 GiB",
+  "startup": "how long the command line takes to start",
+} as const;
 
-/** A part of the benchmark. */
-export type Part = typeof PARTS[number];
+/** The name of something that can be measured. */
+export type RowName = keyof typeof ROWS;
+
+/** All of them, in order. */
+export const ROW_NAMES: readonly RowName[] = Object.keys(ROWS) as RowName[];
+
+const RUNTIMES = ["deno", "bun"] as const;
+
+/** What runs our side. */
+export type RuntimeName = typeof RUNTIMES[number];
 
 /** What `--help` says. */
-export const USAGE = `Usage: deno task bench [OPTIONS] [PART…]
+export const USAGE = `Usage: deno task bench [OPTIONS] [NAME…]
 
 Measures this toolkit against C, in turns, and prints one table. It asserts
 nothing about time.
 
-  PART        ${PARTS.join(", ")} (default: all of them).
-  --rounds N  How often each is measured; the fastest round counts (default: 7).
-  --json      One JSON document in place of the table.
+Names (default: all of them):
+${Object.entries(ROWS).map(([name, text]) => `  ${name.padEnd(14)}${text}`).join("\n")}
 
-Needs gcc, an x86-64 machine, and about 2.5 GiB in /dev/shm.
+Options:
+  --rounds N      How often each is measured; the fastest counts (default: 7).
+  --runtime NAME  deno or bun (default: both, where a row is about both).
+  --json          One JSON document in place of the table.
+
+Needs gcc, an x86-64 machine, and about 4.5 GiB in /dev/shm.
 Exit code 0: measured; 1: not; 2: the command line is wrong.`;
 
 /** What is asked for. */
 export interface Options {
-  /** The parts to measure, each once, in the order of {@linkcode PARTS}. */
-  readonly parts: readonly Part[];
+  /** What to measure, each once, in the order of {@linkcode ROW_NAMES}. */
+  readonly names: readonly RowName[];
+  /** What to measure it in. */
+  readonly runtimes: readonly RuntimeName[];
   /** How often each is measured. */
   readonly rounds: number;
   /** Whether to print JSON. */
   readonly json: boolean;
 }
 
+/** The one of `known` that was asked for, or all of them. */
+function chosen<Name extends string>(
+  what: string,
+  known: readonly Name[],
+  wanted: readonly string[],
+): readonly Name[] {
+  const unknown = wanted.find((name) => !(known as readonly string[]).includes(name));
+  if (unknown !== undefined) {
+    throw new TypeError(`Cannot measure ${what} "${unknown}": there is ${known.join(", ")}`);
+  }
+  return known.filter((name) => wanted.length === 0 || wanted.includes(name));
+}
+
 /**
  * Reads the command line; null where help is asked for. A `--` before the
  * options is dropped: `deno task` hands it on.
  *
- * @throws {TypeError} If an option or a part is unknown, or N is not a whole number from 1 on.
+ * @throws {TypeError} If an option, a name or a runtime is unknown, or N is not a whole number from
+ * 1 on.
  */
 export function parseOptions(args: readonly string[]): Options | null {
   const { values, positionals } = parseArgs({
@@ -49,17 +93,18 @@ export function parseOptions(args: readonly string[]): Options | null {
       help: { type: "boolean" },
       json: { type: "boolean", default: false },
       rounds: { type: "string", default: "7" },
+      runtime: { type: "string", multiple: true, default: [] },
     },
   });
   if (values.help) return null;
-  const unknown = positionals.find((name) => !(PARTS as readonly string[]).includes(name));
-  if (unknown !== undefined) {
-    throw new TypeError(`Cannot measure "${unknown}": the parts are ${PARTS.join(", ")}`);
-  }
   const rounds = Number(values.rounds);
   if (!/^\d+$/.test(values.rounds) || rounds < 1 || !Number.isSafeInteger(rounds)) {
     throw new TypeError(`Cannot measure "${values.rounds}" rounds: give a whole number from 1 on`);
   }
-  const parts = PARTS.filter((part) => positionals.length === 0 || positionals.includes(part));
-  return { parts, rounds, json: values.json };
+  return {
+    names: chosen("row", ROW_NAMES, positionals),
+    runtimes: chosen("in runtime", RUNTIMES, values.runtime),
+    rounds,
+    json: values.json,
+  };
 }

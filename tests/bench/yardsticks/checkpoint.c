@@ -2,13 +2,16 @@
  * Saving and restoring as a C program would: the same register accesses, data
  * accesses, CRCs and frames as vfiokit, in one loop with ordinary system calls.
  *
- *   checkpoint save REGION FILE     checkpoint restore REGION <FILE
- *   checkpoint save-v2 DATA FILE    checkpoint restore-v2 DATA <FILE
+ *   checkpoint save REGION FILE [OFFSET]     checkpoint restore REGION FILE
+ *   checkpoint save-v2 DATA FILE [OFFSET]    checkpoint restore-v2 DATA FILE
  *
  * REGION is a file laid out like a v1 migration region; its pending_bytes is
  * what a save yields. DATA is what a v2 device has: a MiB that is read, or
- * written, 1024 times. Prints the seconds from the first change of device_state
- * to the last byte moved.
+ * written, 1024 times. FILE is new, or `-` for stdout or stdin; with an OFFSET
+ * it is there already, and written to from that byte on.
+ *
+ * Prints on stderr when device_state was first changed, and when the last byte
+ * was moved, in seconds by a clock that all processes have in common.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -41,6 +44,9 @@ static void must(int truth, const char *what)
 	perror(what);
 	exit(1);
 }
+
+/* The first change of device_state. */
+static double begun;
 
 static double now(void)
 {
@@ -105,7 +111,7 @@ static void write_preamble(int out)
 
 static uint32_t *const sizes = (uint32_t *)(head + FRAME_HEADER + DATA_META);
 
-static void write_batch(int out, uint32_t count, uint32_t length, double begun)
+static void write_batch(int out, uint32_t count, uint32_t length)
 {
 	uint64_t micros = (now() - begun) * 1e6;
 
@@ -134,13 +140,13 @@ static void write_tail(int out, uint64_t transactions, uint64_t bytes)
 		sequence, stored, transactions, bytes, transactions, bytes), 0);
 }
 
-static double save(int region, int out)
+static void save(int region, int out)
 {
 	uint64_t left = get_register(region, PENDING_BYTES), transactions = 0, bytes = 0;
 	uint32_t count = 0, used = 0;
-	double begun = now();
 
-	write_header(out, "v1", "{\"type\":1,\"subtype\":1}");
+	write_header(out, "v1", "{\"type\":3,\"subtype\":1}");
+	begun = now();
 	set_state(region, SAVING);
 	for (;;) {
 		uint64_t offset, size;
@@ -153,7 +159,7 @@ static double save(int region, int out)
 		size = get_register(region, DATA_SIZE);
 		must(size > 0 && size <= BATCH && size <= left, "use data_size");
 		if (used + size > BATCH) {
-			write_batch(out, count, used, begun);
+			write_batch(out, count, used);
 			count = used = 0;
 		}
 		must(pread(region, body + used, size, offset) == (ssize_t)size, "read the data");
@@ -164,24 +170,21 @@ static double save(int region, int out)
 		transactions++;
 	}
 	if (count > 0)
-		write_batch(out, count, used, begun);
+		write_batch(out, count, used);
 	set_state(region, STOP);
 	write_tail(out, transactions, bytes);
-	return now() - begun;
 }
 
-static double save_v2(int data, int out)
+static void save_v2(int data, int out)
 {
-	double begun = now();
-
 	write_header(out, "v2", "null");
+	begun = now();
 	for (int read = 0; read < V2_READS; read++) {
 		must(pread(data, body, BATCH, 0) == BATCH, "read the data");
 		sizes[0] = BATCH;
-		write_batch(out, 1, BATCH, begun);
+		write_batch(out, 1, BATCH);
 	}
 	write_tail(out, V2_READS, (uint64_t)V2_READS * BATCH);
-	return now() - begun;
 }
 
 static void read_all(int fd, uint8_t *at, size_t length)
@@ -231,11 +234,10 @@ static void load_v2(int data, uint32_t length)
 	must(pwrite(data, body, length, 0) == (ssize_t)length, "write the data");
 }
 
-static double restore(int device, int in, int v2)
+static void restore(int device, int in, int v2)
 {
 	uint8_t preamble[16], after;
 	uint32_t length, type;
-	double begun;
 
 	read_all(in, preamble, sizeof(preamble));
 	chain = crc32(0, preamble, 12);
@@ -250,25 +252,45 @@ static double restore(int device, int in, int v2)
 	must(type == TAIL && read(in, &after, 1) == 0, "use the end of the checkpoint");
 	if (!v2)
 		set_state(device, RUNNING);
-	return now() - begun;
+}
+
+static int open_checkpoint(const char *path, int saves, const char *offset)
+{
+	int fd, flags = saves ? O_WRONLY : O_RDONLY;
+
+	if (strcmp(path, "-") == 0)
+		return saves ? STDOUT_FILENO : STDIN_FILENO;
+	if (saves && offset == NULL)
+		flags |= O_CREAT | O_EXCL;
+	fd = open(path, flags, 0600);
+	must(fd >= 0, "open the checkpoint");
+	if (offset != NULL)
+		must(lseek(fd, atoll(offset), SEEK_SET) >= 0, "go to the offset");
+	return fd;
 }
 
 int main(int argc, char **argv)
 {
-	int device, v2;
+	int device, checkpoint, v2, saves;
+	double ended;
 
-	must(argc >= 3, "use these arguments");
+	if (argc < 4) {
+		fprintf(stderr, "usage: checkpoint save|save-v2|restore|restore-v2 DEVICE FILE [OFFSET]\n");
+		return 2;
+	}
+	saves = strncmp(argv[1], "save", 4) == 0;
 	v2 = strstr(argv[1], "-v2") != NULL;
 	crc_init();
 	device = open(argv[2], O_RDWR);
 	must(device >= 0, "open the device");
-	if (strncmp(argv[1], "save", 4) == 0 && argc == 4) {
-		int out = open(argv[3], O_WRONLY | O_CREAT | O_EXCL, 0600);
-
-		must(out >= 0, "open the checkpoint");
-		printf("%.6f\n", v2 ? save_v2(device, out) : save(device, out));
-	} else {
-		printf("%.6f\n", restore(device, 0, v2));
-	}
+	checkpoint = open_checkpoint(argv[3], saves, argc > 4 ? argv[4] : NULL);
+	if (!saves)
+		restore(device, checkpoint, v2);
+	else if (v2)
+		save_v2(device, checkpoint);
+	else
+		save(device, checkpoint);
+	ended = now();
+	fprintf(stderr, "%.6f %.6f\n", begun, ended);
 	return 0;
 }

@@ -1,0 +1,21 @@
+/**
+ * One save of several slow devices (see _slow_worker.ts), each of which prints when it stood still.
+ *
+ *     _standstill.ts DEVICES FILE
+ */
+
+import process from "node:process";
+import { createCheckpointFile, type Device, openDevice, save, saveAll } from "../../mod.ts";
+import { SLOW_DEVICE } from "./_slow_kernel.ts";
+import { startWorker } from "./_start_worker.ts";
+
+async function open(): Promise<Device> {
+  return await openDevice(SLOW_DEVICE, { worker: startWorker("./_slow_worker.ts") });
+}
+
+const [count = "", path = ""] = process.argv.slice(2);
+const devices = await Promise.all(Array.from({ length: Number(count) }, open));
+const file = await createCheckpointFile(path, { force: true });
+if (devices.length === 1) await save(devices[0]!, file);
+else await saveAll(devices, file);
+for (const device of devices) await device.close();
