@@ -4,12 +4,13 @@
  * @module
  */
 
+import { type BugName, BUGS } from "./faults/bug_table.ts";
 import { faultForm, type FaultName, FAULTS } from "./faults/fault_plan.ts";
 import { PERSONALITIES } from "./personalities.ts";
 import { OPTIONS } from "./spec.ts";
 
 /**
- * The help text of `sim:…` names: personalities, options and faults.
+ * The help text of `sim:…` names: personalities, options, faults and bugs.
  *
  * @example
  * ```ts
@@ -29,8 +30,12 @@ export function simHelp(): string {
   const faults = (Object.keys(FAULTS) as FaultName[]).map((name) =>
     [`fault=${faultForm(name)}`, FAULTS[name].text] as const
   );
+  const bugs = (Object.keys(BUGS) as BugName[]).map((name) => {
+    const { to, rule, text } = BUGS[name];
+    return [`bug=${name}`, `${text} (${to}, rule ${rule})`] as const;
+  });
   return [
-    "sim:PERSONALITY[?OPTION=VALUE&fault=FAULT&…]",
+    "sim:PERSONALITY[?OPTION=VALUE&fault=FAULT&bug=BUG&…]",
     "",
     "Personalities:",
     ...rows(personalities),
@@ -40,6 +45,9 @@ export function simHelp(): string {
     "",
     "Faults, any number of them (N counts from 1; DURATION: 500ms, 5s):",
     ...rows(faults),
+    "",
+    "Bugs, any number of them: the driver breaks one rule all the time (to whom; the rule's number):",
+    ...rows(bugs),
     "",
   ].join("\n");
 }

@@ -23,6 +23,7 @@ import {
   type ReceivedMessage,
 } from "../kernel/kernel.ts";
 import { checkMaxFds, SCM_MAX_FD } from "../kernel/scm.ts";
+import { plantBugs } from "./bugs/plant.ts";
 import { answer, sysError } from "./os/answer.ts";
 import { CdevFile } from "./nodes/cdev.ts";
 import { ContainerFile } from "./nodes/container.ts";
@@ -110,6 +111,7 @@ export class SimKernel implements Kernel {
         () => performance.now(),
       )
     );
+    this.#hardware.forEach((device, index) => plantBugs(device, parsed[index]!.bugs));
     this.devices = this.#hardware.map((device) => ({
       path: device.name,
       violations: device.violations,

@@ -8,6 +8,7 @@ import { VfiokitError } from "../base/vfiokit_error.ts";
 import { registerErrorClass } from "../base/error_transfer.ts";
 import { VFIO_MIGRATION_PRE_COPY } from "../uapi/constants.ts";
 import { printable } from "../base/printable.ts";
+import { type BugCarrier, type BugName, BUGS, bugsOf, canHaveBug } from "./faults/bug_table.ts";
 import { canHave, type Fault, parseFault } from "./faults/fault_plan.ts";
 import { DMA_FORM, type DmaPattern, parseDmaPattern } from "./dma/dma_pattern.ts";
 import { PAGE } from "./state/pages.ts";
@@ -16,6 +17,7 @@ import { V2_DRIVERS } from "./v2_drivers.ts";
 import { PERSONALITIES, type PersonalityName } from "./personalities.ts";
 
 export type { DmaPattern } from "./dma/dma_pattern.ts";
+export type { BugName } from "./faults/bug_table.ts";
 export type { Fault, FaultName } from "./faults/fault_plan.ts";
 
 /** A `sim:…` name is invalid. */
@@ -71,6 +73,8 @@ export interface SimSpec {
   readonly group: boolean;
   /** The faults. */
   readonly faults: readonly Fault[];
+  /** The driver's bugs. */
+  readonly bugs: readonly BugName[];
 }
 
 const MIN_CHUNK = 64;
@@ -92,7 +96,7 @@ export interface SimOption {
   readonly text: string;
 }
 
-/** Every option but `fault` by name. */
+/** Every option but `fault` and `bug` by name. */
 export const OPTIONS: Readonly<
   Record<
     | "size"
@@ -211,14 +215,16 @@ export function parseSimSpec(spec: string): SimSpec {
   const personality = name as PersonalityName;
   const given = new Map<string, string>();
   const faults: Fault[] = [];
+  const bugs: string[] = [];
   for (const part of mark < 0 ? [] : text.slice(mark + 1).split("&")) {
     const equals = part.indexOf("=");
     const key = equals < 0 ? part : part.slice(0, equals);
     const value = equals < 0 ? "" : part.slice(equals + 1);
     if (key === "fault") faults.push(fault(value, personality, fail));
+    else if (key === "bug") bugs.push(value);
     else if (!Object.hasOwn(OPTIONS, key)) {
       const names = Object.keys(OPTIONS).join(", ");
-      fail(`no option is named ${JSON.stringify(key)}; there are ${names}, fault`);
+      fail(`no option is named ${JSON.stringify(key)}; there are ${names}, fault, bug`);
     } else if (given.has(key)) fail(`${key} is given twice`);
     else given.set(key, value);
   }
@@ -302,7 +308,23 @@ export function parseSimSpec(spec: string): SimSpec {
     cdev,
     group,
     faults,
+    bugs: bugs.map((name) => bug(name, { personality, reinit }, fail)),
   };
+}
+
+function bug(text: string, carrier: BugCarrier, fail: (problem: string) => never): BugName {
+  const { personality } = carrier;
+  if (!Object.hasOwn(BUGS, text)) {
+    fail(`no bug is named ${JSON.stringify(text)}; ${personality} can have ${list(carrier)}`);
+  }
+  const name = text as BugName;
+  if (canHaveBug(carrier, name)) return name;
+  if (BUGS[name].to === "v2-reinit") fail(`the bug ${name} shows only with reinit=1 or more`);
+  return fail(`${personality} cannot have the bug ${name}; it can have ${list(carrier)}`);
+}
+
+function list(carrier: BugCarrier): string {
+  return bugsOf(carrier).join(", ") || "none";
 }
 
 function fault(

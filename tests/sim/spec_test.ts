@@ -28,6 +28,7 @@ describe("a sim: name", () => {
       cdev: false,
       group: true,
       faults: [],
+      bugs: [],
     });
   });
 

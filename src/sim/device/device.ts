@@ -14,6 +14,7 @@ import { DmaLog } from "../dma/dma_log.ts";
 import { FaultPlan } from "../faults/fault_plan.ts";
 import { IceRegion } from "../v1/ice_region.ts";
 import { layoutOf } from "../v1/region_layout.ts";
+import type { Install, OpenFile } from "../os/open_file.ts";
 import { refuse } from "../os/refusal.ts";
 import type { DriverDevice } from "../driver/driver_device.ts";
 import type { MigrationRegion, Region } from "../driver/region.ts";
@@ -62,7 +63,7 @@ export class Device implements DriverDevice {
       spec.seed ?? number,
       this.faults,
       this.log,
-      () => this.running,
+      () => this.writesMemory(),
       now,
     );
     const layout = layoutOf(spec);
@@ -111,6 +112,11 @@ export class Device implements DriverDevice {
     return this.#opened > 0 && ((this.migration ?? this.v2)?.running ?? true);
   }
 
+  /** Whether its DMA engine writes to memory now. */
+  writesMemory(): boolean {
+    return this.running;
+  }
+
   elapse(): void {
     this.state.elapse(this.running);
     this.dma.elapse();
@@ -147,6 +153,9 @@ export class Device implements DriverDevice {
   get opened(): boolean {
     return this.#opened > 0;
   }
+
+  /** A file of the device was made, which its user will call. */
+  fileMade(_file: OpenFile, _install: Install): void {}
 
   /** Opens the device. The first open puts it into its initial state. */
   open(): void {

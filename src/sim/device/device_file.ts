@@ -66,6 +66,7 @@ export class DeviceFile extends OpenFile {
     this.#features = new Features(device, install, memory);
     this.#cdevs = cdevs;
     this.#closed = closed;
+    device.fileMade(this, install);
   }
 
   protected release(): void {

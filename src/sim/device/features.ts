@@ -78,7 +78,7 @@ export class Features {
   #migration(call: FeatureCall): number {
     const v2 = this.#device.v2 ?? refuse("ENOTTY");
     if (!call.check(GET, vfioDeviceFeatureMigration.size)) return 0;
-    call.answer(vfioDeviceFeatureMigration, { flags: BigInt(this.#flags(v2.flags)) });
+    call.answer(vfioDeviceFeatureMigration, { flags: BigInt(this.#flags(v2.flags())) });
     return 0;
   }
 
@@ -119,7 +119,7 @@ export class Features {
   }
 
   #dataSize(call: FeatureCall): number {
-    const size = this.#device.v2?.dataSize ?? refuse("ENOTTY");
+    const size = this.#device.v2?.dataSize() ?? refuse("ENOTTY");
     if (!call.check(GET, vfioDeviceFeatureMigDataSize.size)) return 0;
     const { faults } = this.#device;
     const unknown = faults.due("size-read").length > 0;

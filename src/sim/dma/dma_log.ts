@@ -32,12 +32,22 @@ export class DmaLog {
     this.#hardware = hardware;
   }
 
+  /** Whether it logs. */
+  get on(): boolean {
+    return this.#pageSize !== 0n;
+  }
+
+  /** The ranges that it logs. */
+  get ranges(): readonly LoggedRange[] {
+    return this.#ranges;
+  }
+
   /**
    * Starts logging; returns the page size that the log uses. The ranges must be sorted and must
    * not overlap.
    */
   start(ranges: readonly LoggedRange[], pageSize: bigint): bigint {
-    if (this.#pageSize !== 0n) refuse("EINVAL");
+    if (this.on) refuse("EINVAL");
     const { leastPage, mostPage, maxRanges, maxBytes } = this.#hardware;
     const joined = join(ranges, maxRanges);
     if (joined.reduce((sum, { iova, end }) => sum + end - iova, 0n) > maxBytes) {
@@ -74,7 +84,7 @@ export class DmaLog {
 
   /** Sets the bits of the pages written to since the last report, and clears the log of them. */
   report({ iova, end }: LoggedRange, pageSize: bigint, memory: UserMemory, bitmap: bigint): void {
-    if (this.#pageSize === 0n) refuse("EINVAL");
+    if (!this.on) refuse("EINVAL");
     if (this.#hardware.oneRange) {
       const inside = this.#ranges.some((range) => range.iova <= iova && end <= range.end);
       if (!inside) refuse("EINVAL");

@@ -114,11 +114,12 @@ export class DeviceState {
     this.#owed -= steps;
     for (let step = Math.min(steps, this.pages * MAX_CATCH_UP); step > 0; step -= 1) {
       this.#random = nextRandom(this.#random);
-      this.#change(this.#random % this.pages);
+      this.change(this.#random % this.pages);
     }
   }
 
-  #change(page: number): void {
+  /** The device changes a page. */
+  change(page: number): void {
     const before = this.#isSeeds(page);
     this.#foreign.delete(page);
     this.#versions[page]! += 1;

@@ -10,6 +10,8 @@ import { HEADER, LAST, MAGIC, RECORD } from "./save_stream.ts";
 export interface TakeResult {
   /** Whether the device took it. */
   readonly taken: boolean;
+  /** Whether it is refused because the state that it is of has another size. */
+  readonly foreign?: boolean;
   /** How the user broke the protocol, if so. */
   readonly violation?: string;
 }
@@ -21,21 +23,17 @@ const TAKEN: TakeResult = { taken: true };
 export class LoadStream {
   readonly #state: DeviceState;
   #sequence = 0;
-  #complete = false;
+  /** Whether the last transaction of a save has been taken. */
+  complete = false;
 
   /** Begins a restore into `state`. */
   constructor(state: DeviceState) {
     this.#state = state;
   }
 
-  /** Whether the last transaction of a save has been taken. */
-  get complete(): boolean {
-    return this.#complete;
-  }
-
   /** Takes the transaction of `size` bytes at `at`. A refused one does not change the state. */
   take(bytes: Uint8Array<ArrayBuffer>, view: DataView, at: number, size: number): TakeResult {
-    if (size < HEADER || view.getUint32(at, true) !== MAGIC || this.#complete) return REFUSED;
+    if (size < HEADER || view.getUint32(at, true) !== MAGIC || this.complete) return REFUSED;
     const sequence = view.getUint32(at + 4, true);
     if (sequence !== this.#sequence) {
       const violation = `transaction ${sequence} came instead of ${this.#sequence}`;
@@ -47,13 +45,14 @@ export class LoadStream {
       return { taken: false, violation };
     }
     const used = view.getUint32(at + 12, true);
-    if (used < HEADER || used > size || getU64(view, at + 24) !== this.#state.size) return REFUSED;
+    if (used < HEADER || used > size) return REFUSED;
+    if (getU64(view, at + 24) !== this.#state.size) return { taken: false, foreign: true };
     // The whole transaction is checked before any of it is used.
     if (!this.#records(view, at, used, () => {})) return REFUSED;
     this.#records(view, at, used, (offset, from, length) => {
       this.#state.write(offset, bytes, view, from, length);
     });
-    this.#complete = (view.getUint32(at + 16, true) & LAST) !== 0;
+    this.complete = (view.getUint32(at + 16, true) & LAST) !== 0;
     this.#sequence += 1;
     return TAKEN;
   }

@@ -29,7 +29,8 @@ export class V1DataSection {
   #view: DataView = new DataView(this.#bytes.buffer);
 
   #save: SaveStream | null = null;
-  #load: LoadStream | null = null;
+  /** The restore in progress; null if there is none. */
+  load: LoadStream | null = null;
   #stopped = false;
   #step: Step = "idle";
   #transactions = 0;
@@ -47,15 +48,15 @@ export class V1DataSection {
   }
 
   /** Whether the last transaction of a save has been written. */
-  get complete(): boolean {
-    return this.#load?.complete ?? false;
+  complete(): boolean {
+    return this.load?.complete ?? false;
   }
 
   /** The device leaves the states for saving and restoring. */
   end(): void {
     this.#step = "idle";
     this.#save = null;
-    this.#load = null;
+    this.load = null;
     this.#state.untrack();
   }
 
@@ -72,7 +73,7 @@ export class V1DataSection {
   restoring(): void {
     this.end();
     this.#begin();
-    this.#load = new LoadStream(this.#state);
+    this.load = new LoadStream(this.#state);
   }
 
   #begin(): void {
@@ -117,7 +118,7 @@ export class V1DataSection {
       if (this.#step === "started" && this.#pending === 0) {
         this.#violate("data_offset was read although pending_bytes was 0");
       }
-    } else if (this.#load === null) {
+    } else if (this.load === null) {
       this.#violate("data_offset was read, but the device is neither being saved nor restored");
     }
     let lie: FaultName | null = null;
@@ -169,7 +170,7 @@ export class V1DataSection {
 
   /** data_size is written: the device takes the transaction. */
   writeSize(size: number): void {
-    if (this.#load === null) {
+    if (this.load === null) {
       return this.#violate("data_size was written, but the device is not being restored");
     }
     if (this.#step !== "placed") this.#violate("data_size was written before data_offset was read");
@@ -180,7 +181,7 @@ export class V1DataSection {
       this.#violate(`data_size is ${size}, but ${this.#touched} bytes were written`);
     }
     for (const { errno } of this.#owner.faults.due("size-write")) refuse(errno);
-    const verdict = this.#load.take(this.#bytes, this.#view, this.#offset, size);
+    const verdict = this.load.take(this.#bytes, this.#view, this.#offset, size);
     if (verdict.violation !== undefined) this.#violate(verdict.violation);
     if (!verdict.taken) refuse("EINVAL");
     this.#step = "idle";
@@ -189,7 +190,7 @@ export class V1DataSection {
   /** Why these bytes may not be accessed now; null if they may. */
   #outside(at: number, length: number, write: boolean): string | null {
     const verb = write ? "written" : "read";
-    if ((write ? this.#load : this.#save) === null) {
+    if ((write ? this.load : this.#save) === null) {
       return `data was ${verb}, but the device is not being ${write ? "restored" : "saved"}`;
     }
     if (this.#step !== (write ? "placed" : "sized")) {
@@ -231,7 +232,7 @@ export class V1DataSection {
   }
 
   /** Data is read through a mapping. */
-  load(at: number, into: Uint8Array): void {
+  readMapped(at: number, into: Uint8Array): void {
     const wrong = this.#outside(at, into.length, false);
     if (wrong !== null) this.#owner.violate(`${wrong} (mapped)`);
     into.set(this.#bytes.subarray(at, at + into.length));
@@ -239,7 +240,7 @@ export class V1DataSection {
   }
 
   /** Data is written through a mapping. */
-  store(at: number, from: Uint8Array): void {
+  writeMapped(at: number, from: Uint8Array): void {
     const wrong = this.#outside(at, from.length, true);
     if (wrong !== null) this.#owner.violate(`${wrong} (mapped)`);
     this.#bytes.set(from, at);

@@ -38,7 +38,8 @@ export class V1Region implements MigrationRegion {
   readonly flags: number;
   readonly areas: Layout["areas"];
   readonly #owner: DriverDevice;
-  readonly #data: V1DataSection;
+  /** The data section. */
+  readonly data: V1DataSection;
   readonly #initial: number;
   readonly #saysStop: boolean;
   #deviceState = 0;
@@ -54,7 +55,7 @@ export class V1Region implements MigrationRegion {
     this.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE |
       (layout.areas === null ? 0 : VFIO_REGION_INFO_FLAG_MMAP);
     this.#owner = owner;
-    this.#data = new V1DataSection(owner, layout, sizeless);
+    this.data = new V1DataSection(owner, layout, sizeless);
     this.#saysStop = owner.faults.standing("stop-at-open") !== undefined;
     this.#initial = (this.#saysStop ? reserved & ~RUNNING : reserved | RUNNING) >>> 0;
   }
@@ -75,21 +76,22 @@ export class V1Region implements MigrationRegion {
     this.#deviceState = this.#initial;
     this.#late = null;
     this.#untouched = true;
-    this.#data.end();
+    this.data.end();
   }
 
   pread(at: number, into: Bytes): number {
-    if (at >= REGISTERS_SIZE) return this.#data.read(at, into);
+    if (at >= REGISTERS_SIZE) return this.data.read(at, into);
     const register = registerAt(at, into.length);
     if (register === null) {
       this.#owner.violate(`a read of ${into.length} bytes at ${at} matches no register`);
       refuse("EINVAL");
     }
-    putRegister(into, this.#read(register));
+    putRegister(into, this.readRegister(register));
     return into.length;
   }
 
-  #read(register: Register): number {
+  /** Reads a register. */
+  readRegister(register: Register): number {
     switch (register) {
       case "device_state":
         for (const { errno } of this.#owner.faults.due("state-read")) refuse(errno);
@@ -97,11 +99,11 @@ export class V1Region implements MigrationRegion {
       case "reserved":
         return 0;
       case "pending_bytes":
-        return this.#data.readPending();
+        return this.data.readPending();
       case "data_offset":
-        return this.#data.readOffset();
+        return this.data.readOffset();
       case "data_size":
-        return this.#data.readSize();
+        return this.data.readSize();
     }
   }
 
@@ -112,7 +114,7 @@ export class V1Region implements MigrationRegion {
   }
 
   pwrite(at: number, from: Bytes): number {
-    if (at >= REGISTERS_SIZE) return this.#data.write(at, from);
+    if (at >= REGISTERS_SIZE) return this.data.write(at, from);
     const register = registerAt(at, from.length);
     switch (register) {
       case null:
@@ -126,15 +128,16 @@ export class V1Region implements MigrationRegion {
         // As the header says: writes are ignored.
         return from.length;
       case "device_state":
-        this.#writeState(getRegister(from));
+        this.writeState(getRegister(from));
         return from.length;
       case "data_size":
-        this.#data.writeSize(getRegister(from));
+        this.data.writeSize(getRegister(from));
         return from.length;
     }
   }
 
-  #writeState(value: number): void {
+  /** Writes device_state. */
+  writeState(value: number): void {
     const due = this.#owner.faults.due("state-write");
     const from = this.#saysStop && this.#untouched
       ? RUNNING
@@ -145,7 +148,7 @@ export class V1Region implements MigrationRegion {
         `bits 3 to 31 of device_state went from ${hex(this.#deviceState)} to ${hex(value)}`,
       );
     }
-    if (!isArc(from, to)) {
+    if (!this.allows(from, to)) {
       this.#owner.violate(`device_state went from ${stateName(from)} to ${stateName(to)}`);
       refuse(from === ERROR ? "EIO" : "EINVAL");
     }
@@ -156,37 +159,43 @@ export class V1Region implements MigrationRegion {
       else if (name === "reserved-lost") kept = VFIO_DEVICE_STATE_MASK;
       else {
         if (name === "error-state") {
-          this.#enter((this.#deviceState & ~VFIO_DEVICE_STATE_MASK | ERROR) >>> 0);
+          this.enter((this.#deviceState & ~VFIO_DEVICE_STATE_MASK | ERROR) >>> 0);
         }
         refuse(name === "error-state" ? "EIO" : errno);
       }
     }
     // A restore must be complete before the device may run.
-    if (from === RESUMING && to === RUNNING && !this.#data.complete) refuse("EINVAL");
+    if (from === RESUMING && to === RUNNING && !this.data.complete()) refuse("EINVAL");
     const before = this.#deviceState;
     const after = (value & kept) >>> 0;
     if (from === to) this.#deviceState = after;
-    else this.#enter(after);
+    else this.enter(after);
     this.#untouched = false;
     if (late) this.#late = before;
   }
 
-  #enter(value: number): void {
+  /** Whether the device may go from one state to another. */
+  allows(from: number, to: number): boolean {
+    return isArc(from, to);
+  }
+
+  /** Sets device_state, and takes the data section into the state. */
+  enter(value: number): void {
     this.#owner.elapse();
     this.#deviceState = value;
     const state = value & VFIO_DEVICE_STATE_MASK;
     if (state === PRE_COPY || state === STOP_AND_COPY) {
-      this.#data.saving(state === STOP_AND_COPY);
-    } else if (state === RESUMING) this.#data.restoring();
-    else this.#data.end();
+      this.data.saving(state === STOP_AND_COPY);
+    } else if (state === RESUMING) this.data.restoring();
+    else this.data.end();
   }
 
   load(at: number, into: Uint8Array): void {
-    this.#data.load(at, into);
+    this.data.readMapped(at, into);
   }
 
   store(at: number, from: Uint8Array): void {
-    this.#data.store(at, from);
+    this.data.writeMapped(at, from);
   }
 }
 

@@ -51,11 +51,11 @@ export abstract class DataFile extends OpenFile {
     return refuse("ENODEV");
   }
 
-  override pread(): number {
+  override pread(_at: number, _into: Bytes): number {
     return this.#noPositions();
   }
 
-  override pwrite(): number {
+  override pwrite(_at: number, _from: Bytes): number {
     return this.#noPositions();
   }
 

@@ -44,14 +44,19 @@ export class V2Migration {
     this.#chunk = chunk;
   }
 
-  /** VFIO_MIGRATION_*. */
-  get flags(): number {
+  /** The VFIO_MIGRATION_* flags that the driver reports. */
+  flags(): number {
     return this.#driver.flags;
   }
 
   /** The state, VFIO_DEVICE_STATE_*. */
   get deviceState(): number {
     return this.#state;
+  }
+
+  /** Sets the state. */
+  enter(state: number): void {
+    this.#state = state;
   }
 
   /** The state that a GET returns. */
@@ -82,7 +87,7 @@ export class V2Migration {
   }
 
   /** An estimate of the bytes that STOP_COPY yields; null if the driver has no MIG_DATA_SIZE. */
-  get dataSize(): number | null {
+  dataSize(): number | null {
     return this.#driver.dataSize ? this.#device.state.size : null;
   }
 
@@ -94,12 +99,13 @@ export class V2Migration {
 
   /** The device is opened or reset. */
   reset(): void {
-    this.#endData();
-    this.#state = RUNNING;
+    this.endData();
+    this.enter(RUNNING);
     this.#late = null;
   }
 
-  #endData(): void {
+  /** The data fd is of no use any more. */
+  endData(): void {
     this.#file?.disable();
     this.#file = null;
     this.#device.state.untrack();
@@ -111,17 +117,17 @@ export class V2Migration {
    * or null.
    */
   setState(target: number): DataFile | null {
-    if (this.#nextHop(target) === null) {
+    if (this.hopTo(target) === null) {
       this.#device.violate(`${v2StateName(target)} was asked for in ${v2StateName(this.#state)}`);
     }
     let made: DataFile | null = null;
     while (this.#state !== target) {
-      const next = this.#nextHop(target) ?? refuse("EINVAL");
+      const next = this.hopTo(target) ?? refuse("EINVAL");
       const { fails, lags, extra } = this.#faultyArc();
       const before = this.#state;
-      made = this.#arc(next);
+      made = this.takeArc(next);
       if (extra) made ??= this.#strayFile();
-      this.#state = next;
+      this.enter(next);
       if (lags) this.#late = before;
       if (!fails) continue;
       this.#fail();
@@ -131,7 +137,7 @@ export class V2Migration {
   }
 
   /** The next state on the way to a target; null if the transition is refused. */
-  #nextHop(target: number): number | null {
+  hopTo(target: number): number | null {
     return nextHop(this.#state, target, this.#driver.flags);
   }
 
@@ -163,29 +169,35 @@ export class V2Migration {
   }
 
   #fail(): void {
-    this.#endData();
-    this.#state = ERROR;
+    this.endData();
+    this.enter(ERROR);
   }
 
-  #arc(to: number): DataFile | null {
+  /** The driver takes one arc, after which the state is set; returns the file that it opened. */
+  takeArc(to: number): DataFile | null {
     const from = this.#state;
-    if (isPreCopy(to)) return isPreCopy(from) ? null : this.#open(false);
+    if (isPreCopy(to)) return isPreCopy(from) ? null : this.openSave(false);
     if (to === STOP_COPY) {
-      if (!isPreCopy(from)) return this.#open(true);
+      if (!isPreCopy(from)) return this.openSave(true);
       (this.#file as SaveFile).stop();
       return null;
     }
-    if (to === RESUMING) {
-      this.#file = new ResumeFile(this.#device, this.#driver);
-      return this.#file;
-    }
+    if (to === RESUMING) return this.openResume();
     if (from === RESUMING) (this.#file as ResumeFile).finish();
-    this.#endData();
+    this.endData();
     return null;
   }
 
-  #open(stopped: boolean): SaveFile {
+  /** Opens the data fd of PRE_COPY, or of STOP_COPY. */
+  openSave(stopped: boolean): SaveFile {
     const file = new SaveFile(this.#device, this, this.#driver, this.#chunk, stopped);
+    this.#file = file;
+    return file;
+  }
+
+  /** Opens the data fd of RESUMING. */
+  openResume(): ResumeFile {
+    const file = new ResumeFile(this.#device, this.#driver);
     this.#file = file;
     return file;
   }

@@ -24,7 +24,8 @@ const MAX_RECORD = 1024 ** 3 + 4096;
 /** An open data fd of a device in RESUMING. */
 export class ResumeFile extends DataFile {
   readonly #driver: V2Driver;
-  readonly #load: LoadStream;
+  /** What was loaded so far. */
+  readonly load: LoadStream;
   #matched: boolean;
   /** Whether the current write has a header to refuse, after all of its bytes were taken. */
   #mismatched = false;
@@ -39,7 +40,7 @@ export class ResumeFile extends DataFile {
   constructor(device: DriverDevice, driver: V2Driver) {
     super(device, "the resume fd");
     this.#driver = driver;
-    this.#load = new LoadStream(device.state);
+    this.load = new LoadStream(device.state);
     this.#matched = driver.precopy === "images";
   }
 
@@ -75,7 +76,7 @@ export class ResumeFile extends DataFile {
 
   #take(from: Bytes): void {
     for (let done = 0; done < from.length;) {
-      if (this.#load.complete) this.#fail(this.#driver.tooLong);
+      if (this.load.complete) this.#fail(this.#driver.tooLong);
       const run = Math.min(from.length - done, this.#part.length - this.#filled);
       this.#part.set(from.subarray(done, done + run), this.#filled);
       this.#filled += run;
@@ -103,12 +104,12 @@ export class ResumeFile extends DataFile {
   #takeRecord({ tag, flags, size }: ReturnType<typeof getHeader>, view: DataView): void {
     switch (tag) {
       case TAG_DATA:
-        if (!this.#matched || !this.#load.take(this.#part, view, 0, size).taken) {
+        if (!this.#matched || !this.load.take(this.#part, view, 0, size).taken) {
           this.#fail(this.#driver.mismatch);
         }
         break;
       case TAG_MATCH:
-        this.#matched = this.#matches();
+        this.#matched = this.matches();
         if (this.#matched) break;
         if (!this.#driver.forgetsMismatch) this.#fail(this.#driver.mismatch);
         this.#matched = true;
@@ -119,7 +120,8 @@ export class ResumeFile extends DataFile {
     }
   }
 
-  #matches(): boolean {
+  /** Whether the record in hand has this device's identity. */
+  matches(): boolean {
     const own = matchData(this.device.personality, this.device.state.size);
     return own.length === this.#part.length && own.every((byte, at) => byte === this.#part[at]);
   }
@@ -129,6 +131,6 @@ export class ResumeFile extends DataFile {
     if (this.#failed !== null) {
       this.device.violate("STOP was asked for after a write that was refused");
     }
-    if (!this.#load.complete) refuse("EINVAL");
+    if (!this.load.complete) refuse("EINVAL");
   }
 }

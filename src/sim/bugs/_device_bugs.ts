@@ -1,0 +1,99 @@
+/**
+ * Bugs of a device of either protocol: reset, close, DMA, and its infos.
+ */
+
+import {
+  VFIO_DEVICE_FLAGS_RESET,
+  VFIO_DEVICE_GET_INFO,
+  VFIO_DEVICE_GET_REGION_INFO,
+  VFIO_DEVICE_STATE_STOP,
+  VFIO_DEVICE_STATE_STOP_COPY,
+  VFIO_DEVICE_STATE_V1_SAVING,
+  VFIO_PCI_BAR0_REGION_INDEX,
+  VFIO_PCI_CONFIG_REGION_INDEX,
+  vfioDeviceInfo,
+  vfioRegionInfo,
+} from "../../uapi/mod.ts";
+import type { Device } from "../device/device.ts";
+import { REGION_SHIFT } from "../device/region_info.ts";
+import { STOP as V1_STOP } from "../v1/v1_states.ts";
+import { V1Region } from "../v1/v1_region.ts";
+import { override } from "./_override.ts";
+import { onDeviceIoctl, type Plant, tolerated, withU32 } from "./_points.ts";
+
+const FLAGS_AT: number = vfioDeviceInfo.offsetOf("flags");
+const NUM_REGIONS_AT: number = vfioDeviceInfo.offsetOf("num_regions");
+const INDEX_AT: number = vfioRegionInfo.offsetOf("index");
+const OFFSET_AT: number = vfioRegionInfo.offsetOf("offset");
+
+/** Lets the device write to memory in one more state, given by its v1 and its v2 number. */
+const writesIn = (v1: number, v2: number): Plant => (device) =>
+  override(device, "writesMemory", (clean) => () => {
+    const state = device.migration === null ? v2 : v1;
+    return clean() || (device.opened && stateOf(device) === state);
+  });
+
+/** The state, without the reserved bits of v1. */
+function stateOf({ deviceState, migration }: Device): number | null {
+  return migration === null || deviceState === null ? deviceState : deviceState & 7;
+}
+
+export const DEVICE_BUGS = {
+  "close-keeps-state": (device) => {
+    let kept: number | null = null;
+    override(device, "close", (clean) => () => {
+      kept = device.deviceState;
+      clean();
+    });
+    override(device, "open", (clean) => () => {
+      const first = !device.opened;
+      clean();
+      if (!first || kept === null) return;
+      if (device.migration instanceof V1Region) device.migration.enter(kept);
+      else device.v2?.enter(kept);
+    });
+  },
+  "dma-in-stop": writesIn(V1_STOP, VFIO_DEVICE_STATE_STOP),
+  "dma-in-stop-copy": writesIn(VFIO_DEVICE_STATE_V1_SAVING, VFIO_DEVICE_STATE_STOP_COPY),
+  "region-info-argsz": (device) =>
+    onDeviceIoctl(
+      device,
+      VFIO_DEVICE_GET_REGION_INFO,
+      (call) =>
+        call.view.getUint32(0, true) < vfioRegionInfo.size
+          ? withU32(call, 0, vfioRegionInfo.size)
+          : call.clean(),
+    ),
+  "region-index": (device) =>
+    onDeviceIoctl(device, VFIO_DEVICE_GET_REGION_INFO, (call) => {
+      const index = call.view.getUint32(INDEX_AT, true);
+      return index < device.numRegions
+        ? call.clean()
+        : tolerated(() => withU32(call, INDEX_AT, VFIO_PCI_CONFIG_REGION_INDEX), 0);
+    }),
+  "regions-overlap": (device) =>
+    onDeviceIoctl(device, VFIO_DEVICE_GET_REGION_INFO, (call) => {
+      const result = call.clean();
+      if (call.view.getUint32(INDEX_AT, true) === VFIO_PCI_BAR0_REGION_INDEX) {
+        const offset = BigInt(VFIO_PCI_CONFIG_REGION_INDEX) << REGION_SHIFT;
+        call.view.setBigUint64(OFFSET_AT, offset, true);
+      }
+      return result;
+    }),
+  "info-changes": (device) => {
+    let asked = 0;
+    onDeviceIoctl(device, VFIO_DEVICE_GET_INFO, (call) => {
+      const result = call.clean();
+      call.view.setUint32(NUM_REGIONS_AT, device.numRegions + asked, true);
+      asked += 1;
+      return result;
+    });
+  },
+  "no-reset-flag": (device) =>
+    onDeviceIoctl(device, VFIO_DEVICE_GET_INFO, (call) => {
+      const result = call.clean();
+      const flags = call.view.getUint32(FLAGS_AT, true);
+      call.view.setUint32(FLAGS_AT, flags & ~VFIO_DEVICE_FLAGS_RESET, true);
+      return result;
+    }),
+} as const satisfies Record<string, Plant>;
