@@ -1,5 +1,5 @@
 /**
- * The error of a device that is served no longer.
+ * The error of a request to a closed device.
  *
  * @module
  */
@@ -8,10 +8,10 @@ import { ClosedError } from "../kernel/fd.ts";
 import { registerErrorClass } from "../base/error_transfer.ts";
 import type { StateName } from "../vfio/state/states.ts";
 
-/** Why a device is served no longer: it was `closed`, or its `thread-ended` by itself. */
+/** Why a device cannot be used any more: it was `closed`, or its thread ended (`thread-ended`). */
 export type DeviceClosedCode = "closed" | "thread-ended";
 
-/** What a {@linkcode DeviceClosedError} knows. */
+/** The details of a {@linkcode DeviceClosedError}. */
 export interface DeviceClosedErrorInfo {
   /** Why it is served no longer. */
   readonly code: DeviceClosedCode;
@@ -22,13 +22,12 @@ export interface DeviceClosedErrorInfo {
 }
 
 /**
- * A request to a device that was closed, or whose thread has ended. Every
- * request that such a device has not answered fails with this error: calls,
- * streams, `save` and `restore`. A cause, where there is one, says what became of the
- * request that was under way.
+ * A request to a device that was closed, or whose thread has ended. Every unanswered request to
+ * such a device fails with this error: calls, streams, `save` and `restore`. The cause, if there is
+ * one, says how the request that was under way ended.
  *
- * Nothing can be asked of the device any more. One that was opened here has been closed,
- * and starts afresh where it is opened again. A borrowed one (`fd:N`) is as it was left.
+ * The device object is of no further use. A device that this process opened has been closed, and
+ * starts anew when it is opened again. A borrowed one (`fd:N`) stays in its state.
  *
  * @example
  * ```ts

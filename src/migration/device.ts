@@ -1,5 +1,5 @@
 /**
- * An open device, as the phases take it.
+ * An open device.
  *
  * @module
  */
@@ -24,23 +24,26 @@ import type { NotedStateReport, StateName, TargetState } from "../vfio/state/sta
 
 export type { AnyWorker, DataPlaceFds, DeviceDescription, OnError, OpenOptions, RecoveryMode };
 
-/** Where an open device is served; by default in a Worker of this toolkit's. */
+/** Where an open device is served; by default in a Worker that vfiokit starts. */
 export interface HostOptions {
-  /** Serves it on this thread, over this kernel: a simulated one, since what blocks then blocks all. */
+  /**
+   * Serves it on this thread with this kernel: a simulated one, since a blocking call would block
+   * the event loop.
+   */
   readonly kernel?: Kernel | undefined;
   /**
    * Serves it in this Worker, a Web Worker or one of `node:worker_threads`, which calls
-   * `serveDevice`; it ends when the device is closed. A Web Worker of Deno's keeps the process
-   * alive until then, as it does by itself; no other does while the device is idle.
+   * `serveDevice`; the Worker ends when the device is closed. A Web Worker in Deno keeps the
+   * process alive until then; other Workers do not while the device is idle.
    */
   readonly worker?: AnyWorker | undefined;
 }
 
-/** Where a phase is. */
+/** The progress of a phase. */
 export interface Progress {
-  /** The device's state, as last known. */
+  /** The last known state of the device. */
   readonly state: StateName;
-  /** Bytes that the driver last said are pending; null where it has not said. */
+  /** Pending bytes, as the driver last reported them; null if it has not. */
   readonly pendingBytes: number | null;
   /** Bytes moved since the phase began. */
   readonly bytes: number;
@@ -49,7 +52,7 @@ export interface Progress {
 }
 
 /**
- * From now on an abort ends what a device's thread is about, even if the driver takes no data: a
+ * From now on, an abort ends the work of a device's thread, even if the driver takes no data: the
  * request under way fails, and the device is brought back. Internal.
  */
 export let interruptOn: (device: Device, signal: AbortSignal | undefined) => Disposable;
@@ -62,16 +65,14 @@ let construct: (
 ) => Device;
 
 /**
- * A VFIO device, opened by {@linkcode openDevice}. Its migration state lives
- * as long as it is open.
+ * A VFIO device, opened by {@linkcode openDevice}. Its migration state lasts as long as it is open.
  *
- * Calls are served one after the other, on a thread of their own: none blocks
- * the event loop.
+ * Calls are served in order on the device's own thread and do not block the event loop.
  */
 export class Device implements AsyncDisposable {
-  /** The name it was opened by. */
+  /** The name that the device was opened by. */
   readonly name: string;
-  /** What is known of it. */
+  /** The description of the device. */
   readonly description: DeviceDescription;
   readonly #host: Host;
   readonly #counters: SharedCounters;
@@ -116,23 +117,23 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Asks the driver for a state, by one write of device_state. A device that
-   * this leaves in ERROR, or that does not answer any more, is reset, unless
-   * `onError`, here or when it was opened, is `leave`.
+   * Requests a state from the driver, by one write of device_state. A device that ends in ERROR, or
+   * does not answer any more, is reset, unless `onError` (here or in the options of `openDevice`)
+   * is `leave`.
    *
-   * @throws {MigrationError} If the driver refuses; it says the state after.
+   * @throws {MigrationError} If the driver refuses, with the state after that.
    */
   setState(target: TargetState, onError?: OnError): Promise<NotedStateReport> {
     return ask(this, "setState", target, onError);
   }
 
   /**
-   * VFIO_DEVICE_RESET, and RUNNING read back. Null for a device that does not
-   * migrate: it is reset, and has no state to tell.
+   * Resets the device (VFIO_DEVICE_RESET), and reads back RUNNING. The state is null for a device
+   * that does not migrate.
    *
-   * A device whose lock somebody holds (EAGAIN) is waited for, two seconds at most. Where the
-   * driver accepts the reset and does not do it, the device is closed and opened again, if that
-   * can harm nobody: it was opened here, has no memory mapped, and shares no group and no iommufd.
+   * If the device's lock is held (EAGAIN), the reset is tried again for up to two seconds. If the
+   * driver accepts the reset and ignores it, the device is closed and opened again, provided that
+   * this process opened it, no memory is mapped, and it shares no group or iommufd.
    *
    * @param options `signal` ends the wait for a device that is not ready.
    * @throws {MigrationError} If the reset fails, or leaves another state: `reset-failed`,
@@ -148,9 +149,8 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Brings the device back to RUNNING: from a saving or stopped state by an
-   * arc, else by a reset. Whatever is going on ends as soon as the driver
-   * returns.
+   * Brings the device back to RUNNING: by an arc from a saving or stopped state, else by a reset. A
+   * request under way ends as soon as the driver returns.
    *
    * @param way Default `running`. `running-p2p` stops in RUNNING_P2P where the
    * device has that state and has left it, so that other devices can catch up
@@ -167,7 +167,7 @@ export class Device implements AsyncDisposable {
     }
   }
 
-  /** What is asked from now on is not cut short, unless the device is being closed. */
+  /** Later requests are not cut short, unless the device is being closed. */
   #goOn(): void {
     if (this.#closed === null) this.#counters.interrupted = false;
   }
@@ -185,23 +185,23 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Reads from one of the device's regions, through the fd.
+   * Reads from a region of the device through its fd.
    *
-   * @throws {RangeError} If that reaches outside the region.
+   * @throws {RangeError} If the range reaches outside the region.
    */
   readRegion(index: number, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
     return ask(this, "readRegion", index, offset, length);
   }
 
-  /** Where the phase under way is: a snapshot that asks nobody. */
+  /** The progress of the phase under way, without a call to the driver. */
   progress(): Progress {
     const { state, pendingBytes, bytes, transactions } = this.#counters;
     return { state, pendingBytes: pendingBytes < 0 ? null : pendingBytes, bytes, transactions };
   }
 
   /**
-   * What its driver did against the rules, though the work went on, since it was opened; as far
-   * as was answered: this asks nobody. Reports and errors have the part that is theirs.
+   * The notes about its driver since the device was opened, up to the last answer; makes no call to
+   * the driver. Reports and errors have the notes of their own work.
    *
    * @example
    * ```ts
@@ -219,7 +219,7 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Closes what was opened here; what is borrowed stays open. Closing again does nothing.
+   * Closes the fds that this process opened; borrowed fds stay open. Closing again does nothing.
    *
    * Whatever is going on is cut short as by an abort, as soon as the driver returns, and is
    * answered before the device is closed. It fails with a {@linkcode DeviceClosedError}, and so
@@ -241,12 +241,12 @@ export class Device implements AsyncDisposable {
 }
 
 /**
- * Opens a device by name: a PCI address, an mdev UUID, a sysfs path, `fd:N`,
- * or `sim:…`. Opening a PCI device may reset it.
+ * Opens a device by name: a PCI address, an mdev UUID, a sysfs path, `fd:N` or `sim:…`. Opening a
+ * PCI device may reset it.
  *
- * @param name What to open.
- * @param options How to open it, and where it is served.
- * @throws {DeviceNameError} If the name is none of these.
+ * @param name The device's name.
+ * @param options How to open it, and where to serve it.
+ * @throws {DeviceNameError} If the name is not a device name.
  * @throws {UnsupportedError} If there is no such device, or VFIO cannot open it.
  * @throws {BusyError} If its group is in use.
  *

@@ -1,5 +1,5 @@
 /**
- * How driving a device can fail.
+ * The error of a failed migration step.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { printable } from "../base/printable.ts";
 import type { DriverNote } from "../vfio/notes/driver_notes.ts";
 import type { StateName } from "../vfio/state/states.ts";
 
-/** A stable word for what went wrong with a migration. */
+/** The code of a failed migration step. */
 export type MigrationErrorCode =
   | "io"
   | "cancelled"
@@ -44,7 +44,7 @@ export type MigrationErrorCode =
   | "interrupted"
   | "read-back";
 
-/** What a {@linkcode MigrationError} knows. */
+/** The details of a {@linkcode MigrationError}. */
 export interface MigrationErrorInfo {
   /** A stable word for what went wrong, such as `transition-refused`. */
   readonly code: MigrationErrorCode;
@@ -52,7 +52,7 @@ export interface MigrationErrorInfo {
   readonly deviceState: StateName;
   /** What was done about it. */
   readonly recovery: Recovery;
-  /** What failed, without what was done about it then, where the message says both. */
+  /** What failed, without the recovery, if the message has both. */
   readonly failure?: string | undefined;
   /** The errno's name where a kernel call failed. */
   readonly errno?: string | undefined;
@@ -91,9 +91,9 @@ export class MigrationError extends VfiokitError implements MigrationErrorInfo {
   readonly recovery: Recovery;
   /** The errno's name where a kernel call failed. */
   readonly errno: string | undefined;
-  /** What failed, as in the message, without what was done about it then. */
+  /** What failed, as in the message but without the recovery. */
   readonly failure: string;
-  /** What the driver did against the rules besides, in what failed. */
+  /** Notes about the driver from the failed work. */
   notes: readonly DriverNote[] = [];
 
   /** Makes the error. */
@@ -106,7 +106,10 @@ export class MigrationError extends VfiokitError implements MigrationErrorInfo {
     this.errno = info.errno;
   }
 
-  /** Whether only a reset leads on: in ERROR, in a state that is not known, or not reset when it had to be. */
+  /**
+   * Whether the device needs a reset: it is in ERROR, its state is unknown, or a required reset
+   * failed.
+   */
   get lost(): boolean {
     return isLost(this.deviceState, this.recovery);
   }

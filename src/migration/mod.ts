@@ -1,6 +1,6 @@
 /**
- * Driving one device's migration: its states, the phases as streams, several devices opened
- * together. Reached from outside through `@vfiokit/vfiokit`.
+ * Drives one device's migration: its states, the phases as streams, several devices opened
+ * together. Users reach it through `@vfiokit/vfiokit`.
  *
  * @module
  */

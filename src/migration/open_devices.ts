@@ -1,5 +1,5 @@
 /**
- * Opening several devices at once.
+ * Opens several devices at once.
  *
  * @module
  */
@@ -12,23 +12,22 @@ import { kernelFor } from "../vfio/open/kernel_for.ts";
 import { ask } from "./thread/host.ts";
 import { type Device, type DeviceDescription, openDevice, type OpenOptions } from "./device.ts";
 
-/** Open devices, in the order of their names; closed in the opposite one. */
+/** Open devices, in the order of their names; they are closed in reverse order. */
 export interface OpenDevices extends ReadonlyArray<Device>, AsyncDisposable {}
 
 /** How to open several devices. */
 export interface OpenDevicesOptions extends Omit<OpenOptions, "dataPlace"> {
-  /** Serves them on this thread, over this kernel, as {@linkcode openDevice} does. */
+  /** Serves them on this thread with this kernel, as {@linkcode openDevice} does. */
   readonly kernel?: Kernel | undefined;
 }
 
 /**
- * Opens several devices, each as {@linkcode openDevice} does. A group can be
- * opened only once: devices of one group share it, and its container, or their
- * iommufd and IOAS, which the first of them opens. Where one cannot be opened,
- * none is.
+ * Opens several devices, each as {@linkcode openDevice} does. A group can be opened only once, so
+ * devices of one group share it and its container, or their iommufd and IOAS: the first device
+ * opens them. If one device cannot be opened, none stays open.
  *
- * @param names What to open; a simulated device may be named more than once,
- * each is one of its own.
+ * @param names The devices' names; a simulated device may be named more than once, each a separate
+ * device.
  * @throws {DeviceNameError} If one of the others is.
  * @throws What {@linkcode openDevice} throws.
  *
@@ -64,7 +63,7 @@ export async function openDevices(
   return Object.assign(opened, { [Symbol.asyncDispose]: close });
 }
 
-/** What of a device of the same group the next one shares. */
+/** What a device shares with the next one of its group. */
 function sharedWith(owner: DeviceDescription | undefined): OpenOptions {
   if (owner === undefined) return {};
   const { fds: { group, container, iommufd }, ioas } = owner;
@@ -76,12 +75,14 @@ function sharedWith(owner: DeviceDescription | undefined): OpenOptions {
   };
 }
 
-/** A device that is to be opened. */
+/** A device to open. */
 interface RequestedDevice {
   readonly name: string;
-  /** What there is once only: the folder in sysfs, or the fd; null for what a name makes anew. */
+  /**
+   * What exists only once: the folder in sysfs, or the fd; null if each name makes a new device.
+   */
   readonly key: string | null;
-  /** Its group's number; null where that does not matter. */
+  /** Its group's number; null if it does not matter. */
   readonly group: number | null;
 }
 
@@ -89,7 +90,7 @@ function inspect(name: string, kernel: Kernel | undefined): RequestedDevice {
   const parsed = parseDeviceName(name);
   if (parsed.kind === "fd") return { name, key: `fd:${parsed.fd}`, group: null };
   if (parsed.kind === "sim" && kernel === undefined) return { name, key: null, group: null };
-  // That there is no such device is told of where it is opened.
+  // Opening reports it if there is no such device.
   const sysfs = findDevice(kernel ?? kernelFor(parsed), parsed);
   return { name, key: sysfs?.path ?? null, group: sysfs?.group?.number ?? null };
 }

@@ -1,6 +1,6 @@
 /**
- * What a driver says of its data in pre-copy, held against the header: each
- * answer of VFIO_MIG_GET_PRECOPY_INFO, and what was read since the one before.
+ * Checks a driver's pre-copy data against the header's rules: each answer of
+ * VFIO_MIG_GET_PRECOPY_INFO, and the bytes read since the previous one.
  */
 
 import { VFIO_PRECOPY_INFO_REINIT, type VfioPrecopyInfo } from "../../uapi/mod.ts";
@@ -11,9 +11,9 @@ export class PrecopyNotes {
   readonly #notes: DriverNotes;
   #first: boolean;
   #before: VfioPrecopyInfo | null = null;
-  /** Bytes read since that. */
+  /** Bytes read since then. */
   #read = 0;
-  /** The last read, where it gave less than there was room for. */
+  /** The last read, if it returned less than there was room for. */
   #short: { readonly count: number; readonly room: number } | null = null;
 
   /** `first`: the next answer is the first of its session. */
@@ -22,10 +22,10 @@ export class PrecopyNotes {
     this.#first = first;
   }
 
-  /** Bytes were read, of `room` that there was room for. */
+  /** Call this after reading bytes into `room` bytes of space. */
   read(count: number, room: number): void {
     const short = this.#short;
-    // Dirty bytes may have come since; initial ones were there before.
+    // Dirty bytes may be new; initial bytes were there before.
     if (short !== null && this.#before !== null && this.#before.initial_bytes > 0n) {
       this.#notes.add(
         "short-read",
@@ -36,7 +36,7 @@ export class PrecopyNotes {
     this.#short = count < room ? { count, room } : null;
   }
 
-  /** What the driver answered; `reinit`: whether it was asked for that flag. */
+  /** Checks the driver's answer; `reinit`: whether that flag was enabled. */
   answered(info: VfioPrecopyInfo, reinit: boolean): void {
     this.#flags(info.flags, reinit);
     const anew = reinit && (info.flags & VFIO_PRECOPY_INFO_REINIT) !== 0;
@@ -77,7 +77,7 @@ export class PrecopyNotes {
 
   #wentOn({ initial_bytes }: VfioPrecopyInfo): void {
     const before = this.#before;
-    // With dirty bytes besides, nobody knows which of the two was read.
+    // If there are dirty bytes as well, it is unknown which of the two were read.
     if (before === null || this.#read === 0 || before.dirty_bytes > 0n) return;
     if (before.initial_bytes === 0n || initial_bytes < before.initial_bytes) return;
     const read = this.#read;

@@ -1,17 +1,17 @@
 /**
- * What both state machines note of the driver.
+ * Notes that both state machines make about the driver.
  */
 
 import type { SysError } from "../../kernel/sys_error.ts";
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import type { StateName } from "../../vfio/state/states.ts";
 
-/** The state could not be read. A device that is gone has no driver to blame. */
+/** Notes that the state could not be read, unless the device is gone. */
 export function noteUnreadable(notes: DriverNotes, error: SysError): void {
   if (error.code !== "ENODEV") notes.add("state-read-failed", () => error.message);
 }
 
-/** Steps that were refused, and what becomes of them when they are asked for again. */
+/** Notes about steps that were refused and then accepted. */
 export class Refusals {
   readonly #notes: DriverNotes;
   #last: { readonly from: StateName; readonly to: StateName; readonly code: string } | null = null;
@@ -20,12 +20,12 @@ export class Refusals {
     this.#notes = notes;
   }
 
-  /** A step was refused. */
+  /** Call this when a step was refused. */
   refused(from: StateName, to: StateName, { code }: SysError): void {
     this.#last = { from, to, code };
   }
 
-  /** A step was taken: noted, where it is the one that was refused last. */
+  /** Call this when a step was taken; makes a note if it is the one that was refused last. */
   taken(from: StateName, to: StateName): void {
     const last = this.#last;
     if (last?.from !== from || last.to !== to) return;

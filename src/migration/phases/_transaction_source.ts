@@ -1,5 +1,5 @@
 /**
- * A phase that yields data, as a stream.
+ * A phase that gives data, as a stream.
  */
 
 import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
@@ -38,7 +38,8 @@ export function phaseSource(
   let stopListening: (() => void) | null = null;
   return new ReadableStream<Transaction>({
     start(controller): void {
-      // Nobody may be reading when the device is closed: who waits for the end hears of it.
+      // There may be no reader when the device is closed; a caller that waits for the end gets the
+      // error.
       stopListening = onClosed(device, (error) => controller.error(error));
     },
     async pull(controller): Promise<void> {

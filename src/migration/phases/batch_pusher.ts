@@ -1,11 +1,11 @@
 /**
- * Batches on their way to a device that takes them in its own time.
+ * Sends batches to a device that takes them at its own pace.
  */
 
 import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
 import { BATCH_BYTES } from "../../checkpoint/batches/buffer_pool.ts";
 
-/** Batches under way at a time. */
+/** Maximum number of batches under way. */
 const AHEAD = 3;
 
 /** Sends batches, a few ahead of the device, and no more bytes than those batches may have. */
@@ -24,14 +24,14 @@ export class BatchPusher {
     const bytes = batch.bytes.length;
     while (this.#sent.length > 0 && this.#bytes + bytes > AHEAD * BATCH_BYTES) await this.#wait();
     const taken = this.#send(batch);
-    // Taken up by a later await; it must not count as unhandled until then.
+    // A later await takes it; until then, it must not count as unhandled.
     taken.catch(() => {});
     this.#sent.push({ taken, bytes });
     this.#bytes += bytes;
     if (this.#sent.length >= AHEAD) await this.#wait();
   }
 
-  /** Resolves once the device has all of it. */
+  /** Resolves once the device has everything. */
   async flush(): Promise<void> {
     while (this.#sent.length > 0) await this.#wait();
   }

@@ -1,5 +1,5 @@
 /**
- * What a phase yields, batch by batch, read ahead of who takes it.
+ * The batches of a phase, read ahead of the consumer.
  */
 
 import { type Batch, batchLength } from "../../checkpoint/batches/batch_builder.ts";
@@ -9,20 +9,19 @@ import type { Device } from "../device.ts";
 import { recycle, takeBuffer } from "../../checkpoint/batches/buffer_pool.ts";
 
 /**
- * Batches asked for ahead of the reader, so that the device is read while the
- * last batch is written out.
+ * Batches that are requested ahead, so that the device is read while the last batch is written.
  */
 const AHEAD = 3;
 
 function askAhead(device: Device): Promise<PulledBatch> {
   const pulled = ask(device, "pull", takeBuffer());
-  // A rejection is taken up where the answer is awaited; those behind it
-  // must not count as unhandled.
+  // The rejection is handled where the answer is awaited; those after it must not count as
+  // unhandled.
   pulled.catch(() => {});
   return pulled;
 }
 
-/** The batches of the phase that the device has entered; no empty ones. */
+/** The batches of the phase that the device has entered, without empty ones. */
 export async function* phaseBatches(device: Device): AsyncGenerator<Batch<ArrayBuffer>> {
   const asked: Promise<PulledBatch>[] = [];
   for (let ended = false; !ended;) {
@@ -32,6 +31,6 @@ export async function* phaseBatches(device: Device): AsyncGenerator<Batch<ArrayB
     if (batchLength(pulled.batch.sizes) === 0) recycle(pulled.batch.bytes.buffer);
     else yield pulled.batch;
   }
-  // Those asked for ahead are answered, empty, before the phase counts as over.
+  // Batches that were requested ahead are answered, empty, before the phase counts as over.
   for (const { batch } of await Promise.all(asked)) recycle(batch.bytes.buffer);
 }

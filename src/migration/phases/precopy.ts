@@ -10,11 +10,10 @@ import type { Device } from "../device.ts";
 import type { Transaction } from "../../checkpoint/batches/transaction.ts";
 
 /**
- * Reads the device's state while it runs (v1: 001b to 011b; v2: PRE_COPY). It
- * ends with nothing pending, below the threshold or within the downtime (v2:
- * once initial_bytes is 0), after two rounds in a row that did not shrink what
- * is pending, or at a limit; the device then is still in pre-copy, for
- * {@linkcode stopAndCopy} to go on.
+ * Reads the device's state while it runs (v1: 001b to 011b; v2: PRE_COPY). It ends when nothing is
+ * pending, when the pending bytes are within the threshold or the downtime (v2: once initial_bytes
+ * is 0), after two consecutive rounds without fewer pending bytes, or at a limit. The device is
+ * then still in pre-copy, and {@linkcode stopAndCopy} continues from there.
  *
  * Cancelling the stream brings the device back to RUNNING; so does a failure.
  *

@@ -1,5 +1,5 @@
 /**
- * The resuming phase: a saved state is given to a device.
+ * The resuming phase: gives a saved state to a device.
  *
  * @module
  */
@@ -12,11 +12,11 @@ import type { Transaction } from "../../checkpoint/batches/transaction.ts";
 
 /** How to resume. */
 export interface ResumeOptions {
-  /** What the device does afterwards; default `running`. */
+  /** The device's state afterwards; default `running`. */
   readonly leave?: "running" | "stopped" | undefined;
 }
 
-/** Collects transactions until there is a batch worth handing over. */
+/** Collects transactions until a batch is large enough to send. */
 class Collector {
   readonly #pusher: BatchPusher;
   #chunks: Uint8Array<ArrayBuffer>[] = [];
@@ -45,7 +45,7 @@ class Collector {
     return a.buffer === b.buffer || !isPooled(a.buffer) && !isPooled(b.buffer);
   }
 
-  /** Hands over what is left, and waits until the device has all of it. */
+  /** Sends the rest, and waits until the device has everything. */
   async flush(): Promise<void> {
     if (this.#chunks.length > 0) await this.#push(false);
     await this.#pusher.flush();
@@ -120,9 +120,11 @@ export function resume(
 
   return new WritableStream<Transaction>({
     start(controller): void {
-      // Nobody may be writing when the device is closed: who waits for the end hears of it.
+      // There may be no writer when the device is closed; a caller that waits for the end gets the
+      // error.
       stopListening = onClosed(device, (error) => controller.error(error));
-      // A driver that takes no data is waited for: abort() would be called after that only.
+      // The write waits for a driver that takes no data, and abort() would only be called after
+      // that.
       interruption = interruptOn(device, controller.signal);
     },
     async write(transaction): Promise<void> {

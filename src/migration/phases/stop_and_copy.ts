@@ -1,5 +1,5 @@
 /**
- * The stop-and-copy phase: the device is stopped, and the rest is read.
+ * The stop-and-copy phase: stops the device and reads the rest of its state.
  *
  * @module
  */

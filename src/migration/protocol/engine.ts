@@ -1,6 +1,6 @@
 /**
- * What a protocol must be able to do, synchronously, on the thread where it
- * may block. v1 is the first; the streams above know only this.
+ * The interface of both protocols: synchronous calls, on the thread where they may block. The
+ * streams above know only this interface.
  */
 
 import type { Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
@@ -8,41 +8,45 @@ import type { Recovery } from "../../vfio/state/recovery.ts";
 import type { Phase } from "../../checkpoint/batches/transaction.ts";
 import type { StateName, StateReport, TargetState } from "../../vfio/state/states.ts";
 
-/** What a failure does with a device that no arc leads back: reset it, or leave it to be looked at. */
+/**
+ * What a failure does with a device that no arc brings back: reset it, or leave it for inspection.
+ */
 export type OnError = "reset" | "leave";
 
 /** When pre-copy ends. */
 export interface PrecopyLimits {
-  /** Ends when no more bytes than this are pending. */
+  /** Ends when at most this many bytes are pending. */
   readonly threshold: number;
-  /** Ends when what is pending is read within so many milliseconds; 0: the threshold decides. */
+  /**
+   * Ends when the pending bytes can be read within this many milliseconds; 0: the threshold
+   * decides.
+   */
   readonly downtimeMs: number;
-  /** Ends after so many rounds. */
+  /** Ends after this many rounds. */
   readonly maxRounds: number;
-  /** Ends after so many milliseconds. */
+  /** Ends after this many milliseconds. */
   readonly maxTimeMs: number;
 }
 
-/** What a phase tells while it goes on. */
+/** Reports a phase's progress while it runs. */
 export interface Counters {
-  /** The device's state, as last known. */
+  /** The last known state of the device. */
   state: StateName;
-  /** Bytes that the driver last said are pending; -1 where it has not said. */
+  /** Pending bytes, as the driver last reported them; -1 if it has not. */
   pendingBytes: number;
   /** Bytes moved since the phase began. */
   bytes: number;
   /** Transactions moved since the phase began. */
   transactions: number;
-  /** Whether somebody wants the engine back soon: a batch then ends early. */
+  /** Whether the caller waits to use the engine: a batch then ends early. */
   readonly interrupted: boolean;
 }
 
 /**
- * How a device is brought back to RUNNING: `running`, along the arcs where they
- * lead there, else by a reset; `running-p2p`, the same, but only as far as
- * RUNNING_P2P where the device has that state and has left it, so that others
- * can catch up; `reset`, by a reset in any case, unless there was one since the
- * phase began: for what a restore has begun to change.
+ * How a device is brought back to RUNNING. `running`: by arcs if they lead there, else by a reset.
+ * `running-p2p`: the same, but only to RUNNING_P2P if the device has that state and has left it, so
+ * that other devices can catch up. `reset`: always by a reset, unless there was one since the phase
+ * began; for a device that a restore has begun to change.
  */
 export type RecoveryMode = "running" | "running-p2p" | "reset";
 
@@ -51,28 +55,35 @@ export interface Engine extends Disposable {
   /** Reads the state. */
   state(): StateReport;
   /**
-   * Asks for a state; says the state after. Same-state requests write nothing.
-   * `onError` overrides what the engine was made with, `nothing` leaves even the arcs back to the
-   * caller; a device that is in none of `from` has left it by itself, which is an error.
+   * Requests a state and returns the state after. Requests for the present state write nothing.
+   * `onError` overrides the engine's default; with `nothing`, even the arcs back are left to the
+   * caller. A device in none of the states in `from` was changed by another process, which is an
+   * error.
    */
   transition(
     target: TargetState,
     onError?: OnError | "nothing",
     from?: readonly StateName[],
   ): StateReport;
-  /** VFIO_DEVICE_RESET, and RUNNING read back; interrupted, it waits no longer for the device. */
+  /**
+   * Resets the device and reads back RUNNING; if interrupted, does not wait any longer for the
+   * device.
+   */
   reset(): StateReport;
-  /** Brings the device back to RUNNING; says what was done since the last phase began. */
+  /** Brings the device back to RUNNING; returns what was done since the last phase began. */
   recover(way?: RecoveryMode): Recovery;
-  /** Refuses what {@linkcode Engine.beginSave} would refuse; the device is not touched. */
+  /** Throws if {@linkcode Engine.beginSave} would refuse; does not touch the device. */
   checkSave(phase: Phase): void;
   /** Enters a phase that yields data. */
   beginSave(phase: Phase, limits: PrecopyLimits): void;
-  /** Fills a batch; true once the phase has ended. */
+  /** Fills a batch; returns true once the phase has ended. */
   fill(batch: BatchBuilder): boolean;
-  /** Lets another process go on from here: v2's data fd is put into the place that was opened with. */
+  /**
+   * Lets another process continue: puts v2's data fd into the socket that the device was opened
+   * with.
+   */
   handOver(): void;
-  /** Refuses what {@linkcode Engine.beginRestore} would refuse; the device is not touched. */
+  /** Throws if {@linkcode Engine.beginRestore} would refuse; does not touch the device. */
   checkRestore(): void;
   /** Enters RESUMING. */
   beginRestore(): void;

@@ -1,5 +1,5 @@
 /**
- * Whole transfers on a device fd: short ones go on, EAGAIN waits.
+ * Whole transfers on a device fd: short transfers continue, EAGAIN waits.
  */
 
 import { ERRNO } from "../../kernel/errno_names.ts";
@@ -11,18 +11,18 @@ import { nap } from "../../kernel/process/nap.ts";
 
 type Buffer = Uint8Array;
 
-/** Waits until an fd is ready; a fd without poll is always ready, so this also naps. */
+/** Waits until an fd is ready. An fd without poll is always ready, so this also sleeps. */
 function wait(kernel: Kernel, fd: number, events: number): void {
   kernel.poll(fd, events, 100);
   nap(1);
 }
 
-// An interrupted pread or pwrite of data is made again, by Kernel: it names its place in the region,
-// where the same bytes are read, or written, once more.
+// Kernel repeats an interrupted pread or pwrite of data: it names its offset in the region, where
+// the same bytes are read or written again.
 
 /**
- * Reads until the buffer is full. A driver that returns 0 bytes has no more to
- * give: that is EIO here, since the protocol promised the bytes.
+ * Reads until the buffer is full. If the driver returns 0 bytes, it has no more: that is EIO here,
+ * since the protocol promised the bytes.
  */
 export function preadFull(
   kernel: Kernel,
@@ -83,13 +83,12 @@ export function pwriteFull(
   }
 }
 
-/** The longest nap of {@linkcode Readiness}, in milliseconds: as long as Ctrl-C may wait. */
+/** The longest sleep of {@linkcode Readiness}, in milliseconds: as long as Ctrl-C may wait. */
 const LONGEST_NAP_MS = 64;
 
 /**
- * Waits for an fd that answered EAGAIN. Where poll says that it is ready and the next call is
- * EAGAIN again, poll is not to be believed (a file without poll is always ready): then it naps,
- * longer each time.
+ * Waits for an fd that answered EAGAIN. If poll reports it ready and the next call is EAGAIN again,
+ * poll is not reliable (a file without poll is always ready): then this sleeps, longer each time.
  */
 export class Readiness {
   readonly #kernel: Kernel;
@@ -105,7 +104,7 @@ export class Readiness {
     this.#notes = notes;
   }
 
-  /** EAGAIN was answered. */
+  /** Call this after EAGAIN. */
   wait(): void {
     if (this.#kernel.poll(this.#fd.number, this.#events, 100) === 0) return;
     if (this.#napMs > 0) {
@@ -116,22 +115,22 @@ export class Readiness {
     this.#napMs = Math.min(LONGEST_NAP_MS, Math.max(1, this.#napMs * 2));
   }
 
-  /** Data was moved. */
+  /** Call this after data was moved. */
   moved(): void {
     this.#napMs = 0;
   }
 }
 
 /**
- * Sets O_NONBLOCK (FIONBIO, which Linux takes for any file): a call that has to wait for the
- * device answers EAGAIN, and whoever made it can be interrupted.
+ * Sets O_NONBLOCK (FIONBIO, which Linux takes for any file): a call that has to wait for the device
+ * answers EAGAIN, and the caller can be interrupted.
  */
 export function setNonBlocking(kernel: Kernel, fd: Fd): void {
   const on = new Uint8Array(new Int32Array([1]).buffer);
   try {
     kernel.ioctl(fd.number, FIONBIO, on);
   } catch (error) {
-    // Then its calls block, as they did before.
+    // Then its calls block, as before.
     if (!(error instanceof SysError)) throw error;
   }
 }

@@ -1,28 +1,31 @@
 /**
- * When a phase ends, beyond the driver having no more to give.
+ * The limits at which pre-copy ends.
  */
 
 import type { PrecopyLimits } from "./engine.ts";
 
-/** When pre-copy ends: at the first of these, or when nothing is pending. */
+/** When pre-copy ends: at the first of these limits, or when nothing is pending. */
 export interface PrecopyOptions {
-  /** No more bytes than this are pending. Default 0. */
+  /** At most this many bytes are pending. Default 0. */
   readonly threshold?: number | undefined;
   /**
-   * What stop-and-copy has to read then, by the driver's estimate, takes no longer than this many
-   * milliseconds at the rate of pre-copy so far. Default: no such limit.
+   * By the driver's estimate, stop-and-copy takes at most this many milliseconds at the rate of
+   * pre-copy so far. Default: no such limit.
    */
   readonly downtimeMs?: number | undefined;
-  /** So many rounds; a round ends when as many bytes were read as were pending at its start. Default 30. */
+  /**
+   * Number of rounds; a round ends when as many bytes were read as were pending at its start.
+   * Default 30.
+   */
   readonly maxRounds?: number | undefined;
-  /** So many milliseconds. Default: no limit. */
+  /** Time in milliseconds. Default: no limit. */
   readonly maxTimeMs?: number | undefined;
 }
 
-/** Rounds after which pre-copy ends, unless told otherwise. */
+/** Default number of rounds after which pre-copy ends. */
 export const DEFAULT_MAX_ROUNDS = 30;
 
-/** No limits: all of it. */
+/** No limits. */
 export const NO_LIMITS: PrecopyLimits = {
   threshold: 0,
   downtimeMs: 0,

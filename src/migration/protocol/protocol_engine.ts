@@ -1,6 +1,6 @@
 /**
- * What both protocols' engines have in common: phases that begin where they
- * may, steps that bring the device back when they fail.
+ * The common part of both protocols' engines: phases that begin only in allowed states, and steps
+ * that bring the device back if they fail.
  */
 
 import type { Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
@@ -11,19 +11,22 @@ import type { Recovery } from "../../vfio/state/recovery.ts";
 import type { Phase } from "../../checkpoint/batches/transaction.ts";
 import type { Protocol, StateName, StateReport, TargetState } from "../../vfio/state/states.ts";
 
-/** Errnos by which a driver judges the state that it was given; others tell of itself. */
+/**
+ * Errnos with which a driver rejects the state that it was given; others concern the driver itself.
+ */
 const JUDGEMENTS: readonly string[] = ["EINVAL", "EFAULT", "ENOMEM"];
 
 /** A protocol's state machine: the only one to change the device's state. */
 export interface Machine<Target extends TargetState> {
-  /** Reads the state; one that cannot be read is `unknown`, not an error. */
+  /** Reads the state; `unknown` if it cannot be read. */
   state(): StateReport;
   /**
-   * Goes to a state, where `from` is given out of one of those only: somebody else may have reset
-   * the device meanwhile. A {@linkcode MigrationError} says where it came to. Nothing is recovered.
+   * Goes to a state; with `from`, only from one of those states, since another process may have
+   * reset the device. A {@linkcode MigrationError} has the state that was reached. Does not
+   * recover.
    */
   transition(target: Target, from?: readonly StateName[]): StateReport;
-  /** Resets, and reads RUNNING back; `givesUp`: it waits no longer for a device that is not ready. */
+  /** Resets and reads back RUNNING; `givesUp` ends the wait for a device that is not ready. */
   reset(givesUp: () => boolean): StateReport;
   /** Brings the device back to RUNNING; never throws. */
   recover(way?: RecoveryMode, onError?: OnError): Recovery;
@@ -31,7 +34,7 @@ export interface Machine<Target extends TargetState> {
 
 /** A save under way. */
 export interface Save {
-  /** Fills a batch; true once the phase has ended. */
+  /** Fills a batch; returns true once the phase has ended. */
   fill(batch: BatchBuilder): boolean;
 }
 
@@ -45,16 +48,16 @@ export interface Restore {
 export abstract class ProtocolEngine<Target extends TargetState> implements Engine {
   readonly #protocol: Protocol;
   readonly #machine: Machine<Target>;
-  /** What the caller's thread sees. */
+  /** The progress that the caller's thread sees. */
   protected readonly counters: Counters;
   /** Runs steps, and recovers after one that failed. */
   protected readonly steps: PhaseSteps;
   #phase: Phase | null = null;
   #save: Save | null = null;
   #restore: Restore | null = null;
-  /** Whether a part of the state was read already, which stop-and-copy has to go on from. */
+  /** Whether a part of the state was read already, so that stop-and-copy must continue from it. */
   #precopied = false;
-  /** What was done since the last phase began. */
+  /** The recovery since the last phase began. */
   #recovery: Recovery = "none";
 
   constructor(protocol: Protocol, machine: Machine<Target>, counters: Counters) {
@@ -68,10 +71,13 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     );
   }
 
-  /** States that a phase begins in; after pre-copy those in which what was read still counts. */
+  /**
+   * States in which a phase begins; after pre-copy, those in which the data that was read still
+   * counts.
+   */
   protected abstract savesFrom(phase: Phase, precopied: boolean): readonly StateName[];
 
-  /** The protocol's own name for a target; null where it has no such state. */
+  /** The protocol's own name for a target; null if it has no such state. */
   protected abstract named(target: TargetState): Target | null;
 
   state(): StateReport {
@@ -89,7 +95,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
       const what = `Cannot enter ${target}: ${this.#protocol} has no such state`;
       throw this.steps.error(what, "no-such-state");
     }
-    // Who leads the device out of pre-copy does not go on from there.
+    // A caller that leads the device out of pre-copy does not continue from there.
     const precopying = this.#precopied &&
       this.#precopyStates.includes(this.#machine.state().state);
     try {
@@ -99,8 +105,8 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     } catch (error) {
       if (!(error instanceof MigrationError)) throw error;
       if (onError === "nothing") throw this.steps.left(error);
-      // In ERROR, or unreadable, no arc leads on. Anywhere else the caller
-      // asked for one state, and decides about the next.
+      // In ERROR, or in an unreadable state, there is no arc. In any other state, the caller
+      // decides what comes next.
       throw error.lost ? this.steps.recovered(error, "running", onError) : error;
     }
   }
@@ -119,12 +125,12 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
   #bringBack(way: RecoveryMode, onError?: OnError): Recovery {
     this.#end();
     const recovery = this.#machine.recover(way, onError);
-    // What brought it back before counts only as long as it is still there.
+    // An earlier recovery counts only while the device is still in that state.
     if (recovery !== "none" || this.#machine.state().state !== "running") this.#recovery = recovery;
     return recovery;
   }
 
-  /** Where a save goes on from pre-copy. */
+  /** The states in which a save continues after pre-copy. */
   get #precopyStates(): readonly StateName[] {
     return this.savesFrom("stop-and-copy", true);
   }
@@ -136,7 +142,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
   }
 
   beginSave(phase: Phase, limits: PrecopyLimits): void {
-    // What this ends in the midst of is brought back; before, nothing was touched.
+    // If a phase is under way, the device is brought back; otherwise nothing was touched.
     if (this.#precopied) this.steps.run(`Cannot enter ${phase}`, () => this.checkSave(phase));
     else this.checkSave(phase);
     this.#restart();
@@ -161,7 +167,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
       const ended = save.fill(batch);
       if (ended) {
         if (this.#phase === "pre-copy") {
-          // After a reset by somebody else a driver has nothing more to give, as at the end.
+          // After a reset by another process, a driver has no more data, as at the end.
           demandStateIn("stop-and-copy", this.#machine.state(), this.#precopyStates);
         } else this.#machine.transition("stop" as Target, [this.named("stop-and-copy")!]);
         this.#save = null;
@@ -194,7 +200,8 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
 
   endRestore(leave: "running" | "stop"): void {
     if (this.#restore === null) throw new Error("Cannot end the restore: none is under way");
-    // Whatever fails from here on, what was loaded must not run: its source may, already.
+    // If anything fails from here on, the loaded state must not run: its source may be running
+    // already.
     this.steps.run("Cannot end the restore", () => this.leaveRestore(leave), "reset");
     this.#restore = null;
   }

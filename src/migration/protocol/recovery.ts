@@ -1,6 +1,5 @@
 /**
- * What both protocols do when a step fails: bring the device back, and say so
- * in the error.
+ * What both protocols do if a step fails: bring the device back, and report that in the error.
  */
 
 import { type Hint, VfiokitError } from "../../base/vfiokit_error.ts";
@@ -12,11 +11,11 @@ import { describeRecovery, type Recovery } from "../../vfio/state/recovery.ts";
 import { hintAfter } from "./reset.ts";
 import type { StateName, StateReport } from "../../vfio/state/states.ts";
 
-/** A driver that broke the protocol: what it did, and the stable word for it. */
+/** A driver's violation of the protocol, with a code. */
 export class DriverError extends VfiokitError {
   /** Always `DriverError`. */
   override readonly name = "DriverError";
-  /** A stable word, such as `data-offset`. */
+  /** The code, such as `data-offset`. */
   readonly code: MigrationErrorCode;
 
   constructor(message: string, code: MigrationErrorCode, cause?: SysError) {
@@ -25,18 +24,18 @@ export class DriverError extends VfiokitError {
   }
 }
 
-/** What a driver means by an errno: in words, and the stable word for it. */
+/** What a driver means by an errno: a text and a code. */
 type Meaning = readonly [meaning: string, word: MigrationErrorCode];
 
 /** Meanings, by the errno's name. */
 export type Meanings = Readonly<Record<string, Meaning>>;
 
-/** What ENODEV means on a data fd. */
+/** The meaning of ENODEV on a data fd. */
 export const GONE: Meaning = ["the device was reset or is gone", "io"];
 
 /**
- * A data fd that cannot be read or written: what the driver means by the errno where that is
- * known, else that it did `what`.
+ * The error of a data fd that cannot be read or written: what the driver means by the errno if that
+ * is known, else `what`.
  */
 export function dataError(what: string, error: unknown, meanings: Meanings): unknown {
   if (!(error instanceof SysError)) return error;
@@ -50,7 +49,7 @@ export function dataError(what: string, error: unknown, meanings: Meanings): unk
   return new DriverError(`the driver ${what} (${said})`, "io", error);
 }
 
-/** Refuses a step out of other states than `from`: somebody else has reset the device then. */
+/** Throws if the state is none of `from`: then another process has reset the device. */
 export function demandStateIn(
   target: string,
   { state }: StateReport,
@@ -64,7 +63,7 @@ export function demandStateIn(
   );
 }
 
-/** Runs the steps of phases, and recovers after one that failed. */
+/** Runs the steps of phases, and recovers after a failed one. */
 export class PhaseSteps {
   readonly #counters: Counters;
   readonly #recover: (way: RecoveryMode, onError?: OnError) => Recovery;
@@ -81,7 +80,7 @@ export class PhaseSteps {
     this.#read = read;
   }
 
-  /** An error that says the state as last read; nothing is recovered. */
+  /** Makes an error with the last read state; does not recover. */
   error(message: string, code: MigrationErrorCode, cause?: Error, hint?: Hint): MigrationError {
     return new MigrationError(message, {
       code,
@@ -92,7 +91,7 @@ export class PhaseSteps {
     }, { cause });
   }
 
-  /** Refuses to begin a phase in a state that it does not begin in. Nothing is touched. */
+  /** Throws if a phase may not begin in the present state. Touches nothing. */
   demandState(target: string, state: StateName, from: readonly StateName[]): void {
     if (from.includes(state)) return;
     if (state === "unknown") {
@@ -114,7 +113,7 @@ export class PhaseSteps {
     );
   }
 
-  /** Runs a step of a phase; a failure ends the phase and brings the device back that way. */
+  /** Runs a step of a phase; a failure ends the phase and brings the device back. */
   run<T>(what: string, step: () => T, way: RecoveryMode = "running"): T {
     try {
       return step();
@@ -131,7 +130,7 @@ export class PhaseSteps {
     }
   }
 
-  /** Recovers nothing; a state that could not be read is read again before it is told. */
+  /** Does not recover; an unreadable state is read once more before it is reported. */
   left(error: MigrationError): MigrationError {
     if (error.deviceState !== "unknown") return error;
     const deviceState = this.#stateNow();
@@ -146,17 +145,17 @@ export class PhaseSteps {
     }, { cause });
   }
 
-  /** The state, read afresh; twice where it cannot be read for once. */
+  /** Reads the state; twice if the first read fails. */
   #stateNow(): StateName {
     const state = this.#read();
     return state === "unknown" ? this.#read() : state;
   }
 
-  /** Brings the device back, and tells it in the error. */
+  /** Brings the device back, and adds that to the error. */
   recovered(error: MigrationError, way: RecoveryMode, onError?: OnError): MigrationError {
     const recovery = this.#recover(way, onError);
     const deviceState = this.#stateNow();
-    // What was advised for a state that the device is not in any more is done.
+    // The hint for the earlier state no longer applies.
     const hint = hintAfter(recovery, deviceState) ??
       (error.deviceState === "running" ? error.hint : null);
     return new MigrationError(`${error.message}; ${describeRecovery(recovery, deviceState)}`, {

@@ -1,6 +1,6 @@
 /**
- * The reset of a device: tried for a while, looked at afterwards, and closing and opening again
- * where the driver took it and did nothing.
+ * The reset of a device: tried for a while and checked afterwards. If the driver accepts it and
+ * does nothing, the device is closed and opened again.
  */
 
 import { type Hint, toHint } from "../../base/vfiokit_error.ts";
@@ -13,25 +13,25 @@ import { MigrationError } from "../migration_error.ts";
 import type { Recovery } from "../../vfio/state/recovery.ts";
 import type { StateName } from "../../vfio/state/states.ts";
 
-/** How long a device is waited for whose lock somebody holds (EAGAIN), in milliseconds. */
+/** How long to wait for a device whose lock is held (EAGAIN), in milliseconds. */
 const PATIENCE_MS = 2000;
 
 /** The longest pause between two attempts, in milliseconds: as long as Ctrl-C may wait. */
 const LONGEST_PAUSE_MS = 64;
 
-/** What leads on where a reset does not. */
+/** The hint for a device that a reset does not help. */
 const REOPEN = "a reset does not help: close the device wherever it is open, and open it " +
   "again; if that does not help either, unbind its driver and bind it again";
 
-/** What leads on from where a recovery left a device; nothing, where it runs. */
+/** The hint for the state in which a recovery left a device; none if it runs. */
 export function hintAfter(recovery: Recovery, state: StateName): Hint | null {
   if (recovery === "ignored") return toHint(REOPEN);
   return state === "running" ? null : { text: "bring it to RUNNING by a reset", remedy: "reset" };
 }
 
 /**
- * VFIO_DEVICE_RESET. Linux answers EAGAIN where somebody holds the device's lock for a moment
- * (pci_try_reset_function): it is asked again for about two seconds, unless `givesUp`.
+ * VFIO_DEVICE_RESET. Linux answers EAGAIN if the device's lock is held for a moment
+ * (pci_try_reset_function): the call is repeated for about two seconds, unless `givesUp`.
  *
  * @throws {SysError} If the driver refuses.
  */
@@ -47,24 +47,24 @@ export function resetPatiently(device: VfioDevice, givesUp: () => boolean): void
   }
 }
 
-/** What a protocol's state machine does about a reset. */
+/** What a reset needs from a protocol's state machine. */
 export interface ResetTarget {
   /** The device. */
   readonly device: VfioDevice;
-  /** How to name a state in a message. */
+  /** The name of a state in a message. */
   readonly spell: (state: StateName) => string;
-  /** The state, read afresh; after what the driver wants to be done about it. */
+  /** Reads the state, after any step that the driver needs first. */
   readonly stateAfter: () => StateName;
-  /** Lets go of all that keeps the device's file open: mappings, data fds. */
+  /** Releases everything that keeps the device's file open: mappings, data fds. */
   readonly releaseResources: () => void;
 }
 
 /**
- * Resets a device, and has RUNNING read back. A driver that accepted the reset and did not do it
- * forgets its state when it is closed: that comes last, where it harms nobody.
+ * Resets a device and reads back RUNNING. A driver that accepts the reset and ignores it forgets
+ * its state when it is closed: that comes last, if it affects nothing else.
  *
- * @returns What brought it back.
- * @throws {MigrationError} If it is not RUNNING after all that: the device is lost then.
+ * @returns How it was brought back.
+ * @throws {MigrationError} If it is not RUNNING after that.
  */
 export function resetDevice(
   { device, spell, stateAfter, releaseResources }: ResetTarget,
@@ -114,7 +114,7 @@ function lost(why: string, state: StateName, recovery: Recovery, cause?: Error):
   }, { cause });
 }
 
-/** The last step of a recovery, where no arc leads back: a reset, unless that was forbidden. */
+/** The last step of a recovery if no arc leads back: a reset, unless the caller forbids it. */
 export function resetAtLast(onError: OnError, reset: () => Recovery, notes: DriverNotes): Recovery {
   if (onError === "leave") return "none";
   try {
@@ -122,7 +122,7 @@ export function resetAtLast(onError: OnError, reset: () => Recovery, notes: Driv
   } catch (error) {
     if (!(error instanceof MigrationError)) throw error;
     notes.add("reset-failed", () => error.message);
-    // It may run all the same, and with what it was given: that is no recovery.
+    // It may still run, with the state that it was given: that is no recovery.
     return error.recovery === "none" ? "failed" : error.recovery;
   }
 }

@@ -4,7 +4,7 @@
 
 import type { PrecopyLimits } from "./engine.ts";
 
-/** Rounds in a row that did not shrink what is pending before pre-copy ends. */
+/** Consecutive rounds without fewer pending bytes after which pre-copy ends. */
 const MAX_STALE_ROUNDS = 2;
 
 /** Counts rounds: one is over when as many bytes were read as were pending at its start. */
@@ -19,7 +19,7 @@ export class Rounds {
   #total = 0;
   #stale = 0;
 
-  /** The clock (milliseconds) starts now. */
+  /** Starts the clock (milliseconds). */
   constructor(limits: PrecopyLimits, now: () => number = () => performance.now()) {
     this.#limits = limits;
     this.#now = now;
@@ -37,7 +37,7 @@ export class Rounds {
     return this.#limits.downtimeMs > 0;
   }
 
-  /** What was pending is no measure any more: the driver has begun anew. Counts as a round. */
+  /** The earlier pending bytes no longer count: the driver has started anew. Counts as a round. */
   restart(): void {
     this.#rounds += 1;
     this.#pending = -1;
@@ -46,20 +46,23 @@ export class Rounds {
   }
 
   /**
-   * Whether so few bytes are pending that stop-and-copy may have them: below the threshold, or
-   * read within the downtime at the rate that was measured so far.
+   * Whether few enough bytes are pending for stop-and-copy: at most the threshold, or readable
+   * within the downtime at the measured rate.
    */
   fits(pending: number): boolean {
     return pending <= this.#limits.threshold || (this.timed && pending <= this.#withinDowntime());
   }
 
-  /** Bytes that the downtime is enough for; 0 as long as there is no rate to go by. */
+  /** Bytes that can be read within the downtime; 0 while no rate is known. */
   #withinDowntime(): number {
     const elapsed = this.#now() - this.#begun;
     return elapsed > 0 ? this.#total / elapsed * this.#limits.downtimeMs : 0;
   }
 
-  /** Whether going on would not help: out of rounds, out of time, or the device is faster. */
+  /**
+   * Whether more rounds would not help: a limit of rounds or time is reached, or the device is
+   * faster.
+   */
   exhausted(pending: number): boolean {
     const { maxRounds, maxTimeMs } = this.#limits;
     if (this.#now() - this.#begun >= maxTimeMs) return true;

@@ -1,17 +1,17 @@
 /**
- * The state after a step, read back from a driver that may be late with it.
+ * Reads back the state after a step; a driver may be late with it.
  */
 
 import { nap } from "../../kernel/process/nap.ts";
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import type { StateName, StateReport } from "../../vfio/state/states.ts";
 
-/** Milliseconds that a driver may still show the state before, though it took the step. */
+/** Milliseconds for which a driver may still show the earlier state after an accepted step. */
 const PATIENCE_MS = 10;
 
 /**
- * Reads the state after a step that the driver took. By the header the device is in its new state
- * then; one that still shows what it showed before is read again for a moment, and that is noted.
+ * Reads the state after an accepted step. By the header, the device is then in its new state; if it
+ * still shows the earlier one, it is read again for a moment, and a note is made.
  */
 export function readBack<Report extends StateReport>(
   read: () => Report,

@@ -1,8 +1,8 @@
 /**
  * The data section of a v1 migration region: trapped, mapped or partitioned.
  *
- * What the driver says can be mapped is mapped and copied; the rest, and what
- * fails to map, goes through pread and pwrite.
+ * Areas that the driver declares as mappable are mapped and copied; the rest, and areas that fail
+ * to map, go through pread and pwrite.
  */
 
 import { cleanly } from "../../base/cleanup.ts";
@@ -52,9 +52,8 @@ export function mappableAreas(region: Pick<Region, "size" | "mappable" | "sparse
 }
 
 /**
- * Bytes from `offset` to the end of the area that the driver declares there. An area counts whether
- * mmap reached it or not: what is declared is the driver's, what is mapped is this process's luck.
- * Where no area is declared, the data section goes to the region's end.
+ * Bytes from `offset` to the end of the area that the driver declares there, whether or not this
+ * process could map it. If no area is declared there, the data section extends to the region's end.
  */
 export function declaredRoom(
   region: Pick<Region, "size" | "mappable" | "sparse">,
@@ -69,7 +68,7 @@ export function declaredRoom(
   return Math.max(0, end - offset);
 }
 
-/** Reads and writes the data section, each byte by the quickest way to it. */
+/** Reads and writes the data section, each byte by the fastest way. */
 export class V1DataSection implements Disposable {
   readonly #kernel: Kernel;
   readonly #fd: number;
@@ -77,7 +76,7 @@ export class V1DataSection implements Disposable {
   readonly #notes: DriverNotes;
   readonly #areas: readonly (Area & { readonly mapping: Mapping })[];
 
-  /** Maps what can be mapped; an area whose mmap fails stays trapped. */
+  /** Maps the declared areas; an area whose mmap fails is accessed by pread and pwrite. */
   constructor(kernel: Kernel, fd: number, region: Region, notes: DriverNotes) {
     this.#kernel = kernel;
     this.#fd = fd;
@@ -101,21 +100,21 @@ export class V1DataSection implements Disposable {
         flags: MAP_SHARED,
       });
     } catch (error) {
-      // Why does not matter: pread reaches every byte that mmap does.
+      // The reason does not matter: pread reaches every byte that mmap does.
       const { message } = error as Error;
       this.#notes.add("mmap-failed", () => `${message}; pread and pwrite are used`);
       return null;
     }
   }
 
-  /** Holds a data_offset against the header. */
+  /** Checks a data_offset against the header's rules. */
   noteOffset(offset: number): void {
     if (offset % PAGE === 0) return;
     if (!this.#areas.some(({ start, end }) => start <= offset && offset < end)) return;
     this.#notes.add("data-offset-unaligned", () => `data_offset was ${offset}, in a mapped area`);
   }
 
-  /** Calls `mapped` or `trapped` for each run of a range that lies in or outside a mapping. */
+  /** Calls `mapped` or `trapped` for each part of a range that lies inside or outside a mapping. */
   #split(
     offset: number,
     data: Buffer,
@@ -134,7 +133,7 @@ export class V1DataSection implements Disposable {
     }
   }
 
-  /** Fills `into` from `offset` of the region on; the caller has checked the bounds. */
+  /** Fills `into` from `offset` of the region; the caller has checked the bounds. */
   read(offset: number, into: Buffer): void {
     this.#split(
       offset,

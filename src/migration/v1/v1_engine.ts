@@ -1,6 +1,5 @@
 /**
- * The v1 protocol on one device: registers, data section, state machine and
- * loops put together.
+ * The v1 protocol on one device: combines registers, data section, state machine, save and restore.
  */
 
 import type { VfioDevice } from "../../vfio/device/device.ts";
@@ -52,7 +51,7 @@ export class V1Engine extends ProtocolEngine<V1Target> {
     this.#machine = machine;
   }
 
-  /** Mapped at the first phase that moves data, and kept for the next. */
+  /** Mapped in the first phase that moves data, and kept for the next. */
   get #section(): V1DataSection {
     const { kernel, fd, notes } = this.#device;
     return this.#data ??= new V1DataSection(kernel, fd.number, this.#region, notes);
@@ -72,7 +71,7 @@ export class V1Engine extends ProtocolEngine<V1Target> {
     limits: PrecopyLimits,
   ): Save {
     const { state } = this.counters;
-    // What another process read in pre-copy is not known here.
+    // How much another process read in pre-copy is not known here.
     const before = state === "running" || state === "stop"
       ? 0
       : from === PRECOPIED
@@ -92,7 +91,7 @@ export class V1Engine extends ProtocolEngine<V1Target> {
     );
   }
 
-  /** Nothing to do: all of a save is in the device. */
+  /** Does nothing: with v1, all state of a save is in the device. */
   override handOver(): void {}
 
   override checkRestore(): void {
@@ -117,7 +116,7 @@ export class V1Engine extends ProtocolEngine<V1Target> {
     if (leave === "stop") this.#machine.transition("stop");
   }
 
-  /** Unmaps the data section, until it is needed again. */
+  /** Unmaps the data section until it is needed again. */
   #releaseResources(): void {
     const data = this.#data;
     this.#data = null;

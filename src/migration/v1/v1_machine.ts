@@ -1,5 +1,5 @@
 /**
- * The v1 state machine: device_state's arcs, and the ways back after a failure.
+ * The v1 state machine: device_state's arcs, and recovery after a failure.
  */
 
 import { SysError } from "../../kernel/sys_error.ts";
@@ -24,10 +24,10 @@ import type { StateName, StateReport, TargetState, V1StateName } from "../../vfi
 
 type V1Report = Extract<StateReport, { protocol: "v1" }>;
 
-/** The states that a v1 device can be asked for. */
+/** The states that can be requested from a v1 device. */
 export type V1Target = Exclude<V1StateName, "error" | "invalid">;
 
-/** The low three bits of device_state by the name of the state they make. */
+/** The low three bits of device_state, by the state's name. */
 const BITS: Readonly<Record<V1Target, number>> = {
   "stop": STOP,
   "running": RUNNING,
@@ -36,14 +36,14 @@ const BITS: Readonly<Record<V1Target, number>> = {
   "resuming": RESUMING,
 };
 
-/** Whether v1 has a state of this name that can be asked for. */
+/** Whether v1 has a state of this name that can be requested. */
 export function isV1Target(target: TargetState): target is V1Target {
   return Object.hasOwn(BITS, target);
 }
 
 /**
  * The arcs: those that linux/vfio.h of Linux 5.8 draws ("State transitions"), and from STOP to
- * RUNNING. A driver may take any other write for a violation.
+ * RUNNING. A driver may treat any other write as a violation.
  */
 const ARCS: Readonly<Record<V1Target, readonly V1Target[]>> = {
   "stop": ["running"],
@@ -64,12 +64,12 @@ const NAMES: readonly V1StateName[] = [
   "invalid",
 ];
 
-/** Whether arcs lead on from a state. */
+/** Whether a state has arcs. */
 function hasArcs(state: StateName): state is V1Target {
   return Object.hasOwn(BITS, state);
 }
 
-/** How to name a state in a message: `pre-copy (011b)`. */
+/** The name of a state in a message: `pre-copy (011b)`. */
 function spell(state: V1StateName | "unknown"): string {
   const bits = state === "unknown" ? -1 : NAMES.indexOf(state);
   return bits < 0 || state === "invalid"
@@ -77,7 +77,7 @@ function spell(state: V1StateName | "unknown"): string {
     : `${state} (${bits.toString(2).padStart(3, "0")}b)`;
 }
 
-/** Drives device_state; the only place that writes it. */
+/** Drives device_state; nothing else writes it. */
 export class V1Machine {
   readonly #registers: V1Registers;
   readonly #device: VfioDevice;
@@ -89,7 +89,7 @@ export class V1Machine {
   #read = false;
   readonly #refusals: Refusals;
 
-  /** `releaseResources` unmaps what is mapped of the device. */
+  /** `releaseResources` unmaps the device's mapped areas. */
   constructor(
     registers: V1Registers,
     device: VfioDevice,
@@ -107,7 +107,7 @@ export class V1Machine {
     this.#releaseResources = releaseResources;
   }
 
-  /** Reads device_state afresh. An unreadable register is the state `unknown`, not an error. */
+  /** Reads device_state; `unknown` if the register cannot be read. */
   state(): V1Report {
     let raw: number | null = null;
     try {
@@ -122,13 +122,13 @@ export class V1Machine {
     return { protocol: "v1", state, raw };
   }
 
-  /** Holds what was read against the header. */
+  /** Checks the read value against the header's rules. */
   #judge(state: V1StateName | "unknown", raw: number): void {
     const { notes, borrowed } = this.#device;
     if (state === "invalid") {
       notes.add("state-undefined", () => `device_state was 0x${raw.toString(16)}`);
     }
-    // What somebody else opened may have been stopped by them.
+    // A device that another process opened may have been stopped by it.
     if (!this.#read && !borrowed && (raw & VFIO_DEVICE_STATE_MASK) === STOP) {
       const code = this.#quirk.stopAtOpenIsRunning ? "quirk-stop-at-open" : "stop-at-open";
       notes.add(
@@ -146,11 +146,11 @@ export class V1Machine {
   }
 
   /**
-   * Asks for a state. The register is read afresh and its other 29 bits are
-   * written back as they were; what is already so is not written again.
+   * Requests a state. Reads the register first and writes its other 29 bits back unchanged; writes
+   * nothing if the device is in that state already.
    *
-   * @throws {MigrationError} If the device is in none of `from`, or the driver
-   * refuses, with the state it is in after that. Nothing is recovered here.
+   * @throws {MigrationError} If the device is in none of `from`, or the driver refuses, with the
+   * state after that. Does not recover.
    */
   transition(target: V1Target, from?: readonly StateName[]): V1Report {
     const before = this.state();
@@ -162,18 +162,18 @@ export class V1Machine {
     if (before.state === target) return before;
     const what = `Cannot go from ${spell(before.state)} to ${spell(target)}`;
     if (!hasArcs(before.state)) throw this.#error(`${what}: only a reset leads on`, "no-such-arc");
-    // What shows STOP at open may run: the driver says what it takes then.
+    // A device that shows STOP at open may be running: the driver decides what it accepts.
     const atOpen = before.state === "stop" && !this.#touched;
     if (!atOpen && !ARCS[before.state].includes(target)) {
       throw this.#error(`${what}: no arc of the protocol leads there`, "no-such-arc");
     }
-    // A register that shows STOP on a device that runs: written as it is, it would change nothing.
+    // A register that shows STOP on a running device: writing the same value would change nothing.
     const shown = raw & VFIO_DEVICE_STATE_MASK;
     const now = shown === BITS[target] ? this.#write({ ...before, raw }, "running") : before;
     return this.#write({ ...now, raw: now.raw ?? raw }, target);
   }
 
-  /** Writes a state, out of the one that was read last, and reads it back. */
+  /** Writes a state, from the one that was read last, and reads it back. */
   #write(before: V1Report & { readonly raw: number }, target: V1Target): V1Report {
     const { raw } = before;
     try {
@@ -211,7 +211,7 @@ export class V1Machine {
 
   #noteReserved(before: number, after: number): void {
     const [was, is] = [before, after].map((raw) => (raw & ~VFIO_DEVICE_STATE_MASK) >>> 0);
-    // A bit of a later version may change by itself; what is preserved is not lost as a whole.
+    // A bit of a later version may change by itself, but not all preserved bits are lost.
     if (was === 0 || is !== 0) return;
     this.#device.notes.add(
       "reserved-bits-lost",
@@ -223,11 +223,11 @@ export class V1Machine {
   }
 
   /**
-   * VFIO_DEVICE_RESET, and RUNNING read back. `givesUp` says whether to wait no longer for a device
-   * that is not ready for it.
+   * Resets the device and reads back RUNNING. `givesUp` says whether to stop waiting for a device
+   * that is not ready.
    *
-   * @throws {MigrationError} If the reset fails, or leaves another state: the device is lost then,
-   * unless it is running all the same.
+   * @throws {MigrationError} If the reset fails or leaves another state: then the device is lost,
+   * unless it is running nevertheless.
    */
   reset(givesUp: () => boolean): V1Report {
     this.#reset(givesUp);
@@ -246,7 +246,9 @@ export class V1Machine {
     }, givesUp);
   }
 
-  /** The state after a reset; a register that this driver does not reset is led back. */
+  /**
+   * The state after a reset; a register that this driver does not reset is brought back by arcs.
+   */
   #afterReset(): StateName {
     const report = this.state();
     const { state } = report;
@@ -269,27 +271,29 @@ export class V1Machine {
   }
 
   /**
-   * Brings the device back to RUNNING: from a saving or stopped state by its
-   * arcs, else by a reset, unless that was forbidden.
+   * Brings the device back to RUNNING: by arcs from a saving or stopped state, else by a reset,
+   * unless the caller forbids it.
    *
-   * Never throws: a failure is the answer `failed`, and the state says the rest.
+   * Never throws: a failure returns `failed`, and the state says the rest.
    */
   recover(way: RecoveryMode = "running", onError: OnError = this.#onError): Recovery {
     if (way !== "reset") {
       const led = this.#leadBack();
       if (led !== null) return led;
     }
-    // Not even the caller's wish to end it is heard: this is what it waits for.
+    // An abort is ignored here: the caller waits for this recovery.
     return resetAtLast(onError, () => this.#reset(() => false), this.#device.notes);
   }
 
-  /** Follows arcs, each from the state as it is read then, and none twice; null where none leads back. */
+  /**
+   * Follows arcs, each from the state as it is read then, and none twice; null if none leads back.
+   */
   #leadBack(): "none" | "running" | null {
     const tried = new Set<string>();
     for (;;) {
       const { state } = this.#known();
       if (state === "running") return tried.size === 0 ? "none" : "running";
-      // From RESUMING it would run with half a state.
+      // From RESUMING, it would run with an incomplete state.
       const arcs = hasArcs(state) && state !== "resuming" ? ARCS[state] : [];
       const target = arcs.find((next) => !tried.has(`${state} ${next}`));
       if (target === undefined) return null;
@@ -304,13 +308,13 @@ export class V1Machine {
     }
   }
 
-  /** The state; read again where it cannot be read for once, before the device is given up for that. */
+  /** Reads the state; twice if the first read fails, before the device counts as lost. */
   #known(): V1Report {
     const report = this.state();
     return report.raw === null ? this.state() : report;
   }
 
-  /** An error that says the state as last read. */
+  /** Makes an error with the last read state. */
   #error(message: string, code: MigrationErrorCode, cause?: SysError): MigrationError {
     return new MigrationError(message, {
       code,

@@ -1,20 +1,20 @@
 /**
- * Where known v1 drivers differ from the protocol's text.
+ * Known differences of v1 drivers from the protocol's text.
  */
 
 import type { QuirkName } from "../../vfio/device/quirk.ts";
 
-/** What a profile changes. */
+/** A profile's differences. */
 export interface V1Quirk {
-  /** device_state reads 0 on a device that runs, until it is first written. */
+  /** device_state reads 0 on a running device until it is first written. */
   readonly stopAtOpenIsRunning: boolean;
-  /** VFIO_DEVICE_RESET does not touch device_state. */
+  /** VFIO_DEVICE_RESET does not change device_state. */
   readonly resetKeepsState: boolean;
   /** data_size may read 0 with data pending: the data is min(pending, the area declared at data_offset). */
   readonly zeroSizeIsPending: boolean;
 }
 
-/** A driver that does what the protocol says. */
+/** A driver that follows the protocol. */
 export const NO_QUIRK: V1Quirk = {
   stopAtOpenIsRunning: false,
   resetKeepsState: false,

@@ -1,8 +1,8 @@
 /**
  * The registers of struct vfio_device_migration_info, at native width only.
  *
- * A driver may take any other width for a violation, so each register is one
- * pread or pwrite of exactly its size.
+ * A driver may treat any other width as a violation, so each access is one pread or pwrite of the
+ * register's size.
  */
 
 import { ERRNO } from "../../kernel/errno_names.ts";
@@ -15,15 +15,15 @@ const PENDING_BYTES = layout.offsetOf("pending_bytes");
 const DATA_OFFSET = layout.offsetOf("data_offset");
 const DATA_SIZE = layout.offsetOf("data_size");
 
-/** Bytes that the registers take at the head of the region. */
+/** Size of the registers at the start of the region, in bytes. */
 export const REGISTERS_SIZE: number = layout.size;
 
 /**
  * The migration region's registers.
  *
- * The 64-bit ones are returned as numbers: what is beyond 2^53 lies outside
- * every region, so losing its low bits loses nothing, and a bigint a register
- * would cost more than the call. Messages have all digits, by {@linkcode V1Registers.digits}.
+ * The 64-bit ones are returned as numbers: a value beyond 2^53 lies outside every region, so its
+ * low bits do not matter, and a bigint per register would cost more than the call. Messages have
+ * all digits, by {@linkcode V1Registers.digits}.
  */
 export class V1Registers {
   readonly #kernel: Kernel;
@@ -65,7 +65,7 @@ export class V1Registers {
     return this.#view64.getUint32(4, true) * 0x1_0000_0000 + this.#view64.getUint32(0, true);
   }
 
-  /** What was last read from a register, with all of its digits. */
+  /** The value last read from a register, with all digits. */
   digits(register: "pending_bytes" | "data_offset" | "data_size"): string {
     return String(layout.unpack(this.#read)[register]);
   }
@@ -91,12 +91,12 @@ export class V1Registers {
     }
   }
 
-  /** Bytes that the driver still has to give; reading it opens an iteration. */
+  /** Bytes that the driver still has; reading it opens an iteration. */
   get pendingBytes(): number {
     return this.#read64(PENDING_BYTES, "pending_bytes");
   }
 
-  /** Where in the region this iteration's data is; may block until it is there. */
+  /** The offset of this iteration's data in the region; may block until the data is there. */
   get dataOffset(): number {
     return this.#read64(DATA_OFFSET, "data_offset");
   }
@@ -106,7 +106,7 @@ export class V1Registers {
     return this.#read64(DATA_SIZE, "data_size");
   }
 
-  /** Tells the driver how many bytes were written at data_offset. */
+  /** Reports to the driver how many bytes were written at data_offset. */
   set dataSize(value: number) {
     this.#view64.setBigUint64(0, BigInt(value), true);
     try {

@@ -11,7 +11,7 @@ import type { V1DataSection } from "./v1_data_section.ts";
 import type { V1Registers } from "./v1_registers.ts";
 import { checkDataSection } from "./v1_save.ts";
 
-/** One restore: where it is inside a transaction. */
+/** One restore, with its position in the transaction. */
 export class V1Restore {
   readonly #registers: V1Registers;
   readonly #data: V1DataSection;
@@ -20,7 +20,7 @@ export class V1Restore {
   #offset = 0;
   #written = 0;
   #inside = false;
-  /** Where the chunk under way ends in its transaction. */
+  /** The end of the present chunk in its transaction. */
   #end = 0;
 
   constructor(
@@ -35,7 +35,7 @@ export class V1Restore {
     this.#counters = counters;
   }
 
-  /** Whether a transaction was begun and not finished. */
+  /** Whether a transaction is unfinished. */
   get inside(): boolean {
     return this.#inside;
   }
@@ -56,7 +56,7 @@ export class V1Restore {
     }
   }
 
-  /** What is wrong is told by these numbers. */
+  /** These numbers are for messages. */
   readonly #told = (): string =>
     `data_offset ${this.#registers.digits("data_offset")}, ${this.#end} bytes of data`;
 
@@ -78,7 +78,7 @@ export class V1Restore {
     this.#counters.transactions += 1;
   }
 
-  /** Gives the driver something of the state; where it does not take that, the state is not its own. */
+  /** Gives the driver a part of the state; if it refuses, the state is not for this device. */
   #give(what: string, write: () => void): void {
     try {
       write();

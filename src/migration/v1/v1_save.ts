@@ -15,21 +15,21 @@ import type { V1Quirk } from "./v1_quirks.ts";
 import { REGISTERS_SIZE, type V1Registers } from "./v1_registers.ts";
 import type { Phase } from "../../checkpoint/batches/transaction.ts";
 
-/** A batch is handed over after so long, full or not: a slow device stays watchable. */
+/** A batch is handed over after this time, full or not, so that a slow device shows progress. */
 const BATCH_MS = 100;
 
-/** Iterations with data_size 0 in a row before the driver is given up. */
+/** Consecutive iterations with data_size 0 after which the save fails. */
 const MAX_EMPTY = 16;
 
-/** So often pending_bytes may come back from 0 in a stopped device before the driver is given up. */
+/** How often pending_bytes may return from 0 in a stopped device before the save fails. */
 const MAX_RETURNS = 16;
 
-/** So much more than is pending may come at once, for headers and padding. */
+/** How much more than is pending may come at once, for headers and padding. */
 const PENDING_SLACK = 64 * 1024;
 
 /**
- * Refuses a data section that does not lie in the region, behind its registers. `told` is what the
- * driver said of it, for messages.
+ * Refuses a data section that does not lie in the region, after its registers. `told` is what the
+ * driver said about it, for messages.
  */
 export function checkDataSection(
   offset: number,
@@ -47,7 +47,7 @@ export function checkDataSection(
   throw new DriverError(`the driver ${what} (${told()}, region size ${regionSize})`, code);
 }
 
-/** One phase of saving: where it is, round by round and transaction by transaction. */
+/** One phase of saving, with its position in rounds and transactions. */
 export class V1Save {
   readonly #registers: V1Registers;
   readonly #data: V1DataSection;
@@ -58,7 +58,7 @@ export class V1Save {
   readonly #phase: Phase;
   readonly #rounds: Rounds;
   readonly #notes: DriverNotes;
-  /** Bytes that pre-copy gave before; null where that is not known. */
+  /** Bytes that pre-copy gave; null if not known. */
   readonly #before: number | null;
 
   // The transaction that is being read.
@@ -69,8 +69,8 @@ export class V1Save {
   // Stop-and-copy: bytes read since pending_bytes was last at its lowest.
   #lowestPending = Infinity;
   #sinceLowest = 0;
-  // What the end of stop-and-copy is judged by: bytes that were pending at its start, bytes that
-  // were read, and the largest transaction.
+  // For the check at the end of stop-and-copy: bytes pending at its start, bytes read, and the
+  // largest transaction.
   #announced = 0;
   #given = 0;
   #largest = 0;
@@ -134,7 +134,7 @@ export class V1Save {
     }
   }
 
-  /** Opens the next iteration that has data; `later` where somebody wants the engine first. */
+  /** Opens the next iteration that has data; `later` if another request waits for the engine. */
   #next(): "data" | "ended" | "later" {
     for (;;) {
       const pending = this.#pending();
@@ -151,7 +151,8 @@ export class V1Save {
       this.#size = this.#registers.dataSize;
       this.#done = 0;
       if (this.#size === 0 && this.#quirk.zeroSizeIsPending) {
-        // Where the region has ended there is no room for what is pending: that is no empty iteration.
+        // At the region's end there is no room for the pending data: that is not an empty
+        // iteration.
         this.#size = Math.min(pending, declaredRoom(this.#region, this.#offset) || pending);
         this.#notes.add("quirk-data-size", () => `data_size was 0 with ${pending} bytes pending`);
       }
@@ -181,7 +182,7 @@ export class V1Save {
     }
   }
 
-  /** pending_bytes; what no state has is no number of bytes. */
+  /** Reads pending_bytes; a value that no state can have is an error. */
   #pending(): number {
     const pending = this.#registers.pendingBytes;
     if (pending > Number.MAX_SAFE_INTEGER) {
@@ -216,7 +217,7 @@ export class V1Save {
         "state-missing",
       );
     }
-    // Less than a transaction is an estimate that was too high.
+    // A difference below one transaction is an estimate that was too high.
     if (this.#announced - this.#given > this.#largest) {
       this.#notes.add(
         "pending-dropped",
@@ -229,11 +230,11 @@ export class V1Save {
     return true;
   }
 
-  /** Holds an iteration's data against the header. */
+  /** Checks an iteration's data against the header's rules. */
   #judgeData(pending: number): void {
     this.#data.noteOffset(this.#offset);
     const size = this.#size;
-    // Of a running device more may have come since; of a stopped one, little more than it counts.
+    // A running device may have more by now; a stopped one only little more than it counts.
     if (this.#phase === "pre-copy" || size <= 2 * pending + PENDING_SLACK) return;
     this.#notes.add(
       "data-size-over-pending",
@@ -241,7 +242,7 @@ export class V1Save {
     );
   }
 
-  /** What the driver said of its data. */
+  /** What the driver said about its data. */
   readonly #told = (): string =>
     `data_offset ${this.#registers.digits("data_offset")}, ` +
     `data_size ${this.#registers.digits("data_size")}`;

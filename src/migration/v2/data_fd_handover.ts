@@ -1,27 +1,27 @@
 /**
- * Where a v2 device's data fd waits between two programs: in a message that
- * was sent into one of two sockets and not taken out of the other.
+ * Hands a v2 device's data fd from one program to the next: it waits in a message that was sent
+ * into one of two sockets and not yet received from the other.
  */
 
 import { isErrno } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 
-/** The two sockets that a data fd is handed over by, both borrowed. */
+/** The two sockets for a data fd, both borrowed. */
 export interface DataPlaceFds {
-  /** The one that it is put into. */
+  /** The socket that it is sent into. */
   readonly put: number;
-  /** The one that it is taken from. */
+  /** The socket that it is received from. */
   readonly take: number;
 }
 
-/** What a message says, so that nothing else is taken for one. */
+/** The content of a message, so that no other message is taken for one. */
 const MESSAGE = new TextEncoder().encode("vfiokit data fd 1") as Uint8Array<ArrayBuffer>;
 
-/** More messages than this are nobody's who means well: the rest stays there. */
+/** Maximum number of messages to read; more come from no honest lender, and stay there. */
 const MAX_MESSAGES = 1024;
 
-/** A place for one data fd. */
+/** The handover of one data fd. */
 export class DataFdHandover {
   readonly #kernel: Kernel;
   readonly #fds: DataPlaceFds;
@@ -32,10 +32,10 @@ export class DataFdHandover {
   }
 
   /**
-   * Puts an fd there, for whoever comes; it stays the caller's, too. What was left there before is
-   * closed: of a device's data fds the last one alone is of use.
+   * Sends an fd for the next program; the caller keeps it, too. Fds that were sent earlier are
+   * closed: only the last data fd of a device is of use.
    *
-   * @throws {SysError} If the fds are no such sockets.
+   * @throws {SysError} If the fds are not such sockets.
    */
   put(fd: Fd): void {
     this.take("a data fd that nobody took")?.close();
@@ -43,10 +43,10 @@ export class DataFdHandover {
   }
 
   /**
-   * Takes the fd that was put there last, and calls it `label`; never waits.
+   * Receives the fd that was sent last, and labels it `label`; never waits.
    *
-   * @returns null where there is none.
-   * @throws {SysError} If the fds are no such sockets.
+   * @returns The fd; null if there is none.
+   * @throws {SysError} If the fds are not such sockets.
    */
   take(label: string): Fd | null {
     let last: Fd | null = null;
@@ -60,12 +60,12 @@ export class DataFdHandover {
     return last;
   }
 
-  /** The fd in the next message; whatever comes with another one is closed. */
+  /** Receives the fd in the next message; the fds of any other message are closed. */
   #receive(): number | "none" | "rubbish" {
     const bytes = new Uint8Array(new ArrayBuffer(MESSAGE.length));
     try {
       const { length, fds, truncated } = this.#kernel.receiveFds(this.#fds.take, bytes, 1);
-      // Nothing in it: the other end is closed.
+      // It is empty: the other end is closed.
       if (length === 0) return "none";
       const [fd] = fds;
       if (fd === undefined) return "rubbish";

@@ -1,6 +1,6 @@
 /**
- * The fd that a v2 device's data moves through: it comes with a state, or from
- * the process that brought the device there.
+ * The fd for a v2 device's data: it comes with a state, or from the process that brought the device
+ * into that state.
  */
 
 import { cleanedUp } from "../../base/cleanup.ts";
@@ -18,7 +18,7 @@ export class V2DataFd {
   readonly #handover: DataFdHandover | null;
   #fd: Fd | null = null;
 
-  /** `place`: where it is handed from one process to the next. */
+  /** `place`: the sockets that hand it from one process to the next. */
   constructor(device: VfioDevice, place: DataFdHandover | null) {
     this.#device = device;
     this.#handover = place;
@@ -27,24 +27,24 @@ export class V2DataFd {
   /**
    * The fd.
    *
-   * @throws {DriverError} If the driver gave none.
+   * @throws {DriverError} If the driver gave no fd.
    */
   get fd(): Fd {
     if (this.#fd === null) throw new DriverError("the driver gave no data fd", "no-data-fd");
     return this.#fd;
   }
 
-  /** Whether there is one. */
+  /** Whether there is an fd. */
   get open(): boolean {
     return this.#fd !== null;
   }
 
-  /** Whether there is a place to hand it over by. */
+  /** Whether there are sockets for it. */
   get hasHandover(): boolean {
     return this.#handover !== null;
   }
 
-  /** Takes the kernel's new one; a former one, which it has ended, is closed. */
+  /** Takes a new fd from the kernel; the earlier one, which the kernel has ended, is closed. */
   adopt(number: number, state: string): void {
     this.close();
     const { kernel, label } = this.#device;
@@ -57,9 +57,9 @@ export class V2DataFd {
   }
 
   /**
-   * Puts it, where there is one, where another process takes it; none is left here.
+   * Sends the fd, if there is one, for another process; this process does not keep it.
    *
-   * @throws {SysError} If it cannot be put there; it is still here then.
+   * @throws {SysError} If it cannot be sent; then this process keeps it.
    */
   handOver(): void {
     if (this.#fd !== null) this.#handover?.put(this.#fd);
@@ -67,12 +67,12 @@ export class V2DataFd {
   }
 
   /**
-   * Takes what another process put there, and looks that it is the data fd of a device in
-   * pre-copy. What is not is closed.
+   * Receives the fd that another process sent, and checks that it is the data fd of a device in
+   * pre-copy. Closes any other fd.
    *
-   * @returns Whether there was any.
-   * @throws {SysError} If it is no data fd (ENOTTY), its device is not in pre-copy (EINVAL), or
-   * has left that state since (ENODEV); or if the place is none.
+   * @returns Whether there was an fd.
+   * @throws {SysError} If it is not a data fd (ENOTTY), its device is not in pre-copy (EINVAL) or
+   * has left that state since (ENODEV), or if the sockets are not sockets.
    */
   takeOver(): boolean {
     const { kernel, label } = this.#device;
@@ -87,12 +87,12 @@ export class V2DataFd {
     return true;
   }
 
-  /** Closes it, where there is one. */
+  /** Closes the fd, if there is one. */
   close(): void {
     try {
       this.#fd?.close();
     } catch (error) {
-      // It is closed all the same, or was before: nothing that could be done about it.
+      // It is closed nevertheless, or was before; there is nothing to do about it.
       if (!(error instanceof SysError)) throw error;
       this.#device.notes.add("data-fd-close", () => error.message);
     }

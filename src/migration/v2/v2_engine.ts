@@ -1,5 +1,5 @@
 /**
- * The v2 protocol on one device: state machine, data fd and loops put together.
+ * The v2 protocol on one device: combines state machine, data fd, save and restore.
  */
 
 import type { Hint } from "../../base/vfiokit_error.ts";
@@ -16,13 +16,15 @@ import { V2Save } from "./v2_save.ts";
 import type { Phase } from "../../checkpoint/batches/transaction.ts";
 import type { StateName, TargetState } from "../../vfio/state/states.ts";
 
-/** States in which a save is under way: whoever brought the device there has its data fd. */
+/**
+ * States in which a save is under way: the process that brought the device there has its data fd.
+ */
 const HOLDING_DATA: readonly StateName[] = ["pre-copy", "pre-copy-p2p"];
 const PRECOPY_FROM: readonly StateName[] = ["running", "running-p2p", ...HOLDING_DATA];
 const SAVE_FROM: readonly StateName[] = [...PRECOPY_FROM, "stop"];
 const RESTORE_FROM: readonly StateName[] = ["running", "running-p2p", "stop"];
 
-/** What the precopy info's errno says of an fd that was handed over. */
+/** What the errno of the precopy info means for an fd that was handed over. */
 const REFUSALS: Readonly<Record<string, string>> = {
   ENOTTY: "it is no migration data fd (ENOTTY)",
   EINVAL: "its device is not in pre-copy (EINVAL)",
@@ -90,7 +92,7 @@ export class V2Engine extends ProtocolEngine<V2Target> {
     from: readonly StateName[],
     limits: PrecopyLimits,
   ): Save {
-    // In pre-copy already, what the precopy info says is not its first word.
+    // If the device is in pre-copy already, this is not the first precopy info.
     const fresh = !HOLDING_DATA.includes(this.counters.state);
     if (phase === "pre-copy") this.#machine.askForReinit();
     this.#machine.transition(phase === "pre-copy" ? "pre-copy" : "stop-copy", from);
@@ -122,7 +124,8 @@ export class V2Engine extends ProtocolEngine<V2Target> {
         START_OVER,
       );
     }
-    // Nobody else has a device that was opened here: the driver kept the state, and the fd is lost.
+    // No other process has a device that this one opened: the driver kept the state, and the fd is
+    // lost.
     const { borrowed } = this.#device;
     throw this.steps.error(
       what + (borrowed ? "the data fd is another process's" : "nobody has its data fd any more"),
@@ -134,7 +137,7 @@ export class V2Engine extends ProtocolEngine<V2Target> {
 
   override handOver(): void {
     if (!this.#data.hasHandover) {
-      // The error tells the state, which nobody may have asked for yet.
+      // The error has the state, which may not have been read yet.
       this.#machine.state();
       const what = "Cannot hand the data fd over: the device was opened with no place for it";
       throw this.steps.error(what, "no-data-place", undefined, HAND_OVER);

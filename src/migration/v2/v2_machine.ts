@@ -41,7 +41,7 @@ import type { StateName, StateReport, TargetState, V2StateName } from "../../vfi
 
 type V2Report = Extract<StateReport, { protocol: "v2" }>;
 
-/** The states that a v2 device can be asked for. */
+/** The states that can be requested from a v2 device. */
 export type V2Target = Exclude<V2StateName, "error">;
 
 const NUMBERS: Readonly<Record<V2StateName, number>> = {
@@ -58,16 +58,18 @@ const NUMBERS: Readonly<Record<V2StateName, number>> = {
 const NAMES: readonly V2StateName[] = (Object.keys(NUMBERS) as V2StateName[])
   .sort((a, b) => NUMBERS[a] - NUMBERS[b]);
 
-/** States in which a data fd is of use; leaving them ends it. */
+/** States with a data fd; leaving them ends it. */
 const WITH_DATA: readonly V2StateName[] = ["stop-copy", "resuming", "pre-copy", "pre-copy-p2p"];
 
-/** The v2 name for a target; `stop-and-copy`, v1's name for it, is STOP_COPY. Null: v2 has none. */
+/**
+ * The v2 name for a target; `stop-and-copy`, v1's name, is STOP_COPY. Null if v2 has no such state.
+ */
 export function v2Target(target: TargetState): V2Target | null {
   if (target === "stop-and-copy") return "stop-copy";
   return Object.hasOwn(NUMBERS, target) ? target as V2Target : null;
 }
 
-/** The steps that an fd comes with, by the state that they lead to. */
+/** The steps that return an fd, by the state that they lead to. */
 const BEGINS_SESSION: Readonly<Partial<Record<V2StateName, readonly StateName[]>>> = {
   "pre-copy": ["running"],
   "pre-copy-p2p": ["running-p2p", "running"],
@@ -75,7 +77,7 @@ const BEGINS_SESSION: Readonly<Partial<Record<V2StateName, readonly StateName[]>
   "resuming": ["stop"],
 };
 
-/** Drives MIG_DEVICE_STATE; the data fd follows the states. */
+/** Drives MIG_DEVICE_STATE and keeps the data fd. */
 export class V2Machine {
   readonly #device: VfioDevice;
   readonly #flags: number;
@@ -101,7 +103,7 @@ export class V2Machine {
     this.#refusals = new Refusals(device.notes);
   }
 
-  /** Asks the kernel. A state that it does not tell is `unknown`, not an error. */
+  /** Reads the state from the kernel; `unknown` if it cannot be read. */
   state(): V2Report {
     const { notes } = this.#device;
     let raw: number | null = null;
@@ -122,12 +124,14 @@ export class V2Machine {
     return { protocol: "v2", state, raw };
   }
 
-  /** Whether the flags of the precopy info are the driver's own words. */
+  /** Whether the driver itself sets the flags of the precopy info. */
   get tellsReinit(): boolean {
     return this.#tellsReinit;
   }
 
-  /** Asks for that; drivers before Linux 7.1 do not know it, and echo the flags that they are sent. */
+  /**
+   * Enables that; drivers before Linux 7.1 do not know it, and echo the flags that they receive.
+   */
   askForReinit(): void {
     this.#tellsReinit = false;
     if (probeFeature(this.#device, MIG_PRECOPY_INFO_V2, "set") !== null) return;
@@ -141,7 +145,7 @@ export class V2Machine {
     }
   }
 
-  /** An estimate of the bytes that STOP_COPY will give; 0 or null where the driver has none. */
+  /** Estimate of the bytes that STOP_COPY will give; 0 or null if the driver has none. */
   dataSize(): number | null {
     try {
       const answer = getFeature(this.#device, MIG_DATA_SIZE, vfioDeviceFeatureMigDataSize);
@@ -149,7 +153,7 @@ export class V2Machine {
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       const { message } = error;
-      // Kernels without that feature answer either.
+      // Kernels without that feature answer one of these.
       if (!isErrno(error, "ENOTTY", "EINVAL")) {
         this.#device.notes.add("mig-data-size-failed", () => message);
       }
@@ -160,9 +164,8 @@ export class V2Machine {
   /**
    * Goes to a state, one hop at a time, along the kernel's own path.
    *
-   * @throws {MigrationError} If the device is in none of `from`, or no path
-   * leads there, before the kernel is asked; or if a hop fails, with the state
-   * that was reached. Nothing is recovered here.
+   * @throws {MigrationError} If the device is in none of `from` or no path leads there, before the
+   * kernel is called; or if a hop fails, with the state that was reached. Does not recover.
    */
   transition(target: V2Target, from?: readonly StateName[]): V2Report {
     let now = this.state();
@@ -220,7 +223,7 @@ export class V2Machine {
     return after;
   }
 
-  /** Takes the fd that came with a step. Where none is due, the session's own stays in use. */
+  /** Takes the fd that a step returned. If none is due, the session keeps its present fd. */
   #take(dataFd: number, from: StateName, to: V2StateName): void {
     const due = BEGINS_SESSION[to]?.includes(from) ?? false;
     if (!due) {
@@ -232,11 +235,11 @@ export class V2Machine {
   }
 
   /**
-   * VFIO_DEVICE_RESET, and RUNNING read back. `givesUp` says whether to wait no longer for a device
-   * that is not ready for it.
+   * Resets the device and reads back RUNNING. `givesUp` says whether to stop waiting for a device
+   * that is not ready.
    *
-   * @throws {MigrationError} If the reset fails, or leaves another state: the device is lost then,
-   * unless it is running all the same.
+   * @throws {MigrationError} If the reset fails or leaves another state: then the device is lost,
+   * unless it is running nevertheless.
    */
   reset(givesUp: () => boolean): V2Report {
     this.#reset(givesUp);
@@ -254,23 +257,22 @@ export class V2Machine {
   }
 
   /**
-   * Brings the device back to RUNNING: along the arcs, except from RESUMING
-   * (half a state is no state) and ERROR, where only a reset leads back. On the
-   * way `running-p2p` it stops in RUNNING_P2P; from PRE_COPY, where it runs
-   * whole, it would only have to go back for that.
+   * Brings the device back to RUNNING by arcs, except from RESUMING (whose state is incomplete) and
+   * ERROR, which only a reset leaves. With `running-p2p`, it stops in RUNNING_P2P, but not from
+   * PRE_COPY, where the device runs fully and would have to step back.
    *
-   * Never throws: a failure is the answer `failed`, and the state says the rest.
+   * Never throws: a failure returns `failed`, and the state says the rest.
    */
   recover(way: RecoveryMode = "running", onError: OnError = this.#onError): Recovery {
     if (way !== "reset") {
       const led = this.#leadBack(way);
       if (led !== null) return led;
     }
-    // Not even the caller's wish to end it is heard: this is what it waits for.
+    // An abort is ignored here: the caller waits for this recovery.
     return resetAtLast(onError, () => this.#reset(() => false), this.#device.notes);
   }
 
-  /** Follows the arcs; null where they do not lead back. */
+  /** Follows the arcs; null if they do not lead back. */
   #leadBack(way: "running" | "running-p2p"): "none" | "running" | null {
     const { state } = this.#known();
     if (state === "running") {
@@ -288,12 +290,12 @@ export class V2Machine {
       const { message } = error;
       this.#device.notes.add("way-back-refused", () => message);
     }
-    // The arc was taken, and the state could not be read for once.
+    // The arc was taken, but the state could not be read.
     const { state: now } = this.#known();
     return now === "running" || halfway && now === "running-p2p" ? "running" : null;
   }
 
-  /** The state; read again where it cannot be read for once, before the device is given up for that. */
+  /** Reads the state; twice if the first read fails, before the device counts as lost. */
   #known(): V2Report {
     const report = this.state();
     return report.raw === null ? this.state() : report;

@@ -1,6 +1,6 @@
 /**
  * The v2 state machine's table: the next hop from one state towards another,
- * by what the device supports (linux/vfio.h, enum vfio_device_mig_state).
+ * given what the device supports (linux/vfio.h, enum vfio_device_mig_state).
  */
 
 import {
@@ -18,7 +18,7 @@ import {
 
 type Row = Readonly<Record<number, number>>;
 
-/** TABLE[from][to]: the first hop; without an entry the step is refused. */
+/** TABLE[from][to]: the first hop; a step without an entry is refused. */
 const TABLE: Readonly<Record<number, Row>> = {
   [STOP]: {
     [RUNNING]: RUNNING_P2P,
@@ -97,8 +97,8 @@ export function lacksFor(state: number, flags: number): string[] {
 }
 
 /**
- * The states to go through from one to another, the last being `to`: a hop
- * each. Empty where the device is there already, null where no arc leads there.
+ * The states on the way from one to another, ending with `to`, one per hop. Empty if the device is
+ * there already; null if no arc leads there.
  */
 export function planPath(from: number, to: number, flags: number): number[] | null {
   if (!hasState(from, flags) || !hasState(to, flags) || to === ERROR) return null;
@@ -106,7 +106,7 @@ export function planPath(from: number, to: number, flags: number): number[] | nu
   let at = from;
   while (at !== to) {
     let next = TABLE[at]![to];
-    // A state that the device does not have is passed through, as the kernel does.
+    // A state that the device lacks is passed through, as in the kernel.
     while (next !== undefined && !hasState(next, flags)) next = TABLE[next]![to];
     if (next === undefined) return null;
     path.push(next);

@@ -11,14 +11,14 @@ import type { Counters } from "../protocol/engine.ts";
 import { dataError, DriverError, GONE, type Meanings } from "../protocol/recovery.ts";
 import { Readiness } from "../protocol/io.ts";
 
-/** What a driver means by an errno of its data fd. */
+/** The meanings of a data fd's errnos. */
 const MEANINGS: Meanings = {
   EFAULT: ["the driver takes the state for incompatible", "incompatible-state"],
   EINVAL: ["the driver takes the state for incompatible", "incompatible-state"],
   ENOMEM: ["the state is longer than the driver takes", "state-too-long"],
   EOPNOTSUPP: ["the state needs a newer driver", "needs-newer-driver"],
   ENODEV: GONE,
-  // Some drivers drop the count of what they had taken by then: sent again, it would come twice.
+  // Some drivers drop the count of the bytes they had taken: sent again, these would arrive twice.
   EINTR: [
     "a signal interrupted a write to the data fd, and how much the driver had taken is not known",
     "interrupted-transfer",
@@ -45,7 +45,7 @@ export class V2Restore {
    * Writes a batch. Any failed write ends the restore: a driver may still
    * accept the step to STOP afterwards, with half a state.
    *
-   * @throws {DriverError} If the driver refuses it; in words, with the errno as cause.
+   * @throws {DriverError} If the driver refuses it, with the errno as cause.
    */
   load(batch: Batch): void {
     let written = 0;

@@ -1,6 +1,5 @@
 /**
- * The v2 save loop: the data fd is read until it is drained, and that means
- * something else in each phase.
+ * The v2 save loop: reads the data fd until it is drained, which each phase shows differently.
  */
 
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
@@ -21,37 +20,37 @@ import { PrecopyNotes } from "../notes/precopy_notes.ts";
 import { Rounds } from "../protocol/rounds.ts";
 import type { Phase } from "../../checkpoint/batches/transaction.ts";
 
-/** A batch is handed over after so long, full or not. */
+/** A batch is handed over after this time, full or not. */
 const BATCH_MS = 100;
 
-/** How long pre-copy waits for initial bytes that the driver promised and does not give. */
+/** How long pre-copy waits for initial bytes that the driver announced and does not give. */
 const PATIENCE_MS = 1000;
 
 /** How long it waits for a driver that is not ready (EAGAIN). */
 const EAGAIN_PATIENCE_MS = 5000;
 
-/** What a driver means by an errno of its data fd. */
+/** The meanings of a data fd's errnos. */
 const MEANINGS: Meanings = {
   ENODEV: GONE,
   ENOMSG: ["the driver ends its data by an errno that only pre-copy has", "io"],
-  // Some drivers drop what they had given by then, others keep it: user space cannot tell.
+  // Some drivers drop the bytes that they had returned, others keep them: user space cannot tell.
   EINTR: [
     "a signal interrupted a read of the data fd, and what the driver had given by then may be lost",
     "interrupted-transfer",
   ],
 };
 
-/** Reads smaller than this are not worth what is left of a batch. */
+/** If a batch has less room than this, the next read goes into the next batch. */
 const WORTH_READING = 64 * 1024;
 
 /** An estimate is far off by more than half or twice, and by more than this. */
 const ESTIMATE_BYTES = 64 * 1024;
 
-/** What a driver says of its data beside the data fd. */
+/** What a driver says about its data besides the data fd. */
 export interface V2Estimates {
-  /** Whether the flags of the precopy info are the driver's own words. */
+  /** Whether the driver itself sets the flags of the precopy info. */
   readonly tellsReinit: boolean;
-  /** An estimate of the bytes that STOP_COPY will give; 0 or null where the driver has none. */
+  /** Estimate of the bytes that STOP_COPY will give; 0 or null if the driver has none. */
   dataSize(): number | null;
 }
 
@@ -67,10 +66,10 @@ export class V2Save {
   readonly #notes: DriverNotes;
   readonly #precopy: PrecopyNotes;
   readonly #fresh: boolean;
-  /** What MIG_DATA_SIZE said when the phase began. */
+  /** MIG_DATA_SIZE when the phase began. */
   readonly #announced: number | null;
   #estimate: number | null;
-  /** STOP_COPY: the last read, where it gave less than there was room for. */
+  /** STOP_COPY: the last read, if it returned less than there was room for. */
   #short: { readonly count: number; readonly room: number } | null = null;
   #idleSince: number | null = null;
 
@@ -96,7 +95,7 @@ export class V2Save {
     this.#precopy = new PrecopyNotes(notes, fresh);
     this.#fresh = fresh;
     this.#announced = phase === "stop-and-copy" ? estimates.dataSize() : null;
-    // 0 is what a driver says that does not know.
+    // A driver that does not know answers 0.
     this.#estimate = this.#announced || null;
     counters.pendingBytes = this.#estimate ?? -1;
   }
@@ -105,7 +104,7 @@ export class V2Save {
    * Reads until the batch is full, or a while has passed, or the phase has
    * ended (true). Each read makes a transaction: v2 has no bounds to keep.
    *
-   * @throws {DriverError} If the data fd cannot be read; in words, with the errno as cause.
+   * @throws {DriverError} If the data fd cannot be read, with the errno as cause.
    */
   fill(batch: BatchBuilder): boolean {
     const deadline = performance.now() + BATCH_MS;
@@ -140,7 +139,7 @@ export class V2Save {
     return false;
   }
 
-  /** What the driver gave, now that it is all. */
+  /** Checks what the driver gave, at the end. */
   #judgeEnd(): void {
     const { bytes } = this.#counters;
     if (bytes === 0) {
@@ -149,7 +148,7 @@ export class V2Save {
     }
     const announced = this.#announced;
     if (announced === null) return;
-    // After pre-copy what is left may be far less than the device's state.
+    // After pre-copy, the rest may be far smaller than the device's state.
     const off = announced === 0 || bytes > 2 * announced + ESTIMATE_BYTES ||
       (this.#fresh && announced > 2 * bytes + ESTIMATE_BYTES);
     if (!off) return;
@@ -169,8 +168,8 @@ export class V2Save {
   }
 
   /**
-   * Bytes read. 0: nothing more, which in pre-copy some drivers say with
-   * ENOMSG; null: not yet.
+   * Returns the bytes read; 0 if there are no more, which some drivers report with ENOMSG in
+   * pre-copy; null if there are none yet.
    */
   #read(into: Uint8Array): number | null {
     try {
@@ -196,8 +195,8 @@ export class V2Save {
   }
 
   /**
-   * What the driver still has, as it estimates; null where it does not tell. With new initial data
-   * the rounds begin anew, within their limits: stop-and-copy waits for it as for the first.
+   * The driver's estimate of the data that it still has; null if it gives none. With new initial
+   * data the rounds start anew, within their limits: stop-and-copy waits for it as for the first.
    */
   #info(): { readonly initial: number; readonly dirty: number } | null {
     const argument = vfioPrecopyInfo.pack({});
@@ -220,27 +219,27 @@ export class V2Save {
     return { initial: Number(initial_bytes), dirty: Number(dirty_bytes) };
   }
 
-  /** Whether pre-copy has done what it can: all initial bytes are read, and little changed since. */
+  /** Whether pre-copy may end: all initial bytes are read, and little has changed since. */
   #precopyEnds(): boolean {
     const info = this.#info();
-    // A driver that does not tell what is left could be read from without end.
+    // A driver that does not report the rest could be read from endlessly.
     if (info === null) return true;
     const pending = info.initial + info.dirty;
     this.#counters.pendingBytes = pending;
     if (info.initial === 0 && this.#rounds.fits(this.#rest(info.dirty))) return true;
-    // The limits hold while initial bytes are left, too: a driver may never give them.
+    // The limits also apply while initial bytes are left: a driver may never give them.
     return this.#rounds.exhausted(pending);
   }
 
   /**
-   * What would be left for STOP_COPY. dirty_bytes says nothing of what a driver keeps for it, so
-   * where time counts, that driver's own estimate is heard, too.
+   * What would be left for STOP_COPY. dirty_bytes does not include what a driver keeps for
+   * STOP_COPY, so if time counts, the driver's MIG_DATA_SIZE is used as well.
    */
   #rest(dirty: number): number {
     return this.#rounds.timed ? Math.max(dirty, this.#estimates.dataSize() ?? 0) : dirty;
   }
 
-  /** Nothing to read now: over, unless initial bytes are still promised. */
+  /** There is nothing to read now: the phase is over, unless initial bytes are still announced. */
   #drained(): boolean {
     const info = this.#info();
     if (info === null || info.initial === 0) return true;
@@ -253,7 +252,7 @@ export class V2Save {
     return false;
   }
 
-  /** Whether nothing has come for so long. */
+  /** Whether nothing has come for this long. */
   #idleFor(milliseconds: number): boolean {
     this.#idleSince ??= performance.now();
     return performance.now() - this.#idleSince > milliseconds;
