@@ -10,6 +10,7 @@ import { printable } from "../mod.ts";
 import { DONE, FAILED } from "./exit_codes.ts";
 import type { Explanation } from "./output/error_message.ts";
 import { type Noted, noteEntries, noteLines } from "./output/notes.ts";
+import type { Trace } from "../src/trace/mod.ts";
 import type { Signals } from "./signals.ts";
 import { STDERR, STDOUT, StdoutError, writeText, writeTextPatiently } from "./output/stdio.ts";
 
@@ -49,6 +50,8 @@ export class Context {
   stands = false;
   /** The devices that are driven: what is noted of their drivers is told before the command ends. */
   drivers: readonly Noted[] = [];
+  /** Where calls to the kernel are reported, if they are. */
+  trace: Trace | undefined = undefined;
   readonly #called: string;
   readonly #document: Record<string, unknown>;
   #printed = false;
@@ -147,6 +150,7 @@ export class Context {
     if (this.#printed) return;
     this.#printed = true;
     this.#tellNotes();
+    this.#tellTrace();
     if (!this.json) return;
     if (!this.jsonLines) {
       this.#write(STDOUT, this.#text());
@@ -167,6 +171,12 @@ export class Context {
     this.note(...noteLines(this.drivers));
   }
 
+  #tellTrace(): void {
+    if (this.trace === undefined) return;
+    const { path, failure } = this.trace;
+    this.set({ trace: { file: path, failed: failure?.code ?? null } });
+  }
+
   #text(): string {
     return json(this.#document, 2) + "\n";
   }
@@ -185,7 +195,7 @@ export class Context {
 
   /** Tells of a failure; returns its exit code. */
   fail(why: Explanation): number {
-    this.#say(why.message);
+    this.say(why.message);
     for (const hint of why.hints) writeText(STDERR, `  hint: ${printable(hint)}\n`);
     for (const met of why.cleanup) writeText(STDERR, `  then, while cleaning up: ${met}\n`);
     const { message, code, errno, deviceState, cleanup } = why;
@@ -194,12 +204,13 @@ export class Context {
       this.publish();
     } catch (error) {
       if (!(error instanceof StdoutError)) throw error;
-      if (error.message !== message) this.#say(error.message);
+      if (error.message !== message) this.say(error.message);
     }
     return why.exitCode;
   }
 
-  #say(what: string): void {
+  /** Says what went wrong on stderr, with `--quiet` too. */
+  say(what: string): void {
     writeText(STDERR, `${this.#called}: ${printable(what)}\n`);
   }
 
@@ -209,7 +220,7 @@ export class Context {
     } catch (error) {
       if (!this.stands || !(error instanceof StdoutError)) throw error;
       this.#stdoutFailed = true;
-      this.#say(`${error.message}; the work is done all the same, and its result follows here`);
+      this.say(`${error.message}; the work is done all the same, and its result follows here`);
       writeText(STDERR, text);
     }
   }

@@ -43,8 +43,8 @@ export async function run(_args: DemoArgs, context: Context): Promise<number> {
 }
 
 async function tell(path: string, context: Context): Promise<number> {
-  await using first = await openDevice(FIRST);
-  await using second = await openDevice(SECOND);
+  await using first = await openDevice(FIRST, { trace: context.trace });
+  await using second = await openDevice(SECOND, { trace: context.trace });
   const before = [await look(first), await look(second)] as const;
   context.print(
     "Two simulated devices of one kind, no hardware: the first runs, and changes its state while",

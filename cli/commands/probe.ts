@@ -22,7 +22,7 @@ export function run(args: ProbeArgs, context: Context): Promise<number> {
     return Promise.resolve(0);
   }
   const { noOpen, vfToken, via } = args;
-  const report = probe(args.device, { open: !noOpen, vfToken, via });
+  const report = probe(args.device, { open: !noOpen, vfToken, via, trace: context.trace });
   context.set({ ...report, regions: report.regions.map(regionDocument) });
   context.print(`${report.device}: ${verdict(report)}`, ...facts(report));
   if (report.regions.length > 0) context.print(...regionTable(report.regions));

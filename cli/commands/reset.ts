@@ -12,7 +12,7 @@ import type { ResetArgs } from "../specs/inspect.ts";
 /** Runs `reset`. */
 export async function run(args: ResetArgs, context: Context): Promise<number> {
   context.set({ device: args.device, protocol: null, state: null, raw: null, notes: [] });
-  await using device = await openDevice(args.device, openOptions(args, [args.device]));
+  await using device = await openDevice(args.device, openOptions(args, [args.device], context));
   context.drivers = [device];
   const report = await device.reset({ signal: context.signal });
   context.stands = true;

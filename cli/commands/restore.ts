@@ -49,7 +49,7 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   }
   await using source = await context.until(openCheckpointFile(args.file));
   const total = await verifiedBytes(source, context);
-  await using devices = await openDevices(args.devices, openOptions(args, args.devices));
+  await using devices = await openDevices(args.devices, openOptions(args, args.devices, context));
   context.drivers = devices;
   refuseQuirk(args, devices);
   noteP2p(devices, context);

@@ -16,6 +16,7 @@ import { show, verify } from "../specs/files.ts";
 import { probe, reset, state, withDevices } from "../specs/inspect.ts";
 import { restore, save } from "../specs/move.ts";
 import { demo, man, uapi } from "../specs/reference.ts";
+import { traced } from "../trace.ts";
 
 /** Makes the context that a command runs in. */
 export type StartContext = (command: Command, args: CommonArgs) => Context;
@@ -38,7 +39,10 @@ function runnable<Args extends CommonArgs>(
 ): [Command, CommandParser] {
   const invocation = (args: Args): Invocation => async (start) => {
     const context = start(command, args);
-    return await context.conclude(async () => await (await load()).run(args, context));
+    return await context.conclude(async () => {
+      const file = await load();
+      return await traced(args, context, () => file.run(args, context));
+    });
   };
   const parser = word(command.name.split(" ").at(-1) as string, map(command.args, invocation), {
     brief: [text(command.brief)],

@@ -51,7 +51,7 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
     recycle: true,
     signal: context.signal,
   });
-  await using devices = await openDevices(args.devices, openOptions(args, args.devices));
+  await using devices = await openDevices(args.devices, openOptions(args, args.devices, context));
   context.drivers = devices;
   refuseQuirk(args, devices);
   noteMissing(devices, args, context);

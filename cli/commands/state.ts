@@ -29,7 +29,7 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
     if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
     refuseSimulated([args.device]);
   }
-  await using device = await openDevice(args.device, openOptions(args, [args.device]));
+  await using device = await openDevice(args.device, openOptions(args, [args.device], context));
   context.drivers = [device];
   refuseQuirk(args, [device]);
   let report: StateReport;

@@ -28,13 +28,13 @@ export async function run(args: UnmapArgs, context: Context): Promise<number> {
   if (withDirty) context.set(NO_READING);
   if (!withDirty) {
     // Nobody has to be found who tracks them.
-    using mapped = openMapped(args);
+    using mapped = openMapped(args, context);
     return await lookAfter(mapped, args, context, true, () => {
       const unmapped = attempt(() => mapped.space.unmap(iova, size), mapped, args, context);
       told(unmapped, mapped, args, context);
     });
   }
-  using session = openSession(args);
+  using session = openSession(args, context);
   tellTracker(session, context);
   session.tracker.start();
   return await lookAfter(session, args, context, true, () => {

@@ -17,7 +17,8 @@ export async function run(args: WithArgs, context: Context): Promise<number> {
   refuseSimulated(args.devices);
   const names = args.devices.map(parseDeviceName);
   const { vfToken, via } = args;
-  const devices = openVfioDevices(libcKernel(), names, { vfToken, via });
+  const kernel = context.trace?.kernel(libcKernel(), args.devices.join(" ")) ?? libcKernel();
+  const devices = openVfioDevices(kernel, names, { vfToken, via });
   // Whichever of them cannot be closed; the last one first.
   using opened = new DisposableStack();
   for (const device of devices) opened.use(device);
@@ -42,7 +43,7 @@ function lendable(device: VfioDevice): Lendable {
 async function tellState({ label, fd }: VfioDevice, context: Context): Promise<void> {
   let state: string;
   try {
-    await using device = await openDevice(`fd:${fd.number}`);
+    await using device = await openDevice(`fd:${fd.number}`, { trace: context.trace });
     if (device.description.protocol === null) return;
     ({ state } = await device.state());
   } catch (error) {

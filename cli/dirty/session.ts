@@ -51,8 +51,9 @@ export interface SessionArgs {
  *
  * @throws {UsageError} If the options do not fit together.
  */
-export function openSession(args: SessionArgs): DirtySession {
-  return DirtySession.open(args.device, { ...mappedOptions(args), tracker: args.tracker });
+export function openSession(args: SessionArgs, { trace }: Context): DirtySession {
+  const options = { ...mappedOptions(args), tracker: args.tracker, trace };
+  return DirtySession.open(args.device, options);
 }
 
 /**
@@ -60,8 +61,8 @@ export function openSession(args: SessionArgs): DirtySession {
  *
  * @throws {UsageError} If the options do not fit together.
  */
-export function openMapped(args: SessionArgs): MappedDevice {
-  return MappedDevice.open(args.device, mappedOptions(args));
+export function openMapped(args: SessionArgs, { trace }: Context): MappedDevice {
+  return MappedDevice.open(args.device, { ...mappedOptions(args), trace });
 }
 
 function mappedOptions(args: SessionArgs): MappedDeviceOptions {

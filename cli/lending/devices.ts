@@ -40,10 +40,14 @@ export function closed(devices: number): string {
  *
  * @throws {UsageError} If an option has no effect on one of them.
  */
-export function openOptions(args: OpenArgs, names: readonly string[]): OpenOptions {
+export function openOptions(
+  args: OpenArgs,
+  names: readonly string[],
+  { trace }: Context,
+): OpenOptions {
   refuseFds(args, names);
   const { vfToken, groupFd, containerFd, via, quirk, onError } = args;
-  return { vfToken, groupFd, containerFd, via, quirk, onError };
+  return { vfToken, groupFd, containerFd, via, quirk, onError, trace };
 }
 
 /**

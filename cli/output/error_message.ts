@@ -22,6 +22,7 @@ import { CheckError } from "../../src/check/mod.ts";
 import { DirtyRangeError } from "../../src/dirty/mod.ts";
 import { SimSpecError } from "../../src/sim/mod.ts";
 import { SysError } from "../../src/kernel/mod.ts";
+import { TraceFileError } from "../../src/trace/mod.ts";
 import { hintWords, reasonHint } from "./hint.ts";
 import { SamplesError } from "../dirty/samples.ts";
 import { exitCodeOf } from "../exit_codes.ts";
@@ -108,6 +109,7 @@ function code(chain: readonly Error[], interrupted: Interrupted | undefined): st
     if (error instanceof IdentityError) return "identity";
     if (error instanceof AnswerError) return "broken-answer";
     if (error instanceof SysError || error instanceof CheckpointFileError) return "system-call";
+    if (error instanceof TraceFileError) return "system-call";
     if (error instanceof DeviceNameError || error instanceof SimSpecError) return "bad-name";
     if (error instanceof UsageError) return "usage";
     if (error instanceof DirtyRangeError) return "bad-range";
@@ -138,7 +140,7 @@ function hints(chain: readonly Error[]): string[] {
     }
     if (
       error instanceof DmaError || error instanceof BusyError || error instanceof IdentityError ||
-      error instanceof CheckError
+      error instanceof CheckError || error instanceof TraceFileError
     ) said.push(hintWords(error.hint));
   }
   // Causes often repeat the message.

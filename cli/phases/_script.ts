@@ -25,6 +25,7 @@ import { Context } from "../context.ts";
 import { openOptions, refuseQuirk } from "../lending/devices.ts";
 import { lentDataPlace } from "../lending/lent_devices.ts";
 import { parseWords } from "../parse.ts";
+import { traced } from "../trace.ts";
 import { showProgress } from "../output/progress.ts";
 import { watchSignals } from "../signals.ts";
 import { STDERR } from "../output/stdio.ts";
@@ -96,10 +97,10 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
     signals,
   });
   context.resultFd = STDERR;
-  const exitCode = await context.conclude(async () => {
+  const work = async (): Promise<number> => {
     if (script.writes) refuseTerminal();
     await using device = await openDevice(args.device, {
-      ...openOptions(args, [args.device]),
+      ...openOptions(args, [args.device], context),
       dataPlace: lentDataPlace(args.device),
     });
     context.drivers = [device];
@@ -118,8 +119,8 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
       throw await recovered(device, error);
     }
     return 0;
-  });
-  process.exit(exitCode);
+  };
+  process.exit(await context.conclude(() => traced(args, context, work)));
 }
 
 /**

@@ -7,6 +7,7 @@
 
 import { lineBreak, type Message, text } from "@optique/core/message";
 import type { Parser } from "@optique/core/parser";
+import type { TraceArgs } from "../trace.ts";
 
 /** The Deno permission flags that commands ask for. */
 export type Permission =
@@ -25,7 +26,7 @@ export interface Example {
 }
 
 /** The arguments that every command takes. */
-export interface CommonArgs {
+export interface CommonArgs extends TraceArgs {
   /** Say nothing but results and errors. */
   readonly quiet: boolean;
   /** Print the result as JSON. */

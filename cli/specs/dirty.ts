@@ -11,7 +11,7 @@ import type { InferValue } from "@optique/core/parser";
 import { argument, option } from "@optique/core/primitives";
 import { choice, integer } from "@optique/core/valueparser";
 import type { Command } from "./command.ts";
-import { json, open, quiet, toggle } from "./options.ts";
+import { json, open, quiet, toggle, trace } from "./options.ts";
 import { tail } from "./tail.ts";
 import { bandwidth, device, duration, file, iovaRange, wide } from "./values.ts";
 
@@ -37,6 +37,7 @@ const track = {
     "auto" as const,
   ),
   ...open,
+  ...trace,
   iommufdFd: optional(option("--iommufd-fd", integer({ min: 0, metavar: "FD" }), {
     description: [text("With fd:N, the fd of its iommufd; --ioas goes with it.")],
   })),

@@ -11,7 +11,7 @@ import type { InferValue } from "@optique/core/parser";
 import { argument } from "@optique/core/primitives";
 import { choice } from "@optique/core/valueparser";
 import type { Command } from "./command.ts";
-import { drive, json, open, quiet, toggle } from "./options.ts";
+import { drive, json, open, quiet, toggle, trace } from "./options.ts";
 import { tail } from "./tail.ts";
 import { device } from "./values.ts";
 
@@ -34,6 +34,7 @@ const probeArgs = object({
   noOpen: toggle(["--no-open"], "Read sysfs only; opening a PCI device may reset it."),
   vfToken: open.vfToken,
   via: open.via,
+  ...trace,
   ...json,
   ...quiet,
 });
@@ -64,6 +65,7 @@ export type StateArgs = InferValue<typeof stateArgs>;
 const resetArgs = object({
   device: argument(device(), { description: [text(DEVICE)] }),
   ...open,
+  ...trace,
   ...json,
   ...quiet,
 });
@@ -79,6 +81,7 @@ const withArgs = object({
   command: tail("The program to run; its exit code is passed on.", true),
   vfToken: open.vfToken,
   via: open.via,
+  ...trace,
   ...quiet,
 });
 

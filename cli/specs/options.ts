@@ -10,7 +10,7 @@ import { flag, option } from "@optique/core/primitives";
 import type { OptionName } from "@optique/core/usage";
 import { choice, integer } from "@optique/core/valueparser";
 import type { Parser } from "@optique/core/parser";
-import { duration, size, vfToken } from "./values.ts";
+import { duration, file, size, vfToken } from "./values.ts";
 
 /** An option that is on or off. */
 export function toggle(
@@ -28,6 +28,21 @@ export const quiet = {
 /** `--json`. */
 export const json = {
   json: toggle(["--json"], "Print the result as one JSON document."),
+};
+
+/** `--trace`, on every command that opens a device. */
+export const trace = {
+  trace: optional(option("--trace", file(), {
+    description: [
+      text(
+        "Write every call to the kernel to this file, with its time and its arguments (see trace show).",
+      ),
+    ],
+  })),
+  traceData: toggle(
+    ["--trace-data"],
+    "With --trace, write the data of the state, too, and not only its length and CRC-32.",
+  ),
 };
 
 /** How a device is opened. */
@@ -53,6 +68,7 @@ export const open = {
 /** How a device is driven. */
 export const drive = {
   ...open,
+  ...trace,
   quirk: optional(option("--quirk", choice(["ice", "nvidia-vgpu"], { metavar: "NAME" }), {
     description: [
       text(

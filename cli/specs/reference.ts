@@ -11,7 +11,7 @@ import type { InferValue } from "@optique/core/parser";
 import { argument } from "@optique/core/primitives";
 import { string } from "@optique/core/valueparser";
 import type { Command } from "./command.ts";
-import { json, quiet } from "./options.ts";
+import { json, quiet, trace } from "./options.ts";
 
 const uapiArgs = object({
   name: optional(argument(string({ metavar: "NAME" }), {
@@ -29,7 +29,7 @@ const plainArgs = object({ ...quiet });
 /** The arguments of `man`. */
 export type ManArgs = InferValue<typeof plainArgs>;
 
-const demoArgs = object({ ...json, ...quiet });
+const demoArgs = object({ ...trace, ...json, ...quiet });
 
 /** The arguments of `demo`. */
 export type DemoArgs = InferValue<typeof demoArgs>;

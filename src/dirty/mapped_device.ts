@@ -14,7 +14,8 @@ import type { VfioDevice } from "../vfio/device/device.ts";
 import { type DeviceName, parseDeviceName } from "../vfio/open/device_name.ts";
 import { DmaMemory } from "../vfio/dma/dma_memory.ts";
 import type { IovaMapping } from "../vfio/dma/iova.ts";
-import { kernelFor } from "../vfio/open/kernel_for.ts";
+import { kernelOf } from "../vfio/open/kernel_for.ts";
+import type { SharedTrace } from "../trace/mod.ts";
 import { openVfioDevice, type OpenVfioOptions } from "../vfio/open/open.ts";
 import { noContainer } from "../vfio/reasons/reasons.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
@@ -33,6 +34,8 @@ export interface MappedDeviceOptions extends OpenVfioOptions {
   readonly hugepages?: boolean | undefined;
   /** The kernel that has the device, if the name does not imply it. */
   readonly kernel?: Kernel | undefined;
+  /** Where to report each call to the kernel. */
+  readonly trace?: SharedTrace | undefined;
 }
 
 /** A range that was mapped here, and its memory. */
@@ -124,7 +127,7 @@ export class MappedDevice implements Disposable {
     ranges: readonly IovaMapping[],
   ): MappedDevice {
     using opened = new DisposableStack();
-    const kernel = options.kernel ?? kernelFor(parsed);
+    const kernel = kernelOf(parsed, options);
     const device = opened.use(openVfioDevice(kernel, parsed, options));
     const { space } = device;
     if (space === null) {

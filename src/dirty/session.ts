@@ -11,7 +11,7 @@ import type { VfioDevice } from "../vfio/device/device.ts";
 import { parseDeviceName } from "../vfio/open/device_name.ts";
 import type { DmaMemory } from "../vfio/dma/dma_memory.ts";
 import type { IovaMapping } from "../vfio/dma/iova.ts";
-import { kernelFor } from "../vfio/open/kernel_for.ts";
+import { kernelOf } from "../vfio/open/kernel_for.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
 import { bothRefuse, chooseTracker, NeedsContainer, withCleanup } from "./_choose_tracker.ts";
 import {
@@ -87,11 +87,12 @@ export class DirtySession implements Disposable {
     if (tracker === "type1" && via === "cdev") {
       throw new UnsupportedError([noType1Container(name)]);
     }
-    const kernel = options.kernel ?? kernelFor(parseDeviceName(name));
-    const byGroup = { ...options, kernel, via: "group" } as const;
+    const kernel = kernelOf(parseDeviceName(name), options);
+    const traced = { ...options, kernel, trace: undefined };
+    const byGroup = { ...traced, via: "group" } as const;
     if (tracker === "type1" && via === "auto") return DirtySession.#open(name, byGroup, tracker);
     try {
-      return DirtySession.#open(name, { ...options, kernel }, tracker);
+      return DirtySession.#open(name, traced, tracker);
     } catch (error) {
       const mayChoose = via === "auto" && !name.startsWith("fd:");
       if (!mayChoose || !(error instanceof NeedsContainer)) throw error;

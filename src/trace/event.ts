@@ -103,4 +103,6 @@ export interface TraceEvent {
 export interface TraceSink {
   /** Takes one. */
   event(event: TraceEvent): void;
+  /** No more will come. */
+  end?(): void;
 }

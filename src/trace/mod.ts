@@ -26,4 +26,15 @@ export type {
 } from "./event.ts";
 export { formatCall } from "./format_call.ts";
 export { MemoryTrace } from "./memory_trace.ts";
-export { TraceKernel, type TraceKernelOptions } from "./trace_kernel.ts";
+export { endTrace, TraceKernel, type TraceKernelOptions } from "./trace_kernel.ts";
+export {
+  type SharedTrace,
+  Trace,
+  TRACE_SCHEMA,
+  type TraceEnd,
+  type TraceHeader,
+  type TraceOptions,
+  type TraceThread,
+  traceTo,
+} from "./trace_file.ts";
+export { TraceFileError } from "./trace_file_error.ts";

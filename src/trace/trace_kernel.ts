@@ -88,6 +88,11 @@ export class TraceKernel implements Kernel {
     return this.traced.name;
   }
 
+  /** Tells the sink that no more calls will come: a file gets what was kept back. */
+  end(): void {
+    this.#sink.end?.();
+  }
+
   /** Makes a call and reports it. `describe` is given the result, or null if the call failed. */
   #call<Result>(
     call: TracedCall,
@@ -448,4 +453,9 @@ function registerValue(register: string, bytes: Uint8Array): number | string | n
   const value = view.getBigUint64(0, true);
   if (register === "data_offset") return hex(value);
   return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : String(value);
+}
+
+/** Ends the trace of a kernel, if it is traced: what was kept back is written. */
+export function endTrace(kernel: Kernel): void {
+  if (kernel instanceof TraceKernel) kernel.end();
 }

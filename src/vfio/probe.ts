@@ -22,7 +22,7 @@ import {
 import { driverOf, type VfioIdentity } from "./sysfs/identity.ts";
 import { IOMMUFD_PATH } from "./dma/iommufd.ts";
 import { absence, findDevice } from "./open/find_device.ts";
-import { kernelFor, nameIn } from "./open/kernel_for.ts";
+import { kernelOf, nameIn } from "./open/kernel_for.ts";
 import {
   type DataSectionKind,
   dataSectionKind,
@@ -30,6 +30,7 @@ import {
   migrationReasons,
   noteSparseAreas,
 } from "./device/migration_region.ts";
+import { endTrace, type SharedTrace } from "../trace/mod.ts";
 import { openVfioDevice, type OpenVfioOptions, sysfsReasons } from "./open/open.ts";
 import { quirkFor, type QuirkName } from "./device/quirk.ts";
 import { brokenAnswer, busy, noReset } from "./reasons/reasons.ts";
@@ -44,6 +45,8 @@ export interface ProbeOptions extends OpenVfioOptions {
   readonly open?: boolean | undefined;
   /** The kernel to look in; by default the one that the name belongs to. */
   readonly kernel?: Kernel | undefined;
+  /** Where to report each call to the kernel. */
+  readonly trace?: SharedTrace | undefined;
 }
 
 /** Whether the type1 IOMMU tells which pages a device wrote. */
@@ -134,7 +137,15 @@ const UNKNOWN_DIRTY: DirtyReport = { tracks: null, pgsizes: [], maxBitmapBytes: 
  */
 export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
   const parsed = parseDeviceName(name);
-  const kernel = options.kernel ?? kernelFor(parsed);
+  const kernel = kernelOf(parsed, options);
+  try {
+    return look(parsed, kernel, options);
+  } finally {
+    endTrace(kernel);
+  }
+}
+
+function look(parsed: DeviceName, kernel: Kernel, options: ProbeOptions): ProbeReport {
   let sysfs: SysfsDevice | null = null;
   const closed = (reasons: readonly Reason[], migratable: false | null): ProbeReport => ({
     device: formatDeviceName(parsed),

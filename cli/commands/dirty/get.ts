@@ -35,7 +35,7 @@ export async function run(args: DirtyGetArgs, context: Context): Promise<number>
   await using file = output === "-"
     ? null
     : await createCheckpointFile(output, { force: args.force, mode: 0o666 });
-  using session = openSession(args);
+  using session = openSession(args, context);
   tellTracker(session, context);
   session.tracker.start();
   const started = performance.now();

@@ -46,7 +46,7 @@ export async function run(args: DirtyWatchArgs, context: Context): Promise<numbe
   await using report = args.report === undefined
     ? null
     : await ReportFile.create(args.report, args.force);
-  using session = openSession(args);
+  using session = openSession(args, context);
   await report?.begin(mapOf(session));
   const subject = subjectOf(args);
   const lines = new Lines(session, args.heatmap, context);

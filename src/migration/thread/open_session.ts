@@ -9,8 +9,9 @@ import { VFIO_MIGRATION_P2P, VFIO_MIGRATION_PRE_COPY } from "../../uapi/mod.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
 import { parseDeviceName } from "../../vfio/open/device_name.ts";
-import { kernelFor } from "../../vfio/open/kernel_for.ts";
+import { kernelOf } from "../../vfio/open/kernel_for.ts";
 import { noteMigrationFlags, readMigrationFlags } from "../../vfio/device/feature.ts";
+import { endTrace, type SharedTrace } from "../../trace/mod.ts";
 import { openVfioDevice, type OpenVfioOptions } from "../../vfio/open/open.ts";
 import {
   type DataSectionKind,
@@ -48,6 +49,8 @@ export interface OpenOptions extends OpenVfioOptions {
   readonly quirk?: QuirkName | undefined;
   /** What a failed step does with a device that no arc leads back: `reset` by default. */
   readonly onError?: OnError | undefined;
+  /** Where to report each call to the kernel. */
+  readonly trace?: SharedTrace | undefined;
 }
 
 /** What is known of an open device. */
@@ -89,6 +92,7 @@ export interface PulledBatch {
 
 /** One open device. */
 export class Session implements Disposable {
+  readonly #kernel: Kernel;
   readonly #device: VfioDevice;
   readonly #engine: Engine | null;
   /** Why there is no engine. */
@@ -107,7 +111,12 @@ export class Session implements Disposable {
   ) {
     this.counters = counters;
     const parsed = parseDeviceName(name);
-    this.#device = openVfioDevice(kernel ?? kernelFor(parsed), parsed, options);
+    this.#kernel = kernelOf(parsed, { kernel, trace: options.trace });
+    try {
+      this.#device = openVfioDevice(this.#kernel, parsed, options);
+    } catch (error) {
+      throw cleanedUp(error, () => endTrace(this.#kernel));
+    }
     try {
       const onError = options.onError ?? "reset";
       const reasons = migrationReasons(this.#device);
@@ -148,7 +157,7 @@ export class Session implements Disposable {
           .flatMap((fd) => fd?.owned === true ? [fd.number] : []);
       }
     } catch (error) {
-      throw cleanedUp(error, () => this.#device.close());
+      throw cleanedUp(error, () => this.#closeDevice());
     }
   }
 
@@ -265,7 +274,11 @@ export class Session implements Disposable {
   /** Closes what is owned. */
   close(): void {
     this.counters.takeOwnedFds();
-    cleanlyThen(() => this.#engine?.[Symbol.dispose](), () => this.#device.close());
+    cleanlyThen(() => this.#engine?.[Symbol.dispose](), () => this.#closeDevice());
+  }
+
+  #closeDevice(): void {
+    cleanlyThen(() => this.#device.close(), () => endTrace(this.#kernel));
   }
 
   /** Closes, at the end of a `using` block. */

@@ -7,8 +7,13 @@
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { SimKernel } from "../../sim/mod.ts";
-import { TraceKernel } from "../../trace/mod.ts";
-import { type DeviceName, DeviceNameError, parseDeviceName } from "./device_name.ts";
+import { type SharedTrace, TraceKernel, traceTo } from "../../trace/mod.ts";
+import {
+  type DeviceName,
+  DeviceNameError,
+  formatDeviceName,
+  parseDeviceName,
+} from "./device_name.ts";
 
 /**
  * The kernel that a name belongs to; a `sim:` name makes one of its own, with
@@ -28,6 +33,20 @@ import { type DeviceName, DeviceNameError, parseDeviceName } from "./device_name
  */
 export function kernelFor(name: DeviceName): Kernel {
   return name.kind === "sim" ? new SimKernel(`sim:${name.spec}`) : libcKernel();
+}
+
+/** The kernel to look for a device in. */
+export interface KernelOptions {
+  /** This one; by default the one that the device's name belongs to. */
+  readonly kernel?: Kernel | undefined;
+  /** Where to report each call to it. */
+  readonly trace?: SharedTrace | undefined;
+}
+
+/** The kernel that was chosen, or the one that the name belongs to; traced if that is wanted. */
+export function kernelOf(name: DeviceName, { kernel, trace }: KernelOptions): Kernel {
+  const own = kernel ?? kernelFor(name);
+  return trace === undefined ? own : traceTo(trace, own, formatDeviceName(name));
 }
 
 /**

@@ -1,0 +1,47 @@
+/**
+ * How writing a trace's file can fail.
+ *
+ * @module
+ */
+
+import { VfiokitError } from "../base/vfiokit_error.ts";
+import { ERRNO, type ErrnoName, errnoText } from "../kernel/errno_names.ts";
+import { printable } from "../base/printable.ts";
+
+/**
+ * A trace that cannot be created or written.
+ *
+ * @example
+ * ```ts
+ * import { Trace, TraceFileError } from "@vfiokit/vfiokit/trace";
+ * import assert from "node:assert/strict";
+ *
+ * assert.throws(() => Trace.create("/tmp"), TraceFileError);
+ * ```
+ */
+export class TraceFileError extends VfiokitError {
+  /** Always `TraceFileError`. */
+  override readonly name = "TraceFileError";
+  /** The errno's name, such as `ENOSPC`; null where the runtime gave none. */
+  readonly code: string | null;
+  /** The file. */
+  readonly path: string;
+
+  private constructor(message: string, path: string, code: string | null, cause: unknown) {
+    const hint = code === "EEXIST" ? "It is no trace: give the trace a name of its own" : null;
+    super(printable(message), { cause }, hint);
+    this.path = path;
+    this.code = code;
+  }
+
+  /** The error of a call that failed. */
+  static of(what: string, path: string, cause: unknown): TraceFileError {
+    const { code, message } = cause as { readonly code?: unknown; readonly message: string };
+    if (typeof code !== "string") {
+      return new TraceFileError(`${what} ${path}: ${message}`, path, null, cause);
+    }
+    const text = errnoText(ERRNO[code as ErrnoName] ?? 0);
+    const why = text === "" ? code : `${code} (${text})`;
+    return new TraceFileError(`${what} ${path}: ${why}`, path, code, cause);
+  }
+}

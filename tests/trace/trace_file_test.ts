@@ -1,0 +1,142 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import { describe, it } from "node:test";
+import { openDevice, openDevices, probe, saveAll, VERSION } from "../../mod.ts";
+import { DirtySession } from "../../src/dirty/mod.ts";
+import { SimKernel } from "../../src/sim/mod.ts";
+import {
+  Trace,
+  type TraceEnd,
+  type TraceEvent,
+  TraceFileError,
+  type TraceHeader,
+  type TraceThread,
+} from "../../src/trace/mod.ts";
+import { command } from "../cli/_cli.ts";
+import { Folder } from "../cli/_folder.ts";
+
+type Line = TraceHeader | TraceThread | TraceEvent | TraceEnd;
+
+function lines(path: string): Line[] {
+  const text = fs.readFileSync(path, "utf8");
+  assert.equal(text.at(-1), "\n");
+  return text.trimEnd().split("\n").map((line) => JSON.parse(line) as Line);
+}
+
+function calls(path: string): TraceEvent[] {
+  return lines(path).filter((line): line is TraceEvent => line.type === "call");
+}
+
+describe("Trace", () => {
+  it("begins with a header, and ends with the number of calls", async () => {
+    using folder = new Folder();
+    const path = folder.file("t");
+    {
+      using trace = Trace.create(path, { devices: ["sim:mlx5"] });
+      await using device = await openDevice("sim:mlx5", { trace });
+      assert.equal((await device.state()).state, "running");
+    }
+    const [header, thread, ...rest] = lines(path) as [TraceHeader, TraceThread, ...Line[]];
+    const { started, kernel, ...fixed } = header;
+    assert.deepEqual(fixed, {
+      type: "header",
+      schema: "vfiokit/trace/1",
+      version: VERSION,
+      devices: ["sim:mlx5"],
+      data: false,
+    });
+    assert.ok(Math.abs(started - Date.now()) < 60_000);
+    assert.match(kernel!, /^\d+\.\d+/);
+    assert.deepEqual(thread, { type: "thread", thread: 1, device: "sim:mlx5", kernel: "sim" });
+    const end = rest.pop() as TraceEnd;
+    assert.equal(end.type, "end");
+    assert.equal(end.calls, rest.length);
+    assert.ok(rest.every(({ type }) => type === "call"));
+    assert.equal(rest.at(-1)!.type === "call" && (rest.at(-1) as TraceEvent).call, "close");
+    assert.equal(fs.statSync(path).mode & 0o777, 0o600);
+  });
+
+  it("has the calls of several threads, each in order and without a gap", async () => {
+    using folder = new Folder();
+    const path = folder.file("t");
+    const names = ["sim:mlx5?size=4MiB", "sim:trapped?size=4MiB&chunk=4KiB", "sim:qat?size=1MiB"];
+    {
+      using trace = Trace.create(path, { devices: names });
+      await using devices = await openDevices(names, { trace });
+      const sink = { writable: new WritableStream<Uint8Array<ArrayBuffer>>() };
+      await saveAll(devices, sink.writable);
+    }
+    const all = calls(path);
+    for (const thread of [1, 2, 3]) {
+      const own = all.filter((event) => event.thread === thread);
+      assert.ok(own.length > 50);
+      own.forEach(({ n }, index) => assert.equal(n, index + 1));
+    }
+    assert.equal((lines(path).at(-1) as TraceEnd).calls, all.length);
+  });
+
+  it("has what is done on the caller's own thread", () => {
+    using folder = new Folder();
+    const path = folder.file("t");
+    {
+      using trace = Trace.create(path);
+      probe("sim:mapped", { trace });
+      const maps = [{ iova: 0x100000n, size: 1n << 20n }];
+      using session = DirtySession.open("sim:trapped?pin=2", { maps, trace });
+      session.tracker.start();
+      assert.equal(session.tracker.read({ twice: true }).dirtyPages, 2);
+    }
+    const all = calls(path);
+    assert.equal(new Set(all.map(({ thread }) => thread)).size, 2);
+    assert.ok(all.some(({ request }) => request === "VFIO_IOMMU_DIRTY_PAGES"));
+    assert.ok(all.some(({ call, data }) => call === "mappingRead" && data !== undefined));
+    assert.equal((lines(path).at(-1) as TraceEnd).calls, all.length);
+  });
+
+  it("traces a kernel that the caller brings", async () => {
+    using folder = new Folder();
+    const path = folder.file("t");
+    {
+      using trace = Trace.create(path);
+      const kernel = new SimKernel("sim:mlx5");
+      await using device = await openDevice("sim:mlx5", { kernel, trace });
+      await device.state();
+    }
+    assert.ok(calls(path).some(({ feature }) => feature === "MIG_DEVICE_STATE"));
+  });
+
+  it("replaces another trace, and no other file", () => {
+    using folder = new Folder();
+    const path = folder.file("t");
+    Trace.create(path, { devices: ["one"] }).close();
+    Trace.create(path, { devices: ["other"] }).close();
+    assert.equal(lines(path).length, 2);
+    fs.writeFileSync(path, "something else");
+    assert.throws(
+      () => Trace.create(path),
+      (error) => error instanceof TraceFileError && error.code === "EEXIST",
+    );
+    assert.equal(fs.readFileSync(path, "utf8"), "something else");
+    assert.throws(() => Trace.create(folder.file("no/such")), { code: "ENOENT" });
+    assert.throws(() => Trace.create("/dev/full"), { code: "ENOSPC" });
+  });
+
+  it("ends where the file takes no more; the save goes on, and says so", () => {
+    using folder = new Folder();
+    const path = folder.file("t");
+    // The limit is in blocks of 512 bytes; the checkpoint goes to a pipe, which has none.
+    const limited = `trap '' XFSZ; ulimit -f 16; exec "$@"`;
+    const words = ["save", "sim:trapped?size=256KiB&chunk=1KiB", "-o", "-", "--trace", path];
+    const { status, stdout, stderr } = spawnSync(
+      "/bin/sh",
+      ["-c", limited, "sh", ...command(), ...words],
+      { maxBuffer: 1 << 24 },
+    );
+    const err = stderr.toString();
+    assert.equal(status, 0, err);
+    assert.match(err, /vfiokit save: Cannot go on with the trace .*: EFBIG \(file too large\)/);
+    assert.ok(stdout.length > 256 * 1024);
+    assert.ok(fs.statSync(path).size <= 16 * 512);
+  });
+});
