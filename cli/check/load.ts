@@ -7,7 +7,7 @@
 import type { CheckedDevice } from "../../src/check/mod.ts";
 import type { Context } from "../context.ts";
 import { startProgram } from "../lending/child.ts";
-import { DataPlaces } from "../lending/data_fd_handover.ts";
+import { DataFdSocketPairs } from "../lending/data_fd_handover.ts";
 import { UsageError } from "../usage_error.ts";
 
 /** How long the program gets to begin its work, in milliseconds. */
@@ -23,7 +23,7 @@ export async function startLoad(
   { label, fds, protocol }: CheckedDevice,
   context: Context,
 ): Promise<AsyncDisposable> {
-  const places = new DataPlaces();
+  const places = new DataFdSocketPairs();
   const { ioas, ...rest } = fds;
   const lent = { name: label, fds: rest, ioas, protocol };
   const child = startProgram(words, [lent], places, ["ignore", 2, 2]);

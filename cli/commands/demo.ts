@@ -90,13 +90,13 @@ async function saveTo(path: string, device: Device, context: Context): Promise<T
   return await save(device, file, { precopy: {}, leave: "stopped", signal: context.signal });
 }
 
-interface Looked {
+interface DeviceReading {
   readonly crc: number;
   readonly violations: number;
   readonly state: string;
 }
 
-async function look(device: Device): Promise<Looked> {
+async function look(device: Device): Promise<DeviceReading> {
   const window = new DataView((await device.readRegion(0, 0, WINDOW_SIZE)).buffer);
   return {
     crc: window.getUint32(WINDOW_CRC, true),
@@ -105,7 +105,7 @@ async function look(device: Device): Promise<Looked> {
   };
 }
 
-function states(rows: readonly (readonly [string, Looked])[]): string[] {
+function states(rows: readonly (readonly [string, DeviceReading])[]): string[] {
   return table(
     [{ head: "device" }, { head: "state" }, { head: "CRC-32 of its state" }],
     rows.map(([what, { state, crc }]) => [what, state, hex(crc, 8)]),

@@ -62,7 +62,7 @@ function facts(report: ProbeReport): string[] {
     ["group", group === null ? null : String(group)],
     ["opened", accessWords(report.access)],
     ["reset", resettable === null ? null : resettable ? "yes" : "no"],
-    ["dirty", dirtyWords(dirty, report.access.way)],
+    ["dirty", dirtyWords(dirty, report.access.via)],
     ["features", report.features.length === 0 ? null : featureWords(report.features)],
   ];
   return lines.filter(([, value]) => value !== null).map(([name, value]) =>
@@ -71,20 +71,20 @@ function facts(report: ProbeReport): string[] {
 }
 
 /** By which nodes it was opened; nothing of a kernel that has but one way. */
-function accessWords({ way, cdev, iommufd, whyNotCdev }: ProbeReport["access"]): string | null {
+function accessWords({ via, cdev, iommufd, whyNotCdev }: ProbeReport["access"]): string | null {
   if (cdev === null && iommufd === null) return null;
   const nodes = [cdev, iommufd].filter((node) => node !== null).join(", ");
-  if (way === null) return `not; there are ${nodes}`;
-  if (way === "cdev") return `by its character device (${nodes})`;
+  if (via === null) return `not; there are ${nodes}`;
+  if (via === "cdev") return `by its character device (${nodes})`;
   return `by its group, not by ${nodes}` + (whyNotCdev === null ? "" : `: ${whyNotCdev}`);
 }
 
 function dirtyWords(
   { tracks, pgsizes, maxBitmapBytes }: ProbeReport["dirty"],
-  way: ProbeReport["access"]["way"],
+  via: ProbeReport["access"]["via"],
 ): string | null {
   if (tracks === null) {
-    return way === "cdev" ? "tracked by type1 only when it is opened by its group" : null;
+    return via === "cdev" ? "tracked by type1 only when it is opened by its group" : null;
   }
   if (!tracks) return "pages are not tracked by the IOMMU";
   const largest = maxBitmapBytes === null ? "" : `, bitmaps up to ${bytes(maxBitmapBytes)}`;

@@ -19,7 +19,7 @@ import { refuseSimulated, runProgram } from "../lending/child.ts";
 import type { Context } from "../context.ts";
 import { lendable, openOptions, refuseQuirk } from "../lending/devices.ts";
 import { time } from "../output/format.ts";
-import { type Going, showProgress, together } from "../output/progress.ts";
+import { type JointProgress, showProgress, together } from "../output/progress.ts";
 import { STDERR } from "../output/stdio.ts";
 import {
   alone,
@@ -115,7 +115,7 @@ async function saveWithProgress(
 }
 
 /** Where the reading back is; null before it begins. */
-function readingBack({ readBack }: CheckpointSink): Going | null {
+function readingBack({ readBack }: CheckpointSink): JointProgress | null {
   const progress = readBack?.progress ?? null;
   if (progress === null) return null;
   const { bytes, total } = progress;

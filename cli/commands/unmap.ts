@@ -13,7 +13,7 @@ import {
 import type { IovaMapping } from "../../src/vfio/mod.ts";
 import type { Context } from "../context.ts";
 import { bytes, count, hex } from "../output/format.ts";
-import { lookAfter } from "../dirty/measured_span.ts";
+import { readAfterSpan } from "../dirty/measured_span.ts";
 import { NO_READING, readingFields, runLines } from "../dirty/reading.ts";
 import { notesOf } from "../dirty/rounds.ts";
 import { pair } from "../dirty/samples.ts";
@@ -29,7 +29,7 @@ export async function run(args: UnmapArgs, context: Context): Promise<number> {
   if (!withDirty) {
     // Nobody has to be found who tracks them.
     using mapped = openMapped(args, context);
-    return await lookAfter(mapped, args, context, true, () => {
+    return await readAfterSpan(mapped, args, context, true, () => {
       const unmapped = attempt(() => mapped.space.unmap(iova, size), mapped, args, context);
       told(unmapped, mapped, args, context);
     });
@@ -37,7 +37,7 @@ export async function run(args: UnmapArgs, context: Context): Promise<number> {
   using session = openSession(args, context);
   tellTracker(session, context);
   session.tracker.start();
-  return await lookAfter(session, args, context, true, () => {
+  return await readAfterSpan(session, args, context, true, () => {
     unmapWithDirty(session, args, context);
   });
 }

@@ -29,7 +29,7 @@ export interface WaitArgs {
 }
 
 /** What runs while a device is measured. */
-export interface Meanwhile {
+export interface Span {
   /** The end of the program, or a signal. */
   readonly ended: AbortSignal;
   /** The exit code, once everything has ended: that of the program, or of a signal. */
@@ -42,12 +42,12 @@ export interface Meanwhile {
  *
  * @param dataOnStdout Whether our stdout carries data: the program's goes to stderr then.
  */
-export function meanwhile(
+export function startSpan(
   { device, fds, mapped, mappings }: Lending,
   command: readonly string[] | undefined,
   context: Context,
   dataOnStdout: boolean,
-): Meanwhile {
+): Span {
   const { signal } = context;
   if (command === undefined) {
     const exitCode = (): number =>
@@ -84,14 +84,14 @@ export async function pause(milliseconds: number, end: AbortSignal): Promise<voi
  *
  * @returns The exit code.
  */
-export async function lookAfter(
+export async function readAfterSpan(
   session: Lending,
   { after, command }: WaitArgs,
   context: Context,
   dataOnStdout: boolean,
   look: () => unknown,
 ): Promise<number> {
-  const { ended, exitCode } = meanwhile(session, command, context, dataOnStdout);
+  const { ended, exitCode } = startSpan(session, command, context, dataOnStdout);
   return await beforeEnd(exitCode, async () => {
     await pause(after ?? (command === undefined ? WAIT_MS : FOREVER_MS), ended);
     await look();
@@ -104,7 +104,7 @@ export async function lookAfter(
  * @returns The exit code.
  */
 export async function beforeEnd(
-  exitCode: Meanwhile["exitCode"],
+  exitCode: Span["exitCode"],
   work: () => Promise<void>,
 ): Promise<number> {
   {

@@ -8,7 +8,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import { type Device, printable } from "../../mod.ts";
 import type { Context } from "../context.ts";
-import { DataPlaces } from "./data_fd_handover.ts";
+import { DataFdSocketPairs } from "./data_fd_handover.ts";
 import { exitCodeOfSignal, FAILED, NOT_FOUND, NOT_RUNNABLE } from "../exit_codes.ts";
 import type { SignalName } from "../signals.ts";
 import { STDERR, writeText } from "../output/stdio.ts";
@@ -85,7 +85,7 @@ export async function runProgram(
   dataOnStdout: boolean,
   memory?: LentMemory,
 ): Promise<number> {
-  using places = new DataPlaces();
+  using places = new DataFdSocketPairs();
   const started = startProgram(words, devices, places, [0, dataOnStdout ? 2 : 1, 2], memory);
   if (typeof started === "number") return started;
   return await ended(started, words[0] ?? "", context);
@@ -100,7 +100,7 @@ export async function runProgram(
 export function startProgram(
   words: readonly string[],
   devices: readonly Lendable[],
-  places: DataPlaces,
+  places: DataFdSocketPairs,
   stdio: readonly [stdin: number | "ignore", stdout: number, stderr: number],
   memory?: LentMemory,
 ): ChildProcess | number {
@@ -119,7 +119,7 @@ export function startProgram(
  */
 function lend(
   devices: readonly Lendable[],
-  places: DataPlaces,
+  places: DataFdSocketPairs,
 ): { lent: Lent[]; inherited: number[] } {
   const inherited: number[] = [];
   const give = (fd: number): number => FIRST_FD + inherited.push(fd) - 1;

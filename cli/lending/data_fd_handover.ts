@@ -9,11 +9,11 @@ import type { OpenOptions } from "../../mod.ts";
 import { libcKernel } from "../../src/kernel/mod.ts";
 
 /** The pairs of sockets of lent devices. */
-export class DataPlaces implements Disposable {
+export class DataFdSocketPairs implements Disposable {
   readonly #open = new DisposableStack();
 
   /** Makes another pair. */
-  add(): NonNullable<OpenOptions["dataPlace"]> {
+  add(): NonNullable<OpenOptions["dataFdSockets"]> {
     const [put, take] = libcKernel().socketPair();
     for (const fd of [put, take]) this.#open.defer(() => libcKernel().close(fd));
     return { put, take };

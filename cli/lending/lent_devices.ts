@@ -17,7 +17,7 @@ const VARIABLE = "VFIOKIT_DEVICES";
  *
  * @throws {UsageError} If the variable's value is invalid.
  */
-export function lentDataPlace(name: string): OpenOptions["dataPlace"] {
+export function lentDataFdSockets(name: string): OpenOptions["dataFdSockets"] {
   const fd = /^fd:(\d+)$/.exec(name)?.[1];
   const text = fd === undefined ? undefined : env(VARIABLE);
   if (text === undefined) return undefined;

@@ -20,13 +20,13 @@ const LINES_MS = 1000;
 const WINDOW_MS = 2000;
 
 /** The progress of one or several devices, with the state as text. */
-export interface Going extends Omit<Progress, "state"> {
+export interface JointProgress extends Omit<Progress, "state"> {
   /** The state, or the states. */
   readonly state: string;
 }
 
 /** The progress of several devices together. */
-export function together(devices: readonly Device[]): Going {
+export function together(devices: readonly Device[]): JointProgress {
   const all = devices.map((device) => device.progress());
   const states = new Map<string, number>();
   for (const { state } of all) states.set(state, (states.get(state) ?? 0) + 1);
@@ -46,7 +46,7 @@ export function together(devices: readonly Device[]): Going {
 /** What is shown: the progress of a phase, and its total if known. */
 export interface Measured {
   /** Returns the progress now. */
-  readonly now: () => Going;
+  readonly now: () => JointProgress;
   /** Total bytes; without it, the driver's pending bytes are used. */
   readonly total?: number | undefined;
 }
@@ -80,11 +80,11 @@ export async function showProgress(
   };
 }
 
-function total({ total }: Measured, { bytes, pendingBytes }: Going): number {
+function total({ total }: Measured, { bytes, pendingBytes }: JointProgress): number {
   return total ?? bytes + (pendingBytes ?? 0);
 }
 
-function describe({ state, bytes: done, pendingBytes }: Going, speed: string): string {
+function describe({ state, bytes: done, pendingBytes }: JointProgress, speed: string): string {
   const pending = pendingBytes === null ? "" : `, ${bytes(pendingBytes)} pending`;
   return `${state}, ${bytes(done)}, ${speed}${pending}`;
 }

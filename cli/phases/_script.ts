@@ -23,7 +23,7 @@ import type { CheckpointHeader } from "../../src/checkpoint/mod.ts";
 import { describeRecovery } from "../../src/vfio/mod.ts";
 import { Context } from "../context.ts";
 import { openOptions, refuseQuirk } from "../lending/devices.ts";
-import { lentDataPlace } from "../lending/lent_devices.ts";
+import { lentDataFdSockets } from "../lending/lent_devices.ts";
 import { parseWords } from "../parse.ts";
 import { traced } from "../trace.ts";
 import { showProgress } from "../output/progress.ts";
@@ -101,7 +101,7 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
     if (script.writes) refuseTerminal();
     await using device = await openDevice(args.device, {
       ...openOptions(args, [args.device], context),
-      dataPlace: lentDataPlace(args.device),
+      dataFdSockets: lentDataFdSockets(args.device),
     });
     context.drivers = [device];
     refuseQuirk(args, [device]);

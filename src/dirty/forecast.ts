@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Growth } from "./_dirty_model.ts";
+import { WorkingSetCurve } from "./_working_set_curve.ts";
 import type { DirtyRun } from "./bitmap/bitmap.ts";
 
 /** The default limit: a pre-copy that needs more rounds does not converge. */
@@ -97,8 +97,8 @@ export interface Forecast {
  */
 export function forecast(measured: readonly MeasuredRound[], options: ForecastOptions): Forecast {
   check(measured, options);
-  const growth = new Growth(measured, options.pgsize, options.memory / options.pgsize);
-  return { ...run(growth, options), requiredBandwidth: requiredBandwidth(growth, options) };
+  const curve = new WorkingSetCurve(measured, options.pgsize, options.memory / options.pgsize);
+  return { ...run(curve, options), requiredBandwidth: requiredBandwidth(curve, options) };
 }
 
 function check(measured: readonly MeasuredRound[], options: ForecastOptions): void {
@@ -125,14 +125,14 @@ function maxRoundsOf({ maxRounds }: ForecastOptions): number {
 
 type Run = Omit<Forecast, "requiredBandwidth">;
 
-function run(growth: Growth, options: ForecastOptions): Run {
+function run(curve: WorkingSetCurve, options: ForecastOptions): Run {
   const { memory, pgsize, bandwidth, downtime } = options;
   const maxRounds = maxRoundsOf(options);
   const rounds: ForecastRound[] = [];
   let left = memory;
   while (left / bandwidth > downtime && rounds.length < maxRounds) {
     const seconds = left / bandwidth;
-    const dirtied = Math.ceil(growth.pages(seconds)) * pgsize;
+    const dirtied = Math.ceil(curve.pages(seconds)) * pgsize;
     rounds.push({ bytes: left, seconds, dirtied });
     // A round that leaves as much as it sent is followed by others like it.
     const stuck = dirtied >= left;
@@ -148,9 +148,9 @@ function run(growth: Growth, options: ForecastOptions): Run {
 }
 
 /** More bandwidth never needs more downtime: each round is shorter, so less is dirtied in it. */
-function requiredBandwidth(growth: Growth, options: ForecastOptions): number {
-  const enough = (bandwidth: number): boolean => run(growth, { ...options, bandwidth }).converges;
-  if (growth.pages(Number.MAX_VALUE) === 0) return 0;
+function requiredBandwidth(curve: WorkingSetCurve, options: ForecastOptions): number {
+  const enough = (bandwidth: number): boolean => run(curve, { ...options, bandwidth }).converges;
+  if (curve.pages(Number.MAX_VALUE) === 0) return 0;
   let high = options.memory / options.downtime;
   let low = high;
   while (enough(low)) {

@@ -131,7 +131,7 @@ export class MappedDevice implements Disposable {
     const device = opened.use(openVfioDevice(kernel, parsed, options));
     const { space } = device;
     if (space === null) {
-      const reason = device.way === "cdev" ? noIoas(device.label) : noContainer(device.label);
+      const reason = device.via === "cdev" ? noIoas(device.label) : noContainer(device.label);
       throw new UnsupportedError([reason]);
     }
     const pgsize = pageSize(space.info());

@@ -15,14 +15,14 @@ import {
   WorkerHost,
 } from "./thread/host.ts";
 import type { OnError, RecoveryMode } from "./protocol/engine.ts";
-import type { DataPlaceFds } from "./v2/data_fd_handover.ts";
+import type { DataFdSockets } from "./v2/data_fd_handover.ts";
 import type { DeviceDescription, OpenOptions } from "./thread/open_session.ts";
 import { SharedCounters } from "./thread/shared_counters.ts";
 import type { AnyWorker } from "./thread/thread.ts";
 import type { Recovery } from "../vfio/state/recovery.ts";
 import type { NotedStateReport, StateName, TargetState } from "../vfio/state/states.ts";
 
-export type { AnyWorker, DataPlaceFds, DeviceDescription, OnError, OpenOptions, RecoveryMode };
+export type { AnyWorker, DataFdSockets, DeviceDescription, OnError, OpenOptions, RecoveryMode };
 
 /** Where an open device is served; by default in a Worker that vfiokit starts. */
 export interface HostOptions {
@@ -152,16 +152,16 @@ export class Device implements AsyncDisposable {
    * Brings the device back to RUNNING: by an arc from a saving or stopped state, else by a reset. A
    * request under way ends as soon as the driver returns.
    *
-   * @param way Default `running`. `running-p2p` stops in RUNNING_P2P where the
+   * @param mode Default `running`. `running-p2p` stops in RUNNING_P2P where the
    * device has that state and has left it, so that other devices can catch up
    * before it begins DMA to them; `reset` takes no arc.
    * @returns What was done since the last phase began, by this call, by a step
    * that failed, or by a stream that was cancelled before.
    */
-  async recover(way: RecoveryMode = "running"): Promise<Recovery> {
+  async recover(mode: RecoveryMode = "running"): Promise<Recovery> {
     this.#counters.interrupted = true;
     try {
-      return await ask(this, "recover", way);
+      return await ask(this, "recover", mode);
     } finally {
       this.#goOn();
     }
@@ -174,7 +174,7 @@ export class Device implements AsyncDisposable {
 
   /**
    * Lets another process go on after {@linkcode precopy}: v2's data fd is put into the place that
-   * the device was opened with (`dataPlace`), where {@linkcode stopAndCopy} of a process with the
+   * the device was opened with (`dataFdSockets`), where {@linkcode stopAndCopy} of a process with the
    * same place takes it. With v1 all of a save is in the device, and there is nothing to do. Before
    * pre-copy this only tells, by an error, where there is no such place.
    *

@@ -37,7 +37,7 @@ export type MigrationErrorCode =
   | "no-data-fd"
   | "no-precopy"
   | "bad-data-fd"
-  | "no-data-place"
+  | "no-data-fd-sockets"
   | "state-too-long"
   | "needs-newer-driver"
   | "data-bounds"

@@ -12,7 +12,7 @@ export {
 } from "./closed_error.ts";
 export {
   type AnyWorker,
-  type DataPlaceFds,
+  type DataFdSockets,
   Device,
   type DeviceDescription,
   type HostOptions,

@@ -16,7 +16,7 @@ import { type Device, type DeviceDescription, openDevice, type OpenOptions } fro
 export interface OpenDevices extends ReadonlyArray<Device>, AsyncDisposable {}
 
 /** How to open several devices. */
-export interface OpenDevicesOptions extends Omit<OpenOptions, "dataPlace"> {
+export interface OpenDevicesOptions extends Omit<OpenOptions, "dataFdSockets"> {
   /** Serves them on this thread with this kernel, as {@linkcode openDevice} does. */
   readonly kernel?: Kernel | undefined;
 }

@@ -32,7 +32,7 @@
 
 export { AnswerError } from "./device/answer_error.ts";
 export { type Capability, type CapabilityDefect, CapabilityError } from "./device/chain.ts";
-export { type OpenWay, VfioDevice } from "./device/device.ts";
+export { type OpenVia, VfioDevice } from "./device/device.ts";
 export {
   type FeatureDevice,
   type FeatureReport,

@@ -8,7 +8,7 @@ import { cleanlyThen } from "../base/cleanup.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { exists } from "./reasons/evidence.ts";
 import { AnswerError } from "./device/answer_error.ts";
-import type { OpenWay, VfioDevice } from "./device/device.ts";
+import type { OpenVia, VfioDevice } from "./device/device.ts";
 import type { DriverNote } from "./notes/driver_notes.ts";
 import { type DeviceName, formatDeviceName, parseDeviceName } from "./open/device_name.ts";
 import {
@@ -62,7 +62,7 @@ export interface DirtyReport {
 /** How a device can be opened, and how it was. */
 export interface AccessReport {
   /** How it was opened; null if it was not, or that is not known of a borrowed one. */
-  readonly way: OpenWay | null;
+  readonly via: OpenVia | null;
   /** Its own character device; null if it is not there, or that is not known. */
   readonly cdev: string | null;
   /** `/dev/iommu`; null if it is not there. */
@@ -207,7 +207,7 @@ function accessOf(
 ): AccessReport {
   const cdev = sysfs?.cdev ?? null;
   return {
-    way: device?.way ?? null,
+    via: device?.via ?? null,
     // In a container sysfs may show what /dev does not have.
     cdev: cdev === null || exists(kernel, cdev) === false ? null : cdev,
     iommufd: exists(kernel, IOMMUFD_PATH) === true ? IOMMUFD_PATH : null,

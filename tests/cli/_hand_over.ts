@@ -5,7 +5,7 @@
  */
 
 import process from "node:process";
-import { lentDataPlace } from "../../cli/lending/lent_devices.ts";
+import { lentDataFdSockets } from "../../cli/lending/lent_devices.ts";
 import { Fd } from "../../src/kernel/fd.ts";
 import { O_RDONLY } from "../../src/kernel/kernel.ts";
 import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
@@ -13,7 +13,7 @@ import { DataFdHandover } from "../../src/migration/v2/data_fd_handover.ts";
 
 const [what, file = ""] = process.argv.slice(2);
 const kernel = libcKernel();
-const fds = lentDataPlace("fd:3");
+const fds = lentDataFdSockets("fd:3");
 if (fds === undefined) throw new Error("nobody lent a place");
 const place = new DataFdHandover(kernel, fds);
 if (what === "put") {

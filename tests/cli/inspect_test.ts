@@ -64,7 +64,7 @@ describe("vfiokit probe", () => {
     assert.equal(none.code, 3);
     assert.match(none.out, /^ {2}next: .*CONFIG_VFIO_DEVICE_CDEV.*--via group/m);
     assert.deepEqual(JSON.parse(json.out).access, {
-      way: "cdev",
+      via: "cdev",
       cdev: "/dev/vfio/devices/vfio0",
       iommufd: "/dev/iommu",
       whyNotCdev: null,

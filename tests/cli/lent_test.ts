@@ -6,7 +6,7 @@ import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import { type Lendable, runProgram } from "../../cli/lending/child.ts";
 import { Context } from "../../cli/context.ts";
-import { lentDataPlace } from "../../cli/lending/lent_devices.ts";
+import { lentDataFdSockets } from "../../cli/lending/lent_devices.ts";
 import { command } from "./_cli.ts";
 
 let folder = "";
@@ -67,7 +67,7 @@ describe("programs that a v2 device was lent to", () => {
   });
 });
 
-describe("lentDataPlace()", () => {
+describe("lentDataFdSockets()", () => {
   function withVariable(value: string | undefined, use: () => void): void {
     const before = process.env["VFIOKIT_DEVICES"];
     const set = (text: string | undefined): void => {
@@ -90,19 +90,19 @@ describe("lentDataPlace()", () => {
       null,
     ]);
     withVariable(lent, () => {
-      assert.equal(lentDataPlace("fd:3"), undefined);
-      assert.deepEqual(lentDataPlace("fd:4"), { put: 5, take: 6 });
-      assert.equal(lentDataPlace("fd:7"), undefined);
-      assert.equal(lentDataPlace("fd:8"), undefined);
-      assert.equal(lentDataPlace("0000:3b:00.1"), undefined);
+      assert.equal(lentDataFdSockets("fd:3"), undefined);
+      assert.deepEqual(lentDataFdSockets("fd:4"), { put: 5, take: 6 });
+      assert.equal(lentDataFdSockets("fd:7"), undefined);
+      assert.equal(lentDataFdSockets("fd:8"), undefined);
+      assert.equal(lentDataFdSockets("0000:3b:00.1"), undefined);
     });
-    withVariable(undefined, () => assert.equal(lentDataPlace("fd:3"), undefined));
+    withVariable(undefined, () => assert.equal(lentDataFdSockets("fd:3"), undefined));
   });
 
   it("refuses what no lender says", () => {
     for (const text of ["", "{", "7", '[{"device":3,"data":7}]', '[{"device":3,"data":[1,-1]}]']) {
       withVariable(text, () => {
-        assert.throws(() => lentDataPlace("fd:3"), { name: "UsageError" }, text);
+        assert.throws(() => lentDataFdSockets("fd:3"), { name: "UsageError" }, text);
       });
     }
   });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Growth } from "../../src/dirty/_dirty_model.ts";
+import { WorkingSetCurve } from "../../src/dirty/_working_set_curve.ts";
 import type { DirtyRun } from "../../src/dirty/bitmap/bitmap.ts";
 import {
   type Forecast,
@@ -41,55 +41,59 @@ function go(measured: readonly MeasuredRound[], options: Partial<ForecastOptions
   });
 }
 
-describe("the growth of the dirty pages", () => {
+describe("the curve of the dirty pages", () => {
   it("counts what is dirtied twice once", () => {
-    const growth = new Growth(HOT, PAGE, PAGES);
+    const curve = new WorkingSetCurve(HOT, PAGE, PAGES);
     for (const seconds of [0.001, 0.1, 0.7, 1.6, 100]) {
-      assert.equal(Math.round(growth.pages(seconds)), 64);
+      assert.equal(Math.round(curve.pages(seconds)), 64);
     }
   });
 
   it("goes on with its slope to both sides, up to all pages", () => {
-    const growth = new Growth(MOVING, PAGE, PAGES);
-    const pages = [0.01, 0.05, 0.1, 0.4, 1.6, 3.2, 1000].map((at) => Math.round(growth.pages(at)));
+    const curve = new WorkingSetCurve(MOVING, PAGE, PAGES);
+    const pages = [0.01, 0.05, 0.1, 0.4, 1.6, 3.2, 1000].map((at) => Math.round(curve.pages(at)));
     assert.deepEqual(pages, [6, 32, 64, 256, 1024, 2048, PAGES]);
   });
 
   it("takes the busiest window of each length", () => {
     const idle = round(0.1);
-    const growth = new Growth([idle, idle, round(0.1, run(0, 8)), idle], PAGE, PAGES);
-    assert.equal(growth.pages(0.1), 8);
-    assert.equal(growth.pages(0.2), 8);
+    const curve = new WorkingSetCurve([idle, idle, round(0.1, run(0, 8)), idle], PAGE, PAGES);
+    assert.equal(curve.pages(0.1), 8);
+    assert.equal(curve.pages(0.2), 8);
   });
 
   it("assumes that pages which are not known are new ones", () => {
     const unknown = HOT.map((measured) => ({ ...measured, runs: null }));
-    assert.equal(Math.round(new Growth(unknown, PAGE, PAGES).pages(0.8)), 512);
-    assert.equal(Math.round(new Growth(unknown, PAGE, 300).pages(0.8)), 300);
+    assert.equal(Math.round(new WorkingSetCurve(unknown, PAGE, PAGES).pages(0.8)), 512);
+    assert.equal(Math.round(new WorkingSetCurve(unknown, PAGE, 300).pages(0.8)), 300);
   });
 
   it("is the safe guess on both sides of one window alone", () => {
-    const growth = new Growth([round(0.1, run(0, 10))], PAGE, PAGES);
-    assert.deepEqual([0.05, 0.1, 0.2].map((at) => growth.pages(at)), [10, 10, 20]);
+    const curve = new WorkingSetCurve([round(0.1, run(0, 10))], PAGE, PAGES);
+    assert.deepEqual([0.05, 0.1, 0.2].map((at) => curve.pages(at)), [10, 10, 20]);
   });
 
   it("never falls, and is what a set of pages counts, whatever was measured", () => {
     const runs = fc.array(fc.tuple(fc.nat(200), fc.integer({ min: 1, max: 9 })), { maxLength: 6 });
     fc.assert(fc.property(fc.array(runs, { minLength: 1, maxLength: 16 }), (rounds) => {
       const sets = rounds.map((runs) => pagesOf(runs));
-      const growth = new Growth(sets.map((pages) => round(1, ...runsOf(pages))), PAGE, PAGES);
+      const curve = new WorkingSetCurve(
+        sets.map((pages) => round(1, ...runsOf(pages))),
+        PAGE,
+        PAGES,
+      );
       for (let length = 1; length <= rounds.length; length *= 2) {
         const aligned = sets.flatMap((_, at) => {
           const window = sets.slice(at, at + length);
           return at % length === 0 && window.length === length ? [window] : [];
         });
         const counts = aligned.map((window) => new Set(window.flatMap((pages) => [...pages])).size);
-        const points = growth.pages(length);
+        const points = curve.pages(length);
         assert.ok(points >= Math.max(...counts) - 1e-6, `${points}, ${counts}`);
       }
       let before = 0;
       for (let seconds = 0.1; seconds < 40; seconds *= 1.3) {
-        const pages = growth.pages(seconds);
+        const pages = curve.pages(seconds);
         assert.ok(pages >= before - 1e-9 && pages <= PAGES);
         before = pages;
       }

@@ -68,7 +68,7 @@ describe("the tracker of a session", () => {
 
   it("is the log over an IOAS, where the kernel opens the device by its own node", () => {
     withSession("cdev=1", { personality: "mlx5", map, tracker: "auto" }, ({ session, write }) => {
-      assert.deepEqual([session.tracker.name, session.device.way], ["device", "cdev"]);
+      assert.deepEqual([session.tracker.name, session.device.via], ["device", "cdev"]);
       session.tracker.start();
       write(3, 7);
       assert.deepEqual(dirtyPages(session.tracker.read()), [3, 7]);
@@ -91,7 +91,7 @@ describe("the tracker of a session", () => {
   for (const [spec, personality, why] of byGroup) {
     it(`is type1, and the device opened by its group, with ${personality} and ${spec}`, () => {
       withSession(spec, { personality, map, tracker: "auto" }, ({ session, write }) => {
-        assert.deepEqual([session.tracker.name, session.device.way], ["type1", "group"]);
+        assert.deepEqual([session.tracker.name, session.device.via], ["type1", "group"]);
         assert.match(session.trackerReason!, why);
         session.tracker.start();
         write(3);
@@ -102,7 +102,7 @@ describe("the tracker of a session", () => {
 
   it("opens the device by its group, where type1 is named", () => {
     withSession("cdev=1", { map, tracker: "type1" }, ({ session }) => {
-      assert.deepEqual([session.device.way, session.trackerReason], ["group", null]);
+      assert.deepEqual([session.device.via, session.trackerReason], ["group", null]);
     });
     withSession("cdev=1", { map, tracker: "auto", via: "group" }, ({ session }) => {
       assert.equal(session.tracker.name, "type1");

@@ -37,8 +37,8 @@ class Lender implements AsyncDisposable {
   /** A process that was lent a device. */
   script(index = 0, place = true): Promise<Device> {
     const fd = this.devices[index]!.description.fds.device;
-    const dataPlace = place ? this.place : undefined;
-    return openDevice(`fd:${fd}`, { kernel: this.kernel, dataPlace });
+    const dataFdSockets = place ? this.place : undefined;
+    return openDevice(`fd:${fd}`, { kernel: this.kernel, dataFdSockets });
   }
 
   /** Ends a lending, and looks that all of it is gone. */
@@ -144,7 +144,7 @@ describe("a save of two processes by v2", () => {
       message: /the data fd is another process's/,
     });
     await assert.rejects(collect(stopAndCopy(second)), hints("no-data-fd", "lend"));
-    await assert.rejects(second.handOver(), hints("no-data-place", "lend"));
+    await assert.rejects(second.handOver(), hints("no-data-fd-sockets", "lend"));
     // Nor is what is not there.
     await using third = await lender.script();
     await assert.rejects(collect(stopAndCopy(third)), hints("no-data-fd", "set-running"));

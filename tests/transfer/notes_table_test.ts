@@ -192,13 +192,13 @@ const ROWS: readonly Row[] = [
   {
     does: "save",
     on: `trapped?${SMALL}&fault=read:1:EIO&fault=transition:2:EIO&fault=transition:3:EIO`,
-    notes: ["way-back-refused"],
+    notes: ["recovery-refused"],
     exit: 1,
   },
   {
     does: "save",
     on: `mlx5?${SMALL}&fault=read:1:EIO&fault=transition:4:EIO`,
-    notes: ["way-back-refused"],
+    notes: ["recovery-refused"],
     exit: 1,
   },
   {

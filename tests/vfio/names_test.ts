@@ -98,7 +98,7 @@ leakFreeTest("a mediated device without a group is opened by its own node", () =
   const [name] = kernel.devices.map(({ path }) => parseDeviceName(path));
   {
     using device = openVfioDevice(kernel, name!);
-    assert.deepEqual([device.way, device.sysfs?.group], ["cdev", null]);
+    assert.deepEqual([device.via, device.sysfs?.group], ["cdev", null]);
   }
   const devices = openVfioDevices(kernel, kernel.devices.map(({ path }) => parseDeviceName(path)));
   assert.equal(devices[0]!.ioas!.iommufd, devices[1]!.ioas!.iommufd);

@@ -29,7 +29,7 @@ function failing(request: number, errno: ErrnoName): FakeKernel {
 /** Opens it by its group though it has a node, and why. */
 function insteadOfCdev(kernel: FakeKernel, options?: OpenVfioOptions): Reason {
   using device = open(kernel, ADDRESS, options);
-  assert.equal(device.way, "group");
+  assert.equal(device.via, "group");
   assert.notEqual(device.container, null);
   assert.equal(device.ioas, null);
   return device.whyNotCdev!;
@@ -40,7 +40,7 @@ leakFreeTest(
   () => {
     const { kernel } = fakeCdev();
     const device = open(kernel);
-    assert.equal(device.way, "cdev");
+    assert.equal(device.via, "cdev");
     assert.equal(device.whyNotCdev, null);
     assert.deepEqual([device.group, device.container], [null, null]);
     assert.equal(device.ioas?.id, 1);
@@ -63,7 +63,7 @@ leakFreeTest(
 leakFreeTest("by its group it is opened where that is asked for", () => {
   const { kernel } = fakeCdev();
   using device = open(kernel, ADDRESS, { via: "group" });
-  assert.deepEqual([device.way, device.whyNotCdev], ["group", null]);
+  assert.deepEqual([device.via, device.whyNotCdev], ["group", null]);
   assert.equal(kernel.log[0], "open /dev/vfio/vfio");
 });
 
@@ -221,7 +221,7 @@ leakFreeTest("a device without an IOMMU group is opened by its node, if it has o
   kernel.links.delete(`${FOLDER}/iommu_group`);
   {
     using device = open(kernel);
-    assert.deepEqual([device.way, device.sysfs?.group], ["cdev", null]);
+    assert.deepEqual([device.via, device.sysfs?.group], ["cdev", null]);
   }
   assert.deepEqual(codesOf(() => open(kernel, ADDRESS, { via: "group" })), ["no-iommu-group"]);
   // Without a node, that it has none is told as well where only that way is allowed.
@@ -236,7 +236,7 @@ leakFreeTest("a simulated device is opened by its node, and its group is busy me
   const name = parseDeviceName(kernel.devices[0]!.path);
   {
     using device = openVfioDevice(kernel, name);
-    assert.equal(device.way, "cdev");
+    assert.equal(device.via, "cdev");
     assert.throws(() => openVfioDevice(kernel, name), BusyError);
     assert.throws(() => openVfioDevice(kernel, name, { via: "group" }), BusyError);
     device.reset();
@@ -244,7 +244,7 @@ leakFreeTest("a simulated device is opened by its node, and its group is busy me
   {
     using device = openVfioDevice(kernel, name, { via: "group" });
     assert.throws(() => openVfioDevice(kernel, name), BusyError);
-    assert.equal(device.way, "group");
+    assert.equal(device.via, "group");
   }
   assert.deepEqual(kernel.openObjects, []);
 });
@@ -254,7 +254,7 @@ leakFreeTest("a node that is bound can be borrowed; one that is not says so", ()
   using owner = openVfioDevice(kernel, parseDeviceName(kernel.devices[0]!.path));
   const fd = owner.fd.number;
   using borrowed = openVfioDevice(kernel, { kind: "fd", fd });
-  assert.deepEqual([borrowed.borrowed, borrowed.way, borrowed.space], [true, "cdev", null]);
+  assert.deepEqual([borrowed.borrowed, borrowed.via, borrowed.space], [true, "cdev", null]);
   assert.equal(borrowed.sysfs?.name, owner.sysfs?.name);
   const { iommufd, id } = owner.ioas!;
   using mapped = openVfioDevice(kernel, { kind: "fd", fd }, {
@@ -301,7 +301,7 @@ leakFreeTest("several devices by their groups, where that is asked for", () => {
   const kernel = new SimKernel("mapped?cdev=1", "trapped");
   const names = kernel.devices.map(({ path }) => parseDeviceName(path));
   const devices = openVfioDevices(kernel, names, { via: "group" });
-  assert.deepEqual(devices.map(({ way }) => way), ["group", "group"]);
+  assert.deepEqual(devices.map(({ via }) => via), ["group", "group"]);
   for (const device of devices.reverse()) device.close();
   assert.deepEqual(kernel.openObjects, []);
 });

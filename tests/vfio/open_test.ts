@@ -243,7 +243,7 @@ for (const [query, late] of [["", "node"], ["", "device"], ["&cdev=1", "node"]] 
     () => {
       const kernel = new SimKernel(`trapped?size=64KiB&fault=${late}-late:4${query}`);
       using device = openVfioDevice(kernel, parseDeviceName(kernel.devices[0]!.path));
-      assert.equal(device.way, query === "" ? "group" : "cdev");
+      assert.equal(device.via, query === "" ? "group" : "cdev");
     },
   );
 }

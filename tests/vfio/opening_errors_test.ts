@@ -418,7 +418,7 @@ describe("a device's own node that is refused", () => {
       for (const errno of ["ENOTTY", "EXDEV"] as const) {
         const kernel = refusing(call, errno);
         using device = open(kernel, ADDRESS);
-        assert.equal(device.way, "group", `${call} ${errno}`);
+        assert.equal(device.via, "group", `${call} ${errno}`);
         assert.match(device.whyNotCdev!.message, new RegExp(`^${call} of .* answers ${errno}: `));
       }
     }

@@ -51,7 +51,7 @@ leakFreeTest("a simulated device can migrate, and says how", () => {
       driver: "vkit_sim",
       group: 0,
       access: {
-        way: "group",
+        via: "group",
         cdev: null,
         iommufd: null,
         whyNotCdev: `${SIM_DEVICE} has no character device of its own`,
@@ -331,8 +331,8 @@ leakFreeTest("a borrowed device is asked, and left open", () => {
 
 leakFreeTest("probing says by which nodes a device is opened, and could be", () => {
   const access = (spec: string, options?: ProbeOptions): unknown => {
-    const { way, cdev, iommufd, whyNotCdev } = sim(spec, options).access;
-    return [way, cdev, iommufd, whyNotCdev];
+    const { via, cdev, iommufd, whyNotCdev } = sim(spec, options).access;
+    return [via, cdev, iommufd, whyNotCdev];
   };
   const nodes = ["/dev/vfio/devices/vfio0", "/dev/iommu"];
   assert.deepEqual(access("trapped?cdev=1"), ["cdev", ...nodes, null]);

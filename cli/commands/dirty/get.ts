@@ -10,7 +10,7 @@ import { createCheckpointFile } from "../../../mod.ts";
 import { DirtyReading, type DirtyTracker } from "../../../src/dirty/mod.ts";
 import type { Context } from "../../context.ts";
 import { bytes, count, time } from "../../output/format.ts";
-import { lookAfter } from "../../dirty/measured_span.ts";
+import { readAfterSpan } from "../../dirty/measured_span.ts";
 import { NO_READING, readingFields, runLines } from "../../dirty/reading.ts";
 import { both, notesOf } from "../../dirty/rounds.ts";
 import { openSession, tellTracker } from "../../dirty/session.ts";
@@ -39,7 +39,7 @@ export async function run(args: DirtyGetArgs, context: Context): Promise<number>
   tellTracker(session, context);
   session.tracker.start();
   const started = performance.now();
-  return await lookAfter(session, args, context, file === null, async () => {
+  return await readAfterSpan(session, args, context, file === null, async () => {
     const reading = readOnce(session.tracker);
     const seconds = (performance.now() - started) / 1000;
     context.set({ seconds, ...readingFields(reading, session.tracker.pgsize) });

@@ -12,7 +12,7 @@ import type { Context } from "../../context.ts";
 import { mayColour } from "../../env.ts";
 import { bytes, count, rate, time } from "../../output/format.ts";
 import { Heatmap } from "../../output/heatmap.ts";
-import { beforeEnd, meanwhile } from "../../dirty/measured_span.ts";
+import { beforeEnd, startSpan } from "../../dirty/measured_span.ts";
 import { ReportFile } from "../../report/report_file.ts";
 import type { Round } from "../../dirty/rounds.ts";
 import { type Sample, sampleFields } from "../../dirty/samples.ts";
@@ -52,7 +52,7 @@ export async function run(args: DirtyWatchArgs, context: Context): Promise<numbe
   const lines = new Lines(session, args.heatmap, context);
   tellTracker(session, context);
   session.tracker.start();
-  const { ended, exitCode } = meanwhile(session, args.command, context, args.json);
+  const { ended, exitCode } = startSpan(session, args.command, context, args.json);
   const ending = await beforeEnd(exitCode, async () => {
     try {
       const { every, rounds } = args;

@@ -7,7 +7,7 @@ import { type IovaMapping, overlap } from "../../vfio/dma/iova.ts";
 import { DirtyBitmap } from "../bitmap/bitmap.ts";
 
 /** Keeps these pages until the mapping that they belong to is read. */
-export class LeftPages {
+export class UnreadPages {
   readonly #pgsize: bigint;
   /** Their addresses. They are few: less than a unit at each end of a mapping. */
   readonly #pages = new Set<bigint>();

@@ -18,7 +18,7 @@ import { encloses, formatIova, type IovaMapping } from "../../vfio/dma/iova.ts";
 import { deviceLogUnreadable, noDeviceLog } from "../../vfio/reasons/tracking_reasons.ts";
 import { UnsupportedError } from "../../vfio/reasons/unsupported.ts";
 import { DeviceLog, type LogExtent } from "./_device_log.ts";
-import { LeftPages } from "./_unread_pages.ts";
+import { UnreadPages } from "./_unread_pages.ts";
 import { checkUnmapped, notLogged, reportError } from "./_log_errors.ts";
 import { alignOut } from "./_log_ranges.ts";
 import { DirtyBitmap } from "../bitmap/bitmap.ts";
@@ -72,7 +72,7 @@ export class LogTracker implements DirtyTracker {
    */
   readonly devicePgsize: bigint;
   readonly #log: DeviceLog;
-  readonly #left: LeftPages;
+  readonly #unread: UnreadPages;
   /** The started log's ranges; null if it has not started. */
   #extent: LogExtent | null = null;
   /** Why the log cannot be read any more. */
@@ -96,7 +96,7 @@ export class LogTracker implements DirtyTracker {
     this.pgsize = pgsize;
     requireFeatures(device);
     this.#log = new DeviceLog(device, pgsize);
-    this.#left = new LeftPages(pgsize);
+    this.#unread = new UnreadPages(pgsize);
     const { mappings } = space;
     const extent = this.#log.start(mappings.length === 0 ? NOTHING_MAPPED : mappings);
     this.devicePgsize = extent.devicePgsize;
@@ -134,7 +134,7 @@ export class LogTracker implements DirtyTracker {
     for (const mapping of mappings) this.#checkSize(mapping);
     this.#extent = this.#log.start(mappings);
     this.#broken = null;
-    this.#left.clear();
+    this.#unread.clear();
   }
 
   /**
@@ -197,11 +197,11 @@ export class LogTracker implements DirtyTracker {
     try {
       const bitmap = this.#log.report(report);
       // Pages of other mappings in the same unit, which the report has cleared.
-      this.#left.keep(bitmap, mapping, mappings);
-      return { bitmap: this.#left.take(bitmap, mapping), pinned: null, lost: null };
+      this.#unread.keep(bitmap, mapping, mappings);
+      return { bitmap: this.#unread.take(bitmap, mapping), pinned: null, lost: null };
     } catch (error) {
       const range = { ...report, pgsize: this.pgsize };
-      this.#left.keep(DirtyBitmap.fromRuns(range, [range]), mapping, mappings);
+      this.#unread.keep(DirtyBitmap.fromRuns(range, [range]), mapping, mappings);
       const lost = reportError(mapping, error);
       if (isErrno(error, "EIO")) this.#broken = lost;
       return this.#allDirty(mapping, lost);

@@ -71,7 +71,7 @@ export interface Engine extends Disposable {
    */
   reset(): StateReport;
   /** Brings the device back to RUNNING; returns what was done since the last phase began. */
-  recover(way?: RecoveryMode): Recovery;
+  recover(mode?: RecoveryMode): Recovery;
   /** Throws if {@linkcode Engine.beginSave} would refuse; does not touch the device. */
   checkSave(phase: Phase): void;
   /** Enters a phase that yields data. */

@@ -29,7 +29,7 @@ export interface Machine<Target extends TargetState> {
   /** Resets and reads back RUNNING; `givesUp` ends the wait for a device that is not ready. */
   reset(givesUp: () => boolean): StateReport;
   /** Brings the device back to RUNNING; never throws. */
-  recover(way?: RecoveryMode, onError?: OnError): Recovery;
+  recover(mode?: RecoveryMode, onError?: OnError): Recovery;
 }
 
 /** A save under way. */
@@ -66,7 +66,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     this.counters = counters;
     this.steps = new PhaseSteps(
       counters,
-      (way, onError) => this.#bringBack(way, onError),
+      (mode, onError) => this.#bringBack(mode, onError),
       () => this.#machine.state().state,
     );
   }
@@ -116,15 +116,15 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     return this.#machine.reset(() => this.counters.interrupted);
   }
 
-  recover(way: RecoveryMode = "running"): Recovery {
+  recover(mode: RecoveryMode = "running"): Recovery {
     const wasReset = this.#recovery === "reset" || this.#recovery === "reopened";
-    if (way !== "reset" || !wasReset) this.#bringBack(way);
+    if (mode !== "reset" || !wasReset) this.#bringBack(mode);
     return this.#recovery;
   }
 
-  #bringBack(way: RecoveryMode, onError?: OnError): Recovery {
+  #bringBack(mode: RecoveryMode, onError?: OnError): Recovery {
     this.#end();
-    const recovery = this.#machine.recover(way, onError);
+    const recovery = this.#machine.recover(mode, onError);
     // An earlier recovery counts only while the device is still in that state.
     if (recovery !== "none" || this.#machine.state().state !== "running") this.#recovery = recovery;
     return recovery;

@@ -66,13 +66,13 @@ export function demandStateIn(
 /** Runs the steps of phases, and recovers after a failed one. */
 export class PhaseSteps {
   readonly #counters: Counters;
-  readonly #recover: (way: RecoveryMode, onError?: OnError) => Recovery;
+  readonly #recover: (mode: RecoveryMode, onError?: OnError) => Recovery;
   readonly #read: () => StateName;
 
   /** `recover` brings the device back, `read` reads its state. */
   constructor(
     counters: Counters,
-    recover: (way: RecoveryMode, onError?: OnError) => Recovery,
+    recover: (mode: RecoveryMode, onError?: OnError) => Recovery,
     read: () => StateName,
   ) {
     this.#counters = counters;
@@ -114,17 +114,17 @@ export class PhaseSteps {
   }
 
   /** Runs a step of a phase; a failure ends the phase and brings the device back. */
-  run<T>(what: string, step: () => T, way: RecoveryMode = "running"): T {
+  run<T>(what: string, step: () => T, mode: RecoveryMode = "running"): T {
     try {
       return step();
     } catch (error) {
-      if (error instanceof MigrationError) throw this.recovered(error, way);
+      if (error instanceof MigrationError) throw this.recovered(error, mode);
       if (error instanceof DriverError) {
         const cause = error.cause instanceof SysError ? error.cause : error;
-        throw this.recovered(this.error(`${what}: ${error.message}`, error.code, cause), way);
+        throw this.recovered(this.error(`${what}: ${error.message}`, error.code, cause), mode);
       }
       if (error instanceof SysError) {
-        throw this.recovered(this.error(`${what}: ${error.message}`, "io", error), way);
+        throw this.recovered(this.error(`${what}: ${error.message}`, "io", error), mode);
       }
       throw error;
     }
@@ -152,8 +152,8 @@ export class PhaseSteps {
   }
 
   /** Brings the device back, and adds that to the error. */
-  recovered(error: MigrationError, way: RecoveryMode, onError?: OnError): MigrationError {
-    const recovery = this.#recover(way, onError);
+  recovered(error: MigrationError, mode: RecoveryMode, onError?: OnError): MigrationError {
+    const recovery = this.#recover(mode, onError);
     const deviceState = this.#stateNow();
     // The hint for the earlier state no longer applies.
     const hint = hintAfter(recovery, deviceState) ??

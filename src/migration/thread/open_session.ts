@@ -24,7 +24,7 @@ import { quirkFor, type QuirkName } from "../../vfio/device/quirk.ts";
 import { type Reason, UnsupportedError } from "../../vfio/reasons/unsupported.ts";
 import { type Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
 import type { Engine, OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
-import { DataFdHandover, type DataPlaceFds } from "../v2/data_fd_handover.ts";
+import { DataFdHandover, type DataFdSockets } from "../v2/data_fd_handover.ts";
 import { preadFull } from "../protocol/io.ts";
 import { resetPatiently } from "../protocol/reset.ts";
 import type { SharedCounters } from "./shared_counters.ts";
@@ -44,7 +44,7 @@ import type { Phase } from "../../checkpoint/batches/transaction.ts";
 /** How to open a device, and how to drive it. */
 export interface OpenOptions extends OpenVfioOptions {
   /** v2: where the data fd is handed from one process to the next. */
-  readonly dataPlace?: DataPlaceFds | undefined;
+  readonly dataFdSockets?: DataFdSockets | undefined;
   /** Treats the driver as this one; by default the driver's name decides. */
   readonly quirk?: QuirkName | undefined;
   /** What a failed step does with a device that no arc leads back: `reset` by default. */
@@ -161,8 +161,10 @@ export class Session implements Disposable {
     }
   }
 
-  #place({ dataPlace }: OpenOptions): DataFdHandover | null {
-    return dataPlace === undefined ? null : new DataFdHandover(this.#device.kernel, dataPlace);
+  #place({ dataFdSockets }: OpenOptions): DataFdHandover | null {
+    return dataFdSockets === undefined
+      ? null
+      : new DataFdHandover(this.#device.kernel, dataFdSockets);
   }
 
   get #migration(): Engine {
@@ -199,8 +201,8 @@ export class Session implements Disposable {
    * Brings the device back to RUNNING. Says what was done since the last phase
    * began: a step that failed, or a stream that was cancelled, may have done it before.
    */
-  recover(way?: RecoveryMode): Recovery {
-    return this.#migration.recover(way);
+  recover(mode?: RecoveryMode): Recovery {
+    return this.#migration.recover(mode);
   }
 
   /** From now on another device shares its group or iommufd. */

@@ -23,7 +23,7 @@ export interface Requests {
     from?: readonly StateName[],
   ) => NotedStateReport;
   reset: () => NotedStateReport | null;
-  recover: (way?: RecoveryMode) => Recovery;
+  recover: (mode?: RecoveryMode) => Recovery;
   share: () => void;
   readRegion: (index: number, offset: number, length: number) => Buffer;
   checkSave: (phase: Phase) => void;

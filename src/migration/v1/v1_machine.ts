@@ -276,8 +276,8 @@ export class V1Machine {
    *
    * Never throws: a failure returns `failed`, and the state says the rest.
    */
-  recover(way: RecoveryMode = "running", onError: OnError = this.#onError): Recovery {
-    if (way !== "reset") {
+  recover(mode: RecoveryMode = "running", onError: OnError = this.#onError): Recovery {
+    if (mode !== "reset") {
       const led = this.#leadBack();
       if (led !== null) return led;
     }
@@ -303,7 +303,7 @@ export class V1Machine {
       } catch (error) {
         if (!(error instanceof MigrationError)) throw error;
         const { message } = error;
-        this.#device.notes.add("way-back-refused", () => message);
+        this.#device.notes.add("recovery-refused", () => message);
       }
     }
   }

@@ -8,7 +8,7 @@ import { Fd } from "../../kernel/fd.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 
 /** The two sockets for a data fd, both borrowed. */
-export interface DataPlaceFds {
+export interface DataFdSockets {
   /** The socket that it is sent into. */
   readonly put: number;
   /** The socket that it is received from. */
@@ -24,9 +24,9 @@ const MAX_MESSAGES = 1024;
 /** The handover of one data fd. */
 export class DataFdHandover {
   readonly #kernel: Kernel;
-  readonly #fds: DataPlaceFds;
+  readonly #fds: DataFdSockets;
 
-  constructor(kernel: Kernel, fds: DataPlaceFds) {
+  constructor(kernel: Kernel, fds: DataFdSockets) {
     this.#kernel = kernel;
     this.#fds = fds;
   }

@@ -140,7 +140,7 @@ export class V2Engine extends ProtocolEngine<V2Target> {
       // The error has the state, which may not have been read yet.
       this.#machine.state();
       const what = "Cannot hand the data fd over: the device was opened with no place for it";
-      throw this.steps.error(what, "no-data-place", undefined, HAND_OVER);
+      throw this.steps.error(what, "no-data-fd-sockets", undefined, HAND_OVER);
     }
     this.steps.run("Cannot hand the data fd over", () => this.#data.handOver());
   }

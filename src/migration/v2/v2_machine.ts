@@ -263,9 +263,9 @@ export class V2Machine {
    *
    * Never throws: a failure returns `failed`, and the state says the rest.
    */
-  recover(way: RecoveryMode = "running", onError: OnError = this.#onError): Recovery {
-    if (way !== "reset") {
-      const led = this.#leadBack(way);
+  recover(mode: RecoveryMode = "running", onError: OnError = this.#onError): Recovery {
+    if (mode !== "reset") {
+      const led = this.#leadBack(mode);
       if (led !== null) return led;
     }
     // An abort is ignored here: the caller waits for this recovery.
@@ -273,14 +273,14 @@ export class V2Machine {
   }
 
   /** Follows the arcs; null if they do not lead back. */
-  #leadBack(way: "running" | "running-p2p"): "none" | "running" | null {
+  #leadBack(mode: "running" | "running-p2p"): "none" | "running" | null {
     const { state } = this.#known();
     if (state === "running") {
       this.#data.close();
       return "none";
     }
     if (state === "resuming" || state === "error" || state === "unknown") return null;
-    const halfway = way === "running-p2p" && state !== "pre-copy" &&
+    const halfway = mode === "running-p2p" && state !== "pre-copy" &&
       (this.#flags & VFIO_MIGRATION_P2P) !== 0;
     try {
       this.transition(halfway ? "running-p2p" : "running", [state]);
@@ -288,7 +288,7 @@ export class V2Machine {
     } catch (error) {
       if (!(error instanceof MigrationError)) throw error;
       const { message } = error;
-      this.#device.notes.add("way-back-refused", () => message);
+      this.#device.notes.add("recovery-refused", () => message);
     }
     // The arc was taken, but the state could not be read.
     const { state: now } = this.#known();

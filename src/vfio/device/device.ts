@@ -37,7 +37,7 @@ const REGIONS_MAX = 1024;
  * How a device is opened: by its own character device and an iommufd (`cdev`), or by its group and
  * a container (`group`).
  */
-export type OpenWay = "cdev" | "group";
+export type OpenVia = "cdev" | "group";
 
 /** The parts of a {@linkcode VfioDevice}. A part is null if it is unknown or not needed. */
 export interface VfioDeviceParts {
@@ -52,7 +52,7 @@ export interface VfioDeviceParts {
   /** The IOAS that it is attached to. */
   readonly ioas: Ioas | null;
   /** How it was opened. */
-  readonly way: OpenWay | null;
+  readonly via: OpenVia | null;
   /** Why it was not opened by its own character device, where that was tried. */
   readonly whyNotCdev: Reason | null;
   /** What sysfs shows of it; null to find it by the fd. */
@@ -81,7 +81,7 @@ export class VfioDevice implements Disposable {
   /** Its IOAS, with the iommufd that has it; null if it has none, or that is not known. */
   readonly ioas: Ioas | null;
   /** How it was opened; null if /proc does not show that for a borrowed device. */
-  readonly way: OpenWay | null;
+  readonly via: OpenVia | null;
   /** Why it was opened by its group, if its character device was tried first; else null. */
   readonly whyNotCdev: Reason | null;
   /** What sysfs says of it; null if that is not known. */
@@ -126,7 +126,7 @@ export class VfioDevice implements Disposable {
     this.group = parts.group;
     this.container = parts.container;
     this.ioas = parts.ioas;
-    this.way = parts.way;
+    this.via = parts.via;
     this.whyNotCdev = parts.whyNotCdev;
     this.borrowed = !parts.fd.owned;
     this.flags = flags;

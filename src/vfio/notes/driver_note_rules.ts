@@ -28,7 +28,7 @@ export type DriverNoteCode =
   | "state-undefined"
   | "state-lags"
   | "step-refused-once"
-  | "way-back-refused"
+  | "recovery-refused"
   | "reset-failed"
   | "reset-ignored"
   | "stop-at-open"
@@ -111,7 +111,7 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     "a step that the state machine has is taken when it is asked for",
     `${ARCS} (v1: struct vfio_device_migration_info, "State transitions")`,
   ),
-  "way-back-refused": mistake(
+  "recovery-refused": mistake(
     "a step that the state machine has is taken from the state that it begins in",
     `${ARCS} (v1: struct vfio_device_migration_info, "State transitions")`,
   ),

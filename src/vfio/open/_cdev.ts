@@ -98,7 +98,7 @@ export function openByCdev(
       new VfioDevice(kernel, {
         ...parts,
         sysfs,
-        way: "cdev",
+        via: "cdev",
         whyNotCdev: null,
         openAgain: shared === null ? openAgain : undefined,
       }));

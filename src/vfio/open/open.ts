@@ -19,7 +19,7 @@ import { explainOpening, opening } from "./opening.ts";
 import { variantDriver } from "../sysfs/variant_driver.ts";
 import { cdevNotBound } from "../reasons/cdev_reasons.ts";
 import { Type1Container } from "../dma/container.ts";
-import { type OpenWay, VfioDevice } from "../device/device.ts";
+import { type OpenVia, VfioDevice } from "../device/device.ts";
 import type { DeviceName } from "./device_name.ts";
 import { absence, findDevice } from "./find_device.ts";
 import { bridge, notBound } from "../reasons/driver_reasons.ts";
@@ -57,7 +57,7 @@ export interface OpenVfioOptions {
    * or by its `group`, which gives it a type1 container; `auto`, the default: by
    * the first where the kernel has it, else by the second.
    */
-  readonly via?: OpenWay | "auto" | undefined;
+  readonly via?: OpenVia | "auto" | undefined;
 }
 
 /**
@@ -251,7 +251,7 @@ function openInGroup(
     return opening(
       "VFIO_DEVICE_GET_INFO",
       { kernel, sysfs, group: group.number },
-      () => new VfioDevice(kernel, { ...parts, way: "group", whyNotCdev, openAgain }),
+      () => new VfioDevice(kernel, { ...parts, via: "group", whyNotCdev, openAgain }),
     );
   } catch (error) {
     throw cleanedUp(error, () => fd.close());
@@ -275,7 +275,7 @@ function borrowDevice(kernel: Kernel, number: number, options: OpenVfioOptions):
       group: groupFd === undefined ? null : Group.borrow(kernel, groupFd),
       container: containerFd === undefined ? null : Type1Container.borrow(kernel, containerFd),
       ioas,
-      way: cdevName(path) !== null || ioas !== null
+      via: cdevName(path) !== null || ioas !== null
         ? "cdev"
         : path === GROUP_DEVICE || groupFd !== undefined || containerFd !== undefined
         ? "group"

@@ -17,19 +17,19 @@ import { lacksVf, withVf } from "../sriov.ts";
 
 interface Told {
   readonly codes: readonly string[];
-  readonly way: string | null;
+  readonly via: string | null;
 }
 
 /** Why it cannot be opened or migrated. */
 function told(name: string, vfToken?: string, via?: "group"): Told {
   const { reasons, access } = probe(name, { vfToken, via });
   // Where there are two ways to open it, each has its reason.
-  return { codes: [...new Set(reasons.map(({ code }) => code))], way: access.way };
+  return { codes: [...new Set(reasons.map(({ code }) => code))], via: access.via };
 }
 
 /** It was opened, and does not migrate: plain vfio-pci drives it. */
-const OPENED = { codes: ["needs-variant-driver"], way: "group" };
-const REFUSED = { codes: ["vf-token"], way: null };
+const OPENED = { codes: ["needs-variant-driver"], via: "group" };
+const REFUSED = { codes: ["vf-token"], via: null };
 
 const tokens: readonly Case[] = [
   {
@@ -42,7 +42,7 @@ const tokens: readonly Case[] = [
         assert.deepEqual(told(address, randomUUID()), REFUSED);
         assert.deepEqual(told(address, token), OPENED);
         // Before 6.17 Linux asks for no token at the device's own node.
-        if (lacksCdevs() === null) assert.deepEqual(told(address), { ...OPENED, way: "cdev" });
+        if (lacksCdevs() === null) assert.deepEqual(told(address), { ...OPENED, via: "cdev" });
         const words = [...vfiokit(bun), "with", address, "--via", "group"];
         const { stderr } = await expectExit(3, [...words, "--", "true"]);
         assert.match(stderr, /wants a VF token.*--vf-token UUID/s);

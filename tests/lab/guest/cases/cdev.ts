@@ -44,7 +44,7 @@ const opening: readonly Case[] = [
     { uuid },
   ) => {
     const { access, migratable, reasons, dirty } = probe(uuid);
-    assert.equal(access.way, "cdev");
+    assert.equal(access.via, "cdev");
     assert.match(access.cdev!, /^\/dev\/vfio\/devices\/vfio\d+$/);
     assert.deepEqual([access.iommufd, migratable, dirty.tracks, reasons], [
       "/dev/iommu",
@@ -53,9 +53,9 @@ const opening: readonly Case[] = [
       [],
     ]);
     const group = probe(uuid, { via: "group" });
-    assert.deepEqual([group.access.way, group.dirty.tracks], ["group", true]);
+    assert.deepEqual([group.access.via, group.dirty.tracks], ["group", true]);
     const closed = probe(uuid, { open: false }).access;
-    assert.deepEqual([closed.way, closed.cdev], [null, access.cdev]);
+    assert.deepEqual([closed.via, closed.cdev], [null, access.cdev]);
     const { stdout } = await expectExit(0, [...vfiokit(bun), "probe", uuid]);
     assert.match(stdout, /opened {3}by its character device \(\/dev\/vfio\/devices\/vfio\d+, /);
   }),
@@ -114,7 +114,7 @@ const transfers: readonly Case[] = ([...TYPES, "v2", "v2-full"] as const).map((t
     second,
     folder,
   ) => {
-    assert.equal(probe(first.uuid).access.way, "cdev");
+    assert.equal(probe(first.uuid).access.via, "cdev");
     const saved = await saveTo(`${folder}/checkpoint`, first, type === "v2" ? undefined : {});
     const restored = await restoreFrom(`${folder}/checkpoint`, second);
     assert.equal(restored.window.crc, saved.window.crc);

@@ -30,7 +30,7 @@ const memory: readonly Case[] = [
   ) => {
     await Promise.resolve();
     using mapped = MappedDevice.open(uuid, { maps: MAPS });
-    assert.equal(mapped.device.way, "cdev");
+    assert.equal(mapped.device.via, "cdev");
     const order = (text: string): void => writeFileSync(dmaFile, text);
     order("write 0x103000 2");
     order("write 0x100001000 1");
@@ -75,7 +75,7 @@ const memory: readonly Case[] = [
     await Promise.resolve();
     using mapped = MappedDevice.open(address, { maps: MAPS });
     const { device, space } = mapped;
-    assert.equal(device.way, "cdev");
+    assert.equal(device.via, "cdev");
     assert.equal(space.info().iovaRanges?.length, 2);
     const { vaddr, size } = { vaddr: mapped.memory!.address, size: PAGE };
     assert.throws(
@@ -106,7 +106,7 @@ const siblings: readonly Case[] = [
         const names = addresses.map(parseDeviceName);
         const devices = openVfioDevices(kernel, names);
         try {
-          assert.deepEqual(devices.map(({ way }) => way), ["cdev", "cdev"]);
+          assert.deepEqual(devices.map(({ via }) => via), ["cdev", "cdev"]);
           assert.equal(devices[0]!.ioas, devices[1]!.ioas);
           // To anybody else with an iommufd of their own either is in use.
           const { holders } = refusal(BusyError, () => MappedDevice.open(addresses[1]));
@@ -153,7 +153,7 @@ const tracking: readonly Case[] = [
       await Promise.resolve();
       using session = DirtySession.open(uuid, LOGGED);
       const { tracker, device } = session;
-      assert.deepEqual([tracker.name, device.way], ["device", "cdev"]);
+      assert.deepEqual([tracker.name, device.via], ["device", "cdev"]);
       tracker.start();
       const order = (text: string): void => writeFileSync(dmaFile, text);
       order("write 0x103000 2");
@@ -190,7 +190,7 @@ const tracking: readonly Case[] = [
       await Promise.resolve();
       {
         using session = DirtySession.open(uuid, { maps: MAPS });
-        assert.deepEqual([session.tracker.name, session.device.way], ["type1", "group"]);
+        assert.deepEqual([session.tracker.name, session.device.via], ["type1", "group"]);
         session.tracker.start();
         writeFileSync(dmaFile, "write 0x105000 1");
         assert.deepEqual([...session.tracker.read().runs()], [{ iova: 0x105000n, size: PAGE }]);

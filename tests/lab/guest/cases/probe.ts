@@ -20,7 +20,7 @@ import {
 } from "../programs.ts";
 
 interface Probed {
-  readonly access: { readonly way: string | null };
+  readonly access: { readonly via: string | null };
   readonly migratable: boolean | null;
   readonly protocol: string | null;
   readonly dataSection: string | null;
@@ -41,7 +41,7 @@ const AREAS = { trapped: null, mapped: 1, partitioned: 7 } as const;
 
 function assertMigratable(type: V1Type, { regions, dirty, ...rest }: Probed): void {
   // Opened by its own node, a device has no type1 container.
-  const container = rest.access.way === "group";
+  const container = rest.access.via === "group";
   assert.deepEqual(
     [rest.migratable, rest.protocol, rest.dataSection, rest.reasons],
     [true, "v1", type, []],

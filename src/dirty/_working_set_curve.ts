@@ -32,7 +32,7 @@ interface Point {
  * logarithms: random writes to a large memory have slope 1, a hot set that is
  * written again and again has slope 0.
  */
-export class Growth {
+export class WorkingSetCurve {
   readonly #points: readonly Point[];
   readonly #ceiling: number;
 
