@@ -1,10 +1,10 @@
 /**
- * A checkpoint's bytes as chunks, whatever gives them.
+ * The chunks of any source of bytes.
  *
  * @module
  */
 
-/** What can be streamed: an open checkpoint file, for one. */
+/** A source that can be streamed, such as an open checkpoint file. */
 export interface Streamable {
   /** The bytes, from the start. */
   stream(): ReadableStream<Uint8Array>;
@@ -28,7 +28,7 @@ export function isReadable(value: unknown): value is ReadableStream<Uint8Array<A
 }
 
 /**
- * Refuses a stream that somebody else reads or writes.
+ * Refuses a stream that is in use.
  *
  * @throws {TypeError} If it is locked.
  */
@@ -38,16 +38,16 @@ export function demandUnlocked(what: string, { locked }: { readonly locked: bool
 
 /** Chunks, one after the other. */
 export interface Chunks {
-  /** The next one. */
+  /** Returns the next chunk. */
   next(): Promise<{ readonly done: boolean; readonly value: Uint8Array }>;
-  /** Wants no more; not waited for, as a read of a pipe that nobody writes to may never end. */
+  /** Ends reading; does not wait for the read under way, since a read of a pipe may never end. */
   cancel(reason: unknown): void;
 }
 
 /**
- * The chunks of whatever gives some.
+ * Returns the chunks of a source.
  *
- * @throws {TypeError} If it is nothing that does, or a stream that is locked.
+ * @throws {TypeError} If it is not a source, or a locked stream.
  */
 export function chunksOf(
   origin: AsyncIterable<Uint8Array> | ReadableStream<Uint8Array> | Streamable,
@@ -81,9 +81,9 @@ export function chunksOf(
 }
 
 /**
- * Refuses chunks of a stream that are no bytes.
+ * Refuses chunks of a stream that are not bytes.
  *
- * @throws {TypeError} If it is none.
+ * @throws {TypeError} If the chunk is not a Uint8Array.
  */
 export function demandBytes(chunk: unknown): void {
   if (chunk instanceof Uint8Array) return;

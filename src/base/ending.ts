@@ -1,9 +1,9 @@
 /**
- * What ends a wait early: the caller's signal, or something else that a layer above knows of,
- * such as that a device was closed.
+ * Ends a wait early: by the caller's signal, or by an event of a higher layer, such as a closed
+ * device.
  */
 
-/** Ends waits. Each is over at once, though what was waited for may never be. */
+/** Ends waits at once, even if the awaited promise never settles. */
 export class Ending implements Disposable {
   readonly #signal: AbortSignal | undefined;
   readonly #stopListening: () => void;
@@ -12,9 +12,10 @@ export class Ending implements Disposable {
   #ended: { readonly reason: unknown } | null = null;
 
   /**
-   * Listens to the signal, and to what else ends the wait.
+   * Listens to the signal and to the other event.
    *
-   * @param listen Is given what to call at the end; returns how to stop listening.
+   * @param listen Receives the function to call at the event; returns a function that stops
+   * listening.
    */
   constructor(
     signal: AbortSignal | undefined,
@@ -32,7 +33,7 @@ export class Ending implements Disposable {
     this.#waiting.clear();
   }
 
-  /** Waits for something; rejects with the reason where the end comes first. */
+  /** Waits for a promise; rejects with the reason if the end comes first. */
   until<Value>(work: Promise<Value>): Promise<Value> {
     return new Promise((resolve, reject) => {
       const settled = (): void => void this.#waiting.delete(reject);
@@ -48,7 +49,7 @@ export class Ending implements Disposable {
     });
   }
 
-  /** Listens no longer. */
+  /** Stops listening. */
   [Symbol.dispose](): void {
     this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#stopListening();

@@ -1,23 +1,21 @@
 /**
- * Text from outside, as it may be shown to a person.
+ * Makes text from outside safe to print.
  *
  * @module
  */
 
 /**
- * What a terminal or a reader could take for more than text: control characters (C0, DEL, C1),
- * formatting ones such as bidirectional overrides and zero widths, line and paragraph separators,
- * halves of surrogate pairs.
+ * Characters that are not plain text: control characters (C0, DEL, C1), formatting characters such
+ * as bidirectional overrides and zero widths, line and paragraph separators, lone surrogates.
  */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 const SHORT: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
 /**
- * Text with everything escaped that is no plain character. sysfs, drivers, other programs and the
- * names of files can hold any: a message with one in it would do things to a terminal, or read
- * as another. The errors and reasons of this library make their messages so; their fields
- * hold what was found, as it is.
+ * Escapes every character that is not plain text. sysfs, drivers, other programs and file names can
+ * contain any character, and an unescaped one could control a terminal or disguise a message. The
+ * errors and reasons of this library escape their messages; their fields hold the original text.
  *
  * @example
  * ```ts

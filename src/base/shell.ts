@@ -1,18 +1,18 @@
 /**
- * Text as a word of a shell command that is printed for a person to run.
+ * Quotes text for shell commands that are printed for the user to run.
  *
  * @module
  */
 
 import { printable } from "./printable.ts";
 
-/** What no shell reads as anything but itself. */
+/** Characters that need no quoting in any shell. */
 const PLAIN = /^[\w@%+:,./-][\w@%+:,./=-]*$/;
 
 /**
- * Text as one word of a command of a POSIX shell. Names in sysfs, and the names of files and of
- * simulated devices, may have characters that a shell reads, such as `&`, quotes and spaces. What
- * is not printable is left to the shell's `printf`; it drops newlines at the end.
+ * Quotes text as one word for a POSIX shell. Names in sysfs, of files and of simulated devices may
+ * contain characters that are special to a shell, such as `&`, quotes and spaces. Unprintable
+ * characters are written with the shell's `printf`, which drops newlines at the end.
  *
  * @example
  * ```ts
@@ -40,7 +40,7 @@ function quoted(text: string): string {
 }
 
 /**
- * Text as the name of a file in a command: one that begins with `-` would be read as an option.
+ * Quotes a file name for a command: a name that begins with `-` would be read as an option.
  *
  * @example
  * ```ts
@@ -56,7 +56,7 @@ export function shellFile(path: string): string {
 }
 
 /**
- * A shell command that prints text as a line of its own.
+ * Returns a shell command that prints text as one line.
  *
  * @example
  * ```ts
@@ -68,12 +68,12 @@ export function shellFile(path: string): string {
  * ```
  */
 export function shellEcho(text: string): string {
-  // Some shells' echo takes options and escapes.
+  // The echo of some shells interprets options and escapes.
   const plain = !text.startsWith("-") && !text.includes("\\");
   return `${plain ? "echo" : "printf '%s\\n'"} ${shellWord(text)}`;
 }
 
-/** The bytes of a letter as a shell reads them. */
+/** The bytes of a character, as escapes for the shell. */
 function octal(letter: string): string {
   return [...new TextEncoder().encode(letter)]
     .map((byte) => `\\${byte.toString(8).padStart(3, "0")}`)

@@ -1,8 +1,8 @@
 /**
- * The version of this toolkit.
+ * The version of vfiokit.
  *
  * @module
  */
 
-/** The version, as deno.json and package.json have it too. */
+/** The version, as in deno.json and package.json. */
 export const VERSION = "0.1.0";

@@ -5,8 +5,8 @@
  */
 
 /**
- * What helps, as a stable word: something that the caller can ask of this library. How it is
- * asked for is the caller's to say: the command line names its own option or command.
+ * What helps, as a stable word: something that the caller can do with this library. The command
+ * line words it as its own option or command.
  */
 export type Remedy =
   /** Open the device by its group. */
@@ -32,14 +32,14 @@ export type Remedy =
 
 /** What to do next. */
 export interface Hint {
-  /** In words. It names no option of a command line. */
+  /** The text. It names no command-line option. */
   readonly text: string;
-  /** What of this library helps; null where it is something else. */
+  /** What in this library helps; null if it is something else. */
   readonly remedy: Remedy | null;
 }
 
 /**
- * A hint from its text, or the one that is given; null where there is nothing to say.
+ * Makes a hint from a text, or returns the given hint; null if there is nothing to say.
  *
  * @example
  * ```ts
@@ -56,8 +56,8 @@ export function toHint(hint: Hint | string | null | undefined): Hint | null {
 }
 
 /**
- * An error that this library throws on purpose. What went wrong is its class and
- * its `code`; nothing has to be read from the message.
+ * An error that this library throws on purpose. Its class and its `code` say what went wrong, so
+ * that no caller has to read the message.
  *
  * @example
  * ```ts
@@ -72,12 +72,12 @@ export function toHint(hint: Hint | string | null | undefined): Hint | null {
  * ```
  */
 export abstract class VfiokitError extends Error {
-  /** A stable word for what went wrong, or the errno's name; null where the system gave none. */
+  /** The code of what went wrong, or the errno's name; null if the system gave none. */
   abstract readonly code: string | null;
-  /** What to do next; null where there is nothing to say. */
+  /** What to do next; null if there is no hint. */
   readonly hint: Hint | null;
 
-  /** Makes the error; a hint may be given as its text alone. */
+  /** Makes the error; the hint may be just its text. */
   constructor(
     message: string,
     options?: ErrorOptions,
@@ -88,7 +88,7 @@ export abstract class VfiokitError extends Error {
   }
 }
 
-/** The hint that an error carries; null where it carries none. */
+/** The hint of an error; null if it has none. */
 export function hintOf(error: unknown): Hint | null {
   return error instanceof VfiokitError ? error.hint : null;
 }

@@ -1,5 +1,5 @@
 /**
- * What can be wrong with a checkpoint.
+ * The error of a bad checkpoint.
  *
  * @module
  */
@@ -11,41 +11,41 @@ import { isLost, type Recovery } from "../vfio/state/recovery.ts";
 import type { StateName } from "../vfio/state/states.ts";
 import type { DriverNote } from "../vfio/notes/driver_notes.ts";
 
-/** A stable word for what is wrong with a checkpoint. */
+/** The code for what is wrong with a checkpoint. */
 export type CheckpointErrorCode =
   /** There are no bytes at all. */
   | "empty"
   /** The first bytes are not a checkpoint's. */
   | "not-a-checkpoint"
-  /** A later version of the format, or one that never was. */
+  /** A later or nonexistent version of the format. */
   | "version"
-  /** It ends before its trailer does. */
+  /** It ends before the end of its trailer. */
   | "truncated"
   /** A CRC differs: bytes were changed. */
   | "crc"
-  /** A frame is missing, repeated, in the wrong place, or of another checkpoint. */
+  /** A frame is missing, repeated, misplaced, or from another checkpoint. */
   | "order"
-  /** A length beyond what the format allows. */
+  /** A length beyond the format's limit. */
   | "length"
-  /** A frame whose CRC is right but whose content makes no sense. */
+  /** A frame with a correct CRC but invalid content. */
   | "frame"
-  /** A frame that this version has to know and does not. */
+  /** A required frame that this version does not know. */
   | "unknown-frame"
-  /** The header makes no sense. */
+  /** The header is invalid. */
   | "header"
-  /** A frame that does not decompress to what it declares. */
+  /** A frame that does not decompress to its declared length. */
   | "compression"
-  /** The trailer does not fit what came before it. */
+  /** The trailer does not match what came before it. */
   | "trailer"
   /** The content's digest differs. */
   | "digest"
-  /** There is something after the trailer. */
+  /** There are bytes after the trailer. */
   | "trailing"
-  /** It was written by the pre-copy phase alone, and more was asked for. */
+  /** It holds only the pre-copy phase, and the caller needs a complete checkpoint. */
   | "incomplete";
 
 /**
- * A checkpoint that cannot be trusted: what is wrong, and where.
+ * A bad checkpoint: what is wrong, and where.
  *
  * @example
  * ```ts
@@ -63,20 +63,20 @@ export class CheckpointError extends VfiokitError {
 
   /** Always `CheckpointError`. */
   override readonly name = "CheckpointError";
-  /** What is wrong, as a stable word. */
+  /** What is wrong, as a code. */
   readonly code: CheckpointErrorCode;
   /** What is wrong and where, as a clause: `frame 2 has a wrong CRC (at byte 4096)`. */
   readonly problem: string;
-  /** Where, in bytes from the start: that of the frame, or of the first byte too many or missing. */
+  /** The offset in bytes: of the frame, or of the first superfluous or missing byte. */
   readonly offset: number;
-  /** The state of the device that had to be brought back on its account; null where none had to. */
+  /** The state of the device that had to be brought back because of it; null if none had to. */
   deviceState: StateName | null = null;
-  /** What was done about that device; null where nothing had to be. */
+  /** How that device was recovered; null if it did not have to be. */
   recovery: Recovery | null = null;
-  /** What that device's driver did against the rules. */
+  /** The notes about that device's driver. */
   notes: readonly DriverNote[] = [];
 
-  /** Makes the error; `what` is the state in words, without a final period. */
+  /** Makes the error; `what` is a clause without a final period. */
   constructor(code: CheckpointErrorCode, offset: number, what: string, options?: ErrorOptions) {
     super(printable(`Cannot read the checkpoint: ${what} (at byte ${offset})`), options);
     this.code = code;
@@ -84,7 +84,7 @@ export class CheckpointError extends VfiokitError {
     this.offset = offset;
   }
 
-  /** Whether only a reset leads that device on. */
+  /** Whether that device needs a reset. */
   get lost(): boolean {
     return this.deviceState !== null && isLost(this.deviceState, this.recovery ?? "none");
   }

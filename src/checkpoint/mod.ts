@@ -1,14 +1,14 @@
 /**
- * Checkpoints: the bytes that hold the state of one to 64 devices, and the files that they lie in.
- * Nothing here knows a device; `save` and `restore` of `@vfiokit/vfiokit` do.
+ * Checkpoints: the bytes that hold the state of one to 64 devices, and their files. This layer
+ * knows no device; `save` and `restore` of `@vfiokit/vfiokit` do.
  *
  * {@linkcode encodeCheckpoint} and {@linkcode decodeCheckpoint} are Web streams between
  * {@linkcode Transaction}s and bytes. {@linkcode createCheckpointFile} makes a file that appears
  * whole or not at all, {@linkcode openCheckpointFile} reads one, and {@linkcode verifyCheckpoint}
  * checks all that a restore relies on. docs/checkpoint-format.md has the format, byte by byte.
  *
- * What is wrong with a checkpoint is a {@linkcode CheckpointError}, with the offset; what is wrong
- * with its file a {@linkcode CheckpointFileError}, with the errno's name.
+ * A bad checkpoint is a {@linkcode CheckpointError}, with the offset; a failed file operation is a
+ * {@linkcode CheckpointFileError}, with the errno's name.
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * Reading back what a save has written, before it appears.
+ * Reads back what a save has written, before the file appears.
  *
  * @module
  */
@@ -9,43 +9,42 @@ import { registerErrorClass } from "../base/error_transfer.ts";
 import type { DeviceTotals } from "./metadata/trailer.ts";
 import type { CheckpointSummary } from "./verify.ts";
 
-/** How the reading back of a checkpoint went. */
+/** The result of reading a checkpoint back. */
 export interface ReadBackReport {
-  /** Whether it was read to its end, and is good. */
+  /** Whether it was read to the end and is good. */
   readonly done: boolean;
-  /** How long that took, to whatever end; null where it was not begun. */
+  /** How long it took, whether or not it succeeded; null if it was not started. */
   readonly seconds: number | null;
-  /** Why it was not done; null where it was. */
+  /** Why it was not done; null if it was. */
   readonly reason:
-    /** The save was told not to. */
+    /** The caller of the save switched it off. */
     | "not-wanted"
-    /** What is written to keeps nothing that could be read: a pipe, a device, a sink of one's own. */
+    /** The target cannot be read: a pipe, a device, a custom sink. */
     | "not-a-file"
-    /** The save failed before. */
+    /** The save had failed before. */
     | "not-reached"
-    /** What was read is not what was written, or it could not be read. */
+    /** The file differs from what was written, or could not be read. */
     | "bad"
-    /** The signal came meanwhile. */
+    /** The signal was aborted meanwhile. */
     | "interrupted"
     | null;
 }
 
-/** Where the reading back of a checkpoint is. */
+/** The progress of reading back. */
 export interface ReadBackProgress {
   /** Bytes read so far. */
   readonly bytes: number;
-  /** Bytes in all; 0 until that is known. */
+  /** Total bytes; 0 until known. */
   readonly total: number;
 }
 
 /**
- * What was written to a file that has not appeared yet. It is read from the
- * file, which shows what the kernel has of it; that may be in memory, and says
- * nothing of the medium.
+ * The content of a file that has not appeared yet, as the kernel has it. It may come from memory,
+ * so this does not check the medium.
  */
 export interface ReadBack {
   /**
-   * Syncs what was written: once the stream has closed, and before it is read.
+   * Syncs the file: after the stream has closed, and before it is read.
    *
    * @throws {CheckpointFileError} With the errno's name, such as ENOSPC.
    */
@@ -54,18 +53,18 @@ export interface ReadBack {
    * Reads all of it and checks it as `verifyCheckpoint` does. Memory stays at a
    * few MiB, and the event loop has its turn at each MiB.
    *
-   * @param moved What each device gave, which is what must be there.
+   * @param moved What each device gave: the expected totals.
    * @param signal Ends it.
-   * @throws {ReadBackError} If it is bad, or at the signal; the file is given up then.
+   * @throws {ReadBackError} If the file is bad, or the signal is aborted; then the file is removed.
    */
   run(moved: readonly DeviceTotals[], signal?: AbortSignal): Promise<CheckpointSummary>;
-  /** Where it is; null before it is begun. */
+  /** The progress; null before it is started. */
   readonly progress: ReadBackProgress | null;
-  /** How it went so far. */
+  /** The result so far. */
   readonly report: ReadBackReport;
 }
 
-/** What a {@linkcode ReadBackError} knows. */
+/** The details of a {@linkcode ReadBackError}. */
 export interface ReadBackErrorInfo {
   /** A stable word: whether the file is bad, or it was interrupted. */
   readonly code: "read-back" | "cancelled";
@@ -78,8 +77,8 @@ export interface ReadBackErrorInfo {
 }
 
 /**
- * A checkpoint that was written and could not be read back: no file was left.
- * Its cause says what was found.
+ * A checkpoint that was written but could not be read back, so that no file was left. The cause
+ * says what was wrong.
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * Whether a checkpoint is good, and what is in it.
+ * Checks a checkpoint, and returns what it contains.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { CheckpointReader } from "./format/reader.ts";
 import { chunksOf, demandBytes } from "../base/chunks.ts";
 import type { CheckpointTrailer, PhaseTotals } from "./metadata/trailer.ts";
 
-/** What is in a good checkpoint. */
+/** The content of a good checkpoint. */
 export interface CheckpointSummary {
   /** The version of the format. */
   readonly version: number;
@@ -22,9 +22,9 @@ export interface CheckpointSummary {
   readonly trailer: CheckpointTrailer;
   /** Its size as stored, in bytes. */
   readonly storedBytes: number;
-  /** Its frames: with data, how many of those are compressed, and optional ones that were left out. */
+  /** Its frames: those with data, how many of these are compressed, and skipped optional ones. */
   readonly frames: { readonly data: number; readonly compressed: number; readonly skipped: number };
-  /** By device and phase, in the order in which they came. */
+  /** Totals by device and phase, in the order of their first frames. */
   readonly phases: readonly PhaseTotals[];
 }
 
@@ -35,7 +35,7 @@ export interface VerifyOptions {
    * looks at them. Default false.
    */
   readonly recycle?: boolean | undefined;
-  /** Ends it, though the source may give nothing more. */
+  /** Aborts it, even if the source gives nothing more. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -44,8 +44,8 @@ export interface VerifyOptions {
  * frames, CRCs, order, compression, totals, digest.
  *
  * @param source The bytes: a stream, an open checkpoint file, or chunks of any other kind.
- * @throws {CheckpointError} At the first thing that cannot be right.
- * @throws {TypeError} If the source is none of these, is locked, or gives something else than bytes.
+ * @throws {CheckpointError} At the first error in the checkpoint.
+ * @throws {TypeError} If the source is none of these, is locked, or gives anything but bytes.
  *
  * @example
  * ```ts
@@ -73,7 +73,7 @@ export async function verifyCheckpoint(
       const { done, value: chunk } = await ending.until(chunks.next());
       if (done) break;
       demandBytes(chunk);
-      // The reader counts what goes by.
+      // The reader keeps the totals.
       for (const _ of reader.push(chunk));
       recycler.done(chunk.buffer as ArrayBuffer);
     }

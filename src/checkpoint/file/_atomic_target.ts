@@ -15,7 +15,7 @@ import { CheckpointFileError, errnoError, errorCode, fileError } from "./file_er
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants;
 
-/** What link(2) answers where a file system has no hard links. */
+/** What link(2) answers on a file system without hard links. */
 const NO_LINKS: readonly string[] = ["EPERM", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EMLINK"];
 
 const FORCE_HINT: Hint = {
@@ -23,23 +23,23 @@ const FORCE_HINT: Hint = {
   remedy: "force",
 };
 
-/** A name next to the file's own that says what it is, within the 255 bytes of a name. */
+/** A temporary name in the file's folder, within the 255 bytes of a name. */
 function partialName(name: string): string {
   let stem = name;
   while (new TextEncoder().encode(stem).length > 200) stem = stem.slice(0, -1);
   return `.${stem}.vfiokit-${randomBytes(4).toString("hex")}.partial`;
 }
 
-/** The files under another name that there are. */
+/** The temporary files of this process. */
 const partials = new Set<string>();
 
-/** Who gives up in the midst of it leaves nothing, either. */
+/** Removes them if the process exits early. */
 function removePartials(): void {
   for (const path of partials) {
     try {
       fs.unlinkSync(path);
     } catch {
-      // It is gone, or stays: nobody is left to hear of it.
+      // It is gone or it stays: the process exits.
     }
   }
 }
@@ -49,7 +49,7 @@ function forget(partial: string): void {
   if (partials.size === 0) process.off("exit", removePartials);
 }
 
-/** A file that is being written under another name, and its folder. */
+/** A file that is written under a temporary name, and its folder. */
 export class AtomicTarget implements FileTarget {
   readonly direct = false;
   /** The file as the caller named it, for messages. */
@@ -94,7 +94,7 @@ export class AtomicTarget implements FileTarget {
     if (exists && !force) throw errnoError("create", label, "EEXIST", FORCE_HINT);
     const { folder, name } = splitPath(path);
     const partial = `${folder}/${partialName(name)}`;
-    // Now, not at the end: a folder that cannot be synced is told of before any work.
+    // Now, not at the end: a folder that cannot be synced is reported before any work.
     const folderFd = await open(folder, O_RDONLY);
     try {
       const fd = await open(partial, O_WRONLY | O_CREAT | O_EXCL, mode);
@@ -109,10 +109,10 @@ export class AtomicTarget implements FileTarget {
     return sync(this.fd);
   }
 
-  /** Opens the file by its temporary name, which must still be the one that was written to. */
+  /** Opens the file by its temporary name; it must still be the file that was written. */
   async reopen(): Promise<OpenSource> {
     try {
-      // Whatever else may stand there by now is neither followed nor waited for.
+      // If something else has that name by now, it is neither followed nor waited for.
       const fd = await open(this.#partial, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
       const [ours, there] = [fs.fstatSync(this.fd), fs.fstatSync(fd)];
       const source = new OpenSource(this.#label, { fd, owned: true }, there.size);
@@ -150,7 +150,7 @@ export class AtomicTarget implements FileTarget {
     await fs.promises.rename(this.#partial, this.#path);
   }
 
-  /** Not by rename(2), which would replace a file that has come meanwhile. */
+  /** Not by rename(2), which would replace a file that has appeared meanwhile. */
   async #place(): Promise<void> {
     try {
       await fs.promises.link(this.#partial, this.#path);
@@ -164,7 +164,7 @@ export class AtomicTarget implements FileTarget {
     await fs.promises.unlink(this.#partial);
   }
 
-  /** Takes the name with an empty file of one's own, and then replaces that. */
+  /** Creates an empty file of that name, and then replaces it. */
   async #placeWithoutLinks(): Promise<void> {
     await close(await open(this.#path, O_WRONLY | O_CREAT | O_EXCL, 0o600));
     try {

@@ -1,5 +1,5 @@
 /**
- * What is no regular file is written to as it stands, and never replaced.
+ * Anything but a regular file is written in place, and never replaced.
  */
 
 import { O_WRONLY } from "../../kernel/kernel.ts";
@@ -7,7 +7,7 @@ import { close, sync } from "./_fd_io.ts";
 import type { AbortResult, FileTarget } from "./_file_target.ts";
 import { type Opened, openPathTarget, type PathTarget } from "./_path_target.ts";
 
-/** A device, a fifo, or an fd that somebody else opened. */
+/** A device, a fifo, or an fd that another program opened. */
 export class DirectTarget implements FileTarget {
   readonly direct = true;
   readonly #opened: Opened;
@@ -32,13 +32,13 @@ export class DirectTarget implements FileTarget {
     return sync(this.fd);
   }
 
-  /** Syncs what can be synced, and closes what is ours. */
+  /** Syncs if possible, and closes the fd if this process opened it. */
   async commit(): Promise<void> {
     await this.sync();
     await this.#close();
   }
 
-  /** Closes what is ours. What was written cannot be taken back. */
+  /** Closes the fd if this process opened it. What was written cannot be taken back. */
   async abort(): Promise<AbortResult> {
     await this.#close().catch(() => {});
     return { words: "", left: null };

@@ -12,8 +12,8 @@ type Bytes = Uint8Array<ArrayBuffer>;
 const MAX_WAIT_MS = 50;
 
 /**
- * Calls until the answer is not EAGAIN: an fd that came from outside may be
- * nonblocking, and a synchronous poll would stop the event loop.
+ * Repeats a call until the answer is not EAGAIN: an inherited fd may be nonblocking, and a
+ * synchronous poll would block the event loop.
  */
 async function whenReady(call: () => Promise<number>): Promise<number> {
   for (let wait = 1;; wait = Math.min(2 * wait, MAX_WAIT_MS)) {
@@ -27,7 +27,7 @@ async function whenReady(call: () => Promise<number>): Promise<number> {
   }
 }
 
-/** Writes all bytes where the fd stands. */
+/** Writes all bytes at the fd's position. */
 export async function writeAll(fd: number, bytes: Bytes): Promise<void> {
   for (let done = 0; done < bytes.byteLength;) {
     const rest = done === 0 ? bytes : bytes.subarray(done);
@@ -35,7 +35,7 @@ export async function writeAll(fd: number, bytes: Bytes): Promise<void> {
   }
 }
 
-/** Reads some bytes, at `position` or where the fd stands; 0 at the end. */
+/** Reads some bytes, at `position` or at the fd's position; 0 at the end. */
 export function readSome(fd: number, into: Bytes, position: number | null): Promise<number> {
   return whenReady(() =>
     new Promise((resolve, reject) => {
@@ -47,7 +47,7 @@ export function readSome(fd: number, into: Bytes, position: number | null): Prom
   );
 }
 
-/** fsync(2); what cannot be synced (a pipe, /dev/null) counts as synced. */
+/** fsync(2); a file that cannot be synced (a pipe, /dev/null) counts as synced. */
 export async function sync(fd: number): Promise<void> {
   try {
     await new Promise<void>((resolve, reject) => {

@@ -1,29 +1,29 @@
 /**
- * Where a checkpoint's bytes go, and how that ends.
+ * The target of a checkpoint's bytes: how it is kept or discarded.
  */
 
 import type { OpenSource } from "./_open_source.ts";
 
-/** What became of a file that was given up. */
+/** What became of a discarded file. */
 export interface AbortResult {
-  /** In words; empty where there is nothing to say. */
+  /** As text; empty if there is nothing to say. */
   readonly words: string;
-  /** What is there under the file's own name, in words; null where the temporary file is left. */
+  /** What exists under the file's own name, as text; null if the temporary file is left. */
   readonly left: string | null;
 }
 
-/** Where the bytes go, and how that ends. */
+/** A target of bytes. */
 export interface FileTarget {
   /** Where to write, for node:fs. */
   readonly fd: number;
-  /** Whether what was written is there at once, for better or worse. */
+  /** Whether written bytes are visible at once. */
   readonly direct: boolean;
-  /** Opens what was written, to be read; where that can be had. */
+  /** Opens the written file for reading, if that is possible. */
   readonly reopen?: () => Promise<OpenSource>;
-  /** Syncs what was written, and leaves it as it is. */
+  /** Syncs the written bytes, and changes nothing else. */
   sync(): Promise<void>;
-  /** Keeps what was written. */
+  /** Keeps the written file. */
   commit(): Promise<void>;
-  /** Gives up; returns what became of the file. */
+  /** Discards the file; returns what became of it. */
   abort(): Promise<AbortResult>;
 }

@@ -1,5 +1,5 @@
 /**
- * A file that takes a checkpoint's chunks one after the other.
+ * Writes a checkpoint's chunks to a target in order.
  */
 
 import { writeAll } from "./_fd_io.ts";
@@ -12,9 +12,9 @@ import type { ReadBack } from "../read_back.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Chunks smaller than this are collected, so that a frame's header costs no call of its own. */
+/** Chunks smaller than this are collected, so that a frame's header needs no extra call. */
 const SMALL = 32 * 1024;
-/** Room to collect them in, in bytes. */
+/** Size of the buffer that collects them, in bytes. */
 const COLLECTED = 128 * 1024;
 
 /** {@linkcode CheckpointFile} over a target. */
@@ -28,7 +28,10 @@ export class OpenFile implements CheckpointFile {
   #smallLength = 0;
   #bytes = 0;
   #state: "open" | "committed" | "aborted" = "open";
-  /** The call under way: its fd must not be closed, another file might get the number. */
+  /**
+   * The call under way: its fd must not be closed meanwhile, since another file might get the
+   * number.
+   */
   #busy: Promise<void> = Promise.resolve();
   #working = false;
   #aborted: Promise<AbortResult> = Promise.resolve({ words: "", left: null });
@@ -99,7 +102,7 @@ export class OpenFile implements CheckpointFile {
       this.#state = "aborted";
       this.#aborted = this.#busy.catch(() => {}).then(() => this.#target.abort());
     }
-    // A write to a pipe that nobody reads may never end; a file's does.
+    // A write to a pipe without an active reader may never end; a write to a file does.
     if (!this.direct || !this.#working) await this.#aborted;
   }
 

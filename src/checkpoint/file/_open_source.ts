@@ -1,5 +1,5 @@
 /**
- * A checkpoint's bytes from an fd, as often as they can be had.
+ * Reads a checkpoint's bytes from an fd, repeatedly if it is seekable.
  */
 
 import { BATCH_BYTES, takeBuffer } from "../batches/buffer_pool.ts";
@@ -8,7 +8,10 @@ import type { Opened } from "./_path_target.ts";
 import { fileError } from "./file_error.ts";
 import type { CheckpointSource, ReadableFd } from "./checkpoint_source.ts";
 
-/** A pipe gives less than a buffer at a time; what is left of one is used while there is this much. */
+/**
+ * A pipe gives less than a buffer at a time; the rest of a buffer is used while it is at least this
+ * large.
+ */
 const WORTH_READING = BATCH_BYTES / 4;
 
 /** {@linkcode CheckpointSource} over an fd. */
@@ -18,7 +21,10 @@ export class OpenSource implements CheckpointSource {
   readonly #opened: Opened;
   #open = true;
   #streamed = false;
-  /** The read under way: its fd must not be closed, another file might get the number. */
+  /**
+   * The read under way: its fd must not be closed meanwhile, since another file might get the
+   * number.
+   */
   #reading: Promise<unknown> | null = null;
 
   constructor(path: string, opened: Opened, size: number | null) {
@@ -51,7 +57,7 @@ export class OpenSource implements CheckpointSource {
         controller.enqueue(buffer.subarray(0, count));
         buffer = buffer.byteLength - count < WORTH_READING ? null : buffer.subarray(count);
       },
-      // A regular file is read one chunk ahead; a read of a pipe may block for good.
+      // A regular file is read one chunk ahead; a read of a pipe may block forever.
     }, { highWaterMark: this.seekable ? 1 : 0 });
   }
 
@@ -75,7 +81,7 @@ export class OpenSource implements CheckpointSource {
     const closed = (reading ?? Promise.resolve()).catch(() => {}).then(() =>
       close(this.#opened.fd)
     );
-    // The read of a pipe that nobody writes to may never end; a file's does.
+    // A read of a pipe without an active writer may never end; a read of a file does.
     if (reading === null || this.seekable) await closed;
     else closed.catch(() => {});
   }

@@ -1,6 +1,5 @@
 /**
- * What a path stands for: a regular file, an fd that is open already, or
- * something that is neither.
+ * Finds what a path names: a regular file, an open fd, or something else.
  */
 
 import { cleanedUpAsync, cleanlyThen } from "../../base/cleanup.ts";
@@ -14,16 +13,16 @@ import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { close, open } from "./_fd_io.ts";
 import { errnoError, errorCode } from "./file_error.ts";
 
-/** More symbolic links than this one behind the other are a loop, as in the kernel. */
+/** More consecutive symbolic links than this are a loop, as in the kernel. */
 const MAX_LINKS = 40;
 
-/** What a path stands for. */
+/** What a path names. */
 export type PathTarget =
-  /** An fd that somebody else opened. */
+  /** An fd that another program opened. */
   | { readonly kind: "fd"; readonly fd: number }
   /** A regular file, or nothing yet; links are followed. */
   | { readonly kind: "file"; readonly path: string; readonly exists: boolean }
-  /** A device, a fifo, …; or under /dev or /proc where Deno does not let one look. */
+  /** A device, a fifo, …; or a path under /dev or /proc that Deno may not look at. */
   | { readonly kind: "other"; readonly path: string };
 
 const STANDARD: ReadonlyMap<string, number> = new Map([
@@ -32,7 +31,7 @@ const STANDARD: ReadonlyMap<string, number> = new Map([
   ["/dev/stderr", 2],
 ]);
 
-/** The fd that a path names, as `/dev/fd/3` does; null for another path. */
+/** The fd that a path such as `/dev/fd/3` names; null for any other path. */
 function namedFd(path: string): number | null {
   if (!path.startsWith("/")) return null;
   const normal = normalize(path);
@@ -53,7 +52,7 @@ function isKernels(path: string): boolean {
 }
 
 /**
- * Finds out what a path stands for; `-` is the fd `standard`.
+ * Finds what a path names; `-` is the fd `standard`.
  *
  * @throws {Error} With an errno's name as code; EISDIR for a folder.
  */
@@ -83,13 +82,13 @@ export async function findPathTarget(path: string, standard: number): Promise<Pa
   throw errnoError("open", path, "ELOOP");
 }
 
-/** An fd for node:fs, and whether it is ours to close. */
+/** An fd for node:fs, and whether this process opened it. */
 export interface Opened {
   readonly fd: number;
   readonly owned: boolean;
 }
 
-/** Opens what is no regular file, or lends an open fd. */
+/** Opens anything but a regular file, or borrows an open fd. */
 export async function openPathTarget(
   place: Exclude<PathTarget, { kind: "file" }>,
   access: typeof O_RDONLY | typeof O_WRONLY,
@@ -113,7 +112,7 @@ async function openByLibc(path: string, access: number, refusal: unknown): Promi
   try {
     raw = kernel.open(path, access);
   } catch (error) {
-    // A file that would have to be created, as in /dev/shm: that is Deno's to allow.
+    // A file that would have to be created, as in /dev/shm: Deno must allow that.
     throw access === O_WRONLY && isErrno(error, "ENOENT") ? refusal : error;
   }
   const fd = cleanlyThen(() => adoptFd(raw), () => kernel.close(raw));

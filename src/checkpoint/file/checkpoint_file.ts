@@ -1,5 +1,5 @@
 /**
- * What a checkpoint's file is to the one who writes it.
+ * The file that a checkpoint is written to.
  *
  * @module
  */
@@ -8,17 +8,17 @@ import type { ReadBack } from "../read_back.ts";
 
 /**
  * A file for a checkpoint, from `createCheckpointFile`: written
- * through {@linkcode CheckpointFile.writable} (or `write`), then kept by
- * {@linkcode CheckpointFile.commit} or given up by {@linkcode CheckpointFile.abort}.
+ * through {@linkcode CheckpointFile.writable} (or `write`), then kept by {@linkcode
+ * CheckpointFile.commit} or discarded by {@linkcode CheckpointFile.abort}.
  */
 export interface CheckpointFile extends AsyncDisposable {
   /** The file as it was named. */
   readonly path: string;
   /** Whether it is written in place (a device, a fifo, `-`) rather than put in place at the end. */
   readonly direct: boolean;
-  /** The fd of a regular file, to write to in place of the stream; undefined for all else. */
+  /** The fd of a regular file, to use instead of the stream; undefined for other targets. */
   readonly fd: number | undefined;
-  /** How to read what was written to a regular file, before the commit; undefined for all else. */
+  /** Reads back a regular file before the commit; undefined for other targets. */
   readonly readBack: ReadBack | undefined;
   /** Bytes taken so far, by the stream. */
   readonly bytes: number;
@@ -34,9 +34,11 @@ export interface CheckpointFile extends AsyncDisposable {
    * Keeps what was written: a regular file is synced, gets its name, and its
    * folder is synced. A failure aborts.
    *
-   * @throws {CheckpointFileError} EEXIST where a file of that name has come meanwhile.
+   * @throws {CheckpointFileError} EEXIST if a file of that name has appeared meanwhile.
    */
   commit(): Promise<void>;
-  /** Gives up: a temporary file is removed. After a commit, or again, it does nothing. */
+  /**
+   * Discards the file: removes a temporary file. Does nothing after a commit, or when called again.
+   */
   abort(): Promise<void>;
 }

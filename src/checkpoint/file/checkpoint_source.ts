@@ -1,5 +1,5 @@
 /**
- * What a checkpoint's file is to the one who reads it.
+ * The file that a checkpoint is read from.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 export interface ReadableFd {
   /** The fd; it must stay open. */
   readonly fd: number;
-  /** Where to begin, for pread(2); null to read(2) from where it stands. */
+  /** Offset of the first pread(2); null to read(2) from the fd's position. */
   readonly position: number | null;
 }
 
@@ -16,20 +16,19 @@ export interface ReadableFd {
 export interface CheckpointSource extends AsyncDisposable {
   /** The file as it was named. */
   readonly path: string;
-  /** Its size in bytes where it is a regular file; else null. */
+  /** Its size in bytes if it is a regular file, else null. */
   readonly size: number | null;
-  /** Whether it can be read more than once: verified whole, and then used. */
+  /** Whether it can be read more than once: verified as a whole, and then used. */
   readonly seekable: boolean;
   /**
-   * The bytes from the start, in chunks of up to a MiB that lie in buffers of
-   * the pool. What is not seekable gives one stream, and the file is read only
-   * when a chunk is asked for.
+   * The bytes from the start, in chunks of up to a MiB in buffers of the pool. A file that is not
+   * seekable gives one stream, and is read only when a chunk is requested.
    *
    * @throws {CheckpointFileError} Through the stream, if the file cannot be read.
    */
   stream(): ReadableStream<Uint8Array<ArrayBuffer>>;
-  /** The fd, to read in place of a stream. */
+  /** The fd, to use instead of a stream. */
   readonly file: ReadableFd;
-  /** Closes what is ours. Closing again does nothing. */
+  /** Closes the fd if this process opened it. Closing again does nothing. */
   close(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 /**
- * The file that a checkpoint is written to.
+ * Creates the file that a checkpoint is written to.
  *
  * @module
  */
@@ -12,9 +12,9 @@ import { fileError } from "./file_error.ts";
 import { Ending } from "../../base/ending.ts";
 import type { CheckpointFile } from "./checkpoint_file.ts";
 
-/** How a checkpoint's file is created. */
+/** Options of creating a checkpoint's file. */
 export interface CreateFileOptions {
-  /** Replace a regular file that is there already. Default false. */
+  /** Replace an existing regular file. Default false. */
   readonly force?: boolean | undefined;
   /**
    * The permission bits of a regular file, less those of the umask. Default
@@ -26,22 +26,22 @@ export interface CreateFileOptions {
    * else looks at them. Default false.
    */
   readonly recycle?: boolean | undefined;
-  /** Ends the wait for a fifo's reader, with its reason. A regular file is there at once. */
+  /** Ends the wait for a fifo's reader, with its reason. A regular file needs no wait. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
  * Creates the file for a checkpoint. A regular file is written under a
  * temporary name in the same folder (`.NAME.vfiokit-XXXXXXXX.partial`) and
- * appears under its own, whole, at the commit; a symbolic link is followed, and
- * what it points to is replaced. Everything else, a device, a fifo,
- * `/dev/fd/N`, or `-` for stdout, is written to as it stands.
+ * appears under its own name, whole, at the commit. A symbolic link is followed, and its target is
+ * replaced. Anything else (a device, a fifo, `/dev/fd/N`, or `-` for stdout) is written in place.
  *
  * Needs read and write access to the folder; in Deno also `--allow-ffi` for
  * `/dev/fd/N` and devices other than /dev/null.
  *
- * @param path Where the checkpoint goes; `-` for stdout.
- * @throws {CheckpointFileError} EEXIST where a file is there and `force` is not set; EISDIR, ENOENT, EACCES, …
+ * @param path The file's path; `-` for stdout.
+ * @throws {CheckpointFileError} EEXIST if the file exists and `force` is not set; EISDIR, ENOENT,
+ * EACCES, …
  *
  * @example
  * ```ts
@@ -77,7 +77,7 @@ export async function createCheckpointFile(
   }
 }
 
-/** Opens it, or gives it up; what is opened after that is closed. */
+/** Opens it, or gives up at the signal; an fd that is opened after that is closed. */
 async function createDirect(
   place: Parameters<typeof DirectTarget.create>[0],
   signal: AbortSignal | undefined,

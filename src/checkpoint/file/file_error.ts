@@ -1,5 +1,5 @@
 /**
- * How a checkpoint's file can fail, apart from what is in it.
+ * The error of a checkpoint's file, as opposed to its content.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { registerErrorClass } from "../../base/error_transfer.ts";
 import { printable } from "../../base/printable.ts";
 import { ERRNO, errnoText } from "../../kernel/errno_names.ts";
 
-/** What a {@linkcode CheckpointFileError} knows. */
+/** The details of a {@linkcode CheckpointFileError}. */
 export interface CheckpointFileErrorInfo {
   /** The file, as it was named. */
   readonly path: string;
@@ -20,7 +20,7 @@ export interface CheckpointFileErrorInfo {
 }
 
 /**
- * A file that cannot be opened, read, written or put in its place.
+ * A file that cannot be opened, read, written or renamed.
  *
  * @example
  * ```ts
@@ -60,7 +60,7 @@ export function errorCode(error: unknown): string | null {
   return typeof code === "string" && /^E[A-Z0-9_]+$/.test(code) ? code : null;
 }
 
-/** An errno in words: `ENOSPC (no space left)`. */
+/** An errno with its text: `ENOSPC (no space left)`. */
 function describe(code: string): string {
   return Object.hasOwn(ERRNO, code)
     ? `${code} (${errnoText(ERRNO[code as keyof typeof ERRNO])})`

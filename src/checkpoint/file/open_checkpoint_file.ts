@@ -1,5 +1,5 @@
 /**
- * The file that a checkpoint is read from.
+ * Opens the file that a checkpoint is read from.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * A checkpoint to transactions, as a stream.
+ * Decodes a checkpoint into transactions, as a stream.
  *
  * @module
  */
@@ -11,9 +11,9 @@ import type { DecodedHeader } from "../metadata/header.ts";
 import { CheckpointReader } from "./reader.ts";
 import type { CheckpointTrailer } from "../metadata/trailer.ts";
 
-/** How a checkpoint is decoded. */
+/** Options of decoding. */
 export interface DecodeOptions {
-  /** Refuse a checkpoint that the pre-copy phase alone has written, at its header. Default false. */
+  /** Refuse a checkpoint of the pre-copy phase alone, at its header. Default false. */
   readonly requireComplete?: boolean | undefined;
   /**
    * Give buffers of the pool that chunks came in back: only where nobody else
@@ -22,23 +22,22 @@ export interface DecodeOptions {
   readonly recycle?: boolean | undefined;
 }
 
-/** A checkpoint on its way: bytes in, transactions out. */
+/** A transform from a checkpoint's bytes to transactions. */
 export interface CheckpointDecoder {
   /** Takes the bytes, in pieces of any size. */
   readonly writable: WritableStream<Uint8Array>;
   /**
-   * Gives the transactions. Those of a frame lie one behind the other in a
-   * buffer of their own, and come once the frame has been checked. It closes
-   * only if the whole checkpoint was good.
+   * Gives the transactions. Those of a frame are views of one buffer, and come once the frame has
+   * been checked. The stream closes only if the whole checkpoint is good.
    */
   readonly readable: ReadableStream<Transaction>;
-  /** The header, as soon as it is there; nothing needs to be read from `readable` before. */
+  /** The header, as soon as it has arrived, even if nothing was read from `readable`. */
   readonly header: Promise<DecodedHeader>;
-  /** The trailer, once everything was read and found good. */
+  /** The trailer, once everything was read and is good. */
   readonly trailer: Promise<CheckpointTrailer>;
 }
 
-/** A promise that nobody has to look at. */
+/** A promise whose rejection may stay unhandled. */
 function silent<Value>(): PromiseWithResolvers<Value> {
   const resolvers = Promise.withResolvers<Value>();
   resolvers.promise.catch(() => {});
@@ -46,11 +45,11 @@ function silent<Value>(): PromiseWithResolvers<Value> {
 }
 
 /**
- * A stream that takes a checkpoint's bytes and gives its transactions: see
+ * Makes a stream that takes a checkpoint's bytes and gives its transactions: see
  * {@linkcode encodeCheckpoint} for an example.
  *
- * @throws {CheckpointError} Through the stream and both promises, at the first
- * thing that cannot be right.
+ * @throws {CheckpointError} Through the stream and both promises, at the first error in the
+ * checkpoint.
  */
 export function decodeCheckpoint(options: DecodeOptions = {}): CheckpointDecoder {
   const reader = new CheckpointReader({ requireComplete: options.requireComplete });
@@ -63,7 +62,7 @@ export function decodeCheckpoint(options: DecodeOptions = {}): CheckpointDecoder
     header.reject(error);
     trailer.reject(error);
   };
-  // Nobody may be reading when the input fails.
+  // There may be no reader when the input fails.
   chunks.closed.catch(fail);
   const readable = new ReadableStream<Transaction>({
     async pull(controller): Promise<void> {
@@ -89,7 +88,7 @@ export function decodeCheckpoint(options: DecodeOptions = {}): CheckpointDecoder
       fail(reason);
       await chunks.cancel(reason);
     },
-    // One ahead, so that the header is read though nobody asks for transactions yet.
+    // Read one ahead, so that the header arrives before transactions are read.
   }, { highWaterMark: 1 });
   return { writable: input.writable, readable, header: header.promise, trailer: trailer.promise };
 }

@@ -1,5 +1,5 @@
 /**
- * Transactions to a checkpoint, as a stream.
+ * Encodes transactions into a checkpoint, as a stream.
  *
  * @module
  */
@@ -12,12 +12,11 @@ import type { CheckpointHeader } from "../metadata/header.ts";
 const WAITING_BYTES = 1 << 20;
 
 /**
- * A stream that takes transactions and gives a checkpoint's bytes. Data is not
- * copied: a chunk may be a view of a transaction's own buffer.
+ * Makes a stream that takes transactions and gives a checkpoint's bytes. Data is not copied: a
+ * chunk may be a view of a transaction's buffer.
  *
- * @throws {TypeError} If a field of the header is not what the format allows;
- * through the stream, if a transaction's device is not in the header or the
- * last transaction is not finished.
+ * @throws {TypeError} If a field of the header is invalid; through the stream, if a transaction's
+ * device is not in the header or the last transaction is unfinished.
  *
  * @example
  * ```ts
@@ -62,10 +61,10 @@ export function encodeCheckpoint(
     },
   }, {
     highWaterMark: WAITING_BYTES,
-    // One at least, so that empty transactions do not wait without end.
+    // At least one, so that empty transactions do not wait forever.
     size: (transaction): number => (transaction?.data.byteLength ?? 0) + 1,
   }, {
-    // A batch is encoded while the one before it is written.
+    // A batch is encoded while the previous one is written.
     highWaterMark: WAITING_BYTES,
     size: (chunk): number => chunk?.byteLength ?? 0,
   });

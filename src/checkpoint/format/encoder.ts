@@ -1,6 +1,5 @@
 /**
- * A checkpoint's bytes, made from batches or transactions: without streams and
- * without waiting, for use in a loop of one's own.
+ * Encodes a checkpoint from batches or transactions, synchronously and without streams.
  *
  * @module
  */
@@ -18,15 +17,18 @@ import { FRAME_DATA, FRAME_ZSTD, MAX_BODY, MAX_ENTRIES } from "../frames/constan
 import type { Bytes } from "../frames/frame_header.ts";
 import type { CheckpointHeader } from "../metadata/header.ts";
 
-/** How a checkpoint is encoded. */
+/** Options of encoding. */
 export interface EncodeOptions {
-  /** Compress what gets smaller by it. Default: nothing. */
+  /** Compress frames that this makes smaller. Default: none. */
   readonly compress?: "zstd" | undefined;
-  /** Put a digest of the content into the trailer. Default: none. */
+  /** Put a digest of the content into the trailer. Default: no digest. */
   readonly digest?: "sha256" | undefined;
   /** Whether a restore may use it; false for the pre-copy phase alone. Default true. */
   readonly complete?: boolean | undefined;
-  /** Microseconds since the checkpoint was begun. Default: measured; one's own makes equal files. */
+  /**
+   * Returns the microseconds since the checkpoint was started. Default: measured; a fixed clock
+   * makes equal files.
+   */
   readonly elapsed?: (() => number) | undefined;
   /**
    * Give buffers of the pool back once they are compressed: only where nobody
@@ -44,10 +46,9 @@ function stopwatch(): () => number {
 
 /**
  * Encodes one checkpoint: {@linkcode CheckpointEncoder.begin}, then batches or
- * transactions, then {@linkcode CheckpointEncoder.end}. Each returns the next
- * bytes of the stream as a list of chunks. Data is not copied: a chunk may be a
- * view of the very buffer that was given, which must stay as it is until the
- * chunk is written.
+ * transactions, then {@linkcode CheckpointEncoder.end}. Each returns the next bytes of the stream
+ * as a list of chunks. Data is not copied: a chunk may be a view of the caller's buffer, which must
+ * not change until the chunk is written.
  *
  * @example
  * ```ts
@@ -79,13 +80,13 @@ export class CheckpointEncoder {
   readonly #hash: Hash | null;
   readonly #elapsed: () => number;
   readonly #recycler: Recycler;
-  /** When the last transaction came. */
+  /** The time of the last transaction. */
   #micros = 0;
 
   /**
    * Checks the header.
    *
-   * @throws {TypeError} If a field of the header is not what the format allows.
+   * @throws {TypeError} If a field of the header is invalid.
    */
   constructor(header: CheckpointHeader, options: EncodeOptions = {}) {
     this.#compress = options.compress === "zstd";
@@ -101,22 +102,23 @@ export class CheckpointEncoder {
     return this.#frames.storedBytes;
   }
 
-  /** The first bytes. Called once, first. */
+  /** Returns the first bytes. Call this once, first. */
   begin(): readonly Bytes[] {
     return this.#frames.begin();
   }
 
   /**
-   * Takes a transaction; those that lie one behind the other in a buffer become
-   * one frame, so this mostly returns nothing.
+   * Takes a transaction. Consecutive transactions of one buffer become one frame, so this mostly
+   * returns nothing.
    *
-   * @throws {TypeError} If its device is not in the header, or it goes on with a transaction of another phase.
+   * @throws {TypeError} If its device is not in the header, or it continues a transaction of
+   * another phase.
    */
   transaction(transaction: Transaction): readonly Bytes[] {
     if (transaction.data.byteLength > MAX_BODY) return this.#cut(transaction);
     const done = this.#batcher.add(transaction);
     const full = this.#batcher.full ? this.#batcher.take() : null;
-    // A batch is as old as the last that came for it, not as what shows it to be over.
+    // A batch has the time of its last transaction, not of the one that ends it.
     const before = this.#micros;
     this.#micros = this.#elapsed();
     if (done === null && full === null) return NOTHING;
@@ -153,9 +155,9 @@ export class CheckpointEncoder {
   }
 
   /**
-   * The last bytes. Called once, last.
+   * Returns the last bytes. Call this once, last.
    *
-   * @throws {TypeError} If a transaction was begun and not finished.
+   * @throws {TypeError} If a transaction is unfinished.
    */
   end(): readonly Bytes[] {
     const chunks: Bytes[] = [];
@@ -170,7 +172,7 @@ export class CheckpointEncoder {
     if (batch !== null) this.#encode({ ...batch, micros: this.#micros }, chunks);
   }
 
-  /** A transaction larger than a frame may be, in several. */
+  /** Splits a transaction that is larger than a frame may be. */
   #cut({ data, more, device, phase }: Transaction): Bytes[] {
     const chunks: Bytes[] = [];
     for (let at = 0; at < data.byteLength; at += MAX_BODY) {
@@ -193,7 +195,7 @@ export class CheckpointEncoder {
     if (body.byteLength > 0) chunks.push(body);
   }
 
-  /** The bytes compressed; the very same where that would not make them smaller. */
+  /** Compresses the bytes; returns them unchanged if that would not make them smaller. */
   #squeeze(bytes: Bytes): Bytes {
     const squeezed = compressToFrame(bytes);
     const smaller = squeezed !== null && squeezed.byteLength < bytes.byteLength;

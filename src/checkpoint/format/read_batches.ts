@@ -1,5 +1,5 @@
 /**
- * A checkpoint's batches, from a stream of its bytes.
+ * Reads a checkpoint's batches from a stream of its bytes.
  */
 
 import { demandBytes } from "../../base/chunks.ts";
@@ -9,11 +9,11 @@ import type { CheckpointReader } from "./reader.ts";
 import type { CheckpointTrailer } from "../metadata/trailer.ts";
 
 /**
- * Yields the batches as the bytes come, and null behind each chunk, so that a
- * header without data behind it is seen, too. Returns the trailer.
+ * Yields the batches as the bytes arrive, and null after each chunk, so that the caller sees a
+ * header without data. Returns the trailer.
  *
  * @param recycle Give buffers of the pool that chunks came in back.
- * @throws {CheckpointError} At the first thing that cannot be right.
+ * @throws {CheckpointError} At the first error in the checkpoint.
  */
 export async function* readBatches(
   chunks: ReadableStreamDefaultReader<Uint8Array>,

@@ -1,6 +1,5 @@
 /**
- * A checkpoint's batches, from bytes that come in pieces of any size: without
- * streams and without waiting, for use in a loop of one's own.
+ * Decodes a checkpoint into batches from pieces of any size, synchronously and without streams.
  *
  * @module
  */
@@ -25,9 +24,9 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 const NO_BYTES: Bytes = new Uint8Array(new ArrayBuffer(0));
 
-/** How a checkpoint is read. */
+/** Options of reading. */
 export interface ReadOptions {
-  /** Refuse a checkpoint that the pre-copy phase alone has written, at its header. Default false. */
+  /** Refuse a checkpoint of the pre-copy phase alone, at its header. Default false. */
   readonly requireComplete?: boolean | undefined;
   /** Check the batches, but yield them without their bytes. Default false. */
   readonly discard?: boolean | undefined;
@@ -38,7 +37,7 @@ export interface ReadOptions {
   readonly allocate?: ((header: FrameHeader) => Uint8Array<ArrayBuffer> | null) | undefined;
 }
 
-/** A batch this large is worth a buffer of the pool; it would be wasted on a smaller one. */
+/** From this size on, a batch gets a buffer of the pool. */
 const WORTH_POOLING = BATCH_BYTES / 4;
 
 /** Memory for a batch. */
@@ -49,9 +48,8 @@ function batchBytes(length: number): Bytes {
 }
 
 /**
- * Reads one checkpoint. A batch comes out once everything about its frame has
- * been checked; that the checkpoint as a whole is what was written is known
- * when {@linkcode CheckpointReader.end} returns.
+ * Reads one checkpoint. A batch is returned once its frame has been checked completely. The
+ * checkpoint as a whole is good if {@linkcode CheckpointReader.end} returns.
  *
  * @example
  * ```ts
@@ -96,12 +94,12 @@ export class CheckpointReader {
     return this.#frames.offset;
   }
 
-  /** What was read so far, by device and phase. */
+  /** Totals so far, by device and phase. */
   get phases(): PhaseTotals[] {
     return this.#counter.phases;
   }
 
-  /** DATA frames read so far, how many of them were compressed, and optional frames left out. */
+  /** DATA frames so far, how many of them were compressed, and skipped optional frames. */
   get frames(): { data: number; compressed: number; skipped: number } {
     return {
       data: this.#dataFrames,
@@ -111,8 +109,8 @@ export class CheckpointReader {
   }
 
   /**
-   * Takes the next bytes, and yields the batches that they complete. All bytes
-   * are used up, and may be overwritten, when the generator is done.
+   * Takes the next bytes, and yields the batches that they complete. When the generator is done,
+   * all bytes are used and may be overwritten.
    *
    * @throws {CheckpointError} At the first thing that cannot be right.
    */
@@ -143,9 +141,9 @@ export class CheckpointReader {
   }
 
   /**
-   * Says that no more bytes come; returns the trailer.
+   * Ends the input; returns the trailer.
    *
-   * @throws {CheckpointError} If that is too early.
+   * @throws {CheckpointError} If the checkpoint is not complete.
    */
   end(): CheckpointTrailer {
     this.#frames.end();
@@ -165,7 +163,7 @@ export class CheckpointReader {
     if (!compressed && this.#options.discard !== true) {
       return this.#options.allocate?.(header) ?? batchBytes(bodyLength);
     }
-    // What is compressed, or only hashed, is needed until the frame's end and no longer.
+    // A compressed or hashed body is needed only until the frame's end.
     if (!compressed && this.#hash === null) return null;
     if (this.#scratch.byteLength < bodyLength) {
       this.#scratch = new Uint8Array(new ArrayBuffer(bodyLength));
@@ -226,7 +224,7 @@ export class CheckpointReader {
     );
   }
 
-  /** The content of a DATA frame; empty where nobody needs it. */
+  /** The content of a DATA frame; empty if it is not needed. */
   #content(frame: Frame, { length }: BatchMeta): Bytes {
     if (length > MAX_BODY) {
       const what = `frame ${frame.sequence} holds ${length} bytes where ${MAX_BODY} are the most`;
@@ -255,7 +253,7 @@ export class CheckpointReader {
       throw new CheckpointError("compression", frame.offset, what, { cause });
     }
     if (this.#options.discard === true) return inflated;
-    // A copy: who gets the batch may hand its buffer on, and zlib's may be shared.
+    // A copy: the caller may transfer the batch's buffer, and zlib's may be shared.
     const bytes = batchBytes(length);
     bytes.set(inflated);
     return bytes;
