@@ -4,6 +4,7 @@
  * @module
  */
 
+import { SysError } from "../kernel/sys_error.ts";
 import { isLost, type Recovery } from "../vfio/state/recovery.ts";
 import { type Hint, VfiokitError } from "../base/vfiokit_error.ts";
 import { registerErrorClass } from "../base/error_transfer.ts";
@@ -113,4 +114,16 @@ export class MigrationError extends VfiokitError implements MigrationErrorInfo {
   get lost(): boolean {
     return isLost(this.deviceState, this.recovery);
   }
+}
+
+/** The error of a step after which nothing was done about the device yet. */
+export function stepError(
+  message: string,
+  code: MigrationErrorCode,
+  deviceState: StateName,
+  { cause, hint }: { readonly cause?: Error | undefined; readonly hint?: Hint | undefined } = {},
+): MigrationError {
+  const errno = cause instanceof SysError ? cause.code : undefined;
+  const info = { code, deviceState, recovery: "none", errno, hint } as const;
+  return new MigrationError(message, info, { cause });
 }

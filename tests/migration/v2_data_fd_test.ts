@@ -8,7 +8,7 @@ import { Fd } from "../../src/kernel/fd.ts";
 import { FIONBIO, type Kernel, POLLIN } from "../../src/kernel/kernel.ts";
 import { BatchBuilder } from "../../src/checkpoint/batches/batch_builder.ts";
 import { V2Restore } from "../../src/migration/v2/v2_restore.ts";
-import { V2Save } from "../../src/migration/v2/v2_save.ts";
+import { V2Save, type V2SaveParts } from "../../src/migration/v2/v2_save.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import { precopy } from "../../src/migration/phases/precopy.ts";
 import { resume } from "../../src/migration/phases/resume.ts";
@@ -31,7 +31,7 @@ function notReady(): never {
   throw new SysError("fake", ERRNO.EAGAIN);
 }
 
-function counters(interrupted: boolean): ConstructorParameters<typeof V2Save>[3] {
+function counters(interrupted: boolean): V2SaveParts["counters"] {
   return { state: "running", pendingBytes: -1, bytes: 0, transactions: 0, interrupted };
 }
 
@@ -50,7 +50,7 @@ class DataFd implements Disposable {
   }
 }
 
-function estimates(size: number | null): ConstructorParameters<typeof V2Save>[2] {
+function estimates(size: number | null): V2SaveParts["estimates"] {
   return { tellsReinit: false, dataSize: () => size };
 }
 
@@ -78,15 +78,15 @@ describe("a driver that is not ready", () => {
   it("does not keep anybody who wants to stop from it", () => {
     using data = new DataFd({ read: notReady, write: notReady, poll: () => 0 });
     const { kernel, fd } = data;
-    const save = new V2Save(
+    const save = new V2Save({
       kernel,
       fd,
-      estimates(null),
-      counters(true),
-      "stop-and-copy",
-      NO_LIMITS,
-      new DriverNotes(),
-    );
+      estimates: estimates(null),
+      counters: counters(true),
+      phase: "stop-and-copy",
+      limits: NO_LIMITS,
+      notes: new DriverNotes(),
+    });
     assert.equal(save.fill(builder(1000)), false);
     const restore = new V2Restore(kernel, fd, counters(true), new DriverNotes());
     assert.throws(
@@ -105,15 +105,15 @@ describe("a driver that is not ready", () => {
       poll: () => POLLIN,
     });
     const { kernel, fd } = data;
-    const save = new V2Save(
+    const save = new V2Save({
       kernel,
       fd,
-      estimates(null),
-      counters(false),
-      "stop-and-copy",
-      NO_LIMITS,
-      new DriverNotes(),
-    );
+      estimates: estimates(null),
+      counters: counters(false),
+      phase: "stop-and-copy",
+      limits: NO_LIMITS,
+      notes: new DriverNotes(),
+    });
     const naps = napsOf(() => {
       while (!save.fill(builder(1000)));
     });
@@ -136,15 +136,15 @@ describe("a driver that is not ready", () => {
     });
     const { kernel, fd } = data;
     const notes = new DriverNotes();
-    const save = new V2Save(
+    const save = new V2Save({
       kernel,
       fd,
-      estimates(null),
-      counters(false),
-      "pre-copy",
-      NO_LIMITS,
+      estimates: estimates(null),
+      counters: counters(false),
+      phase: "pre-copy",
+      limits: NO_LIMITS,
       notes,
-    );
+    });
     let batches = 1;
     performance.now = () => clock += 10;
     try {
@@ -243,15 +243,15 @@ describe("pre-copy with a downtime", () => {
     using data = busy();
     const limits = { ...NO_LIMITS, downtimeMs: 3_600_000 };
     const { kernel, fd } = data;
-    return new V2Save(
+    return new V2Save({
       kernel,
       fd,
-      estimates(estimate),
-      counters(false),
-      "pre-copy",
+      estimates: estimates(estimate),
+      counters: counters(false),
+      phase: "pre-copy",
       limits,
-      new DriverNotes(),
-    )
+      notes: new DriverNotes(),
+    })
       .fill(builder(1 << 20));
   }
 

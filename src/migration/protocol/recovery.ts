@@ -6,7 +6,7 @@ import { type Hint, VfiokitError } from "../../base/vfiokit_error.ts";
 import { errnoText } from "../../kernel/errno_names.ts";
 import { SysError } from "../../kernel/sys_error.ts";
 import type { Counters, OnError, RecoveryMode } from "./engine.ts";
-import { MigrationError, type MigrationErrorCode } from "../migration_error.ts";
+import { MigrationError, type MigrationErrorCode, stepError } from "../migration_error.ts";
 import { describeRecovery, type Recovery } from "../../vfio/state/recovery.ts";
 import { hintAfter } from "./reset.ts";
 import type { StateName, StateReport } from "../../vfio/state/states.ts";
@@ -82,13 +82,7 @@ export class PhaseSteps {
 
   /** Makes an error with the last read state; does not recover. */
   error(message: string, code: MigrationErrorCode, cause?: Error, hint?: Hint): MigrationError {
-    return new MigrationError(message, {
-      code,
-      deviceState: this.#counters.state,
-      recovery: "none",
-      errno: cause instanceof SysError ? cause.code : undefined,
-      hint,
-    }, { cause });
+    return stepError(message, code, this.#counters.state, { cause, hint });
   }
 
   /** Throws if a phase may not begin in the present state. Touches nothing. */

@@ -1,5 +1,5 @@
 /**
- * Reads back the state after a step; a driver may be late with it.
+ * Reads the state once more: after a step, which a driver may be late with, and if it cannot be read.
  */
 
 import { nap } from "../../kernel/process/nap.ts";
@@ -32,4 +32,10 @@ export function readBack<Report extends StateReport>(
     );
   }
   return after;
+}
+
+/** Reads the state; twice if the first read fails, before the device counts as lost. */
+export function knownState<Report extends StateReport>(read: () => Report): Report {
+  const report = read();
+  return report.raw === null ? read() : report;
 }

@@ -127,9 +127,15 @@ export class Session implements Disposable {
       const known = this.#device.identity();
       const quirk = region === null ? null : options.quirk ?? quirkFor(known);
       this.#engine = region !== null
-        ? new V1Engine(this.#device, region, quirk, onError, counters)
+        ? new V1Engine({ device: this.#device, region, quirk, onError, counters })
         : flags !== null
-        ? new V2Engine(this.#device, flags, this.#place(options), onError, counters)
+        ? new V2Engine({
+          device: this.#device,
+          flags,
+          handover: this.#handover(options),
+          onError,
+          counters,
+        })
         : null;
       this.#reasons = reasons;
       const protocol = region !== null ? "v1" : flags !== null ? "v2" : null;
@@ -161,7 +167,7 @@ export class Session implements Disposable {
     }
   }
 
-  #place({ dataFdSockets }: OpenOptions): DataFdHandover | null {
+  #handover({ dataFdSockets }: OpenOptions): DataFdHandover | null {
     return dataFdSockets === undefined
       ? null
       : new DataFdHandover(this.#device.kernel, dataFdSockets);

@@ -21,6 +21,20 @@ const PRECOPIED: readonly StateName[] = ["pre-copy", "stop-and-copy"];
 const SAVE_FROM: readonly StateName[] = ["running", ...PRECOPIED, "stop"];
 const RESTORE_FROM: readonly StateName[] = ["running", "stop", "resuming"];
 
+/** What the v1 protocol needs of a device. */
+export interface V1EngineParts {
+  /** The device. */
+  readonly device: VfioDevice;
+  /** Its migration region. */
+  readonly region: Region;
+  /** The profile of its driver; null for none. */
+  readonly quirk: QuirkName | null;
+  /** What is done after a failure, unless a call says otherwise. */
+  readonly onError: OnError;
+  /** The progress that the caller's thread sees. */
+  readonly counters: Counters;
+}
+
 /** The v1 engine. */
 export class V1Engine extends ProtocolEngine<V1Target> {
   readonly #device: VfioDevice;
@@ -32,17 +46,18 @@ export class V1Engine extends ProtocolEngine<V1Target> {
   #save: V1Save | null = null;
   #restore: V1Restore | null = null;
 
-  constructor(
-    device: VfioDevice,
-    region: Region,
-    quirk: QuirkName | null,
-    onError: OnError,
-    counters: Counters,
-  ) {
+  constructor({ device, region, quirk, onError, counters }: V1EngineParts) {
     const profile = quirk === null ? NO_QUIRK : QUIRKS[quirk];
     const registers = new V1Registers(device.kernel, device.fd.number, Number(region.offset));
     const releaseResources = (): void => this.#releaseResources();
-    const machine = new V1Machine(registers, device, profile, onError, counters, releaseResources);
+    const machine = new V1Machine({
+      registers,
+      device,
+      quirk: profile,
+      onError,
+      counters,
+      releaseResources,
+    });
     super("v1", machine, counters);
     this.#device = device;
     this.#region = region;
@@ -78,17 +93,17 @@ export class V1Engine extends ProtocolEngine<V1Target> {
       ? this.#save?.given ?? null
       : null;
     this.#machine.transition(phase, from);
-    return this.#save = new V1Save(
-      this.#registers,
-      this.#section,
-      this.#region,
-      this.#quirk,
-      this.counters,
+    return this.#save = new V1Save({
+      registers: this.#registers,
+      data: this.#section,
+      region: this.#region,
+      quirk: this.#quirk,
+      counters: this.counters,
       phase,
       limits,
-      this.#device.notes,
+      notes: this.#device.notes,
       before,
-    );
+    });
   }
 
   /** Does nothing: with v1, all state of a save is in the device. */

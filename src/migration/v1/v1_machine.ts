@@ -13,12 +13,12 @@ import {
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import type { Counters, OnError, RecoveryMode } from "../protocol/engine.ts";
 import { demandStateIn } from "../protocol/recovery.ts";
-import { readBack } from "../protocol/state_read_back.ts";
+import { knownState, readBack } from "../protocol/state_read_back.ts";
 import { resetAtLast, resetDevice } from "../protocol/reset.ts";
 import { noteUnreadable, Refusals } from "../notes/state_notes.ts";
 import type { V1Quirk } from "./v1_quirks.ts";
 import type { V1Registers } from "./v1_registers.ts";
-import { MigrationError, type MigrationErrorCode } from "../migration_error.ts";
+import { MigrationError, stepError } from "../migration_error.ts";
 import type { Recovery } from "../../vfio/state/recovery.ts";
 import type { StateName, StateReport, TargetState, V1StateName } from "../../vfio/state/states.ts";
 
@@ -77,6 +77,22 @@ function spell(state: V1StateName | "unknown"): string {
     : `${state} (${bits.toString(2).padStart(3, "0")}b)`;
 }
 
+/** What a v1 state machine works with. */
+export interface V1MachineParts {
+  /** The migration region's registers. */
+  readonly registers: V1Registers;
+  /** The device. */
+  readonly device: VfioDevice;
+  /** What is different with this driver. */
+  readonly quirk: V1Quirk;
+  /** What is done after a failure, unless a call says otherwise. */
+  readonly onError: OnError;
+  /** The progress that the caller's thread sees. */
+  readonly counters: Counters;
+  /** Unmaps the device's mapped areas. */
+  readonly releaseResources: () => void;
+}
+
 /** Drives device_state; nothing else writes it. */
 export class V1Machine {
   readonly #registers: V1Registers;
@@ -89,15 +105,7 @@ export class V1Machine {
   #read = false;
   readonly #refusals: Refusals;
 
-  /** `releaseResources` unmaps the device's mapped areas. */
-  constructor(
-    registers: V1Registers,
-    device: VfioDevice,
-    quirk: V1Quirk,
-    onError: OnError,
-    counters: Counters,
-    releaseResources: () => void,
-  ) {
+  constructor({ registers, device, quirk, onError, counters, releaseResources }: V1MachineParts) {
     this.#registers = registers;
     this.#device = device;
     this.#quirk = quirk;
@@ -156,16 +164,26 @@ export class V1Machine {
     const before = this.state();
     const { raw } = before;
     if (raw === null) {
-      throw this.#error(`Cannot enter ${spell(target)}: device_state cannot be read`, "unreadable");
+      throw stepError(
+        `Cannot enter ${spell(target)}: device_state cannot be read`,
+        "unreadable",
+        this.#counters.state,
+      );
     }
     demandStateIn(target, before, from);
     if (before.state === target) return before;
     const what = `Cannot go from ${spell(before.state)} to ${spell(target)}`;
-    if (!hasArcs(before.state)) throw this.#error(`${what}: only a reset leads on`, "no-such-arc");
+    if (!hasArcs(before.state)) {
+      throw stepError(`${what}: only a reset leads on`, "no-such-arc", this.#counters.state);
+    }
     // A device that shows STOP at open may be running: the driver decides what it accepts.
     const atOpen = before.state === "stop" && !this.#touched;
     if (!atOpen && !ARCS[before.state].includes(target)) {
-      throw this.#error(`${what}: no arc of the protocol leads there`, "no-such-arc");
+      throw stepError(
+        `${what}: no arc of the protocol leads there`,
+        "no-such-arc",
+        this.#counters.state,
+      );
     }
     // A register that shows STOP on a running device: writing the same value would change nothing.
     const shown = raw & VFIO_DEVICE_STATE_MASK;
@@ -185,16 +203,17 @@ export class V1Machine {
         ? `the device is still in ${spell(now.state)}`
         : `the device is now in ${spell(now.state)}`;
       this.#refusals.refused(before.state, target, error);
-      throw this.#error(
+      throw stepError(
         `Cannot go from ${spell(before.state)} to ${spell(target)}: ${error.code}, and ${where}`,
         "transition-refused",
-        error,
+        this.#counters.state,
+        { cause: error },
       );
     }
     this.#touched = true;
     const after = readBack(() => this.state(), before, target, this.#device.notes);
     if (after.state !== target) {
-      throw this.#error(
+      throw stepError(
         `Cannot go from ${spell(before.state)} to ${spell(target)}: ` +
           `the driver took the write, and ${
             after.raw === null
@@ -202,6 +221,7 @@ export class V1Machine {
               : `the device is in ${spell(after.state)}`
           }`,
         "transition-ignored",
+        this.#counters.state,
       );
     }
     this.#refusals.taken(before.state, target);
@@ -291,7 +311,7 @@ export class V1Machine {
   #leadBack(): "none" | "running" | null {
     const tried = new Set<string>();
     for (;;) {
-      const { state } = this.#known();
+      const { state } = knownState(() => this.state());
       if (state === "running") return tried.size === 0 ? "none" : "running";
       // From RESUMING, it would run with an incomplete state.
       const arcs = hasArcs(state) && state !== "resuming" ? ARCS[state] : [];
@@ -306,21 +326,5 @@ export class V1Machine {
         this.#device.notes.add("recovery-refused", () => message);
       }
     }
-  }
-
-  /** Reads the state; twice if the first read fails, before the device counts as lost. */
-  #known(): V1Report {
-    const report = this.state();
-    return report.raw === null ? this.state() : report;
-  }
-
-  /** Makes an error with the last read state. */
-  #error(message: string, code: MigrationErrorCode, cause?: SysError): MigrationError {
-    return new MigrationError(message, {
-      code,
-      deviceState: this.#counters.state,
-      recovery: "none",
-      errno: cause?.code,
-    }, { cause });
   }
 }

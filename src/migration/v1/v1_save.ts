@@ -47,6 +47,28 @@ export function checkDataSection(
   throw new DriverError(`the driver ${what} (${told()}, region size ${regionSize})`, code);
 }
 
+/** What a phase of saving works with. */
+export interface V1SaveParts {
+  /** The migration region's registers. */
+  readonly registers: V1Registers;
+  /** Its data section. */
+  readonly data: V1DataSection;
+  /** The region. */
+  readonly region: Region;
+  /** What is different with this driver. */
+  readonly quirk: V1Quirk;
+  /** The progress that the caller's thread sees. */
+  readonly counters: Counters;
+  /** The phase. */
+  readonly phase: Phase;
+  /** When pre-copy ends. */
+  readonly limits: PrecopyLimits;
+  /** Where notes about the driver go. */
+  readonly notes: DriverNotes;
+  /** Bytes that pre-copy gave; null if not known. */
+  readonly before: number | null;
+}
+
 /** One phase of saving, with its position in rounds and transactions. */
 export class V1Save {
   readonly #registers: V1Registers;
@@ -78,15 +100,7 @@ export class V1Save {
   #lastPending = Infinity;
 
   constructor(
-    registers: V1Registers,
-    data: V1DataSection,
-    region: Region,
-    quirk: V1Quirk,
-    counters: Counters,
-    phase: Phase,
-    limits: PrecopyLimits,
-    notes: DriverNotes,
-    before: number | null,
+    { registers, data, region, quirk, counters, phase, limits, notes, before }: V1SaveParts,
   ) {
     this.#registers = registers;
     this.#data = data;

@@ -36,10 +36,25 @@ const START_OVER: Hint = {
   remedy: "set-running",
 };
 const HAND_OVER: Hint = {
-  text: "run both phases where the device is lent to them with a place to hand the data fd over " +
+  text:
+    "run both phases where the device is lent to them with a handover to hand the data fd over " +
     "(they must be allowed to read the environment variable VFIOKIT_DEVICES)",
   remedy: "lend",
 };
+
+/** What the v2 protocol needs of a device. */
+export interface V2EngineParts {
+  /** The device. */
+  readonly device: VfioDevice;
+  /** The device's VFIO_MIGRATION_* flags. */
+  readonly flags: number;
+  /** How the data fd goes from one program to the next; null if it does not. */
+  readonly handover: DataFdHandover | null;
+  /** What is done after a failure, unless a call says otherwise. */
+  readonly onError: OnError;
+  /** The progress that the caller's thread sees. */
+  readonly counters: Counters;
+}
 
 /** The v2 engine. */
 export class V2Engine extends ProtocolEngine<V2Target> {
@@ -48,16 +63,9 @@ export class V2Engine extends ProtocolEngine<V2Target> {
   readonly #data: V2DataFd;
   readonly #machine: V2Machine;
 
-  /** `flags` are the device's VFIO_MIGRATION_* flags. */
-  constructor(
-    device: VfioDevice,
-    flags: number,
-    place: DataFdHandover | null,
-    onError: OnError,
-    counters: Counters,
-  ) {
-    const data = new V2DataFd(device, place);
-    const machine = new V2Machine(device, flags, data, onError, counters);
+  constructor({ device, flags, handover, onError, counters }: V2EngineParts) {
+    const data = new V2DataFd(device, handover);
+    const machine = new V2Machine({ device, flags, data, onError, counters });
     super("v2", machine, counters);
     this.#device = device;
     this.#flags = flags;
@@ -97,16 +105,16 @@ export class V2Engine extends ProtocolEngine<V2Target> {
     if (phase === "pre-copy") this.#machine.askForReinit();
     this.#machine.transition(phase === "pre-copy" ? "pre-copy" : "stop-copy", from);
     const { kernel, notes } = this.#device;
-    return new V2Save(
+    return new V2Save({
       kernel,
-      this.#data.fd,
-      this.#machine,
-      this.counters,
+      fd: this.#data.fd,
+      estimates: this.#machine,
+      counters: this.counters,
       phase,
       limits,
       notes,
       fresh,
-    );
+    });
   }
 
   /** Gets the data fd from the process that brought the device into pre-copy. */
@@ -139,7 +147,7 @@ export class V2Engine extends ProtocolEngine<V2Target> {
     if (!this.#data.hasHandover) {
       // The error has the state, which may not have been read yet.
       this.#machine.state();
-      const what = "Cannot hand the data fd over: the device was opened with no place for it";
+      const what = "Cannot hand the data fd over: the device was opened with no handover for it";
       throw this.steps.error(what, "no-data-fd-sockets", undefined, HAND_OVER);
     }
     this.steps.run("Cannot hand the data fd over", () => this.#data.handOver());

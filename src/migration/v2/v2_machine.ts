@@ -32,10 +32,10 @@ import type { Counters, OnError, RecoveryMode } from "../protocol/engine.ts";
 import { demandStateIn } from "../protocol/recovery.ts";
 import { resetAtLast, resetDevice } from "../protocol/reset.ts";
 import type { V2DataFd } from "./v2_data_fd.ts";
-import { readBack } from "../protocol/state_read_back.ts";
+import { knownState, readBack } from "../protocol/state_read_back.ts";
 import { noteUnreadable, Refusals } from "../notes/state_notes.ts";
 import { lacksFor, planPath } from "./v2_plan.ts";
-import { MigrationError, type MigrationErrorCode } from "../migration_error.ts";
+import { MigrationError, stepError } from "../migration_error.ts";
 import type { Recovery } from "../../vfio/state/recovery.ts";
 import type { StateName, StateReport, TargetState, V2StateName } from "../../vfio/state/states.ts";
 
@@ -77,6 +77,20 @@ const BEGINS_SESSION: Readonly<Partial<Record<V2StateName, readonly StateName[]>
   "resuming": ["stop"],
 };
 
+/** What a v2 state machine works with. */
+export interface V2MachineParts {
+  /** The device. */
+  readonly device: VfioDevice;
+  /** The device's VFIO_MIGRATION_* flags. */
+  readonly flags: number;
+  /** The data fd of the present state. */
+  readonly data: V2DataFd;
+  /** What is done after a failure, unless a call says otherwise. */
+  readonly onError: OnError;
+  /** The progress that the caller's thread sees. */
+  readonly counters: Counters;
+}
+
 /** Drives MIG_DEVICE_STATE and keeps the data fd. */
 export class V2Machine {
   readonly #device: VfioDevice;
@@ -87,14 +101,7 @@ export class V2Machine {
   readonly #refusals: Refusals;
   #tellsReinit = false;
 
-  /** `flags` are the device's VFIO_MIGRATION_* flags. */
-  constructor(
-    device: VfioDevice,
-    flags: number,
-    data: V2DataFd,
-    onError: OnError,
-    counters: Counters,
-  ) {
+  constructor({ device, flags, data, onError, counters }: V2MachineParts) {
     this.#device = device;
     this.#flags = flags;
     this.#data = data;
@@ -170,7 +177,11 @@ export class V2Machine {
   transition(target: V2Target, from?: readonly StateName[]): V2Report {
     let now = this.state();
     if (now.raw === null) {
-      throw this.#error(`Cannot enter ${target}: the state cannot be read`, "unreadable");
+      throw stepError(
+        `Cannot enter ${target}: the state cannot be read`,
+        "unreadable",
+        this.#counters.state,
+      );
     }
     demandStateIn(target, now, from);
     const path = planPath(now.raw, NUMBERS[target], this.#flags);
@@ -179,7 +190,11 @@ export class V2Machine {
       const why = lacks === ""
         ? "no arc of this device leads there"
         : `the driver does not offer that state (${lacks})`;
-      throw this.#error(`Cannot go from ${now.state} to ${target}: ${why}`, "no-such-arc");
+      throw stepError(
+        `Cannot go from ${now.state} to ${target}: ${why}`,
+        "no-such-arc",
+        this.#counters.state,
+      );
     }
     for (const next of path) now = this.#hop(now, next, target);
     return now;
@@ -202,21 +217,23 @@ export class V2Machine {
         : `the device is now in ${now.state}`;
       const towards = name === target ? "" : ` (towards ${target})`;
       this.#refusals.refused(from.state, name, error);
-      throw this.#error(
+      throw stepError(
         `Cannot go from ${from.state} to ${name}${towards}: ${error.code}, and ${where}`,
         "transition-refused",
-        error,
+        this.#counters.state,
+        { cause: error },
       );
     }
     if (dataFd >= 0) this.#take(dataFd, from.state, name);
     if (!WITH_DATA.includes(name)) this.#data.close();
     const after = readBack(() => this.state(), from, name, this.#device.notes);
     if (after.state !== name) {
-      throw this.#error(
+      throw stepError(
         `Cannot go from ${from.state} to ${name}: the driver took it, and ${
           after.raw === null ? "its state cannot be read" : `is in ${after.state}`
         }`,
         "transition-ignored",
+        this.#counters.state,
       );
     }
     this.#refusals.taken(from.state, name);
@@ -274,7 +291,7 @@ export class V2Machine {
 
   /** Follows the arcs; null if they do not lead back. */
   #leadBack(mode: "running" | "running-p2p"): "none" | "running" | null {
-    const { state } = this.#known();
+    const { state } = knownState(() => this.state());
     if (state === "running") {
       this.#data.close();
       return "none";
@@ -291,22 +308,7 @@ export class V2Machine {
       this.#device.notes.add("recovery-refused", () => message);
     }
     // The arc was taken, but the state could not be read.
-    const { state: now } = this.#known();
+    const { state: now } = knownState(() => this.state());
     return now === "running" || halfway && now === "running-p2p" ? "running" : null;
-  }
-
-  /** Reads the state; twice if the first read fails, before the device counts as lost. */
-  #known(): V2Report {
-    const report = this.state();
-    return report.raw === null ? this.state() : report;
-  }
-
-  #error(message: string, code: MigrationErrorCode, cause?: SysError): MigrationError {
-    return new MigrationError(message, {
-      code,
-      deviceState: this.#counters.state,
-      recovery: "none",
-      errno: cause?.code,
-    }, { cause });
   }
 }

@@ -54,6 +54,26 @@ export interface V2Estimates {
   dataSize(): number | null;
 }
 
+/** What a phase of saving works with. */
+export interface V2SaveParts {
+  /** The kernel that the device is in. */
+  readonly kernel: Kernel;
+  /** The data fd. */
+  readonly fd: Fd;
+  /** What the driver says about its data besides. */
+  readonly estimates: V2Estimates;
+  /** The progress that the caller's thread sees. */
+  readonly counters: Counters;
+  /** The phase. */
+  readonly phase: Phase;
+  /** When pre-copy ends. */
+  readonly limits: PrecopyLimits;
+  /** Where notes about the driver go. */
+  readonly notes: DriverNotes;
+  /** Whether nothing of this session was read before. Default true. */
+  readonly fresh?: boolean | undefined;
+}
+
 /** One phase of saving. */
 export class V2Save {
   readonly #estimates: V2Estimates;
@@ -73,16 +93,8 @@ export class V2Save {
   #short: { readonly count: number; readonly room: number } | null = null;
   #idleSince: number | null = null;
 
-  /** `fresh`: nothing of this session was read before. */
   constructor(
-    kernel: Kernel,
-    fd: Fd,
-    estimates: V2Estimates,
-    counters: Counters,
-    phase: Phase,
-    limits: PrecopyLimits,
-    notes: DriverNotes,
-    fresh = true,
+    { kernel, fd, estimates, counters, phase, limits, notes, fresh = true }: V2SaveParts,
   ) {
     this.#estimates = estimates;
     this.#kernel = kernel;
