@@ -4,6 +4,7 @@
  * @module
  */
 
+import { registerErrorClass } from "../base/error_transfer.ts";
 import { type Hint, VfiokitError } from "../base/vfiokit_error.ts";
 import { printable } from "../base/printable.ts";
 
@@ -16,6 +17,10 @@ export type CheckErrorCode = "different-kinds" | "not-running" | "no-such-check"
 
 /** A device that is not checked, or cannot be: no check has begun. */
 export class CheckError extends VfiokitError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `CheckError`. */
   override readonly name = "CheckError";
   /** What is wrong. */

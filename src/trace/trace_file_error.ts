@@ -4,6 +4,7 @@
  * @module
  */
 
+import { registerErrorClass } from "../base/error_transfer.ts";
 import { VfiokitError } from "../base/vfiokit_error.ts";
 import { ERRNO, type ErrnoName, errnoText } from "../kernel/errno_names.ts";
 import { printable } from "../base/printable.ts";
@@ -20,6 +21,10 @@ import { printable } from "../base/printable.ts";
  * ```
  */
 export class TraceFileError extends VfiokitError {
+  static {
+    registerErrorClass(this);
+  }
+
   /** Always `TraceFileError`. */
   override readonly name = "TraceFileError";
   /** The errno's name, such as `ENOSPC`; null where the runtime gave none. */

@@ -17,6 +17,8 @@ import { ClosedError, SysError } from "../../src/kernel/mod.ts";
 import { DirtyRangeError } from "../../src/dirty/mod.ts";
 import { SimKernel, SimSpecError } from "../../src/sim/mod.ts";
 import { addCleanup } from "../../src/base/cleanup.ts";
+import { CheckError } from "../../src/check/mod.ts";
+import { TraceFileError } from "../../src/trace/mod.ts";
 
 const REASONS = [
   { code: "no-fds", message: "Too many files are open", hint: "ulimit -n 4096", blocks: true },
@@ -38,6 +40,7 @@ export const EVERY_ERROR: readonly Error[] = [
   new AnswerError("Cannot use region 9", "vfio_region_info.offset"),
   new BusyError("group 12", [{ pid: 4242, comm: "qemu" }], { cause }, REASONS),
   new CapabilityError("Cannot use region 9", "loop", 48),
+  new CheckError("not-running", "Cannot check it: it is in STOP", "reset it"),
   broken,
   new CheckpointFileError("Cannot write", { path: "a.vfk", code: "ENOSPC", hint: "free some" }),
   new ClosedError("Cannot use it: it is closed"),
@@ -65,6 +68,7 @@ export const EVERY_ERROR: readonly Error[] = [
   ),
   new SimSpecError("sim:none", "there is no such personality"),
   cause,
+  TraceFileError.of("create", "a.trace", cause),
   new UnsupportedError(REASONS, { cause }),
 ];
 for (const error of EVERY_ERROR) addCleanup(error, new SysError("close", 4, error.name));

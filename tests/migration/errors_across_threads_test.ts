@@ -6,13 +6,15 @@ import { DEVICE, EVERY_ERROR, ThrowingKernel } from "./_every_error.ts";
 
 const src = new URL("../../src/", import.meta.url);
 
-/** The exported classes of errors that can be thrown, of all layers, by name. */
+/** The exported classes of errors, of all layers, by name. */
 const CLASSES = new Map<string, unknown>();
 for (const layer of fs.readdirSync(src)) {
   const door = new URL(`${layer}/mod.ts`, src);
   if (!fs.existsSync(door)) continue;
   for (const [name, value] of Object.entries(await import(door.href))) {
-    if (typeof value === "function" && value.prototype instanceof Error) CLASSES.set(name, value);
+    if (typeof value === "function" && value.prototype instanceof vfiokit.VfiokitError) {
+      CLASSES.set(name, value);
+    }
   }
 }
 
