@@ -46,7 +46,7 @@ export function simHelp(): string {
     "Faults, any number of them (N counts from 1; DURATION: 500ms, 5s):",
     ...rows(faults),
     "",
-    "Bugs, any number of them: the driver breaks one rule all the time (to whom; the rule's number):",
+    "Bugs, any number of them: the driver breaks one rule all the time (devices, rule's number):",
     ...rows(bugs),
     "",
   ].join("\n");

@@ -90,6 +90,11 @@ export const V2_PRECOPY_BUGS = {
         return { initial_bytes: initial_bytes === 0n ? 0n : first };
       };
     }),
+  "initial-never-zero": (device) =>
+    onPrecopyInfo(
+      device,
+      () => ({ initial_bytes }) => initial_bytes === 0n ? { initial_bytes: PAGE_BYTES } : {},
+    ),
   "dirty-first": (device) =>
     onPrecopyInfo(device, () => {
       let asked = false;

@@ -16,6 +16,10 @@ import { uselessFile } from "./_v2_state_bugs.ts";
 const SMALL = 16;
 /** Bytes that a device reads at least, and gives only in part. */
 const AT_LEAST = 64;
+/** How many saves a driver has memory for, if it never gives any back. */
+const SAVES = 100;
+/** One read of so many is interrupted. */
+const INTERRUPTED = 10;
 /** How much later each save begins, in milliseconds. */
 const SLOWER_MS = 5;
 
@@ -67,6 +71,13 @@ export const V2_SAVE_BUGS = {
     override(v2Of(device), "openSave", (clean) => (stopped) => {
       leak();
       return clean(stopped);
+    });
+  },
+  "saves-run-out": (device) => {
+    let saves = 0;
+    override(v2Of(device), "openSave", (clean) => (stopped) => {
+      saves += 1;
+      return saves > SAVES ? refuse("ENOMEM") : clean(stopped);
     });
   },
   "end-fails": atEnd(() => () => refuse("EIO")),
@@ -141,6 +152,15 @@ export const V2_SAVE_BUGS = {
         if (!first) return clean(into);
         first = false;
         return refuse("EAGAIN");
+      };
+    }),
+  "eintr-loses": (device) =>
+    onRead(device, () => {
+      let reads = 0;
+      return (clean, into) => {
+        reads += 1;
+        const length = clean(into);
+        return reads % INTERRUPTED === 0 ? refuse("EINTR") : length;
       };
     }),
   "early-close": (device) => {

@@ -74,6 +74,7 @@ export function uselessFile(v2: V2Migration): DataFile {
 export const V2_STATE_BUGS = {
   "stop-copy-to-running": refuseSet(STOP_COPY, RUNNING),
   "resuming-to-stop-copy": refuseSet(RESUMING, STOP_COPY),
+  "combined-refused": refuseSet(RUNNING, STOP_COPY),
   "error-accepted": (device) => {
     const v2 = v2Of(device);
     onSetState(device, (_from, target, clean) => {
@@ -162,6 +163,15 @@ export const V2_STATE_BUGS = {
   "precopy-p2p-without-fd": withoutFile((from, to) => from === RUNNING_P2P && to === PRE_COPY_P2P),
   "stop-copy-without-fd": withoutFile((from, to) => from === STOP && to === STOP_COPY),
   "resuming-without-fd": withoutFile((_from, to) => to === RESUMING),
+  "resuming-gives-save-fd": (device) => {
+    const v2 = v2Of(device);
+    onArc(device, (_from, to, clean) => {
+      if (to !== RESUMING) return clean();
+      const save = v2.openSave(true);
+      clean();
+      return save;
+    });
+  },
   "stop-gives-fd": strayFile(STOP),
   "running-gives-fd": strayFile(RUNNING),
   "stop-copy-changes-fd": (device) => {

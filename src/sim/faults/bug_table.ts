@@ -68,6 +68,7 @@ export type BugName =
   | "state-busy"
   | "stop-copy-to-running"
   | "resuming-to-stop-copy"
+  | "combined-refused"
   | "error-accepted"
   | "unknown-state"
   | "missing-state"
@@ -85,6 +86,7 @@ export type BugName =
   | "precopy-p2p-without-fd"
   | "stop-copy-without-fd"
   | "resuming-without-fd"
+  | "resuming-gives-save-fd"
   | "stop-gives-fd"
   | "running-gives-fd"
   | "stop-copy-changes-fd"
@@ -95,6 +97,7 @@ export type BugName =
   | "precopy-p2p-to-precopy"
   | "fd-positions"
   | "fd-leaks"
+  | "saves-run-out"
   | "end-fails"
   | "end-repeats"
   | "end-enomsg"
@@ -107,6 +110,7 @@ export type BugName =
   | "old-fd-blocks"
   | "poll-silent"
   | "first-read-eagain"
+  | "eintr-loses"
   | "early-close"
   | "save-fd-written"
   | "resume-fd-read"
@@ -119,6 +123,7 @@ export type BugName =
   | "initial-zero"
   | "initial-grows"
   | "initial-stays"
+  | "initial-never-zero"
   | "dirty-first"
   | "drained-end"
   | "drained-polled"
@@ -253,6 +258,7 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   // The state machine.
   "stop-copy-to-running": bug("v2", 18, "STOP_COPY to RUNNING is refused with EINVAL"),
   "resuming-to-stop-copy": bug("v2", 18, "RESUMING to STOP_COPY is refused with EINVAL"),
+  "combined-refused": bug("v2", 18, "RUNNING to STOP_COPY is refused, but not its single steps"),
   "error-accepted": bug("v2", 19, "a SET of ERROR succeeds: the device goes there"),
   "unknown-state": bug("v2", 20, "a SET of a state that does not exist succeeds"),
   "missing-state": bug(
@@ -286,6 +292,7 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   ),
   "stop-copy-without-fd": bug("v2", 30, "STOP to STOP_COPY gives no data_fd"),
   "resuming-without-fd": bug("v2", 31, "STOP to RESUMING gives no data_fd"),
+  "resuming-gives-save-fd": bug("v2", 31, "STOP to RESUMING gives the data_fd of a save"),
   "stop-gives-fd": bug("v2", 32, "the step to STOP gives a data_fd"),
   "running-gives-fd": bug("v2", 32, "the step to RUNNING gives a data_fd"),
   "stop-copy-changes-fd": bug("v2-precopy", 33, "pre-copy to STOP_COPY gives a new data_fd"),
@@ -314,6 +321,7 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   // Data fds, and the data of STOP_COPY.
   "fd-positions": bug("v2", 37, "a save fd can be read at an offset"),
   "fd-leaks": bug("v2", 41, "each save leaves an open file behind"),
+  "saves-run-out": bug("v2", 41, "after 100 saves, no save begins any more (ENOMEM)"),
   "end-fails": bug("v2", 43, "the read at the end of STOP_COPY fails with EIO"),
   "end-repeats": bug("v2", 43, "the read after the end of STOP_COPY gives 16 more bytes"),
   "end-enomsg": bug("v2", 44, "the read at the end of STOP_COPY fails with ENOMSG"),
@@ -326,6 +334,7 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   "old-fd-blocks": bug("v2", 49, "no save begins (EBUSY) while the fd of the one before is open"),
   "poll-silent": bug("v2-poll", 50, "poll reports no data in STOP_COPY although there is some"),
   "first-read-eagain": bug("v2", 50, "the first read of each save fails with EAGAIN"),
+  "eintr-loses": bug("v2", 51, "every tenth read takes its bytes, and fails with EINTR"),
   "early-close": bug("v2", 53, "STOP_COPY to STOP fails with EIO if not all data was read"),
   "save-fd-written": bug("v2", 136, "a save fd takes writes"),
   "resume-fd-read": bug("v2", 136, "a resume fd can be read: it is at its end"),
@@ -344,6 +353,7 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   "initial-zero": bug("v2-precopy", 58, "initial_bytes is 0 from the start"),
   "initial-grows": bug("v2-precopy", 59, "initial_bytes is a page more each time it is asked for"),
   "initial-stays": bug("v2-precopy", 59, "initial_bytes stays until all initial data was read"),
+  "initial-never-zero": bug("v2-precopy", 59, "initial_bytes is a page when all data was read"),
   "dirty-first": bug("v2-precopy", 60, "dirty_bytes is a page when pre-copy begins"),
   "drained-end": bug("v2-drained", 61, "a read without data in pre-copy returns 0"),
   "drained-polled": bug("v2-poll", 62, "poll always reports data in pre-copy"),

@@ -88,6 +88,15 @@ export const V2_PRECOPY_CASES = {
     clean: [INITIAL, 0, 65536 - 4096 + 48],
     buggy: [INITIAL, 0, INITIAL],
   },
+  "initial-never-zero": {
+    probe: (client) => {
+      client.go(PRE_COPY);
+      drain(client);
+      return client.info().initial;
+    },
+    clean: 0,
+    buggy: 4096,
+  },
   "dirty-first": {
     probe: initials,
     clean: [INITIAL, 0, 65536 - 4096 + 48],

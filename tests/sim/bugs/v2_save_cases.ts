@@ -59,6 +59,14 @@ export const V2_SAVE_CASES = {
     clean: 0,
     buggy: 1,
   },
+  "saves-run-out": {
+    probe: (client) => {
+      for (let save = 0; save < 100; save += 1) client.go(STOP_COPY, RUNNING);
+      return said(() => client.go(STOP_COPY));
+    },
+    clean: "done",
+    buggy: "ENOMEM",
+  },
   "end-fails": { probe: atEnd, clean: [0, 0], buggy: ["EIO", "EIO"] },
   "end-repeats": { probe: atEnd, clean: [0, 0], buggy: [0, 16] },
   "end-enomsg": { probe: atEnd, clean: [0, 0], buggy: ["ENOMSG", "ENOMSG"] },
@@ -99,6 +107,14 @@ export const V2_SAVE_CASES = {
     },
     clean: [100, 100],
     buggy: ["EAGAIN", 100],
+  },
+  "eintr-loses": {
+    probe: (client) => {
+      client.go(STOP_COPY);
+      return Array.from({ length: 11 }, () => read(client)).slice(8);
+    },
+    clean: [100, 100, 100],
+    buggy: [100, "EINTR", 100],
   },
   "early-close": {
     probe: (client) => {

@@ -62,6 +62,11 @@ export const V2_STATE_CASES = {
     clean: "done",
     buggy: "EINVAL",
   },
+  "combined-refused": {
+    probe: (client) => [steps(STOP_COPY)(client), said(() => client.go(STOP, STOP_COPY))],
+    clean: [["done", true, STOP_COPY], "done"],
+    buggy: [["EINVAL", false, RUNNING], "done"],
+  },
   "error-accepted": {
     probe: steps(ERROR),
     clean: ["EINVAL", false, RUNNING],
@@ -136,6 +141,14 @@ export const V2_STATE_CASES = {
   "precopy-p2p-without-fd": { probe: gives(RUNNING_P2P, PRE_COPY_P2P), clean: true, buggy: false },
   "stop-copy-without-fd": { probe: gives(STOP_COPY), clean: true, buggy: false },
   "resuming-without-fd": { probe: gives(RESUMING), clean: true, buggy: false },
+  "resuming-gives-save-fd": {
+    probe: (client) => {
+      client.go(RESUMING);
+      return [client.given, said(() => client.read(10).length)];
+    },
+    clean: [true, "EBADF"],
+    buggy: [true, 10],
+  },
   "stop-gives-fd": { probe: gives(STOP_COPY, STOP), clean: false, buggy: true },
   "running-gives-fd": { probe: gives(STOP, RUNNING), clean: false, buggy: true },
   "stop-copy-changes-fd": { probe: gives(PRE_COPY, STOP_COPY), clean: false, buggy: true },
