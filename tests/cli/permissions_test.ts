@@ -1,15 +1,22 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { COMMANDS } from "../../cli/specs/commands.ts";
+import { sampleFields } from "../../cli/dirty/samples.ts";
 import { IN_DENO, projectFile, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
+import { sampleRounds } from "./_sample_rounds.ts";
 
 const skip = IN_DENO ? false : "permissions are Deno's";
 
 /** A command line of each command that the table gives permissions for. */
 function lines(folder: Folder): Readonly<Record<string, readonly string[]>> {
   const file = folder.file("a");
+  const samples = folder.file("samples");
+  writeFileSync(
+    samples,
+    sampleRounds().map((sample) => `${JSON.stringify(sampleFields(sample))}\n`).join(""),
+  );
   return {
     probe: ["probe", "sim:mapped"],
     state: ["state", "sim:mapped", "stop"],
@@ -19,6 +26,7 @@ function lines(folder: Folder): Readonly<Record<string, readonly string[]>> {
     restore: ["restore", "sim:mapped?size=1MiB", file],
     verify: ["verify", file],
     show: ["show", file],
+    "dirty forecast": ["dirty", "forecast", samples, "--bandwidth", "10Gbit", "--downtime", "50ms"],
     "dirty get": ["dirty", "get", "sim:mapped", "--map", "0:1MiB", "--after", "1ms"],
     "dirty watch": ["dirty", "watch", "sim:mapped", "--map", "0:1MiB", "--rounds", "1"],
     unmap: ["unmap", "sim:mapped", "--map", "0:4KiB", "--iova", "0", "--size", "4KiB"],
@@ -42,6 +50,49 @@ describe("a command", () => {
     const { code, err } = await vfiokit(["state", "0000:3b:00.1"], { permissions: [] });
     assert.equal(code, 1);
     assert.match(err, /--allow-/);
+  });
+});
+
+/** The rows of the README's table of permissions: what is run, and the flags. */
+function readmeRows(): (readonly [what: string, flags: string])[] {
+  const section = readFileSync(projectFile("README.md"), "utf8").split("## Permissions")[1]!;
+  return section.split("\n## ")[0]!.split("\n").filter((line) => line.startsWith("| "))
+    .slice(2)
+    .map((line) => line.split("|").slice(1, 3).map((cell) => cell.trim()))
+    .map(([what, flags]) => [what!, flags!] as const);
+}
+
+describe("the README's table of permissions", () => {
+  it("has each command once, with the flags that it is tested with", () => {
+    const names = new Set(COMMANDS.map(({ name }) => name));
+    const told = readmeRows().filter(([, flags]) => !flags.startsWith("and "))
+      .flatMap(([what, flags]) =>
+        [...what.matchAll(/`([^`]+)`/g)].map(([, name]): [string, string] => [
+          name!,
+          flags === "none" ? "" : flags.replaceAll("`", ""),
+        ])
+      )
+      .filter(([name]) => names.has(name));
+    const tested = COMMANDS.map(({ name, permissions }) => [name, permissions.join(" ")]);
+    assert.deepEqual(told.sort(), tested.sort());
+  });
+
+  it("has what files that are written besides need", { skip }, async () => {
+    using folder = new Folder();
+    const and = readmeRows().find(([what]) => what.includes("--report"))![1];
+    const more = and.replace("and ", "").replaceAll("`", "").split(" ");
+    const dirty = ["sim:mapped", "--map", "0:1MiB"];
+    for (
+      const words of [
+        ["dirty", "get", ...dirty, "--after", "1ms", "-o", folder.file("pages")],
+        ["dirty", "watch", ...dirty, "--rounds", "1", "--report", folder.file("report.html")],
+        ["state", "sim:mapped", "--trace", folder.file("trace")],
+      ]
+    ) {
+      const needed = COMMANDS.find(({ name }) => words.join(" ").startsWith(name))!.permissions;
+      const { code, err } = await vfiokit(words, { permissions: [...needed, ...more] });
+      assert.equal(code, 0, `${words.join(" ")}: ${err}`);
+    }
   });
 });
 
