@@ -13,6 +13,7 @@ import {
   type Requests,
   transferredBuffer,
 } from "./requests.ts";
+import { packArgs, unpackValue } from "./posted_bytes.ts";
 import { NoteBook, type NoteWatch } from "../notes/note_book.ts";
 import { type OpenOptions, Session } from "./open_session.ts";
 import { SharedCounters } from "./shared_counters.ts";
@@ -178,8 +179,8 @@ export class WorkerHost implements Host {
   }
 
   #post(method: RequestName, args: readonly unknown[]): Promise<unknown> {
-    const message: Request = { method, args };
-    const buffer = transferredBuffer(message);
+    const message: Request = { method, args: packArgs(method, args) };
+    const buffer = transferredBuffer({ method, args });
     return new Promise((resolve, reject) => {
       const waiting = { method, resolve, reject };
       this.#waiting.push(waiting);
@@ -204,7 +205,7 @@ export class WorkerHost implements Host {
       adoptBuffer(answer.buffer);
       if (!answer.ok || waiting?.method === "push") recycle(answer.buffer);
     }
-    if (answer.ok) return waiting?.resolve(answer.value);
+    if (answer.ok) return waiting?.resolve(unpackValue(waiting.method, answer.value));
     const error = withNotes(unpackError(answer.error), answer.notes);
     // It was cut short on account of the closing.
     const cut = this.lifetime.ended && waiting?.method !== "close";

@@ -8,6 +8,7 @@ import { libcAllowed } from "../../kernel/libc/libc_kernel.ts";
 import { blockSignals } from "../../kernel/process/signal_mask.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
 import { type Answer, type Request, transferredBuffer } from "./requests.ts";
+import { packValue, unpackArgs } from "./posted_bytes.ts";
 import type { OpenOptions, Session } from "./open_session.ts";
 import { SharedCounters } from "./shared_counters.ts";
 import { packError } from "../../base/error_transfer.ts";
@@ -48,11 +49,12 @@ export function serve(SessionClass: SessionClass, kernel?: Kernel): void {
 
   const notes = (): readonly DriverNote[] => session?.takeNotes() ?? [];
 
-  listen((request) => {
+  listen(({ method, args }) => {
+    const request = { method, args: unpackArgs(method, args) };
     const buffer = transferredBuffer(request);
     const transfer = buffer === null ? [] : [buffer];
     try {
-      const value = answer(request);
+      const value = packValue(method, answer(request));
       return [{ ok: true, value, buffer, notes: notes() }, transfer];
     } catch (error) {
       return [{ ok: false, error: packError(error), buffer, notes: notes() }, transfer];
