@@ -184,6 +184,7 @@ const TABLE: readonly (readonly [number: number, text: string, source: string])[
   [138, "The state can be asked for at any time, also while data is read.", MIG_STATE],
   [139, "A device in RUNNING_P2P begins no DMA to other devices, and goes on with its own.", STATES],
   [140, "The time that the device needs grows not with the number of sessions before.", PRACTICE],
+  [141, "Every page that the device wrote to is in a report.", LOG],
 ];
 
 /** Every rule of the built-in checks by its number. */

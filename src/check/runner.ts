@@ -319,9 +319,17 @@ export class Runner implements Disposable {
         state = machine.bringBack();
       }
       v2?.closeAll();
-      if (state !== this.#running) return this.#named(state);
+      if (state !== this.#running) return this.#forgotten(safety) ? null : this.#named(state);
     }
     return null;
+  }
+
+  /** The last resort: drivers forget a device's state with its last close. */
+  #forgotten(safety: Safety): boolean {
+    if (safety === "default" || !this.#bench.closable) return false;
+    this.#bench.close();
+    this.#bench.open();
+    return this.#readState() === this.#running;
   }
 
   /** Closes the devices. */

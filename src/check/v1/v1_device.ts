@@ -190,7 +190,16 @@ export class V1Device {
    */
   iterate(): V1Transaction | null {
     const pending = this.value(REGISTER.pending_bytes);
-    if (pending === 0n) return null;
+    return pending === 0n ? null : this.transaction(pending);
+  }
+
+  /**
+   * The rest of an iteration: data_offset, data_size, the data.
+   *
+   * @param pending What pending_bytes said.
+   * @throws {Finding} As {@linkcode V1Device.iterate}.
+   */
+  transaction(pending: bigint): V1Transaction {
     const offset = this.value(REGISTER.data_offset);
     const said = this.value(REGISTER.data_size);
     // Some drivers leave data_size at 0: a transaction is then what is pending and fits.

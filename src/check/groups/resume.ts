@@ -1,0 +1,291 @@
+/**
+ * Restoring: the device's own state in every form, and what is not its state.
+ *
+ * @module
+ */
+
+import { VFIO_MIGRATION_PRE_COPY } from "../../uapi/mod.ts";
+import { answered } from "../attempt.ts";
+import type { CheckContext } from "../context.ts";
+import { type Check, defineCheck, type Needs } from "../define.ts";
+import { rule } from "../rules.ts";
+import { difference, foreignBytes, joined, streamOf } from "../streams.ts";
+import { ERROR, PRE_COPY, RESUMING, RUNNING, stateName, STOP, STOP_COPY } from "../v2/states.ts";
+import type { Stream, V2Device } from "../v2/v2_device.ts";
+import { saveStopped } from "./stop_copy.ts";
+
+const group = "resume";
+const needs: Needs = { protocol: "v2" };
+
+/** Sizes of the pieces that a state is written in. */
+const PIECES: readonly number[] = [4095, 65536, 4 * 1024 * 1024];
+/** Pieces so small that only the first bytes are written in them. */
+const SMALL_PIECES: readonly number[] = [1, 13];
+const SMALL_BYTES = 16384;
+/** How long a device runs between a save and the next, in milliseconds. */
+const RUN_MS = 200;
+
+/** Takes a device from RESUMING to STOP; the state has to be accepted. */
+function accept(context: CheckContext, v2: V2Device, what: string): void {
+  const { errno } = v2.set(STOP);
+  context.expect(errno === null, `${what} is accepted by the step to STOP`, `it fails: ${errno}`);
+}
+
+/** Gives a device what it must not accept: a write or the step to STOP has to fail. */
+function expectRefusal(
+  context: CheckContext,
+  stream: Stream,
+  what: string,
+  whole: boolean,
+): void {
+  const v2 = context.targetV2;
+  const fd = v2.open(RESUMING);
+  const written = v2.writeAll(fd, stream);
+  const { errno } = v2.set(STOP);
+  context.expect(
+    errno !== null || written !== null,
+    `${what}: a write or the step to STOP fails`,
+    "both succeed",
+  );
+  // If the state was whole before the write that failed, the device may well have it.
+  context.expect(
+    errno !== null || whole,
+    "after a write that failed, the step to STOP fails",
+    `the write failed with ${written}, and the step succeeds`,
+    74,
+  );
+  const after = v2.get().value?.state;
+  context.expect(
+    after === undefined || after === RESUMING || after === STOP || after === ERROR,
+    "after the step that failed the device is in RESUMING, STOP or ERROR",
+    `GET answers ${stateName(after ?? 0)}`,
+    27,
+  );
+  v2.reset();
+  v2.close(fd);
+}
+
+/** A state to damage: the device's own. */
+function ownBytes(context: CheckContext): Uint8Array<ArrayBuffer> {
+  const bytes = joined(context.v2.save());
+  if (bytes.length < 64) context.skip(`the state has only ${bytes.length} bytes`);
+  return bytes;
+}
+
+function refusalCheck(
+  id: string,
+  number: number,
+  what: string,
+  make: (own: Uint8Array<ArrayBuffer>) => readonly Stream[],
+): Check {
+  return defineCheck({
+    id: `v2.resume.${id}`,
+    group,
+    safety: "destructive",
+    rules: [rule(number), rule(74), rule(27)],
+    needs: { ...needs, resettable: true },
+    run: (context) => {
+      const own = ownBytes(context);
+      for (const stream of make(own)) {
+        const whole = stream.bytes > own.length;
+        expectRefusal(context, stream, `${what} (${stream.bytes} of ${own.length} bytes)`, whole);
+      }
+    },
+  });
+}
+
+/** Saves, lets the device run, restores into the target, and saves again without running. */
+function roundTrip(context: CheckContext, save: (context: CheckContext) => Stream): void {
+  const { v2, targetV2: target } = context;
+  const stream = save(context);
+  // The source is stopped: what it would give now is what the target has to give.
+  const wanted = saveStopped(context);
+  const again = difference(wanted, saveStopped(context));
+  if (again !== null) context.unclear(`two saves of the stopped device differ: ${again}`);
+  v2.enter(RUNNING);
+  context.pause(RUN_MS);
+  const fd = target.load(stream);
+  accept(context, target, "the state");
+  target.close(fd);
+  const given = target.open(STOP_COPY);
+  const found = difference(wanted, target.readAll(given));
+  context.expect(
+    found === null,
+    "saved again, the restored device gives the bytes that it was given",
+    found ?? "",
+  );
+}
+
+/** The data of pre-copy with the data of STOP_COPY behind it; the device is left in STOP. */
+function saveWithPrecopy(context: CheckContext): Stream {
+  const { v2 } = context;
+  const fd = v2.open(PRE_COPY);
+  const before = v2.readAll(fd);
+  context.pause(RUN_MS);
+  const changed = v2.readAll(fd);
+  v2.enter(STOP_COPY);
+  const rest = v2.readAll(fd);
+  v2.close(fd);
+  v2.enter(STOP);
+  return streamOf(...before.chunks, ...changed.chunks, ...rest.chunks);
+}
+
+/** The checks of RESUMING. */
+export const RESUME_CHECKS: readonly Check[] = [
+  defineCheck({
+    id: "v2.resume.own-state",
+    group,
+    safety: "reset",
+    rules: [rule(66), rule(76)],
+    needs,
+    run: (context) => {
+      const { v2 } = context;
+      const fd = v2.load(v2.save());
+      accept(context, v2, "the data of STOP_COPY alone");
+      v2.enter(RUNNING);
+      v2.close(fd);
+      const again = v2.load(v2.save());
+      const { errno } = v2.set(RUNNING);
+      context.expect(
+        errno === null,
+        "the SET of RUNNING in RESUMING succeeds",
+        `it failed with ${errno}`,
+        76,
+      );
+      v2.close(again);
+      const state = v2.state();
+      context.expect(state === RUNNING, "GET answers RUNNING", stateName(state), 76);
+    },
+  }),
+  defineCheck({
+    id: "v2.resume.pieces",
+    group,
+    safety: "reset",
+    rules: [rule(68)],
+    needs,
+    run: (context) => {
+      const { v2 } = context;
+      const own = joined(v2.save());
+      const small = SMALL_PIECES.map((size) => [size, own.subarray(0, SMALL_BYTES)] as const);
+      const large = PIECES.map((size) => [size, own.subarray(0, 0)] as const);
+      for (const [size, first] of [...small, ...large]) {
+        const fd = v2.open(RESUMING);
+        const head = v2.writeAll(fd, streamOf(first), size);
+        const rest = streamOf(own.subarray(first.length));
+        const errno = head ?? v2.writeAll(fd, rest, first.length > 0 ? 65536 : size);
+        context.expect(
+          errno === null,
+          `the state can be written in pieces of ${size} bytes`,
+          `a write failed with ${errno}`,
+        );
+        accept(context, v2, `a state in pieces of ${size} bytes`);
+        v2.enter(RUNNING);
+        v2.close(fd);
+      }
+    },
+  }),
+  defineCheck({
+    id: "v2.resume.late-write",
+    group,
+    safety: "reset",
+    rules: [rule(75)],
+    needs,
+    run: (context) => {
+      const { v2 } = context;
+      const fd = v2.load(v2.save());
+      v2.enter(STOP);
+      const answer = v2.write(fd, new Uint8Array(16));
+      context.step(`write in STOP → ${answered(answer)}`);
+      context.expect(answer.errno !== null, "it fails", "it succeeds");
+    },
+  }),
+  defineCheck({
+    id: "v2.resume.no-reads",
+    group,
+    safety: "reset",
+    rules: [rule(136)],
+    needs: { ...needs, resettable: true },
+    run: (context) => {
+      const { v2 } = context;
+      const answer = v2.read(v2.open(RESUMING), 16);
+      context.step(`read of the data_fd of a restore → ${answered(answer)}`);
+      context.expect(answer.errno !== null, "it fails", "it succeeds");
+    },
+  }),
+  defineCheck({
+    id: "v2.resume.reset",
+    group,
+    safety: "reset",
+    rules: [rule(77)],
+    needs: { ...needs, resettable: true },
+    run: (context) => {
+      const { v2 } = context;
+      const fd = v2.open(RESUMING);
+      v2.write(fd, new Uint8Array(0));
+      const errno = v2.reset();
+      context.expect(errno === null, "VFIO_DEVICE_RESET succeeds", `it failed with ${errno}`);
+      const state = v2.state();
+      context.expect(state === RUNNING, "GET answers RUNNING", `it answers ${stateName(state)}`);
+    },
+  }),
+  refusalCheck(
+    "cut",
+    69,
+    "data that is cut",
+    (own) => [own.length >> 1, own.length - 1].map((length) => streamOf(own.subarray(0, length))),
+  ),
+  refusalCheck("empty", 70, "no data", () => [streamOf()]),
+  refusalCheck("damaged-head", 71, "data with a damaged head", (own) => {
+    const overwritten = own.slice();
+    overwritten.fill(0xff, 0, 64);
+    // The first 16 bytes are often a length, which a driver needs to find the rest.
+    const flipped = own.map((byte, at) => at >= 16 && at < 64 ? byte ^ 0xff : byte);
+    return [streamOf(overwritten), streamOf(flipped)];
+  }),
+  refusalCheck("too-long", 72, "data with 4096 bytes behind it", (own) => [
+    streamOf(own, foreignBytes(4096)),
+  ]),
+  refusalCheck("foreign", 73, "the data of no such device", () => [
+    streamOf(foreignBytes(65536)),
+  ]),
+  defineCheck({
+    id: "v2.resume.refused-write",
+    group,
+    safety: "destructive",
+    rules: [rule(74)],
+    needs: { ...needs, resettable: true },
+    run: (context) => {
+      const { v2 } = context;
+      const own = ownBytes(context);
+      const fd = v2.open(RESUMING);
+      const refused = v2.writeAll(fd, streamOf(foreignBytes(65536)), 4096);
+      if (refused === null) context.unclear("no write of foreign data is refused");
+      // The device must not go on as if the refused write had not been.
+      v2.writeAll(fd, streamOf(own));
+      const { errno } = v2.set(STOP);
+      context.expect(errno !== null, "the step to STOP fails", "it succeeds");
+      v2.reset();
+    },
+  }),
+  defineCheck({
+    id: "v2.round-trip.stop-copy",
+    group: "round-trip",
+    safety: "reset",
+    rules: [rule(67), rule(76)],
+    needs,
+    run: (context) => {
+      roundTrip(context, () => {
+        context.v2.enter(STOP);
+        return saveStopped(context);
+      });
+    },
+  }),
+  defineCheck({
+    id: "v2.round-trip.precopy",
+    group: "round-trip",
+    safety: "reset",
+    rules: [rule(67), rule(66)],
+    needs: { ...needs, flags: VFIO_MIGRATION_PRE_COPY },
+    run: (context) => roundTrip(context, saveWithPrecopy),
+  }),
+];
