@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
 import { pathToFileURL } from "node:url";
 import {
   check,
@@ -15,7 +16,12 @@ import {
   selectChecks,
   type Verdict,
 } from "../../src/check/mod.ts";
-import { type CheckpointFile, createCheckpointFile } from "../../src/checkpoint/mod.ts";
+import {
+  type CheckpointFile,
+  createCheckpointFile,
+  decodeCheckpoint,
+  openCheckpointFile,
+} from "../../src/checkpoint/mod.ts";
 import { junit, tapLines } from "../check/junit.ts";
 import { startLoad } from "../check/load.ts";
 import { Counts, outcomeWord, ruleWords, SAFETY_WORDS, VerdictLines } from "../check/words.ts";
@@ -37,7 +43,7 @@ export async function run(args: CheckArgs, context: Context): Promise<number> {
   refuseFds(args, args.devices);
   if (args.command !== undefined) refuseSimulated(args.devices);
   await using files = await Files.create(args);
-  const judged = check(device, optionsOf(args, second, context));
+  const judged = check(device, await optionsOf(args, second, context));
   const plan = await judged.plan();
   announce(plan, args, context);
   const verdicts = await judge(judged, plan, args, context);
@@ -46,19 +52,41 @@ export async function run(args: CheckArgs, context: Context): Promise<number> {
   return verdicts.some(({ outcome }) => outcome === "fail") ? FAILED : DONE;
 }
 
-function optionsOf(
+async function optionsOf(
   args: CheckArgs,
   second: string | undefined,
   context: Context,
-): CheckOptions {
+): Promise<CheckOptions> {
   const { only, skip, via, vfToken, groupFd, containerFd, timeout, command } = args;
   const safety: Safety = args.destructive ? "destructive" : args.reset ? "reset" : "default";
   return {
     ...{ second, only, skip, safety, via, vfToken, groupFd, containerFd, timeoutMs: timeout },
+    foreign: args.foreign === undefined ? undefined : await dataOf(args.foreign),
     signal: context.signal,
     modules: args.checks.map((file) => pathToFileURL(file).href),
     ...(command === undefined ? {} : { load: (device) => startLoad(command, device, context) }),
   };
+}
+
+/** The most data of a checkpoint that is given to a device, in bytes. */
+const FOREIGN_MAX = 256 * 1024 * 1024;
+
+/** The data of a checkpoint. */
+async function dataOf(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  await using source = await openCheckpointFile(path);
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  const transactions = source.stream().pipeThrough(decodeCheckpoint());
+  for await (const { data } of transactions) {
+    chunks.push(data);
+    length += data.length;
+    if (length > FOREIGN_MAX) {
+      throw new UsageError(
+        `Cannot use ${path} as foreign data: it has more than ${FOREIGN_MAX} bytes`,
+      );
+    }
+  }
+  return new Uint8Array(Buffer.concat(chunks));
 }
 
 /** Says what is checked, and what will be done to it. */

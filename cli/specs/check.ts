@@ -43,6 +43,11 @@ const checkArgs = object({
   checks: multiple(option("--checks", file(), {
     description: [text("A module with checks of your own, made by defineCheck.")],
   })),
+  foreign: optional(option("--foreign", file(), {
+    description: [
+      text("With --destructive: a checkpoint of another kind of device, which must be refused."),
+    ],
+  })),
   junit: optional(option("--junit", file(), {
     description: [text("Write the verdicts to a file in JUnit's format.")],
   })),

@@ -25,6 +25,8 @@ export interface CheckOptions extends Selection, BenchOptions {
    * 10 000); a check may take {@linkcode CHECK_CALLS_MAX} times that.
    */
   readonly timeoutMs?: number | undefined;
+  /** The data of another kind of device, which the device must not take (`destructive` only). */
+  readonly foreign?: Uint8Array<ArrayBuffer> | undefined;
   /** Ends the run: the device is brought back to RUNNING. */
   readonly signal?: AbortSignal | undefined;
   /** Keeps the device busy during the checks that want it, until what it answers is disposed. */
@@ -87,7 +89,7 @@ export class CheckRun implements AsyncIterable<Verdict> {
   }
 
   async #open(): Promise<CheckPlan> {
-    const { second, safety = "default", kernel, modules = [], load } = this.#options;
+    const { second, safety = "default", kernel, modules = [], load, foreign } = this.#options;
     const { via, vfToken, groupFd, containerFd } = this.#options;
     this.#options.signal?.throwIfAborted();
     this.#host = kernel === undefined ? new WorkerCheckHost() : new InlineCheckHost(kernel);
@@ -95,7 +97,10 @@ export class CheckRun implements AsyncIterable<Verdict> {
       const { device, checks } = await this.#host.request({
         open: {
           names: second === undefined ? [this.#name] : [this.#name, second],
-          options: { safety, load: load !== undefined, via, vfToken, groupFd, containerFd },
+          options: {
+            ...{ safety, load: load !== undefined, foreign: foreign ?? null },
+            ...{ via, vfToken, groupFd, containerFd },
+          },
           modules,
           memory: this.#watch.memory,
         },

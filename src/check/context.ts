@@ -32,6 +32,8 @@ export interface ContextParts {
   readonly secondV1: V1Device | null;
   /** What checks may do in this run. */
   readonly safety: Safety;
+  /** The data of another kind of device; null if there is none. */
+  readonly foreign: Uint8Array<ArrayBuffer> | null;
   /** The state that was read right after opening; null if the device was lent. */
   readonly stateAtOpen: number | null;
   /** Closes the devices and opens them again. */
@@ -49,6 +51,8 @@ export class CheckContext {
   readonly kernel: Kernel;
   /** What checks may do in this run. */
   readonly safety: Safety;
+  /** The data of another kind of device, which the device must not take; null if there is none. */
+  readonly foreign: Uint8Array<ArrayBuffer> | null;
   /** The state that was read right after opening; null if the device was lent. */
   readonly stateAtOpen: number | null;
   readonly #parts: ContextParts;
@@ -60,6 +64,7 @@ export class CheckContext {
     this.#parts = parts;
     this.kernel = parts.kernel;
     this.safety = parts.safety;
+    this.foreign = parts.foreign;
     this.stateAtOpen = parts.stateAtOpen;
   }
 

@@ -37,6 +37,8 @@ export interface RunnerOptions extends BenchOptions {
   readonly safety: Safety;
   /** Whether a program keeps the device busy. */
   readonly load: boolean;
+  /** The data of another kind of device; null if there is none. */
+  readonly foreign: Uint8Array<ArrayBuffer> | null;
 }
 
 /** What is known of the device under check. Plain data. */
@@ -83,6 +85,9 @@ export interface CheckAnswer {
   readonly fds: CheckedFds;
 }
 
+/** Why a device cannot be migrated, where that is a mistake in how the driver describes its regions. */
+const WRONG_REGIONS: readonly string[] = ["broken-answer", "migration-region-unusable"];
+
 /** How many calls of a check are kept at least. */
 const CALLS_KEPT = 1000;
 
@@ -122,7 +127,7 @@ export class Runner implements Disposable {
       const { device, second } = this.#bench;
       const reasons = migrationReasons(device);
       // A driver that describes its regions wrongly can still be judged for that.
-      const broken = reasons.some(({ code }) => code === "broken-answer");
+      const broken = reasons.some(({ code }) => WRONG_REGIONS.includes(code));
       if (reasons.length > 0 && !broken) throw new UnsupportedError(reasons);
       const region = broken ? null : findMigrationRegion(device);
       const flags = region === null ? readMigrationFlags(device) : null;
@@ -267,6 +272,7 @@ export class Runner implements Disposable {
       secondV2: second.v2,
       secondV1: second.v1,
       safety: this.#options.safety,
+      foreign: this.#options.foreign,
       stateAtOpen: this.#stateAtOpen,
       reopen: () => {
         this.#endParts();
@@ -329,7 +335,8 @@ export class Runner implements Disposable {
     if (safety === "default" || !this.#bench.closable) return false;
     this.#bench.close();
     this.#bench.open();
-    return this.#readState() === this.#running;
+    // Some drivers read STOP after an open although the device runs.
+    return this.#bringBack("default") === null;
   }
 
   /** Closes the devices. */

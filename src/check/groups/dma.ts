@@ -17,18 +17,18 @@ const WATCH_MS = 300;
 
 /** Memory that the device was seen to write to; skips if it does not. */
 function busyWindow(context: CheckContext): DmaWindow {
-  const window = DmaWindow.map(context);
-  if (!window.changes(WATCH_MS)) {
-    window.close();
+  const memory = DmaWindow.map(context);
+  if (!memory.changes(WATCH_MS)) {
+    memory.close();
     context.skip("the device writes to no memory by itself");
   }
-  return window;
+  return memory;
 }
 
 /** Judges that a stopped device writes nothing. */
-function expectQuiet(context: CheckContext, window: DmaWindow, state: string): void {
+function expectQuiet(context: CheckContext, memory: DmaWindow, state: string): void {
   // What was under way when the device stopped has come to its end with the step.
-  const changed = window.changes(WATCH_MS);
+  const changed = memory.changes(WATCH_MS);
   context.expect(!changed, `no memory changes in ${state}`, "the device writes to memory");
 }
 
@@ -40,10 +40,10 @@ export const DMA_CHECKS: readonly Check[] = [
     rules: [rule(40)],
     needs: { protocol: "v2", dma: true, load: true },
     run: (context) => {
-      using window = busyWindow(context);
+      using memory = busyWindow(context);
       for (const state of [STOP, STOP_COPY]) {
         context.v2.enter(state);
-        expectQuiet(context, window, stateName(state));
+        expectQuiet(context, memory, stateName(state));
         context.v2.enter(RUNNING);
       }
     },
@@ -54,10 +54,10 @@ export const DMA_CHECKS: readonly Check[] = [
     rules: [rule(139)],
     needs: { protocol: "v2", flags: VFIO_MIGRATION_P2P, dma: true, load: true },
     run: (context) => {
-      using window = busyWindow(context);
+      using memory = busyWindow(context);
       context.v2.enter(RUNNING_P2P);
       context.expect(
-        window.changes(WATCH_MS),
+        memory.changes(WATCH_MS),
         "in RUNNING_P2P the device goes on writing to memory",
         "it writes nothing",
       );
@@ -69,10 +69,10 @@ export const DMA_CHECKS: readonly Check[] = [
     rules: [rule(40)],
     needs: { protocol: "v1", dma: true, load: true },
     run: (context) => {
-      using window = busyWindow(context);
+      using memory = busyWindow(context);
       for (const [state, name] of [[V1_STOP, "STOP"], [STOP_AND_COPY, "stop-and-copy"]] as const) {
         context.v1.enter(state);
-        expectQuiet(context, window, name);
+        expectQuiet(context, memory, name);
         context.v1.enter(V1_RUNNING);
       }
     },

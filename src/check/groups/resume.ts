@@ -22,6 +22,9 @@ const PIECES: readonly number[] = [4095, 65536, 4 * 1024 * 1024];
 /** Pieces so small that only the first bytes are written in them. */
 const SMALL_PIECES: readonly number[] = [1, 13];
 const SMALL_BYTES = 16384;
+/** Where bytes of a state are flipped, one place at a time: drivers check different ones. */
+const FLIPPED_AT: readonly number[] = [0, 8, 16, 24, 32];
+const FLIPPED_BYTES = 8;
 /** How long a device runs between a save and the next, in milliseconds. */
 const RUN_MS = 200;
 
@@ -76,7 +79,7 @@ function refusalCheck(
   id: string,
   number: number,
   what: string,
-  make: (own: Uint8Array<ArrayBuffer>) => readonly Stream[],
+  make: (own: Uint8Array<ArrayBuffer>, context: CheckContext) => readonly Stream[],
 ): Check {
   return defineCheck({
     id: `v2.resume.${id}`,
@@ -86,7 +89,7 @@ function refusalCheck(
     needs: { ...needs, resettable: true },
     run: (context) => {
       const own = ownBytes(context);
-      for (const stream of make(own)) {
+      for (const stream of make(own, context)) {
         const whole = stream.bytes > own.length;
         expectRefusal(context, stream, `${what} (${stream.bytes} of ${own.length} bytes)`, whole);
       }
@@ -104,11 +107,19 @@ function roundTrip(context: CheckContext, save: (context: CheckContext) => Strea
   if (again !== null) context.unclear(`two saves of the stopped device differ: ${again}`);
   v2.enter(RUNNING);
   context.pause(RUN_MS);
+  target.enter(STOP);
+  const before = saveStopped(context, target);
   const fd = target.load(stream);
   accept(context, target, "the state");
   target.close(fd);
-  const given = target.open(STOP_COPY);
-  const found = difference(wanted, target.readAll(given));
+  const after = saveStopped(context, target);
+  const found = difference(wanted, after);
+  context.expect(
+    found === null || difference(before, after) !== null,
+    "the step from RESUMING to STOP loads the state",
+    "the device has the state from before",
+    76,
+  );
   context.expect(
     found === null,
     "saved again, the restored device gives the bytes that it was given",
@@ -140,7 +151,14 @@ export const RESUME_CHECKS: readonly Check[] = [
     needs,
     run: (context) => {
       const { v2 } = context;
-      const fd = v2.load(v2.save());
+      const own = v2.save();
+      const fd = v2.open(RESUMING);
+      const refused = v2.writeAll(fd, own);
+      context.expect(
+        refused === null,
+        "the data of STOP_COPY alone can be written",
+        `a write failed with ${refused}`,
+      );
       accept(context, v2, "the data of STOP_COPY alone");
       v2.enter(RUNNING);
       v2.close(fd);
@@ -236,17 +254,16 @@ export const RESUME_CHECKS: readonly Check[] = [
   ),
   refusalCheck("empty", 70, "no data", () => [streamOf()]),
   refusalCheck("damaged-head", 71, "data with a damaged head", (own) => {
-    const overwritten = own.slice();
-    overwritten.fill(0xff, 0, 64);
-    // The first 16 bytes are often a length, which a driver needs to find the rest.
-    const flipped = own.map((byte, at) => at >= 16 && at < 64 ? byte ^ 0xff : byte);
-    return [streamOf(overwritten), streamOf(flipped)];
+    const damaged = own.slice();
+    damaged.fill(0xff, 0, 64);
+    return [streamOf(damaged)];
   }),
   refusalCheck("too-long", 72, "data with 4096 bytes behind it", (own) => [
     streamOf(own, foreignBytes(4096)),
   ]),
-  refusalCheck("foreign", 73, "the data of no such device", () => [
+  refusalCheck("foreign", 73, "the data of another device", (_own, { foreign }) => [
     streamOf(foreignBytes(65536)),
+    ...(foreign === null ? [] : [streamOf(foreign)]),
   ]),
   defineCheck({
     id: "v2.resume.refused-write",
@@ -257,14 +274,28 @@ export const RESUME_CHECKS: readonly Check[] = [
     run: (context) => {
       const { v2 } = context;
       const own = ownBytes(context);
-      const fd = v2.open(RESUMING);
-      const refused = v2.writeAll(fd, streamOf(foreignBytes(65536)), 4096);
-      if (refused === null) context.unclear("no write of foreign data is refused");
-      // The device must not go on as if the refused write had not been.
-      v2.writeAll(fd, streamOf(own));
-      const { errno } = v2.set(STOP);
-      context.expect(errno !== null, "the step to STOP fails", "it succeeds");
-      v2.reset();
+      const flipped = FLIPPED_AT.map((start) =>
+        own.map((byte, at) => at >= start && at < start + FLIPPED_BYTES ? byte ^ 0xff : byte)
+      );
+      let refusals = 0;
+      for (const bytes of [foreignBytes(65536), ...flipped]) {
+        const fd = v2.open(RESUMING);
+        const refused = v2.writeAll(fd, streamOf(bytes));
+        if (refused !== null) {
+          refusals += 1;
+          // The device must not go on as if the refused write had not been.
+          if (bytes.length !== own.length) v2.writeAll(fd, streamOf(own));
+          const { errno } = v2.set(STOP);
+          context.expect(
+            errno !== null,
+            `after a write that failed with ${refused}, the step to STOP fails`,
+            "it succeeds",
+          );
+        }
+        v2.reset();
+        v2.close(fd);
+      }
+      if (refusals === 0) context.unclear("no write of foreign or damaged data is refused");
     },
   }),
   defineCheck({

@@ -12,7 +12,7 @@ import { type Check, defineCheck, type Needs } from "../define.ts";
 import { rule } from "../rules.ts";
 import { difference, streamOf } from "../streams.ts";
 import { RUNNING, stateName, STOP, STOP_COPY } from "../v2/states.ts";
-import { READ_BYTES, type Stream } from "../v2/v2_device.ts";
+import { READ_BYTES, type Stream, type V2Device } from "../v2/v2_device.ts";
 
 const group = "stop-copy";
 const needs: Needs = { protocol: "v2" };
@@ -22,8 +22,11 @@ const UNKNOWN_REQUEST = 0x3bff;
 const READ_SIZES: readonly number[] = [1, 13, 63, 4095, 4096, 65536, READ_BYTES];
 
 /** A session of STOP_COPY without running before or after it. */
-function saveStopped(context: CheckContext, sizes?: readonly number[]): Stream {
-  const { v2 } = context;
+export function saveStopped(
+  context: CheckContext,
+  v2: V2Device = context.v2,
+  sizes?: readonly number[],
+): Stream {
   const fd = v2.open(STOP_COPY);
   const stream = v2.readAll(fd, sizes);
   v2.close(fd);
@@ -32,7 +35,7 @@ function saveStopped(context: CheckContext, sizes?: readonly number[]): Stream {
 }
 
 /** Two saves of a stopped device that are equal; else the check cannot judge by them. */
-function reference(context: CheckContext): Stream {
+export function reference(context: CheckContext): Stream {
   context.v2.enter(STOP);
   const first = saveStopped(context);
   const again = difference(first, saveStopped(context));
@@ -110,7 +113,7 @@ export const STOP_COPY_CHECKS: readonly Check[] = [
     needs,
     run: (context) => {
       const whole = reference(context);
-      const found = difference(whole, saveStopped(context, READ_SIZES));
+      const found = difference(whole, saveStopped(context, context.v2, READ_SIZES));
       context.expect(
         found === null,
         `reads of ${READ_SIZES.join(", ")} bytes give the ${whole.bytes} bytes of larger ones`,
@@ -314,5 +317,3 @@ const UNDER = 2;
 const OVER = 4;
 /** Estimates come in whole pages and buffers. */
 const SLACK = 65536;
-
-export { reference, saveStopped };

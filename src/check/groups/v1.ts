@@ -6,7 +6,8 @@
 
 import { answered } from "../attempt.ts";
 import type { CheckContext } from "../context.ts";
-import { type Check, defineCheck, type Needs, type Safety } from "../define.ts";
+import { type Check, defineCheck, type Needs } from "../define.ts";
+import type { Safety } from "../safety.ts";
 import { rule } from "../rules.ts";
 import { difference, foreignBytes, streamOf } from "../streams.ts";
 import {
@@ -174,9 +175,11 @@ function closeCheck(name: string, state: number): Check {
     `close.in-${name}`,
     [42],
     (context) => {
+      // Some drivers read STOP after an open although the device runs; that has a check of its own.
+      const fresh = context.stateAtOpen ?? RUNNING;
       context.v1.enter(state);
       context.reopen();
-      expectState(context, RUNNING);
+      expectState(context, fresh);
     },
     "reset",
     { closable: true },
@@ -205,12 +208,6 @@ function sizeless(context: CheckContext): boolean {
 
 /** The checks of protocol v1. */
 export const V1_CHECKS: readonly Check[] = [
-  v1Check("region", [97], (context) => {
-    const { type, size, readable, writable } = context.v1.region;
-    context.step(`region of type ${type?.type}, subtype ${type?.subtype}, ${size} bytes`);
-    context.expect(readable && writable, "it can be read and written", "its flags say not");
-    context.expect(size > BigInt(REGISTERS), `more than ${REGISTERS} bytes`, `${size} bytes`);
-  }),
   v1Check(
     "running-at-open",
     [99],

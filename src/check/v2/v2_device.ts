@@ -303,11 +303,12 @@ export class V2Device {
    */
   bringBack(): number | null {
     const { value } = this.get();
-    if (value === null || value.state === RUNNING) return value?.state ?? null;
-    if (this.set(RUNNING).errno !== null) {
-      this.set(STOP);
-      this.set(RUNNING);
+    let state = value?.state ?? null;
+    for (const target of [RUNNING, STOP, RUNNING]) {
+      if (state === null || state === RUNNING) break;
+      this.set(target);
+      state = this.get().value?.state ?? null;
     }
-    return this.get().value?.state ?? null;
+    return state;
   }
 }

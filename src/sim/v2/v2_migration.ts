@@ -183,7 +183,7 @@ export class V2Migration {
       return null;
     }
     if (to === RESUMING) return this.openResume();
-    if (from === RESUMING) (this.#file as ResumeFile).finish();
+    if (from === RESUMING) (this.#file as ResumeFile | null)?.finish();
     this.endData();
     return null;
   }
