@@ -29,6 +29,29 @@
 
 export { ERRNO, type ErrnoName, errnoName, errnoText } from "./errno_names.ts";
 export { ClosedError, Fd, openFds } from "./fd.ts";
-export * from "./kernel.ts";
+export {
+  FIONBIO,
+  type Kernel,
+  MAP_ANONYMOUS,
+  MAP_HUGETLB,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  type Mapping,
+  MFD_CLOEXEC,
+  MFD_HUGETLB,
+  type MmapOptions,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  O_RDONLY,
+  O_RDWR,
+  O_WRONLY,
+  POLLERR,
+  POLLHUP,
+  POLLIN,
+  POLLOUT,
+  PROT_READ,
+  PROT_WRITE,
+  type ReceivedMessage,
+} from "./kernel.ts";
 export { libcKernel } from "./libc/libc_kernel.ts";
 export { isErrno, SysError } from "./sys_error.ts";

@@ -25,7 +25,22 @@
  */
 
 export type { SimDma } from "./dma/sim_dma.ts";
-export * from "./help.ts";
-export * from "./kernel.ts";
-export * from "./personalities.ts";
-export * from "./spec.ts";
+export { simHelp } from "./help.ts";
+export { type SimDevice, SimKernel } from "./kernel.ts";
+export {
+  type MdevType,
+  PERSONALITIES,
+  type Personality,
+  type PersonalityName,
+} from "./personalities.ts";
+export {
+  type BugName,
+  type DmaPattern,
+  type Fault,
+  type FaultName,
+  OPTIONS,
+  parseSimSpec,
+  type SimOption,
+  type SimSpec,
+  SimSpecError,
+} from "./spec.ts";

@@ -3,8 +3,8 @@
  * memory for DMA, what sysfs says, and why something cannot be opened or tracked.
  *
  * {@linkcode probe} says whether a device can migrate, which dirty tracking it has, and, if it
- * cannot be opened, why and what to do. {@linkcode openVfioDevices} opens devices, by their own
- * character devices or by their groups. A {@linkcode VfioDevice} has the device's regions and
+ * cannot be opened, why and what to do. {@linkcode openVfioDevice} opens a device, by its own
+ * character device or by its group. A {@linkcode VfioDevice} has the device's regions and
  * features; {@linkcode Type1Container} and {@linkcode Ioas} are its two kinds of address space.
  *
  * Everything throws an {@linkcode UnsupportedError} if the device or the kernel cannot do
@@ -14,7 +14,7 @@
  *
  * @example
  * ```ts
- * import { openVfioDevices, parseDeviceName, probe } from "@vfiokit/vfiokit/vfio";
+ * import { openVfioDevice, parseDeviceName, probe } from "@vfiokit/vfiokit/vfio";
  * import { SimKernel } from "@vfiokit/vfiokit/sim";
  * import assert from "node:assert/strict";
  *
@@ -22,9 +22,8 @@
  * assert.equal(report.protocol, "v2");
  *
  * const kernel = new SimKernel("sim:mapped?size=1MiB");
- * const [device] = openVfioDevices(kernel, [parseDeviceName(kernel.devices[0]!.path)]);
- * using _open = device!;
- * assert.deepEqual(device!.regions().find(({ type }) => type !== null)?.type?.subtype, 1);
+ * using device = openVfioDevice(kernel, parseDeviceName(kernel.devices[0]!.path));
+ * assert.deepEqual(device.regions().find(({ type }) => type !== null)?.type?.subtype, 1);
  * ```
  *
  * @module
@@ -54,7 +53,7 @@ export type { DriverNoteCode, DriverNoteKind, DriverRule } from "./notes/driver_
 export { type DriverNote, DriverNotes } from "./notes/driver_notes.ts";
 export { type DeviceName, DeviceNameError, parseDeviceName } from "./open/device_name.ts";
 export { Group, type GroupStatus } from "./open/group.ts";
-export type { OpenVfioOptions } from "./open/open.ts";
+export { openVfioDevice, type OpenVfioOptions } from "./open/open.ts";
 export { OpenError } from "./open/open_error.ts";
 export { openVfioDevices } from "./open/open_several.ts";
 export {

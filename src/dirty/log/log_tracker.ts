@@ -43,8 +43,7 @@ const NOTHING_MAPPED: readonly IovaMapping[] = [{ iova: 0n, size: 4096n }];
  * @example
  * ```ts
  * import { SimKernel } from "@vfiokit/vfiokit/sim";
- * import { DmaMemory, parseDeviceName } from "@vfiokit/vfiokit/vfio";
- * import { openVfioDevice } from "../../vfio/open/open.ts";
+ * import { DmaMemory, openVfioDevice, parseDeviceName } from "@vfiokit/vfiokit/vfio";
  * import { LogTracker } from "@vfiokit/vfiokit/dirty";
  * import assert from "node:assert/strict";
  *

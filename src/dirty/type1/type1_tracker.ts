@@ -37,8 +37,7 @@ const VERDICT_PAGES = 64;
  * @example
  * ```ts
  * import { SimKernel } from "@vfiokit/vfiokit/sim";
- * import { DmaMemory, parseDeviceName } from "@vfiokit/vfiokit/vfio";
- * import { openVfioDevice } from "../../vfio/open/open.ts";
+ * import { DmaMemory, openVfioDevice, parseDeviceName } from "@vfiokit/vfiokit/vfio";
  * import { Type1Tracker } from "@vfiokit/vfiokit/dirty";
  * import assert from "node:assert/strict";
  *

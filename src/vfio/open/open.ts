@@ -73,9 +73,8 @@ export interface OpenVfioOptions {
  *
  * @example
  * ```ts
- * import { parseDeviceName } from "@vfiokit/vfiokit/vfio";
+ * import { openVfioDevice, parseDeviceName } from "@vfiokit/vfiokit/vfio";
  * import { kernelFor } from "./kernel_for.ts";
- * import { openVfioDevice } from "./open.ts";
  * import assert from "node:assert/strict";
  *
  * const name = parseDeviceName("sim:trapped");
