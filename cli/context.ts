@@ -11,7 +11,8 @@ import { DONE, FAILED } from "./exit_codes.ts";
 import type { Explanation } from "./output/error_message.ts";
 import { type Noted, noteEntries, noteLines } from "./output/notes.ts";
 import type { Trace } from "../src/trace/mod.ts";
-import type { Signals } from "./signals.ts";
+import type { StateName } from "../mod.ts";
+import { Interrupted, type Signals } from "./signals.ts";
 import { STDERR, STDOUT, StdoutError, writeText, writeTextPatiently } from "./output/stdio.ts";
 
 /** Options of a context. */
@@ -22,6 +23,8 @@ export interface ContextOptions {
   readonly schema: string;
   /** Print one JSON document as the result. */
   readonly json: boolean;
+  /** Print JSON Lines instead of a document. */
+  readonly jsonLines?: boolean | undefined;
   /** Print neither notes nor progress. */
   readonly quiet: boolean;
   /** The signals of this process. */
@@ -42,7 +45,7 @@ export class Context {
   /** Where readable results go: stderr if stdout carries the data itself. */
   resultFd: typeof STDOUT | typeof STDERR = STDOUT;
   /** Whether `--json` prints JSON Lines, an object at a time, and not one document. */
-  jsonLines = false;
+  readonly jsonLines: boolean;
   /**
    * Whether what the command did stands even where nobody hears of it: a device that is held, a
    * checkpoint in its place. Results that stdout does not take go to stderr then, and it goes on.
@@ -60,6 +63,7 @@ export class Context {
   /** Makes the context of one run of a command. */
   constructor(options: ContextOptions) {
     this.json = options.json;
+    this.jsonLines = options.jsonLines ?? false;
     this.quiet = options.quiet;
     this.signals = options.signals;
     this.#called = options.called;
@@ -181,16 +185,37 @@ export class Context {
     return json(this.#document, 2) + "\n";
   }
 
+  /**
+   * Adds what a command that throws nothing has failed with: the document of a command that does
+   * not end with exit code 0 has an `error`.
+   */
+  failed(code: string, message: string, deviceState: StateName | null = null): void {
+    this.set({ error: { message, code, errno: null, deviceState, cleanup: [] } });
+  }
+
+  /** Adds that a signal ended the command, if one did and the command succeeds otherwise. */
+  ending(exitCode: number): void {
+    const { reason } = this.signal;
+    if (exitCode === DONE || this.jsonLines || !(reason instanceof Interrupted)) return;
+    if (!("error" in this.#document)) this.failed("interrupted", reason.message);
+  }
+
   /** Runs a command to its end: the document, or the error, and the exit code. */
   async conclude(work: () => Promise<number>): Promise<number> {
     try {
       const exitCode = await work();
+      this.ending(exitCode);
       this.publish();
       return exitCode === DONE && this.#stdoutFailed ? FAILED : exitCode;
     } catch (error) {
-      const { explain } = await import("./output/error_message.ts");
-      return this.fail(explain(error, this.signal.reason));
+      return this.fail(await this.explain(error));
     }
+  }
+
+  /** What there is to say about an error of the command. */
+  async explain(error: unknown): Promise<Explanation> {
+    const { explain } = await import("./output/error_message.ts");
+    return explain(error, this.signal.reason, this.#device);
   }
 
   /** Tells of a failure; returns its exit code. */
@@ -200,6 +225,7 @@ export class Context {
     for (const met of why.cleanup) writeText(STDERR, `  then, while cleaning up: ${met}\n`);
     const { message, code, errno, deviceState, cleanup } = why;
     this.set({ error: { message, code, errno, deviceState, cleanup } });
+    if (deviceState !== null) this.#setState(deviceState);
     try {
       this.publish();
     } catch (error) {
@@ -207,6 +233,19 @@ export class Context {
       if (error.message !== message) this.say(error.message);
     }
     return why.exitCode;
+  }
+
+  /** The name of the only device that is driven; undefined if there are several, or none. */
+  get #device(): string | undefined {
+    return this.drivers.length === 1 ? this.drivers[0]!.name : undefined;
+  }
+
+  /** The state after a failure is the one that the error has, if it is about one device. */
+  #setState(state: StateName): void {
+    if (!("state" in this.#document) || this.drivers.length > 1) return;
+    const { devices } = this.#document;
+    if (Array.isArray(devices)) devices.forEach((device) => Object.assign(device, { state }));
+    this.set({ state });
   }
 
   /** Says what went wrong on stderr, with `--quiet` too. */

@@ -29,16 +29,24 @@ export interface ParseOptions {
   readonly commands: boolean;
 }
 
+/** The outcome if help or an error was printed. */
+export interface Parsed {
+  /** The exit code. */
+  readonly exitCode: number;
+  /** What is wrong with the words; left out if they asked for help or the like. */
+  readonly mistake?: string;
+}
+
 /** The parsed value, or the exit code if help or an error was printed. */
 export function parseWords<T>(
   parser: Parser<"sync", T, unknown>,
   words: readonly string[],
   options: ParseOptions,
-): { readonly value: T } | { readonly exitCode: number } {
+): { readonly value: T } | Parsed {
   const { program, called, version, fd = STDOUT } = options;
   const command = options.commands ? { command: true as const } : {};
   const printed: string[] = [];
-  const print = (text: string): { exitCode: number } => {
+  const print = (text: string): Parsed => {
     try {
       writeText(fd, text);
       return { exitCode: DONE };
@@ -48,26 +56,26 @@ export function parseWords<T>(
       return { exitCode: FAILED };
     }
   };
-  const show = (): { exitCode: number } => print(printed.map((text) => `${text}\n`).join(""));
+  const show = (): Parsed => print(printed.map((text) => `${text}\n`).join(""));
   return runParser(map(parser, (value) => ({ value })), program, words, {
     ...options.help,
     help: {
       option: { names: ["-h", "--help"] },
       ...command,
-      onShow: (_exitCode, page): { exitCode: number } => print(formatHelp(program, page)),
+      onShow: (_exitCode, page): Parsed => print(formatHelp(program, page)),
     },
     version: { value: version, option: { names: ["-V", "--version"] }, onShow: show },
     ...(options.commands ? { completion: { command: true, onShow: show } } : {}),
     aboveError: "none",
     stdout: (text) => printed.push(text),
     stderr: () => {},
-    onError: (_exitCode, error): { exitCode: number } => {
+    onError: (_exitCode, error): Parsed => {
       const lines = formatMessage(error, { quotes: true }).trimEnd().replace("\n\n", "\n").split(
         "\n",
       );
       const what = lines.map(printable).join("\n");
       writeText(STDERR, `${called}: ${what}\nTry "${called} --help".\n`);
-      return { exitCode: USAGE };
+      return { exitCode: USAGE, mistake: what };
     },
   });
 }

@@ -14,7 +14,7 @@ import { parseWords } from "./parse.ts";
 import type { Signals } from "./signals.ts";
 import { STDERR, STDOUT } from "./output/stdio.ts";
 import { type CommandParser, commandParser } from "./commands/runnable.ts";
-import type { Command, CommandGroup } from "./specs/command.ts";
+import type { Command, CommandGroup, CommandText, CommonArgs } from "./specs/command.ts";
 import { COMMANDS, GROUPS, PROGRAM } from "./specs/commands.ts";
 
 /** Runs a command line (without the program's name); resolves to the exit code. */
@@ -37,17 +37,31 @@ export async function run(
     fd: bare ? STDERR : STDOUT,
     commands: true,
   });
-  if ("exitCode" in parsed) return bare ? USAGE : parsed.exitCode;
-  return await parsed.value(({ name }, { json, quiet }) => {
-    const schema = name.replaceAll(" ", "-");
-    return new Context({
+  const start = ({ name, jsonLines }: CommandText, { json, quiet }: CommonArgs): Context =>
+    new Context({
       called: `${PROGRAM} ${name}`,
-      schema,
+      schema: name.replaceAll(" ", "-"),
       json: json ?? false,
+      jsonLines,
       quiet,
       signals,
     });
+  if (!("exitCode" in parsed)) return await parsed.value(start);
+  const { exitCode, mistake } = parsed;
+  if (command === undefined || mistake === undefined || !asksForJson(words)) {
+    return bare ? USAGE : exitCode;
+  }
+  const context = start(command, { quiet: true, json: true });
+  return await context.conclude(() => {
+    context.failed("usage", mistake);
+    return Promise.resolve(exitCode);
   });
+}
+
+/** Whether the command itself is asked for JSON, and not the program that it runs. */
+function asksForJson(words: readonly string[]): boolean {
+  const end = words.indexOf("--");
+  return (end === -1 ? words : words.slice(0, end)).includes("--json");
 }
 
 function wordsIn(name: string): number {

@@ -25,6 +25,7 @@ import {
 import { junit, tapLines } from "../check/junit.ts";
 import { startLoad } from "../check/load.ts";
 import { Counts, outcomeWord, ruleWords, SAFETY_WORDS, VerdictLines } from "../check/words.ts";
+import { shellWord } from "../../src/base/shell.ts";
 import type { Context } from "../context.ts";
 import { mayColour } from "../env.ts";
 import { DONE, FAILED, NEEDS_RESET } from "../exit_codes.ts";
@@ -48,8 +49,15 @@ export async function run(args: CheckArgs, context: Context): Promise<number> {
   announce(plan, args, context);
   const verdicts = await judge(judged, plan, args, context);
   await files.write(plan, verdicts);
-  if (judged.lost !== null) return NEEDS_RESET;
-  return verdicts.some(({ outcome }) => outcome === "fail") ? FAILED : DONE;
+  if (judged.lost !== null) {
+    const message = `The device is in state ${judged.lost}`;
+    context.failed(`state-${judged.lost}`, message, judged.lost);
+    return NEEDS_RESET;
+  }
+  const failures = verdicts.filter(({ outcome }) => outcome === "fail").length;
+  if (failures === 0) return DONE;
+  context.failed("checks-failed", `${failures} of ${verdicts.length} checks failed`);
+  return FAILED;
 }
 
 async function optionsOf(
@@ -137,7 +145,8 @@ async function judge(
   if (judged.lost !== null) {
     context.print(
       ...[
-        `${device.label} is in ${judged.lost} and needs a reset: vfiokit reset ${device.label}`,
+        `${device.label} is in ${judged.lost} and needs a reset: ` +
+        `vfiokit reset ${shellWord(device.label)}`,
         `${checks.length - verdicts.length} checks were not run.`,
       ].map((line) => args.tap ? comment(line) : line),
     );

@@ -80,8 +80,11 @@ async function tell(path: string, context: Context): Promise<number> {
     save: saved,
     restore: restored,
   });
-  context.print("", verdict(saved, equal, violations));
-  return equal && violations === 0 ? DONE : FAILED;
+  const outcome = verdict(saved, equal, violations);
+  context.print("", outcome);
+  if (equal && violations === 0) return DONE;
+  context.failed("not-equal", outcome);
+  return FAILED;
 }
 
 /** Saves with pre-copy, and leaves the device stopped, so that its state can be compared. */

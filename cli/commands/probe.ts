@@ -29,7 +29,10 @@ export function run(args: ProbeArgs, context: Context): Promise<number> {
   for (const reason of report.reasons) context.print(...reasonLines(reason));
   context.note(...report.notes);
   context.note(...noteLines([{ name: report.device, notes: report.driverNotes }]));
-  return Promise.resolve(exitCodeFor(report));
+  const exitCode = exitCodeFor(report);
+  const [reason] = report.reasons;
+  if (exitCode !== 0 && reason !== undefined) context.failed(reason.code, reason.message);
+  return Promise.resolve(exitCode);
 }
 
 function exitCodeFor({ migratable, reasons }: ProbeReport): number {

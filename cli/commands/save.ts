@@ -15,6 +15,7 @@ import {
   save,
   saveAll,
 } from "../../mod.ts";
+import { shellFile } from "../../src/base/shell.ts";
 import { refuseSimulated, runProgram } from "../lending/child.ts";
 import type { Context } from "../context.ts";
 import { lendable, openOptions, refuseQuirk } from "../lending/devices.ts";
@@ -60,8 +61,8 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
   reportDocument(context, devices, report);
   context.set({ readBack: report.readBack });
   tell(report, args, sink, context);
-  context.publish();
   if (args.command === undefined) return 0;
+  context.publish();
   return await runProgram(args.command, devices.map(lendable), context, piped || args.json);
 }
 
@@ -156,8 +157,8 @@ function tell(
   }
   // A device or a fifo has kept nothing that could be restored from it.
   if (!direct) {
-    const order = devices.length > 1 ? ", in the same order" : "";
+    const order = devices.length > 1 ? ", devices in the same order" : "";
     const places = devices.map(() => "DEVICE").join(" ");
-    context.note(`Next: vfiokit restore ${places} ${args.output}${order}`);
+    context.note(`Next${order}: vfiokit restore ${places} ${shellFile(args.output)}`);
   }
 }

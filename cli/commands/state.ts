@@ -4,7 +4,8 @@
  * @module
  */
 
-import { isLost } from "../../src/vfio/mod.ts";
+import { shellWord } from "../../src/base/shell.ts";
+import { isLost, type StateName } from "../../src/vfio/mod.ts";
 import { openDevice, type StateReport } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../lending/child.ts";
 import type { Context } from "../context.ts";
@@ -31,6 +32,7 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
   }
   await using device = await openDevice(args.device, openOptions(args, [args.device], context));
   context.drivers = [device];
+  context.set({ protocol: device.description.protocol });
   refuseQuirk(args, [device]);
   let report: StateReport;
   try {
@@ -41,19 +43,30 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
   context.stands = true;
   context.set({ ...report });
   context.print(`${args.device}: ${describe(report)}`);
-  context.publish();
+  if (command !== undefined || args.hold) context.publish();
   if (command !== undefined) {
     return await runProgram(command, [lendable(device)], context, args.json);
   }
   if (args.hold) return await hold(context);
   if (isLost(report.state, "none")) {
-    context.note(`vfiokit state: only a reset leads on: vfiokit reset ${args.device}`);
+    const way = waysOut(report.state, shellWord(args.device));
+    context.failed(`state-${report.state}`, `The device is in state ${report.state}`, report.state);
+    context.note(`vfiokit state: ${way}`);
     return NEEDS_RESET;
   }
   if (target !== undefined && !device.description.borrowed) {
     context.note(closed(1));
   }
   return 0;
+}
+
+/** What to do about a state that no step leads out of, or that is not known. */
+function waysOut(state: StateName, device: string): string {
+  const reset = `vfiokit reset ${device}`;
+  return state === "unknown"
+    ? `the state could not be read; ask again: vfiokit state ${device}; if that fails too, ` +
+      `reset the device: ${reset}`
+    : `only a reset leads on: ${reset}`;
 }
 
 function describe({ state, protocol, raw }: StateReport): string {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { shellWord } from "../../src/base/shell.ts";
 import { libcKernel } from "../../src/kernel/mod.ts";
 import { firstError, openDevice } from "../../mod.ts";
 import { openVfioDevices, parseDeviceName, type VfioDevice } from "../../src/vfio/mod.ts";
@@ -52,6 +53,6 @@ async function tellState({ label, fd }: VfioDevice, context: Context): Promise<v
   if (state === "running") return;
   context.note(
     `vfiokit with: ${label} was left in state ${state}, and is closed now. Where its driver keeps ` +
-      `that, this ends it: vfiokit state ${label} running`,
+      `that, this ends it: vfiokit state ${shellWord(label)} running`,
   );
 }

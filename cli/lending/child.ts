@@ -9,7 +9,7 @@ import process from "node:process";
 import { type Device, printable } from "../../mod.ts";
 import type { Context } from "../context.ts";
 import { DataFdSocketPairs } from "./data_fd_handover.ts";
-import { exitCodeOfSignal, FAILED, NOT_FOUND, NOT_RUNNABLE } from "../exit_codes.ts";
+import { DONE, exitCodeOfSignal, FAILED, NOT_FOUND, NOT_RUNNABLE } from "../exit_codes.ts";
 import type { SignalName } from "../signals.ts";
 import { STDERR, writeText } from "../output/stdio.ts";
 import { UsageError } from "../usage_error.ts";
@@ -87,8 +87,13 @@ export async function runProgram(
 ): Promise<number> {
   using places = new DataFdSocketPairs();
   const started = startProgram(words, devices, places, [0, dataOnStdout ? 2 : 1, 2], memory);
-  if (typeof started === "number") return started;
-  return await ended(started, words[0] ?? "", context);
+  const exitCode = typeof started === "number"
+    ? started
+    : await ended(started, words[0] ?? "", context);
+  if (exitCode !== DONE) {
+    context.failed("program-failed", `The program ended with exit code ${exitCode}`);
+  }
+  return exitCode;
 }
 
 /**

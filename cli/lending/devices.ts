@@ -106,8 +106,7 @@ export async function holdFailed(
   args: OpenArgs & { readonly hold: boolean },
   context: Context,
 ): Promise<number> {
-  const { explain } = await import("../output/error_message.ts");
-  const why = explain(error, context.signal.reason);
+  const why = await context.explain(error);
   const left = args.onError === "leave" && why.deviceState !== null;
   if (!args.hold || !left || context.signal.aborted) throw error;
   const exitCode = context.fail(why);

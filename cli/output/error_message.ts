@@ -23,7 +23,7 @@ import { DirtyRangeError } from "../../src/dirty/mod.ts";
 import { SimSpecError } from "../../src/sim/mod.ts";
 import { SysError } from "../../src/kernel/mod.ts";
 import { TraceFileError } from "../../src/trace/mod.ts";
-import { hintWords, reasonHint } from "./hint.ts";
+import { hintWords, reasonHint, withDevice } from "./hint.ts";
 import { SamplesError } from "../dirty/samples.ts";
 import { exitCodeOf } from "../exit_codes.ts";
 import { Interrupted } from "../signals.ts";
@@ -50,8 +50,13 @@ export interface Explanation {
 /** A class of errors. */
 type Kind<T extends Error> = abstract new (...args: never[]) => T;
 
-/** Makes the report of an error; `reason` is why the command was aborted, if it was. */
-export function explain(thrown: unknown, reason: unknown): Explanation {
+/**
+ * Makes the report of an error.
+ *
+ * @param reason Why the command was aborted, if it was.
+ * @param device The name of the only device that was driven.
+ */
+export function explain(thrown: unknown, reason: unknown, device?: string): Explanation {
   const error = firstError(thrown);
   const chain = causes(error);
   const find = <T extends Error>(kind: Kind<T>): T | undefined =>
@@ -62,7 +67,7 @@ export function explain(thrown: unknown, reason: unknown): Explanation {
   const bad = find(CheckpointError);
   return {
     message: message(chain, interrupted),
-    hints: hints(chain),
+    hints: hints(chain, device),
     code: code(chain, interrupted),
     errno: several?.errno ?? migration?.errno ?? find(SysError)?.code ?? nodeErrno(chain),
     deviceState: several === undefined
@@ -119,32 +124,44 @@ function code(chain: readonly Error[], interrupted: Interrupted | undefined): st
   return nodeErrno(chain) === null ? "failed" : "system-call";
 }
 
-function hints(chain: readonly Error[]): string[] {
+function hints(chain: readonly Error[], device: string | undefined): string[] {
   const said: string[] = [];
   const several = chain.find((error) => error instanceof DevicesError);
   if (several !== undefined) said.push(hintWords(several.hint));
+  // An error has the reasons of its causes, and may have added to them.
+  said.push(...reasonHints(chain.find(hasReasons)));
   for (const error of chain) {
-    if (error instanceof UnsupportedError || error instanceof OpenError) {
-      const [first, ...others] = error.reasons;
-      said.push(first === undefined ? "" : reasonHint(first), ...others.map(wholly));
-    }
-    if (error instanceof BusyError) said.push(...error.reasons.map(wholly));
     if (error instanceof SimSpecError) said.push('see "vfiokit probe sim:help"');
     const one = error instanceof MigrationError || error instanceof CheckpointFileError;
     // For several devices, the hint for all of them counts.
     if (one && several === undefined) {
-      said.push(hintWords(error.hint));
+      said.push(hintWords(error.hint, device));
     }
     if (error instanceof CheckpointError && !runs(error) && several === undefined) {
-      said.push('bring it to RUNNING with "vfiokit reset DEVICE"');
+      said.push(withDevice("bring it to RUNNING: vfiokit reset DEVICE", device));
     }
     if (
-      error instanceof DmaError || error instanceof BusyError || error instanceof IdentityError ||
+      error instanceof DmaError || error instanceof IdentityError ||
       error instanceof CheckError || error instanceof TraceFileError
-    ) said.push(hintWords(error.hint));
+    ) said.push(hintWords(error.hint, device));
   }
   // Causes often repeat the message.
   return [...new Set(said)].filter((hint) => hint !== "");
+}
+
+type WithReasons = UnsupportedError | OpenError | BusyError;
+
+function hasReasons(error: Error): error is WithReasons {
+  return error instanceof UnsupportedError || error instanceof OpenError ||
+    error instanceof BusyError;
+}
+
+function reasonHints(error: WithReasons | undefined): string[] {
+  if (error === undefined) return [];
+  if (error instanceof BusyError) return [...error.reasons.map(wholly), hintWords(error.hint)];
+  // The first reason is the error's message.
+  const [first, ...others] = error.reasons;
+  return [...(first === undefined ? [] : [reasonHint(first)]), ...others.map(wholly)];
 }
 
 /** Reasons that the error's message does not contain. */

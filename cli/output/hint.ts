@@ -4,10 +4,14 @@
  * @module
  */
 
+import { shellWord } from "../../src/base/shell.ts";
 import type { Hint, Remedy } from "../../mod.ts";
 import type { Reason } from "../../src/vfio/mod.ts";
 
-/** How the command line words a remedy, after the hint's text. */
+/** What stands for a device in a command, if there are several, or it is not open. */
+const DEVICE = "DEVICE";
+
+/** How the command line words a remedy, after the hint's text; DEVICE is the device. */
 const REMEDIES: Readonly<Record<Remedy, string>> = {
   "open-by-group": " (--via group)",
   "open-by-group-or-log": " (--via group, --tracker device)",
@@ -21,10 +25,21 @@ const REMEDIES: Readonly<Record<Remedy, string>> = {
   lend: ": vfiokit with DEVICE -- COMMAND (in Deno: --allow-env=VFIOKIT_DEVICES)",
 };
 
-/** A hint with its remedy; empty if nothing is to be done. */
-export function hintWords(hint: Hint | null): string {
+/**
+ * A hint with its remedy; empty if nothing is to be done.
+ *
+ * @param device The name of the device that it is about.
+ */
+export function hintWords(hint: Hint | null, device?: string): string {
   if (hint === null) return "";
-  return hint.remedy === null ? hint.text : `${hint.text}${REMEDIES[hint.remedy]}`;
+  return hint.remedy === null
+    ? hint.text
+    : `${hint.text}${withDevice(REMEDIES[hint.remedy], device)}`;
+}
+
+/** A command with the device in its place, as a shell takes it. */
+export function withDevice(command: string, device: string | undefined): string {
+  return device === undefined ? command : command.replace(DEVICE, () => shellWord(device));
 }
 
 /** The hint of a reason; empty if nothing is to be done. */

@@ -45,6 +45,8 @@ export interface CommandText {
   readonly details: readonly string[];
   /** How to use it; at least one. */
   readonly examples: readonly [Example, ...Example[]];
+  /** Whether `--json` gives JSON Lines; otherwise it gives one document. */
+  readonly jsonLines?: true;
   /** The Deno permissions it needs, without optional arguments. */
   readonly permissions: readonly Permission[];
 }

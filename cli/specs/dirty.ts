@@ -174,6 +174,7 @@ export const dirtyGet: Command<DirtyGetArgs> = {
 /** `dirty watch`. */
 export const dirtyWatch: Command<DirtyWatchArgs> = {
   name: "dirty watch",
+  jsonLines: true,
   usage: "DEVICE --map IOVA:SIZE... [OPTIONS] [-- COMMAND...]",
   brief: "Read dirty pages round by round: rate, working set, heatmap.",
   details: [

@@ -54,7 +54,9 @@ export async function run(args: DirtyForecastArgs, context: Context): Promise<nu
   if (found.rounds.length > 0) context.print(...roundTable(found));
   context.print(required(found));
   context.note(...notes);
-  return found.converges ? DONE : CANNOT;
+  if (found.converges) return DONE;
+  context.failed("does-not-converge", verdict(found).join(" "));
+  return CANNOT;
 }
 
 /** All of a file, a fifo or stdin; who writes to it may take its time. */

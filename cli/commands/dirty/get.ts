@@ -35,6 +35,20 @@ export async function run(args: DirtyGetArgs, context: Context): Promise<number>
   await using file = output === "-"
     ? null
     : await createCheckpointFile(output, { force: args.force, mode: 0o666 });
+  const exitCode = await read(args, context, file);
+  if (context.json && file !== null) {
+    // What is not in the file yet is said on stdout if the session cannot be ended.
+    context.ending(exitCode);
+    await context.publishTo((text) => put([new TextEncoder().encode(text)], file));
+  }
+  return exitCode;
+}
+
+async function read(
+  args: DirtyGetArgs,
+  context: Context,
+  file: CheckpointFile | null,
+): Promise<number> {
   using session = openSession(args, context);
   tellTracker(session, context);
   session.tracker.start();
@@ -43,11 +57,9 @@ export async function run(args: DirtyGetArgs, context: Context): Promise<number>
     const reading = readOnce(session.tracker);
     const seconds = (performance.now() - started) / 1000;
     context.set({ seconds, ...readingFields(reading, session.tracker.pgsize) });
-    if (context.json) {
-      await context.publishTo((text) => put([new TextEncoder().encode(text)], file));
-    } else if (format === "bitmap") {
+    if (!context.json && args.format === "bitmap") {
       await put(reading.ranges.map(({ bitmap }) => bitmap.toBytes()), file);
-    } else {
+    } else if (!context.json) {
       await put([new TextEncoder().encode(runLines(reading))], file);
     }
     context.note(summary(reading, session.tracker.pgsize, seconds), ...notesOf(reading));

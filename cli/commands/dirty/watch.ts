@@ -41,7 +41,6 @@ const COLUMNS = [
 
 /** Runs `dirty watch`. */
 export async function run(args: DirtyWatchArgs, context: Context): Promise<number> {
-  context.jsonLines = true;
   checkUsage(args);
   await using report = args.report === undefined
     ? null
