@@ -50,8 +50,7 @@ export async function run(args: CheckArgs, context: Context): Promise<number> {
   const verdicts = await judge(judged, plan, args, context);
   await files.write(plan, verdicts);
   if (judged.lost !== null) {
-    const message = `The device is in state ${judged.lost}`;
-    context.failed(`state-${judged.lost}`, message, judged.lost);
+    context.failed("needs-reset", `The device is in ${judged.lost} and needs a reset`);
     return NEEDS_RESET;
   }
   const failures = verdicts.filter(({ outcome }) => outcome === "fail").length;

@@ -139,7 +139,7 @@ describe("vfiokit state", () => {
     );
     const { error, state } = JSON.parse(out);
     assert.equal(code, 1);
-    assert.equal(state, null);
+    assert.equal(state, "running");
     assert.equal(error.errno, "EINVAL");
     assert.equal(error.deviceState, "running");
   });
@@ -149,7 +149,12 @@ describe("vfiokit state", () => {
     const { code, out, err } = await vfiokit(words);
     assert.equal(code, 5, err);
     assert.equal(JSON.parse(out).state, "unknown");
-    assert.match(err, /vfiokit reset sim:mlx5/);
+    // It may be read the next time; a reset comes after that.
+    assert.match(
+      err,
+      /could not be read; ask again: vfiokit state '(sim:mlx5\S*)'; if .* reset '\1'$/m,
+    );
+    assert.doesNotMatch(err, /only a reset/);
   });
 
   it("exits with 3 for a device without migration", async () => {

@@ -49,7 +49,10 @@ describe("save and restore of several devices", () => {
     assert.match(saved.out, /^The devices are in state running\.$/m);
     assert.match(saved.err, /sim:trapped.* has no P2P states: its DMA to the other devices cannot/);
     assert.match(saved.err, /sim:pds.* has no pre-copy/);
-    assert.match(saved.err, /Next: vfiokit restore DEVICE DEVICE DEVICE .*, in the same order/);
+    assert.match(
+      saved.err,
+      /^Next, devices in the same order: vfiokit restore DEVICE DEVICE DEVICE \S+$/m,
+    );
     const [verified, shown, restored] = await Promise.all([
       vfiokit(["verify", file]),
       vfiokit(["show", file]),

@@ -37,7 +37,7 @@ export async function run(args: DirtyGetArgs, context: Context): Promise<number>
     : await createCheckpointFile(output, { force: args.force, mode: 0o666 });
   const exitCode = await read(args, context, file);
   if (context.json && file !== null) {
-    // What is not in the file yet is said on stdout if the session cannot be ended.
+    // After the session has ended: if that fails, no file appears, and stdout gets the document.
     context.ending(exitCode);
     await context.publishTo((text) => put([new TextEncoder().encode(text)], file));
   }
