@@ -6,7 +6,7 @@
 
 import { formatCall } from "../../src/trace/mod.ts";
 import type { Verdict } from "../../src/check/mod.ts";
-import { ruleWords } from "./words.ts";
+import { ruleWords } from "./verdict_lines.ts";
 
 /** Everything that a person needs to know of a verdict that is no pass. */
 function detailLines({ rule, done, expected, seen, calls, callsLeftOut }: Verdict): string[] {

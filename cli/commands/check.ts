@@ -23,14 +23,20 @@ import {
   openCheckpointFile,
 } from "../../src/checkpoint/mod.ts";
 import { junit, tapLines } from "../check/junit.ts";
-import { startLoad } from "../check/load.ts";
-import { Counts, outcomeWord, ruleWords, SAFETY_WORDS, VerdictLines } from "../check/words.ts";
+import { startLoad } from "../check/load_program.ts";
+import {
+  Counts,
+  outcomeWord,
+  ruleWords,
+  SAFETY_WORDS,
+  VerdictLines,
+} from "../check/verdict_lines.ts";
 import { shellWord } from "../../src/base/shell.ts";
 import type { Context } from "../context.ts";
 import { mayColour } from "../env.ts";
 import { DONE, FAILED, NEEDS_RESET } from "../exit_codes.ts";
-import { refuseFds } from "../lending/devices.ts";
-import { refuseSimulated } from "../lending/child.ts";
+import { refuseFds } from "../lending/open_devices.ts";
+import { refuseSimulated } from "../lending/run_program.ts";
 import type { CheckArgs } from "../specs/check.ts";
 import { table } from "../output/table.ts";
 import { UsageError } from "../usage_error.ts";

@@ -22,7 +22,7 @@ import { DONE, FAILED } from "../exit_codes.ts";
 import { bytes, count, hex, time } from "../output/format.ts";
 import { table } from "../output/table.ts";
 import { phaseTable } from "../output/transfer_report.ts";
-import type { DemoArgs } from "../specs/reference.ts";
+import type { DemoArgs } from "../specs/uapi_demo_man.ts";
 
 /** A device whose state changes by 64 MiB each second while it runs. */
 const FIRST = "sim:partitioned?size=64MiB&rate=64MiB&seed=1";

@@ -6,7 +6,7 @@
 
 import type { Context } from "../context.ts";
 import { manPage } from "../man.ts";
-import type { ManArgs } from "../specs/reference.ts";
+import type { ManArgs } from "../specs/uapi_demo_man.ts";
 
 /** Runs `man`. */
 export function run(_args: ManArgs, context: Context): Promise<number> {

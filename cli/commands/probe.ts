@@ -13,7 +13,7 @@ import { noteLines } from "../output/notes.ts";
 import { bytes, hex } from "../output/format.ts";
 import { reasonHint } from "../output/hint.ts";
 import { table } from "../output/table.ts";
-import type { ProbeArgs } from "../specs/inspect.ts";
+import type { ProbeArgs } from "../specs/probe_state_reset_with.ts";
 
 /** Runs `probe`. */
 export function run(args: ProbeArgs, context: Context): Promise<number> {

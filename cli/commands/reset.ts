@@ -6,8 +6,8 @@
 
 import { openDevice } from "../../mod.ts";
 import type { Context } from "../context.ts";
-import { openOptions } from "../lending/devices.ts";
-import type { ResetArgs } from "../specs/inspect.ts";
+import { openOptions } from "../lending/open_devices.ts";
+import type { ResetArgs } from "../specs/probe_state_reset_with.ts";
 
 /** Runs `reset`. */
 export async function run(args: ResetArgs, context: Context): Promise<number> {

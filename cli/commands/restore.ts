@@ -14,7 +14,7 @@ import {
   restoreAll,
   verifyCheckpoint,
 } from "../../mod.ts";
-import { refuseSimulated, runProgram } from "../lending/child.ts";
+import { refuseSimulated, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
 import {
   closed,
@@ -23,7 +23,7 @@ import {
   lendable,
   openOptions,
   refuseQuirk,
-} from "../lending/devices.ts";
+} from "../lending/open_devices.ts";
 import { showProgress, together } from "../output/progress.ts";
 import {
   alone,
@@ -37,7 +37,7 @@ import {
   whom,
 } from "../output/transfer_report.ts";
 import { UsageError } from "../usage_error.ts";
-import type { RestoreArgs } from "../specs/move.ts";
+import type { RestoreArgs } from "../specs/save_restore.ts";
 
 /** Runs `restore`. */
 export async function run(args: RestoreArgs, context: Context): Promise<number> {

@@ -11,12 +11,12 @@ import { command as word } from "@optique/core/primitives";
 import type { Context } from "../context.ts";
 import { check } from "../specs/check.ts";
 import { type Command, type CommonArgs, description } from "../specs/command.ts";
-import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "../specs/dirty.ts";
-import { show, verify } from "../specs/files.ts";
-import { probe, reset, state, withDevices } from "../specs/inspect.ts";
-import { restore, save } from "../specs/move.ts";
-import { demo, man, uapi } from "../specs/reference.ts";
-import { traced } from "../trace.ts";
+import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "../specs/dirty_unmap.ts";
+import { show, verify } from "../specs/verify_show.ts";
+import { probe, reset, state, withDevices } from "../specs/probe_state_reset_with.ts";
+import { restore, save } from "../specs/save_restore.ts";
+import { demo, man, uapi } from "../specs/uapi_demo_man.ts";
+import { traced } from "../trace_option.ts";
 
 /** Makes the context that a command runs in. */
 export type StartContext = (command: Command, args: CommonArgs) => Context;

@@ -16,9 +16,9 @@ import {
   saveAll,
 } from "../../mod.ts";
 import { shellFile } from "../../src/base/shell.ts";
-import { refuseSimulated, runProgram } from "../lending/child.ts";
+import { refuseSimulated, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
-import { lendable, openOptions, refuseQuirk } from "../lending/devices.ts";
+import { lendable, openOptions, refuseQuirk } from "../lending/open_devices.ts";
 import { time } from "../output/format.ts";
 import { type JointProgress, showProgress, together } from "../output/progress.ts";
 import { STDERR } from "../output/stdio.ts";
@@ -35,7 +35,7 @@ import {
   whom,
 } from "../output/transfer_report.ts";
 import { UsageError } from "../usage_error.ts";
-import type { SaveArgs } from "../specs/move.ts";
+import type { SaveArgs } from "../specs/save_restore.ts";
 
 const NOT_REACHED: ReadBackReport = { done: false, seconds: null, reason: "not-reached" };
 

@@ -7,7 +7,7 @@
 import { shellWord } from "../../src/base/shell.ts";
 import { isLost, type StateName } from "../../src/vfio/mod.ts";
 import { openDevice, type StateReport } from "../../mod.ts";
-import { refuseSimulated, runProgram } from "../lending/child.ts";
+import { refuseSimulated, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
 import {
   closed,
@@ -16,11 +16,11 @@ import {
   lendable,
   openOptions,
   refuseQuirk,
-} from "../lending/devices.ts";
+} from "../lending/open_devices.ts";
 import { hex } from "../output/format.ts";
 import { NEEDS_RESET } from "../exit_codes.ts";
 import { UsageError } from "../usage_error.ts";
-import type { StateArgs } from "../specs/inspect.ts";
+import type { StateArgs } from "../specs/probe_state_reset_with.ts";
 
 /** Runs `state`. */
 export async function run(args: StateArgs, context: Context): Promise<number> {

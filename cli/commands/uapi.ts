@@ -9,7 +9,7 @@ import type { Context } from "../context.ts";
 import { hex } from "../output/format.ts";
 import { table } from "../output/table.ts";
 import { UsageError } from "../usage_error.ts";
-import type { UapiArgs } from "../specs/reference.ts";
+import type { UapiArgs } from "../specs/uapi_demo_man.ts";
 
 /** Runs `uapi`. */
 export function run({ name }: UapiArgs, context: Context): Promise<number> {

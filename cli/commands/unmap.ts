@@ -14,11 +14,11 @@ import type { IovaMapping } from "../../src/vfio/mod.ts";
 import type { Context } from "../context.ts";
 import { bytes, count, hex } from "../output/format.ts";
 import { readAfterSpan } from "../dirty/measured_span.ts";
-import { NO_READING, readingFields, runLines } from "../dirty/reading.ts";
+import { NO_READING, readingFields, runLines } from "../dirty/reading_report.ts";
 import { notesOf } from "../dirty/rounds.ts";
 import { pair } from "../dirty/samples.ts";
-import { openMapped, openSession, tellTracker } from "../dirty/session.ts";
-import type { UnmapArgs } from "../specs/dirty.ts";
+import { openMapped, openSession, tellTracker } from "../dirty/open_session.ts";
+import type { UnmapArgs } from "../specs/dirty_unmap.ts";
 
 /** Runs `unmap`. */
 export async function run(args: UnmapArgs, context: Context): Promise<number> {

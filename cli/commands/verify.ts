@@ -7,7 +7,7 @@
 import { openCheckpointFile, verifyCheckpoint } from "../../mod.ts";
 import type { Context } from "../context.ts";
 import { bytes, count } from "../output/format.ts";
-import type { FileArgs } from "../specs/files.ts";
+import type { FileArgs } from "../specs/verify_show.ts";
 
 /** What is not known of a checkpoint that cannot be read. */
 const UNKNOWN = {

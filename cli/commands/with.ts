@@ -8,10 +8,10 @@ import { shellWord } from "../../src/base/shell.ts";
 import { libcKernel } from "../../src/kernel/mod.ts";
 import { firstError, openDevice } from "../../mod.ts";
 import { openVfioDevices, parseDeviceName, type VfioDevice } from "../../src/vfio/mod.ts";
-import { type Lendable, refuseSimulated, runProgram } from "../lending/child.ts";
+import { type Lendable, refuseSimulated, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
-import { lendableVfio } from "../lending/devices.ts";
-import type { WithArgs } from "../specs/inspect.ts";
+import { lendableVfio } from "../lending/open_devices.ts";
+import type { WithArgs } from "../specs/probe_state_reset_with.ts";
 
 /** Runs `with`. */
 export async function run(args: WithArgs, context: Context): Promise<number> {

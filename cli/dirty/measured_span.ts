@@ -6,9 +6,9 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MappedDevice } from "../../src/dirty/mod.ts";
-import { runProgram } from "../lending/child.ts";
+import { runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
-import { lendableVfio } from "../lending/devices.ts";
+import { lendableVfio } from "../lending/open_devices.ts";
 import { DONE, exitCodeOfSignal } from "../exit_codes.ts";
 import { Interrupted } from "../signals.ts";
 

@@ -22,16 +22,16 @@ import {
 import type { CheckpointHeader } from "../../src/checkpoint/mod.ts";
 import { describeRecovery } from "../../src/vfio/mod.ts";
 import { Context } from "../context.ts";
-import { openOptions, refuseQuirk } from "../lending/devices.ts";
+import { openOptions, refuseQuirk } from "../lending/open_devices.ts";
 import { lentDataFdSockets } from "../lending/lent_devices.ts";
 import { parseWords } from "../parse.ts";
-import { traced } from "../trace.ts";
+import { traced } from "../trace_option.ts";
 import { showProgress } from "../output/progress.ts";
 import { watchSignals } from "../signals.ts";
 import { STDERR } from "../output/stdio.ts";
 import { refuseTerminal } from "../output/transfer_report.ts";
 import { drive, quiet } from "../specs/options.ts";
-import { device } from "../specs/values.ts";
+import { device } from "../specs/value_parsers.ts";
 
 /** The arguments of every phase. */
 export const phaseArgs = {

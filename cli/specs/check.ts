@@ -12,8 +12,8 @@ import { argument, option } from "@optique/core/primitives";
 import { string } from "@optique/core/valueparser";
 import type { Command } from "./command.ts";
 import { json, open, quiet, toggle } from "./options.ts";
-import { tail } from "./tail.ts";
-import { device, duration, file } from "./values.ts";
+import { tail } from "./program_to_run.ts";
+import { device, duration, file } from "./value_parsers.ts";
 
 const name = (): ReturnType<typeof string> => string({ metavar: "GROUP|ID" });
 

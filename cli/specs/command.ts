@@ -7,7 +7,7 @@
 
 import { lineBreak, type Message, text } from "@optique/core/message";
 import type { Parser } from "@optique/core/parser";
-import type { TraceArgs } from "../trace.ts";
+import type { TraceArgs } from "../trace_option.ts";
 
 /** The Deno permission flags that commands ask for. */
 export type Permission =

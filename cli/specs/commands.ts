@@ -6,11 +6,11 @@
 
 import { check } from "./check.ts";
 import type { Command, CommandGroup } from "./command.ts";
-import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "./dirty.ts";
-import { show, verify } from "./files.ts";
-import { probe, reset, state, withDevices } from "./inspect.ts";
-import { restore, save } from "./move.ts";
-import { demo, man, uapi } from "./reference.ts";
+import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "./dirty_unmap.ts";
+import { show, verify } from "./verify_show.ts";
+import { probe, reset, state, withDevices } from "./probe_state_reset_with.ts";
+import { restore, save } from "./save_restore.ts";
+import { demo, man, uapi } from "./uapi_demo_man.ts";
 
 /** The name of the program. */
 export const PROGRAM = "vfiokit";

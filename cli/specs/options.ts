@@ -10,7 +10,7 @@ import { flag, option } from "@optique/core/primitives";
 import type { OptionName } from "@optique/core/usage";
 import { choice, integer } from "@optique/core/valueparser";
 import type { Parser } from "@optique/core/parser";
-import { duration, file, size, vfToken } from "./values.ts";
+import { duration, file, size, vfToken } from "./value_parsers.ts";
 
 /** An option that is on or off. */
 export function toggle(

@@ -5,7 +5,7 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
-import type { BenchOptions } from "./devices/bench.ts";
+import type { BenchOptions } from "./devices/devices_under_check.ts";
 import { type CheckHost, InlineCheckHost, WorkerCheckHost } from "./thread/host.ts";
 import type { CheckInfo, Opened } from "./thread/requests.ts";
 import type { Safety } from "./safety.ts";

@@ -17,7 +17,7 @@
  * @module
  */
 
-export type { BenchOptions } from "./devices/bench.ts";
+export type { BenchOptions } from "./devices/devices_under_check.ts";
 export { type Attempt, attempt } from "./attempt.ts";
 export { CHECKS } from "./built_in.ts";
 export { check, type CheckOptions, type CheckPlan, CheckRun } from "./check.ts";

@@ -43,7 +43,7 @@ export { CheckpointFileError, type CheckpointFileErrorInfo } from "./file/file_e
 export { openCheckpointFile } from "./file/open_checkpoint_file.ts";
 export { type CheckpointDecoder, decodeCheckpoint, type DecodeOptions } from "./format/decode.ts";
 export { encodeCheckpoint } from "./format/encode.ts";
-export type { EncodeOptions } from "./format/encoder.ts";
+export type { EncodeOptions } from "./format/checkpoint_encoder.ts";
 export type { DeviceIdentity } from "./metadata/device_identity.ts";
 export type { CheckpointHeader, DecodedHeader } from "./metadata/header.ts";
 export type { CheckpointTrailer, DeviceTotals, PhaseTotals } from "./metadata/trailer.ts";

@@ -8,7 +8,7 @@ import { Ending } from "../base/ending.ts";
 import { Recycler } from "./batches/recycler.ts";
 import { FORMAT_VERSION } from "./frames/constants.ts";
 import type { DecodedHeader } from "./metadata/header.ts";
-import { CheckpointReader } from "./format/reader.ts";
+import { CheckpointReader } from "./format/checkpoint_reader.ts";
 import { chunksOf, demandBytes } from "../base/chunks.ts";
 import type { CheckpointTrailer, PhaseTotals } from "./metadata/trailer.ts";
 

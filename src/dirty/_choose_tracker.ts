@@ -11,7 +11,7 @@ import type { Type1Container } from "../vfio/dma/container.ts";
 import type { VfioDevice } from "../vfio/device/device.ts";
 import { DmaError } from "../vfio/dma/dma_error.ts";
 import { withoutType1 } from "../vfio/reasons/tracking_reasons.ts";
-import { type Reason, UnsupportedError } from "../vfio/reasons/unsupported.ts";
+import { type Reason, UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
 import { LogTracker } from "./log/log_tracker.ts";
 import { DirtyRangeError } from "./range_error.ts";
 import type { DirtyTracker, TrackerName } from "./tracker.ts";

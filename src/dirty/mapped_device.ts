@@ -18,7 +18,7 @@ import { kernelOf } from "../vfio/open/kernel_for.ts";
 import type { SharedTrace } from "../trace/mod.ts";
 import { openVfioDevice, type OpenVfioOptions } from "../vfio/open/open.ts";
 import { noContainer } from "../vfio/reasons/reasons.ts";
-import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
+import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
 import { checkRanges } from "./ranges.ts";
 
 /** Smallest page size of any IOMMU, in bytes. */

@@ -12,7 +12,7 @@ import { parseDeviceName } from "../vfio/open/device_name.ts";
 import type { DmaMemory } from "../vfio/dma/dma_memory.ts";
 import type { IovaMapping } from "../vfio/dma/iova.ts";
 import { kernelOf } from "../vfio/open/kernel_for.ts";
-import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
+import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
 import { bothRefuse, chooseTracker, NeedsContainer, withCleanup } from "./_choose_tracker.ts";
 import {
   MappedDevice,

@@ -22,7 +22,7 @@ import {
   type MmapOptions,
   type ReceivedMessage,
 } from "../kernel/kernel.ts";
-import { checkMaxFds, SCM_MAX_FD } from "../kernel/scm.ts";
+import { checkMaxFds, SCM_MAX_FD } from "../kernel/scm_rights.ts";
 import { plantBugs } from "./bugs/plant.ts";
 import { answer, sysError } from "./os/answer.ts";
 import { CdevFile } from "./nodes/cdev.ts";

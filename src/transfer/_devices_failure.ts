@@ -9,7 +9,7 @@ import { hintAfter } from "../migration/protocol/reset.ts";
 import type { NoteWatch } from "../migration/notes/note_book.ts";
 import type { Device } from "../migration/device.ts";
 import type { StateName } from "../vfio/state/states.ts";
-import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
+import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
 import { type DeviceOutcome, DevicesError } from "./devices_error.ts";
 import { IdentityError } from "./identity/identity_error.ts";
 

@@ -5,7 +5,7 @@
 import type { Batch } from "../checkpoint/batches/batch.ts";
 import type { DecodedHeader } from "../checkpoint/metadata/header.ts";
 import { readBatches } from "../checkpoint/format/read_batches.ts";
-import { CheckpointReader } from "../checkpoint/format/reader.ts";
+import { CheckpointReader } from "../checkpoint/format/checkpoint_reader.ts";
 import type { RestoreSource } from "./restore.ts";
 import type { CheckpointTrailer } from "../checkpoint/metadata/trailer.ts";
 

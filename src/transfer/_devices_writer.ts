@@ -4,7 +4,7 @@
 
 import type { Batch } from "../checkpoint/batches/batch_builder.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
-import { CheckpointEncoder, type EncodeOptions } from "../checkpoint/format/encoder.ts";
+import { CheckpointEncoder, type EncodeOptions } from "../checkpoint/format/checkpoint_encoder.ts";
 import type { CheckpointHeader } from "../checkpoint/metadata/header.ts";
 import type { CheckpointSink } from "./save.ts";
 

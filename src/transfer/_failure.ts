@@ -12,7 +12,7 @@ import type { Device } from "../migration/device.ts";
 import { DeviceClosedError } from "../migration/closed_error.ts";
 import { MigrationError, type MigrationErrorInfo } from "../migration/migration_error.ts";
 import type { StateName } from "../vfio/state/states.ts";
-import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
+import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
 import { CheckpointError } from "../checkpoint/checkpoint_error.ts";
 import { IdentityError } from "./identity/identity_error.ts";
 import { ReadBackError } from "../checkpoint/read_back.ts";

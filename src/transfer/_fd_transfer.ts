@@ -17,7 +17,7 @@ import {
 import type { Device } from "../migration/device.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
 import type { FileSession } from "../migration/thread/file_session.ts";
-import type { EncodeOptions } from "../checkpoint/format/encoder.ts";
+import type { EncodeOptions } from "../checkpoint/format/checkpoint_encoder.ts";
 import type { CheckpointHeader, DecodedHeader } from "../checkpoint/metadata/header.ts";
 import type { ReadableFd } from "../checkpoint/file/checkpoint_source.ts";
 

@@ -7,7 +7,7 @@ import { SysError } from "../kernel/sys_error.ts";
 import type { Device } from "../migration/device.ts";
 import { FdRestore, servesFds } from "./_fd_transfer.ts";
 import { ask, onClosed } from "../migration/thread/host.ts";
-import { BatchPusher } from "../migration/phases/batch_pusher.ts";
+import { BatchSender } from "../migration/phases/batch_sender.ts";
 import { Ending } from "../base/ending.ts";
 import { DevicesLoader } from "./_devices_loader.ts";
 import { fileError } from "../checkpoint/file/file_error.ts";
@@ -70,12 +70,12 @@ async function streamLoader(
     return {
       header: await ending.until(loader.header()),
       async load(leave): Promise<void> {
-        const pusher = new BatchPusher((batch) => ask(device, "push", batch));
+        const sender = new BatchSender((batch) => ask(device, "push", batch));
         await ask(device, "beginRestore");
         await ending.until(loader.load(async ({ bytes, sizes, more }) => {
-          await pusher.push({ bytes, sizes, more });
+          await sender.push({ bytes, sizes, more });
         }));
-        await ending.until(pusher.flush());
+        await ending.until(sender.flush());
         await ask(device, "endRestore", leave === "stopped" ? "stop" : "running");
         ending[Symbol.dispose]();
       },

@@ -17,7 +17,7 @@ import { phaseBatches } from "../migration/phases/phase_batches.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
 import { Ending } from "../base/ending.ts";
 import { DevicesWriter } from "./_devices_writer.ts";
-import type { EncodeOptions } from "../checkpoint/format/encoder.ts";
+import type { EncodeOptions } from "../checkpoint/format/checkpoint_encoder.ts";
 import { fileError } from "../checkpoint/file/file_error.ts";
 import type { CheckpointHeader } from "../checkpoint/metadata/header.ts";
 import type { CheckpointSink } from "./save.ts";

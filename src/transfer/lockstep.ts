@@ -10,7 +10,7 @@ import type { Device } from "../migration/device.ts";
 import { DeviceClosedError } from "../migration/closed_error.ts";
 import type { MigrationError } from "../migration/migration_error.ts";
 import type { StateName, TargetState } from "../vfio/state/states.ts";
-import { UnsupportedError } from "../vfio/reasons/unsupported.ts";
+import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
 import type { DevicesError } from "./devices_error.ts";
 import { MAX_DEVICES } from "../checkpoint/frames/constants.ts";
 import { stateNow } from "./_state_now.ts";

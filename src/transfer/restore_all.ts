@@ -5,7 +5,7 @@
  */
 
 import { ask } from "../migration/thread/host.ts";
-import { BatchPusher } from "../migration/phases/batch_pusher.ts";
+import { BatchSender } from "../migration/phases/batch_sender.ts";
 import type { Device } from "../migration/device.ts";
 import { demandIdentity } from "./identity/check.ts";
 import { DevicesLoader } from "./_devices_loader.ts";
@@ -39,7 +39,7 @@ class LockstepRestore {
   async load(loader: DevicesLoader): Promise<void> {
     const lockstep = this.#lockstep;
     const pushers = lockstep.members.map((member) =>
-      new BatchPusher((batch) => lockstep.attempt(member, ask(member.device, "push", batch)))
+      new BatchSender((batch) => lockstep.attempt(member, ask(member.device, "push", batch)))
     );
     await lockstep.until(loader.load(async ({ device, bytes, sizes, more }) => {
       lockstep.signal.throwIfAborted();

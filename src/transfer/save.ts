@@ -9,7 +9,7 @@ import { watchNotes } from "../migration/thread/host.ts";
 import type { Device } from "../migration/device.ts";
 import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
-import type { EncodeOptions } from "../checkpoint/format/encoder.ts";
+import type { EncodeOptions } from "../checkpoint/format/checkpoint_encoder.ts";
 import { failed, notKept } from "./_failure.ts";
 import { keep, keptUnread } from "./_keep.ts";
 import { cannotRun, finalState } from "./_run_again.ts";

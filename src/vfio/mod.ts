@@ -30,7 +30,11 @@
  */
 
 export { AnswerError } from "./device/answer_error.ts";
-export { type Capability, type CapabilityDefect, CapabilityError } from "./device/chain.ts";
+export {
+  type Capability,
+  type CapabilityDefect,
+  CapabilityError,
+} from "./device/capability_chain.ts";
 export { type OpenVia, VfioDevice } from "./device/device.ts";
 export {
   type FeatureDevice,
@@ -69,7 +73,7 @@ export {
   type Reason,
   type ReasonCode,
   UnsupportedError,
-} from "./reasons/unsupported.ts";
+} from "./reasons/unsupported_error.ts";
 export { describeRecovery, isLost, type Recovery } from "./state/recovery.ts";
 export type {
   NotedStateReport,

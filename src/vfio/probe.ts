@@ -37,7 +37,7 @@ import { brokenAnswer, busy, noReset } from "./reasons/reasons.ts";
 import type { Region } from "./device/region.ts";
 import type { SysfsDevice } from "./sysfs/sysfs.ts";
 import { draftDirtyTracking, noDirtyCapability } from "./reasons/tracking_reasons.ts";
-import { BusyError, type Reason, UnsupportedError } from "./reasons/unsupported.ts";
+import { BusyError, type Reason, UnsupportedError } from "./reasons/unsupported_error.ts";
 
 /** How to probe. */
 export interface ProbeOptions extends OpenVfioOptions {

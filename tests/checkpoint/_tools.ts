@@ -4,7 +4,10 @@
 
 import { describeFrame, FrameWriter } from "../../src/checkpoint/frames/frame_writer.ts";
 import { type Batch, batchTransactions } from "../../src/checkpoint/batches/batch.ts";
-import { CheckpointEncoder, type EncodeOptions } from "../../src/checkpoint/format/encoder.ts";
+import {
+  CheckpointEncoder,
+  type EncodeOptions,
+} from "../../src/checkpoint/format/checkpoint_encoder.ts";
 import {
   CheckpointError,
   type CheckpointErrorCode,
@@ -17,7 +20,10 @@ import {
   PREAMBLE_SIZE,
 } from "../../src/checkpoint/frames/constants.ts";
 import type { CheckpointHeader } from "../../src/checkpoint/metadata/header.ts";
-import { CheckpointReader, type ReadOptions } from "../../src/checkpoint/format/reader.ts";
+import {
+  CheckpointReader,
+  type ReadOptions,
+} from "../../src/checkpoint/format/checkpoint_reader.ts";
 import type { CheckpointTrailer } from "../../src/checkpoint/metadata/trailer.ts";
 import type { Phase, Transaction } from "../../src/checkpoint/batches/transaction.ts";
 

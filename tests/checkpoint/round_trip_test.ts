@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { CheckpointEncoder } from "../../src/checkpoint/format/encoder.ts";
+import { CheckpointEncoder } from "../../src/checkpoint/format/checkpoint_encoder.ts";
 import { FRAME_ZSTD, MAX_BODY, MAX_ENTRIES } from "../../src/checkpoint/frames/constants.ts";
 import { FrameReader } from "../../src/checkpoint/frames/frame_reader.ts";
 import type { Phase, Transaction } from "../../src/checkpoint/batches/transaction.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import { test } from "node:test";
 import { DEVICES_HEADER, SAMPLE_HEADER, samples } from "../../fixtures/checkpoints/samples.ts";
-import { CheckpointReader } from "../../src/checkpoint/format/reader.ts";
+import { CheckpointReader } from "../../src/checkpoint/format/checkpoint_reader.ts";
 import { type Bytes, read, whole } from "./_tools.ts";
 
 // The samples of every version ever released are read here. They are never made

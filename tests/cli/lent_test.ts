@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
-import { type Lendable, runProgram } from "../../cli/lending/child.ts";
+import { type Lendable, runProgram } from "../../cli/lending/run_program.ts";
 import { Context } from "../../cli/context.ts";
 import { lentDataFdSockets } from "../../cli/lending/lent_devices.ts";
 import { command } from "./_cli.ts";

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { EXIT_CODES } from "../../cli/exit_codes.ts";
 import { COMMANDS } from "../../cli/specs/commands.ts";
-import { SIMULATED } from "../../cli/specs/values.ts";
+import { SIMULATED } from "../../cli/specs/value_parsers.ts";
 import { PERSONALITIES } from "../../src/sim/mod.ts";
 import { projectFile, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";

@@ -9,7 +9,7 @@ import process from "node:process";
 import { decodeCheckpoint } from "../../src/checkpoint/format/decode.ts";
 import { CheckpointError } from "../../src/checkpoint/checkpoint_error.ts";
 import { IdentityError } from "../../src/transfer/identity/identity_error.ts";
-import { CheckpointReader } from "../../src/checkpoint/format/reader.ts";
+import { CheckpointReader } from "../../src/checkpoint/format/checkpoint_reader.ts";
 import { restoreAll } from "../../src/transfer/restore_all.ts";
 import { restore } from "../../src/transfer/restore.ts";
 import { openCheckpointFile } from "../../src/checkpoint/file/open_checkpoint_file.ts";

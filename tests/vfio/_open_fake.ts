@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import type { VfioDevice } from "../../src/vfio/device/device.ts";
 import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
 import { openVfioDevice, type OpenVfioOptions } from "../../src/vfio/open/open.ts";
-import { type Reason, UnsupportedError } from "../../src/vfio/reasons/unsupported.ts";
+import { type Reason, UnsupportedError } from "../../src/vfio/reasons/unsupported_error.ts";
 import type { FakeKernel } from "./_fake_kernel.ts";
 import { ADDRESS } from "./_fake_vfio.ts";
 

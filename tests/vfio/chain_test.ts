@@ -5,7 +5,7 @@ import {
   type CapabilityDefect,
   CapabilityError,
   walkCapabilities,
-} from "../../src/vfio/device/chain.ts";
+} from "../../src/vfio/device/capability_chain.ts";
 import { capability, join } from "./_fake_vfio.ts";
 
 const FIXED = 24;

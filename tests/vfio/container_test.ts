@@ -10,7 +10,7 @@ import {
 import type { AddressSpace } from "../../src/vfio/dma/address_space.ts";
 import { Type1Container } from "../../src/vfio/dma/container.ts";
 import { Group } from "../../src/vfio/open/group.ts";
-import { UnsupportedError } from "../../src/vfio/reasons/unsupported.ts";
+import { UnsupportedError } from "../../src/vfio/reasons/unsupported_error.ts";
 import { capability, fakeVfio, GROUP_PATH, join } from "./_fake_vfio.ts";
 import { leakFreeTest } from "./_leak_free.ts";
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import * as path from "node:path";
 import { describe, it } from "node:test";
 import { probe } from "../../src/vfio/probe.ts";
-import type { Reason } from "../../src/vfio/reasons/unsupported.ts";
+import type { Reason } from "../../src/vfio/reasons/unsupported_error.ts";
 import type { FakeKernel } from "./_fake_kernel.ts";
 import { addPci, ADDRESS, fakeVfio, FOLDER } from "./_fake_vfio.ts";
 

@@ -12,7 +12,7 @@ import {
 import { openVfioDevice, type OpenVfioOptions } from "../../src/vfio/open/open.ts";
 import { openVfioDevices } from "../../src/vfio/open/open_several.ts";
 import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
-import { BusyError, type Reason } from "../../src/vfio/reasons/unsupported.ts";
+import { BusyError, type Reason } from "../../src/vfio/reasons/unsupported_error.ts";
 import { CDEV_PATH, fakeCdev } from "./_fake_cdev.ts";
 import type { FakeKernel } from "./_fake_kernel.ts";
 import { addPci, ADDRESS, FOLDER, GROUP_PATH } from "./_fake_vfio.ts";

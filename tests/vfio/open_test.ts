@@ -14,7 +14,7 @@ import {
 } from "../../src/uapi/mod.ts";
 import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
 import { openGroupDevice, openVfioDevice } from "../../src/vfio/open/open.ts";
-import { BusyError } from "../../src/vfio/reasons/unsupported.ts";
+import { BusyError } from "../../src/vfio/reasons/unsupported_error.ts";
 import type { FakeKernel } from "./_fake_kernel.ts";
 import { addPci, ADDRESS, fakeVfio, FOLDER, GROUP_PATH } from "./_fake_vfio.ts";
 import { codesOf, open, reasonsOf } from "./_open_fake.ts";

@@ -10,7 +10,11 @@ import type { OpeningCall } from "../../src/vfio/open/opening_call.ts";
 import type { OpenVfioOptions } from "../../src/vfio/open/open.ts";
 import { OpenError } from "../../src/vfio/open/open_error.ts";
 import { probe } from "../../src/vfio/probe.ts";
-import { BusyError, type Reason, UnsupportedError } from "../../src/vfio/reasons/unsupported.ts";
+import {
+  BusyError,
+  type Reason,
+  UnsupportedError,
+} from "../../src/vfio/reasons/unsupported_error.ts";
 import { CDEV_PATH, fakeCdev } from "./_fake_cdev.ts";
 import { fail, type FakeKernel } from "./_fake_kernel.ts";
 import { addMdev, addPci, ADDRESS, FOLDER, GROUP_PATH } from "./_fake_vfio.ts";

@@ -14,7 +14,7 @@ import { MemoryMap } from "../../dirty/memory_map.ts";
 import { parseSamples, type Sample } from "../../dirty/samples.ts";
 import { table } from "../../output/table.ts";
 import { UsageError } from "../../usage_error.ts";
-import type { DirtyForecastArgs } from "../../specs/dirty.ts";
+import type { DirtyForecastArgs } from "../../specs/dirty_unmap.ts";
 
 /** More rounds than this are not listed one by one. */
 const LISTED_ROUNDS = 12;

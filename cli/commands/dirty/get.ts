@@ -11,12 +11,12 @@ import { DirtyReading, type DirtyTracker } from "../../../src/dirty/mod.ts";
 import type { Context } from "../../context.ts";
 import { bytes, count, time } from "../../output/format.ts";
 import { readAfterSpan } from "../../dirty/measured_span.ts";
-import { NO_READING, readingFields, runLines } from "../../dirty/reading.ts";
+import { NO_READING, readingFields, runLines } from "../../dirty/reading_report.ts";
 import { both, notesOf } from "../../dirty/rounds.ts";
-import { openSession, tellTracker } from "../../dirty/session.ts";
+import { openSession, tellTracker } from "../../dirty/open_session.ts";
 import { STDOUT, writeBytes } from "../../output/stdio.ts";
 import { UsageError } from "../../usage_error.ts";
-import type { DirtyGetArgs } from "../../specs/dirty.ts";
+import type { DirtyGetArgs } from "../../specs/dirty_unmap.ts";
 
 /** Reads that a pinned page must be dirty in, after the first two. */
 const MORE_READS = 6;

@@ -16,12 +16,12 @@ import { beforeEnd, startSpan } from "../../dirty/measured_span.ts";
 import { ReportFile } from "../../report/report_file.ts";
 import type { Round } from "../../dirty/rounds.ts";
 import { type Sample, sampleFields } from "../../dirty/samples.ts";
-import { mapOf, openSession, tellTracker } from "../../dirty/session.ts";
+import { mapOf, openSession, tellTracker } from "../../dirty/open_session.ts";
 import { readerGone, STDOUT } from "../../output/stdio.ts";
 import { UsageError } from "../../usage_error.ts";
-import { watch } from "../../dirty/watch.ts";
+import { watch } from "../../dirty/watch_rounds.ts";
 import type { ReportSubject } from "../../report/report.ts";
-import type { DirtyWatchArgs } from "../../specs/dirty.ts";
+import type { DirtyWatchArgs } from "../../specs/dirty_unmap.ts";
 
 /** Columns where the width of the terminal is not known. */
 const WIDTH = 132;

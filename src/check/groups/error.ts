@@ -7,7 +7,7 @@
 import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
 import { rule } from "../rules.ts";
-import { foreignBytes, streamOf } from "../streams.ts";
+import { foreignBytes, streamOf } from "../state_bytes.ts";
 import {
   ERROR,
   flagsOf,

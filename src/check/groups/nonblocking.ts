@@ -8,7 +8,7 @@ import { FIONBIO, POLLIN } from "../../kernel/kernel.ts";
 import { attempt } from "../attempt.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
 import { rule } from "../rules.ts";
-import { difference, streamOf } from "../streams.ts";
+import { difference, streamOf } from "../state_bytes.ts";
 import { STOP_COPY } from "../v2/states.ts";
 import { reference } from "./stop_copy.ts";
 

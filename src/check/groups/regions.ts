@@ -20,7 +20,7 @@ import { answered, attempt } from "../attempt.ts";
 import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck } from "../define.ts";
 import { AnswerError } from "../../vfio/device/answer_error.ts";
-import { CapabilityError, walkCapabilities } from "../../vfio/device/chain.ts";
+import { CapabilityError, walkCapabilities } from "../../vfio/device/capability_chain.ts";
 import type { Region } from "../../vfio/device/region.ts";
 import { rule } from "../rules.ts";
 

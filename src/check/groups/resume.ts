@@ -9,7 +9,7 @@ import { answered } from "../attempt.ts";
 import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
 import { rule } from "../rules.ts";
-import { difference, foreignBytes, joined, streamOf } from "../streams.ts";
+import { difference, foreignBytes, joined, streamOf } from "../state_bytes.ts";
 import { ERROR, PRE_COPY, RESUMING, RUNNING, stateName, STOP, STOP_COPY } from "../v2/states.ts";
 import type { Stream, V2Device } from "../v2/v2_device.ts";
 import { saveStopped } from "./stop_copy.ts";

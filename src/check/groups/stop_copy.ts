@@ -10,7 +10,7 @@ import { answered, attempt } from "../attempt.ts";
 import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
 import { rule } from "../rules.ts";
-import { difference, streamOf } from "../streams.ts";
+import { difference, streamOf } from "../state_bytes.ts";
 import { RUNNING, stateName, STOP, STOP_COPY } from "../v2/states.ts";
 import { READ_BYTES, type Stream, type V2Device } from "../v2/v2_device.ts";
 

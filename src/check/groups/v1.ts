@@ -9,7 +9,7 @@ import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
 import type { Safety } from "../safety.ts";
 import { rule } from "../rules.ts";
-import { difference, foreignBytes, streamOf } from "../streams.ts";
+import { difference, foreignBytes, streamOf } from "../state_bytes.ts";
 import {
   ERROR,
   PRE_COPY,

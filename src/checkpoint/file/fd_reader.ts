@@ -4,7 +4,7 @@
 
 import type { Batch } from "../batches/batch.ts";
 import type { DecodedHeader } from "../metadata/header.ts";
-import { CheckpointReader } from "../format/reader.ts";
+import { CheckpointReader } from "../format/checkpoint_reader.ts";
 import { isErrno } from "../../kernel/sys_error.ts";
 import { type Kernel, POLLIN } from "../../kernel/kernel.ts";
 

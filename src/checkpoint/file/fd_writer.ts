@@ -6,7 +6,7 @@ import type { Kernel } from "../../kernel/kernel.ts";
 import { startWriteBack } from "../../kernel/process/write_back.ts";
 import type { Batch } from "../batches/batch_builder.ts";
 import type { Phase } from "../batches/transaction.ts";
-import { CheckpointEncoder, type EncodeOptions } from "../format/encoder.ts";
+import { CheckpointEncoder, type EncodeOptions } from "../format/checkpoint_encoder.ts";
 import type { CheckpointHeader } from "../metadata/header.ts";
 
 /** Bytes that are worth a place in the disk's queue. */

@@ -8,7 +8,7 @@ import type { Transaction } from "../batches/transaction.ts";
 import { readBatches } from "./read_batches.ts";
 import { batchTransactions } from "../batches/batch.ts";
 import type { DecodedHeader } from "../metadata/header.ts";
-import { CheckpointReader } from "./reader.ts";
+import { CheckpointReader } from "./checkpoint_reader.ts";
 import type { CheckpointTrailer } from "../metadata/trailer.ts";
 
 /** Options of decoding. */

@@ -5,7 +5,7 @@
  */
 
 import type { Transaction } from "../batches/transaction.ts";
-import { CheckpointEncoder, type EncodeOptions } from "./encoder.ts";
+import { CheckpointEncoder, type EncodeOptions } from "./checkpoint_encoder.ts";
 import type { CheckpointHeader } from "../metadata/header.ts";
 
 /** Bytes that may wait to be encoded, and again to be written: one batch. */

@@ -5,7 +5,7 @@
 import { demandBytes } from "../../base/chunks.ts";
 import { Recycler } from "../batches/recycler.ts";
 import type { Batch } from "../batches/batch.ts";
-import type { CheckpointReader } from "./reader.ts";
+import type { CheckpointReader } from "./checkpoint_reader.ts";
 import type { CheckpointTrailer } from "../metadata/trailer.ts";
 
 /**

@@ -5,7 +5,7 @@
 import { DATA_META_SIZE, FRAME_DATA } from "../frames/constants.ts";
 import type { FrameHeader } from "../frames/frame_header.ts";
 import type { DecodedHeader } from "../metadata/header.ts";
-import { CheckpointReader } from "../format/reader.ts";
+import { CheckpointReader } from "../format/checkpoint_reader.ts";
 import type { CheckpointTrailer } from "../metadata/trailer.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { Demultiplexer, DeviceCancelled } from "./_demultiplexer.ts";

@@ -8,7 +8,7 @@ import { DmaError } from "../../vfio/dma/dma_error.ts";
 import { DMA_LOGGING_START } from "../../vfio/device/feature.ts";
 import { formatIova, type IovaMapping } from "../../vfio/dma/iova.ts";
 import { deviceLogRefused, noDeviceLog } from "../../vfio/reasons/tracking_reasons.ts";
-import { UnsupportedError } from "../../vfio/reasons/unsupported.ts";
+import { UnsupportedError } from "../../vfio/reasons/unsupported_error.ts";
 import { reachesEnd } from "./_log_ranges.ts";
 
 /** What an errno means, and what to do about it. */

@@ -16,7 +16,7 @@ import {
 } from "../../vfio/device/feature.ts";
 import { encloses, formatIova, type IovaMapping } from "../../vfio/dma/iova.ts";
 import { deviceLogUnreadable, noDeviceLog } from "../../vfio/reasons/tracking_reasons.ts";
-import { UnsupportedError } from "../../vfio/reasons/unsupported.ts";
+import { UnsupportedError } from "../../vfio/reasons/unsupported_error.ts";
 import { DeviceLog, type LogExtent } from "./_device_log.ts";
 import { UnreadPages } from "./_unread_pages.ts";
 import { checkUnmapped, notLogged, reportError } from "./_log_errors.ts";

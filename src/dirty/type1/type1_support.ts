@@ -8,7 +8,7 @@ import { vfioIommuType1InfoCapMigration } from "../../uapi/mod.ts";
 import { AnswerError, smallestPage } from "../../vfio/device/answer_error.ts";
 import { draftDirtyTracking, noDirtyCapability } from "../../vfio/reasons/tracking_reasons.ts";
 import type { Type1Info } from "../../vfio/dma/type1_info.ts";
-import { UnsupportedError } from "../../vfio/reasons/unsupported.ts";
+import { UnsupportedError } from "../../vfio/reasons/unsupported_error.ts";
 
 /** DIRTY_BITMAP_PAGES_MAX: a mapping with more pages makes the start fail. */
 const MAPPING_PAGES_MAX = 2 ** 31 - 1;

@@ -13,7 +13,7 @@ import {
 import type { Type1Container } from "../../vfio/dma/container.ts";
 import { formatIova, type IovaMapping } from "../../vfio/dma/iova.ts";
 import { noDirtyCapability, notType1v2 } from "../../vfio/reasons/tracking_reasons.ts";
-import { UnsupportedError } from "../../vfio/reasons/unsupported.ts";
+import { UnsupportedError } from "../../vfio/reasons/unsupported_error.ts";
 import { Type1Reader } from "./_type1_read.ts";
 import { freePage, witnessIsDirty } from "./_unused_page.ts";
 import { DirtyRangeError } from "../range_error.ts";

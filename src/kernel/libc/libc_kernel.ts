@@ -18,7 +18,7 @@ import {
   type ReceivedMessage,
 } from "../kernel.ts";
 import { type Libc, libc, libcAllowed } from "./calls_with_errno.ts";
-import { receiveMessage, sendMessage, socketPair } from "./messages.ts";
+import { receiveMessage, sendMessage, socketPair } from "./fd_messages.ts";
 
 export { libcAllowed };
 

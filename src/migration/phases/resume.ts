@@ -5,7 +5,7 @@
  */
 
 import { ask, onClosed } from "../thread/host.ts";
-import { BatchPusher } from "./batch_pusher.ts";
+import { BatchSender } from "./batch_sender.ts";
 import { type Device, interruptOn } from "../device.ts";
 import { BATCH_BYTES, isPooled, takeBuffer } from "../../checkpoint/batches/buffer_pool.ts";
 import type { Transaction } from "../../checkpoint/batches/transaction.ts";
@@ -18,12 +18,12 @@ export interface ResumeOptions {
 
 /** Collects transactions until a batch is large enough to send. */
 class Collector {
-  readonly #pusher: BatchPusher;
+  readonly #sender: BatchSender;
   #chunks: Uint8Array<ArrayBuffer>[] = [];
   #length = 0;
 
   constructor(device: Device) {
-    this.#pusher = new BatchPusher((batch) => ask(device, "push", batch));
+    this.#sender = new BatchSender((batch) => ask(device, "push", batch));
   }
 
   async add({ data, more }: Transaction): Promise<void> {
@@ -48,7 +48,7 @@ class Collector {
   /** Sends the rest, and waits until the device has everything. */
   async flush(): Promise<void> {
     if (this.#chunks.length > 0) await this.#push(false);
-    await this.#pusher.flush();
+    await this.#sender.flush();
   }
 
   /** One buffer with all chunks in it: their own where it may be handed over, else a copy. */
@@ -78,7 +78,7 @@ class Collector {
     const batch = { bytes: this.#bytes(), sizes: this.#chunks.map(({ length }) => length), more };
     this.#chunks = [];
     this.#length = 0;
-    await this.#pusher.push(batch);
+    await this.#sender.push(batch);
   }
 }
 

@@ -12,7 +12,7 @@ import { recycle, takeBuffer } from "../../checkpoint/batches/buffer_pool.ts";
 import type { Phase } from "../../checkpoint/batches/transaction.ts";
 import { FdReader } from "../../checkpoint/file/fd_reader.ts";
 import { FdWriter } from "../../checkpoint/file/fd_writer.ts";
-import type { EncodeOptions } from "../../checkpoint/format/encoder.ts";
+import type { EncodeOptions } from "../../checkpoint/format/checkpoint_encoder.ts";
 import type { CheckpointHeader, DecodedHeader } from "../../checkpoint/metadata/header.ts";
 
 /** After so many milliseconds of writing or reading the session looks who else wants something. */

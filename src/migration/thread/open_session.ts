@@ -21,11 +21,11 @@ import {
   noteSparseAreas,
 } from "../../vfio/device/migration_region.ts";
 import { quirkFor, type QuirkName } from "../../vfio/device/quirk.ts";
-import { type Reason, UnsupportedError } from "../../vfio/reasons/unsupported.ts";
+import { type Reason, UnsupportedError } from "../../vfio/reasons/unsupported_error.ts";
 import { type Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
 import type { Engine, OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
 import { DataFdHandover, type DataFdSockets } from "../v2/data_fd_handover.ts";
-import { preadFull } from "../protocol/io.ts";
+import { preadFull } from "../protocol/data_io.ts";
 import { resetPatiently } from "../protocol/reset.ts";
 import type { SharedCounters } from "./shared_counters.ts";
 import { V1Engine } from "../v1/v1_engine.ts";

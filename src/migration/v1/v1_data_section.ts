@@ -15,7 +15,7 @@ import {
 } from "../../kernel/kernel.ts";
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import type { Region } from "../../vfio/device/region.ts";
-import { preadFull, pwriteFull } from "../protocol/io.ts";
+import { preadFull, pwriteFull } from "../protocol/data_io.ts";
 
 type Buffer = Uint8Array;
 

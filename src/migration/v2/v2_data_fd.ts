@@ -10,7 +10,7 @@ import { VFIO_MIG_GET_PRECOPY_INFO, vfioPrecopyInfo } from "../../uapi/mod.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import type { DataFdHandover } from "./data_fd_handover.ts";
 import { DriverError } from "../protocol/recovery.ts";
-import { setNonBlocking } from "../protocol/io.ts";
+import { setNonBlocking } from "../protocol/data_io.ts";
 
 /** Owns a device's data fd. */
 export class V2DataFd {

@@ -9,7 +9,7 @@ import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
 import type { Counters } from "../protocol/engine.ts";
 import { dataError, DriverError, GONE, type Meanings } from "../protocol/recovery.ts";
-import { Readiness } from "../protocol/io.ts";
+import { Readiness } from "../protocol/data_io.ts";
 
 /** The meanings of a data fd's errnos. */
 const MEANINGS: Meanings = {

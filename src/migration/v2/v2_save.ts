@@ -15,7 +15,7 @@ import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import type { BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
 import type { Counters, PrecopyLimits } from "../protocol/engine.ts";
 import { dataError, DriverError, GONE, type Meanings } from "../protocol/recovery.ts";
-import { Readiness } from "../protocol/io.ts";
+import { Readiness } from "../protocol/data_io.ts";
 import { PrecopyNotes } from "../notes/precopy_notes.ts";
 import { Rounds } from "../protocol/rounds.ts";
 import type { Phase } from "../../checkpoint/batches/transaction.ts";

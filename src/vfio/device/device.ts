@@ -28,7 +28,7 @@ import type { Ioas } from "../dma/ioas.ts";
 import { readRegion, type Region } from "./region.ts";
 import type { PciIds, SysfsDevice } from "../sysfs/sysfs.ts";
 import { sysfsOfFd } from "../sysfs/sysfs_of_fd.ts";
-import type { Reason } from "../reasons/unsupported.ts";
+import type { Reason } from "../reasons/unsupported_error.ts";
 
 /** More regions than any driver has: vfio-pci has 9, and one for each device-specific one. */
 const REGIONS_MAX = 1024;

@@ -17,7 +17,7 @@ import { needsVariantDriver, noMigration } from "../reasons/driver_reasons.ts";
 import { readMigrationFlags } from "./feature.ts";
 import { brokenAnswer, migrationRegionEmpty, migrationRegionUnusable } from "../reasons/reasons.ts";
 import type { Region } from "./region.ts";
-import type { Reason } from "../reasons/unsupported.ts";
+import type { Reason } from "../reasons/unsupported_error.ts";
 
 /**
  * How the data of a migration region is accessed: only by pread and pwrite

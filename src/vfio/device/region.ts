@@ -27,7 +27,7 @@ import {
   requireBytes,
   requireElements,
   walkCapabilities,
-} from "./chain.ts";
+} from "./capability_chain.ts";
 
 /** A part of a region that mmap may reach (struct vfio_region_sparse_mmap_area). */
 export interface SparseArea {

@@ -32,7 +32,7 @@ import {
 import { requireUnchanged, requireUnmapped } from "../device/answer_fields.ts";
 import { ioctl } from "../ioctl.ts";
 import { KnownMappings } from "./_known_mappings.ts";
-import { opening } from "../open/opening.ts";
+import { opening } from "../open/explain_opening.ts";
 import type { AddressSpace, DmaMapping } from "./address_space.ts";
 import { DmaError } from "./dma_error.ts";
 import { type Group, inContainer } from "../open/group.ts";
@@ -42,7 +42,7 @@ import { memlockLimit } from "../reasons/memlock.ts";
 import { noType1v2, wrongApiVersion } from "../reasons/reasons.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
 import { readType1Info, type Type1Info } from "./type1_info.ts";
-import { UnsupportedError } from "../reasons/unsupported.ts";
+import { UnsupportedError } from "../reasons/unsupported_error.ts";
 
 /** The container's character device. */
 export const CONTAINER_PATH = "/dev/vfio/vfio";

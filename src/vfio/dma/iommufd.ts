@@ -8,7 +8,7 @@ import { Fd } from "../../kernel/fd.ts";
 import { type Kernel, O_RDWR } from "../../kernel/kernel.ts";
 import { IOMMU_DESTROY, IOMMU_IOAS_ALLOC, iommuDestroy, iommuIoasAlloc } from "../../uapi/mod.ts";
 import { ioctl } from "../ioctl.ts";
-import { opening } from "../open/opening.ts";
+import { opening } from "../open/explain_opening.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
 
 /** Its character device. */

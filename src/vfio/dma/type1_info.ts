@@ -28,7 +28,7 @@ import {
   requireBytes,
   requireElements,
   walkCapabilities,
-} from "../device/chain.ts";
+} from "../device/capability_chain.ts";
 import type { IovaRange } from "./iova.ts";
 
 /** The container's dirty page tracking (capability MIGRATION). */

@@ -23,8 +23,8 @@ import {
 } from "../../uapi/mod.ts";
 import { exists } from "../reasons/evidence.ts";
 import { ioctl } from "../ioctl.ts";
-import { onceBound } from "./_just_bound.ts";
-import { mayHelpOtherWay, opening, type Situation } from "./opening.ts";
+import { onceBound } from "./_once_bound.ts";
+import { mayHelpOtherWay, opening, type Situation } from "./explain_opening.ts";
 import { noCdev } from "../reasons/cdev_reasons.ts";
 import { VfioDevice } from "../device/device.ts";
 import { parseVfToken } from "./device_name.ts";
@@ -32,7 +32,7 @@ import { Ioas } from "../dma/ioas.ts";
 import { Iommufd } from "../dma/iommufd.ts";
 import { OpenError } from "./open_error.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
-import { BusyError, type Reason, UnsupportedError } from "../reasons/unsupported.ts";
+import { BusyError, type Reason, UnsupportedError } from "../reasons/unsupported_error.ts";
 
 /** The iommufd and IOAS of a device that is already open, to be shared. */
 export interface Shared {

@@ -8,12 +8,12 @@ import { SysError } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { exists } from "../reasons/evidence.ts";
 import { groupMembers } from "../reasons/group_viability.ts";
-import { explainOpening } from "./opening.ts";
+import { explainOpening } from "./explain_opening.ts";
 import { type DeviceName, DeviceNameError, formatDeviceName } from "./device_name.ts";
 import { nameIn } from "./kernel_for.ts";
 import { noSuchDevice, noSysfs } from "../reasons/reasons.ts";
 import { readSysfsDevice, type SysfsDevice, sysfsPath } from "../sysfs/sysfs.ts";
-import type { Reason } from "../reasons/unsupported.ts";
+import type { Reason } from "../reasons/unsupported_error.ts";
 
 /**
  * Finds a device by its name.

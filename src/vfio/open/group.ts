@@ -14,7 +14,7 @@ import {
   vfioGroupStatus,
 } from "../../uapi/mod.ts";
 import { ioctl } from "../ioctl.ts";
-import { opening } from "./opening.ts";
+import { opening } from "./explain_opening.ts";
 import { parseVfToken } from "./device_name.ts";
 import { groupNumberOf, type SysfsDevice } from "../sysfs/sysfs.ts";
 import { pathOfFd } from "../sysfs/sysfs_of_fd.ts";

@@ -12,10 +12,10 @@ import type { Kernel } from "../../kernel/kernel.ts";
 import { byCdevOrGroup, openByCdev } from "./_cdev.ts";
 import { firmwareRegions } from "../reasons/evidence.ts";
 import { groupMembers } from "../reasons/group_viability.ts";
-import { onceBound } from "./_just_bound.ts";
+import { onceBound } from "./_once_bound.ts";
 import { hasSince, kernelRelease } from "../reasons/kernel_release.ts";
 import { missingNodes } from "../reasons/missing_nodes.ts";
-import { explainOpening, opening } from "./opening.ts";
+import { explainOpening, opening } from "./explain_opening.ts";
 import { variantDriver } from "../sysfs/variant_driver.ts";
 import { cdevNotBound } from "../reasons/cdev_reasons.ts";
 import { Type1Container } from "../dma/container.ts";
@@ -38,7 +38,7 @@ import {
 import { bridgeKind } from "../sysfs/pci_header.ts";
 import { cdevName, isVfioBound, type SysfsDevice } from "../sysfs/sysfs.ts";
 import { pathOfFd } from "../sysfs/sysfs_of_fd.ts";
-import { type Reason, UnsupportedError } from "../reasons/unsupported.ts";
+import { type Reason, UnsupportedError } from "../reasons/unsupported_error.ts";
 
 /** How to open a device. */
 export interface OpenVfioOptions {

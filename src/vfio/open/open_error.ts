@@ -7,7 +7,7 @@
 import { VfiokitError } from "../../base/vfiokit_error.ts";
 import { registerErrorClass } from "../../base/error_transfer.ts";
 import { printable } from "../../base/printable.ts";
-import { hintOfReason, type Reason, type ReasonCode } from "../reasons/unsupported.ts";
+import { hintOfReason, type Reason, type ReasonCode } from "../reasons/unsupported_error.ts";
 
 /**
  * A device could not be opened this time: the process or the machine lacks a resource, or the

@@ -5,9 +5,9 @@
  * @module
  */
 
-import { blocks } from "./reason.ts";
+import { blocks } from "./reason_kinds.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
-import type { Reason } from "./unsupported.ts";
+import type { Reason } from "./unsupported_error.ts";
 
 /** `no-cdev`: the kernel makes no character devices of devices. */
 export function noCdev({ name }: SysfsDevice): Reason {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { blocks } from "./reason.ts";
+import { blocks } from "./reason_kinds.ts";
 import { shellEcho, shellWord } from "../../base/shell.ts";
 import {
   lacksMigration,
@@ -16,7 +16,7 @@ import {
 } from "../sysfs/variant_driver.ts";
 import type { Bridge } from "../sysfs/pci_header.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
-import type { Reason } from "./unsupported.ts";
+import type { Reason } from "./unsupported_error.ts";
 
 export type { VariantDriver, VariantFinding, VfioDriver };
 

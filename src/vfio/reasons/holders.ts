@@ -5,7 +5,7 @@
  */
 
 import type { Kernel } from "../../kernel/kernel.ts";
-import type { Holder } from "./unsupported.ts";
+import type { Holder } from "./unsupported_error.ts";
 
 /**
  * The processes that have one of these files open, by pid. Other users'

@@ -6,11 +6,11 @@ import { ERRNO } from "../../kernel/errno_names.ts";
 import { SysError } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { exists } from "./evidence.ts";
-import { explainOpening, type OpeningCall } from "../open/opening.ts";
+import { explainOpening, type OpeningCall } from "../open/explain_opening.ts";
 import { CONTAINER_PATH } from "../dma/container.ts";
 import { IOMMUFD_PATH } from "../dma/iommufd.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
-import { type Reason, UnsupportedError } from "./unsupported.ts";
+import { type Reason, UnsupportedError } from "./unsupported_error.ts";
 
 /** Why no way to open a device has all of its nodes, a reason for each; empty if one has. */
 export function missingNodes(kernel: Kernel, sysfs: SysfsDevice): Reason[] {

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { blocks, note } from "./reason.ts";
+import { blocks, note } from "./reason_kinds.ts";
 import type { GroupMember } from "./group_viability.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
-import { BUSY_HINT, type Reason, type ReasonCode } from "./unsupported.ts";
+import { BUSY_HINT, type Reason, type ReasonCode } from "./unsupported_error.ts";
 
 export type { GroupMember };
 

@@ -5,8 +5,8 @@
  * @module
  */
 
-import { blocks, note } from "./reason.ts";
-import type { Reason } from "./unsupported.ts";
+import { blocks, note } from "./reason_kinds.ts";
+import type { Reason } from "./unsupported_error.ts";
 
 /** The reasons against a device's log where type1 cannot track either: nobody is sent there. */
 export function withoutType1(reasons: readonly Reason[]): Reason[] {

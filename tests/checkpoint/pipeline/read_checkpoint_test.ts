@@ -6,7 +6,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { after, describe, it } from "node:test";
-import type { EncodeOptions } from "../../../src/checkpoint/format/encoder.ts";
+import type { EncodeOptions } from "../../../src/checkpoint/format/checkpoint_encoder.ts";
 import { CheckpointError } from "../../../src/checkpoint/checkpoint_error.ts";
 import type { Transaction } from "../../../src/checkpoint/batches/transaction.ts";
 import { fdKind } from "../../../src/checkpoint/pipeline/_fd_kind.ts";

@@ -5,7 +5,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { after, describe, it } from "node:test";
-import { CheckpointReader } from "../../../src/checkpoint/format/reader.ts";
+import { CheckpointReader } from "../../../src/checkpoint/format/checkpoint_reader.ts";
 import { SysError } from "../../../src/kernel/sys_error.ts";
 import { libcKernel } from "../../../src/kernel/libc/libc_kernel.ts";
 import { fdKind } from "../../../src/checkpoint/pipeline/_fd_kind.ts";

@@ -6,8 +6,8 @@ import type { SysError } from "../../../kernel/sys_error.ts";
 import type { Kernel } from "../../../kernel/kernel.ts";
 import { type GroupMember, groupMembers } from "../../reasons/group_viability.ts";
 import { findHolders } from "../../reasons/holders.ts";
-import { blocks } from "../../reasons/reason.ts";
-import type { Reason, ReasonCode } from "../../reasons/unsupported.ts";
+import { blocks } from "../../reasons/reason_kinds.ts";
+import type { Reason, ReasonCode } from "../../reasons/unsupported_error.ts";
 import type { SysfsDevice } from "../../sysfs/sysfs.ts";
 import type { OpeningCall } from "../opening_call.ts";
 

@@ -3,7 +3,7 @@
  */
 
 import { hasSince, kernelRelease } from "../../reasons/kernel_release.ts";
-import { blocks } from "../../reasons/reason.ts";
+import { blocks } from "../../reasons/reason_kinds.ts";
 import { vfToken } from "../../reasons/reasons.ts";
 import { AGAIN, because, type Causes, type Failure, label, LOG, members } from "./_cause.ts";
 

@@ -4,7 +4,7 @@
 
 import { exists } from "../../reasons/evidence.ts";
 import { missingNode } from "../../reasons/reasons.ts";
-import type { Reason, ReasonCode } from "../../reasons/unsupported.ts";
+import type { Reason, ReasonCode } from "../../reasons/unsupported_error.ts";
 import type { Causes, Failure } from "./_cause.ts";
 
 function node(

@@ -5,7 +5,7 @@
  */
 
 import { findHolders } from "../../reasons/holders.ts";
-import type { Holder } from "../../reasons/unsupported.ts";
+import type { Holder } from "../../reasons/unsupported_error.ts";
 import { type Failure, nodesOfGroup } from "./_cause.ts";
 import { DRIVER } from "./_driver.ts";
 import { GROUP } from "./_group.ts";

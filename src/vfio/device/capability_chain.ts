@@ -76,7 +76,7 @@ export class CapabilityError extends AnswerError {
  *
  * @example
  * ```ts
- * import { walkCapabilities } from "./chain.ts";
+ * import { walkCapabilities } from "./capability_chain.ts";
  * import assert from "node:assert/strict";
  *
  * const info = new Uint8Array(48);

@@ -14,7 +14,7 @@ export const SCM_MAX_FD = 253;
  *
  * @example
  * ```ts
- * import { checkMaxFds, SCM_MAX_FD } from "./scm.ts";
+ * import { checkMaxFds, SCM_MAX_FD } from "./scm_rights.ts";
  * import assert from "node:assert/strict";
  *
  * checkMaxFds(SCM_MAX_FD);

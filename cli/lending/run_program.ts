@@ -8,7 +8,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import { type Device, printable } from "../../mod.ts";
 import type { Context } from "../context.ts";
-import { DataFdSocketPairs } from "./data_fd_handover.ts";
+import { DataFdSocketPairs } from "./data_fd_sockets.ts";
 import { DONE, exitCodeOfSignal, FAILED, NOT_FOUND, NOT_RUNNABLE } from "../exit_codes.ts";
 import type { SignalName } from "../signals.ts";
 import { STDERR, writeText } from "../output/stdio.ts";

@@ -54,7 +54,7 @@ function batchBytes(length: number): Bytes {
  * @example
  * ```ts
  * import { CheckpointError } from "@vfiokit/vfiokit";
- * import { CheckpointReader } from "./reader.ts";
+ * import { CheckpointReader } from "./checkpoint_reader.ts";
  * import assert from "node:assert/strict";
  *
  * const reader = new CheckpointReader();

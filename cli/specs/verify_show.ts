@@ -10,7 +10,7 @@ import type { InferValue } from "@optique/core/parser";
 import { argument } from "@optique/core/primitives";
 import type { Command } from "./command.ts";
 import { json, quiet } from "./options.ts";
-import { file } from "./values.ts";
+import { file } from "./value_parsers.ts";
 
 const args = object({
   file: argument(file(), { description: [text("The checkpoint; - is stdin.")] }),

@@ -4,7 +4,7 @@
 
 import { printable } from "../../base/printable.ts";
 import type { Remedy } from "../../base/vfiokit_error.ts";
-import type { Reason, ReasonCode } from "./unsupported.ts";
+import type { Reason, ReasonCode } from "./unsupported_error.ts";
 
 /** What stands in the way. */
 export function blocks(

@@ -6,7 +6,7 @@
 
 import type { Device, OpenOptions } from "../../mod.ts";
 import { readMigrationFlags, type VfioDevice } from "../../src/vfio/mod.ts";
-import type { Lendable } from "./child.ts";
+import type { Lendable } from "./run_program.ts";
 import type { Context } from "../context.ts";
 import { DONE, exitCodeOfSignal } from "../exit_codes.ts";
 import { Interrupted } from "../signals.ts";

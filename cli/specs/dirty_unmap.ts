@@ -12,8 +12,8 @@ import { argument, option } from "@optique/core/primitives";
 import { choice, integer } from "@optique/core/valueparser";
 import type { Command } from "./command.ts";
 import { json, open, quiet, toggle, trace } from "./options.ts";
-import { tail } from "./tail.ts";
-import { bandwidth, device, duration, file, iovaRange, wide } from "./values.ts";
+import { tail } from "./program_to_run.ts";
+import { bandwidth, device, duration, file, iovaRange, wide } from "./value_parsers.ts";
 
 const track = {
   device: argument(device(), { description: [text("The device to watch (see probe).")] }),

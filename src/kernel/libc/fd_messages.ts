@@ -4,7 +4,7 @@
  */
 
 import { cleanly } from "../../base/cleanup.ts";
-import { checkMaxFds } from "../scm.ts";
+import { checkMaxFds } from "../scm_rights.ts";
 import { struct } from "../../uapi/codec.ts";
 import type { StructCodec } from "../../uapi/struct_types.ts";
 import type { Libc } from "./calls_with_errno.ts";

@@ -7,7 +7,7 @@
 import type { DirtySession } from "../../src/dirty/mod.ts";
 import { pause } from "./measured_span.ts";
 import { type Round, Rounds } from "./rounds.ts";
-import { mapOf } from "./session.ts";
+import { mapOf } from "./open_session.ts";
 
 /** How to watch. */
 export interface WatchOptions {

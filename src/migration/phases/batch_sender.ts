@@ -9,7 +9,7 @@ import { BATCH_BYTES } from "../../checkpoint/batches/buffer_pool.ts";
 const AHEAD = 3;
 
 /** Sends batches, a few ahead of the device, and no more bytes than those batches may have. */
-export class BatchPusher {
+export class BatchSender {
   readonly #send: (batch: Batch<ArrayBuffer>) => Promise<void>;
   readonly #sent: { readonly taken: Promise<void>; readonly bytes: number }[] = [];
   #bytes = 0;

@@ -27,7 +27,7 @@ export function streamOf(...chunks: readonly Uint8Array<ArrayBuffer>[]): Stream 
  *
  * @example
  * ```ts
- * import { difference, streamOf } from "./streams.ts";
+ * import { difference, streamOf } from "./state_bytes.ts";
  * import assert from "node:assert/strict";
  *
  * const [one, other] = [new Uint8Array([1, 2]), new Uint8Array([1, 3])];

@@ -6,8 +6,8 @@
 
 import type { CheckedDevice } from "../../src/check/mod.ts";
 import type { Context } from "../context.ts";
-import { startProgram } from "../lending/child.ts";
-import { DataFdSocketPairs } from "../lending/data_fd_handover.ts";
+import { startProgram } from "../lending/run_program.ts";
+import { DataFdSocketPairs } from "../lending/data_fd_sockets.ts";
 import { UsageError } from "../usage_error.ts";
 
 /** How long the program gets to begin its work, in milliseconds. */

@@ -12,8 +12,8 @@ import { argument, option } from "@optique/core/primitives";
 import { choice } from "@optique/core/valueparser";
 import type { Command } from "./command.ts";
 import * as options from "./options.ts";
-import { tail } from "./tail.ts";
-import { device, devicesAndFile, file } from "./values.ts";
+import { tail } from "./program_to_run.ts";
+import { device, devicesAndFile, file } from "./value_parsers.ts";
 
 /** Both commands report notes; docs/driver-notes.md lists them. */
 const NOTES =

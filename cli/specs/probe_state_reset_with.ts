@@ -12,8 +12,8 @@ import { argument } from "@optique/core/primitives";
 import { choice } from "@optique/core/valueparser";
 import type { Command } from "./command.ts";
 import { drive, json, open, quiet, toggle, trace } from "./options.ts";
-import { tail } from "./tail.ts";
-import { device } from "./values.ts";
+import { tail } from "./program_to_run.ts";
+import { device } from "./value_parsers.ts";
 
 const DEVICE =
   "A PCI address, an mdev's UUID, a VFIO device (vfio7 or its node), a path in sysfs, fd:N (opened by another program), or sim:NAME (simulated; sim:help lists them).";

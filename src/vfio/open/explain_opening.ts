@@ -15,14 +15,14 @@ import {
 } from "./causes/mod.ts";
 import { OPENING_ERRORS } from "./_opening_errors.ts";
 import type { OpeningCall } from "./opening_call.ts";
-import { blocks } from "../reasons/reason.ts";
+import { blocks } from "../reasons/reason_kinds.ts";
 import { OpenError } from "./open_error.ts";
 import {
   BusyError,
   type Reason,
   type ReasonCode,
   UnsupportedError,
-} from "../reasons/unsupported.ts";
+} from "../reasons/unsupported_error.ts";
 
 export type { Situation } from "./causes/mod.ts";
 export type { OpeningCall } from "./opening_call.ts";

@@ -52,7 +52,7 @@ function stopwatch(): () => number {
  *
  * @example
  * ```ts
- * import { CheckpointEncoder } from "./encoder.ts";
+ * import { CheckpointEncoder } from "./checkpoint_encoder.ts";
  * import assert from "node:assert/strict";
  *
  * const encoder = new CheckpointEncoder({

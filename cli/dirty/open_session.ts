@@ -11,12 +11,12 @@ import {
   type MappedDeviceOptions,
   type TrackerName,
 } from "../../src/dirty/mod.ts";
-import { refuseSimulated } from "../lending/child.ts";
+import { refuseSimulated } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
-import { refuseFds } from "../lending/devices.ts";
+import { refuseFds } from "../lending/open_devices.ts";
 import { MemoryMap } from "./memory_map.ts";
 import { UsageError } from "../usage_error.ts";
-import type { IovaRange } from "../specs/values.ts";
+import type { IovaRange } from "../specs/value_parsers.ts";
 
 /** The parsed options about the device and its memory. */
 export interface SessionArgs {
