@@ -49,7 +49,7 @@ const DOORS: Readonly<Record<string, string>> = {
     ProbeReport Protocol QuirkName Reason ReasonCode Recovery Region RegionType SparseArea
     StateName StateReport SysfsDevice SysfsGroup TargetState Type1Container Type1Info
     Type1Migration UnsupportedError V1StateName V2StateName VfioDevice VfioIdentity
-    describeRecovery isLost openVfioDevice openVfioDevices parseDeviceName probe readMigrationFlags
+    describeRecovery isLost openVfioDevice openVfioDevices parseDeviceName probe readMigrationFlags shellFile shellWord
   `,
   "./checkpoint": `
     CheckpointDecoder CheckpointError CheckpointErrorCode CheckpointFile CheckpointFileError

@@ -31,7 +31,7 @@ import {
   SAFETY_WORDS,
   VerdictLines,
 } from "../check/verdict_lines.ts";
-import { shellWord } from "../../src/base/shell.ts";
+import { shellWord } from "../../src/vfio/mod.ts";
 import type { Context } from "../context.ts";
 import { mayColour } from "../env.ts";
 import { DONE, FAILED, NEEDS_RESET } from "../exit_codes.ts";

@@ -15,7 +15,7 @@ import {
   save,
   saveAll,
 } from "../../mod.ts";
-import { shellFile } from "../../src/base/shell.ts";
+import { shellFile } from "../../src/vfio/mod.ts";
 import { refuseSimulated, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
 import { lendable, openOptions, refuseQuirk } from "../lending/open_devices.ts";

@@ -4,8 +4,7 @@
  * @module
  */
 
-import { shellWord } from "../../src/base/shell.ts";
-import { isLost, type StateName } from "../../src/vfio/mod.ts";
+import { isLost, shellWord, type StateName } from "../../src/vfio/mod.ts";
 import { openDevice, type StateReport } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";

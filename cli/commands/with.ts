@@ -4,10 +4,14 @@
  * @module
  */
 
-import { shellWord } from "../../src/base/shell.ts";
+import {
+  openVfioDevices,
+  parseDeviceName,
+  shellWord,
+  type VfioDevice,
+} from "../../src/vfio/mod.ts";
 import { libcKernel } from "../../src/kernel/mod.ts";
 import { firstError, openDevice } from "../../mod.ts";
-import { openVfioDevices, parseDeviceName, type VfioDevice } from "../../src/vfio/mod.ts";
 import { type Lendable, refuseSimulated, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
 import { lendableVfio } from "../lending/open_devices.ts";

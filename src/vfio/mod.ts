@@ -29,6 +29,7 @@
  * @module
  */
 
+export { shellFile, shellWord } from "../base/shell.ts";
 export { AnswerError } from "./device/answer_error.ts";
 export {
   type Capability,
