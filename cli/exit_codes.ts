@@ -61,10 +61,13 @@ export const EXIT_CODES_BY_CLASS: Readonly<Record<string, number>> = {
   MigrationError: FAILED,
   OpenError: FAILED,
   ReadBackError: FAILED,
+  ReplayError: FAILED,
   SamplesError: FAILED,
   SimSpecError: USAGE,
   StdoutError: FAILED,
   SysError: FAILED,
+  TraceError: BAD_CHECKPOINT,
+  TraceFileError: FAILED,
   UnsupportedError: CANNOT,
   UsageError: USAGE,
 };
@@ -102,6 +105,8 @@ export function exitCodeOf(
   chain: readonly Failure[],
   signal: NodeJS.Signals | undefined,
 ): number {
+  // Nothing was done to a device: what was recorded is over.
+  if (chain.some(({ name }) => name === "ReplayError")) return FAILED;
   if (needsReset(chain)) return NEEDS_RESET;
   if (signal !== undefined) return exitCodeOfSignal(signal);
   // The checkpoint that is bad was the command's own, and is not left: the save has failed.

@@ -31,9 +31,10 @@ const DOORS: Readonly<Record<string, string>> = {
     errnoName errnoText isErrno libcKernel openFds
   `,
   "./trace": `
-    MemoryTrace SharedTrace TRACE_SCHEMA Trace TraceEnd TraceEvent TraceFields TraceFileError
+    MemoryTrace ReadTrace ReplayError ReplayErrorCode ReplayErrorInfo ReplayedCalls SharedTrace
+    TRACE_SCHEMA Trace TraceEnd TraceError TraceErrorCode TraceEvent TraceFields TraceFileError
     TraceHeader TraceKernel TraceKernelOptions TraceOptions TraceSink TraceThread TraceValue
-    TracedCall TracedData endTrace formatCall traceTo
+    TracedCall TracedData endTrace formatCall perfettoJson readTrace replayTrace traceTo
   `,
   "./sim": `
     BugName DmaPattern Fault FaultName MdevType OPTIONS PERSONALITIES Personality

@@ -23,6 +23,10 @@ const FIRST_FD = 3;
  * @throws {UsageError} If one of the names is a simulated device's.
  */
 export function refuseSimulated(names: readonly string[]): void {
+  const replayed = names.find((name) => name.startsWith("replay:"));
+  if (replayed !== undefined) {
+    throw new UsageError(`Cannot lend "${replayed}" to a program: a trace has no fd to inherit`);
+  }
   const simulated = names.find((name) => name.startsWith("sim:"));
   if (simulated !== undefined) {
     throw new UsageError(

@@ -22,7 +22,7 @@ import { CheckError } from "../../src/check/mod.ts";
 import { DirtyRangeError } from "../../src/dirty/mod.ts";
 import { SimSpecError } from "../../src/sim/mod.ts";
 import { SysError } from "../../src/kernel/mod.ts";
-import { TraceFileError } from "../../src/trace/mod.ts";
+import { ReplayError, TraceError, TraceFileError } from "../../src/trace/mod.ts";
 import { hintWords, reasonHint, withDevice } from "./hint.ts";
 import { SamplesError } from "../dirty/samples.ts";
 import { exitCodeOf } from "../exit_codes.ts";
@@ -61,6 +61,9 @@ export function explain(thrown: unknown, reason: unknown, device?: string): Expl
   const chain = causes(error);
   const find = <T extends Error>(kind: Kind<T>): T | undefined =>
     chain.find((cause): cause is T => cause instanceof kind);
+  const replay = find(ReplayError);
+  // What came of it afterwards is no device's doing.
+  if (replay !== undefined && replay !== error) return explain(replay, reason);
   const migration = find(MigrationError);
   const several = find(DevicesError);
   const interrupted = reason instanceof Interrupted ? reason : find(Interrupted);
@@ -115,6 +118,7 @@ function code(chain: readonly Error[], interrupted: Interrupted | undefined): st
     if (error instanceof AnswerError) return "broken-answer";
     if (error instanceof SysError || error instanceof CheckpointFileError) return "system-call";
     if (error instanceof TraceFileError) return "system-call";
+    if (error instanceof TraceError || error instanceof ReplayError) return error.code;
     if (error instanceof DeviceNameError || error instanceof SimSpecError) return "bad-name";
     if (error instanceof UsageError) return "usage";
     if (error instanceof DirtyRangeError) return "bad-range";

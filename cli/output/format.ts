@@ -27,6 +27,12 @@ export function time(seconds: number): string {
   return seconds < 1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(2)} s`;
 }
 
+/** A short time in microseconds, such as `12.3 µs` or `1.24 ms`. */
+export function shortTime(micros: number): string {
+  if (micros >= 1e6) return `${(micros / 1e6).toFixed(2)} s`;
+  return micros >= 1000 ? `${(micros / 1000).toFixed(2)} ms` : `${micros.toFixed(1)} µs`;
+}
+
 /** A number with its noun: `1 transaction`, `2 transactions`. */
 export function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;

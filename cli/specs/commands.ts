@@ -10,6 +10,7 @@ import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "./dirty_unmap.ts";
 import { show, verify } from "./verify_show.ts";
 import { probe, reset, state, withDevices } from "./probe_state_reset_with.ts";
 import { restore, save } from "./save_restore.ts";
+import { traceShow } from "./trace_timeline.ts";
 import { demo, man, uapi } from "./uapi_demo_man.ts";
 
 /** The name of the program. */
@@ -21,6 +22,7 @@ export const BRIEF = "Save, restore and inspect VFIO devices without a virtual m
 /** Commands of two words. */
 export const GROUPS: readonly CommandGroup[] = [
   { name: "dirty", brief: "Show the pages that a device dirties." },
+  { name: "trace", brief: "Show what --trace wrote." },
 ];
 
 /** Every command. */
@@ -38,6 +40,7 @@ export const COMMANDS: readonly Command[] = [
   dirtyWatch,
   dirtyForecast,
   unmap,
+  traceShow,
   uapi,
   demo,
   man,

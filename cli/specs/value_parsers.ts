@@ -19,6 +19,8 @@ const SIZE_UNITS: Readonly<Record<string, number>> = {
 
 const TIME_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000 };
 
+const SHORT_TIME_UNITS: Readonly<Record<string, number>> = { us: 1, ms: 1000, s: 1_000_000 };
+
 /** Bits and bytes a second, as bytes; the decimal prefixes are those of network links. */
 const BANDWIDTH_UNITS: Readonly<Record<string, number>> = {
   bit: 1 / 8,
@@ -133,6 +135,11 @@ export function size(): ValueParser<"sync", number> {
 /** A time in milliseconds, written as `500ms`, `2s`, `1min`. */
 export function duration(): ValueParser<"sync", number> {
   return quantity("TIME", TIME_UNITS, "a time such as 500ms or 2s");
+}
+
+/** A time in microseconds, written as `50us`, `1ms`, `2s`. */
+export function shortDuration(): ValueParser<"sync", number> {
+  return quantity("TIME", SHORT_TIME_UNITS, "a time such as 50us or 1ms");
 }
 
 /** A bandwidth in bytes a second, written as `10Gbit`, `1.2GiB`. */

@@ -89,7 +89,8 @@ interface RequestedDevice {
 function inspect(name: string, kernel: Kernel | undefined): RequestedDevice {
   const parsed = parseDeviceName(name);
   if (parsed.kind === "fd") return { name, key: `fd:${parsed.fd}`, group: null };
-  if (parsed.kind === "sim" && kernel === undefined) return { name, key: null, group: null };
+  const ownKernel = parsed.kind === "sim" || parsed.kind === "replay";
+  if (ownKernel && kernel === undefined) return { name, key: null, group: null };
   // Opening reports it if there is no such device.
   const sysfs = findDevice(kernel ?? kernelFor(parsed), parsed);
   return { name, key: sysfs?.path ?? null, group: sysfs?.group?.number ?? null };

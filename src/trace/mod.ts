@@ -27,6 +27,11 @@ export type {
 export { formatCall } from "./format_call.ts";
 export { MemoryTrace } from "./memory_trace.ts";
 export { endTrace, TraceKernel, type TraceKernelOptions } from "./trace_kernel.ts";
+export { perfettoJson } from "./timeline/perfetto.ts";
+export { type ReadTrace, readTrace } from "./file/read_trace.ts";
+export { ReplayError, type ReplayErrorCode, type ReplayErrorInfo } from "./replay/replay_error.ts";
+export { ReplayedCalls, replayTrace } from "./replay/replayed_calls.ts";
+export { TraceError, type TraceErrorCode } from "./file/trace_error.ts";
 export {
   type SharedTrace,
   Trace,
@@ -36,5 +41,5 @@ export {
   type TraceOptions,
   type TraceThread,
   traceTo,
-} from "./trace_file.ts";
-export { TraceFileError } from "./trace_file_error.ts";
+} from "./file/trace_file.ts";
+export { TraceFileError } from "./file/trace_file_error.ts";

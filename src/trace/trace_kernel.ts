@@ -10,16 +10,16 @@ import { SysError } from "../kernel/sys_error.ts";
 import type { Kernel, Mapping, MmapOptions, ReceivedMessage } from "../kernel/kernel.ts";
 import * as uapi from "../uapi/mod.ts";
 import type { TracedCall, TracedData, TraceEvent, TraceFields, TraceSink } from "./event.ts";
-import { TracedFiles } from "./_files.ts";
+import { TracedFiles } from "./decode/traced_files.ts";
 import {
   mapFlagNames,
   memfdFlagNames,
   openFlagNames,
   pollEventNames,
   protectionNames,
-} from "./_libc_names.ts";
-import { hex, v1StateName } from "./_names.ts";
-import { dataFd, decodeRequest, regionFacts } from "./_requests.ts";
+} from "./decode/libc_names.ts";
+import { hex, v1StateName } from "./decode/names.ts";
+import { dataFd, decodeRequest, regionFacts } from "./decode/requests.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -35,6 +35,9 @@ export interface TraceKernelOptions {
 
 /** The most bytes of a region outside the migration data that are in every trace. */
 const MAX_REGISTERS = 256;
+
+/** The most bytes of data in one event: no call of this toolkit moves more at a time. */
+const MAX_DATA = 2 << 20;
 
 /** What an event has beside its time and its place. */
 type Parts = Omit<TraceEvent, "type" | "thread" | "n" | "time" | "duration" | "call" | "fd">;
@@ -138,7 +141,7 @@ export class TraceKernel implements Kernel {
       data: {
         length: bytes.length,
         crc32: crc32(bytes).toString(16).padStart(8, "0"),
-        ...(this.#data && { bytes: base64(bytes) }),
+        ...(this.#data && bytes.length <= MAX_DATA && { bytes: base64(bytes) }),
       },
     };
   }
@@ -377,13 +380,13 @@ class TracedMapping implements Mapping {
     call: TracedCall,
     offset: number,
     make: () => void,
-    bytes: Bytes | null,
+    bytes: Uint8Array | null,
   ) => void;
   #open = true;
 
   constructor(
     mapping: Mapping,
-    call: (call: TracedCall, offset: number, make: () => void, bytes: Bytes | null) => void,
+    call: (call: TracedCall, offset: number, make: () => void, bytes: Uint8Array | null) => void,
   ) {
     this.#mapping = mapping;
     this.#call = call;
@@ -397,7 +400,7 @@ class TracedMapping implements Mapping {
     return this.#mapping.length;
   }
 
-  read(offset: number, into: Bytes): void {
+  read(offset: number, into: Uint8Array): void {
     this.#call("mappingRead", offset, () => this.#mapping.read(offset, into), into);
   }
 

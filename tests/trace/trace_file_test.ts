@@ -48,7 +48,13 @@ describe("Trace", () => {
     });
     assert.ok(Math.abs(started - Date.now()) < 60_000);
     assert.match(kernel!, /^\d+\.\d+/);
-    assert.deepEqual(thread, { type: "thread", thread: 1, device: "sim:mlx5", kernel: "sim" });
+    assert.deepEqual(thread, {
+      type: "thread",
+      thread: 1,
+      device: "sim:mlx5",
+      name: "0000:3b:00.1",
+      kernel: "sim",
+    });
     const end = rest.pop() as TraceEnd;
     assert.equal(end.type, "end");
     assert.equal(end.calls, rest.length);

@@ -158,7 +158,7 @@ export class Session implements Disposable {
         borrowed,
       };
       // A Kernel that the caller brought gives fds of its own.
-      if (kernel === undefined && parsed.kind !== "sim") {
+      if (kernel === undefined && parsed.kind !== "sim" && parsed.kind !== "replay") {
         counters.ownedFds = [this.#device.fd, group?.fd, container?.fd, ioas?.iommufd.fd]
           .flatMap((fd) => fd?.owned === true ? [fd.number] : []);
       }

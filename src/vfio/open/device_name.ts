@@ -23,7 +23,9 @@ export type DeviceName =
   /** A VFIO device fd that somebody else opened: borrowed. */
   | { readonly kind: "fd"; readonly fd: number }
   /** A device of the simulated kernel; `spec` is what follows `sim:`. */
-  | { readonly kind: "sim"; readonly spec: string };
+  | { readonly kind: "sim"; readonly spec: string }
+  /** What a trace recorded: the calls of one thread, by default of the first. */
+  | { readonly kind: "replay"; readonly path: string; readonly thread: number | null };
 
 /** A device name (or VF token) that cannot be one: a mistake in the call, not in the system. */
 export class DeviceNameError extends VfiokitError {
@@ -76,6 +78,7 @@ const MAX_FD = 0x7fff_ffff;
  */
 export function parseDeviceName(text: string): DeviceName {
   if (text.startsWith("sim:")) return { kind: "sim", spec: text.slice("sim:".length) };
+  if (text.startsWith("replay:")) return parseReplay(text);
   if (text.startsWith("fd:")) return { kind: "fd", fd: parseFd(text) };
   const pci = PCI.exec(text);
   if (pci !== null) {
@@ -95,7 +98,7 @@ export function parseDeviceName(text: string): DeviceName {
   }
   throw new DeviceNameError(
     `Cannot use ${quoted} as a device name: expected a PCI address (0000:3b:00.1), an mdev UUID, ` +
-      `a VFIO device (vfio7, /dev/vfio/devices/vfio7), a path below /sys, fd:N, or sim:…`,
+      `a VFIO device (vfio7, /dev/vfio/devices/vfio7), a path below /sys, fd:N, sim:…, or replay:FILE`,
   );
 }
 
@@ -126,6 +129,8 @@ export function formatDeviceName(name: DeviceName): string {
       return `fd:${name.fd}`;
     case "sim":
       return `sim:${name.spec}`;
+    case "replay":
+      return `replay:${name.path}${name.thread === null ? "" : `#${name.thread}`}`;
   }
 }
 
@@ -137,6 +142,17 @@ export function formatDeviceName(name: DeviceName): string {
 export function parseVfToken(text: string): string {
   if (UUID.test(text)) return text.toLowerCase();
   throw new DeviceNameError(`Cannot use ${JSON.stringify(text)} as a VF token: it is not a UUID`);
+}
+
+function parseReplay(text: string): DeviceName {
+  const [, path = "", thread] = /^replay:(.*?)(?:#([0-9]{1,4}))?$/s.exec(text) ?? [];
+  if (path === "") {
+    throw new DeviceNameError(
+      `Cannot use ${JSON.stringify(text)} as a device name: expected replay:FILE, a trace, or ` +
+        "replay:FILE#N, its thread N",
+    );
+  }
+  return { kind: "replay", path, thread: thread === undefined ? null : Number(thread) };
 }
 
 function parseFd(text: string): number {

@@ -7,7 +7,13 @@
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { SimKernel } from "../../sim/mod.ts";
-import { type SharedTrace, TraceKernel, traceTo } from "../../trace/mod.ts";
+import {
+  ReplayedCalls,
+  replayTrace,
+  type SharedTrace,
+  TraceKernel,
+  traceTo,
+} from "../../trace/mod.ts";
 import {
   type DeviceName,
   DeviceNameError,
@@ -32,7 +38,8 @@ import {
  * ```
  */
 export function kernelFor(name: DeviceName): Kernel {
-  return name.kind === "sim" ? new SimKernel(`sim:${name.spec}`) : libcKernel();
+  if (name.kind === "sim") return new SimKernel(`sim:${name.spec}`);
+  return name.kind === "replay" ? replayTrace(name.path, name.thread) : libcKernel();
 }
 
 /** The kernel to look for a device in. */
@@ -46,19 +53,25 @@ export interface KernelOptions {
 /** The kernel that was chosen, or the one that the name belongs to; traced if that is wanted. */
 export function kernelOf(name: DeviceName, { kernel, trace }: KernelOptions): Kernel {
   const own = kernel ?? kernelFor(name);
-  return trace === undefined ? own : traceTo(trace, own, formatDeviceName(name));
+  if (trace === undefined) return own;
+  return traceTo(trace, own, formatDeviceName(name), formatDeviceName(nameIn(own, name)));
 }
 
 /**
  * The name that a kernel itself knows a device by: for `sim:` that of the
- * kernel's first device, else the name as it is.
+ * kernel's first device, for `replay:` that of the device whose calls were
+ * recorded, else the name as it is.
  *
- * @throws {DeviceNameError} For a `sim:` name where the kernel is not simulated.
+ * @throws {DeviceNameError} For a `sim:` name where the kernel is not simulated, and a `replay:`
+ * name where it does not replay a trace of one device.
  */
 export function nameIn(kernel: Kernel, name: DeviceName): DeviceName {
-  if (name.kind !== "sim") return name;
-  const traced = kernel instanceof TraceKernel ? kernel.traced : kernel;
+  if (name.kind !== "sim" && name.kind !== "replay") return name;
+  let traced = kernel;
+  while (traced instanceof TraceKernel) traced = traced.traced;
+  if (traced instanceof ReplayedCalls) return parseDeviceName(traced.device);
   const device = traced instanceof SimKernel ? traced.devices[0] : undefined;
-  if (device !== undefined) return parseDeviceName(device.path);
-  throw new DeviceNameError(`Cannot open "sim:${name.spec}": this kernel is not a simulated one`);
+  if (name.kind === "sim" && device !== undefined) return parseDeviceName(device.path);
+  const kind = name.kind === "sim" ? "a simulated one" : "one that replays a trace";
+  throw new DeviceNameError(`Cannot open "${formatDeviceName(name)}": this kernel is not ${kind}`);
 }

@@ -1,8 +1,8 @@
 // A struct's bytes as named fields that JSON can hold.
 
-import type { StructCodec } from "../uapi/mod.ts";
-import type { TraceFields, TraceValue } from "./event.ts";
-import { flagNames, hex } from "./_names.ts";
+import type { StructCodec } from "../../uapi/mod.ts";
+import type { TraceFields, TraceValue } from "../event.ts";
+import { flagNames, hex } from "./names.ts";
 
 /** Fields whose value is an address, or a set of page sizes: in hexadecimal. */
 const HEX = new Set([

@@ -8,7 +8,7 @@ import {
   VFIO_DEVICE_STATE_V1_RESUMING,
   VFIO_DEVICE_STATE_V1_RUNNING,
   VFIO_DEVICE_STATE_V1_SAVING,
-} from "../uapi/mod.ts";
+} from "../../uapi/mod.ts";
 
 const FLAGS = new Map<string, readonly (readonly [name: string, bit: number])[]>();
 

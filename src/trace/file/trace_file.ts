@@ -5,14 +5,14 @@
  */
 
 import * as fs from "node:fs";
-import { ERRNO, type ErrnoName } from "../kernel/errno_names.ts";
-import { SysError } from "../kernel/sys_error.ts";
-import type { Kernel } from "../kernel/kernel.ts";
-import { libcAllowed, libcKernel } from "../kernel/libc/libc_kernel.ts";
-import { VERSION } from "../base/version.ts";
-import type { TraceEvent, TraceSink } from "./event.ts";
+import { ERRNO, type ErrnoName } from "../../kernel/errno_names.ts";
+import { SysError } from "../../kernel/sys_error.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import { libcAllowed, libcKernel } from "../../kernel/libc/libc_kernel.ts";
+import { VERSION } from "../../base/version.ts";
+import type { TraceEvent, TraceSink } from "../event.ts";
 import { TraceFileError } from "./trace_file_error.ts";
-import { TraceKernel } from "./trace_kernel.ts";
+import { TraceKernel } from "../trace_kernel.ts";
 
 /** The name and version of the format; docs/trace.md describes it. */
 export const TRACE_SCHEMA = "vfiokit/trace/1";
@@ -41,8 +41,10 @@ export interface TraceThread {
   readonly type: "thread";
   /** Its number, from 1 on. */
   readonly thread: number;
-  /** The name of the device that it opens. */
+  /** The name of the device that it opens, as the user gave it. */
   readonly device: string;
+  /** The kernel's own name for it. */
+  readonly name: string;
   /** The kernel that it calls: `linux` or `sim`. */
   readonly kernel: string;
 }
@@ -212,9 +214,9 @@ export class Trace implements SharedTrace, Disposable {
       : TraceFileError.of("Cannot go on with the trace", this.path, new SysError("write", errno));
   }
 
-  /** Traces a kernel on this thread. */
-  kernel(kernel: Kernel, device: string): TraceKernel {
-    const writer = new TraceWriter(this, this.#fd, device, kernel.name);
+  /** Traces a kernel on this thread; `name` is the kernel's own name for the device. */
+  kernel(kernel: Kernel, device: string, name: string = device): TraceKernel {
+    const writer = new TraceWriter(this, this.#fd, { device, name, kernel: kernel.name });
     this.#writers.push(writer);
     return writer.trace(kernel);
   }
@@ -240,15 +242,20 @@ export class Trace implements SharedTrace, Disposable {
  * Traces a kernel that is called on this thread to a trace that may have been begun on another.
  * {@linkcode TraceKernel.end} writes what was kept back.
  */
-export function traceTo(trace: SharedTrace, kernel: Kernel, device: string): TraceKernel {
-  if (trace instanceof Trace) return trace.kernel(kernel, device);
+export function traceTo(
+  trace: SharedTrace,
+  kernel: Kernel,
+  device: string,
+  name: string,
+): TraceKernel {
+  if (trace instanceof Trace) return trace.kernel(kernel, device, name);
   let fd: number | null = null;
   try {
     fd = fs.openSync(trace.path, "a");
   } catch (error) {
     new Shared(trace.memory).errno = errnoOf(error);
   }
-  return new TraceWriter(trace, fd, device, kernel.name, fd).trace(kernel);
+  return new TraceWriter(trace, fd, { device, name, kernel: kernel.name }, fd).trace(kernel);
 }
 
 /** Appends the events of one thread to the file. */
@@ -265,8 +272,7 @@ class TraceWriter implements TraceSink {
   constructor(
     trace: SharedTrace,
     fd: number | null,
-    device: string,
-    kernel: string,
+    about: Pick<TraceThread, "device" | "name" | "kernel">,
     owned: number | null = null,
   ) {
     this.#trace = trace;
@@ -274,8 +280,7 @@ class TraceWriter implements TraceSink {
     this.#thread = this.#shared.nextThread();
     this.#fd = fd;
     this.#owned = owned;
-    const line: TraceThread = { type: "thread", thread: this.#thread, device, kernel };
-    this.#line(line);
+    this.#line({ type: "thread", thread: this.#thread, ...about });
     this.flush();
   }
 

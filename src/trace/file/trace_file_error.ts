@@ -4,10 +4,10 @@
  * @module
  */
 
-import { registerErrorClass } from "../base/error_transfer.ts";
-import { VfiokitError } from "../base/vfiokit_error.ts";
-import { ERRNO, type ErrnoName, errnoText } from "../kernel/errno_names.ts";
-import { printable } from "../base/printable.ts";
+import { registerErrorClass } from "../../base/error_transfer.ts";
+import { VfiokitError } from "../../base/vfiokit_error.ts";
+import { ERRNO, type ErrnoName, errnoText } from "../../kernel/errno_names.ts";
+import { printable } from "../../base/printable.ts";
 
 /**
  * A trace that cannot be created or written.

@@ -1,7 +1,7 @@
 // The names of the bits that calls of libc take.
 
-import { bitNames } from "./_names.ts";
-import * as kernel from "../kernel/kernel.ts";
+import { bitNames } from "./names.ts";
+import * as kernel from "../../kernel/kernel.ts";
 
 /** Flags of open(2); the way of access comes first. */
 export function openFlagNames(flags: number): string[] {

@@ -1,11 +1,11 @@
 // An ioctl in words: the request by its name, the struct by its fields.
 
-import { FIONBIO } from "../kernel/kernel.ts";
-import * as uapi from "../uapi/mod.ts";
-import type { TraceFields, TraceValue } from "./event.ts";
-import type { FileKind, RegionFacts } from "./_files.ts";
-import { extensionName, featureName, flagNames, hex, v2StateName } from "./_names.ts";
-import { changedFields, type Layout, structFields } from "./_struct_fields.ts";
+import { FIONBIO } from "../../kernel/kernel.ts";
+import * as uapi from "../../uapi/mod.ts";
+import type { TraceFields, TraceValue } from "../event.ts";
+import type { FileKind, RegionFacts } from "./traced_files.ts";
+import { extensionName, featureName, flagNames, hex, v2StateName } from "./names.ts";
+import { changedFields, type Layout, structFields } from "./struct_fields.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

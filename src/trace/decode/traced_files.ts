@@ -4,7 +4,7 @@ import {
   VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED,
   VFIO_REGION_TYPE_MIGRATION_DEPRECATED,
   vfioDeviceMigrationInfo,
-} from "../uapi/mod.ts";
+} from "../../uapi/mod.ts";
 
 /** What sort of file an fd is; it decides what a request number means. */
 export type FileKind = "container" | "group" | "device" | "iommufd" | "data" | "other";

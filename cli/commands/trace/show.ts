@@ -1,0 +1,105 @@
+/**
+ * `vfiokit trace show`: the calls of a trace.
+ *
+ * @module
+ */
+
+import { createCheckpointFile } from "../../../mod.ts";
+import type { CheckpointFile } from "../../../src/checkpoint/mod.ts";
+import {
+  formatCall,
+  perfettoJson,
+  readTrace,
+  type TraceEvent,
+  type TraceHeader,
+} from "../../../src/trace/mod.ts";
+import type { Context } from "../../context.ts";
+import { shortTime } from "../../output/format.ts";
+import type { TraceShowArgs } from "../../specs/trace_timeline.ts";
+
+/** So many lines are written at a time. */
+const LINES = 256;
+
+/** Runs `trace show`. */
+export async function run(args: TraceShowArgs, context: Context): Promise<number> {
+  if (args.perfetto !== undefined) {
+    await writePerfetto(args.file, args.perfetto, args.force);
+    context.note(`${args.perfetto} can be opened in Perfetto or chrome://tracing.`);
+    // Without any other wish the file is the result.
+    if (args.filter.length === 0 && args.slowerThan === undefined && !args.json) return 0;
+  }
+  show(args, context);
+  return 0;
+}
+
+function show(args: TraceShowArgs, context: Context): void {
+  using trace = readTrace(args.file);
+  if (!args.json) context.note(about(trace.header));
+  const wanted = filter(args);
+  const threads = new Map<number, string>();
+  let waiting: string[] = [];
+  const flush = (): void => {
+    context.print(...waiting);
+    waiting = [];
+  };
+  try {
+    for (const line of trace.lines()) {
+      if (line.type === "thread") {
+        threads.set(line.thread, line.device);
+        if (!args.json) {
+          waiting.push(`thread ${line.thread}: ${line.device}, kernel ${line.kernel}`);
+        }
+      } else if (wanted(line)) {
+        if (args.json) context.line({ ...line });
+        else waiting.push(text(line, threads.size > 1));
+      }
+      if (waiting.length >= LINES) flush();
+      context.signal.throwIfAborted();
+    }
+  } finally {
+    flush();
+  }
+}
+
+function about({ version, kernel, devices, started, data }: TraceHeader): string {
+  const when = new Date(started).toISOString();
+  const what = devices.length === 0 ? "" : ` of ${devices.join(", ")}`;
+  const where = kernel === null ? "" : `, Linux ${kernel}`;
+  return `A trace${what}, begun ${when} by vfiokit ${version}${where}${data ? ", with data" : ""}`;
+}
+
+function text(event: TraceEvent, threads: boolean): string {
+  const seconds = (event.time / 1e6).toFixed(6).padStart(11);
+  const thread = threads ? `[${event.thread}] ` : "";
+  return `${seconds} ${thread}${formatCall(event)} <${shortTime(event.duration)}>`;
+}
+
+function filter({ filter: words, slowerThan = -1 }: TraceShowArgs): (event: TraceEvent) => boolean {
+  const wanted = words.map((word) => word.toLowerCase());
+  return (event) => {
+    if (event.duration <= slowerThan) return false;
+    const { call, request, feature, register, state, errno } = event;
+    const text = [call, request, feature, register, state, errno].join(" ").toLowerCase();
+    return wanted.length === 0 || wanted.some((word) => text.includes(word));
+  };
+}
+
+async function writePerfetto(from: string, to: string, force: boolean): Promise<void> {
+  using trace = readTrace(from);
+  await using file = await createCheckpointFile(to, { force, mode: 0o666 });
+  await write(file, perfettoJson(trace));
+  await file.commit();
+}
+
+/** Writes pieces of text, many at a time. */
+async function write(file: CheckpointFile, pieces: Iterable<string>): Promise<void> {
+  const encoder = new TextEncoder();
+  let waiting = "";
+  for (const piece of pieces) {
+    waiting += piece;
+    if (waiting.length < 1 << 16) continue;
+    await file.write(encoder.encode(waiting));
+    waiting = "";
+  }
+  await file.write(encoder.encode(waiting));
+}
