@@ -46,7 +46,7 @@ export class WorkerCheckHost implements CheckHost {
 
   /** Starts the Worker. */
   constructor() {
-    const url = new URL("./worker.ts", import.meta.url);
+    const url = new URL("./check_worker.ts", import.meta.url);
     // Deno's Web Workers keep the process alive; Bun's answer sooner than its others.
     if ("Deno" in globalThis) {
       const worker = new NodeWorker(url);
