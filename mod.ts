@@ -78,17 +78,13 @@ export {
 export {
   checkIdentity,
   type CheckpointSink,
-  DevicesError,
   IdentityError,
-  type JointReport,
-  type JointSaveReport,
   restore,
-  restoreAll,
   type RestoreOptions,
   type RestoreSource,
   save,
-  saveAll,
   type SaveOptions,
   type SaveReport,
+  TransferError,
   type TransferReport,
 } from "./src/transfer/mod.ts";

@@ -54,7 +54,6 @@ export const EXIT_CODES_BY_CLASS: Readonly<Record<string, number>> = {
   ClosedError: FAILED,
   DeviceClosedError: FAILED,
   DeviceNameError: USAGE,
-  DevicesError: FAILED,
   DirtyRangeError: USAGE,
   DmaError: FAILED,
   IdentityError: BAD_CHECKPOINT,
@@ -68,6 +67,7 @@ export const EXIT_CODES_BY_CLASS: Readonly<Record<string, number>> = {
   SysError: FAILED,
   TraceError: BAD_CHECKPOINT,
   TraceFileError: FAILED,
+  TransferError: FAILED,
   UnsupportedError: CANNOT,
   UsageError: USAGE,
 };
@@ -117,9 +117,7 @@ export function exitCodeOf(
 /** The outer error counts: what an inner one says of a device's state may have changed since. */
 function needsReset(chain: readonly Failure[]): boolean {
   const first = (wanted: string): Failure | undefined => chain.find(({ name }) => name === wanted);
-  const several = first("DevicesError");
-  if (several !== undefined) return several.lost === true;
-  return first("MigrationError")?.lost === true || first("CheckpointError")?.lost === true;
+  return (first("TransferError") ?? first("MigrationError"))?.lost === true;
 }
 
 function codeOf({ name, code }: Failure): number {

@@ -17,12 +17,12 @@ const MOST_NAMES = 50;
 const DOORS: Readonly<Record<string, string>> = {
   ".": `
     BusyError CheckpointError CheckpointFileError CheckpointSink Device DeviceClosedError
-    DevicesError DriverNote Hint IdentityError JointReport JointSaveReport MigrationError
+    DriverNote Hint IdentityError MigrationError
     OpenDevices OpenError OpenOptions PrecopyOptions Progress ReadBackError Recovery Remedy
     RestoreOptions RestoreSource SaveOptions SaveReport StateName StateReport Transaction
-    TransferReport UnsupportedError VERSION VfiokitError checkIdentity cleanupErrors
+    TransferError TransferReport UnsupportedError VERSION VfiokitError checkIdentity cleanupErrors
     createCheckpointFile firstError openCheckpointFile openDevice openDevices precopy printable
-    probe restore restoreAll resume save saveAll serveDevice stopAndCopy verifyCheckpoint
+    probe restore resume save serveDevice stopAndCopy verifyCheckpoint
   `,
   "./kernel": `
     ClosedError ERRNO ErrnoName FIONBIO Fd Kernel MAP_ANONYMOUS MAP_HUGETLB MAP_PRIVATE

@@ -7,11 +7,10 @@
 import type { CheckpointSource } from "../../src/checkpoint/mod.ts";
 import {
   type Device,
-  type JointReport,
   openCheckpointFile,
   openDevices,
   restore,
-  restoreAll,
+  type TransferReport,
   verifyCheckpoint,
 } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../lending/run_program.ts";
@@ -26,7 +25,6 @@ import {
 } from "../lending/open_devices.ts";
 import { showProgress, together } from "../output/progress.ts";
 import {
-  alone,
   failedDocument,
   noteP2p,
   phaseTable,
@@ -53,7 +51,7 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   context.drivers = devices;
   refuseQuirk(args, devices);
   noteP2p(devices, context);
-  let report: JointReport;
+  let report: TransferReport;
   try {
     report = await restoreWithProgress(devices, source, total, args, context);
   } catch (error) {
@@ -95,7 +93,7 @@ async function restoreWithProgress(
   total: number | undefined,
   args: RestoreArgs,
   context: Context,
-): Promise<JointReport> {
+): Promise<TransferReport> {
   using _progress = await showProgress(
     `Restoring ${whom(args.devices)}`,
     { now: () => together(devices), total },
@@ -105,12 +103,8 @@ async function restoreWithProgress(
   const { path, file } = source;
   const once = { path, file, seekable: false, stream: () => source.stream() };
   const options = { leave: args.leave, force: args.force, signal: context.signal };
-  const [device] = devices;
   try {
-    // One reads the file on its own thread, which is quicker.
-    return devices.length === 1
-      ? alone(device!, await restore(device!, once, options))
-      : await restoreAll(devices, once, options);
+    return await restore(devices, once, options);
   } catch (error) {
     failedDocument(context, devices, error);
     throw error;

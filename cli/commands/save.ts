@@ -9,11 +9,10 @@ import {
   type CheckpointSink,
   createCheckpointFile,
   type Device,
-  type JointSaveReport,
   openDevices,
   type PrecopyOptions,
   save,
-  saveAll,
+  type SaveReport,
 } from "../../mod.ts";
 import { shellFile } from "../../src/vfio/mod.ts";
 import { refuseSimulated, runProgram } from "../lending/run_program.ts";
@@ -23,7 +22,6 @@ import { time } from "../output/format.ts";
 import { type JointProgress, showProgress, together } from "../output/progress.ts";
 import { STDERR } from "../output/stdio.ts";
 import {
-  alone,
   failedDocument,
   noteP2p,
   phaseTable,
@@ -49,7 +47,6 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
   // Given up when the block ends without a commit: nothing is left of it then.
   await using sink = await createCheckpointFile(args.output, {
     force: args.force,
-    recycle: true,
     signal: context.signal,
   });
   await using devices = await openDevices(args.devices, openOptions(args, args.devices, context));
@@ -88,7 +85,7 @@ async function saveWithProgress(
   sink: CheckpointSink,
   args: SaveArgs,
   context: Context,
-): Promise<JointSaveReport> {
+): Promise<SaveReport> {
   using _progress = await showProgress(
     `Saving ${whom(args.devices)}`,
     { now: () => readingBack(sink) ?? together(devices) },
@@ -102,12 +99,8 @@ async function saveWithProgress(
     readBack: !args.noReadBack,
     signal: context.signal,
   };
-  const [device] = devices;
   try {
-    // One writes to the file from its own thread, which is quicker.
-    if (devices.length > 1) return await saveAll(devices, sink, options);
-    const report = await save(device!, sink, options);
-    return { ...alone(device!, report), readBack: report.readBack };
+    return await save(devices, sink, options);
   } catch (error) {
     failedDocument(context, devices, error);
     context.set({ readBack: sink.readBack?.report ?? NOT_REACHED });
@@ -132,7 +125,7 @@ function precopyOptions(args: SaveArgs): PrecopyOptions | undefined {
 }
 
 function tell(
-  report: JointSaveReport,
+  report: SaveReport,
   args: SaveArgs,
   { direct }: CheckpointFile,
   context: Context,

@@ -10,12 +10,12 @@ import {
   CheckpointError,
   CheckpointFileError,
   cleanupErrors,
-  DevicesError,
   firstError,
   IdentityError,
   MigrationError,
   OpenError,
   type StateName,
+  TransferError,
   UnsupportedError,
 } from "../../mod.ts";
 import { CheckError } from "../../src/check/mod.ts";
@@ -23,7 +23,7 @@ import { DirtyRangeError } from "../../src/dirty/mod.ts";
 import { SimSpecError } from "../../src/sim/mod.ts";
 import { SysError } from "../../src/kernel/mod.ts";
 import { ReplayError, TraceError, TraceFileError } from "../../src/trace/mod.ts";
-import { hintWords, reasonHint, withDevice } from "./hint.ts";
+import { hintWords, reasonHint } from "./hint.ts";
 import { SamplesError } from "../dirty/samples.ts";
 import { exitCodeOf } from "../exit_codes.ts";
 import { Interrupted } from "../signals.ts";
@@ -65,17 +65,14 @@ export function explain(thrown: unknown, reason: unknown, device?: string): Expl
   // What came of it afterwards is no device's doing.
   if (replay !== undefined && replay !== error) return explain(replay, reason);
   const migration = find(MigrationError);
-  const several = find(DevicesError);
+  const transfer = find(TransferError);
   const interrupted = reason instanceof Interrupted ? reason : find(Interrupted);
-  const bad = find(CheckpointError);
   return {
     message: message(chain, interrupted),
     hints: hints(chain, device),
     code: code(chain, interrupted),
-    errno: several?.errno ?? migration?.errno ?? find(SysError)?.code ?? nodeErrno(chain),
-    deviceState: several === undefined
-      ? migration?.deviceState ?? bad?.deviceState ?? null
-      : stateOf(several),
+    errno: transfer?.errno ?? migration?.errno ?? find(SysError)?.code ?? nodeErrno(chain),
+    deviceState: transfer === undefined ? migration?.deviceState ?? null : stateOf(transfer),
     cleanup: cleanupErrors(error).map(({ message }) => message),
     exitCode: exitCodeOf(chain, interrupted?.signalName),
   };
@@ -85,7 +82,7 @@ export function explain(thrown: unknown, reason: unknown, device?: string): Expl
  * The state of the device that matters most: one that failed, else one that does not run, else one
  * that was brought back.
  */
-function stateOf({ devices, failed }: DevicesError): StateName | null {
+function stateOf({ devices, failed }: TransferError): StateName | null {
   const stopped = devices.find(({ state }) => state !== "running" && state !== null);
   const recovered = devices.find(({ recovery }) => recovery !== "none");
   return (failed[0] ?? stopped ?? recovered)?.state ?? null;
@@ -108,7 +105,7 @@ function message(chain: readonly Error[], interrupted: Interrupted | undefined):
 function code(chain: readonly Error[], interrupted: Interrupted | undefined): string {
   if (interrupted !== undefined) return "interrupted";
   for (const error of chain) {
-    if (error instanceof DevicesError) return error.code;
+    if (error instanceof TransferError) return error.code;
     if (error instanceof MigrationError || error instanceof CheckpointError) return error.code;
     if (error instanceof UnsupportedError) return error.reasons[0]?.code ?? "unsupported";
     if (error instanceof OpenError) return error.code;
@@ -130,20 +127,15 @@ function code(chain: readonly Error[], interrupted: Interrupted | undefined): st
 
 function hints(chain: readonly Error[], device: string | undefined): string[] {
   const said: string[] = [];
-  const several = chain.find((error) => error instanceof DevicesError);
-  if (several !== undefined) said.push(hintWords(several.hint));
+  const transfer = chain.find((error) => error instanceof TransferError);
+  if (transfer !== undefined) said.push(hintWords(transfer.hint, device));
   // An error has the reasons of its causes, and may have added to them.
   said.push(...reasonHints(chain.find(hasReasons)));
   for (const error of chain) {
     if (error instanceof SimSpecError) said.push('see "vfiokit probe sim:help"');
     const one = error instanceof MigrationError || error instanceof CheckpointFileError;
-    // For several devices, the hint for all of them counts.
-    if (one && several === undefined) {
-      said.push(hintWords(error.hint, device));
-    }
-    if (error instanceof CheckpointError && !runs(error) && several === undefined) {
-      said.push(withDevice("bring it to RUNNING: vfiokit reset DEVICE", device));
-    }
+    // The hint for all devices counts.
+    if (one && transfer === undefined) said.push(hintWords(error.hint, device));
     if (
       error instanceof DmaError || error instanceof IdentityError ||
       error instanceof CheckError || error instanceof TraceFileError
@@ -172,11 +164,6 @@ function reasonHints(error: WithReasons | undefined): string[] {
 function wholly(reason: Reason): string {
   const hint = reasonHint(reason);
   return hint === "" ? reason.message : `${reason.message}. ${hint}`;
-}
-
-/** Whether the device of a bad checkpoint runs, or was not touched. */
-function runs({ deviceState }: CheckpointError): boolean {
-  return deviceState === null || deviceState === "running";
 }
 
 /** The errno's name of a file that could not be read or written. */

@@ -6,14 +6,11 @@
 
 import process from "node:process";
 import {
-  CheckpointError,
   type Device,
-  DevicesError,
   type DriverNote,
-  type JointReport,
-  MigrationError,
   type Recovery,
   type StateName,
+  TransferError,
   type TransferReport,
 } from "../../mod.ts";
 import type { Protocol } from "../../src/vfio/mod.ts";
@@ -84,21 +81,16 @@ function common<Value>(values: readonly Value[]): Value | null {
   return values.every((value) => value === values[0]) ? values[0] ?? null : null;
 }
 
-/** The report of a single device, in the form of one for several. */
-export function alone({ name, description: { p2p } }: Device, report: TransferReport): JointReport {
-  return { ...report, devices: [{ ...report, name, p2p }] };
-}
-
 /** Adds the result. */
 export function reportDocument(
   context: Context,
   devices: readonly Device[],
-  report: JointReport,
+  report: TransferReport,
 ): void {
   const { transactions, bytes, seconds, phases } = report;
   context.set({
     protocol: common(devices.map(({ description }) => description.protocol)),
-    state: common(report.devices.map(({ state }) => state)),
+    state: report.state,
     transactions,
     bytes,
     seconds,
@@ -128,9 +120,9 @@ export function failedDocument(
   const entries = devices.map((device, index): DeviceEntry => {
     const { name, description: { protocol, p2p } } = device;
     const { transactions, bytes, state } = device.progress();
-    const left = error instanceof DevicesError
+    const left = error instanceof TransferError
       ? error.devices[index]!
-      : { state, recovery: recoveryOf(error), error };
+      : { state, recovery: "none" as const, error };
     const why = left.error instanceof Error ? left.error.message : null;
     return {
       name,
@@ -154,13 +146,10 @@ export function failedDocument(
   });
 }
 
-function recoveryOf(error: unknown): Recovery {
-  const known = error instanceof MigrationError || error instanceof CheckpointError;
-  return known ? error.recovery ?? "none" : "none";
-}
-
 /** The result in one line. */
-export function summary(report: Omit<TransferReport, "state" | "notes">): string {
+export function summary(
+  report: Pick<TransferReport, "transactions" | "bytes" | "seconds">,
+): string {
   const { transactions, bytes: moved, seconds } = report;
   return `${bytes(moved)} in ${count(transactions, "transaction")}, ${time(seconds)} ` +
     `(${rate(moved, seconds)})`;
@@ -172,10 +161,8 @@ export function whom(names: readonly string[]): string {
 }
 
 /** The states of the devices. */
-export function stateLine({ devices }: JointReport): string {
-  const [only, ...others] = devices;
-  if (others.length === 0) return `The device is in state ${only!.state}.`;
-  const state = common(devices.map((device) => device.state));
+export function stateLine({ devices, state }: TransferReport): string {
+  if (devices.length === 1) return `The device is in state ${state}.`;
   return state === null
     ? `The devices are in states ${devices.map((device) => device.state).join(", ")}.`
     : `The devices are in state ${state}.`;
@@ -191,7 +178,9 @@ export function noteP2p(devices: readonly Device[], context: Context): void {
 }
 
 /** Each phase in a table; for several devices, one per device. */
-export function phaseTable(report: Pick<JointReport, "phases"> & Partial<JointReport>): string[] {
+export function phaseTable(
+  report: Pick<TransferReport, "phases"> & Partial<TransferReport>,
+): string[] {
   const { phases, devices = [] } = report;
   const right = "right" as const;
   const several = devices.length > 1;

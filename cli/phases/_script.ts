@@ -11,13 +11,13 @@ import { argument } from "@optique/core/primitives";
 import process from "node:process";
 import deno from "../../deno.json" with { type: "json" };
 import {
-  CheckpointError,
   createCheckpointFile,
   type Device,
   MigrationError,
   openDevice,
   type Recovery,
   type StateName,
+  TransferError,
 } from "../../mod.ts";
 import type { CheckpointHeader } from "../../src/checkpoint/mod.ts";
 import { describeRecovery } from "../../src/vfio/mod.ts";
@@ -129,7 +129,7 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
  */
 async function recovered(device: Device, error: unknown): Promise<unknown> {
   if (error instanceof MigrationError || device.description.protocol === null) return error;
-  if (error instanceof CheckpointError && error.recovery !== null) return error;
+  if (error instanceof TransferError) return error;
   const { recovery, state } = await bringBack(device);
   return new MigrationError(`${(error as Error).message}; ${describeRecovery(recovery, state)}`, {
     code: "failed",

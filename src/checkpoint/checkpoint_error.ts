@@ -7,9 +7,6 @@
 import { VfiokitError } from "../base/vfiokit_error.ts";
 import { registerErrorClass } from "../base/error_transfer.ts";
 import { printable } from "../base/printable.ts";
-import { isLost, type Recovery } from "../vfio/state/recovery.ts";
-import type { StateName } from "../vfio/state/states.ts";
-import type { DriverNote } from "../vfio/notes/driver_notes.ts";
 
 /** The code for what is wrong with a checkpoint. */
 export type CheckpointErrorCode =
@@ -69,12 +66,6 @@ export class CheckpointError extends VfiokitError {
   readonly problem: string;
   /** The offset in bytes: of the frame, or of the first superfluous or missing byte. */
   readonly offset: number;
-  /** The state of the device that had to be brought back because of it; null if none had to. */
-  deviceState: StateName | null = null;
-  /** How that device was recovered; null if it did not have to be. */
-  recovery: Recovery | null = null;
-  /** The notes about that device's driver. */
-  notes: readonly DriverNote[] = [];
 
   /** Makes the error; `what` is a clause without a final period. */
   constructor(code: CheckpointErrorCode, offset: number, what: string, options?: ErrorOptions) {
@@ -82,10 +73,5 @@ export class CheckpointError extends VfiokitError {
     this.code = code;
     this.problem = printable(`${what} (at byte ${offset})`);
     this.offset = offset;
-  }
-
-  /** Whether that device needs a reset. */
-  get lost(): boolean {
-    return this.deviceState !== null && isLost(this.deviceState, this.recovery ?? "none");
   }
 }

@@ -5,7 +5,7 @@
 
 import { cleanedUpAsync } from "../base/cleanup.ts";
 import type { ReadBack, ReadBackReport } from "../checkpoint/read_back.ts";
-import type { CheckpointSink } from "./save.ts";
+import type { CheckpointSink } from "./sinks_and_sources.ts";
 import type { DeviceTotals } from "../checkpoint/metadata/trailer.ts";
 
 /** What became of a checkpoint. */

@@ -1,8 +1,9 @@
 /**
- * Several devices that take their steps together: the first that fails, or the
- * caller's signal, ends it for all.
+ * Devices that take their steps together: the first that fails, or the caller's
+ * signal, ends it for all. One device is as many as any.
  */
 
+import { addCleanup } from "../base/cleanup.ts";
 import type { RecoveryMode } from "../migration/protocol/engine.ts";
 import { ask, onClosed, watchNotes } from "../migration/thread/host.ts";
 import type { NoteWatch } from "../migration/notes/note_book.ts";
@@ -11,10 +12,10 @@ import { DeviceClosedError } from "../migration/closed_error.ts";
 import type { MigrationError } from "../migration/migration_error.ts";
 import type { StateName, TargetState } from "../vfio/state/states.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
-import type { DevicesError } from "./devices_error.ts";
+import type { TransferError } from "./transfer_error.ts";
 import { MAX_DEVICES } from "../checkpoint/frames/constants.ts";
 import { stateNow } from "./_state_now.ts";
-import { devicesError, type FinalState } from "./_devices_failure.ts";
+import { type FinalState, transferError } from "./_transfer_failure.ts";
 import type { PhaseReport } from "./report.ts";
 
 /** One of the devices. */
@@ -29,6 +30,8 @@ export interface Member {
   readonly notes: NoteWatch;
   /** What went wrong with it first. */
   error: Error | null;
+  /** Resolves once it is not about its last step any more. */
+  idle: Promise<void>;
 }
 
 /** A lockstep of devices. */
@@ -42,6 +45,8 @@ export class Lockstep implements Disposable {
   readonly #ended = Promise.withResolvers<never>();
   readonly #onAbort: () => void;
   readonly #listening: readonly (() => void)[];
+  /** What ended it. */
+  #reason: unknown;
   #touched = false;
 
   /**
@@ -63,7 +68,7 @@ export class Lockstep implements Disposable {
     });
     this.members = devices.map((device, number) => {
       const notes = watchNotes(device);
-      return { device, number, phases: [], notes, error: null };
+      return { device, number, phases: [], notes, error: null, idle: Promise.resolve() };
     });
     this.#caller = signal;
     this.#ended.promise.catch(() => {});
@@ -92,6 +97,7 @@ export class Lockstep implements Disposable {
   /** Ends it for all. What ended it first counts. */
   end(reason: unknown): void {
     if (this.signal.aborted) return;
+    this.#reason = reason;
     this.#ending.abort(reason);
     this.#ended.reject(reason);
   }
@@ -104,9 +110,15 @@ export class Lockstep implements Disposable {
 
   /** What a device does, or fails at, which ends it for all. */
   async attempt<Value>(member: Member, work: Promise<Value>): Promise<Value> {
+    member.idle = work.then(() => {}, () => {});
     try {
       return await work;
     } catch (error) {
+      // That it was closed is known already; this says what became of the step, too.
+      if (error instanceof DeviceClosedError && isClosed(member.error)) {
+        if (this.#reason === member.error) this.#reason = error;
+        member.error = error;
+      }
       // What was told to all is nobody's own failure; nor is having been interrupted then.
       const { aborted, reason } = this.signal;
       const told = aborted &&
@@ -129,6 +141,14 @@ export class Lockstep implements Disposable {
     await this.until(Promise.all(members.map((member) => this.attempt(member, take(member)))));
   }
 
+  /**
+   * Reads all states. A device without migration refuses this, with its reasons; where a state
+   * cannot be read for once, what comes next reads it again.
+   */
+  async look(): Promise<void> {
+    await this.step(({ device }) => device.state());
+  }
+
   /** All of these take a last step, each whatever becomes of the others. */
   async lastStep(
     take: (member: Member) => Promise<unknown>,
@@ -143,9 +163,11 @@ export class Lockstep implements Disposable {
     }));
   }
 
-  /** Those with the P2P states. */
+  /** Those with the P2P states. One that is alone has nobody to keep its DMA from. */
   get p2p(): readonly Member[] {
-    return this.members.filter(({ device }) => device.description.p2p);
+    return this.members.length === 1
+      ? []
+      : this.members.filter(({ device }) => device.description.p2p);
   }
 
   /**
@@ -171,37 +193,50 @@ export class Lockstep implements Disposable {
   async failure(
     error: unknown,
     way: (member: Member) => Promise<RecoveryMode> = () => Promise.resolve("running"),
-  ): Promise<DevicesError> {
+  ): Promise<TransferError> {
     this.end(error);
-    const { reason } = this.signal;
     const left = this.#touched ? await this.#bringBack(way) : await this.states();
-    const interrupted = this.#caller?.aborted === true && this.#caller.reason === reason;
-    return devicesError(`Cannot ${this.what}`, this.members, left, reason, interrupted);
+    // What became of the step that was under way on a closed device, its answer says.
+    await Promise.all(this.members.filter(({ error }) => isClosed(error)).map(({ idle }) => idle));
+    const cause = this.#reason;
+    const interrupted = this.#caller?.aborted === true && this.#caller.reason === cause;
+    const failure = { what: `Cannot ${this.what}`, cause, interrupted };
+    return transferError(failure, this.members, left);
   }
 
   async #bringBack(way: (member: Member) => Promise<RecoveryMode>): Promise<FinalState[]> {
+    const alone = this.members.length === 1;
     const halfway = await Promise.all(this.members.map(async (member) => {
       const { device } = member;
       try {
         const chosen = await way(member);
-        const recovery = await device.recover(chosen === "running" ? "running-p2p" : chosen);
+        const recovery = await device.recover(
+          chosen === "running" && !alone ? "running-p2p" : chosen,
+        );
         return { chosen, recovery };
       } catch (error) {
-        return finalStateAfter(error);
+        return this.#finalStateAfter(error);
       }
     }));
     return await Promise.all(this.members.map(async ({ device }, index): Promise<FinalState> => {
       const before = halfway[index]!;
       if ("state" in before) return before;
       try {
-        const halfway = before.chosen === "running" && before.recovery !== "failed" &&
+        const halfway = !alone && before.chosen === "running" && before.recovery !== "failed" &&
           before.recovery !== "ignored";
         const recovery = halfway ? await device.recover() : before.recovery;
         return { state: await stateNow(device), recovery };
       } catch (error) {
-        return finalStateAfter(error);
+        return this.#finalStateAfter(error);
       }
     }));
+  }
+
+  /** How a device is left that could not be asked: closed, or nothing more is known of it. */
+  #finalStateAfter(error: unknown): FinalState {
+    if (isClosed(error)) return { state: null, recovery: "none" };
+    addCleanup(this.#reason, error);
+    return { state: "unknown", recovery: "failed" };
   }
 
   /** The states of devices that nothing has to be done about. */
@@ -227,13 +262,6 @@ export class Lockstep implements Disposable {
 /** Whether a device has been closed: it is its owner's no more, and has no state to tell. */
 function isClosed(error: unknown): boolean {
   return error instanceof DeviceClosedError && error.code === "closed";
-}
-
-/** How a device is left that could not be asked: closed, or nothing more is known of it. */
-function finalStateAfter(error: unknown): FinalState {
-  return isClosed(error)
-    ? { state: null, recovery: "none" }
-    : { state: "unknown", recovery: "failed" };
 }
 
 /**

@@ -5,18 +5,10 @@
  * @module
  */
 
-export { type DeviceOutcome, DevicesError, type DevicesErrorInfo } from "./devices_error.ts";
+export { type DeviceOutcome, TransferError, type TransferErrorInfo } from "./transfer_error.ts";
 export { checkIdentity } from "./identity/identity.ts";
 export { IdentityError } from "./identity/identity_error.ts";
-export type {
-  DeviceReport,
-  JointReport,
-  JointSaveReport,
-  PhaseReport,
-  SaveReport,
-  TransferReport,
-} from "./report.ts";
-export { restore, type RestoreOptions, type RestoreSource } from "./restore.ts";
-export { restoreAll } from "./restore_all.ts";
-export { type CheckpointSink, save, type SaveOptions } from "./save.ts";
-export { saveAll } from "./save_all.ts";
+export type { DeviceReport, PhaseReport, SaveReport, TransferReport } from "./report.ts";
+export { restore, type RestoreOptions } from "./restore.ts";
+export { save, type SaveOptions } from "./save.ts";
+export type { CheckpointSink, RestoreSource } from "./sinks_and_sources.ts";

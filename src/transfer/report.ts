@@ -21,8 +21,12 @@ export interface PhaseReport {
   readonly seconds: number;
 }
 
-/** How a save or restore went. */
-export interface TransferReport {
+/** How a save or restore went for one device. */
+export interface DeviceReport {
+  /** The name it was opened by. */
+  readonly name: string;
+  /** Whether its DMA to the others could be held back while they stopped: it has the P2P states. */
+  readonly p2p: boolean;
   /** The device's state now. */
   readonly state: StateName;
   /** Transactions moved, in all phases. */
@@ -40,32 +44,32 @@ export interface TransferReport {
   readonly notes: readonly DriverNote[];
 }
 
+/** How a save or restore went: of one device or of several. */
+export interface TransferReport {
+  /** The state of the devices now; null where they differ. */
+  readonly state: StateName | null;
+  /** Transactions moved, of all devices in all phases. */
+  readonly transactions: number;
+  /** Bytes of device state moved, of all devices in all phases. */
+  readonly bytes: number;
+  /** From the first change of state to the last byte moved. */
+  readonly seconds: number;
+  /** The phases of all together, from the first device that began one to the last that ended it. */
+  readonly phases: readonly PhaseReport[];
+  /** Each device, in the order of the checkpoint. */
+  readonly devices: readonly DeviceReport[];
+}
+
 /** How a save went. */
 export interface SaveReport extends TransferReport {
   /** Whether the file was read back; its time is no part of `seconds`. */
   readonly readBack: ReadBackReport;
 }
 
-/** How one of several devices was saved or restored. */
-export interface DeviceReport extends TransferReport {
-  /** The name it was opened by. */
-  readonly name: string;
-  /** Whether its DMA to the others could be held back while they stopped: it has the P2P states. */
-  readonly p2p: boolean;
-}
-
-/** How the save or restore of several devices went. */
-export interface JointReport extends Omit<TransferReport, "state" | "notes"> {
-  /** Each device, in the order of the checkpoint. */
-  readonly devices: readonly DeviceReport[];
-  /** The phases of all together, from the first device that began one to the last that ended it. */
-  readonly phases: readonly PhaseReport[];
-}
-
-/** How the save of several devices went. */
-export interface JointSaveReport extends JointReport {
-  /** Whether the file was read back; its time is no part of `seconds`. */
-  readonly readBack: ReadBackReport;
+/** The state that all devices are in; null where they differ. */
+export function commonState(devices: readonly DeviceReport[]): StateName | null {
+  const [first] = devices;
+  return devices.every(({ state }) => state === first!.state) ? first!.state : null;
 }
 
 /** The sums over all phases. */

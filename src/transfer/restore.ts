@@ -1,59 +1,55 @@
 /**
- * A checkpoint to a device: source, decode, resume.
+ * A checkpoint to devices: all of them have their state, or none.
  *
  * @module
  */
 
-import { watchNotes } from "../migration/thread/host.ts";
-import { type Device, interruptOn } from "../migration/device.ts";
-import type { ReadableFd } from "../checkpoint/file/checkpoint_source.ts";
-import { failed } from "./_failure.ts";
-import { stateNow } from "./_state_now.ts";
-import { demandIdentity } from "./identity/check.ts";
-import { sourceOf } from "./plain_streams.ts";
-import { type Loader, openLoader } from "./_loader.ts";
-import type { TransferReport } from "./report.ts";
+import { openCheckpointFile } from "../checkpoint/file/open_checkpoint_file.ts";
 import { verifyCheckpoint } from "../checkpoint/verify.ts";
-
-/** Where a checkpoint comes from; a `CheckpointSource` is one. */
-export interface RestoreSource {
-  /** Whether it can be streamed twice. */
-  readonly seekable: boolean;
-  /** The bytes, from the start. */
-  stream(): ReadableStream<Uint8Array<ArrayBuffer>>;
-  /** What it is called, for messages. */
-  readonly path?: string | undefined;
-  /**
-   * The same bytes, to be read by the device's own thread, which is quicker;
-   * taken in place of a stream.
-   */
-  readonly file?: ReadableFd | undefined;
-}
+import { Device } from "../migration/device.ts";
+import { ask } from "../migration/thread/host.ts";
+import { CheckpointInput } from "./_checkpoint_input.ts";
+import { RestoreSteps } from "./_restore_steps.ts";
+import { demandIdentity } from "./identity/check.ts";
+import { Lockstep } from "./lockstep.ts";
+import { type RestoreSource, sourceOf } from "./sinks_and_sources.ts";
+import { commonState, totals, type TransferReport } from "./report.ts";
 
 /** How to restore. */
 export interface RestoreOptions {
-  /** What the device does afterwards; default `running`. */
+  /** What the devices do afterwards; default `running`. */
   readonly leave?: "running" | "stopped" | undefined;
-  /** Restores a checkpoint of another kind of device too; never one of the other protocol. */
+  /** Restores a checkpoint of other kinds of devices too; never one of the other protocol. */
   readonly force?: boolean | undefined;
-  /** Ends the restore; once begun, that resets the device. */
+  /** Ends the restore; once begun, that resets the devices. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Restores a device's state from a checkpoint, and lets it run.
+ * Restores the state of a device, or of several, from one checkpoint, and lets
+ * them run: all of them, or none.
  *
- * A source that can be read twice is verified whole before the device is
- * touched. From any other each frame is checked before its bytes reach the
- * device, and a checkpoint that turns out bad, or ends early, resets it.
+ * The devices are those that were saved, one by one in the order of the
+ * checkpoint; all are compared before any is touched. They are given their data
+ * at the same time, each on its own thread, as it comes in the checkpoint: one
+ * that takes it slowly holds the others back. Memory stays below 5 MiB a device
+ * for what this toolkit wrote. All have then to accept what they were given
+ * before the first one runs, and those with the P2P states stand in RUNNING_P2P
+ * before that.
  *
+ * A source that can be read twice is verified whole before a device is touched.
+ * From any other each frame is checked before its bytes reach a device, and a
+ * checkpoint that turns out bad, or ends early, resets every device that was
+ * given anything; so does whatever else ends the restore early.
+ *
+ * @param devices One device, or several in the order of the checkpoint.
  * @param origin Where the bytes come from: an open checkpoint file or another
- * {@linkcode RestoreSource}, or a `ReadableStream`, which is cancelled where the restore fails.
- * @throws {TypeError} If the origin is none of these, or its stream is locked; nothing was touched.
- * @throws {CheckpointError} If the checkpoint is bad or incomplete.
- * @throws {IdentityError} If it is of another kind of device, or of several; nothing was touched.
- * @throws {MigrationError} With the device's state, and what was done about it.
- * @throws {UnsupportedError} If the device does not migrate.
+ * {@linkcode RestoreSource}; an fd, which is read from where it stands, and stays open; or a
+ * `ReadableStream`, which is cancelled where the restore fails.
+ * @throws {TypeError} If there is no device, or one twice, or the origin is none of these, or its
+ * stream is locked; nothing was touched.
+ * @throws {TransferError} With what failed, and the state of each device; its cause is a
+ * `CheckpointError` for a bad checkpoint, an `IdentityError` for one of other devices.
  *
  * @example
  * ```ts
@@ -73,39 +69,66 @@ export interface RestoreOptions {
  * ```
  */
 export async function restore(
-  device: Device,
-  origin: RestoreSource | ReadableStream<Uint8Array>,
+  devices: Device | readonly Device[],
+  origin: RestoreSource | ReadableStream<Uint8Array> | number,
   options: RestoreOptions = {},
 ): Promise<TransferReport> {
+  const list = devices instanceof Device ? [devices] : devices;
+  if (typeof origin === "number") {
+    await using source = await openCheckpointFile(`/dev/fd/${origin}`);
+    return await restoreFrom(list, source, true, options);
+  }
   const { source, recycle } = sourceOf(origin);
-  const { leave = "running", force = false, signal } = options;
-  using notes = watchNotes(device);
-  // Asks for what a device without migration refuses, for its reasons.
-  await device.state();
-  // What can be read twice is found bad before the device is touched.
-  if (source.seekable) await verifyCheckpoint(source.stream(), { recycle, signal });
-  signal?.throwIfAborted();
-  let loader: Loader | null = null;
-  let begun = performance.now();
+  return await restoreFrom(list, source, recycle, options);
+}
+
+async function restoreFrom(
+  devices: readonly Device[],
+  source: RestoreSource,
+  recycle: boolean,
+  { leave = "running", force = false, signal }: RestoreOptions,
+): Promise<TransferReport> {
+  using lockstep = new Lockstep("restore", devices, signal);
+  const steps = new RestoreSteps(lockstep);
+  let input: CheckpointInput | null = null;
+  let begun = 0;
   try {
-    loader = await openLoader(device, source, recycle, signal);
-    demandIdentity(loader.header, [device], force);
+    await lockstep.look();
+    await lockstep.step(({ device }) => ask(device, "checkRestore"));
+    if (source.seekable) {
+      const { signal } = lockstep;
+      await lockstep.until(verifyCheckpoint(source.stream(), { recycle, signal }));
+    }
+    input = new CheckpointInput(lockstep, source, recycle);
+    demandIdentity(await lockstep.until(input.header()), devices, force);
     begun = performance.now();
-    using _interrupted = interruptOn(device, signal);
-    await loader.load(leave);
+    lockstep.touch();
+    await steps.begin();
+    await steps.load(input);
+    input.end();
+    await steps.end(leave);
   } catch (error) {
-    loader?.cancel(error);
-    throw await failed("restore the device", device, error, signal, notes);
+    const failure = await lockstep.failure(error, (member) => steps.recoveryMode(member));
+    await input?.abandon(error);
+    throw failure;
   }
   const seconds = (performance.now() - begun) / 1000;
-  const { transactions, bytes } = device.progress();
-  const state = await stateNow(device);
-  return {
-    state,
-    transactions,
-    bytes,
+  const states = await lockstep.states();
+  const reports = lockstep.members.map(({ device, phases, number, notes }) => ({
+    name: device.name,
+    p2p: device.description.p2p,
+    state: states[number]!.state ?? "unknown",
+    ...totals(phases),
     seconds,
-    phases: [{ name: "resuming", transactions, bytes, seconds }],
+    phases: phases.map((phase) => ({ ...phase, seconds })),
     notes: notes.list(),
+  }));
+  const moved = totals(reports);
+  return {
+    state: commonState(reports),
+    ...moved,
+    seconds,
+    phases: [{ name: "resuming", ...moved, seconds }],
+    devices: reports,
   };
 }

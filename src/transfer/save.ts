@@ -1,83 +1,78 @@
 /**
- * A device to a checkpoint: pre-copy, stop-and-copy, encoded, to a sink.
+ * Devices to a checkpoint: they stop together, or none does.
  *
  * @module
  */
 
 import { cleanedUpAsync } from "../base/cleanup.ts";
-import { watchNotes } from "../migration/thread/host.ts";
-import type { Device } from "../migration/device.ts";
-import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
-import type { Phase } from "../checkpoint/batches/transaction.ts";
+import { type Hint, hintOf } from "../base/vfiokit_error.ts";
+import { createCheckpointFile } from "../checkpoint/file/create_checkpoint_file.ts";
 import type { EncodeOptions } from "../checkpoint/format/checkpoint_encoder.ts";
-import { failed, notKept } from "./_failure.ts";
-import { keep, keptUnread } from "./_keep.ts";
-import { cannotRun, finalState } from "./_run_again.ts";
-import { sinkOf } from "./plain_streams.ts";
-import { openWriter, type Writer } from "./_writer.ts";
-import type { ReadBack } from "../checkpoint/read_back.ts";
-import { type PhaseReport, type SaveReport, totals } from "./report.ts";
+import { Device } from "../migration/device.ts";
+import { MigrationError } from "../migration/migration_error.ts";
+import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
 import { VERSION } from "../base/version.ts";
-
-/** Where a checkpoint is written to. */
-export interface CheckpointSink {
-  /** What it is called, for messages. */
-  readonly path?: string | undefined;
-  /**
-   * An open fd where the bytes may be written to instead, by the device's own
-   * thread, which is quicker. It must be one that is always ready, as a regular
-   * file is, and stay open until the commit or the abort.
-   */
-  readonly fd?: number | undefined;
-  /** Takes the bytes, in order. */
-  readonly writable: WritableStream<Uint8Array<ArrayBuffer>>;
-  /** Makes what was written appear, whole; called after the stream has closed. */
-  commit(): Promise<void>;
-  /** Leaves no trace, where that can be had; `reason` is what ended the save. */
-  abort(reason?: unknown): Promise<void>;
-  /** How to read what was written before it appears; undefined where that cannot be had. */
-  readonly readBack?: ReadBack | undefined;
-}
+import { CheckpointOutput } from "./_checkpoint_output.ts";
+import { keep, type KeepResult, keptUnread } from "./_keep.ts";
+import { ONLY_COPY, TRY_AGAIN, whatCannotRun } from "./_run_again.ts";
+import { checkSave, precopy, runAgain, stopAndCopy } from "./_save_steps.ts";
+import { type FinalState, transferError } from "./_transfer_failure.ts";
+import { Lockstep } from "./lockstep.ts";
+import { type CheckpointSink, sinkOf } from "./sinks_and_sources.ts";
+import { commonState, type PhaseReport, type SaveReport, totals } from "./report.ts";
+import type { TransferError } from "./transfer_error.ts";
 
 /** How to save. */
-export interface SaveOptions extends Omit<EncodeOptions, "complete"> {
-  /** Reads while the device runs first, up to these limits; without it the device is stopped at once. */
+export interface SaveOptions extends Pick<EncodeOptions, "compress" | "digest"> {
+  /**
+   * Reads devices while they run first, up to these limits; without it they are stopped at once.
+   * Of several devices, those that have no pre-copy are left out of it.
+   */
   readonly precopy?: PrecopyOptions | undefined;
-  /** What the device does afterwards; default `running`. */
+  /** What the devices do afterwards; default `running`. */
   readonly leave?: "running" | "stopped" | undefined;
   /**
-   * Reads a file back before it appears, and once the device runs again: what
+   * Reads a file back before it appears, and once the devices run again: what
    * cannot be restored is found now, and leaves no file. What is no regular
    * file cannot be read back. Default true.
    */
   readonly readBack?: boolean | undefined;
-  /** Ends the save; the device then runs again. */
+  /** Ends the save; the devices then run again. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Saves a device's state as a checkpoint, and lets it run again.
+ * Saves the state of a device, or of several as one checkpoint, and lets them
+ * run again: all of them, or none.
  *
- * Whatever ends the save early, an error, the signal, or a sink that takes no
- * more, the device is brought back to RUNNING and the sink is aborted. Once the
- * checkpoint is in its place it stays there, even if the device then does not
- * run again.
+ * Pre-copy goes on in all of them at the same time. Then each device that has
+ * the P2P states begins no more DMA to others, before the first one stops; and
+ * none is read before all have stopped. They are read at the same time, each on
+ * its own thread, and no faster than the target takes it: memory stays below
+ * 5 MiB a device. On the way back all stand in RUNNING_P2P before the first one
+ * runs.
  *
- * A regular file is synced, and then the device runs again; it does not wait
+ * Whatever ends the save early, a failure of one of them, the signal, or a
+ * target that takes no more, all devices are brought back to RUNNING and the
+ * target is aborted. Once the checkpoint is in its place it stays there, even if
+ * a device then does not run again.
+ *
+ * A regular file is synced, and then the devices run again; they do not wait
  * for the file to be read back and to get its name. What that finds leaves no
- * file, and the device as it is.
+ * file, and the devices as they are.
  *
- * @param device The device; it must be running, or in pre-copy.
- * @param target Where the bytes go: a checkpoint file or another {@linkcode CheckpointSink}, or a
- * `WritableStream`, which is closed at the end, or aborted with what ended the save.
- * @throws {TypeError} If the target is none of these, or its stream is locked; nothing was touched.
- * @throws {MigrationError} With the device's state, and what was done about it;
- * with the code `read-back` and a `ReadBackError` as cause where the file is bad.
- * @throws {UnsupportedError} If the device does not migrate.
+ * @param devices One device, or 1 to 64, v1 and v2 as it comes; they must be
+ * running, or in pre-copy. Their order is that of the checkpoint.
+ * @param target Where the bytes go: a checkpoint file or another {@linkcode CheckpointSink}; an
+ * fd, which stays open; or a `WritableStream`, which is closed at the end, or aborted with what
+ * ended the save.
+ * @throws {TypeError} If there is no device, or one twice, or the target is none of these, or its
+ * stream is locked; nothing was touched.
+ * @throws {TransferError} With what failed, and the state of each device.
  *
  * @example
  * ```ts
- * import { openDevice, save } from "@vfiokit/vfiokit";
+ * import { openDevices, save } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * let stored = 0;
@@ -86,76 +81,117 @@ export interface SaveOptions extends Omit<EncodeOptions, "complete"> {
  *     stored += chunk.length;
  *   },
  * });
- * await using device = await openDevice("sim:trapped?size=1MiB");
- * const report = await save(device, target);
+ * await using devices = await openDevices(["sim:mlx5?size=1MiB", "sim:trapped?size=1MiB"]);
+ * const report = await save(devices, target, { precopy: {} });
  * assert.equal(report.state, "running");
+ * assert.equal(report.devices.length, 2);
  * assert.ok(stored > report.bytes);
  * ```
  */
 export async function save(
-  device: Device,
-  target: CheckpointSink | WritableStream<Uint8Array<ArrayBuffer>>,
+  devices: Device | readonly Device[],
+  target: CheckpointSink | WritableStream<Uint8Array<ArrayBuffer>> | number,
   options: SaveOptions = {},
 ): Promise<SaveReport> {
-  const sink = sinkOf(target);
-  const { precopy: limits, leave = "running", readBack: wanted = true, signal, ...encoding } =
-    options;
-  const readBack = wanted ? sink.readBack : undefined;
-  const phases: PhaseReport[] = [];
-  const run = async (name: Phase, phase: () => Promise<void>): Promise<void> => {
-    const entered = performance.now();
-    signal?.throwIfAborted();
-    await phase();
-    const { transactions, bytes } = device.progress();
-    phases.push({ name, transactions, bytes, seconds: (performance.now() - entered) / 1000 });
-  };
+  const list = devices instanceof Device ? [devices] : devices;
+  if (typeof target !== "number") return await saveTo(list, sinkOf(target), options);
+  await using file = await createCheckpointFile(`/dev/fd/${target}`);
+  return await saveTo(list, file, options);
+}
 
-  using notes = watchNotes(device);
+async function saveTo(
+  devices: readonly Device[],
+  sink: CheckpointSink,
+  options: SaveOptions,
+): Promise<SaveReport> {
+  const { precopy: limits, leave = "running", readBack: wanted = true, signal } = options;
+  const readBack = wanted ? sink.readBack : undefined;
+  using stack = new DisposableStack();
+  let lockstep: Lockstep | null = null;
+  let output: CheckpointOutput | null = null;
+  const phases: PhaseReport[] = [];
   let seconds = 0;
-  let writer: Writer | null = null;
   try {
-    // A device without migration refuses this, with its reasons.
-    await device.state();
-    signal?.throwIfAborted();
+    lockstep = stack.use(new Lockstep("save", devices, signal));
+    await checkSave(lockstep, limits !== undefined);
+    output = new CheckpointOutput(lockstep, sink, {
+      devices: devices.map(({ description }) => description.identity!),
+      created: new Date().toISOString(),
+      tool: `vfiokit ${VERSION}`,
+      iovaPageSize: null,
+    }, options);
+    await lockstep.until(output.begin());
+    lockstep.touch();
     const begun = performance.now();
-    writer = await openWriter(
-      device,
-      sink,
-      {
-        devices: [device.description.identity!],
-        created: new Date().toISOString(),
-        tool: `vfiokit ${VERSION}`,
-        iovaPageSize: null,
-      },
-      encoding,
-      signal,
-    );
-    const { precopy, stopAndCopy } = writer;
-    if (limits !== undefined) await run("pre-copy", () => precopy(limits));
-    await run("stop-and-copy", stopAndCopy);
-    await writer.end();
+    const read = limits === undefined ? null : await precopy(lockstep, output, limits);
+    if (read !== null) phases.push(read);
+    phases.push(await stopAndCopy(lockstep, output));
+    await lockstep.until(output.end());
     seconds = (performance.now() - begun) / 1000;
     if (readBack === undefined) await sink.commit();
     else await readBack.sync();
   } catch (error) {
-    const failure = await failed("save the device", device, error, signal, notes);
-    writer?.abort(error);
+    const failure = await lockstep?.failure(error) ?? error;
+    await output?.abandon(error);
     throw await cleanedUpAsync(failure, () => sink.abort(error));
   }
-  const moved = totals(phases);
-  // The device first: it does not wait for the file to be read, nor for what is found there.
-  const left = await finalState(device, leave);
+  // The devices first: they do not wait for the file to be read, nor for what is found there.
+  if (leave === "running") await runAgain(lockstep);
+  const moved = lockstep.members.map((member) => totals(member.phases));
   const kept = readBack === undefined
     ? keptUnread(sink)
-    : await keep(sink, readBack, [moved], signal);
-  if (left instanceof Error) throw cannotRun(left, kept.error, notes);
-  if (kept.error !== null) throw await notKept(device, kept.error, notes);
-  return {
-    state: left.state,
-    ...moved,
-    seconds,
+    : await keep(sink, readBack, moved, signal);
+  await demandKept(lockstep, kept);
+  const states = await lockstep.states();
+  const reports = lockstep.members.map(({ device, phases, number, notes }) => ({
+    name: device.name,
+    p2p: device.description.p2p,
+    state: states[number]!.state ?? "unknown",
+    ...totals(phases),
+    seconds: phases.reduce((sum, phase) => sum + phase.seconds, 0),
     phases,
     notes: notes.list(),
+  }));
+  return {
+    state: commonState(reports),
+    ...totals(phases),
+    seconds,
+    phases,
+    devices: reports,
     readBack: kept.readBack,
   };
+}
+
+/** Throws where a device does not run again, or the checkpoint is not in its place. */
+async function demandKept(lockstep: Lockstep, { error: missing }: KeepResult): Promise<void> {
+  const refusal = lockstep.members.find(({ error }) => error !== null)?.error;
+  if (refusal) {
+    const alone = lockstep.members.length === 1;
+    const lost = refusal instanceof MigrationError && refusal.lost;
+    const hint = missing !== null ? ONLY_COPY : alone ? TRY_AGAIN : undefined;
+    const what = whatCannotRun(lockstep.members.length, missing);
+    throw await failureAfterSave(lockstep, what, refusal, alone && lost ? refusal.hint : hint);
+  }
+  if (missing !== null) {
+    throw await failureAfterSave(lockstep, `Cannot ${lockstep.what}`, missing, hintOf(missing));
+  }
+}
+
+/**
+ * The error for what could not be done any more, with the devices left as they are. Where it has a
+ * hint of its own, none is given about devices that do not run: they may be meant to.
+ */
+async function failureAfterSave(
+  lockstep: Lockstep,
+  what: string,
+  cause: Error,
+  hint: Hint | null | undefined,
+): Promise<TransferError> {
+  const states = await lockstep.states();
+  const left = lockstep.members.map(({ error }, index): FinalState => ({
+    state: states[index]!.state,
+    recovery: error instanceof MigrationError ? error.recovery : "none",
+  }));
+  const failure = { what, cause, interrupted: false, afterwards: true, hint };
+  return transferError(failure, lockstep.members, left);
 }

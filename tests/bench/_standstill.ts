@@ -5,7 +5,7 @@
  */
 
 import process from "node:process";
-import { createCheckpointFile, type Device, openDevice, save, saveAll } from "../../mod.ts";
+import { createCheckpointFile, type Device, openDevice, save } from "../../mod.ts";
 import { SLOW_DEVICE } from "./_slow_kernel.ts";
 import { startWorker } from "./_start_worker.ts";
 
@@ -16,6 +16,5 @@ async function open(): Promise<Device> {
 const [count = "", path = ""] = process.argv.slice(2);
 const devices = await Promise.all(Array.from({ length: Number(count) }, open));
 const file = await createCheckpointFile(path, { force: true });
-if (devices.length === 1) await save(devices[0]!, file);
-else await saveAll(devices, file);
+await save(devices, file);
 for (const device of devices) await device.close();

@@ -22,7 +22,7 @@ import {
   verifyCheckpoint,
 } from "../../src/checkpoint/mod.ts";
 import { type Device, openDevice, resume, stopAndCopy } from "../../src/migration/mod.ts";
-import { restore, save, saveAll } from "../../src/transfer/mod.ts";
+import { restore, save } from "../../src/transfer/mod.ts";
 import { startWorker } from "./_start_worker.ts";
 
 /** What was measured, in seconds. */
@@ -49,9 +49,7 @@ async function measureSave(
   const devices = await Promise.all(paths.map((path) => open(action, path)));
   const file = await createCheckpointFile(to, { recycle: true });
   const begun = performance.now();
-  const report = devices.length === 1
-    ? await save(devices[0]!, file)
-    : await saveAll(devices, file);
+  const report = await save(devices, file);
   const all = elapsed(begun);
   for (const device of devices) await device.close();
   return { seconds: report.seconds, readBack: report.readBack.seconds ?? 0, all };

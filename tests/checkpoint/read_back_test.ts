@@ -6,7 +6,7 @@ import * as fs from "node:fs";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import fc from "fast-check";
 import { CheckpointError } from "../../src/checkpoint/checkpoint_error.ts";
-import { DevicesError } from "../../src/transfer/devices_error.ts";
+import { TransferError } from "../../src/transfer/transfer_error.ts";
 import type { CheckpointFile } from "../../src/checkpoint/file/checkpoint_file.ts";
 import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
 import { CheckpointFileError } from "../../src/checkpoint/file/file_error.ts";
@@ -15,12 +15,11 @@ import {
   type ReadBackProgress,
   type ReadBackReport,
 } from "../../src/checkpoint/read_back.ts";
-import { type CheckpointSink, save, type SaveOptions } from "../../src/transfer/save.ts";
-import { saveAll } from "../../src/transfer/save_all.ts";
+import { save, type SaveOptions } from "../../src/transfer/save.ts";
+import type { CheckpointSink } from "../../src/transfer/sinks_and_sources.ts";
 import { openCheckpointFile } from "../../src/checkpoint/file/open_checkpoint_file.ts";
 import { type CheckpointSummary, verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
-import { MigrationError } from "../../src/migration/migration_error.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -117,7 +116,7 @@ const WAYS: readonly Way[] = [
   {
     name: "two devices at once",
     open: () => Promise.all([openDevice("sim:mlx5?size=1MiB"), openDevice("sim:mapped?size=1MiB")]),
-    save: saveAll,
+    save: save,
   },
 ];
 
@@ -133,10 +132,10 @@ async function withDevices(way: Way, test: (devices: Device[]) => Promise<void>)
 }
 
 /** What a save fails with: its state is told, and the reading back is its cause. */
-async function failure(work: Promise<unknown>): Promise<MigrationError | DevicesError> {
-  let failed: MigrationError | DevicesError | null = null;
+async function failure(work: Promise<unknown>): Promise<TransferError> {
+  let failed: TransferError | null = null;
   await assert.rejects(work, (error) => {
-    assert.ok(error instanceof MigrationError || error instanceof DevicesError, String(error));
+    assert.ok(error instanceof TransferError, String(error));
     failed = error;
     return true;
   });
@@ -497,7 +496,7 @@ describe("a device that does not run again", () => {
         const synced = (): void => {
           if (bad) flip(partial(), 100);
         };
-        const error = await failure(saveAll(devices, meddled(file, { synced })));
+        const error = await failure(save(devices, meddled(file, { synced })));
         assert.match(
           error.message,
           bad
@@ -541,7 +540,7 @@ describe("a device that is left stopped", () => {
     try {
       await using file = await createCheckpointFile(target());
       const sink = meddled(file, { synced: () => flip(partial(), 100) });
-      const error = await failure(saveAll(devices, sink, { leave: "stopped" }));
+      const error = await failure(save(devices, sink, { leave: "stopped" }));
       assert.equal(error.code, "read-back");
       assert.doesNotMatch(error.hint?.text ?? "", /reset/);
       for (const device of devices) assert.equal((await device.state()).state, "stop");

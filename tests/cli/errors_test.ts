@@ -11,6 +11,8 @@ import {
   CheckpointFileError,
   IdentityError,
   MigrationError,
+  type StateName,
+  TransferError,
   UnsupportedError,
 } from "../../mod.ts";
 import { SimSpecError } from "../../src/sim/mod.ts";
@@ -87,12 +89,14 @@ describe("an error becomes an exit code", () => {
   });
 
   it("5 where a bad checkpoint leaves a device that needs a reset", () => {
-    const found = new CheckpointError("truncated", 0, "it ends");
-    found.deviceState = "unknown";
-    assert.equal(explain(found, undefined).exitCode, 5);
-    assert.equal(explain(found, undefined).deviceState, "unknown");
-    found.deviceState = "running";
-    assert.equal(explain(found, undefined).exitCode, 4);
+    const cause = new CheckpointError("truncated", 0, "it ends");
+    const found = (state: StateName): TransferError => {
+      const devices = [{ name: "fd:3", state, recovery: "reset", notes: [], error: null } as const];
+      return new TransferError("Cannot restore", { code: "truncated", devices }, { cause });
+    };
+    assert.equal(explain(found("unknown"), undefined).exitCode, 5);
+    assert.equal(explain(found("unknown"), undefined).deviceState, "unknown");
+    assert.equal(explain(found("running"), undefined).exitCode, 4);
   });
 
   it("4 for a bad checkpoint that made a restore fail", () => {

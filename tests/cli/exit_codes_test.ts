@@ -3,9 +3,9 @@ import * as fs from "node:fs";
 import { describe, it } from "node:test";
 import {
   CheckpointError,
-  DevicesError,
   MigrationError,
   ReadBackError,
+  TransferError,
   UnsupportedError,
 } from "../../mod.ts";
 import {
@@ -72,7 +72,7 @@ describe("the exit code of an error", () => {
   it("is by the state that the outer error tells", () => {
     const lost = failure("io", "error");
     assert.equal(exitCodeOf([failure("io", "running", lost), lost], undefined), FAILED);
-    const several = new DevicesError("it failed", { code: "io", devices: [] });
+    const several = new TransferError("it failed", { code: "io", devices: [] });
     assert.equal(exitCodeOf([several, lost], undefined), FAILED);
   });
 

@@ -2,10 +2,10 @@
  * Checkpoints of clean devices, and whether a checkpoint makes a clean device equal.
  */
 
-import { restoreAll } from "../../src/transfer/restore_all.ts";
-import { restore, type RestoreSource } from "../../src/transfer/restore.ts";
-import { saveAll } from "../../src/transfer/save_all.ts";
-import { type CheckpointSink, save, type SaveOptions } from "../../src/transfer/save.ts";
+import { restore } from "../../src/transfer/restore.ts";
+import type { RestoreSource } from "../../src/transfer/sinks_and_sources.ts";
+import { save, type SaveOptions } from "../../src/transfer/save.ts";
+import type { CheckpointSink } from "../../src/transfer/sinks_and_sources.ts";
 import { openDevices } from "../../src/migration/open_devices.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { describe } from "./_errors.ts";
@@ -132,7 +132,7 @@ async function make(names: readonly string[], options: SavedOptions): Promise<Sa
   const { precopy, ...rest } = options;
   const how = able && precopy !== undefined ? options : rest;
   if (devices.length === 1) await save(devices[0]!, sink, how);
-  else await saveAll(devices, sink, how);
+  else await save(devices, sink, how);
   return { bytes: sink.bytes, crc32: kernel.devices.map((device) => device.checksum()) };
 }
 
@@ -152,7 +152,7 @@ export async function checkRestores(
   const source = ownSource(bytes, true);
   try {
     if (devices.length === 1) await restore(devices[0]!, source);
-    else await restoreAll(devices, source);
+    else await restore(devices, source);
   } catch (error) {
     const message = `what was saved cannot be restored: ${describe(error)}`;
     throw new Find("restorable", message, { cause: error });

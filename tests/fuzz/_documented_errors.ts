@@ -9,10 +9,10 @@ import {
   CheckpointError,
   CheckpointFileError,
   DeviceClosedError,
-  DevicesError,
   IdentityError,
   MigrationError,
   OpenError,
+  TransferError,
   UnsupportedError,
 } from "../../mod.ts";
 import { DirtyRangeError } from "../../src/dirty/mod.ts";
@@ -28,7 +28,7 @@ export const DOCUMENTED_ERRORS: readonly (abstract new (...args: never[]) => Err
   CheckpointError,
   CheckpointFileError,
   DeviceClosedError,
-  DevicesError,
+  TransferError,
   DirtyRangeError,
   DmaError,
   IdentityError,

@@ -10,12 +10,11 @@ import { decodeCheckpoint } from "../../src/checkpoint/format/decode.ts";
 import { CheckpointError } from "../../src/checkpoint/checkpoint_error.ts";
 import { IdentityError } from "../../src/transfer/identity/identity_error.ts";
 import { CheckpointReader } from "../../src/checkpoint/format/checkpoint_reader.ts";
-import { restoreAll } from "../../src/transfer/restore_all.ts";
 import { restore } from "../../src/transfer/restore.ts";
 import { openCheckpointFile } from "../../src/checkpoint/file/open_checkpoint_file.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { MigrationError } from "../../src/migration/migration_error.ts";
-import { DevicesError } from "../../src/transfer/devices_error.ts";
+import { TransferError } from "../../src/transfer/transfer_error.ts";
 import type { Transaction } from "../../src/checkpoint/batches/transaction.ts";
 import { Bench, checkFolder } from "./_bench.ts";
 import { ownSource, savedFrom, type SavedOptions, streamOf } from "./_checkpoints.ts";
@@ -263,7 +262,7 @@ async function bringIn(
     try {
       await (devices.length === 1
         ? restore(devices[0]!, source, options)
-        : restoreAll(devices, source, options));
+        : restore(devices, source, options));
     } catch (thrown) {
       checkError(thrown, NEVER, "the restore");
       error = thrown;
@@ -293,7 +292,7 @@ function checkOutcome(error: Error | null, verdict: Verdict): void {
     return;
   }
   if (error === null) throw new Find("verdict", `it is ${tell(verdict)}, and was restored`);
-  const cause = error instanceof DevicesError ? error.cause : error;
+  const cause = error instanceof TransferError ? error.cause : error;
   if (cause instanceof CheckpointError || cause instanceof MigrationError) return;
   if (cause instanceof IdentityError) return;
   throw new Find("verdict", `it is ${tell(verdict)}, and the restore says ${describe(error)}`);

@@ -6,14 +6,12 @@
 import { execFileSync, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { CheckpointError } from "../../src/checkpoint/checkpoint_error.ts";
-import { DevicesError } from "../../src/transfer/devices_error.ts";
+import { TransferError } from "../../src/transfer/transfer_error.ts";
 import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
-import type { TransferReport } from "../../src/transfer/report.ts";
-import { type CheckpointSink, save } from "../../src/transfer/save.ts";
-import { saveAll } from "../../src/transfer/save_all.ts";
-import { restore, type RestoreSource } from "../../src/transfer/restore.ts";
-import { restoreAll } from "../../src/transfer/restore_all.ts";
+import { save } from "../../src/transfer/save.ts";
+import type { CheckpointSink } from "../../src/transfer/sinks_and_sources.ts";
+import { restore } from "../../src/transfer/restore.ts";
+import type { RestoreSource } from "../../src/transfer/sinks_and_sources.ts";
 import { openCheckpointFile } from "../../src/checkpoint/file/open_checkpoint_file.ts";
 import { MigrationError } from "../../src/migration/migration_error.ts";
 import { precopy } from "../../src/migration/phases/precopy.ts";
@@ -106,10 +104,8 @@ async function outcomeOf<T>(bench: Bench, what: string, work: Promise<T>): Promi
 
 /** The states that an error tells, by device. */
 function statesIn(error: Error, devices: number): (StateName | null)[] {
-  if (error instanceof DevicesError) return error.devices.map(({ state }) => state);
-  const one = error instanceof MigrationError || error instanceof CheckpointError
-    ? error.deviceState
-    : null;
+  if (error instanceof TransferError) return error.devices.map(({ state }) => state);
+  const one = error instanceof MigrationError ? error.deviceState : null;
   return Array.from({ length: devices }, () => one);
 }
 
@@ -202,9 +198,7 @@ async function runSave(
   const target = await targetOf(operation, folder);
   const options = { ...operation.options, signal };
   bench.start();
-  const work: Promise<readonly TransferReport[]> = devices.length === 1
-    ? save(devices[0]!, target.sink, options).then((report) => [report])
-    : saveAll(devices, target.sink, options).then((report) => report.devices);
+  const work = save(devices, target.sink, options).then((report) => report.devices);
   const outcome = await outcomeOf(bench, "the save", work);
   const done = "value" in outcome;
   await checkStates(
@@ -287,9 +281,7 @@ async function runRestore(
   bench.start();
   const work = devices.length === 1
     ? restore(devices[0]!, source, options).then(({ state }) => [state])
-    : restoreAll(devices, source, options).then((report) =>
-      report.devices.map(({ state }) => state)
-    );
+    : restore(devices, source, options).then((report) => report.devices.map(({ state }) => state));
   const outcome = await outcomeOf(bench, "the restore", work);
   const done = "value" in outcome;
   await checkStates(

@@ -5,9 +5,7 @@
  */
 
 import { restore } from "../../src/transfer/restore.ts";
-import { restoreAll } from "../../src/transfer/restore_all.ts";
 import { save } from "../../src/transfer/save.ts";
-import { saveAll } from "../../src/transfer/save_all.ts";
 import { DirtySession } from "../../src/dirty/session.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
 import type { Device } from "../../src/migration/device.ts";
@@ -214,7 +212,7 @@ async function migrate(
   switch (operation) {
     case "restore": {
       const source = ownSource((await savedFrom(specs, {})).bytes, false);
-      return await (devices.length === 1 ? restore(first!, source) : restoreAll(devices, source));
+      return await (devices.length === 1 ? restore(first!, source) : restore(devices, source));
     }
     case "states":
       for (const device of devices) {
@@ -230,7 +228,7 @@ async function migrate(
       const sink = ownSink();
       return await (devices.length === 1
         ? save(first!, sink, options)
-        : saveAll(devices, sink, options));
+        : save(devices, sink, options));
     }
   }
 }

@@ -6,11 +6,11 @@ import {
   CheckpointError,
   CheckpointFileError,
   DeviceClosedError,
-  DevicesError,
   IdentityError,
   MigrationError,
   OpenError,
   ReadBackError,
+  TransferError,
   UnsupportedError,
 } from "../../mod.ts";
 import { ClosedError, SysError } from "../../src/kernel/mod.ts";
@@ -33,7 +33,6 @@ const migration = new MigrationError("Cannot stop: EIO; it is in ERROR", {
   hint: { text: "reset it", remedy: "reset" },
 }, { cause });
 const broken = new CheckpointError("crc", 4096, "frame 2 has a wrong CRC", { cause });
-broken.deviceState = "resuming";
 
 /** The errors, in the order of their numbers. */
 export const EVERY_ERROR: readonly Error[] = [
@@ -50,7 +49,7 @@ export const EVERY_ERROR: readonly Error[] = [
     { cause: migration },
   ),
   new DeviceNameError("Cannot use this name"),
-  new DevicesError("Cannot save 2 devices", {
+  new TransferError("Cannot save 2 devices", {
     code: "io",
     errno: "EIO",
     hint: { text: "reset fd:3", remedy: "reset" },

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { openFds } from "../../src/kernel/fd.ts";
 import { type Device, openDevice, type OpenOptions } from "../../src/migration/device.ts";
 import type { MigrationError } from "../../src/migration/migration_error.ts";
+import { TransferError } from "../../src/transfer/transfer_error.ts";
 import type { Transaction } from "../../src/checkpoint/batches/transaction.ts";
 import { type SimDevice, SimKernel } from "../../src/sim/mod.ts";
 
@@ -68,12 +69,16 @@ export async function rejectsWith(
       readonly message?: RegExp;
     },
 ): Promise<void> {
-  await assert.rejects(promise, (error: MigrationError) => {
-    assert.equal(error.name, "MigrationError", `${error.name}: ${error.message}`);
+  await assert.rejects(promise, (error: MigrationError | TransferError) => {
+    assert.match(error.name, /^(Migration|Transfer)Error$/, `${error.name}: ${error.message}`);
     const { message, ...fields } = expected;
     if (message !== undefined) assert.match(error.message, message);
+    const [device] = error instanceof TransferError ? error.devices : [];
+    const told = device === undefined
+      ? error as MigrationError
+      : { ...error, lost: error.lost, deviceState: device.state, recovery: device.recovery };
     for (const [key, value] of Object.entries(fields)) {
-      assert.equal(error[key as "code"], value, `${key} of "${error.message}"`);
+      assert.equal(told[key as "code"], value, `${key} of "${error.message}"`);
     }
     return true;
   });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { describe, it } from "node:test";
-import { openDevice, openDevices, probe, saveAll, VERSION } from "../../mod.ts";
+import { openDevice, openDevices, probe, save, VERSION } from "../../mod.ts";
 import { DirtySession } from "../../src/dirty/mod.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import {
@@ -71,7 +71,7 @@ describe("Trace", () => {
       using trace = Trace.create(path, { devices: names });
       await using devices = await openDevices(names, { trace });
       const sink = { writable: new WritableStream<Uint8Array<ArrayBuffer>>() };
-      await saveAll(devices, sink.writable);
+      await save(devices, sink.writable);
     }
     const all = calls(path);
     for (const thread of [1, 2, 3]) {

@@ -5,9 +5,9 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { DevicesError } from "../../src/transfer/devices_error.ts";
-import type { CheckpointSink } from "../../src/transfer/save.ts";
-import type { RestoreSource } from "../../src/transfer/restore.ts";
+import { TransferError } from "../../src/transfer/transfer_error.ts";
+import type { CheckpointSink } from "../../src/transfer/sinks_and_sources.ts";
+import type { RestoreSource } from "../../src/transfer/sinks_and_sources.ts";
 import { openFds } from "../../src/kernel/fd.ts";
 import type { Device, OpenOptions } from "../../src/migration/device.ts";
 import { MigrationError } from "../../src/migration/migration_error.ts";
@@ -106,17 +106,17 @@ export function memorySource(bytes: Uint8Array, piece = 0): RestoreSource {
   };
 }
 
-/** What a promise fails with, which must be a DevicesError whose states are true; null where it does not. */
+/** What a promise fails with, which must be a TransferError whose states are true; null where it does not. */
 export async function failure(
   work: Promise<unknown>,
   devices: readonly Device[],
-): Promise<DevicesError | null> {
-  let failed: DevicesError;
+): Promise<TransferError | null> {
+  let failed: TransferError;
   try {
     await work;
     return null;
   } catch (error) {
-    if (!(error instanceof DevicesError)) throw error;
+    if (!(error instanceof TransferError)) throw error;
     failed = error;
   }
   assert.equal(failed.devices.length, devices.length);
@@ -134,14 +134,14 @@ export async function failure(
       if (state === told.state) break;
       assert.ok(tries < 9 && (state === "unknown" || told.state === "unknown"), failed.message);
     }
-    const each = new RegExp(`all of them |device ${index} \\(`);
+    const each = devices.length === 1 ? /./ : new RegExp(`all of them |device ${index} \\(`);
     assert.match(failed.message, each, "the message tells of each");
   }
   return failed;
 }
 
 /** The states that an error tells, in order. */
-export function statesOf(error: DevicesError | null): (string | null)[] {
+export function statesOf(error: TransferError | null): (string | null)[] {
   assert.ok(error, "it should have failed");
   return error.devices.map(({ state }) => state);
 }

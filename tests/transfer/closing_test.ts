@@ -7,12 +7,10 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { after, describe, it } from "node:test";
 import { Worker as NodeWorker } from "node:worker_threads";
-import { DevicesError } from "../../src/transfer/devices_error.ts";
+import { TransferError } from "../../src/transfer/transfer_error.ts";
 import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
 import { restore } from "../../src/transfer/restore.ts";
-import { restoreAll } from "../../src/transfer/restore_all.ts";
 import { save } from "../../src/transfer/save.ts";
-import { saveAll } from "../../src/transfer/save_all.ts";
 import { openCheckpointFile } from "../../src/checkpoint/file/open_checkpoint_file.ts";
 import { openFds } from "../../src/kernel/fd.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
@@ -71,13 +69,13 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   "save over streams": (device, _, at) => streamed(device, at),
   "restore from a file": (device) => restored(device, true),
   "restore over streams": (device) => restored(device, false),
-  saveAll: async (device, other, at) => {
+  "save of two": async (device, other, at) => {
     await using file = await createCheckpointFile(at);
-    await saveAll([device, other], file, { precopy: {} });
+    await save([device, other], file, { precopy: {} });
   },
-  restoreAll: async (device, other) => {
+  "restore of two": async (device, other) => {
     await using source = await openCheckpointFile(pair);
-    await restoreAll([device, other], source);
+    await restore([device, other], source);
   },
   "pre-copy and stop-and-copy as streams": async (device) => {
     for (const stream of [precopy(device), stopAndCopy(device)]) {
@@ -117,7 +115,7 @@ async function outcome(work: Promise<unknown>): Promise<unknown> {
 
 function check(error: unknown, code: "closed" | "thread-ended", where: string): void {
   if (error === null) return;
-  const told = error instanceof DevicesError ? error.cause : error;
+  const told = error instanceof TransferError ? error.cause : error;
   assert.ok(told instanceof DeviceClosedError, `${where}: ${String(told)}`);
   assert.equal(told.code, code, where);
 }
@@ -153,7 +151,7 @@ async function files(): Promise<void> {
   await using two = await openDevice(`sim:${SPEC}&seed=2`);
   await saved(one, checkpoint, false);
   await using file = await createCheckpointFile(pair);
-  await saveAll([one, two], file);
+  await save([one, two], file);
 }
 
 /** Calls `at` before each call of a kernel, with its number. */

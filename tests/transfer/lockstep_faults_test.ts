@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { restoreAll } from "../../src/transfer/restore_all.ts";
-import { saveAll } from "../../src/transfer/save_all.ts";
+import { restore } from "../../src/transfer/restore.ts";
+import { save } from "../../src/transfer/save.ts";
 import { canHave, parseFault } from "../../src/sim/faults/fault_plan.ts";
 import { failure, memorySink, memorySource, withTeam } from "./_several.ts";
 import { read } from "../checkpoint/_tools.ts";
@@ -70,7 +70,7 @@ for (const [resets, how] of RESETS) {
           let failed = false;
           await withTeam(team, async ({ devices }) => {
             const sink = memorySink();
-            const error = await failure(saveAll(devices, sink, { precopy }), devices);
+            const error = await failure(save(devices, sink, { precopy }), devices);
             if (sink.state === "committed") assert.equal(read(sink.bytes).error, null);
             if (error === null) return assert.equal(sink.state, "committed");
             failed = true;
@@ -99,7 +99,7 @@ for (const [resets, how] of RESETS) {
       for (const kinds of TEAMS) {
         const sink = memorySink();
         await withTeam(specs(kinds, 1), async ({ devices }) => {
-          await saveAll(devices, sink, { precopy: {} });
+          await save(devices, sink, { precopy: {} });
         });
         saved.set(kinds, sink.bytes);
       }
@@ -110,7 +110,7 @@ for (const [resets, how] of RESETS) {
         await withTeam(team, async ({ devices, sims }) => {
           const before = sims.map((sim) => sim.checksum());
           const source = memorySource(saved.get(kinds)!);
-          const error = await failure(restoreAll(devices, source), devices);
+          const error = await failure(restore(devices, source), devices);
           if (error === null) return;
           failed = true;
           for (const [index, device] of error.devices.entries()) {

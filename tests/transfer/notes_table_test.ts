@@ -12,9 +12,7 @@ import {
   openDevice,
   openDevices,
   restore,
-  restoreAll,
   save,
-  saveAll,
   type SaveOptions,
   type TransferReport,
 } from "../../mod.ts";
@@ -203,7 +201,7 @@ const ROWS: readonly Row[] = [
   },
   {
     does: "save",
-    on: `mlx5?${SMALL}&fault=error-state:2&fault=reset:1:EIO`,
+    on: `mlx5?${SMALL}&fault=error-state:2&fault=reset:1:EIO&fault=reset:2:EIO`,
     notes: ["reset-failed"],
     exit: 5,
   },
@@ -531,7 +529,7 @@ describe("notes about several devices", () => {
     {
       await using devices = await openDevices(names);
       await using sink = await createCheckpointFile(file);
-      const report = await saveAll(devices, sink, { precopy: {} });
+      const report = await save(devices, sink, { precopy: {} });
       assert.deepEqual(
         report.devices.map(({ notes }) => notes.map(({ code }) => code)),
         expected,
@@ -539,7 +537,7 @@ describe("notes about several devices", () => {
     }
     await using devices = await openDevices(names);
     await using source = await openCheckpointFile(file);
-    const report = await restoreAll(devices, source);
+    const report = await restore(devices, source);
     assert.deepEqual(report.devices.map(({ notes }) => notes.map(({ code }) => code)), expected);
   });
 });

@@ -5,14 +5,13 @@ import { describe, it } from "node:test";
 import {
   CheckpointError,
   type CheckpointSink,
-  DevicesError,
   type DriverNote,
   MigrationError,
   openDevice,
   openDevices,
   restore,
   save,
-  saveAll,
+  TransferError,
 } from "../../mod.ts";
 
 const ZERO = "sim:trapped?size=64KiB&fault=data-size-zero:2";
@@ -34,17 +33,19 @@ describe("notes about a driver", () => {
   it("are in the report of what was done meanwhile, and of the device in all", async () => {
     await using device = await openDevice(ZERO);
     const first = await save(device, nowhere());
-    assert.deepEqual(codes(first.notes), [["data-size-zero", 2]]);
+    assert.deepEqual(codes(first.devices[0]!.notes), [["data-size-zero", 2]]);
     const second = await save(device, nowhere());
-    assert.deepEqual(second.notes, []);
-    assert.deepEqual(device.notes, first.notes);
+    assert.deepEqual(second.devices[0]!.notes, []);
+    assert.deepEqual(device.notes, first.devices[0]!.notes);
   });
 
   it("are in the error of what failed", async () => {
     await using device = await openDevice(`${ZERO}&fault=read:1:EIO`);
     await assert.rejects(save(device, nowhere()), (error) => {
-      assert.ok(error instanceof MigrationError);
-      assert.deepEqual(codes(error.notes), [["data-size-zero", 2]]);
+      assert.ok(error instanceof TransferError);
+      assert.deepEqual(codes(error.devices[0]!.notes), [["data-size-zero", 2]]);
+      assert.ok(error.cause instanceof MigrationError);
+      assert.deepEqual(error.cause.notes, error.devices[0]!.notes);
       return true;
     });
   });
@@ -66,15 +67,16 @@ describe("notes about a driver", () => {
       stream: () => new Blob([bytes]).stream() as ReadableStream<Uint8Array<ArrayBuffer>>,
     };
     await assert.rejects(restore(device, source), (error) => {
-      assert.ok(error instanceof CheckpointError);
-      assert.deepEqual(codes(error.notes), [["flags-undefined", 1]]);
+      assert.ok(error instanceof TransferError);
+      assert.ok(error.cause instanceof CheckpointError);
+      assert.deepEqual(codes(error.devices[0]!.notes), [["flags-undefined", 1]]);
       return true;
     });
   });
 
   it("are told of each of several devices", async () => {
     await using devices = await openDevices(["sim:mlx5?size=64KiB", ZERO]);
-    const { devices: reports } = await saveAll(devices, nowhere());
+    const { devices: reports } = await save(devices, nowhere());
     assert.deepEqual(reports.map(({ notes }) => codes(notes)), [[], [["data-size-zero", 2]]]);
   });
 
@@ -83,8 +85,8 @@ describe("notes about a driver", () => {
       "sim:mlx5?size=64KiB&fault=read:1:EIO",
       "sim:qat?size=64KiB&fault=odd-flags",
     ]);
-    await assert.rejects(saveAll(devices, nowhere()), (error) => {
-      assert.ok(error instanceof DevicesError);
+    await assert.rejects(save(devices, nowhere()), (error) => {
+      assert.ok(error instanceof TransferError);
       assert.deepEqual(error.devices.map(({ notes }) => codes(notes)), [
         [],
         [["flags-undefined", 1]],

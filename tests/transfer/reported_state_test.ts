@@ -2,13 +2,10 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { DevicesError } from "../../src/transfer/devices_error.ts";
-import { CheckpointError } from "../../src/checkpoint/checkpoint_error.ts";
-import type { JointReport, TransferReport } from "../../src/transfer/report.ts";
+import { TransferError } from "../../src/transfer/transfer_error.ts";
+import type { TransferReport } from "../../src/transfer/report.ts";
 import { restore } from "../../src/transfer/restore.ts";
-import { restoreAll } from "../../src/transfer/restore_all.ts";
 import { save } from "../../src/transfer/save.ts";
-import { saveAll } from "../../src/transfer/save_all.ts";
 import { type Device, type OnError, openDevice } from "../../src/migration/device.ts";
 import { MigrationError } from "../../src/migration/migration_error.ts";
 import type { Recovery } from "../../src/vfio/state/recovery.ts";
@@ -60,19 +57,16 @@ interface Told {
 
 /** What an error tells of the device with this number; null where it tells nothing. */
 function told(error: unknown, number: number): Told | null {
-  if (error instanceof DevicesError) return error.devices[number]!;
+  if (error instanceof TransferError) return error.devices[number]!;
   if (error instanceof MigrationError) {
     return { state: error.deviceState, recovery: error.recovery };
-  }
-  if (error instanceof CheckpointError && error.deviceState !== null) {
-    return { state: error.deviceState, recovery: error.recovery ?? "none" };
   }
   return null;
 }
 
 /** The state of the device with this number, where the work reports one. */
 function reported(report: unknown, number: number): StateName | null {
-  const { state, devices } = (report ?? {}) as Partial<TransferReport & JointReport>;
+  const { state, devices } = (report ?? {}) as Partial<TransferReport>;
   return devices?.[number]?.state ?? state ?? null;
 }
 
@@ -127,17 +121,17 @@ const ALONE: readonly (readonly [name: string, work: Work])[] = [
 ];
 
 const TOGETHER: readonly (readonly [name: string, work: Work])[] = [
-  ["save", (devices) => saveAll(devices, memorySink())],
+  ["save", (devices) => save(devices, memorySink())],
   [
     "save with pre-copy",
-    (devices) => saveAll(devices, memorySink(), { precopy: { maxRounds: 2 } }),
+    (devices) => save(devices, memorySink(), { precopy: { maxRounds: 2 } }),
   ],
-  ["restore", (devices, bytes) => restoreAll(devices, pipe(bytes))],
+  ["restore", (devices, bytes) => restore(devices, pipe(bytes))],
   [
     "restore that leaves them stopped",
-    (devices, bytes) => restoreAll(devices, pipe(bytes), { leave: "stopped" }),
+    (devices, bytes) => restore(devices, pipe(bytes), { leave: "stopped" }),
   ],
-  ["restore of a cut stream", (devices, bytes) => restoreAll(devices, cut(bytes))],
+  ["restore of a cut stream", (devices, bytes) => restore(devices, cut(bytes))],
 ];
 
 /** What the devices are restored from. */
@@ -209,7 +203,7 @@ async function sourceOf(kinds: readonly PersonalityName[]): Promise<Source> {
   const devices: Device[] = [];
   for (const { path } of sim.devices) devices.push(await openDevice(path, { kernel: sim }));
   const sink = memorySink();
-  await (devices.length === 1 ? save(devices[0]!, sink) : saveAll(devices, sink));
+  await save(devices, sink);
   for (const device of devices) await device.close();
   const whole = sim.devices.map((device, index) => [own[index]!, device.checksum()]);
   return { checkpoint: sink.bytes, whole };

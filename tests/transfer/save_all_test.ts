@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { DevicesError } from "../../src/transfer/devices_error.ts";
-import { restoreAll } from "../../src/transfer/restore_all.ts";
-import { saveAll } from "../../src/transfer/save_all.ts";
+import { TransferError } from "../../src/transfer/transfer_error.ts";
+import { restore } from "../../src/transfer/restore.ts";
+import { save } from "../../src/transfer/save.ts";
 import { openDevices } from "../../src/migration/open_devices.ts";
 import { failure, memorySink, memorySource, statesOf, withTeam } from "./_several.ts";
 import { read, split, whole } from "../checkpoint/_tools.ts";
 
 const SIZE = "size=256KiB&chunk=16KiB";
 
-describe("saveAll()", () => {
+describe("save()", () => {
   it("writes one checkpoint of devices of both protocols, that others become equal by", async () => {
     const kinds = ["mlx5", "trapped", "qat", "stop-copy-only", "hisi", "partitioned"];
     const sink = memorySink();
@@ -17,7 +17,7 @@ describe("saveAll()", () => {
     const from = kinds.map((kind, seed) => `${kind}?${SIZE}&rate=1MiB&seed=${1 + seed}`);
     await withTeam(from, async ({ devices, sims }) => {
       const options = { precopy: { maxRounds: 3 }, leave: "stopped" } as const;
-      const report = await saveAll(devices, sink, options);
+      const report = await save(devices, sink, options);
       assert.deepEqual(report.devices.map(({ state }) => state), kinds.map(() => "stop"));
       assert.deepEqual(report.devices.map(({ p2p }) => p2p), [
         true,
@@ -45,7 +45,7 @@ describe("saveAll()", () => {
     const to = kinds.map((kind, seed) => `${kind}?${SIZE}&seed=${20 + seed}`);
     await withTeam(to, async ({ devices, sims }) => {
       const source = memorySource(sink.bytes);
-      const report = await restoreAll(devices, source, { leave: "stopped" });
+      const report = await restore(devices, source, { leave: "stopped" });
       assert.deepEqual(sims.map((device) => device.checksum()), sums);
       assert.deepEqual(
         report.devices.map(({ bytes }) => bytes),
@@ -57,7 +57,7 @@ describe("saveAll()", () => {
   it("has all in P2P before the first one stops, and again before the first one runs", async () => {
     const specs = ["mlx5", "qat", "pds", "trapped"].map((kind) => `${kind}?${SIZE}`);
     await withTeam(specs, async ({ devices, arcs }) => {
-      await saveAll(devices, memorySink(), { precopy: {} });
+      await save(devices, memorySink(), { precopy: {} });
       const last = (state: string): number => Math.max(...all(state));
       const first = (state: string): number => Math.min(...all(state));
       const all = (state: string): number[] =>
@@ -82,7 +82,7 @@ describe("saveAll()", () => {
     await withTeam([`mapped?${SIZE}`], async ({ devices }) => {
       const [alone, joint] = [memorySink(), memorySink()];
       await save(devices[0]!, alone);
-      await saveAll(devices, joint);
+      await save(devices, joint);
       assert.deepEqual(
         whole(read(joint.bytes).transactions),
         whole(read(alone.bytes).transactions),
@@ -93,7 +93,7 @@ describe("saveAll()", () => {
   it("compresses, and adds a digest", async () => {
     await withTeam([`mlx5?${SIZE}`, `trapped?${SIZE}`], async ({ devices }) => {
       const sink = memorySink();
-      await saveAll(devices, sink, { compress: "zstd", digest: "sha256" });
+      await save(devices, sink, { compress: "zstd", digest: "sha256" });
       assert.match(read(sink.bytes).trailer!.sha256!, /^[0-9a-f]{64}$/);
     });
   });
@@ -102,7 +102,7 @@ describe("saveAll()", () => {
     await withTeam([`mlx5?${SIZE}`, `stop-copy-only?${SIZE}`], async ({ devices, arcs }) => {
       for (const device of devices) await device.setState("stop");
       arcs.length = 0;
-      await saveAll(devices, memorySink(), { leave: "stopped" });
+      await save(devices, memorySink(), { leave: "stopped" });
       assert.deepEqual(arcs.filter((arc) => /RUNNING|001b/.test(arc)), []);
       for (const device of devices) await device.recover();
     });
@@ -112,7 +112,7 @@ describe("saveAll()", () => {
     await withTeam([`mlx5?${SIZE}`], async ({ devices: [device], arcs }) => {
       for (const devices of [[], [device!, device!], Array(65).fill(device)]) {
         const sink = memorySink();
-        await assert.rejects(saveAll(devices, sink), TypeError);
+        await assert.rejects(save(devices, sink), TypeError);
         assert.equal(sink.state, "aborted");
       }
       assert.deepEqual(arcs, []);
@@ -120,11 +120,11 @@ describe("saveAll()", () => {
   });
 });
 
-describe("saveAll() that fails", () => {
+describe("save() that fails", () => {
   it("says which device does not migrate, and touches none", async () => {
     await withTeam([`mlx5?${SIZE}`, "none", `trapped?${SIZE}`], async ({ devices, arcs }) => {
       const sink = memorySink();
-      const error = await failure(saveAll(devices, sink), devices);
+      const error = await failure(save(devices, sink), devices);
       assert.deepEqual(statesOf(error), ["running", null, "running"]);
       assert.match(error!.message, /^Cannot save 3 devices: device 1 \(.*\): .*migration region/);
       assert.equal((error!.cause as Error).name, "UnsupportedError");
@@ -137,7 +137,7 @@ describe("saveAll() that fails", () => {
     await withTeam([`mlx5?${SIZE}`, `mlx5?${SIZE}`], async ({ devices, arcs }) => {
       await devices[1]!.setState("resuming");
       arcs.length = 0;
-      const error = await failure(saveAll(devices, memorySink()), devices);
+      const error = await failure(save(devices, memorySink()), devices);
       assert.deepEqual(statesOf(error), ["running", "resuming"]);
       assert.deepEqual([error!.code, arcs], ["wrong-state", []]);
       await devices[1]!.recover();
@@ -147,13 +147,13 @@ describe("saveAll() that fails", () => {
   it("brings all back when the sink takes no more, wherever that is", async () => {
     await withTeam([`mlx5?${SIZE}`, `trapped?${SIZE}`], async ({ devices }) => {
       const good = memorySink();
-      await saveAll(devices, good, { precopy: {} });
+      await save(devices, good, { precopy: {} });
       const ends = split(good.bytes).map(({ length }) => length);
       for (let at = 0, index = 0; index < ends.length; at += ends[index++]!) {
         const sink = memorySink((before) => {
           if (before >= at) throw new Error("no room");
         });
-        const error = await failure(saveAll(devices, sink, { precopy: {} }), devices);
+        const error = await failure(save(devices, sink, { precopy: {} }), devices);
         assert.deepEqual(statesOf(error), ["running", "running"]);
         assert.match(error!.message, /^Cannot save 2 devices: no room; all of them are running/);
         assert.deepEqual([error!.code, error!.failed, sink.state], ["io", [], "aborted"]);
@@ -164,7 +164,7 @@ describe("saveAll() that fails", () => {
   it("brings all back when the commit fails", async () => {
     await withTeam([`mlx5?${SIZE}`, `trapped?${SIZE}`], async ({ devices }) => {
       const sink = { ...memorySink(), commit: () => Promise.reject(new Error("no such folder")) };
-      const error = await failure(saveAll(devices, sink), devices);
+      const error = await failure(save(devices, sink), devices);
       assert.deepEqual(statesOf(error), ["running", "running"]);
       assert.deepEqual(error!.devices.map(({ recovery }) => recovery), ["running", "running"]);
     });
@@ -178,7 +178,7 @@ describe("saveAll() that fails", () => {
           if (before >= at) abort.abort(new Error("Ctrl-C"));
         });
         const { signal } = abort;
-        const error = await failure(saveAll(devices, sink, { precopy: {}, signal }), devices);
+        const error = await failure(save(devices, sink, { precopy: {}, signal }), devices);
         assert.deepEqual(statesOf(error), ["running", "running", "running"]);
         assert.deepEqual([error!.code, error!.failed, sink.state], ["cancelled", [], "aborted"]);
         assert.match(
@@ -196,7 +196,7 @@ describe("saveAll() that fails", () => {
       const specs = [`mlx5?${SIZE}${twice}`, `qat?${SIZE}`, `mapped?${SIZE}`];
       await withTeam(specs, async ({ devices }) => {
         const sink = memorySink();
-        const error = await failure(saveAll(devices, sink), devices);
+        const error = await failure(save(devices, sink), devices);
         assert.deepEqual(statesOf(error), [left, "running", "running"]);
         assert.match(error!.message, /though the checkpoint is in its place: device 0 \(/);
         assert.equal(error!.hint!.remedy, "reset");
@@ -210,7 +210,7 @@ describe("saveAll() that fails", () => {
 
   it("refuses pre-copy where none of them has it, and touches nothing", async () => {
     await withTeam([`stop-copy-only?${SIZE}`, `pds?${SIZE}`], async ({ devices, arcs }) => {
-      const error = await failure(saveAll(devices, memorySink(), { precopy: {} }), devices);
+      const error = await failure(save(devices, memorySink(), { precopy: {} }), devices);
       assert.equal(error!.code, "no-precopy");
       assert.deepEqual(arcs, []);
     });
@@ -218,7 +218,7 @@ describe("saveAll() that fails", () => {
 
   it("tells of a reset where one is in ERROR on its way back", async () => {
     await withTeam([`mlx5?${SIZE}&fault=error-state:5`, `qat?${SIZE}`], async ({ devices }) => {
-      const error = await failure(saveAll(devices, memorySink()), devices);
+      const error = await failure(save(devices, memorySink()), devices);
       assert.deepEqual(statesOf(error), ["running", "running"]);
       assert.match(error!.message, /device 0 \(.*\) was reset and is running/);
     });
@@ -228,7 +228,7 @@ describe("saveAll() that fails", () => {
     const resets = [1, 2, 3].map((nth) => `&fault=reset:${nth}:EIO`).join("");
     const lost = `stop-copy-only?${SIZE}&fault=read:2:EIO&fault=error-state:3${resets}`;
     await withTeam([`qat?${SIZE}`, lost, `trapped?${SIZE}`], async ({ devices }) => {
-      const error = await failure(saveAll(devices, memorySink()), devices);
+      const error = await failure(save(devices, memorySink()), devices);
       assert.deepEqual(statesOf(error), ["running", "error", "running"]);
       assert.equal(error!.lost, true);
       assert.deepEqual(error!.devices.map(({ recovery }) => recovery), [
@@ -245,7 +245,7 @@ describe("saveAll() that fails", () => {
     const stubborn =
       `stop-copy-only?${SIZE}&fault=read:2:EIO&fault=error-state:3&fault=reset:1:EIO`;
     await withTeam([`qat?${SIZE}`, stubborn], async ({ devices }) => {
-      const error = await failure(saveAll(devices, memorySink()), devices);
+      const error = await failure(save(devices, memorySink()), devices);
       const { recovery, error: own } = error!.devices[1]!;
       assert.equal(recovery, "reset");
       assert.match(own!.message, /EIO.*; the device was reset and is running, its former state/);
@@ -255,22 +255,22 @@ describe("saveAll() that fails", () => {
 
   it("waits for a device that blocks while another fails, and stops no event loop", async () => {
     await using devices = await openDevices([
-      `sim:trapped?${SIZE}&fault=block:600ms:3`,
+      `sim:trapped?${SIZE}&fault=block:600ms:1`,
       `sim:mlx5?${SIZE}&fault=read:2:EIO`,
     ]);
     let ticks = 0;
     const ticking = setInterval(() => ticks += 1, 10);
-    const error = await failure(saveAll(devices, memorySink()), devices);
+    const error = await failure(save(devices, memorySink()), devices);
     clearInterval(ticking);
     assert.ok(ticks >= 10, `${ticks} ticks`);
     assert.deepEqual(statesOf(error), ["running", "running"]);
     assert.equal(error!.errno, "EIO");
     assert.match(error!.message, /device 1 \(sim:mlx5.*EIO.*; all of them are running again$/);
-    assert.ok(error instanceof DevicesError);
+    assert.ok(error instanceof TransferError);
   });
 });
 
-describe("the memory of saveAll()", () => {
+describe("the memory of save()", () => {
   it("stays the same however slow the sink is", async () => {
     const specs = ["mlx5?size=24MiB", "trapped?size=24MiB", "mapped?size=24MiB"];
     await withTeam(specs, async ({ devices }) => {
@@ -281,7 +281,7 @@ describe("the memory of saveAll()", () => {
         const moved = devices.reduce((sum, device) => sum + device.progress().bytes, 0);
         most = Math.max(most, moved - before);
       });
-      const { bytes } = await saveAll(devices, sink);
+      const { bytes } = await save(devices, sink);
       assert.ok(bytes > 72 << 20);
       assert.ok(most > 1 << 20 && most <= 3 * 5 << 20, `${most} bytes`);
     });

@@ -6,8 +6,11 @@ import { after, describe, it } from "node:test";
 import { CheckpointError } from "../../src/checkpoint/checkpoint_error.ts";
 import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
 import { IdentityError } from "../../src/transfer/identity/identity_error.ts";
-import { restore, type RestoreSource } from "../../src/transfer/restore.ts";
+import { restore } from "../../src/transfer/restore.ts";
+import type { RestoreSource } from "../../src/transfer/sinks_and_sources.ts";
 import { save, type SaveOptions } from "../../src/transfer/save.ts";
+import { TransferError } from "../../src/transfer/transfer_error.ts";
+import { UnsupportedError } from "../../src/vfio/reasons/unsupported_error.ts";
 import { openCheckpointFile } from "../../src/checkpoint/file/open_checkpoint_file.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
@@ -71,10 +74,13 @@ describe("save()", () => {
               if (error === null) {
                 return;
               }
-              assert.ok(error instanceof MigrationError, String(error));
+              assert.ok(error instanceof TransferError, String(error));
               // What could not be read when it was looked at last is told as that.
               const now = await stateOf(device!);
-              assert.ok([now, "unknown"].includes(error.deviceState), `${nth}: ${error.message}`);
+              assert.ok(
+                [now, "unknown"].includes(error.devices[0]!.state!),
+                `${nth}: ${error.message}`,
+              );
               assert.equal(now, "running", `${nth}: ${error.message}`);
             },
           );
@@ -192,7 +198,11 @@ describe("save()", () => {
     await withSim(["none"], async ({ devices: [device] }) => {
       // Not disposed of: the save itself must leave nothing behind.
       const file = await createCheckpointFile(name());
-      await assert.rejects(save(device!, file), { name: "UnsupportedError" });
+      await assert.rejects(save(device!, file), (error: TransferError) => {
+        assert.ok(error.cause instanceof UnsupportedError);
+        assert.equal(error.code, error.cause.reasons[0]!.code);
+        return true;
+      });
       assert.deepEqual(fs.readdirSync(folder).filter((entry) => entry.includes("partial")), []);
     });
   });
@@ -208,7 +218,10 @@ describe("restore()", () => {
     const spec = "trapped?size=1MiB&seed=2&fault=error-state:1";
     await withSim([spec], async ({ devices: [device] }) => {
       await using source = await openCheckpointFile(at);
-      await assert.rejects(restore(device!, source), CheckpointError);
+      await assert.rejects(
+        restore(device!, source),
+        ({ cause }: TransferError) => cause instanceof CheckpointError,
+      );
       assert.equal(await stateOf(device!), "running");
     });
   });
@@ -220,7 +233,7 @@ describe("restore()", () => {
       for (const cut of [bytes.length - 1, bytes.length >> 1, 100]) {
         await assert.rejects(
           restore(device!, pipe(bytes.subarray(0, cut))),
-          (error: CheckpointError) => {
+          (error: TransferError) => {
             assert.equal(error.code, "truncated");
             // Behind a whole frame the device has been given something.
             if (cut > 1 << 20) assert.match(error.message, /the device was reset and is running/);
@@ -249,8 +262,8 @@ describe("restore()", () => {
     const spec = "mapped?size=1MiB&seed=2&fault=error-state:1";
     await withSim([spec], async ({ devices: [device] }) => {
       await using source = await openCheckpointFile(at);
-      await assert.rejects(restore(device!, source), (error: IdentityError) => {
-        assert.ok(error instanceof IdentityError);
+      await assert.rejects(restore(device!, source), (error: TransferError) => {
+        assert.ok(error.cause instanceof IdentityError);
         assert.match(error.message, /mdev type/);
         return true;
       });

@@ -61,8 +61,8 @@ export class OpenFile implements CheckpointFile {
     });
   }
 
-  get fd(): number | undefined {
-    return this.direct ? undefined : this.#target.fd;
+  get fd(): number {
+    return this.#target.fd;
   }
 
   get direct(): boolean {

@@ -16,8 +16,8 @@ export interface CheckpointFile extends AsyncDisposable {
   readonly path: string;
   /** Whether it is written in place (a device, a fifo, `-`) rather than put in place at the end. */
   readonly direct: boolean;
-  /** The fd of a regular file, to use instead of the stream; undefined for other targets. */
-  readonly fd: number | undefined;
+  /** The fd, to use instead of the stream. */
+  readonly fd: number;
   /** Reads back a regular file before the commit; undefined for other targets. */
   readonly readBack: ReadBack | undefined;
   /** Bytes taken so far, by the stream. */

@@ -109,7 +109,7 @@ function outputBound(length: number): number {
  * Compresses to one zstd frame, which declares the length of its content; null
  * where the runtime's compressor fails, or makes anything else.
  */
-export function compressToFrame(bytes: Bytes, compress = zstdCompressSync): Bytes | null {
+export function compressToFrame(bytes: Uint8Array, compress = zstdCompressSync): Bytes | null {
   const { byteLength } = bytes;
   const options: ZstdOptions & { readonly pledgedSrcSize: number } = {
     chunkSize: outputBound(byteLength),

@@ -7,7 +7,7 @@ import { batchHeadSize, writeBatchMeta } from "../frames/data_frame.ts";
 import type { Batch } from "../batches/batch.ts";
 import { MAX_CHUNKS } from "../batches/batch_builder.ts";
 import type { Doorbell } from "./doorbell.ts";
-import { bodyRoom, headRoom, setFrame } from "./_frame_slot.ts";
+import { contentRoom, frameHead } from "./_frame_slot.ts";
 import { type RingMemory, RingProducer, type Slot } from "./ring.ts";
 
 /** Thrown where a device takes no more: what is left need not be read. */
@@ -38,13 +38,13 @@ export class Demultiplexer {
     return this.#rings.some((ring) => ring.cancelled);
   }
 
+  /** The next slot of a device, `cancelled`, or null while all of them are full. */
+  #claim(device: number): Slot | "cancelled" | null {
+    return this.cancelled ? "cancelled" : this.#rings[device]!.claim();
+  }
+
   #slot(device: number): Slot {
-    const ring = this.#rings[device]!;
-    const slot = this.#bell.until(() => this.cancelled ? "cancelled" : ring.claim());
-    if (slot === null || slot === "cancelled") {
-      throw new DeviceCancelled("Cannot take more: the device has ended");
-    }
-    return slot;
+    return taken(this.#bell.until(() => this.#claim(device)));
   }
 
   /**
@@ -59,7 +59,7 @@ export class Demultiplexer {
     length: number,
   ): Uint8Array<SharedArrayBuffer> | null {
     if (device >= this.#rings.length || transactions > MAX_CHUNKS) return null;
-    const room = bodyRoom(this.#slot(device));
+    const room = contentRoom(this.#slot(device));
     return length <= room.length ? room.subarray(0, length) : null;
   }
 
@@ -73,42 +73,32 @@ export class Demultiplexer {
     const slot = this.#slot(batch.device);
     if (batch.bytes.buffer as ArrayBufferLike === slot.bytes.buffer) {
       this.#publish(slot, batch, batch.bytes.length);
-    } else {
-      this.#copy(batch);
+      return;
+    }
+    for (const parts = new BatchParts(batch); !parts.over;) {
+      this.#copy(this.#slot(batch.device), parts);
     }
   }
 
-  #copy(batch: Batch): void {
-    const { device, sizes, bytes } = batch;
-    let at = 0;
-    // The transaction that is next, and how much of it is copied.
-    let index = 0;
-    let copied = 0;
-    while (index < sizes.length) {
-      const slot = this.#slot(device);
-      const room = bodyRoom(slot);
-      const parts: number[] = [];
-      let length = 0;
-      while (index < sizes.length && parts.length < MAX_CHUNKS && length < room.length) {
-        const part = Math.min(sizes[index]! - copied, room.length - length);
-        parts.push(part);
-        length += part;
-        copied += part;
-        if (copied < sizes[index]!) break;
-        index += 1;
-        copied = 0;
-      }
-      room.set(bytes.subarray(at, at + length));
-      at += length;
-      const more = copied > 0 || (index === sizes.length && batch.more);
-      this.#publish(slot, { ...batch, sizes: parts, more }, length);
+  /**
+   * The same for a thread that must not block; the batch is always copied.
+   *
+   * @throws {DeviceCancelled} If a device takes no more.
+   */
+  async copy(batch: Batch): Promise<void> {
+    for (const parts = new BatchParts(batch); !parts.over;) {
+      this.#copy(taken(await this.#bell.untilAsync(() => this.#claim(batch.device))), parts);
     }
+  }
+
+  #copy(slot: Slot, parts: BatchParts): void {
+    const { batch, length } = parts.next(contentRoom(slot));
+    this.#publish(slot, batch, length);
   }
 
   #publish(slot: Slot, batch: Omit<Batch, "bytes">, length: number): void {
-    const headLength = batchHeadSize(batch.sizes.length);
-    writeBatchMeta(headRoom(slot, headLength), batch);
-    setFrame(slot, headLength, length);
+    const head = frameHead(slot, batchHeadSize(batch.sizes.length), length, length);
+    writeBatchMeta(head, batch);
     this.#rings[batch.device]!.publish();
   }
 
@@ -120,5 +110,50 @@ export class Demultiplexer {
   /** What is in the rings must not be used any more. */
   cancel(): void {
     for (const ring of this.#rings) ring.cancel();
+  }
+}
+
+function taken(slot: Slot | "cancelled" | null): Slot {
+  if (slot === null || slot === "cancelled") {
+    throw new DeviceCancelled("Cannot take more: the device has ended");
+  }
+  return slot;
+}
+
+/** A batch in parts that each fit a slot. */
+class BatchParts {
+  readonly #batch: Batch;
+  #at = 0;
+  /** The transaction that is next, and how much of it is copied. */
+  #index = 0;
+  #copied = 0;
+
+  constructor(batch: Batch) {
+    this.#batch = batch;
+  }
+
+  /** Whether all of it is copied. */
+  get over(): boolean {
+    return this.#index === this.#batch.sizes.length;
+  }
+
+  /** Copies the next part into `room`; returns what it is, and its length. */
+  next(room: Uint8Array): { readonly batch: Omit<Batch, "bytes">; readonly length: number } {
+    const { sizes, bytes } = this.#batch;
+    const parts: number[] = [];
+    let length = 0;
+    while (!this.over && parts.length < MAX_CHUNKS && length < room.length) {
+      const part = Math.min(sizes[this.#index]! - this.#copied, room.length - length);
+      parts.push(part);
+      length += part;
+      this.#copied += part;
+      if (this.#copied < sizes[this.#index]!) break;
+      this.#index += 1;
+      this.#copied = 0;
+    }
+    room.set(bytes.subarray(this.#at, this.#at + length));
+    this.#at += length;
+    const more = this.#copied > 0 || (this.over && this.#batch.more);
+    return { batch: { ...this.#batch, sizes: parts, more }, length };
   }
 }

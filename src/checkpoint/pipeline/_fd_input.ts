@@ -4,7 +4,7 @@
 
 import { isErrno } from "../../kernel/sys_error.ts";
 import { type Kernel, POLLIN } from "../../kernel/kernel.ts";
-import { type FdKind, WAIT_MS } from "./_fd_kind.ts";
+import { type FdKind, WAIT_MS } from "./fd_kind.ts";
 
 /** Reads from an fd. */
 export interface FdInput {

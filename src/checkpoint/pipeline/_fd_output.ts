@@ -6,7 +6,7 @@ import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { type Kernel, O_NONBLOCK, O_WRONLY, POLLOUT } from "../../kernel/kernel.ts";
 import { setPipeSize } from "../../kernel/process/pipe_size.ts";
 import { startWriteBack } from "../../kernel/process/write_back.ts";
-import { type FdKind, WAIT_MS } from "./_fd_kind.ts";
+import { type FdKind, WAIT_MS } from "./fd_kind.ts";
 
 /** Bytes that are worth a place in the disk's queue. */
 const WRITE_BACK = 8 << 20;
@@ -62,6 +62,9 @@ const FIFO_BYTES = 1 << 20;
 /** Most bytes that are written at once where a write blocks until all of them are taken. */
 const BLOCKING_WRITE = 64 << 10;
 
+/** What a fifo with any room takes at once: PIPE_BUF. */
+const FIFO_WRITE = 4096;
+
 /** What may be full, for ever: a fifo, a socket, a terminal. */
 class WaitingOutput implements FdOutput {
   readonly #kernel: Kernel;
@@ -76,7 +79,7 @@ class WaitingOutput implements FdOutput {
     if (kind === "fifo") setPipeSize(fd, FIFO_BYTES);
     this.#own = kind === "fifo" ? reopenFifo(kernel, fd) : null;
     this.#fd = this.#own ?? fd;
-    this.#most = this.#own === null ? BLOCKING_WRITE : Infinity;
+    this.#most = this.#own !== null ? Infinity : kind === "fifo" ? FIFO_WRITE : BLOCKING_WRITE;
   }
 
   write(bytes: Uint8Array, unwanted: () => boolean): boolean {

@@ -6,7 +6,7 @@ import { parseBatchMeta } from "../frames/data_frame.ts";
 import { FRAME_HEADER_SIZE } from "../frames/constants.ts";
 import { Doorbell } from "./doorbell.ts";
 import { slotFrame } from "./_frame_slot.ts";
-import { RingConsumer, type RingMemory } from "./ring.ts";
+import { RingConsumer, type RingMemory, type Slot } from "./ring.ts";
 
 /** Transactions for a device, one behind the other. */
 export interface SlotBatch {
@@ -36,13 +36,7 @@ export class FrameConsumer {
    * the reader has given up; null where nothing came in so many milliseconds.
    */
   batch(timeoutMs: number): SlotBatch | "ended" | "cancelled" | null {
-    const found = this.#bell.until(
-      () =>
-        this.#ring.cancelled
-          ? "cancelled"
-          : this.#ring.take() ?? (this.#ring.ended ? "ended" : null),
-      timeoutMs,
-    );
+    const found = timeoutMs > 0 ? this.#bell.until(() => this.#look(), timeoutMs) : this.#look();
     if (found === null || found === "ended" || found === "cancelled") return found;
     const { head, body } = slotFrame(found);
     const meta = parseBatchMeta(head.subarray(FRAME_HEADER_SIZE));
@@ -50,13 +44,18 @@ export class FrameConsumer {
     return { bytes: body, sizes: meta.sizes, more: meta.more };
   }
 
+  /** Resolves once there is a batch, or none comes: for a thread that must not block. */
+  async untilBatch(): Promise<void> {
+    await this.#bell.untilAsync(() => this.#look());
+  }
+
+  #look(): Slot | "ended" | "cancelled" | null {
+    if (this.#ring.cancelled) return "cancelled";
+    return this.#ring.take() ?? (this.#ring.ended ? "ended" : null);
+  }
+
   /** The device has taken the batch. */
   release(): void {
     this.#ring.release();
-  }
-
-  /** The device takes no more. */
-  cancel(): void {
-    this.#ring.cancel();
   }
 }

@@ -4,10 +4,11 @@
 
 import { batchHeadSize, writeBatchMeta } from "../frames/data_frame.ts";
 import { describeFrame } from "../frames/frame_writer.ts";
-import { FRAME_DATA } from "../frames/constants.ts";
+import { FRAME_DATA, FRAME_ZSTD } from "../frames/constants.ts";
 import type { Phase } from "../batches/transaction.ts";
 import { Doorbell } from "./doorbell.ts";
-import { bodyRoom, headRoom, setFrame } from "./_frame_slot.ts";
+import { compressToFrame } from "../frames/zstd.ts";
+import { contentRoom, frameHead, putCompressed } from "./_frame_slot.ts";
 import { type RingMemory, RingProducer, type Slot } from "./ring.ts";
 
 /** What a batch is beside its bytes, which lie in the room that was given for them. */
@@ -22,28 +23,37 @@ export interface BatchShape {
   readonly length: number;
 }
 
+/** The ring that a device's frames go to, and what they are to be. */
+export interface FrameTarget {
+  /** The device's ring. */
+  readonly ring: RingMemory;
+  /** The number of the device in the checkpoint. */
+  readonly device: number;
+  /**
+   * When the checkpoint was begun, in milliseconds since 1970: threads have no other clock in
+   * common.
+   */
+  readonly begun: number;
+  /** Whether what gets smaller by it is compressed. Slots then have COMPRESSED_SLOT_BYTES. */
+  readonly compress: boolean;
+}
+
 /**
  * Puts the frames of one device into its ring. They are whole but for their
  * place among the frames of the others, which the writer gives them. The CRC is
  * taken here, of what this thread has just read.
  */
 export class FrameProducer {
+  readonly #target: FrameTarget;
   readonly #ring: RingProducer;
   readonly #bell: Doorbell;
-  readonly #device: number;
-  readonly #begun: number;
   #slot: Slot | null = null;
 
-  /**
-   * @param device The number of the device in the checkpoint.
-   * @param begun When the checkpoint was begun, in milliseconds since 1970: threads have no other
-   * clock in common.
-   */
-  constructor(memory: RingMemory, device: number, begun: number) {
-    this.#ring = new RingProducer(memory);
-    this.#bell = new Doorbell(memory.producer);
-    this.#device = device;
-    this.#begun = begun;
+  /** One may be made for each turn: all that lasts is in the ring. */
+  constructor(target: FrameTarget) {
+    this.#target = target;
+    this.#ring = new RingProducer(target.ring);
+    this.#bell = new Doorbell(target.ring.producer);
   }
 
   /** Whether the writer takes no more. */
@@ -57,37 +67,37 @@ export class FrameProducer {
    * @returns Null where there is none in so many milliseconds, or the ring is cancelled.
    */
   room(timeoutMs: number): Uint8Array<SharedArrayBuffer> | null {
-    const found = this.#bell.until(
-      () => this.#ring.cancelled ? "cancelled" : this.#ring.claim(),
-      timeoutMs,
-    );
-    this.#slot = found === "cancelled" ? null : found;
-    return this.#slot === null ? null : bodyRoom(this.#slot);
+    this.#slot = this.#ring.claim();
+    if (this.#slot === null && timeoutMs > 0) {
+      this.#bell.until(
+        () => this.#ring.cancelled ? "cancelled" : this.#slot = this.#ring.claim(),
+        timeoutMs,
+      );
+    }
+    if (this.#ring.cancelled) this.#slot = null;
+    return this.#slot === null ? null : contentRoom(this.#slot);
+  }
+
+  /** Resolves once there is room, or the ring is cancelled: for a thread that must not block. */
+  async untilRoom(): Promise<void> {
+    await this.#bell.untilAsync(() => this.#ring.cancelled ? true : this.#ring.claim());
   }
 
   /** Makes a frame of the batch whose bytes were filled in, and hands it to the writer. */
   frame({ phase, sizes, more, length }: BatchShape): void {
     const slot = this.#slot;
     if (slot === null) throw new Error("Cannot make a frame: there is no room for it");
-    const headLength = batchHeadSize(sizes.length);
-    const head = headRoom(slot, headLength);
+    const { device, begun, compress } = this.#target;
+    const content = contentRoom(slot).subarray(0, length);
+    const compressed = compress ? compressToFrame(content) : null;
+    const smaller = compressed !== null && compressed.length < length;
+    const body = smaller ? putCompressed(slot, compressed) : content;
+    const head = frameHead(slot, batchHeadSize(sizes.length), body.length, length);
     const now = performance.timeOrigin + performance.now();
-    const micros = Math.max(0, Math.round((now - this.#begun) * 1000));
+    const micros = Math.max(0, Math.round((now - begun) * 1000));
     writeBatchMeta(head, { phase, sizes, more, micros });
-    const body = bodyRoom(slot).subarray(0, length);
-    describeFrame(head, { type: FRAME_DATA, flags: 0, device: this.#device }, body);
-    setFrame(slot, headLength, length);
+    describeFrame(head, { type: FRAME_DATA, flags: smaller ? FRAME_ZSTD : 0, device }, body);
     this.#slot = null;
     this.#ring.publish();
-  }
-
-  /** The device has given all that it has. */
-  end(): void {
-    this.#ring.end();
-  }
-
-  /** The device gives no more, and what it gave does not count. */
-  cancel(): void {
-    this.#ring.cancel();
   }
 }

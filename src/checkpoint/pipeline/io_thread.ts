@@ -7,9 +7,11 @@ import "../checkpoint_error.ts";
 import type { DecodedHeader } from "../metadata/header.ts";
 import type { CheckpointTrailer } from "../metadata/trailer.ts";
 import { type TransferredError, unpackError } from "../../base/error_transfer.ts";
-import type { ReadTask } from "./read_checkpoint.ts";
-import { RingConsumer, type RingMemory } from "./ring.ts";
-import type { WriteTask, Written } from "./write_checkpoint.ts";
+import type { CheckpointContent } from "./_multiplexer.ts";
+import { readStream, type ReadTask } from "./read_checkpoint.ts";
+import type { RingMemory } from "./ring.ts";
+import { cancelRings } from "./rings.ts";
+import { writeStream, type WriteTask, type Written } from "./write_checkpoint.ts";
 
 /** What the thread is told, once. */
 export type IoRequest = { readonly write: WriteTask } | { readonly read: ReadTask };
@@ -29,11 +31,6 @@ export interface IoThread<Begun, Ended> {
    * were cancelled. A failure, which rejects both, cancels them.
    */
   readonly ended: Promise<Ended | null>;
-}
-
-/** Tells all devices, and the thread, that nothing more is wanted. */
-export function cancelRings(rings: readonly RingMemory[]): void {
-  for (const memory of rings) new RingConsumer(memory).cancel();
 }
 
 function start<Begun, Ended>(
@@ -85,4 +82,40 @@ export function startWriting(task: WriteTask): IoThread<true, Written> {
  */
 export function startReading(task: ReadTask): IoThread<DecodedHeader, CheckpointTrailer> {
   return start({ read: task }, task.rings);
+}
+
+/** What goes on on this thread, as an {@linkcode IoThread}. */
+function here<Begun, Ended>(
+  work: (onBegun: (begun: Begun) => void) => Promise<Ended | null>,
+): IoThread<Begun, Ended> {
+  const begun = Promise.withResolvers<Begun | null>();
+  begun.promise.catch(() => {});
+  const ended = work(begun.resolve);
+  ended.then(() => begun.resolve(null), begun.reject);
+  return { begun: begun.promise, ended };
+}
+
+/**
+ * Starts to write a checkpoint to a stream, on this thread, which does not block.
+ *
+ * @throws What the stream fails with, through the promises.
+ */
+export function startWritingStream(
+  writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>,
+  content: CheckpointContent,
+): IoThread<true, Written> {
+  return here((onBegun) => writeStream(writer, content, () => onBegun(true)));
+}
+
+/**
+ * Starts to read a checkpoint from chunks, on this thread, which does not block.
+ *
+ * @param next See {@linkcode readStream}.
+ * @throws {CheckpointError} Through the promises, if it is bad; what `next` throws, too.
+ */
+export function startReadingStream(
+  next: () => Promise<Uint8Array | null>,
+  rings: readonly RingMemory[],
+): IoThread<DecodedHeader, CheckpointTrailer> {
+  return here((onBegun) => readStream(next, rings, onBegun));
 }

@@ -1,7 +1,9 @@
 /**
- * The reader's thread of a restore: out of one checkpoint, into the rings of all devices.
+ * The reader of a restore: out of one checkpoint, into the rings of all
+ * devices. On a thread of its own it reads an fd; on the caller's, a stream.
  */
 
+import { recycle } from "../batches/buffer_pool.ts";
 import { DATA_META_SIZE, FRAME_DATA } from "../frames/constants.ts";
 import type { FrameHeader } from "../frames/frame_header.ts";
 import type { DecodedHeader } from "../metadata/header.ts";
@@ -11,7 +13,7 @@ import type { Kernel } from "../../kernel/kernel.ts";
 import { Demultiplexer, DeviceCancelled } from "./_demultiplexer.ts";
 import { Doorbell } from "./doorbell.ts";
 import { openInput } from "./_fd_input.ts";
-import type { FdKind } from "./_fd_kind.ts";
+import type { FdKind } from "./fd_kind.ts";
 import type { RingMemory } from "./ring.ts";
 
 /** What is to be read, and who gets it. */
@@ -64,6 +66,52 @@ export function readCheckpoint(
         if (header.devices.length !== task.rings.length) return null;
       }
       if (batch !== null) devices.batch(batch);
+    }
+  } catch (error) {
+    devices.cancel();
+    if (error instanceof DeviceCancelled) return null;
+    throw error;
+  }
+}
+
+/**
+ * The same from a stream's chunks.
+ *
+ * @param next The next chunk, which may be overwritten once another is asked for; null at the end.
+ * @throws What `next` throws, too.
+ */
+export async function readStream(
+  next: () => Promise<Uint8Array | null>,
+  rings: readonly RingMemory[],
+  onHeader: (header: DecodedHeader) => void,
+): Promise<CheckpointTrailer | null> {
+  const devices = new Demultiplexer(rings, new Doorbell(rings[0]!.producer));
+  const reader = new CheckpointReader({ requireComplete: true });
+  let told = false;
+  /** Whether there is a ring for each device, as far as that is known. */
+  function fits(): boolean {
+    const { header } = reader;
+    if (header === null) return true;
+    if (!told) onHeader(header);
+    told = true;
+    return header.devices.length === rings.length;
+  }
+  try {
+    for (;;) {
+      const chunk = await next();
+      if (devices.cancelled) return null;
+      if (chunk === null) {
+        const trailer = reader.end();
+        devices.end();
+        return trailer;
+      }
+      for (const batch of reader.push(chunk)) {
+        if (!fits()) return null;
+        await devices.copy(batch);
+        // The reader's memory, which nobody else has.
+        recycle(batch.bytes.buffer);
+      }
+      if (!fits()) return null;
     }
   } catch (error) {
     devices.cancel();

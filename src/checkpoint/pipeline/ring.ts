@@ -49,27 +49,29 @@ export interface Slot {
 /**
  * Makes the memory of a ring.
  *
- * @param slots How many slots it has.
+ * @param slots How many slots it has: a power of two, so that counters may wrap.
  * @param slotBytes The size of each in bytes.
  * @param producer The bell of the thread that will fill them.
  * @param consumer The bell of the thread that will take them: one for all of its rings.
- * @throws {RangeError} If either number is not a whole one from 1 on.
+ * @param memory The slots' memory, which nobody uses any more; default: new.
+ * @throws {RangeError} If there is no slot, or no byte in it, or the slots are no power of two.
  */
 export function ringMemory(
   slots: number,
   slotBytes: number,
   producer: Doorbell,
   consumer: Doorbell,
+  memory?: SharedArrayBuffer,
 ): RingMemory {
   if (
-    !Number.isSafeInteger(slots) || !Number.isSafeInteger(slotBytes) || slots < 1 ||
-    slotBytes < 1
+    !Number.isSafeInteger(slots) || slots < 1 || (slots & (slots - 1)) !== 0 ||
+    !Number.isSafeInteger(slotBytes) || slotBytes < 1
   ) {
     throw new RangeError(`Cannot make a ring of ${slots} slots of ${slotBytes} bytes`);
   }
   return {
     control: new SharedArrayBuffer(4 * (CONTROL_WORDS + slots * SLOT_WORDS)),
-    slots: new SharedArrayBuffer(slots * slotBytes),
+    slots: memory ?? new SharedArrayBuffer(slots * slotBytes),
     producer: producer.memory,
     consumer: consumer.memory,
   };
@@ -119,9 +121,9 @@ abstract class RingSide {
     return this.#slots.length;
   }
 
-  /** The slot that a counter stands at. */
-  protected slot(counter: number): Slot {
-    return this.#slots[counter]!;
+  /** The slot that a counter stands at. Both sides keep no place of their own beside the counters. */
+  protected slot(counter: typeof PUBLISHED | typeof RELEASED): Slot {
+    return this.#slots[(Atomics.load(this.control, counter) >>> 0) % this.size]!;
   }
 
   /** Counts one on, and tells the other side. */
@@ -137,19 +139,16 @@ abstract class RingSide {
   }
 }
 
-/** The side that fills slots. It belongs to one thread. */
+/** The side that fills slots. It belongs to one thread at a time. */
 export class RingProducer extends RingSide {
-  #next = 0;
-
   /** The next slot to fill; the same until it is published. Null while all of them are full. */
   claim(): Slot | null {
-    return this.filled < this.size ? this.slot(this.#next) : null;
+    return this.filled < this.size ? this.slot(PUBLISHED) : null;
   }
 
   /** Gives the claimed slot to the consumer; its bytes and words must not be touched any more. */
   publish(): void {
     if (this.filled === this.size) throw new Error("Cannot publish a slot: all are full");
-    this.#next = (this.#next + 1) % this.size;
     this.advance(PUBLISHED);
   }
 
@@ -159,19 +158,16 @@ export class RingProducer extends RingSide {
   }
 }
 
-/** The side that takes slots. It belongs to one thread. */
+/** The side that takes slots. It belongs to one thread at a time. */
 export class RingConsumer extends RingSide {
-  #next = 0;
-
   /** The oldest published slot; the same until it is released. Null while there is none. */
   take(): Slot | null {
-    return this.filled > 0 ? this.slot(this.#next) : null;
+    return this.filled > 0 ? this.slot(RELEASED) : null;
   }
 
   /** Gives the slot back to the producer; its bytes and words must not be touched any more. */
   release(): void {
     if (this.filled === 0) throw new Error("Cannot release a slot: none is taken");
-    this.#next = (this.#next + 1) % this.size;
     this.advance(RELEASED);
   }
 

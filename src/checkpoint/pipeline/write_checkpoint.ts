@@ -1,26 +1,20 @@
 /**
- * The writer's thread of a save: out of the rings of all devices, into one checkpoint.
+ * The writer of a save: out of the rings of all devices, into one checkpoint.
+ * On a thread of its own it writes to an fd; on the caller's, to a stream.
  */
 
-import { FrameSequence } from "../frames/frame_sequence.ts";
-import type { CheckpointHeader } from "../metadata/header.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { Doorbell } from "./doorbell.ts";
-import type { FdKind } from "./_fd_kind.ts";
+import type { FdKind } from "./fd_kind.ts";
 import { openOutput } from "./_fd_output.ts";
-import { Multiplexer } from "./_multiplexer.ts";
-import type { RingMemory } from "./ring.ts";
+import { type CheckpointContent, Multiplexer } from "./_multiplexer.ts";
 
-/** What is to be written, and where to. */
-export interface WriteTask {
+/** What is to be written, and which fd it goes to. */
+export interface WriteTask extends CheckpointContent {
   /** Where the checkpoint goes. It must stay open until the task has ended. */
   readonly fd: number;
   /** What that is; a regular file must be empty. */
   readonly kind: FdKind;
-  /** The checkpoint's header. */
-  readonly header: CheckpointHeader;
-  /** The ring of each device, in the order of the header; all on one consumer's bell. */
-  readonly rings: readonly RingMemory[];
 }
 
 /** What was written. */
@@ -33,7 +27,7 @@ export interface Written {
  * Writes a checkpoint: what the devices give, in the order in which it comes,
  * until all of them have ended.
  *
- * @param onBegun Is told once the header is written: the target takes bytes, and devices may begin.
+ * @param onBegun Is called once the header is written: the target takes bytes, and devices may begin.
  * @returns Null where a device was cancelled; what was written is no checkpoint then.
  * @throws {SysError} If the fd takes no more. No device goes on then: all rings are cancelled.
  */
@@ -42,27 +36,58 @@ export function writeCheckpoint(
   task: WriteTask,
   onBegun: () => void,
 ): Written | null {
-  const frames = new FrameSequence(task.header, {});
+  const frames = new Multiplexer(task);
   const bell = new Doorbell(task.rings[0]!.consumer);
-  const source = new Multiplexer(task.rings, frames);
-  const unwanted = (): boolean => source.cancelled;
+  const unwanted = (): boolean => frames.cancelled;
   try {
     using output = openOutput(kernel, task.fd, task.kind);
     for (const bytes of frames.begin()) if (!output.write(bytes, unwanted)) return null;
     onBegun();
     for (;;) {
-      const next = bell.until(() =>
-        source.cancelled ? "cancelled" : source.next() ?? (source.ended ? "ended" : null)
-      );
+      const next = bell.until(() => frames.next());
       if (next === "cancelled" || next === null) return null;
       if (next === "ended") break;
       if (!output.write(next, unwanted)) return null;
-      source.release();
+      frames.release();
     }
-    if (!output.write(frames.end(null), unwanted)) return null;
+    if (!output.write(frames.end(), unwanted)) return null;
     return { storedBytes: frames.storedBytes };
   } catch (error) {
-    source.cancel();
+    frames.cancel();
+    throw error;
+  }
+}
+
+/**
+ * The same to a stream, which is closed at the end. A chunk is a copy of a
+ * frame: the stream may keep it.
+ *
+ * @throws What the stream fails with; all rings are cancelled then.
+ */
+export async function writeStream(
+  writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>,
+  content: CheckpointContent,
+  onBegun: () => void,
+): Promise<Written | null> {
+  const frames = new Multiplexer(content);
+  const bell = new Doorbell(content.rings[0]!.consumer);
+  const write = (bytes: Uint8Array): Promise<void> => writer.write(new Uint8Array(bytes));
+  try {
+    for (const bytes of frames.begin()) await write(bytes);
+    onBegun();
+    for (;;) {
+      const next = await bell.untilAsync(() => frames.next());
+      if (next === "cancelled" || next === null) return null;
+      if (next === "ended") break;
+      await write(next);
+      frames.release();
+    }
+    await write(frames.end());
+    await writer.close();
+    writer.releaseLock();
+    return { storedBytes: frames.storedBytes };
+  } catch (error) {
+    frames.cancel();
     throw error;
   }
 }

@@ -5,7 +5,7 @@
 
 import { cleanedUp, cleanlyThen } from "../../base/cleanup.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { VFIO_MIGRATION_P2P, VFIO_MIGRATION_PRE_COPY } from "../../uapi/mod.ts";
+import { VFIO_MIGRATION_P2P, VFIO_MIGRATION_PRE_COPY } from "../../uapi/constants.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
 import { parseDeviceName } from "../../vfio/open/device_name.ts";
@@ -23,6 +23,9 @@ import {
 import { quirkFor, type QuirkName } from "../../vfio/device/quirk.ts";
 import { type Reason, UnsupportedError } from "../../vfio/reasons/unsupported_error.ts";
 import { type Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
+import type { FrameTarget } from "../../checkpoint/pipeline/frame_producer.ts";
+import type { RingMemory } from "../../checkpoint/pipeline/ring.ts";
+import { fillTurn, takeTurn, type Turn } from "./frame_turns.ts";
 import type { Engine, OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
 import { DataFdHandover, type DataFdSockets } from "../v2/data_fd_handover.ts";
 import { preadFull } from "../protocol/data_io.ts";
@@ -98,7 +101,7 @@ export class Session implements Disposable {
   /** Why there is no engine. */
   readonly #reasons: readonly Reason[];
   /** What the caller's thread sees of it. */
-  protected readonly counters: SharedCounters;
+  readonly #counters: SharedCounters;
   /** What the device is. */
   readonly description: DeviceDescription;
 
@@ -109,7 +112,7 @@ export class Session implements Disposable {
     counters: SharedCounters,
     kernel?: Kernel,
   ) {
-    this.counters = counters;
+    this.#counters = counters;
     const parsed = parseDeviceName(name);
     this.#kernel = kernelOf(parsed, { kernel, trace: options.trace });
     try {
@@ -199,7 +202,7 @@ export class Session implements Disposable {
   /** Resets; a device that does not migrate can be reset too, and answers null. */
   reset(): NotedStateReport | null {
     if (this.#engine !== null) return this.#noted(this.#engine.reset());
-    resetPatiently(this.#device, () => this.counters.interrupted);
+    resetPatiently(this.#device, () => this.#counters.interrupted);
     return null;
   }
 
@@ -249,6 +252,11 @@ export class Session implements Disposable {
     return { batch: builder.build(), ended };
   }
 
+  /** Reads the phase under way into a ring, for a turn. */
+  fill(target: FrameTarget, phase: Phase, waitMs: number): Turn {
+    return fillTurn({ engine: this.#migration, counters: this.#counters }, target, phase, waitMs);
+  }
+
   /** Lets another process go on with what was begun. */
   handOver(): void {
     this.#migration.handOver();
@@ -269,6 +277,11 @@ export class Session implements Disposable {
     this.#migration.load(batch);
   }
 
+  /** Gives the device what comes in a ring, for a turn. */
+  take(ring: RingMemory, waitMs: number): Turn {
+    return takeTurn({ engine: this.#migration, counters: this.#counters }, ring, waitMs);
+  }
+
   /** Leaves RESUMING. */
   endRestore(leave: "running" | "stop"): void {
     this.#migration.endRestore(leave);
@@ -281,7 +294,7 @@ export class Session implements Disposable {
 
   /** Closes what is owned. */
   close(): void {
-    this.counters.takeOwnedFds();
+    this.#counters.takeOwnedFds();
     cleanlyThen(() => this.#engine?.[Symbol.dispose](), () => this.#closeDevice());
   }
 

@@ -5,6 +5,9 @@
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
 import type { DeviceDescription, OpenOptions, PulledBatch } from "./open_session.ts";
 import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
+import type { FrameTarget } from "../../checkpoint/pipeline/frame_producer.ts";
+import type { RingMemory } from "../../checkpoint/pipeline/ring.ts";
+import type { Turn } from "./frame_turns.ts";
 import type { OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
 import type { TransferredError } from "../../base/error_transfer.ts";
 import type { Recovery } from "../../vfio/state/recovery.ts";
@@ -29,10 +32,12 @@ export interface Requests {
   checkSave: (phase: Phase) => void;
   beginSave: (phase: Phase, limits: PrecopyLimits) => void;
   pull: (buffer: Buffer) => PulledBatch;
+  fill: (target: FrameTarget, phase: Phase, waitMs: number) => Turn;
   handOver: () => void;
   checkRestore: () => void;
   beginRestore: () => void;
   push: (batch: Batch<ArrayBuffer>) => void;
+  take: (ring: RingMemory, waitMs: number) => Turn;
   endRestore: (leave: "running" | "stop") => void;
   close: () => void;
 }

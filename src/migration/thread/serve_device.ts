@@ -1,12 +1,34 @@
 /**
- * The Worker that a device is served in.
+ * The Worker that a device is served in: its session, request by request.
  *
  * @module
  */
 
+import { parentPort } from "node:worker_threads";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { serve } from "./serve.ts";
-import { FileSession } from "./file_session.ts";
+import { libcAllowed } from "../../kernel/libc/calls_with_errno.ts";
+import { blockSignals } from "../../kernel/process/signal_mask.ts";
+import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
+import { type Answer, type Request, transferredBuffer } from "./requests.ts";
+import { packValue, unpackArgs } from "./posted_bytes.ts";
+import { type OpenOptions, Session } from "./open_session.ts";
+import { SharedCounters } from "./shared_counters.ts";
+import { packError } from "../../base/error_transfer.ts";
+
+interface WorkerScope {
+  onmessage: ((event: MessageEvent<Request>) => void) | null;
+  postMessage(message: Answer, transfer: ArrayBuffer[]): void;
+}
+
+/** Serves the requests that come to the Worker of either kind that this is called in. */
+function listen(answer: (request: Request) => [Answer, ArrayBuffer[]]): void {
+  if (parentPort !== null) {
+    parentPort.on("message", (request: Request) => parentPort!.postMessage(...answer(request)));
+    return;
+  }
+  const scope = globalThis as unknown as WorkerScope;
+  scope.onmessage = ({ data }): void => scope.postMessage(...answer(data));
+}
 
 /**
  * Makes the Worker that this is called in serve one device to
@@ -27,5 +49,31 @@ import { FileSession } from "./file_session.ts";
  * ```
  */
 export function serveDevice(kernel?: Kernel): void {
-  serve(FileSession, kernel);
+  let session: Session | null = null;
+
+  function answer({ method, args }: Request): unknown {
+    if (method === "open") {
+      const [name, options, memory] = args as [string, OpenOptions, SharedArrayBuffer];
+      // A driver that a signal interrupts may drop what it was about to give, or had taken.
+      if (libcAllowed()) blockSignals();
+      session = new Session(name, options, new SharedCounters(memory), kernel);
+      return session.description;
+    }
+    if (session === null) throw new Error(`Cannot serve "${method}": no device is open`);
+    return (session[method] as (...args: readonly unknown[]) => unknown).apply(session, [...args]);
+  }
+
+  const notes = (): readonly DriverNote[] => session?.takeNotes() ?? [];
+
+  listen(({ method, args }) => {
+    const request = { method, args: unpackArgs(method, args) };
+    const buffer = transferredBuffer(request);
+    const transfer = buffer === null ? [] : [buffer];
+    try {
+      const value = packValue(method, answer(request));
+      return [{ ok: true, value, buffer, notes: notes() }, transfer];
+    } catch (error) {
+      return [{ ok: false, error: packError(error), buffer, notes: notes() }, transfer];
+    }
+  });
 }

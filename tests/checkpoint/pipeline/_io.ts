@@ -5,7 +5,11 @@
 import { Doorbell } from "../../../src/checkpoint/pipeline/doorbell.ts";
 import { FrameConsumer } from "../../../src/checkpoint/pipeline/frame_consumer.ts";
 import { FrameProducer } from "../../../src/checkpoint/pipeline/frame_producer.ts";
-import { FRAME_SLOT_BYTES } from "../../../src/checkpoint/pipeline/_frame_slot.ts";
+import {
+  COMPRESSED_SLOT_BYTES,
+  FRAME_SLOT_BYTES,
+} from "../../../src/checkpoint/pipeline/_frame_slot.ts";
+import { endRings } from "../../../src/checkpoint/pipeline/rings.ts";
 import { type RingMemory, ringMemory } from "../../../src/checkpoint/pipeline/ring.ts";
 import type { Phase } from "../../../src/checkpoint/batches/transaction.ts";
 
@@ -19,11 +23,12 @@ export interface Content {
 }
 
 /** Rings from so many devices to one writer. */
-export function savingRings(devices: number, slots: number): RingMemory[] {
+export function savingRings(devices: number, slots: number, compress = false): RingMemory[] {
   const writer = new Doorbell();
+  const slotBytes = compress ? COMPRESSED_SLOT_BYTES : FRAME_SLOT_BYTES;
   return Array.from(
     { length: devices },
-    () => ringMemory(slots, FRAME_SLOT_BYTES, new Doorbell(), writer),
+    () => ringMemory(slots, slotBytes, new Doorbell(), writer),
   );
 }
 
@@ -40,9 +45,16 @@ export function restoringRings(devices: number, slots: number): RingMemory[] {
 export class Giving {
   readonly #producer: FrameProducer;
   readonly #left: Content[];
+  readonly #memory: RingMemory;
 
-  constructor(memory: RingMemory, device: number, frames: readonly Content[]) {
-    this.#producer = new FrameProducer(memory, device, Date.now());
+  constructor(
+    memory: RingMemory,
+    device: number,
+    frames: readonly Content[],
+    compress = false,
+  ) {
+    this.#memory = memory;
+    this.#producer = new FrameProducer({ ring: memory, device, begun: Date.now(), compress });
     this.#left = [...frames];
   }
 
@@ -61,7 +73,7 @@ export class Giving {
     const length = sizes.reduce((sum, size) => sum + size, 0);
     room.fill(fill, 0, length);
     this.#producer.frame({ phase, sizes, more, length });
-    if (this.#left.length === 0) this.#producer.end();
+    if (this.#left.length === 0) endRings([this.#memory]);
     return true;
   }
 }

@@ -19,6 +19,7 @@ import {
   restore,
   type RestoreOptions,
   save,
+  TransferError,
   type TransferReport,
 } from "../../../../mod.ts";
 import { libcKernel } from "../../../../src/kernel/mod.ts";
@@ -269,8 +270,9 @@ const refusals: readonly Case[] = [
         await saveTo(file, first);
         truncateSync(file, readFileSync(file).length - 1);
         await assert.rejects(restoreFrom(file, first), (error) => {
-          assert.ok(error instanceof CheckpointError);
-          assert.equal(error.deviceState, null);
+          assert.ok(error instanceof TransferError);
+          assert.ok(error.cause instanceof CheckpointError);
+          assert.equal(error.devices[0]?.recovery, "none");
           return true;
         });
         assert.deepEqual(contents(first), FILLED.slice(0, 1));

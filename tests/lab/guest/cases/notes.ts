@@ -63,8 +63,8 @@ const RESTORES: readonly Mistake[] = [
   { type: "v2", fault: "short-write:2", notes: ["short-write"] },
 ];
 
-function codes(notes: readonly DriverNote[]): DriverNoteCode[] {
-  return notes.map(({ code }) => code);
+function codes(notes: readonly DriverNote[] | undefined): DriverNoteCode[] | undefined {
+  return notes?.map(({ code }) => code);
 }
 
 function needs(type: DeviceType): () => string | null {
@@ -78,7 +78,10 @@ const mistakes: readonly Case[] = [
     run: (folder) =>
       withPair(type, SMALL, async (first) => {
         first.set({ fault });
-        assert.deepEqual(codes((await saveTo(`${folder}/a`, first, precopy)).notes), notes);
+        assert.deepEqual(
+          codes((await saveTo(`${folder}/a`, first, precopy)).devices[0]?.notes),
+          notes,
+        );
       }),
   })),
   ...RESTORES.map(({ type, fault, notes }): Case => ({
@@ -88,7 +91,10 @@ const mistakes: readonly Case[] = [
       withPair(type, SMALL, async (first, second) => {
         await saveTo(`${folder}/a`, first);
         second.set({ fault });
-        assert.deepEqual(codes((await restoreFrom(`${folder}/a`, second)).notes), notes);
+        assert.deepEqual(
+          codes((await restoreFrom(`${folder}/a`, second)).devices[0]?.notes),
+          notes,
+        );
       }),
   })),
   {
@@ -113,7 +119,7 @@ const clean: readonly Case[] = [...TYPES, ...V2_TYPES].map((type): Case => ({
       const precopy = type === "v2" || type === "v2-p2p" ? undefined : {};
       const saved = await saveTo(`${folder}/a`, first, precopy);
       const restored = await restoreFrom(`${folder}/a`, second);
-      assert.deepEqual([saved.notes, restored.notes], [[], []]);
+      assert.deepEqual([saved, restored].map(({ devices }) => devices[0]?.notes), [[], []]);
     }),
 }));
 
@@ -128,7 +134,7 @@ const mtty: readonly Case[] = [
     await using device = await openDevice(from.uuid, { kernel: libcKernel() });
     await using sink = await createCheckpointFile(`${folder}/a`);
     const report = await save(device, sink, { precopy: precopy as PrecopyOptions });
-    assert.deepEqual(codes(report.notes), notes);
+    assert.deepEqual(codes(report.devices[0]?.notes), notes);
   },
 }));
 

@@ -8,13 +8,13 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import {
   createCheckpointFile,
-  DevicesError,
-  type JointReport,
   openCheckpointFile,
   type OpenDevices,
   openDevices,
-  restoreAll,
-  saveAll,
+  restore,
+  save,
+  TransferError,
+  type TransferReport,
 } from "../../../../mod.ts";
 import { libcKernel } from "../../../../src/kernel/mod.ts";
 import { tellingArcs } from "../../../migration/_arcs.ts";
@@ -53,7 +53,7 @@ async function together(
   runtime: Runtime,
   folder: string,
   words: readonly string[],
-): Promise<{ readonly report: JointReport; readonly windows: readonly Window[] }> {
+): Promise<{ readonly report: TransferReport; readonly windows: readonly Window[] }> {
   // The last "device" in the list; how many fds come before it depends on the kernel.
   const second = `$(echo "$VFIOKIT_DEVICES" | sed 's/.*"device":\\([0-9]*\\).*/\\1/')`;
   const look = ["--", "sh", "-c", `window 3 > ${folder}/0; window ${second} > ${folder}/1`];
@@ -61,7 +61,7 @@ async function together(
   const windows = [0, 1].map((each): Window =>
     JSON.parse(readFileSync(`${folder}/${each}`, "utf8"))
   );
-  return { report: wholeJson<JointReport>(ended), windows };
+  return { report: wholeJson<TransferReport>(ended), windows };
 }
 
 /** Saved and restored by the command line. */
@@ -126,7 +126,7 @@ function inP2p(types: readonly [DeviceType, DeviceType], precopy: boolean): Case
         {
           await using devices = await watched(guests.slice(0, 2), asked);
           await using sink = await createCheckpointFile(file);
-          const report = await saveAll(devices, sink, { ...(precopy && { precopy: {} }) });
+          const report = await save(devices, sink, { ...(precopy && { precopy: {} }) });
           assert.deepEqual(report.devices.map(({ p2p }) => p2p), [true, true]);
           crcs.push(await Promise.all(devices.map(async (each) => (await readWindow(each)).crc)));
         }
@@ -139,7 +139,7 @@ function inP2p(types: readonly [DeviceType, DeviceType], precopy: boolean): Case
         {
           await using devices = await watched(guests.slice(2), asked);
           await using source = await openCheckpointFile(file);
-          await restoreAll(devices, source);
+          await restore(devices, source);
           crcs.push(await Promise.all(devices.map(async (each) => (await readWindow(each)).crc)));
         }
         assert.deepEqual(crcs[1], crcs[0]);
@@ -165,8 +165,8 @@ function fails(what: string, types: readonly [DeviceType, DeviceType], fault: st
         const file = `${folder}/checkpoint`;
         await using devices = await watched(guests, []);
         await using sink = await createCheckpointFile(file);
-        await assert.rejects(saveAll(devices, sink), (error: DevicesError) => {
-          assert.ok(error instanceof DevicesError, String(error));
+        await assert.rejects(save(devices, sink), (error: TransferError) => {
+          assert.ok(error instanceof TransferError, String(error));
           assert.deepEqual(error.failed.map(({ name }) => name), [guests[1]!.uuid]);
           assert.deepEqual(error.devices.map(({ state }) => state), ["running", "running"]);
           return true;
@@ -189,15 +189,15 @@ function refuses(types: readonly [DeviceType, DeviceType], fault: string): Case 
         {
           await using devices = await watched(guests.slice(0, 2), []);
           await using sink = await createCheckpointFile(file);
-          await saveAll(devices, sink);
+          await save(devices, sink);
         }
         guests[3]!.set({ fault });
         await using devices = await watched(guests.slice(2), []);
         const windows = (): Promise<Window[]> => Promise.all(devices.map(readWindow));
         const before = await windows();
         await using source = await openCheckpointFile(file);
-        await assert.rejects(restoreAll(devices, source), (error: DevicesError) => {
-          assert.ok(error instanceof DevicesError, String(error));
+        await assert.rejects(restore(devices, source), (error: TransferError) => {
+          assert.ok(error instanceof TransferError, String(error));
           assert.deepEqual(error.failed.map(({ name }) => name), [guests[3]!.uuid]);
           assert.deepEqual(error.devices.map(({ recovery }) => recovery), ["reset", "reset"]);
           return true;
@@ -219,7 +219,7 @@ const siblings: Case = {
         const ids = await Promise.all(devices.map((device) => device.readRegion(7, 0, 4)));
         assert.deepEqual(ids.map((bytes) => [...bytes]), [EDU_IDS, EDU_IDS]);
         await using sink = await createCheckpointFile(`${folder}/checkpoint`);
-        await assert.rejects(saveAll(devices, sink), (error: DevicesError) => {
+        await assert.rejects(save(devices, sink), (error: TransferError) => {
           assert.equal((error.cause as Error).name, "UnsupportedError");
           assert.deepEqual(error.devices.map(({ state }) => state), [null, null]);
           return true;

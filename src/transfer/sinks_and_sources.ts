@@ -1,10 +1,43 @@
 /**
- * Plain Web streams where a checkpoint goes to or comes from.
+ * Where a checkpoint goes to or comes from: files, plain Web streams, and what callers bring.
+ *
+ * @module
  */
 
 import { demandUnlocked, has, isReadable, isWritable } from "../base/chunks.ts";
-import type { RestoreSource } from "./restore.ts";
-import type { CheckpointSink } from "./save.ts";
+import type { ReadableFd } from "../checkpoint/file/checkpoint_source.ts";
+import type { ReadBack } from "../checkpoint/read_back.ts";
+
+/** Where a checkpoint is written to. */
+export interface CheckpointSink {
+  /** What it is called, for messages. */
+  readonly path?: string | undefined;
+  /**
+   * An open fd where the bytes may be written to in place of the stream, by a thread, which is
+   * quicker. It stays open until the commit or the abort; a regular file is empty.
+   */
+  readonly fd?: number | undefined;
+  /** Takes the bytes, in order. */
+  readonly writable: WritableStream<Uint8Array<ArrayBuffer>>;
+  /** Makes what was written appear, whole; called after the stream has closed. */
+  commit(): Promise<void>;
+  /** Leaves no trace, where that can be had; `reason` is what ended the save. */
+  abort(reason?: unknown): Promise<void>;
+  /** How to read what was written before it appears; undefined where that cannot be had. */
+  readonly readBack?: ReadBack | undefined;
+}
+
+/** Where a checkpoint comes from; a `CheckpointSource` is one. */
+export interface RestoreSource {
+  /** Whether it can be streamed twice. */
+  readonly seekable: boolean;
+  /** The bytes, from the start. */
+  stream(): ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** What it is called, for messages. */
+  readonly path?: string | undefined;
+  /** The same bytes, to be read by a thread, which is quicker; taken in place of a stream. */
+  readonly file?: ReadableFd | undefined;
+}
 
 /** What a save takes. */
 type Target = CheckpointSink | WritableStream<Uint8Array<ArrayBuffer>>;

@@ -1,5 +1,5 @@
 /**
- * How driving several devices at once can fail.
+ * How a save or a restore can fail, of one device or of several.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { isLost, type Recovery } from "../vfio/state/recovery.ts";
 import type { StateName } from "../vfio/state/states.ts";
 import type { DriverNote } from "../vfio/notes/driver_notes.ts";
 
-/** What became of one of several devices. */
+/** What became of one of the devices. */
 export interface DeviceOutcome {
   /** The name it was opened by. */
   readonly name: string;
@@ -25,8 +25,8 @@ export interface DeviceOutcome {
   readonly error: Error | null;
 }
 
-/** What a {@linkcode DevicesError} knows. */
-export interface DevicesErrorInfo {
+/** What a {@linkcode TransferError} knows. */
+export interface TransferErrorInfo {
   /** A stable word for what went wrong, such as `transition-refused` or `cancelled`. */
   readonly code: string;
   /** All devices, in the order in which they were given. */
@@ -38,15 +38,16 @@ export interface DevicesErrorInfo {
 }
 
 /**
- * A step that several devices take together, and that failed: what failed
- * first (its `cause`), and the state that each of them is in now.
+ * A save or a restore that failed: what failed first (its `cause`: a
+ * `MigrationError`, `CheckpointError`, `CheckpointFileError`, `IdentityError`,
+ * …), and the state that each device is in now.
  *
  * @example
  * ```ts
- * import { DevicesError } from "@vfiokit/vfiokit";
+ * import { TransferError } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
- * const error = new DevicesError("Cannot save 2 devices", {
+ * const error = new TransferError("Cannot save 2 devices", {
  *   code: "io",
  *   devices: [
  *     { name: "fd:3", state: "running", recovery: "running", notes: [], error: null },
@@ -57,13 +58,13 @@ export interface DevicesErrorInfo {
  * assert.deepEqual(error.failed.map(({ name }) => name), ["fd:6"]);
  * ```
  */
-export class DevicesError extends VfiokitError implements DevicesErrorInfo {
+export class TransferError extends VfiokitError implements TransferErrorInfo {
   static {
     registerErrorClass(this);
   }
 
-  /** Always `DevicesError`. */
-  override readonly name = "DevicesError";
+  /** Always `TransferError`. */
+  override readonly name = "TransferError";
   /** A stable word for what went wrong. */
   readonly code: string;
   /** All devices, in the order in which they were given. */
@@ -72,7 +73,7 @@ export class DevicesError extends VfiokitError implements DevicesErrorInfo {
   readonly errno: string | undefined;
 
   /** Makes the error. */
-  constructor(message: string, info: DevicesErrorInfo, options?: ErrorOptions) {
+  constructor(message: string, info: TransferErrorInfo, options?: ErrorOptions) {
     super(printable(message), options, info.hint);
     this.code = info.code;
     this.devices = info.devices;

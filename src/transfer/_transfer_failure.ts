@@ -1,8 +1,10 @@
 /**
- * What a save or restore of several devices throws, from what stopped it.
+ * What a save or restore throws, from what stopped it.
  */
 
 import { type Hint, hintOf } from "../base/vfiokit_error.ts";
+import { CheckpointError } from "../checkpoint/checkpoint_error.ts";
+import { DeviceClosedError } from "../migration/closed_error.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import { describeRecovery, type Recovery } from "../vfio/state/recovery.ts";
 import { hintAfter } from "../migration/protocol/reset.ts";
@@ -10,8 +12,8 @@ import type { NoteWatch } from "../migration/notes/note_book.ts";
 import type { Device } from "../migration/device.ts";
 import type { StateName } from "../vfio/state/states.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
-import { type DeviceOutcome, DevicesError } from "./devices_error.ts";
 import { IdentityError } from "./identity/identity_error.ts";
+import { type DeviceOutcome, TransferError } from "./transfer_error.ts";
 
 /** How a device was left. */
 export interface FinalState {
@@ -21,7 +23,7 @@ export interface FinalState {
   readonly recovery: Recovery;
 }
 
-/** A device and what went wrong with it. */
+/** A device, what went wrong with it, and how it was left. */
 interface FailedDevice {
   readonly device: Device;
   readonly number: number;
@@ -29,49 +31,102 @@ interface FailedDevice {
   readonly error: Error | null;
 }
 
-/**
- * Makes the error; `what` is what could not be done, `cause` what failed first. The hint is made of
- * the devices' states, unless there is one already.
- */
-export function devicesError(
-  what: string,
+/** What stopped a save or a restore. */
+export interface Failure {
+  /** What could not be done. */
+  readonly what: string;
+  /** What failed first. */
+  readonly cause: unknown;
+  /** Whether that was the caller's signal. */
+  readonly interrupted: boolean;
+  /** Whether the work itself was done, and what failed is what comes after it. */
+  readonly afterwards?: boolean | undefined;
+  /** What to do next, where that does not follow from how the devices were left. */
+  readonly hint?: Hint | null | undefined;
+}
+
+/** Makes the error, of the devices and how each was left. */
+export function transferError(
+  failure: Failure,
   members: readonly FailedDevice[],
   left: readonly FinalState[],
-  cause: unknown,
-  interrupted: boolean,
-  hint: Hint | null = hintFor(cause, left),
-): DevicesError {
+): TransferError {
+  const { cause, interrupted } = failure;
   const devices = members.map(({ device: { name }, notes, error }, index): DeviceOutcome => ({
     name,
     ...left[index]!,
     notes: notes.list(),
-    error: settled(error, left[index]!),
+    error: settled(error, left[index]!, notes),
   }));
-  const first = members.find(({ error }) => error === cause);
-  const others = members.filter((member) => member.error !== null && member !== first);
-  const why = interrupted ? "interrupted" : `${first ? `${called(first)}: ` : ""}${reason(cause)}`;
-  const also = others.map((member) => `${called(member)}: ${reason(member.error)}`);
-  const now = states(members, left);
+  const first = members.findIndex(({ error }) => error !== null && error === cause);
+  const shown = first < 0 ? cause : devices[first]!.error;
+  const [only, ...others] = devices;
+  const one = others.length === 0 ? only! : null;
+  const words = one === null
+    ? wordsOfSeveral(failure, members, left)
+    : wordsOfOne(failure, shown, one);
   const { code, errno } = cause as Error & Readonly<Record<string, unknown>>;
-  return new DevicesError(`${what}: ${[why, ...also, ...now].join("; ")}`, {
+  const hint = one === null ? hintOfSeveral(cause, left) : hintOfOne(shown, one, interrupted);
+  return new TransferError(words, {
     code: interrupted ? "cancelled" : codeOf(cause),
     devices,
     errno: typeof errno === "string" ? errno : isErrnoName(code) ? code : undefined,
-    hint,
-  }, { cause });
+    hint: failure.hint === undefined ? hint : failure.hint,
+  }, { cause: shown });
 }
 
 /** What went wrong with a device, and how it was left in the end: more may have been done since. */
-function settled(error: Error | null, { state, recovery }: FinalState): Error | null {
-  if (!(error instanceof MigrationError) || state === null) return error;
-  if (error.recovery === recovery && error.deviceState === state) return error;
-  return new MigrationError(`${reason(error)}; ${describeRecovery(recovery, state)}`, {
+function settled(
+  error: Error | null,
+  { state, recovery }: FinalState,
+  notes: NoteWatch,
+): Error | null {
+  if (!(error instanceof MigrationError)) return error;
+  error.notes = notes.list();
+  if (state === null || (error.recovery === recovery && error.deviceState === state)) return error;
+  const after = new MigrationError(`${reason(error)}; ${describeRecovery(recovery, state)}`, {
     code: error.code,
     deviceState: state,
     recovery,
     errno: error.errno,
-    hint: error.deviceState === "running" ? error.hint : undefined,
+    hint: error.deviceState === "running" ? error.hint : hintAfter(recovery, state),
   }, { cause: error.cause });
+  after.notes = error.notes;
+  return after;
+}
+
+/** Whether an error says all there is to say of the only device. */
+function isWhole(error: unknown): error is Error {
+  return error instanceof MigrationError || error instanceof IdentityError ||
+    error instanceof UnsupportedError || error instanceof DeviceClosedError;
+}
+
+function wordsOfOne(
+  { what, interrupted, afterwards }: Failure,
+  cause: unknown,
+  { state, recovery }: FinalState,
+): string {
+  if (isWhole(cause)) return afterwards ? `${what}: ${cause.message}` : cause.message;
+  const untouched = recovery === "none" && state === "running";
+  const now = state === null
+    ? []
+    : [untouched ? "the device is running" : describeRecovery(recovery, state)];
+  if (interrupted) return [`${what}: interrupted`, ...now].join("; ");
+  const { message } = cause as Error;
+  if (cause instanceof CheckpointError) return [message, ...(untouched ? [] : now)].join("; ");
+  return [`${what}: ${message}`, ...now].join("; ");
+}
+
+function wordsOfSeveral(
+  { what, cause, interrupted }: Failure,
+  members: readonly FailedDevice[],
+  left: readonly FinalState[],
+): string {
+  const first = members.find(({ error }) => error === cause);
+  const others = members.filter((member) => member.error !== null && member !== first);
+  const why = interrupted ? "interrupted" : `${first ? `${called(first)}: ` : ""}${reason(cause)}`;
+  const also = others.map((member) => `${called(member)}: ${reason(member.error)}`);
+  return `${what}: ${[why, ...also, ...states(members, left)].join("; ")}`;
 }
 
 /** How each device was left, in words; in one where it is the same of all. */
@@ -99,7 +154,17 @@ function states(members: readonly FailedDevice[], left: readonly FinalState[]): 
   });
 }
 
-function hintFor(cause: unknown, left: readonly FinalState[]): Hint | null {
+function hintOfOne(
+  cause: unknown,
+  { state, recovery }: FinalState,
+  interrupted: boolean,
+): Hint | null {
+  if (isWhole(cause)) return hintOf(cause);
+  return (state === null ? null : hintAfter(recovery, state)) ??
+    (interrupted ? null : hintOf(cause));
+}
+
+function hintOfSeveral(cause: unknown, left: readonly FinalState[]): Hint | null {
   const ignored = left.find(({ recovery }) => recovery === "ignored");
   if (ignored !== undefined) return hintAfter("ignored", ignored.state ?? "unknown");
   if (left.some(({ state }) => state !== "running" && state !== null)) {

@@ -1,0 +1,67 @@
+/**
+ * Turns of a save and a restore on the device's thread: for a while it moves
+ * batches between the driver and the device's ring, then it looks for other
+ * requests. What lasts from turn to turn is in the ring and in the engine.
+ */
+
+import { BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
+import { FrameConsumer } from "../../checkpoint/pipeline/frame_consumer.ts";
+import { FrameProducer, type FrameTarget } from "../../checkpoint/pipeline/frame_producer.ts";
+import type { RingMemory } from "../../checkpoint/pipeline/ring.ts";
+import type { Counters, Engine } from "../protocol/engine.ts";
+import type { Phase } from "../../checkpoint/batches/transaction.ts";
+
+/** The longest turn, in milliseconds, but for a driver that blocks. */
+export const TURN_MS = 100;
+
+/** How a turn ended: there is nothing more, there is, the ring has to move on first, or never will. */
+export type Turn = "ended" | "more" | "waiting" | "cancelled";
+
+/** What a turn works with. */
+interface TurnDriver {
+  readonly engine: Engine;
+  readonly counters: Counters;
+}
+
+/**
+ * Reads the phase under way into frames.
+ *
+ * @param waitMs How long to wait for room in the ring: 0 on a thread that must not block.
+ */
+export function fillTurn(
+  { engine, counters }: TurnDriver,
+  target: FrameTarget,
+  phase: Phase,
+  waitMs: number,
+): Turn {
+  const frames = new FrameProducer(target);
+  const until = performance.now() + TURN_MS;
+  do {
+    const room = frames.room(waitMs);
+    if (room === null) return frames.cancelled ? "cancelled" : "waiting";
+    const batch = new BatchBuilder(room);
+    const ended = engine.fill(batch);
+    const { bytes, sizes, more } = batch.build();
+    if (sizes.length > 0) frames.frame({ phase, sizes, more, length: bytes.length });
+    if (ended) return "ended";
+  } while (performance.now() < until && !counters.interrupted);
+  return "more";
+}
+
+/** Gives frames to a device in RESUMING; see {@linkcode fillTurn}. */
+export function takeTurn(
+  { engine, counters }: TurnDriver,
+  ring: RingMemory,
+  waitMs: number,
+): Turn {
+  const frames = new FrameConsumer(ring);
+  const until = performance.now() + TURN_MS;
+  do {
+    const batch = frames.batch(waitMs);
+    if (batch === null) return "waiting";
+    if (typeof batch === "string") return batch;
+    engine.load(batch);
+    frames.release();
+  } while (performance.now() < until && !counters.interrupted);
+  return "more";
+}
