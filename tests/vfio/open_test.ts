@@ -213,7 +213,7 @@ leakFreeTest("one group yields several devices, each closed by itself", () => {
   using first = open(kernel);
   const { group, container } = first;
   const sysfs = { ...first.sysfs!, name: other };
-  const second = openGroupDevice(kernel, group!, container!, sysfs);
+  const second = openGroupDevice(kernel, sysfs, { group: group!, container: container! });
   assert.equal(second.label, other);
   second.close();
   assert.equal(group!.status().viable, true);

@@ -6,20 +6,25 @@ import type { Fd } from "../../kernel/fd.ts";
 import type { StructCodec } from "../../uapi/mod.ts";
 import { AnswerError } from "./answer_error.ts";
 
+/** A request that was answered, for messages. */
+export interface AnsweredRequest {
+  /** Its C name. */
+  readonly name: string;
+  /** What it was made on. */
+  readonly fd: Fd;
+}
+
 /**
  * Checks that fields came back as they were sent. If one did not, the rest of the answer cannot be
  * trusted either.
  *
- * @param name The request's C name, for the message.
  * @throws {AnswerError} If a field differs: the first one.
  */
 export function requireUnchanged<T>(
   codec: StructCodec<T>,
   fields: readonly (keyof T & string)[],
-  sent: Uint8Array,
-  answer: Uint8Array,
-  name: string,
-  fd: Fd,
+  { sent, answer }: { readonly sent: Uint8Array; readonly answer: Uint8Array },
+  { name, fd }: AnsweredRequest,
 ): void {
   for (const { name: field, offset, size } of codec.fields) {
     if (!fields.includes(field as keyof T & string)) continue;
@@ -42,9 +47,8 @@ export function requireUnchanged<T>(
 export function requireUnmapped(
   unmapped: bigint,
   size: bigint,
-  name: string,
-  fd: Fd,
   field: string,
+  { name, fd }: AnsweredRequest,
 ): void {
   if (unmapped <= size) return;
   throw new AnswerError(

@@ -229,8 +229,9 @@ export class Type1Container implements AddressSpace, Disposable {
     // Before Linux 6.19 the kernel unmaps nothing from a range that ends at 2^64.
     if (unmapped === 0n && iova + size === IOVA_END) return unmapped;
     this.#known.forgetIn({ iova, size });
-    requireUnchanged(layout, ["argsz", "flags", "iova"], sent, argument, name, this.fd);
-    requireUnmapped(unmapped, size, name, this.fd, `${layout.name}.size`);
+    const request = { name, fd: this.fd };
+    requireUnchanged(layout, ["argsz", "flags", "iova"], { sent, answer: argument }, request);
+    requireUnmapped(unmapped, size, `${layout.name}.size`, request);
     return unmapped;
   }
 

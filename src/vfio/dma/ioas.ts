@@ -213,9 +213,9 @@ export class Ioas implements AddressSpace, Disposable {
     }
     this.#known.forgetIn(range);
     const layout = iommuIoasUnmap;
-    requireUnchanged(layout, ["size", "ioas_id", "iova"], sent, argument, name, fd);
+    requireUnchanged(layout, ["size", "ioas_id", "iova"], { sent, answer: argument }, { name, fd });
     const unmapped = layout.unpack(argument).length;
-    requireUnmapped(unmapped, size, name, fd, `${layout.name}.length`);
+    requireUnmapped(unmapped, size, `${layout.name}.length`, { name, fd });
     return unmapped;
   }
 

@@ -35,7 +35,7 @@ import type { SysfsDevice } from "../sysfs/sysfs.ts";
 import { BusyError, type Reason, UnsupportedError } from "../reasons/unsupported_error.ts";
 
 /** The iommufd and IOAS of a device that is already open, to be shared. */
-export interface Shared {
+export interface OpenIommufd {
   /** Its iommufd. */
   readonly iommufd: Iommufd;
   /** Its IOAS, where both are in one IOMMU group: Linux gives a group one. */
@@ -54,7 +54,7 @@ export function openByCdev(
   kernel: Kernel,
   sysfs: SysfsDevice,
   token: string | undefined,
-  shared: Shared | null,
+  shared: OpenIommufd | null,
 ): VfioDevice {
   const { name, cdev } = sysfs;
   if (cdev === null) throw new UnsupportedError([noCdev(sysfs)]);

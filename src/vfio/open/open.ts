@@ -9,7 +9,7 @@ import { cleanedUp, cleanly } from "../../base/cleanup.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { byCdevOrGroup, openByCdev } from "./_cdev.ts";
+import { byCdevOrGroup, openByCdev, type OpenIommufd } from "./_cdev.ts";
 import { firmwareRegions } from "../reasons/evidence.ts";
 import { groupMembers } from "../reasons/group_viability.ts";
 import { onceBound } from "./_once_bound.ts";
@@ -111,19 +111,26 @@ export function openVfioDevice(
  */
 export function openGroupDevice(
   kernel: Kernel,
-  group: Group,
-  container: Type1Container,
   sysfs: SysfsDevice,
-  options: Pick<OpenVfioOptions, "vfToken"> = {},
+  open: GroupInContainer,
+  { vfToken }: Pick<OpenVfioOptions, "vfToken"> = {},
 ): VfioDevice {
-  return openInGroup(kernel, group, container, sysfs, options.vfToken, null, []);
+  return openInGroup(kernel, sysfs, open, { vfToken, whyNotCdev: null, closes: [] });
+}
+
+/** A group that is open, and the container that it is in. */
+export interface GroupInContainer {
+  /** The group. */
+  readonly group: Group;
+  /** The container. */
+  readonly container: Type1Container;
 }
 
 /**
  * Opens one more device by its own character device, bound to an iommufd that
  * is open. Closing it leaves that open, and the IOAS.
  *
- * @param ioas What to attach it to, as Linux wants for devices of one IOMMU
+ * @param open The iommufd, and the IOAS to attach it to, as Linux wants for devices of one IOMMU
  * group; null for an IOAS of its own, which is closed with it.
  * @throws {UnsupportedError} If it cannot be opened this way, or its VF token is missing or wrong.
  * @throws {BusyError} If somebody has it, or its group, open.
@@ -132,12 +139,11 @@ export function openGroupDevice(
  */
 export function openCdevDevice(
   kernel: Kernel,
-  iommufd: Iommufd,
-  ioas: Ioas | null,
   sysfs: SysfsDevice,
-  options: Pick<OpenVfioOptions, "vfToken"> = {},
+  open: OpenIommufd,
+  { vfToken }: Pick<OpenVfioOptions, "vfToken"> = {},
 ): VfioDevice {
-  return cleanly(() => openByCdev(kernel, sysfs, options.vfToken, { iommufd, ioas }));
+  return cleanly(() => openByCdev(kernel, sysfs, vfToken, open));
 }
 
 /** The reasons against opening a device that sysfs alone shows. */
@@ -183,11 +189,12 @@ function openShared(
   if (groupFd !== undefined && containerFd !== undefined) {
     const group = Group.borrow(kernel, groupFd);
     const container = Type1Container.borrow(kernel, containerFd);
-    return openInGroup(kernel, group, container, sysfs, vfToken, null, []);
+    return openGroupDevice(kernel, sysfs, { group, container }, { vfToken });
   }
   if (iommufdFd === undefined || ioasId === undefined) return null;
   const iommufd = Iommufd.borrow(kernel, iommufdFd);
-  return openCdevDevice(kernel, iommufd, Ioas.borrow(iommufd, ioasId), sysfs, { vfToken });
+  const ioas = Ioas.borrow(iommufd, ioasId);
+  return openCdevDevice(kernel, sysfs, { iommufd, ioas }, { vfToken });
 }
 
 function openNamed(
@@ -227,22 +234,28 @@ function openByGroup(
   }
   container.attach(group);
   const closes = [group, container];
-  const device = openInGroup(kernel, group, container, sysfs, token, whyNotCdev, closes);
+  const device = openInGroup(kernel, sysfs, { group, container }, {
+    vfToken: token,
+    whyNotCdev,
+    closes,
+  });
   opened.move();
   return device;
 }
 
 function openInGroup(
   kernel: Kernel,
-  group: Group,
-  container: Type1Container,
   sysfs: SysfsDevice,
-  token: string | undefined,
-  whyNotCdev: Reason | null,
-  closes: readonly Disposable[],
+  { group, container }: GroupInContainer,
+  { vfToken, whyNotCdev, closes }: {
+    readonly vfToken: string | undefined;
+    readonly whyNotCdev: Reason | null;
+    /** What is closed with the device. */
+    readonly closes: readonly Disposable[];
+  },
 ): VfioDevice {
   const { name } = sysfs;
-  const open = (): Fd => group.openDevice(name, token);
+  const open = (): Fd => group.openDevice(name, vfToken);
   const fd = onceBound(sysfs, ["ENODEV", "EAGAIN"], open);
   try {
     const parts = { label: name, fd, group, container, ioas: null, sysfs, closes };

@@ -57,16 +57,16 @@ function openNext(
 ): VfioDevice {
   const sysfs = findDevice(kernel, name);
   const siblings = before.filter((device) => !device.borrowed && inGroupOf(sysfs, device));
-  const owner = siblings.find(({ group }) => group !== null);
-  if (sysfs !== null && owner?.group && owner.container) {
-    return openGroupDevice(kernel, owner.group, owner.container, sysfs, options);
+  const { group, container } = siblings.find(({ group }) => group !== null) ?? {};
+  if (sysfs !== null && group && container) {
+    return openGroupDevice(kernel, sysfs, { group, container }, options);
   }
   const iommufd = before.find(({ borrowed, ioas }) => !borrowed && ioas !== null)?.ioas?.iommufd;
   if (sysfs === null || iommufd === undefined || options.via === "group") {
     return openVfioDevice(kernel, name, options);
   }
-  const shared = siblings.find(({ ioas }) => ioas !== null)?.ioas ?? null;
-  const byCdev = (): VfioDevice => openCdevDevice(kernel, iommufd, shared, sysfs, options);
+  const ioas = siblings.find(({ ioas }) => ioas !== null)?.ioas ?? null;
+  const byCdev = (): VfioDevice => openCdevDevice(kernel, sysfs, { iommufd, ioas }, options);
   if (options.via === "cdev") return byCdev();
   const byGroup = { ...options, via: "group" } as const;
   return byCdevOrGroup(kernel, sysfs, byCdev, () => openVfioDevice(kernel, name, byGroup));
