@@ -12,8 +12,9 @@ import type { Explanation } from "./output/error_message.ts";
 import { type Noted, noteEntries, noteLines } from "./output/notes.ts";
 import type { Trace } from "../src/trace/mod.ts";
 import type { StateName } from "../mod.ts";
-import { Interrupted, type Signals } from "./signals.ts";
-import { STDERR, STDOUT, StdoutError, writeText, writeTextPatiently } from "./output/stdio.ts";
+import { Interrupted, type SignalName, type Signals } from "./signals.ts";
+import { STDERR, STDOUT, StdoutError, writeBytes, writeText } from "./output/stdio.ts";
+import { hasReader, type Part, StdoutQueue } from "./output/stdout_queue.ts";
 
 /** Options of a context. */
 export interface ContextOptions {
@@ -57,6 +58,11 @@ export class Context {
   trace: Trace | undefined = undefined;
   readonly #called: string;
   readonly #document: Record<string, unknown>;
+  readonly #queue = new StdoutQueue();
+  readonly #hasReader: boolean = hasReader();
+  readonly #hurry = new AbortController();
+  /** Ends the waits for the reader of stdout. */
+  readonly #impatient: AbortSignal;
   #printed = false;
   #stdoutFailed = false;
 
@@ -67,6 +73,7 @@ export class Context {
     this.quiet = options.quiet;
     this.signals = options.signals;
     this.#called = options.called;
+    this.#impatient = AbortSignal.any([options.signals.signal, this.#hurry.signal]);
     this.#document = { schema: `vfiokit/${options.schema}/1` };
   }
 
@@ -76,8 +83,7 @@ export class Context {
   }
 
   /** Waits for something that leaves nothing to clean up; rejects if a signal arrives. */
-  async until<Value>(work: Promise<Value>): Promise<Value> {
-    const { signal } = this;
+  async until<Value>(work: Promise<Value>, signal: AbortSignal = this.signal): Promise<Value> {
     const end = Promise.withResolvers<never>();
     const onAbort = (): void => end.reject(signal.reason);
     signal.addEventListener("abort", onAbort);
@@ -118,12 +124,7 @@ export class Context {
 
   /** The same for lines without text from outside; they may have colours. */
   noteColoured(...lines: readonly string[]): void {
-    if (!this.quiet && lines.length > 0) writeText(STDERR, lines.join("\n") + "\n");
-  }
-
-  /** Prints one of JSON Lines. */
-  line(fields: Readonly<Record<string, unknown>>): void {
-    writeText(STDOUT, json(fields) + "\n");
+    if (!this.quiet && lines.length > 0) this.#write(STDERR, lines.join("\n") + "\n");
   }
 
   /**
@@ -134,33 +135,69 @@ export class Context {
    * @returns Whether the line was written. If it was not, stdout takes nothing more.
    */
   async lineInTime(line: Readonly<Record<string, unknown>> | string): Promise<boolean> {
-    let written = false;
-    const text = typeof line === "string" ? line : json(line);
-    const work = writeTextPatiently(text + "\n").then(() => void (written = true));
-    try {
-      await this.until(work);
-    } catch (error) {
-      if (error !== this.signal.reason) throw error;
-      await Promise.race([work, sleep(LAST_LINE_MS)]);
-    }
-    return written;
+    this.#write(STDOUT, (typeof line === "string" ? line : json(line)) + "\n");
+    return await this.#written();
   }
 
   /**
-   * Tells what is noted of the drivers, and prints the JSON document, where one is wanted; once. Of
-   * JSON Lines only the error.
+   * Writes part of a result to stdout.
+   *
+   * @throws {StdoutError} If stdout does not take it.
+   * @throws The signal, if one comes while the reader of stdout is behind.
    */
-  publish(): void {
-    if (this.#printed) return;
-    this.#printed = true;
-    this.#tellNotes();
-    this.#tellTrace();
-    if (!this.json) return;
-    if (!this.jsonLines) {
-      this.#write(STDOUT, this.#text());
-    } else if ("error" in this.#document) {
-      this.line(this.#document);
+  async writeResult(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    this.#write(STDOUT, bytes);
+    await this.#demandWritten();
+  }
+
+  /** Ends waits for the reader of stdout, because a program was sent a signal in our place. */
+  hurry(name: SignalName): void {
+    this.#hurry.abort(new Interrupted(name));
+  }
+
+  /**
+   * Waits until all is written that goes to stdout, or for a signal; then a moment longer.
+   *
+   * @returns Whether it was written; if not, it never will be.
+   */
+  async #written(): Promise<boolean> {
+    const work = this.#queue.written();
+    try {
+      await this.until(work, this.#impatient);
+      return true;
+    } catch (error) {
+      if (error instanceof StdoutError) return this.#instead(error.message, error);
+      if (error !== this.#impatient.reason) throw error;
     }
+    await Promise.race([work.catch(() => {}), sleep(LAST_LINE_MS)]);
+    if (this.#queue.empty) return true;
+    if (this.stands) return !this.#instead("Nobody reads stdout", this.#impatient.reason);
+    this.#queue.take();
+    return false;
+  }
+
+  async #demandWritten(): Promise<void> {
+    if (!await this.#written()) throw this.#impatient.reason;
+  }
+
+  /**
+   * Prints the notes about drivers and, with `--json`, the document (of JSON Lines the error alone),
+   * once; then waits until all is written.
+   *
+   * @throws {StdoutError} If stdout does not take it.
+   * @throws The signal, if one comes while the reader of stdout is behind.
+   */
+  async publish(): Promise<void> {
+    if (!this.#printed) {
+      this.#printed = true;
+      this.#tellNotes();
+      this.#tellTrace();
+      if (this.json && !this.jsonLines) this.#write(STDOUT, this.#text());
+      else if (this.json && "error" in this.#document) {
+        this.#write(STDOUT, json(this.#document) + "\n");
+      }
+    }
+    await this.#demandWritten();
   }
 
   /** Writes the JSON document elsewhere; where that fails, stdout gets it, with the error. */
@@ -205,10 +242,10 @@ export class Context {
     try {
       const exitCode = await work();
       this.ending(exitCode);
-      this.publish();
+      await this.publish();
       return exitCode === DONE && this.#stdoutFailed ? FAILED : exitCode;
     } catch (error) {
-      return this.fail(await this.explain(error));
+      return await this.fail(await this.explain(error));
     }
   }
 
@@ -219,7 +256,11 @@ export class Context {
   }
 
   /** Tells of a failure; returns its exit code. */
-  fail(why: Explanation): number {
+  async fail(why: Explanation): Promise<number> {
+    // What was printed before comes first, if it can be had.
+    if (!this.#queue.empty) {
+      await Promise.race([this.#queue.written().catch(() => {}), sleep(LAST_LINE_MS)]);
+    }
     this.say(why.message);
     for (const hint of why.hints) writeText(STDERR, `  hint: ${printable(hint)}\n`);
     for (const met of why.cleanup) writeText(STDERR, `  then, while cleaning up: ${met}\n`);
@@ -227,8 +268,9 @@ export class Context {
     this.set({ error: { message, code, errno, deviceState, cleanup } });
     if (deviceState !== null) this.#setState(deviceState);
     try {
-      this.publish();
+      await this.publish();
     } catch (error) {
+      if (error === this.#impatient.reason) return why.exitCode;
       if (!(error instanceof StdoutError)) throw error;
       if (error.message !== message) this.say(error.message);
     }
@@ -253,15 +295,29 @@ export class Context {
     writeText(STDERR, `${this.#called}: ${printable(what)}\n`);
   }
 
-  #write(fd: typeof STDOUT | typeof STDERR, text: string): void {
-    try {
-      writeText(this.#stdoutFailed ? STDERR : fd, text);
-    } catch (error) {
-      if (!this.stands || !(error instanceof StdoutError)) throw error;
-      this.#stdoutFailed = true;
-      this.say(`${error.message}; the work is done all the same, and its result follows here`);
-      writeText(STDERR, text);
+  #write(fd: typeof STDOUT | typeof STDERR, text: string | Uint8Array<ArrayBuffer>): void {
+    const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
+    const target = this.#stdoutFailed ? STDERR : fd;
+    // What comes after something that waits for the reader of stdout waits as well.
+    if ((target === STDOUT && this.#hasReader) || !this.#queue.empty) {
+      this.#queue.add({ fd: target, bytes });
+      return;
     }
+    try {
+      writeBytes(target, bytes);
+    } catch (error) {
+      if (!(error instanceof StdoutError)) throw error;
+      this.#instead(error.message, error, [{ fd: target, bytes }]);
+    }
+  }
+
+  /** Writes to stderr what stdout did not take, if the work stands; else throws the error. */
+  #instead(why: string, error: unknown, left: readonly Part[] = this.#queue.take()): boolean {
+    if (!this.stands) throw error;
+    this.#stdoutFailed = true;
+    this.say(`${why}; the work is done all the same, and its result follows here`);
+    for (const { bytes } of left) writeBytes(STDERR, bytes);
+    return true;
   }
 }
 

@@ -8,10 +8,12 @@ import { runParser } from "@optique/core/facade";
 import { formatMessage } from "@optique/core/message";
 import { map } from "@optique/core/modifiers";
 import type { Parser } from "@optique/core/parser";
-import { DONE, FAILED, USAGE } from "./exit_codes.ts";
+import { Context } from "./context.ts";
+import { DONE, USAGE } from "./exit_codes.ts";
 import { printable } from "../mod.ts";
 import { formatHelp, type HelpText } from "./help.ts";
-import { STDERR, STDOUT, StdoutError, writeText } from "./output/stdio.ts";
+import { STDERR, STDOUT, writeText } from "./output/stdio.ts";
+import type { Signals } from "./signals.ts";
 
 /** How words are parsed. */
 export interface ParseOptions {
@@ -25,6 +27,8 @@ export interface ParseOptions {
   readonly help?: HelpText;
   /** Where the help goes; stdout by default. */
   readonly fd?: typeof STDOUT | typeof STDERR;
+  /** The signals of this process. */
+  readonly signals: Signals;
   /** Whether the commands `help` and `completion` are offered. */
   readonly commands: boolean;
 }
@@ -38,31 +42,44 @@ export interface Parsed {
 }
 
 /** The parsed value, or the exit code if help or an error was printed. */
-export function parseWords<T>(
+export async function parseWords<T>(
   parser: Parser<"sync", T, unknown>,
   words: readonly string[],
   options: ParseOptions,
-): { readonly value: T } | Parsed {
-  const { program, called, version, fd = STDOUT } = options;
+): Promise<{ readonly value: T } | Parsed> {
+  const parsed = parse(parser, words, options);
+  if (!("text" in parsed)) return parsed;
+  const { called, signals, fd = STDOUT } = options;
+  const context = new Context({ called, schema: "help", json: false, quiet: false, signals });
+  context.resultFd = fd;
+  const exitCode = await context.conclude(() => {
+    context.printColoured(parsed.text.trimEnd());
+    return Promise.resolve(DONE);
+  });
+  return { exitCode };
+}
+
+/** A text that was asked for. */
+interface Asked {
+  readonly text: string;
+}
+
+/** The parsed value, the text that was asked for, or the exit code if an error was printed. */
+function parse<T>(
+  parser: Parser<"sync", T, unknown>,
+  words: readonly string[],
+  options: ParseOptions,
+): { readonly value: T } | Asked | Parsed {
+  const { program, called, version } = options;
   const command = options.commands ? { command: true as const } : {};
   const printed: string[] = [];
-  const print = (text: string): Parsed => {
-    try {
-      writeText(fd, text);
-      return { exitCode: DONE };
-    } catch (error) {
-      if (!(error instanceof StdoutError)) throw error;
-      writeText(STDERR, `${called}: ${error.message}\n`);
-      return { exitCode: FAILED };
-    }
-  };
-  const show = (): Parsed => print(printed.map((text) => `${text}\n`).join(""));
+  const show = (): Asked => ({ text: printed.join("\n") });
   return runParser(map(parser, (value) => ({ value })), program, words, {
     ...options.help,
     help: {
       option: { names: ["-h", "--help"] },
       ...command,
-      onShow: (_exitCode, page): Parsed => print(formatHelp(program, page)),
+      onShow: (_exitCode, page): Asked => ({ text: formatHelp(program, page) }),
     },
     version: { value: version, option: { names: ["-V", "--version"] }, onShow: show },
     ...(options.commands ? { completion: { command: true, onShow: show } } : {}),

@@ -28,13 +28,14 @@ export async function run(
   const command = COMMANDS.find(({ name }) => words.slice(0, wordsIn(name)).join(" ") === name);
   const bare = words.length === 0 || (words.length === 1 && groupOf(words[0]) !== undefined);
   const parser = parserOf(command === undefined ? COMMANDS : [command]);
-  const parsed = parseWords(parser, bare ? [...words, "--help"] : words, {
+  const parsed = await parseWords(parser, bare ? [...words, "--help"] : words, {
     program: PROGRAM,
     called: command === undefined ? PROGRAM : `${PROGRAM} ${command.name}`,
     version,
     ...(command === undefined ? { help: rootHelp() } : {}),
     // A bare command prints the help, but is not a valid command line.
     fd: bare ? STDERR : STDOUT,
+    signals,
     commands: true,
   });
   const start = ({ name, jsonLines }: CommandText, { json, quiet }: CommonArgs): Context =>

@@ -63,7 +63,7 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   const who = whom(args.devices);
   context.print(`Restored ${who} from ${from}: ${summary(report)}`, ...phaseTable(report));
   context.print(stateLine(report));
-  if (command !== undefined || args.hold) context.publish();
+  if (command !== undefined || args.hold) await context.publish();
   if (command !== undefined) {
     return await runProgram(command, devices.map(lendable), context, args.json);
   }

@@ -59,7 +59,7 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
   context.set({ readBack: report.readBack });
   tell(report, args, sink, context);
   if (args.command === undefined) return 0;
-  context.publish();
+  await context.publish();
   return await runProgram(args.command, devices.map(lendable), context, piped || args.json);
 }
 

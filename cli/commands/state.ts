@@ -42,7 +42,7 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
   context.stands = true;
   context.set({ ...report });
   context.print(`${args.device}: ${describe(report)}`);
-  if (command !== undefined || args.hold) context.publish();
+  if (command !== undefined || args.hold) await context.publish();
   if (command !== undefined) {
     return await runProgram(command, [lendable(device)], context, args.json);
   }

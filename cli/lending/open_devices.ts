@@ -109,7 +109,7 @@ export async function holdFailed(
   const why = await context.explain(error);
   const left = args.onError === "leave" && why.deviceState !== null;
   if (!args.hold || !left || context.signal.aborted) throw error;
-  const exitCode = context.fail(why);
+  const exitCode = await context.fail(why);
   await hold(context);
   return exitCode;
 }

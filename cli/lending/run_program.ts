@@ -214,6 +214,7 @@ async function ended(child: ChildProcess, program: string, context: Context): Pr
     if (name === "SIGINT" && process.stdin.isTTY) return;
     // Not child.kill: Deno would then report the signal and not the exit code.
     if (child.pid !== undefined) process.kill(child.pid, name);
+    context.hurry(name);
   };
   const stopPassingOn = context.signals.divert(passOn);
   try {

@@ -74,14 +74,14 @@ export function writeBytes(fd: typeof STDOUT | typeof STDERR, bytes: Uint8Array)
 }
 
 /**
- * Writes text to stdout as {@linkcode writeText} does, but doesn't block the event loop while the
+ * Writes bytes to stdout as {@linkcode writeBytes} does, but doesn't block the event loop while the
  * reader is behind: a signal can end the wait.
  *
  * @throws {StdoutError} If stdout does not take it.
  */
-export async function writeTextPatiently(text: string): Promise<void> {
+export async function writeBytesPatiently(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
   if (gone.has(STDOUT)) return;
-  let rest: Uint8Array<ArrayBuffer> = new TextEncoder().encode(text);
+  let rest = bytes;
   while (rest.length > 0) {
     try {
       rest = rest.subarray(await writeSome(rest));

@@ -76,7 +76,7 @@ export interface PhaseScript<T extends PhaseArgs> {
 /** Runs a phase as the process's only work, and ends the process. */
 export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Promise<never> {
   const signals = watchSignals(script.name, (exitCode) => process.exit(exitCode));
-  const parsed = parseWords(script.args, process.argv.slice(2), {
+  const parsed = await parseWords(script.args, process.argv.slice(2), {
     program: script.name,
     called: script.name,
     version: deno.version,
@@ -85,6 +85,7 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
       usageLine: [{ type: "literal", value: "DEVICE [OPTIONS]" }],
       description: [text("Example:"), lineBreak(), text(`  $ ${script.example}`)],
     },
+    signals,
     commands: false,
   });
   if ("exitCode" in parsed) process.exit(parsed.exitCode);

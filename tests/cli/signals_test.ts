@@ -205,6 +205,21 @@ describe("a command whose reader takes nothing more", () => {
     ["cli/main.ts", "dirty", "watch", "sim:trapped", "--map=0:64MiB", "--every=1ms"],
     ["cli/phases/precopy.ts", "sim:mapped?size=4MiB", "--quiet"],
     ["cli/phases/stop_and_copy.ts", "sim:mlx5?size=4MiB", "--quiet"],
+    ["cli/main.ts", "dirty", "get", "sim:trapped?pin=9", "--map=0:1MiB", "--after=1ms", "--json"],
+    [
+      "cli/main.ts",
+      "dirty",
+      "get",
+      "sim:trapped",
+      "--map=0:1MiB",
+      "--after=1ms",
+      "--format=bitmap",
+    ],
+    ["cli/main.ts", "show", "fixtures/checkpoints/version-1.vfk", "--json"],
+    ["cli/main.ts", "probe", "sim:mlx5"],
+    ["cli/main.ts", "uapi"],
+    ["cli/main.ts", "save", "--help"],
+    ["tests/cli/_stalled_look.ts"],
   ] as const;
   for (const [script, ...args] of scripts) {
     for (const [signal, expected] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
@@ -227,12 +242,40 @@ describe("a command whose reader takes nothing more", () => {
           process.kill(child.pid!, signal);
           assert.equal(await ended, expected, err);
           assert.doesNotMatch(err, /still waiting/);
-          if (!args.includes("watch" as never)) assert.match(err, /the device is running again/);
+          if (script.startsWith("cli/phases") || args.includes("-o" as never)) {
+            assert.match(err, /the device is running again/);
+          }
         } finally {
           fs.closeSync(held);
         }
       });
     }
+  }
+});
+
+it("a result that its reader does not take after a save is told on stderr", async () => {
+  using folder = new Folder();
+  const fifo = folder.file("fifo");
+  const checkpoint = folder.file("a.vfk");
+  execFileSync("mkfifo", [fifo]);
+  const held = fs.openSync(fifo, "r+");
+  try {
+    fill(fifo);
+    const { code, err } = await vfiokit(["save", "sim:mlx5?size=1MiB", "-o", checkpoint], {
+      stdout: held,
+      started: (child) => {
+        const look = setInterval(() => {
+          if (!fs.existsSync(checkpoint)) return;
+          clearInterval(look);
+          setTimeout(() => process.kill(child.pid!, "SIGTERM"), 500);
+        }, 50);
+      },
+    });
+    assert.equal(code, 143, err);
+    assert.match(err, /Nobody reads stdout; the work is done all the same/);
+    assert.match(err, /^Saved sim:mlx5/m);
+  } finally {
+    fs.closeSync(held);
   }
 });
 

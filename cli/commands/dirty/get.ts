@@ -14,7 +14,6 @@ import { readAfterSpan } from "../../dirty/measured_span.ts";
 import { NO_READING, readingFields, runLines } from "../../dirty/reading_report.ts";
 import { both, notesOf } from "../../dirty/rounds.ts";
 import { openSession, tellTracker } from "../../dirty/open_session.ts";
-import { STDOUT, writeBytes } from "../../output/stdio.ts";
 import { UsageError } from "../../usage_error.ts";
 import type { DirtyGetArgs } from "../../specs/dirty_unmap.ts";
 
@@ -39,7 +38,7 @@ export async function run(args: DirtyGetArgs, context: Context): Promise<number>
   if (context.json && file !== null) {
     // After the session has ended: if that fails, no file appears, and stdout gets the document.
     context.ending(exitCode);
-    await context.publishTo((text) => put([new TextEncoder().encode(text)], file));
+    await context.publishTo((text) => put([new TextEncoder().encode(text)], file, context));
   }
   return exitCode;
 }
@@ -58,9 +57,9 @@ async function read(
     const seconds = (performance.now() - started) / 1000;
     context.set({ seconds, ...readingFields(reading, session.tracker.pgsize) });
     if (!context.json && args.format === "bitmap") {
-      await put(reading.ranges.map(({ bitmap }) => bitmap.toBytes()), file);
+      await put(reading.ranges.map(({ bitmap }) => bitmap.toBytes()), file, context);
     } else if (!context.json) {
-      await put([new TextEncoder().encode(runLines(reading))], file);
+      await put([new TextEncoder().encode(runLines(reading))], file, context);
     }
     context.note(summary(reading, session.tracker.pgsize, seconds), ...notesOf(reading));
   });
@@ -94,10 +93,8 @@ function summary(reading: DirtyReading, pgsize: number, seconds: number): string
 async function put(
   chunks: readonly Uint8Array<ArrayBuffer>[],
   file: CheckpointFile | null,
+  context: Context,
 ): Promise<void> {
-  for (const chunk of chunks) {
-    if (file === null) writeBytes(STDOUT, chunk);
-    else await file.write(chunk);
-  }
+  for (const chunk of chunks) await (file?.write(chunk) ?? context.writeResult(chunk));
   await file?.commit();
 }
