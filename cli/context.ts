@@ -128,14 +128,16 @@ export class Context {
   }
 
   /**
-   * Prints a line of an endless result: an object as one of JSON Lines, or text without text from
-   * outside. If the reader of stdout is slow, it waits for the reader or for a signal; after a
+   * Prints lines of a long result: objects as JSON Lines, or text without text from outside. If the reader of stdout is slow, it waits for the reader or for a signal; after a
    * signal, a moment longer.
    *
-   * @returns Whether the line was written. If it was not, stdout takes nothing more.
+   * @returns Whether they were written. If they were not, stdout takes nothing more.
    */
-  async lineInTime(line: Readonly<Record<string, unknown>> | string): Promise<boolean> {
-    this.#write(STDOUT, (typeof line === "string" ? line : json(line)) + "\n");
+  async linesInTime(
+    ...lines: readonly (Readonly<Record<string, unknown>> | string)[]
+  ): Promise<boolean> {
+    const texts = lines.map((line) => typeof line === "string" ? line : json(line));
+    this.#write(STDOUT, texts.join("\n") + "\n");
     return await this.#written();
   }
 

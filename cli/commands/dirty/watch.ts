@@ -116,7 +116,7 @@ class Lines {
   async begin(): Promise<void> {
     if (this.#context.json) return;
     const head = line(COLUMNS.map(([head]) => head), this.#heatmap?.heading);
-    this.stalled = !await this.#context.lineInTime(head);
+    this.stalled = !await this.#context.linesInTime(head);
   }
 
   async add({ sample, forEachRun }: Round): Promise<void> {
@@ -125,7 +125,7 @@ class Lines {
     const round = this.#context.json
       ? sampleFields(sample)
       : line(cellsOf(sample), this.#heatmap?.line(forEachRun));
-    this.stalled = !await this.#context.lineInTime(round);
+    this.stalled = !await this.#context.linesInTime(round);
     for (const note of sample.notes) {
       if (!this.#said.has(note)) this.#context.note(note);
       this.#said.add(note);
@@ -140,7 +140,7 @@ class Lines {
     }
     const { round, time: seconds, pgsize, distinctPages } = this.#last;
     if (this.#context.json) return;
-    await this.#context.lineInTime(
+    await this.#context.linesInTime(
       `${count(round, "round")} in ${time(seconds)}: ${rate(this.#pages * pgsize, seconds)}, ` +
         `working set ${bytes(distinctPages * pgsize)} (${count(distinctPages, "page")}).`,
     );

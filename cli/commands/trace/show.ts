@@ -4,7 +4,7 @@
  * @module
  */
 
-import { createCheckpointFile } from "../../../mod.ts";
+import { createCheckpointFile, printable } from "../../../mod.ts";
 import type { CheckpointFile } from "../../../src/checkpoint/mod.ts";
 import {
   formatCall,
@@ -28,37 +28,41 @@ export async function run(args: TraceShowArgs, context: Context): Promise<number
     // Without any other wish the file is the result.
     if (args.filter.length === 0 && args.slowerThan === undefined && !args.json) return 0;
   }
-  show(args, context);
+  await show(args, context);
   return 0;
 }
 
-function show(args: TraceShowArgs, context: Context): void {
+async function show(args: TraceShowArgs, context: Context): Promise<void> {
   using trace = readTrace(args.file);
   if (!args.json) context.note(about(trace.header));
   const wanted = filter(args);
   const threads = new Map<number, string>();
-  let waiting: string[] = [];
-  const flush = (): void => {
-    context.print(...waiting);
+  let waiting: (Readonly<Record<string, unknown>> | string)[] = [];
+  const flush = async (): Promise<void> => {
+    const lines = waiting;
     waiting = [];
+    if (lines.length > 0 && !await context.linesInTime(...lines)) throw context.signal.reason;
   };
   try {
     for (const line of trace.lines()) {
       if (line.type === "thread") {
         threads.set(line.thread, line.device);
         if (!args.json) {
-          waiting.push(`thread ${line.thread}: ${line.device}, kernel ${line.kernel}`);
+          waiting.push(printable(`thread ${line.thread}: ${line.device}, kernel ${line.kernel}`));
         }
       } else if (wanted(line)) {
-        if (args.json) context.line({ ...line });
-        else waiting.push(text(line, threads.size > 1));
+        waiting.push(args.json ? { ...line } : printable(text(line, threads.size > 1)));
       }
-      if (waiting.length >= LINES) flush();
+      if (waiting.length < LINES) continue;
+      await flush();
       context.signal.throwIfAborted();
     }
-  } finally {
-    flush();
+  } catch (error) {
+    // What can be read of a broken trace is shown.
+    if (!context.signal.aborted && waiting.length > 0) await context.linesInTime(...waiting);
+    throw error;
   }
+  await flush();
 }
 
 function about({ version, kernel, devices, started, data }: TraceHeader): string {
