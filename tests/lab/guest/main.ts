@@ -9,6 +9,7 @@ import process from "node:process";
 import { cases as access } from "./cases/access.ts";
 import { cases as cdev } from "./cases/cdev.ts";
 import { cases as cdevMemory } from "./cases/cdev_memory.ts";
+import { cases as check } from "./cases/check.ts";
 import { cases as dirty } from "./cases/dirty.ts";
 import { cases as dirtyCli } from "./cases/dirty_cli.ts";
 import { cases as driver } from "./cases/driver.ts";
@@ -56,6 +57,7 @@ const tally = await runCases([
   ...readBack,
   ...several,
   ...log,
+  ...check,
   ...cdev,
   ...cdevMemory,
   ...handOver,

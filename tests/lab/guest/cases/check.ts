@@ -1,0 +1,102 @@
+/**
+ * `check` on real kernels: this project's driver passes, and what the kernel's own sample device
+ * does against the rules is found.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { check, type Verdict } from "../../../../src/check/mod.ts";
+import { deno, expectExit, vfiokit, wholeJson } from "../programs.ts";
+import { type DeviceType, GuestDevice, lacks, type Settings, TYPES, V2_TYPES } from "../device.ts";
+import type { Case } from "../harness.ts";
+import { lacksMtty, Mtty } from "../mtty.ts";
+
+const SMALL: Settings = { size: 64 << 10, chunk: 16 << 10 };
+
+/** What a case shows of a verdict. */
+function shown({ id, outcome, rule, expected, seen, done }: Verdict): string {
+  return `${outcome} ${id} (rule ${rule.number}): expected ${expected}; seen ${seen}; ` +
+    `done ${done.slice(-6).join("; ")}`;
+}
+
+/** Runs all checks in their own thread; prints what is no pass, and the totals. */
+async function verdictsOf(
+  name: string,
+  second: string,
+): Promise<{ verdicts: Verdict[]; lost: string | null }> {
+  const run = check(name, { second, safety: "destructive", timeoutMs: 60_000 });
+  const verdicts: Verdict[] = [];
+  for await (const verdict of run) {
+    verdicts.push(verdict);
+    if (verdict.outcome !== "pass" && verdict.outcome !== "skip") console.log(shown(verdict));
+  }
+  const count = (outcome: string): number =>
+    verdicts.filter((verdict) => verdict.outcome === outcome).length;
+  const words = ["pass", "fail", "warn", "skip", "unclear"]
+    .map((outcome) => `${count(outcome)} ${outcome}`);
+  console.log(`check of ${name}: ${words.join(", ")}`);
+  return { verdicts, lost: run.lost };
+}
+
+function ids(verdicts: readonly Verdict[], outcome: Verdict["outcome"]): string[] {
+  return verdicts.filter((verdict) => verdict.outcome === outcome).map(({ id }) => id);
+}
+
+function cleanCase(type: DeviceType): Case {
+  return {
+    name: `check: ${type}: this project's driver fails no check`,
+    lacks: () => lacks(type),
+    run: async () => {
+      const [first, second] = [new GuestDevice(type), new GuestDevice(type)];
+      try {
+        for (const device of [first, second]) device.set(SMALL);
+        const { verdicts, lost } = await verdictsOf(first.uuid, second.uuid);
+        assert.equal(lost, null);
+        assert.deepEqual(ids(verdicts, "fail"), []);
+        assert.ok(ids(verdicts, "pass").length > 20);
+      } finally {
+        for (const device of [first, second]) device.remove();
+      }
+    },
+  };
+}
+
+/** The checks that the kernel's own sample device fails; docs/check-results.md says why. */
+const MTTY_FAILS: readonly string[] = ["v2.resume.refused-write"];
+
+/** What its driver does against the rules. */
+export const cases: readonly Case[] = [
+  ...[...TYPES, ...V2_TYPES].map(cleanCase),
+  {
+    name: "check: mtty: it takes the step to STOP after it refused a write",
+    lacks: lacksMtty,
+    run: async () => {
+      using first = new Mtty(1);
+      using second = new Mtty(1);
+      const { verdicts, lost } = await verdictsOf(first.uuid, second.uuid);
+      assert.equal(lost, null);
+      assert.deepEqual(ids(verdicts, "fail"), MTTY_FAILS);
+    },
+  },
+  {
+    name: "check: the command line, with a load, by Deno",
+    lacks: () => lacks("v2-full"),
+    run: async () => {
+      const device = new GuestDevice("v2-full");
+      try {
+        device.set(SMALL);
+        const words = [
+          ...[...vfiokit(deno), "check", device.uuid, "--only", "features", "--only", "v2.dma"],
+          ...["--json", "--", "sleep", "60"],
+        ];
+        const { counts, lost } = wholeJson<{ counts: { failed: number }; lost: string | null }>(
+          await expectExit(0, words),
+        );
+        assert.deepEqual([counts.failed, lost], [0, null]);
+      } finally {
+        device.remove();
+      }
+    },
+  },
+];
