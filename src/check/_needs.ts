@@ -66,8 +66,8 @@ export function lack(needs: Needs, means: Means): string | null {
     if (errno !== null) return `the device has no ${feature.name} (${errno})`;
   }
   if (needs.resettable === true && !device.resettable) return "the driver cannot reset the device";
-  if (needs.closable === true && !means.closable) {
-    return "another program opened the device: closing it here does not end its state";
+  if ((needs.closable === true || needs.dma === true) && !means.closable) {
+    return "another program opened the device, and has its state, its memory and its log";
   }
   if (needs.dma === true && device.space === null) {
     return "the device's address space is not known, so no memory can be mapped for its DMA";

@@ -7,6 +7,7 @@
 import { type Check, GROUPS } from "./define.ts";
 import { SAFETY_LEVELS } from "./safety.ts";
 import { ARC_CHECKS } from "./groups/arcs.ts";
+import { CONCURRENCY_CHECKS } from "./groups/concurrency.ts";
 import { DMA_CHECKS } from "./groups/dma.ts";
 import { DMA_LOG_CHECKS } from "./groups/dma_log.ts";
 import { ERROR_CHECKS } from "./groups/error.ts";
@@ -18,6 +19,7 @@ import { PRECOPY_CHECKS } from "./groups/precopy.ts";
 import { REGION_CHECKS } from "./groups/regions.ts";
 import { RESUME_CHECKS } from "./groups/resume.ts";
 import { STOP_COPY_CHECKS } from "./groups/stop_copy.ts";
+import { TYPE1_CHECKS } from "./groups/type1.ts";
 import { V1_CHECKS } from "./groups/v1.ts";
 
 const ALL: readonly Check[] = [
@@ -33,6 +35,8 @@ const ALL: readonly Check[] = [
   ...LIMIT_CHECKS,
   ...DMA_CHECKS,
   ...DMA_LOG_CHECKS,
+  ...TYPE1_CHECKS,
+  ...CONCURRENCY_CHECKS,
   ...V1_CHECKS,
 ];
 

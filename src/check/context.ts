@@ -9,6 +9,7 @@ import { nap } from "../kernel/process/nap.ts";
 import type { VfioDevice } from "../vfio/device/device.ts";
 import type { Safety } from "./safety.ts";
 import { type Rule, rule as ruleOf } from "./rules.ts";
+import type { SecondThread } from "./thread/second_thread.ts";
 import type { V1Device } from "./v1/v1_device.ts";
 import type { V2Device } from "./v2/v2_device.ts";
 import { Finding, type Outcome } from "./verdict.ts";
@@ -36,6 +37,8 @@ export interface ContextParts {
   readonly foreign: Uint8Array<ArrayBuffer> | null;
   /** The state that was read right after opening; null if the device was lent. */
   readonly stateAtOpen: number | null;
+  /** Another thread that can call the device; null if the check needs none. */
+  readonly secondThread: SecondThread | null;
   /** Closes the devices and opens them again. */
   readonly reopen: () => void;
   /** Says what is under way, and throws if the check is to end. */
@@ -55,6 +58,8 @@ export class CheckContext {
   readonly foreign: Uint8Array<ArrayBuffer> | null;
   /** The state that was read right after opening; null if the device was lent. */
   readonly stateAtOpen: number | null;
+  /** Another thread that can call the device; null if the check needs none. */
+  readonly secondThread: SecondThread | null;
   readonly #parts: ContextParts;
   readonly #done: string[] = [];
   readonly #warnings: Finding[] = [];
@@ -65,6 +70,7 @@ export class CheckContext {
     this.kernel = parts.kernel;
     this.safety = parts.safety;
     this.foreign = parts.foreign;
+    this.secondThread = parts.secondThread;
     this.stateAtOpen = parts.stateAtOpen;
   }
 

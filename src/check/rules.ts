@@ -38,9 +38,13 @@ const REPORT_CORE = core("vfio_ioctl_device_feature_logging_report");
 const HOPS = core("vfio_mig_get_next_state");
 const DEBUGFS = "Documentation/ABI/testing/debugfs-vfio";
 const TYPE1 = header("VFIO_IOMMU_DIRTY_PAGES");
+const UNMAP = header("VFIO_IOMMU_UNMAP_DMA");
 
 /** Rules that the kernel's own code enforces. */
-const KERNEL: readonly string[] = [FEATURE, CHECK_FEATURE, LOG_CORE, REPORT_CORE];
+const KERNEL: readonly string[] = [
+  ...[FEATURE, CHECK_FEATURE, LOG_CORE, REPORT_CORE],
+  ...[TYPE1, UNMAP],
+];
 
 // deno-fmt-ignore
 const TABLE: readonly (readonly [number: number, text: string, source: string])[] = [
@@ -174,7 +178,7 @@ const TABLE: readonly (readonly [number: number, text: string, source: string])[
   [128, "VFIO_IOMMU_DIRTY_PAGES START and STOP can be repeated.", TYPE1],
   [129, "GET_BITMAP refuses a page size that is not the IOMMU's smallest, and a range that cuts a mapping, with EINVAL.", TYPE1],
   [130, "GET_BITMAP writes nothing outside the bitmap.", TYPE1],
-  [131, "UNMAP_DMA with GET_DIRTY_BITMAP reports the pages and unmaps them.", header("VFIO_IOMMU_UNMAP_DMA")],
+  [131, "UNMAP_DMA with GET_DIRTY_BITMAP reports the pages and unmaps them.", UNMAP],
   [132, "Several threads may call the device at the same time: each call returns, with a true answer.", PRACTICE],
   [133, "A duplicate of the data_fd reads on where the other stopped.", PRACTICE],
   [134, "A SET with an fd in data_fd ignores it.", MIG_STATE],

@@ -26,6 +26,7 @@ import { lack, type Means } from "./_needs.ts";
 import { MemoryTrace, TraceKernel } from "../trace/mod.ts";
 import { Interruption, WatchedKernel } from "./thread/watched_kernel.ts";
 import type { Watch } from "./thread/watch.ts";
+import type { SecondThread } from "./thread/second_thread.ts";
 import { RUNNING as V1_RUNNING, V1Device, v1StateName } from "./v1/v1_device.ts";
 import { RUNNING as V2_RUNNING, stateName } from "./v2/states.ts";
 import { V2Device } from "./v2/v2_device.ts";
@@ -189,12 +190,12 @@ export class Runner implements Disposable {
   }
 
   /** Runs a check, and brings the device back to RUNNING. */
-  run(check: Check): CheckAnswer {
+  run(check: Check, secondThread: SecondThread | null = null): CheckAnswer {
     const begun = performance.now();
     this.#trace.take();
     this.#watched.step = "";
     const whyNot = this.whyNot(check);
-    const context = this.#context();
+    const context = this.#context(secondThread);
     const finding = whyNot === null
       ? this.#judge(check, context)
       : new Finding("skip", null, whyNot);
@@ -257,7 +258,7 @@ export class Runner implements Disposable {
 
   #parts: { v2: V2Device | null; v1: V1Device | null }[] = [];
 
-  #context(): CheckContext {
+  #context(secondThread: SecondThread | null): CheckContext {
     const steps = { step: (text: string): void => context.step(text) };
     const first = this.#partsOf(() => this.#bench.device, steps);
     const second = this.#bench.second === null
@@ -273,6 +274,7 @@ export class Runner implements Disposable {
       secondV1: second.v1,
       safety: this.#options.safety,
       foreign: this.#options.foreign,
+      secondThread,
       stateAtOpen: this.#stateAtOpen,
       reopen: () => {
         this.#endParts();

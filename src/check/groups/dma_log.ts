@@ -31,6 +31,8 @@ const group = "dma-log";
 const needs: Needs = {
   protocol: "v2",
   features: [LOGGING_START, LOGGING_STOP, LOGGING_REPORT],
+  // Reports would take pages from another program that tracks them.
+  closable: true,
 };
 const PAGE = 4096n;
 const PAGES = WINDOW_BYTES / Number(PAGE);

@@ -10,6 +10,7 @@ import type { Check } from "../define.ts";
 import type { Safety } from "../safety.ts";
 import type { Rule } from "../rules.ts";
 import { type CheckAnswer, type CheckedDevice, Runner, type RunnerOptions } from "../runner.ts";
+import { SecondThread } from "./second_thread.ts";
 import { Watch } from "./watch.ts";
 
 /** A check, without what it does. Plain data. */
@@ -63,6 +64,7 @@ export function infoOf({ id, group, safety, rules, needs }: Check): CheckInfo {
 export class CheckService {
   readonly #kernel: Kernel | undefined;
   #runner: Runner | null = null;
+  #secondThread: SecondThread | null = null;
   #checks: readonly Check[] = CHECKS;
 
   /** Opens devices on `kernel`; by default their names decide. */
@@ -76,13 +78,16 @@ export class CheckService {
     if ("close" in request) {
       this.#runner?.close();
       this.#runner = null;
+      this.#secondThread?.close();
       return null;
     }
     const check = this.#checks.find(({ id }) => id === request.run);
     if (check === undefined || this.#runner === null) {
       throw new TypeError(`Cannot run the check ${request.run}`);
     }
-    return this.#runner.run(check);
+    const threaded = check.needs.threads === true && this.#runner.whyNot(check) === null;
+    if (threaded) this.#secondThread ??= await SecondThread.start();
+    return this.#runner.run(check, threaded ? this.#secondThread : null);
   }
 
   async #open({ names, options, modules, memory }: OpenRequest): Promise<Opened> {

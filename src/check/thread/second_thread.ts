@@ -1,0 +1,105 @@
+/**
+ * A second thread that calls the device while a check does.
+ *
+ * @module
+ */
+
+import { Worker as NodeWorker } from "node:worker_threads";
+
+/** What the second thread can do. */
+export const COMMANDS = {
+  /** Waits for the next command. */
+  none: 0,
+  /** Asks for the state, again and again, until it is told to stop. */
+  getStates: 1,
+  /** Reads an fd to its end, or until a read fails. */
+  readAll: 2,
+} as const;
+
+/** A command's name. */
+export type Command = Exclude<keyof typeof COMMANDS, "none">;
+
+/** The words of the shared memory. */
+export const WORD = { command: 0, stop: 1, fd: 2, calls: 3, wrong: 4, errno: 5, bytes: 6, done: 7 };
+
+/** How many words there are. */
+export const WORDS = 8;
+
+/** What the second thread came to. */
+export interface SecondThreadResult {
+  /** How many calls it made. */
+  readonly calls: number;
+  /** Of `getStates`: how many answers were no state, or an error. */
+  readonly wrong: number;
+  /** Of `readAll`: the errno that ended it; 0 at the end of the data. */
+  readonly errno: number;
+  /** Of `readAll`: the bytes that it read. */
+  readonly bytes: number;
+}
+
+/** The second thread, as a check uses it. */
+export class SecondThread {
+  readonly #words: Int32Array;
+  readonly #terminate: () => void;
+
+  private constructor(words: Int32Array, terminate: () => void) {
+    this.#words = words;
+    this.#terminate = terminate;
+  }
+
+  /** Starts it; resolves once it waits for commands. */
+  static async start(): Promise<SecondThread> {
+    const memory = new SharedArrayBuffer(4 * WORDS);
+    const url = new URL("./second_worker.ts", import.meta.url);
+    const ready = Promise.withResolvers<void>();
+    const thread = new SecondThread(new Int32Array(memory), startWorker(url, memory, ready));
+    await ready.promise;
+    return thread;
+  }
+
+  /** Begins a command; it goes on until it has ended, or {@linkcode SecondThread.end}. */
+  begin(command: Command, fd: number): void {
+    this.#words.fill(0);
+    Atomics.store(this.#words, WORD.fd, fd);
+    Atomics.store(this.#words, WORD.command, COMMANDS[command]);
+    Atomics.notify(this.#words, WORD.command);
+  }
+
+  /**
+   * Tells the command to stop, and waits for its end.
+   *
+   * @returns null if it has not ended after so many milliseconds.
+   */
+  end(milliseconds: number): SecondThreadResult | null {
+    Atomics.store(this.#words, WORD.stop, 1);
+    if (Atomics.wait(this.#words, WORD.done, 0, milliseconds) === "timed-out") return null;
+    const [, , , calls, wrong, errno, bytes] = this.#words;
+    return { calls: calls!, wrong: wrong!, errno: errno!, bytes: bytes! };
+  }
+
+  /** Ends the thread. */
+  close(): void {
+    this.#terminate();
+  }
+}
+
+function startWorker(
+  url: URL,
+  memory: SharedArrayBuffer,
+  ready: PromiseWithResolvers<void>,
+): () => void {
+  const fail = (error: unknown): void => ready.reject(error);
+  if ("Deno" in globalThis) {
+    const worker = new NodeWorker(url);
+    worker.once("message", () => ready.resolve());
+    worker.once("error", fail);
+    worker.unref();
+    worker.postMessage(memory);
+    return () => void worker.terminate();
+  }
+  const worker = new Worker(url, { type: "module" });
+  worker.onmessage = (): void => ready.resolve();
+  worker.onerror = fail;
+  worker.postMessage(memory);
+  return () => worker.terminate();
+}

@@ -1,0 +1,84 @@
+/**
+ * The Worker of the second thread: it waits in shared memory for commands, and never returns to its
+ * event loop.
+ */
+
+import { parentPort } from "node:worker_threads";
+import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
+import { blockSignals } from "../../kernel/process/signal_mask.ts";
+import {
+  VFIO_DEVICE_FEATURE,
+  VFIO_DEVICE_FEATURE_GET,
+  VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
+  VFIO_DEVICE_STATE_PRE_COPY_P2P,
+  vfioDeviceFeature,
+  vfioDeviceFeatureMigState,
+} from "../../uapi/mod.ts";
+import { SysError } from "../../kernel/sys_error.ts";
+import { COMMANDS, WORD } from "./second_thread.ts";
+
+const READ_BYTES = 65536;
+
+function serve(memory: SharedArrayBuffer): void {
+  blockSignals();
+  const words = new Int32Array(memory);
+  say("ready");
+  for (;;) {
+    Atomics.wait(words, WORD.command, COMMANDS.none);
+    const command = Atomics.exchange(words, WORD.command, COMMANDS.none);
+    if (command === COMMANDS.getStates) getStates(words);
+    else if (command === COMMANDS.readAll) readAll(words);
+    else continue;
+    Atomics.store(words, WORD.done, 1);
+    Atomics.notify(words, WORD.done);
+  }
+}
+
+function getStates(words: Int32Array): void {
+  const kernel = libcKernel();
+  const flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE;
+  const argument = vfioDeviceFeature.pack({ flags, data: vfioDeviceFeatureMigState.pack({}) });
+  while (Atomics.load(words, WORD.stop) === 0) {
+    Atomics.add(words, WORD.calls, 1);
+    try {
+      kernel.ioctl(words[WORD.fd]!, VFIO_DEVICE_FEATURE, argument);
+      const { device_state } = vfioDeviceFeatureMigState.unpack(argument, vfioDeviceFeature.size);
+      if (device_state > VFIO_DEVICE_STATE_PRE_COPY_P2P) Atomics.add(words, WORD.wrong, 1);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      Atomics.add(words, WORD.wrong, 1);
+      Atomics.store(words, WORD.errno, error.errno);
+    }
+  }
+}
+
+function readAll(words: Int32Array): void {
+  const kernel = libcKernel();
+  const buffer = new Uint8Array(READ_BYTES);
+  try {
+    for (;;) {
+      Atomics.add(words, WORD.calls, 1);
+      const bytes = kernel.read(words[WORD.fd]!, buffer, "once");
+      if (bytes === 0) return;
+      Atomics.add(words, WORD.bytes, bytes);
+    }
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    Atomics.store(words, WORD.errno, error.errno);
+  }
+}
+
+interface WorkerScope {
+  onmessage: ((event: MessageEvent<SharedArrayBuffer>) => void) | null;
+  postMessage(message: string): void;
+}
+
+const scope = globalThis as unknown as WorkerScope;
+
+function say(word: string): void {
+  if (parentPort === null) scope.postMessage(word);
+  else parentPort.postMessage(word);
+}
+
+if (parentPort === null) scope.onmessage = ({ data }): void => serve(data);
+else parentPort.on("message", serve);
