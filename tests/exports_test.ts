@@ -68,8 +68,9 @@ const DOORS: Readonly<Record<string, string>> = {
   `,
   "./check": `
     Attempt BenchOptions CHECKS Check CheckContext CheckError CheckErrorCode CheckInfo
-    CheckOptions CheckPlan CheckRun CheckedDevice CheckedFds Finding GROUPS Needs Outcome RULES
-    Register Rule SAFETY_LEVELS Safety Selectable Selection SetAnswer Steps Stream V1Device
+    CheckOptions CheckPlan CheckRun CheckedDevice CheckedFds Command Finding GROUPS Needs Outcome
+    RULES Register Rule SAFETY_LEVELS Safety SecondThread SecondThreadResult Selectable Selection
+    SetAnswer Steps Stream UNCHECKED V1Device
     V1Transaction V2Device Verdict attempt check defineCheck rule selectChecks
   `,
 };

@@ -23,6 +23,7 @@ import {
   openCheckpointFile,
 } from "../../src/checkpoint/mod.ts";
 import { junit, tapLines } from "../check/junit.ts";
+import { reportPage } from "../check/report.ts";
 import { startLoad } from "../check/load_program.ts";
 import {
   Counts,
@@ -76,6 +77,7 @@ async function optionsOf(
     ...{ second, only, skip, safety, via, vfToken, groupFd, containerFd, timeoutMs: timeout },
     foreign: args.foreign === undefined ? undefined : await dataOf(args.foreign),
     signal: context.signal,
+    trace: context.trace,
     modules: args.checks.map((file) => pathToFileURL(file).href),
     ...(command === undefined ? {} : { load: (device) => startLoad(command, device, context) }),
   };
@@ -162,28 +164,45 @@ async function judge(
 
 /** The files that verdicts are written to: created before the device is opened. */
 class Files implements AsyncDisposable {
-  readonly #junit: CheckpointFile | null;
+  readonly #files: readonly (readonly [CheckpointFile, Format])[];
 
-  private constructor(junit: CheckpointFile | null) {
-    this.#junit = junit;
+  private constructor(files: readonly (readonly [CheckpointFile, Format])[]) {
+    this.#files = files;
   }
 
-  static async create({ junit, force }: CheckArgs): Promise<Files> {
-    return new Files(
-      junit === undefined ? null : await createCheckpointFile(junit, { force, mode: 0o666 }),
-    );
+  static async create({ junit: xml, report, force }: CheckArgs): Promise<Files> {
+    const wanted: readonly (readonly [string | undefined, Format])[] = [
+      [xml, ({ device }, verdicts) => junit(device.label, verdicts)],
+      [report, reportPage],
+    ];
+    const files: (readonly [CheckpointFile, Format])[] = [];
+    const made = new Files(files);
+    try {
+      for (const [path, format] of wanted) {
+        if (path === undefined) continue;
+        files.push([await createCheckpointFile(path, { force, mode: 0o666 }), format]);
+      }
+    } catch (error) {
+      await made[Symbol.asyncDispose]();
+      throw error;
+    }
+    return made;
   }
 
-  async write({ device }: CheckPlan, verdicts: readonly Verdict[]): Promise<void> {
-    if (this.#junit === null) return;
-    await this.#junit.write(new TextEncoder().encode(junit(device.label, verdicts)));
-    await this.#junit.commit();
+  async write(plan: CheckPlan, verdicts: readonly Verdict[]): Promise<void> {
+    for (const [file, format] of this.#files) {
+      await file.write(new TextEncoder().encode(format(plan, verdicts)));
+      await file.commit();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#junit?.abort();
+    for (const [file] of this.#files) await file.abort();
   }
 }
+
+/** Makes the text of a file. */
+type Format = (plan: CheckPlan, verdicts: readonly Verdict[]) => string;
 
 function list({ only, skip }: CheckArgs, context: Context): Promise<number> {
   const checks = selectChecks(CHECKS, { only, skip });

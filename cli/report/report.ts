@@ -15,7 +15,7 @@ import { heat } from "../output/heatmap.ts";
 import type { ForEachRun, MemoryMap } from "../dirty/memory_map.ts";
 import type { Sample } from "../dirty/samples.ts";
 import { Heat } from "./_hot_ranges.ts";
-import { escape, figure, meter, page, percent, table } from "./_html.ts";
+import { escape, figure, meter, page, percent, table } from "./html.ts";
 import { Timeline } from "./_timeline.ts";
 import pageStyle from "./page.css" with { type: "text" };
 import pageScript from "./page.js" with { type: "text" };

@@ -11,7 +11,7 @@ import type { InferValue } from "@optique/core/parser";
 import { argument, option } from "@optique/core/primitives";
 import { string } from "@optique/core/valueparser";
 import type { Command } from "./command.ts";
-import { json, open, quiet, toggle } from "./options.ts";
+import { json, open, quiet, toggle, trace } from "./options.ts";
 import { tail } from "./program_to_run.ts";
 import { device, duration, file } from "./value_parsers.ts";
 
@@ -51,14 +51,18 @@ const checkArgs = object({
   junit: optional(option("--junit", file(), {
     description: [text("Write the verdicts to a file in JUnit's format.")],
   })),
+  report: optional(option("--report", file(), {
+    description: [text("Write a report to an HTML file.")],
+  })),
   tap: toggle(["--tap"], "Print the verdicts in the format of the Test Anything Protocol."),
-  force: toggle(["-f", "--force"], "Replace the file of --junit."),
+  force: toggle(["-f", "--force"], "Replace the files of --junit and --report."),
   list: toggle(["--list"], "List the checks with their safety levels, and check nothing."),
   explain: optional(option("--explain", string({ metavar: "ID" }), {
     description: [text("Show what a check does and the rules it judges by, and check nothing.")],
   })),
   command: tail("A program that keeps the device busy during the checks that want it."),
   ...open,
+  ...trace,
   ...json,
   ...quiet,
 });
@@ -74,13 +78,13 @@ export const check: Command<CheckArgs> = {
   details: [
     "Runs checks on the device and prints a verdict for each: pass, FAIL, warn (allowed, and it hurts users), skip (the device lacks what the check needs, or the safety level does not permit it), or unclear (the check could not be done). A FAIL shows the rule and its source, what was done, what was expected and what was seen; --json has the kernel calls as well. --list shows every check, --explain one of them.",
     "Each check has a safety level. By default nothing enters RESUMING, may end in ERROR, or closes the device, and a running device keeps running with its state. --reset restores the device's own state into it, closes it, and resets it. --destructive gives it foreign, cut and damaged data as well. If the device does not go back to RUNNING, the run ends with exit code 5.",
-    "The exit code is 0 if no check failed, 1 if one did, 3 if the device cannot be migrated, and 5 if it needs a reset now. COMMAND inherits the device as fd 3 (see with); it also needs --allow-run and --allow-env. --junit also needs --allow-write.",
+    "The exit code is 0 if no check failed, 1 if one did, 3 if the device cannot be migrated, and 5 if it needs a reset now. COMMAND inherits the device as fd 3 (see with); it also needs --allow-run and --allow-env. --junit, --report and --trace also need --allow-write.",
   ],
   examples: [
     { what: "before a driver is sent to its maintainer", line: "vfiokit check 0000:3b:00.1" },
     {
       what: "everything, restoring into a second device",
-      line: "vfiokit check 0000:3b:00.1 0000:3b:00.2 --destructive",
+      line: "vfiokit check 0000:3b:00.1 0000:3b:00.2 --destructive --report check.html",
     },
     { what: "with no hardware at hand", line: "vfiokit check sim:mlx5 --destructive" },
   ],

@@ -11,6 +11,7 @@ import type { CheckInfo, Opened } from "./thread/requests.ts";
 import type { Safety } from "./safety.ts";
 import type { CheckAnswer, CheckedDevice } from "./runner.ts";
 import { selectChecks, type Selection } from "./select.ts";
+import type { SharedTrace } from "../trace/mod.ts";
 import type { Verdict } from "./verdict.ts";
 import { Watch } from "./thread/watch.ts";
 
@@ -27,6 +28,8 @@ export interface CheckOptions extends Selection, BenchOptions {
   readonly timeoutMs?: number | undefined;
   /** The data of another kind of device, which the device must not take (`destructive` only). */
   readonly foreign?: Uint8Array<ArrayBuffer> | undefined;
+  /** Traces every call to this. */
+  readonly trace?: SharedTrace | undefined;
   /** Ends the run: the device is brought back to RUNNING. */
   readonly signal?: AbortSignal | undefined;
   /** Keeps the device busy during the checks that want it, until what it answers is disposed. */
@@ -90,7 +93,7 @@ export class CheckRun implements AsyncIterable<Verdict> {
 
   async #open(): Promise<CheckPlan> {
     const { second, safety = "default", kernel, modules = [], load, foreign } = this.#options;
-    const { via, vfToken, groupFd, containerFd } = this.#options;
+    const { via, vfToken, groupFd, containerFd, trace } = this.#options;
     this.#options.signal?.throwIfAborted();
     this.#host = kernel === undefined ? new WorkerCheckHost() : new InlineCheckHost(kernel);
     try {
@@ -99,7 +102,7 @@ export class CheckRun implements AsyncIterable<Verdict> {
           names: second === undefined ? [this.#name] : [this.#name, second],
           options: {
             ...{ safety, load: load !== undefined, foreign: foreign ?? null },
-            ...{ via, vfToken, groupFd, containerFd },
+            ...{ via, vfToken, groupFd, containerFd, trace },
           },
           modules,
           memory: this.#watch.memory,

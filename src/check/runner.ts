@@ -10,7 +10,7 @@ import { SysError } from "../kernel/sys_error.ts";
 import { kernelRelease } from "../vfio/reasons/kernel_release.ts";
 import { findMigrationRegion, migrationReasons } from "../vfio/device/migration_region.ts";
 import { migrationFlagNames, readMigrationFlags } from "../vfio/device/feature.ts";
-import { parseDeviceName } from "../vfio/open/device_name.ts";
+import { formatDeviceName, parseDeviceName } from "../vfio/open/device_name.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
 import { AnswerError } from "../vfio/device/answer_error.ts";
 import type { VfioDevice } from "../vfio/device/device.ts";
@@ -23,7 +23,7 @@ import { CheckContext } from "./context.ts";
 import type { Check } from "./define.ts";
 import { type Safety, SAFETY_LEVELS } from "./safety.ts";
 import { lack, type Means } from "./_needs.ts";
-import { MemoryTrace, TraceKernel } from "../trace/mod.ts";
+import { endTrace, MemoryTrace, type SharedTrace, TraceKernel, traceTo } from "../trace/mod.ts";
 import { Interruption, WatchedKernel } from "./thread/watched_kernel.ts";
 import type { Watch } from "./thread/watch.ts";
 import type { SecondThread } from "./thread/second_thread.ts";
@@ -40,6 +40,8 @@ export interface RunnerOptions extends BenchOptions {
   readonly load: boolean;
   /** The data of another kind of device; null if there is none. */
   readonly foreign: Uint8Array<ArrayBuffer> | null;
+  /** A trace of every call; absent if there is none. */
+  readonly trace?: SharedTrace | undefined;
 }
 
 /** What is known of the device under check. Plain data. */
@@ -98,6 +100,8 @@ export class Runner implements Disposable {
   readonly device: CheckedDevice;
   readonly #watched: WatchedKernel;
   readonly #trace: MemoryTrace = new MemoryTrace(CALLS_KEPT);
+  /** Whose calls are in the caller's trace, if there is one. */
+  readonly #filed: Kernel;
   readonly #kernel: Kernel;
   readonly #bench: Bench;
   readonly #options: RunnerOptions;
@@ -121,7 +125,13 @@ export class Runner implements Disposable {
   ) {
     const on = devicesOn(names.map(parseDeviceName), kernel);
     this.#watched = new WatchedKernel(on.kernel, watch);
-    this.#kernel = new TraceKernel(this.#watched.kernel, this.#trace);
+    this.#filed = options.trace === undefined ? this.#watched.kernel : traceTo(
+      options.trace,
+      this.#watched.kernel,
+      names.join(" "),
+      on.names.map(formatDeviceName).join(" "),
+    );
+    this.#kernel = new TraceKernel(this.#filed, this.#trace);
     this.#options = options;
     this.#bench = new Bench(this.#kernel, on.names, options);
     try {
@@ -343,6 +353,7 @@ export class Runner implements Disposable {
 
   /** Closes the devices. */
   close(): void {
+    endTrace(this.#filed);
     this.#bench.close();
   }
 

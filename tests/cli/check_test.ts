@@ -4,6 +4,7 @@ import { describe, it } from "node:test";
 import { CHECKS } from "../../src/check/mod.ts";
 import { vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
+import { interrupted } from "./_interrupted.ts";
 
 const SMALL = "sim:mlx5?size=64KiB";
 const BAD = "sim:mlx5?size=64KiB&fault=odd-flags";
@@ -104,5 +105,40 @@ describe("vfiokit check", () => {
     assert.equal(code, 1);
     assert.match(err, /exists|EEXIST/);
     assert.equal(readFileSync(file, "utf8"), "mine");
+  });
+
+  it("writes a report with each check and its calls, and a trace", async () => {
+    using folder = new Folder();
+    const [report, trace] = [folder.file("check.html"), folder.file("trace")];
+    const { code, err } = await vfiokit([
+      ...["check", "sim:mlx5?size=64KiB&bug=stop-gives-fd", "--only", "v2.arc.running-to-stop"],
+      ...["--only", "v2.arc.stop-to-stop", "--report", report, "--trace", trace],
+    ]);
+    assert.equal(code, 1, err);
+    const html = readFileSync(report, "utf8");
+    assert.match(html, /<details class="fail" open><summary>FAIL v2\.arc\.running-to-stop</);
+    assert.match(html, /<details class="pass"><summary>pass v2\.arc\.stop-to-stop</);
+    assert.match(html, /SET MIG_DEVICE_STATE, device_state=stop/);
+    assert.match(readFileSync(trace, "utf8"), /"feature":"MIG_DEVICE_STATE"/);
+  });
+
+  it("refuses the data of another kind of device, from a checkpoint", async () => {
+    using folder = new Folder();
+    const foreign = folder.file("pds.vfk");
+    const saved = await vfiokit(["save", "sim:pds?size=64KiB", "-o", foreign]);
+    assert.equal(saved.code, 0, saved.err);
+    const words = ["--destructive", "--only", "v2.resume.foreign", "--foreign", foreign];
+    const [clean, buggy] = await Promise.all([
+      vfiokit(["check", SMALL, ...words]),
+      vfiokit(["check", `${SMALL}&bug=foreign-accepted`, ...words]),
+    ]);
+    assert.deepEqual([clean.code, buggy.code], [0, 1]);
+  });
+
+  it("ends at the first signal, with 128+n", async () => {
+    const words = ["check", SMALL, "--destructive"];
+    const { code, err } = await interrupted(words, /features/, "SIGINT");
+    assert.equal(code, 130, err);
+    assert.match(err, /Interrupted by SIGINT/);
   });
 });

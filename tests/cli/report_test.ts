@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { MemoryMap } from "../../cli/dirty/memory_map.ts";
 import type { Sample } from "../../cli/dirty/samples.ts";
 import { Heat } from "../../cli/report/_hot_ranges.ts";
-import { escape, jsonFor } from "../../cli/report/_html.ts";
+import { escape, jsonFor } from "../../cli/report/html.ts";
 import { Timeline } from "../../cli/report/_timeline.ts";
 import { Report, type ReportSubject } from "../../cli/report/report.ts";
 import { MAP, MAPPINGS, sampleRounds } from "./_sample_rounds.ts";

@@ -3,9 +3,9 @@
  */
 
 import type { Kernel } from "../../kernel/kernel.ts";
-import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { SimKernel } from "../../sim/mod.ts";
 import { type DeviceName, DeviceNameError, parseDeviceName } from "../../vfio/open/device_name.ts";
+import { kernelFor, nameIn } from "../../vfio/open/kernel_for.ts";
 
 /** Devices, and their kernel. */
 export interface DevicesOn {
@@ -26,7 +26,10 @@ export function devicesOn(names: readonly DeviceName[], kernel?: Kernel): Device
   if (specs.length > 0 && specs.length < names.length) {
     throw new DeviceNameError("Cannot check a simulated device together with a real one");
   }
-  if (specs.length === 0) return { kernel: kernel ?? libcKernel(), names };
+  if (specs.length === 0) {
+    const own = kernel ?? kernelFor(names[0]!);
+    return { kernel: own, names: names.map((name) => nameIn(own, name)) };
+  }
   const simulated = kernel ?? new SimKernel(...specs);
   if (!(simulated instanceof SimKernel)) {
     throw new DeviceNameError(`Cannot open "${specs[0]}": this kernel is not a simulated one`);

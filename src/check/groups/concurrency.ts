@@ -7,7 +7,7 @@
 import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
 import { rule } from "../rules.ts";
-import { difference } from "../streams.ts";
+import { difference } from "../state_bytes.ts";
 import type { SecondThread } from "../thread/second_thread.ts";
 import { RUNNING, stateName, STOP, STOP_COPY } from "../v2/states.ts";
 import { reference } from "./stop_copy.ts";

@@ -7,17 +7,17 @@
 import { Worker as NodeWorker } from "node:worker_threads";
 
 /** What the second thread can do. */
-export const COMMANDS = {
+export const COMMANDS: Readonly<Record<Command | "none", number>> = {
   /** Waits for the next command. */
   none: 0,
   /** Asks for the state, again and again, until it is told to stop. */
   getStates: 1,
   /** Reads an fd to its end, or until a read fails. */
   readAll: 2,
-} as const;
+};
 
 /** A command's name. */
-export type Command = Exclude<keyof typeof COMMANDS, "none">;
+export type Command = "getStates" | "readAll";
 
 /** The words of the shared memory. */
 export const WORD = { command: 0, stop: 1, fd: 2, calls: 3, wrong: 4, errno: 5, bytes: 6, done: 7 };
