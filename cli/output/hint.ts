@@ -37,7 +37,7 @@ export function hintWords(hint: Hint | null, device?: string): string {
 }
 
 /** A command with the device in its place, as a shell takes it. */
-export function withDevice(command: string, device: string | undefined): string {
+function withDevice(command: string, device: string | undefined): string {
   return device === undefined ? command : command.replace(DEVICE, () => shellWord(device));
 }
 
