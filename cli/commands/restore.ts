@@ -82,7 +82,7 @@ async function verifiedBytes(
   context: Context,
 ): Promise<number | undefined> {
   if (!source.seekable) return undefined;
-  const { trailer } = await verifyCheckpoint(source.stream(), { recycle: true });
+  const { trailer } = await verifyCheckpoint(source);
   context.signal.throwIfAborted();
   return trailer.bytes;
 }

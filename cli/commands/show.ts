@@ -22,8 +22,7 @@ const UNKNOWN = {
 export async function run({ file }: FileArgs, context: Context): Promise<number> {
   context.set({ file, ...UNKNOWN });
   await using source = await context.until(openCheckpointFile(file));
-  const checkpoint = await verifyCheckpoint(source.stream(), {
-    recycle: true,
+  const checkpoint = await verifyCheckpoint(source, {
     signal: context.signal,
   });
   const { version, header, trailer, storedBytes, frames, phases } = checkpoint;

@@ -22,8 +22,7 @@ const UNKNOWN = {
 export async function run({ file }: FileArgs, context: Context): Promise<number> {
   context.set({ file, ok: false, ...UNKNOWN });
   await using source = await context.until(openCheckpointFile(file));
-  const { header, trailer, storedBytes } = await verifyCheckpoint(source.stream(), {
-    recycle: true,
+  const { header, trailer, storedBytes } = await verifyCheckpoint(source, {
     signal: context.signal,
   });
   const { transactions, bytes: state } = trailer;

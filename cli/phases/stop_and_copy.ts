@@ -114,7 +114,7 @@ async function passThrough(
   writable: WritableStream<Transaction>,
   signal: AbortSignal,
 ): Promise<void> {
-  const decoder = decodeCheckpoint({ recycle: true });
+  const decoder = decodeCheckpoint();
   const fed = checkpoint.pipeTo(decoder.writable, { signal });
   fed.catch(() => {});
   const header = await decoder.header;

@@ -9,7 +9,7 @@ import { Recycler } from "./batches/recycler.ts";
 import { FORMAT_VERSION } from "./frames/constants.ts";
 import type { DecodedHeader } from "./metadata/header.ts";
 import { CheckpointReader } from "./format/checkpoint_reader.ts";
-import { chunksOf, demandBytes } from "../base/chunks.ts";
+import { chunksOf, demandBytes, has, isReadable } from "../base/chunks.ts";
 import type { CheckpointTrailer, PhaseTotals } from "./metadata/trailer.ts";
 
 /** The content of a good checkpoint. */
@@ -30,11 +30,6 @@ export interface CheckpointSummary {
 
 /** How to verify. */
 export interface VerifyOptions {
-  /**
-   * Give buffers of the pool that chunks came in back: only where nobody else
-   * looks at them. Default false.
-   */
-  readonly recycle?: boolean | undefined;
   /** Aborts it, even if the source gives nothing more. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -67,7 +62,8 @@ export async function verifyCheckpoint(
   const chunks = chunksOf(source);
   using ending = new Ending(options.signal);
   const reader = new CheckpointReader({ discard: true });
-  const recycler = new Recycler(options.recycle ?? false);
+  // Nobody else has the chunks of a stream that is opened here.
+  const recycler = new Recycler(!isReadable(source) && has(source, "stream"));
   try {
     for (;;) {
       const { done, value: chunk } = await ending.until(chunks.next());

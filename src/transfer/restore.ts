@@ -97,7 +97,7 @@ async function restoreFrom(
     await lockstep.step(({ device }) => ask(device, "checkRestore"));
     if (source.seekable) {
       const { signal } = lockstep;
-      await lockstep.until(verifyCheckpoint(source.stream(), { recycle, signal }));
+      await lockstep.until(verifyCheckpoint(source, { signal }));
     }
     input = new CheckpointInput(lockstep, source, recycle);
     demandIdentity(await lockstep.until(input.header()), devices, force);

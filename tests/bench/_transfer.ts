@@ -47,7 +47,7 @@ async function measureSave(
   to: string,
 ): Promise<Measured> {
   const devices = await Promise.all(paths.map((path) => open(action, path)));
-  const file = await createCheckpointFile(to, { recycle: true });
+  const file = await createCheckpointFile(to);
   const begun = performance.now();
   const report = await save(devices, file);
   const all = elapsed(begun);
@@ -66,7 +66,7 @@ async function measureRestore(action: string, path: string, from: string): Promi
 
 async function measureSaveStreams(action: string, path: string, to: string): Promise<Measured> {
   await using device = await open(action, path);
-  await using file = await createCheckpointFile(to, { recycle: true });
+  await using file = await createCheckpointFile(to);
   const header = {
     devices: [device.description.identity!],
     created: new Date().toISOString(),
@@ -87,7 +87,7 @@ async function measureRestoreStreams(
 ): Promise<Measured> {
   await using device = await open(action, path);
   await using source = await openCheckpointFile(from);
-  const decoder = decodeCheckpoint({ requireComplete: true, recycle: true });
+  const decoder = decodeCheckpoint({ requireComplete: true });
   const begun = performance.now();
   const fed = source.stream().pipeTo(decoder.writable);
   await decoder.readable.pipeTo(resume(device));
@@ -98,7 +98,7 @@ async function measureRestoreStreams(
 async function measureVerify(path: string): Promise<Measured> {
   await using source = await openCheckpointFile(path);
   const begun = performance.now();
-  await verifyCheckpoint(source.stream(), { recycle: true });
+  await verifyCheckpoint(source);
   return { seconds: elapsed(begun) };
 }
 

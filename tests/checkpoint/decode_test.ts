@@ -6,7 +6,6 @@ import { decodeCheckpoint } from "../../src/checkpoint/format/decode.ts";
 import { encodeCheckpoint } from "../../src/checkpoint/format/encode.ts";
 import type { CheckpointError } from "../../src/checkpoint/checkpoint_error.ts";
 import { MAX_BODY } from "../../src/checkpoint/frames/constants.ts";
-import { takeBuffer } from "../../src/checkpoint/batches/buffer_pool.ts";
 import type { Transaction } from "../../src/checkpoint/batches/transaction.ts";
 import { bytesOf, encode, header, transaction, whole } from "./_tools.ts";
 
@@ -162,19 +161,4 @@ test("a failed encoder fails its stream", async () => {
     TypeError,
   );
   await assert.rejects(made, TypeError);
-});
-
-test("buffers of the pool come back only where asked, and once nothing in them is needed", async () => {
-  const run = async (recycle: boolean): Promise<boolean> => {
-    const encoder = encodeCheckpoint(header(), { compress: "zstd", recycle });
-    const pooled = [takeBuffer().fill(1), takeBuffer().fill(2)];
-    const transactions = pooled.map((data) => ({ ...transaction(0), data }));
-    const made = Array.fromAsync(encoder.readable);
-    await ReadableStream.from(transactions).pipeTo(encoder.writable);
-    await made;
-    const again = [takeBuffer(), takeBuffer()].map(({ buffer }) => buffer);
-    return pooled.every(({ buffer }) => again.includes(buffer));
-  };
-  assert.equal(await run(false), false);
-  assert.equal(await run(true), true);
 });

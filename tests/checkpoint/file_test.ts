@@ -4,7 +4,6 @@ import * as fs from "node:fs";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
 import type { CheckpointFileError } from "../../src/checkpoint/file/file_error.ts";
-import { isPooled, takeBuffer } from "../../src/checkpoint/batches/buffer_pool.ts";
 import { bytesOf } from "./_tools.ts";
 
 let folder = "";
@@ -182,20 +181,6 @@ describe("a regular file", () => {
     }
     await assert.rejects(createCheckpointFile(""), isError("ENOENT"));
     assert.deepEqual(names(), ["file", "loop"]);
-  });
-
-  it("gives buffers of the pool back only where asked, and once they are written", async () => {
-    for (const recycle of [false, true]) {
-      await using file = await createCheckpointFile(`${folder}/a`, { recycle });
-      const [first, second] = [takeBuffer(), takeBuffer()];
-      await file.write(first.subarray(0, 500_000));
-      await file.write(bytesOf("a header"));
-      await file.write(first.subarray(500_000));
-      assert.equal(isPooled(first.buffer), true);
-      await file.write(second);
-      assert.equal(isPooled(first.buffer), !recycle);
-      assert.equal(isPooled(second.buffer), true);
-    }
   });
 });
 

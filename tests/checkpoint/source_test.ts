@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { afterEach, beforeEach, test } from "node:test";
+import { isPooled } from "../../src/checkpoint/batches/buffer_pool.ts";
 import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
 import type { CheckpointFileError } from "../../src/checkpoint/file/file_error.ts";
 import { openCheckpointFile } from "../../src/checkpoint/file/open_checkpoint_file.ts";
@@ -50,7 +51,7 @@ test("a fifo is read once", async () => {
   });
   await using source = await openCheckpointFile(`${folder}/fifo`);
   assert.deepEqual([source.seekable, source.size], [false, null]);
-  const { trailer } = await verifyCheckpoint(source.stream(), { recycle: true });
+  const { trailer } = await verifyCheckpoint(source);
   assert.equal(trailer.bytes, 200_000);
   await written;
   assert.throws(() => source.stream(), /it is no regular file/);
@@ -85,7 +86,7 @@ test("a summary says what is in a checkpoint", async () => {
   ], { compress: "zstd", digest: "sha256", elapsed: () => micros += 1_500_000 });
   fs.writeFileSync(`${folder}/a`, bytes);
   await using source = await openCheckpointFile(`${folder}/a`);
-  const summary = await verifyCheckpoint(source.stream(), { recycle: true });
+  const summary = await verifyCheckpoint(source);
   assert.equal(summary.version, 1);
   assert.equal(summary.storedBytes, bytes.length);
   assert.equal(summary.header.tool, "test 1.2.3");
@@ -112,4 +113,25 @@ test("a summary says what is in a checkpoint", async () => {
       seconds: 3,
     },
   ]);
+});
+
+test("a source's buffers go round where verify opens its stream, and nobody else has them", async () => {
+  fs.writeFileSync(`${folder}/a`, encode([transaction(3 << 20)]));
+  await using source = await openCheckpointFile(`${folder}/a`);
+  const verified = async (opened: boolean): Promise<boolean> => {
+    const seen: ArrayBuffer[] = [];
+    const stream = (): ReadableStream<Uint8Array<ArrayBuffer>> =>
+      source.stream().pipeThrough(
+        new TransformStream({
+          transform(chunk, controller): void {
+            seen.push(chunk.buffer);
+            controller.enqueue(chunk);
+          },
+        }),
+      );
+    await verifyCheckpoint(opened ? stream() : { stream });
+    return seen.some((buffer) => isPooled(buffer));
+  };
+  assert.equal(await verified(true), true);
+  assert.equal(await verified(false), false);
 });

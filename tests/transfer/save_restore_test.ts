@@ -26,7 +26,7 @@ function name(): string {
 }
 
 async function saveTo(at: string, device: Device, options?: SaveOptions): Promise<void> {
-  await using file = await createCheckpointFile(at, { recycle: true });
+  await using file = await createCheckpointFile(at);
   await save(device, file, options);
 }
 

@@ -11,7 +11,6 @@ import { isPooled, recycle } from "./buffer_pool.ts";
 export class Recycler {
   readonly #enabled: boolean;
   #buffer: ArrayBuffer | null = null;
-  #passedOn = false;
 
   constructor(enabled: boolean) {
     this.#enabled = enabled;
@@ -24,16 +23,9 @@ export class Recycler {
     this.#buffer = buffer;
   }
 
-  /** A chunk in this buffer goes on to somebody else, who will give the buffer back. */
-  passOn(buffer: ArrayBuffer): void {
-    this.done(buffer);
-    if (buffer === this.#buffer) this.#passedOn = true;
-  }
-
   /** No more chunks come. */
   end(): void {
-    if (this.#buffer !== null && !this.#passedOn) recycle(this.#buffer);
+    if (this.#buffer !== null) recycle(this.#buffer);
     this.#buffer = null;
-    this.#passedOn = false;
   }
 }

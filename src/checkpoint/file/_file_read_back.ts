@@ -76,8 +76,9 @@ export class FileReadBack implements ReadBack {
   #read(signal: AbortSignal | undefined): Promise<CheckpointSummary> {
     return cleanlyAsync(async () => {
       await using source = await this.#file.reopen();
-      // The buffers of the stream are the pool's, and nobody else sees them.
-      return await verifyCheckpoint(this.#counted(source, signal), { recycle: true });
+      const stream = (): ReadableStream<Uint8Array> =>
+        ReadableStream.from(this.#counted(source, signal));
+      return await verifyCheckpoint({ stream });
     });
   }
 

@@ -5,7 +5,6 @@
 import { writeAll } from "./_fd_io.ts";
 import { FileReadBack } from "./_file_read_back.ts";
 import type { AbortResult, FileTarget } from "./_file_target.ts";
-import { Recycler } from "../batches/recycler.ts";
 import type { CheckpointFile } from "./checkpoint_file.ts";
 import { fileError } from "./file_error.ts";
 import type { ReadBack } from "../read_back.ts";
@@ -23,7 +22,6 @@ export class OpenFile implements CheckpointFile {
   readonly writable: WritableStream<Bytes>;
   readonly readBack: ReadBack | undefined;
   readonly #target: FileTarget;
-  readonly #recycler: Recycler;
   readonly #small: Bytes = new Uint8Array(new ArrayBuffer(COLLECTED));
   #smallLength = 0;
   #bytes = 0;
@@ -36,10 +34,9 @@ export class OpenFile implements CheckpointFile {
   #working = false;
   #aborted: Promise<AbortResult> = Promise.resolve({ words: "", left: null });
 
-  constructor(path: string, target: FileTarget, recycle: boolean) {
+  constructor(path: string, target: FileTarget) {
     this.path = path;
     this.#target = target;
-    this.#recycler = new Recycler(recycle);
     const { reopen } = target;
     this.readBack = reopen && new FileReadBack({
       path,
@@ -84,14 +81,12 @@ export class OpenFile implements CheckpointFile {
         await this.#flush();
         await writeAll(this.#target.fd, chunk);
       }
-      this.#recycler.done(chunk.buffer);
     });
   }
 
   commit(): Promise<void> {
     return this.#abortOnFailure(async () => {
       await this.#flush();
-      this.#recycler.end();
       await this.#target.commit();
       this.#state = "committed";
     });

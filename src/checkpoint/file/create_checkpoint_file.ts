@@ -21,11 +21,6 @@ export interface CreateFileOptions {
    * 0o600: a device's state is its owner's alone.
    */
   readonly mode?: number | undefined;
-  /**
-   * Give buffers of the pool back once they are written: only where nobody
-   * else looks at them. Default false.
-   */
-  readonly recycle?: boolean | undefined;
   /** Ends the wait for a fifo's reader, with its reason. A regular file needs no wait. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -64,13 +59,13 @@ export async function createCheckpointFile(
   path: string,
   options: CreateFileOptions = {},
 ): Promise<CheckpointFile> {
-  const { force = false, mode = 0o600, recycle = false, signal } = options;
+  const { force = false, mode = 0o600, signal } = options;
   try {
     const place = await findPathTarget(path, 1);
     const target = place.kind === "file"
       ? await AtomicTarget.create(path, place.path, place.exists, force, mode)
       : await createDirect(place, signal);
-    return new OpenFile(path, target, recycle);
+    return new OpenFile(path, target);
   } catch (error) {
     if (signal?.aborted === true && error === signal.reason) throw error;
     throw fileError("create", path, error);

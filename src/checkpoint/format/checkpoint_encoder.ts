@@ -10,7 +10,6 @@ import { Batcher } from "../batches/batcher.ts";
 import { packBatchHead } from "../frames/data_frame.ts";
 import { FrameSequence } from "../frames/frame_sequence.ts";
 import { describeFrame } from "../frames/frame_writer.ts";
-import { Recycler } from "../batches/recycler.ts";
 import { compressToFrame } from "../frames/zstd.ts";
 import type { Batch } from "../batches/batch.ts";
 import { FRAME_DATA, FRAME_ZSTD, MAX_BODY, MAX_ENTRIES } from "../frames/constants.ts";
@@ -30,11 +29,6 @@ export interface EncodeOptions {
    * makes equal files.
    */
   readonly elapsed?: (() => number) | undefined;
-  /**
-   * Give buffers of the pool back once they are compressed: only where nobody
-   * else looks at them. Default false.
-   */
-  readonly recycle?: boolean | undefined;
 }
 
 const NOTHING: readonly Bytes[] = [];
@@ -79,7 +73,6 @@ export class CheckpointEncoder {
   readonly #compress: boolean;
   readonly #hash: Hash | null;
   readonly #elapsed: () => number;
-  readonly #recycler: Recycler;
   /** The time of the last transaction. */
   #micros = 0;
 
@@ -94,7 +87,6 @@ export class CheckpointEncoder {
     this.#frames = new FrameSequence(header, { complete: options.complete, digest });
     this.#hash = digest === null ? null : createHash(digest);
     this.#elapsed = options.elapsed ?? stopwatch();
-    this.#recycler = new Recycler(options.recycle ?? false);
   }
 
   /** Bytes of the stream so far. */
@@ -163,7 +155,6 @@ export class CheckpointEncoder {
     const chunks: Bytes[] = [];
     this.#flush(chunks);
     chunks.push(this.#frames.end(this.#hash === null ? null : this.#hash.digest("hex")));
-    this.#recycler.end();
     return chunks;
   }
 
@@ -198,9 +189,6 @@ export class CheckpointEncoder {
   /** Compresses the bytes; returns them unchanged if that would not make them smaller. */
   #squeeze(bytes: Bytes): Bytes {
     const squeezed = compressToFrame(bytes);
-    const smaller = squeezed !== null && squeezed.byteLength < bytes.byteLength;
-    if (smaller) this.#recycler.done(bytes.buffer);
-    else this.#recycler.passOn(bytes.buffer);
-    return smaller ? squeezed : bytes;
+    return squeezed !== null && squeezed.byteLength < bytes.byteLength ? squeezed : bytes;
   }
 }

@@ -15,11 +15,6 @@ import type { CheckpointTrailer } from "../metadata/trailer.ts";
 export interface DecodeOptions {
   /** Refuse a checkpoint of the pre-copy phase alone, at its header. Default false. */
   readonly requireComplete?: boolean | undefined;
-  /**
-   * Give buffers of the pool that chunks came in back: only where nobody else
-   * looks at them. Default false.
-   */
-  readonly recycle?: boolean | undefined;
 }
 
 /** A transform from a checkpoint's bytes to transactions. */
@@ -57,7 +52,7 @@ export function decodeCheckpoint(options: DecodeOptions = {}): CheckpointDecoder
   const trailer = silent<CheckpointTrailer>();
   const input = new TransformStream<Uint8Array, Uint8Array>();
   const chunks = input.readable.getReader();
-  const source = readBatches(chunks, reader, options.recycle ?? false);
+  const source = readBatches(chunks, reader);
   const fail = (error: unknown): void => {
     header.reject(error);
     trailer.reject(error);
