@@ -10,10 +10,5 @@ export const UNCHECKED: ReadonlyMap<number, string> = new Map([
     39,
     "what makes a device send an interrupt is its own: a vendor's check (defineCheck) can do it",
   ],
-  [
-    51,
-    "a signal has to come while the driver waits, which only its own faults can arrange; the " +
-    "thread that checks blocks signals, so they disturb no other check",
-  ],
   [94, "nobody but the device knows when it reads memory: a vendor's check can make it read"],
 ]);

@@ -24,30 +24,40 @@ const OPTIONS: Readonly<Partial<Record<BugName, string>>> = {
   "precopy-loses": "rate=64KiB",
 };
 
+/** The drivers that a bug is tried on: one of each protocol that can have it. */
+export function carriersOf(bug: BugName): PersonalityName[] {
+  const reinit = reinitOf(bug);
+  const able = BY_RICHNESS.filter((name) => canHaveBug({ personality: name, reinit }, bug));
+  return (["v2", "v1"] as const).flatMap((protocol) =>
+    able.filter((name) => PERSONALITIES[name].protocol === protocol).slice(0, 1)
+  );
+}
+
+function reinitOf(bug: BugName): number | null {
+  return BUGS[bug].to === "v2-reinit" ? 2 : null;
+}
+
 /** The spec of a device with a bug, and options that are needed to see it. */
-export function specOf(bug: BugName): string {
-  const reinit = BUGS[bug].to === "v2-reinit" ? 2 : null;
-  const personality = BY_RICHNESS.find((name) => canHaveBug({ personality: name, reinit }, bug));
-  if (personality === undefined) throw new Error(`no driver can have the bug ${bug}`);
+export function specOf(bug: BugName, personality: PersonalityName): string {
+  const reinit = reinitOf(bug);
+  const { rule, to } = BUGS[bug];
+  const busy = rule === 40 || rule === 139 || to === "v2-log";
   const options = [
     ...["size=32KiB", "chunk=8KiB", `bug=${bug}`],
     ...(reinit === null ? [] : [`reinit=${reinit}`]),
-    ...(BUGS[bug].rule === 40 || BUGS[bug].rule === 139 || BUGS[bug].to === "v2-log"
-      ? ["dma=random:2000/s"]
-      : []),
+    ...(busy ? ["dma=random:2000/s"] : []),
     ...(OPTIONS[bug] === undefined ? [] : [OPTIONS[bug]]),
   ];
   return `sim:${personality}?${options.join("&")}`;
 }
 
-/** The checks that judge by the rule that a bug breaks. */
-export function checksOf(bug: BugName): string[] {
-  const protocol = BUGS[bug].to.startsWith("v1") ? "v1" : "v2";
+/** The checks that judge a driver by the rule that a bug breaks. */
+export function checksOf(bug: BugName, personality: PersonalityName): string[] {
+  const { protocol } = PERSONALITIES[personality];
   return CHECKS
     .filter(({ rules, needs }) =>
       rules.some(({ number }) => number === BUGS[bug].rule) &&
-      (needs.protocol === undefined || needs.protocol === protocol ||
-        PERSONALITIES.mapped.protocol === needs.protocol && BUGS[bug].to === "any")
+      (needs.protocol === undefined || needs.protocol === protocol)
     )
     .map(({ id }) => id);
 }
@@ -67,10 +77,14 @@ function dataOf(personality: PersonalityName): Uint8Array<ArrayBuffer> {
 }
 
 /** What the checks that judge by a bug's rule say of a driver that has it. */
-export async function judged(bug: BugName): Promise<Verdict[]> {
-  const only = checksOf(bug);
+export async function judged(bug: BugName, personality: PersonalityName): Promise<Verdict[]> {
+  const only = checksOf(bug, personality);
   if (only.length === 0) return [];
   const foreign = BUGS[bug].rule === 73 ? dataOf("pds") : undefined;
-  const { verdicts } = await verdictsOf([specOf(bug)], { only, safety: "destructive", foreign });
+  const { verdicts } = await verdictsOf([specOf(bug, personality)], {
+    only,
+    safety: "destructive",
+    foreign,
+  });
   return verdicts;
 }

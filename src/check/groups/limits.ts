@@ -50,7 +50,13 @@ export const LIMIT_CHECKS: readonly Check[] = [
       const begun = performance.now();
       while (times.length < CYCLES && performance.now() - begun < TIME_MAX) {
         const at = performance.now();
-        const fd = v2.open(STOP_COPY);
+        const { errno, dataFd: fd } = v2.set(STOP_COPY);
+        context.expect(
+          errno === null,
+          `session ${times.length + 1} begins as the ones before`,
+          `the SET of STOP_COPY failed with ${errno}`,
+          41,
+        );
         v2.read(fd, 4096);
         v2.close(fd);
         v2.enter(RUNNING);

@@ -89,6 +89,33 @@ export const NONBLOCKING_CHECKS: readonly Check[] = [
       context.expect(found === null, "the bytes are those of reads that wait", found ?? "");
     },
   }),
+  defineCheck({
+    id: "v2.signals.interrupted-reads",
+    group: "signals",
+    rules: [rule(51)],
+    needs,
+    run: (context) => {
+      const { v2 } = context;
+      const whole = reference(context);
+      const fd = v2.open(STOP_COPY);
+      const chunks: Uint8Array<ArrayBuffer>[] = [];
+      let interrupted = 0;
+      for (;;) {
+        const { value, errno } = v2.read(fd, 1024);
+        if (errno === "EINTR") {
+          interrupted += 1;
+          continue;
+        }
+        context.expect(errno === null, "a read gives data, or EINTR", `it failed with ${errno}`);
+        if (value!.length === 0) break;
+        chunks.push(value!.slice());
+      }
+      context.step(`read to the end; ${interrupted} reads were interrupted`);
+      const found = difference(whole, streamOf(...chunks));
+      context.expect(found === null, "an interrupted read loses no byte", found ?? "");
+      if (interrupted === 0) context.skip("no read was interrupted");
+    },
+  }),
 ];
 
 function intArgument(value: number): Uint8Array<ArrayBuffer> {

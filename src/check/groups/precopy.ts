@@ -59,6 +59,12 @@ function drain(context: CheckContext, fd: number): { bytes: number; end: string 
   }
 }
 
+/** Reads what there is, and answers the initial_bytes that are left then. */
+function infoAfterDrain(context: CheckContext, fd: number): bigint {
+  drain(context, fd);
+  return infoOf(context, fd).initial_bytes;
+}
+
 /** Drains until both counts of the info are 0; null if the device changes too fast for that. */
 function drained(context: CheckContext, fd: number): string | null {
   for (let turn = 0; turn < TURNS; turn += 1) {
@@ -166,6 +172,14 @@ export const PRECOPY_CHECKS: readonly Check[] = [
         `after ${read} of ${first} initial bytes were read, initial_bytes is less`,
         `it is still ${last}`,
       );
+      // A device that is reinitialised meanwhile has new initial data.
+      for (let turn = 1; infoAfterDrain(context, fd) > 0n; turn += 1) {
+        context.expect(
+          turn < TURNS,
+          "initial_bytes is 0 once all data was read",
+          "it is not, however often the data is read",
+        );
+      }
     },
   }),
   defineCheck({

@@ -176,6 +176,22 @@ export const RESUME_CHECKS: readonly Check[] = [
     },
   }),
   defineCheck({
+    id: "v2.resume.takes-writes",
+    group,
+    safety: "reset",
+    rules: [rule(31)],
+    needs: { ...needs, resettable: true },
+    run: (context) => {
+      const { v2 } = context;
+      const own = joined(v2.save());
+      const fd = v2.open(RESUMING);
+      const answer = v2.write(fd, own.subarray(0, 4096));
+      context.step(`write of the state's begin → ${answered(answer)}`);
+      context.expect(answer.errno === null, "the data_fd takes it", answered(answer));
+      v2.reset();
+    },
+  }),
+  defineCheck({
     id: "v2.resume.pieces",
     group,
     safety: "reset",
