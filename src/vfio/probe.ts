@@ -32,6 +32,8 @@ import {
 } from "./device/migration_region.ts";
 import { endTrace, type SharedTrace } from "../trace/mod.ts";
 import { openVfioDevice, type OpenVfioOptions, sysfsReasons } from "./open/open.ts";
+import { isPlain, needsVariantDriver } from "./reasons/driver_reasons.ts";
+import { variantDriver } from "./sysfs/variant_driver.ts";
 import { quirkFor, type QuirkName } from "./device/quirk.ts";
 import { brokenAnswer, busy, noReset } from "./reasons/reasons.ts";
 import type { Region } from "./device/region.ts";
@@ -216,8 +218,13 @@ function accessOf(
 }
 
 function staticReasons(kernel: Kernel, name: DeviceName, sysfs: SysfsDevice | null): Reason[] {
-  if (sysfs !== null) return sysfsReasons(kernel, sysfs);
+  if (sysfs !== null) return [...sysfsReasons(kernel, sysfs), ...plainReasons(kernel, sysfs)];
   return nameIn(kernel, name).kind === "fd" ? [] : [absence(kernel, name)];
+}
+
+/** Why a device does not migrate, if that is certain without opening it. */
+function plainReasons(kernel: Kernel, sysfs: SysfsDevice): Reason[] {
+  return isPlain(sysfs) ? [needsVariantDriver(sysfs, variantDriver(kernel, sysfs))] : [];
 }
 
 function describe(name: string, device: VfioDevice): ProbeReport {

@@ -176,14 +176,17 @@ leakFreeTest("with its last group a container loses its IOMMU, and what was mapp
   });
   const page = { iova: 0x10000n, size: 0x1000n, vaddr: memory.address, flags: FLAGS };
   using container = Type1Container.open(kernel);
+  assert.equal(container.hasIommu, false);
   {
     using _first = joined(kernel, container);
+    assert.equal(container.hasIommu, true);
     {
       using _second = joined(kernel, container, 1);
       container.map(page);
     }
     assert.equal(container.mappings.length, 1, "one group has left, another is in it");
   }
+  assert.equal(container.hasIommu, false);
   assert.deepEqual(container.mappings, []);
   assert.throws(() => container.map(page), {
     name: "DmaError",

@@ -269,6 +269,15 @@ describe("the driver that is made for a function", () => {
   });
 });
 
+describe("plain vfio-pci", () => {
+  it("migrates nothing, which is known without opening the device", () => {
+    const kernel = host({ driver: "vfio-pci", modules: "/lib/modules" });
+    const { reasons, migratable } = probe(ADDRESS, { kernel, open: false });
+    assert.deepEqual(reasons.map(({ code }) => code), ["needs-variant-driver"]);
+    assert.equal(migratable, false);
+  });
+});
+
 describe("a bridge", () => {
   it("is not to be bound, whatever it is told by", () => {
     const address = "0000:3a:00.0";

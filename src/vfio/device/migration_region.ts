@@ -13,7 +13,7 @@ import { variantDriver } from "../sysfs/variant_driver.ts";
 import { AnswerError } from "./answer_error.ts";
 import type { VfioDevice } from "./device.ts";
 import type { DriverNotes } from "../notes/driver_notes.ts";
-import { needsVariantDriver, noMigration } from "../reasons/driver_reasons.ts";
+import { isPlain, needsVariantDriver, noMigration } from "../reasons/driver_reasons.ts";
 import { readMigrationFlags } from "./feature.ts";
 import { brokenAnswer, migrationRegionEmpty, migrationRegionUnusable } from "../reasons/reasons.ts";
 import type { Region } from "./region.ts";
@@ -102,7 +102,7 @@ export function migrationReasons(device: VfioDevice): Reason[] {
 
 function noMigrationReason(device: VfioDevice): Reason {
   const { sysfs, kernel } = device;
-  return sysfs?.bus === "pci" && sysfs.driver === "vfio-pci"
+  return sysfs !== null && isPlain(sysfs)
     ? needsVariantDriver(sysfs, variantDriver(kernel, sysfs))
     : noMigration(sysfs, device.identity().driver);
 }

@@ -104,7 +104,7 @@ export class Type1Container implements AddressSpace, Disposable {
    */
   attach(group: Group): void {
     const { kernel } = this;
-    const hadIommu = this.#hasIommu();
+    const hadIommu = this.hasIommu;
     const situation = {
       kernel,
       group: group.number,
@@ -117,7 +117,7 @@ export class Type1Container implements AddressSpace, Disposable {
       ioctl(kernel, group.fd, "VFIO_GROUP_SET_CONTAINER", VFIO_GROUP_SET_CONTAINER, argument);
     });
     // Check again: the earlier groups may have left before this one joined.
-    if (hadIommu && this.#hasIommu()) return;
+    if (hadIommu && this.hasIommu) return;
     this.#known.clear();
     opening("VFIO_SET_IOMMU", situation, () => {
       ioctl(kernel, this.fd, "VFIO_SET_IOMMU", VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
@@ -126,10 +126,11 @@ export class Type1Container implements AddressSpace, Disposable {
   }
 
   /**
-   * Whether the container has its IOMMU. Only the kernel knows: a group leaves when its last fd is
-   * closed, in any process.
+   * Whether the container has its IOMMU: it gets one with its first group, and loses it, with all
+   * mappings, when the last group leaves. Only the kernel knows, which is asked each time: a group
+   * leaves when its last fd is closed, in any process.
    */
-  #hasIommu(): boolean {
+  get hasIommu(): boolean {
     if (!this.#iommuSet) return false;
     try {
       ioctl(
@@ -147,7 +148,7 @@ export class Type1Container implements AddressSpace, Disposable {
 
   /** Clears the known mappings if the last group has left; returns whether it has. */
   #clearIfNoIommu(): boolean {
-    if (this.#hasIommu()) return false;
+    if (this.hasIommu) return false;
     this.#known.clear();
     return true;
   }

@@ -101,16 +101,16 @@ function useVirtualFunction(device: SysfsDevice): string {
   const migrates = `The virtual functions of ${name} migrate, not ${name} itself`;
   if ((numVfs ?? 0) > 0) return `${migrates}. It has ${numVfs}; name one of them: ${list}`;
   const make = `${shellEcho("1")} > ${shellWord(`${path}/sriov_numvfs`)} && ${list}`;
-  if (driver !== null && !isPlain(driver)) {
+  if (driver !== null && !isPlain(device)) {
     return `${migrates}. Leave it to "${driver}", and make one or more, up to ${totalVfs}: ${make}`;
   }
   return `${migrates}. Give it back to its vendor's own driver, and make one or more, up to ` +
     `${totalVfs}: ${givingBackCommands(device)} && ${make}`;
 }
 
-/** Whether a driver is the one of its bus that takes any device. */
-function isPlain(driver: string): boolean {
-  return Object.values(PLAIN).some((plain) => plain.driver === driver);
+/** Whether a device is bound to plain vfio-pci, which takes any function and migrates none. */
+export function isPlain({ bus, driver }: SysfsDevice): boolean {
+  return bus === "pci" && driver === "vfio-pci";
 }
 
 /** Gives a device to the driver that takes it without being told to. */

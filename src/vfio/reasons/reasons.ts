@@ -5,6 +5,7 @@
  * @module
  */
 
+import { shellWord } from "../../base/shell.ts";
 import { blocks, note } from "./reason_kinds.ts";
 import type { GroupMember } from "./group_viability.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
@@ -25,7 +26,7 @@ export function noSuchDevice(label: string, path: string, alike: readonly string
     "no-such-device",
     `There is no device "${label}": ${own} is not a device`,
     alike.length === 0
-      ? `See what there is: ls ${folder}`
+      ? `See what there is: ls ${shellWord(folder)}`
       : `There is ${alike.join(", ")}, in another PCI domain: name it with its domain`,
   );
 }
@@ -84,7 +85,8 @@ export function missingNode(
   path: string,
   { shown, stale, missing, absent }: MissingNode,
 ): Reason {
-  const given = (missing.length === 0 ? [path] : missing).map((one) => `--device ${one}`).join(" ");
+  const given = (missing.length === 0 ? [path] : missing).map((one) => `--device ${shellWord(one)}`)
+    .join(" ");
   if (stale) {
     return blocks(
       code,
@@ -177,7 +179,7 @@ export function noPermission(path: string, code: string, root = false): Reason {
     return blocks(
       "no-permission",
       `Cannot open ${path}: EPERM, the device cgroup of this container or service forbids it`,
-      `Start the container with --device ${path} (docker, podman); in a systemd unit: ` +
+      `Start the container with --device ${shellWord(path)} (docker, podman); in a systemd unit: ` +
         `DeviceAllow=${path} rw`,
     );
   }
@@ -187,7 +189,7 @@ export function noPermission(path: string, code: string, root = false): Reason {
     root
       ? "For root it is not a matter of the node's owner: its file system is mounted nodev, or " +
         "SELinux or AppArmor forbids it, which the kernel's log tells"
-      : `Run as root, or give the node to your user: sudo chown $USER ${path}`,
+      : `Run as root, or give the node to your user: sudo chown $USER ${shellWord(path)}`,
   );
 }
 

@@ -6,6 +6,7 @@
  */
 
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import {
   DeviceNameError,
@@ -128,7 +129,9 @@ const container: Case = {
           assert.deepEqual(container.mappings, []);
           container.map(page);
           assert.equal(container.mappings.length, 1);
+          assert.equal(container.hasIommu, true);
         }
+        assert.equal(container.hasIommu, false);
         assert.deepEqual(container.mappings, []);
         assert.throws(() => container.map(page), (error) => {
           assert.ok(error instanceof DmaError);
@@ -140,5 +143,81 @@ const container: Case = {
     }),
 };
 
+/** The driver that has a device; null if none has. */
+function driverOf(address: string): string | null {
+  try {
+    return readlinkSync(`/sys/bus/pci/devices/${address}/driver`).split("/").at(-1)!;
+  } catch {
+    return null;
+  }
+}
+
+function shell(command: string): number | null {
+  return spawnSync("sh", ["-c", command], { stdio: "ignore" }).status;
+}
+
+const commands: readonly Case[] = [
+  {
+    name: "opening: the printed commands take a device from its driver, as they stand",
+    lacks: lacksRemapping,
+    run: () =>
+      withHostDriver(async (_address, holder) => {
+        await Promise.resolve();
+        const [reason] = probe(holder, { open: false }).reasons;
+        assert.equal(reason?.code, "not-bound-to-vfio");
+        assert.equal(shell(reason!.hint), 0, reason!.hint);
+        assert.equal(driverOf(holder), "vfio-pci");
+      }),
+  },
+  {
+    name: "opening: the printed commands give a device back that the new driver does not take",
+    lacks: lacksRemapping,
+    run: () =>
+      withHostDriver(async (_address, holder) => {
+        await Promise.resolve();
+        const { hint } = probe(holder, { open: false }).reasons[0]!;
+        const command = hint.replace(/(echo|printf '%s\\n') vfio-pci > /, "echo no-such-driver > ");
+        assert.notEqual(command, hint);
+        assert.notEqual(shell(command), 0);
+        assert.equal(driverOf(holder), HOST_DRIVER);
+        // A module that brings no driver takes nothing either.
+        const module = hint.replace(
+          /^.*?&& /,
+          "true && driver=$(ls -d /sys/module/vfio/drivers/pci:*) && ",
+        );
+        assert.notEqual(shell(module), 0);
+        assert.equal(driverOf(holder), HOST_DRIVER);
+      }),
+  },
+  {
+    name: "opening: a PCI bridge and the machine's own bridges are not to be bound",
+    run: async () => {
+      await Promise.resolve();
+      const bridges = readdirSync("/sys/bus/pci/devices").filter((address) =>
+        /^0x06(00|01|04)/.test(readFileSync(`/sys/bus/pci/devices/${address}/class`, "utf8"))
+      );
+      assert.ok(bridges.length > 0);
+      for (const address of bridges) {
+        const { reasons, migratable } = probe(address);
+        assert.deepEqual(reasons.map(({ code }) => code), ["bridge"], address);
+        assert.doesNotMatch(reasons[0]!.hint, /driver_override|bind/);
+        assert.equal(migratable, false);
+      }
+    },
+  },
+  {
+    name: "opening: where VFIO's groups cannot be opened, the errno has a reason",
+    lacks: lacksRemapping,
+    run: () =>
+      withEdu(async (address) => {
+        await Promise.resolve();
+        using _held = Group.open(libcKernel(), `/dev/vfio/${groupOf(address)}`);
+        const { reasons } = probe(address, { via: "group" });
+        assert.deepEqual(reasons.map(({ code }) => code), ["busy"]);
+        assert.match(reasons[0]!.message, /in use by \S+ \(pid \d+\)/);
+      }),
+  },
+];
+
 /** The cases. */
-export const cases: readonly Case[] = [...refused, ...names, container];
+export const cases: readonly Case[] = [...refused, ...names, ...commands, container];
