@@ -32,7 +32,14 @@ function notReady(): never {
 }
 
 function counters(interrupted: boolean): V2SaveParts["counters"] {
-  return { state: "running", pendingBytes: -1, bytes: 0, transactions: 0, interrupted };
+  return {
+    state: "running",
+    pendingBytes: -1,
+    bytes: 0,
+    transactions: 0,
+    interrupted,
+    dataFd: null,
+  };
 }
 
 /** A data fd that answers so. */

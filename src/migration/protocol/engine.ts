@@ -40,6 +40,8 @@ export interface Counters {
   transactions: number;
   /** Whether the caller waits to use the engine: a batch then ends early. */
   readonly interrupted: boolean;
+  /** The fd for v2's data, while it is open. */
+  dataFd: number | null;
 }
 
 /**

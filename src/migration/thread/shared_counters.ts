@@ -20,8 +20,9 @@ const STATES: readonly StateName[] = [
   "pre-copy-p2p",
 ];
 
-/** Fds that a device can own: its own, group, container, iommufd. */
-const MAX_FDS = 4;
+/** Fds that a device can own: its own, group, container, iommufd; and the one for v2's data. */
+const MAX_FDS = 5;
+const DATA_FD = MAX_FDS - 1;
 
 /** {@linkcode Counters} in memory that both threads hold. */
 export class SharedCounters implements Counters {
@@ -29,15 +30,17 @@ export class SharedCounters implements Counters {
   readonly memory: SharedArrayBuffer;
   readonly #flags: Int32Array;
   readonly #numbers: Float64Array;
-  /** How many fds there are, and they. */
+  /** Each fd plus 1; 0 for none. */
   readonly #fds: Int32Array;
+  /** Whether the fds are of this process. */
+  #ownsFds = false;
 
   /** New counters, or another thread's. */
-  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(32 + 4 * (1 + MAX_FDS))) {
+  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(32 + 4 * MAX_FDS)) {
     this.memory = memory;
     this.#flags = new Int32Array(memory, 0, 2);
     this.#numbers = new Float64Array(memory, 8, 3);
-    this.#fds = new Int32Array(memory, 32, 1 + MAX_FDS);
+    this.#fds = new Int32Array(memory, 32, MAX_FDS);
   }
 
   get interrupted(): boolean {
@@ -80,15 +83,25 @@ export class SharedCounters implements Counters {
     this.#numbers[2] = value;
   }
 
-  /** The fds of this process that the thread has to close. */
+  /** The fds of this process that the thread has to close, but for the one for v2's data. */
   set ownedFds(fds: readonly number[]) {
-    this.#fds.set(fds, 1);
-    Atomics.store(this.#fds, 0, fds.length);
+    this.#ownsFds = true;
+    for (const [place, fd] of fds.entries()) Atomics.store(this.#fds, place, fd + 1);
+  }
+
+  get dataFd(): number | null {
+    const stored = Atomics.load(this.#fds, DATA_FD);
+    return stored === 0 ? null : stored - 1;
+  }
+
+  set dataFd(fd: number | null) {
+    if (this.#ownsFds) Atomics.store(this.#fds, DATA_FD, fd === null ? 0 : fd + 1);
   }
 
   /** Those that it has not closed; they are the caller's then. */
   takeOwnedFds(): readonly number[] {
-    const count = Atomics.exchange(this.#fds, 0, 0);
-    return [...this.#fds.subarray(1, 1 + count)];
+    return [...this.#fds.keys()]
+      .map((place) => Atomics.exchange(this.#fds, place, 0))
+      .flatMap((stored) => stored === 0 ? [] : [stored - 1]);
   }
 }

@@ -9,6 +9,7 @@ import { Fd } from "../../kernel/fd.ts";
 import { VFIO_MIG_GET_PRECOPY_INFO, vfioPrecopyInfo } from "../../uapi/mod.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import type { DataFdHandover } from "./data_fd_handover.ts";
+import type { Counters } from "../protocol/engine.ts";
 import { DriverError } from "../protocol/recovery.ts";
 import { setNonBlocking } from "../protocol/data_io.ts";
 
@@ -16,12 +17,18 @@ import { setNonBlocking } from "../protocol/data_io.ts";
 export class V2DataFd {
   readonly #device: VfioDevice;
   readonly #handover: DataFdHandover | null;
+  readonly #counters: Pick<Counters, "dataFd">;
   #fd: Fd | null = null;
 
   /** `place`: the sockets that hand it from one process to the next. */
-  constructor(device: VfioDevice, place: DataFdHandover | null) {
+  constructor(
+    device: VfioDevice,
+    place: DataFdHandover | null,
+    counters: Pick<Counters, "dataFd">,
+  ) {
     this.#device = device;
     this.#handover = place;
+    this.#counters = counters;
   }
 
   /**
@@ -53,6 +60,7 @@ export class V2DataFd {
 
   #keep(fd: Fd): void {
     this.#fd = fd;
+    this.#counters.dataFd = fd.number;
     setNonBlocking(this.#device.kernel, fd);
   }
 
@@ -89,6 +97,8 @@ export class V2DataFd {
 
   /** Closes the fd, if there is one. */
   close(): void {
+    // Before it is closed: its number may then be another file's.
+    this.#counters.dataFd = null;
     try {
       this.#fd?.close();
     } catch (error) {

@@ -64,7 +64,7 @@ export class V2Engine extends ProtocolEngine<V2Target> {
   readonly #machine: V2Machine;
 
   constructor({ device, flags, handover, onError, counters }: V2EngineParts) {
-    const data = new V2DataFd(device, handover);
+    const data = new V2DataFd(device, handover, counters);
     const machine = new V2Machine({ device, flags, data, onError, counters });
     super("v2", machine, counters);
     this.#device = device;
