@@ -137,6 +137,7 @@ async function nothingLeft(at: string, error: unknown, where: string): Promise<v
   assert.deepEqual(partial, [], where);
   // What failed before the commit is not there; what came to it is whole.
   if (error !== null && fs.existsSync(at)) {
+    assert.match(String(error), /the checkpoint is in its place/, where);
     await using source = await openCheckpointFile(at);
     await using device = await openDevice(`sim:${SPEC}`);
     await outcome(restore(device, source));
