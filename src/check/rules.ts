@@ -189,6 +189,7 @@ const TABLE: readonly (readonly [number: number, text: string, source: string])[
   [139, "A device in RUNNING_P2P begins no DMA to other devices, and goes on with its own.", STATES],
   [140, "The time that the device needs grows not with the number of sessions before.", PRACTICE],
   [141, "Every page that the device wrote to is in a report.", LOG],
+  [142, "Data that is read through a mapping is the data that pread gives.", v1("data_offset")],
 ];
 
 /** Every rule of the built-in checks by its number. */

@@ -20,6 +20,16 @@ const CHECKS: readonly Check[] = [
     rules: [{ ...SOURCE, text: "It never passes." }],
     run: (context) => context.expect(false, "nothing", "something"),
   }),
+  defineCheck({
+    id: "acme.stops",
+    group: "acme-stops",
+    rules: [{ ...SOURCE, text: "It can be stopped." }],
+    run: (context) => {
+      context.v2.enter(1);
+      (globalThis as { abortCheck?: () => void }).abortCheck?.();
+      context.step("after the abort");
+    },
+  }),
 ];
 
 export default CHECKS;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { UnsupportedError } from "../../mod.ts";
+import { BusyError, UnsupportedError } from "../../mod.ts";
 import { check, CheckError, CHECKS } from "../../src/check/mod.ts";
 import { openFds } from "../../src/kernel/mod.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
@@ -63,6 +63,27 @@ describe("a run of checks", () => {
     await assert.rejects(check("sim:mlx5", { second: "3b:00.1" }).plan(), DeviceNameError);
   });
 
+  it("refuses a device that somebody else has open", async () => {
+    await assert.rejects(check("sim:mlx5?fault=group-busy").plan(), BusyError);
+  });
+
+  it("brings the device back to RUNNING when a check is aborted", async () => {
+    const kernel = new SimKernel(SMALL);
+    const controller = new AbortController();
+    const modules = [new URL("_vendor_checks.ts", import.meta.url).href];
+    const run = check(SMALL, { kernel, only: ["acme.stops"], modules, signal: controller.signal });
+    await run.plan();
+    const states: (number | null)[] = [];
+    // The check itself aborts, in STOP.
+    (globalThis as { abortCheck?: () => void }).abortCheck = (): void => {
+      states.push(kernel.devices[0]!.deviceState);
+      controller.abort(new Error("enough"));
+    };
+    await assert.rejects(Array.fromAsync(run), /enough/);
+    assert.deepEqual([...states, kernel.devices[0]!.deviceState], [1, 2]);
+    assert.deepEqual(kernel.openObjects, []);
+  });
+
   it("refuses the name of no check", async () => {
     await assert.rejects(
       check(SMALL, { only: ["arc"] }).plan(),
@@ -72,7 +93,7 @@ describe("a run of checks", () => {
 
   it("takes a vendor's own checks from a module", async () => {
     const modules = [new URL("_vendor_checks.ts", import.meta.url).href];
-    const run = check(SMALL, { only: ["acme"], modules });
+    const run = check(SMALL, { only: ["acme.state-size", "acme.never"], modules });
     const verdicts = await Array.fromAsync(run);
     assert.deepEqual(verdicts.map(({ id, outcome }) => [id, outcome]), [
       ["acme.state-size", "pass"],

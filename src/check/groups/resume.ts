@@ -22,6 +22,8 @@ const PIECES: readonly number[] = [4095, 65536, 4 * 1024 * 1024];
 /** Pieces so small that only the first bytes are written in them. */
 const SMALL_PIECES: readonly number[] = [1, 13];
 const SMALL_BYTES = 16384;
+/** Where a state is split in two: inside what drivers begin their data with. */
+const SPLIT_AT: readonly number[] = [1, 4, 7, 8, 9, 15, 16, 17, 23, 24, 31, 32, 40, 63];
 /** Where bytes of a state are flipped, one place at a time: drivers check different ones. */
 const FLIPPED_AT: readonly number[] = [0, 8, 16, 24, 32];
 const FLIPPED_BYTES = 8;
@@ -219,6 +221,30 @@ export const RESUME_CHECKS: readonly Check[] = [
     },
   }),
   defineCheck({
+    id: "v2.resume.split",
+    group,
+    safety: "reset",
+    rules: [rule(68)],
+    needs,
+    run: (context) => {
+      const { v2 } = context;
+      const own = joined(v2.save());
+      const places = [...SPLIT_AT, own.length >> 1, own.length - 1];
+      for (const at of places.filter((place) => place > 0 && place < own.length)) {
+        const fd = v2.open(RESUMING);
+        const errno = v2.writeAll(fd, streamOf(own.subarray(0, at), own.subarray(at)), own.length);
+        context.expect(
+          errno === null,
+          `the state can be written in two pieces, split at byte ${at}`,
+          `a write failed with ${errno}`,
+        );
+        accept(context, v2, `a state split at byte ${at}`);
+        v2.enter(RUNNING);
+        v2.close(fd);
+      }
+    },
+  }),
+  defineCheck({
     id: "v2.resume.late-write",
     group,
     safety: "reset",
@@ -274,8 +300,9 @@ export const RESUME_CHECKS: readonly Check[] = [
     damaged.fill(0xff, 0, 64);
     return [streamOf(damaged)];
   }),
-  refusalCheck("too-long", 72, "data with 4096 bytes behind it", (own) => [
+  refusalCheck("too-long", 72, "data with bytes behind it", (own) => [
     streamOf(own, foreignBytes(4096)),
+    streamOf(own, own),
   ]),
   refusalCheck("foreign", 73, "the data of another device", (_own, { foreign }) => [
     streamOf(foreignBytes(65536)),

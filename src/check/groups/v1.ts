@@ -4,6 +4,7 @@
  * @module
  */
 
+import { MAP_SHARED, PROT_READ } from "../../kernel/kernel.ts";
 import { answered } from "../attempt.ts";
 import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
@@ -314,6 +315,31 @@ export const V1_CHECKS: readonly Check[] = [
       "data in an area that can be mapped begins at a whole page",
       `data_offset is ${offset}`,
     );
+  }),
+  v1Check("data.mapped", [142], (context) => {
+    const { kernel, device, v1 } = context;
+    const { mappable, sparse, offset: begin, size: whole } = v1.region;
+    if (!mappable) context.skip("the region cannot be mapped");
+    const { offset, size } = placed(context);
+    const end = offset + size;
+    const area = (sparse ?? [{ offset: 0n, size: whole }])
+      .find((one) => one.offset <= offset && end <= one.offset + one.size);
+    if (area === undefined || size === 0n) {
+      return context.skip("the first transaction lies in no area that can be mapped");
+    }
+    const read = v1.pread(Number(offset), Number(size));
+    context.expect(read.errno === null, "the data can be read by pread", `${read.errno}`);
+    const mapped = new Uint8Array(read.value!.length);
+    using memory = kernel.mmap(Number(area.size), {
+      fd: device.fd.number,
+      offset: begin + area.offset,
+      prot: PROT_READ,
+      flags: MAP_SHARED,
+    });
+    memory.read(Number(offset - area.offset), mapped);
+    context.step(`map ${area.size} bytes at ${area.offset}, read ${mapped.length} of them`);
+    const found = difference(streamOf(read.value!), streamOf(mapped));
+    context.expect(found === null, "both give the same bytes", found ?? "");
   }),
   v1Check("data.size-not-zero", [107], (context) => {
     const { v1 } = context;
