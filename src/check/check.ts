@@ -6,7 +6,7 @@
 
 import type { Kernel } from "../kernel/kernel.ts";
 import type { BenchOptions } from "./devices/devices_under_check.ts";
-import { type CheckHost, InlineCheckHost, WorkerCheckHost } from "./thread/host.ts";
+import { type CheckClient, InlineCheckClient, WorkerCheckClient } from "./thread/check_client.ts";
 import type { CheckInfo, Opened } from "./thread/requests.ts";
 import type { Safety } from "./safety.ts";
 import type { CheckAnswer, CheckedDevice } from "./runner.ts";
@@ -61,7 +61,7 @@ export class CheckRun implements AsyncIterable<Verdict> {
   readonly #name: string;
   readonly #options: CheckOptions;
   readonly #watch: Watch = new Watch();
-  #host: CheckHost | null = null;
+  #client: CheckClient | null = null;
   #plan: Promise<CheckPlan> | null = null;
   #lost: string | null = null;
 
@@ -95,9 +95,9 @@ export class CheckRun implements AsyncIterable<Verdict> {
     const { second, safety = "default", kernel, modules = [], load, foreign } = this.#options;
     const { via, vfToken, groupFd, containerFd, trace } = this.#options;
     this.#options.signal?.throwIfAborted();
-    this.#host = kernel === undefined ? new WorkerCheckHost() : new InlineCheckHost(kernel);
+    this.#client = kernel === undefined ? new WorkerCheckClient() : new InlineCheckClient(kernel);
     try {
-      const { device, checks } = await this.#host.request({
+      const { device, checks } = await this.#client.request({
         open: {
           names: second === undefined ? [this.#name] : [this.#name, second],
           options: {
@@ -111,11 +111,11 @@ export class CheckRun implements AsyncIterable<Verdict> {
       try {
         return { device, safety, checks: selectChecks(checks, this.#options) };
       } catch (error) {
-        await this.#host.request({ close: true });
+        await this.#client.request({ close: true });
         throw error;
       }
     } catch (error) {
-      this.#host.end();
+      this.#client.end();
       throw error;
     }
   }
@@ -124,7 +124,7 @@ export class CheckRun implements AsyncIterable<Verdict> {
   async *[Symbol.asyncIterator](): AsyncGenerator<Verdict, void, undefined> {
     const plan = await this.plan();
     let { device } = plan;
-    const host = this.#host!;
+    const client = this.#client!;
     const { signal } = this.#options;
     const interrupt = (): void => void (this.#watch.interrupted = true);
     signal?.addEventListener("abort", interrupt);
@@ -132,7 +132,7 @@ export class CheckRun implements AsyncIterable<Verdict> {
     try {
       for (const check of plan.checks) {
         signal?.throwIfAborted();
-        const answer = await this.#run(host, check, device);
+        const answer = await this.#run(client, check, device);
         signal?.throwIfAborted();
         hung = answer.hung;
         this.#lost = answer.lost;
@@ -142,20 +142,20 @@ export class CheckRun implements AsyncIterable<Verdict> {
       }
     } finally {
       signal?.removeEventListener("abort", interrupt);
-      if (!hung) await host.request({ close: true });
-      host.end();
+      if (!hung) await client.request({ close: true });
+      client.end();
     }
   }
 
   async #run(
-    host: CheckHost,
+    client: CheckClient,
     check: CheckInfo,
     device: CheckedDevice,
   ): Promise<CheckAnswer & { readonly hung: boolean }> {
     const { load } = this.#options;
     await using _load = check.load && load !== undefined ? await load(device) : null;
     const limits = new Limits(this.#watch, this.#options.timeoutMs ?? TIMEOUT_MS);
-    const work = host.request({ run: check.id }) as Promise<CheckAnswer>;
+    const work = client.request({ run: check.id }) as Promise<CheckAnswer>;
     for (;;) {
       const answer = await orNullAfter(work, LOOK_MS);
       if (answer !== null) {

@@ -8,24 +8,24 @@ import type { Kernel } from "../kernel/kernel.ts";
 import type { DriverNote } from "../vfio/notes/driver_notes.ts";
 import {
   ask,
-  bindHost,
-  type Host,
-  InlineHost,
+  bindClient,
+  InlineSessionClient,
   ServiceLifetime,
-  WorkerHost,
-} from "./thread/host.ts";
+  type SessionClient,
+  WorkerSessionClient,
+} from "./thread/session_client.ts";
 import type { OnError, RecoveryMode } from "./protocol/engine.ts";
 import type { DataFdSockets } from "./v2/data_fd_handover.ts";
 import type { DeviceDescription, OpenOptions } from "./thread/open_session.ts";
 import { SharedCounters } from "./thread/shared_counters.ts";
-import type { AnyWorker } from "./thread/thread.ts";
+import type { AnyWorker } from "./thread/device_thread.ts";
 import type { Recovery } from "../vfio/state/recovery.ts";
 import type { NotedStateReport, StateName, TargetState } from "../vfio/state/states.ts";
 
 export type { AnyWorker, DataFdSockets, DeviceDescription, OnError, OpenOptions, RecoveryMode };
 
 /** Where an open device is served; by default in a Worker that vfiokit starts. */
-export interface HostOptions {
+export interface ServeOptions {
   /**
    * Serves it on this thread with this kernel: a simulated one, since a blocking call would block
    * the event loop.
@@ -59,7 +59,7 @@ export let interruptOn: (device: Device, signal: AbortSignal | undefined) => Dis
 
 let construct: (
   name: string,
-  host: Host,
+  client: SessionClient,
   counters: SharedCounters,
   description: DeviceDescription,
 ) => Device;
@@ -74,19 +74,19 @@ export class Device implements AsyncDisposable {
   readonly name: string;
   /** The description of the device. */
   readonly description: DeviceDescription;
-  readonly #host: Host;
+  readonly #client: SessionClient;
   readonly #counters: SharedCounters;
   #closed: Promise<void> | null = null;
 
   private constructor(
     name: string,
-    host: Host,
+    client: SessionClient,
     counters: SharedCounters,
     description: DeviceDescription,
   ) {
-    bindHost(this, host);
+    bindClient(this, client);
     this.name = name;
-    this.#host = host;
+    this.#client = client;
     this.#counters = counters;
     this.description = description;
   }
@@ -103,8 +103,8 @@ export class Device implements AsyncDisposable {
         },
       };
     };
-    construct = (name, host, counters, description) =>
-      new Device(name, host, counters, description);
+    construct = (name, client, counters, description) =>
+      new Device(name, client, counters, description);
   }
 
   /**
@@ -215,7 +215,7 @@ export class Device implements AsyncDisposable {
    * ```
    */
   get notes(): readonly DriverNote[] {
-    return this.#host.notes.list();
+    return this.#client.notes.list();
   }
 
   /**
@@ -231,7 +231,7 @@ export class Device implements AsyncDisposable {
    */
   close(): Promise<void> {
     this.#counters.interrupted = true;
-    return this.#closed ??= this.#host.close();
+    return this.#closed ??= this.#client.close();
   }
 
   /** Closes, at the end of an `await using` block. */
@@ -261,19 +261,19 @@ export class Device implements AsyncDisposable {
  */
 export async function openDevice(
   name: string,
-  options: OpenOptions & HostOptions = {},
+  options: OpenOptions & ServeOptions = {},
 ): Promise<Device> {
   const { kernel, worker, ...rest } = options;
   const counters = new SharedCounters();
   const lifetime = new ServiceLifetime(name, counters);
-  const host = kernel === undefined
-    ? new WorkerHost(lifetime, worker)
-    : new InlineHost(lifetime, kernel);
+  const client = kernel === undefined
+    ? new WorkerSessionClient(lifetime, worker)
+    : new InlineSessionClient(lifetime, kernel);
   try {
-    const description = await host.request("open", name, rest, counters.memory);
-    return construct(name, host, counters, description);
+    const description = await client.request("open", name, rest, counters.memory);
+    return construct(name, client, counters, description);
   } catch (error) {
-    host.end();
+    client.end();
     throw error;
   }
 }

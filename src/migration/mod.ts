@@ -15,12 +15,12 @@ export {
   type DataFdSockets,
   Device,
   type DeviceDescription,
-  type HostOptions,
   type OnError,
   openDevice,
   type OpenOptions,
   type Progress,
   type RecoveryMode,
+  type ServeOptions,
 } from "./device.ts";
 export {
   MigrationError,

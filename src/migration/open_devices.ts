@@ -9,7 +9,7 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { DeviceNameError, parseDeviceName } from "../vfio/open/device_name.ts";
 import { findDevice } from "../vfio/open/find_device.ts";
 import { kernelFor } from "../vfio/open/kernel_for.ts";
-import { ask } from "./thread/host.ts";
+import { ask } from "./thread/session_client.ts";
 import { type Device, type DeviceDescription, openDevice, type OpenOptions } from "./device.ts";
 
 /** Open devices, in the order of their names; they are closed in reverse order. */

@@ -18,7 +18,7 @@ import type { RingMemory } from "../checkpoint/pipeline/ring.ts";
 import { cancelRings, releaseRings, restoringRings } from "../checkpoint/pipeline/rings.ts";
 import { Recycler } from "../checkpoint/batches/recycler.ts";
 import { SysError } from "../kernel/sys_error.ts";
-import { ask, hasThread } from "../migration/thread/host.ts";
+import { ask, hasThread } from "../migration/thread/session_client.ts";
 import { TURN_MS } from "../migration/thread/frame_turns.ts";
 import { canUseIoThread, eventLoopTurn, kindOf } from "./_threads.ts";
 import type { Lockstep, Member } from "./lockstep.ts";

@@ -16,7 +16,7 @@ import { FrameProducer } from "../checkpoint/pipeline/frame_producer.ts";
 import type { RingMemory } from "../checkpoint/pipeline/ring.ts";
 import { cancelRings, endRings, releaseRings, savingRings } from "../checkpoint/pipeline/rings.ts";
 import { SysError } from "../kernel/sys_error.ts";
-import { ask, hasThread } from "../migration/thread/host.ts";
+import { ask, hasThread } from "../migration/thread/session_client.ts";
 import { TURN_MS } from "../migration/thread/frame_turns.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
 import { canUseIoThread, eventLoopTurn, kindOf } from "./_threads.ts";

@@ -2,7 +2,7 @@
  * The steps of a restore, which all devices take together.
  */
 
-import { ask } from "../migration/thread/host.ts";
+import { ask } from "../migration/thread/session_client.ts";
 import type { CheckpointInput } from "./_checkpoint_input.ts";
 import { advance, type Lockstep, type Member } from "./lockstep.ts";
 

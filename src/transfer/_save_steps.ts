@@ -2,7 +2,7 @@
  * The steps of a save, which all devices take together.
  */
 
-import { ask } from "../migration/thread/host.ts";
+import { ask } from "../migration/thread/session_client.ts";
 import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
 import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";

@@ -6,7 +6,7 @@ import { setImmediate } from "node:timers";
 import { fileError } from "../checkpoint/file/file_error.ts";
 import { type FdKind, fdKind } from "../checkpoint/pipeline/fd_kind.ts";
 import { libcAllowed } from "../kernel/libc/calls_with_errno.ts";
-import { hasThread } from "../migration/thread/host.ts";
+import { hasThread } from "../migration/thread/session_client.ts";
 import type { Device } from "../migration/device.ts";
 
 /**

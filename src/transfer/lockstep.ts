@@ -5,7 +5,7 @@
 
 import { addCleanup } from "../base/cleanup.ts";
 import type { RecoveryMode } from "../migration/protocol/engine.ts";
-import { ask, onClosed, watchNotes } from "../migration/thread/host.ts";
+import { ask, onClosed, watchNotes } from "../migration/thread/session_client.ts";
 import type { NoteWatch } from "../migration/notes/note_book.ts";
 import type { Device } from "../migration/device.ts";
 import { DeviceClosedError } from "../migration/closed_error.ts";

@@ -7,7 +7,7 @@
 import { openCheckpointFile } from "../checkpoint/file/open_checkpoint_file.ts";
 import { verifyCheckpoint } from "../checkpoint/verify.ts";
 import { Device } from "../migration/device.ts";
-import { ask } from "../migration/thread/host.ts";
+import { ask } from "../migration/thread/session_client.ts";
 import { CheckpointInput } from "./_checkpoint_input.ts";
 import { RestoreSteps } from "./_restore_steps.ts";
 import { demandIdentity } from "./identity/check.ts";

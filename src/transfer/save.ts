@@ -13,7 +13,7 @@ import { MigrationError } from "../migration/migration_error.ts";
 import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
 import { VERSION } from "../base/version.ts";
 import { CheckpointOutput } from "./_checkpoint_output.ts";
-import { keep, type KeepResult, keptUnread } from "./_keep.ts";
+import { commit, type CommitResult, committedUnread } from "./_commit.ts";
 import { ONLY_COPY, TRY_AGAIN, whatCannotRun } from "./_run_again.ts";
 import { checkSave, precopy, runAgain, stopAndCopy } from "./_save_steps.ts";
 import { type FinalState, transferError } from "./_transfer_failure.ts";
@@ -139,9 +139,9 @@ async function saveTo(
   if (leave === "running") await runAgain(lockstep);
   const moved = lockstep.members.map((member) => totals(member.phases));
   const kept = readBack === undefined
-    ? keptUnread(sink)
-    : await keep(sink, readBack, moved, signal);
-  await demandKept(lockstep, kept);
+    ? committedUnread(sink)
+    : await commit(sink, readBack, moved, signal);
+  await demandCommitted(lockstep, kept);
   const states = await lockstep.states();
   const reports = lockstep.members.map(({ device, phases, number, notes }) => ({
     name: device.name,
@@ -163,7 +163,10 @@ async function saveTo(
 }
 
 /** Throws where a device does not run again, or the checkpoint is not in its place. */
-async function demandKept(lockstep: Lockstep, { error: missing }: KeepResult): Promise<void> {
+async function demandCommitted(
+  lockstep: Lockstep,
+  { error: missing }: CommitResult,
+): Promise<void> {
   const refusal = lockstep.members.find(({ error }) => error !== null)?.error;
   if (refusal) {
     const alone = lockstep.members.length === 1;

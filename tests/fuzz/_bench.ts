@@ -34,7 +34,7 @@ class CountedWorker extends Worker {
   #before: () => void = () => {};
 
   static make(before: () => void): CountedWorker {
-    const url = new URL("../../src/migration/thread/worker.ts", import.meta.url);
+    const url = new URL("../../src/migration/thread/device_worker.ts", import.meta.url);
     const worker = new CountedWorker(url, { type: "module" });
     worker.#before = before;
     return worker;

@@ -207,7 +207,7 @@ describe("a device on this thread, closed at any call of its kernel", () => {
   }
 });
 
-const SCRIPT = new URL("../../src/migration/thread/worker.ts", import.meta.url);
+const SCRIPT = new URL("../../src/migration/thread/device_worker.ts", import.meta.url);
 
 /** The kinds of Workers that a device can be served in. */
 const WORKERS: Readonly<Record<string, () => AnyWorker>> = {

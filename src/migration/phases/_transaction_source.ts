@@ -4,7 +4,7 @@
 
 import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
 import type { PrecopyLimits } from "../protocol/engine.ts";
-import { ask, onClosed } from "../thread/host.ts";
+import { ask, onClosed } from "../thread/session_client.ts";
 import { phaseBatches } from "./phase_batches.ts";
 import type { Device } from "../device.ts";
 import type { Phase, Transaction } from "../../checkpoint/batches/transaction.ts";

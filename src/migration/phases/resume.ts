@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ask, onClosed } from "../thread/host.ts";
+import { ask, onClosed } from "../thread/session_client.ts";
 import { BatchSender } from "./batch_sender.ts";
 import { type Device, interruptOn } from "../device.ts";
 import { BATCH_BYTES, isPooled, takeBuffer } from "../../checkpoint/batches/buffer_pool.ts";

@@ -17,14 +17,14 @@ import { packArgs, unpackValue } from "./posted_bytes.ts";
 import { NoteBook, type NoteWatch } from "../notes/note_book.ts";
 import { type OpenOptions, Session } from "./open_session.ts";
 import { SharedCounters } from "./shared_counters.ts";
-import { type AnyWorker, startThread, type Thread } from "./thread.ts";
+import { type AnyWorker, startThread, type Thread } from "./device_thread.ts";
 import { unpackError } from "../../base/error_transfer.ts";
 import { type DeviceClosedCode, DeviceClosedError } from "../closed_error.ts";
 import { MigrationError } from "../migration_error.ts";
 import { adoptBuffer, recycle } from "../../checkpoint/batches/buffer_pool.ts";
 
 /** Serves a session's requests, one after the other, in the order they were made. */
-export interface Host {
+export interface SessionClient {
   /** What the driver did against the rules, as far as it was answered. */
   readonly notes: NoteBook;
   /** Whether its device is open, and if not, why. */
@@ -89,7 +89,7 @@ export class ServiceLifetime {
 }
 
 /** On the caller's thread, over the caller's Kernel: for tests and for simulated kernels. */
-export class InlineHost implements Host {
+export class InlineSessionClient implements SessionClient {
   readonly notes: NoteBook = new NoteBook();
   readonly lifetime: ServiceLifetime;
   readonly #kernel: Kernel;
@@ -155,7 +155,7 @@ interface PendingRequest {
 }
 
 /** In a Worker, which has a kernel of its own. */
-export class WorkerHost implements Host {
+export class WorkerSessionClient implements SessionClient {
   readonly notes: NoteBook = new NoteBook();
   readonly lifetime: ServiceLifetime;
   readonly #thread: Thread;
@@ -249,17 +249,17 @@ function closeLeft(fd: number): void {
   }
 }
 
-const hosts = new WeakMap<object, Host>();
+const clients = new WeakMap<object, SessionClient>();
 
-/** Ties a device to its host, where its users cannot see it. */
-export function bindHost(device: object, host: Host): void {
-  hosts.set(device, host);
+/** Ties a device to its client, where its users cannot see it. */
+export function bindClient(device: object, client: SessionClient): void {
+  clients.set(device, client);
 }
 
-function hostOf(device: object): Host {
-  const host = hosts.get(device);
-  if (host === undefined) throw new TypeError("Cannot use a device that openDevice did not open");
-  return host;
+function clientOf(device: object): SessionClient {
+  const client = clients.get(device);
+  if (client === undefined) throw new TypeError("Cannot use a device that openDevice did not open");
+  return client;
 }
 
 /** Tells a listener, once, that a device was closed or its thread has ended; the answer ends that. */
@@ -267,17 +267,17 @@ export function onClosed(
   device: object,
   listener: (error: DeviceClosedError) => void,
 ): () => void {
-  return hostOf(device).lifetime.onEnd(listener);
+  return clientOf(device).lifetime.onEnd(listener);
 }
 
 /** Collects what a device's driver does against the rules, from now on. */
 export function watchNotes(device: object): NoteWatch {
-  return hostOf(device).notes.watch();
+  return clientOf(device).notes.watch();
 }
 
 /** Whether a device is served on a thread of its own: what takes long then stops nobody. */
 export function hasThread(device: object): boolean {
-  return hosts.get(device) instanceof WorkerHost;
+  return clients.get(device) instanceof WorkerSessionClient;
 }
 
 /** Asks a device's session. */
@@ -286,5 +286,5 @@ export function ask<Name extends RequestName>(
   method: Name,
   ...args: Parameters<Requests[Name]>
 ): Promise<ReturnType<Requests[Name]>> {
-  return hostOf(device).request(method, ...args);
+  return clientOf(device).request(method, ...args);
 }

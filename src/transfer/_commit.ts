@@ -9,7 +9,7 @@ import type { CheckpointSink } from "./sinks_and_sources.ts";
 import type { DeviceTotals } from "../checkpoint/metadata/trailer.ts";
 
 /** What became of a checkpoint. */
-export interface KeepResult {
+export interface CommitResult {
   /** Why it is not in its place; null where it is. */
   readonly error: Error | null;
   /** Whether it was read back. */
@@ -17,18 +17,18 @@ export interface KeepResult {
 }
 
 /** A checkpoint that was put in its place without being read back. */
-export function keptUnread(sink: CheckpointSink): KeepResult {
+export function committedUnread(sink: CheckpointSink): CommitResult {
   const reason = sink.readBack === undefined ? "not-a-file" : "not-wanted";
   return { error: null, readBack: { done: false, seconds: null, reason } };
 }
 
 /** Reads a checkpoint back and puts it in its place; where either fails, no file is left. */
-export async function keep(
+export async function commit(
   sink: CheckpointSink,
   readBack: ReadBack,
   moved: readonly DeviceTotals[],
   signal: AbortSignal | undefined,
-): Promise<KeepResult> {
+): Promise<CommitResult> {
   try {
     await readBack.run(moved, signal);
     await sink.commit();

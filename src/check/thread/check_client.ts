@@ -11,7 +11,7 @@ import { type CheckReply, type CheckRequest, CheckService } from "./requests.ts"
 registerErrorClass(CheckError);
 
 /** Serves requests, one after the other. */
-export interface CheckHost {
+export interface CheckClient {
   /** Asks; the answer is the service's, or its error. */
   request(request: CheckRequest): Promise<unknown>;
   /** Ends the thread. */
@@ -19,7 +19,7 @@ export interface CheckHost {
 }
 
 /** On the caller's thread, over the caller's kernel. */
-export class InlineCheckHost implements CheckHost {
+export class InlineCheckClient implements CheckClient {
   readonly #service: CheckService;
 
   /** Opens devices on `kernel`. */
@@ -37,7 +37,7 @@ export class InlineCheckHost implements CheckHost {
 }
 
 /** In a Worker. */
-export class WorkerCheckHost implements CheckHost {
+export class WorkerCheckClient implements CheckClient {
   readonly #post: (request: CheckRequest) => void;
   readonly #terminate: () => void;
   /** Says whether the process has to wait for the thread. */

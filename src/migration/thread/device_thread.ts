@@ -1,5 +1,5 @@
 /**
- * A Worker of either kind, as a host uses it.
+ * A Worker of either kind, as a session client uses it.
  *
  * A thread of our own must not keep an idle process alive. Deno's Web Workers have no `unref`, and
  * its `node:worker_threads` do; Bun's Web Workers have one too, and answer sooner than its others.
@@ -36,7 +36,7 @@ export function startThread(worker: AnyWorker | undefined, events: ThreadEvents)
 }
 
 function start(): AnyWorker {
-  const url = new URL("./worker.ts", import.meta.url);
+  const url = new URL("./device_worker.ts", import.meta.url);
   return "Deno" in globalThis ? new NodeWorker(url) : new Worker(url, { type: "module" });
 }
 
