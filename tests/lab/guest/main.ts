@@ -23,6 +23,7 @@ import { cases as probe } from "./cases/probe.ts";
 import { cases as processes } from "./cases/process.ts";
 import { cases as readBack } from "./cases/read_back.ts";
 import { cases as several } from "./cases/several.ts";
+import { cases as trace } from "./cases/trace.ts";
 import { cases as transfer } from "./cases/transfer.ts";
 import { cases as v2Driver } from "./cases/v2_driver.ts";
 import { cases as v2Faults } from "./cases/v2_faults.ts";
@@ -54,6 +55,7 @@ const tally = await runCases([
   ...v2Images,
   ...notes,
   ...v2Process,
+  ...trace,
   ...readBack,
   ...several,
   ...log,
