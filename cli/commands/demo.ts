@@ -56,7 +56,9 @@ async function tell(path: string, context: Context): Promise<number> {
   context.print(
     ...phaseTable(saved),
     "",
-    `The device stood still for the last phase alone: ${time(saved.phases.at(-1)?.seconds ?? 0)}.`,
+    `The device stood still only to give the rest, and until that was on disk: ${
+      time(saved.downtimeSeconds ?? 0)
+    }.`,
     "Then the checkpoint is verified, and restored into the second device.",
     "",
   );

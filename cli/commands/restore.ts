@@ -23,6 +23,7 @@ import {
   openOptions,
   refuseQuirk,
 } from "../lending/open_devices.ts";
+import { timeLines } from "../output/downtime_words.ts";
 import { showProgress, together } from "../output/progress.ts";
 import {
   failedDocument,
@@ -62,7 +63,7 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   const from = args.file === "-" ? "stdin" : args.file;
   const who = whom(args.devices);
   context.print(`Restored ${who} from ${from}: ${summary(report)}`, ...phaseTable(report));
-  context.print(stateLine(report));
+  context.print(...timeLines(report), stateLine(report));
   if (command !== undefined || args.hold) await context.publish();
   if (command !== undefined) {
     return await runProgram(command, devices.map(lendable), context, args.json);

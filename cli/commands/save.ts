@@ -18,6 +18,7 @@ import { shellFile } from "../../src/vfio/mod.ts";
 import { refuseSimulated, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
 import { lendable, openOptions, refuseQuirk } from "../lending/open_devices.ts";
+import { timeLines } from "../output/downtime_words.ts";
 import { time } from "../output/format.ts";
 import { type JointProgress, showProgress, together } from "../output/progress.ts";
 import { STDERR } from "../output/stdio.ts";
@@ -135,14 +136,14 @@ function tell(
   const where = piped ? "stdout" : args.output;
   const { devices } = args;
   context.print(`Saved ${whom(devices)} to ${where}: ${summary(report)}`, ...phaseTable(report));
-  context.print(stateLine(report));
+  context.print(...timeLines(report), stateLine(report));
   const { done, seconds } = report.readBack;
   if (done) context.print(`The file was read back in ${time(seconds!)}, and is good.`);
   else if (!direct) context.print("The file was not read back.");
-  const stopped = report.phases.find(({ name }) => name === "stop-and-copy")?.seconds ?? 0;
+  const stopped = report.downtimeSeconds ?? 0;
   if (args.downtime !== undefined && stopped * 1000 > args.downtime) {
     context.note(
-      `Stop-and-copy took ${time(stopped)}, longer than --downtime ${
+      `The standstill took ${time(stopped)}, longer than --downtime ${
         time(args.downtime / 1000)
       }: ` +
         "pre-copy had come to its end, or the driver's estimate was too low.",

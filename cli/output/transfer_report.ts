@@ -42,6 +42,10 @@ interface DeviceEntry {
   readonly transactions: number;
   readonly bytes: number;
   readonly phases: TransferReport["phases"];
+  /** How long it stood still, and where that time went. */
+  readonly downtime: TransferReport["devices"][number]["downtime"];
+  /** How pre-copy went. */
+  readonly precopy: TransferReport["devices"][number]["precopy"];
   /** The notes about its driver. */
   readonly notes: readonly DriverNote[];
   /** What went wrong with it; null if nothing did. */
@@ -56,6 +60,8 @@ const UNKNOWN = {
   transactions: 0,
   bytes: 0,
   phases: [],
+  downtime: null,
+  precopy: null,
   notes: [],
   error: null,
 } as const;
@@ -70,6 +76,7 @@ export function startDocument(context: Context, names: readonly string[]): void 
     bytes: 0,
     seconds: 0,
     bytesPerSecond: null,
+    downtimeSeconds: null,
     phases: [],
     notes: [],
     devices: names.map((name): DeviceEntry => ({ name, ...UNKNOWN })),
@@ -95,6 +102,7 @@ export function reportDocument(
     bytes,
     seconds,
     bytesPerSecond: seconds > 0 ? Math.round(bytes / seconds) : null,
+    downtimeSeconds: report.downtimeSeconds,
     phases,
     devices: report.devices.map((each, index): DeviceEntry => ({
       name: each.name,
@@ -105,6 +113,8 @@ export function reportDocument(
       transactions: each.transactions,
       bytes: each.bytes,
       phases: each.phases,
+      downtime: each.downtime,
+      precopy: each.precopy,
       notes: devices[index]!.notes,
       error: null,
     })),

@@ -16,7 +16,9 @@ import type { TransferError } from "./transfer_error.ts";
 import { MAX_DEVICES } from "../checkpoint/frames/constants.ts";
 import { stateNow } from "./_state_now.ts";
 import { type FinalState, transferError } from "./_transfer_failure.ts";
-import type { PhaseReport } from "./report.ts";
+import type { PrecopyReport } from "../migration/protocol/precopy_report.ts";
+import { type Standstill, standstill } from "./report/downtime.ts";
+import type { PhaseReport } from "./report/report.ts";
 
 /** One of the devices. */
 export interface Member {
@@ -48,6 +50,7 @@ export class Lockstep implements Disposable {
   /** What ended it. */
   #reason: unknown;
   #touched = false;
+  readonly #begun = performance.timeOrigin + performance.now();
 
   /**
    * `what` is being done, for messages: `save`.
@@ -247,6 +250,23 @@ export class Lockstep implements Disposable {
       } catch (error) {
         const untold = error instanceof UnsupportedError || isClosed(error);
         return { state: untold ? null : "unknown", recovery: "none" };
+      }
+    }));
+  }
+
+  /** When each device stood still since the work began, and how its pre-copy went. */
+  async times(): Promise<
+    readonly { standstill: Standstill | null; precopy: PrecopyReport | null }[]
+  > {
+    return await Promise.all(this.members.map(async ({ device }) => {
+      try {
+        const { changes, precopy } = await ask(device, "times");
+        const own = changes.filter(({ begun }) => begun >= this.#begun);
+        return { standstill: standstill(own), precopy };
+      } catch (error) {
+        // A device that was closed meanwhile does not tell any more.
+        if (!(error instanceof DeviceClosedError)) throw error;
+        return { standstill: null, precopy: null };
       }
     }));
   }

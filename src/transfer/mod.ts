@@ -8,7 +8,7 @@
 export { type DeviceOutcome, TransferError, type TransferErrorInfo } from "./transfer_error.ts";
 export { checkIdentity } from "./identity/identity.ts";
 export { IdentityError } from "./identity/identity_error.ts";
-export type { DeviceReport, PhaseReport, SaveReport, TransferReport } from "./report.ts";
+export type { DeviceReport, PhaseReport, SaveReport, TransferReport } from "./report/report.ts";
 export { restore, type RestoreOptions } from "./restore.ts";
 export { save, type SaveOptions } from "./save.ts";
 export type { CheckpointSink, RestoreSource } from "./sinks_and_sources.ts";

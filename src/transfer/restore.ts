@@ -11,9 +11,10 @@ import { ask } from "../migration/thread/session_client.ts";
 import { CheckpointInput } from "./_checkpoint_input.ts";
 import { RestoreSteps } from "./_restore_steps.ts";
 import { demandIdentity } from "./identity/check.ts";
+import { together } from "./report/downtime.ts";
 import { Lockstep } from "./lockstep.ts";
 import { type RestoreSource, sourceOf } from "./sinks_and_sources.ts";
-import { commonState, totals, type TransferReport } from "./report.ts";
+import { commonState, deviceTimes, totals, type TransferReport } from "./report/report.ts";
 
 /** How to restore. */
 export interface RestoreOptions {
@@ -114,6 +115,7 @@ async function restoreFrom(
   }
   const seconds = (performance.now() - begun) / 1000;
   const states = await lockstep.states();
+  const times = await lockstep.times();
   const reports = lockstep.members.map(({ device, phases, number, notes }) => ({
     name: device.name,
     p2p: device.description.p2p,
@@ -121,11 +123,13 @@ async function restoreFrom(
     ...totals(phases),
     seconds,
     phases: phases.map((phase) => ({ ...phase, seconds })),
+    ...deviceTimes(times[number]!),
     notes: notes.list(),
   }));
   const moved = totals(reports);
   return {
     state: commonState(reports),
+    downtimeSeconds: together(times.map(({ standstill }) => standstill)),
     ...moved,
     seconds,
     phases: [{ name: "resuming", ...moved, seconds }],

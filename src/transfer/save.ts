@@ -18,8 +18,15 @@ import { ONLY_COPY, TRY_AGAIN, whatCannotRun } from "./_run_again.ts";
 import { checkSave, precopy, runAgain, stopAndCopy } from "./_save_steps.ts";
 import { type FinalState, transferError } from "./_transfer_failure.ts";
 import { Lockstep } from "./lockstep.ts";
+import { together } from "./report/downtime.ts";
 import { type CheckpointSink, sinkOf } from "./sinks_and_sources.ts";
-import { commonState, type PhaseReport, type SaveReport, totals } from "./report.ts";
+import {
+  commonState,
+  deviceTimes,
+  type PhaseReport,
+  type SaveReport,
+  totals,
+} from "./report/report.ts";
 import type { TransferError } from "./transfer_error.ts";
 
 /** How to save. */
@@ -143,6 +150,7 @@ async function saveTo(
     : await commit(sink, readBack, moved, signal);
   await demandCommitted(lockstep, kept);
   const states = await lockstep.states();
+  const times = await lockstep.times();
   const reports = lockstep.members.map(({ device, phases, number, notes }) => ({
     name: device.name,
     p2p: device.description.p2p,
@@ -150,10 +158,12 @@ async function saveTo(
     ...totals(phases),
     seconds: phases.reduce((sum, phase) => sum + phase.seconds, 0),
     phases,
+    ...deviceTimes(times[number]!),
     notes: notes.list(),
   }));
   return {
     state: commonState(reports),
+    downtimeSeconds: together(times.map(({ standstill }) => standstill)),
     ...totals(phases),
     seconds,
     phases,

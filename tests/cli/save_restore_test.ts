@@ -15,6 +15,7 @@ const KEYS = [
   "bytes",
   "seconds",
   "bytesPerSecond",
+  "downtimeSeconds",
   "phases",
   "notes",
   "devices",
@@ -86,7 +87,7 @@ describe("vfiokit save", () => {
     const { code, err, out } = await vfiokit(late);
     assert.equal(code, 0, err);
     assert.match(out, /pre-copy/);
-    assert.match(err, /^Stop-and-copy took .*, longer than --downtime 1\.0 ms/m);
+    assert.match(err, /^The standstill took .*, longer than --downtime 1\.0 ms/m);
   });
 
   it("exits with 3 where the driver has no pre-copy", async () => {

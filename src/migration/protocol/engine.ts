@@ -3,6 +3,7 @@
  * streams above know only this interface.
  */
 
+import type { PrecopyReport } from "./precopy_report.ts";
 import type { Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
 import type { Recovery } from "../../vfio/state/recovery.ts";
 import type { Phase } from "../../checkpoint/batches/transaction.ts";
@@ -76,6 +77,8 @@ export interface Engine extends Disposable {
   recover(mode?: RecoveryMode): Recovery;
   /** Throws if {@linkcode Engine.beginSave} would refuse; does not touch the device. */
   checkSave(phase: Phase): void;
+  /** How the pre-copy of this save went; null without one. */
+  readonly precopyReport: PrecopyReport | null;
   /** Enters a phase that yields data. */
   beginSave(phase: Phase, limits: PrecopyLimits): void;
   /** Fills a batch; returns true once the phase has ended. */

@@ -4,6 +4,7 @@
  */
 
 import type { Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
+import type { PrecopyReport } from "./precopy_report.ts";
 import type { Counters, Engine, OnError, PrecopyLimits, RecoveryMode } from "./engine.ts";
 import { demandStateIn, PhaseSteps } from "./recovery.ts";
 import { MigrationError } from "../migration_error.ts";
@@ -36,6 +37,8 @@ export interface Machine<Target extends TargetState> {
 export interface Save {
   /** Fills a batch; returns true once the phase has ended. */
   fill(batch: BatchBuilder): boolean;
+  /** How pre-copy went, if that was the phase. */
+  readonly precopy: PrecopyReport;
 }
 
 /** A restore under way. */
@@ -59,6 +62,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
   #precopied = false;
   /** The recovery since the last phase began. */
   #recovery: Recovery = "none";
+  #precopyReport: PrecopyReport | null = null;
 
   constructor(protocol: Protocol, machine: Machine<Target>, counters: Counters) {
     this.#protocol = protocol;
@@ -135,6 +139,10 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     return this.savesFrom("stop-and-copy", true);
   }
 
+  get precopyReport(): PrecopyReport | null {
+    return this.#precopyReport;
+  }
+
   checkSave(phase: Phase): void {
     const { state } = this.#machine.state();
     const what = this.#precopied ? `${phase} after pre-copy` : phase;
@@ -145,6 +153,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
     // If a phase is under way, the device is brought back; otherwise nothing was touched.
     if (this.#precopied) this.steps.run(`Cannot enter ${phase}`, () => this.checkSave(phase));
     else this.checkSave(phase);
+    if (!this.#precopied) this.#precopyReport = null;
     this.#restart();
     this.steps.run(`Cannot enter ${phase}`, () => {
       this.#save = this.enterSave(phase, this.savesFrom(phase, this.#precopied), limits);
@@ -167,6 +176,7 @@ export abstract class ProtocolEngine<Target extends TargetState> implements Engi
       const ended = save.fill(batch);
       if (ended) {
         if (this.#phase === "pre-copy") {
+          this.#precopyReport = save.precopy;
           // After a reset by another process, a driver has no more data, as at the end.
           demandStateIn("stop-and-copy", this.#machine.state(), this.#precopyStates);
         } else this.#machine.transition("stop" as Target, [this.named("stop-and-copy")!]);

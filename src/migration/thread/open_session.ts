@@ -26,6 +26,8 @@ import { type Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder
 import type { FrameTarget } from "../../checkpoint/pipeline/frame_producer.ts";
 import type { RingMemory } from "../../checkpoint/pipeline/ring.ts";
 import { fillTurn, takeTurn, type Turn } from "./frame_turns.ts";
+import type { PrecopyReport } from "../protocol/precopy_report.ts";
+import type { StateChange } from "../protocol/state_times.ts";
 import type { Engine, OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
 import { DataFdHandover, type DataFdSockets } from "../v2/data_fd_handover.ts";
 import { preadFull } from "../protocol/data_io.ts";
@@ -83,6 +85,14 @@ export interface DeviceDescription {
   readonly quirk: QuirkName | null;
   /** Whether somebody else opened it. */
   readonly borrowed: boolean;
+}
+
+/** What an open device did, and when. */
+export interface DeviceTimes {
+  /** The latest changes of its state. */
+  readonly changes: readonly StateChange[];
+  /** How the pre-copy of the last save went; null without one. */
+  readonly precopy: PrecopyReport | null;
 }
 
 /** A pull's answer. */
@@ -179,6 +189,12 @@ export class Session implements Disposable {
   get #migration(): Engine {
     if (this.#engine === null) throw new UnsupportedError(this.#reasons);
     return this.#engine;
+  }
+
+  /** When the device changed its state, and how pre-copy went. */
+  times(): DeviceTimes {
+    const { changes } = this.#counters.times;
+    return { changes: [...changes], precopy: this.#engine?.precopyReport ?? null };
   }
 
   /** Reads the state. */

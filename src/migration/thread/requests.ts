@@ -3,7 +3,7 @@
  */
 
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
-import type { DeviceDescription, OpenOptions, PulledBatch } from "./open_session.ts";
+import type { DeviceDescription, DeviceTimes, OpenOptions, PulledBatch } from "./open_session.ts";
 import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
 import type { FrameTarget } from "../../checkpoint/pipeline/frame_producer.ts";
 import type { RingMemory } from "../../checkpoint/pipeline/ring.ts";
@@ -28,6 +28,7 @@ export interface Requests {
   reset: () => NotedStateReport | null;
   recover: (mode?: RecoveryMode) => Recovery;
   share: () => void;
+  times: () => DeviceTimes;
   readRegion: (index: number, offset: number, length: number) => Buffer;
   checkSave: (phase: Phase) => void;
   beginSave: (phase: Phase, limits: PrecopyLimits) => void;

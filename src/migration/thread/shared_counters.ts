@@ -4,6 +4,7 @@
  */
 
 import type { Counters } from "../protocol/engine.ts";
+import { StateTimes } from "../protocol/state_times.ts";
 import type { StateName } from "../../vfio/state/states.ts";
 
 const STATES: readonly StateName[] = [
@@ -28,6 +29,8 @@ const DATA_FD = MAX_FDS - 1;
 export class SharedCounters implements Counters {
   /** The memory, to be sent to the other thread. */
   readonly memory: SharedArrayBuffer;
+  /** When the state changed, as far as this thread set it. */
+  readonly times: StateTimes = new StateTimes();
   readonly #flags: Int32Array;
   readonly #numbers: Float64Array;
   /** Each fd plus 1; 0 for none. */
@@ -56,6 +59,7 @@ export class SharedCounters implements Counters {
   }
 
   set state(value: StateName) {
+    this.times.state(value);
     Atomics.store(this.#flags, 1, STATES.indexOf(value));
   }
 
@@ -72,6 +76,7 @@ export class SharedCounters implements Counters {
   }
 
   set bytes(value: number) {
+    if (value > 0) this.times.moved();
     this.#numbers[1] = value;
   }
 

@@ -9,6 +9,7 @@ import type { BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
 import type { Counters, PrecopyLimits } from "../protocol/engine.ts";
 import type { MigrationErrorCode } from "../migration_error.ts";
 import { DriverError } from "../protocol/recovery.ts";
+import type { PrecopyReport } from "../protocol/precopy_report.ts";
 import { Rounds } from "../protocol/rounds.ts";
 import { declaredRoom, type V1DataSection } from "./v1_data_section.ts";
 import type { V1Quirk } from "./v1_quirks.ts";
@@ -112,6 +113,11 @@ export class V1Save {
     this.#rounds = new Rounds(limits);
     this.#notes = notes;
     this.#before = before;
+  }
+
+  /** How pre-copy went. */
+  get precopy(): PrecopyReport {
+    return this.#rounds.report();
   }
 
   /** Bytes that the driver gave in this phase. */

@@ -17,6 +17,7 @@ import type { Counters, PrecopyLimits } from "../protocol/engine.ts";
 import { dataError, DriverError, GONE, type Meanings } from "../protocol/recovery.ts";
 import { Readiness } from "../protocol/data_io.ts";
 import { PrecopyNotes } from "../notes/precopy_notes.ts";
+import type { PrecopyReport } from "../protocol/precopy_report.ts";
 import { Rounds } from "../protocol/rounds.ts";
 import type { Phase } from "../../checkpoint/batches/transaction.ts";
 
@@ -110,6 +111,11 @@ export class V2Save {
     // A driver that does not know answers 0.
     this.#estimate = this.#announced || null;
     counters.pendingBytes = this.#estimate ?? -1;
+  }
+
+  /** How pre-copy went. */
+  get precopy(): PrecopyReport {
+    return this.#rounds.report();
   }
 
   /**
@@ -235,7 +241,10 @@ export class V2Save {
   #precopyEnds(): boolean {
     const info = this.#info();
     // A driver that does not report the rest could be read from endlessly.
-    if (info === null) return true;
+    if (info === null) {
+      this.#rounds.unknown();
+      return true;
+    }
     const pending = info.initial + info.dirty;
     this.#counters.pendingBytes = pending;
     if (info.initial === 0 && this.#rounds.fits(this.#rest(info.dirty))) return true;

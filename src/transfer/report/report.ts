@@ -4,10 +4,12 @@
  * @module
  */
 
-import type { Phase } from "../checkpoint/batches/transaction.ts";
-import type { StateName } from "../vfio/state/states.ts";
-import type { DriverNote } from "../vfio/notes/driver_notes.ts";
-import type { ReadBackReport } from "../checkpoint/read_back.ts";
+import type { PrecopyReport } from "../../migration/protocol/precopy_report.ts";
+import type { DowntimeReport, Standstill } from "./downtime.ts";
+import type { Phase } from "../../checkpoint/batches/transaction.ts";
+import type { StateName } from "../../vfio/state/states.ts";
+import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
+import type { ReadBackReport } from "../../checkpoint/read_back.ts";
 
 /** How one phase went. */
 export interface PhaseReport {
@@ -23,6 +25,10 @@ export interface PhaseReport {
 
 /** How a save or restore went for one device. */
 export interface DeviceReport {
+  /** How long it stood still, and where that time went; null if it did not, or that is unknown. */
+  readonly downtime: DowntimeReport | null;
+  /** How pre-copy went; null without one. */
+  readonly precopy: PrecopyReport | null;
   /** The name it was opened by. */
   readonly name: string;
   /** Whether its DMA to the others could be held back while they stopped: it has the P2P states. */
@@ -46,6 +52,11 @@ export interface DeviceReport {
 
 /** How a save or restore went: of one device or of several. */
 export interface TransferReport {
+  /**
+   * How long at least one of the devices stood still: from the first that stopped until the last
+   * ran again. Null if one does not run.
+   */
+  readonly downtimeSeconds: number | null;
   /** The state of the devices now; null where they differ. */
   readonly state: StateName | null;
   /** Transactions moved, of all devices in all phases. */
@@ -64,6 +75,18 @@ export interface TransferReport {
 export interface SaveReport extends TransferReport {
   /** Whether the file was read back; its time is no part of `seconds`. */
   readonly readBack: ReadBackReport;
+}
+
+/** What of a device's times is in its report. */
+export function deviceTimes(
+  { standstill, precopy }: {
+    readonly standstill: Standstill | null;
+    readonly precopy: PrecopyReport | null;
+  },
+): Pick<DeviceReport, "downtime" | "precopy"> {
+  if (standstill === null) return { downtime: null, precopy };
+  const { seconds, parts } = standstill;
+  return { downtime: { seconds, parts }, precopy };
 }
 
 /** The state that all devices are in; null where they differ. */
