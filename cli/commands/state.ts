@@ -5,7 +5,7 @@
  */
 
 import { isLost, shellWord, type StateName } from "../../src/vfio/mod.ts";
-import { openDevice, type StateReport } from "../../mod.ts";
+import { type Device, openDevice, type StateReport } from "../../mod.ts";
 import { refuseSimulated, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
 import {
@@ -16,15 +16,15 @@ import {
   openOptions,
   refuseQuirk,
 } from "../lending/open_devices.ts";
-import { hex } from "../output/format.ts";
+import { hex, shortTime } from "../output/format.ts";
 import { NEEDS_RESET } from "../exit_codes.ts";
 import { UsageError } from "../usage_error.ts";
 import type { StateArgs } from "../specs/probe_state_reset_with.ts";
 
 /** Runs `state`. */
 export async function run(args: StateArgs, context: Context): Promise<number> {
-  const { target, command } = args;
-  context.set({ device: args.device, protocol: null, state: null, raw: null, notes: [] });
+  const { targets, command } = args;
+  context.set({ device: args.device, protocol: null, state: null, raw: null, arcs: [], notes: [] });
   if (command !== undefined) {
     if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
     refuseSimulated([args.device]);
@@ -35,13 +35,18 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
   refuseQuirk(args, [device]);
   let report: StateReport;
   try {
-    report = target === undefined ? await device.state() : await device.setState(target);
+    const [first, ...others] = targets;
+    report = first === undefined ? await device.state() : await device.setState(first);
+    for (const target of others) report = await device.setState(target);
   } catch (error) {
+    // A thread that has died has nothing to tell, and that is the error.
+    await tellArcs(device, context).catch(() => {});
     return await holdFailed(error, args, context);
   }
   context.stands = true;
   context.set({ ...report });
   context.print(`${args.device}: ${describe(report)}`);
+  await tellArcs(device, context);
   if (command !== undefined || args.hold) await context.publish();
   if (command !== undefined) {
     return await runProgram(command, [lendable(device)], context, args.json);
@@ -53,10 +58,24 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
     context.note(`vfiokit state: ${way}`);
     return NEEDS_RESET;
   }
-  if (target !== undefined && !device.description.borrowed) {
+  if (targets.length > 0 && !device.description.borrowed) {
     context.note(closed(1));
   }
   return 0;
+}
+
+/** Tells each arc that the device took, and its time. */
+async function tellArcs(device: Device, context: Context): Promise<void> {
+  const changes = await device.stateChanges();
+  const arcs = changes.map(({ from, to, begun, ended }) => ({
+    from,
+    to,
+    seconds: (ended - begun) / 1000,
+  }));
+  context.set({ arcs });
+  context.print(
+    ...arcs.map(({ from, to, seconds }) => `  ${from} → ${to}: ${shortTime(seconds * 1e6)}`),
+  );
 }
 
 /** What to do about a state that no step leads out of, or that is not known. */

@@ -6,7 +6,7 @@
 
 import { object } from "@optique/core/constructs";
 import { message, metavar, text } from "@optique/core/message";
-import { multiple, optional } from "@optique/core/modifiers";
+import { multiple } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { argument } from "@optique/core/primitives";
 import { choice } from "@optique/core/valueparser";
@@ -44,11 +44,13 @@ export type ProbeArgs = InferValue<typeof probeArgs>;
 
 const stateArgs = object({
   device: argument(device(), { description: [text(DEVICE)] }),
-  target: optional(argument(
+  targets: multiple(argument(
     choice(STATES, { metavar: "STATE" }),
     {
       description: [text(
-        `The state to put it in: ${STATES.join(", ")}. Only v2 has the last three.`,
+        `The state to put it in: ${
+          STATES.join(", ")
+        }. Only v2 has the last three. Several are taken in order, with the device open.`,
       )],
     },
   )),
@@ -108,15 +110,20 @@ export const probe: Command<ProbeArgs> = {
 /** `state`. */
 export const state: Command<StateArgs> = {
   name: "state",
-  usage: "DEVICE [STATE] [OPTIONS] [--hold | -- COMMAND...]",
+  usage: "DEVICE [STATE...] [OPTIONS] [--hold | -- COMMAND...]",
   brief: "Show a device's migration state, or change it.",
   details: [
+    "With several states, the device goes from one to the next. Each arc that it takes is printed with its time (arcs of the JSON document).",
     "A device keeps its state only while it is open. When the command ends the state is lost, unless --hold keeps the device open, a COMMAND inherits it, or another program opened it (fd:N).",
     "COMMAND inherits the device as fd 3 (see with); it also needs --allow-run and --allow-env.",
     "If the driver breaks a rule, state reports it as save does.",
   ],
   examples: [
     { what: "what state is it in?", line: "vfiokit state fd:3" },
+    {
+      what: "how long does each arc of a save take?",
+      line: "vfiokit state 0000:3b:00.1 pre-copy stop-and-copy stop running",
+    },
     {
       what: "stop a device while a script inspects it",
       line: "vfiokit state 0000:3b:00.1 stop -- ./look.sh",

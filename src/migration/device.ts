@@ -17,6 +17,7 @@ import {
 import type { OnError, RecoveryMode } from "./protocol/engine.ts";
 import type { DataFdSockets } from "./v2/data_fd_handover.ts";
 import type { DeviceDescription, OpenOptions } from "./thread/open_session.ts";
+import type { StateChange } from "./protocol/state_times.ts";
 import { SharedCounters } from "./thread/shared_counters.ts";
 import type { AnyWorker } from "./thread/device_thread.ts";
 import type { Recovery } from "../vfio/state/recovery.ts";
@@ -125,6 +126,25 @@ export class Device implements AsyncDisposable {
    */
   setState(target: TargetState, onError?: OnError): Promise<NotedStateReport> {
     return ask(this, "setState", target, onError);
+  }
+
+  /**
+   * The latest changes of its state, oldest first, as its thread measured them: each arc by itself,
+   * where a step to a state takes several.
+   *
+   * @example
+   * ```ts
+   * import { openDevice } from "@vfiokit/vfiokit";
+   * import assert from "node:assert/strict";
+   *
+   * await using device = await openDevice("sim:mlx5");
+   * await device.setState("stop");
+   * const arcs = (await device.stateChanges()).map(({ from, to }) => `${from} to ${to}`);
+   * assert.deepEqual(arcs, ["running to running-p2p", "running-p2p to stop"]);
+   * ```
+   */
+  async stateChanges(): Promise<readonly StateChange[]> {
+    return (await ask(this, "times")).changes;
   }
 
   /**

@@ -8,6 +8,7 @@
 export { type DeviceOutcome, TransferError, type TransferErrorInfo } from "./transfer_error.ts";
 export { checkIdentity } from "./identity/identity.ts";
 export { IdentityError } from "./identity/identity_error.ts";
+export type { DowntimePart, DowntimeReport } from "./report/downtime.ts";
 export type { DeviceReport, PhaseReport, SaveReport, TransferReport } from "./report/report.ts";
 export { restore, type RestoreOptions } from "./restore.ts";
 export { save, type SaveOptions } from "./save.ts";

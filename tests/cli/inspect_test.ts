@@ -122,8 +122,37 @@ describe("vfiokit state", () => {
       protocol: "v1",
       state: "running",
       raw: 0xa5a5a5a1,
+      arcs: [],
       notes: [],
     });
+  });
+
+  it("takes several states in order, and tells the time of each arc", async () => {
+    const words = ["state", "sim:mlx5", "pre-copy", "stop-and-copy", "stop", "running"];
+    const { code, out, err } = await vfiokit([...words, "--json"]);
+    assert.equal(code, 0, err);
+    const { state, arcs } = JSON.parse(out);
+    assert.equal(state, "running");
+    assert.deepEqual(arcs.map(({ from, to }: Record<string, unknown>) => [from, to]), [
+      ...[["running", "pre-copy"], ["pre-copy", "pre-copy-p2p"], ["pre-copy-p2p", "stop-copy"]],
+      ...[["stop-copy", "stop"], ["stop", "running-p2p"], ["running-p2p", "running"]],
+    ]);
+    assert.ok(arcs.every(({ seconds }: Record<string, number>) => seconds! > 0));
+    const text = await vfiokit(["state", "sim:mapped", "stop", "running"]);
+    assert.match(
+      text.out,
+      /^sim:mapped: running .*\n {2}running → stop: \d.*\n {2}stop → running: /,
+    );
+  });
+
+  it("says how far it came where one of several states is refused", async () => {
+    const words = ["state", "sim:trapped", "pre-copy", "stop-and-copy", "resuming", "--json"];
+    const { code, out } = await vfiokit(words);
+    assert.equal(code, 3);
+    const { state, arcs, error } = JSON.parse(out);
+    assert.equal(error.code, "no-such-arc");
+    assert.equal(state, "stop-and-copy");
+    assert.equal(arcs.length, 2);
   });
 
   it("changes it, and says that the state goes with the device", async () => {

@@ -19,6 +19,8 @@ const KEYS = [
   "transactions",
   "bytes",
   "phases",
+  "downtime",
+  "precopy",
   "notes",
   "error",
 ];

@@ -30,7 +30,8 @@ import type { TraceThread } from "../file/trace_file.ts";
  * }
  * using trace = readTrace(path);
  * const { traceEvents } = JSON.parse([...perfettoJson(trace)].join(""));
- * assert.ok(traceEvents.some(({ name }) => name === "VFIO_DEVICE_FEATURE MIG_DEVICE_STATE"));
+ * const names = traceEvents.map((event: { name: string }) => event.name);
+ * assert.ok(names.includes("VFIO_DEVICE_FEATURE MIG_DEVICE_STATE"));
  * ```
  */
 export function* perfettoJson(trace: ReadTrace): Generator<string, void, undefined> {
