@@ -338,13 +338,13 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
     const folds = 16;
     context.v2.enter(STOP);
     log.read(whole);
-    const before = memory.pages();
+    memory.clear();
     context.v2.enter(RUNNING);
     // A few pages only: if all are written to, every bit is set whatever it stands for.
     context.pause(FEW_MS);
     context.v2.enter(STOP);
     const large = log.read(whole, PAGE * BigInt(folds));
-    const changed = memory.pages().flatMap((crc, page) => crc === before[page] ? [] : [page]);
+    const changed = memory.written();
     const missing = changed.find((page) => !isSet(large, Math.floor(page / folds)));
     context.expect(
       missing === undefined,
@@ -363,13 +363,12 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
     // From a quiet begin: what changed in memory since then must be in the report.
     context.v2.enter(STOP);
     log.read(whole);
-    const before = memory.pages();
+    memory.clear();
     context.v2.enter(RUNNING);
     context.pause(BUSY_MS);
     context.v2.enter(STOP);
     const bitmap = log.read(whole);
-    const changed = memory.pages()
-      .flatMap((crc, page) => crc === before[page] ? [] : [page]);
+    const changed = memory.written();
     const missing = changed.filter((page) => !isSet(bitmap, page));
     context.expect(
       missing.length === 0,
@@ -382,12 +381,12 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
     const { v2 } = context;
     v2.enter(STOP);
     log.read(whole);
-    const before = memory.pages();
+    memory.clear();
     v2.enter(RUNNING);
     context.pause(BUSY_MS);
     if (hasState(RUNNING_P2P, v2.flags)) v2.enter(RUNNING_P2P);
     v2.enter(STOP);
-    const changed = memory.pages().filter((crc, page) => crc !== before[page]).length;
+    const changed = memory.written().length;
     const reported = count(log.read(whole));
     context.expect(
       reported >= changed && log.report(whole).errno === null,

@@ -6,6 +6,7 @@
  */
 
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { check, type Verdict } from "../../../../src/check/mod.ts";
 import { deno, expectExit, vfiokit, wholeJson } from "../programs.ts";
 import { type DeviceType, GuestDevice, lacks, type Settings, TYPES, V2_TYPES } from "../device.ts";
@@ -80,20 +81,50 @@ export const cases: readonly Case[] = [
     },
   },
   {
-    name: "check: the command line, with a load, by Deno",
+    name: "check: the command line, with a program that keeps the device busy",
+    lacks: () => lacks("v2-full"),
+    run: async (folder) => {
+      const device = new GuestDevice("v2-full");
+      try {
+        device.set(SMALL);
+        // The first IOVA that check maps memory at.
+        const order = `while :; do echo write 0x40000000 64 > ${device.dmaFile}; done`;
+        const report = `${folder}/check.html`;
+        const words = [
+          ...[...vfiokit(deno), "check", device.uuid, "--only", "v2.dma.p2p", "--json"],
+          ...["--report", report, "--", "sh", "-c", order],
+        ];
+        const { verdicts } = wholeJson<{ verdicts: { outcome: string }[] }>(
+          await expectExit(0, words),
+        );
+        assert.deepEqual(verdicts.map(({ outcome }) => outcome), ["pass"]);
+        assert.ok(existsSync(report));
+      } finally {
+        device.remove();
+      }
+    },
+  },
+  {
+    name: "check: a device that was lent is left open, and in RUNNING",
     lacks: () => lacks("v2-full"),
     run: async () => {
       const device = new GuestDevice("v2-full");
       try {
         device.set(SMALL);
-        const words = [
-          ...[...vfiokit(deno), "check", device.uuid, "--only", "features", "--only", "v2.dma"],
-          ...["--json", "--", "sleep", "60"],
-        ];
-        const { counts, lost } = wholeJson<{ counts: { failed: number }; lost: string | null }>(
-          await expectExit(0, words),
-        );
-        assert.deepEqual([counts.failed, lost], [0, null]);
+        const inner = [...vfiokit(deno), "check", "fd:3", "--only", "close", "--only", "features"];
+        const { stdout } = await expectExit(0, [
+          ...[...vfiokit(deno), "with", device.uuid, "--", "sh", "-c"],
+          `${inner.map((word) => `'${word}'`).join(" ")} --reset --json`,
+        ]);
+        const { device: lent, verdicts } = JSON.parse(stdout) as {
+          device: { borrowed: boolean };
+          verdicts: { group: string; outcome: string }[];
+        };
+        assert.equal(lent.borrowed, true);
+        for (const { group, outcome } of verdicts) {
+          if (group === "close") assert.equal(outcome, "skip");
+          else assert.notEqual(outcome, "fail");
+        }
       } finally {
         device.remove();
       }
