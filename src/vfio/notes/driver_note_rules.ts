@@ -100,7 +100,7 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     `${STATE} (v1: struct vfio_device_migration_info, device_state)`,
   ),
   "state-undefined": mistake(
-    "the state is one of those that the header has",
+    "the state is one that the header defines",
     `${ARCS} (v1: struct vfio_device_migration_info, device_state)`,
   ),
   "state-lags": mistake(
@@ -108,11 +108,11 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     `${STATE} (v1: struct vfio_device_migration_info, device_state)`,
   ),
   "step-refused-once": mistake(
-    "a step that the state machine has is taken when it is asked for",
+    "a step of the state machine succeeds when it is requested",
     `${ARCS} (v1: struct vfio_device_migration_info, "State transitions")`,
   ),
   "recovery-refused": mistake(
-    "a step that the state machine has is taken from the state that it begins in",
+    "a step of the state machine succeeds from the state that it starts in",
     `${ARCS} (v1: struct vfio_device_migration_info, "State transitions")`,
   ),
   "reset-failed": mistake(
@@ -136,13 +136,13 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     STATE,
   ),
   "fd-not-due": mistake(
-    "an fd comes with a step that begins a data transfer session, and with no other",
+    "only a step that begins a data transfer session returns an fd",
     STATE,
   ),
   "data-fd-close": mistake("closing a data fd ends the session, and does not fail", STATE),
 
   "migration-flags-failed": mistake(
-    "VFIO_DEVICE_FEATURE_MIGRATION can be read of a device that migrates",
+    "VFIO_DEVICE_FEATURE_MIGRATION can be read if the device migrates",
     "linux/vfio.h, struct vfio_device_feature_migration",
   ),
   "flags-undefined": mistake(
@@ -158,7 +158,7 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     "linux/vfio.h, struct vfio_region_info",
   ),
   "sparse-area": mistake(
-    "the areas that mmap reaches are whole pages inside the region",
+    "the areas that can be mapped are whole pages inside the region",
     "linux/vfio.h, struct vfio_region_info_cap_sparse_mmap",
   ),
   "mmap-failed": mistake(
@@ -167,35 +167,35 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
   ),
 
   "pending-grows": mistake(
-    "pending_bytes is what is still to be migrated: a stopped device gets no more of it",
+    "pending_bytes is what is still to be migrated: it does not grow while the device is stopped",
     `${V1}, pending_bytes`,
   ),
   "pending-returned": mistake(
-    "a stopped device whose pending_bytes is 0 has given its whole state",
+    "a stopped device has no more state to give once its pending_bytes is 0",
     `${V1}, pending_bytes`,
   ),
   "pending-dropped": mistake(
-    "pending_bytes of a stopped device comes down by the data that is read, and by no more",
+    "pending_bytes of a stopped device falls by the data that is read, and by no more",
     `${V1}, pending_bytes`,
   ),
   "data-size-zero": mistake(
-    "with pending_bytes above 0, data_size is the amount of data that is available",
+    "if pending_bytes is above 0, data_size is the amount of available data",
     `${V1}, steps a to c of saving`,
   ),
   "data-size-over-pending": mistake(
-    "pending_bytes is the number of bytes that are still to be migrated, this data among them",
+    "pending_bytes is what is still to be migrated, which includes the data of data_size",
     `${V1}, pending_bytes`,
   ),
   "data-offset-unaligned": mistake(
-    "where the data section is mapped, data_offset must be page aligned",
+    "if the data section is mapped, data_offset must be page aligned",
     `${V1}, data section`,
   ),
   "short-transfer": mistake(
     "a read of data_offset returns only after all of the data is available",
-    `${V1}, steps b and d of saving; QEMU takes a short read or write for a failure`,
+    `${V1}, steps b and d of saving; QEMU treats a short read or write as a failure`,
   ),
   "region-not-ready": mistake(
-    "a read of data_offset returns only after the data is available: there is nothing to wait for",
+    "a read of data_offset returns only after the data is available, so it needs no retry",
     `${V1}, step b of saving`,
   ),
   "state-empty": mistake(
@@ -212,11 +212,11 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     PRECOPY,
   ),
   "precopy-info-flags": mistake(
-    "flags are 0 but for what the header defines, and what was asked for by MIG_PRECOPY_INFOv2",
+    "flags has only bits that the header defines and that MIG_PRECOPY_INFOv2 enabled",
     `${PRECOPY}, flags`,
   ),
   "precopy-opt-in-refused": mistake(
-    "a feature that VFIO_DEVICE_FEATURE_PROBE finds can be set",
+    "a feature that VFIO_DEVICE_FEATURE_PROBE reports as settable can be set",
     "linux/vfio.h, VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2",
   ),
   "precopy-info-wraps": mistake(
@@ -224,7 +224,7 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     PRECOPY,
   ),
   "precopy-reinit": mistake(
-    "with VFIO_PRECOPY_INFO_REINIT there are new initial bytes, and no dirty ones",
+    "VFIO_PRECOPY_INFO_REINIT means that there are new initial bytes and no dirty bytes",
     "linux/vfio.h of Linux 7.1, VFIO_PRECOPY_INFO_REINIT",
   ),
   "initial-bytes-zero": mistake(
@@ -236,21 +236,21 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     `${PRECOPY}, initial_bytes`,
   ),
   "initial-bytes-left": mistake(
-    "initial_bytes is data that is available: it reaches 0 once that is read",
+    "initial_bytes counts available data: it is 0 once that data was read",
     `${PRECOPY}, initial_bytes`,
   ),
   "dirty-bytes-first": mistake("dirty_bytes starts at zero", `${PRECOPY}, dirty_bytes`),
   "precopy-stalled": mistake(
-    "initial_bytes and dirty_bytes are data that is available",
+    "initial_bytes and dirty_bytes count data that can be read",
     PRECOPY,
   ),
   "drained-zero": practice(
-    "on the temporary end of stream of PRE_COPY read() should return ENOMSG; some drivers give 0",
+    "a read() that finds no more data in PRE_COPY should fail with ENOMSG; some drivers return 0",
     PRECOPY,
   ),
 
   "stop-copy-empty": mistake(
-    "in STOP_COPY the device's internal state can be read out, up to the end of the stream",
+    "in STOP_COPY the device's internal state can be read, up to the end of the stream",
     `${ARCS}, "STOP -> STOP_COPY"`,
   ),
   "mig-data-size": mistake(
@@ -262,15 +262,15 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     "linux/vfio.h, struct vfio_device_feature_mig_data_size",
   ),
   "short-read": practice(
-    "read() may give less than was asked for; most drivers fill the buffer",
+    "read() may return less than requested; most drivers fill the buffer",
     "read(2)",
   ),
   "short-write": practice(
-    "write() may take less than it was given; most drivers take all",
+    "write() may accept less than it is given; most drivers accept all of it",
     "write(2)",
   ),
   "poll-ready": mistake(
-    "where poll says that a data fd is ready, a read or a write does not answer EAGAIN",
+    "if poll() reports a data fd as ready, read() and write() do not fail with EAGAIN",
     "poll(2), read(2), write(2)",
   ),
 
@@ -279,11 +279,11 @@ export const DRIVER_RULES: Readonly<Record<DriverNoteCode, DriverRule>> = {
     `${V1}, "State transitions"`,
   ),
   "quirk-reset-keeps-state": practice(
-    "VFIO_DEVICE_RESET brings device_state back to _RUNNING; this driver's does not touch it",
+    "VFIO_DEVICE_RESET sets device_state to _RUNNING; this driver leaves it as it is",
     `${V1}, device_state`,
   ),
   "quirk-data-size": practice(
-    "data_size is the amount of data that is available; this driver gives as much as is pending",
+    "data_size is the amount of available data; with this driver, all pending data is available",
     `${V1}, steps a to c of saving`,
   ),
 };
