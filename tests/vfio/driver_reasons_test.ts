@@ -264,7 +264,7 @@ describe("the driver that is made for a function", () => {
     assert.match(ofPlain({ texts: { ...newer, ...files } }).message, /is "virtio_vfio_pci"/);
     assert.match(
       firstReason(host({ driver: "nvgrace_gpu_vfio_pci" }), true).hint,
-      /migrates in no release of Linux that is known here/,
+      /migrates in no known release of Linux/,
     );
   });
 });

@@ -132,8 +132,8 @@ leakFreeTest("a refusal to bind or attach says what it may be, and the group is 
     [VFIO_DEVICE_BIND_IOMMUFD, "ENODEV", "device-gone", /BIND_IOMMUFD of .* answers ENODEV: /],
     [VFIO_DEVICE_BIND_IOMMUFD, "ENOTTY", "cdev-refused", /does not know the request/],
     [VFIO_DEVICE_ATTACH_IOMMUFD_PT, "EINVAL", "no-domain", /ATTACH_IOMMUFD_PT of .* EINVAL: /],
-    [VFIO_DEVICE_ATTACH_IOMMUFD_PT, "ENODEV", "no-domain", /makes no address space/],
-    [VFIO_DEVICE_ATTACH_IOMMUFD_PT, "EOPNOTSUPP", "no-domain", /makes no address space/],
+    [VFIO_DEVICE_ATTACH_IOMMUFD_PT, "ENODEV", "no-domain", /has no address space/],
+    [VFIO_DEVICE_ATTACH_IOMMUFD_PT, "EOPNOTSUPP", "no-domain", /has no address space/],
   ];
   for (const [request, errno, code, message] of cases) {
     const kernel = failing(request, errno);

@@ -344,7 +344,7 @@ describe("EPERM of an IOMMU", () => {
       const kernel = refusing(call, "EPERM");
       kernel.texts.set("/proc/interrupts", PLAIN);
       const [{ hint }] = reasonsOf(refused(kernel, { via: wayOf(call) })) as [Reason];
-      assert.match(hint, /^Turn interrupt remapping on: .* Only where that cannot be/);
+      assert.match(hint, /^Turn interrupt remapping on: .* Only if that cannot be/);
     }
     const kernel = refusing("VFIO_SET_IOMMU", "EPERM");
     kernel.texts.set("/sys/kernel/iommu_groups/12/reserved_regions", DIRECT);

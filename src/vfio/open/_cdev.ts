@@ -38,7 +38,7 @@ import { BusyError, type Reason, UnsupportedError } from "../reasons/unsupported
 export interface OpenIommufd {
   /** Its iommufd. */
   readonly iommufd: Iommufd;
-  /** Its IOAS, where both are in one IOMMU group: Linux gives a group one. */
+  /** Its IOAS, if both are in one IOMMU group: the devices of a group share one. */
   readonly ioas: Ioas | null;
 }
 

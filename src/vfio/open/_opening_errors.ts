@@ -1,10 +1,10 @@
 /**
- * Every call by which a device is opened, and what each errno means that Linux answers there: one
- * table. Where an errno has several causes, they are looked for in this order (causes/).
+ * Every call that opens a device, and the causes of each errno that Linux returns there: one table.
+ * If an errno has several causes, they are looked for in this order (causes/).
  *
  * Read from drivers/vfio (container.c, group.c, device_cdev.c, vfio_main.c, vfio_iommu_type1.c,
  * pci/vfio_pci_core.c), drivers/iommu/iommu.c and drivers/iommu/iommufd of Linux 6.12; what differs
- * before and after is said with the cause.
+ * other releases is noted with the cause.
  */
 
 import type { ErrnoName } from "../../kernel/errno_names.ts";
@@ -28,7 +28,7 @@ const NODE: ErrnoCauses = {
   EPERM: ["device-cgroup"],
 };
 
-/** A request that the file does not know: the node is somebody else's, or the kernel is older. */
+/** The file does not know the request: it is another node, or the kernel is older. */
 const WRONG_FILE: ErrnoCauses = {
   EBADF: ["wrong-file"],
   ENOTTY: ["wrong-file"],
@@ -110,7 +110,7 @@ export const OPENING_ERRORS: Readonly<Record<OpeningCall, ErrnoCauses>> = {
     ENOTTY: ["wrong-file"],
     ENODEV: ["not-in-group"],
     EACCES: ["vf-token-wanted", "runtime-pm"],
-    // Where an iommufd stands in for the container (CONFIG_IOMMUFD_VFIO_CONTAINER), the group is
+    // If an iommufd stands in for the container (CONFIG_IOMMUFD_VFIO_CONTAINER), the group is
     // claimed here, and the device bound and attached.
     EPERM: ["noiommu-rights", "not-viable", "unsafe-interrupts", "driver-refuses"],
     EBUSY: ["driver-busy"],

@@ -20,7 +20,7 @@ export type DeviceName =
   | { readonly kind: "group"; readonly number: number; readonly path: string }
   /** A folder below /sys. */
   | { readonly kind: "sysfs"; readonly path: string }
-  /** A VFIO device fd that somebody else opened: borrowed. */
+  /** A VFIO device fd that another program opened: borrowed. */
   | { readonly kind: "fd"; readonly fd: number }
   /** A device of the simulated kernel; `spec` is what follows `sim:`. */
   | { readonly kind: "sim"; readonly spec: string }

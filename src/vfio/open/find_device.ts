@@ -18,7 +18,7 @@ import type { Reason } from "../reasons/unsupported_error.ts";
 /**
  * Finds a device by its name.
  *
- * @returns null for an fd, and where there is no such device.
+ * @returns null for an fd, and if there is no such device.
  * @throws {DeviceNameError} For a group: which devices it has.
  * @throws {UnsupportedError} If sysfs may not be read.
  * @throws {OpenError} If sysfs cannot be read for another reason.

@@ -45,8 +45,8 @@ export class Group implements Disposable {
    * Opens a group.
    *
    * @param path Its character device, such as `/dev/vfio/12`.
-   * @param sysfs The device that it is for, where that is known: for a better explanation.
-   * @throws {BusyError} If somebody has it, or one of its devices' own nodes, open.
+   * @param sysfs The device that it is opened for, if known; it makes errors more precise.
+   * @throws {BusyError} If another process has it, or the node of one of its devices, open.
    * @throws {UnsupportedError} If there is no such node, or no permission for it.
    * @throws {OpenError} If it fails for another reason.
    */
@@ -60,7 +60,7 @@ export class Group implements Disposable {
     return new Group(kernel, Fd.own(kernel, fd, `group ${path}`), group);
   }
 
-  /** Uses a group that somebody else opened, and will close. */
+  /** Uses a group that the caller owns and closes. */
   static borrow(kernel: Kernel, fd: number): Group {
     // Without /proc the number stays unknown; nothing depends on it.
     const path = pathOfFd(kernel, fd);

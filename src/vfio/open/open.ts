@@ -44,18 +44,18 @@ import { type Reason, UnsupportedError } from "../reasons/unsupported_error.ts";
 export interface OpenVfioOptions {
   /** For a VF whose PF vfio-pci drives: the UUID that the PF's user chose. */
   readonly vfToken?: string | undefined;
-  /** The fd of its group: for `fd:N`, and where the group is open already and has a container. */
+  /** The fd of its group: for `fd:N`, and if the group is already open and has a container. */
   readonly groupFd?: number | undefined;
   /** The fd of its container, which goes with that of the group. */
   readonly containerFd?: number | undefined;
-  /** The fd of its iommufd: for `fd:N`, and where a device of the group is bound to it already. */
+  /** The fd of its iommufd: for `fd:N`, and if a device of the group is already bound to it. */
   readonly iommufdFd?: number | undefined;
   /** The IOAS in that iommufd which the device is attached to, or is to be. */
   readonly ioasId?: number | undefined;
   /**
    * How to open it: by its own character device (`cdev`), which gives it an IOAS,
    * or by its `group`, which gives it a type1 container; `auto`, the default: by
-   * the first where the kernel has it, else by the second.
+   * the first if the kernel has it, else by the second.
    */
   readonly via?: OpenVia | "auto" | undefined;
 }
@@ -66,7 +66,7 @@ export interface OpenVfioOptions {
  *
  * @param kernel Where it lives; for a `sim:` name a SimKernel, whose first device it is.
  * @throws {UnsupportedError} If there is no such device, or VFIO cannot open it: why, and what to do.
- * @throws {BusyError} If somebody has it, or its group, open.
+ * @throws {BusyError} If another process has it, or its group, open.
  * @throws {DeviceNameError} If the name is that of a group, or the VF token is not a UUID.
  * @throws {AnswerError} If the driver's answer cannot be true.
  * @throws {OpenError} If it fails this time: the process or the machine lacks something.
@@ -131,9 +131,9 @@ export interface GroupInContainer {
  * is open. Closing it leaves that open, and the IOAS.
  *
  * @param open The iommufd, and the IOAS to attach it to, as Linux wants for devices of one IOMMU
- * group; null for an IOAS of its own, which is closed with it.
+ * group; null for a new IOAS, which is closed with it.
  * @throws {UnsupportedError} If it cannot be opened this way, or its VF token is missing or wrong.
- * @throws {BusyError} If somebody has it, or its group, open.
+ * @throws {BusyError} If another process has it, or its group, open.
  * @throws {AnswerError} If the driver's answer cannot be true.
  * @throws {OpenError} If it fails for another reason.
  */

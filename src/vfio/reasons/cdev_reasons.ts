@@ -14,7 +14,7 @@ export function noCdev({ name }: SysfsDevice): Reason {
   return blocks(
     "no-cdev",
     `${name} has no character device of its own`,
-    "Linux has them from 6.6 on, where it is built with CONFIG_VFIO_DEVICE_CDEV; " +
+    "Linux has them from 6.6 on, if it is built with CONFIG_VFIO_DEVICE_CDEV; " +
       "without one a device is opened by its group",
     "open-by-group",
   );

@@ -173,7 +173,7 @@ function migrationHint(device: SysfsDevice | null, driver: string | null): strin
   if (driver !== null && lacksMigration(driver, null)) {
     const since = migratesFrom(driver);
     return since === null
-      ? `The driver "${driver}" migrates in no release of Linux that is known here`
+      ? `The driver "${driver}" migrates in no known release of Linux`
       : `The driver "${driver}" migrates from Linux ${since} on`;
   }
   if (driver?.replaceAll("-", "_") === "mlx5_vfio_pci") {

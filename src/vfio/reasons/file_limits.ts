@@ -37,7 +37,7 @@ export function tooManyFilesInSystem(kernel: Kernel): Limit {
   const max = /^\d+$/.test(text) ? BigInt(text) : null;
   const count = max === null ? "" : `, ${max} (fs.file-max)`;
   const why = `the system has as many files open as it may${count}`;
-  // Linux lets CAP_SYS_ADMIN go beyond the limit, which is 2^63 - 1 where systemd runs.
+  // Linux lets CAP_SYS_ADMIN go beyond the limit, which systemd sets to 2^63 - 1.
   if (isRoot(kernel) === true || (max !== null && max >= 1n << 62n)) {
     return {
       why: "the kernel has no file left for it",

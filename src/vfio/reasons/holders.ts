@@ -1,5 +1,5 @@
 /**
- * Who holds a file open, as far as /proc tells.
+ * Which processes have a file open, as far as /proc shows.
  *
  * @module
  */

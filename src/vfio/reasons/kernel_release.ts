@@ -1,5 +1,5 @@
 /**
- * The running kernel's release, where a rule of the kernel's depends on it.
+ * The running kernel's release, for rules that depend on it.
  */
 
 import type { Kernel } from "../../kernel/kernel.ts";

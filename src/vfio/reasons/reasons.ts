@@ -36,7 +36,7 @@ export function noSysfs(label: string): Reason {
   return blocks(
     "no-sysfs",
     `Cannot look for the device "${label}": there is no sysfs in /sys`,
-    "Mount it: mount -t sysfs sysfs /sys; a container has it where it is started as usual",
+    "Mount it: mount -t sysfs sysfs /sys; a container usually has it",
   );
 }
 
@@ -53,8 +53,8 @@ export function noIommuGroup(device: SysfsDevice): Reason {
   return blocks(
     "no-iommu-group",
     `${device.name} is in no IOMMU group`,
-    "Turn the IOMMU on in the firmware (VT-d, AMD-Vi, SMMU), and in the kernel where it needs to " +
-      "be told (on Intel: intel_iommu=on); see the kernel's log for DMAR, AMD-Vi or arm-smmu",
+    "Turn the IOMMU on in the firmware (VT-d, AMD-Vi, SMMU), and in the kernel if it is " +
+      "off by default (on Intel: intel_iommu=on); see the kernel's log for DMAR, AMD-Vi or arm-smmu",
   );
 }
 
@@ -63,19 +63,19 @@ export function noiommuGroup(device: SysfsDevice): Reason {
   return blocks(
     "noiommu-group",
     `${device.name} is in a group without an IOMMU (${device.group?.path})`,
-    "Turn the IOMMU on; without one VFIO offers no address space of its own to a device",
+    "Turn the IOMMU on; without one VFIO has no address space for a device",
   );
 }
 
 /** What is known of a node that cannot be opened. */
 export interface MissingNode {
-  /** Where sysfs shows what it stands for; null if it does not. */
+  /** The entry in sysfs of what it stands for; null if there is none. */
   readonly shown: string | null;
   /** Whether the node is there, and leads to nothing. */
   readonly stale: boolean;
   /** The nodes that are missing, this one among them. */
   readonly missing: readonly string[];
-  /** What to do where the kernel does not have what it stands for. */
+  /** What to do if the kernel does not have what it stands for. */
   readonly absent: string;
 }
 
@@ -142,8 +142,8 @@ export function groupPerhapsNotViable(group: number, members: readonly GroupMemb
   );
 }
 
-const VIABLE_HINT = "Bind every device of the group to a VFIO driver, or to none, but for those " +
-  "that the host needs: the slots decide which devices share a group: ";
+const VIABLE_HINT = "Bind every device of the group to a VFIO driver, or to none; if the host " +
+  "needs one of them, move the device to another slot: slots decide which devices share a group: ";
 
 function devicesOf(group: number | null): string {
   return `ls /sys/kernel/iommu_groups/${group ?? "N"}/devices`;
@@ -193,7 +193,7 @@ export function noPermission(path: string, code: string, root = false): Reason {
   );
 }
 
-/** `busy`: somebody else has it; the message is that of the BusyError. */
+/** `busy`: another process has it; the message is that of the BusyError. */
 export function busy(message: string): Reason {
   return blocks("busy", message, BUSY_HINT);
 }
@@ -215,7 +215,7 @@ export function noType1v2(): Reason {
 /**
  * `unsafe-interrupts`: the IOMMU does not remap interrupts.
  *
- * @param module Who refuses it: each has an option of its own that allows it.
+ * @param module The module that refuses it; each has an option that allows it.
  */
 export function unsafeInterrupts(module: "vfio_iommu_type1" | "iommufd"): Reason {
   return blocks(
@@ -224,7 +224,7 @@ export function unsafeInterrupts(module: "vfio_iommu_type1" | "iommufd"): Reason
       module === "iommufd" ? "iommufd" : "VFIO"
     } refuses to use it`,
     "Turn interrupt remapping on: in the firmware (VT-d or AMD-Vi, x2APIC), and take intremap=off " +
-      "and nointremap off the kernel's command line. Only where that cannot be, and every user of " +
+      "and nointremap off the kernel's command line. Only if that cannot be, and every user of " +
       "the device is trusted with the whole machine, as root: " +
       `echo Y > /sys/module/${module}/parameters/allow_unsafe_interrupts`,
   );

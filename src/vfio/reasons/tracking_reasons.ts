@@ -8,7 +8,7 @@
 import { blocks, note } from "./reason_kinds.ts";
 import type { Reason } from "./unsupported_error.ts";
 
-/** The reasons against a device's log where type1 cannot track either: nobody is sent there. */
+/** The reasons against a device's log if type1 cannot track either: without that remedy. */
 export function withoutType1(reasons: readonly Reason[]): Reason[] {
   return reasons.map(({ remedy, ...reason }) =>
     remedy === undefined || remedy === "track-by-type1" ? reason : { ...reason, remedy }
@@ -25,13 +25,13 @@ export function noDirtyCapability(): Reason {
   );
 }
 
-/** `draft-dirty-tracking`: the container has the interface of a draft, which nobody drives. */
+/** `draft-dirty-tracking`: the container has the interface of a draft, which is not supported. */
 export function draftDirtyTracking(): Reason {
   return note(
     "draft-dirty-tracking",
     "The container announces dirty page tracking by the flag of a draft " +
       "(VFIO_IOMMU_INFO_DIRTY_PGS), and has no MIGRATION capability",
-    "The draft's interface is not driven: run Linux 5.8 or later, which has the capability",
+    "The draft's interface is not supported: run Linux 5.8 or later, which has the capability",
   );
 }
 
@@ -60,7 +60,7 @@ export function deviceLogUnreadable(errno: string): Reason {
   return note(
     "device-log-unreadable",
     `The device has a log of its DMA that the kernel cannot report (DMA_LOGGING_REPORT: ${errno})`,
-    "Linux 6.12 and later report it only where they are built with CONFIG_IOMMUFD",
+    "Linux 6.12 and later report it only if they are built with CONFIG_IOMMUFD",
     "track-by-type1",
   );
 }

@@ -85,13 +85,13 @@ export interface Reason {
   readonly message: string;
   /** What to do next; empty if nothing can be done. */
   readonly hint: string;
-  /** What of this library helps, where that is what the hint is about. */
+  /** What of this library helps, if the hint is about that. */
   readonly remedy?: Remedy | undefined;
   /** Whether the device cannot be migrated because of it; else it is only worth knowing. */
   readonly blocks: boolean;
 }
 
-/** What to do about a reason; null where nothing can be done. */
+/** What to do about a reason; null if nothing can be done. */
 export function hintOfReason(reason: Reason | undefined): Hint | null {
   if (reason === undefined || reason.hint === "") return null;
   return { text: reason.hint, remedy: reason.remedy ?? null };
@@ -144,7 +144,7 @@ export interface Holder {
 }
 
 /**
- * A device that somebody else uses (EBUSY): the same call may work later.
+ * A device that another process uses (EBUSY): the same call may work later.
  *
  * @example
  * ```ts
@@ -166,9 +166,9 @@ export class BusyError extends VfiokitError {
   readonly code = "busy" as const;
   /** What is in use. */
   readonly what: string;
-  /** Who holds it; empty if /proc does not tell. */
+  /** The processes that hold it; empty if /proc does not show them. */
   readonly holders: readonly Holder[];
-  /** Why it could not be opened the other way either, where that was tried before. */
+  /** Why it could not be opened the other way either, if that was tried before. */
   readonly reasons: readonly Reason[];
 
   /** Makes the error; `what` is what is in use. */

@@ -22,7 +22,7 @@ import type { PciIds, SysfsDevice } from "./sysfs.ts";
 export interface VfioIdentity {
   /** Its bus: `pci`, `mdev`, `platform`, …; for a bare fd what its flags say; else `unknown`. */
   readonly bus: string;
-  /** Its VFIO driver, or an mdev's parent driver where the mdev's own says nothing; null: unknown. */
+  /** Its VFIO driver, or an mdev's parent driver if the mdev's own is generic; null: unknown. */
   readonly driver: string | null;
   /** PCI vendor id; null if it has none. */
   readonly vendorId: number | null;

@@ -37,7 +37,7 @@ export interface SysfsDevice {
   readonly path: string;
   /** Its name on its bus, as VFIO_GROUP_GET_DEVICE_FD wants it. */
   readonly name: string;
-  /** Its bus: `pci`, `mdev`, `platform`, `ap`, …; `unknown` where there is no link. */
+  /** Its bus: `pci`, `mdev`, `platform`, `ap`, …; `unknown` if there is no link. */
   readonly bus: string;
   /** The driver bound to it; null if there is none. */
   readonly driver: string | null;
@@ -138,10 +138,10 @@ export function readSysfsDevice(kernel: Kernel, path: string): SysfsDevice | nul
   };
 }
 
-/** Where the nodes of VFIO devices are that have one. */
+/** The folder of the nodes of VFIO devices. */
 const CDEVS = "/dev/vfio/devices";
 
-/** The device whose own character device this is; null for another path, and where it is gone. */
+/** The device whose own character device this is; null for another path, and if it is gone. */
 export function readCdevDevice(kernel: Kernel, node: string): SysfsDevice | null {
   const name = cdevName(node);
   return name === null ? null : readSysfsDevice(kernel, sysfsPath({ kind: "vfio", name }));
@@ -236,7 +236,7 @@ function linkName(kernel: Kernel, path: string): string | null {
   return target === null ? null : baseName(target);
 }
 
-/** What is not there is null; a file where a link or a folder was expected is not there either. */
+/** Null for what is not there, and for a file in place of a link or a folder. */
 function absentIsNull<T>(read: () => T): T | null {
   try {
     return read();

@@ -1,5 +1,5 @@
 /**
- * Finds the device of an fd that somebody else opened.
+ * Finds the device of an fd that another program opened.
  *
  * @module
  */

@@ -13,7 +13,7 @@ const ALIASES_MAX = 16 << 20;
 /** The driver that takes any function, and migrates none. */
 const PLAIN = "vfio_pci";
 
-/** Where the modules of a kernel may be: the last ones are NixOS's. */
+/** Folders that the modules of a kernel may be in: the last ones are NixOS's. */
 const ROOTS = [
   "/lib/modules",
   "/usr/lib/modules",

@@ -54,7 +54,7 @@ export interface Cause {
 export type Causes = Readonly<Record<string, Cause>>;
 
 /** What to do if the driver alone knows why. */
-export const LOG = "See the kernel's log (dmesg): the driver may say there why";
+export const LOG = "See the kernel's log (dmesg): the driver may say why there";
 /** What to do about something that passes. */
 export const AGAIN = "Try again; if it lasts, see the kernel's log (dmesg)";
 

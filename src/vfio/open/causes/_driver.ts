@@ -7,7 +7,7 @@ import { blocks } from "../../reasons/reason_kinds.ts";
 import { vfToken } from "../../reasons/reasons.ts";
 import { AGAIN, because, type Causes, type Failure, label, LOG, members } from "./_cause.ts";
 
-/** Whether a VF's physical function is driven by vfio-pci, or a physical one has VFs: then a token counts. */
+/** Whether a VF token is checked: of a VF whose physical function is on vfio-pci, or a PF with VFs. */
 function tokenCounts({ kernel, sysfs, device, group }: Failure): boolean | null {
   const found = sysfs ??
     (members({ kernel, group }) ?? []).find((one) => one.device.name === device)?.device;
@@ -41,8 +41,8 @@ export const DRIVER = {
       blocks(
         "vf-token",
         `${label(failure)} does not take a VF token by its character device`,
-        "Leave the token out if it wants none. Linux takes it there from 6.17 on; before, it is " +
-          "checked where the device is opened by its group",
+        "Leave the token out if it wants none. Linux takes it there from 6.17 on; before, it " +
+          "is checked when the device is opened by its group",
       ),
   },
   "vf-token-unwanted": {
@@ -76,7 +76,7 @@ export const DRIVER = {
         "no-power",
         "the device does not answer: it does not come out of its sleep, or is broken",
         "See the kernel's log (dmesg); of a virtual function, look at the physical one as well. If " +
-          "it stays so, turn the machine off and on",
+          "it still does not answer, turn the machine off and on",
       ),
   },
   "reset-locked": {
@@ -98,7 +98,7 @@ export const DRIVER = {
         failure,
         "driver-busy",
         "the device's driver says that it is in use, or not ready yet",
-        "Try again; see who has it, and whether its physical function is being reset",
+        "Try again; see which process has it, and whether its physical function is being reset",
       ),
   },
   "driver-wants-kvm": {

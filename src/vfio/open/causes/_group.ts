@@ -79,7 +79,7 @@ export const GROUP = {
       if (isEmulated(failure)) return false;
       const group = members(failure);
       if (group?.some(({ holds }) => holds === true)) return true;
-      // Where nobody holds it, only a driver that came and went since can have: it is claimed here.
+      // If no driver holds it now, only one that came and went since can have: it is claimed here.
       const free = group?.every(({ holds }) => holds === false) === true;
       return free && failure.call !== "VFIO_GROUP_SET_CONTAINER" ? false : null;
     },
@@ -90,8 +90,8 @@ export const GROUP = {
     otherWay: false,
     look: (failure) => {
       if (isEmulated(failure)) return false;
-      // BIND answers this errno for another reason too. A driver that could have given the group
-      // another address space is none that leaves DMA to VFIO.
+      // BIND returns this errno for another cause too. Only a driver that does not leave DMA to VFIO
+      // gives the group another address space.
       const free = members(failure)?.every(({ holds }) => holds === false) === true;
       return free && failure.call === "VFIO_DEVICE_BIND_IOMMUFD" ? false : null;
     },

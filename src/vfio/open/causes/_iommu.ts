@@ -17,7 +17,7 @@ import {
   type Situation,
 } from "./_cause.ts";
 
-/** The calls in which it is iommufd that asks whether interrupts are remapped. */
+/** The calls in which iommufd checks whether interrupts are remapped. */
 const BY_IOMMUFD: readonly OpeningCall[] = ["VFIO_DEVICE_BIND_IOMMUFD", "VFIO_GROUP_GET_DEVICE_FD"];
 
 /** The memory that firmware keeps mapped for the group; null if that cannot be seen. */
@@ -25,7 +25,7 @@ function keptByFirmware({ kernel, group }: Situation): readonly string[] | null 
   return typeof group === "number" ? firmwareRegions(kernel, group) : null;
 }
 
-/** Where the kernel lists what a group cannot map. */
+/** The command that lists what a group cannot map. */
 function reservedRegions({ group }: Failure): string {
   return `cat /sys/kernel/iommu_groups/${group ?? "N"}/reserved_regions`;
 }
@@ -53,7 +53,7 @@ export const IOMMU = {
     look: (failure) => {
       if (isEmulated(failure)) return false;
       const { call, kernel, hadIommu } = failure;
-      // Of a container that has an IOMMU this is asked when a group joins, else when it gets one.
+      // A container that has an IOMMU checks this when a group joins, others when they get one.
       if (call === "VFIO_GROUP_SET_CONTAINER" && hadIommu === false) return false;
       const remaps = remapsInterrupts(kernel);
       if (remaps !== false) return remaps === null ? null : false;
@@ -73,7 +73,7 @@ export const IOMMU = {
       because(
         failure,
         "no-domain",
-        "the IOMMU's driver makes no address space for the device that user space could fill",
+        "the IOMMU's driver has no address space for the device that user space can map into",
         LOG,
       ),
   },
@@ -114,7 +114,7 @@ export const IOMMU = {
       because(
         failure,
         "other-space",
-        "what is mapped in the container lies where this group's IOMMU cannot map it",
+        "this group's IOMMU cannot map what is mapped in the container",
         `Open the device in another container, or map elsewhere: ${reservedRegions(failure)}`,
       ),
   },
@@ -150,7 +150,7 @@ export const IOMMU = {
       because(
         failure,
         "reserved-iova",
-        "what is mapped in the IOAS lies where the device's IOMMU cannot map it",
+        "the device's IOMMU cannot map what is mapped in the IOAS",
         `Map elsewhere, or open the device with another IOAS: ${reservedRegions(failure)}`,
       ),
   },

@@ -79,7 +79,7 @@ export const NODES = {
         failure,
         "no-iommufd",
         "/sys/class/misc/iommu",
-        "modprobe iommufd (Linux has it from 6.2 on, where it is built with CONFIG_IOMMUFD); " +
+        "modprobe iommufd (Linux has it from 6.2 on, if it is built with CONFIG_IOMMUFD); " +
           "without one a device is opened by its group",
         failure.sysfs?.cdev ? [failure.sysfs.cdev] : [],
       ),

@@ -94,7 +94,7 @@ export const PROCESS = {
       because(
         failure,
         "wrong-file",
-        "it is not what it should be",
+        "it is another kind of file",
         "See what it is: ls -l /dev/vfio /dev/iommu. The container's node is a character device " +
           "of 10, 196; an fd that is lent must be of the kind that it is named as",
       ),
