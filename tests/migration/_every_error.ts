@@ -18,7 +18,7 @@ import { DirtyRangeError } from "../../src/dirty/mod.ts";
 import { SimKernel, SimSpecError } from "../../src/sim/mod.ts";
 import { addCleanup } from "../../src/base/cleanup.ts";
 import { CheckError } from "../../src/check/mod.ts";
-import { TraceFileError } from "../../src/trace/mod.ts";
+import { ReplayError, TraceError, TraceFileError } from "../../src/trace/mod.ts";
 
 const REASONS = [
   { code: "no-fds", message: "Too many files are open", hint: "ulimit -n 4096", blocks: true },
@@ -65,8 +65,13 @@ export const EVERY_ERROR: readonly Error[] = [
     { code: "read-back", path: "a.vfk", errno: "EIO", hint: "free some" },
     { cause: broken },
   ),
+  new ReplayError({
+    ...{ code: "diverged", path: "a.trace", thread: 1, call: 3 },
+    ...{ expected: "close(5)", actual: "close(6)" },
+  }),
   new SimSpecError("sim:none", "there is no such personality"),
   cause,
+  new TraceError("cut", "a.trace", 7, "it has no end"),
   TraceFileError.of("create", "a.trace", cause),
   new UnsupportedError(REASONS, { cause }),
 ];
