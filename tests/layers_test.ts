@@ -142,6 +142,24 @@ describe("the layers", () => {
   });
 });
 
+describe("docs", () => {
+  const docs = [
+    "README.md",
+    ...fs.readdirSync(path.join(root, "docs")).map((name) => `docs/${name}`),
+  ]
+    .filter((file) => file.endsWith(".md"));
+
+  it("name files that exist", () => {
+    const missing = docs.flatMap((file) => {
+      const text = fs.readFileSync(path.join(root, file), "utf8").replaceAll("\\_", "_");
+      return [...text.matchAll(/(?<![\w/.-])(?:src|cli|tests|fixtures|docs)\/[\w./-]*\w/g)]
+        .map(([named]) => `${file}: ${named}`)
+        .filter((named) => !fs.existsSync(path.join(root, named.split(": ")[1]!)));
+    });
+    assert.deepEqual(missing, []);
+  });
+});
+
 describe("the files of src and cli", () => {
   it("import no private file of another folder", () => {
     const wrong = eachImport().filter(([file, target]) =>
