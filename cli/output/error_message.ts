@@ -79,10 +79,11 @@ export function explain(thrown: unknown, reason: unknown, device?: string): Expl
 }
 
 /**
- * The state of the device that matters most: one that failed, else one that does not run, else one
- * that was brought back.
+ * The state of the only device, or of the one that matters most: one that failed, else one that does
+ * not run, else one that was brought back.
  */
 function stateOf({ devices, failed }: TransferError): StateName | null {
+  if (devices.length === 1) return devices[0]!.state;
   const stopped = devices.find(({ state }) => state !== "running" && state !== null);
   const recovered = devices.find(({ recovery }) => recovery !== "none");
   return (failed[0] ?? stopped ?? recovered)?.state ?? null;
