@@ -9,7 +9,7 @@ import { ask, onClosed, watchNotes } from "../migration/thread/session_client.ts
 import type { NoteWatch } from "../migration/notes/note_book.ts";
 import type { Device } from "../migration/device.ts";
 import { DeviceClosedError } from "../migration/closed_error.ts";
-import type { MigrationError } from "../migration/migration_error.ts";
+import { MigrationError } from "../migration/migration_error.ts";
 import type { StateName, TargetState } from "../vfio/state/states.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
 import type { TransferError } from "./transfer_error.ts";
@@ -209,6 +209,11 @@ export class Lockstep implements Disposable {
 
   async #bringBack(way: (member: Member) => Promise<RecoveryMode>): Promise<FinalState[]> {
     const alone = this.members.length === 1;
+    const [{ error, device }] = this.members as readonly [Member];
+    // Its own thread has brought it back, or could not: nothing is tried twice.
+    if (alone && error instanceof MigrationError) {
+      return [{ state: await stateNow(device), recovery: error.recovery }];
+    }
     const halfway = await Promise.all(this.members.map(async (member) => {
       const { device } = member;
       try {

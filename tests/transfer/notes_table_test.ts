@@ -201,7 +201,7 @@ const ROWS: readonly Row[] = [
   },
   {
     does: "save",
-    on: `mlx5?${SMALL}&fault=error-state:2&fault=reset:1:EIO&fault=reset:2:EIO`,
+    on: `mlx5?${SMALL}&fault=error-state:2&fault=reset:1:EIO`,
     notes: ["reset-failed"],
     exit: 5,
   },
