@@ -212,6 +212,9 @@ leakFreeTest("a VF token goes with BIND where the kernel takes it there, else by
     reasonsOf(() => open(refusing, ADDRESS, { vfToken }))[0]!.message;
   assert.equal(message(), `${ADDRESS} wants a VF token`);
   assert.equal(message(TOKEN), `The VF token for ${ADDRESS} is not the right one`);
+  // Before 6.17 BIND asks for no token, and EACCES is a device that cannot be woken.
+  refusing.texts.set("/proc/sys/kernel/osrelease", "6.12.48\n");
+  assert.deepEqual(codesOf(() => open(refusing, ADDRESS, CDEV)), ["no-power"]);
   assert.throws(() => open(kernel, ADDRESS, { vfToken: "x" }), { name: "DeviceNameError" });
   assert.equal(kernel.fds.size, 0);
 });

@@ -331,8 +331,15 @@ describe("EPERM of an IOMMU", () => {
 
   it("has both named where both may be, or nothing can be seen", () => {
     assert.deepEqual(codes(DIRECT + MSI, PLAIN), BOTH);
-    assert.deepEqual(codes(DIRECT + MSI, "", "6.12.48"), BOTH);
     assert.deepEqual(codes(null, ""), BOTH);
+  });
+
+  it("is not of the firmware from 6.6 on, which answers EINVAL", () => {
+    const interrupts = ["unsafe-interrupts", "unsafe-interrupts"];
+    for (const text of [PLAIN, ""]) {
+      assert.deepEqual(codes(DIRECT + MSI, text, "6.12.48"), interrupts);
+    }
+    assert.deepEqual(codes(DIRECT + MSI, REMAPPED, "6.12.48"), ["group-refused", "cdev-refused"]);
   });
 
   it("is not asserted where both are ruled out", () => {

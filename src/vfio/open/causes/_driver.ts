@@ -21,12 +21,19 @@ function tokenCounts({ kernel, sysfs, device, group }: Failure): boolean | null 
   }
 }
 
+/** Whether a token can be missing or wrong: by its character device it is checked from 6.17 on. */
+function tokenMatters(failure: Failure): boolean | null {
+  const byCdev = failure.call === "VFIO_DEVICE_BIND_IOMMUFD";
+  if (byCdev && hasSince(kernelRelease(failure.kernel), 6, 17) === false) return false;
+  return tokenCounts(failure);
+}
+
 /** The causes. */
 export const DRIVER = {
   "vf-token-wanted": {
     kind: "cannot",
     otherWay: false,
-    look: tokenCounts,
+    look: tokenMatters,
     reason: (failure) => vfToken(label(failure), failure.token === true, "EACCES"),
   },
   "vf-token-too-early": {
@@ -58,7 +65,7 @@ export const DRIVER = {
   "runtime-pm": {
     kind: "cannot",
     otherWay: false,
-    look: (failure) => tokenCounts(failure) === true ? false : null,
+    look: (failure) => tokenMatters(failure) === true ? false : null,
     reason: (failure) =>
       because(
         failure,

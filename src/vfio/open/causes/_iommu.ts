@@ -25,6 +25,15 @@ function keptByFirmware({ kernel, group }: Situation): readonly string[] | null 
   return typeof group === "number" ? firmwareRegions(kernel, group) : null;
 }
 
+/**
+ * Whether the kernel's core refuses a device that firmware keeps memory mapped for, with EINVAL and
+ * before anything else: from 6.6 on. Before, Intel's IOMMU refuses it with EPERM, and others give it
+ * away.
+ */
+function refusedByCore({ kernel }: Situation): boolean | null {
+  return hasSince(kernelRelease(kernel), 6, 6);
+}
+
 /** The command that lists what a group cannot map. */
 function reservedRegions({ group }: Failure): string {
   return `cat /sys/kernel/iommu_groups/${group ?? "N"}/reserved_regions`;
@@ -40,9 +49,9 @@ export const IOMMU = {
       const regions = keptByFirmware(failure);
       if (regions === null || regions.length === 0) return regions === null ? null : false;
       const { kernel, error } = failure;
-      // From 6.6 on every such device is refused, with EINVAL and before anything else; until then
-      // Intel's IOMMU refuses it with EPERM, and others give it away.
-      if (error.code === "EINVAL") return hasSince(kernelRelease(kernel), 6, 6) !== false;
+      const byCore = refusedByCore(failure);
+      if (error.code === "EINVAL") return byCore !== false;
+      if (byCore === true) return false;
       return remapsInterrupts(kernel) === true ? true : null;
     },
     reason: (failure) => firmwareRegion(failure.group ?? null, keptByFirmware(failure)),
@@ -60,7 +69,8 @@ export const IOMMU = {
       // A type1 container has checked this before.
       if (call === "VFIO_GROUP_GET_DEVICE_FD") return null;
       // Both may apply; then both must be fixed.
-      return (keptByFirmware(failure) ?? []).length > 0 ? null : true;
+      const kept = (keptByFirmware(failure) ?? []).length > 0 && refusedByCore(failure) !== true;
+      return kept ? null : true;
     },
     reason: ({ call }) =>
       unsafeInterrupts(BY_IOMMUFD.includes(call) ? "iommufd" : "vfio_iommu_type1"),
