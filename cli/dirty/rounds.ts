@@ -90,12 +90,7 @@ export function runsOf({ ranges }: DirtyReading, map: MemoryMap): ForEachRun {
 
 /** Remarks about a reading. */
 export function notesOf({ verdict, lost }: DirtyReading): string[] {
-  const notes = lost.map(({ lost }) => {
-    const { message } = lost!;
-    return message.includes("count as dirty")
-      ? message
-      : `${message}; all of its pages count as dirty`;
-  });
+  const notes = lost.map(({ lost }) => `${lost!.message}; all of its pages count as dirty`);
   if (verdict === "does-not-track") {
     notes.push(
       "This IOMMU does not track: every page is dirty whenever it is read, as with all " +

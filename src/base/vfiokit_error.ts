@@ -57,7 +57,8 @@ export function toHint(hint: Hint | string | null | undefined): Hint | null {
 
 /**
  * An error that this library throws on purpose. Its class and its `code` say what went wrong, so
- * that no caller has to read the message.
+ * that no caller has to read the message. Wrong use, such as an argument of the wrong type or range
+ * or a call out of order, is a TypeError or a RangeError, as with the runtime's own functions.
  *
  * @example
  * ```ts

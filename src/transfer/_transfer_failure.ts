@@ -2,7 +2,7 @@
  * What a save or restore throws, from what stopped it.
  */
 
-import { type Hint, hintOf } from "../base/vfiokit_error.ts";
+import { type Hint, hintOf, VfiokitError } from "../base/vfiokit_error.ts";
 import { CheckpointError } from "../checkpoint/checkpoint_error.ts";
 import { DeviceClosedError } from "../migration/closed_error.ts";
 import { MigrationError } from "../migration/migration_error.ts";
@@ -13,7 +13,7 @@ import type { Device } from "../migration/device.ts";
 import type { StateName } from "../vfio/state/states.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
 import { IdentityError } from "./identity/identity_error.ts";
-import { type DeviceOutcome, TransferError } from "./transfer_error.ts";
+import { type DeviceOutcome, TransferError, type TransferErrorCode } from "./transfer_error.ts";
 
 /** How a device was left. */
 export interface FinalState {
@@ -187,12 +187,10 @@ function reason(error: unknown): string {
 }
 
 function isErrnoName(code: unknown): code is string {
-  return typeof code === "string" && /^E[A-Z0-9]+$/.test(code);
+  return typeof code === "string" && /^(E[A-Z0-9]+|errno \d+)$/.test(code);
 }
 
-function codeOf(cause: unknown): string {
-  if (cause instanceof IdentityError) return "identity";
-  if (cause instanceof UnsupportedError) return cause.reasons[0]?.code ?? "unsupported";
-  const { code } = cause as { readonly code?: unknown };
-  return typeof code === "string" && !isErrnoName(code) ? code : "io";
+function codeOf(cause: unknown): TransferErrorCode {
+  const code = cause instanceof VfiokitError ? cause.code : null;
+  return code === null || isErrnoName(code) ? "io" : code as TransferErrorCode;
 }

@@ -8,6 +8,12 @@ import { type Hint, VfiokitError } from "../base/vfiokit_error.ts";
 import { registerErrorClass } from "../base/error_transfer.ts";
 import { printable } from "../base/printable.ts";
 import { isLost, type Recovery } from "../vfio/state/recovery.ts";
+import type { CheckpointErrorCode } from "../checkpoint/checkpoint_error.ts";
+import type { DeviceClosedCode } from "../migration/closed_error.ts";
+import type { MigrationErrorCode } from "../migration/migration_error.ts";
+import type { AnswerError } from "../vfio/device/answer_error.ts";
+import type { ReasonCode } from "../vfio/reasons/unsupported_error.ts";
+import type { IdentityError } from "./identity/identity_error.ts";
 import type { StateName } from "../vfio/state/states.ts";
 import type { DriverNote } from "../vfio/notes/driver_notes.ts";
 
@@ -25,10 +31,19 @@ export interface DeviceOutcome {
   readonly error: Error | null;
 }
 
+/** The code of what failed first, if it has one; `io` if a file or another call failed. */
+export type TransferErrorCode =
+  | MigrationErrorCode
+  | CheckpointErrorCode
+  | ReasonCode
+  | DeviceClosedCode
+  | AnswerError["code"]
+  | IdentityError["code"];
+
 /** What a {@linkcode TransferError} knows. */
 export interface TransferErrorInfo {
   /** A stable word for what went wrong, such as `transition-refused` or `cancelled`. */
-  readonly code: string;
+  readonly code: TransferErrorCode;
   /** All devices, in the order in which they were given. */
   readonly devices: readonly DeviceOutcome[];
   /** The errno's name where a kernel call failed. */
@@ -66,7 +81,7 @@ export class TransferError extends VfiokitError implements TransferErrorInfo {
   /** Always `TransferError`. */
   override readonly name = "TransferError";
   /** A stable word for what went wrong. */
-  readonly code: string;
+  readonly code: TransferErrorCode;
   /** All devices, in the order in which they were given. */
   readonly devices: readonly DeviceOutcome[];
   /** The errno's name where a kernel call failed. */

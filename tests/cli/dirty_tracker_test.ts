@@ -90,7 +90,7 @@ describe("`--tracker`", () => {
     assert.deepEqual(rounds.map(({ notes }) => notes.length), [0, 1, 1, 1]);
     assert.ok(rounds[0].pages < 256);
     assert.deepEqual(rounds.slice(1).map(({ pages }) => pages), [256, 256, 256]);
-    assert.match(rounds[1].notes[0], /all pages count as dirty from now on \(EIO\)$/);
+    assert.match(rounds[1].notes[0], /lost its log, .* \(EIO\); all of its pages count as dirty$/);
     assert.equal(err.match(/\(EIO\)/g)!.length, 1);
   });
 

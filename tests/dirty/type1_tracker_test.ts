@@ -126,7 +126,7 @@ describe("a type1 tracker", () => {
       assert.equal(tracker.active, false);
       assert.throws(
         () => tracker.read(),
-        /^Error: Cannot read dirty pages: tracking has not started/,
+        /^TypeError: Cannot read dirty pages: tracking has not started/,
       );
       assert.throws(() => tracker.unmapWithDirty(0n, pages(10)), /tracking has not started/);
       tracker.stop();
@@ -185,7 +185,7 @@ describe("a type1 tracker that meets a failure", () => {
       assert.equal(reading.lost[0]!.bitmap.iova, pages(20));
       assert.match(
         reading.lost[0]!.lost!.message,
-        /^Cannot read the dirty pages of 0x14000-0x1dfff: all of them count as dirty \(EFAULT\)/,
+        /^Cannot read the dirty pages of 0x14000-0x1dfff: the kernel refuses \(EFAULT\)/,
       );
       assert.equal(reading.verdict, "undecided");
       assert.deepEqual(dirtyPages(tracker.read()), [23]);

@@ -11,7 +11,7 @@ import { close, open, sync } from "./_fd_io.ts";
 import { splitPath } from "./_path_target.ts";
 import type { AbortResult, FileTarget } from "./_file_target.ts";
 import { OpenSource } from "./_open_source.ts";
-import { CheckpointFileError, errnoError, errorCode, fileError } from "./file_error.ts";
+import { CheckpointFileError, errnoError, errorCode, fileError, whyFailed } from "./file_error.ts";
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants;
 
@@ -190,8 +190,8 @@ export class AtomicTarget implements FileTarget {
       return { words: "the temporary file was removed", left };
     } catch (error) {
       if (errorCode(error) === "ENOENT") return { words: "the temporary file is gone", left };
-      const { message } = fileError("remove", this.#partial, error);
-      return { words: `${message.charAt(0).toLowerCase()}${message.slice(1)}`, left: null };
+      const why = whyFailed(error);
+      return { words: `the temporary file "${this.#partial}" is left: ${why}`, left: null };
     } finally {
       if (this.#folderOpen) {
         this.#folderOpen = false;

@@ -114,7 +114,7 @@ export class OpenFile implements CheckpointFile {
 
   async #abortOnFailure(work: () => Promise<void>): Promise<void> {
     if (this.#state !== "open") {
-      throw new Error(`Cannot write "${this.path}": it was ${this.#state} before`);
+      throw new TypeError(`Cannot write "${this.path}": it was ${this.#state} before`);
     }
     try {
       this.#working = true;

@@ -43,7 +43,7 @@ export class OpenSource implements CheckpointSource {
 
   stream(): ReadableStream<Uint8Array<ArrayBuffer>> {
     if (this.#streamed && !this.seekable) {
-      throw new Error(`Cannot read "${this.path}" again: it is no regular file`);
+      throw new TypeError(`Cannot read "${this.path}" again: it is no regular file`);
     }
     this.#streamed = true;
     let position = this.seekable ? 0 : null;

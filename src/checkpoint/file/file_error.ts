@@ -7,14 +7,14 @@
 import { type Hint, VfiokitError } from "../../base/vfiokit_error.ts";
 import { registerErrorClass } from "../../base/error_transfer.ts";
 import { printable } from "../../base/printable.ts";
-import { ERRNO, errnoText } from "../../kernel/errno_names.ts";
+import { ERRNO, type ErrnoName, errnoText } from "../../kernel/errno_names.ts";
 
 /** The details of a {@linkcode CheckpointFileError}. */
 export interface CheckpointFileErrorInfo {
   /** The file, as it was named. */
   readonly path: string;
   /** The errno's name; null where the runtime gave none. */
-  readonly code: string | null;
+  readonly code: ErrnoName | null;
   /** What to do next. */
   readonly hint?: Hint | string | null | undefined;
 }
@@ -44,7 +44,7 @@ export class CheckpointFileError extends VfiokitError implements CheckpointFileE
   /** The file, as it was named. */
   readonly path: string;
   /** The errno's name; null where the runtime gave none. */
-  readonly code: string | null;
+  readonly code: ErrnoName | null;
 
   /** Makes the error. */
   constructor(message: string, info: CheckpointFileErrorInfo, options?: ErrorOptions) {
@@ -54,17 +54,21 @@ export class CheckpointFileError extends VfiokitError implements CheckpointFileE
   }
 }
 
-/** The errno's name in an error of node:fs or of this toolkit, or Node's own code; null for none. */
-export function errorCode(error: unknown): string | null {
+/** The errno's name in an error of node:fs or of this toolkit; null for none. */
+export function errorCode(error: unknown): ErrnoName | null {
   const code = (error as { readonly code?: unknown } | null)?.code;
-  return typeof code === "string" && /^E[A-Z0-9_]+$/.test(code) ? code : null;
+  return typeof code === "string" && Object.hasOwn(ERRNO, code) ? code as ErrnoName : null;
 }
 
 /** An errno with its text: `ENOSPC (no space left)`. */
-function describe(code: string): string {
-  return Object.hasOwn(ERRNO, code)
-    ? `${code} (${errnoText(ERRNO[code as keyof typeof ERRNO])})`
-    : code;
+function describe(code: ErrnoName): string {
+  return `${code} (${errnoText(ERRNO[code])})`;
+}
+
+/** Why a call failed, by what it threw. */
+export function whyFailed(cause: unknown): string {
+  const code = errorCode(cause);
+  return code !== null ? describe(code) : cause instanceof Error ? cause.message : `${cause}`;
 }
 
 /**
@@ -82,17 +86,15 @@ export function fileError(
   if (cause instanceof CheckpointFileError) {
     return and === "" ? cause : new CheckpointFileError(cause.message + and, cause, { cause });
   }
-  const code = errorCode(cause);
-  const why = code !== null ? describe(code) : cause instanceof Error ? cause.message : `${cause}`;
-  const message = `Cannot ${action} "${path}": ${why}${and}`;
-  return new CheckpointFileError(message, { path, code }, { cause });
+  const message = `Cannot ${action} "${path}": ${whyFailed(cause)}${and}`;
+  return new CheckpointFileError(message, { path, code: errorCode(cause) }, { cause });
 }
 
 /** A {@linkcode CheckpointFileError} for an errno that no call gave. */
 export function errnoError(
   action: string,
   path: string,
-  code: keyof typeof ERRNO,
+  code: ErrnoName,
   hint?: Hint,
 ): CheckpointFileError {
   const message = `Cannot ${action} "${path}": ${describe(code)}`;

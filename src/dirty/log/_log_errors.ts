@@ -4,11 +4,13 @@
 
 import type { Hint } from "../../base/vfiokit_error.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
+import { AnswerError } from "../../vfio/device/answer_error.ts";
 import { DmaError } from "../../vfio/dma/dma_error.ts";
 import { DMA_LOGGING_START } from "../../vfio/device/feature.ts";
 import { formatIova, type IovaMapping } from "../../vfio/dma/iova.ts";
 import { deviceLogRefused, noDeviceLog } from "../../vfio/reasons/tracking_reasons.ts";
 import { UnsupportedError } from "../../vfio/reasons/unsupported_error.ts";
+import { DirtyRangeError } from "../range_error.ts";
 import { reachesEnd } from "./_log_ranges.ts";
 
 /** What an errno means, and what to do about it. */
@@ -74,25 +76,26 @@ const MEANINGS: Readonly<Record<"start" | "stop" | "report", Readonly<Record<str
     ENXIO: GONE,
   },
   report: {
-    EIO: ["the device has lost its log, and all pages count as dirty from now on", IOMMU],
+    EIO: [
+      "the device has lost its log, and has nothing to report until it is started again",
+      IOMMU,
+    ],
     EOPNOTSUPP: [
-      "the kernel cannot report it, as where it is built without CONFIG_IOMMUFD, and all of its " +
-      "pages count as dirty",
+      "the kernel cannot report it, as where it is built without CONFIG_IOMMUFD",
       IOMMU,
     ],
     EINVAL: [
-      "it is not on any more, as after a reset by somebody else, or takes no such range; all of " +
-      "its pages count as dirty",
+      "it is not on any more, as after a reset by somebody else, or takes no such range",
       "Start it again",
     ],
-    ENOMEM: ["there is no memory for its bitmap, and all of its pages count as dirty", ""],
-    EFAULT: ["its bitmap cannot be written, and all of its pages count as dirty", ""],
-    EBUSY: ["the device is busy, and all of its pages count as dirty", "Try again in a while"],
+    ENOMEM: ["there is no memory for its bitmap", ""],
+    EFAULT: ["its bitmap cannot be written", ""],
+    EBUSY: ["the device is busy", "Try again in a while"],
     EAGAIN: [
-      "the device is not ready, and all of its pages count as dirty",
+      "the device is not ready",
       "Try again in a while",
     ],
-    ETIMEDOUT: ["its firmware does not answer, and all of its pages count as dirty", FIRMWARE[1]],
+    ETIMEDOUT: ["its firmware does not answer", FIRMWARE[1]],
     ENODEV: GONE,
     ENOTCONN: GONE,
     ENXIO: GONE,
@@ -132,13 +135,14 @@ export function stopError(error: unknown): unknown {
 /**
  * Checks that a mapping was unmapped as a whole.
  *
- * @throws {Error} If it was not.
+ * @throws {AnswerError} If it was not.
  */
 export function checkUnmapped(mapping: IovaMapping, unmapped: bigint): void {
   if (unmapped === mapping.size) return;
-  throw new Error(
+  throw new AnswerError(
     `Cannot tell what is dirty in ${formatIova(mapping)}: the kernel unmapped ` +
       `${unmapped} of its ${mapping.size} bytes`,
+    "unmapped bytes",
   );
 }
 
@@ -150,7 +154,7 @@ export function notLogged(mapping: IovaMapping, report: IovaMapping): Error {
   const why = reachesEnd(report)
     ? "a log takes no range that ends at 2^64"
     : "it was mapped after the log had been started";
-  return new Error(`Cannot read the device's log of ${formatIova(mapping)}: ${why}`);
+  return new DirtyRangeError(`Cannot read the device's log of ${formatIova(mapping)}: ${why}`);
 }
 
 /** The error for a failed report. */
@@ -159,5 +163,5 @@ export function reportError(mapping: IovaMapping, error: unknown): Error {
     return error instanceof Error ? error : new Error(String(error));
   }
   const what = `Cannot read the device's log of ${formatIova(mapping)}`;
-  return explained("report", what, error, "all of its pages count as dirty");
+  return explained("report", what, error, "the driver refuses");
 }

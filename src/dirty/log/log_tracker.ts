@@ -158,7 +158,7 @@ export class LogTracker implements DirtyTracker {
   }
 
   #started(what: string): LogExtent {
-    if (this.#extent === null) throw new Error(`Cannot ${what}: tracking has not started`);
+    if (this.#extent === null) throw new TypeError(`Cannot ${what}: tracking has not started`);
     return this.#extent;
   }
 

@@ -5,6 +5,7 @@
 import type { Kernel } from "../../kernel/kernel.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP } from "../../uapi/mod.ts";
+import { AnswerError } from "../../vfio/device/answer_error.ts";
 import type { Type1Container } from "../../vfio/dma/container.ts";
 import { DmaError } from "../../vfio/dma/dma_error.ts";
 import { formatIova, IOVA_END, type IovaMapping } from "../../vfio/dma/iova.ts";
@@ -39,8 +40,9 @@ export class Type1Reader implements Disposable {
   read(mapping: IovaMapping): DirtyRange {
     try {
       if (!this.#get(mapping)) {
-        throw new Error(
+        throw new AnswerError(
           `Cannot read the dirty pages of ${formatIova(mapping)}: nothing is mapped there`,
+          "dirty bitmap",
         );
       }
       return { bitmap: this.#take(mapping), pinned: null, lost: null };
@@ -78,9 +80,10 @@ export class Type1Reader implements Disposable {
         data,
       });
       if (unmapped !== size) {
-        throw new Error(
+        throw new AnswerError(
           `Cannot tell what is dirty in ${formatIova(mapping)}: the kernel unmapped ` +
             `${unmapped} of its ${size} bytes`,
+          "unmapped bytes",
         );
       }
       return { range: { bitmap: this.#take(mapping), pinned: null, lost: null }, unmapped };
@@ -140,7 +143,7 @@ function readError(mapping: IovaMapping, error: unknown): Error {
     `Cannot read the dirty pages of ${formatIova(mapping)}`,
     atTheEnd
       ? "this kernel refuses a range that ends at 2^64 (Linux takes it from 6.19 on)"
-      : "all of them count as dirty",
+      : "the kernel refuses",
     "",
     error,
   );

@@ -139,7 +139,7 @@ export class Type1Tracker implements DirtyTracker {
   }
 
   #checkActive(what: string): void {
-    if (!this.#active) throw new Error(`Cannot ${what}: tracking has not started`);
+    if (!this.#active) throw new TypeError(`Cannot ${what}: tracking has not started`);
   }
 
   /**

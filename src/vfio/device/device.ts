@@ -247,12 +247,12 @@ export class VfioDevice implements Disposable {
    * Closes the device and opens it again, under the same fd number; its group, container and IOAS
    * stay open. A driver drops a device's state at the last close; read the state to see if it did.
    *
-   * @throws {Error} If it is not {@linkcode VfioDevice.reopenable}.
+   * @throws {TypeError} If it is not {@linkcode VfioDevice.reopenable}.
    * @throws {SysError} If it cannot be opened again; its fd is then no longer a device.
    */
   reopen(): void {
     if (this.#openAgain === null || !this.reopenable) {
-      throw new Error(`Cannot open ${this.label} again: others may use it`);
+      throw new TypeError(`Cannot open ${this.label} again: others may use it`);
     }
     const { kernel, fd: { number } } = this;
     const openAgain = this.#openAgain;

@@ -8,6 +8,7 @@ import {
   answered,
   type Cause,
   type CauseName,
+  type CauseReason,
   CAUSES,
   type Failure,
   holdersOf,
@@ -86,7 +87,7 @@ function explain(causes: readonly Named[], failure: Failure): Error {
     return new BusyError(what, holdersOf(name, failure), { cause: error });
   }
   const reasons = causes.map(({ cause }) => cause.reason(failure));
-  const told = reasons.length === 1 ? reasons : oneOf(reasons, failure);
+  const told = reasons.length === 1 ? reasons.map(plain) : oneOf(reasons, failure);
   const failed = causes.every(({ cause }) => cause.kind !== "cannot");
   return failed
     ? new OpenError(told, { cause: error })
@@ -94,11 +95,9 @@ function explain(causes: readonly Named[], failure: Failure): Error {
 }
 
 /** The reasons for a call with several possible causes: that it has several, and each of them. */
-function oneOf(reasons: readonly Reason[], failure: Failure): Reason[] {
+function oneOf(reasons: readonly CauseReason[], failure: Failure): Reason[] {
   const what = answered(failure);
-  const whys = reasons.map(({ message }) =>
-    message.startsWith(`${what}: `) ? capitalized(message.slice(what.length + 2)) : message
-  );
+  const whys = reasons.map(({ message, why }) => why === undefined ? message : capitalized(why));
   const list = whys.map((why, index) => `(${index + 1}) ${why}`).join("; ");
   return [
     blocks(
@@ -106,8 +105,15 @@ function oneOf(reasons: readonly Reason[], failure: Failure): Reason[] {
       `${what}, and which of ${whys.length} causes it has cannot be seen from here: ${list}`,
       "",
     ),
-    ...reasons.map((reason, index) => ({ ...reason, message: `Possible cause: ${whys[index]}` })),
+    ...reasons.map((reason, index) => ({
+      ...plain(reason),
+      message: `Possible cause: ${whys[index]}`,
+    })),
   ];
+}
+
+function plain({ why: _, ...reason }: CauseReason): Reason {
+  return reason;
 }
 
 function capitalized(text: string): string {

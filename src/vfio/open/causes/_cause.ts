@@ -2,6 +2,7 @@
  * What a cause of a failed call is, and what several causes look at.
  */
 
+import { printable } from "../../../base/printable.ts";
 import type { SysError } from "../../../kernel/sys_error.ts";
 import type { Kernel } from "../../../kernel/kernel.ts";
 import { type GroupMember, groupMembers } from "../../reasons/group_viability.ts";
@@ -47,7 +48,7 @@ export interface Cause {
   /** Whether it is the cause; null if that cannot be seen. Without it, it always may be. */
   look?(failure: Failure): boolean | null;
   /** What it is, and what to do. */
-  reason(failure: Failure): Reason;
+  reason(failure: Failure): CauseReason;
 }
 
 /** Causes by name. */
@@ -69,9 +70,19 @@ export function answered({ call, error, path = error.object }: Failure): string 
     : `Opening ${path} fails with ${code}`;
 }
 
+/** A reason, and the part of its message after the answer of the call, if it begins with that. */
+export interface CauseReason extends Reason {
+  readonly why?: string;
+}
+
 /** A reason that begins with the answer of the call. */
-export function because(failure: Failure, code: ReasonCode, why: string, hint: string): Reason {
-  return blocks(code, `${answered(failure)}: ${why}`, hint);
+export function because(
+  failure: Failure,
+  code: ReasonCode,
+  why: string,
+  hint: string,
+): CauseReason {
+  return { ...blocks(code, `${answered(failure)}: ${why}`, hint), why: printable(why) };
 }
 
 /** The device, as a message names it. */

@@ -13,7 +13,7 @@ import { IOMMU } from "./_iommu.ts";
 import { NODES } from "./_nodes.ts";
 import { PROCESS } from "./_process.ts";
 
-export { answered, type Cause, type Failure, type Situation } from "./_cause.ts";
+export { answered, type Cause, type CauseReason, type Failure, type Situation } from "./_cause.ts";
 
 /** All causes, by name. */
 export const CAUSES: typeof PROCESS & typeof NODES & typeof GROUP & typeof IOMMU & typeof DRIVER = {
