@@ -5,7 +5,12 @@
  * @module
  */
 
-export { type DeviceOutcome, TransferError, type TransferErrorInfo } from "./transfer_error.ts";
+export {
+  type DeviceOutcome,
+  TransferError,
+  type TransferErrorCode,
+  type TransferErrorInfo,
+} from "./transfer_error.ts";
 export { checkIdentity } from "./identity/identity.ts";
 export { IdentityError } from "./identity/identity_error.ts";
 export type { DowntimePart, DowntimeReport } from "./report/downtime.ts";

@@ -4,15 +4,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
-  CheckpointError,
   cleanupErrors,
-  MigrationError,
   openDevice,
   openDevices,
   OpenError,
   probe,
   restore,
   save,
+  TransferError,
   UnsupportedError,
 } from "../../mod.ts";
 import { cleanlyThen, cleanlyThenAsync } from "../../src/base/cleanup.ts";
@@ -223,7 +222,7 @@ const CASES: Readonly<Record<string, Case>> = {
   "a save to a sink that cannot be given up": {
     kernel: new SimKernel("trapped?size=64KiB&fault=read:1:EIO"),
     work: saved,
-    kind: MigrationError,
+    kind: TransferError,
     code: "io",
     met: [/^unlink: EACCES/],
   },
@@ -234,7 +233,7 @@ const CASES: Readonly<Record<string, Case>> = {
       const source = ReadableStream.from([new Uint8Array(100)]);
       await cleanlyThenAsync(() => restore(device, source), () => device.close());
     },
-    kind: CheckpointError,
+    kind: TransferError,
     code: "not-a-checkpoint",
     met: [/EBUSY/],
   },
