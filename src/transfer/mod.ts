@@ -11,7 +11,7 @@ export {
   type TransferErrorCode,
   type TransferErrorInfo,
 } from "./transfer_error.ts";
-export { checkIdentity } from "./identity/identity.ts";
+export { checkIdentity } from "./identity/check_identity.ts";
 export { IdentityError } from "./identity/identity_error.ts";
 export type { DowntimePart, DowntimeReport } from "./report/downtime.ts";
 export type { DeviceReport, PhaseReport, SaveReport, TransferReport } from "./report/report.ts";

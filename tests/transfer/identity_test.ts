@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { checkHeader } from "../../src/checkpoint/metadata/header_json.ts";
-import { checkIdentity } from "../../src/transfer/identity/identity.ts";
+import { checkIdentity } from "../../src/transfer/identity/check_identity.ts";
 import type { DeviceIdentity } from "../../src/checkpoint/metadata/device_identity.ts";
 
 const SAVED: DeviceIdentity = {

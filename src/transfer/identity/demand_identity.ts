@@ -6,7 +6,7 @@ import type { Hint } from "../../base/vfiokit_error.ts";
 import type { DeviceIdentity } from "../../checkpoint/metadata/device_identity.ts";
 import type { Device } from "../../migration/device.ts";
 import type { DecodedHeader } from "../../checkpoint/metadata/header.ts";
-import { checkIdentity } from "./identity.ts";
+import { checkIdentity } from "./check_identity.ts";
 import { IdentityError } from "./identity_error.ts";
 
 const FORCE: Hint = {
