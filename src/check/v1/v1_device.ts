@@ -197,11 +197,15 @@ export class V1Device {
    * The rest of an iteration: data_offset, data_size, the data.
    *
    * @param pending What pending_bytes said.
+   * @param place data_offset and data_size, if they were read already.
    * @throws {Finding} As {@linkcode V1Device.iterate}.
    */
-  transaction(pending: bigint): V1Transaction {
-    const offset = this.value(REGISTER.data_offset);
-    const said = this.value(REGISTER.data_size);
+  transaction(
+    pending: bigint,
+    place?: { readonly offset: bigint; readonly size: bigint },
+  ): V1Transaction {
+    const offset = place?.offset ?? this.value(REGISTER.data_offset);
+    const said = place?.size ?? this.value(REGISTER.data_size);
     // Some drivers leave data_size at 0: a transaction is then what is pending and fits.
     const room = this.#region.size - offset;
     const size = said !== 0n ? said : pending < room ? pending : room;
