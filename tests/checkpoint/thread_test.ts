@@ -233,6 +233,8 @@ describe("a device on a thread of its own, restored", () => {
     await using file = await openCheckpointFile(await saved("mlx5?size=1MiB&seed=1"));
     const restoring = restore(device, file);
     while (device.progress().bytes === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    // In the midst of the next write, which the driver does not take.
+    await new Promise((resolve) => setTimeout(resolve, 300));
     const closing = device.close();
     await assert.rejects(restoring, ({ cause: error }: TransferError) => {
       assert.ok(error instanceof DeviceClosedError);
