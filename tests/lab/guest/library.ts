@@ -10,6 +10,7 @@ import assert from "node:assert/strict";
 import {
   createCheckpointFile,
   type Device,
+  MigrationError,
   openCheckpointFile,
   openDevice,
   type OpenOptions,
@@ -17,6 +18,7 @@ import {
   restore,
   type RestoreOptions,
   save,
+  TransferError,
   type TransferReport,
 } from "../../../mod.ts";
 import { libcKernel } from "../../../src/kernel/libc/libc_kernel.ts";
@@ -55,6 +57,13 @@ export async function readWindow(device: Device): Promise<Window> {
     deviceState: view.getUint32(28, true) & 7,
     changedPages: Number(view.getBigUint64(32, true)),
   };
+}
+
+/** What a step of one device failed with: a save or a restore has it as its cause. */
+export function stepError(error: unknown): unknown {
+  return error instanceof TransferError && error.cause instanceof MigrationError
+    ? error.cause
+    : error;
 }
 
 /** Saves a device to a new file, and leaves it stopped. */

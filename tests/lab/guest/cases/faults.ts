@@ -10,7 +10,7 @@ import { readdirSync } from "node:fs";
 import { MigrationError, type OpenOptions } from "../../../../mod.ts";
 import { type DeviceType, type Settings, withPair } from "../device.ts";
 import { type Case, once } from "../harness.ts";
-import { restoreFrom, saveTo } from "../library.ts";
+import { restoreFrom, saveTo, stepError } from "../library.ts";
 import { bun, deno, expectExit, type Runtime, vfiokit, wholeJson } from "../programs.ts";
 
 const SMALL: Settings = { size: 1 << 20, chunk: 64 << 10 };
@@ -25,7 +25,7 @@ interface Expected {
 }
 
 async function fails(what: Promise<unknown>, { errno, recovery, state }: Expected): Promise<void> {
-  const error = await what.then(() => null, (reason) => reason);
+  const error = await what.then(() => null, stepError);
   assert.ok(error instanceof MigrationError, String(error));
   assert.deepEqual(
     [error.errno, error.recovery, error.deviceState],

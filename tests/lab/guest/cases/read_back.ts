@@ -16,11 +16,11 @@ import type {
 import {
   type CheckpointSink,
   createCheckpointFile,
-  MigrationError,
   openCheckpointFile,
   openDevice,
   ReadBackError,
   save,
+  TransferError,
   verifyCheckpoint,
 } from "../../../../mod.ts";
 import { libcKernel } from "../../../../src/kernel/libc/libc_kernel.ts";
@@ -98,8 +98,8 @@ export const cases: readonly Case[] = RUNNING.flatMap(([type, running]): Case[] 
           writeFileSync(partial, bytes);
         };
         await assert.rejects(save(device, before(file, spoil)), (error) => {
-          assert.ok(error instanceof MigrationError);
-          assert.deepEqual([error.code, error.deviceState], ["read-back", "running"]);
+          assert.ok(error instanceof TransferError);
+          assert.deepEqual([error.code, error.devices[0]!.state], ["read-back", "running"]);
           assert.ok(error.cause instanceof ReadBackError);
           return true;
         });

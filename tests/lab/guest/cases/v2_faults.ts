@@ -10,7 +10,7 @@ import { readdirSync } from "node:fs";
 import { MigrationError, type OpenOptions, type PrecopyOptions } from "../../../../mod.ts";
 import { lacks, type Settings, type V2Type, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";
-import { restoreFrom, saveTo } from "../library.ts";
+import { restoreFrom, saveTo, stepError } from "../library.ts";
 import { bun, expectExit, vfiokit, wholeJson } from "../programs.ts";
 
 const SMALL: Settings = { size: 1 << 20, chunk: 64 << 10 };
@@ -26,7 +26,7 @@ interface Expected {
 }
 
 async function fails(what: Promise<unknown>, expected: Expected): Promise<void> {
-  const error = await what.then(() => null, (reason) => reason);
+  const error = await what.then(() => null, stepError);
   assert.ok(error instanceof MigrationError, String(error));
   const { errno, recovery, deviceState } = error;
   assert.deepEqual({ errno, recovery, state: deviceState }, expected, error.message);

@@ -7,10 +7,16 @@
 
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
-import { IdentityError, MigrationError, type PrecopyOptions, probe } from "../../../../mod.ts";
+import {
+  IdentityError,
+  MigrationError,
+  type PrecopyOptions,
+  probe,
+  TransferError,
+} from "../../../../mod.ts";
 import { lacks, type Settings, V2_TYPES, type V2Type, withPair } from "../device.ts";
 import { type Case, once } from "../harness.ts";
-import { restoreFrom, saveTo } from "../library.ts";
+import { restoreFrom, saveTo, stepError } from "../library.ts";
 import {
   bun,
   deno,
@@ -194,7 +200,9 @@ function otherProtocol(from: "trapped" | "v2", to: "trapped" | "v2"): Case {
           for (const force of [false, true]) {
             await assert.rejects(
               restoreFrom(`${folder}/checkpoint`, second, { force }),
-              (error) => error instanceof IdentityError && /protocol/.test(error.message),
+              (error) =>
+                error instanceof TransferError && error.cause instanceof IdentityError &&
+                /protocol/.test(error.message),
             );
           }
           assert.deepEqual(second.unmetFaults, ["transition:1:-5"]);
@@ -214,7 +222,7 @@ const bad: readonly Case[] = [
       withPair("v2", SMALL, async (first, second) => {
         await saveTo(`${folder}/checkpoint`, first);
         second.set({ size: 2 << 20 });
-        const error = await restoreFrom(`${folder}/checkpoint`, second).catch((error) => error);
+        const error = await restoreFrom(`${folder}/checkpoint`, second).catch(stepError);
         assert.ok(error instanceof MigrationError, String(error));
         assert.deepEqual(
           [error.errno, error.recovery, error.deviceState, second.state],
