@@ -23,12 +23,12 @@ export async function startLoad(
   { label, fds, protocol }: CheckedDevice,
   context: Context,
 ): Promise<AsyncDisposable> {
-  const places = new DataFdSocketPairs();
+  const sockets = new DataFdSocketPairs();
   const { ioas, ...rest } = fds;
   const lent = { name: label, fds: rest, ioas, protocol };
-  const child = startProgram(words, [lent], places, ["ignore", 2, 2]);
+  const child = startProgram(words, { devices: [lent] }, sockets, ["ignore", 2, 2]);
   if (typeof child === "number") {
-    places[Symbol.dispose]();
+    sockets[Symbol.dispose]();
     throw new UsageError(`Cannot keep ${label} busy: ${words[0]} cannot be run`);
   }
   let ended = false;
@@ -45,7 +45,7 @@ export async function startLoad(
       ended = true;
       child.kill("SIGTERM");
       await exit;
-      places[Symbol.dispose]();
+      sockets[Symbol.dispose]();
     },
   };
 }

@@ -66,7 +66,7 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   context.print(...timeLines(report), stateLine(report));
   if (command !== undefined || args.hold) await context.publish();
   if (command !== undefined) {
-    return await runProgram(command, devices.map(lendable), context, args.json);
+    return await runProgram(command, { devices: devices.map(lendable) }, context, args.json);
   }
   if (args.hold) return await hold(context);
   const owned = devices.filter(({ description }) => !description.borrowed);

@@ -61,7 +61,12 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
   tell(report, args, sink, context);
   if (args.command === undefined) return 0;
   await context.publish();
-  return await runProgram(args.command, devices.map(lendable), context, piped || args.json);
+  return await runProgram(
+    args.command,
+    { devices: devices.map(lendable) },
+    context,
+    piped || args.json,
+  );
 }
 
 function checkUsage(args: SaveArgs, piped: boolean): void {

@@ -49,7 +49,7 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
   await tellArcs(device, context);
   if (command !== undefined || args.hold) await context.publish();
   if (command !== undefined) {
-    return await runProgram(command, [lendable(device)], context, args.json);
+    return await runProgram(command, { devices: [lendable(device)] }, context, args.json);
   }
   if (args.hold) return await hold(context);
   if (isLost(report.state, "none")) {

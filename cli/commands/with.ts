@@ -27,7 +27,12 @@ export async function run(args: WithArgs, context: Context): Promise<number> {
   // Whichever of them cannot be closed; the last one first.
   using opened = new DisposableStack();
   for (const device of devices) opened.use(device);
-  const exitCode = await runProgram(args.command ?? [], devices.map(lendable), context, false);
+  const exitCode = await runProgram(
+    args.command ?? [],
+    { devices: devices.map(lendable) },
+    context,
+    false,
+  );
   for (const device of devices) {
     if (!device.borrowed) await tellState(device, context);
   }

@@ -64,7 +64,7 @@ export function startSpan(
   };
   const ended = new AbortController();
   const lent = [lendableVfio(device, fds)];
-  const program = runProgram(command, lent, context, dataOnStdout, memory)
+  const program = runProgram(command, { devices: lent, memory }, context, dataOnStdout)
     .finally(() => ended.abort());
   return { ended: ended.signal, exitCode: () => program };
 }

@@ -75,22 +75,29 @@ interface Lent {
   readonly data: readonly [put: number, take: number] | null;
 }
 
+/** What a program inherits. */
+export interface Inheritance {
+  /** The devices. */
+  readonly devices: readonly Lendable[];
+  /** Memory to lend with them. */
+  readonly memory?: LentMemory | undefined;
+}
+
 /**
  * Runs a program with the fds of devices, and passes signals on to it.
  *
  * @param dataOnStdout Whether our stdout carries data: then the program's goes to stderr.
- * @param memory Memory to lend with the devices.
  * @returns Its exit code: 128+n after signal n, 127 if it was not found, 126 if it cannot be run.
  */
 export async function runProgram(
   words: readonly string[],
-  devices: readonly Lendable[],
+  inheritance: Inheritance,
   context: Context,
   dataOnStdout: boolean,
-  memory?: LentMemory,
 ): Promise<number> {
-  using places = new DataFdSocketPairs();
-  const started = startProgram(words, devices, places, [0, dataOnStdout ? 2 : 1, 2], memory);
+  using sockets = new DataFdSocketPairs();
+  const stdio = [0, dataOnStdout ? 2 : 1, 2] as const;
+  const started = startProgram(words, inheritance, sockets, stdio);
   const exitCode = typeof started === "number"
     ? started
     : await ended(started, words[0] ?? "", context);
@@ -108,13 +115,12 @@ export async function runProgram(
  */
 export function startProgram(
   words: readonly string[],
-  devices: readonly Lendable[],
-  places: DataFdSocketPairs,
+  { devices, memory }: Inheritance,
+  sockets: DataFdSocketPairs,
   stdio: readonly [stdin: number | "ignore", stdout: number, stderr: number],
-  memory?: LentMemory,
 ): ChildProcess | number {
   const [program, ...args] = words;
-  const { lent, inherited } = lend(devices, places);
+  const { lent, inherited } = lend(devices, sockets);
   const variables = { ...environment(lent), ...memoryEnvironment(memory, inherited) };
   return start(program ?? "", args, {
     stdio: [...stdio, ...inherited],
@@ -128,7 +134,7 @@ export function startProgram(
  */
 function lend(
   devices: readonly Lendable[],
-  places: DataFdSocketPairs,
+  sockets: DataFdSocketPairs,
 ): { lent: Lent[]; inherited: number[] } {
   const inherited: number[] = [];
   const give = (fd: number): number => FIRST_FD + inherited.push(fd) - 1;
@@ -143,7 +149,7 @@ function lend(
   }));
   const lent = opened.map((device, index) => {
     if (devices[index]!.protocol !== "v2") return { ...device, data: null };
-    const { put, take } = places.add();
+    const { put, take } = sockets.add();
     return { ...device, data: [give(put), give(take)] as const };
   });
   return { lent, inherited };

@@ -36,7 +36,12 @@ async function lend(script: string, ...args: string[]): Promise<[number, string]
   });
   const fds = { device, group: null, container: null, iommufd: null };
   const lent: Lendable[] = [{ name: "device", fds, ioas: null, protocol: "v2" }];
-  const code = await runProgram(["sh", "-c", script, "sh", out, ...args], lent, context, false);
+  const code = await runProgram(
+    ["sh", "-c", script, "sh", out, ...args],
+    { devices: lent },
+    context,
+    false,
+  );
   return [code, readFileSync(out, "utf8")];
 }
 
