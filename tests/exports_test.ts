@@ -31,10 +31,11 @@ const DOORS: Readonly<Record<string, string>> = {
     errnoName errnoText isErrno libcKernel openFds
   `,
   "./trace": `
-    MemoryTrace ReadTrace ReplayError ReplayErrorCode ReplayErrorInfo ReplayedCalls SharedTrace
-    TRACE_SCHEMA Trace TraceEnd TraceError TraceErrorCode TraceEvent TraceFields TraceFileError
-    TraceHeader TraceKernel TraceKernelOptions TraceOptions TraceSink TraceThread TraceValue
-    TracedCall TracedData endTrace formatCall perfettoJson readTrace replayTrace traceTo
+    CallTimes DeviceTimeline MemoryTrace PendingPoint ReadTrace ReplayError ReplayErrorCode
+    ReplayErrorInfo ReplayedCalls SharedTrace StateSpan TRACE_SCHEMA Trace TraceEnd TraceError
+    TraceErrorCode TraceEvent TraceFields TraceFileError TraceHeader TraceKernel TraceKernelOptions
+    TraceOptions TraceSink TraceThread TraceValue TracedCall TracedData endTrace formatCall
+    perfettoJson readTrace replayTrace timelineOf traceTo
   `,
   "./sim": `
     BugName DmaPattern Fault FaultName MdevType OPTIONS PERSONALITIES Personality
@@ -44,13 +45,14 @@ const DOORS: Readonly<Record<string, string>> = {
   "./vfio": `
     AccessReport AddressSpace AddressSpaceInfo AnswerError BusyError Capability CapabilityDefect
     CapabilityError DataSectionKind DeviceName DeviceNameError DirtyReport DmaError DmaMapping
-    DmaMemory DmaMemoryOptions DriverNote DriverNoteCode DriverNoteKind DriverNotes DriverRule
-    FeatureDevice FeatureReport Group GroupStatus Holder Ioas Iommufd IovaMapping IovaRange
-    MigrationFlag NotedStateReport OpenError OpenVfioOptions OpenVia PciIds ProbeOptions
-    ProbeReport Protocol QuirkName Reason ReasonCode Recovery Region RegionType SparseArea
-    StateName StateReport SysfsDevice SysfsGroup TargetState Type1Container Type1Info
-    Type1Migration UnsupportedError V1StateName V2StateName VfioDevice VfioIdentity
-    describeRecovery isLost openVfioDevice openVfioDevices parseDeviceName probe readMigrationFlags shellFile shellWord
+    DmaMemory DmaMemoryOptions DowntimePart DowntimeReport DriverNote DriverNoteCode DriverNoteKind
+    DriverNotes DriverRule FeatureDevice FeatureReport Group GroupStatus Holder Ioas Iommufd
+    IovaMapping IovaRange MigrationFlag NotedStateReport OpenError OpenVfioOptions OpenVia PciIds
+    ProbeOptions ProbeReport Protocol QuirkName Reason ReasonCode Recovery Region RegionType
+    SparseArea Standstill StateChange StateName StateReport SysfsDevice SysfsGroup TargetState
+    Type1Container Type1Info Type1Migration UnsupportedError V1StateName V2StateName VfioDevice
+    VfioIdentity describeRecovery isLost jointStandstill openVfioDevice openVfioDevices
+    parseDeviceName probe readMigrationFlags shellFile shellWord standstill
   `,
   "./checkpoint": `
     CheckpointDecoder CheckpointError CheckpointErrorCode CheckpointFile CheckpointFileError

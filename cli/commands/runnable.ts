@@ -16,7 +16,7 @@ import { show, verify } from "../specs/verify_show.ts";
 import { probe, reset, state, withDevices } from "../specs/probe_state_reset_with.ts";
 import { restore, save } from "../specs/save_restore.ts";
 import { demo, man, uapi } from "../specs/uapi_demo_man.ts";
-import { traceShow } from "../specs/trace_timeline.ts";
+import { timeline, traceShow } from "../specs/trace_timeline.ts";
 import { traced } from "../trace_option.ts";
 
 /** Makes the context that a command runs in. */
@@ -58,6 +58,7 @@ const PARSERS: ReadonlyMap<Command, CommandParser> = new Map([
   runnable(dirtyWatch, () => import("./dirty/watch.ts")),
   runnable(dirtyForecast, () => import("./dirty/forecast.ts")),
   runnable(unmap, () => import("./unmap.ts")),
+  runnable(timeline, () => import("./timeline.ts")),
   runnable(traceShow, () => import("./trace/show.ts")),
   runnable(verify, () => import("./verify.ts")),
   runnable(show, () => import("./show.ts")),

@@ -44,7 +44,8 @@ function precopyWords(who: string, { rounds, ended, pending }: Precopy): string 
   return `${who}Pre-copy ended after ${count(rounds.length, "round")}${left}: ${ENDS[ended]}.`;
 }
 
-function standstillWords({ seconds, parts }: NonNullable<DeviceReport["downtime"]>): string {
+/** How long a device stood still, and where that time went: `stood still for …`. */
+export function standstillWords({ seconds, parts }: NonNullable<DeviceReport["downtime"]>): string {
   const spent = parts.filter((part) => part.seconds > 0).map(partWords).join(", ");
   return seconds === null ? `is stopped: ${spent}.` : `stood still for ${time(seconds)}: ${spent}.`;
 }

@@ -13,6 +13,7 @@ import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
 import { bytes, count, hex, time } from "../output/format.ts";
 import { heat } from "../output/heatmap.ts";
 import type { ForEachRun, MemoryMap } from "../dirty/memory_map.ts";
+import type { TrackerName } from "../../src/dirty/mod.ts";
 import type { Sample } from "../dirty/samples.ts";
 import { Heat } from "./_hot_ranges.ts";
 import { escape, figure, meter, page, percent, table } from "./html.ts";
@@ -27,6 +28,8 @@ const HOT_RANGES = 20;
 export interface ReportSubject {
   /** The device's name. */
   readonly device: string;
+  /** Who tracked them: the type1 IOMMU, or the device by its own log. */
+  readonly tracker: TrackerName;
   /** When tracking began. */
   readonly started: Date;
   /** What wrote it: `vfiokit 1.2.3`. */
@@ -194,10 +197,11 @@ export class Report {
   }
 }
 
-function summary({ started, command }: ReportSubject): string {
+function summary({ tracker, started, command }: ReportSubject): string {
   const when = started.toISOString().replace("T", " ").replace(/\.\d+Z$/, " UTC");
   const meanwhile = command === undefined ? "" : `, while this ran: ${command.join(" ")}`;
-  return `As the IOMMU driver tracked them from ${when} on${meanwhile}.`;
+  const who = tracker === "device" ? "the device's own log" : "the type1 IOMMU";
+  return `As ${who} tracked them from ${when} on${meanwhile}.`;
 }
 
 function range(iova: bigint, size: bigint): string {

@@ -5,8 +5,7 @@
  * @module
  */
 
-import type { CheckpointFile } from "../../src/checkpoint/mod.ts";
-import { createCheckpointFile } from "../../mod.ts";
+import { PageFile } from "./page_file.ts";
 import type { Context } from "../context.ts";
 import type { Round } from "../dirty/rounds.ts";
 import type { MemoryMap } from "../dirty/memory_map.ts";
@@ -14,11 +13,11 @@ import type { Report, ReportSubject } from "./report.ts";
 
 /** A report and its file. If it is closed before it was written, no file is left. */
 export class ReportFile implements AsyncDisposable {
-  readonly #file: CheckpointFile;
+  readonly #file: PageFile;
   #report: Report | null = null;
   #rounds = 0;
 
-  private constructor(file: CheckpointFile) {
+  private constructor(file: PageFile) {
     this.#file = file;
   }
 
@@ -28,7 +27,7 @@ export class ReportFile implements AsyncDisposable {
    * @throws {CheckpointFileError} EEXIST if the file exists and `force` is not set; ENOENT, …
    */
   static async create(path: string, force: boolean): Promise<ReportFile> {
-    return new ReportFile(await createCheckpointFile(path, { force, mode: 0o666 }));
+    return new ReportFile(await PageFile.create(path, force));
   }
 
   /** Begins the report of this memory. */
@@ -49,9 +48,7 @@ export class ReportFile implements AsyncDisposable {
    * @throws {CheckpointFileError} With the errno's name, such as ENOSPC.
    */
   async write(subject: ReportSubject, context: Context): Promise<void> {
-    await this.#file.write(new TextEncoder().encode(this.#report!.html(subject)));
-    await this.#file.commit();
-    context.note(`The report is in ${this.#file.path}.`);
+    await this.#file.write(this.#report!.html(subject), context);
   }
 
   /** After a failure: writes what was collected, if anything; reports if that fails, too. */
@@ -66,6 +63,6 @@ export class ReportFile implements AsyncDisposable {
 
   /** Discards an unwritten report, at the end of a block. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.abort();
+    await this.#file[Symbol.asyncDispose]();
   }
 }

@@ -10,7 +10,7 @@ import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "./dirty_unmap.ts";
 import { show, verify } from "./verify_show.ts";
 import { probe, reset, state, withDevices } from "./probe_state_reset_with.ts";
 import { restore, save } from "./save_restore.ts";
-import { traceShow } from "./trace_timeline.ts";
+import { timeline, traceShow } from "./trace_timeline.ts";
 import { demo, man, uapi } from "./uapi_demo_man.ts";
 
 /** The name of the program. */
@@ -41,6 +41,7 @@ export const COMMANDS: readonly Command[] = [
   dirtyForecast,
   unmap,
   traceShow,
+  timeline,
   uapi,
   demo,
   man,

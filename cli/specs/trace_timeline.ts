@@ -11,7 +11,7 @@ import type { InferValue } from "@optique/core/parser";
 import { argument, option } from "@optique/core/primitives";
 import { string } from "@optique/core/valueparser";
 import type { Command } from "./command.ts";
-import { quiet, toggle } from "./options.ts";
+import { json, quiet, toggle } from "./options.ts";
 import { file, shortDuration } from "./value_parsers.ts";
 
 const showArgs = object({
@@ -61,4 +61,42 @@ export const traceShow: Command<TraceShowArgs> = {
   permissions: ["--allow-read"],
   jsonLines: true,
   args: showArgs,
+};
+
+const timelineArgs = object({
+  file: argument(file(), {
+    description: [text("A trace, or a checkpoint, which has the phases alone.")],
+  }),
+  report: optional(option("--report", file(), {
+    description: [
+      text(
+        "Write an HTML page: states, downtime, pending bytes, latencies of each call, slowest calls.",
+      ),
+    ],
+  })),
+  force: toggle(["-f", "--force"], "Replace the file of --report."),
+  ...json,
+  ...quiet,
+});
+
+/** The arguments of `timeline`. */
+export type TimelineArgs = InferValue<typeof timelineArgs>;
+
+/** `timeline`. */
+export const timeline: Command<TimelineArgs> = {
+  name: "timeline",
+  usage: "TRACE|CHECKPOINT [--report FILE] [--json]",
+  brief: "Show what devices did over time, and where their downtime went.",
+  details: [
+    "Of a trace: the states of each device over time with the bytes moved in each, the downtime in its parts, the calls by kind with their latencies, and the slowest calls. Of a checkpoint: the phases, by the times of its frames.",
+    "Exits with 4 if the file is bad.",
+  ],
+  examples: [
+    {
+      what: "where did the downtime of a save go?",
+      line: "vfiokit timeline save.trace --report timeline.html",
+    },
+  ],
+  permissions: ["--allow-read"],
+  args: timelineArgs,
 };

@@ -17,7 +17,7 @@ import {
 import type { OnError, RecoveryMode } from "./protocol/engine.ts";
 import type { DataFdSockets } from "./v2/data_fd_handover.ts";
 import type { DeviceDescription, OpenOptions } from "./thread/open_session.ts";
-import type { StateChange } from "./protocol/state_times.ts";
+import type { StateChange } from "../vfio/state/standstill.ts";
 import { SharedCounters } from "./thread/shared_counters.ts";
 import type { AnyWorker } from "./thread/device_thread.ts";
 import type { Recovery } from "../vfio/state/recovery.ts";

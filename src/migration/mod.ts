@@ -33,5 +33,4 @@ export { resume, type ResumeOptions } from "./phases/resume.ts";
 export { stopAndCopy } from "./phases/stop_and_copy.ts";
 export { type PrecopyOptions } from "./protocol/precopy_limits.ts";
 export type { PrecopyEnd, PrecopyReport, PrecopyRound } from "./protocol/precopy_report.ts";
-export type { StateChange } from "./protocol/state_times.ts";
 export { serveDevice } from "./thread/serve_device.ts";

@@ -31,6 +31,13 @@ export { perfettoJson } from "./timeline/perfetto.ts";
 export { type ReadTrace, readTrace } from "./file/read_trace.ts";
 export { ReplayError, type ReplayErrorCode, type ReplayErrorInfo } from "./replay/replay_error.ts";
 export { ReplayedCalls, replayTrace } from "./replay/replayed_calls.ts";
+export {
+  type CallTimes,
+  type DeviceTimeline,
+  type PendingPoint,
+  type StateSpan,
+  timelineOf,
+} from "./timeline/trace_timeline.ts";
 export { TraceError, type TraceErrorCode } from "./file/trace_error.ts";
 export {
   type SharedTrace,

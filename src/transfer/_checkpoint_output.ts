@@ -29,7 +29,8 @@ export class CheckpointOutput {
   readonly #lockstep: Lockstep;
   readonly #rings: readonly RingMemory[];
   readonly #compress: boolean;
-  readonly #begun = performance.timeOrigin + performance.now();
+  /** When devices could begin: what the frames' times are counted from. */
+  #begun = performance.timeOrigin + performance.now();
   /** The stream's writer, where there is no thread for it. */
   readonly #stream: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>> | null;
   readonly #io: IoThread<true, Written>;
@@ -73,6 +74,7 @@ export class CheckpointOutput {
    */
   async begin(): Promise<void> {
     if (await this.#io.begun.catch(() => null) === null) await this.#stopped();
+    this.#begun = performance.timeOrigin + performance.now();
   }
 
   /**

@@ -9,7 +9,7 @@ import type { Phase } from "../checkpoint/batches/transaction.ts";
 import type { CheckpointOutput } from "./_checkpoint_output.ts";
 import { setStateWithRetry } from "./_run_again.ts";
 import type { Lockstep, Member } from "./lockstep.ts";
-import { type PhaseReport, totals } from "./report/report.ts";
+import { type PhaseReport, totals } from "./report.ts";
 
 /** Refuses what cannot begin now; no device is touched. */
 export async function checkSave(lockstep: Lockstep, precopy: boolean): Promise<void> {

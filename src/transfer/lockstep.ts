@@ -17,8 +17,8 @@ import { MAX_DEVICES } from "../checkpoint/frames/constants.ts";
 import { stateNow } from "./_state_now.ts";
 import { type FinalState, transferError } from "./_transfer_failure.ts";
 import type { PrecopyReport } from "../migration/protocol/precopy_report.ts";
-import { type Standstill, standstill } from "./report/downtime.ts";
-import type { PhaseReport } from "./report/report.ts";
+import { type Standstill, standstill } from "../vfio/state/standstill.ts";
+import type { PhaseReport } from "./report.ts";
 
 /** One of the devices. */
 export interface Member {

@@ -13,8 +13,7 @@ export {
 } from "./transfer_error.ts";
 export { checkIdentity } from "./identity/check_identity.ts";
 export { IdentityError } from "./identity/identity_error.ts";
-export type { DowntimePart, DowntimeReport } from "./report/downtime.ts";
-export type { DeviceReport, PhaseReport, SaveReport, TransferReport } from "./report/report.ts";
+export type { DeviceReport, PhaseReport, SaveReport, TransferReport } from "./report.ts";
 export { restore, type RestoreOptions } from "./restore.ts";
 export { save, type SaveOptions } from "./save.ts";
 export type { CheckpointSink, RestoreSource } from "./sinks_and_sources.ts";

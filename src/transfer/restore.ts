@@ -11,10 +11,10 @@ import { ask } from "../migration/thread/session_client.ts";
 import { CheckpointInput } from "./_checkpoint_input.ts";
 import { RestoreSteps } from "./_restore_steps.ts";
 import { demandIdentity } from "./identity/demand_identity.ts";
-import { together } from "./report/downtime.ts";
+import { jointStandstill } from "../vfio/state/standstill.ts";
 import { Lockstep } from "./lockstep.ts";
 import { type RestoreSource, sourceOf } from "./sinks_and_sources.ts";
-import { commonState, deviceTimes, totals, type TransferReport } from "./report/report.ts";
+import { commonState, deviceTimes, totals, type TransferReport } from "./report.ts";
 
 /** How to restore. */
 export interface RestoreOptions {
@@ -129,7 +129,7 @@ async function restoreFrom(
   const moved = totals(reports);
   return {
     state: commonState(reports),
-    downtimeSeconds: together(times.map(({ standstill }) => standstill)),
+    downtimeSeconds: jointStandstill(times.map(({ standstill }) => standstill)),
     ...moved,
     seconds,
     phases: [{ name: "resuming", ...moved, seconds }],

@@ -18,15 +18,9 @@ import { ONLY_COPY, TRY_AGAIN, whatCannotRun } from "./_run_again.ts";
 import { checkSave, precopy, runAgain, stopAndCopy } from "./_save_steps.ts";
 import { type FinalState, transferError } from "./_transfer_failure.ts";
 import { Lockstep } from "./lockstep.ts";
-import { together } from "./report/downtime.ts";
+import { jointStandstill } from "../vfio/state/standstill.ts";
 import { type CheckpointSink, sinkOf } from "./sinks_and_sources.ts";
-import {
-  commonState,
-  deviceTimes,
-  type PhaseReport,
-  type SaveReport,
-  totals,
-} from "./report/report.ts";
+import { commonState, deviceTimes, type PhaseReport, type SaveReport, totals } from "./report.ts";
 import type { TransferError } from "./transfer_error.ts";
 
 /** How to save. */
@@ -163,7 +157,7 @@ async function saveTo(
   }));
   return {
     state: commonState(reports),
-    downtimeSeconds: together(times.map(({ standstill }) => standstill)),
+    downtimeSeconds: jointStandstill(times.map(({ standstill }) => standstill)),
     ...totals(phases),
     seconds,
     phases,

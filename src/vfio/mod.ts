@@ -87,3 +87,11 @@ export type {
 } from "./state/states.ts";
 export type { VfioIdentity } from "./sysfs/identity.ts";
 export type { PciIds, SysfsDevice, SysfsGroup } from "./sysfs/sysfs.ts";
+export {
+  type DowntimePart,
+  type DowntimeReport,
+  jointStandstill,
+  type Standstill,
+  standstill,
+  type StateChange,
+} from "./state/standstill.ts";

@@ -12,6 +12,7 @@ export function writeReport(path: string): void {
     path,
     report.html({
       device: "an example device",
+      tracker: "type1",
       started: new Date("2026-01-02T03:04:05Z"),
       tool: "vfiokit",
     }),

@@ -78,6 +78,7 @@ describe("text from outside, on a terminal", () => {
   it("is escaped in a report", () => {
     const map = new MemoryMap([{ iova: 0n, size: 4096n }], 4096);
     const html = new Report(map).html({
+      tracker: "type1",
       ...{ device: HOSTILE, started: new Date(0), tool: "vfiokit", command: [HOSTILE, "<b>"] },
     });
     const body = html.slice(html.indexOf("<title>"), html.indexOf("<script"));

@@ -11,6 +11,7 @@ import { MAP, MAPPINGS, sampleRounds } from "./_sample_rounds.ts";
 
 const SUBJECT: ReportSubject = {
   device: "0000:3b:00.1",
+  tracker: "type1",
   started: new Date("2026-01-02T03:04:05.678Z"),
   tool: "vfiokit 1.2.3",
 };
@@ -20,6 +21,15 @@ function reportOf(samples: readonly Sample[], subject = SUBJECT): string {
   for (const sample of samples) report.add(sample, MAP.numbered(sample.runs));
   return report.html(subject);
 }
+
+describe("the report", () => {
+  it("says who tracked the pages", () => {
+    const samples = sampleRounds({ rounds: 1 });
+    assert.match(reportOf(samples), /As the type1 IOMMU tracked them from 2026-01-02/);
+    const own = reportOf(samples, { ...SUBJECT, tracker: "device" });
+    assert.match(own, /As the device's own log tracked them from 2026-01-02/);
+  });
+});
 
 describe("the report's timeline", () => {
   it("has a column a round, with its pages by band", () => {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { openDevices, restore, save, type TransferReport } from "../../mod.ts";
-import { type StateChange, StateTimes } from "../../src/migration/protocol/state_times.ts";
+import { StateTimes } from "../../src/migration/protocol/state_times.ts";
 import { Rounds } from "../../src/migration/protocol/rounds.ts";
-import { standstill, together } from "../../src/transfer/report/downtime.ts";
+import { jointStandstill, standstill, type StateChange } from "../../src/vfio/state/standstill.ts";
 
 type DeviceReport = TransferReport["devices"][number];
 
@@ -56,14 +56,14 @@ describe("standstill", () => {
     const stopped = standstill(changesOf([0, "running"], [1, "running"], [2, "stop"]))!;
     assert.equal(stopped.seconds, null);
     assert.equal(standstill(changesOf([0, "running"], [1, "pre-copy"])), null);
-    assert.equal(together([stopped, null]), null);
-    assert.equal(together([null]), null);
+    assert.equal(jointStandstill([stopped, null]), null);
+    assert.equal(jointStandstill([null]), null);
   });
 
   it("of several devices is from the first that stops to the last that runs", () => {
     const one = standstill(changesOf([10, "running"], [11, "stop"], [11, "stop"], [20, "running"]));
     const other = standstill(changesOf([5, "running"], [6, "stop"], [6, "stop"], [15, "running"]));
-    assert.equal(together([one, other, null]), 0.015);
+    assert.equal(jointStandstill([one, other, null]), 0.015);
   });
 });
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { TransferError } from "../../src/transfer/transfer_error.ts";
-import type { TransferReport } from "../../src/transfer/report/report.ts";
+import type { TransferReport } from "../../src/transfer/report.ts";
 import { restore } from "../../src/transfer/restore.ts";
 import { save } from "../../src/transfer/save.ts";
 import { type Device, type OnError, openDevice } from "../../src/migration/device.ts";

@@ -47,7 +47,7 @@ export async function run(args: DirtyWatchArgs, context: Context): Promise<numbe
     : await ReportFile.create(args.report, args.force);
   using session = openSession(args, context);
   await report?.begin(mapOf(session));
-  const subject = subjectOf(args);
+  const subject = subjectOf(args, session);
   const lines = new Lines(session, args.heatmap, context);
   tellTracker(session, context);
   session.tracker.start();
@@ -84,8 +84,12 @@ function checkUsage({ every, json, heatmap, report }: DirtyWatchArgs): void {
   }
 }
 
-function subjectOf({ device, command }: DirtyWatchArgs): ReportSubject {
-  return { device, started: new Date(), tool: `vfiokit ${deno.version}`, command };
+function subjectOf(
+  { device, command }: DirtyWatchArgs,
+  { tracker }: DirtySession,
+): ReportSubject {
+  const tool = `vfiokit ${deno.version}`;
+  return { device, tracker: tracker.name, started: new Date(), tool, command };
 }
 
 /** Without a report, a watch that nobody reads is over. */

@@ -4,21 +4,8 @@
  * @module
  */
 
+import type { StateChange } from "../../vfio/state/standstill.ts";
 import type { StateName } from "../../vfio/state/states.ts";
-
-/** A change of state. All times are milliseconds since 1970, with microseconds behind the point. */
-export interface StateChange {
-  /** The state before. */
-  readonly from: StateName;
-  /** The state after. */
-  readonly to: StateName;
-  /** When `from` was read last: the step was asked for right after it. */
-  readonly begun: number;
-  /** When `to` was read. */
-  readonly ended: number;
-  /** When the first data was moved in `from`; null if none was. */
-  readonly firstData: number | null;
-}
 
 /** The most changes that are kept: a save has ten or so. */
 const MAX_CHANGES = 256;

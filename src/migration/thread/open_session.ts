@@ -27,7 +27,7 @@ import type { FrameTarget } from "../../checkpoint/pipeline/frame_producer.ts";
 import type { RingMemory } from "../../checkpoint/pipeline/ring.ts";
 import { fillTurn, takeTurn, type Turn } from "./frame_turns.ts";
 import type { PrecopyReport } from "../protocol/precopy_report.ts";
-import type { StateChange } from "../protocol/state_times.ts";
+import type { StateChange } from "../../vfio/state/standstill.ts";
 import type { Engine, OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
 import { DataFdHandover, type DataFdSockets } from "../v2/data_fd_handover.ts";
 import { preadFull } from "../protocol/data_io.ts";

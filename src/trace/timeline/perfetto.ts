@@ -7,6 +7,7 @@
 import { DeviceStates } from "./device_states.ts";
 import type { TraceEvent } from "../event.ts";
 import type { ReadTrace } from "../file/read_trace.ts";
+import { pendingOf } from "./trace_timeline.ts";
 import type { TraceThread } from "../file/trace_file.ts";
 
 /**
@@ -110,9 +111,8 @@ class Device {
       parts.push(...this.#slice(before, this.#last));
       this.#since = this.#last;
     }
-    const pending = answer?.["pending_bytes"] ??
-      sum(answer?.["initial_bytes"], answer?.["dirty_bytes"]);
-    if (typeof pending === "number") {
+    const pending = pendingOf(event);
+    if (pending !== null) {
       const label = `pending bytes of device ${this.#thread}`;
       parts.push({ name: label, ph: "C", ts: this.#last, pid: PID, args: { bytes: pending } });
     }
@@ -129,10 +129,4 @@ class Device {
     const dur = until - this.#since;
     return [{ name: state, cat: "state", ph: "X", ts: this.#since, dur, pid: PID, tid: states }];
   }
-}
-
-/** Fields that an answer left as they were are not in it: they are zero then. */
-function sum(initial: unknown, dirty: unknown): number | null {
-  if (typeof initial !== "number" && typeof dirty !== "number") return null;
-  return Number(initial ?? 0) + Number(dirty ?? 0);
 }

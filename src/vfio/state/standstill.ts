@@ -4,8 +4,21 @@
  * @module
  */
 
-import type { StateChange } from "../../migration/protocol/state_times.ts";
-import type { StateName } from "../../vfio/state/states.ts";
+import type { StateName } from "./states.ts";
+
+/** A change of state. All times are milliseconds since 1970, with microseconds behind the point. */
+export interface StateChange {
+  /** The state before. */
+  readonly from: StateName;
+  /** The state after. */
+  readonly to: StateName;
+  /** When `from` was read last: the step was asked for right after it. */
+  readonly begun: number;
+  /** When `to` was read. */
+  readonly ended: number;
+  /** When the first data was moved in `from`; null if none was. */
+  readonly firstData: number | null;
+}
 
 /** A stretch of the time that a device stands still. */
 export interface DowntimePart {
@@ -84,7 +97,7 @@ function between(ended: number, change: StateChange, moved: boolean): DowntimePa
 }
 
 /** The standstill of several devices together: from the first that stopped to the last that runs. */
-export function together(standstills: readonly (Standstill | null)[]): number | null {
+export function jointStandstill(standstills: readonly (Standstill | null)[]): number | null {
   const all = standstills.filter((each) => each !== null);
   if (all.length === 0) return null;
   const ends = all.map(({ ended }) => ended);

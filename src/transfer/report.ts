@@ -4,12 +4,12 @@
  * @module
  */
 
-import type { PrecopyReport } from "../../migration/protocol/precopy_report.ts";
-import type { DowntimeReport, Standstill } from "./downtime.ts";
-import type { Phase } from "../../checkpoint/batches/transaction.ts";
-import type { StateName } from "../../vfio/state/states.ts";
-import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
-import type { ReadBackReport } from "../../checkpoint/read_back.ts";
+import type { PrecopyReport } from "../migration/protocol/precopy_report.ts";
+import type { DowntimeReport, Standstill } from "../vfio/state/standstill.ts";
+import type { Phase } from "../checkpoint/batches/transaction.ts";
+import type { StateName } from "../vfio/state/states.ts";
+import type { DriverNote } from "../vfio/notes/driver_notes.ts";
+import type { ReadBackReport } from "../checkpoint/read_back.ts";
 
 /** How one phase went. */
 export interface PhaseReport {

@@ -1,0 +1,191 @@
+/**
+ * The report of `timeline --report`: one HTML page that needs no network and no script.
+ *
+ * @module
+ */
+
+import type { DeviceTimeline } from "../../src/trace/mod.ts";
+import { formatCall } from "../../src/trace/mod.ts";
+import { bytes, rate, shortTime, time } from "../output/format.ts";
+import type { StoredPhase, Timelines, TracedDevice } from "../timeline/timelines.ts";
+import { escape, page, table } from "./html.ts";
+import pageStyle from "./page.css" with { type: "text" };
+import timelineStyle from "./timeline.css" with { type: "text" };
+
+/** The width of a chart, and the height of a row of it. */
+const WIDTH = 1000;
+const ROW = 22;
+
+/** The page. */
+export function timelinePage(found: Timelines, file: string, tool: string): string {
+  const title = `Timeline of ${file}`;
+  const body = [
+    `<h1>${escape(title)}</h1>`,
+    `<p>${escape(about(found))}</p>`,
+    ...(found.kind === "trace" ? found.devices.flatMap(deviceSections) : [phases(found.phases)]),
+    `<footer>Written by ${escape(tool)}.</footer>`,
+  ];
+  const style = pageStyle + timelineStyle;
+  return page({ title, style, body: body.join("\n"), data: null, scripts: [] });
+}
+
+function about(found: Timelines): string {
+  if (found.kind === "checkpoint") return `A checkpoint, written ${found.created}.`;
+  const { started, kernel, devices } = found.header;
+  const where = kernel === null ? "" : ` on Linux ${kernel}`;
+  return `A trace of ${devices.join(", ")}, begun ${new Date(started).toISOString()}${where}.`;
+}
+
+function deviceSections(device: TracedDevice): string[] {
+  return [
+    `<h2 class="device">${escape(device.device)}</h2>`,
+    states(device),
+    downtime(device),
+    pending(device),
+    histograms(device),
+    slowest(device),
+  ];
+}
+
+function section(title: string, caption: string, body: string): string {
+  return `<section><h2>${title}</h2><p>${caption}</p>${body}</section>`;
+}
+
+function svg(height: number, label: string, parts: readonly string[]): string {
+  return `<svg class="chart" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${
+    escape(label)
+  }">${parts.join("")}</svg>`;
+}
+
+function bar(x: number, y: number, width: number, kind: string, title: string): string {
+  const wide = Math.max(1, width).toFixed(2);
+  return `<rect class="${kind}" x="${x.toFixed(2)}" y="${y}" width="${wide}" height="${
+    ROW - 4
+  }"><title>${escape(title)}</title></rect>`;
+}
+
+function label(x: number, y: number, text: string): string {
+  return `<text x="${x.toFixed(2)}" y="${y + ROW - 9}">${escape(text)}</text>`;
+}
+
+/** One row for each state, over the time of all of them. */
+function states({ states }: DeviceTimeline): string {
+  const first = states[0]?.begun ?? 0;
+  const span = Math.max(1, (states.at(-1)?.ended ?? 1) - first);
+  const names = [...new Set(states.map(({ state }) => state))];
+  const place = (micros: number): number => 160 + (micros - first) / span * (WIDTH - 160);
+  const parts = names.map((name, row) => label(0, row * ROW, name));
+  for (const { state, begun, ended, left, bytes: moved } of states) {
+    const end = left ?? ended;
+    const data = moved === 0 ? "" : `, ${bytes(moved)}`;
+    const title = `${state}: ${shortTime(end - begun)}${data}`;
+    const row = names.indexOf(state);
+    parts.push(bar(place(begun), row * ROW, place(end) - place(begun), "state", title));
+  }
+  return section(
+    "States",
+    `From ${time(first / 1e6)} to ${time((first + span) / 1e6)} of the trace.`,
+    svg(names.length * ROW, "States over time", parts),
+  );
+}
+
+/** Each part of the standstill, one below the other. */
+function downtime({ standstill }: TracedDevice): string {
+  if (standstill === null) return section("Downtime", "The device never stood still.", "");
+  const { seconds, parts } = standstill;
+  const sum = parts.reduce((all, part) => all + part.seconds, 0);
+  const scale = (WIDTH - 360) / Math.max(sum, 1e-9);
+  let at = 0;
+  const rows = parts.flatMap(({ kind, state, to, seconds }, row) => {
+    const what = kind === "arc" ? `${state} → ${to}` : `${kind.replace("-", " ")} in ${state}`;
+    const x = 260 + at * scale;
+    at += seconds;
+    const text = shortTime(seconds * 1e6);
+    return [
+      label(0, row * ROW, what),
+      bar(x, row * ROW, seconds * scale, kind, `${what}: ${text}`),
+      label(x + seconds * scale + 6, row * ROW, text),
+    ];
+  });
+  const caption = seconds === null
+    ? "The device is stopped."
+    : `The device stood still for ${time(seconds)}.`;
+  return section("Downtime", caption, svg(parts.length * ROW, "Where the downtime went", rows));
+}
+
+/** What was pending when the driver was asked, and what had been moved by then. */
+function pending({ pending }: DeviceTimeline): string {
+  if (pending.length === 0) return "";
+  const [first] = pending;
+  const span = Math.max(1, pending.at(-1)!.time - first!.time);
+  const most = Math.max(1, ...pending.map((point) => Math.max(point.pending, point.bytes)));
+  const line = (kind: string, value: (point: typeof pending[number]) => number): string => {
+    const points = pending.map((point) => {
+      const x = (point.time - first!.time) / span * WIDTH;
+      return `${x.toFixed(1)},${(200 - value(point) / most * 190).toFixed(1)}`;
+    });
+    return `<polyline class="${kind}" points="${points.join(" ")}"></polyline>`;
+  };
+  return section(
+    "Pending and moved",
+    `What the driver said was pending <i class="pending"></i>, and what had been moved ` +
+      `<i class="moved"></i>, up to ${bytes(most)}, in ${shortTime(span)}.`,
+    svg(210, "Pending and moved bytes over time", [
+      line("pending", (point) => point.pending),
+      line("moved", (point) => point.bytes),
+    ]),
+  );
+}
+
+function histograms({ calls }: DeviceTimeline): string {
+  return table(
+    "Calls",
+    "The most costly first. The histogram has a bar for less than 1, 2, 4, … microseconds.",
+    ["call", "calls", "failed", "total", "mean", "longest", "latency"],
+    calls.map(({ name, count, failed, total, longest, histogram }) => [
+      escape(name),
+      ...[String(count), failed === 0 ? "-" : String(failed)],
+      ...[shortTime(total), shortTime(total / count), shortTime(longest)],
+      histogramOf(histogram),
+    ]),
+  );
+}
+
+function histogramOf(histogram: readonly number[]): string {
+  const most = Math.max(1, ...histogram);
+  const bars = histogram.map((count, bucket) => {
+    if (count === 0) return "";
+    const height = Math.max(1, count / most * 20);
+    const title = `less than ${shortTime(2 ** bucket)}: ${count}`;
+    return `<rect x="${bucket * 6}" y="${(20 - height).toFixed(1)}" width="5" height="${
+      height.toFixed(1)
+    }"><title>${title}</title></rect>`;
+  });
+  return `<svg class="histogram" viewBox="0 0 ${histogram.length * 6} 20" role="img" ` +
+    `aria-label="Latencies">${bars.join("")}</svg>`;
+}
+
+function slowest({ slowest }: DeviceTimeline): string {
+  return table(
+    "The slowest calls",
+    "When they began, and how long they took.",
+    ["call", "at", "took"],
+    slowest.map((event) => [
+      escape(formatCall(event)),
+      time(event.time / 1e6),
+      shortTime(event.duration),
+    ]),
+  );
+}
+
+function phases(phases: readonly StoredPhase[]): string {
+  return table(
+    "Phases",
+    "As the checkpoint's frames have their times. A trace has the states and the calls as well.",
+    ["device", "phase", "transactions", "bytes", "time", "rate"],
+    phases.map(({ device, phase, transactions, bytes: moved, seconds }) => [
+      ...[String(device), phase, String(transactions), bytes(moved), time(seconds)],
+      rate(moved, seconds),
+    ]),
+  );
+}
