@@ -30,6 +30,8 @@ export interface Means {
   readonly flags: number;
   /** The open device. */
   readonly device: VfioDevice;
+  /** Whether VFIO_DEVICE_RESET works. */
+  readonly resettable: boolean;
   /** Whether closing it is its last close. */
   readonly closable: boolean;
   /** Whether it is simulated. */
@@ -65,7 +67,7 @@ export function lack(needs: Needs, means: Means): string | null {
     const errno = probeFeature(device, feature, access);
     if (errno !== null) return `the device has no ${feature.name} (${errno})`;
   }
-  if (needs.resettable === true && !device.resettable) return "the driver cannot reset the device";
+  if (needs.resettable === true && !means.resettable) return "the driver cannot reset the device";
   if ((needs.closable === true || needs.dma === true) && !means.closable) {
     return "another program opened the device, and has its state, its memory and its log";
   }

@@ -6,6 +6,7 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
+import { VFIO_DEVICE_STATE_MASK } from "../uapi/mod.ts";
 import { SysError } from "../kernel/sys_error.ts";
 import { kernelRelease } from "../vfio/reasons/kernel_release.ts";
 import { findMigrationRegion, migrationReasons } from "../vfio/device/migration_region.ts";
@@ -27,8 +28,14 @@ import { endTrace, MemoryTrace, type SharedTrace, TraceKernel, traceTo } from ".
 import { Interruption, WatchedKernel } from "./thread/watched_kernel.ts";
 import type { Watch } from "./thread/watch.ts";
 import type { SecondThread } from "./thread/second_thread.ts";
-import { RUNNING as V1_RUNNING, V1Device, v1StateName } from "./v1/v1_device.ts";
-import { RUNNING as V2_RUNNING, stateName } from "./v2/states.ts";
+import {
+  REGISTER,
+  RESUMING as V1_RESUMING,
+  RUNNING as V1_RUNNING,
+  V1Device,
+  v1StateName,
+} from "./v1/v1_device.ts";
+import { RESUMING, RUNNING as V2_RUNNING, stateName } from "./v2/states.ts";
 import { V2Device } from "./v2/v2_device.ts";
 import { Finding, type Verdict } from "./verdict.ts";
 
@@ -155,15 +162,17 @@ export class Runner implements Disposable {
         fds: this.#fds(),
         second: second?.label ?? null,
       };
+      // Before anything is asked of the device.
+      const state = this.#readState();
       this.#means = {
         protocol,
         flags: this.#flags,
         device,
+        resettable: device.resettable || this.#canReset(device),
         closable: this.#bench.closable,
         simulated: on.kernel.name === "sim",
         load: options.load,
       };
-      const state = this.#readState();
       this.#stateAtOpen = device.borrowed ? null : state;
       if (device.borrowed && state !== this.#running) {
         throw new CheckError(
@@ -188,6 +197,12 @@ export class Runner implements Disposable {
   #named(state: number | null): string {
     if (state === null) return "an unknown state";
     return this.device.protocol === "v1" ? v1StateName(state) : stateName(state);
+  }
+
+  /** Whether a device whose flags do not say so can be reset; it is tried where that is permitted. */
+  #canReset(device: VfioDevice): boolean {
+    if (this.#options.safety === "default") return false;
+    return attempt(() => device.reset()).errno === null;
   }
 
   /** Why a check is not run; null if it is. */
@@ -331,6 +346,8 @@ export class Runner implements Disposable {
       const { v2, v1 } = this.#partsOf(() => device, silent);
       const machine = v2 ?? v1;
       if (machine === null) continue;
+      // Out of RESUMING without a whole state no step leads.
+      if (safety !== "default" && this.#isResuming(machine)) machine.reset();
       let state = machine.bringBack();
       if (state !== this.#running && safety !== "default") {
         machine.reset();
@@ -340,6 +357,12 @@ export class Runner implements Disposable {
       if (state !== this.#running) return this.#forgotten(safety) ? null : this.#named(state);
     }
     return null;
+  }
+
+  #isResuming(machine: V1Device | V2Device): boolean {
+    if (machine instanceof V2Device) return machine.get().value?.state === RESUMING;
+    const { value } = machine.read(REGISTER.device_state);
+    return value !== null && (Number(value) & VFIO_DEVICE_STATE_MASK) === V1_RESUMING;
   }
 
   /** The last resort: drivers forget a device's state with its last close. */
