@@ -47,6 +47,17 @@ export function readSome(fd: number, into: Bytes, position: number | null): Prom
   );
 }
 
+/** Reads some bytes of a regular file at `position`, on this thread; 0 at the end. */
+export function readNow(fd: number, into: Bytes, position: number): number {
+  for (;;) {
+    try {
+      return fs.readSync(fd, into, 0, into.byteLength, position);
+    } catch (error) {
+      if (errorCode(error) !== "EINTR") throw error;
+    }
+  }
+}
+
 /** fsync(2); a file that cannot be synced (a pipe, /dev/null) counts as synced. */
 export async function sync(fd: number): Promise<void> {
   try {

@@ -3,10 +3,13 @@
  */
 
 import { BATCH_BYTES, takeBuffer } from "../batches/buffer_pool.ts";
-import { close, readSome } from "./_fd_io.ts";
+import { close, readNow, readSome } from "./_fd_io.ts";
+import { FileChunks } from "./_file_chunks.ts";
 import type { Opened } from "./_path_target.ts";
 import { fileError } from "./file_error.ts";
 import type { CheckpointSource, ReadableFd } from "./checkpoint_source.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
 
 /**
  * A pipe gives less than a buffer at a time; the rest of a buffer is used while it is at least this
@@ -22,10 +25,10 @@ export class OpenSource implements CheckpointSource {
   #open = true;
   #streamed = false;
   /**
-   * The read under way: its fd must not be closed meanwhile, since another file might get the
+   * The reads under way: their fd must not be closed meanwhile, since another file might get the
    * number.
    */
-  #reading: Promise<unknown> | null = null;
+  readonly #reads = new Set<Promise<unknown>>();
 
   constructor(path: string, opened: Opened, size: number | null) {
     this.path = path;
@@ -41,35 +44,62 @@ export class OpenSource implements CheckpointSource {
     return { fd: this.#opened.fd, position: this.seekable ? 0 : null };
   }
 
-  stream(): ReadableStream<Uint8Array<ArrayBuffer>> {
+  stream(): ReadableStream<Bytes> {
     if (this.#streamed && !this.seekable) {
       throw new TypeError(`Cannot read "${this.path}" again: it is no regular file`);
     }
     this.#streamed = true;
-    let position = this.seekable ? 0 : null;
-    let buffer: Uint8Array<ArrayBuffer> | null = null;
-    return new ReadableStream({
+    // A regular file is read ahead; a read of a pipe may block forever.
+    return this.size === null
+      ? new ReadableStream(this.#pipe(), { highWaterMark: 0 })
+      : new ReadableStream(this.#file(this.size), { highWaterMark: 0 });
+  }
+
+  #pipe(): UnderlyingDefaultSource<Bytes> {
+    let buffer: Bytes | null = null;
+    return {
       pull: async (controller): Promise<void> => {
         buffer ??= takeBuffer();
-        const count = await this.#read(buffer, position);
+        const count = await this.#read(buffer, null);
         if (count === 0) return controller.close();
-        if (position !== null) position += count;
         controller.enqueue(buffer.subarray(0, count));
         buffer = buffer.byteLength - count < WORTH_READING ? null : buffer.subarray(count);
       },
-      // A regular file is read one chunk ahead; a read of a pipe may block forever.
-    }, { highWaterMark: this.seekable ? 1 : 0 });
+    };
   }
 
-  async #read(into: Uint8Array<ArrayBuffer>, position: number | null): Promise<number> {
+  #file(size: number): UnderlyingDefaultSource<Bytes> {
+    const chunks = new FileChunks({
+      now: (into, position) => this.#readNow(into, position),
+      later: (into, position) => this.#read(into, position),
+    }, size);
+    return {
+      pull: async (controller): Promise<void> => {
+        const chunk = await chunks.next();
+        if (chunk === null) controller.close();
+        else controller.enqueue(chunk);
+      },
+      cancel: () => chunks.settle(),
+    };
+  }
+
+  #readNow(into: Bytes, position: number): number {
     try {
-      const reading = readSome(this.#opened.fd, into, position);
-      this.#reading = reading;
+      return readNow(this.#opened.fd, into, position);
+    } catch (error) {
+      throw fileError("read", this.path, error);
+    }
+  }
+
+  async #read(into: Bytes, position: number | null): Promise<number> {
+    const reading = readSome(this.#opened.fd, into, position);
+    this.#reads.add(reading);
+    try {
       return await reading;
     } catch (error) {
       throw fileError("read", this.path, error);
     } finally {
-      this.#reading = null;
+      this.#reads.delete(reading);
     }
   }
 
@@ -77,12 +107,10 @@ export class OpenSource implements CheckpointSource {
     if (!this.#open) return;
     this.#open = false;
     if (!this.#opened.owned) return;
-    const reading = this.#reading;
-    const closed = (reading ?? Promise.resolve()).catch(() => {}).then(() =>
-      close(this.#opened.fd)
-    );
+    const idle = this.#reads.size === 0;
+    const closed = Promise.allSettled(this.#reads).then(() => close(this.#opened.fd));
     // A read of a pipe without an active writer may never end; a read of a file does.
-    if (reading === null || this.seekable) await closed;
+    if (idle || this.seekable) await closed;
     else closed.catch(() => {});
   }
 
