@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanedUpAsync, cleanlyThenAsync } from "../base/cleanup.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { BenchOptions } from "./devices/devices_under_check.ts";
 import { type CheckClient, InlineCheckClient, WorkerCheckClient } from "./thread/check_client.ts";
@@ -129,6 +130,14 @@ export class CheckRun implements AsyncIterable<Verdict> {
     const interrupt = (): void => void (this.#watch.interrupted = true);
     signal?.addEventListener("abort", interrupt);
     let hung = false;
+    let failed = false;
+    const end = async (): Promise<void> => {
+      signal?.removeEventListener("abort", interrupt);
+      await cleanlyThenAsync(
+        async () => void (hung || await client.request({ close: true })),
+        () => Promise.resolve(client.end()),
+      );
+    };
     try {
       for (const check of plan.checks) {
         signal?.throwIfAborted();
@@ -140,10 +149,12 @@ export class CheckRun implements AsyncIterable<Verdict> {
         yield answer.verdict;
         if (answer.lost !== null) return;
       }
+    } catch (error) {
+      failed = true;
+      throw await cleanedUpAsync(error, end);
     } finally {
-      signal?.removeEventListener("abort", interrupt);
-      if (!hung) await client.request({ close: true });
-      client.end();
+      // A caller may stop early.
+      if (!failed) await end();
     }
   }
 

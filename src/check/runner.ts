@@ -5,6 +5,7 @@
  * @module
  */
 
+import { cleanedUp, firstError } from "../base/cleanup.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { VFIO_DEVICE_STATE_MASK } from "../uapi/mod.ts";
 import { SysError } from "../kernel/sys_error.ts";
@@ -185,8 +186,7 @@ export class Runner implements Disposable {
       }
       this.#bringBack("default");
     } catch (error) {
-      this.#bench.close();
-      throw error;
+      throw cleanedUp(error, () => this.#bench.close());
     }
   }
 
@@ -265,7 +265,8 @@ export class Runner implements Disposable {
     try {
       check.run(context);
       return context.warnings[0] ?? new Finding("pass", null, "");
-    } catch (error) {
+    } catch (caught) {
+      const error = firstError(caught);
       if (error instanceof Finding) return error;
       if (error instanceof Interruption) {
         return new Finding("unclear", null, "it was interrupted");

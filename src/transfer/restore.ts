@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanlyAsync } from "../base/cleanup.ts";
 import { openCheckpointFile } from "../checkpoint/file/open_checkpoint_file.ts";
 import { verifyCheckpoint } from "../checkpoint/verify.ts";
 import { Device } from "../migration/device.ts";
@@ -76,8 +77,10 @@ export async function restore(
 ): Promise<TransferReport> {
   const list = devices instanceof Device ? [devices] : devices;
   if (typeof origin === "number") {
-    await using source = await openCheckpointFile(`/dev/fd/${origin}`);
-    return await restoreFrom(list, source, true, options);
+    return await cleanlyAsync(async () => {
+      await using source = await openCheckpointFile(`/dev/fd/${origin}`);
+      return await restoreFrom(list, source, true, options);
+    });
   }
   const { source, recycle } = sourceOf(origin);
   return await restoreFrom(list, source, recycle, options);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { cleanedUpAsync } from "../base/cleanup.ts";
+import { cleanedUpAsync, cleanlyAsync } from "../base/cleanup.ts";
 import { type Hint, hintOf } from "../base/vfiokit_error.ts";
 import { createCheckpointFile } from "../checkpoint/file/create_checkpoint_file.ts";
 import type { EncodeOptions } from "../checkpoint/format/checkpoint_encoder.ts";
@@ -96,8 +96,10 @@ export async function save(
 ): Promise<SaveReport> {
   const list = devices instanceof Device ? [devices] : devices;
   if (typeof target !== "number") return await saveTo(list, sinkOf(target), options);
-  await using file = await createCheckpointFile(`/dev/fd/${target}`);
-  return await saveTo(list, file, options);
+  return await cleanlyAsync(async () => {
+    await using file = await createCheckpointFile(`/dev/fd/${target}`);
+    return await saveTo(list, file, options);
+  });
 }
 
 async function saveTo(

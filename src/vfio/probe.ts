@@ -140,11 +140,7 @@ const UNKNOWN_DIRTY: DirtyReport = { tracks: null, pgsizes: [], maxBitmapBytes: 
 export function probe(name: string, options: ProbeOptions = {}): ProbeReport {
   const parsed = parseDeviceName(name);
   const kernel = kernelOf(parsed, options);
-  try {
-    return look(parsed, kernel, options);
-  } finally {
-    endTrace(kernel);
-  }
+  return cleanlyThen(() => look(parsed, kernel, options), () => endTrace(kernel));
 }
 
 function look(parsed: DeviceName, kernel: Kernel, options: ProbeOptions): ProbeReport {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanlyThen } from "../../base/cleanup.ts";
 import { SysError } from "../sys_error.ts";
 import { type Kernel, O_RDONLY } from "../kernel.ts";
 
@@ -34,11 +35,7 @@ export function pageSize(kernel: Kernel): number {
   let length = 0;
   try {
     const fd = kernel.open("/proc/self/auxv", O_RDONLY);
-    try {
-      length = kernel.read(fd, bytes);
-    } finally {
-      kernel.close(fd);
-    }
+    length = cleanlyThen(() => kernel.read(fd, bytes), () => kernel.close(fd));
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
   }

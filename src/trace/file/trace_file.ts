@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanlyThen } from "../../base/cleanup.ts";
 import * as fs from "node:fs";
 import { ERRNO, type ErrnoName } from "../../kernel/errno_names.ts";
 import { SysError } from "../../kernel/sys_error.ts";
@@ -355,7 +356,7 @@ function refuseOther(path: string): void {
     if ((error as { readonly code?: unknown }).code === "ENOENT") return;
     throw error;
   }
-  try {
+  cleanlyThen(() => {
     const stat = fs.fstatSync(fd);
     if (!stat.isFile() || stat.size === 0) return;
     const start = `{"type":"header","schema":"vfiokit/trace/`;
@@ -364,9 +365,7 @@ function refuseOther(path: string): void {
     if (new TextDecoder().decode(bytes.subarray(0, length)) !== start) {
       throw new SysError("open", ERRNO.EEXIST, path);
     }
-  } finally {
-    fs.closeSync(fd);
-  }
+  }, () => fs.closeSync(fd));
 }
 
 /** The running kernel's release. */

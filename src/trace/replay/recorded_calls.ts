@@ -1,5 +1,6 @@
 // The calls of one thread of a trace, one after the other, and where a replay leaves them.
 
+import { cleanlyThen } from "../../base/cleanup.ts";
 import { isDeepStrictEqual } from "node:util";
 import type { TracedCall, TraceEvent, TraceSink } from "../event.ts";
 import { type ReadTrace, readTrace } from "../file/read_trace.ts";
@@ -88,14 +89,12 @@ export class RecordedCalls implements TraceSink {
 
   /** No more calls will come: none must be left. */
   end(): void {
-    try {
+    cleanlyThen(() => {
       if (this.#failure !== null) return;
       this.#calls++;
       const left = this.#read();
       if (left !== null) this.#leave("calls-left", left, null);
-    } finally {
-      this.#trace[Symbol.dispose]();
-    }
+    }, () => this.#trace[Symbol.dispose]());
   }
 
   #leave(code: ReplayErrorCode, recorded: TraceEvent | null, made: TraceEvent | null): never {
