@@ -9,7 +9,7 @@ import { crc32 } from "node:zlib";
 import { SysError } from "../kernel/sys_error.ts";
 import type { Kernel, Mapping, MmapOptions, ReceivedMessage } from "../kernel/kernel.ts";
 import * as uapi from "../uapi/mod.ts";
-import type { TracedCall, TracedData, TraceEvent, TraceFields, TraceSink } from "./event.ts";
+import type { TracedCall, TracedData, TraceEvent, TraceSink, TraceValue } from "./event.ts";
 import { TracedFiles } from "./decode/traced_files.ts";
 import {
   mapFlagNames,
@@ -38,6 +38,8 @@ const MAX_REGISTERS = 256;
 
 /** The most bytes of data in one event: no call of this toolkit moves more at a time. */
 const MAX_DATA = 2 << 20;
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 /** What an event has beside its time and its place. */
 type Parts = Omit<TraceEvent, "type" | "thread" | "n" | "time" | "duration" | "call" | "fd">;
@@ -118,16 +120,16 @@ export class TraceKernel implements Kernel {
   }
 
   #report(call: TracedCall, fd: number | null, began: number, ended: number, parts: Parts): void {
-    this.#sink.event({
+    const event: Mutable<TraceEvent> = {
       type: "call",
       thread: this.#thread,
       n: this.#n += 1,
       time: micros(began + this.#clock),
       duration: micros(ended - began),
       call,
-      ...(fd !== null && { fd }),
-      ...parts,
-    });
+    };
+    if (fd !== null) event.fd = fd;
+    this.#sink.event(Object.assign(event, parts));
   }
 
   /** What an fd is, as part of an event. */
@@ -136,14 +138,12 @@ export class TraceKernel implements Kernel {
     return label === null ? {} : { file: label };
   }
 
-  #moved(bytes: Uint8Array): { readonly data: TracedData } {
-    return {
-      data: {
-        length: bytes.length,
-        crc32: crc32(bytes).toString(16).padStart(8, "0"),
-        ...(this.#data && bytes.length <= MAX_DATA && { bytes: base64(bytes) }),
-      },
-    };
+  #moved(bytes: Uint8Array): TracedData {
+    const { length } = bytes;
+    const sum = crc32(bytes).toString(16).padStart(8, "0");
+    return this.#data && length <= MAX_DATA
+      ? { length, crc32: sum, bytes: base64(bytes) }
+      : { length, crc32: sum };
   }
 
   open(path: string, flags: number): number {
@@ -210,7 +210,7 @@ export class TraceKernel implements Kernel {
       ...this.#file(fd),
       args: { length: buffer.length },
       ...result(count),
-      ...(count !== null && this.#moved(buffer.subarray(0, count))),
+      ...(count !== null && { data: this.#moved(buffer.subarray(0, count)) }),
     }));
   }
 
@@ -219,50 +219,60 @@ export class TraceKernel implements Kernel {
       ...this.#file(fd),
       args: { length: buffer.length },
       ...result(count),
-      ...this.#moved(buffer.subarray(0, count ?? buffer.length)),
+      data: this.#moved(buffer.subarray(0, count ?? buffer.length)),
     }));
   }
 
   pread(fd: number, buffer: Uint8Array, offset: number | bigint): number {
     return this.#call("pread", fd, () => this.traced.pread(fd, buffer, offset), (count) => {
       const got = count === null ? null : buffer.subarray(0, count);
-      return { ...result(count), ...this.#access(fd, buffer.length, Number(offset), null, got) };
+      return this.#access(fd, buffer.length, Number(offset), null, got, count);
     });
   }
 
   pwrite(fd: number, buffer: Uint8Array, offset: number | bigint, once?: "once"): number {
     return this.#call("pwrite", fd, () => this.traced.pwrite(fd, buffer, offset, once), (count) => {
       const given = buffer.subarray(0, count ?? buffer.length);
-      return { ...result(count), ...this.#access(fd, buffer.length, Number(offset), given, null) };
+      return this.#access(fd, buffer.length, Number(offset), given, null, count);
     });
   }
 
-  /** An access to a region: a register by its name and value, or data. */
+  /**
+   * An access to a region: a register by its name and value, or data. There are four of them in a
+   * transaction, so its parts are put into one object, one after the other.
+   */
   #access(
     fd: number,
     length: number,
     offset: number,
     given: Uint8Array | null,
     got: Uint8Array | null,
+    count: number | null,
   ): Parts {
     const bytes = given ?? got;
+    const { label } = this.#files.of(fd);
     const place = this.#files.place(fd, offset, length);
-    const where = place === null
-      ? { offset: hex(offset) }
-      : { region: place.region, offset: hex(place.at) };
-    const args: TraceFields = { length, ...where };
+    const args: Record<string, TraceValue> = { length };
+    const parts: Mutable<Parts> = {};
+    if (count !== null) parts.result = count;
+    if (label !== null) parts.file = label;
+    parts.args = args;
+    if (place !== null) args["region"] = place.region;
+    args["offset"] = hex(place === null ? offset : place.at);
     const register = place?.register ?? null;
-    const parts = { ...this.#file(fd), args, ...(register !== null && { register }) };
+    if (register !== null) parts.register = register;
     if (bytes === null) return parts;
-    const isData = register === "data" || place === null || bytes.length > MAX_REGISTERS;
-    if (isData) return { ...parts, ...this.#moved(bytes) };
-    const told = { [given === null ? "after" : "before"]: toHex(bytes) };
+    if (register === "data" || place === null || bytes.length > MAX_REGISTERS) {
+      parts.data = this.#moved(bytes);
+      return parts;
+    }
+    parts.raw = given === null ? { after: toHex(bytes) } : { before: toHex(bytes) };
     const value = register === null ? null : registerValue(register, bytes);
-    if (value === null) return { ...parts, raw: told };
-    const state = register === "device_state" ? { state: v1StateName(Number(value)) } : {};
-    return given === null
-      ? { ...parts, answer: { [register!]: value }, ...state, raw: told }
-      : { ...parts, args: { ...args, [register!]: value }, ...state, raw: told };
+    if (value === null) return parts;
+    if (given === null) parts.answer = { [register!]: value };
+    else args[register!] = value;
+    if (register === "device_state") parts.state = v1StateName(Number(value));
+    return parts;
   }
 
   mmap(length: number, options: MmapOptions): Mapping {
@@ -286,7 +296,7 @@ export class TraceKernel implements Kernel {
     return new TracedMapping(mapping, (call, at, make, bytes) => {
       this.#call(call, null, make, (done) => ({
         args: { address: hex(mapping.address), ...(bytes && { offset: at, length: bytes.length }) },
-        ...(bytes && done !== null && this.#moved(bytes)),
+        ...(bytes && done !== null && { data: this.#moved(bytes) }),
       }));
     });
   }
