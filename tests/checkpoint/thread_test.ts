@@ -91,6 +91,20 @@ describe("a device on a thread of its own, saved to a file", () => {
     );
   });
 
+  it("goes to an fd that the caller has opened, which stays open, and comes from one", async () => {
+    await using from = await openDevice(`sim:${SPEC}&seed=1`);
+    await using to = await openDevice(`sim:${SPEC}&seed=2`);
+    const at = name();
+    const target = fs.openSync(at, "w");
+    const report = await save(from, target);
+    assert.equal(report.readBack.reason, "not-a-file");
+    fs.closeSync(target);
+    const origin = fs.openSync(at, "r");
+    await restore(to, origin);
+    fs.closeSync(origin);
+    assert.equal((await window(to)).crc32, (await window(from)).crc32);
+  });
+
   it("is compressed and digested there", async () => {
     await using device = await openDevice(`sim:${SPEC}`);
     const at = name();
