@@ -29,10 +29,10 @@ import type { RestoreSource } from "./sinks_and_sources.ts";
 export class CheckpointInput {
   readonly #lockstep: Lockstep;
   readonly #rings: readonly RingMemory[];
-  /** The stream's chunks, where there is no thread for it. */
+  /** The stream's chunks, if there is no thread for it. */
   readonly #chunks: Chunks | null;
   readonly #io: IoThread<DecodedHeader, CheckpointTrailer>;
-  /** What the reader came to; null where a device took no more. */
+  /** What the reader came to; null if a device took no more. */
   readonly #read: Promise<CheckpointTrailer | null>;
 
   /** Begins to read: no further ahead of the devices than the rings have slots. */
@@ -112,7 +112,7 @@ export class CheckpointInput {
   }
 }
 
-/** Chunks of a stream, refused where they are no bytes; each is given back once it is read. */
+/** Chunks of a stream, refused if they are no bytes; each is given back once it is read. */
 function checkedChunks(chunks: Chunks, recycle: boolean): () => Promise<Uint8Array | null> {
   const recycler = new Recycler(recycle);
   let last: Uint8Array | null = null;

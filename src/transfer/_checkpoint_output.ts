@@ -31,10 +31,10 @@ export class CheckpointOutput {
   readonly #compress: boolean;
   /** When devices could begin: what the frames' times are counted from. */
   #begun = performance.timeOrigin + performance.now();
-  /** The stream's writer, where there is no thread for it. */
+  /** The stream's writer, if there is no thread for it. */
   readonly #stream: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>> | null;
   readonly #io: IoThread<true, Written>;
-  /** What the writer came to; null where a device gave no more. */
+  /** What the writer came to; null if a device gave no more. */
   readonly #written: Promise<Written | null>;
 
   /** Begins to write; the header is there once {@linkcode CheckpointOutput.begin} resolves. */

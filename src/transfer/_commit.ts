@@ -10,7 +10,7 @@ import type { DeviceTotals } from "../checkpoint/metadata/trailer.ts";
 
 /** What became of a checkpoint. */
 export interface CommitResult {
-  /** Why it is not in its place; null where it is. */
+  /** Why it is not in its place; null if it is. */
   readonly error: Error | null;
   /** Whether it was read back. */
   readonly readBack: ReadBackReport;
@@ -22,7 +22,7 @@ export function committedUnread(sink: CheckpointSink): CommitResult {
   return { error: null, readBack: { done: false, seconds: null, reason } };
 }
 
-/** Reads a checkpoint back and puts it in its place; where either fails, no file is left. */
+/** Reads a checkpoint back and puts it in its place; if either fails, no file is left. */
 export async function commit(
   sink: CheckpointSink,
   readBack: ReadBack,

@@ -21,14 +21,14 @@ export async function setStateWithRetry(device: Device, target: TargetState): Pr
   }
 }
 
-/** What to do where neither a file nor a running device has the state. */
+/** What to do if neither a file nor a running device has the state. */
 export const ONLY_COPY: Hint = {
   text: "nothing but the stopped device has its state, and a reset would lose it: set it to " +
     "RUNNING, and save again",
   remedy: "set-running",
 };
 
-/** What to do where the file is there, and the device does not run. */
+/** What to do if the file is there, and the device does not run. */
 export const TRY_AGAIN: Hint = {
   text: "try again to set it to RUNNING",
   remedy: "set-running",

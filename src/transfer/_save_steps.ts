@@ -23,9 +23,9 @@ export async function checkSave(lockstep: Lockstep, precopy: boolean): Promise<v
 }
 
 /**
- * Reads devices while they run: those that can, each with rounds of its own.
+ * Reads devices while they run: those that can, each with its own rounds.
  *
- * @returns How it went; null where none of them can.
+ * @returns How it went; null if none of them can.
  */
 export async function precopy(
   lockstep: Lockstep,

@@ -5,7 +5,7 @@
 import type { Device } from "../migration/device.ts";
 import type { NotedStateReport, StateName } from "../vfio/state/states.ts";
 
-/** The state, read afresh; twice where it cannot be read for once. */
+/** The state, read afresh; twice if it cannot be read at first. */
 export async function stateNow(device: Device): Promise<StateName> {
   return (await reportNow(device)).state;
 }

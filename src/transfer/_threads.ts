@@ -11,7 +11,7 @@ import type { Device } from "../migration/device.ts";
 
 /**
  * Whether a checkpoint can be written or read on a thread of its own: it takes
- * libc, and is worth it where no device is served on the caller's thread.
+ * libc, and is worth it if no device is served on the caller's thread.
  */
 export function canUseIoThread(devices: readonly Device[]): boolean {
   return libcAllowed() && devices.every(hasThread);

@@ -17,7 +17,7 @@ import { type DeviceOutcome, TransferError, type TransferErrorCode } from "./tra
 
 /** How a device was left. */
 export interface FinalState {
-  /** Its state; null where it has none to tell. */
+  /** Its state; null if it has none to tell. */
   readonly state: StateName | null;
   /** What was done about it. */
   readonly recovery: Recovery;

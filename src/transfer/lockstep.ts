@@ -145,7 +145,7 @@ export class Lockstep implements Disposable {
   }
 
   /**
-   * Reads all states. A device without migration refuses this, with its reasons; where a state
+   * Reads all states. A device without migration refuses this, with its reasons; if a state
    * cannot be read for once, what comes next reads it again.
    */
   async look(): Promise<void> {

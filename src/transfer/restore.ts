@@ -47,7 +47,7 @@ export interface RestoreOptions {
  * @param devices One device, or several in the order of the checkpoint.
  * @param origin Where the bytes come from: an open checkpoint file or another
  * {@linkcode RestoreSource}; an fd, which is read from where it stands, and stays open; or a
- * `ReadableStream`, which is cancelled where the restore fails.
+ * `ReadableStream`, which is cancelled if the restore fails.
  * @throws {TypeError} If there is no device, or one twice, or the origin is none of these, or its
  * stream is locked; nothing was touched.
  * @throws {TransferError} With what failed, and the state of each device; its cause is a

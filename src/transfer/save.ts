@@ -168,7 +168,7 @@ async function saveTo(
   };
 }
 
-/** Throws where a device does not run again, or the checkpoint is not in its place. */
+/** Throws if a device does not run again, or the checkpoint is not in its place. */
 async function demandCommitted(
   lockstep: Lockstep,
   { error: missing }: CommitResult,

@@ -21,9 +21,9 @@ export interface CheckpointSink {
   readonly writable: WritableStream<Uint8Array<ArrayBuffer>>;
   /** Makes what was written appear, whole; called after the stream has closed. */
   commit(): Promise<void>;
-  /** Leaves no trace, where that can be had; `reason` is what ended the save. */
+  /** Leaves no trace, if possible; `reason` is what ended the save. */
   abort(reason?: unknown): Promise<void>;
-  /** How to read what was written before it appears; undefined where that cannot be had. */
+  /** How to read what was written before it appears; undefined if that is not possible. */
   readonly readBack?: ReadBack | undefined;
 }
 

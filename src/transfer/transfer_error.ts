@@ -21,13 +21,13 @@ import type { DriverNote } from "../vfio/notes/driver_notes.ts";
 export interface DeviceOutcome {
   /** The name it was opened by. */
   readonly name: string;
-  /** Its state after all recovery; null where there is none to tell: it does not migrate, or was closed. */
+  /** Its state after all recovery; null if there is none to tell: it does not migrate, or was closed. */
   readonly state: StateName | null;
   /** What was done about it. */
   readonly recovery: Recovery;
   /** What its driver did against the rules besides. */
   readonly notes: readonly DriverNote[];
-  /** What went wrong with this one; null where it was another, or none of them. */
+  /** What went wrong with this one; null if it was another, or none of them. */
   readonly error: Error | null;
 }
 

@@ -10,7 +10,7 @@ import type { Doorbell } from "./doorbell.ts";
 import { contentRoom, frameHead } from "./_frame_slot.ts";
 import { type RingMemory, RingProducer, type Slot } from "./ring.ts";
 
-/** Thrown where a device takes no more: what is left need not be read. */
+/** Thrown if a device takes no more: what is left need not be read. */
 export class DeviceCancelled extends VfiokitError {
   /** Always `DeviceCancelled`. */
   override readonly name = "DeviceCancelled";
@@ -50,7 +50,7 @@ export class Demultiplexer {
   /**
    * Waits for room for a body of a device.
    *
-   * @returns Null where a slot is too small for it or for its transactions, or there is no such device.
+   * @returns Null if a slot is too small for it or for its transactions, or there is no such device.
    * @throws {DeviceCancelled} If a device takes no more.
    */
   room(

@@ -9,7 +9,7 @@ import { type FdKind, WAIT_MS } from "./fd_kind.ts";
 /** Reads from an fd. */
 export interface FdInput {
   /**
-   * Reads some bytes; 0 at the end, null where `unwanted` became true before any came.
+   * Reads some bytes; 0 at the end, null if `unwanted` became true before any came.
    *
    * @throws {SysError} If the fd cannot be read.
    */

@@ -14,7 +14,7 @@ const WRITE_BACK = 8 << 20;
 /** Writes to an fd. */
 export interface FdOutput extends Disposable {
   /**
-   * Writes all bytes; false where `unwanted` became true before the end.
+   * Writes all bytes; false if `unwanted` became true before the end.
    *
    * @throws {SysError} If the fd takes no more.
    */
@@ -69,7 +69,7 @@ const FIFO_WRITE = 4096;
 class WaitingOutput implements FdOutput {
   readonly #kernel: Kernel;
   readonly #fd: number;
-  /** Our own open file of a fifo, whose writes do not block; null where they may. */
+  /** Our own open file of a fifo, whose writes do not block; null if they may. */
   readonly #own: number | null;
   readonly #most: number;
 
@@ -107,7 +107,7 @@ class WaitingOutput implements FdOutput {
  * O_NONBLOCK is not set on the fd itself: another process may have the same
  * open file.
  *
- * @returns A new fd; null where that can't be had, as without /proc, or where the fifo is somebody
+ * @returns A new fd; null if that cannot be had, as without /proc, or where the fifo is somebody
  * else's.
  */
 function reopenFifo(kernel: Kernel, fd: number): number | null {

@@ -62,7 +62,7 @@ export class Multiplexer {
    * The next frame of the checkpoint, to be written; it stays where it is until
    * {@linkcode Multiplexer.release}.
    *
-   * @returns `ended` once all devices have given all; null where no frame is ready.
+   * @returns `ended` once all devices have given all; null if no frame is ready.
    */
   next(): Uint8Array<SharedArrayBuffer> | "ended" | "cancelled" | null {
     if (this.cancelled) return "cancelled";

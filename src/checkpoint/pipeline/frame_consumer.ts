@@ -32,8 +32,8 @@ export class FrameConsumer {
   /**
    * Waits for the next batch.
    *
-   * @returns `ended` once the whole checkpoint has been read and found right, `cancelled` where
-   * the reader has given up; null where nothing came in so many milliseconds.
+   * @returns `ended` once the whole checkpoint has been read and found right, `cancelled` if
+   * the reader has given up; null if nothing came in so many milliseconds.
    */
   batch(timeoutMs: number): SlotBatch | "ended" | "cancelled" | null {
     const found = timeoutMs > 0 ? this.#bell.until(() => this.#look(), timeoutMs) : this.#look();

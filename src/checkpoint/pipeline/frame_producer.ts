@@ -64,7 +64,7 @@ export class FrameProducer {
   /**
    * Waits for room for a batch's bytes: the same until a frame is made of it.
    *
-   * @returns Null where there is none in so many milliseconds, or the ring is cancelled.
+   * @returns Null if there is none in so many milliseconds, or the ring is cancelled.
    */
   room(timeoutMs: number): Uint8Array<SharedArrayBuffer> | null {
     this.#slot = this.#ring.claim();

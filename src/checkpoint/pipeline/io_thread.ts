@@ -13,7 +13,7 @@ import type { RingMemory } from "./ring.ts";
 import { cancelRings } from "./rings.ts";
 import { writeStream, type WriteTask, type Written } from "./write_checkpoint.ts";
 
-/** What the thread is told, once. */
+/** The request to the thread, posted once. */
 export type IoRequest = { readonly write: WriteTask } | { readonly read: ReadTask };
 
 /** What it answers: that the header is written, or which was read; and then how it ended. */
@@ -24,10 +24,10 @@ export type IoAnswer =
 
 /** A checkpoint that is being written or read, on a thread of its own. */
 export interface IoThread<Begun, Ended> {
-  /** Resolves once devices may begin; to null where the rings were cancelled before. */
+  /** Resolves once devices may begin; to null if the rings were cancelled before. */
   readonly begun: Promise<Begun | null>;
   /**
-   * Resolves once all is done, after which the fd is not used any more; to null where the rings
+   * Resolves once all is done, after which the fd is not used any more; to null if the rings
    * were cancelled. A failure, which rejects both, cancels them.
    */
   readonly ended: Promise<Ended | null>;

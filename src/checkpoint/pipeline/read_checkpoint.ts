@@ -16,7 +16,7 @@ import { openInput } from "./_fd_input.ts";
 import type { FdKind } from "./fd_kind.ts";
 import type { RingMemory } from "./ring.ts";
 
-/** What is to be read, and who gets it. */
+/** What is to be read, and into which rings. */
 export interface ReadTask {
   /** Where the checkpoint is. It must stay open until the task has ended. */
   readonly fd: number;
@@ -32,7 +32,7 @@ export interface ReadTask {
  *
  * @param onHeader Is told the header, before any device gets anything. Where it is not for as many
  * devices as there are rings, that is all that is read.
- * @returns Null where a device takes no more, or there is no ring for one.
+ * @returns Null if a device takes no more, or there is no ring for one.
  * @throws {CheckpointError} If the checkpoint is bad; so do all errors, this cancels the rings.
  * @throws {SysError} If it cannot be read.
  */

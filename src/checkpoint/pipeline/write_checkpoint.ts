@@ -28,7 +28,7 @@ export interface Written {
  * until all of them have ended.
  *
  * @param onBegun Is called once the header is written: the target takes bytes, and devices may begin.
- * @returns Null where a device was cancelled; what was written is no checkpoint then.
+ * @returns Null if a device was cancelled; what was written is no checkpoint then.
  * @throws {SysError} If the fd takes no more. No device goes on then: all rings are cancelled.
  */
 export function writeCheckpoint(
