@@ -99,7 +99,7 @@ const TRANSFERS: Partial<Record<RowName, readonly Transfer[]>> = {
   }],
   "streams": [
     {
-      what: "save over Web streams, 1 MiB",
+      what: "save over Web streams to a file, 1 MiB",
       action: "save-streams",
       yardstick: "save",
       piped: false,
@@ -107,7 +107,15 @@ const TRANSFERS: Partial<Record<RowName, readonly Transfer[]>> = {
       least: 0.7,
     },
     {
-      what: "restore over Web streams, 1 MiB",
+      what: "restore over Web streams from a pipe, 1 MiB",
+      action: "restore-streams",
+      yardstick: "restore",
+      piped: true,
+      size: MIB,
+      least: 0.7,
+    },
+    {
+      what: "restore over Web streams from a file, 1 MiB",
       action: "restore-streams",
       yardstick: "restore",
       piped: false,

@@ -2,7 +2,7 @@
  * Writes a checkpoint's chunks to a target in order.
  */
 
-import { writeAll } from "./_fd_io.ts";
+import { writeAll, writeNow } from "./_fd_io.ts";
 import { FileReadBack } from "./_file_read_back.ts";
 import type { AbortResult, FileTarget } from "./_file_target.ts";
 import type { CheckpointFile } from "./checkpoint_file.ts";
@@ -16,6 +16,9 @@ const SMALL = 32 * 1024;
 /** Size of the buffer that collects them, in bytes. */
 const COLLECTED = 128 * 1024;
 
+/** A write of a chunk that takes longer than this, in milliseconds, has waited for the disk. */
+const SLOW_MS = 5;
+
 /** {@linkcode CheckpointFile} over a target. */
 export class OpenFile implements CheckpointFile {
   readonly path: string;
@@ -24,6 +27,8 @@ export class OpenFile implements CheckpointFile {
   readonly #target: FileTarget;
   readonly #small: Bytes = new Uint8Array(new ArrayBuffer(COLLECTED));
   #smallLength = 0;
+  /** Whether writes may wait: for a reader, or, as one has shown, for the disk. */
+  #slow: boolean;
   #bytes = 0;
   #state: "open" | "committed" | "aborted" = "open";
   /**
@@ -37,6 +42,7 @@ export class OpenFile implements CheckpointFile {
   constructor(path: string, target: FileTarget) {
     this.path = path;
     this.#target = target;
+    this.#slow = target.direct;
     const { reopen } = target;
     this.readBack = reopen && new FileReadBack({
       path,
@@ -79,7 +85,7 @@ export class OpenFile implements CheckpointFile {
         this.#smallLength += chunk.byteLength;
       } else {
         await this.#flush();
-        await writeAll(this.#target.fd, chunk);
+        await this.#write(chunk);
       }
     });
   }
@@ -109,7 +115,18 @@ export class OpenFile implements CheckpointFile {
     if (this.#smallLength === 0) return;
     const length = this.#smallLength;
     this.#smallLength = 0;
-    await writeAll(this.#target.fd, this.#small.subarray(0, length));
+    await this.#write(this.#small.subarray(0, length));
+  }
+
+  /**
+   * What goes to the kernel's memory is written on this thread: to wake another one and to wait for
+   * it takes as long as the copy.
+   */
+  async #write(bytes: Bytes): Promise<void> {
+    if (this.#slow) return await writeAll(this.#target.fd, bytes);
+    const begun = performance.now();
+    writeNow(this.#target.fd, bytes);
+    this.#slow = performance.now() - begun > SLOW_MS;
   }
 
   async #abortOnFailure(work: () => Promise<void>): Promise<void> {
