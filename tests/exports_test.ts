@@ -60,7 +60,7 @@ const DOORS: Readonly<Record<string, string>> = {
     CheckpointTrailer CreateFileOptions DecodeOptions DecodedHeader DeviceIdentity DeviceTotals
     EncodeOptions Phase PhaseTotals ReadBack ReadBackError ReadBackErrorInfo ReadBackProgress
     ReadBackReport ReadableFd Transaction VerifyOptions createCheckpointFile decodeCheckpoint
-    encodeCheckpoint openCheckpointFile verifyCheckpoint
+    encodeCheckpoint newHeader openCheckpointFile verifyCheckpoint
   `,
   "./dirty": `
     BitmapRange DirtyBitmap DirtyRange DirtyRangeError DirtyReading DirtyRun DirtySession

@@ -92,7 +92,7 @@ async function tell(path: string, context: Context): Promise<number> {
 /** Saves with pre-copy, and leaves the device stopped, so that its state can be compared. */
 async function saveTo(path: string, device: Device, context: Context): Promise<TransferReport> {
   await using file = await createCheckpointFile(path);
-  return await save(device, file, { precopy: {}, leave: "stopped", signal: context.signal });
+  return await save(device, file, { precopy: {}, leave: "stop", signal: context.signal });
 }
 
 interface DeviceReading {

@@ -19,7 +19,7 @@ import {
   type StateName,
   TransferError,
 } from "../../mod.ts";
-import type { CheckpointHeader } from "../../src/checkpoint/mod.ts";
+import { type CheckpointHeader, newHeader } from "../../src/checkpoint/mod.ts";
 import { describeRecovery } from "../../src/vfio/mod.ts";
 import { Context } from "../context.ts";
 import { openOptions, refuseQuirk } from "../lending/open_devices.ts";
@@ -163,10 +163,5 @@ export function toStdout(bytes: ReadableStream<Uint8Array<ArrayBuffer>>): Promis
 
 /** The header of a checkpoint of one device. */
 export function headerFor(device: Device): CheckpointHeader {
-  return {
-    devices: [device.description.identity!],
-    created: new Date().toISOString(),
-    tool: `vfiokit ${deno.version}`,
-    iovaPageSize: null,
-  };
+  return newHeader([device.description.identity!]);
 }

@@ -23,8 +23,8 @@ const NOTES =
 const MOST_DEVICES = 64;
 
 const leave = withDefault(
-  option("--leave", choice(["running", "stopped"], { metavar: "STATE" }), {
-    description: [text("The state to leave the devices in: running (the default) or stopped.")],
+  option("--leave", choice(["running", "stop"], { metavar: "STATE" }), {
+    description: [text("The state to leave the devices in: running (the default) or stop.")],
   }),
   "running",
 );

@@ -12,17 +12,12 @@
  *
  * @example
  * ```ts
- * import { decodeCheckpoint, encodeCheckpoint, verifyCheckpoint } from "@vfiokit/vfiokit/checkpoint";
+ * import { decodeCheckpoint, encodeCheckpoint, newHeader, verifyCheckpoint } from "@vfiokit/vfiokit/checkpoint";
  * import { openDevice, stopAndCopy } from "@vfiokit/vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using device = await openDevice("sim:mlx5?size=1MiB");
- * const header = {
- *   devices: [device.description.identity!],
- *   created: new Date().toISOString(),
- *   tool: "example",
- *   iovaPageSize: null,
- * };
+ * const header = newHeader([device.description.identity!]);
  * const bytes = stopAndCopy(device).pipeThrough(encodeCheckpoint(header));
  * const [some, same] = bytes.tee();
  * const { trailer } = await verifyCheckpoint(some);
@@ -45,7 +40,7 @@ export { type CheckpointDecoder, decodeCheckpoint, type DecodeOptions } from "./
 export { encodeCheckpoint } from "./format/encode.ts";
 export type { EncodeOptions } from "./format/checkpoint_encoder.ts";
 export type { DeviceIdentity } from "./metadata/device_identity.ts";
-export type { CheckpointHeader, DecodedHeader } from "./metadata/header.ts";
+export { type CheckpointHeader, type DecodedHeader, newHeader } from "./metadata/header.ts";
 export type { CheckpointTrailer, DeviceTotals, PhaseTotals } from "./metadata/trailer.ts";
 export {
   type ReadBack,

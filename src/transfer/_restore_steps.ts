@@ -40,11 +40,10 @@ export class RestoreSteps {
    * yet. v1 has no such step: it judges where it begins to run, so that comes
    * once those that can stand in RUNNING_P2P, and before the others run.
    */
-  async end(leave: "running" | "stopped"): Promise<void> {
+  async end(leave: "running" | "stop"): Promise<void> {
     const lockstep = this.#lockstep;
-    const last = leave === "stopped" ? "stop" : "running";
     if (lockstep.members.length === 1) {
-      return await lockstep.step(({ device }) => ask(device, "endRestore", last));
+      return await lockstep.step(({ device }) => ask(device, "endRestore", leave));
     }
     const v1 = lockstep.members.filter(({ device }) => device.description.protocol === "v1");
     const v2 = lockstep.members.filter((member) => !v1.includes(member));
@@ -52,8 +51,8 @@ export class RestoreSteps {
     if (leave === "running") {
       await lockstep.step(({ device }) => advance(device, "stop", "running-p2p"), lockstep.p2p);
     }
-    await lockstep.step(({ device }) => ask(device, "endRestore", last), v1);
-    if (leave === "stopped") return;
+    await lockstep.step(({ device }) => ask(device, "endRestore", leave), v1);
+    if (leave === "stop") return;
     await lockstep.step(
       ({ device }) => advance(device, device.description.p2p ? "running-p2p" : "stop", "running"),
       v2,

@@ -20,7 +20,7 @@ import { commonState, deviceTimes, totals, type TransferReport } from "./report.
 /** How to restore. */
 export interface RestoreOptions {
   /** What the devices do afterwards; default `running`. */
-  readonly leave?: "running" | "stopped" | undefined;
+  readonly leave?: "running" | "stop" | undefined;
   /** Restores a checkpoint of other kinds of devices too; never one of the other protocol. */
   readonly force?: boolean | undefined;
   /** Ends the restore; once begun, that resets the devices. */

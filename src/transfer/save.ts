@@ -11,7 +11,7 @@ import type { EncodeOptions } from "../checkpoint/format/checkpoint_encoder.ts";
 import { Device } from "../migration/device.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
-import { VERSION } from "../base/version.ts";
+import { newHeader } from "../checkpoint/metadata/header.ts";
 import { CheckpointOutput } from "./_checkpoint_output.ts";
 import { commit, type CommitResult, committedUnread } from "./_commit.ts";
 import { ONLY_COPY, TRY_AGAIN, whatCannotRun } from "./_run_again.ts";
@@ -31,7 +31,7 @@ export interface SaveOptions extends Pick<EncodeOptions, "compress" | "digest"> 
    */
   readonly precopy?: PrecopyOptions | undefined;
   /** What the devices do afterwards; default `running`. */
-  readonly leave?: "running" | "stopped" | undefined;
+  readonly leave?: "running" | "stop" | undefined;
   /**
    * Reads a file back before it appears, and once the devices run again: what
    * cannot be restored is found now, and leaves no file. What is no regular
@@ -117,12 +117,8 @@ async function saveTo(
   try {
     lockstep = stack.use(new Lockstep("save", devices, signal));
     await checkSave(lockstep, limits !== undefined);
-    output = new CheckpointOutput(lockstep, sink, {
-      devices: devices.map(({ description }) => description.identity!),
-      created: new Date().toISOString(),
-      tool: `vfiokit ${VERSION}`,
-      iovaPageSize: null,
-    }, options);
+    const header = newHeader(devices.map(({ description }) => description.identity!));
+    output = new CheckpointOutput(lockstep, sink, header, options);
     await lockstep.until(output.begin());
     lockstep.touch();
     const begun = performance.now();

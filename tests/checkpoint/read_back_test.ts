@@ -526,7 +526,7 @@ describe("a device that is left stopped", () => {
         else flip(partial(), 100);
       };
       const error = await failure(
-        save(device, meddled(file, { synced }), { leave: "stopped", signal: controller.signal }),
+        save(device, meddled(file, { synced }), { leave: "stop", signal: controller.signal }),
       );
       assert.equal(error.code, why);
       assert.match(error.message, /no file was left; the device's state is stop$/);
@@ -540,7 +540,7 @@ describe("a device that is left stopped", () => {
     try {
       await using file = await createCheckpointFile(target());
       const sink = meddled(file, { synced: () => flip(partial(), 100) });
-      const error = await failure(save(devices, sink, { leave: "stopped" }));
+      const error = await failure(save(devices, sink, { leave: "stop" }));
       assert.equal(error.code, "read-back");
       assert.doesNotMatch(error.hint?.text ?? "", /reset/);
       for (const device of devices) assert.equal((await device.state()).state, "stop");

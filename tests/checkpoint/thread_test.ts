@@ -63,11 +63,11 @@ describe("a device on a thread of its own, saved to a file", () => {
     await using from = await openDevice(`sim:${SPEC}&seed=1&rate=64MiB`);
     await using to = await openDevice(`sim:${SPEC}&seed=2`);
     const at = name();
-    await saveTo(at, from, { precopy: { maxRounds: 3 }, leave: "stopped" });
+    await saveTo(at, from, { precopy: { maxRounds: 3 }, leave: "stop" });
     await using source = await openCheckpointFile(at);
     const { phases } = await verifyCheckpoint(source.stream());
     assert.deepEqual(phases.map(({ phase }) => phase), ["pre-copy", "stop-and-copy"]);
-    const report = await restore(to, source, { leave: "stopped" });
+    const report = await restore(to, source, { leave: "stop" });
     assert.equal(report.state, "stop");
     assert.equal(report.bytes, phases.reduce((sum, { bytes }) => sum + bytes, 0));
     const [a, b] = [await window(from), await window(to)];

@@ -46,7 +46,7 @@ describe("vfiokit save", () => {
     using folder = new Folder();
     const device = "sim:trapped?size=1MiB&rate=1MiB";
     const { code, out } = await vfiokit(
-      ["save", device, "-o", folder.file("a"), "--precopy", "--leave", "stopped", "--json"],
+      ["save", device, "-o", folder.file("a"), "--precopy", "--leave", "stop", "--json"],
     );
     const document = JSON.parse(out);
     assert.equal(code, 0);

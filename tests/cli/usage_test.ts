@@ -230,7 +230,7 @@ describe("completion", () => {
       );
     assert.deepEqual(await suggest("sa"), ["save"]);
     assert.deepEqual(await suggest("save", "d", "--leav"), ["--leave"]);
-    assert.deepEqual(await suggest("save", "d", "--leave", "st"), ["stopped"]);
+    assert.deepEqual(await suggest("save", "d", "--leave", "st"), ["stop"]);
     assert.ok((await suggest("probe", "sim:m")).includes("sim:mapped"));
     assert.ok((await suggest("save", "sim:qat", "sim:m")).includes("sim:mapped"));
     assert.ok((await suggest("restore", "sim:qat", "sim:m")).includes("sim:mapped"));

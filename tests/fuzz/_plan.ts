@@ -32,7 +32,7 @@ export interface SaveOperation {
 export interface RestoreOperation {
   readonly do: "restore";
   readonly from: Place;
-  readonly leave: "running" | "stopped";
+  readonly leave: "running" | "stop";
   /** The checkpoint was saved with pre-copy. */
   readonly precopy: boolean;
   readonly compress: boolean;
@@ -44,7 +44,7 @@ export interface RestoreOperation {
 export interface PhasesOperation {
   readonly do: "phases";
   readonly precopy: SaveOptions["precopy"] | null;
-  readonly leave: "running" | "stopped";
+  readonly leave: "running" | "stop";
   /** After so many transactions the reader cancels; null: never. */
   readonly cancelAfter: number | null;
 }
@@ -117,7 +117,7 @@ function makePrecopy(random: Random): NonNullable<SaveOptions["precopy"]> {
   };
 }
 
-const LEAVE = ["running", "running", "stopped"] as const;
+const LEAVE = ["running", "running", "stop"] as const;
 const PLACES: readonly Place[] = ["file", "file", "fifo", "stream", "own"];
 
 function makeOperation(random: Random, devices: number): Operation {

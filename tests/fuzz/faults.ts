@@ -221,7 +221,7 @@ async function runSave(
   const expected = specs.map(({ options }, index) => {
     const changing = options.some((option) => option.startsWith("rate="));
     if (!changing) return bench.before[index]?.crc32 ?? null;
-    return done && operation.options.leave === "stopped" ? truths[index]?.crc32 ?? null : null;
+    return done && operation.options.leave === "stop" ? truths[index]?.crc32 ?? null : null;
   });
   await checkRestores(result, specs, expected);
 }

@@ -47,7 +47,7 @@ describe("resume() by v2", () => {
   it("leaves the device stopped where it is told to", async () => {
     const transactions = await saved("hisi?size=64KiB");
     await withSim(["hisi?size=64KiB"], async ({ devices: [to] }) => {
-      await ReadableStream.from(transactions).pipeTo(resume(to!, { leave: "stopped" }));
+      await ReadableStream.from(transactions).pipeTo(resume(to!, { leave: "stop" }));
       assert.equal(await stateOf(to!), "stop");
       assert.equal((await to!.setState("running")).state, "running");
     });

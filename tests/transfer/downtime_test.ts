@@ -167,7 +167,7 @@ describe("the downtime of", () => {
 
   it("devices that stay stopped has no end", async () => {
     await using devices = await openDevices(names);
-    const report = await save(devices, new WritableStream(), { leave: "stopped" });
+    const report = await save(devices, new WritableStream(), { leave: "stop" });
     assert.equal(report.downtimeSeconds, null);
     assert.ok(report.devices.every(({ downtime }) => downtime!.seconds === null));
   });

@@ -90,7 +90,7 @@ const ALONE: readonly (readonly [name: string, work: Work])[] = [
   ["save", one((device) => save(device, memorySink()))],
   [
     "save that leaves it stopped",
-    one((device) => save(device, memorySink(), { leave: "stopped" })),
+    one((device) => save(device, memorySink(), { leave: "stop" })),
   ],
   [
     "save with pre-copy",
@@ -99,7 +99,7 @@ const ALONE: readonly (readonly [name: string, work: Work])[] = [
   ["restore", one((device, bytes) => restore(device, pipe(bytes)))],
   [
     "restore that leaves it stopped",
-    one((device, bytes) => restore(device, pipe(bytes), { leave: "stopped" })),
+    one((device, bytes) => restore(device, pipe(bytes), { leave: "stop" })),
   ],
   ["restore of a cut stream", one((device, bytes) => restore(device, cut(bytes)))],
   [
@@ -129,7 +129,7 @@ const TOGETHER: readonly (readonly [name: string, work: Work])[] = [
   ["restore", (devices, bytes) => restore(devices, pipe(bytes))],
   [
     "restore that leaves them stopped",
-    (devices, bytes) => restore(devices, pipe(bytes), { leave: "stopped" }),
+    (devices, bytes) => restore(devices, pipe(bytes), { leave: "stop" }),
   ],
   ["restore of a cut stream", (devices, bytes) => restore(devices, cut(bytes))],
 ];

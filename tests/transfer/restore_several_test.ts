@@ -79,7 +79,7 @@ describe("restore()", () => {
   it("leaves them stopped where asked", async () => {
     const { bytes } = await saved("mlx5", "trapped");
     await withTeam(others("mlx5", "trapped"), async ({ devices }) => {
-      const report = await restore(devices, memorySource(bytes), { leave: "stopped" });
+      const report = await restore(devices, memorySource(bytes), { leave: "stop" });
       assert.deepEqual(report.devices.map(({ state }) => state), ["stop", "stop"]);
     });
   });

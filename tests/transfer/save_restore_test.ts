@@ -92,7 +92,7 @@ describe("save()", () => {
   it("reports the phases one by one", async () => {
     await withSim(["trapped?size=1MiB"], async ({ devices: [device] }) => {
       await using file = await createCheckpointFile(name());
-      const report = await save(device!, file, { precopy: {}, leave: "stopped" });
+      const report = await save(device!, file, { precopy: {}, leave: "stop" });
       assert.deepEqual(report.phases.map((phase) => phase.name), ["pre-copy", "stop-and-copy"]);
       assert.equal(report.bytes, report.phases[0]!.bytes + report.phases[1]!.bytes);
       assert.equal(report.state, "stop");
@@ -290,7 +290,7 @@ describe("restore()", () => {
     const at = await saved("trapped?size=1MiB&seed=1");
     await withSim(["trapped?size=1MiB&seed=2"], async ({ devices: [device] }) => {
       await using source = await openCheckpointFile(at);
-      assert.equal((await restore(device!, source, { leave: "stopped" })).state, "stop");
+      assert.equal((await restore(device!, source, { leave: "stop" })).state, "stop");
     });
   });
 

@@ -16,7 +16,7 @@ describe("save()", () => {
     let sums: number[] = [];
     const from = kinds.map((kind, seed) => `${kind}?${SIZE}&rate=1MiB&seed=${1 + seed}`);
     await withTeam(from, async ({ devices, sims }) => {
-      const options = { precopy: { maxRounds: 3 }, leave: "stopped" } as const;
+      const options = { precopy: { maxRounds: 3 }, leave: "stop" } as const;
       const report = await save(devices, sink, options);
       assert.deepEqual(report.devices.map(({ state }) => state), kinds.map(() => "stop"));
       assert.deepEqual(report.devices.map(({ p2p }) => p2p), [
@@ -45,7 +45,7 @@ describe("save()", () => {
     const to = kinds.map((kind, seed) => `${kind}?${SIZE}&seed=${20 + seed}`);
     await withTeam(to, async ({ devices, sims }) => {
       const source = memorySource(sink.bytes);
-      const report = await restore(devices, source, { leave: "stopped" });
+      const report = await restore(devices, source, { leave: "stop" });
       assert.deepEqual(sims.map((device) => device.checksum()), sums);
       assert.deepEqual(
         report.devices.map(({ bytes }) => bytes),
@@ -102,7 +102,7 @@ describe("save()", () => {
     await withTeam([`mlx5?${SIZE}`, `stop-copy-only?${SIZE}`], async ({ devices, arcs }) => {
       for (const device of devices) await device.setState("stop");
       arcs.length = 0;
-      await save(devices, memorySink(), { leave: "stopped" });
+      await save(devices, memorySink(), { leave: "stop" });
       assert.deepEqual(arcs.filter((arc) => /RUNNING|001b/.test(arc)), []);
       for (const device of devices) await device.recover();
     });

@@ -31,13 +31,13 @@ export interface Batch {
  * import assert from "node:assert/strict";
  *
  * const bytes = new Uint8Array([1, 2, 3]);
- * const batch = { device: 0, phase: "pre-copy", sizes: [2, 1], more: true, micros: 0, bytes } as const;
+ * const batch = { device: 0, phase: "pre-copy", sizes: [2, 1], more: true, bytes } as const;
  * const [first, second] = [...batchTransactions(batch)];
  * assert.deepEqual([first?.data.length, first?.more], [2, false]);
  * assert.deepEqual([second?.data.length, second?.more], [1, true]);
  * ```
  */
-export function* batchTransactions(batch: Batch): Generator<Transaction> {
+export function* batchTransactions(batch: Omit<Batch, "micros">): Generator<Transaction> {
   const { device, phase, sizes, bytes } = batch;
   let at = 0;
   for (let index = 0; index < sizes.length; index++) {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { VERSION } from "../../base/version.ts";
 import type { DeviceIdentity } from "./device_identity.ts";
 
 /** What the writer of a checkpoint says about it. */
@@ -24,4 +25,14 @@ export interface DecodedHeader extends CheckpointHeader {
   readonly complete: boolean;
   /** The digest that the trailer carries; null for none. */
   readonly digest: "sha256" | null;
+}
+
+/** The header of a checkpoint that is begun now, by this version of vfiokit. */
+export function newHeader(devices: readonly DeviceIdentity[]): CheckpointHeader {
+  return {
+    devices,
+    created: new Date().toISOString(),
+    tool: `vfiokit ${VERSION}`,
+    iovaPageSize: null,
+  };
 }

@@ -4,25 +4,11 @@
 
 import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
 import type { PrecopyLimits } from "../protocol/engine.ts";
+import { batchTransactions } from "../../checkpoint/batches/batch.ts";
 import { ask, onClosed } from "../thread/session_client.ts";
 import { phaseBatches } from "./phase_batches.ts";
 import type { Device } from "../device.ts";
 import type { Phase, Transaction } from "../../checkpoint/batches/transaction.ts";
-
-/** Cuts a batch into its transactions: views of one buffer. */
-function* transactions(phase: Phase, batch: Batch<ArrayBuffer>): Generator<Transaction> {
-  let at = 0;
-  for (let index = 0; index < batch.sizes.length; index++) {
-    const size = batch.sizes[index]!;
-    yield {
-      device: 0,
-      phase,
-      data: batch.bytes.subarray(at, at + size),
-      more: batch.more && index === batch.sizes.length - 1,
-    };
-    at += size;
-  }
-}
 
 /**
  * The stream of a phase. The device enters the phase when the stream is first
@@ -52,7 +38,7 @@ export function phaseSource(
         if (done) {
           stopListening?.();
           controller.close();
-        } else {for (const transaction of transactions(phase, batch)) {
+        } else {for (const transaction of batchTransactions({ device: 0, phase, ...batch })) {
             controller.enqueue(transaction);
           }}
       } catch (error) {

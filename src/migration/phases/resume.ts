@@ -13,7 +13,7 @@ import type { Transaction } from "../../checkpoint/batches/transaction.ts";
 /** How to resume. */
 export interface ResumeOptions {
   /** The device's state afterwards; default `running`. */
-  readonly leave?: "running" | "stopped" | undefined;
+  readonly leave?: "running" | "stop" | undefined;
 }
 
 /** Collects transactions until a batch is large enough to send. */
@@ -136,7 +136,7 @@ export function resume(
       await collector.flush();
       interruption?.[Symbol.dispose]();
       stopListening?.();
-      await ask(device, "endRestore", options.leave === "stopped" ? "stop" : "running");
+      await ask(device, "endRestore", options.leave ?? "running");
     },
     async abort(): Promise<void> {
       interruption?.[Symbol.dispose]();

@@ -75,7 +75,7 @@ export async function saveTo(
 ): Promise<Transferred> {
   await using device = await open(from, options);
   await using sink = await createCheckpointFile(file);
-  const report = await save(device, sink, { leave: "stopped", precopy });
+  const report = await save(device, sink, { leave: "stop", precopy });
   assert.equal(report.readBack.done, true);
   return { ...report, window: await readWindow(device) };
 }

@@ -72,7 +72,7 @@ function byCommand(name: string, types: readonly [DeviceType, DeviceType], runti
     run: (folder) =>
       withDevices([...types, ...types], SMALL, async ([a, b, c, d]) => {
         const file = `${folder}/checkpoint`;
-        const save = ["save", a!.uuid, b!.uuid, "-o", file, "--leave", "stopped", "--precopy"];
+        const save = ["save", a!.uuid, b!.uuid, "-o", file, "--leave", "stop", "--precopy"];
         const saved = await together(runtime, folder, save);
         const restored = await together(runtime, folder, ["restore", c!.uuid, d!.uuid, file]);
         assert.deepEqual(restored.windows.map(({ differs }) => differs), [true, true]);

@@ -61,7 +61,7 @@ async function roundTrip(
   ...options: string[]
 ): Promise<Transfer> {
   const file = `${folder}/checkpoint`;
-  const save = ["save", first.uuid, "-o", file, "--leave", "stopped", ...options];
+  const save = ["save", first.uuid, "-o", file, "--leave", "stop", ...options];
   const saved = await transfer(saves, folder, save);
   assert.equal(saved.state, "stop");
   const restored = await transfer(restores, folder, ["restore", second.uuid, file]);

@@ -148,7 +148,7 @@ const commands: readonly Case[] = [
     run: (folder) =>
       withPair("v2-p2p", SMALL, async (first, second) => {
         const file = `${folder}/checkpoint`;
-        const save = ["save", first.uuid, "-o", file, "--leave", "stopped"];
+        const save = ["save", first.uuid, "-o", file, "--leave", "stop"];
         const saved = await transfer(deno, folder, save);
         const restored = await transfer(bun, folder, ["restore", second.uuid, file]);
         assert.deepEqual([saved.window.deviceState, restored.window.deviceState], [1, 2]);
