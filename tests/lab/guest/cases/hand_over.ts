@@ -80,7 +80,7 @@ const afterwards: Case = {
 async function bringBack({ uuid }: Mtty): Promise<void> {
   const { stderr } = await expectExit(1, [...vfiokit(bun), "save", uuid, "-o", "/dev/null"]);
   assert.match(stderr, /in pre-copy, and nobody has its data fd any more/);
-  assert.match(stderr, /hint: .*vfiokit state DEVICE running/);
+  assert.match(stderr, new RegExp(`hint: .*vfiokit state ${uuid} running$`, "m"));
   await expectExit(0, [...vfiokit(bun), "state", uuid, "running", "--quiet"]);
 }
 
