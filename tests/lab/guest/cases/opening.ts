@@ -59,6 +59,7 @@ const refused: readonly Case[] = [
         const { reasons } = probe(address, { open: false });
         assert.deepEqual(reasons.map(({ code, blocks }) => [code, blocks]), [
           driversAreCounted() ? ["group-viability-unknown", false] : ["group-not-viable", true],
+          ["needs-variant-driver", true],
         ]);
         assert.ok(reasons[0]!.message.includes(`${holder} (${HOST_DRIVER})`));
       }),
