@@ -49,6 +49,9 @@ describe("the scripts of the phases", () => {
     assert.equal(alone.code, 0, alone.err);
     const restored = await phase("resume", ["sim:qat?size=2MiB&seed=2"], { stdin: alone.stdout });
     assert.equal(restored.code, 0, restored.err);
+    // Each says how long the device stood still, or that it is stopped, and where the time went.
+    assert.match(alone.err, /^The device is stopped: running-p2p → stop \d.*first byte .*data /m);
+    assert.match(restored.err, /^The device stood still for \d.*stop → resuming .*data /m);
     const other = await phase("resume", ["sim:mapped?size=2MiB"], { stdin: alone.stdout });
     assert.equal(other.code, 4);
     assert.match(other.err, /protocol/);
