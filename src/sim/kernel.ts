@@ -2,7 +2,7 @@
  * A simulated kernel: the second implementation of `Kernel`.
  *
  * It has mediated devices and virtual functions with simulated vendor drivers, each
- * in an IOMMU group of its own. It behaves like kernel 6.1 (v2 devices and iommufd
+ * in its own IOMMU group. It behaves like kernel 6.1 (v2 devices and iommufd
  * like 6.12): it reads the caller's buffers and makes the kernel's checks, in the
  * kernel's order and with the kernel's errno. It never touches the real system.
  *

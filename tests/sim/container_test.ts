@@ -330,7 +330,7 @@ describe("memory of the simulated process", () => {
     assert.deepEqual(kernel.openObjects, []);
   });
 
-  it("cannot be mapped where mmap would refuse it", () => {
+  it("cannot be mapped if mmap would refuse it", () => {
     using client = Client.of("mapped", "trapped");
     const { kernel, fd, group } = client;
     const at = 9 * 2 ** 40;

@@ -221,7 +221,7 @@ export type BugName =
 
 const bug = (to: BugDrivers, rule: number, text: string): BugKind => ({ to, rule, text });
 
-/** Every bug: its name in `bug=NAME`, who can have it, the rule it breaks, and what it does. */
+/** Every bug: its name in `bug=NAME`, the devices that can have it, the rule it breaks, and what it does. */
 export const BUGS: Readonly<Record<BugName, BugKind>> = {
   // The device feature.
   "argsz-unchecked": bug("v2", 1, "VFIO_DEVICE_FEATURE does not look at an argsz below 8"),

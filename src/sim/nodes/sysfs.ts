@@ -61,7 +61,7 @@ const HOST_DEVICES: Readonly<Record<"group-not-viable" | "isa-bridge", HostDevic
   },
 };
 const RELEASE = "6.12.0-sim";
-/** The PCI bus of the first device; each virtual function has a bus of its own. */
+/** The PCI bus of the first device; each virtual function has its own bus. */
 const FIRST_BUS = 0x3b;
 
 /** The bus name of the kernel's device with this index, counting from 0. */

@@ -5,7 +5,7 @@
  *
  * Most of a page is a copy of a template, many pages at a time; six words of it
  * carry the identity. A page is therefore made at the speed of memory, and a
- * restored page is recognised, so that it needs no memory of its own.
+ * restored page is recognised, so that it needs no extra memory.
  */
 
 import { Buffer } from "node:buffer";
