@@ -38,7 +38,9 @@ export function hintWords(hint: Hint | null, device?: string): string {
 
 /** A command with the device in its place, as a shell takes it. */
 function withDevice(command: string, device: string | undefined): string {
-  return device === undefined ? command : command.replace(DEVICE, () => shellWord(device));
+  // An fd means something to this process alone.
+  if (device === undefined || device.startsWith("fd:")) return command;
+  return command.replace(DEVICE, () => shellWord(device));
 }
 
 /** The hint of a reason; empty if nothing is to be done. */

@@ -134,3 +134,24 @@ describe("an explanation", () => {
     assert.deepEqual(explain(unsupported, undefined).hints, ["turn it on"]);
   });
 });
+
+describe("a hint's command", () => {
+  const hints = (device?: string): string =>
+    explain(
+      new MigrationError("Cannot stop", {
+        code: "reset-failed",
+        deviceState: "stop",
+        recovery: "failed",
+        hint: { text: "reset it", remedy: "reset" },
+      }),
+      undefined,
+      device,
+    ).hints.join();
+
+  it("names the device as a shell takes it, but no fd of this process", () => {
+    assert.equal(hints("sim:a?b&c"), "reset it: vfiokit reset 'sim:a?b&c'");
+    for (const device of ["fd:3", undefined]) {
+      assert.equal(hints(device), "reset it: vfiokit reset DEVICE");
+    }
+  });
+});

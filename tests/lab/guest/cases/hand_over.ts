@@ -140,7 +140,7 @@ const refusals: readonly Case[] = [
         );
         assert.equal(code, 1, stderr);
         assert.equal(stdout, "");
-        assert.match(stderr, /no place for it[^]*hint: .*--allow-env=VFIOKIT_DEVICES/);
+        assert.match(stderr, /no handover for it[^]*hint: .*--allow-env=VFIOKIT_DEVICES/);
         assert.doesNotMatch(stderr, /was left in/);
         await runs(device, folder);
       }),
