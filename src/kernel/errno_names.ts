@@ -304,3 +304,19 @@ export function errnoText(errno: number): string {
   const name = NAMES.get(errno);
   return name === undefined ? "" : TEXTS[name];
 }
+
+/**
+ * The errno's name in an error of node:fs or of this library; null if it has none.
+ *
+ * Deno gives some errors of node:fs no code, only the number in the message.
+ */
+export function errnoOf(error: unknown): ErrnoName | null {
+  const { code, message = "" } = (error ?? {}) as {
+    readonly code?: unknown;
+    readonly message?: string;
+  };
+  if (code === "ENOTSUP") return "EOPNOTSUPP";
+  if (typeof code === "string" && Object.hasOwn(ERRNO, code)) return code as ErrnoName;
+  const number = /\(os error (\d+)\)/.exec(message)?.[1];
+  return number === undefined ? null : NAMES.get(Number(number)) ?? null;
+}

@@ -11,12 +11,13 @@ import { close, open, sync } from "./_fd_io.ts";
 import { splitPath } from "./_path_target.ts";
 import type { AbortResult, FileTarget } from "./_file_target.ts";
 import { OpenSource } from "./_open_source.ts";
-import { CheckpointFileError, errnoError, errorCode, fileError, whyFailed } from "./file_error.ts";
+import { errnoOf } from "../../kernel/errno_names.ts";
+import { CheckpointFileError, errnoError, fileError, whyFailed } from "./file_error.ts";
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants;
 
 /** What link(2) answers on a file system without hard links. */
-const NO_LINKS: readonly string[] = ["EPERM", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EMLINK"];
+const NO_LINKS: readonly string[] = ["EPERM", "ENOSYS", "EOPNOTSUPP", "EMLINK"];
 
 const FORCE_HINT: Hint = {
   text: "give another name, or have the file replaced",
@@ -143,7 +144,7 @@ export class AtomicTarget implements FileTarget {
 
   async #replace(): Promise<void> {
     const now = await fs.promises.lstat(this.#path).catch((error) => {
-      if (errorCode(error) !== "ENOENT") throw error;
+      if (errnoOf(error) !== "ENOENT") throw error;
       return null;
     });
     if (now !== null && !now.isFile()) throw errnoError("replace", this.#label, "EEXIST");
@@ -155,7 +156,7 @@ export class AtomicTarget implements FileTarget {
     try {
       await fs.promises.link(this.#partial, this.#path);
     } catch (error) {
-      const code = errorCode(error) ?? "";
+      const code = errnoOf(error) ?? "";
       if (code === "EEXIST") throw errnoError("create", this.#label, "EEXIST", FORCE_HINT);
       if (!NO_LINKS.includes(code)) throw error;
       await this.#placeWithoutLinks();
@@ -189,7 +190,7 @@ export class AtomicTarget implements FileTarget {
       await fs.promises.unlink(this.#partial);
       return { words: "the temporary file was removed", left };
     } catch (error) {
-      if (errorCode(error) === "ENOENT") return { words: "the temporary file is gone", left };
+      if (errnoOf(error) === "ENOENT") return { words: "the temporary file is gone", left };
       const why = whyFailed(error);
       return { words: `the temporary file "${this.#partial}" is left: ${why}`, left: null };
     } finally {

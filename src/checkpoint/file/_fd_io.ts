@@ -4,7 +4,7 @@
 
 import * as fs from "node:fs";
 import { asyncWrite } from "../../kernel/process/async_write.ts";
-import { errorCode } from "./file_error.ts";
+import { errnoOf } from "../../kernel/errno_names.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -20,8 +20,8 @@ async function whenReady(call: () => Promise<number>): Promise<number> {
     try {
       return await call();
     } catch (error) {
-      if (errorCode(error) === "EINTR") continue;
-      if (errorCode(error) !== "EAGAIN") throw error;
+      if (errnoOf(error) === "EINTR") continue;
+      if (errnoOf(error) !== "EAGAIN") throw error;
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
@@ -41,7 +41,7 @@ export function writeNow(fd: number, bytes: Bytes): void {
     try {
       done += fs.writeSync(fd, bytes, done, bytes.byteLength - done);
     } catch (error) {
-      if (errorCode(error) !== "EINTR") throw error;
+      if (errnoOf(error) !== "EINTR") throw error;
     }
   }
 }
@@ -64,7 +64,7 @@ export function readNow(fd: number, into: Bytes, position: number): number {
     try {
       return fs.readSync(fd, into, 0, into.byteLength, position);
     } catch (error) {
-      if (errorCode(error) !== "EINTR") throw error;
+      if (errnoOf(error) !== "EINTR") throw error;
     }
   }
 }
@@ -76,7 +76,7 @@ export async function sync(fd: number): Promise<void> {
       fs.fsync(fd, (error) => error ? reject(error) : resolve());
     });
   } catch (error) {
-    if (!["EINVAL", "ENOTSUP", "EOPNOTSUPP", "EROFS"].includes(errorCode(error) ?? "")) throw error;
+    if (!["EINVAL", "EOPNOTSUPP", "EROFS"].includes(errnoOf(error) ?? "")) throw error;
   }
 }
 

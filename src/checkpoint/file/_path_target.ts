@@ -11,7 +11,8 @@ import { isErrno } from "../../kernel/sys_error.ts";
 import { type O_RDONLY, O_WRONLY } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { close, open } from "./_fd_io.ts";
-import { errnoError, errorCode } from "./file_error.ts";
+import { errnoOf } from "../../kernel/errno_names.ts";
+import { errnoError } from "./file_error.ts";
 
 /** More consecutive symbolic links than this are a loop, as in the kernel. */
 const MAX_LINKS = 40;
@@ -68,7 +69,7 @@ export async function findPathTarget(path: string, standard: number): Promise<Pa
     try {
       stats = await fs.promises.lstat(current);
     } catch (error) {
-      if (errorCode(error) === "ENOENT") return { kind: "file", path: current, exists: false };
+      if (errnoOf(error) === "ENOENT") return { kind: "file", path: current, exists: false };
       if (refused(error) && isKernels(current)) return { kind: "other", path: current };
       throw error;
     }

@@ -7,7 +7,7 @@
 import { type Hint, VfiokitError } from "../../base/vfiokit_error.ts";
 import { registerErrorClass } from "../../base/error_transfer.ts";
 import { printable } from "../../base/printable.ts";
-import { ERRNO, type ErrnoName, errnoText } from "../../kernel/errno_names.ts";
+import { ERRNO, type ErrnoName, errnoOf, errnoText } from "../../kernel/errno_names.ts";
 
 /** The details of a {@linkcode CheckpointFileError}. */
 export interface CheckpointFileErrorInfo {
@@ -54,12 +54,6 @@ export class CheckpointFileError extends VfiokitError implements CheckpointFileE
   }
 }
 
-/** The errno's name in an error of node:fs or of this toolkit; null for none. */
-export function errorCode(error: unknown): ErrnoName | null {
-  const code = (error as { readonly code?: unknown } | null)?.code;
-  return typeof code === "string" && Object.hasOwn(ERRNO, code) ? code as ErrnoName : null;
-}
-
 /** An errno with its text: `ENOSPC (no space left)`. */
 function describe(code: ErrnoName): string {
   return `${code} (${errnoText(ERRNO[code])})`;
@@ -67,7 +61,7 @@ function describe(code: ErrnoName): string {
 
 /** Why a call failed, by what it threw. */
 export function whyFailed(cause: unknown): string {
-  const code = errorCode(cause);
+  const code = errnoOf(cause);
   return code !== null ? describe(code) : cause instanceof Error ? cause.message : `${cause}`;
 }
 
@@ -87,7 +81,7 @@ export function fileError(
     return and === "" ? cause : new CheckpointFileError(cause.message + and, cause, { cause });
   }
   const message = `Cannot ${action} "${path}": ${whyFailed(cause)}${and}`;
-  return new CheckpointFileError(message, { path, code: errorCode(cause) }, { cause });
+  return new CheckpointFileError(message, { path, code: errnoOf(cause) }, { cause });
 }
 
 /** A {@linkcode CheckpointFileError} for an errno that no call gave. */

@@ -6,7 +6,7 @@
 
 import { cleanlyThen } from "../../base/cleanup.ts";
 import * as fs from "node:fs";
-import { ERRNO, type ErrnoName } from "../../kernel/errno_names.ts";
+import { ERRNO, errnoOf } from "../../kernel/errno_names.ts";
 import { SysError } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcAllowed, libcKernel } from "../../kernel/libc/libc_kernel.ts";
@@ -254,7 +254,7 @@ export function traceTo(
   try {
     fd = fs.openSync(trace.path, "a");
   } catch (error) {
-    new Shared(trace.memory).errno = errnoOf(error);
+    new Shared(trace.memory).errno = ERRNO[errnoOf(error) ?? "EIO"];
   }
   return new TraceWriter(trace, fd, { device, name, kernel: kernel.name }, fd).trace(kernel);
 }
@@ -331,20 +331,13 @@ function append(fd: number, shared: Shared, lines: string): void {
   try {
     writeAll(fd, lines);
   } catch (error) {
-    shared.errno = errnoOf(error);
+    shared.errno = ERRNO[errnoOf(error) ?? "EIO"];
   }
 }
 
 function writeAll(fd: number, text: string): void {
   const bytes = new TextEncoder().encode(text);
   for (let done = 0; done < bytes.length;) done += fs.writeSync(fd, bytes, done);
-}
-
-/** Deno has no code for some errors of node:fs, and says the number in the message. */
-function errnoOf(error: unknown): number {
-  const { code, message } = error as { readonly code?: unknown; readonly message: string };
-  const told = Number(/\(os error (\d+)\)/.exec(message)?.[1] ?? ERRNO.EIO);
-  return ERRNO[code as ErrnoName] ?? told;
 }
 
 /** Refuses a file that has something else in it: a checkpoint's name may have been given instead. */
