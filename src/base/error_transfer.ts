@@ -59,7 +59,16 @@ export function unpackError(transferred: TransferredError): Error {
   hidden(error, "stack", stack);
   if (cause !== null) hidden(error, "cause", unpackError(cause));
   for (const each of cleanup) addCleanup(error, unpackError(each));
-  return Object.assign(error, unpack(fields));
+  // Not by assignment: in Bun every error has a hidden `line`, which would stay hidden.
+  for (const [name, value] of Object.entries(unpack(fields) as object)) {
+    Object.defineProperty(error, name, {
+      value,
+      configurable: true,
+      enumerable: true,
+      writable: true,
+    });
+  }
+  return error;
 }
 
 function hidden(error: Error, name: string, value: unknown): void {
