@@ -9,7 +9,7 @@ import { PageFile } from "./page_file.ts";
 import type { Context } from "../context.ts";
 import type { Round } from "../dirty/rounds.ts";
 import type { MemoryMap } from "../dirty/memory_map.ts";
-import type { Report, ReportSubject } from "./report.ts";
+import type { Report, ReportSubject } from "./dirty_report.ts";
 
 /** A report and its file. If it is closed before it was written, no file is left. */
 export class ReportFile implements AsyncDisposable {
@@ -32,7 +32,7 @@ export class ReportFile implements AsyncDisposable {
 
   /** Begins the report of this memory. */
   async begin(map: MemoryMap): Promise<void> {
-    const { Report } = await import("./report.ts");
+    const { Report } = await import("./dirty_report.ts");
     this.#report = new Report(map);
   }
 

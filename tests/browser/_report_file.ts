@@ -1,7 +1,7 @@
 /** A report on rounds that were made up. */
 
 import { writeFileSync } from "node:fs";
-import { Report } from "../../cli/report/report.ts";
+import { Report } from "../../cli/report/dirty_report.ts";
 import { MAP, sampleRounds } from "../cli/_sample_rounds.ts";
 
 /** Writes a report. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import { describe, it } from "node:test";
 import { MemoryMap } from "../../cli/dirty/memory_map.ts";
-import { Report } from "../../cli/report/report.ts";
+import { Report } from "../../cli/report/dirty_report.ts";
 import { printable } from "../../mod.ts";
 import { vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";

@@ -6,7 +6,7 @@ import type { Sample } from "../../cli/dirty/samples.ts";
 import { Heat } from "../../cli/report/_hot_ranges.ts";
 import { escape, jsonFor } from "../../cli/report/html.ts";
 import { Timeline } from "../../cli/report/_timeline.ts";
-import { Report, type ReportSubject } from "../../cli/report/report.ts";
+import { Report, type ReportSubject } from "../../cli/report/dirty_report.ts";
 import { MAP, MAPPINGS, sampleRounds } from "./_sample_rounds.ts";
 
 const SUBJECT: ReportSubject = {

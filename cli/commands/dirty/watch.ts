@@ -20,7 +20,7 @@ import { mapOf, openSession, tellTracker } from "../../dirty/open_session.ts";
 import { readerGone, STDOUT } from "../../output/stdio.ts";
 import { UsageError } from "../../usage_error.ts";
 import { watch } from "../../dirty/watch_rounds.ts";
-import type { ReportSubject } from "../../report/report.ts";
+import type { ReportSubject } from "../../report/dirty_report.ts";
 import type { DirtyWatchArgs } from "../../specs/dirty_unmap.ts";
 
 /** Columns where the width of the terminal is not known. */
