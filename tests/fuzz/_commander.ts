@@ -34,7 +34,10 @@ export class Commander {
   #start(): ChildProcess {
     const stdout = fs.openSync(this.#stdout, "a");
     const [program, ...args] = command({ script: "tests/fuzz/_command_host.ts" });
-    const child = spawn(program, args, { stdio: ["pipe", stdout, "pipe"], env });
+    // Where the files lie that a command line names by a word of chance.
+    const cwd = path.join(this.#folder, "cwd");
+    fs.mkdirSync(cwd, { recursive: true });
+    const child = spawn(program, args, { stdio: ["pipe", stdout, "pipe"], env, cwd });
     fs.closeSync(stdout);
     child.stderr!.on("data", (data) => {
       this.#stderr += String(data);
@@ -100,7 +103,9 @@ export type Stdin = Uint8Array | "stall";
 /** Runs a command line in a process of its own, with a real signal. */
 export async function runProcess(request: Request, stdin: Stdin): Promise<Ended> {
   const [program, ...before] = command();
-  const child = spawn(program, [...before, ...request.words], { stdio: "pipe", env });
+  const cwd = fs.mkdtempSync(path.join(os.tmpdir(), "vfiokit-fuzz-cwd-"));
+  const child = spawn(program, [...before, ...request.words], { stdio: "pipe", env, cwd });
+  child.on("close", () => fs.rmSync(cwd, { recursive: true, force: true }));
   const stdout: Uint8Array[] = [];
   let stderr = "";
   child.stdout.on("data", (data: Uint8Array) => stdout.push(data));

@@ -157,7 +157,10 @@ function checkEnded(plan: CommandPlan, { code, stdout, stderr }: Ended): void {
   const data = option(words, "-o", "--output") === "-";
   if (data && command === "save" || option(words, "--format") === "bitmap") return;
   const text = new TextDecoder().decode(stdout);
-  const json = own.includes("--json") || option(words, "--format") === "json";
+  const asked = own.indexOf("--json");
+  // The name of a file, where the option before it takes one.
+  if (asked > 0 && own[asked - 1]!.startsWith("-")) return;
+  const json = asked >= 0 || option(words, "--format") === "json";
   const help = own.some((word) => ["--help", "-h", "--version", "-V"].includes(word));
   if (help) return;
   const odd = json ? null : nonsense(text) ?? control(text);
