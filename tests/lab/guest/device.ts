@@ -43,6 +43,8 @@ export interface Settings {
   readonly rate?: number;
   /** Faults on order. */
   readonly fault?: string;
+  /** What is wrong with the driver, separated by commas. */
+  readonly bug?: string;
   /** v2: what a read in PRE_COPY answers with nothing there. */
   readonly drained?: "ENOMSG" | "0";
   /** v2: whether data fds come with O_NONBLOCK. */

@@ -7,6 +7,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { cases as access } from "./cases/access.ts";
+import { cases as bugs } from "./cases/bugs.ts";
 import { cases as cdev } from "./cases/cdev.ts";
 import { cases as cdevMemory } from "./cases/cdev_memory.ts";
 import { cases as check } from "./cases/check.ts";
@@ -46,6 +47,7 @@ const tally = await runCases([
   ...opening,
   ...transfer,
   ...faults,
+  ...bugs,
   ...processes,
   ...mtty,
   ...v2Driver,
