@@ -211,7 +211,8 @@ describe("restore of several devices that fails", () => {
   });
 
   it("exits with 4 for a cut pipe, and has reset all", async () => {
-    const devices = ["sim:mlx5?size=1MiB", "sim:qat?size=1MiB"];
+    // More than is read ahead of the devices: they are in RESUMING when the end is found.
+    const devices = ["sim:mlx5?size=8MiB", "sim:qat?size=8MiB"];
     const whole = (await vfiokit(["save", ...devices, "-o", "-"])).stdout;
     const { code, out, err } = await vfiokit(["restore", ...devices, "-", "--json"], {
       stdin: whole.subarray(0, whole.length - 10),
