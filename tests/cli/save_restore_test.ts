@@ -230,10 +230,11 @@ describe("vfiokit save", () => {
 describe("vfiokit restore", () => {
   it("says what state a device was left in by a stream that is cut short", async () => {
     using folder = new Folder();
-    const device = "sim:stop-copy-only?size=3MiB";
+    // More than is read ahead of the device.
+    const device = "sim:stop-copy-only?size=16MiB";
     const whole = folder.file("a");
     assert.equal((await vfiokit(["save", device, "-o", whole])).code, 0);
-    const cut = readFileSync(whole).subarray(0, 2 << 20);
+    const cut = readFileSync(whole).subarray(0, 12 << 20);
     const words = ["restore", device, "-", "--on-error", "leave", "--json"];
     const { code, out, err } = await vfiokit(words, { stdin: cut });
     assert.equal(code, 4);
