@@ -5,15 +5,13 @@
  */
 
 import { VFIO_MIGRATION_P2P, VFIO_MIGRATION_PRE_COPY } from "../../uapi/mod.ts";
+import { flagsFor, hasState, planPath } from "../../vfio/state/v2_plan.ts";
 import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck } from "../define.ts";
 import { type Rule, rule } from "../rules.ts";
 import {
-  flagsOf,
-  hasState,
   isPreCopy,
   opensFd,
-  pathTo,
   PRE_COPY,
   PRE_COPY_P2P,
   RESUMING,
@@ -70,7 +68,7 @@ function fdRule(from: number, to: number): number {
 
 function judgePair(context: CheckContext, from: number, to: number): void {
   const { v2 } = context;
-  const path = pathTo(from, to, v2.flags);
+  const path = planPath(from, to, v2.flags);
   enterWhole(context, from);
   if (path === null) return expectRefused(context, from, to);
   const { errno, dataFd } = v2.set(to);
@@ -115,7 +113,7 @@ function pairCheck(from: number, to: number): Check {
     group,
     safety: from === RESUMING || to === RESUMING ? "reset" : "default",
     rules: [rule(first), ...others.map(rule)],
-    needs: { protocol: "v2", flags: flagsOf(from) | flagsOf(to) },
+    needs: { protocol: "v2", flags: flagsFor(from) | flagsFor(to) },
     run: (context) => judgePair(context, from, to),
   });
 }

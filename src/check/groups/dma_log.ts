@@ -21,11 +21,12 @@ import {
   vfioDeviceFeatureDmaLoggingRange,
   vfioDeviceFeatureDmaLoggingReport,
 } from "../../uapi/mod.ts";
+import { hasState } from "../../vfio/state/v2_plan.ts";
 import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
 import { DmaWindow, WINDOW_BYTES } from "../dma_window.ts";
 import { rule } from "../rules.ts";
-import { hasState, RUNNING, RUNNING_P2P, STOP } from "../v2/states.ts";
+import { RUNNING, RUNNING_P2P, STOP } from "../v2/states.ts";
 
 const group = "dma-log";
 const needs: Needs = {

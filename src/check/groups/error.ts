@@ -4,13 +4,13 @@
  * @module
  */
 
+import { flagsFor } from "../../vfio/state/v2_plan.ts";
 import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
 import { rule } from "../rules.ts";
 import { foreignBytes, streamOf } from "../state_bytes.ts";
 import {
   ERROR,
-  flagsOf,
   isPreCopy,
   RESUMING,
   RUNNING,
@@ -34,7 +34,7 @@ function resetCheck(state: number): Check {
     group: "error",
     safety: "reset",
     rules: state === RUNNING ? [rule(137)] : [rule(78), rule(79)],
-    needs: { ...needs, flags: flagsOf(state) },
+    needs: { ...needs, flags: flagsFor(state) },
     run: (context) => {
       const { v2 } = context;
       const fd = enterAny(context, state);
@@ -57,7 +57,7 @@ function closeCheck(state: number): Check {
     group: "close",
     safety: "reset",
     rules: [rule(42)],
-    needs: { protocol: "v2", closable: true, flags: flagsOf(state) },
+    needs: { protocol: "v2", closable: true, flags: flagsFor(state) },
     run: (context) => {
       enterAny(context, state);
       context.reopen();

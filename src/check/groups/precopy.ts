@@ -12,11 +12,12 @@ import {
   VFIO_PRECOPY_INFO_REINIT,
   type VfioPrecopyInfo,
 } from "../../uapi/mod.ts";
+import { hasState } from "../../vfio/state/v2_plan.ts";
 import { answered } from "../attempt.ts";
 import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
 import { rule } from "../rules.ts";
-import { hasState, PRE_COPY, PRE_COPY_P2P, RUNNING, stateName, STOP_COPY } from "../v2/states.ts";
+import { PRE_COPY, PRE_COPY_P2P, RUNNING, stateName, STOP_COPY } from "../v2/states.ts";
 import { READ_BYTES } from "../v2/v2_device.ts";
 import { expectDead } from "./stop_copy.ts";
 

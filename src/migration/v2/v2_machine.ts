@@ -34,7 +34,7 @@ import { resetAtLast, resetDevice } from "../protocol/reset.ts";
 import type { V2DataFd } from "./v2_data_fd.ts";
 import { knownState, readBack } from "../protocol/state_read_back.ts";
 import { noteUnreadable, Refusals } from "../notes/state_notes.ts";
-import { lacksFor, planPath } from "./v2_plan.ts";
+import { lacksFor, planPath } from "../../vfio/state/v2_plan.ts";
 import { MigrationError, stepError } from "../migration_error.ts";
 import type { Recovery } from "../../vfio/state/recovery.ts";
 import type { StateName, StateReport, TargetState, V2StateName } from "../../vfio/state/states.ts";

@@ -17,7 +17,7 @@ import {
   VFIO_MIGRATION_P2P,
   VFIO_MIGRATION_PRE_COPY,
 } from "../../../src/uapi/mod.ts";
-import { planPath } from "../../../src/migration/v2/v2_plan.ts";
+import { planPath } from "../../../src/vfio/state/v2_plan.ts";
 import { nextHop } from "../../../src/sim/v2/v2_states.ts";
 import type { V2Calls } from "./calls.ts";
 

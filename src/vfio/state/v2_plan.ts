@@ -15,6 +15,7 @@ import {
   VFIO_MIGRATION_P2P,
   VFIO_MIGRATION_PRE_COPY,
 } from "../../uapi/mod.ts";
+import { migrationFlagNames } from "../device/feature.ts";
 
 type Row = Readonly<Record<number, number>>;
 
@@ -77,23 +78,32 @@ const TABLE: Readonly<Record<number, Row>> = {
   [ERROR]: {},
 };
 
+/** The VFIO_MIGRATION_* flags that a state needs besides STOP_COPY. */
+export function flagsFor(state: number): number {
+  switch (state) {
+    case RUNNING_P2P:
+      return VFIO_MIGRATION_P2P;
+    case PRE_COPY:
+      return VFIO_MIGRATION_PRE_COPY;
+    case PRE_COPY_P2P:
+      return VFIO_MIGRATION_P2P | VFIO_MIGRATION_PRE_COPY;
+    default:
+      return 0;
+  }
+}
+
 /** Whether a device with these VFIO_MIGRATION_* flags has a state. */
 export function hasState(state: number, flags: number): boolean {
-  return Object.hasOwn(TABLE, state) && lacksFor(state, flags).length === 0;
+  return Object.hasOwn(TABLE, state) && lacking(state, flags) === 0;
 }
 
 /** The VFIO_MIGRATION_* flags, by name, that a device lacks for a state. */
 export function lacksFor(state: number, flags: number): string[] {
-  const needs = [
-    { name: "VFIO_MIGRATION_P2P", flag: VFIO_MIGRATION_P2P, of: [RUNNING_P2P, PRE_COPY_P2P] },
-    {
-      name: "VFIO_MIGRATION_PRE_COPY",
-      flag: VFIO_MIGRATION_PRE_COPY,
-      of: [PRE_COPY, PRE_COPY_P2P],
-    },
-  ];
-  return needs.filter(({ flag, of }) => of.includes(state) && (flags & flag) === 0)
-    .map(({ name }) => name);
+  return migrationFlagNames(lacking(state, flags)).map((name) => `VFIO_MIGRATION_${name}`);
+}
+
+function lacking(state: number, flags: number): number {
+  return flagsFor(state) & ~flags;
 }
 
 /**

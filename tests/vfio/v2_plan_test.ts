@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { hasState, planPath } from "../../src/migration/v2/v2_plan.ts";
+import { hasState, planPath } from "../../src/vfio/state/v2_plan.ts";
 import { nextHop } from "../../src/sim/v2/v2_states.ts";
 import {
   VFIO_DEVICE_STATE_ERROR as ERROR,
