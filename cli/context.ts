@@ -232,11 +232,19 @@ export class Context {
     this.set({ error: { message, code, errno: null, deviceState, cleanup: [] } });
   }
 
+  /**
+   * Adds what ended a command whose results stand, such as the exit code of a program. JSON Lines
+   * have no line for it: they stay what their reader takes.
+   */
+  endedBy(code: string, message: string): void {
+    if (!this.jsonLines) this.failed(code, message);
+  }
+
   /** Adds that a signal ended the command, if one did and the command succeeds otherwise. */
   ending(exitCode: number): void {
     const { reason } = this.signal;
-    if (exitCode === DONE || this.jsonLines || !(reason instanceof Interrupted)) return;
-    if (!("error" in this.#document)) this.failed("interrupted", reason.message);
+    if (exitCode === DONE || !(reason instanceof Interrupted)) return;
+    if (!("error" in this.#document)) this.endedBy("interrupted", reason.message);
   }
 
   /** Runs a command to its end: the document, or the error, and the exit code. */

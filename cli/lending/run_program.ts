@@ -101,9 +101,8 @@ export async function runProgram(
   const exitCode = typeof started === "number"
     ? started
     : await ended(started, words[0] ?? "", context);
-  // Samples stay samples, which `dirty forecast` reads: the program's end is in the exit code.
-  if (exitCode !== DONE && !context.jsonLines) {
-    context.failed("program-failed", `The program ended with exit code ${exitCode}`);
+  if (exitCode !== DONE) {
+    context.endedBy("program-failed", `The program ended with exit code ${exitCode}`);
   }
   return exitCode;
 }
