@@ -17,8 +17,15 @@ import { MAX_DEVICES } from "../checkpoint/frames/constants.ts";
 import { stateNow } from "./_state_now.ts";
 import { type FinalState, transferError } from "./_transfer_failure.ts";
 import type { PrecopyReport } from "../migration/protocol/precopy_report.ts";
-import { type Standstill, standstill } from "../vfio/state/standstill.ts";
-import type { PhaseReport } from "./report.ts";
+import { jointStandstill, type Standstill, standstill } from "../vfio/state/standstill.ts";
+import {
+  commonState,
+  type DeviceReport,
+  deviceTimes,
+  type PhaseReport,
+  totals,
+  type TransferReport,
+} from "./report.ts";
 
 /** One of the devices. */
 export interface Member {
@@ -259,8 +266,34 @@ export class Lockstep implements Disposable {
     }));
   }
 
+  /**
+   * The reports of the devices, and what they say of all of them; for the end of the work.
+   *
+   * @param timed A device's phases, and how long they took.
+   */
+  async reports(
+    timed: (member: Member) => Pick<DeviceReport, "phases" | "seconds">,
+  ): Promise<Pick<TransferReport, "state" | "downtimeSeconds" | "devices">> {
+    const states = await this.states();
+    const times = await this.#times();
+    const devices = this.members.map((member) => ({
+      name: member.device.name,
+      p2p: member.device.description.p2p,
+      state: states[member.number]!.state ?? "unknown",
+      ...totals(member.phases),
+      ...timed(member),
+      ...deviceTimes(times[member.number]!),
+      notes: member.notes.list(),
+    }));
+    return {
+      state: commonState(devices),
+      downtimeSeconds: jointStandstill(times.map(({ standstill }) => standstill)),
+      devices,
+    };
+  }
+
   /** When each device stood still since the work began, and how its pre-copy went. */
-  async times(): Promise<
+  async #times(): Promise<
     readonly { standstill: Standstill | null; precopy: PrecopyReport | null }[]
   > {
     return await Promise.all(this.members.map(async ({ device }) => {

@@ -12,10 +12,9 @@ import { ask } from "../migration/thread/session_client.ts";
 import { CheckpointInput } from "./_checkpoint_input.ts";
 import { RestoreSteps } from "./_restore_steps.ts";
 import { demandIdentity } from "./identity/demand_identity.ts";
-import { jointStandstill } from "../vfio/state/standstill.ts";
 import { Lockstep } from "./lockstep.ts";
 import { type RestoreSource, sourceOf } from "./sinks_and_sources.ts";
-import { commonState, deviceTimes, totals, type TransferReport } from "./report.ts";
+import { totals, type TransferReport } from "./report.ts";
 
 /** How to restore. */
 export interface RestoreOptions {
@@ -117,25 +116,15 @@ async function restoreFrom(
     throw failure;
   }
   const seconds = (performance.now() - begun) / 1000;
-  const states = await lockstep.states();
-  const times = await lockstep.times();
-  const reports = lockstep.members.map(({ device, phases, number, notes }) => ({
-    name: device.name,
-    p2p: device.description.p2p,
-    state: states[number]!.state ?? "unknown",
-    ...totals(phases),
+  const reports = await lockstep.reports(({ phases }) => ({
     seconds,
     phases: phases.map((phase) => ({ ...phase, seconds })),
-    ...deviceTimes(times[number]!),
-    notes: notes.list(),
   }));
-  const moved = totals(reports);
+  const moved = totals(reports.devices);
   return {
-    state: commonState(reports),
-    downtimeSeconds: jointStandstill(times.map(({ standstill }) => standstill)),
+    ...reports,
     ...moved,
     seconds,
     phases: [{ name: "resuming", ...moved, seconds }],
-    devices: reports,
   };
 }

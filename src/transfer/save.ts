@@ -18,9 +18,8 @@ import { ONLY_COPY, TRY_AGAIN, whatCannotRun } from "./_run_again.ts";
 import { checkSave, precopy, runAgain, stopAndCopy } from "./_save_steps.ts";
 import { type FinalState, transferError } from "./_transfer_failure.ts";
 import { Lockstep } from "./lockstep.ts";
-import { jointStandstill } from "../vfio/state/standstill.ts";
 import { type CheckpointSink, sinkOf } from "./sinks_and_sources.ts";
-import { commonState, deviceTimes, type PhaseReport, type SaveReport, totals } from "./report.ts";
+import { type PhaseReport, type SaveReport, totals } from "./report.ts";
 import type { TransferError } from "./transfer_error.ts";
 
 /** How to save. */
@@ -141,27 +140,11 @@ async function saveTo(
     ? committedUnread(sink)
     : await commit(sink, readBack, moved, signal);
   await demandCommitted(lockstep, kept);
-  const states = await lockstep.states();
-  const times = await lockstep.times();
-  const reports = lockstep.members.map(({ device, phases, number, notes }) => ({
-    name: device.name,
-    p2p: device.description.p2p,
-    state: states[number]!.state ?? "unknown",
-    ...totals(phases),
+  const reports = await lockstep.reports(({ phases }) => ({
     seconds: phases.reduce((sum, phase) => sum + phase.seconds, 0),
     phases,
-    ...deviceTimes(times[number]!),
-    notes: notes.list(),
   }));
-  return {
-    state: commonState(reports),
-    downtimeSeconds: jointStandstill(times.map(({ standstill }) => standstill)),
-    ...totals(phases),
-    seconds,
-    phases,
-    devices: reports,
-    readBack: kept.readBack,
-  };
+  return { ...reports, ...totals(phases), seconds, phases, readBack: kept.readBack };
 }
 
 /** Throws if a device does not run again, or the checkpoint is not in its place. */
