@@ -35,17 +35,6 @@ export async function writeAll(fd: number, bytes: Bytes): Promise<void> {
   }
 }
 
-/** Writes all bytes at the position of a regular file's fd, on this thread. */
-export function writeNow(fd: number, bytes: Bytes): void {
-  for (let done = 0; done < bytes.byteLength;) {
-    try {
-      done += fs.writeSync(fd, bytes, done, bytes.byteLength - done);
-    } catch (error) {
-      if (errnoOf(error) !== "EINTR") throw error;
-    }
-  }
-}
-
 /** Reads some bytes, at `position` or at the fd's position; 0 at the end. */
 export function readSome(fd: number, into: Bytes, position: number | null): Promise<number> {
   return whenReady(() =>

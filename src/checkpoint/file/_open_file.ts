@@ -2,7 +2,8 @@
  * Writes a checkpoint's chunks to a target in order.
  */
 
-import { writeAll, writeNow } from "./_fd_io.ts";
+import { writeNow } from "../../kernel/process/write_now.ts";
+import { writeAll } from "./_fd_io.ts";
 import { FileReadBack } from "./_file_read_back.ts";
 import type { AbortResult, FileTarget } from "./_file_target.ts";
 import type { CheckpointFile } from "./checkpoint_file.ts";

@@ -7,6 +7,7 @@
 import { cleanlyThen } from "../../base/cleanup.ts";
 import * as fs from "node:fs";
 import { ERRNO, errnoOf } from "../../kernel/errno_names.ts";
+import { writeNow } from "../../kernel/process/write_now.ts";
 import { SysError } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcAllowed, libcKernel } from "../../kernel/libc/libc_kernel.ts";
@@ -197,7 +198,7 @@ export class Trace implements SharedTrace, Disposable {
         started,
         data,
       };
-      writeAll(fd, `${JSON.stringify(header)}\n`);
+      writeNow(fd, new TextEncoder().encode(`${JSON.stringify(header)}\n`));
     } catch (error) {
       fs.closeSync(fd);
       throw TraceFileError.of("Cannot write the trace", path, error);
@@ -329,15 +330,10 @@ function movesData({ call, register, request }: TraceEvent): boolean {
 /** Appends lines; if the file does not take them, the trace ends for all threads. */
 function append(fd: number, shared: Shared, lines: string): void {
   try {
-    writeAll(fd, lines);
+    writeNow(fd, new TextEncoder().encode(lines));
   } catch (error) {
     shared.errno = ERRNO[errnoOf(error) ?? "EIO"];
   }
-}
-
-function writeAll(fd: number, text: string): void {
-  const bytes = new TextEncoder().encode(text);
-  for (let done = 0; done < bytes.length;) done += fs.writeSync(fd, bytes, done);
 }
 
 /** Refuses a file that has something else in it: a checkpoint's name may have been given instead. */
