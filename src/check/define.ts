@@ -31,9 +31,6 @@ export const GROUPS = [
   "close",
 ] as const;
 
-/** The name of a group of built-in checks. */
-export type BuiltInGroup = (typeof GROUPS)[number];
-
 /** What a check needs of the device. Without it the check is skipped, and the verdict says why. */
 export interface Needs {
   /** The migration protocol. */
