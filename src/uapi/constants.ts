@@ -131,6 +131,21 @@ export const VFIO_IRQ_INFO_AUTOMASKED = 1 << 2;
 /** Their number is fixed once they are in use. */
 export const VFIO_IRQ_INFO_NORESIZE = 1 << 3;
 
+// ---- vfio_irq_set.flags
+
+/** No data: the action is for all of the interrupts; with TRIGGER and count 0, they are disabled. */
+export const VFIO_IRQ_SET_DATA_NONE = 1 << 0;
+/** A bool for each interrupt: whether the action is for it. */
+export const VFIO_IRQ_SET_DATA_BOOL = 1 << 1;
+/** An eventfd for each interrupt; -1 for none. */
+export const VFIO_IRQ_SET_DATA_EVENTFD = 1 << 2;
+/** Masks the interrupts. */
+export const VFIO_IRQ_SET_ACTION_MASK = 1 << 3;
+/** Unmasks them. */
+export const VFIO_IRQ_SET_ACTION_UNMASK = 1 << 4;
+/** Signals them; with eventfds, sets what they signal. */
+export const VFIO_IRQ_SET_ACTION_TRIGGER = 1 << 5;
+
 // ---- interrupts of a PCI device, by index
 
 /** The pin. */

@@ -193,6 +193,32 @@ export const vfioIrqInfo: StructCodec<VfioIrqInfo> = struct("vfio_irq_info", {
   count: "u32",
 });
 
+/** `struct vfio_irq_set`: the argument of VFIO_DEVICE_SET_IRQS. */
+export interface VfioIrqSet {
+  /** Size of the struct in bytes, with `data`. */
+  argsz: number;
+  /** `VFIO_IRQ_SET_*`: one DATA and one ACTION. */
+  flags: number;
+  /** The interrupt index. */
+  index: number;
+  /** The first of its interrupts that this is about. */
+  start: number;
+  /** How many. */
+  count: number;
+  /** A bool (u8) or an eventfd (s32) for each, as the flags say. */
+  data: Uint8Array;
+}
+
+/** `struct vfio_irq_set`, 20 bytes and the data. */
+export const vfioIrqSet: StructCodec<VfioIrqSet> = struct("vfio_irq_set", {
+  argsz: "argsz",
+  flags: "u32",
+  index: "u32",
+  start: "u32",
+  count: "u32",
+  data: tail("u8", "argsz"),
+});
+
 /** `struct vfio_device_migration_info`: the registers at the start of the v1 migration region. */
 export interface VfioDeviceMigrationInfo {
   /** `VFIO_DEVICE_STATE_V1_*`; bits 3 to 31 are reserved and must be preserved. */
