@@ -63,6 +63,7 @@ export {
 export {
   type Device,
   DeviceClosedError,
+  type DirtyTracking,
   MigrationError,
   openDevice,
   type OpenDevices,

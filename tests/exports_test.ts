@@ -17,7 +17,7 @@ const MOST_NAMES = 50;
 const DOORS: Readonly<Record<string, string>> = {
   ".": `
     BusyError CheckpointError CheckpointFileError CheckpointSink Device DeviceClosedError
-    DriverNote Hint IdentityError MigrationError
+    DirtyTracking DriverNote Hint IdentityError MigrationError
     OpenDevices OpenError OpenOptions PrecopyOptions Progress ReadBackError Recovery Remedy
     RestoreOptions RestoreSource SaveOptions SaveReport StateName StateReport Transaction
     TransferError TransferReport UnsupportedError VERSION VfiokitError checkIdentity cleanupErrors
@@ -63,9 +63,10 @@ const DOORS: Readonly<Record<string, string>> = {
     encodeCheckpoint newHeader openCheckpointFile verifyCheckpoint
   `,
   "./dirty": `
-    BitmapRange DirtyBitmap DirtyRange DirtyRangeError DirtyReading DirtyRun DirtySession
+    BitmapRange DeviceMemory DirtyBitmap DirtyRange DirtyRangeError DirtyReading DirtyRun DirtySession
     DirtySessionOptions DirtyTracker FORECAST_MAX_ROUNDS Forecast ForecastOptions ForecastRound
-    LogTracker MappedDevice MappedDeviceOptions MeasuredRound ReadOptions SessionFds
+    LogTracker MappedDevice MappedDeviceOptions MeasuredRound MemoryOptions MemoryPart RangeToMap
+    ReadOptions SessionFds
     SessionMapping TrackerName TrackingVerdict Type1Tracker UnmapReading forecast
   `,
   "./check": `

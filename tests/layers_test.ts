@@ -14,7 +14,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "mod.ts": ["transfer", "migration", "checkpoint", "vfio", "base"],
   check: ["vfio", "trace", "sim", "kernel", "uapi", "base"],
   transfer: ["migration", "checkpoint", "vfio", "kernel", "base"],
-  migration: ["checkpoint", "vfio", "trace", "kernel", "uapi", "base"],
+  migration: ["dirty", "checkpoint", "vfio", "trace", "kernel", "uapi", "base"],
   dirty: ["vfio", "trace", "kernel", "uapi", "base"],
   checkpoint: ["vfio", "kernel", "base"],
   vfio: ["trace", "sim", "kernel", "uapi", "base"],

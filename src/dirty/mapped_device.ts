@@ -5,7 +5,7 @@
  */
 
 import { cleanly } from "../base/cleanup.ts";
-import type { Kernel } from "../kernel/kernel.ts";
+import { type Kernel, MAP_SHARED, type Mapping, PROT_READ, PROT_WRITE } from "../kernel/kernel.ts";
 import { VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE } from "../uapi/mod.ts";
 import type { AddressSpace, AddressSpaceInfo } from "../vfio/dma/address_space.ts";
 import { smallestPage } from "../vfio/device/answer_error.ts";
@@ -19,26 +19,44 @@ import type { SharedTrace } from "../trace/mod.ts";
 import { openVfioDevice, type OpenVfioOptions } from "../vfio/open/open.ts";
 import { noContainer } from "../vfio/reasons/reasons.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
+import { DeviceMemory, type MemoryPart } from "./device_memory.ts";
 import { checkRanges } from "./ranges.ts";
 
 /** Smallest page size of any IOMMU, in bytes. */
 const LEAST_PAGE = 4096;
 
-/** How to open a {@linkcode MappedDevice}. */
-export interface MappedDeviceOptions extends OpenVfioOptions {
-  /** Ranges to allocate memory for, and to map. */
-  readonly maps?: readonly IovaMapping[] | undefined;
+/** A range to map. New memory is allocated for it, unless the caller has some. */
+export interface RangeToMap extends IovaMapping {
+  /** The fd of the caller's memory (a memfd, a file); it stays the caller's. */
+  readonly fd?: number | undefined;
+  /** Bytes from the start of that memory, in whole pages. Default 0. */
+  readonly offset?: number | bigint | undefined;
+  /**
+   * The address of the caller's memory in this process, instead of an fd. The caller vouches for
+   * it: it must stay mapped as long as the device is open.
+   */
+  readonly address?: bigint | undefined;
+}
+
+/** What a device's DMA can reach. */
+export interface MemoryOptions {
+  /** Ranges to map. */
+  readonly maps?: readonly RangeToMap[] | undefined;
   /** Ranges that are mapped already, in the borrowed address space of `fd:N`. */
   readonly mappings?: readonly IovaMapping[] | undefined;
-  /** Whether to use huge pages for the memory. */
+  /** Whether to use huge pages for new memory. */
   readonly hugepages?: boolean | undefined;
+}
+
+/** How to open a {@linkcode MappedDevice}. */
+export interface MappedDeviceOptions extends OpenVfioOptions, MemoryOptions {
   /** The kernel that has the device, if the name does not imply it. */
   readonly kernel?: Kernel | undefined;
   /** Where to report each call to the kernel. */
   readonly trace?: SharedTrace | undefined;
 }
 
-/** A range that was mapped here, and its memory. */
+/** A range that was mapped here, to memory that was allocated for it. */
 export interface SessionMapping extends IovaMapping {
   /** Bytes from the start of the memory. */
   readonly offset: number;
@@ -81,22 +99,27 @@ export class MappedDevice implements Disposable {
   readonly space: AddressSpace;
   /** Smallest page size that can be mapped, in bytes. */
   readonly pgsize: number;
-  /** The memory of {@linkcode MappedDevice.mapped}; null if the caller mapped nothing. */
+  /** The memory of {@linkcode MappedDevice.mapped}; null if none was allocated. */
   readonly memory: DmaMemory | null;
-  /** What was mapped here, by ascending iova. */
+  /** The ranges that are parts of `memory`, by ascending iova. */
   readonly mapped: readonly SessionMapping[];
+  /** All memory that was mapped here, by IOVA. */
+  readonly contents: DeviceMemory;
   readonly #opened: DisposableStack;
 
   private constructor(
     opened: DisposableStack,
-    parts: Pick<MappedDevice, "device" | "space" | "pgsize" | "memory" | "mapped">,
+    parts: Pick<MappedDevice, "device" | "space" | "pgsize" | "memory" | "contents">,
   ) {
     this.#opened = opened;
     this.device = parts.device;
     this.space = parts.space;
     this.pgsize = parts.pgsize;
     this.memory = parts.memory;
-    this.mapped = parts.mapped;
+    this.contents = parts.contents;
+    this.mapped = parts.contents.parts
+      .filter(({ memory }) => memory !== null && memory === parts.memory?.mapping)
+      .map(({ iova, size, offset }) => ({ iova, size, offset }));
   }
 
   /**
@@ -138,10 +161,10 @@ export class MappedDevice implements Disposable {
     checkRanges(ranges, pgsize);
     const maps = checkRanges(options.maps ?? [], pgsize);
     for (const mapping of options.mappings ?? []) space.know(mapping);
-    const memory = allocate(kernel, maps, options.hugepages);
+    const memory = allocate(kernel, maps.filter(needsMemory), options.hugepages);
     if (memory !== null) opened.use(memory);
-    const mapped = mapAll(opened, space, memory, maps);
-    return new MappedDevice(opened.move(), { device, space, pgsize, memory, mapped });
+    const contents = mapAll(opened, kernel, space, memory, maps);
+    return new MappedDevice(opened.move(), { device, space, pgsize, memory, contents });
   }
 
   /** The known mappings: made here, or added by the caller. */
@@ -191,22 +214,48 @@ function allocate(
   return size === 0n ? null : DmaMemory.allocate(kernel, Number(size), { hugepages });
 }
 
+function needsMemory({ fd, address }: RangeToMap): boolean {
+  return fd === undefined && address === undefined;
+}
+
 function mapAll(
   opened: DisposableStack,
+  kernel: Kernel,
   space: AddressSpace,
   memory: DmaMemory | null,
-  maps: readonly IovaMapping[],
-): SessionMapping[] {
+  maps: readonly RangeToMap[],
+): DeviceMemory {
   const flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
-  let offset = 0;
-  return maps.map(({ iova, size }) => {
-    const mapping = { iova, size, offset };
-    space.map({ iova, size, vaddr: memory!.address + BigInt(offset), flags });
+  let next = 0;
+  const parts = maps.map((map): MemoryPart => {
+    const { iova, size } = map;
+    const part = needsMemory(map)
+      ? { iova, size, memory: memory!.mapping, offset: next }
+      : { iova, size, memory: callersMemory(opened, kernel, map), offset: 0 };
+    if (needsMemory(map)) next += Number(size);
+    const vaddr = part.memory === null ? map.address! : part.memory.address + BigInt(part.offset);
+    space.map({ iova, size, vaddr, flags });
     // Mappings that were unmapped in the meantime are already gone.
     opened.defer(() => {
       if (space.mappings.some((known) => known.iova === iova)) space.unmap(iova, size);
     });
-    offset += Number(size);
-    return mapping;
+    return part;
   });
+  return new DeviceMemory(parts);
+}
+
+/** Maps the caller's fd into this process; null if the caller gave an address. */
+function callersMemory(
+  opened: DisposableStack,
+  kernel: Kernel,
+  { iova, size, fd, offset = 0, address }: RangeToMap,
+): Mapping | null {
+  if (fd === undefined) return null;
+  if (address !== undefined) {
+    throw new TypeError(
+      `Cannot map 0x${iova.toString(16)}: give the memory's fd or its address, not both`,
+    );
+  }
+  const prot = PROT_READ | PROT_WRITE;
+  return opened.use(kernel.mmap(Number(size), { fd, offset, prot, flags: MAP_SHARED }));
 }

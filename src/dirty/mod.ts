@@ -24,6 +24,7 @@
 
 export { DirtyBitmap, type DirtyRun } from "./bitmap/bitmap.ts";
 export type { BitmapRange } from "./bitmap/bitmap_range.ts";
+export { DeviceMemory, type MemoryPart } from "./device_memory.ts";
 export {
   type Forecast,
   forecast,
@@ -36,6 +37,8 @@ export { LogTracker } from "./log/log_tracker.ts";
 export {
   MappedDevice,
   type MappedDeviceOptions,
+  type MemoryOptions,
+  type RangeToMap,
   type SessionFds,
   type SessionMapping,
 } from "./mapped_device.ts";

@@ -25,7 +25,10 @@ import { DirtyRangeError } from "./range_error.ts";
  * assert.throws(() => checkRanges([{ iova: 0n, size: 100n }], 4096), /not in whole pages/);
  * ```
  */
-export function checkRanges(ranges: readonly IovaMapping[], pgsize: number): IovaMapping[] {
+export function checkRanges<Range extends IovaMapping>(
+  ranges: readonly Range[],
+  pgsize: number,
+): Range[] {
   const page = BigInt(pgsize);
   for (const range of ranges) {
     const fail = (defect: string): never => {

@@ -14,6 +14,7 @@ import type { IovaMapping } from "../vfio/dma/iova.ts";
 import { kernelOf } from "../vfio/open/kernel_for.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
 import { bothRefuse, chooseTracker, NeedsContainer, withCleanup } from "./_choose_tracker.ts";
+import type { DeviceMemory } from "./device_memory.ts";
 import {
   MappedDevice,
   type MappedDeviceOptions,
@@ -141,14 +142,19 @@ export class DirtySession implements Disposable {
     return this.#mapped.space;
   }
 
-  /** The memory of {@linkcode DirtySession.mapped}; null if nothing was to be mapped. */
+  /** The memory of {@linkcode DirtySession.mapped}; null if none was allocated. */
   get memory(): DmaMemory | null {
     return this.#mapped.memory;
   }
 
-  /** What this session mapped, by ascending iova. */
+  /** The ranges that are parts of {@linkcode DirtySession.memory}, by ascending iova. */
   get mapped(): readonly SessionMapping[] {
     return this.#mapped.mapped;
+  }
+
+  /** All memory that this session mapped, by IOVA. */
+  get contents(): DeviceMemory {
+    return this.#mapped.contents;
   }
 
   /** The mappings that are read: made by the session, or added by the caller. */

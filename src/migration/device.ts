@@ -14,16 +14,25 @@ import {
   type SessionClient,
   WorkerSessionClient,
 } from "./thread/session_client.ts";
+import { DirtyTracking } from "./dirty_tracking.ts";
 import type { OnError, RecoveryMode } from "./protocol/engine.ts";
 import type { DataFdSockets } from "./v2/data_fd_handover.ts";
-import type { DeviceDescription, OpenOptions } from "./thread/open_session.ts";
+import type { DeviceDescription, OpenOptions, TrackerDescription } from "./thread/open_session.ts";
 import type { StateChange } from "../vfio/state/standstill.ts";
 import { SharedCounters } from "./thread/shared_counters.ts";
 import type { AnyWorker } from "./thread/device_thread.ts";
 import type { Recovery } from "../vfio/state/recovery.ts";
 import type { NotedStateReport, StateName, TargetState } from "../vfio/state/states.ts";
 
-export type { AnyWorker, DataFdSockets, DeviceDescription, OnError, OpenOptions, RecoveryMode };
+export type {
+  AnyWorker,
+  DataFdSockets,
+  DeviceDescription,
+  OnError,
+  OpenOptions,
+  RecoveryMode,
+  TrackerDescription,
+};
 
 /** Where an open device is served; by default in a Worker that vfiokit starts. */
 export interface ServeOptions {
@@ -75,6 +84,8 @@ export class Device implements AsyncDisposable {
   readonly name: string;
   /** The description of the device. */
   readonly description: DeviceDescription;
+  /** The tracker of its dirty pages; null if it was opened without `tracker`. */
+  readonly dirty: DirtyTracking | null;
   readonly #client: SessionClient;
   readonly #counters: SharedCounters;
   #closed: Promise<void> | null = null;
@@ -90,6 +101,8 @@ export class Device implements AsyncDisposable {
     this.#client = client;
     this.#counters = counters;
     this.description = description;
+    const { tracker } = description;
+    this.dirty = tracker === null ? null : new DirtyTracking(this, tracker);
   }
 
   static {
@@ -213,6 +226,37 @@ export class Device implements AsyncDisposable {
     return ask(this, "readRegion", index, offset, length);
   }
 
+  /**
+   * Reads from the memory that `maps` mapped for the device, by IOVA.
+   *
+   * @throws {RangeError} If the range is not inside one mapping, or its memory is known by its
+   * address only.
+   *
+   * @example
+   * ```ts
+   * import { openDevice } from "@vfiokit/vfiokit";
+   * import assert from "node:assert/strict";
+   *
+   * await using device = await openDevice("sim:mlx5", {
+   *   maps: [{ iova: 0x100000n, size: 1n << 20n }],
+   * });
+   * await device.writeMemory(0x101000n, new Uint8Array([1, 2, 3]));
+   * assert.deepEqual([...await device.readMemory(0x101001n, 2)], [2, 3]);
+   * ```
+   */
+  readMemory(iova: bigint, length: number): Promise<Uint8Array<ArrayBuffer>> {
+    return ask(this, "readMemory", iova, length);
+  }
+
+  /**
+   * Writes to that memory, as the CPU does: trackers see DMA only, and not this.
+   *
+   * @throws {RangeError} As {@linkcode Device.readMemory}.
+   */
+  writeMemory(iova: bigint, bytes: Uint8Array): Promise<void> {
+    return ask(this, "writeMemory", iova, bytes);
+  }
+
   /** The progress of the phase under way, without a call to the driver. */
   progress(): Progress {
     const { state, pendingBytes, bytes, transactions } = this.#counters;
@@ -264,10 +308,16 @@ export class Device implements AsyncDisposable {
  * Opens a device by name: a PCI address, an mdev UUID, a sysfs path, `fd:N` or `sim:…`. Opening a
  * PCI device may reset it.
  *
+ * The same object saves, restores and runs the phases, and with `maps` and `tracker` it has memory
+ * for the device's DMA and tracks its dirty pages.
+ *
  * @param name The device's name.
- * @param options How to open it, and where to serve it.
+ * @param options How to open it, its memory and tracker, and where to serve it.
  * @throws {DeviceNameError} If the name is not a device name.
- * @throws {UnsupportedError} If there is no such device, or VFIO cannot open it.
+ * @throws {UnsupportedError} If there is no such device, VFIO cannot open it, or the tracker does
+ * not exist.
+ * @throws {DirtyRangeError} If a range to map is wrong.
+ * @throws {DmaError} If memory cannot be allocated or mapped.
  * @throws {BusyError} If its group is in use.
  *
  * @example

@@ -21,7 +21,9 @@ export {
   type Progress,
   type RecoveryMode,
   type ServeOptions,
+  type TrackerDescription,
 } from "./device.ts";
+export { DirtyTracking } from "./dirty_tracking.ts";
 export {
   MigrationError,
   type MigrationErrorCode,

@@ -5,6 +5,18 @@
 
 import { cleanedUp, cleanlyThen } from "../../base/cleanup.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
+import {
+  DeviceMemory,
+  type DirtyReading,
+  DirtySession,
+  type DirtyTracker,
+  MappedDevice,
+  type MemoryOptions,
+  type ReadOptions,
+  type TrackerName,
+  type UnmapReading,
+} from "../../dirty/mod.ts";
+import type { IovaMapping } from "../../vfio/dma/iova.ts";
 import { VFIO_MIGRATION_P2P, VFIO_MIGRATION_PRE_COPY } from "../../uapi/constants.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
@@ -47,7 +59,12 @@ import type {
 import type { Phase } from "../../checkpoint/batches/transaction.ts";
 
 /** How to open a device, and how to drive it. */
-export interface OpenOptions extends OpenVfioOptions {
+export interface OpenOptions extends OpenVfioOptions, MemoryOptions {
+  /**
+   * Tracks the pages that the device dirties, by this tracker or the best one (`auto`); see
+   * `Device.dirty`. By default no tracker is made.
+   */
+  readonly tracker?: TrackerName | "auto" | undefined;
   /** v2: where the data fd is handed from one process to the next. */
   readonly dataFdSockets?: DataFdSockets | undefined;
   /** Treats the driver as this one; by default the driver's name decides. */
@@ -56,6 +73,16 @@ export interface OpenOptions extends OpenVfioOptions {
   readonly onError?: OnError | undefined;
   /** Where to report each call to the kernel. */
   readonly trace?: SharedTrace | undefined;
+}
+
+/** Which tracker a device has. */
+export interface TrackerDescription {
+  /** The kind of tracker. */
+  readonly name: TrackerName;
+  /** Why this tracker was chosen, as text; null if the caller named it. */
+  readonly reason: string | null;
+  /** Bytes per bit of the bitmap. */
+  readonly pgsize: number;
 }
 
 /** What is known of an open device. */
@@ -73,6 +100,12 @@ export interface DeviceDescription {
     readonly container: number | null;
     readonly iommufd: number | null;
   };
+  /** The fd of the memory that was allocated for its DMA; null where there is none. */
+  readonly memoryFd: number | null;
+  /** The ranges that its DMA reaches, as far as they are known, by ascending iova. */
+  readonly mappings: readonly IovaMapping[];
+  /** The tracker of its dirty pages; null if none was asked for. */
+  readonly tracker: TrackerDescription | null;
   /** The IOAS in that iommufd which the device is attached to; null where there is none. */
   readonly ioas: number | null;
   /** How a v1 device's data is reached; null where there is no migration region. */
@@ -106,6 +139,8 @@ export interface PulledBatch {
 /** One open device. */
 export class Session implements Disposable {
   readonly #kernel: Kernel;
+  /** The device with its memory, if it has some; else the device. */
+  readonly #opened: VfioDevice | MappedDevice | DirtySession;
   readonly #device: VfioDevice;
   readonly #engine: Engine | null;
   /** Why there is no engine. */
@@ -126,7 +161,8 @@ export class Session implements Disposable {
     const parsed = parseDeviceName(name);
     this.#kernel = kernelOf(parsed, { kernel, trace: options.trace });
     try {
-      this.#device = openVfioDevice(this.#kernel, parsed, options);
+      this.#opened = this.#open(name, options);
+      this.#device = "device" in this.#opened ? this.#opened.device : this.#opened;
     } catch (error) {
       throw cleanedUp(error, () => endTrace(this.#kernel));
     }
@@ -163,6 +199,9 @@ export class Session implements Disposable {
           container: container?.fd.number ?? null,
           iommufd: ioas?.iommufd.fd.number ?? null,
         },
+        memoryFd: this.#memory?.memory?.fd?.number ?? null,
+        mappings: this.#device.space?.mappings.map(({ iova, size }) => ({ iova, size })) ?? [],
+        tracker: this.#describeTracker(),
         ioas: ioas?.id ?? null,
         dataSection: region === null ? null : dataSectionKind(region),
         precopy: region !== null || ((flags ?? 0) & VFIO_MIGRATION_PRE_COPY) !== 0,
@@ -172,12 +211,33 @@ export class Session implements Disposable {
       };
       // A Kernel that the caller brought gives fds of its own.
       if (kernel === undefined && parsed.kind !== "sim" && parsed.kind !== "replay") {
-        counters.ownedFds = [this.#device.fd, group?.fd, container?.fd, ioas?.iommufd.fd]
+        const memory = this.#memory?.memory?.fd;
+        const fds = [this.#device.fd, group?.fd, container?.fd, ioas?.iommufd.fd, memory];
+        counters.ownedFds = fds
           .flatMap((fd) => fd?.owned === true ? [fd.number] : []);
       }
     } catch (error) {
       throw cleanedUp(error, () => this.#closeDevice());
     }
+  }
+
+  #open(name: string, options: OpenOptions): VfioDevice | MappedDevice | DirtySession {
+    const { maps = [], mappings = [], tracker } = options;
+    const own = { ...options, kernel: this.#kernel, trace: undefined };
+    if (tracker !== undefined) return DirtySession.open(name, { ...own, tracker });
+    if (maps.length + mappings.length > 0) return MappedDevice.open(name, own);
+    return openVfioDevice(this.#kernel, parseDeviceName(name), options);
+  }
+
+  /** The device's memory; null if it was opened without. */
+  get #memory(): MappedDevice | DirtySession | null {
+    return "device" in this.#opened ? this.#opened : null;
+  }
+
+  #describeTracker(): TrackerDescription | null {
+    if (!(this.#opened instanceof DirtySession)) return null;
+    const { tracker: { name, pgsize }, trackerReason } = this.#opened;
+    return { name, pgsize, reason: trackerReason };
   }
 
   #handover({ dataFdSockets }: OpenOptions): DataFdHandover | null {
@@ -251,6 +311,47 @@ export class Session implements Disposable {
     return bytes;
   }
 
+  get #contents(): DeviceMemory {
+    return this.#memory?.contents ?? new DeviceMemory([]);
+  }
+
+  /** Reads from the device's memory. */
+  readMemory(iova: bigint, length: number): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(new ArrayBuffer(length));
+    this.#contents.read(iova, bytes);
+    return bytes;
+  }
+
+  /** Writes to the device's memory. */
+  writeMemory(iova: bigint, bytes: Uint8Array): void {
+    this.#contents.write(iova, bytes);
+  }
+
+  get #tracker(): DirtyTracker {
+    if (this.#opened instanceof DirtySession) return this.#opened.tracker;
+    throw new TypeError(`Cannot track dirty pages: ${this.#device.label} has no tracker`);
+  }
+
+  /** Starts tracking. */
+  startTracking(): void {
+    this.#tracker.start();
+  }
+
+  /** Stops tracking. */
+  stopTracking(): void {
+    this.#tracker.stop();
+  }
+
+  /** Reads dirty pages. */
+  readDirty(options: ReadOptions): DirtyReading {
+    return this.#tracker.read(options);
+  }
+
+  /** Unmaps, and reads the last dirty pages. */
+  unmapWithDirty(iova: bigint, size: bigint): UnmapReading {
+    return this.#tracker.unmapWithDirty(iova, size);
+  }
+
   /** Refuses a phase that cannot begin now; the device is not touched. */
   checkSave(phase: Phase): void {
     this.#migration.checkSave(phase);
@@ -315,7 +416,7 @@ export class Session implements Disposable {
   }
 
   #closeDevice(): void {
-    cleanlyThen(() => this.#device.close(), () => endTrace(this.#kernel));
+    cleanlyThen(() => this.#opened.close(), () => endTrace(this.#kernel));
   }
 
   /** Closes, at the end of a `using` block. */

@@ -1,12 +1,21 @@
 /**
- * How the bytes of requests and answers are posted: as buffers, not as views.
+ * How what has bytes in it is posted in requests and answers: as buffers, not as views.
  *
  * Deno's `node:worker_threads` goes through the elements of each view and array in a message: 0.4 s
  * for a view of a MiB. It leaves buffers alone.
  */
 
 import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
+import type { DirtyReading, UnmapReading } from "../../dirty/mod.ts";
 import type { PulledBatch } from "./open_session.ts";
+import {
+  packReading,
+  packUnmapReading,
+  type PostedReading,
+  type PostedUnmapReading,
+  unpackReading,
+  unpackUnmapReading,
+} from "./posted_readings.ts";
 import type { RequestName } from "./requests.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -45,6 +54,8 @@ function unpackBatch({ bytes, sizes, more }: PostedBatch): Batch<ArrayBuffer> {
 export function packArgs(method: RequestName, args: readonly unknown[]): readonly unknown[] {
   if (method === "pull") return [packBytes(args[0] as Bytes)];
   if (method === "push") return [packBatch(args[0] as Batch<ArrayBuffer>)];
+  // A copy: the whole buffer is posted.
+  if (method === "writeMemory") return [args[0], packBytes((args[1] as Bytes).slice())];
   return args;
 }
 
@@ -52,21 +63,44 @@ export function packArgs(method: RequestName, args: readonly unknown[]): readonl
 export function unpackArgs(method: RequestName, args: readonly unknown[]): readonly unknown[] {
   if (method === "pull") return [unpackBytes(args[0] as PostedBytes)];
   if (method === "push") return [unpackBatch(args[0] as PostedBatch)];
+  if (method === "writeMemory") return [args[0], unpackBytes(args[1] as PostedBytes)];
   return args;
 }
 
 /** What a request returns, to be posted. */
 export function packValue(method: RequestName, value: unknown): unknown {
-  if (method === "readRegion") return packBytes(value as Bytes);
-  if (method !== "pull") return value;
-  const { batch, ended } = value as PulledBatch;
-  return { batch: packBatch(batch), ended };
+  switch (method) {
+    case "readRegion":
+    case "readMemory":
+      return packBytes(value as Bytes);
+    case "readDirty":
+      return packReading(value as DirtyReading);
+    case "unmapWithDirty":
+      return packUnmapReading(value as UnmapReading);
+    case "pull": {
+      const { batch, ended } = value as PulledBatch;
+      return { batch: packBatch(batch), ended };
+    }
+    default:
+      return value;
+  }
 }
 
 /** What a request returned, as it was posted. */
 export function unpackValue(method: RequestName, value: unknown): unknown {
-  if (method === "readRegion") return unpackBytes(value as PostedBytes);
-  if (method !== "pull") return value;
-  const { batch, ended } = value as { readonly batch: PostedBatch; readonly ended: boolean };
-  return { batch: unpackBatch(batch), ended };
+  switch (method) {
+    case "readRegion":
+    case "readMemory":
+      return unpackBytes(value as PostedBytes);
+    case "readDirty":
+      return unpackReading(value as PostedReading);
+    case "unmapWithDirty":
+      return unpackUnmapReading(value as PostedUnmapReading);
+    case "pull": {
+      const { batch, ended } = value as { readonly batch: PostedBatch; readonly ended: boolean };
+      return { batch: unpackBatch(batch), ended };
+    }
+    default:
+      return value;
+  }
 }

@@ -2,6 +2,7 @@
  * What the two threads say to each other.
  */
 
+import type { DirtyReading, ReadOptions, UnmapReading } from "../../dirty/mod.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
 import type { DeviceDescription, DeviceTimes, OpenOptions, PulledBatch } from "./open_session.ts";
 import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
@@ -30,6 +31,12 @@ export interface Requests {
   share: () => void;
   times: () => DeviceTimes;
   readRegion: (index: number, offset: number, length: number) => Buffer;
+  readMemory: (iova: bigint, length: number) => Buffer;
+  writeMemory: (iova: bigint, bytes: Uint8Array) => void;
+  startTracking: () => void;
+  stopTracking: () => void;
+  readDirty: (options: ReadOptions) => DirtyReading;
+  unmapWithDirty: (iova: bigint, size: bigint) => UnmapReading;
   checkSave: (phase: Phase) => void;
   beginSave: (phase: Phase, limits: PrecopyLimits) => void;
   pull: (buffer: Buffer) => PulledBatch;

@@ -21,8 +21,10 @@ const STATES: readonly StateName[] = [
   "pre-copy-p2p",
 ];
 
-/** Fds that a device can own: its own, group, container, iommufd; and the one for v2's data. */
-const MAX_FDS = 5;
+/**
+ * Fds that a device can own: its own, group, container, iommufd, memory; and the one for v2's data.
+ */
+const MAX_FDS = 6;
 const DATA_FD = MAX_FDS - 1;
 
 /** {@linkcode Counters} in memory that both threads hold. */
