@@ -44,14 +44,14 @@ const DOORS: Readonly<Record<string, string>> = {
   `,
   "./vfio": `
     AccessReport AddressSpace AddressSpaceInfo AnswerError BusyError Capability CapabilityDefect
-    CapabilityError DataSectionKind DeviceName DeviceNameError DirtyReport DmaError DmaMapping
+    CapabilityError DataSectionKind DeviceList DeviceName DeviceNameError DirtyReport DmaError DmaMapping
     DmaMemory DmaMemoryOptions DowntimePart DowntimeReport DriverNote DriverNoteCode DriverNoteKind
     DriverNotes DriverRule FeatureDevice FeatureReport Group GroupStatus Holder Ioas Iommufd
-    IovaMapping IovaRange MigrationFlag NotedStateReport OpenError OpenVfioOptions OpenVia PciIds
+    IovaMapping IovaRange ListOptions ListedDevice MigrationFlag NotedStateReport OpenError OpenVfioOptions OpenVia PciIds
     ProbeOptions ProbeReport Protocol QuirkName Reason ReasonCode Recovery Region RegionType
     SparseArea Standstill StateChange StateName StateReport SysfsDevice SysfsGroup TargetState
     Type1Container Type1Info Type1Migration UnsupportedError V1StateName V2StateName VfioDevice
-    VfioIdentity describeRecovery isLost jointStandstill openVfioDevice openVfioDevices
+    VfioIdentity describeRecovery isLost jointStandstill listDevices openVfioDevice openVfioDevices
     parseDeviceName probe readMigrationFlags shellFile shellWord standstill
   `,
   "./checkpoint": `

@@ -12,6 +12,7 @@ import type { Context } from "../context.ts";
 import { check } from "../specs/check.ts";
 import { type Command, type CommonArgs, description } from "../specs/command.ts";
 import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "../specs/dirty_unmap.ts";
+import { list } from "../specs/list.ts";
 import { show, verify } from "../specs/verify_show.ts";
 import { probe, reset, state, withDevices } from "../specs/probe_state_reset_with.ts";
 import { restore, save } from "../specs/save_restore.ts";
@@ -62,6 +63,7 @@ const PARSERS: ReadonlyMap<Command, CommandParser> = new Map([
   runnable(traceShow, () => import("./trace/show.ts")),
   runnable(verify, () => import("./verify.ts")),
   runnable(show, () => import("./show.ts")),
+  runnable(list, () => import("./list.ts")),
   runnable(probe, () => import("./probe.ts")),
   runnable(state, () => import("./state.ts")),
   runnable(reset, () => import("./reset.ts")),

@@ -7,6 +7,7 @@
 import { check } from "./check.ts";
 import type { Command, CommandGroup } from "./command.ts";
 import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "./dirty_unmap.ts";
+import { list } from "./list.ts";
 import { show, verify } from "./verify_show.ts";
 import { probe, reset, state, withDevices } from "./probe_state_reset_with.ts";
 import { restore, save } from "./save_restore.ts";
@@ -27,6 +28,7 @@ export const GROUPS: readonly CommandGroup[] = [
 
 /** Every command. */
 export const COMMANDS: readonly Command[] = [
+  list,
   probe,
   state,
   reset,

@@ -54,6 +54,7 @@ export { Ioas } from "./dma/ioas.ts";
 export { Iommufd } from "./dma/iommufd.ts";
 export type { IovaMapping, IovaRange } from "./dma/iova.ts";
 export type { Type1Info, Type1Migration } from "./dma/type1_info.ts";
+export { type DeviceList, listDevices, type ListedDevice, type ListOptions } from "./list.ts";
 export type { DriverNoteCode, DriverNoteKind, DriverRule } from "./notes/driver_note_rules.ts";
 export { type DriverNote, DriverNotes } from "./notes/driver_notes.ts";
 export { type DeviceName, DeviceNameError, parseDeviceName } from "./open/device_name.ts";

@@ -18,6 +18,7 @@ function lines(folder: Folder): Readonly<Record<string, readonly string[]>> {
     sampleRounds().map((sample) => `${JSON.stringify(sampleFields(sample))}\n`).join(""),
   );
   return {
+    list: ["list"],
     probe: ["probe", "sim:mapped"],
     state: ["state", "sim:mapped", "stop"],
     reset: ["reset", "sim:mapped"],

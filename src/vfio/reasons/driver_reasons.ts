@@ -90,7 +90,7 @@ function noVgpu({ name, driver, path }: SysfsDevice, type: string): Reason {
 }
 
 /** Whether it is a physical function that can have virtual ones. */
-function isPhysical({ virtualFunction, totalVfs }: SysfsDevice): boolean {
+export function isPhysical({ virtualFunction, totalVfs }: SysfsDevice): boolean {
   return !virtualFunction && (totalVfs ?? 0) > 0;
 }
 

@@ -15,19 +15,30 @@ import type { Holder } from "./unsupported_error.ts";
  * /dev as the root of a file system.
  */
 export function findHolders(kernel: Kernel, paths: readonly string[]): Holder[] {
-  const shown = new Set(paths.flatMap((path) => [path, path.replace(/^\/dev(?=\/)/, "")]));
-  return listed(kernel, "/proc")
-    .filter((name) => /^[0-9]+$/.test(name))
-    .filter((pid) =>
-      listed(kernel, `/proc/${pid}/fd`).some((fd) =>
-        shown.has(orEmpty(() => kernel.readLink(`/proc/${pid}/fd/${fd}`)))
-      )
-    )
-    .map((pid) => ({
-      pid: Number(pid),
-      comm: orEmpty(() => kernel.readText(`/proc/${pid}/comm`)).trim(),
-    }))
+  const holders = holdersByNode(kernel);
+  const found = paths.flatMap((path) => holders.get(path) ?? []);
+  return [...new Map(found.map((holder) => [holder.pid, holder])).values()]
     .sort((a, b) => a.pid - b.pid);
+}
+
+/** What a link in /proc/PID/fd to a node below /dev/vfio is, also in another mount namespace. */
+const NODE = /^(?:\/dev)?(\/vfio\/[\w/-]+)$/;
+
+/** The processes that have a node below /dev/vfio open, by its path. */
+export function holdersByNode(kernel: Kernel): ReadonlyMap<string, readonly Holder[]> {
+  const holders = new Map<string, Holder[]>();
+  for (const pid of listed(kernel, "/proc").filter((name) => /^[0-9]+$/.test(name))) {
+    const links = listed(kernel, `/proc/${pid}/fd`)
+      .map((fd) => NODE.exec(orEmpty(() => kernel.readLink(`/proc/${pid}/fd/${fd}`)))?.[1]);
+    const nodes = new Set(links.filter((link) => link !== undefined));
+    if (nodes.size === 0) continue;
+    const comm = orEmpty(() => kernel.readText(`/proc/${pid}/comm`)).trim();
+    for (const node of nodes) {
+      const path = `/dev${node}`;
+      holders.set(path, [...holders.get(path) ?? [], { pid: Number(pid), comm }]);
+    }
+  }
+  return holders;
 }
 
 /** Processes end while they are looked at, and others may not be looked at: both count as empty. */

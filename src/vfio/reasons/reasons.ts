@@ -32,10 +32,11 @@ export function noSuchDevice(label: string, path: string, alike: readonly string
 }
 
 /** `no-sysfs`: there is no /sys to look in. */
-export function noSysfs(label: string): Reason {
+export function noSysfs(label: string | null): Reason {
+  const what = label === null ? "devices" : `the device "${label}"`;
   return blocks(
     "no-sysfs",
-    `Cannot look for the device "${label}": there is no sysfs in /sys`,
+    `Cannot look for ${what}: there is no sysfs in /sys`,
     "Mount it: mount -t sysfs sysfs /sys; a container usually has it",
   );
 }

@@ -16,6 +16,7 @@ import { cases as dirtyCli } from "./cases/dirty_cli.ts";
 import { cases as driver } from "./cases/driver.ts";
 import { cases as faults } from "./cases/faults.ts";
 import { cases as handOver } from "./cases/hand_over.ts";
+import { cases as list } from "./cases/list.ts";
 import { cases as log } from "./cases/log.ts";
 import { cases as mtty } from "./cases/mtty.ts";
 import { cases as notes } from "./cases/notes.ts";
@@ -43,6 +44,7 @@ const before: readonly string[] = JSON.parse(readFileSync(`${RUN}/shown.json`, "
 const tally = await runCases([
   ...driver,
   ...probe,
+  ...list,
   ...access,
   ...opening,
   ...transfer,
