@@ -37,19 +37,22 @@ export class SysError extends VfiokitError {
   readonly code: ErrnoName | `errno ${number}`;
   /** What the call was made on: a path, `fd 3`, a register. Empty if unknown. */
   readonly object: string;
+  /** What is known beside the errno: what a server sent, say. Empty if nothing is. */
+  readonly detail: string;
 
   /** Creates the error; `object` is what the call was made on. */
-  constructor(syscall: string, errno: number, object = "") {
+  constructor(syscall: string, errno: number, object = "", detail = "") {
     const text = errnoText(errno);
     super(
       `${syscall}${object === "" ? "" : " " + printable(object)}: ${errnoName(errno)}${
         text === "" ? "" : ` (${text})`
-      }`,
+      }${detail === "" ? "" : `: ${printable(detail)}`}`,
     );
     this.syscall = syscall;
     this.errno = errno;
     this.code = errnoName(errno);
     this.object = object;
+    this.detail = detail;
   }
 }
 

@@ -19,6 +19,6 @@ export function ioctl(
     return kernel.ioctl(fd.number, request, arg, once);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
-    throw new SysError(`ioctl ${name}`, error.errno, fd.label);
+    throw new SysError(`ioctl ${name}`, error.errno, fd.label, error.detail);
   }
 }

@@ -142,6 +142,52 @@ export class Libc {
     return result === -1 ? this.#failed() : result;
   }
 
+  socket(domain: number, type: number, protocol: number): number {
+    const result = this.#call.socket(domain, type, protocol);
+    return result === -1 ? this.#failed() : result;
+  }
+
+  connect(fd: number, address: Buffer): number {
+    const result = this.#call.connect(fd, address, address.length);
+    return result === -1 ? this.#failed() : result;
+  }
+
+  bind(fd: number, address: Buffer): number {
+    const result = this.#call.bind(fd, address, address.length);
+    return result === -1 ? this.#failed() : result;
+  }
+
+  listen(fd: number, backlog: number): number {
+    const result = this.#call.listen(fd, backlog);
+    return result === -1 ? this.#failed() : result;
+  }
+
+  /** The address of the peer is not asked for. */
+  accept4(fd: number, flags: number): number {
+    const result = this.#call.accept4(fd, 0, 0, flags);
+    return result === -1 ? this.#failed() : result;
+  }
+
+  getsockopt(fd: number, level: number, option: number, value: Buffer, length: Buffer): number {
+    const result = this.#call.getsockopt(fd, level, option, value, length);
+    return result === -1 ? this.#failed() : result;
+  }
+
+  setsockopt(fd: number, level: number, option: number, value: Buffer): number {
+    const result = this.#call.setsockopt(fd, level, option, value, value.length);
+    return result === -1 ? this.#failed() : result;
+  }
+
+  send(fd: number, buffer: Uint8Array, flags: number): number {
+    const result = this.#call.send(fd, buffer, Math.min(buffer.length, MAX_COUNT), flags);
+    return result === -1 ? this.#failed() : result;
+  }
+
+  recv(fd: number, buffer: Uint8Array, flags: number): number {
+    const result = this.#call.recv(fd, buffer, Math.min(buffer.length, MAX_COUNT), flags);
+    return result === -1 ? this.#failed() : result;
+  }
+
   sigprocmask(how: number, set: Buffer, old: Buffer): number {
     const result = this.#call.sigprocmask(how, set, old);
     return result === -1 ? this.#failed() : result;

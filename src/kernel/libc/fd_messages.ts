@@ -1,10 +1,10 @@
 /**
- * Messages that carry fds (SCM_RIGHTS) on a pair of Unix sockets: sendmsg(2)
- * and recvmsg(2), whose struct msghdr holds addresses.
+ * Messages that carry fds (SCM_RIGHTS) on Unix sockets: sendmsg(2) and recvmsg(2), whose struct
+ * msghdr holds addresses.
  */
 
 import { cleanly } from "../../base/cleanup.ts";
-import { checkMaxFds } from "../scm_rights.ts";
+import { checkMaxFds, SCM_MAX_FD } from "../scm_rights.ts";
 import { struct } from "../../uapi/codec.ts";
 import type { StructCodec } from "../../uapi/struct_types.ts";
 import type { Libc } from "./calls_with_errno.ts";
@@ -14,6 +14,7 @@ import {
   type Kernel,
   MAP_ANONYMOUS,
   MAP_PRIVATE,
+  type Mapping,
   PROT_READ,
   PROT_WRITE,
   type ReceivedMessage,
@@ -64,46 +65,99 @@ const cmsghdr: StructCodec<{ cmsg_len: bigint; cmsg_level: number; cmsg_type: nu
 );
 
 /** Two connected sockets: a message sent to one is received from the other. */
-export function socketPair(libc: Libc): [number, number] {
+export function socketPair(libc: Libc, type: number = SOCK_SEQPACKET): [number, number] {
   const fds = new Int32Array(new ArrayBuffer(8));
-  const type = SOCK_SEQPACKET | SOCK_CLOEXEC;
-  const result = libc.socketpair(AF_UNIX, type, 0, new Uint8Array(fds.buffer));
+  const result = libc.socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, new Uint8Array(fds.buffer));
   if (result < 0) throw new SysError("socketpair", -result);
   return [fds[0]!, fds[1]!];
-}
-
-/** Maps memory for one message: struct iovec, control data, message. */
-function withMessage<T>(
-  kernel: Kernel,
-  length: number,
-  control: number,
-  use: (memory: ReturnType<Kernel["mmap"]>, header: Buffer, controlAt: number) => T,
-): T {
-  const controlAt = iovec.size;
-  const messageAt = controlAt + control;
-  return cleanly(() => {
-    using memory = kernel.mmap(messageAt + length, {
-      prot: PROT_READ | PROT_WRITE,
-      flags: MAP_PRIVATE | MAP_ANONYMOUS,
-    });
-    const { address } = memory;
-    memory.write(
-      0,
-      iovec.pack({ iov_base: address + BigInt(messageAt), iov_len: BigInt(length) }),
-    );
-    const header = msghdr.pack({
-      msg_iov: address,
-      msg_iovlen: 1n,
-      msg_control: address + BigInt(controlAt),
-      msg_controllen: BigInt(control),
-    });
-    return use(memory, header, controlAt);
-  });
 }
 
 /** Size of control data for so many fds. With more room the kernel would add another fd. */
 function controlSize(fds: number): number {
   return cmsghdr.size + fds * 4;
+}
+
+const CONTROL_AT = iovec.size;
+const MESSAGE_AT = CONTROL_AT + controlSize(SCM_MAX_FD);
+
+/** Mapped memory for messages of up to `length` bytes: struct iovec, control data, message. */
+export class MessageMemory implements Disposable {
+  readonly #libc: Libc;
+  readonly #memory: Mapping;
+
+  constructor(kernel: Kernel, libc: Libc, length: number) {
+    this.#libc = libc;
+    this.#memory = kernel.mmap(MESSAGE_AT + length, {
+      prot: PROT_READ | PROT_WRITE,
+      flags: MAP_PRIVATE | MAP_ANONYMOUS,
+    });
+  }
+
+  #header(length: number, control: number): Buffer {
+    const { address } = this.#memory;
+    this.#memory.write(
+      0,
+      iovec.pack({ iov_base: address + BigInt(MESSAGE_AT), iov_len: BigInt(length) }),
+    );
+    return msghdr.pack({
+      msg_iov: address,
+      msg_iovlen: 1n,
+      msg_control: address + BigInt(CONTROL_AT),
+      msg_controllen: BigInt(control),
+    });
+  }
+
+  /**
+   * Sends one message; never waits.
+   *
+   * @returns The bytes sent, or -errno.
+   */
+  send(socket: number, message: Buffer, fds: readonly number[]): number {
+    const control = controlSize(fds.length);
+    const rights = new Uint8Array(new ArrayBuffer(control));
+    cmsghdr.pack({
+      cmsg_len: BigInt(control),
+      cmsg_level: SOL_SOCKET,
+      cmsg_type: SCM_RIGHTS,
+    }, rights);
+    rights.set(new Uint8Array(Int32Array.from(fds).buffer), cmsghdr.size);
+    const header = this.#header(message.length, control);
+    this.#memory.write(CONTROL_AT, rights);
+    this.#memory.write(MESSAGE_AT, message);
+    for (;;) {
+      const result = this.#libc.sendmsg(socket, header, MSG_DONTWAIT | MSG_NOSIGNAL);
+      if (result !== -ERRNO.EINTR) return result;
+    }
+  }
+
+  /**
+   * Receives one message; never waits. Its fds are close-on-exec.
+   *
+   * @returns The message, or -errno.
+   */
+  receive(socket: number, into: Buffer, maxFds: number): ReceivedMessage | number {
+    const control = controlSize(maxFds);
+    const header = this.#header(into.length, control);
+    let length: number;
+    do {
+      length = this.#libc.recvmsg(socket, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    } while (length === -ERRNO.EINTR);
+    if (length < 0) return length;
+    const { msg_controllen, msg_flags } = msghdr.unpack(header);
+    const rights = new Uint8Array(new ArrayBuffer(Math.min(Number(msg_controllen), control)));
+    this.#memory.read(CONTROL_AT, rights);
+    this.#memory.read(MESSAGE_AT, into.subarray(0, length));
+    return {
+      length,
+      fds: fdsOf(rights),
+      truncated: (msg_flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0,
+    };
+  }
+
+  /** Unmaps the memory. */
+  [Symbol.dispose](): void {
+    this.#memory.close();
+  }
 }
 
 /** Sends one message; never waits. */
@@ -114,23 +168,13 @@ export function sendMessage(
   message: Buffer,
   fds: readonly number[],
 ): void {
-  const control = controlSize(fds.length);
-  withMessage(kernel, message.length, control, (memory, header, controlAt) => {
-    const rights = new Uint8Array(new ArrayBuffer(control));
-    cmsghdr.pack({
-      cmsg_len: BigInt(control),
-      cmsg_level: SOL_SOCKET,
-      cmsg_type: SCM_RIGHTS,
-    }, rights);
-    rights.set(new Uint8Array(Int32Array.from(fds).buffer), cmsghdr.size);
-    memory.write(controlAt, rights);
-    memory.write(controlAt + control, message);
-    for (;;) {
-      const result = libc.sendmsg(socket, header, MSG_DONTWAIT | MSG_NOSIGNAL);
-      if (result >= 0) return;
-      if (result !== -ERRNO.EINTR) throw new SysError("sendmsg", -result, `fd ${socket}`);
-    }
+  // The kernel refuses them, before it reads the control data.
+  if (fds.length > SCM_MAX_FD) throw new SysError("sendmsg", ERRNO.EINVAL, `fd ${socket}`);
+  const result = cleanly(() => {
+    using memory = new MessageMemory(kernel, libc, message.length);
+    return memory.send(socket, message, fds);
   });
+  if (result < 0) throw new SysError("sendmsg", -result, `fd ${socket}`);
 }
 
 /** Receives one message; never waits. Its fds are close-on-exec. */
@@ -142,24 +186,12 @@ export function receiveMessage(
   maxFds: number,
 ): ReceivedMessage {
   checkMaxFds(maxFds);
-  const control = controlSize(maxFds);
-  return withMessage(kernel, into.length, control, (memory, header, controlAt) => {
-    let length: number;
-    for (;;) {
-      length = libc.recvmsg(socket, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-      if (length >= 0) break;
-      if (length !== -ERRNO.EINTR) throw new SysError("recvmsg", -length, `fd ${socket}`);
-    }
-    const { msg_controllen, msg_flags } = msghdr.unpack(header);
-    const rights = new Uint8Array(new ArrayBuffer(Math.min(Number(msg_controllen), control)));
-    memory.read(controlAt, rights);
-    memory.read(controlAt + control, into.subarray(0, length));
-    return {
-      length,
-      fds: fdsOf(rights),
-      truncated: (msg_flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0,
-    };
+  const result = cleanly(() => {
+    using memory = new MessageMemory(kernel, libc, into.length);
+    return memory.receive(socket, into, maxFds);
   });
+  if (typeof result === "number") throw new SysError("recvmsg", -result, `fd ${socket}`);
+  return result;
 }
 
 /** All fds that the kernel installed. The caller must close each of them, so none is skipped. */

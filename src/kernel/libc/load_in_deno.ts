@@ -32,6 +32,15 @@ const TABLE = {
   socketpair: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   sendmsg: { parameters: ["i32", "buffer", "i32"], result: "i32" },
   recvmsg: { parameters: ["i32", "buffer", "i32"], result: "i32" },
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  listen: { parameters: ["i32", "i32"], result: "i32" },
+  accept4: { parameters: ["i32", "usize", "usize", "i32"], result: "i32" },
+  getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
+  setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
+  send: { parameters: ["i32", "buffer", "usize", "i32"], result: "i32" },
+  recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "i32" },
   sigprocmask: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   errno_location: { name: "__errno_location", parameters: [], result: "usize" },
   copy_out: { name: "memmove", parameters: ["buffer", "usize", "usize"], result: "void" },
@@ -58,6 +67,10 @@ function widened(libc: Calls): Symbols {
     ftruncate: (fd, length) => libc.ftruncate(fd, BigInt(length)),
     sync_file_range: (fd, offset, length, flags) =>
       libc.sync_file_range(fd, BigInt(offset), BigInt(length), flags),
+    accept4: (fd, address, length, flags) =>
+      libc.accept4(fd, BigInt(address), BigInt(length), flags),
+    send: (fd, buffer, length, flags) => libc.send(fd, buffer, BigInt(length), flags),
+    recv: (fd, buffer, length, flags) => libc.recv(fd, buffer, BigInt(length), flags),
     copy_out: (into, from, count) => libc.copy_out(into, from, BigInt(count)),
     copy_in: (to, from, count) => libc.copy_in(to, from, BigInt(count)),
   };

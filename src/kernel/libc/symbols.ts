@@ -6,7 +6,7 @@
  * riscv64) variadic arguments are passed in the same registers as fixed ones, so
  * they are declared with fixed arguments.
  *
- * read, write, pread, pwrite, sendmsg and recvmsg return ssize_t. The kernel never transfers
+ * read, write, pread, pwrite, send, recv, sendmsg and recvmsg return ssize_t. The kernel never transfers
  * more than 0x7ffff000 bytes per call, so the low 32 bits are the whole result. A 64-bit
  * result would cost a bigint on every call.
  */
@@ -67,6 +67,24 @@ export interface Symbols {
   sendmsg(fd: number, message: Buffer, flags: number): number;
   /** `ssize_t recvmsg(int sockfd, struct msghdr *msg, int flags)` */
   recvmsg(fd: number, message: Buffer, flags: number): number;
+  /** `int socket(int domain, int type, int protocol)` */
+  socket(domain: number, type: number, protocol: number): number;
+  /** `int connect(int sockfd, const struct sockaddr *addr, socklen_t addrlen)` */
+  connect(fd: number, address: Buffer, length: number): number;
+  /** `int bind(int sockfd, const struct sockaddr *addr, socklen_t addrlen)` */
+  bind(fd: number, address: Buffer, length: number): number;
+  /** `int listen(int sockfd, int backlog)` */
+  listen(fd: number, backlog: number): number;
+  /** `int accept4(int sockfd, struct sockaddr *addr, socklen_t *addrlen, int flags)` */
+  accept4(fd: number, address: number, length: number, flags: number): number;
+  /** `int getsockopt(int sockfd, int level, int optname, void *optval, socklen_t *optlen)` */
+  getsockopt(fd: number, level: number, option: number, value: Buffer, length: Buffer): number;
+  /** `int setsockopt(int sockfd, int level, int optname, const void *optval, socklen_t optlen)` */
+  setsockopt(fd: number, level: number, option: number, value: Buffer, length: number): number;
+  /** `ssize_t send(int sockfd, const void *buf, size_t len, int flags)` */
+  send(fd: number, buffer: Uint8Array, length: number, flags: number): number;
+  /** `ssize_t recv(int sockfd, void *buf, size_t len, int flags)` */
+  recv(fd: number, buffer: Uint8Array, length: number, flags: number): number;
   /** `int sigprocmask(int how, const sigset_t *set, sigset_t *oldset)` */
   sigprocmask(how: number, set: Buffer, old: Buffer): number;
   /** `int *__errno_location(void)`: the address of this thread's errno. */

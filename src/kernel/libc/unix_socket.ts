@@ -1,0 +1,267 @@
+/**
+ * Stream sockets of the Unix domain (AF_UNIX, SOCK_STREAM): for protocols whose other end is a
+ * process, not the kernel. No call waits but {@linkcode UnixSocket.wait}.
+ *
+ * @module
+ */
+
+import { ERRNO } from "../errno_names.ts";
+import type { ReceivedMessage } from "../kernel.ts";
+import { checkMaxFds } from "../scm_rights.ts";
+import { SysError } from "../sys_error.ts";
+import { struct } from "../../uapi/codec.ts";
+import type { StructCodec } from "../../uapi/struct_types.ts";
+import { type Libc, libc } from "./calls_with_errno.ts";
+import { MessageMemory, socketPair } from "./fd_messages.ts";
+import { libcKernel } from "./libc_kernel.ts";
+
+type Buffer = Uint8Array<ArrayBuffer>;
+
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+const SO_PEERCRED = 17;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+/** sizeof(((struct sockaddr_un *)0)->sun_path), with the NUL (linux/un.h). */
+const SUN_PATH = 108;
+/** The largest message that goes with fds, in bytes. */
+const WITH_FDS_MAX = 65536;
+/** What the kernel is asked to buffer for each direction, in bytes; net.core.wmem_max limits it. */
+const BUFFER_BYTES = 4 << 20;
+
+/** struct ucred: the process at the other end, as it was when it connected (linux/socket.h). */
+export interface PeerCredentials {
+  /** Its process id in this pid namespace; 0 if it is in another. */
+  readonly pid: number;
+  /** Its effective user id. */
+  readonly uid: number;
+  /** Its effective group id. */
+  readonly gid: number;
+}
+
+const ucred: StructCodec<PeerCredentials> = struct("ucred", { pid: "s32", uid: "u32", gid: "u32" });
+
+/** A socket to wait for, and the events: `POLLIN`, `POLLOUT`. */
+export interface Awaited {
+  /** The socket. */
+  readonly socket: UnixSocket;
+  /** What to wait for, or'ed. */
+  readonly events: number;
+}
+
+/**
+ * A stream socket: one that listens, or one end of a connection. It is close-on-exec.
+ *
+ * @example
+ * ```ts
+ * import { UnixSocket } from "./unix_socket.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const [one, other] = UnixSocket.pair();
+ * one.send(new Uint8Array([1, 2, 3]));
+ * const into = new Uint8Array(8);
+ * assert.equal(other.receive(into), 3);
+ * assert.equal(other.receive(into), null); // nothing there yet
+ * one.close();
+ * assert.equal(other.receive(into), 0); // the other end is closed
+ * other.close();
+ * ```
+ */
+export class UnixSocket implements Disposable {
+  /** The fd. */
+  readonly fd: number;
+  readonly #libc: Libc = libc();
+  #memory: MessageMemory | null = null;
+  #open = true;
+
+  private constructor(fd: number) {
+    this.fd = fd;
+  }
+
+  /** Takes a connected socket that came as an fd; this object closes it. */
+  static adopt(fd: number): UnixSocket {
+    return new UnixSocket(fd);
+  }
+
+  /** Two connected sockets. */
+  static pair(): [UnixSocket, UnixSocket] {
+    const [one, other] = socketPair(libc(), SOCK_STREAM | SOCK_NONBLOCK);
+    return [new UnixSocket(one), new UnixSocket(other)];
+  }
+
+  /**
+   * Connects to a server.
+   *
+   * @throws {SysError} ENOENT, ECONNREFUSED if nobody listens, EACCES, EAGAIN if too many clients
+   * wait already, ENAMETOOLONG for a path of more than 107 bytes.
+   */
+  static connect(path: string): UnixSocket {
+    return this.#withAddress("connect", path, (fd, address) => libc().connect(fd, address));
+  }
+
+  /**
+   * Makes the socket file, and listens there. Nothing removes the file but its owner.
+   *
+   * @throws {SysError} EADDRINUSE if there is a file of that name, and what connect(2) answers.
+   */
+  static listen(path: string, backlog: number): UnixSocket {
+    return this.#withAddress("bind", path, (fd, address) => {
+      const bound = libc().bind(fd, address);
+      return bound < 0 ? bound : libc().listen(fd, backlog);
+    });
+  }
+
+  static #withAddress(
+    call: string,
+    path: string,
+    use: (fd: number, address: Buffer) => number,
+  ): UnixSocket {
+    const address = socketAddress(call, path);
+    const fd = libc().socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) throw new SysError("socket", -fd);
+    const socket = new UnixSocket(fd);
+    const result = use(fd, address);
+    if (result >= 0) return socket;
+    socket.close();
+    throw new SysError(call, -result, path);
+  }
+
+  /**
+   * The next client; null if none waits.
+   *
+   * @throws {SysError} EMFILE, ECONNABORTED.
+   */
+  accept(): UnixSocket | null {
+    const fd = this.#libc.accept4(this.fd, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) return new UnixSocket(fd);
+    if (fd === -ERRNO.EAGAIN || fd === -ERRNO.EINTR) return null;
+    throw new SysError("accept4", -fd, `fd ${this.fd}`);
+  }
+
+  /** The process that connected, or that listened; the kernel vouches for it. */
+  peer(): PeerCredentials {
+    const value = ucred.pack({});
+    const length = new Uint8Array(Int32Array.of(value.length).buffer);
+    const result = this.#libc.getsockopt(this.fd, SOL_SOCKET, SO_PEERCRED, value, length);
+    if (result < 0) throw new SysError("getsockopt SO_PEERCRED", -result, `fd ${this.fd}`);
+    return ucred.unpack(value);
+  }
+
+  /** Asks the kernel to buffer as much of what is sent as it lets a process have. */
+  enlargeBuffer(): void {
+    const value = new Uint8Array(Int32Array.of(BUFFER_BYTES).buffer);
+    // Refused nowhere: the kernel takes as much as is allowed.
+    this.#libc.setsockopt(this.fd, SOL_SOCKET, SO_SNDBUF, value);
+  }
+
+  /**
+   * Sends what there is room for.
+   *
+   * @returns The number of bytes; 0 if there is no room.
+   * @throws {SysError} EPIPE or ECONNRESET if the other end is closed.
+   */
+  send(bytes: Uint8Array): number {
+    for (;;) {
+      const sent = this.#libc.send(this.fd, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+      if (sent >= 0) return sent;
+      if (sent === -ERRNO.EAGAIN) return 0;
+      if (sent !== -ERRNO.EINTR) throw new SysError("send", -sent, `fd ${this.fd}`);
+    }
+  }
+
+  /**
+   * Sends what there is room for, and the fds with its first byte.
+   *
+   * @param bytes At most 64 KiB.
+   * @returns The number of bytes; 0 if there is no room, and the fds were not sent.
+   */
+  sendWithFds(bytes: Buffer, fds: readonly number[]): number {
+    const sent = this.#messages(bytes.length).send(this.fd, bytes, fds);
+    if (sent >= 0) return sent;
+    if (sent === -ERRNO.EAGAIN) return 0;
+    throw new SysError("sendmsg", -sent, `fd ${this.fd}`);
+  }
+
+  /**
+   * Receives what is there. Fds that come with it are closed by the kernel.
+   *
+   * @returns The number of bytes; 0 if the other end is closed, null if there is nothing yet.
+   * @throws {SysError} ECONNRESET if the other end closed with something unread.
+   */
+  receive(into: Uint8Array): number | null {
+    for (;;) {
+      const length = this.#libc.recv(this.fd, into, MSG_DONTWAIT);
+      if (length >= 0) return length;
+      if (length === -ERRNO.EAGAIN) return null;
+      if (length !== -ERRNO.EINTR) throw new SysError("recv", -length, `fd ${this.fd}`);
+    }
+  }
+
+  /**
+   * Receives what is there, with at most `maxFds` (1 to 253) fds, which the caller must close.
+   *
+   * @param into At most 64 KiB.
+   * @returns null if there is nothing yet.
+   */
+  receiveWithFds(into: Buffer, maxFds: number): ReceivedMessage | null {
+    checkMaxFds(maxFds);
+    const received = this.#messages(into.length).receive(this.fd, into, maxFds);
+    if (typeof received !== "number") return received;
+    if (received === -ERRNO.EAGAIN) return null;
+    throw new SysError("recvmsg", -received, `fd ${this.fd}`);
+  }
+
+  #messages(length: number): MessageMemory {
+    if (length > WITH_FDS_MAX) {
+      throw new RangeError(`Cannot move fds with ${length} bytes: at most ${WITH_FDS_MAX}`);
+    }
+    return this.#memory ??= new MessageMemory(libcKernel(), this.#libc, WITH_FDS_MAX);
+  }
+
+  /**
+   * Waits until one of several sockets is ready, or a signal comes.
+   *
+   * @param timeoutMs Milliseconds; -1 for no limit.
+   * @returns The events of each (`POLLIN`, `POLLOUT`, `POLLERR`, `POLLHUP`); all 0 after the time.
+   */
+  static wait(awaited: readonly Awaited[], timeoutMs: number): number[] {
+    const fds = new Uint8Array(new ArrayBuffer(awaited.length * 8));
+    const view = new DataView(fds.buffer);
+    awaited.forEach(({ socket, events }, index) => {
+      view.setInt32(index * 8, socket.fd, true);
+      view.setInt16(index * 8 + 4, events, true);
+    });
+    const result = libc().poll(fds, timeoutMs);
+    if (result < 0 && result !== -ERRNO.EINTR) throw new SysError("poll", -result);
+    return awaited.map((_, index) => result < 0 ? 0 : view.getInt16(index * 8 + 6, true));
+  }
+
+  /** Closes it. Closing again does nothing. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#memory?.[Symbol.dispose]();
+    this.#memory = null;
+    libcKernel().close(this.fd);
+  }
+
+  /** Closes it at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** struct sockaddr_un for a path. */
+function socketAddress(call: string, path: string): Buffer {
+  const name = new TextEncoder().encode(path);
+  if (name.length === 0 || name.includes(0)) throw new SysError(call, ERRNO.EINVAL, path);
+  if (name.length >= SUN_PATH) throw new SysError(call, ERRNO.ENAMETOOLONG, path);
+  const address = new Uint8Array(new ArrayBuffer(2 + name.length + 1));
+  new DataView(address.buffer).setUint16(0, AF_UNIX, true);
+  address.set(name, 2);
+  return address;
+}
