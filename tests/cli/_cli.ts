@@ -13,6 +13,9 @@ export function projectFile(path: string): string {
   return fileURLToPath(new URL(`../../${path}`, import.meta.url));
 }
 
+/** A process that has not ended by then never will, in milliseconds. */
+const GIVE_UP_MS = 120_000;
+
 /** How a process ended and what it wrote. */
 export interface Outcome {
   readonly code: number | null;
@@ -65,7 +68,9 @@ export function vfiokit(args: readonly string[], options: RunOptions = {}): Prom
     child.stdin?.on("error", () => {});
     child.stdin?.end(options.stdin ?? "");
     child.on("error", reject);
+    const giveUp = setTimeout(() => child.kill("SIGKILL"), GIVE_UP_MS);
     child.on("close", (code, signal) => {
+      clearTimeout(giveUp);
       const bytes = new Uint8Array(Buffer.concat(stdout));
       resolve({
         code,

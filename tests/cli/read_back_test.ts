@@ -8,10 +8,9 @@ import process from "node:process";
 import { describe, it } from "node:test";
 import { type Outcome, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
+import { type HeldAt, heldSave } from "./_hold.ts";
 
-/** A driver that answers late, so that somebody has the time to change what was written by then. */
-const LATE = "size=8MiB&fault=block:2000ms";
-
+/** The temporary files beside a file. */
 function partials(file: string): string[] {
   const folder = dirname(file);
   return fs.readdirSync(folder).filter((name) => name.endsWith(".partial")).map((name) =>
@@ -19,67 +18,22 @@ function partials(file: string): string[] {
   );
 }
 
-/** Runs a save, and changes a byte of what it has written while it waits for the driver. */
-function spoiled(args: readonly string[], file: string): Promise<Outcome> {
-  return vfiokit(["save", ...args, "-o", file], {
-    started: (child) => {
-      const look = setInterval(() => {
-        const [partial] = partials(file);
-        if (partial === undefined || fs.statSync(partial).size < 1 << 20) return;
-        clearInterval(look);
-        const fd = fs.openSync(partial, "r+");
-        fs.writeSync(fd, new Uint8Array([0xff]), 0, 1, 100);
-        fs.closeSync(fd);
-      }, 5);
-      child.on("close", () => clearInterval(look));
-    },
-  });
-}
-
-/** Calls back once the process has the file open a second time: it is being read back. */
-function whenReading(pid: number, file: string, then: () => void): NodeJS.Timeout {
-  const look = setInterval(() => {
-    const [partial] = partials(file);
-    if (partial === undefined) return;
-    let open = 0;
-    for (const fd of fs.readdirSync(`/proc/${pid}/fd`)) {
-      try {
-        if (fs.readlinkSync(`/proc/${pid}/fd/${fd}`) === partial) open += 1;
-      } catch {
-        // Closed meanwhile.
-      }
-    }
-    if (open < 2) return;
-    clearInterval(look);
-    then();
-  }, 1);
-  return look;
-}
-
-/**
- * Runs a save of much, and stops it while it reads back; `then` goes on from there. A busy machine
- * may be too late to stop it: until it was in time, as `wanted` tells by the outcome, it tries again.
- */
-async function stoppedAtReading(
+/** Runs a save, and changes a byte of what it has written before that is read back, or renamed. */
+function damagedSave(
+  args: readonly string[],
   file: string,
-  then: (pid: number) => void,
-  wanted: (outcome: Outcome) => boolean,
+  heldAt: HeldAt = "before the reading back",
 ): Promise<Outcome> {
-  const args = ["save", "sim:mapped?size=256MiB", "-o", file, "--digest", "sha256", "--json"];
-  for (let tries = 1;; tries++) {
-    const outcome = await vfiokit(args, {
-      started: (child) => {
-        const pid = child.pid!;
-        const look = whenReading(pid, file, () => {
-          process.kill(pid, "SIGSTOP");
-          then(pid);
-        });
-        child.on("close", () => clearInterval(look));
-      },
-    });
-    if (wanted(outcome) || tries === 8) return outcome;
-    fs.rmSync(file, { force: true });
-  }
+  return heldSave([...args, "-o", file], heldAt, ({ goOn }) => {
+    const [partial] = partials(file);
+    const fd = fs.openSync(partial!, "r+");
+    const at = fs.fstatSync(fd).size / 2 | 0;
+    const byte = new Uint8Array(1);
+    fs.readSync(fd, byte, 0, 1, at);
+    fs.writeSync(fd, byte.map((bits) => ~bits), 0, 1, at);
+    fs.closeSync(fd);
+    goOn();
+  });
 }
 
 describe("save, reading back", () => {
@@ -127,15 +81,15 @@ describe("save, reading back", () => {
 
   for (
     const [what, devices] of [
-      ["a v1 device", [`sim:trapped?chunk=256KiB&${LATE}:12`]],
-      ["a v2 device", [`sim:mlx5?${LATE}:6`]],
-      ["several devices", [`sim:mlx5?${LATE}:6`, "sim:mapped?size=1MiB"]],
+      ["a v1 device", ["sim:trapped?size=1MiB"]],
+      ["a v2 device", ["sim:mlx5?size=1MiB"]],
+      ["several devices", ["sim:mlx5?size=1MiB", "sim:mapped?size=1MiB"]],
     ] as const
   ) {
     it(`exits with 1 and leaves no file where that of ${what} is bad`, async () => {
       using folder = new Folder();
       const file = folder.file("a");
-      const { code, out, err } = await spoiled([...devices, "--json"], file);
+      const { code, out, err } = await damagedSave([...devices, "--json"], file);
       assert.equal(code, 1, err);
       assert.match(err, /Cannot read back ".*": .*CRC.* \(at byte \d+\); the temporary file was /);
       assert.match(err, /no file was left; (the device is|all of them are) running/);
@@ -154,10 +108,8 @@ describe("save, reading back", () => {
   it("would have kept a bad file without, and verify finds it", async () => {
     using folder = new Folder();
     const file = folder.file("a");
-    const saved = await spoiled(
-      [`sim:trapped?chunk=256KiB&${LATE}:12`, "--no-read-back"],
-      file,
-    );
+    const words = ["sim:trapped?size=1MiB", "--no-read-back"];
+    const saved = await damagedSave(words, file, "before the commit");
     assert.equal(saved.code, 0, saved.err);
     assert.equal((await vfiokit(["verify", file])).code, 4);
   });
@@ -166,7 +118,7 @@ describe("save, reading back", () => {
     using folder = new Folder();
     const file = folder.file("a");
     fs.writeFileSync(file, "precious");
-    const { code, err } = await spoiled([`sim:mlx5?${LATE}:6`, "--force"], file);
+    const { code, err } = await damagedSave(["sim:mlx5?size=1MiB", "--force"], file);
     assert.equal(code, 1, err);
     assert.match(err, /the file that was there is as it was/);
     assert.equal(fs.readFileSync(file, "utf8"), "precious");
@@ -177,10 +129,12 @@ describe("save, reading back", () => {
     it(`ends with ${exitCode} at ${signal} meanwhile: no file is left, and the device runs`, async () => {
       using folder = new Folder();
       const file = folder.file("a");
-      const { code, out, err } = await stoppedAtReading(file, (pid) => {
-        process.kill(pid, signal);
-        process.kill(pid, "SIGCONT");
-      }, ({ code }) => code !== 0);
+      const { code, out, err } = await heldSave(
+        ["sim:mapped?size=4MiB", "-o", file, "--digest", "sha256", "--json"],
+        "after the first chunk",
+        // It goes on once it has the signal.
+        ({ pid }) => void process.kill(pid, signal),
+      );
       assert.equal(code, exitCode, err);
       const document = JSON.parse(out);
       assert.equal(document.error.code, "interrupted");
@@ -196,16 +150,19 @@ describe("save, reading back", () => {
     });
   }
 
-  it("shows progress meanwhile", async () => {
+  it("shows how far it is", async () => {
     using folder = new Folder();
-    const line = /^Saving sim:mapped\?size=256MiB: reading back, .*, .*, .* pending$/m;
-    const { code, err } = await stoppedAtReading(
-      folder.file("a"),
-      // A line a second: after this long one is due.
-      (pid) => void setTimeout(() => process.kill(pid, "SIGCONT"), 1200),
-      ({ err }) => line.test(err),
+    const { code, err } = await heldSave(
+      ["sim:mapped?size=4MiB", "-o", folder.file("a")],
+      "after the first chunk",
+      async ({ says, goOn }) => {
+        // A line a second: the first ones may still be of the save itself.
+        await says(
+          /^Saving sim:mapped\?size=4MiB: reading back, 1\.0 MiB, .*\/s, 3\.\d MiB pending$/m,
+        );
+        goOn();
+      },
     );
     assert.equal(code, 0, err);
-    assert.match(err, line);
   });
 });
