@@ -2,9 +2,12 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setImmediate } from "node:timers";
 import { BATCH_BYTES, recycle } from "../../src/checkpoint/batches/buffer_pool.ts";
-import { FileChunks, type FileReads } from "../../src/checkpoint/file/_file_chunks.ts";
+import { FileChunks, type FileReads } from "../../src/checkpoint/source/file_chunks.ts";
 
 const SIZE = 6 * BATCH_BYTES + 1000;
+
+/** Each 500th byte of the file is marked; where the first of those from a position on lies. */
+const firstMark = (position: number): number => (500 - position % 500) % 500;
 
 /** A file whose bytes tell where they are, and what was asked of it. */
 class TestFile implements FileReads {
@@ -24,7 +27,7 @@ class TestFile implements FileReads {
   #fill(into: Uint8Array, position: number): number {
     if (position === this.failsAt) throw new Error(`EIO at ${position}`);
     const count = Math.max(0, Math.min(into.length, this.most, SIZE - position));
-    for (let at = 0; at < count; at += 500) into[at] = (position + at) / 500;
+    for (let at = firstMark(position); at < count; at += 500) into[at] = (position + at) / 500;
     return count;
   }
 
@@ -47,17 +50,33 @@ function chunksOf(file: TestFile): FileChunks {
   return new FileChunks(file, SIZE, () => file.time);
 }
 
+/** Checks bytes that come from a position. */
+function check(bytes: Uint8Array, position: number): void {
+  for (let at = firstMark(position); at < bytes.length; at += 500) {
+    assert.equal(bytes[at], ((position + at) / 500) & 0xff, `byte ${position + at}`);
+  }
+}
+
 /** Reads to the end, and checks that each byte comes once and in order. */
 async function readAll(chunks: FileChunks): Promise<number> {
   let position = 0;
   for (;;) {
     const chunk = await chunks.next();
     if (chunk === null) return position;
-    for (let at = 0; at < chunk.length; at += 500) {
-      assert.equal(chunk[at], ((position + at) / 500) & 0xff, `byte ${position + at}`);
-    }
+    check(chunk, position);
     position += chunk.length;
     recycle(chunk.buffer);
+  }
+}
+
+/** The same into memory of the reader's, of several sizes. */
+async function readAllInto(chunks: FileChunks): Promise<number> {
+  for (let position = 0, turn = 0;; turn++) {
+    const into = new Uint8Array(new ArrayBuffer([32, 1021, BATCH_BYTES, 70_000][turn % 4]!));
+    const count = await chunks.read(into);
+    if (count === 0) return position;
+    check(into.subarray(0, count), position);
+    position += count;
   }
 }
 
@@ -97,6 +116,20 @@ describe("the chunks of a file", () => {
     file.most = BATCH_BYTES / 2 + 500 - (BATCH_BYTES / 2 % 500);
     assert.equal(await readAll(chunksOf(file)), SIZE);
     assert.equal(file.underWay, 0);
+  });
+
+  it("can be read into memory of the reader's, which is all that is read then", async () => {
+    const file = new TestFile();
+    assert.equal(await readAllInto(chunksOf(file)), SIZE);
+    assert.deepEqual(file.laterAt, []);
+  });
+
+  it("are copied there once a read was slow, and read ahead as before", async () => {
+    const file = new TestFile();
+    file.ms = 20;
+    assert.equal(await readAllInto(chunksOf(file)), SIZE);
+    assert.deepEqual(file.nowAt, [0]);
+    assert.equal(file.mostUnderWay, 3);
   });
 
   it("come up to the read that fails", async () => {

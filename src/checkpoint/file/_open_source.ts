@@ -2,20 +2,17 @@
  * Reads a checkpoint's bytes from an fd, repeatedly if it is seekable.
  */
 
-import { BATCH_BYTES, takeBuffer } from "../batches/buffer_pool.ts";
+import * as fs from "node:fs";
+import { FifoNow } from "../../kernel/process/fifo_now.ts";
+import { DirectStream } from "../source/direct_stream.ts";
+import { FileChunks } from "../source/file_chunks.ts";
+import { PipeChunks } from "../source/pipe_chunks.ts";
 import { close, readNow, readSome } from "./_fd_io.ts";
-import { FileChunks } from "./_file_chunks.ts";
 import type { Opened } from "./_path_target.ts";
 import { fileError } from "./file_error.ts";
 import type { CheckpointSource, ReadableFd } from "./checkpoint_source.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
-
-/**
- * A pipe gives less than a buffer at a time; the rest of a buffer is used while it is at least this
- * large.
- */
-const WORTH_READING = BATCH_BYTES / 4;
 
 /** {@linkcode CheckpointSource} over an fd. */
 export class OpenSource implements CheckpointSource {
@@ -24,6 +21,7 @@ export class OpenSource implements CheckpointSource {
   readonly #opened: Opened;
   #open = true;
   #streamed = false;
+  #fifo: FifoNow | null = null;
   /**
    * The reads under way: their fd must not be closed meanwhile, since another file might get the
    * number.
@@ -49,43 +47,29 @@ export class OpenSource implements CheckpointSource {
       throw new TypeError(`Cannot read "${this.path}" again: it is no regular file`);
     }
     this.#streamed = true;
-    // A regular file is read ahead; a read of a pipe may block forever.
-    return this.size === null
-      ? new ReadableStream(this.#pipe(), { highWaterMark: 0 })
-      : new ReadableStream(this.#file(this.size), { highWaterMark: 0 });
+    return new DirectStream(this.size === null ? this.#pipe() : this.#file(this.size));
   }
 
-  #pipe(): UnderlyingDefaultSource<Bytes> {
-    let buffer: Bytes | null = null;
-    return {
-      pull: async (controller): Promise<void> => {
-        buffer ??= takeBuffer();
-        const count = await this.#read(buffer, null);
-        if (count === 0) return controller.close();
-        controller.enqueue(buffer.subarray(0, count));
-        buffer = buffer.byteLength - count < WORTH_READING ? null : buffer.subarray(count);
-      },
-    };
+  #pipe(): PipeChunks {
+    const { fd } = this.#opened;
+    const fifo = this.#fifo = fs.fstatSync(fd).isFIFO() ? FifoNow.open(fd) : null;
+    return new PipeChunks({
+      now: (into) => fifo === null ? null : this.#named(() => fifo.read(into)),
+      later: (into) => this.#read(into, null),
+    });
   }
 
-  #file(size: number): UnderlyingDefaultSource<Bytes> {
-    const chunks = new FileChunks({
-      now: (into, position) => this.#readNow(into, position),
+  #file(size: number): FileChunks {
+    return new FileChunks({
+      now: (into, position) => this.#named(() => readNow(this.#opened.fd, into, position)),
       later: (into, position) => this.#read(into, position),
     }, size);
-    return {
-      pull: async (controller): Promise<void> => {
-        const chunk = await chunks.next();
-        if (chunk === null) controller.close();
-        else controller.enqueue(chunk);
-      },
-      cancel: () => chunks.settle(),
-    };
   }
 
-  #readNow(into: Bytes, position: number): number {
+  /** Has a failure name the file. */
+  #named<Value>(read: () => Value): Value {
     try {
-      return readNow(this.#opened.fd, into, position);
+      return read();
     } catch (error) {
       throw fileError("read", this.path, error);
     }
@@ -106,6 +90,7 @@ export class OpenSource implements CheckpointSource {
   async close(): Promise<void> {
     if (!this.#open) return;
     this.#open = false;
+    this.#fifo?.[Symbol.dispose]();
     if (!this.#opened.owned) return;
     const idle = this.#reads.size === 0;
     const closed = Promise.allSettled(this.#reads).then(() => close(this.#opened.fd));

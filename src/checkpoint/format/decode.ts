@@ -8,6 +8,7 @@ import type { Transaction } from "../batches/transaction.ts";
 import { readBatches } from "./read_batches.ts";
 import { batchTransactions } from "../batches/batch.ts";
 import type { DecodedHeader } from "../metadata/header.ts";
+import { takesDirectBytes } from "../source/direct_stream.ts";
 import { CheckpointReader } from "./checkpoint_reader.ts";
 import type { CheckpointTrailer } from "../metadata/trailer.ts";
 
@@ -51,6 +52,7 @@ export function decodeCheckpoint(options: DecodeOptions = {}): CheckpointDecoder
   const header = silent<DecodedHeader>();
   const trailer = silent<CheckpointTrailer>();
   const input = new TransformStream<Uint8Array, Uint8Array>();
+  takesDirectBytes(input.writable);
   const chunks = input.readable.getReader();
   const source = readBatches(chunks, reader);
   const fail = (error: unknown): void => {

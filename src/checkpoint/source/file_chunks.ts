@@ -8,6 +8,7 @@
 
 import { setImmediate } from "node:timers/promises";
 import { recycle, takeBuffer } from "../batches/buffer_pool.ts";
+import type { ByteReads } from "./direct_stream.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -36,7 +37,7 @@ interface ReadUnderWay {
 }
 
 /** Reads a file into buffers of the pool. */
-export class FileChunks {
+export class FileChunks implements ByteReads {
   readonly #reads: FileReads;
   readonly #size: number;
   readonly #clock: () => number;
@@ -45,6 +46,8 @@ export class FileChunks {
   /** When the event loop last had its turn. */
   #turn: number;
   #underWay: ReadUnderWay[] = [];
+  /** What is left of a chunk that was read ahead. */
+  #rest: Bytes | null = null;
 
   /**
    * @param size The file's size, as far as known: nothing is read ahead behind it.
@@ -57,19 +60,33 @@ export class FileChunks {
     this.#turn = clock();
   }
 
-  /** The next chunk; null at the end. */
   async next(): Promise<Bytes | null> {
     if (this.#slow) return await this.#readAhead();
+    const buffer = takeBuffer();
+    return chunk(buffer, await this.#readNow(buffer));
+  }
+
+  async read(into: Bytes): Promise<number> {
+    if (!this.#slow) return await this.#readNow(into);
+    const from = this.#rest ?? await this.#readAhead();
+    if (from === null) return 0;
+    const part = from.subarray(0, into.length);
+    into.set(part);
+    this.#rest = part.length < from.length ? from.subarray(part.length) : null;
+    if (this.#rest === null) recycle(from.buffer);
+    return part.length;
+  }
+
+  async #readNow(into: Bytes): Promise<number> {
     if (this.#clock() - this.#turn > TURN_MS) {
       await setImmediate();
       this.#turn = this.#clock();
     }
-    const buffer = takeBuffer();
     const begun = this.#clock();
-    const count = this.#reads.now(buffer, this.#position);
+    const count = this.#reads.now(into, this.#position);
     this.#slow = this.#clock() - begun > SLOW_MS;
     this.#position += count;
-    return chunk(buffer, count);
+    return count;
   }
 
   async #readAhead(): Promise<Bytes | null> {
@@ -97,7 +114,7 @@ export class FileChunks {
     this.#position += buffer.length;
   }
 
-  /** Resolves once no read is under way any more. What they have read is dropped. */
+  /** What the reads under way have read is dropped. */
   async settle(): Promise<void> {
     const dropped = this.#underWay;
     this.#underWay = [];
