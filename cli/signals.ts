@@ -7,6 +7,7 @@
 
 import process from "node:process";
 import { exitCodeOfSignal } from "./exit_codes.ts";
+import { drawStatus, STDERR, writeText } from "./output/stdio.ts";
 
 const NAMES = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
@@ -61,15 +62,18 @@ export function watchSignals(program: string, giveUp: (exitCode: number) => void
         first = Date.now();
         controller.abort(new Interrupted(name));
         setTimeout(() => {
-          console.error(
+          writeText(
+            STDERR,
             `${program}: ${name}: still waiting, for the driver, a file or a pipe; a second signal ` +
-              "gives up at once",
+              "gives up at once\n",
           );
         }, WAITING_MS);
       } else if (Date.now() - first > SAME_MS) {
-        console.error(
+        drawStatus("");
+        writeText(
+          STDERR,
           `${program}: ${name} again: gave up while waiting; what state a device is in now, ` +
-            '"vfiokit state DEVICE" says',
+            '"vfiokit state DEVICE" says\n',
         );
         giveUp(exitCodeOfSignal(name));
       }

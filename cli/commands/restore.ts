@@ -95,11 +95,12 @@ async function restoreWithProgress(
   args: RestoreArgs,
   context: Context,
 ): Promise<TransferReport> {
-  using _progress = await showProgress(
-    `Restoring ${whom(args.devices)}`,
-    { now: () => together(devices), total },
-    context,
-  );
+  using _progress = showProgress({
+    verb: "Restoring",
+    name: whom(args.devices),
+    now: () => together(devices),
+    total,
+  }, context);
   // Verified already, before the devices were opened: not once more.
   const { path, file } = source;
   const once = { path, file, seekable: false, stream: () => source.stream() };

@@ -92,11 +92,11 @@ async function saveWithProgress(
   args: SaveArgs,
   context: Context,
 ): Promise<SaveReport> {
-  using _progress = await showProgress(
-    `Saving ${whom(args.devices)}`,
-    { now: () => readingBack(sink) ?? together(devices) },
-    context,
-  );
+  using _progress = showProgress({
+    verb: "Saving",
+    name: whom(args.devices),
+    now: () => readingBack(sink) ?? together(devices),
+  }, context);
   const options = {
     precopy: precopyOptions(args),
     leave: args.leave,
@@ -119,7 +119,8 @@ function readingBack({ readBack }: CheckpointSink): JointProgress | null {
   const progress = readBack?.progress ?? null;
   if (progress === null) return null;
   const { bytes, total } = progress;
-  return { state: "reading back", pendingBytes: total - bytes, bytes, transactions: 0 };
+  const pendingBytes = total - bytes;
+  return { state: "reading back", pendingBytes, bytes, transactions: 0, unansweredMs: 0 };
 }
 
 /** Pre-copy is on where it, or any of its limits, was asked for. */

@@ -1,16 +1,15 @@
 /**
- * Progress on stderr: a bar on a terminal, a line each second elsewhere.
+ * Progress on stderr: a line that is redrawn on a terminal, a line each second elsewhere.
  *
  * @module
  */
 
-import type { SingleBar } from "cli-progress";
 import process from "node:process";
-import type { Device, Progress } from "../../mod.ts";
+import { type Device, printable, type Progress } from "../../mod.ts";
 import type { Context } from "../context.ts";
 import { canDraw } from "../env.ts";
-import { bytes, rate } from "./format.ts";
-import { STDERR, writeText } from "./stdio.ts";
+import { progressLine, progressText, type Shown } from "./progress_line.ts";
+import { drawStatus, STDERR, writeText } from "./stdio.ts";
 
 /** Milliseconds between two updates: a terminal is redrawn ten times a second. */
 const TERMINAL_MS = 100;
@@ -18,6 +17,15 @@ const LINES_MS = 1000;
 
 /** The rate is that of the last two seconds. */
 const WINDOW_MS = 2000;
+
+/** A driver that does not answer for this long is reported. */
+const SILENT_MS = 3000;
+
+/** The width of a terminal that does not say its own. */
+const COLUMNS = 80;
+
+/** Columns that stay free on the right: a terminal puts its ^C there. */
+const FREE = 3;
 
 /** The progress of one or several devices, with the state as text. */
 export interface JointProgress extends Omit<Progress, "state"> {
@@ -40,11 +48,16 @@ export function together(devices: readonly Device[]): JointProgress {
       : known.reduce((sum, { pendingBytes }) => sum + pendingBytes!, 0),
     bytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
     transactions: all.reduce((sum, { transactions }) => sum + transactions, 0),
+    unansweredMs: Math.max(...all.map(({ unansweredMs }) => unansweredMs)),
   };
 }
 
 /** What is shown: the progress of a phase, and its total if known. */
 export interface Measured {
+  /** What is done: `Saving`. */
+  readonly verb: string;
+  /** What it is done to. */
+  readonly name: string;
   /** Returns the progress now. */
   readonly now: () => JointProgress;
   /** Total bytes; without it, the driver's pending bytes are used. */
@@ -52,70 +65,63 @@ export interface Measured {
 }
 
 /** Draws progress until it is disposed. */
-export async function showProgress(
-  what: string,
-  measured: Measured,
-  context: Context,
-): Promise<Disposable> {
+export function showProgress(measured: Measured, context: Context): Disposable {
   if (context.quiet) return { [Symbol.dispose](): void {} };
-  const meter = new RateMeter();
+  const meter = new ProgressMeter(measured, () => performance.now());
   const terminal = canDraw(process.stderr);
-  const bar = terminal ? await openBar(what) : null;
   const look = (): void => {
-    const progress = measured.now();
-    const speed = meter.sample(progress.bytes);
-    if (bar === null) {
-      writeText(STDERR, `${what}: ${describe(progress, speed)}\n`);
-    } else {
-      bar.setTotal(Math.max(total(measured, progress), progress.bytes, 1));
-      bar.update(progress.bytes, { text: describe(progress, speed) });
-    }
+    const shown = meter.sample();
+    if (terminal) drawStatus(progressLine(shown, (process.stderr.columns || COLUMNS) - FREE));
+    else writeText(STDERR, `${progressText(shown)}\n`);
   };
   const timer = setInterval(look, terminal ? TERMINAL_MS : LINES_MS);
   return {
     [Symbol.dispose](): void {
       clearInterval(timer);
-      bar?.stop();
+      if (terminal) drawStatus("");
     },
   };
 }
 
-function total({ total }: Measured, { bytes, pendingBytes }: JointProgress): number {
-  return total ?? bytes + (pendingBytes ?? 0);
-}
+/** Makes rates and estimates of what is measured from time to time. */
+export class ProgressMeter {
+  readonly #measured: Measured;
+  readonly #clock: () => number;
+  #samples: { readonly at: number; readonly bytes: number }[];
 
-function describe({ state, bytes: done, pendingBytes }: JointProgress, speed: string): string {
-  const pending = pendingBytes === null ? "" : `, ${bytes(pendingBytes)} pending`;
-  return `${state}, ${bytes(done)}, ${speed}${pending}`;
-}
+  /** Begins at 0 bytes, by a clock in milliseconds. */
+  constructor(measured: Measured, clock: () => number) {
+    this.#measured = measured;
+    this.#clock = clock;
+    this.#samples = [{ at: clock(), bytes: 0 }];
+  }
 
-/** The recent rate of a count. */
-class RateMeter {
-  #samples: { readonly at: number; readonly count: number }[] = [{
-    at: performance.now(),
-    count: 0,
-  }];
+  /** Measures now. */
+  sample(): Shown {
+    const { verb, name, now, total } = this.#measured;
+    const { state, bytes, pendingBytes, unansweredMs } = now();
+    const rate = this.#rate(bytes);
+    const rest = total === undefined ? pendingBytes : Math.max(0, total - bytes);
+    return {
+      verb,
+      name: printable(name),
+      state,
+      bytes,
+      pendingBytes,
+      part: rest === null || bytes + rest === 0 ? 0 : bytes / (bytes + rest),
+      rate,
+      secondsLeft: rest === null || rate === 0 ? null : rest / rate,
+      silentSeconds: unansweredMs < SILENT_MS ? null : unansweredMs / 1000,
+    };
+  }
 
-  sample(count: number): string {
-    const at = performance.now();
-    this.#samples.push({ at, count });
+  #rate(bytes: number): number {
+    const at = this.#clock();
+    // The next phase counts from 0 again.
+    if (bytes < this.#samples.at(-1)!.bytes) this.#samples = [{ at, bytes: 0 }];
+    this.#samples.push({ at, bytes });
     while (this.#samples.length > 2 && at - this.#samples[0]!.at > WINDOW_MS) this.#samples.shift();
     const first = this.#samples[0]!;
-    return rate(Math.max(0, count - first.count), (at - first.at) / 1000);
+    return at === first.at ? 0 : (bytes - first.bytes) / ((at - first.at) / 1000);
   }
-}
-
-async function openBar(what: string): Promise<SingleBar> {
-  const { default: { Presets, SingleBar } } = await import("cli-progress");
-  const bar = new SingleBar({
-    format: `${what} [{bar}] {percentage}%  {text}`,
-    stream: process.stderr,
-    barsize: 24,
-    clearOnComplete: true,
-    hideCursor: true,
-    // main.ts handles signals and brings the device back first.
-    gracefulExit: false,
-  }, Presets.legacy);
-  bar.start(1, 0, { text: "" });
-  return bar;
 }

@@ -18,6 +18,26 @@ const EAGAIN_MS = 5;
 
 const gone = new Set<number>();
 
+/** Erases the line that the cursor is on. */
+const ERASE = "\r\x1b[K";
+
+/** The line that stands below all that is written to stderr; empty if there is none. */
+let status = "";
+
+/**
+ * Draws a line below all that is written to a stderr that is a terminal, in place of the last one;
+ * an empty line ends that. What is too wide is cut by the terminal.
+ */
+export function drawStatus(line: string): void {
+  if (line === "" && status === "") return;
+  status = line;
+  writeRaw(STDERR, new TextEncoder().encode(line === "" ? ERASE : drawn()));
+}
+
+function drawn(): string {
+  return `\r\x1b[?7l${status}\x1b[K\x1b[?7h`;
+}
+
 /** Whether a write has shown that the reader is gone. */
 export function readerGone(fd: typeof STDOUT | typeof STDERR): boolean {
   return gone.has(fd);
@@ -54,6 +74,12 @@ export function writeText(fd: typeof STDOUT | typeof STDERR, text: string): void
  * @throws {StdoutError} If stdout does not take them. Of stderr there is nobody to tell.
  */
 export function writeBytes(fd: typeof STDOUT | typeof STDERR, bytes: Uint8Array): void {
+  if (fd === STDOUT || status === "") return writeRaw(fd, bytes);
+  const encoder = new TextEncoder();
+  for (const part of [encoder.encode(ERASE), bytes, encoder.encode(drawn())]) writeRaw(fd, part);
+}
+
+function writeRaw(fd: typeof STDOUT | typeof STDERR, bytes: Uint8Array): void {
   if (gone.has(fd)) return;
   let rest = bytes;
   while (rest.length > 0) {

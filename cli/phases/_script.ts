@@ -110,11 +110,11 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
     refuseQuirk(args, [device]);
     // A device without migration refuses this, with the reasons.
     await device.state();
-    using _progress = await showProgress(
-      `${script.name} ${args.device}`,
-      { now: () => device.progress() },
-      context,
-    );
+    using _progress = showProgress({
+      verb: script.name,
+      name: args.device,
+      now: () => device.progress(),
+    }, context);
     try {
       // The process at the other end of a pipe may never continue: do not wait for it.
       await context.until(script.work(device, args, context));

@@ -59,6 +59,11 @@ export interface Progress {
   readonly bytes: number;
   /** Transactions moved since the phase began. */
   readonly transactions: number;
+  /**
+   * For how many milliseconds the device's thread has left a request without an answer: it answers
+   * several times a second unless the driver blocks in the kernel. 0 if nothing was asked.
+   */
+  readonly unansweredMs: number;
 }
 
 /**
@@ -260,7 +265,13 @@ export class Device implements AsyncDisposable {
   /** The progress of the phase under way, without a call to the driver. */
   progress(): Progress {
     const { state, pendingBytes, bytes, transactions } = this.#counters;
-    return { state, pendingBytes: pendingBytes < 0 ? null : pendingBytes, bytes, transactions };
+    return {
+      state,
+      pendingBytes: pendingBytes < 0 ? null : pendingBytes,
+      bytes,
+      transactions,
+      unansweredMs: this.#client.unansweredMs,
+    };
   }
 
   /**

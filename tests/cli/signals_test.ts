@@ -165,7 +165,7 @@ describe("progress", () => {
     const { err } = await vfiokit(["save", `sim:mapped?${SLOW}`, "-o", "/dev/null"]);
     const lines = err.split("\n").filter((line) => line.startsWith("Saving sim:mapped"));
     assert.ok(lines.length >= 1 && lines.length <= 4, err);
-    assert.match(lines[0]!, /: stop-and-copy, 2\.0 MiB, .*\/s, 6\.0 MiB pending$/);
+    assert.match(lines[0]!, /: stop-and-copy, 2\.0 MiB, .*\/s, 6\.0 MiB pending, ETA \d+ s/);
   });
 });
 

@@ -29,6 +29,8 @@ export interface SessionClient {
   readonly notes: NoteBook;
   /** Whether its device is open, and if not, why. */
   readonly lifetime: ServiceLifetime;
+  /** For how long a request has been without an answer, in milliseconds; 0 if there is none. */
+  readonly unansweredMs: number;
   /** Asks; the answer is the session's, or its error. */
   request<Name extends RequestName>(
     method: Name,
@@ -92,6 +94,8 @@ export class ServiceLifetime {
 export class InlineSessionClient implements SessionClient {
   readonly notes: NoteBook = new NoteBook();
   readonly lifetime: ServiceLifetime;
+  /** The caller cannot look while a request is served. */
+  readonly unansweredMs = 0;
   readonly #kernel: Kernel;
   #session: Session | null = null;
 
@@ -161,6 +165,8 @@ export class WorkerSessionClient implements SessionClient {
   readonly #thread: Thread;
   readonly #waiting: PendingRequest[] = [];
   #dead = false;
+  /** When it last answered, or was asked while it had nothing to do. */
+  #heardAt = 0;
 
   constructor(lifetime: ServiceLifetime, worker?: AnyWorker) {
     this.lifetime = lifetime;
@@ -168,6 +174,10 @@ export class WorkerSessionClient implements SessionClient {
       message: (answer) => this.#answered(answer),
       ended: (why) => this.#died(why),
     });
+  }
+
+  get unansweredMs(): number {
+    return this.#waiting.length === 0 ? 0 : performance.now() - this.#heardAt;
   }
 
   request<Name extends RequestName>(
@@ -183,6 +193,7 @@ export class WorkerSessionClient implements SessionClient {
     const buffer = transferredBuffer({ method, args });
     return new Promise((resolve, reject) => {
       const waiting = { method, resolve, reject };
+      if (this.#waiting.length === 0) this.#heardAt = performance.now();
       this.#waiting.push(waiting);
       // An idle device keeps no process alive.
       if (this.#waiting.length === 1) this.#thread.keepAlive(true);
@@ -199,6 +210,7 @@ export class WorkerSessionClient implements SessionClient {
 
   #answered(answer: Answer): void {
     const waiting = this.#waiting.shift();
+    this.#heardAt = performance.now();
     if (this.#waiting.length === 0) this.#thread.keepAlive(false);
     this.notes.receive(answer.notes);
     if (answer.buffer !== null) {
