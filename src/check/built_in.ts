@@ -21,6 +21,7 @@ import { RESUME_CHECKS } from "./groups/resume.ts";
 import { STOP_COPY_CHECKS } from "./groups/stop_copy.ts";
 import { TYPE1_CHECKS } from "./groups/type1.ts";
 import { V1_CHECKS } from "./groups/v1.ts";
+import { V1_RESTORE_CHECKS } from "./groups/v1_restore.ts";
 
 const ALL: readonly Check[] = [
   ...IDENTITY_CHECKS,
@@ -38,6 +39,7 @@ const ALL: readonly Check[] = [
   ...TYPE1_CHECKS,
   ...CONCURRENCY_CHECKS,
   ...V1_CHECKS,
+  ...V1_RESTORE_CHECKS,
 ];
 
 /** Every built-in check, in the order in which they run: by safety level, then by group. */

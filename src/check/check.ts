@@ -39,6 +39,11 @@ export interface CheckOptions extends Selection, BenchOptions {
   readonly modules?: readonly string[] | undefined;
   /** Runs on this thread, over this kernel: a simulated one, since a call that blocks blocks all. */
   readonly kernel?: Kernel | undefined;
+  /**
+   * With `kernel`: how a check waits for so many milliseconds. A simulated kernel whose clock the
+   * caller moves needs no real time. By default the thread sleeps.
+   */
+  readonly wait?: ((milliseconds: number) => void) | undefined;
 }
 
 /** What will be run. */
@@ -93,10 +98,12 @@ export class CheckRun implements AsyncIterable<Verdict> {
   }
 
   async #open(): Promise<CheckPlan> {
-    const { second, safety = "default", kernel, modules = [], load, foreign } = this.#options;
+    const { second, safety = "default", kernel, wait, modules = [], load, foreign } = this.#options;
     const { via, vfToken, groupFd, containerFd, trace } = this.#options;
     this.#options.signal?.throwIfAborted();
-    this.#client = kernel === undefined ? new WorkerCheckClient() : new InlineCheckClient(kernel);
+    this.#client = kernel === undefined
+      ? new WorkerCheckClient()
+      : new InlineCheckClient(kernel, wait);
     try {
       const { device, checks } = await this.#client.request({
         open: {

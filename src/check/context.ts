@@ -5,7 +5,6 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
-import { nap } from "../kernel/process/nap.ts";
 import type { VfioDevice } from "../vfio/device/device.ts";
 import type { Safety } from "./safety.ts";
 import { type Rule, rule as ruleOf } from "./rules.ts";
@@ -43,6 +42,8 @@ export interface ContextParts {
   readonly reopen: () => void;
   /** Says what is under way, and throws if the check is to end. */
   readonly progress: (step: string) => void;
+  /** Waits for so many milliseconds. */
+  readonly wait: (milliseconds: number) => void;
 }
 
 /** How many steps of a check are kept. */
@@ -134,7 +135,7 @@ export class CheckContext {
   pause(milliseconds: number): void {
     this.step(`wait ${milliseconds} ms`);
     for (let left = milliseconds; left > 0; left -= NAP_MS) {
-      nap(Math.min(left, NAP_MS));
+      this.#parts.wait(Math.min(left, NAP_MS));
       this.#parts.progress(`wait ${milliseconds} ms`);
     }
   }

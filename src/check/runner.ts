@@ -8,6 +8,7 @@
 import { cleanedUp, firstError } from "../base/cleanup.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { VFIO_DEVICE_STATE_MASK } from "../uapi/mod.ts";
+import { nap } from "../kernel/process/nap.ts";
 import { SysError } from "../kernel/sys_error.ts";
 import { kernelRelease } from "../vfio/reasons/kernel_release.ts";
 import { findMigrationRegion, migrationReasons } from "../vfio/device/migration_region.ts";
@@ -116,11 +117,13 @@ export class Runner implements Disposable {
   readonly #means: Means;
   readonly #flags: number;
   #stateAtOpen: number | null;
+  readonly #wait: (milliseconds: number) => void;
 
   /**
    * Opens the devices.
    *
    * @param kernel The kernel to open them on; by default the names decide.
+   * @param wait How a check waits.
    * @throws {UnsupportedError} If the device has no migration.
    * @throws {CheckError} If it was lent and is not in RUNNING, or the second is of another kind.
    * @throws What opening a device throws.
@@ -130,7 +133,9 @@ export class Runner implements Disposable {
     options: RunnerOptions,
     watch: Watch,
     kernel?: Kernel,
+    wait: (milliseconds: number) => void = nap,
   ) {
+    this.#wait = wait;
     const on = devicesOn(names.map(parseDeviceName), kernel);
     this.#watched = new WatchedKernel(on.kernel, watch);
     this.#filed = options.trace === undefined ? this.#watched.kernel : traceTo(
@@ -165,10 +170,14 @@ export class Runner implements Disposable {
       };
       // Before anything is asked of the device.
       const state = this.#readState();
+      const bench = this.#bench;
       this.#means = {
         protocol,
         flags: this.#flags,
-        device,
+        // A check may close the device and open it again.
+        get device(): VfioDevice {
+          return bench.device;
+        },
         resettable: device.resettable || this.#canReset(device),
         closable: this.#bench.closable,
         simulated: on.kernel.name === "sim",
@@ -312,6 +321,7 @@ export class Runner implements Disposable {
         this.#watched.check();
         this.#watched.step = step;
       },
+      wait: this.#wait,
     });
     return context;
   }

@@ -24,6 +24,12 @@ const OPTIONS: Readonly<Partial<Record<BugName, string>>> = {
   "precopy-loses": "rate=64KiB",
 };
 
+/** Bugs that show only if the restored device had another state before. */
+const TWO_DEVICES: readonly BugName[] = ["v1-precopy-loses"];
+
+/** Rules about what a device writes to memory. */
+const DMA_RULES: readonly number[] = [40, 139, 148, 149];
+
 /** The drivers that a bug is tried on: one of each protocol that can have it. */
 export function carriersOf(bug: BugName): PersonalityName[] {
   const reinit = reinitOf(bug);
@@ -41,7 +47,7 @@ function reinitOf(bug: BugName): number | null {
 export function specOf(bug: BugName, personality: PersonalityName): string {
   const reinit = reinitOf(bug);
   const { rule, to } = BUGS[bug];
-  const busy = rule === 40 || rule === 139 || to === "v2-log";
+  const busy = DMA_RULES.includes(rule) || to === "v2-log";
   const options = [
     ...["size=32KiB", "chunk=8KiB", `bug=${bug}`],
     ...(reinit === null ? [] : [`reinit=${reinit}`]),
@@ -81,7 +87,9 @@ export async function judged(bug: BugName, personality: PersonalityName): Promis
   const only = checksOf(bug, personality);
   if (only.length === 0) return [];
   const foreign = BUGS[bug].rule === 73 ? dataOf("pds") : undefined;
-  const { verdicts } = await verdictsOf([specOf(bug, personality)], {
+  const spec = specOf(bug, personality);
+  const specs = TWO_DEVICES.includes(bug) ? [spec, `${spec}&seed=9`] : [spec];
+  const { verdicts } = await verdictsOf(specs, {
     only,
     safety: "destructive",
     foreign,

@@ -8,8 +8,11 @@ export async function verdictsOf(
   specs: readonly string[],
   options: Omit<CheckOptions, "kernel" | "second"> = {},
 ): Promise<{ verdicts: Verdict[]; lost: string | null; kernel: SimKernel }> {
-  const kernel = new SimKernel(...specs);
-  const run = check(specs[0]!, { ...options, second: specs[1], kernel });
+  // The clock stands still but for the checks' pauses, so that no time is lost by them.
+  let now = 0;
+  const wait = (milliseconds: number): void => void (now += milliseconds);
+  const kernel = SimKernel.withClock(() => now, ...specs);
+  const run = check(specs[0]!, { ...options, second: specs[1], kernel, wait });
   const verdicts: Verdict[] = [];
   for await (const verdict of run) verdicts.push(verdict);
   return { verdicts, lost: run.lost, kernel };

@@ -26,7 +26,7 @@ import {
 const group = "arcs";
 
 /** How long a state is watched for a change that nobody asked for, in milliseconds. */
-const WATCH_MS = 300;
+const WATCH_MS = 1000;
 
 /** Brings the device into a state; into RESUMING with its own state, so that it can be left. */
 export function enterWhole(context: CheckContext, state: number): number {

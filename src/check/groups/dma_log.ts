@@ -194,11 +194,30 @@ function withWrites(
       using log = new Log(context);
       const whole = range(memory.iova, BigInt(WINDOW_BYTES));
       log.begin([whole]);
-      if (!memory.changes(BUSY_MS)) context.skip("the device writes to no memory by itself");
+      memory.demandWrites(BUSY_MS);
       judge(context, log, whole, memory);
     },
   });
 }
+
+/**
+ * What the device writes while it runs for a moment, from a quiet begin: the pages, by their
+ * numbers. It is left in STOP.
+ */
+function pagesWritten(context: CheckContext, log: Log, whole: Range, memory: DmaWindow): number[] {
+  context.v2.enter(STOP);
+  log.read(whole);
+  memory.clear();
+  context.v2.enter(RUNNING);
+  context.pause(BUSY_MS);
+  context.v2.enter(STOP);
+  const changed = memory.written();
+  if (changed.length === 0) context.unclear("the device wrote to no memory meanwhile");
+  return changed;
+}
+
+/** The parts of the memory that are reported one by one: their ends are not whole words. */
+const PARTS: readonly number[] = [0, 3, 40, 111, PAGES];
 
 /** The checks of the device's log. */
 export const DMA_LOG_CHECKS: readonly Check[] = [
@@ -341,6 +360,78 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
     );
     if (changed.length === 0) context.unclear("the device wrote to no memory meanwhile");
   }),
+  withWrites("parts", [151, 92], (context, log, whole, memory) => {
+    const changed = pagesWritten(context, log, whole, memory);
+    PARTS.slice(1).forEach((end, index) => {
+      const begin = PARTS[index]!;
+      const part = range(whole.iova + BigInt(begin) * PAGE, BigInt(end - begin) * PAGE);
+      const bitmap = log.read(part);
+      const missing = changed.find((page) =>
+        page >= begin && page < end && !isSet(bitmap, page - begin)
+      );
+      context.expect(
+        missing === undefined,
+        `a report that begins at page ${begin} has bit N for page ${begin} + N`,
+        `page ${missing} changed, and bit ${(missing ?? 0) - begin} is not set`,
+      );
+      const beyond = Array.from({ length: PAGES - (end - begin) }, (_, at) => end - begin + at)
+        .filter((bit) => isSet(bitmap, bit));
+      context.expect(
+        beyond.length === 0,
+        `no bit from ${end - begin} on is set`,
+        `${beyond.length} are`,
+        92,
+      );
+    });
+  }),
+  defineCheck({
+    id: "v2.log.ranges",
+    group,
+    rules: [rule(141), rule(96)],
+    needs: { ...needs, dma: true, load: true },
+    run: (context) => {
+      using memory = DmaWindow.map(context);
+      using log = new Log(context);
+      const quarter = BigInt(WINDOW_BYTES) / 4n;
+      const ranges = [0n, 1n, 3n].map((at) => range(memory.iova + at * quarter, quarter));
+      log.begin(ranges);
+      memory.demandWrites(BUSY_MS);
+      context.v2.enter(STOP);
+      for (const each of ranges) log.read(each);
+      memory.clear();
+      context.v2.enter(RUNNING);
+      context.pause(BUSY_MS);
+      context.v2.enter(STOP);
+      const changed = memory.written();
+      for (const each of ranges) {
+        const first = Number((each.iova - memory.iova) / PAGE);
+        const bitmap = log.read(each);
+        const missing = changed.filter((page) =>
+          page >= first && page < first + PAGES / 4 && !isSet(bitmap, page - first)
+        );
+        context.expect(
+          missing.length === 0,
+          `of ${ranges.length} ranges, the one from page ${first} on has all pages that changed`,
+          `${missing.length} are missing, such as page ${missing[0]}`,
+        );
+      }
+      if (changed.length === 0) context.unclear("the device wrote to no memory meanwhile");
+    },
+  }),
+  defineCheck({
+    id: "v2.log.ends-with-close",
+    group,
+    safety: "reset",
+    rules: [rule(150)],
+    needs,
+    run: (context) => {
+      using log = new Log(context);
+      log.begin([WHOLE]);
+      context.reopen();
+      const { errno } = log.start([WHOLE]);
+      context.expect(errno === null, "after the next open START succeeds", `it fails: ${errno}`);
+    },
+  }),
   withWrites("folded", [93], (context, log, whole, memory) => {
     const folds = 16;
     context.v2.enter(STOP);
@@ -367,22 +458,14 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
     if (changed.length === 0) context.unclear("the device wrote to no memory meanwhile");
   }),
   withWrites("nothing-lost", [141], (context, log, whole, memory) => {
-    // From a quiet begin: what changed in memory since then must be in the report.
-    context.v2.enter(STOP);
-    log.read(whole);
-    memory.clear();
-    context.v2.enter(RUNNING);
-    context.pause(BUSY_MS);
-    context.v2.enter(STOP);
+    const changed = pagesWritten(context, log, whole, memory);
     const bitmap = log.read(whole);
-    const changed = memory.written();
     const missing = changed.filter((page) => !isSet(bitmap, page));
     context.expect(
       missing.length === 0,
       `all ${changed.length} pages that changed are reported`,
       `${missing.length} are missing, such as page ${missing[0]}`,
     );
-    if (changed.length === 0) context.unclear("the device wrote to no memory meanwhile");
   }),
   withWrites("lives-through-steps", [95], (context, log, whole, memory) => {
     const { v2 } = context;

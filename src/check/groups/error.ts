@@ -33,7 +33,7 @@ function resetCheck(state: number): Check {
     id: `v2.reset.in-${stateName(state).toLowerCase()}`,
     group: "error",
     safety: "reset",
-    rules: state === RUNNING ? [rule(137)] : [rule(78), rule(79)],
+    rules: state === RUNNING ? [rule(137)] : [rule(78), rule(79), rule(153)],
     needs: { ...needs, flags: flagsFor(state) },
     run: (context) => {
       const { v2 } = context;
@@ -47,8 +47,30 @@ function resetCheck(state: number): Check {
       const answer = reads ? v2.read(fd, 16) : v2.write(fd, new Uint8Array(16));
       context.step(`${reads ? "read" : "write"} after the reset → ${answer.errno ?? "success"}`);
       context.expect(answer.errno !== null, "the data_fd gives an error", "it does not", 79);
+      expectSession(context, "after the reset", 153);
     },
   });
+}
+
+/** Judges that a state can be saved as ever. */
+function expectSession(context: CheckContext, when: string, broken: number): void {
+  const { v2 } = context;
+  const { errno, dataFd } = v2.set(STOP_COPY);
+  context.expect(
+    errno === null && dataFd >= 0,
+    `${when} STOP_COPY is entered, with a data_fd`,
+    errno ?? "it gives no data_fd",
+    broken,
+  );
+  const { errno: failed } = v2.read(dataFd);
+  context.expect(failed === null, `${when} the state can be read`, `${failed}`, broken);
+  const back = v2.set(RUNNING);
+  context.expect(
+    back.errno === null,
+    `${when} the SET of RUNNING succeeds`,
+    `${back.errno}`,
+    broken,
+  );
 }
 
 function closeCheck(state: number): Check {
@@ -63,11 +85,7 @@ function closeCheck(state: number): Check {
       context.reopen();
       const after = context.v2.state();
       context.expect(after === RUNNING, "GET answers RUNNING", `it answers ${stateName(after)}`);
-      context.expect(
-        context.v2.set(STOP).errno === null,
-        "the SET of STOP succeeds",
-        "it fails",
-      );
+      expectSession(context, "after the next open", 42);
     },
   });
 }
@@ -111,6 +129,28 @@ export const ERROR_CHECKS: readonly Check[] = [
       v2.read(fd, 16);
       v2.reset();
       expectDead(context, fd, "after the reset");
+    },
+  }),
+  defineCheck({
+    id: "v2.close.data-fd",
+    group: "close",
+    safety: "reset",
+    rules: [rule(152)],
+    needs: { protocol: "v2", closable: true },
+    run: (context) => {
+      const { v2, kernel } = context;
+      const fd = v2.open(STOP_COPY);
+      // A duplicate, which stays open: the data_fd itself is closed with the device.
+      const twin = kernel.memfd("vfiokit-check", 0);
+      try {
+        kernel.dup3(fd, twin);
+        v2.read(twin, 16);
+        context.reopen();
+        expectDead(context, twin, "after the device was closed");
+      } finally {
+        kernel.close(twin);
+      }
+      expectSession(context, "with the old data_fd open", 152);
     },
   }),
   defineCheck({

@@ -24,7 +24,7 @@ import { answered, type Attempt, attempt } from "../attempt.ts";
 import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck } from "../define.ts";
 import { rule } from "../rules.ts";
-import { RUNNING, STATE_NAMES, stateName } from "../v2/states.ts";
+import { RUNNING, STATE_NAMES, stateName, STOP } from "../v2/states.ts";
 import { enterWhole, safeStates, statesOf } from "./arcs.ts";
 
 const group = "features";
@@ -85,6 +85,21 @@ const FLAG_WORDS: readonly (readonly [flag: number, word: string])[] = [
   [VFIO_MIGRATION_PRE_COPY, "pre-copy"],
 ];
 
+const CANARY = 0xa5;
+
+/** Features, with the operation that they have, and one that they do not. */
+const OTHER_OPERATIONS: readonly (readonly [
+  name: string,
+  feature: number,
+  has: number,
+  wrong: number,
+])[] = [
+  ["data-size-set", VFIO_DEVICE_FEATURE_MIG_DATA_SIZE, GET, SET],
+  ["log-start-get", VFIO_DEVICE_FEATURE_DMA_LOGGING_START, SET, GET],
+  ["log-stop-get", VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, SET, GET],
+  ["log-report-set", VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, GET, SET],
+];
+
 /** The checks of VFIO_DEVICE_FEATURE. */
 export const FEATURE_CHECKS: readonly Check[] = [
   refusedCall(
@@ -141,6 +156,59 @@ export const FEATURE_CHECKS: readonly Check[] = [
     ["EINVAL"],
     ({ v2 }) => v2.feature(PROBE | SET | MIGRATION),
   ),
+  ...OTHER_OPERATIONS.map(([name, feature, has, wrong]) =>
+    defineCheck({
+      id: `v2.features.${name}`,
+      group,
+      rules: [rule(143)],
+      needs: { protocol: "v2" },
+      run: (context) => {
+        const { v2 } = context;
+        if (!v2.has(feature, has)) context.skip("the device has no such feature");
+        for (const probe of [PROBE, 0]) {
+          const answer = v2.feature(probe | wrong | feature, new Uint8Array(32));
+          const operation = `${probe === 0 ? "" : "PROBE "}${wrong === GET ? "GET" : "SET"}`;
+          context.step(`${operation} → ${answered(answer)}`);
+          context.expect(answer.errno === "EINVAL", "it fails with EINVAL", answered(answer));
+        }
+      },
+    })
+  ),
+  defineCheck({
+    id: "v2.features.argsz-long",
+    group,
+    rules: [rule(144)],
+    needs: { protocol: "v2" },
+    run: (context) => {
+      const { v2 } = context;
+      for (const feature of [MIGRATION, MIG_DEVICE_STATE]) {
+        const room = new Uint8Array(64).fill(CANARY);
+        room.set(vfioDeviceFeatureMigState.pack({ device_state: RUNNING, data_fd: -1 }));
+        const answer = v2.feature(GET | feature, room);
+        context.step(`GET of feature ${feature} with argsz 72 → ${answered(answer)}`);
+        context.expect(answer.errno === null, "it succeeds", answered(answer));
+        context.expect(
+          answer.value!.subarray(8).every((byte) => byte === CANARY),
+          "the bytes behind the struct stay",
+          "some were written to",
+        );
+      }
+    },
+  }),
+  defineCheck({
+    id: "v2.features.probe-acts",
+    group,
+    rules: [rule(145)],
+    needs: { protocol: "v2" },
+    run: (context) => {
+      const { v2 } = context;
+      const stop = vfioDeviceFeatureMigState.pack({ device_state: STOP, data_fd: -1 });
+      const answer = v2.feature(PROBE | SET | MIG_DEVICE_STATE, stop);
+      context.step(`PROBE SET STOP → ${answered(answer)}`);
+      const state = v2.state();
+      context.expect(state === RUNNING, "the device stays in RUNNING", stateName(state));
+    },
+  }),
   defineCheck({
     id: "v2.features.together",
     group,

@@ -7,8 +7,10 @@
 import {
   VFIO_DEVICE_FLAGS_PCI,
   VFIO_DEVICE_GET_INFO,
+  VFIO_DEVICE_GET_IRQ_INFO,
   VFIO_PCI_CONFIG_REGION_INDEX,
   vfioDeviceInfo,
+  vfioIrqInfo,
 } from "../../uapi/mod.ts";
 import { answered, attempt } from "../attempt.ts";
 import type { CheckContext } from "../context.ts";
@@ -32,6 +34,29 @@ function readInfo(context: CheckContext, argsz: number): { errno: string | null;
     errno: answer.errno,
     text: `flags 0x${flags.toString(16)}, ${num_regions} regions, ${num_irqs} interrupts`,
   };
+}
+
+/** How many interrupt indexes the device's info says there are. */
+function numIrqs(context: CheckContext): number {
+  const bytes = vfioDeviceInfo.pack({});
+  const { errno } = attempt(() =>
+    context.kernel.ioctl(context.device.fd.number, VFIO_DEVICE_GET_INFO, bytes)
+  );
+  if (errno !== null) context.unclear(`VFIO_DEVICE_GET_INFO failed with ${errno}`);
+  return vfioDeviceInfo.unpack(bytes).num_irqs;
+}
+
+/** A VFIO_DEVICE_GET_IRQ_INFO that has to be refused. */
+function refusedIrqInfo(context: CheckContext, index: number, argsz: number): void {
+  const bytes = vfioIrqInfo.pack({ index });
+  new DataView(bytes.buffer).setUint32(0, argsz, true);
+  const answer = attempt(() =>
+    context.kernel.ioctl(context.device.fd.number, VFIO_DEVICE_GET_IRQ_INFO, bytes)
+  );
+  context.step(`VFIO_DEVICE_GET_IRQ_INFO of ${index}, argsz ${argsz} → ${answered(answer)}`);
+  // A driver may have no interrupts at all, and not know the request.
+  if (answer.errno === "ENOTTY") context.skip("the driver has no VFIO_DEVICE_GET_IRQ_INFO");
+  context.expect(answer.errno === "EINVAL", "it fails with EINVAL", answered(answer));
 }
 
 /** The first bytes of the configuration space; null if the device has none. */
@@ -67,6 +92,18 @@ export const IDENTITY_CHECKS: readonly Check[] = [
       const { errno } = readInfo(context, LEAST_INFO - 1);
       context.expect(errno === "EINVAL", "it fails with EINVAL", errno ?? "it succeeded");
     },
+  }),
+  defineCheck({
+    id: "device.irqs.argsz-short",
+    group,
+    rules: [rule(122)],
+    run: (context) => refusedIrqInfo(context, 0, vfioIrqInfo.size - 1),
+  }),
+  defineCheck({
+    id: "device.irqs.unknown-index",
+    group,
+    rules: [rule(122)],
+    run: (context) => refusedIrqInfo(context, numIrqs(context), vfioIrqInfo.size),
   }),
   defineCheck({
     id: "device.info.reset",

@@ -8,16 +8,26 @@ import { POLLIN } from "../../kernel/kernel.ts";
 import {
   VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2,
   VFIO_DEVICE_FEATURE_SET,
+  VFIO_MIG_GET_PRECOPY_INFO,
+  VFIO_MIGRATION_P2P,
   VFIO_MIGRATION_PRE_COPY,
   VFIO_PRECOPY_INFO_REINIT,
   type VfioPrecopyInfo,
+  vfioPrecopyInfo,
 } from "../../uapi/mod.ts";
 import { hasState } from "../../vfio/state/v2_plan.ts";
-import { answered } from "../attempt.ts";
+import { answered, attempt } from "../attempt.ts";
 import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
 import { rule } from "../rules.ts";
-import { PRE_COPY, PRE_COPY_P2P, RUNNING, stateName, STOP_COPY } from "../v2/states.ts";
+import {
+  PRE_COPY,
+  PRE_COPY_P2P,
+  RUNNING,
+  RUNNING_P2P,
+  stateName,
+  STOP_COPY,
+} from "../v2/states.ts";
 import { READ_BYTES } from "../v2/v2_device.ts";
 import { expectDead } from "./stop_copy.ts";
 
@@ -30,6 +40,7 @@ const DRAIN_MAX = 256 * 1024 * 1024;
 const TURNS = 5;
 /** How long a change of the device is waited for, in milliseconds. */
 const CHANGE_MS = 1000;
+const CANARY = 0xa5;
 /** The least bytes of an info that are judged by their proportion. */
 const JUDGED_BYTES = 8192n;
 
@@ -116,6 +127,100 @@ export const PRECOPY_CHECKS: readonly Check[] = [
       const answer = v2.precopyInfo(fd);
       context.step(`PRECOPY_INFO in STOP_COPY → ${answered(answer)}`);
       context.expect(answer.errno === "EINVAL", "it fails with EINVAL", answered(answer));
+      v2.enter(RUNNING);
+      const after = v2.precopyInfo(fd);
+      context.step(`PRECOPY_INFO in RUNNING → ${answered(after)}`);
+      context.expect(after.errno !== null, "in RUNNING it fails", "it succeeds");
+    },
+  }),
+  defineCheck({
+    id: "v2.precopy.info-argsz-long",
+    group,
+    rules: [rule(144)],
+    needs,
+    run: (context) => {
+      const { v2, kernel } = context;
+      const fd = v2.open(PRE_COPY);
+      const room = new Uint8Array(64).fill(CANARY);
+      room.set(vfioPrecopyInfo.pack({ flags: 0 }));
+      new DataView(room.buffer).setUint32(0, room.length, true);
+      const answer = attempt(() => kernel.ioctl(fd, VFIO_MIG_GET_PRECOPY_INFO, room));
+      context.step(`PRECOPY_INFO with argsz ${room.length} → ${answered(answer)}`);
+      context.expect(answer.errno === null, "it succeeds", answered(answer));
+      context.expect(
+        room.subarray(vfioPrecopyInfo.size).every((byte) => byte === CANARY),
+        "the bytes behind the struct stay",
+        "some were written to",
+      );
+    },
+  }),
+  defineCheck({
+    id: "v2.precopy.end",
+    group,
+    rules: [rule(44), rule(43), rule(45)],
+    needs,
+    run: (context) => {
+      const { v2, kernel } = context;
+      const fd = v2.open(PRE_COPY);
+      drain(context, fd);
+      v2.enter(STOP_COPY);
+      let bytes = 0;
+      for (let ends = 0; ends < 3;) {
+        const { value, errno } = v2.read(fd);
+        context.expect(
+          errno !== "ENOMSG",
+          "no read in STOP_COPY fails with ENOMSG",
+          `after pre-copy a read does, after ${bytes} bytes`,
+        );
+        context.expect(
+          errno === null,
+          "each read gives data, or 0 bytes at the end",
+          `a read failed with ${errno} after ${bytes} bytes`,
+          43,
+        );
+        if (value!.length === 0) ends += 1;
+        context.expect(
+          ends === 0 || value!.length === 0,
+          "after a read of 0 bytes every read is 0 bytes",
+          `one gives ${value!.length} bytes`,
+          43,
+        );
+        bytes += value!.length;
+      }
+      context.step(`read ${bytes} bytes in STOP_COPY, and 3 times 0 bytes`);
+      const events = kernel.poll(fd, POLLIN, 0);
+      context.expect((events & POLLIN) !== 0, "POLLIN at the end", `0x${events.toString(16)}`, 45);
+    },
+  }),
+  defineCheck({
+    id: "v2.precopy.p2p-fd-goes-on",
+    group,
+    rules: [rule(34), rule(48)],
+    needs: { ...needs, flags: VFIO_MIGRATION_PRE_COPY | VFIO_MIGRATION_P2P },
+    run: (context) => {
+      const { v2 } = context;
+      const fd = v2.open(PRE_COPY);
+      for (const state of [PRE_COPY, PRE_COPY_P2P, PRE_COPY]) {
+        if (v2.state() !== state) v2.enter(state);
+        const { errno } = v2.read(fd, 512);
+        context.step(`read in ${stateName(state)} → ${errno ?? "success"}`);
+        context.expect(
+          errno === null || errno === "ENOMSG",
+          `the data_fd can be read in ${stateName(state)}`,
+          `a read failed with ${errno}`,
+        );
+        const info = v2.precopyInfo(fd);
+        context.expect(
+          info.errno === null,
+          `PRECOPY_INFO succeeds in ${stateName(state)}`,
+          `it failed with ${info.errno}`,
+        );
+      }
+      v2.enter(PRE_COPY_P2P);
+      v2.enter(RUNNING_P2P);
+      const { errno } = v2.read(fd, 512);
+      context.step(`read in RUNNING_P2P → ${errno ?? "success"}`);
+      context.expect(errno !== null, "in RUNNING_P2P a read fails", "it does not", 48);
     },
   }),
   defineCheck({

@@ -5,12 +5,22 @@
  */
 
 import { VFIO_MIGRATION_PRE_COPY } from "../../uapi/mod.ts";
+import { hasState } from "../../vfio/state/v2_plan.ts";
 import { answered } from "../attempt.ts";
 import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
 import { rule } from "../rules.ts";
 import { difference, foreignBytes, joined, streamOf } from "../state_bytes.ts";
-import { ERROR, PRE_COPY, RESUMING, RUNNING, stateName, STOP, STOP_COPY } from "../v2/states.ts";
+import {
+  ERROR,
+  PRE_COPY,
+  PRE_COPY_P2P,
+  RESUMING,
+  RUNNING,
+  stateName,
+  STOP,
+  STOP_COPY,
+} from "../v2/states.ts";
 import type { Stream, V2Device } from "../v2/v2_device.ts";
 import { saveStopped } from "./stop_copy.ts";
 
@@ -29,6 +39,10 @@ const LEAST_BYTES = 32;
 /** Where bytes of a state are flipped, one place at a time: drivers check different ones. */
 const FLIPPED_AT: readonly number[] = [0, 8, 16, 24, 32];
 const FLIPPED_BYTES = 8;
+/** What is read of pre-copy that is left with data unread. */
+const SOME_BYTES = 100;
+/** Sizes of reads in pre-copy and after it, in turn. */
+const READ_SIZES: readonly number[] = [1, 13, 63, 4095, 65536];
 /** How long a device runs between a save and the next, in milliseconds. */
 const RUN_MS = 200;
 
@@ -102,7 +116,11 @@ function refusalCheck(
 }
 
 /** Saves, lets the device run, restores into the target, and saves again without running. */
-function roundTrip(context: CheckContext, save: (context: CheckContext) => Stream): void {
+function roundTrip(
+  context: CheckContext,
+  save: (context: CheckContext) => Stream,
+  broken?: number,
+): void {
   const { v2, targetV2: target } = context;
   const stream = save(context);
   // The source is stopped: what it would give now is what the target has to give.
@@ -110,11 +128,21 @@ function roundTrip(context: CheckContext, save: (context: CheckContext) => Strea
   const again = difference(wanted, saveStopped(context));
   if (again !== null) context.unclear(`two saves of the stopped device differ: ${again}`);
   v2.enter(RUNNING);
+  // The target gets another state before, if it can: a restore that loads nothing must show.
+  if (context.device.resettable) target.reset();
   context.pause(RUN_MS);
   target.enter(STOP);
   const before = saveStopped(context, target);
-  const fd = target.load(stream);
-  accept(context, target, "the state");
+  const fd = target.open(RESUMING);
+  const refused = target.writeAll(fd, stream);
+  context.expect(refused === null, "the state can be written", `${refused}`, broken);
+  const { errno } = target.set(STOP);
+  context.expect(
+    errno === null,
+    "the state is accepted by the step to STOP",
+    `it fails: ${errno}`,
+    broken,
+  );
   target.close(fd);
   const after = saveStopped(context, target);
   const found = difference(wanted, after);
@@ -128,7 +156,41 @@ function roundTrip(context: CheckContext, save: (context: CheckContext) => Strea
     found === null,
     "saved again, the restored device gives the bytes that it was given",
     found ?? "",
+    broken,
   );
+}
+
+/** Reads pre-copy by `read`, then STOP_COPY; the device is left in STOP. */
+function saveAfter(
+  context: CheckContext,
+  read: (fd: number) => readonly Uint8Array<ArrayBuffer>[],
+  sizes?: readonly number[],
+): Stream {
+  const { v2 } = context;
+  const fd = v2.open(PRE_COPY);
+  const before = read(fd);
+  v2.enter(STOP_COPY);
+  const rest = v2.readAll(fd, sizes);
+  v2.close(fd);
+  v2.enter(STOP);
+  return streamOf(...before, ...rest.chunks);
+}
+
+/** One read in pre-copy, which leaves most of the data. */
+function readSome(context: CheckContext, fd: number): Uint8Array<ArrayBuffer>[] {
+  const { value } = context.v2.read(fd, SOME_BYTES);
+  context.step(`read ${value?.length ?? 0} bytes in PRE_COPY`);
+  return value === null ? [] : [value.slice()];
+}
+
+/** Begins pre-copy, reads some of it or all, and gives up. */
+function abandonPrecopy(context: CheckContext, all: boolean): void {
+  const { v2 } = context;
+  const fd = v2.open(PRE_COPY);
+  if (all) v2.readAll(fd);
+  else readSome(context, fd);
+  v2.enter(RUNNING);
+  v2.close(fd);
 }
 
 /** The data of pre-copy with the data of STOP_COPY behind it; the device is left in STOP. */
@@ -144,6 +206,40 @@ function saveWithPrecopy(context: CheckContext): Stream {
   v2.enter(STOP);
   return streamOf(...before.chunks, ...changed.chunks, ...rest.chunks);
 }
+
+/** How often a running device is restored that seems to have another state. */
+const TRIES = 3;
+
+/** Saves with pre-copy that is left early, begun again, or read in pieces. */
+const PRECOPY_TRIPS: readonly (readonly [
+  name: string,
+  rule: number,
+  save: (context: CheckContext) => Stream,
+])[] = [
+  ["unread", 147, (context) => saveAfter(context, () => [])],
+  ["left-early", 147, (context) => saveAfter(context, (fd) => readSome(context, fd))],
+  ["again", 65, (context) => {
+    abandonPrecopy(context, false);
+    abandonPrecopy(context, true);
+    return saveWithPrecopy(context);
+  }],
+  [
+    "read-sizes",
+    46,
+    (context) => saveAfter(context, (fd) => context.v2.readAll(fd, READ_SIZES).chunks, READ_SIZES),
+  ],
+  ["p2p", 34, (context) =>
+    saveAfter(context, (fd) => {
+      const first = readSome(context, fd);
+      if (!hasState(PRE_COPY_P2P, context.v2.flags)) {
+        context.skip("the device has no PRE_COPY_P2P");
+      }
+      context.v2.enter(PRE_COPY_P2P);
+      const more = readSome(context, fd);
+      context.v2.enter(PRE_COPY);
+      return [...first, ...more, ...context.v2.readAll(fd).chunks];
+    })],
+];
 
 /** The checks of RESUMING. */
 export const RESUME_CHECKS: readonly Check[] = [
@@ -265,13 +361,17 @@ export const RESUME_CHECKS: readonly Check[] = [
     id: "v2.resume.no-reads",
     group,
     safety: "reset",
-    rules: [rule(136)],
+    rules: [rule(136), rule(56)],
     needs: { ...needs, resettable: true },
     run: (context) => {
       const { v2 } = context;
-      const answer = v2.read(v2.open(RESUMING), 16);
+      const fd = v2.open(RESUMING);
+      const answer = v2.read(fd, 16);
       context.step(`read of the data_fd of a restore → ${answered(answer)}`);
       context.expect(answer.errno !== null, "it fails", "it succeeds");
+      const info = v2.precopyInfo(fd);
+      context.step(`PRECOPY_INFO of the data_fd of a restore → ${answered(info)}`);
+      context.expect(info.errno !== null, "PRECOPY_INFO is refused", "it succeeds", 56);
     },
   }),
   defineCheck({
@@ -282,12 +382,19 @@ export const RESUME_CHECKS: readonly Check[] = [
     needs: { ...needs, resettable: true },
     run: (context) => {
       const { v2 } = context;
+      const own = joined(v2.save());
       const fd = v2.open(RESUMING);
-      v2.write(fd, new Uint8Array(0));
+      // A part of a state, which must not be in the way of a whole one afterwards.
+      const begin = own.subarray(0, Math.max(1, own.length >> 1));
+      v2.writeAll(fd, streamOf(begin.subarray(0, 1), begin.subarray(1)));
       const errno = v2.reset();
       context.expect(errno === null, "VFIO_DEVICE_RESET succeeds", `it failed with ${errno}`);
       const state = v2.state();
       context.expect(state === RUNNING, "GET answers RUNNING", `it answers ${stateName(state)}`);
+      const again = v2.open(RESUMING);
+      const refused = v2.writeAll(again, streamOf(own));
+      context.expect(refused === null, "a whole state can be written then", `${refused}`);
+      accept(context, v2, "a whole state after one that was cut short by a reset");
     },
   }),
   refusalCheck(
@@ -363,5 +470,46 @@ export const RESUME_CHECKS: readonly Check[] = [
     rules: [rule(67), rule(66)],
     needs: { ...needs, flags: VFIO_MIGRATION_PRE_COPY },
     run: (context) => roundTrip(context, saveWithPrecopy),
+  }),
+  ...PRECOPY_TRIPS.map(([name, number, save]) =>
+    defineCheck({
+      id: `v2.round-trip.precopy-${name}`,
+      group: "round-trip",
+      safety: "reset",
+      rules: [rule(number), rule(67)],
+      needs: { ...needs, flags: VFIO_MIGRATION_PRE_COPY },
+      run: (context) => roundTrip(context, save, number),
+    })
+  ),
+  defineCheck({
+    id: "v2.round-trip.running",
+    group: "round-trip",
+    safety: "reset",
+    rules: [rule(76)],
+    needs: { ...needs, resettable: true },
+    run: (context) => {
+      const { v2, targetV2: target } = context;
+      const own = v2.save();
+      for (let turn = 0; turn < TRIES; turn += 1) {
+        const fd = target.load(own);
+        const { errno } = target.set(RUNNING);
+        context.expect(errno === null, "RESUMING to RUNNING succeeds", `it failed with ${errno}`);
+        target.close(fd);
+        const found = difference(own, target.save());
+        if (found === null) return;
+        // A device that runs may change: it is at fault only if it does not.
+        context.pause(RUN_MS);
+        const again = target.save();
+        context.pause(RUN_MS);
+        if (difference(again, target.save()) !== null) {
+          context.unclear("the device changes while it runs");
+        }
+        context.expect(
+          turn + 1 < TRIES,
+          "once it runs, the device has the state that it was given",
+          found,
+        );
+      }
+    },
   }),
 ];

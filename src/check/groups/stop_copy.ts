@@ -11,7 +11,7 @@ import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
 import { rule } from "../rules.ts";
 import { difference, streamOf } from "../state_bytes.ts";
-import { RUNNING, stateName, STOP, STOP_COPY } from "../v2/states.ts";
+import { ERROR, PRE_COPY, RUNNING, stateName, STOP, STOP_COPY } from "../v2/states.ts";
 import { READ_BYTES, type Stream, type V2Device } from "../v2/v2_device.ts";
 
 const group = "stop-copy";
@@ -53,6 +53,14 @@ export function expectDead(context: CheckContext, fd: number, when: string): voi
     value?.length === 0 ? "it gives 0 bytes, as at the end" : `it gives ${value?.length} bytes`,
   );
 }
+
+/** What leaves a data_fd as it is. */
+const KEEPING: readonly (readonly [name: string, what: string, ask: (v2: V2Device) => void])[] = [
+  ["after-refusal", "after SETs that are refused", (v2) => {
+    for (const state of [ERROR, 8, PRE_COPY]) v2.set(state);
+  }],
+  ["after-same-state", "after a SET of the present state", (v2) => void v2.set(STOP_COPY)],
+];
 
 /** The checks of STOP_COPY. */
 export const STOP_COPY_CHECKS: readonly Check[] = [
@@ -184,8 +192,38 @@ export const STOP_COPY_CHECKS: readonly Check[] = [
         const { errno } = v2.set(state);
         context.expect(errno === null, `the SET of ${stateName(state)} succeeds`, `${errno}`);
       }
+      const whole = reference(context);
+      v2.close(v2.open(STOP_COPY));
+      v2.enter(STOP);
+      const found = difference(whole, saveStopped(context));
+      context.expect(found === null, "the next session gives the whole state", found ?? "");
     },
   }),
+  ...KEEPING.map(([name, what, ask]) =>
+    defineCheck({
+      id: `v2.data.${name}`,
+      group,
+      rules: [rule(146)],
+      needs,
+      run: (context) => {
+        const { v2 } = context;
+        const whole = reference(context);
+        const fd = v2.open(STOP_COPY);
+        const first = v2.read(fd, 100);
+        if (first.errno !== null) context.unclear(`a read failed with ${first.errno}`);
+        ask(v2);
+        const chunks = [first.value!.slice()];
+        for (;;) {
+          const { value, errno } = v2.read(fd);
+          context.expect(errno === null, `${what}, the data_fd can be read`, `${errno}`);
+          if (value!.length === 0) break;
+          chunks.push(value!.slice());
+        }
+        const found = difference(whole, streamOf(...chunks));
+        context.expect(found === null, `${what}, the data goes on`, found ?? "");
+      },
+    })
+  ),
   defineCheck({
     id: "v2.data.cloexec",
     group,
@@ -222,7 +260,7 @@ export const STOP_COPY_CHECKS: readonly Check[] = [
   defineCheck({
     id: "v2.data.unknown-ioctl",
     group,
-    rules: [rule(57)],
+    rules: [rule(57), rule(56)],
     needs,
     run: (context) => {
       const { v2, kernel } = context;
@@ -230,6 +268,9 @@ export const STOP_COPY_CHECKS: readonly Check[] = [
       const answer = attempt(() => kernel.ioctl(fd, UNKNOWN_REQUEST, new Uint8Array(64)));
       context.step(`ioctl 0x${UNKNOWN_REQUEST.toString(16)} → ${answered(answer)}`);
       context.expect(answer.errno === "ENOTTY", "it fails with ENOTTY", answered(answer));
+      const info = v2.precopyInfo(fd);
+      context.step(`PRECOPY_INFO of a session without pre-copy → ${answered(info)}`);
+      context.expect(info.errno !== null, "PRECOPY_INFO is refused", "it succeeds", 56);
     },
   }),
   defineCheck({
@@ -298,16 +339,21 @@ export const STOP_COPY_CHECKS: readonly Check[] = [
     needs: { ...needs, features: [VFIO_DEVICE_FEATURE_MIG_DATA_SIZE] },
     run: (context) => {
       const { v2 } = context;
-      v2.enter(STOP);
-      const { value: said, errno } = v2.dataSize();
-      context.expect(said !== null, "GET MIG_DATA_SIZE succeeds", `it failed with ${errno}`);
+      const estimates = [RUNNING, STOP].map((state) => {
+        if (state !== RUNNING) v2.enter(state);
+        const { value, errno } = v2.dataSize();
+        context.expect(value !== null, "GET MIG_DATA_SIZE succeeds", `it failed with ${errno}`);
+        return [stateName(state), value!] as const;
+      });
       const { bytes } = saveStopped(context);
-      context.step(`MIG_DATA_SIZE says ${said}, STOP_COPY gives ${bytes} bytes`);
-      context.prefer(
-        Number(said) >= bytes / UNDER && Number(said) <= OVER * bytes + SLACK,
-        `${Math.ceil(bytes / UNDER)} to ${OVER * bytes + SLACK}`,
-        `${said}`,
-      );
+      for (const [state, said] of estimates) {
+        context.step(`in ${state} MIG_DATA_SIZE says ${said}, STOP_COPY gives ${bytes} bytes`);
+        context.prefer(
+          Number(said) >= bytes / UNDER && Number(said) <= OVER * bytes + SLACK,
+          `in ${state} ${Math.ceil(bytes / UNDER)} to ${OVER * bytes + SLACK}`,
+          `${said}`,
+        );
+      }
     },
   }),
 ];

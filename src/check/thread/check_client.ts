@@ -22,9 +22,9 @@ export interface CheckClient {
 export class InlineCheckClient implements CheckClient {
   readonly #service: CheckService;
 
-  /** Opens devices on `kernel`. */
-  constructor(kernel: Kernel) {
-    this.#service = new CheckService(kernel);
+  /** Opens devices on `kernel`; checks wait by `wait`. */
+  constructor(kernel: Kernel, wait?: (milliseconds: number) => void) {
+    this.#service = new CheckService(kernel, wait);
   }
 
   request(request: CheckRequest): Promise<unknown> {

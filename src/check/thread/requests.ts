@@ -63,13 +63,15 @@ export function infoOf({ id, group, safety, rules, needs }: Check): CheckInfo {
 /** Serves the requests of one run, one after the other. */
 export class CheckService {
   readonly #kernel: Kernel | undefined;
+  readonly #wait: ((milliseconds: number) => void) | undefined;
   #runner: Runner | null = null;
   #secondThread: SecondThread | null = null;
   #checks: readonly Check[] = CHECKS;
 
-  /** Opens devices on `kernel`; by default their names decide. */
-  constructor(kernel?: Kernel) {
+  /** Opens devices on `kernel`, and waits by `wait`; by default their names and the clock decide. */
+  constructor(kernel?: Kernel, wait?: (milliseconds: number) => void) {
     this.#kernel = kernel;
+    this.#wait = wait;
   }
 
   /** Answers a request. */
@@ -93,7 +95,7 @@ export class CheckService {
   async #open({ names, options, modules, memory }: OpenRequest): Promise<Opened> {
     const own = await Promise.all(modules.map(load));
     this.#checks = [...CHECKS, ...own.flat()];
-    this.#runner = new Runner(names, options, new Watch(memory), this.#kernel);
+    this.#runner = new Runner(names, options, new Watch(memory), this.#kernel, this.#wait);
     return { device: this.#runner.device, checks: this.#checks.map(infoOf) };
   }
 }

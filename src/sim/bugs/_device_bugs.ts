@@ -5,13 +5,17 @@
 import {
   VFIO_DEVICE_FLAGS_RESET,
   VFIO_DEVICE_GET_INFO,
+  VFIO_DEVICE_GET_IRQ_INFO,
   VFIO_DEVICE_GET_REGION_INFO,
   VFIO_DEVICE_STATE_STOP,
   VFIO_DEVICE_STATE_STOP_COPY,
   VFIO_DEVICE_STATE_V1_SAVING,
   VFIO_PCI_BAR0_REGION_INDEX,
   VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_INTX_IRQ_INDEX,
+  VFIO_PCI_NUM_IRQS,
   vfioDeviceInfo,
+  vfioIrqInfo,
   vfioRegionInfo,
 } from "../../uapi/mod.ts";
 import type { Device } from "../device/device.ts";
@@ -24,6 +28,7 @@ import { onDeviceIoctl, type Plant, tolerated, withU32 } from "./_points.ts";
 const FLAGS_AT: number = vfioDeviceInfo.offsetOf("flags");
 const NUM_REGIONS_AT: number = vfioDeviceInfo.offsetOf("num_regions");
 const INDEX_AT: number = vfioRegionInfo.offsetOf("index");
+const IRQ_INDEX_AT: number = vfioIrqInfo.offsetOf("index");
 const OFFSET_AT: number = vfioRegionInfo.offsetOf("offset");
 
 /** Lets the device write to memory in one more state, given by its v1 and its v2 number. */
@@ -55,6 +60,33 @@ export const DEVICE_BUGS = {
   },
   "dma-in-stop": writesIn(V1_STOP, VFIO_DEVICE_STATE_STOP),
   "dma-in-stop-copy": writesIn(VFIO_DEVICE_STATE_V1_SAVING, VFIO_DEVICE_STATE_STOP_COPY),
+  "stays-quiet": (device) => {
+    let stopped = false;
+    override(device, "open", (clean) => () => {
+      if (!device.opened) stopped = false;
+      clean();
+    });
+    override(device, "writesMemory", (clean) => () => {
+      stopped ||= device.opened && !clean();
+      return !stopped && clean();
+    });
+  },
+  "irq-info-argsz": (device) =>
+    onDeviceIoctl(
+      device,
+      VFIO_DEVICE_GET_IRQ_INFO,
+      (call) =>
+        call.view.getUint32(0, true) < vfioIrqInfo.size
+          ? withU32(call, 0, vfioIrqInfo.size)
+          : call.clean(),
+    ),
+  "irq-index": (device) =>
+    onDeviceIoctl(device, VFIO_DEVICE_GET_IRQ_INFO, (call) => {
+      const index = call.view.getUint32(IRQ_INDEX_AT, true);
+      return index < VFIO_PCI_NUM_IRQS
+        ? call.clean()
+        : tolerated(() => withU32(call, IRQ_INDEX_AT, VFIO_PCI_INTX_IRQ_INDEX), 0);
+    }),
   "region-info-argsz": (device) =>
     onDeviceIoctl(
       device,

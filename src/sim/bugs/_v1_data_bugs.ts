@@ -3,10 +3,11 @@
  */
 
 import type { Bytes } from "../os/bytes.ts";
+import { refuse } from "../os/refusal.ts";
 import { PAGE } from "../state/pages.ts";
 import type { V1DataSection } from "../v1/data_section.ts";
 import { REGISTERS_SIZE } from "../v1/registers.ts";
-import { RESUMING, RUNNING, STOP_AND_COPY } from "../v1/v1_states.ts";
+import { PRE_COPY, RESUMING, RUNNING, STOP_AND_COPY } from "../v1/v1_states.ts";
 import type { V1Region } from "../v1/v1_region.ts";
 import { override } from "./_override.ts";
 import { type Plant, regionOf } from "./_points.ts";
@@ -17,6 +18,8 @@ const RESERVED = 4;
 const REGISTER = 8;
 /** How far data lies behind the start of its page, in bytes. */
 const SHIFT = 8;
+/** How often a driver has memory for a state, if it never gives any back. */
+const OFTEN = 100;
 
 const onData = (change: (data: V1DataSection, region: V1Region) => void): Plant => (device) => {
   const region = regionOf(device);
@@ -123,6 +126,16 @@ function skipsAt(data: V1DataSection, register: "readPending" | "readOffset"): v
   data.readOffset = () => read("readOffset", offset);
 }
 
+/** Refuses a state after it was entered so often. */
+const runsOut = (state: number): Plant => (device) => {
+  let entered = 0;
+  override(regionOf(device), "writeState", (clean) => (value) => {
+    if ((value & 7) === state && entered >= OFTEN) refuse("ENOMEM");
+    clean(value);
+    if ((value & 7) === state) entered += 1;
+  });
+};
+
 export const V1_DATA_BUGS = {
   "halves-readable": (device) =>
     override(regionOf(device), "pread", (clean) => (at, into) => readHalf(clean, at, into)),
@@ -153,6 +166,30 @@ export const V1_DATA_BUGS = {
   "pending-stays": atEnd(() => PAGE),
   "pending-returns": atEnd((reads) => reads % 2 === 0 ? PAGE : 0),
   "taken-late": onData(takeLate),
+  "size-unchecked": onData((data, { size }) =>
+    override(data, "writeSize", (clean) => (written) => {
+      if (written <= size) return clean(written);
+      data.complete = () => true;
+    })
+  ),
+  "v1-precopy-loses": (device) =>
+    override(regionOf(device).data, "saving", (clean) => (stopped) => {
+      const { state } = device;
+      for (let page = stopped ? state.nextDirty(0) : -1; page >= 0; page = state.nextDirty(page)) {
+        state.clean(page, state.dirtyRun(page, state.pages));
+      }
+      clean(stopped);
+    }),
+  "v1-precopy-stops-dma": (device) => {
+    const region = regionOf(device);
+    override(
+      device,
+      "writesMemory",
+      (clean) => () => clean() && (region.deviceState & 7) !== PRE_COPY,
+    );
+  },
+  "v1-saves-run-out": runsOut(STOP_AND_COPY),
+  "v1-restores-run-out": runsOut(RESUMING),
   "partial-accepted": onData((data) => {
     data.complete = () => true;
   }),

@@ -144,6 +144,27 @@ export const V2_FEATURE_BUGS = {
         ? refuse("EINVAL")
         : call.clean();
     }),
+  "size-settable": (device) =>
+    onFeature(device, (call) => {
+      const { feature, sets, gets } = call;
+      return feature === VFIO_DEVICE_FEATURE_MIG_DATA_SIZE && sets && !gets ? 0 : call.clean();
+    }),
+  "argsz-exact": (device) =>
+    onFeature(device, (call) => {
+      const { feature, view } = call;
+      const ofState = feature === VFIO_DEVICE_FEATURE_MIGRATION ||
+        feature === VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE;
+      const most = DATA_FD_AT + 4;
+      return ofState && view.getUint32(ARGSZ_AT, true) > most ? refuse("EINVAL") : call.clean();
+    }),
+  "probe-acts": (device) =>
+    onFeature(device, (call) => {
+      const { feature, sets, probes, bytes, view } = call;
+      const acts = feature === VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE && sets && probes &&
+        bytes.length >= DATA_FD_AT;
+      if (acts) v2Of(device).setState(view.getUint32(vfioDeviceFeature.size, true));
+      return call.clean();
+    }),
   "state-busy": (device) => {
     let open = 0;
     onSaveFile(device, (file) => {

@@ -168,6 +168,35 @@ export const V2_LOG_BUGS = {
       return clean();
     });
   },
+  "log-first-range": (device) => {
+    const log = logOf(device);
+    let first: LoggedRange | undefined;
+    override(log, "start", (clean) => (ranges, pageSize) => {
+      first = ranges[0];
+      return clean(ranges, pageSize);
+    });
+    override(log, "mark", (clean) => (iova, length) => {
+      if (first !== undefined && iova >= first.iova && iova < first.end) clean(iova, length);
+    });
+  },
+  "log-kept-by-close": (device) => {
+    let closing = false;
+    override(device, "close", (clean) => () => {
+      closing = true;
+      clean();
+      closing = false;
+    });
+    override(logOf(device), "stop", (clean) => () => {
+      if (!closing) clean();
+    });
+  },
+  "log-report-aligned": (device) =>
+    override(
+      logOf(device),
+      "report",
+      (clean) => ({ iova, end }, pageSize, memory, bitmap) =>
+        clean({ iova: iova - iova % (64n * pageSize), end }, pageSize, memory, bitmap),
+    ),
   "log-loses-pages": (device) =>
     override(logOf(device), "mark", (clean) => (iova, length) => {
       if (iova / LEAST_PAGE % LOST !== LOST - 1n) clean(iova, length);

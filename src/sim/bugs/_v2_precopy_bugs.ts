@@ -12,10 +12,16 @@ import {
 import { PAGE } from "../state/pages.ts";
 import { Refusal, refuse } from "../os/refusal.ts";
 import { override } from "./_override.ts";
-import { onPrecopyInfo, onSaveFile, type Plant, v2Of } from "./_points.ts";
+import { PRE_COPY_P2P, STOP_COPY } from "../v2/v2_states.ts";
+import { onPrecopyInfo, onSaveFile, type Plant, tolerated, v2Of } from "./_points.ts";
 
 const PAGE_BYTES = BigInt(PAGE);
 const UNKNOWN_FLAG = 1 << 1;
+/** What a driver drops of pre-copy that was not read: so many bytes, so often. */
+const DROPPED = 1 << 20;
+const DROPS = 16;
+/** How many pre-copies a driver has memory for, if it never gives any back. */
+const PRECOPIES = 100;
 
 /** Changes the precopy info if the driver reports new initial data. */
 const atReinit = (change: Partial<VfioPrecopyInfo>): Plant => (device) =>
@@ -146,6 +152,56 @@ export const V2_PRECOPY_BUGS = {
       return clean(stopped);
     });
   },
+  "precopy-drops-unread": (device) =>
+    onSaveFile(device, (file, stopped) => {
+      if (stopped) return;
+      override(file, "stop", (clean) => () => {
+        const into = new Uint8Array(DROPPED);
+        for (let reads = 0; reads < DROPS; reads += 1) {
+          if (tolerated(() => file.read(into), 0) === 0) break;
+        }
+        clean();
+      });
+    }),
+  "precopy-goes-on": (device) => {
+    let before = 0;
+    onSaveFile(device, (file, stopped) => {
+      if (stopped) return;
+      const skipped = new Uint8Array(before);
+      before = 0;
+      if (skipped.length > 0) tolerated(() => file.read(skipped), 0);
+      override(file, "read", (clean) => (into) => {
+        const length = clean(into);
+        before += length;
+        return length;
+      });
+    });
+  },
+  "precopy-end-enomsg": (device) =>
+    onSaveFile(device, (file, stopped) => {
+      if (stopped) return;
+      override(file, "read", (clean) => (into) => {
+        const length = clean(into);
+        const ended = length === 0 && into.length > 0 && device.deviceState === STOP_COPY;
+        return ended ? refuse("ENOMSG") : length;
+      });
+    }),
+  "precopy-p2p-dead-fd": (device) =>
+    onSaveFile(
+      device,
+      (file) =>
+        override(file, "read", (clean) => (into) =>
+          device.deviceState === PRE_COPY_P2P ? refuse("ENODEV") : clean(into)),
+    ),
+  "precopies-run-out": (device) => {
+    let begun = 0;
+    override(v2Of(device), "openSave", (clean) => (stopped) => {
+      if (!stopped) begun += 1;
+      return !stopped && begun > PRECOPIES ? refuse("ENOMEM") : clean(stopped);
+    });
+  },
+  "precopy-stops-dma": (device) =>
+    override(device, "writesMemory", (clean) => () => clean() && !v2Of(device).preCopying),
   "precopy-counts-half": (device) =>
     onPrecopyInfo(device, () => ({ initial_bytes, dirty_bytes }) => ({
       initial_bytes: initial_bytes / 2n,

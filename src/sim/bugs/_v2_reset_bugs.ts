@@ -45,6 +45,18 @@ export const V2_RESET_BUGS = {
       });
     });
   },
+  "reset-blocks-saves": (device) => {
+    let blocked = false;
+    override(device, "reset", (clean) => () => {
+      blocked ||= device.deviceState === STOP_COPY;
+      clean();
+    });
+    override(
+      v2Of(device),
+      "openSave",
+      (clean) => (stopped) => blocked ? refuse("EBUSY") : clean(stopped),
+    );
+  },
   "error-left": (device) => {
     const v2 = v2Of(device);
     onSetState(device, (from, target, clean) => {

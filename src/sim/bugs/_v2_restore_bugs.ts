@@ -8,12 +8,16 @@ import { Refusal, refuse } from "../os/refusal.ts";
 import { LAST } from "../state/save_stream.ts";
 import type { ResumeFile } from "../v2/v2_resume_file.ts";
 import { override } from "./_override.ts";
-import { onResumeFile, type Plant, refusalOf } from "./_points.ts";
+import { VFIO_MIG_GET_PRECOPY_INFO } from "../../uapi/mod.ts";
+import { RESUMING, RUNNING, RUNNING_P2P } from "../v2/v2_states.ts";
+import { onArc, onResumeFile, type Plant, refusalOf, tolerated, v2Of } from "./_points.ts";
 
 /** Bytes of the smallest write that a device takes. */
 const SMALLEST = 16;
 /** Bytes of the largest write that a device takes whole. */
 const LARGEST = 4096;
+/** How many restores a driver has memory for, if it never gives any back. */
+const RESTORES = 100;
 /** Data is damaged at its head if a write among its first bytes is refused. */
 const HEAD = 1 << 16;
 
@@ -127,4 +131,47 @@ export const V2_RESTORE_BUGS = {
     override(file, "write", (clean) => (from) => file.enabled ? clean(from) : from.length)
   ),
   "restore-ignored": onEach(ignoreData),
+  "restores-run-out": (device) => {
+    let begun = 0;
+    override(v2Of(device), "openResume", (clean) => () => {
+      begun += 1;
+      return begun > RESTORES ? refuse("ENOMEM") : clean();
+    });
+  },
+  "reset-keeps-data": (device) => {
+    let written: Bytes[] = [];
+    let kept: Bytes[] = [];
+    override(device, "reset", (clean) => () => {
+      if (device.deviceState === RESUMING) kept = written;
+      clean();
+    });
+    onResumeFile(device, (file) => {
+      for (const bytes of kept) tolerated(() => file.write(bytes), 0);
+      kept = [];
+      written = [];
+      override(file, "write", (clean) => (from) => {
+        written.push(from.slice());
+        return clean(from);
+      });
+    });
+  },
+  "run-undoes-restore": (device) => {
+    let restored = false;
+    onArc(device, (from, to, clean) => {
+      const file = clean();
+      if (from === RESUMING) restored = true;
+      else if (restored && (to === RUNNING || to === RUNNING_P2P)) {
+        restored = false;
+        device.state.change(0);
+      }
+      return file;
+    });
+  },
+  "resume-precopy-info": onEach((file) =>
+    override(
+      file,
+      "ioctl",
+      (clean) => (request) => request === VFIO_MIG_GET_PRECOPY_INFO ? 0 : clean(request),
+    )
+  ),
 } as const satisfies Record<string, Plant>;

@@ -9,7 +9,15 @@ import { refuse } from "../os/refusal.ts";
 import { STOP, STOP_COPY } from "../v2/v2_states.ts";
 import type { SaveFile } from "../v2/v2_save_file.ts";
 import { override } from "./_override.ts";
-import { onArc, onDeviceFile, onResumeFile, onSaveFile, type Plant, v2Of } from "./_points.ts";
+import {
+  onArc,
+  onDeviceFile,
+  onResumeFile,
+  onSaveFile,
+  onSetState,
+  type Plant,
+  v2Of,
+} from "./_points.ts";
 import { uselessFile } from "./_v2_state_bugs.ts";
 
 /** Bytes of a small read. */
@@ -191,6 +199,36 @@ export const V2_SAVE_BUGS = {
     onResumeFile(device, (file) => {
       file.read = (): number => 0;
     }),
+  "refusal-ends-fd": (device) =>
+    onSetState(device, (from, _target, clean) => {
+      try {
+        return clean();
+      } catch (error) {
+        if (from === STOP_COPY) v2Of(device).endData();
+        throw error;
+      }
+    }),
+  "same-state-ends-fd": (device) =>
+    onSetState(device, (from, target, clean) => {
+      if (from === STOP_COPY && target === STOP_COPY) v2Of(device).endData();
+      return clean();
+    }),
+  "fd-outlives-close": (device) => {
+    let closing = false;
+    override(device, "close", (clean) => () => {
+      closing = true;
+      clean();
+      closing = false;
+    });
+    onSaveFile(device, (file) => {
+      let survives = false;
+      override(file, "disable", (clean) => () => {
+        survives ||= closing;
+        clean();
+      });
+      override(file, "read", (clean) => (into) => survives ? junk(into) : clean(into));
+    });
+  },
   "sessions-slower": (device) => {
     let saves = 0;
     override(v2Of(device), "openSave", (clean) => (stopped) => {

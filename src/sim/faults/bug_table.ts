@@ -66,6 +66,9 @@ export type BugName =
   | "data-size-huge"
   | "set-takes-no-fd"
   | "state-busy"
+  | "size-settable"
+  | "argsz-exact"
+  | "probe-acts"
   | "stop-copy-to-running"
   | "resuming-to-stop-copy"
   | "combined-refused"
@@ -115,6 +118,9 @@ export type BugName =
   | "save-fd-written"
   | "resume-fd-read"
   | "sessions-slower"
+  | "refusal-ends-fd"
+  | "same-state-ends-fd"
+  | "fd-outlives-close"
   | "precopy-info-missing"
   | "precopy-info-once"
   | "precopy-info-argsz"
@@ -135,6 +141,11 @@ export type BugName =
   | "stop-copy-headless"
   | "precopy-counts-half"
   | "precopy-counts-more"
+  | "precopy-drops-unread"
+  | "precopy-goes-on"
+  | "precopy-end-enomsg"
+  | "precopy-p2p-dead-fd"
+  | "precopies-run-out"
   | "restore-spoils"
   | "precopy-loses"
   | "write-sixteen"
@@ -147,6 +158,10 @@ export type BugName =
   | "refused-write-forgotten"
   | "late-write"
   | "restore-ignored"
+  | "restores-run-out"
+  | "reset-keeps-data"
+  | "run-undoes-restore"
+  | "resume-precopy-info"
   | "reset-keeps-resuming"
   | "reset-stops"
   | "reset-busy"
@@ -154,10 +169,13 @@ export type BugName =
   | "error-left"
   | "reset-keeps-error"
   | "reset-while-running"
+  | "reset-blocks-saves"
   | "close-keeps-state"
   | "dma-in-stop"
   | "dma-in-stop-copy"
   | "p2p-stops-dma"
+  | "precopy-stops-dma"
+  | "stays-quiet"
   | "log-empty"
   | "log-many"
   | "log-unaligned"
@@ -175,6 +193,9 @@ export type BugName =
   | "log-unfolded"
   | "log-lost-by-step"
   | "log-loses-pages"
+  | "log-first-range"
+  | "log-kept-by-close"
+  | "log-report-aligned"
   | "region-read-only"
   | "region-small"
   | "caps-endless"
@@ -183,6 +204,8 @@ export type BugName =
   | "area-unaligned"
   | "region-info-argsz"
   | "region-index"
+  | "irq-info-argsz"
+  | "irq-index"
   | "regions-overlap"
   | "info-changes"
   | "no-reset-flag"
@@ -217,7 +240,12 @@ export type BugName =
   | "size-once"
   | "offset-zero"
   | "reserved-stores"
-  | "v1-restore-spoils";
+  | "v1-restore-spoils"
+  | "size-unchecked"
+  | "v1-precopy-loses"
+  | "v1-precopy-stops-dma"
+  | "v1-saves-run-out"
+  | "v1-restores-run-out";
 
 const bug = (to: BugDrivers, rule: number, text: string): BugKind => ({ to, rule, text });
 
@@ -254,6 +282,9 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   "data-size-huge": bug("v2-data-size", 52, "MIG_DATA_SIZE is a thousand times the data"),
   "set-takes-no-fd": bug("v2", 134, "a SET of the state with an fd in data_fd fails with EINVAL"),
   "state-busy": bug("v2", 138, "a GET of the state fails with EBUSY while a save fd is open"),
+  "size-settable": bug("v2-data-size", 143, "a SET of MIG_DATA_SIZE succeeds"),
+  "argsz-exact": bug("v2", 144, "MIGRATION and MIG_DEVICE_STATE refuse an argsz above 16"),
+  "probe-acts": bug("v2", 145, "a PROBE of a SET of the state goes there"),
 
   // The state machine.
   "stop-copy-to-running": bug("v2", 18, "STOP_COPY to RUNNING is refused with EINVAL"),
@@ -339,6 +370,9 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   "save-fd-written": bug("v2", 136, "a save fd takes writes"),
   "resume-fd-read": bug("v2", 136, "a resume fd can be read: it is at its end"),
   "sessions-slower": bug("v2", 140, "each save begins 5 ms later than the one before"),
+  "refusal-ends-fd": bug("v2", 146, "a SET that is refused in STOP_COPY ends the data_fd"),
+  "same-state-ends-fd": bug("v2", 146, "a SET of STOP_COPY in STOP_COPY ends the data_fd"),
+  "fd-outlives-close": bug("v2", 152, "a save fd gives data after its device was closed"),
 
   // Pre-copy.
   "precopy-info-missing": bug("v2-precopy", 54, "VFIO_MIG_GET_PRECOPY_INFO fails with ENOTTY"),
@@ -365,6 +399,23 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   "stop-copy-headless": bug("v2", 66, "STOP_COPY without pre-copy lacks the first 64 bytes"),
   "precopy-counts-half": bug("v2-precopy", 135, "the precopy info counts half of the bytes"),
   "precopy-counts-more": bug("v2-precopy", 135, "the precopy info counts a page that never comes"),
+  "precopy-drops-unread": bug("v2-precopy", 147, "what was not read in pre-copy never comes"),
+  "precopy-goes-on": bug("v2-precopy", 65, "a second pre-copy begins where the first was left"),
+  "precopy-end-enomsg": bug(
+    "v2-precopy",
+    44,
+    "after pre-copy, the read at the end of STOP_COPY fails with ENOMSG",
+  ),
+  "precopy-p2p-dead-fd": bug(
+    "v2-precopy-p2p",
+    34,
+    "in PRE_COPY_P2P a read of the data_fd fails with ENODEV",
+  ),
+  "precopies-run-out": bug(
+    "v2-precopy",
+    41,
+    "after 100 times, no pre-copy begins any more (ENOMEM)",
+  ),
 
   // Restoring.
   "restore-spoils": bug("v2", 67, "the device changes a page once it was restored"),
@@ -383,6 +434,18 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   "refused-write-forgotten": bug("v2", 74, "RESUMING to STOP succeeds after a refused write"),
   "late-write": bug("v2", 75, "a resume fd takes writes after RESUMING was left"),
   "restore-ignored": bug("v2", 76, "the data of a restore is checked, and not loaded"),
+  "restores-run-out": bug("v2", 41, "after 100 restores, none begins any more (ENOMEM)"),
+  "reset-keeps-data": bug(
+    "v2",
+    77,
+    "what was written before a reset in RESUMING stays in front of the next data",
+  ),
+  "run-undoes-restore": bug(
+    "v2",
+    76,
+    "the device changes a page at the first step to RUNNING after a restore",
+  ),
+  "resume-precopy-info": bug("v2", 56, "the precopy info of a resume fd succeeds"),
 
   // Reset, error, close.
   "reset-keeps-resuming": bug("v2", 77, "VFIO_DEVICE_RESET leaves a device in RESUMING"),
@@ -392,12 +455,19 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   "error-left": bug("v2", 80, "a SET of RUNNING leads out of ERROR"),
   "reset-keeps-error": bug("v2", 80, "VFIO_DEVICE_RESET does not lead out of ERROR"),
   "reset-while-running": bug("v2", 137, "VFIO_DEVICE_RESET fails with EBUSY in RUNNING"),
+  "reset-blocks-saves": bug(
+    "v2",
+    153,
+    "after a reset in STOP_COPY, no save begins any more (EBUSY)",
+  ),
   "close-keeps-state": bug("any", 42, "a device that is closed has the same state when reopened"),
 
   // DMA.
   "dma-in-stop": bug("any", 40, "the device writes to memory in STOP"),
   "dma-in-stop-copy": bug("any", 40, "the device writes to memory in STOP_COPY"),
   "p2p-stops-dma": bug("v2-p2p", 139, "in RUNNING_P2P the device does no DMA at all"),
+  "precopy-stops-dma": bug("v2-precopy", 149, "in pre-copy the device does no DMA"),
+  "stays-quiet": bug("any", 148, "once the device was stopped, it does no more DMA"),
 
   // The device's own DMA log.
   "log-empty": bug("v2-log", 82, "DMA_LOGGING_START takes no range at all"),
@@ -417,6 +487,13 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   "log-unfolded": bug("v2-log", 93, "a report with larger pages has the bits of 4096 bytes"),
   "log-lost-by-step": bug("v2-log", 95, "each step of the migration state empties the log"),
   "log-loses-pages": bug("v2-log", 141, "every eighth page is not logged"),
+  "log-first-range": bug("v2-log", 141, "of several ranges, only the first is logged"),
+  "log-kept-by-close": bug("v2-log", 150, "the log goes on after the device was closed"),
+  "log-report-aligned": bug(
+    "v2-log",
+    151,
+    "the bits of a report begin at the last multiple of 64 pages",
+  ),
 
   // v1: the region.
   "region-read-only": bug("v1", 97, "the migration region's info lacks WRITE"),
@@ -427,6 +504,8 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   "area-unaligned": bug("v1-mapped", 121, "an area begins 8 bytes after the start of a page"),
   "region-info-argsz": bug("any", 122, "VFIO_DEVICE_GET_REGION_INFO takes an argsz below 32"),
   "region-index": bug("any", 122, "VFIO_DEVICE_GET_REGION_INFO answers for every index"),
+  "irq-info-argsz": bug("any", 122, "VFIO_DEVICE_GET_IRQ_INFO takes an argsz below 16"),
+  "irq-index": bug("any", 122, "VFIO_DEVICE_GET_IRQ_INFO answers for every index"),
   "regions-overlap": bug("any", 123, "BAR 0 has the offset of the configuration space"),
   "info-changes": bug("any", 124, "num_regions is one more at each VFIO_DEVICE_GET_INFO"),
   "no-reset-flag": bug("any", 125, "VFIO_DEVICE_GET_INFO lacks VFIO_DEVICE_FLAGS_RESET"),
@@ -466,6 +545,11 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   "offset-zero": bug("v1", 113, "data_offset is 0"),
   "reserved-stores": bug("v1", 114, "the register `reserved` reads what was written to it"),
   "v1-restore-spoils": bug("v1", 119, "the device changes a page once it was restored"),
+  "size-unchecked": bug("v1", 105, "a data_size beyond the region is taken for a whole state"),
+  "v1-precopy-loses": bug("v1", 154, "what was not read in pre-copy never comes"),
+  "v1-precopy-stops-dma": bug("v1", 149, "in pre-copy the device does no DMA"),
+  "v1-saves-run-out": bug("v1", 41, "after 100 times, stop-and-copy is refused (ENOMEM)"),
+  "v1-restores-run-out": bug("v1", 41, "after 100 restores, RESUMING is refused (ENOMEM)"),
 };
 
 /** What decides whether a device can have a bug. */

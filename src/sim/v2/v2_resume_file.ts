@@ -65,7 +65,7 @@ export class ResumeFile extends DataFile {
     return length;
   }
 
-  ioctl(): number {
+  ioctl(_request: number): number {
     return refuse("ENOTTY");
   }
 

@@ -2,12 +2,18 @@
 
 import {
   VFIO_DEVICE_GET_INFO,
+  VFIO_DEVICE_GET_IRQ_INFO,
   VFIO_GROUP_GET_DEVICE_FD,
   vfioDeviceInfo,
+  vfioIrqInfo,
   vfioRegionInfo,
 } from "../../../src/uapi/mod.ts";
-import { Client, STOP, STOP_AND_COPY, text } from "../_client.ts";
-import { STOP as V2_STOP, STOP_COPY as V2_STOP_COPY } from "../../../src/sim/v2/v2_states.ts";
+import { Client, RUNNING, STOP, STOP_AND_COPY, text } from "../_client.ts";
+import {
+  RUNNING as V2_RUNNING,
+  STOP as V2_STOP,
+  STOP_COPY as V2_STOP_COPY,
+} from "../../../src/sim/v2/v2_states.ts";
 import { Type1Client } from "../_type1.ts";
 import { type BugCase, said } from "./_case.ts";
 import { type V1BugClient, V2BugClient } from "./_clients.ts";
@@ -40,6 +46,13 @@ const info = (index: number, argsz: number = vfioRegionInfo.size) => (client: Ei
     client.kernel.ioctl(client.fd, 0x3b6c, arg);
     return vfioRegionInfo.unpack(arg, 0);
   });
+};
+
+/** The answer to VFIO_DEVICE_GET_IRQ_INFO. */
+const irq = (index: number, argsz: number = vfioIrqInfo.size) => (client: Either): unknown => {
+  const arg = vfioIrqInfo.pack({ index });
+  new DataView(arg.buffer).setUint32(0, argsz, true);
+  return said(() => void client.kernel.ioctl(client.fd, VFIO_DEVICE_GET_IRQ_INFO, arg));
 };
 
 const field = (
@@ -95,4 +108,21 @@ export const DEVICE_CASES = {
     buggy: false,
   },
   "no-reset-flag": { probe: (client) => deviceInfo(client).flags, clean: 3, buggy: 2 },
+  "stays-quiet": {
+    on: DMA,
+    probe: (client) => {
+      using type1 = new Type1Client(client);
+      type1.map(0, 64);
+      const { writes } = client.device.dma;
+      goTo(client, STOP, V2_STOP);
+      goTo(client, RUNNING, V2_RUNNING);
+      client.clock.now += 1000;
+      type1.unmap(0, 64);
+      return client.device.dma.writes - writes;
+    },
+    clean: 10,
+    buggy: 0,
+  },
+  "irq-info-argsz": { probe: irq(0, 15), clean: "EINVAL", buggy: "done" },
+  "irq-index": { probe: irq(77), clean: "EINVAL", buggy: "done" },
 } as const satisfies Record<string, BugCase<Either>>;

@@ -4,6 +4,7 @@ import {
   type Bytes,
   bytes,
   DATA_OFFSET,
+  DATA_SIZE,
   DEVICE_STATE,
   ERROR,
   PENDING_BYTES,
@@ -18,6 +19,7 @@ import {
   vfioRegionInfo,
   vfioRegionInfoCapSparseMmap,
 } from "../../../src/uapi/mod.ts";
+import { Type1Client } from "../_type1.ts";
 import { type BugCase, said } from "./_case.ts";
 import { V1BugClient } from "./_clients.ts";
 
@@ -281,5 +283,58 @@ export const V1_CASES = {
     },
     clean: true,
     buggy: false,
+  },
+  "size-unchecked": {
+    probe: (client) => {
+      client.state = RESUMING;
+      client.dataOffset;
+      return [said(() => client.write64(DATA_SIZE, BigInt(2 * REGION))), set(client, RUNNING)];
+    },
+    clean: ["EINVAL", "EINVAL"],
+    buggy: ["done", "done"],
+  },
+  "v1-precopy-loses": {
+    probe: (client) => {
+      client.state = PRE_COPY;
+      client.state = STOP_AND_COPY;
+      return client.pending > 65536;
+    },
+    clean: true,
+    buggy: false,
+  },
+  "v1-precopy-stops-dma": {
+    on: "trapped?size=4KiB&dma=sequential:10/s",
+    probe: (client) => {
+      using type1 = new Type1Client(client);
+      type1.map(0, 64);
+      client.state = PRE_COPY;
+      client.clock.now += 1000;
+      type1.unmap(0, 64);
+      return client.device.dma.writes;
+    },
+    clean: 10,
+    buggy: 0,
+  },
+  "v1-saves-run-out": {
+    probe: (client) => {
+      for (let turn = 0; turn < 100; turn += 1) {
+        client.state = STOP_AND_COPY;
+        client.state = RUNNING;
+      }
+      return set(client, STOP_AND_COPY);
+    },
+    clean: "done",
+    buggy: "ENOMEM",
+  },
+  "v1-restores-run-out": {
+    probe: (client) => {
+      for (let turn = 0; turn < 100; turn += 1) {
+        client.state = RESUMING;
+        client.reset();
+      }
+      return set(client, RESUMING);
+    },
+    clean: "done",
+    buggy: "ENOMEM",
   },
 } as const satisfies Record<string, BugCase<V1BugClient>>;

@@ -3,6 +3,7 @@
 import {
   VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP,
   VFIO_DEVICE_FEATURE_GET as GET,
+  VFIO_DEVICE_FEATURE_MIG_DATA_SIZE,
   VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
   VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2,
   VFIO_DEVICE_FEATURE_MIGRATION,
@@ -115,5 +116,26 @@ export const V2_FEATURE_CASES = {
     },
     clean: STOP_COPY,
     buggy: "EBUSY",
+  },
+  "size-settable": {
+    probe: feature(SET | VFIO_DEVICE_FEATURE_MIG_DATA_SIZE),
+    clean: "EINVAL",
+    buggy: "done",
+  },
+  "argsz-exact": {
+    probe: (client) => [feature(GET | STATE, 9)(client), feature(GET | STATE, 8)(client)],
+    clean: ["done", "done"],
+    buggy: ["EINVAL", "done"],
+  },
+  "probe-acts": {
+    probe: (client) => {
+      client.feature(
+        PROBE | SET | STATE,
+        vfioDeviceFeatureMigState.pack({ device_state: STOP, data_fd: -1 }),
+      );
+      return client.v2State;
+    },
+    clean: RUNNING,
+    buggy: STOP,
   },
 } as const satisfies Record<string, BugCase<V2BugClient>>;

@@ -2,7 +2,8 @@
 
 import { STOP } from "../../../src/sim/v2/v2_states.ts";
 import { LogCalls } from "../../migration/v2_cases/log_calls.ts";
-import { bytes } from "../_device_client.ts";
+import { VFIO_GROUP_GET_DEVICE_FD } from "../../../src/uapi/mod.ts";
+import { bytes, text } from "../_device_client.ts";
 import { pages, Type1Client } from "../_type1.ts";
 import { type BugCase, said } from "./_case.ts";
 import type { V2BugClient } from "./_clients.ts";
@@ -121,5 +122,32 @@ export const V2_LOG_CASES = {
     probe: withLog(reported([6, 7, 8, 15], whole)),
     clean: [6, 7, 8, 15],
     buggy: [6, 8],
+  },
+  "log-first-range": {
+    probe: withLog((log, write) => {
+      log.start([[0n, pages(64)], [pages(512), pages(64)]]);
+      write(3, 520);
+      return [log.report(0n, pages(64)), log.report(pages(512), pages(64))];
+    }),
+    clean: [[3], [8]],
+    buggy: [[3], []],
+  },
+  "log-kept-by-close": {
+    probe: withLog((log, _write, client) => {
+      log.start(ALL);
+      client.kernel.close(client.fd);
+      const name = text(client.device.path);
+      const fd = client.kernel.ioctl(client.group, VFIO_GROUP_GET_DEVICE_FD, name);
+      // The client closes the number that it had.
+      if (fd !== client.fd) client.kernel.dup3(fd, client.fd);
+      return said(() => Number(log.start(ALL)));
+    }),
+    clean: 4096,
+    buggy: "EINVAL",
+  },
+  "log-report-aligned": {
+    probe: withLog(reported([5], (log) => log.report(pages(3), pages(61)))),
+    clean: [2],
+    buggy: [5],
   },
 } as const satisfies Record<string, BugCase<V2BugClient>>;

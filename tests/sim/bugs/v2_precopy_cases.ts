@@ -1,13 +1,14 @@
 /** How the bugs of pre-copy show. */
 
 import { POLLIN } from "../../../src/kernel/kernel.ts";
-import { PRE_COPY, RUNNING, STOP_COPY } from "../../../src/sim/v2/v2_states.ts";
+import { PRE_COPY, PRE_COPY_P2P, RUNNING, STOP_COPY } from "../../../src/sim/v2/v2_states.ts";
 import {
   VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2,
   VFIO_DEVICE_FEATURE_SET,
   VFIO_MIG_GET_PRECOPY_INFO,
   vfioPrecopyInfo,
 } from "../../../src/uapi/mod.ts";
+import { Type1Client } from "../_type1.ts";
 import { type BugCase, said } from "./_case.ts";
 import type { V2BugClient } from "./_clients.ts";
 
@@ -178,5 +179,63 @@ export const V2_PRECOPY_CASES = {
     },
     clean: ["ENOMSG", 0],
     buggy: ["ENOMSG", 4096],
+  },
+  "precopy-drops-unread": {
+    probe: (client) => {
+      client.go(PRE_COPY, STOP_COPY);
+      return client.readAll().length > 65536;
+    },
+    clean: true,
+    buggy: false,
+  },
+  "precopy-goes-on": {
+    probe: (client) => {
+      const first = (): string => {
+        client.go(PRE_COPY);
+        return Buffer.from(client.read(64)).toString("hex");
+      };
+      const begin = first();
+      client.go(RUNNING);
+      return first() === begin;
+    },
+    clean: true,
+    buggy: false,
+  },
+  "precopy-end-enomsg": {
+    probe: (client) => {
+      client.go(PRE_COPY, STOP_COPY);
+      return drain(client);
+    },
+    clean: 0,
+    buggy: "ENOMSG",
+  },
+  "precopy-p2p-dead-fd": {
+    probe: (client) => {
+      client.go(PRE_COPY, PRE_COPY_P2P);
+      return read(client, 64);
+    },
+    clean: 64,
+    buggy: "ENODEV",
+  },
+  "precopies-run-out": {
+    probe: (client) => {
+      for (let turn = 0; turn < 100; turn += 1) client.go(PRE_COPY, RUNNING);
+      return said(() => client.go(PRE_COPY));
+    },
+    clean: "done",
+    buggy: "ENOMEM",
+  },
+  "precopy-stops-dma": {
+    on: "mlx5?size=4KiB&iommu=pinned&dma=sequential:10/s",
+    probe: (client) => {
+      using type1 = new Type1Client(client);
+      type1.map(0, 64);
+      client.go(PRE_COPY);
+      client.clock.now += 1000;
+      type1.unmap(0, 64);
+      return client.device.dma.writes;
+    },
+    clean: 10,
+    buggy: 0,
   },
 } as const satisfies Record<string, BugCase<V2BugClient>>;

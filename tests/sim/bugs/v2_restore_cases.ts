@@ -146,4 +146,52 @@ export const V2_RESTORE_CASES = {
     clean: ["done", RUNNING],
     buggy: ["done", ERROR],
   },
+  "restores-run-out": {
+    probe: (client) => {
+      for (let turn = 0; turn < 100; turn += 1) {
+        client.go(RESUMING);
+        client.reset();
+      }
+      return said(() => client.go(RESUMING));
+    },
+    clean: "done",
+    buggy: "ENOMEM",
+  },
+  "reset-keeps-data": {
+    probe: (client) => {
+      client.go(RESUMING);
+      client.write(DATA.subarray(0, 7));
+      client.reset();
+      return restored(DATA)(client);
+    },
+    clean: ["done", "done"],
+    buggy: ["ENOMEM", "EINVAL"],
+  },
+  "run-undoes-restore": {
+    probe: (client) => {
+      const stopped = sameState(client);
+      client.go(RUNNING);
+      using other = new V2BugClient(PLAIN);
+      return [stopped, client.device.checksum() === other.device.checksum()];
+    },
+    clean: [true, true],
+    buggy: [true, false],
+  },
+  "resume-precopy-info": {
+    probe: (client) => {
+      client.go(RESUMING);
+      return said(() => client.info().initial);
+    },
+    clean: "ENOTTY",
+    buggy: 0,
+  },
+  "reset-blocks-saves": {
+    probe: (client) => {
+      client.go(STOP_COPY);
+      client.reset();
+      return said(() => client.go(STOP_COPY));
+    },
+    clean: "done",
+    buggy: "EBUSY",
+  },
 } as const satisfies Record<string, BugCase<V2BugClient>>;

@@ -173,4 +173,33 @@ export const V2_SAVE_CASES = {
     clean: true,
     buggy: false,
   },
+  "refusal-ends-fd": {
+    probe: (client) => {
+      client.go(STOP_COPY);
+      return [said(() => client.go(PRE_COPY)), read(client)];
+    },
+    clean: ["EINVAL", 100],
+    buggy: ["EINVAL", "ENODEV"],
+  },
+  "same-state-ends-fd": {
+    probe: (client) => {
+      client.go(STOP_COPY, STOP_COPY);
+      return read(client);
+    },
+    clean: 100,
+    buggy: "ENODEV",
+  },
+  "fd-outlives-close": {
+    probe: (client) => {
+      client.go(STOP_COPY);
+      const old = client.data;
+      client.data = -1;
+      client.close();
+      const answer = said(() => client.kernel.read(old, new Uint8Array(100)));
+      client.kernel.close(old);
+      return answer;
+    },
+    clean: "ENODEV",
+    buggy: 16,
+  },
 } as const satisfies Record<string, BugCase<V2BugClient>>;
