@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { printable } from "../mod.ts";
 import { DONE, FAILED } from "./exit_codes.ts";
 import type { Explanation } from "./output/error_message.ts";
+import { JsonFile } from "./output/json_file.ts";
 import { type Noted, noteEntries, noteLines } from "./output/notes.ts";
 import type { Trace } from "../src/trace/mod.ts";
 import type { StateName } from "../mod.ts";
@@ -26,7 +27,11 @@ export interface ContextOptions {
   readonly json: boolean;
   /** Print JSON Lines instead of a document. */
   readonly jsonLines?: boolean | undefined;
-  /** Print neither notes nor progress. */
+  /** The file that JSON goes to; without it, it goes where results go. */
+  readonly jsonFile?: string | undefined;
+  /** Where results go: stdout by default. */
+  readonly resultFd?: typeof STDOUT | typeof STDERR;
+  /** Print neither notes, progress nor summaries. */
   readonly quiet: boolean;
   /** The signals of this process. */
   readonly signals: Signals;
@@ -39,12 +44,12 @@ const LAST_LINE_MS = 250;
 export class Context {
   /** Whether the result is one JSON document. */
   readonly json: boolean;
-  /** Whether notes and progress are unwanted. */
+  /** Whether notes, progress and summaries are unwanted. */
   readonly quiet: boolean;
   /** The signals of this process. */
   readonly signals: Signals;
-  /** Where readable results go: stderr if stdout carries the data itself. */
-  resultFd: typeof STDOUT | typeof STDERR = STDOUT;
+  /** Where results go: stderr if stdout carries a checkpoint, or is a program's. */
+  resultFd: typeof STDOUT | typeof STDERR;
   /** Whether `--json` prints JSON Lines, an object at a time, and not one document. */
   readonly jsonLines: boolean;
   /**
@@ -57,6 +62,7 @@ export class Context {
   /** Where calls to the kernel are reported, if they are. */
   trace: Trace | undefined = undefined;
   readonly #called: string;
+  readonly #jsonFile: JsonFile | null;
   readonly #document: Record<string, unknown>;
   readonly #queue = new StdoutQueue();
   readonly #hasReader: boolean = hasReader();
@@ -72,7 +78,9 @@ export class Context {
     this.jsonLines = options.jsonLines ?? false;
     this.quiet = options.quiet;
     this.signals = options.signals;
+    this.resultFd = options.resultFd ?? STDOUT;
     this.#called = options.called;
+    this.#jsonFile = options.jsonFile === undefined ? null : new JsonFile(options.jsonFile);
     this.#impatient = AbortSignal.any([options.signals.signal, this.#hurry.signal]);
     this.#document = { schema: `vfiokit/${options.schema}/1` };
   }
@@ -108,6 +116,11 @@ export class Context {
     this.#print(lines.map(printable));
   }
 
+  /** Prints lines that sum up work; nothing with `--quiet` or `--json`. */
+  summarize(...lines: readonly string[]): void {
+    if (!this.quiet) this.print(...lines);
+  }
+
   /** Prints lines without text from outside; they may have colours. */
   printColoured(...lines: readonly string[]): void {
     this.#print(lines);
@@ -137,18 +150,20 @@ export class Context {
     ...lines: readonly (Readonly<Record<string, unknown>> | string)[]
   ): Promise<boolean> {
     const texts = lines.map((line) => typeof line === "string" ? line : json(line));
-    this.#write(STDOUT, texts.join("\n") + "\n");
+    const text = texts.join("\n") + "\n";
+    if (this.json) this.#writeJson(text);
+    else this.#write(this.resultFd, text);
     return await this.#written();
   }
 
   /**
-   * Writes part of a result to stdout.
+   * Writes part of a result.
    *
    * @throws {StdoutError} If stdout does not take it.
    * @throws The signal, if one comes while the reader of stdout is behind.
    */
   async writeResult(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
-    this.#write(STDOUT, bytes);
+    this.#write(this.resultFd, bytes);
     await this.#demandWritten();
   }
 
@@ -194,10 +209,11 @@ export class Context {
       this.#printed = true;
       this.#tellNotes();
       this.#tellTrace();
-      if (this.json && !this.jsonLines) this.#write(STDOUT, this.#text());
+      if (this.json && !this.jsonLines) this.#writeJson(this.#text());
       else if (this.json && "error" in this.#document) {
-        this.#write(STDOUT, json(this.#document) + "\n");
+        this.#writeJson(json(this.#document) + "\n");
       }
+      this.#jsonFile?.[Symbol.dispose]();
     }
     await this.#demandWritten();
   }
@@ -303,6 +319,11 @@ export class Context {
   /** Says what went wrong on stderr, with `--quiet` too. */
   say(what: string): void {
     writeText(STDERR, `${this.#called}: ${printable(what)}\n`);
+  }
+
+  #writeJson(text: string): void {
+    if (this.#jsonFile === null) this.#write(this.resultFd, text);
+    else this.#jsonFile.write(text);
   }
 
   #write(fd: typeof STDOUT | typeof STDERR, text: string | Uint8Array<ArrayBuffer>): void {

@@ -17,6 +17,8 @@ import { type CommandParser, commandParser } from "./commands/runnable.ts";
 import type { Command, CommandGroup, CommandText, CommonArgs } from "./specs/command.ts";
 import { COMMANDS, GROUPS, PROGRAM } from "./specs/commands.ts";
 
+const JSON_FILE = "--json=";
+
 /** Runs a command line (without the program's name); resolves to the exit code. */
 export async function run(
   words: readonly string[],
@@ -38,31 +40,35 @@ export async function run(
     signals,
     commands: true,
   });
-  const start = ({ name, jsonLines }: CommandText, { json, quiet }: CommonArgs): Context =>
+  const start = (
+    { name, jsonLines, lendsStdout }: CommandText,
+    { json, jsonFile, quiet, command }: CommonArgs,
+  ): Context =>
     new Context({
       called: `${PROGRAM} ${name}`,
       schema: name.replaceAll(" ", "-"),
       json: json ?? false,
+      jsonFile,
       jsonLines,
+      resultFd: lendsStdout && command !== undefined ? STDERR : STDOUT,
       quiet,
       signals,
     });
   if (!("exitCode" in parsed)) return await parsed.value(start);
   const { exitCode, mistake } = parsed;
-  if (command === undefined || mistake === undefined || !asksForJson(words)) {
+  const end = words.indexOf("--");
+  const own = end === -1 ? words : words.slice(0, end);
+  const jsonWord = own.find((word) => word === "--json" || word.startsWith(JSON_FILE));
+  if (command === undefined || mistake === undefined || jsonWord === undefined) {
     return bare ? USAGE : exitCode;
   }
-  const context = start(command, { quiet: true, json: true });
+  const jsonFile = jsonWord.slice(JSON_FILE.length) || undefined;
+  const program = end === -1 ? undefined : words.slice(end + 1);
+  const context = start(command, { quiet: true, json: true, jsonFile, command: program });
   return await context.conclude(() => {
     context.failed("usage", mistake);
     return Promise.resolve(exitCode);
   });
-}
-
-/** Whether the command itself is asked for JSON, and not the program that it runs. */
-function asksForJson(words: readonly string[]): boolean {
-  const end = words.indexOf("--");
-  return (end === -1 ? words : words.slice(0, end)).includes("--json");
 }
 
 function wordsIn(name: string): number {

@@ -62,11 +62,11 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   reportDocument(context, devices, report);
   const from = args.file === "-" ? "stdin" : args.file;
   const who = whom(args.devices);
-  context.print(`Restored ${who} from ${from}: ${summary(report)}`, ...phaseTable(report));
-  context.print(...timeLines(report), stateLine(report));
+  context.summarize(`Restored ${who} from ${from}: ${summary(report)}`, ...phaseTable(report));
+  context.summarize(...timeLines(report), stateLine(report));
   if (command !== undefined || args.hold) await context.publish();
   if (command !== undefined) {
-    return await runProgram(command, { devices: devices.map(lendable) }, context, args.json);
+    return await runProgram(command, { devices: devices.map(lendable) }, context);
   }
   if (args.hold) return await hold(context);
   const owned = devices.filter(({ description }) => !description.borrowed);

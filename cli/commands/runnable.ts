@@ -39,7 +39,8 @@ function runnable<Args extends CommonArgs>(
   command: Command<Args>,
   load: () => Promise<CommandFile<Args>>,
 ): [Command, CommandParser] {
-  const invocation = (args: Args): Invocation => async (start) => {
+  const invocation = (parsed: Args): Invocation => async (start) => {
+    const args = parsed.jsonFile === undefined ? parsed : { ...parsed, json: true };
     const context = start(command, args);
     return await context.conclude(async () => {
       const file = await load();

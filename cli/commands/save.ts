@@ -65,14 +65,16 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
     args.command,
     { devices: devices.map(lendable) },
     context,
-    piped || args.json,
+    piped,
   );
 }
 
 function checkUsage(args: SaveArgs, piped: boolean): void {
   if (args.command !== undefined) refuseSimulated(args.devices);
   if (!piped) return;
-  if (args.json) throw new UsageError("Cannot print JSON: with -o - stdout is the checkpoint");
+  if (args.json && args.jsonFile === undefined) {
+    throw new UsageError("Cannot print JSON: with -o - stdout is the checkpoint; use --json=FILE");
+  }
   refuseTerminal();
 }
 
@@ -138,14 +140,16 @@ function tell(
   context: Context,
 ): void {
   const piped = args.output === "-";
-  if (piped && context.quiet) return;
   const where = piped ? "stdout" : args.output;
   const { devices } = args;
-  context.print(`Saved ${whom(devices)} to ${where}: ${summary(report)}`, ...phaseTable(report));
-  context.print(...timeLines(report), stateLine(report));
+  context.summarize(
+    `Saved ${whom(devices)} to ${where}: ${summary(report)}`,
+    ...phaseTable(report),
+  );
+  context.summarize(...timeLines(report), stateLine(report));
   const { done, seconds } = report.readBack;
-  if (done) context.print(`The file was read back in ${time(seconds!)}, and is good.`);
-  else if (!direct) context.print("The file was not read back.");
+  if (done) context.summarize(`The file was read back in ${time(seconds!)}, and is good.`);
+  else if (!direct) context.summarize("The file was not read back.");
   const stopped = report.downtimeSeconds ?? 0;
   if (args.downtime !== undefined && stopped * 1000 > args.downtime) {
     context.note(

@@ -45,11 +45,13 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
   }
   context.stands = true;
   context.set({ ...report });
-  context.print(`${args.device}: ${describe(report)}`);
+  const said = `${args.device}: ${describe(report)}`;
+  if (targets.length === 0) context.print(said);
+  else context.summarize(said);
   await tellArcs(device, context);
   if (command !== undefined || args.hold) await context.publish();
   if (command !== undefined) {
-    return await runProgram(command, { devices: [lendable(device)] }, context, args.json);
+    return await runProgram(command, { devices: [lendable(device)] }, context);
   }
   if (args.hold) return await hold(context);
   if (isLost(report.state, "none")) {
@@ -73,7 +75,7 @@ async function tellArcs(device: Device, context: Context): Promise<void> {
     seconds: (ended - begun) / 1000,
   }));
   context.set({ arcs });
-  context.print(
+  context.summarize(
     ...arcs.map(({ from, to, seconds }) => `  ${from} → ${to}: ${shortTime(seconds * 1e6)}`),
   );
 }

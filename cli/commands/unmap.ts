@@ -29,7 +29,7 @@ export async function run(args: UnmapArgs, context: Context): Promise<number> {
   if (!withDirty) {
     // Nobody has to be found who tracks them.
     using mapped = openMapped(args, context);
-    return await readAfterSpan(mapped, args, context, true, () => {
+    return await readAfterSpan(mapped, args, context, () => {
       const unmapped = attempt(() => mapped.space.unmap(iova, size), mapped, args, context);
       told(unmapped, mapped, args, context);
     });
@@ -37,7 +37,7 @@ export async function run(args: UnmapArgs, context: Context): Promise<number> {
   using session = openSession(args, context);
   tellTracker(session, context);
   session.tracker.start();
-  return await readAfterSpan(session, args, context, true, () => {
+  return await readAfterSpan(session, args, context, () => {
     unmapWithDirty(session, args, context);
   });
 }

@@ -31,7 +31,6 @@ export async function run(args: WithArgs, context: Context): Promise<number> {
     args.command ?? [],
     { devices: devices.map(lendable) },
     context,
-    false,
   );
   for (const device of devices) {
     if (!device.borrowed) await tellState(device, context);

@@ -39,14 +39,11 @@ export interface Span {
 /**
  * Starts the program, which inherits the device, its group and container or its
  * iommufd, and the memory; without a program it only waits for a signal.
- *
- * @param dataOnStdout Whether our stdout carries data: the program's goes to stderr then.
  */
 export function startSpan(
   { device, fds, mapped, mappings }: Lending,
   command: readonly string[] | undefined,
   context: Context,
-  dataOnStdout: boolean,
 ): Span {
   const { signal } = context;
   if (command === undefined) {
@@ -64,7 +61,7 @@ export function startSpan(
   };
   const ended = new AbortController();
   const lent = [lendableVfio(device, fds)];
-  const program = runProgram(command, { devices: lent, memory }, context, dataOnStdout)
+  const program = runProgram(command, { devices: lent, memory }, context)
     .finally(() => ended.abort());
   return { ended: ended.signal, exitCode: () => program };
 }
@@ -88,10 +85,9 @@ export async function readAfterSpan(
   session: Lending,
   { after, command }: WaitArgs,
   context: Context,
-  dataOnStdout: boolean,
   look: () => unknown,
 ): Promise<number> {
-  const { ended, exitCode } = startSpan(session, command, context, dataOnStdout);
+  const { ended, exitCode } = startSpan(session, command, context);
   return await beforeEnd(exitCode, async () => {
     await pause(after ?? (command === undefined ? WAIT_MS : FOREVER_MS), ended);
     await look();

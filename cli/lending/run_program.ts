@@ -86,17 +86,17 @@ export interface Inheritance {
 /**
  * Runs a program with the fds of devices, and passes signals on to it.
  *
- * @param dataOnStdout Whether our stdout carries data: then the program's goes to stderr.
+ * @param stdoutTaken Whether our stdout carries a checkpoint: then the program's goes to stderr.
  * @returns Its exit code: 128+n after signal n, 127 if it was not found, 126 if it cannot be run.
  */
 export async function runProgram(
   words: readonly string[],
   inheritance: Inheritance,
   context: Context,
-  dataOnStdout: boolean,
+  stdoutTaken = false,
 ): Promise<number> {
   using sockets = new DataFdSocketPairs();
-  const stdio = [0, dataOnStdout ? 2 : 1, 2] as const;
+  const stdio = [0, stdoutTaken ? 2 : 1, 2] as const;
   const started = startProgram(words, inheritance, sockets, stdio);
   const exitCode = typeof started === "number"
     ? started

@@ -31,6 +31,10 @@ export interface CommonArgs extends TraceArgs {
   readonly quiet: boolean;
   /** Print the result as JSON. */
   readonly json?: boolean;
+  /** The file that the JSON goes to. */
+  readonly jsonFile?: string | undefined;
+  /** A program to run. */
+  readonly command?: readonly string[] | undefined;
 }
 
 /** How help, man page and completion describe a command. */
@@ -47,6 +51,8 @@ export interface CommandText {
   readonly examples: readonly [Example, ...Example[]];
   /** Whether `--json` gives JSON Lines; otherwise it gives one document. */
   readonly jsonLines?: true;
+  /** Whether stdout is the program's, if one is run: results go to stderr then. */
+  readonly lendsStdout?: true;
   /** The Deno permissions it needs, without optional arguments. */
   readonly permissions: readonly Permission[];
 }

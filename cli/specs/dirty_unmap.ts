@@ -11,7 +11,7 @@ import type { InferValue } from "@optique/core/parser";
 import { argument, option } from "@optique/core/primitives";
 import { choice, integer } from "@optique/core/valueparser";
 import type { Command } from "./command.ts";
-import { json, open, quiet, toggle, trace } from "./options.ts";
+import { json, jsonLines, open, quiet, toggle, trace } from "./options.ts";
 import { tail } from "./program_to_run.ts";
 import { bandwidth, device, duration, file, iovaRange, wide } from "./value_parsers.ts";
 
@@ -57,7 +57,7 @@ const force = toggle(["-f", "--force"], "Replace an existing file.");
 const LEND = "Run a program meanwhile; it inherits the device's fds and the memory.";
 
 const LENT =
-  "COMMAND inherits the device, with its group and container or its iommufd (see with), and the memory. VFIOKIT_MEMORY_FD is a memfd with all of the memory; VFIOKIT_MAPPINGS lists as JSON which part is mapped where: [{iova, size, offset}].";
+  "COMMAND inherits the device, with its group and container or its iommufd (see with), and the memory. VFIOKIT_MEMORY_FD is a memfd with all of the memory; VFIOKIT_MAPPINGS lists as JSON which part is mapped where: [{iova, size, offset}]. Stdout is COMMAND's: results go to stderr, or by --json=FILE to a file.";
 
 const UNTRACKED =
   "The type1 IOMMU does not track passed-through devices: every page is dirty in every read, and the command reports that. Pages that a driver keeps pinned stay dirty and are counted separately.";
@@ -105,7 +105,7 @@ const watchArgs = object({
   })),
   force,
   command: tail(LEND),
-  json: toggle(["--json"], "Print JSON Lines, one object per round."),
+  ...jsonLines("round"),
   ...quiet,
 });
 
@@ -149,6 +149,7 @@ export type UnmapArgs = InferValue<typeof unmapArgs>;
 /** `dirty get`. */
 export const dirtyGet: Command<DirtyGetArgs> = {
   name: "dirty get",
+  lendsStdout: true,
   usage: "DEVICE --map IOVA:SIZE... [OPTIONS] [-- COMMAND...]",
   brief: "Print the pages that a device dirties in a period of time.",
   details: [
@@ -174,6 +175,7 @@ export const dirtyGet: Command<DirtyGetArgs> = {
 /** `dirty watch`. */
 export const dirtyWatch: Command<DirtyWatchArgs> = {
   name: "dirty watch",
+  lendsStdout: true,
   jsonLines: true,
   usage: "DEVICE --map IOVA:SIZE... [OPTIONS] [-- COMMAND...]",
   brief: "Read dirty pages round by round: rate, working set, heatmap.",
@@ -220,6 +222,7 @@ export const dirtyForecast: Command<DirtyForecastArgs> = {
 /** `unmap`. */
 export const unmap: Command<UnmapArgs> = {
   name: "unmap",
+  lendsStdout: true,
   usage: "DEVICE --map IOVA:SIZE... --iova IOVA --size SIZE [--with-dirty] [-- COMMAND...]",
   brief: "Unmap memory from a device, and read its last dirty pages.",
   details: [

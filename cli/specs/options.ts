@@ -10,6 +10,7 @@ import { flag, option } from "@optique/core/primitives";
 import type { OptionName } from "@optique/core/usage";
 import { choice, integer } from "@optique/core/valueparser";
 import type { Parser } from "@optique/core/parser";
+import { jsonFile } from "./json_file.ts";
 import { duration, file, size, vfToken } from "./value_parsers.ts";
 
 /** An option that is on or off. */
@@ -22,13 +23,26 @@ export function toggle(
 
 /** `--quiet`, on every command. */
 export const quiet = {
-  quiet: toggle(["-q", "--quiet"], "Print results and errors only."),
+  quiet: toggle(["-q", "--quiet"], "Print no progress, notes or summaries."),
 };
 
 /** `--json`. */
 export const json = {
-  json: toggle(["--json"], "Print the result as one JSON document."),
+  json: toggle(
+    ["--json"],
+    "Print the result as one JSON document; --json=FILE writes it to that file.",
+  ),
+  jsonFile: jsonFile(),
 };
+
+/** The same for a command that prints an object for each of many things, as it goes. */
+export function jsonLines(each: string): {
+  json: Parser<"sync", boolean, unknown>;
+  jsonFile: ReturnType<typeof jsonFile>;
+} {
+  const what = `Print JSON Lines, one object per ${each}; --json=FILE writes them to that file.`;
+  return { json: toggle(["--json"], what), jsonFile: jsonFile() };
+}
 
 /** `--trace`, on every command that opens a device. */
 export const trace = {

@@ -110,12 +110,13 @@ export const probe: Command<ProbeArgs> = {
 /** `state`. */
 export const state: Command<StateArgs> = {
   name: "state",
+  lendsStdout: true,
   usage: "DEVICE [STATE...] [OPTIONS] [--hold | -- COMMAND...]",
   brief: "Show a device's migration state, or change it.",
   details: [
     "With several states, the device goes from one to the next. Each arc that it takes is printed with its time (arcs of the JSON document).",
     "A device keeps its state only while it is open. When the command ends the state is lost, unless --hold keeps the device open, a COMMAND inherits it, or another program opened it (fd:N).",
-    "COMMAND inherits the device as fd 3 (see with); it also needs --allow-run and --allow-env.",
+    "COMMAND inherits the device as fd 3 (see with); it also needs --allow-run and --allow-env. Stdout is COMMAND's, as with save.",
     "If the driver breaks a rule, state reports it as save does.",
   ],
   examples: [

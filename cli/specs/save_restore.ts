@@ -106,6 +106,7 @@ export type RestoreArgs = InferValue<typeof restoreArgs>;
 /** `save`. */
 export const save: Command<SaveArgs> = {
   name: "save",
+  lendsStdout: true,
   usage: "DEVICE... -o FILE|- [OPTIONS] [-- COMMAND...]",
   brief: "Save the state of one or several devices to a checkpoint.",
   details: [
@@ -113,7 +114,7 @@ export const save: Command<SaveArgs> = {
     "A regular file is read back, as verify reads it, before it appears; the device runs meanwhile. If the file is bad, it is removed and the exit code is 1. This checks what was written, not the medium: the bytes may come from the kernel's page cache. Pipes and devices are not read back.",
     "Several devices are saved together, all or none, to one checkpoint, in the order given. Devices with P2P states (v2) stop peer-to-peer DMA before the first device stops, and all devices stop before the final state of any is read. If one fails, all go back to running, and the message names the state of each.",
     NOTES,
-    "COMMAND runs after the save, when the file is in place. It inherits the open devices, the first as fd 3 (see with), in the state that --leave names. With -o - or --json its stdout goes to stderr. It also needs --allow-run and --allow-env.",
+    "COMMAND runs after the save, when the file is in place. It inherits the open devices, the first as fd 3 (see with), in the state that --leave names. Stdout is COMMAND's: the report goes to stderr, and JSON, too, unless --json=FILE names a file. With -o - stdout is the checkpoint's, and COMMAND's goes to stderr. It also needs --allow-run and --allow-env.",
   ],
   examples: [
     {
@@ -140,13 +141,14 @@ export const save: Command<SaveArgs> = {
 /** `restore`. */
 export const restore: Command<RestoreArgs> = {
   name: "restore",
+  lendsStdout: true,
   usage: "DEVICE... FILE|- [OPTIONS] [--hold | -- COMMAND...]",
   brief: "Restore a checkpoint into one or several devices.",
   details: [
     "A file is verified as a whole before the device is opened. Data from a pipe is checked part by part before it is used; if the end is bad, the device is reset and the exit code is 4.",
     "A checkpoint of several devices needs as many devices, in the order in which they were saved; show lists them. All devices accept their state before the first one runs. If one fails, all are reset.",
     NOTES,
-    "The device keeps the restored state only while it is open. --hold keeps it open; COMMAND inherits it as fd 3 (see with), and also needs --allow-run and --allow-env.",
+    "The device keeps the restored state only while it is open. --hold keeps it open; COMMAND inherits it as fd 3 (see with), and also needs --allow-run and --allow-env. Stdout is COMMAND's, as with save.",
   ],
   examples: [
     {

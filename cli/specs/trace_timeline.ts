@@ -11,7 +11,7 @@ import type { InferValue } from "@optique/core/parser";
 import { argument, option } from "@optique/core/primitives";
 import { string } from "@optique/core/valueparser";
 import type { Command } from "./command.ts";
-import { json, quiet, toggle } from "./options.ts";
+import { json, jsonLines, quiet, toggle } from "./options.ts";
 import { file, shortDuration } from "./value_parsers.ts";
 
 const showArgs = object({
@@ -32,7 +32,7 @@ const showArgs = object({
     ],
   })),
   force: toggle(["-f", "--force"], "Replace the file of --perfetto."),
-  json: toggle(["--json"], "Print JSON Lines, one object per call, as in the trace."),
+  ...jsonLines("call, as in the trace"),
   ...quiet,
 });
 

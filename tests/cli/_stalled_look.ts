@@ -22,6 +22,6 @@ const session = {
 const args = { after: 1, command: ["sleep", "60"] };
 process.exit(
   await context.conclude(() =>
-    readAfterSpan(session, args, context, true, () => context.writeResult(new Uint8Array(1 << 20)))
+    readAfterSpan(session, args, context, () => context.writeResult(new Uint8Array(1 << 20)))
   ),
 );

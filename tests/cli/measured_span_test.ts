@@ -62,7 +62,7 @@ async function script(
   const out = folder.file("out");
   writeFileSync(out, "");
   const args = { after: options.after, command: ["sh", "-c", text, "sh", out] };
-  const code = await readAfterSpan(lending(), args, context(), true, options.look ?? (() => {}));
+  const code = await readAfterSpan(lending(), args, context(), options.look ?? (() => {}));
   return [code, readFileSync(out, "utf8")];
 }
 
@@ -120,7 +120,7 @@ describe("a program that runs while dirty pages are tracked", () => {
 
   it("is 127 where there is none, and 128+n where a signal ended it", async () => {
     const run = (...command: string[]): Promise<number> =>
-      readAfterSpan(lending(), { command }, context(), true, () => {});
+      readAfterSpan(lending(), { command }, context(), () => {});
     assert.equal(await run("/nonexistent/program"), 127);
     assert.equal(await run("sh", "-c", "kill -TERM $$"), 143);
   });
@@ -129,7 +129,7 @@ describe("a program that runs while dirty pages are tracked", () => {
 describe("without a program", () => {
   it("a look comes after its time", async () => {
     const started = performance.now();
-    assert.equal(await readAfterSpan(lending(), { after: 30 }, context(), true, () => {}), 0);
+    assert.equal(await readAfterSpan(lending(), { after: 30 }, context(), () => {}), 0);
     assert.ok(performance.now() - started >= 25);
   });
 
@@ -137,7 +137,7 @@ describe("without a program", () => {
     const interrupt = new AbortController();
     let looks = 0;
     const look = (): number => looks++;
-    const code = readAfterSpan(lending(), { after: 60_000 }, context(interrupt.signal), true, look);
+    const code = readAfterSpan(lending(), { after: 60_000 }, context(interrupt.signal), look);
     interrupt.abort(new Interrupted("SIGINT"));
     assert.equal(await code, 130);
     assert.equal(looks, 1);

@@ -48,7 +48,7 @@ function context(): Context {
 async function lend(script: string, devices: readonly Lendable[]): Promise<[number, string]> {
   const out = join(folder, "out");
   writeFileSync(out, "");
-  const code = await runProgram(["sh", "-c", script, "sh", out], { devices }, context(), false);
+  const code = await runProgram(["sh", "-c", script, "sh", out], { devices }, context());
   return [code, readFileSync(out, "utf8")];
 }
 
@@ -124,14 +124,14 @@ describe("a program that devices are lent to", () => {
 
   it("gives 127 where there is no such program, 126 where it cannot be run", async () => {
     assert.equal(
-      await runProgram([join(folder, "absent")], { devices: [] }, context(), false),
+      await runProgram([join(folder, "absent")], { devices: [] }, context()),
       127,
     );
     assert.equal(
-      await runProgram(["no-such-program-of-ours"], { devices: [] }, context(), false),
+      await runProgram(["no-such-program-of-ours"], { devices: [] }, context()),
       127,
     );
-    assert.equal(await runProgram([join(folder, "a")], { devices: [] }, context(), false), 126);
+    assert.equal(await runProgram([join(folder, "a")], { devices: [] }, context()), 126);
   });
 
   it("gets the signals that we get, and its own exit code counts", async () => {

@@ -27,6 +27,12 @@ export async function run(args: DirtyGetArgs, context: Context): Promise<number>
   if (context.json && format === "bitmap") {
     throw new UsageError("Cannot use both --json and --format bitmap: there is one result");
   }
+  if (args.jsonFile !== undefined && args.output !== undefined) {
+    throw new UsageError("Cannot use both --json=FILE and --output: there is one result");
+  }
+  if (format === "bitmap" && output === "-" && args.command !== undefined) {
+    throw new UsageError("Cannot write a bitmap to stdout: it is COMMAND's; name a file by -o");
+  }
   if (format === "bitmap" && output === "-" && process.stdout.isTTY) {
     throw new UsageError("Cannot write a bitmap to a terminal: name a file by -o, or use a pipe");
   }
@@ -52,7 +58,7 @@ async function read(
   tellTracker(session, context);
   session.tracker.start();
   const started = performance.now();
-  return await readAfterSpan(session, args, context, file === null, async () => {
+  return await readAfterSpan(session, args, context, async () => {
     const reading = readOnce(session.tracker);
     const seconds = (performance.now() - started) / 1000;
     context.set({ seconds, ...readingFields(reading, session.tracker.pgsize) });

@@ -51,7 +51,7 @@ export async function run(args: DirtyWatchArgs, context: Context): Promise<numbe
   const lines = new Lines(session, args.heatmap, context);
   tellTracker(session, context);
   session.tracker.start();
-  const { ended, exitCode } = startSpan(session, args.command, context, args.json);
+  const { ended, exitCode } = startSpan(session, args.command, context);
   const ending = await beforeEnd(exitCode, async () => {
     try {
       const { every, rounds } = args;
@@ -77,7 +77,7 @@ export async function run(args: DirtyWatchArgs, context: Context): Promise<numbe
 function checkUsage({ every, json, heatmap, report }: DirtyWatchArgs): void {
   if (every === 0) throw new UsageError("Cannot read every 0ms: name a longer time");
   if (json && heatmap) {
-    throw new UsageError("Cannot use both --json and --heatmap: stdout has room for one of them");
+    throw new UsageError("Cannot use both --json and --heatmap: there is room for one of them");
   }
   if (report === "-") {
     throw new UsageError("Cannot write the report to stdout: the rounds go there; name a file");

@@ -116,6 +116,14 @@ export async function expectExit(
 }
 
 /**
+ * How a command of ours ended that ran a program: stdout is the program's, and the report is on
+ * stderr. Here the report is its stdout.
+ */
+export function reported({ code, stdout, stderr }: Ended): Ended {
+  return { code, stdout: stderr, stderr: stdout };
+}
+
+/**
  * Asks a table of calls that the simulator answers in the project's tests: no
  * answer may be another one, and so many calls at least must have been asked.
  */

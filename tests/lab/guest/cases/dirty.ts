@@ -19,7 +19,7 @@ import { VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP } from "../../../../src/uapi/mod
 import { withPair } from "../device.ts";
 import { withEdu } from "../edu.ts";
 import type { Case } from "../harness.ts";
-import { askTable, expectExit, vfiokit, wholeJson } from "../programs.ts";
+import { askTable, expectExit, reported, vfiokit, wholeJson } from "../programs.ts";
 
 const PAGE = 4096n;
 
@@ -122,9 +122,10 @@ const mediated: readonly Case[] = [
         // What the device wrote is in the memory that the program inherits.
         program[3] += `\ndd if=/proc/self/fd/$VFIOKIT_MEMORY_FD bs=4096 skip=3 count=1 > "$2"`;
         program.push(`${folder}/page`);
-        const words = [...vfiokit(), "dirty", "get", uuid, ...MAP, ...program];
-        const { stdout, stderr } = await expectExit(0, words);
-        assert.deepEqual(stdout.trimEnd().split("\n"), [
+        const ranges = `${folder}/ranges`;
+        const words = [...vfiokit(), "dirty", "get", uuid, ...MAP, "-o", ranges, ...program];
+        const { stderr } = await expectExit(0, words);
+        assert.deepEqual(readFileSync(ranges, "utf8").trimEnd().split("\n"), [
           ...["0x103000:0x2000", "0x163000:0x1000", "0x164000:0x1000"],
           ...["0x1a0000:0x3000 pinned", "0x100000000:0x1000"],
         ]);
@@ -135,15 +136,17 @@ const mediated: readonly Case[] = [
   },
   {
     name: "dirty: watch: a written page in one round, a pinned one in every round",
-    run: () =>
+    run: (folder) =>
       withPair("trapped", {}, async ({ uuid, dmaFile }) => {
         const program = orders(
           dmaFile,
           ...["pin 0x180000 3", "sleep 2", "write 0x162000 4", "sleep 2"],
           ...["write 0x100010000 2", "unpin 0x181000 1", "sleep 2"],
         );
-        const watch = [...vfiokit(), "dirty", "watch", uuid, ...MAP, "--every", "100ms", "--json"];
-        const { stdout } = await expectExit(0, [...watch, ...program]);
+        const samples = `${folder}/samples`;
+        const watch = [...vfiokit(), "dirty", "watch", uuid, ...MAP, "--every", "100ms"];
+        await expectExit(0, [...watch, `--json=${samples}`, ...program]);
+        const stdout = readFileSync(samples, "utf8");
         const seen = rounds(stdout).map(({ runs }) => pagesOf(runs));
         const written = ["0x162000", "0x163000", "0x164000", "0x165000"];
         written.push("0x100010000", "0x100011000");
@@ -177,7 +180,7 @@ const mediated: readonly Case[] = [
           "write 0x100000000 1",
         );
         const { unmapped, mappingsLeft, runs } = wholeJson<OneReading>(
-          await expectExit(0, [...words, ...program]),
+          reported(await expectExit(0, [...words, "--quiet", ...program])),
         );
         assert.equal(unmapped, 1424 << 10);
         assert.deepEqual(mappingsLeft, [["0x100000000", 1 << 20]]);

@@ -9,7 +9,16 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { withPair } from "../device.ts";
 import { type Case, once } from "../harness.ts";
-import { bun, deno, expectExit, lastJson, quoted, vfiokit, wholeJson } from "../programs.ts";
+import {
+  bun,
+  deno,
+  expectExit,
+  lastJson,
+  quoted,
+  reported,
+  vfiokit,
+  wholeJson,
+} from "../programs.ts";
 
 const MAP = ["--map", "0x100000:1MiB", "--map", "4GiB:1MiB"];
 
@@ -28,9 +37,9 @@ export const cases: readonly Case[] = once([
       withPair("trapped", {}, async ({ uuid }) => {
         const script = 'for fd in 3 4 5 6; do readlink /proc/self/fd/$fd; done > "$1/fds"; ' +
           'printf %s "$VFIOKIT_MAPPINGS" > "$1/mappings"; exit 7';
-        const watch = [...vfiokit(runtime), "dirty", "watch", uuid, ...MAP, "--json"];
+        const watch = [...vfiokit(runtime), "dirty", "watch", uuid, ...MAP, "--json", "--quiet"];
         const ended = await expectExit(7, [...watch, "--", "sh", "-c", script, "sh", folder]);
-        const { round, pages, mappings } = lastJson<Sample>(ended);
+        const { round, pages, mappings } = lastJson<Sample>(reported(ended));
         assert.ok(round >= 1);
         assert.deepEqual([pages, mappings.length], [0, 2]);
         const fds = readFileSync(`${folder}/fds`, "utf8").trim().split("\n");
@@ -56,16 +65,24 @@ export const cases: readonly Case[] = once([
           [...vfiokit(), ...get, "--mapping", "0x100000:1MiB", "--map", "8GiB:4KiB"],
         ].map(quoted).join(" && ");
         const outer = ["unmap", uuid, "--map", "0x100000:1MiB", "--iova", "0x100000"];
-        const words = [...vfiokit(), ...outer, "--size", "1MiB", "--with-dirty", "--json"];
+        const words = [
+          ...vfiokit(),
+          ...outer,
+          "--size",
+          "1MiB",
+          "--with-dirty",
+          "--json",
+          "--quiet",
+        ];
         const { stdout, stderr } = await expectExit(0, [...words, "--", "sh", "-c", inner]);
-        const { unmapped, mappingsLeft } = JSON.parse(stdout);
+        const { unmapped, mappingsLeft } = JSON.parse(stderr);
         assert.deepEqual([unmapped, mappingsLeft], [1048576, []]);
-        const documents = stderr.split(/^(?=\{$)/m).filter((text) => text.startsWith("{"));
+        const documents = stdout.split(/^(?=\{$)/m).filter((text) => text.startsWith("{"));
         for (const text of documents) {
           const { pages, mappings } = JSON.parse(text);
           assert.deepEqual([pages, mappings.length], [0, 2]);
         }
-        assert.equal(documents.length, 2, stderr);
+        assert.equal(documents.length, 2, stdout);
       }),
   },
   {

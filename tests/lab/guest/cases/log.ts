@@ -14,7 +14,7 @@ import { askLogOrder, LogCalls } from "../../../migration/v2_cases/log_calls.ts"
 import { type GuestDevice, lacks, type Settings, withDevice, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";
 import { withCalls } from "../library.ts";
-import { bun, expectExit, vfiokit, wholeJson } from "../programs.ts";
+import { bun, expectExit, reported, vfiokit, wholeJson } from "../programs.ts";
 
 const PAGE = 4096n;
 const MIB = 1n << 20n;
@@ -234,12 +234,22 @@ const commands: readonly Case[] = [
       withPair("v2-p2p", {}, async ({ uuid, dmaFile }) => {
         const tracker = reports() === null ? "device" : "type1";
         const program = ["--", "sh", "-c", `echo write 0x103000 2 > ${dmaFile}`];
-        const get = [...vfiokit(bun), "dirty", "get", uuid, ...MAP, "--json", ...program];
-        const got = wholeJson<Said>(await expectExit(0, get));
+        const get = [...vfiokit(bun), "dirty", "get", uuid, ...MAP, "--json", "-q", ...program];
+        const got = wholeJson<Said>(reported(await expectExit(0, get)));
         assert.deepEqual([got.tracker, got.runs], [tracker, [["0x103000", 0x2000]]]);
         assert.match(got.trackerReason, tracker === "device" ? /reports it/ : /EOPNOTSUPP/);
-        const watch = ["dirty", "watch", uuid, ...MAP, "--every", "50ms", "--json", ...program];
-        const { stdout } = await expectExit(0, [...vfiokit(bun), ...watch]);
+        const watch = [
+          "dirty",
+          "watch",
+          uuid,
+          ...MAP,
+          "--every",
+          "50ms",
+          "--json",
+          "-q",
+          ...program,
+        ];
+        const { stdout } = reported(await expectExit(0, [...vfiokit(bun), ...watch]));
         const rounds: Said[] = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
         assert.deepEqual(rounds.flatMap((round) => round.runs), [["0x103000", 0x2000]]);
       }),

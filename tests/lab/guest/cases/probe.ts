@@ -13,6 +13,7 @@ import {
   deno,
   expectExit,
   quoted,
+  reported,
   type Runtime,
   vfiokit,
   wholeJson,
@@ -97,11 +98,11 @@ const states: readonly Case[] = [
       withPair("trapped", {}, async ({ uuid }) => {
         const words = [...vfiokit(), "state", uuid, "pre-copy", "--json", "--quiet"];
         const ended = await expectExit(0, [...words, "--", "window"]);
-        const { state, raw } = wholeJson<{ state: string; raw: number }>(ended);
+        const { state, raw } = wholeJson<{ state: string; raw: number }>(reported(ended));
         assert.equal(state, "pre-copy");
         // The reserved bits are shown as they are, without a sign.
         assert.ok(raw > 2 ** 31 && (raw & 7) === 3);
-        const window: Window = JSON.parse(ended.stderr);
+        const window: Window = JSON.parse(ended.stdout);
         assert.equal(window.deviceState, 3);
       }),
   },

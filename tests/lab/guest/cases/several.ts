@@ -26,6 +26,7 @@ import {
   bun,
   deno,
   expectExit,
+  reported,
   type Runtime,
   vfiokit,
   wholeJson,
@@ -61,7 +62,7 @@ async function together(
   const windows = [0, 1].map((each): Window =>
     JSON.parse(readFileSync(`${folder}/${each}`, "utf8"))
   );
-  return { report: wholeJson<TransferReport>(ended), windows };
+  return { report: wholeJson<TransferReport>(reported(ended)), windows };
 }
 
 /** Saved and restored by the command line. */

@@ -16,6 +16,7 @@ import {
   lastJson,
   phase,
   quoted,
+  reported,
   type Runtime,
   underWith,
   vfiokit,
@@ -51,7 +52,7 @@ async function transfer(
   const look = ["--", "sh", "-c", `window > ${file}`];
   const ended = await expectExit(0, [...vfiokit(runtime), ...words, "--json", "--quiet", ...look]);
   const window: Window = JSON.parse(readFileSync(file, "utf8"));
-  return { ...wholeJson<Omit<Transfer, "window">>(ended), window };
+  return { ...wholeJson<Omit<Transfer, "window">>(reported(ended)), window };
 }
 
 async function roundTrip(

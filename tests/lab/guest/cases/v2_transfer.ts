@@ -24,6 +24,7 @@ import {
   lastJson,
   phase,
   quoted,
+  reported,
   type Runtime,
   underWith,
   vfiokit,
@@ -138,7 +139,7 @@ async function transfer(
   const look = ["--", "sh", "-c", `window > ${file}`];
   const ended = await expectExit(0, [...vfiokit(runtime), ...words, "--json", "--quiet", ...look]);
   const window: Window = JSON.parse(readFileSync(file, "utf8"));
-  return { bytes: wholeJson<{ bytes: number }>(ended).bytes, window };
+  return { bytes: wholeJson<{ bytes: number }>(reported(ended)).bytes, window };
 }
 
 const commands: readonly Case[] = [
