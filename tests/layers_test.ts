@@ -13,6 +13,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   cli: ["mod.ts", "check", "dirty", "checkpoint", "vfio", "trace", "sim", "kernel", "uapi"],
   "mod.ts": ["transfer", "migration", "checkpoint", "vfio", "base"],
   check: ["vfio", "trace", "sim", "kernel", "uapi", "base"],
+  live: ["checkpoint", "kernel", "base"],
   transfer: ["migration", "checkpoint", "vfio", "kernel", "base"],
   migration: ["dirty", "checkpoint", "vfio", "trace", "kernel", "uapi", "base"],
   dirty: ["vfio", "trace", "kernel", "uapi", "base"],
