@@ -30,7 +30,7 @@ export function manPage(): string {
     "Print the help.",
     ".SH SIMULATED DEVICES",
     roff(
-      "Wherever a command takes a device, sim:NAME names one on a simulated kernel. To list what can be simulated: vfiokit probe sim:help. replay:FILE names a device that answers from a trace; nothing else happens.",
+      "Wherever a command takes a device, sim:NAME names one on a simulated kernel. To list what can be simulated: vfiokit probe sim:help. vfio-user:SOCKET names one of another process, which serves it by the vfio-user protocol. replay:FILE names a device that answers from a trace; nothing else happens.",
     ),
     ".SH EXIT STATUS",
     ...EXIT_CODES.flatMap(([code, meaning]) => [".TP", `.B ${code}`, roff(meaning)]),

@@ -16,7 +16,7 @@ import { tail } from "./program_to_run.ts";
 import { device } from "./value_parsers.ts";
 
 const DEVICE =
-  "A PCI address, an mdev's UUID, a VFIO device (vfio7 or its node), a path in sysfs, fd:N (opened by another program), sim:NAME (simulated; sim:help lists them), or replay:FILE (a trace).";
+  "A PCI address, an mdev's UUID, a VFIO device (vfio7 or its node), a path in sysfs, fd:N (opened by another program), sim:NAME (simulated; sim:help lists them), vfio-user:SOCKET (of a vfio-user server), or replay:FILE (a trace).";
 
 const STATES = [
   "running",

@@ -111,8 +111,13 @@ export interface ReceivedMessage {
  * memory; only read, write, pread and pwrite accept shared memory.
  */
 export interface Kernel {
-  /** `linux` or `sim`. */
+  /** `linux`, `sim` or `vfio-user`. */
   readonly name: string;
+  /**
+   * Whether the last close of a device gives up what a driver refuses to reset. Default false: then
+   * a device is closed for that only if a reset was accepted and had no effect.
+   */
+  readonly lastCloseResets?: boolean;
   /** open(2); returns an fd that is close-on-exec. */
   open(path: string, flags: number): number;
   /** close(2). */

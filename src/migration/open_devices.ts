@@ -89,6 +89,8 @@ interface RequestedDevice {
 function inspect(name: string, kernel: Kernel | undefined): RequestedDevice {
   const parsed = parseDeviceName(name);
   if (parsed.kind === "fd") return { name, key: `fd:${parsed.fd}`, group: null };
+  // Each name would be another client, and a server may have room for one.
+  if (parsed.kind === "vfio-user") return { name, key: parsed.path, group: null };
   const ownKernel = parsed.kind === "sim" || parsed.kind === "replay";
   if (ownKernel && kernel === undefined) return { name, key: null, group: null };
   // Opening reports it if there is no such device.

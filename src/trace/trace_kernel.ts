@@ -93,6 +93,11 @@ export class TraceKernel implements Kernel {
     return this.traced.name;
   }
 
+  /** As the kernel that is traced. */
+  get lastCloseResets(): boolean {
+    return this.traced.lastCloseResets ?? false;
+  }
+
   /** Tells the sink that no more calls will come: a file gets what was kept back. */
   end(): void {
     this.#sink.end?.();

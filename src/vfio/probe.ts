@@ -215,7 +215,7 @@ function accessOf(
 
 function staticReasons(kernel: Kernel, name: DeviceName, sysfs: SysfsDevice | null): Reason[] {
   if (sysfs !== null) return [...sysfsReasons(kernel, sysfs), ...plainReasons(kernel, sysfs)];
-  return nameIn(kernel, name).kind === "fd" ? [] : [absence(kernel, name)];
+  return ["fd", "vfio-user"].includes(nameIn(kernel, name).kind) ? [] : [absence(kernel, name)];
 }
 
 /** Why a device does not migrate, if that is certain without opening it. */

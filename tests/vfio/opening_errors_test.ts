@@ -35,6 +35,22 @@ const EXPECTED: Readonly<Record<OpeningCall, Readonly<Partial<Record<ErrnoName, 
     ELOOP: "3 no-such-device",
     ENAMETOOLONG: "3 no-such-device",
   },
+  connect: {
+    ENOMEM: "1 no-memory",
+    EMFILE: "1 no-fds",
+    ENFILE: "1 no-fds",
+    EACCES: "3 no-permission",
+    ENOENT: "3 no-server",
+    ENOTDIR: "3 no-server",
+    ENAMETOOLONG: "3 no-server",
+    ECONNREFUSED: "3 no-server",
+    EPROTOTYPE: "3 no-server",
+    EAGAIN: "1 server-silent",
+    ETIMEDOUT: "1 server-silent",
+    ECONNRESET: "1 server-gone",
+    EPROTO: "3 not-vfio-user",
+    EINVAL: "3 not-vfio-user",
+  },
   "open container": {
     ENOMEM: "1 no-memory",
     EMFILE: "1 no-fds",
@@ -202,10 +218,16 @@ const EXPECTED: Readonly<Record<OpeningCall, Readonly<Partial<Record<ErrnoName, 
     EINVAL: "3 wrong-file",
     ENODEV: "3 device-gone",
     EIO: "1 no-power",
+    ETIMEDOUT: "1 server-silent",
+    ECONNRESET: "1 server-gone",
+    EPROTO: "3 not-vfio-user",
   },
 };
 
+const SOCKET = "/run/device.sock";
+
 const NODES: Readonly<Partial<Record<OpeningCall, string>>> = {
+  connect: SOCKET,
   "open container": "/dev/vfio/vfio",
   "open group": GROUP_PATH,
   "open cdev": CDEV_PATH,
@@ -233,9 +255,9 @@ function refusing(call: OpeningCall, errno: ErrnoName): FakeKernel {
   return kernel;
 }
 
-function refused(kernel: FakeKernel, options: OpenVfioOptions): Error {
+function refused(kernel: FakeKernel, options: OpenVfioOptions, name = ADDRESS): Error {
   try {
-    open(kernel, ADDRESS, options).close();
+    open(kernel, name, options).close();
   } catch (error) {
     assert.equal(kernel.fds.size, 0, "everything is closed again");
     return error as Error;
@@ -253,7 +275,8 @@ function wayOf(call: OpeningCall): "cdev" | "group" {
 }
 
 function outcome(call: OpeningCall, errno: ErrnoName): { error: Error; told: string } {
-  const error = refused(refusing(call, errno), { via: wayOf(call) });
+  const name = call === "connect" ? `vfio-user:${SOCKET}` : ADDRESS;
+  const error = refused(refusing(call, errno), { via: wayOf(call) }, name);
   const codes = error instanceof BusyError ? ["busy"] : reasonsOf(error).map(({ code }) => code);
   return { error, told: [explain(error, undefined).exitCode, ...codes].join(" ") };
 }

@@ -188,6 +188,11 @@ export class Libc {
     return result === -1 ? this.#failed() : result;
   }
 
+  shutdown(fd: number, how: number): number {
+    const result = this.#call.shutdown(fd, how);
+    return result === -1 ? this.#failed() : result;
+  }
+
   sigprocmask(how: number, set: Buffer, old: Buffer): number {
     const result = this.#call.sigprocmask(how, set, old);
     return result === -1 ? this.#failed() : result;

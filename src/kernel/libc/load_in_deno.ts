@@ -41,6 +41,7 @@ const TABLE = {
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   send: { parameters: ["i32", "buffer", "usize", "i32"], result: "i32" },
   recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "i32" },
+  shutdown: { parameters: ["i32", "i32"], result: "i32" },
   sigprocmask: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   errno_location: { name: "__errno_location", parameters: [], result: "usize" },
   copy_out: { name: "memmove", parameters: ["buffer", "usize", "usize"], result: "void" },

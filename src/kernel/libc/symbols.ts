@@ -85,6 +85,8 @@ export interface Symbols {
   send(fd: number, buffer: Uint8Array, length: number, flags: number): number;
   /** `ssize_t recv(int sockfd, void *buf, size_t len, int flags)` */
   recv(fd: number, buffer: Uint8Array, length: number, flags: number): number;
+  /** `int shutdown(int sockfd, int how)` */
+  shutdown(fd: number, how: number): number;
   /** `int sigprocmask(int how, const sigset_t *set, sigset_t *oldset)` */
   sigprocmask(how: number, set: Buffer, old: Buffer): number;
   /** `int *__errno_location(void)`: the address of this thread's errno. */

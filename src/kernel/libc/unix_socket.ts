@@ -22,6 +22,8 @@ const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
+const SHUT_WR = 1;
+const SHUT_RDWR = 2;
 const SO_SNDBUF = 7;
 const SO_PEERCRED = 17;
 const MSG_DONTWAIT = 0x40;
@@ -72,14 +74,23 @@ export interface Awaited {
  * ```
  */
 export class UnixSocket implements Disposable {
-  /** The fd. */
-  readonly fd: number;
+  #fd: number;
   readonly #libc: Libc = libc();
   #memory: MessageMemory | null = null;
   #open = true;
 
   private constructor(fd: number) {
-    this.fd = fd;
+    this.#fd = fd;
+  }
+
+  /** The fd. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** Uses, and closes, another fd of the same socket. */
+  moveTo(fd: number): void {
+    this.#fd = fd;
   }
 
   /** Takes a connected socket that came as an fd; this object closes it. */
@@ -240,13 +251,28 @@ export class UnixSocket implements Disposable {
     return awaited.map((_, index) => result < 0 ? 0 : view.getInt16(index * 8 + 6, true));
   }
 
+  /** Ends the connection for both ends; the fd stays open. */
+  shutdown(): void {
+    // ENOTCONN if it has ended already.
+    this.#libc.shutdown(this.fd, SHUT_RDWR);
+  }
+
+  /** Ends what is sent from here; the other end can still send. */
+  shutdownOutput(): void {
+    this.#libc.shutdown(this.fd, SHUT_WR);
+  }
+
   /** Closes it. Closing again does nothing. */
   close(): void {
-    if (!this.#open) return;
+    if (this.#open) libcKernel().close(this.fd);
+    this.forget();
+  }
+
+  /** Ends its use, but does not close the fd, which is another file's by now. */
+  forget(): void {
     this.#open = false;
     this.#memory?.[Symbol.dispose]();
     this.#memory = null;
-    libcKernel().close(this.fd);
   }
 
   /** Closes it at the end of a `using` block. */

@@ -1,6 +1,7 @@
 /**
  * The reset of a device: tried for a while and checked afterwards. If the driver accepts it and
- * does nothing, the device is closed and opened again.
+ * does nothing, the device is closed and opened again; so it is if the reset is refused, where the
+ * last close is known to do more.
  */
 
 import { type Hint, toHint } from "../../base/vfiokit_error.ts";
@@ -79,6 +80,9 @@ export function resetDevice(
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     const state = stateNow();
+    if (state !== "running" && device.kernel.lastCloseResets === true && device.reopenable) {
+      return reopen(`the reset was refused (${error.code})`);
+    }
     const recovery = state === "running" ? "none" : "failed";
     throw lost(`${error.code}, and it is in ${spell(state)}`, state, recovery, error);
   }
@@ -90,18 +94,22 @@ export function resetDevice(
   const stayed = `the reset was accepted, and the driver stayed in ${spell(state)}`;
   device.notes.add("reset-ignored", () => stayed);
   if (!device.reopenable) throw lost(stayed, state, "ignored");
-  releaseResources();
-  try {
-    device.reopen();
-  } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    const why = `${stayed}; it was closed, and cannot be opened again: ${error.message}`;
-    throw lost(why, "unknown", "failed", error);
+  return reopen(stayed);
+
+  function reopen(after: string): "reopened" {
+    releaseResources();
+    try {
+      device.reopen();
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      const why = `${after}; it was closed, and cannot be opened again: ${error.message}`;
+      throw lost(why, "unknown", "failed", error);
+    }
+    const reopened = stateNow();
+    if (reopened === "running") return "reopened";
+    const still = `${after}; it was closed and opened again, and is in ${spell(reopened)}`;
+    throw lost(still, reopened, "ignored");
   }
-  const reopened = stateNow();
-  if (reopened === "running") return "reopened";
-  const still = `${stayed}; it was closed and opened again, and is in ${spell(reopened)}`;
-  throw lost(still, reopened, "ignored");
 }
 
 function lost(why: string, state: StateName, recovery: Recovery, cause?: Error): MigrationError {

@@ -35,6 +35,13 @@ const WRONG_FILE: ErrnoCauses = {
   EINVAL: ["wrong-file"],
 };
 
+/** What a device's server may do, and not its driver. */
+const SERVER: ErrnoCauses = {
+  ECONNRESET: ["server-gone"],
+  ETIMEDOUT: ["server-silent"],
+  EPROTO: ["not-vfio-user"],
+};
+
 /** What opening the device itself, the last thing that BIND and GET_DEVICE_FD do, may meet. */
 const DRIVER: ErrnoCauses = {
   ...SHORT,
@@ -52,6 +59,18 @@ export const OPENING_ERRORS: Readonly<Record<OpeningCall, ErrnoCauses>> = {
     EIO: ["sysfs-broken"],
     ELOOP: ["bad-path"],
     ENAMETOOLONG: ["bad-path"],
+  },
+  "connect": {
+    ...SHORT,
+    ...SERVER,
+    ENOENT: ["no-socket"],
+    ENOTDIR: ["no-socket"],
+    ENAMETOOLONG: ["bad-socket-path"],
+    ECONNREFUSED: ["no-server"],
+    EPROTOTYPE: ["no-server"],
+    EACCES: ["no-permission"],
+    EAGAIN: ["server-silent"],
+    EINVAL: ["not-vfio-user"],
   },
   "open container": {
     ...NODE,
@@ -173,6 +192,7 @@ export const OPENING_ERRORS: Readonly<Record<OpeningCall, ErrnoCauses>> = {
   },
   "VFIO_DEVICE_GET_INFO": {
     ...SHORT,
+    ...SERVER,
     EBADF: ["wrong-file"],
     ENOTTY: ["wrong-file"],
     EINVAL: ["wrong-file"],

@@ -24,6 +24,8 @@ export type DeviceName =
   | { readonly kind: "fd"; readonly fd: number }
   /** A device of the simulated kernel; `spec` is what follows `sim:`. */
   | { readonly kind: "sim"; readonly spec: string }
+  /** A device of another process, by the path of its vfio-user server's socket. */
+  | { readonly kind: "vfio-user"; readonly path: string }
   /** What a trace recorded: the calls of one thread, by default of the first. */
   | { readonly kind: "replay"; readonly path: string; readonly thread: number | null };
 
@@ -78,6 +80,7 @@ const MAX_FD = 0x7fff_ffff;
  */
 export function parseDeviceName(text: string): DeviceName {
   if (text.startsWith("sim:")) return { kind: "sim", spec: text.slice("sim:".length) };
+  if (text.startsWith("vfio-user:")) return { kind: "vfio-user", path: parseSocket(text) };
   if (text.startsWith("replay:")) return parseReplay(text);
   if (text.startsWith("fd:")) return { kind: "fd", fd: parseFd(text) };
   const pci = PCI.exec(text);
@@ -98,7 +101,7 @@ export function parseDeviceName(text: string): DeviceName {
   }
   throw new DeviceNameError(
     `Cannot use ${quoted} as a device name: expected a PCI address (0000:3b:00.1), an mdev UUID, ` +
-      `a VFIO device (vfio7, /dev/vfio/devices/vfio7), a path below /sys, fd:N, sim:…, or replay:FILE`,
+      `a VFIO device (vfio7, /dev/vfio/devices/vfio7), a path below /sys, fd:N, sim:…, vfio-user:SOCKET, or replay:FILE`,
   );
 }
 
@@ -129,6 +132,8 @@ export function formatDeviceName(name: DeviceName): string {
       return `fd:${name.fd}`;
     case "sim":
       return `sim:${name.spec}`;
+    case "vfio-user":
+      return `vfio-user:${name.path}`;
     case "replay":
       return `replay:${name.path}${name.thread === null ? "" : `#${name.thread}`}`;
   }
@@ -142,6 +147,16 @@ export function formatDeviceName(name: DeviceName): string {
 export function parseVfToken(text: string): string {
   if (UUID.test(text)) return text.toLowerCase();
   throw new DeviceNameError(`Cannot use ${JSON.stringify(text)} as a VF token: it is not a UUID`);
+}
+
+function parseSocket(text: string): string {
+  const path = text.slice("vfio-user:".length);
+  if (path !== "" && !path.includes("\0")) return path;
+  throw new DeviceNameError(
+    `Cannot use ${
+      JSON.stringify(text)
+    } as a device name: expected vfio-user:SOCKET, the path of a server's socket`,
+  );
 }
 
 function parseReplay(text: string): DeviceName {

@@ -145,7 +145,7 @@ const CDEV_CALLS: readonly OpeningCall[] = [
 
 function refusedCode({ call }: Failure): ReasonCode {
   if (CDEV_CALLS.includes(call)) return "cdev-refused";
-  return call === "read sysfs" || call === "VFIO_DEVICE_GET_INFO"
+  return call === "read sysfs" || call === "VFIO_DEVICE_GET_INFO" || call === "connect"
     ? "open-refused"
     : "group-refused";
 }

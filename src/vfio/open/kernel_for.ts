@@ -1,5 +1,6 @@
 /**
- * Which kernel a device's name belongs to: the running one, or a simulated one.
+ * Which kernel a device's name belongs to: the running one, a simulated one, or one whose device is
+ * a server's.
  *
  * @module
  */
@@ -7,6 +8,7 @@
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { SimKernel } from "../../sim/mod.ts";
+import { VfioUserKernel } from "../../vfio_user/mod.ts";
 import {
   ReplayedCalls,
   replayTrace,
@@ -22,8 +24,8 @@ import {
 } from "./device_name.ts";
 
 /**
- * The kernel that a name belongs to; a `sim:` name makes one of its own, with
- * that device in it.
+ * The kernel that a name belongs to; a `sim:` or `vfio-user:` name makes one of its own, with that
+ * device in it. Nothing is opened yet.
  *
  * @throws {SimSpecError} If what follows `sim:` is no simulated device.
  * @throws {Error} If the running system is not Linux.
@@ -39,6 +41,7 @@ import {
  */
 export function kernelFor(name: DeviceName): Kernel {
   if (name.kind === "sim") return new SimKernel(`sim:${name.spec}`);
+  if (name.kind === "vfio-user") return new VfioUserKernel(name.path);
   return name.kind === "replay" ? replayTrace(name.path, name.thread) : libcKernel();
 }
 

@@ -8,7 +8,7 @@
 import { cleanedUp, cleanly } from "../../base/cleanup.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
-import type { Kernel } from "../../kernel/kernel.ts";
+import { type Kernel, O_RDWR } from "../../kernel/kernel.ts";
 import { byCdevOrGroup, openByCdev, type OpenIommufd } from "./_cdev.ts";
 import { firmwareRegions } from "../reasons/evidence.ts";
 import { groupMembers } from "../reasons/group_viability.ts";
@@ -89,7 +89,30 @@ export function openVfioDevice(
 ): VfioDevice {
   const own = nameIn(kernel, name);
   if (own.kind === "fd") return borrowDevice(kernel, own.fd, options);
-  const sysfs = findDevice(kernel, own);
+  if (own.kind === "vfio-user") return openServed(kernel, own, options);
+  return openFound(kernel, name, options);
+}
+
+/** Opens a device whose server shows what it is only when it is connected to. */
+function openServed(
+  kernel: Kernel,
+  name: DeviceName & { readonly kind: "vfio-user" },
+  options: OpenVfioOptions,
+): VfioDevice {
+  const { path } = name;
+  return cleanly(() => {
+    // The device's own node is the same file: it stays open when this fd is closed.
+    using _connected = opening(
+      "connect",
+      { kernel, path },
+      () => Fd.own(kernel, kernel.open(path, O_RDWR), `server ${path}`),
+    );
+    return openFound(kernel, name, options);
+  });
+}
+
+function openFound(kernel: Kernel, name: DeviceName, options: OpenVfioOptions): VfioDevice {
+  const sysfs = findDevice(kernel, name);
   if (sysfs === null) throw new UnsupportedError([absence(kernel, name)]);
   try {
     return openShared(kernel, sysfs, options) ?? openNamed(kernel, sysfs, options);

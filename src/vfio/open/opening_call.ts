@@ -5,6 +5,7 @@
 /** A call of the opening path. */
 export type OpeningCall =
   | "read sysfs"
+  | "connect"
   | "open container"
   | "open group"
   | "open cdev"

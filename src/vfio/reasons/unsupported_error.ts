@@ -75,6 +75,10 @@ export type ReasonCode =
   | "no-such-ioas"
   | "other-ioas"
   | "reserved-iova"
+  | "no-server"
+  | "server-silent"
+  | "server-gone"
+  | "not-vfio-user"
   | "open-failed";
 
 /** One reason, in a form for machines (code) and people (message, hint). */

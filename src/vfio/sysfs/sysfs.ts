@@ -7,6 +7,7 @@
 
 import { isErrno } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
+import { DEVICE_LINK } from "../../vfio_user/mod.ts";
 import type { DeviceName } from "../open/device_name.ts";
 
 /** The ids of a PCI function, as sysfs or its configuration space gives them. */
@@ -88,6 +89,8 @@ export function sysfsPath(name: DeviceName): string {
       return `/sys/bus/mdev/devices/${name.uuid}`;
     case "vfio":
       return `/sys/class/vfio-dev/${name.name}/device`;
+    case "vfio-user":
+      return DEVICE_LINK;
     case "sysfs":
       return name.path;
     default:

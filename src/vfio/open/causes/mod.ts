@@ -12,17 +12,25 @@ import { GROUP } from "./_group.ts";
 import { IOMMU } from "./_iommu.ts";
 import { NODES } from "./_nodes.ts";
 import { PROCESS } from "./_process.ts";
+import { SERVER } from "./_server.ts";
 
 export { answered, type Cause, type CauseReason, type Failure, type Situation } from "./_cause.ts";
 
 /** All causes, by name. */
-export const CAUSES: typeof PROCESS & typeof NODES & typeof GROUP & typeof IOMMU & typeof DRIVER = {
-  ...PROCESS,
-  ...NODES,
-  ...GROUP,
-  ...IOMMU,
-  ...DRIVER,
-};
+export const CAUSES:
+  & typeof PROCESS
+  & typeof NODES
+  & typeof GROUP
+  & typeof IOMMU
+  & typeof DRIVER
+  & typeof SERVER = {
+    ...PROCESS,
+    ...NODES,
+    ...GROUP,
+    ...IOMMU,
+    ...DRIVER,
+    ...SERVER,
+  };
 
 /** A name in the table. */
 export type CauseName = keyof typeof CAUSES;

@@ -1,0 +1,350 @@
+/**
+ * A kernel whose one VFIO device is in another process, and is driven over its socket by the
+ * vfio-user protocol. All else is the running system's.
+ *
+ * @module
+ */
+
+import { cleanedUp } from "../../base/cleanup.ts";
+import {
+  type Kernel,
+  MAP_SHARED,
+  type Mapping,
+  type MmapOptions,
+  POLLIN,
+  POLLOUT,
+  PROT_READ,
+  PROT_WRITE,
+  type ReceivedMessage,
+} from "../../kernel/kernel.ts";
+import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
+import { answer, sysError } from "../../sim/os/answer.ts";
+import type { OpenFile } from "../../sim/os/open_file.ts";
+import { refuse } from "../../sim/os/refusal.ts";
+import type { Tree } from "../../sim/os/tree.ts";
+import { Connection, DEFAULT_TIMEOUT_MS } from "./connection.ts";
+import { DeviceFile } from "./device_file.ts";
+import { IOMMUFD_NODE, IommufdFile } from "./iommufd_file.ts";
+import { type MemoryFile, OwnMemory } from "./own_memory.ts";
+import { DEVICE_NODE, sysfsTree } from "./sysfs_tree.ts";
+
+/** How to drive the device. */
+export interface VfioUserOptions {
+  /** How long its server may take to answer a request, in milliseconds. Default 10 s. */
+  readonly timeoutMs?: number | undefined;
+  /** Returns the fd of a connected stream socket; by default that of connect(2) to the path. */
+  readonly connect?: ((path: string) => number) | undefined;
+}
+
+/**
+ * A {@linkcode Kernel} whose device is a server's. Opening the path of the server's socket, or the
+ * device's node, connects; the last close ends the connection, and with it what the server keeps
+ * for this client. The device is bound to an iommufd, as if by its own character device, and what
+ * is mapped in its IOAS is what the server may reach. /sys shows the device while it is open.
+ *
+ * Its calls wait for the server, up to a limit, and take no more from it than the protocol has.
+ */
+export class VfioUserKernel implements Kernel {
+  /** Always `vfio-user`. */
+  readonly name = "vfio-user";
+  /** The server gives up what it keeps for a client when the connection ends. */
+  readonly lastCloseResets = true;
+  readonly #path: string;
+  readonly #timeoutMs: number;
+  readonly #connect: VfioUserOptions["connect"];
+  readonly #os: Kernel = libcKernel();
+  readonly #memory = new OwnMemory();
+  readonly #files = new Map<number, OpenFile>();
+  #device: DeviceFile | null = null;
+  #tree: Tree<never> | null = null;
+
+  /** Makes a kernel with the device behind a socket; nothing is opened yet. */
+  constructor(path: string, { timeoutMs = DEFAULT_TIMEOUT_MS, connect }: VfioUserOptions = {}) {
+    this.#path = path;
+    this.#connect = connect;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** The fd of a file that has none in the running system: that of empty memory. */
+  #install = (file: OpenFile): number => {
+    const fd = this.#os.memfd(file.label, 0);
+    this.#files.set(fd, file);
+    file.hold();
+    return fd;
+  };
+
+  open(path: string, flags: number): number {
+    if (path === this.#path || path === DEVICE_NODE) return this.#openDevice();
+    if (path === IOMMUFD_NODE) return this.#install(new IommufdFile(this.#memory));
+    if (isDevice(path)) answer("open", path, () => refuse("ENOENT"));
+    return this.#os.open(path, flags);
+  }
+
+  #openDevice(): number {
+    if (this.#device !== null) {
+      // The socket has one fd; this one stands for the same file.
+      return this.#install(this.#device);
+    }
+    const connection: Connection = Connection.connect(this.#path, {
+      timeoutMs: this.#timeoutMs,
+      connect: this.#connect,
+      commands: (command, payload) =>
+        answer(
+          "answer",
+          this.#path,
+          () => this.#device?.answer(command, payload) ?? refuse("EFAULT"),
+        ),
+    });
+    this.#device = new DeviceFile({
+      label: DEVICE_NODE,
+      connection,
+      memory: this.#memory,
+      install: this.#install,
+      fileOf: (fd) => this.#files.get(fd),
+      mapFd: (length, fd, offset) => this.#mapShared(length, fd, offset),
+    });
+    this.#tree = sysfsTree(this.#path, connection.extension);
+    this.#files.set(connection.fd, this.#device);
+    this.#device.hold();
+    return connection.fd;
+  }
+
+  close(fd: number): void {
+    const file = this.#files.get(fd);
+    if (file === undefined) return this.#os.close(fd);
+    this.#files.delete(fd);
+    const ends = this.#fdsOf(file).length === 0;
+    if (file instanceof DeviceFile && file.connection.fd === fd) {
+      const [other] = this.#fdsOf(file);
+      if (other !== undefined) this.#moveSocket(file, other);
+      if (ends) return this.#dropDevice(file);
+    }
+    this.#os.close(fd);
+    this.#drop(file);
+  }
+
+  #fdsOf(file: OpenFile): number[] {
+    return [...this.#files].flatMap(([fd, each]) => each === file ? [fd] : []);
+  }
+
+  #drop(file: OpenFile): void {
+    if (file === this.#device && this.#fdsOf(file).length === 0) this.#dropDevice(this.#device);
+    else file.drop();
+  }
+
+  #dropDevice(device: DeviceFile): void {
+    if (this.#device === device) {
+      this.#device = null;
+      this.#tree = null;
+    }
+    device.drop();
+  }
+
+  /** Makes another fd of the device's file that of its socket. */
+  #moveSocket(device: DeviceFile, fd: number): void {
+    this.#os.dup3(device.connection.fd, fd);
+    device.connection.moveTo(fd);
+  }
+
+  dup3(from: number, to: number): void {
+    const source = this.#files.get(from);
+    const before = this.#files.get(to);
+    if (source === undefined && before === undefined) return this.#os.dup3(from, to);
+    if (before instanceof DeviceFile && before.connection.fd === to) {
+      const other = this.#fdsOf(before).find((fd) => fd !== to);
+      if (other === undefined) before.loseFd();
+      else this.#moveSocket(before, other);
+    }
+    this.#os.dup3(from, to);
+    this.#files.delete(to);
+    if (source !== undefined) {
+      source.hold();
+      this.#files.set(to, source);
+    }
+    if (before !== undefined) this.#drop(before);
+  }
+
+  #call<Value>(
+    syscall: string,
+    fd: number,
+    on: (file: OpenFile) => Value,
+    otherwise: () => Value,
+    detail = "",
+  ): Value {
+    const file = this.#files.get(fd);
+    if (file === undefined) return otherwise();
+    try {
+      return on(file);
+    } catch (error) {
+      throw sysError(error, syscall, `${detail}fd ${fd}`);
+    }
+  }
+
+  ioctl(
+    fd: number,
+    request: number,
+    arg: Uint8Array<ArrayBuffer> | number = 0,
+    once?: "once",
+  ): number {
+    return this.#call(
+      "ioctl",
+      fd,
+      (file) => file.ioctl(request, arg),
+      () => this.#os.ioctl(fd, request, arg, once),
+      `0x${request.toString(16)} on `,
+    );
+  }
+
+  read(fd: number, buffer: Uint8Array, once?: "once"): number {
+    return this.#call(
+      "read",
+      fd,
+      (file) => file.read(buffer as Uint8Array<ArrayBuffer>),
+      () => this.#os.read(fd, buffer, once),
+    );
+  }
+
+  write(fd: number, buffer: Uint8Array, once?: "once"): number {
+    return this.#call(
+      "write",
+      fd,
+      (file) => file.write(buffer as Uint8Array<ArrayBuffer>),
+      () => this.#os.write(fd, buffer, once),
+    );
+  }
+
+  pread(fd: number, buffer: Uint8Array, offset: number | bigint): number {
+    return this.#call(
+      "pread",
+      fd,
+      (file) => file.pread(Number(offset), buffer as Uint8Array<ArrayBuffer>),
+      () => this.#os.pread(fd, buffer, offset),
+      `${buffer.length} bytes at ${offset} of `,
+    );
+  }
+
+  pwrite(fd: number, buffer: Uint8Array, offset: number | bigint, once?: "once"): number {
+    return this.#call(
+      "pwrite",
+      fd,
+      (file) => file.pwrite(Number(offset), buffer as Uint8Array<ArrayBuffer>),
+      () => this.#os.pwrite(fd, buffer, offset, once),
+      `${buffer.length} bytes at ${offset} of `,
+    );
+  }
+
+  mmap(length: number, options: MmapOptions): Mapping {
+    const { fd, offset = 0, flags } = options;
+    const file = fd === undefined ? undefined : this.#files.get(fd);
+    if (file === undefined) {
+      const shared = fd !== undefined && (flags & MAP_SHARED) !== 0;
+      return this.#memory.add(
+        this.#os.mmap(length, options),
+        shared ? this.#ownFile(fd, offset) : null,
+      );
+    }
+    return answer("mmap", `${length} bytes at ${offset} of fd ${fd}`, () => {
+      if (!(file instanceof DeviceFile) || (flags & MAP_SHARED) === 0) return refuse("ENODEV");
+      return file.mapRegion(offset, length);
+    });
+  }
+
+  /** Another fd of mapped memory, which stays open as long as the mapping. */
+  #ownFile(fd: number, offset: number | bigint): MemoryFile | null {
+    try {
+      const own = this.#os.memfd("vfiokit", 0);
+      try {
+        this.#os.dup3(fd, own);
+      } catch (error) {
+        throw cleanedUp(error, () => this.#os.close(own));
+      }
+      return { fd: own, offset: BigInt(offset) };
+    } catch {
+      // Then the device reaches it by messages.
+      return null;
+    }
+  }
+
+  #mapShared(length: number, fd: number, offset: bigint): Mapping {
+    return this.#os.mmap(length, { fd, offset, prot: PROT, flags: MAP_SHARED });
+  }
+
+  memfd(name: string, length: number, flags?: number): number {
+    return this.#os.memfd(name, length, flags);
+  }
+
+  socketPair(): [number, number] {
+    return this.#os.socketPair();
+  }
+
+  sendFds(socket: number, message: Uint8Array<ArrayBuffer>, fds: readonly number[]): void {
+    this.#os.sendFds(socket, message, fds);
+  }
+
+  receiveFds(socket: number, into: Uint8Array<ArrayBuffer>, maxFds: number): ReceivedMessage {
+    return this.#os.receiveFds(socket, into, maxFds);
+  }
+
+  poll(fd: number, events: number, timeoutMs: number): number {
+    // Its calls wait themselves.
+    if (this.#files.has(fd)) return events & (POLLIN | POLLOUT);
+    return this.#os.poll(fd, events, timeoutMs);
+  }
+
+  readText(path: string, maxBytes?: number): string {
+    return this.#find(
+      path,
+      "read",
+      (tree) => tree.readText(path),
+      () => this.#os.readText(path, maxBytes),
+    );
+  }
+
+  readLink(path: string): string {
+    const fd = /^\/proc\/self\/fd\/(\d+)$/.exec(path)?.[1];
+    const file = fd === undefined ? undefined : this.#files.get(Number(fd));
+    if (file !== undefined) return file.label;
+    return this.#find(
+      path,
+      "readlink",
+      (tree) => tree.readLink(path),
+      () => this.#os.readLink(path),
+    );
+  }
+
+  readDir(path: string): string[] {
+    return this.#find(
+      path,
+      "getdents64",
+      (tree) => tree.readDir(path),
+      () => this.#os.readDir(path),
+    );
+  }
+
+  realPath(path: string): string {
+    return this.#find(
+      path,
+      "realpath",
+      (tree) => tree.realPath(path),
+      () => this.#os.realPath(path),
+    );
+  }
+
+  /** Looks in the device's own tree for what is below /sys, else in the running system. */
+  #find<Value>(
+    path: string,
+    syscall: string,
+    inTree: (tree: Tree<never>) => Value,
+    otherwise: () => Value,
+  ): Value {
+    if (!isDevice(path) && !path.startsWith("/sys/")) return otherwise();
+    return answer(syscall, path, () => this.#tree === null ? refuse("ENOENT") : inTree(this.#tree));
+  }
+}
+
+const PROT = PROT_READ | PROT_WRITE;
+
+/** Whether a path is a node of a device. */
+function isDevice(path: string): boolean {
+  return path.startsWith("/dev/vfio/") || path === IOMMUFD_NODE;
+}
