@@ -129,11 +129,14 @@ function* perform(world: World, side: Side): Generator<[move: string, next: Worl
     return yield [`${side}: ${action} fails, yet stands`, fail(there, 1)];
   }
   const device = action === "run" ? "running" : "reset";
-  const done = set(left, side, { device });
   const ran = side === "destination" ? device === "running" : world.ran;
-  yield [`${side}: ${action}`, { ...done, ran }];
-  if (world.budget > 0) {
-    yield [`${side}: ${action} fails`, fail({ ...world, deviceFailed: true }, 1)];
+  yield [`${side}: ${action}`, { ...set(left, side, { device }), ran }];
+  if (world.budget === 0) return;
+  const failed = { ...world, deviceFailed: true };
+  yield [`${side}: ${action} fails`, fail(failed, 1)];
+  // The driver said no, and the device works all the same.
+  if (action === "run") {
+    yield [`${side}: run fails, yet it runs`, fail({ ...set(failed, side, { device }), ran }, 1)];
   }
 }
 
