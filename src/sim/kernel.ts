@@ -31,6 +31,7 @@ import { Group } from "./nodes/group.ts";
 import { Device } from "./device/device.ts";
 import { IommufdFile } from "./nodes/iommufd.ts";
 import { MemfdFile } from "./os/memfd.ts";
+import { EventFile, type OutsideMemory, outsideRange } from "./os/outside.ts";
 import { Memory } from "./os/memory.ts";
 import type { OpenFile } from "./os/open_file.ts";
 import { refuse } from "./os/refusal.ts";
@@ -283,6 +284,26 @@ export class SimKernel implements Kernel {
       if (flags !== 0 || length < 0) refuse("EINVAL");
       return this.#install(new MemfdFile(name, length));
     });
+  }
+
+  /**
+   * Maps memory that is outside the simulation, so that devices reach it: give the mapping's
+   * address to VFIO_IOMMU_MAP_DMA.
+   *
+   * @param length Bytes, a multiple of the page size.
+   */
+  mapOutside(length: number, memory: OutsideMemory): Mapping {
+    return this.#memory.map(length, outsideRange(memory), () => {});
+  }
+
+  /**
+   * Opens an eventfd that is signalled outside the simulation, for VFIO_DEVICE_SET_IRQS.
+   *
+   * @param signal Called for each signal.
+   * @param released Called once the eventfd and what uses it are closed.
+   */
+  eventfd(signal: () => void, released: () => void): number {
+    return this.#install(new EventFile(signal, released));
   }
 
   dup3(from: number, to: number): void {

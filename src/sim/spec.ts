@@ -69,6 +69,8 @@ export interface SimSpec {
   readonly reinit: number | null;
   /** Whether the kernel has /dev/iommu, and a character device per device. */
   readonly cdev: boolean;
+  /** Whether BAR 2 has registers that make the device write to memory and signal its MSI. */
+  readonly doorbell: boolean;
   /** Whether the device is in an IOMMU group; without one it has only its own node. */
   readonly group: boolean;
   /** The faults. */
@@ -111,7 +113,8 @@ export const OPTIONS: Readonly<
     | "log-page"
     | "reinit"
     | "cdev"
-    | "group",
+    | "group"
+    | "doorbell",
     SimOption
   >
 > = {
@@ -184,6 +187,11 @@ export const OPTIONS: Readonly<
     text: "whether the device is in an IOMMU group; 0 is for mediated devices with cdev=1, as " +
       "in a kernel without CONFIG_VFIO_GROUP",
   },
+  doorbell: {
+    form: "0|1",
+    byDefault: "0",
+    text: "whether BAR 2 has registers that make the device write to memory and signal its MSI",
+  },
 };
 
 /**
@@ -232,7 +240,7 @@ export function parseSimSpec(spec: string): SimSpec {
   if ((personality === "ice" || protocol === null) && given.has("chunk")) {
     fail(`${personality} has no chunk`);
   }
-  const flag = (key: "cdev" | "group", byDefault: string): boolean => {
+  const flag = (key: "cdev" | "group" | "doorbell", byDefault: string): boolean => {
     const value = given.get(key) ?? byDefault;
     if (value === "0" || value === "1") return value === "1";
     return fail(`${key} is ${JSON.stringify(value)}; it takes ${OPTIONS[key].form}`);
@@ -307,6 +315,7 @@ export function parseSimSpec(spec: string): SimSpec {
     reinit,
     cdev,
     group,
+    doorbell: flag("doorbell", "0"),
     faults,
     bugs: bugs.map((name) => bug(name, { personality, reinit }, fail)),
   };

@@ -27,6 +27,7 @@ describe("a sim: name", () => {
       reinit: null,
       cdev: false,
       group: true,
+      doorbell: false,
       faults: [],
       bugs: [],
     });

@@ -17,17 +17,25 @@ const PCI_COMMAND = 0x04;
 const PCI_CLASS_REVISION = 0x08;
 const PCI_SUBSYSTEM_VENDOR_ID = 0x2c;
 const PCI_SUBSYSTEM_ID = 0x2e;
+const PCI_STATUS = 0x06;
+const PCI_STATUS_CAP_LIST = 0x10;
+const PCI_CAPABILITY_LIST = 0x34;
+const PCI_CAP_ID_MSI = 0x05;
+/** One message, with a 64-bit address. */
+const PCI_MSI_FLAGS_64BIT = 0x80;
+/** Where the capability is: after the header. */
+const MSI_AT = 0x40;
 /** I/O, memory, bus master, INTx disable. */
 const COMMAND_BITS = 0x0407;
 
-/** 256 bytes, of which only the command register is writable. */
+/** 256 bytes, of which only the command register is writable, and one capability: MSI. */
 export class ConfigSpace implements Region {
   readonly size = SIZE;
   readonly flags: number = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
   readonly #bytes: Bytes = new Uint8Array(SIZE);
   readonly #writable: Uint8Array = new Uint8Array(SIZE);
 
-  constructor({ ids, pciClass }: Personality) {
+  constructor({ ids, pciClass }: Personality, msi: boolean) {
     const view = new DataView(this.#bytes.buffer);
     view.setUint16(PCI_VENDOR_ID, ids[0], true);
     view.setUint16(PCI_DEVICE_ID, ids[1], true);
@@ -35,6 +43,11 @@ export class ConfigSpace implements Region {
     view.setUint16(PCI_SUBSYSTEM_VENDOR_ID, ids[2], true);
     view.setUint16(PCI_SUBSYSTEM_ID, ids[3], true);
     new DataView(this.#writable.buffer).setUint16(PCI_COMMAND, COMMAND_BITS, true);
+    if (!msi) return;
+    view.setUint16(PCI_STATUS, PCI_STATUS_CAP_LIST, true);
+    view.setUint8(PCI_CAPABILITY_LIST, MSI_AT);
+    view.setUint8(MSI_AT, PCI_CAP_ID_MSI);
+    view.setUint16(MSI_AT + 2, PCI_MSI_FLAGS_64BIT, true);
   }
 
   /** The device is opened or reset. */

@@ -8,6 +8,8 @@ import {
   VFIO_PCI_NUM_REGIONS,
 } from "../../uapi/mod.ts";
 import { ConfigSpace } from "./config_space.ts";
+import { Doorbell } from "./doorbell.ts";
+import { Interrupts } from "./interrupts.ts";
 import { DeviceDma } from "../dma/device_dma.ts";
 import { DeviceState } from "../state/device_state.ts";
 import { DmaLog } from "../dma/dma_log.ts";
@@ -24,6 +26,9 @@ import { V2Migration } from "../v2/v2_migration.ts";
 import { VendorWindow } from "./vendor_window.ts";
 import { PERSONALITIES, type Personality } from "../personalities.ts";
 import type { SimSpec } from "../spec.ts";
+
+/** BAR 2. */
+const DOORBELL_REGION: number = VFIO_PCI_BAR0_REGION_INDEX + 2;
 
 /** Violations are counted without limit, but only so many texts are kept. */
 const MAX_VIOLATION_TEXTS = 1000;
@@ -43,10 +48,13 @@ export class Device implements DriverDevice {
   readonly migration: MigrationRegion | null;
   /** v2 migration; null if the device has none. */
   readonly v2: V2Migration | null;
+  /** The device's interrupts. */
+  readonly interrupts: Interrupts;
   /** How the user broke the protocol since the kernel was created, one text each. */
   readonly violations: string[] = [];
   readonly #regions: ReadonlyMap<number, Region>;
   readonly #config: ConfigSpace;
+  readonly #doorbell: Doorbell | null;
   #violations = 0;
   #opened = 0;
   #gone = false;
@@ -75,12 +83,17 @@ export class Device implements DriverDevice {
     this.v2 = driver === undefined
       ? null
       : new V2Migration(this, { ...driver, reinits: spec.reinit }, spec.chunk);
-    this.#config = new ConfigSpace(this.personality);
+    this.interrupts = new Interrupts(spec.doorbell ? 1 : 0);
+    this.#config = new ConfigSpace(this.personality, spec.doorbell);
+    this.#doorbell = spec.doorbell
+      ? new Doorbell(this.dma.engine, this.interrupts, () => this.writesMemory())
+      : null;
     const window = new VendorWindow(() => this.#inside(), () => this.checksum());
     const regions = new Map<number, Region>([
       [VFIO_PCI_BAR0_REGION_INDEX, window],
       [VFIO_PCI_CONFIG_REGION_INDEX, this.#config],
     ]);
+    if (this.#doorbell !== null) regions.set(DOORBELL_REGION, this.#doorbell);
     if (this.migration !== null) regions.set(VFIO_PCI_NUM_REGIONS, this.migration);
     this.#regions = regions;
   }
@@ -166,6 +179,7 @@ export class Device implements DriverDevice {
     this.state.open();
     this.dma.engine.open();
     this.#config.reset();
+    this.#doorbell?.reset();
     this.migration?.open();
     this.v2?.reset();
   }
@@ -177,6 +191,7 @@ export class Device implements DriverDevice {
     if (this.#opened > 0) return;
     this.dma.engine.reset();
     this.log?.stop();
+    this.interrupts.close();
     this.v2?.close();
   }
 
@@ -189,6 +204,7 @@ export class Device implements DriverDevice {
     this.state.reset();
     this.dma.engine.reset();
     this.#config.reset();
+    this.#doorbell?.reset();
     this.migration?.reset();
     this.v2?.reset();
   }

@@ -11,19 +11,12 @@ import {
   VFIO_DEVICE_GET_IRQ_INFO,
   VFIO_DEVICE_GET_REGION_INFO,
   VFIO_DEVICE_RESET,
-  VFIO_IRQ_INFO_AUTOMASKED,
-  VFIO_IRQ_INFO_EVENTFD,
-  VFIO_IRQ_INFO_MASKABLE,
-  VFIO_IRQ_INFO_NORESIZE,
-  VFIO_PCI_ERR_IRQ_INDEX,
-  VFIO_PCI_INTX_IRQ_INDEX,
+  VFIO_DEVICE_SET_IRQS,
   VFIO_PCI_NUM_IRQS,
-  VFIO_PCI_REQ_IRQ_INDEX,
   VFIO_PCI_VGA_REGION_INDEX,
   VFIO_REGION_INFO_FLAG_MMAP,
   vfioDeviceBindIommufd,
   vfioDeviceInfo,
-  vfioIrqInfo,
   vfioRegionInfo,
 } from "../../uapi/mod.ts";
 import type { Device } from "./device.ts";
@@ -47,6 +40,8 @@ export interface DeviceHost {
   readonly install: Install;
   /** The memory of the process that opens it. */
   readonly memory: UserMemory;
+  /** The file of an fd. */
+  file(fd: number): OpenFile;
   /** Whether the kernel has a character device per device. */
   readonly cdevs: boolean;
 }
@@ -56,14 +51,16 @@ export class DeviceFile extends OpenFile {
   readonly label: string;
   readonly #device: Device;
   readonly #features: Features;
+  readonly #file: DeviceHost["file"];
   readonly #cdevs: boolean;
   readonly #closed: () => void;
 
-  constructor(device: Device, { install, memory, cdevs }: DeviceHost, closed: () => void) {
+  constructor(device: Device, { install, memory, file, cdevs }: DeviceHost, closed: () => void) {
     super();
     this.label = `vfio device ${device.name}`;
     this.#device = device;
     this.#features = new Features(device, install, memory);
+    this.#file = file;
     this.#cdevs = cdevs;
     this.#closed = closed;
     device.fileMade(this, install);
@@ -82,7 +79,9 @@ export class DeviceFile extends OpenFile {
       case VFIO_DEVICE_GET_REGION_INFO:
         return this.#regionInfo(arg);
       case VFIO_DEVICE_GET_IRQ_INFO:
-        return this.#irqInfo(arg);
+        return this.#device.interrupts.info(arg);
+      case VFIO_DEVICE_SET_IRQS:
+        return this.#device.interrupts.set(arg, this.#file);
       case VFIO_DEVICE_RESET:
         this.#device.reset();
         return 0;
@@ -132,24 +131,6 @@ export class DeviceFile extends OpenFile {
       ...info,
       argsz: Math.max(argsz, needed),
       cap_offset: fits ? size : 0,
-    });
-    return 0;
-  }
-
-  /** The only interrupt that every vfio-pci device has: the host requests the device back. */
-  #irqInfo(arg: Argument): number {
-    const { argsz, index } = fromUser(vfioIrqInfo, arg);
-    if (argsz < vfioIrqInfo.size || index >= VFIO_PCI_NUM_IRQS) refuse("EINVAL");
-    // Only PCI Express devices report errors, and this is not one.
-    if (index === VFIO_PCI_ERR_IRQ_INDEX) refuse("EINVAL");
-    const more = index === VFIO_PCI_INTX_IRQ_INDEX
-      ? VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED
-      : VFIO_IRQ_INFO_NORESIZE;
-    toUser(vfioIrqInfo, arg, {
-      argsz,
-      flags: VFIO_IRQ_INFO_EVENTFD | more,
-      index,
-      count: index === VFIO_PCI_REQ_IRQ_INDEX ? 1 : 0,
     });
     return 0;
   }

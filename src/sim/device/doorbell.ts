@@ -1,0 +1,104 @@
+/**
+ * Region 2 of a simulated device with `doorbell=1`: registers that make it write to memory by DMA
+ * and then signal its MSI, so that a driver or a virtual machine can be tried on it.
+ */
+
+import {
+  VFIO_PCI_MSI_IRQ_INDEX,
+  VFIO_REGION_INFO_FLAG_READ,
+  VFIO_REGION_INFO_FLAG_WRITE,
+} from "../../uapi/mod.ts";
+import { struct } from "../../uapi/codec.ts";
+import type { StructCodec } from "../../uapi/struct_types.ts";
+import type { DmaEngine } from "../dma/dma_engine.ts";
+import { Refusal, refuse } from "../os/refusal.ts";
+import type { Bytes } from "../os/bytes.ts";
+import type { Region } from "../driver/region.ts";
+import type { Interrupts } from "./interrupts.ts";
+
+/** The registers, in this order and little endian. */
+interface DoorbellFields {
+  /** Where in memory to write (IOVA). */
+  address: bigint;
+  /** How many bytes, at most 4096. */
+  length: number;
+  /** A write begins the DMA: byte n of it is the value plus n. */
+  doorbell: number;
+  /** The errno of the last DMA; 0 if it succeeded. Read only. */
+  status: number;
+  /** DMAs since the device was opened. Read only. */
+  count: number;
+}
+
+const LAYOUT: StructCodec<DoorbellFields> = struct("vkit_doorbell", {
+  address: "u64",
+  length: "u32",
+  doorbell: "u32",
+  status: "u32",
+  count: "u32",
+});
+
+const SIZE = 4096;
+const MOST = 4096;
+const DOORBELL = LAYOUT.offsetOf("doorbell");
+const STATUS = LAYOUT.offsetOf("status");
+const COUNT = LAYOUT.offsetOf("count");
+
+/** The registers; all that follows them reads as 0. */
+export class Doorbell implements Region {
+  readonly size = SIZE;
+  readonly flags: number = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
+  readonly #bytes: Bytes = new Uint8Array(SIZE);
+  readonly #view: DataView = new DataView(this.#bytes.buffer);
+  readonly #engine: DmaEngine;
+  readonly #interrupts: Interrupts;
+  readonly #running: () => boolean;
+
+  constructor(engine: DmaEngine, interrupts: Interrupts, running: () => boolean) {
+    this.#engine = engine;
+    this.#interrupts = interrupts;
+    this.#running = running;
+  }
+
+  /** The device is opened or reset. */
+  reset(): void {
+    this.#bytes.fill(0);
+  }
+
+  pread(at: number, into: Bytes): number {
+    if (at >= SIZE) refuse("EINVAL");
+    const part = this.#bytes.subarray(at, at + into.length);
+    into.set(part);
+    return part.length;
+  }
+
+  pwrite(at: number, from: Bytes): number {
+    if (at >= SIZE) refuse("EINVAL");
+    const length = Math.min(from.length, SIZE - at);
+    // What follows the doorbell can only be read.
+    const writable = Math.max(0, Math.min(length, STATUS - at));
+    this.#bytes.set(from.subarray(0, writable), at);
+    if (at < STATUS && at + length > DOORBELL) this.#ring();
+    return length;
+  }
+
+  #ring(): void {
+    const { address, length, doorbell } = LAYOUT.unpack(this.#bytes);
+    this.#view.setUint32(STATUS, this.#write(address, length, doorbell), true);
+    this.#view.setUint32(COUNT, this.#view.getUint32(COUNT, true) + 1, true);
+    this.#interrupts.signal(VFIO_PCI_MSI_IRQ_INDEX, 0);
+  }
+
+  /** Writes; returns the errno. */
+  #write(address: bigint, length: number, value: number): number {
+    try {
+      if (!this.#running()) refuse("EBUSY");
+      if (length > MOST) refuse("EINVAL");
+      this.#engine.write(address, Uint8Array.from({ length }, (_, n) => value + n));
+      return 0;
+    } catch (error) {
+      if (error instanceof Refusal) return error.errno;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,179 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { ERRNO } from "../../src/kernel/errno_names.ts";
+import { SimKernel } from "../../src/sim/mod.ts";
+import {
+  VFIO_DEVICE_GET_IRQ_INFO,
+  VFIO_DEVICE_RESET,
+  VFIO_DEVICE_SET_IRQS,
+  VFIO_DMA_MAP_FLAG_WRITE,
+  VFIO_IRQ_SET_ACTION_MASK,
+  VFIO_IRQ_SET_ACTION_TRIGGER,
+  VFIO_IRQ_SET_DATA_BOOL,
+  VFIO_IRQ_SET_DATA_EVENTFD,
+  VFIO_IRQ_SET_DATA_NONE,
+  VFIO_PCI_MSI_IRQ_INDEX,
+  VFIO_PCI_REQ_IRQ_INDEX,
+  vfioIrqInfo,
+  vfioIrqSet,
+} from "../../src/uapi/mod.ts";
+import { openVfioDevice } from "../../src/vfio/open/open.ts";
+import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
+import type { VfioDevice } from "../../src/vfio/device/device.ts";
+
+const MSI = VFIO_PCI_MSI_IRQ_INDEX;
+const NONE = VFIO_IRQ_SET_DATA_NONE;
+const BOOL = VFIO_IRQ_SET_DATA_BOOL;
+const EVENTFD = VFIO_IRQ_SET_DATA_EVENTFD;
+const TRIGGER = VFIO_IRQ_SET_ACTION_TRIGGER;
+const BAR2 = 2 * 2 ** 40;
+const CONFIG = 7 * 2 ** 40;
+
+/** An open device. */
+class Bench implements Disposable {
+  readonly kernel: SimKernel;
+  readonly device: VfioDevice;
+
+  constructor(spec: string) {
+    this.kernel = new SimKernel(spec);
+    this.device = openVfioDevice(this.kernel, parseDeviceName(spec));
+  }
+
+  setIrqs(flags: number, index: number, count: number, data: Uint8Array): void {
+    const argument = vfioIrqSet.pack({ flags, index, count, data });
+    this.kernel.ioctl(this.device.fd.number, VFIO_DEVICE_SET_IRQS, argument);
+  }
+
+  ring(address: bigint, length: number, value: number): void {
+    const registers = new Uint8Array(16);
+    const view = new DataView(registers.buffer);
+    view.setBigUint64(0, address, true);
+    view.setUint32(8, length, true);
+    view.setUint32(12, value, true);
+    this.kernel.pwrite(this.device.fd.number, registers, BAR2);
+  }
+
+  /** The registers status and count. */
+  get outcome(): readonly [status: number, count: number] {
+    const bytes = new Uint8Array(8);
+    this.kernel.pread(this.device.fd.number, bytes, BAR2 + 16);
+    const view = new DataView(bytes.buffer);
+    return [view.getUint32(0, true), view.getUint32(4, true)];
+  }
+
+  [Symbol.dispose](): void {
+    this.device.close();
+  }
+}
+
+function fdBytes(...fds: number[]): Uint8Array {
+  return new Uint8Array(Int32Array.from(fds).buffer);
+}
+
+describe("a device with doorbell=1", () => {
+  it("writes to memory and signals its MSI when the doorbell is written to", () => {
+    using bench = new Bench("sim:mlx5?size=1MiB&doorbell=1");
+    const memory = new Uint8Array(4096);
+    using mapping = bench.kernel.mapOutside(4096, {
+      read: (at, into) => into.set(memory.subarray(at, at + into.length)),
+      write: (at, from) => memory.set(from, at),
+    });
+    const { address: vaddr } = mapping;
+    bench.device.space!.map({ iova: 0x7000n, size: 4096n, vaddr, flags: VFIO_DMA_MAP_FLAG_WRITE });
+    let signals = 0;
+    let released = 0;
+    const eventfd = bench.kernel.eventfd(() => signals++, () => released++);
+    bench.setIrqs(EVENTFD | TRIGGER, MSI, 1, fdBytes(eventfd));
+    bench.kernel.close(eventfd);
+    bench.ring(0x7ffdn, 3, 254);
+    assert.deepEqual([...memory.subarray(0xffc)], [0, 254, 255, 0]);
+    assert.deepEqual(bench.outcome, [0, 1]);
+    assert.equal(signals, 1);
+    bench.ring(0x7ffdn, 4, 0);
+    bench.ring(0x7000n, 4097, 0);
+    assert.deepEqual(bench.outcome, [ERRNO.EINVAL, 3]);
+    assert.equal(signals, 3);
+    // What follows the doorbell is read only.
+    bench.kernel.pwrite(bench.device.fd.number, new Uint8Array(8), BAR2 + 16);
+    assert.deepEqual(bench.outcome, [ERRNO.EINVAL, 3]);
+    bench.kernel.ioctl(bench.device.fd.number, VFIO_DEVICE_RESET);
+    assert.deepEqual(bench.outcome, [0, 0]);
+    assert.equal(released, 0);
+    bench.setIrqs(NONE | TRIGGER, MSI, 0, new Uint8Array(0));
+    assert.equal(released, 1);
+    bench.ring(0x7000n, 1, 0);
+    assert.equal(signals, 3);
+    bench.device.space!.unmap(0x7000n, 4096n);
+  });
+
+  it("has a status of EBUSY while it is stopped, and EFAULT where its memory is gone", () => {
+    using bench = new Bench("sim:trapped?size=1MiB&doorbell=1");
+    using mapping = bench.kernel.mapOutside(4096, {
+      read: () => {},
+      write: () => bench.kernel.close(999),
+    });
+    const { address: vaddr } = mapping;
+    bench.device.space!.map({ iova: 0n, size: 4096n, vaddr, flags: VFIO_DMA_MAP_FLAG_WRITE });
+    bench.ring(0n, 1, 0);
+    assert.deepEqual(bench.outcome, [ERRNO.EFAULT, 1]);
+    bench.kernel.pwrite(bench.device.fd.number, new Uint8Array(4), 9 * 2 ** 40);
+    bench.ring(0n, 1, 0);
+    assert.deepEqual(bench.outcome, [ERRNO.EBUSY, 2]);
+    bench.device.space!.unmap(0n, 4096n);
+  });
+
+  it("has MSI in its configuration space, and others have no capability", () => {
+    using bench = new Bench("sim:mlx5?doorbell=1");
+    const config = new Uint8Array(256);
+    bench.kernel.pread(bench.device.fd.number, config, CONFIG);
+    assert.equal(config[6], 0x10);
+    assert.deepEqual([...config.subarray(config[0x34]!, config[0x34]! + 4)], [5, 0, 0x80, 0]);
+    using other = new Bench("sim:mlx5");
+    other.kernel.pread(other.device.fd.number, config, CONFIG);
+    assert.equal(config[6], 0);
+    assert.equal(other.device.region(2).size, 0n);
+    const info = vfioIrqInfo.pack({ index: MSI });
+    other.kernel.ioctl(other.device.fd.number, VFIO_DEVICE_GET_IRQ_INFO, info);
+    assert.equal(vfioIrqInfo.unpack(info).count, 0);
+  });
+
+  it("refuses what vfio-pci refuses", () => {
+    using bench = new Bench("sim:mlx5?doorbell=1");
+    const none = new Uint8Array(0);
+    const refused = (flags: number, index: number, count: number, data: Uint8Array): string => {
+      try {
+        bench.setIrqs(flags, index, count, data);
+        return "";
+      } catch (error) {
+        return (error as { code: string }).code;
+      }
+    };
+    assert.equal(refused(NONE | TRIGGER, 5, 0, none), "EINVAL");
+    assert.equal(refused(NONE | TRIGGER, MSI, 2, none), "EINVAL");
+    assert.equal(refused(1 << 6, MSI, 1, none), "EINVAL");
+    assert.equal(refused(NONE | BOOL | TRIGGER, MSI, 1, Uint8Array.of(1)), "EINVAL");
+    assert.equal(refused(EVENTFD | TRIGGER, MSI, 1, none), "EINVAL");
+    assert.equal(refused(EVENTFD | TRIGGER, MSI, 1, fdBytes(999)), "EBADF");
+    assert.equal(refused(EVENTFD | TRIGGER, MSI, 1, fdBytes(bench.device.fd.number)), "EINVAL");
+    assert.equal(refused(NONE | VFIO_IRQ_SET_ACTION_MASK, MSI, 1, none), "ENOTTY");
+    // Nothing is set up yet.
+    assert.equal(refused(NONE | TRIGGER, MSI, 1, none), "EINVAL");
+    assert.equal(refused(NONE | TRIGGER, 0, 0, none), "EINVAL");
+  });
+
+  it("signals on request", () => {
+    using bench = new Bench("sim:mlx5");
+    let signals = 0;
+    const eventfd = bench.kernel.eventfd(() => signals++, () => {});
+    const request = VFIO_PCI_REQ_IRQ_INDEX;
+    bench.setIrqs(EVENTFD | TRIGGER, request, 1, fdBytes(eventfd));
+    bench.setIrqs(NONE | TRIGGER, request, 1, new Uint8Array(0));
+    bench.setIrqs(BOOL | TRIGGER, request, 1, Uint8Array.of(0));
+    bench.setIrqs(BOOL | TRIGGER, request, 1, Uint8Array.of(1));
+    assert.equal(signals, 2);
+    bench.setIrqs(EVENTFD | TRIGGER, request, 1, fdBytes(-1));
+    bench.setIrqs(NONE | TRIGGER, request, 1, new Uint8Array(0));
+    assert.equal(signals, 2);
+    bench.kernel.close(eventfd);
+  });
+});
