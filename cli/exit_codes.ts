@@ -63,6 +63,7 @@ export const EXIT_CODES_BY_CLASS: Readonly<Record<string, number>> = {
   ReplayError: FAILED,
   SamplesError: FAILED,
   SimSpecError: USAGE,
+  SocketFileError: FAILED,
   StdoutError: FAILED,
   SysError: FAILED,
   TraceError: BAD_CHECKPOINT,
@@ -70,6 +71,7 @@ export const EXIT_CODES_BY_CLASS: Readonly<Record<string, number>> = {
   TransferError: FAILED,
   UnsupportedError: CANNOT,
   UsageError: USAGE,
+  WireError: FAILED,
 };
 
 /** The exit code of an error by its class and its code, where it is not that of its class. */

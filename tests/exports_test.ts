@@ -8,7 +8,7 @@ const deno = JSON.parse(fs.readFileSync(path.join(root, "deno.json"), "utf8"));
 const npm = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"));
 
 /** The layers that are front doors, beside mod.ts and the command line. */
-const LAYERS = ["uapi", "kernel", "trace", "sim", "vfio", "checkpoint", "dirty", "check"];
+const LAYERS = ["uapi", "kernel", "trace", "sim", "vfio", "server", "checkpoint", "dirty", "check"];
 
 /** How many names a user has to look through who saves, restores and probes devices. */
 const MOST_NAMES = 50;
@@ -38,7 +38,7 @@ const DOORS: Readonly<Record<string, string>> = {
     perfettoJson readTrace replayTrace timelineOf traceTo
   `,
   "./sim": `
-    BugName DmaPattern Fault FaultName MdevType OPTIONS PERSONALITIES Personality
+    BugName DmaPattern Fault FaultName MdevType OPTIONS OutsideMemory PERSONALITIES Personality
     PersonalityName SimDevice SimDma SimKernel SimOption SimSpec SimSpecError parseSimSpec
     simHelp
   `,
@@ -54,6 +54,7 @@ const DOORS: Readonly<Record<string, string>> = {
     VfioIdentity describeRecovery isLost jointStandstill listDevices openVfioDevice openVfioDevices
     parseDeviceName probe readMigrationFlags shellFile shellWord standstill
   `,
+  "./server": `ServeOptions Server ServerEvent SocketFileError SocketFileErrorCode`,
   "./checkpoint": `
     CheckpointDecoder CheckpointError CheckpointErrorCode CheckpointFile CheckpointFileError
     CheckpointFileErrorInfo CheckpointHeader CheckpointSource CheckpointSummary

@@ -10,7 +10,18 @@ const MOST_FILES = 16;
 
 /** The layers, from the highest to the lowest, and what each may import. docs/architecture.md shows the same table. */
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
-  cli: ["mod.ts", "check", "dirty", "checkpoint", "vfio", "trace", "sim", "kernel", "uapi"],
+  cli: [
+    "mod.ts",
+    "check",
+    "server",
+    "dirty",
+    "checkpoint",
+    "vfio",
+    "trace",
+    "sim",
+    "kernel",
+    "uapi",
+  ],
   "mod.ts": ["transfer", "migration", "checkpoint", "vfio", "base"],
   check: ["vfio", "trace", "sim", "kernel", "uapi", "base"],
   live: ["checkpoint", "kernel", "base"],
@@ -18,6 +29,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   migration: ["dirty", "checkpoint", "vfio", "trace", "kernel", "uapi", "base"],
   dirty: ["vfio", "trace", "kernel", "uapi", "base"],
   checkpoint: ["vfio", "kernel", "base"],
+  server: ["vfio", "vfio_user", "trace", "sim", "kernel", "uapi", "base"],
   vfio: ["vfio_user", "trace", "sim", "kernel", "uapi", "base"],
   vfio_user: ["sim", "kernel", "uapi", "base"],
   sim: ["kernel", "uapi", "base"],

@@ -13,6 +13,7 @@ import { check } from "../specs/check.ts";
 import { type Command, type CommonArgs, description } from "../specs/command.ts";
 import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "../specs/dirty_unmap.ts";
 import { list } from "../specs/list.ts";
+import { serve } from "../specs/serve.ts";
 import { show, verify } from "../specs/verify_show.ts";
 import { probe, reset, state, withDevices } from "../specs/probe_state_reset_with.ts";
 import { restore, save } from "../specs/save_restore.ts";
@@ -62,13 +63,14 @@ const PARSERS: ReadonlyMap<Command, CommandParser> = new Map([
   runnable(unmap, () => import("./unmap.ts")),
   runnable(timeline, () => import("./timeline.ts")),
   runnable(traceShow, () => import("./trace/show.ts")),
-  runnable(verify, () => import("./verify.ts")),
-  runnable(show, () => import("./show.ts")),
+  runnable(verify, () => import("./checkpoint/verify.ts")),
+  runnable(show, () => import("./checkpoint/show.ts")),
   runnable(list, () => import("./list.ts")),
   runnable(probe, () => import("./probe.ts")),
   runnable(state, () => import("./state.ts")),
   runnable(reset, () => import("./reset.ts")),
   runnable(withDevices, () => import("./with.ts")),
+  runnable(serve, () => import("./serve.ts")),
   runnable(check, () => import("./check.ts")),
   runnable(save, () => import("./save.ts")),
   runnable(restore, () => import("./restore.ts")),

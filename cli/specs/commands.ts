@@ -8,6 +8,7 @@ import { check } from "./check.ts";
 import type { Command, CommandGroup } from "./command.ts";
 import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "./dirty_unmap.ts";
 import { list } from "./list.ts";
+import { serve } from "./serve.ts";
 import { show, verify } from "./verify_show.ts";
 import { probe, reset, state, withDevices } from "./probe_state_reset_with.ts";
 import { restore, save } from "./save_restore.ts";
@@ -33,6 +34,7 @@ export const COMMANDS: readonly Command[] = [
   state,
   reset,
   withDevices,
+  serve,
   check,
   save,
   restore,

@@ -4,12 +4,12 @@
  * @module
  */
 
-import type { CheckpointSummary, DeviceIdentity } from "../../src/checkpoint/mod.ts";
-import { openCheckpointFile, verifyCheckpoint } from "../../mod.ts";
-import type { Context } from "../context.ts";
-import { bytes, count, hex, rate, time } from "../output/format.ts";
-import { table } from "../output/table.ts";
-import type { FileArgs } from "../specs/verify_show.ts";
+import type { CheckpointSummary, DeviceIdentity } from "../../../src/checkpoint/mod.ts";
+import { openCheckpointFile, verifyCheckpoint } from "../../../mod.ts";
+import type { Context } from "../../context.ts";
+import { bytes, count, hex, rate, time } from "../../output/format.ts";
+import { table } from "../../output/table.ts";
+import type { FileArgs } from "../../specs/verify_show.ts";
 
 /** What is not known of a checkpoint that cannot be read. */
 const UNKNOWN = {

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { openCheckpointFile, verifyCheckpoint } from "../../mod.ts";
-import type { Context } from "../context.ts";
-import { bytes, count } from "../output/format.ts";
-import type { FileArgs } from "../specs/verify_show.ts";
+import { openCheckpointFile, verifyCheckpoint } from "../../../mod.ts";
+import type { Context } from "../../context.ts";
+import { bytes, count } from "../../output/format.ts";
+import type { FileArgs } from "../../specs/verify_show.ts";
 
 /** What is not known of a checkpoint that cannot be read. */
 const UNKNOWN = {

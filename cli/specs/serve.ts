@@ -1,0 +1,50 @@
+/**
+ * The command that serves a device to other processes.
+ *
+ * @module
+ */
+
+import { object } from "@optique/core/constructs";
+import { text } from "@optique/core/message";
+import type { InferValue } from "@optique/core/parser";
+import { argument, option } from "@optique/core/primitives";
+import type { Command } from "./command.ts";
+import { quiet } from "./options.ts";
+import { device, file } from "./value_parsers.ts";
+
+const args = object({
+  device: argument(device(), {
+    description: [text("sim:NAME (simulated; sim:help lists them), or replay:FILE (a trace).")],
+  }),
+  socket: option("--socket", file(), {
+    description: [text("The socket to make; it is removed at the end.")],
+  }),
+  ...quiet,
+});
+
+/** The arguments of `serve`. */
+export type ServeArgs = InferValue<typeof args>;
+
+/** `serve`. */
+export const serve: Command<ServeArgs> = {
+  name: "serve",
+  usage: "DEVICE --socket PATH",
+  brief: "Serve a simulated device to other processes, by the vfio-user protocol.",
+  details: [
+    "QEMU (from 11.1 on, -device vfio-user-pci), libvfio-user's clients and vfiokit itself (vfio-user:PATH) drive the device through the socket. Only your own user and root may.",
+    "One client is served at a time; others wait. When a client is gone, however it ended, the device is closed, and the next client finds it as it is when it is opened.",
+    "Runs until a signal comes (Ctrl-C, SIGTERM). A socket that is left from a process that was killed is replaced.",
+  ],
+  examples: [
+    {
+      what: "a network function without hardware",
+      line: "vfiokit serve sim:mlx5 --socket mlx5.sock",
+    },
+    {
+      what: "a device that writes to a guest's memory and interrupts it",
+      line: 'vfiokit serve "sim:mlx5?doorbell=1" --socket mlx5.sock',
+    },
+  ],
+  permissions: ["--allow-ffi", "--allow-read", "--allow-write"],
+  args,
+};

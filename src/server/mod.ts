@@ -1,0 +1,25 @@
+/**
+ * A vfio-user server: it makes a simulated device, or a trace that is replayed, available to other
+ * processes over a socket. {@linkcode Server} runs on a thread of its own. The protocol, and what
+ * vfiokit adds to it, is in docs/vfio-user.md.
+ *
+ * @example
+ * ```ts
+ * import { Server } from "@vfiokit/vfiokit/server";
+ * import * as fs from "node:fs";
+ * import assert from "node:assert/strict";
+ *
+ * const folder = fs.mkdtempSync("/tmp/serve-");
+ * {
+ *   await using server = await Server.listen("sim:mlx5?size=1MiB", `${folder}/mlx5.sock`);
+ *   assert.ok(fs.lstatSync(`${folder}/mlx5.sock`).isSocket());
+ * }
+ * assert.deepEqual(fs.readdirSync(folder), []);
+ * fs.rmdirSync(folder);
+ * ```
+ *
+ * @module
+ */
+
+export { type ServeOptions, Server, type ServerEvent } from "./server.ts";
+export { SocketFileError, type SocketFileErrorCode } from "./socket_file.ts";

@@ -1,0 +1,97 @@
+/**
+ * The device that is served, opened through the Kernel seam: on the simulated kernel, or on one that
+ * replays a trace.
+ *
+ * @module
+ */
+
+import { cleanlyThen } from "../../base/cleanup.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import { SimKernel } from "../../sim/mod.ts";
+import { endTrace } from "../../trace/mod.ts";
+import type { VfioDevice } from "../../vfio/device/device.ts";
+import { type DeviceName, parseDeviceName } from "../../vfio/open/device_name.ts";
+import { kernelFor } from "../../vfio/open/kernel_for.ts";
+import { openVfioDevice } from "../../vfio/open/open.ts";
+import { MigrationData } from "./migration_data.ts";
+
+/** A device while clients may call it. Its state is gone once it is closed. */
+export class OpenDevice implements Disposable {
+  /** The kernel it lives in. */
+  readonly kernel: Kernel;
+  /** That kernel, if memory and eventfds of other processes can be given to it; else null. */
+  readonly sim: SimKernel | null;
+  /** The device. */
+  readonly vfio: VfioDevice;
+  /** The data of its migration. */
+  readonly data: MigrationData;
+
+  /** Opens it. */
+  constructor(kernel: Kernel, name: DeviceName) {
+    this.kernel = kernel;
+    this.sim = kernel instanceof SimKernel ? kernel : null;
+    this.vfio = openVfioDevice(kernel, name);
+    this.data = new MigrationData(kernel);
+  }
+
+  /** Closes it. */
+  [Symbol.dispose](): void {
+    cleanlyThen(() => this.data.close(), () => this.vfio.close());
+  }
+}
+
+/**
+ * The device by its name, opened anew for each client, or held open for all of them.
+ *
+ * A simulated device is the same one each time, with the state that its driver gives it when it is
+ * opened; a trace is replayed from its beginning.
+ */
+export class DeviceSource implements Disposable {
+  readonly #name: DeviceName;
+  readonly #kernel: SimKernel | null;
+  readonly #hold: boolean;
+  #users = 0;
+  #open: { readonly device: OpenDevice; readonly kernel: Kernel } | null;
+
+  /**
+   * Opens it, so that a name that is wrong fails at once.
+   *
+   * @param hold Whether it stays open while no client uses it, and with it its state.
+   */
+  constructor(name: string, hold: boolean) {
+    this.#name = parseDeviceName(name);
+    const kernel = kernelFor(this.#name);
+    this.#kernel = kernel instanceof SimKernel ? kernel : null;
+    this.#hold = hold;
+    this.#open = this.#opened(kernel);
+  }
+
+  #opened(kernel: Kernel): { device: OpenDevice; kernel: Kernel } {
+    return { device: new OpenDevice(kernel, this.#name), kernel };
+  }
+
+  /** The device, for one more client. */
+  take(): OpenDevice {
+    this.#open ??= this.#opened(this.#kernel ?? kernelFor(this.#name));
+    this.#users += 1;
+    return this.#open.device;
+  }
+
+  /** A client is gone. */
+  release(): void {
+    this.#users -= 1;
+    if (this.#users === 0 && !this.#hold) this.#close();
+  }
+
+  #close(): void {
+    const open = this.#open;
+    if (open === null) return;
+    this.#open = null;
+    cleanlyThen(() => open.device[Symbol.dispose](), () => endTrace(open.kernel));
+  }
+
+  /** Closes it. */
+  [Symbol.dispose](): void {
+    this.#close();
+  }
+}

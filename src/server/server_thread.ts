@@ -1,0 +1,61 @@
+/**
+ * What the thread of a server does, and what it says to the thread that started it.
+ */
+
+import { packError, type TransferredError } from "../base/error_transfer.ts";
+import { UnixSocket } from "../kernel/libc/unix_socket.ts";
+import { blockSignals } from "../kernel/process/signal_mask.ts";
+import { DeviceSource } from "./requests/open_device.ts";
+import { channelEntrance, listeningEntrance, type ServerEvent } from "./entrance.ts";
+import { serveClients } from "./serve_clients.ts";
+
+/** What the thread is to serve. */
+export interface ThreadRequest {
+  /** The device's name. */
+  readonly name: string;
+  /** The fd of a socket that listens; or of a channel that sockets come through. */
+  readonly entrance: { readonly kind: "listen" | "channel"; readonly fd: number };
+  /** The fd of a socket that ends it. */
+  readonly stop: number;
+}
+
+/** What the thread says. */
+export type ThreadMessage =
+  /** The device is open, and clients are served. */
+  | { readonly type: "ready" }
+  /** Something happened. */
+  | { readonly type: "event"; readonly event: ServerEvent }
+  /** It ended, as it was asked to; or for this error. */
+  | { readonly type: "ended"; readonly error: TransferredError | null };
+
+/** How many clients of a channel there can be at a time. */
+const MOST_OF_CHANNEL = 16;
+
+/** Serves until it is to stop; blocks the thread. The fds stay open: the caller's thread closes them. */
+export function runServer(request: ThreadRequest, say: (message: ThreadMessage) => void): void {
+  try {
+    blockSignals();
+    serve(request, say);
+    say({ type: "ended", error: null });
+  } catch (error) {
+    say({ type: "ended", error: packError(error) });
+  }
+}
+
+function serve(
+  { name, entrance, stop }: ThreadRequest,
+  say: (message: ThreadMessage) => void,
+): void {
+  const lent = entrance.kind === "channel";
+  using source = new DeviceSource(name, lent);
+  say({ type: "ready" });
+  const report = (event: ServerEvent): void => say({ type: "event", event });
+  const { fd } = entrance;
+  serveClients({
+    source,
+    entrance: lent ? channelEntrance(fd) : listeningEntrance(UnixSocket.adopt(fd), report),
+    most: lent ? MOST_OF_CHANNEL : 1,
+    stop: UnixSocket.adopt(stop),
+    report,
+  });
+}
