@@ -18,7 +18,7 @@ async function main(): Promise<void> {
       await file.write(new Uint8Array(2 ** 20).fill(count));
     }
     console.error(`written ${file.bytes}`);
-    if (hold === "hold") await new Promise((resolve) => setTimeout(resolve, 60_000));
+    if (hold === "hold") await new Promise((resolve) => setTimeout(resolve, 600_000));
     await file.commit();
   } else {
     await using source = await openCheckpointFile(path!);

@@ -23,7 +23,8 @@ test("- is stdout and stdin, be they pipes or files", async () => {
 });
 
 test("/dev/fd/N of a shell works both ways", async () => {
-  const command = `$CHILD write /dev/fd/7 3 7> >(cat > ${folder}/a); sleep 0.3; ` +
+  const command = `$CHILD write /dev/fd/7 3 7> >(cat > ${folder}/a; : > ${folder}/written); ` +
+    `until [ -e ${folder}/written ]; do sleep 0.01; done; ` +
     `$CHILD read <(cat ${folder}/a)`;
   const { code, stdout } = await run(command);
   assert.deepEqual([code, stdout], [0, "stream of 3145728\n"]);

@@ -8,6 +8,7 @@ import { save } from "../../src/transfer/save.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { TransferError } from "../../src/transfer/transfer_error.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
+import { until } from "../_until.ts";
 import { stateOf, withSim } from "../migration/_sim.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -62,8 +63,9 @@ describe("a plain stream", () => {
     let writes = 0;
     const write = (): Promise<void> => writes++ < 3 ? Promise.resolve() : gate.promise;
     const saving = save(device, new WritableStream({ write }));
-    while (writes < 4) await new Promise((resolve) => setTimeout(resolve, 5));
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await until(() => writes === 4, "the stream takes nothing");
+    // All slots are full then: the three writes were of less than one.
+    await until(() => device.progress().bytes >= 4 << 20, "the device has filled its slots");
     assert.ok(device.progress().bytes < 8 << 20);
     gate.resolve();
     assert.ok((await saving).bytes >= 16 << 20);
@@ -85,10 +87,13 @@ describe("a plain stream", () => {
     const abort = new AbortController();
     let cancelled: unknown;
     const source = new ReadableStream<Uint8Array>({
+      pull(): Promise<void> {
+        abort.abort("enough");
+        return new Promise(() => {});
+      },
       cancel: (reason) => void (cancelled = reason),
-    });
+    }, { highWaterMark: 0 });
     const restoring = restore(device, source, { signal: abort.signal });
-    setTimeout(() => abort.abort("enough"), 20);
     await assert.rejects(restoring, (error: TransferError) => error.code === "cancelled");
     assert.equal(cancelled, "enough");
     assert.equal(await stateOf(device), "running");

@@ -2,10 +2,12 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { after, describe, it } from "node:test";
+import { Worker } from "node:worker_threads";
 import { CheckpointError } from "../../src/checkpoint/checkpoint_error.ts";
 import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
 import { restore } from "../../src/transfer/restore.ts";
@@ -13,14 +15,20 @@ import { save, type SaveOptions } from "../../src/transfer/save.ts";
 import type { TransferError } from "../../src/transfer/transfer_error.ts";
 import { openCheckpointFile } from "../../src/checkpoint/file/open_checkpoint_file.ts";
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
+import { O_NONBLOCK, O_RDWR, POLLIN } from "../../src/kernel/kernel.ts";
+import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { DeviceClosedError } from "../../src/migration/closed_error.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import type { MigrationError } from "../../src/migration/migration_error.ts";
-import { abortAt, rejectsWith, stateOf } from "../migration/_sim.ts";
+import { Gate, HELD } from "../_gate.ts";
+import { until } from "../_until.ts";
+import { rejectsWith, stateOf } from "../migration/_sim.ts";
 import { read, whole } from "./_tools.ts";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "vfiokit-thread-"));
 after(() => fs.rmSync(folder, { recursive: true }));
+
+const kernel = libcKernel();
 
 let files = 0;
 function name(): string {
@@ -54,6 +62,16 @@ function fifo(script: string, ...args: string[]): { at: string; writer: ChildPro
   execFileSync("mkfifo", [at]);
   const writer = spawn("sh", ["-c", script, "sh", at, ...args], { stdio: "ignore" });
   return { at, writer };
+}
+
+/** A thread whose driver takes one write and no more; `stuck` resolves in the midst of the others. */
+function stuckWorker(): { worker: Worker; stuck: () => Promise<void> } {
+  const writes = new Int32Array(new SharedArrayBuffer(4));
+  const script = new URL("./_stuck_worker.ts", import.meta.url);
+  return {
+    worker: new Worker(script, { workerData: writes.buffer }),
+    stuck: () => until(() => Atomics.load(writes, 0) > 2, "the driver takes no data"),
+  };
 }
 
 const SPEC = "trapped?size=4MiB&chunk=64KiB";
@@ -143,14 +161,21 @@ describe("a device on a thread of its own, saved to a file", () => {
   });
 
   it("runs again when it is interrupted, and leaves no file", async () => {
-    await using device = await openDevice("sim:trapped?size=64MiB&fault=block:300ms:20");
+    const gate = new Gate();
+    await using device = await openDevice(`sim:trapped?size=64MiB&fault=block:${HELD}:20`, {
+      worker: gate.worker(),
+    });
     const at = name();
-    using abort = abortAt(device, 1);
-    await rejectsWith(saveTo(at, device, { signal: abort.signal }), {
+    const abort = new AbortController();
+    const saving = rejectsWith(saveTo(at, device, { signal: abort.signal }), {
       code: "cancelled",
       deviceState: "running",
       recovery: "running",
     });
+    await gate.reached();
+    abort.abort();
+    gate.open();
+    await saving;
     assert.deepEqual(fs.readdirSync(folder).filter((file) => file.includes(path.basename(at))), []);
   });
 });
@@ -207,48 +232,51 @@ describe("a device on a thread of its own, restored", () => {
     const from = await saved(`${SPEC}&seed=1`);
     // Within the header, and within the data.
     for (const bytes of [50, 3 << 20]) {
-      const { at, writer } = fifo('exec >"$1"; head -c "$3" "$2"; sleep 30', from, String(bytes));
+      const { at, writer } = fifo('head -c "$3" "$2" >"$1"', from, String(bytes));
+      // It stays open, and has no more to give.
+      const held = kernel.open(at, O_RDWR | O_NONBLOCK);
+      const written = once(writer, "exit");
       await using device = await openDevice(`sim:${SPEC}&seed=2`);
       const before = await window(device);
       await using source = await openCheckpointFile(at);
-      using abort = abortAt(device, bytes === 50 ? Infinity : 1);
-      if (bytes === 50) setTimeout(() => abort.abort(), 300);
-      await rejectsWith(restore(device, source, { signal: abort.signal }), {
+      const abort = new AbortController();
+      const restoring = rejectsWith(restore(device, source, { signal: abort.signal }), {
         code: "cancelled",
         deviceState: "running",
         recovery: bytes === 50 ? "none" : "reset",
       });
+      await written;
+      await until(() => kernel.poll(held, POLLIN, 0) === 0, "the fifo is read");
+      if (bytes > 50) await until(() => device.progress().bytes > 0, "data is restored");
+      abort.abort();
+      await restoring;
       assert.deepEqual(await window(device), before);
-      writer.kill();
+      kernel.close(held);
     }
   });
 
   for (const way of ["an fd", "a stream"]) {
     it(`can be interrupted while the driver takes no data, by ${way}`, async () => {
       const at = await saved("mlx5?size=1MiB&seed=1");
-      const script = new URL("./_stuck_worker.ts", import.meta.url);
-      const worker = new Worker(script, { type: "module" });
+      const { worker, stuck } = stuckWorker();
       await using device = await openDevice("sim:mlx5?size=1MiB&seed=2", { worker });
       await using file = await openCheckpointFile(at);
       const source = way === "an fd" ? file : { seekable: false, stream: () => file.stream() };
       const abort = new AbortController();
       const restoring = restore(device, source, { signal: abort.signal });
-      // In the midst of it: the driver was not ready for some of these.
-      while (device.progress().bytes === 0) await new Promise((resolve) => setTimeout(resolve, 10));
-      setTimeout(() => abort.abort(), 200);
+      await stuck();
+      abort.abort();
       await rejectsWith(restoring, { deviceState: "running", recovery: "reset" });
       assert.equal(await stateOf(device), "running");
     });
   }
 
   it("is closed while the driver takes no data", async () => {
-    const worker = new Worker(new URL("./_stuck_worker.ts", import.meta.url), { type: "module" });
+    const { worker, stuck } = stuckWorker();
     const device = await openDevice("sim:mlx5?size=1MiB&seed=2", { worker });
     await using file = await openCheckpointFile(await saved("mlx5?size=1MiB&seed=1"));
     const restoring = restore(device, file);
-    while (device.progress().bytes === 0) await new Promise((resolve) => setTimeout(resolve, 10));
-    // In the midst of the next write, which the driver does not take.
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await stuck();
     const closing = device.close();
     await assert.rejects(restoring, ({ cause: error }: TransferError) => {
       assert.ok(error instanceof DeviceClosedError);

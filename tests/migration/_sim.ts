@@ -83,12 +83,3 @@ export async function rejectsWith(
     return true;
   });
 }
-
-/** Aborts as soon as a device has moved this many bytes; dispose of it in the end. */
-export function abortAt(device: Device, bytes: number): AbortController & Disposable {
-  const abort = new AbortController();
-  const looking = setInterval(() => {
-    if (device.progress().bytes >= bytes) abort.abort();
-  }, 5);
-  return Object.assign(abort, { [Symbol.dispose]: () => clearInterval(looking) });
-}

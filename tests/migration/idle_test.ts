@@ -10,7 +10,7 @@ const SCRIPT = fileURLToPath(new URL("./_idle.ts", import.meta.url));
 function run(...args: string[]): Promise<string> {
   const words = "Deno" in globalThis ? ["run", "--allow-all", "--quiet", "--no-check"] : ["run"];
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, [...words, SCRIPT, ...args], { timeout: 30_000 }, (error, out) => {
+    execFile(process.execPath, [...words, SCRIPT, ...args], { timeout: 60_000 }, (error, out) => {
       if (error) reject(error);
       else resolve(out.trim());
     });

@@ -9,6 +9,7 @@ import { type Device, openDevice } from "../../src/migration/device.ts";
 import { precopy } from "../../src/migration/phases/precopy.ts";
 import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
+import { Gate, HELD } from "../_gate.ts";
 import { memorySink, memorySource } from "../transfer/_several.ts";
 import { collect, rejectsWith, withSim } from "./_sim.ts";
 
@@ -120,22 +121,20 @@ describe(
     it("are blocked on the thread of a device, and arrive on another one", async () => {
       const before = deaf();
       const devices: Device[] = [];
+      const gate = new Gate();
       for (const kind of ["trapped", "mlx5"]) {
-        devices.push(
-          await openDevice(`sim:${kind}?size=64KiB&fault=block:500ms`),
-        );
+        const name = `sim:${kind}?size=64KiB&fault=block:${HELD}`;
+        devices.push(await openDevice(name, { worker: gate.worker() }));
       }
       try {
         // Looked at while their drivers block: a thread of Bun that waits for messages waits with an
         // empty mask (epoll_pwait).
         const saves = devices.map((device) => collect(stopAndCopy(device)));
-        let seen = 0;
-        for (let looks = 0; looks < 20 && seen < devices.length; looks++) {
-          await new Promise((resolve) => setTimeout(resolve, 20));
-          seen = Math.max(seen, deaf().difference(before).size);
-        }
+        await gate.reached(devices.length);
+        const seen = deaf().difference(before).size;
+        gate.open();
         await Promise.all(saves);
-        assert.ok(seen >= devices.length);
+        assert.ok(seen >= devices.length, `${seen} threads`);
         const arrived = Promise.withResolvers<void>();
         process.once("SIGTERM", () => arrived.resolve());
         process.kill(process.pid, "SIGTERM");

@@ -23,6 +23,7 @@ import {
   vfioDeviceFeatureMigState,
   vfioPrecopyInfo,
 } from "../../src/uapi/mod.ts";
+import { napsOf, VirtualClock } from "../_virtual_clock.ts";
 import { collect, rejectsWith } from "./_sim.ts";
 
 const NO_LIMITS = { threshold: 0, downtimeMs: 0, maxRounds: Infinity, maxTimeMs: Infinity };
@@ -63,22 +64,6 @@ function estimates(size: number | null): V2SaveParts["estimates"] {
 
 function builder(length: number): BatchBuilder {
   return new BatchBuilder(new Uint8Array(new ArrayBuffer(length)));
-}
-
-/** How long this thread was put to sleep, each time, in milliseconds. */
-function napsOf(work: () => void): number[] {
-  const { wait } = Atomics;
-  const naps: number[] = [];
-  Atomics.wait = ((...args: Parameters<typeof wait>) => {
-    naps.push(args[3]!);
-    return "timed-out" as const;
-  }) as typeof wait;
-  try {
-    work();
-  } finally {
-    Atomics.wait = wait;
-  }
-  return naps;
 }
 
 describe("a driver that is not ready", () => {
@@ -130,8 +115,7 @@ describe("a driver that is not ready", () => {
   });
 
   it("is waited for in pre-copy for a while only", () => {
-    const { now } = performance;
-    let clock = 0;
+    using clock = new VirtualClock();
     using data = new DataFd({
       ioctl(_fd, _request, arg): number {
         const info = { initial_bytes: 88n, dirty_bytes: 0n };
@@ -139,7 +123,10 @@ describe("a driver that is not ready", () => {
         return 0;
       },
       read: notReady,
-      poll: () => 0,
+      poll(_fd, _events, timeoutMs): number {
+        clock.pass(timeoutMs);
+        return 0;
+      },
     });
     const { kernel, fd } = data;
     const notes = new DriverNotes();
@@ -153,13 +140,8 @@ describe("a driver that is not ready", () => {
       notes,
     });
     let batches = 1;
-    performance.now = () => clock += 10;
-    try {
-      while (!save.fill(builder(1000))) batches += 1;
-    } finally {
-      performance.now = now;
-    }
-    assert.ok(batches > 1 && clock > 5000, `${batches} batches, ${clock} ms`);
+    while (!save.fill(builder(1000))) batches += 1;
+    assert.ok(batches > 1 && clock.ms > 5000, `${batches} batches, ${clock.ms} ms`);
     assert.deepEqual(notes.list().map(({ code, count }) => [code, count]), [[
       "precopy-stalled",
       1,

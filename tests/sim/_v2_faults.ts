@@ -13,6 +13,7 @@ import {
   VFIO_MIGRATION_STOP_COPY,
   vfioPrecopyInfo,
 } from "../../src/uapi/mod.ts";
+import { napsOf } from "../_virtual_clock.ts";
 import { bytes, text } from "./_client.ts";
 import type { V2Client } from "./_v2_client.ts";
 import { LogCalls } from "../migration/v2_cases/log_calls.ts";
@@ -115,9 +116,11 @@ export const V2_ACTS: Readonly<Partial<Record<FaultName, Act>>> = {
     using client = make("fault=block:60ms:2");
     client.go(STOP_COPY);
     client.read(8);
-    const begin = performance.now();
-    client.read(8);
-    assert.ok(performance.now() - begin >= 50);
+    assert.deepEqual(napsOf(() => client.read(8)), [60]);
+    assert.deepEqual(napsOf(() => client.read(8)), []);
+    using slow = make("fault=block:60ms:always");
+    slow.go(STOP_COPY);
+    assert.deepEqual(napsOf(() => (slow.read(8), slow.read(8))), [60, 60]);
   },
   "eintr-partial": (make) => {
     using client = make("fault=eintr-partial:1");

@@ -104,7 +104,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
 async function outcome(work: Promise<unknown>): Promise<unknown> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise((resolve) => {
-    timer = setTimeout(() => resolve("it is still pending"), 5_000);
+    timer = setTimeout(() => resolve("it is still pending"), 60_000);
   });
   try {
     return await Promise.race([work.then(() => null, (error) => error), late]);

@@ -5,6 +5,7 @@ import { IdentityError } from "../../src/transfer/identity/identity_error.ts";
 import { restore } from "../../src/transfer/restore.ts";
 import { save } from "../../src/transfer/save.ts";
 import { openDevices } from "../../src/migration/open_devices.ts";
+import { until } from "../_until.ts";
 import {
   failure,
   memorySink,
@@ -224,7 +225,9 @@ describe("restore() that fails", () => {
     const { bytes } = await saved(...KINDS);
     for (const share of [0.3, 0.6, 0.9]) {
       await withTeam(others(...KINDS), async (team) => {
-        const { devices } = team;
+        const { devices, arcs } = team;
+        const resuming = (): boolean =>
+          arcs.filter((arc) => / RESUMING| 100b/.test(arc)).length === 3;
         const before = checksums(team);
         const abort = new AbortController();
         const stalling = {
@@ -234,8 +237,9 @@ describe("restore() that fails", () => {
               start(controller): void {
                 controller.enqueue(bytes.slice(0, bytes.length * share));
               },
-              pull(): void {
-                setTimeout(() => abort.abort(new Error("Ctrl-C")), 20);
+              async pull(): Promise<void> {
+                await until(resuming, "all devices are in RESUMING");
+                abort.abort(new Error("Ctrl-C"));
               },
             }),
         };

@@ -15,7 +15,9 @@ import { openCheckpointFile } from "../../src/checkpoint/file/open_checkpoint_fi
 import { verifyCheckpoint } from "../../src/checkpoint/verify.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import { MigrationError } from "../../src/migration/migration_error.ts";
-import { abortAt, rejectsWith, stateOf, withSim } from "../migration/_sim.ts";
+import { Gate, HELD } from "../_gate.ts";
+import { until } from "../_until.ts";
+import { rejectsWith, stateOf, withSim } from "../migration/_sim.ts";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "vfiokit-save-"));
 after(() => fs.rmSync(folder, { recursive: true }));
@@ -298,7 +300,7 @@ describe("restore()", () => {
     const bytes = fs.readFileSync(await saved("trapped?size=8MiB&seed=1"));
     await withSim(["trapped?size=8MiB&seed=2"], async ({ devices: [device], sims }) => {
       const before = sims[0]!.checksum();
-      using abort = abortAt(device!, 1);
+      const abort = new AbortController();
       const stalling: RestoreSource = {
         seekable: false,
         stream: () =>
@@ -308,12 +310,15 @@ describe("restore()", () => {
             },
           }),
       };
-      await rejectsWith(restore(device!, stalling, { signal: abort.signal }), {
+      const restoring = rejectsWith(restore(device!, stalling, { signal: abort.signal }), {
         code: "cancelled",
         deviceState: "running",
         recovery: "reset",
         message: /interrupted; the device was reset and is running/,
       });
+      await until(() => device!.progress().bytes > 0, "data is restored");
+      abort.abort();
+      await restoring;
       assert.equal(sims[0]!.checksum(), before);
     });
   });
@@ -321,21 +326,21 @@ describe("restore()", () => {
 
 describe("a device on a thread of its own", () => {
   it("does not stop the event loop while the driver blocks, and can be interrupted", async () => {
-    await using device = await openDevice("sim:trapped?size=4MiB&fault=block:600ms:1");
-    // The first transaction blocks: interrupted, it is waited for.
+    const gate = new Gate();
+    await using device = await openDevice(`sim:trapped?size=4MiB&fault=block:${HELD}:1`, {
+      worker: gate.worker(),
+    });
     const abort = new AbortController();
-    let ticks = 0;
-    const ticking = setInterval(() => {
-      ticks += 1;
-      if (ticks === 3) abort.abort();
-    }, 10);
     const file = await createCheckpointFile(name());
-    await rejectsWith(save(device, file, { signal: abort.signal }), {
+    const saving = rejectsWith(save(device, file, { signal: abort.signal }), {
       code: "cancelled",
       deviceState: "running",
     });
-    clearInterval(ticking);
-    assert.ok(ticks >= 3, `${ticks} ticks`);
+    // The first transaction blocks: interrupted, it is waited for.
+    await gate.reached();
+    abort.abort();
+    gate.open();
+    await saving;
   });
 
   it("brings its errors over whole", async () => {

@@ -3,7 +3,9 @@ import { describe, it } from "node:test";
 import { TransferError } from "../../src/transfer/transfer_error.ts";
 import { restore } from "../../src/transfer/restore.ts";
 import { save } from "../../src/transfer/save.ts";
-import { openDevices } from "../../src/migration/open_devices.ts";
+import { openDevice } from "../../src/migration/device.ts";
+import { Gate, HELD } from "../_gate.ts";
+import { until } from "../_until.ts";
 import { failure, memorySink, memorySource, statesOf, withTeam } from "./_several.ts";
 import { read, split, whole } from "../checkpoint/_tools.ts";
 
@@ -254,15 +256,20 @@ describe("save() that fails", () => {
   });
 
   it("waits for a device that blocks while another fails, and stops no event loop", async () => {
-    await using devices = await openDevices([
-      `sim:trapped?${SIZE}&fault=block:600ms:1`,
-      `sim:mlx5?${SIZE}&fault=read:2:EIO`,
-    ]);
-    let ticks = 0;
-    const ticking = setInterval(() => ticks += 1, 10);
-    const error = await failure(save(devices, memorySink()), devices);
-    clearInterval(ticking);
-    assert.ok(ticks >= 10, `${ticks} ticks`);
+    const gate = new Gate();
+    await using slow = await openDevice(`sim:trapped?${SIZE}&fault=block:${HELD}:1`, {
+      worker: gate.worker(),
+    });
+    await using failing = await openDevice(`sim:mlx5?${SIZE}&fault=read:2:EIO`);
+    const devices = [slow, failing];
+    let ended = false;
+    const saving = failure(save(devices, memorySink()), devices).finally(() => ended = true);
+    await gate.reached();
+    // Both were stopped before the first one blocked: this one has failed, and was brought back.
+    await until(async () => (await failing.state()).state === "running", "the other runs again");
+    assert.equal(ended, false);
+    gate.open();
+    const error = await saving;
     assert.deepEqual(statesOf(error), ["running", "running"]);
     assert.equal(error!.errno, "EIO");
     assert.match(error!.message, /device 1 \(sim:mlx5.*EIO.*; all of them are running again$/);

@@ -68,11 +68,11 @@ export function parseFault(text: string): Fault {
       return { ...made, errno: errno(first) };
     case "N:ERRNO":
       return { ...made, n: number(first), errno: errno(second) };
-    case "DURATION[:N]":
+    case "DURATION[:N|always]":
       return {
         ...made,
         ms: parseDuration(first ?? "") ?? bad(),
-        n: second === undefined ? 1 : number(second),
+        n: second === undefined ? 1 : second === "always" ? Infinity : number(second),
       };
   }
 }
@@ -189,7 +189,7 @@ export class FaultPlan {
     if (waiting === undefined) return NONE;
     waiting.count += 1;
     return waiting.faults.filter(({ name, n }) =>
-      FROM_THE_FIRST.includes(name) ? waiting.count <= n : waiting.count === n
+      n === Infinity || (FROM_THE_FIRST.includes(name) ? waiting.count <= n : waiting.count === n)
     );
   }
 }

@@ -37,7 +37,7 @@ export interface FaultKind {
   /** The event it waits for; null if it holds all the time. */
   readonly event: FaultEvent | null;
   /** The fields after the name, separated by `:`. Fields in brackets may be left out. */
-  readonly form: "" | "N" | "[N]" | "N|always" | "ERRNO" | "N:ERRNO" | "DURATION[:N]";
+  readonly form: "" | "N" | "[N]" | "N|always" | "ERRNO" | "N:ERRNO" | "DURATION[:N|always]";
   /** The effect, as the help shows it. */
   readonly text: string;
 }
@@ -191,9 +191,10 @@ export const FAULTS: Readonly<Record<FaultName, FaultKind>> = {
   "block": {
     to: "migratable",
     event: "transaction",
-    form: "DURATION[:N]",
-    text: "the Nth read of data_offset (v2: the Nth read or write of the data fd) blocks for " +
-      "DURATION; N is 1 by default",
+    form: "DURATION[:N|always]",
+    text:
+      "the Nth read of data_offset (v2: the Nth read or write of the data fd), or each, blocks " +
+      "for DURATION; N is 1 by default",
   },
   "gone": {
     to: "migratable",

@@ -66,7 +66,7 @@ export class Giving {
     return this.#left.length === 0;
   }
 
-  give(timeoutMs = 10_000): boolean {
+  give(timeoutMs = 60_000): boolean {
     const room = this.#producer.room(timeoutMs);
     if (room === null) return false;
     const { phase, sizes, more, fill } = this.#left.shift()!;
@@ -86,7 +86,7 @@ export function takeAll(
   const transactions: Uint8Array[] = [];
   let open: Uint8Array[] = [];
   for (;;) {
-    const batch = consumer.batch(10_000);
+    const batch = consumer.batch(60_000);
     if (batch === null) throw new Error("Nothing came");
     if (typeof batch === "string") return { transactions, ended: batch };
     let at = 0;
