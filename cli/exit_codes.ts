@@ -8,6 +8,7 @@
 
 import { constants } from "node:os";
 import type { CheckErrorCode } from "../src/check/mod.ts";
+import type { VmmFileError } from "../src/vmm/mod.ts";
 import type { MigrationError } from "../mod.ts";
 
 /** It is done. */
@@ -71,6 +72,7 @@ export const EXIT_CODES_BY_CLASS: Readonly<Record<string, number>> = {
   TransferError: FAILED,
   UnsupportedError: CANNOT,
   UsageError: USAGE,
+  VmmFileError: BAD_CHECKPOINT,
   WireError: FAILED,
 };
 
@@ -86,6 +88,9 @@ const BY_CODE: Readonly<Record<string, Readonly<Record<string, number>>>> = {
     "state-too-long": BAD_CHECKPOINT,
     "state-refused": BAD_CHECKPOINT,
   } satisfies Partial<Record<MigrationError["code"], number>>,
+  VmmFileError: {
+    "unsupported": CANNOT,
+  } satisfies Partial<Record<VmmFileError["code"], number>>,
   CheckError: { "not-running": NEEDS_RESET } satisfies Partial<Record<CheckErrorCode, number>>,
 };
 

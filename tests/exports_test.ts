@@ -8,7 +8,18 @@ const deno = JSON.parse(fs.readFileSync(path.join(root, "deno.json"), "utf8"));
 const npm = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"));
 
 /** The layers that are front doors, beside mod.ts and the command line. */
-const LAYERS = ["uapi", "kernel", "trace", "sim", "vfio", "server", "checkpoint", "dirty", "check"];
+const LAYERS = [
+  "uapi",
+  "kernel",
+  "trace",
+  "sim",
+  "vfio",
+  "server",
+  "checkpoint",
+  "dirty",
+  "check",
+  "vmm",
+];
 
 /** How many names a user has to look through who saves, restores and probes devices. */
 const MOST_NAMES = 50;
@@ -76,6 +87,10 @@ const DOORS: Readonly<Record<string, string>> = {
     RULES Register Rule SAFETY_LEVELS Safety SecondThread SecondThreadResult Selectable Selection
     SetAnswer Steps Stream UNCHECKED V1Device
     V1Transaction V2Device Verdict attempt check defineCheck rule selectChecks
+  `,
+  "./vmm": `
+    ImportedDevice QemuDevice QemuStream ReadStreamOptions StateRecord VmmFileError
+    VmmFileErrorCode fileChunks importedIdentity isQemuStream protocolOfMachine readQemuStream stateOfDevices
   `,
 };
 

@@ -12,6 +12,7 @@ const MOST_FILES = 16;
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
   cli: [
     "mod.ts",
+    "vmm",
     "check",
     "server",
     "dirty",
@@ -23,6 +24,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
     "uapi",
   ],
   "mod.ts": ["transfer", "migration", "checkpoint", "vfio", "base"],
+  vmm: ["checkpoint", "vfio", "kernel", "uapi", "base"],
   check: ["vfio", "trace", "sim", "kernel", "uapi", "base"],
   live: ["checkpoint", "kernel", "base"],
   transfer: ["migration", "checkpoint", "vfio", "kernel", "base"],

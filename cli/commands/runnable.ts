@@ -12,6 +12,7 @@ import type { Context } from "../context.ts";
 import { check } from "../specs/check.ts";
 import { type Command, type CommonArgs, description } from "../specs/command.ts";
 import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "../specs/dirty_unmap.ts";
+import { importQemu } from "../specs/import.ts";
 import { list } from "../specs/list.ts";
 import { serve } from "../specs/serve.ts";
 import { show, verify } from "../specs/verify_show.ts";
@@ -63,6 +64,7 @@ const PARSERS: ReadonlyMap<Command, CommandParser> = new Map([
   runnable(unmap, () => import("./unmap.ts")),
   runnable(timeline, () => import("./timeline.ts")),
   runnable(traceShow, () => import("./trace/show.ts")),
+  runnable(importQemu, () => import("./import/qemu.ts")),
   runnable(verify, () => import("./checkpoint/verify.ts")),
   runnable(show, () => import("./checkpoint/show.ts")),
   runnable(list, () => import("./list.ts")),

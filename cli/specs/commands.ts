@@ -7,6 +7,7 @@
 import { check } from "./check.ts";
 import type { Command, CommandGroup } from "./command.ts";
 import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "./dirty_unmap.ts";
+import { importQemu } from "./import.ts";
 import { list } from "./list.ts";
 import { serve } from "./serve.ts";
 import { show, verify } from "./verify_show.ts";
@@ -23,6 +24,7 @@ export const BRIEF = "Save, restore and inspect VFIO devices without a virtual m
 
 /** Commands of two words. */
 export const GROUPS: readonly CommandGroup[] = [
+  { name: "import", brief: "Make checkpoints of other programs' files." },
   { name: "dirty", brief: "Show the pages that a device dirties." },
   { name: "trace", brief: "Show what --trace wrote." },
 ];
@@ -40,6 +42,7 @@ export const COMMANDS: readonly Command[] = [
   restore,
   verify,
   show,
+  importQemu,
   dirtyGet,
   dirtyWatch,
   dirtyForecast,

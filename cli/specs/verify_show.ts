@@ -39,7 +39,10 @@ export const show: Command<FileArgs> = {
   name: "show",
   usage: "FILE|- [--json]",
   brief: "Show what a checkpoint holds: device, phases, sizes, timings.",
-  details: ["Reads and checks the whole checkpoint, as verify does."],
+  details: [
+    "Reads and checks the whole checkpoint, as verify does.",
+    "Of a migration stream of QEMU's, in a regular file, it shows the machine, its memory and the VFIO devices whose state import qemu takes out; with --json as stream.",
+  ],
   examples: [{ what: "which device was saved?", line: "vfiokit show device.vfio" }],
   permissions: ["--allow-read"],
   args,

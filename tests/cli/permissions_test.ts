@@ -5,6 +5,7 @@ import { COMMANDS } from "../../cli/specs/commands.ts";
 import { sampleFields } from "../../cli/dirty/samples.ts";
 import { IN_DENO, projectFile, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
+import { qemuStream } from "../vmm/_qemu_stream.ts";
 import { sampleRounds } from "./_sample_rounds.ts";
 
 const skip = IN_DENO ? false : "permissions are Deno's";
@@ -17,6 +18,9 @@ function lines(folder: Folder): Readonly<Record<string, readonly string[]>> {
     samples,
     sampleRounds().map((sample) => `${JSON.stringify(sampleFields(sample))}\n`).join(""),
   );
+  const guest = folder.file("guest");
+  const device = { name: "0000:00:05.0/vfio", stopCopy: [new Uint8Array(8)] };
+  writeFileSync(guest, qemuStream({ devices: [device] }));
   return {
     list: ["list"],
     probe: ["probe", "sim:mapped"],
@@ -27,6 +31,7 @@ function lines(folder: Folder): Readonly<Record<string, readonly string[]>> {
     restore: ["restore", "sim:mapped?size=1MiB", file],
     verify: ["verify", file],
     show: ["show", file],
+    "import qemu": ["import", "qemu", guest, "-o", folder.file("imported")],
     "dirty forecast": ["dirty", "forecast", samples, "--bandwidth", "10Gbit", "--downtime", "50ms"],
     "dirty get": ["dirty", "get", "sim:mapped", "--map", "0:1MiB", "--after", "1ms"],
     "dirty watch": ["dirty", "watch", "sim:mapped", "--map", "0:1MiB", "--rounds", "1"],

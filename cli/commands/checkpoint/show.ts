@@ -1,13 +1,20 @@
 /**
- * `vfiokit show`: what a checkpoint holds.
+ * `vfiokit show`: what a checkpoint holds, or a migration stream of QEMU's.
  *
  * @module
  */
 
-import type { CheckpointSummary, DeviceIdentity } from "../../../src/checkpoint/mod.ts";
+import type {
+  CheckpointSource,
+  CheckpointSummary,
+  DeviceIdentity,
+} from "../../../src/checkpoint/mod.ts";
+import { shellFile } from "../../../src/vfio/mod.ts";
+import { fileChunks, isQemuStream, readQemuStream } from "../../../src/vmm/mod.ts";
 import { openCheckpointFile, verifyCheckpoint } from "../../../mod.ts";
 import type { Context } from "../../context.ts";
 import { bytes, count, hex, rate, time } from "../../output/format.ts";
+import { streamDocument, streamLines } from "../../output/qemu_stream.ts";
 import { table } from "../../output/table.ts";
 import type { FileArgs } from "../../specs/verify_show.ts";
 
@@ -15,13 +22,16 @@ import type { FileArgs } from "../../specs/verify_show.ts";
 const UNKNOWN = {
   ...{ version: null, devices: null, created: null, tool: null, iovaPageSize: null },
   ...{ complete: null, transactions: null, bytes: null, storedBytes: null, sha256: null },
-  ...{ frames: null, phases: null, digest: null },
+  ...{ frames: null, phases: null, digest: null, stream: null },
 };
 
 /** Runs `show`. */
 export async function run({ file }: FileArgs, context: Context): Promise<number> {
   context.set({ file, ...UNKNOWN });
   await using source = await context.until(openCheckpointFile(file));
+  if (source.seekable && isQemuStream(await firstBytes(source.file.fd))) {
+    return await showQemuStream(file, source, context);
+  }
   const checkpoint = await verifyCheckpoint(source, {
     signal: context.signal,
   });
@@ -40,6 +50,24 @@ export async function run({ file }: FileArgs, context: Context): Promise<number>
   header.devices.forEach((device, number) => context.print(`Device ${number}: ${words(device)}`));
   context.print(...phaseTable(checkpoint));
   return 0;
+}
+
+async function showQemuStream(
+  file: string,
+  source: CheckpointSource,
+  context: Context,
+): Promise<number> {
+  const stream = await readQemuStream(fileChunks(source.file.fd), { signal: context.signal });
+  context.set({ stream: streamDocument(stream) });
+  context.print(...streamLines(file, stream));
+  const next = `Next: vfiokit import qemu ${shellFile(file)} -o CHECKPOINT`;
+  if (stream.devices.length > 0) context.note(next);
+  return 0;
+}
+
+async function firstBytes(fd: number): Promise<Uint8Array> {
+  for await (const chunk of fileChunks(fd)) return chunk;
+  return new Uint8Array(0);
 }
 
 function overview(

@@ -1,0 +1,84 @@
+/**
+ * The commands that make checkpoints of other programs' files.
+ *
+ * @module
+ */
+
+import { object } from "@optique/core/constructs";
+import { text } from "@optique/core/message";
+import { multiple, optional } from "@optique/core/modifiers";
+import type { InferValue } from "@optique/core/parser";
+import { argument, option } from "@optique/core/primitives";
+import { choice, string } from "@optique/core/valueparser";
+import type { Command } from "./command.ts";
+import { json, open, quiet, toggle } from "./options.ts";
+import { device, file } from "./value_parsers.ts";
+
+const args = object({
+  file: argument(file(), {
+    description: [text("The file that QEMU's migrate wrote; a regular file.")],
+  }),
+  list: toggle(["--list"], "Say which devices are in the file, and write nothing."),
+  names: multiple(option("--device", string({ metavar: "NAME" }), {
+    description: [
+      text("Take this device, by its address in the guest (0000:00:05.0); default: all."),
+    ],
+  })),
+  like: optional(option("--like", device(), {
+    description: [
+      text(
+        "A device of the same kind: the checkpoint gets its driver, type and protocol, and its ids must be those in the file. It is opened.",
+      ),
+    ],
+  })),
+  protocol: optional(option("--protocol", choice(["v1", "v2"], { metavar: "PROTOCOL" }), {
+    description: [
+      text(
+        "The protocol that the device spoke, if the file does not tell: v1 up to QEMU 7.2, v2 from QEMU 8.0 on.",
+      ),
+    ],
+  })),
+  output: optional(option("-o", "--output", file(), {
+    description: [text("The checkpoint to write; - is stdout.")],
+  })),
+  force: toggle(["-f", "--force"], "Replace an existing file."),
+  compress: optional(option("--compress", choice(["zstd"], { metavar: "HOW" }), {
+    description: [text("Compress the state: zstd.")],
+  })),
+  digest: optional(option("--digest", choice(["sha256"], { metavar: "HOW" }), {
+    description: [text("Add a digest of the state: sha256.")],
+  })),
+  vfToken: open.vfToken,
+  via: open.via,
+  ...json,
+  ...quiet,
+});
+
+/** The arguments of `import qemu`. */
+export type ImportQemuArgs = InferValue<typeof args>;
+
+/** `import qemu`. */
+export const importQemu: Command<ImportQemuArgs> = {
+  name: "import qemu",
+  usage: "FILE (--list | -o CHECKPOINT) [--device NAME] [--like DEVICE] [OPTIONS]",
+  brief: "Make a checkpoint of VFIO devices in a migration stream of QEMU's.",
+  details: [
+    "Reads what QEMU's migrate wrote to a file (migrate file:FILE, or exec:cat > FILE with older versions), walks past the guest's memory, and takes out the state of VFIO devices. The whole file is checked first; a cut or damaged one is exit 4, with the offset.",
+    "QEMU must have written plain pages on one channel. A file that was written with multifd, mapped-ram, xbzrle, compression or postcopy is refused by that name, exit 3.",
+    "Only the device's own state is taken: the guest's memory, its interrupts and its configuration space stay behind.",
+    "With --like it also needs --allow-ffi.",
+  ],
+  examples: [
+    {
+      what: "which devices are in it?",
+      line: "vfiokit import qemu guest.mig --list",
+    },
+    {
+      what: "take out one, to restore it into a device of the same kind",
+      line:
+        "vfiokit import qemu guest.mig --device 0000:00:05.0 --like 0000:3b:00.1 -o device.vfio",
+    },
+  ],
+  permissions: ["--allow-read", "--allow-write"],
+  args,
+};

@@ -1,0 +1,25 @@
+/**
+ * Virtual machine monitors: the state of VFIO devices in their files.
+ *
+ * {@linkcode readQemuStream} reads what QEMU's `migrate` wrote to a file, and {@linkcode stateOfDevices}
+ * makes transactions of the state of its devices, which `encodeCheckpoint` takes.
+ *
+ * @module
+ */
+
+export { fileChunks } from "./file_chunks.ts";
+export { VmmFileError, type VmmFileErrorCode } from "./vmm_file_error.ts";
+export {
+  isQemuStream,
+  type QemuDevice,
+  type QemuStream,
+  readQemuStream,
+  type ReadStreamOptions,
+  type StateRecord,
+} from "./qemu/read_stream.ts";
+export {
+  type ImportedDevice,
+  importedIdentity,
+  protocolOfMachine,
+  stateOfDevices,
+} from "./qemu/import_state.ts";

@@ -1,0 +1,133 @@
+/**
+ * Hostile migration streams of QEMU's: good ones in which bytes were changed, lost, repeated or put
+ * elsewhere.
+ */
+
+import process from "node:process";
+import { readQemuStream } from "../../src/vmm/qemu/read_stream.ts";
+import { VmmFileError } from "../../src/vmm/vmm_file_error.ts";
+import { pieces, qemuStream, type StreamPlan } from "../vmm/_qemu_stream.ts";
+import { describe, nonsense } from "./_errors.ts";
+import { Find, type Kind, without } from "./_kind.ts";
+import type { Random } from "./_random.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+const HOWS = ["flip", "set", "cut", "drop", "repeat", "move"] as const;
+
+/** A change of some bytes. */
+interface Change {
+  readonly how: (typeof HOWS)[number];
+  /** Where: a share of all bytes. */
+  readonly at: number;
+  /** How many bytes. */
+  readonly count: number;
+  /** What they become, or where they go. */
+  readonly value: number;
+}
+
+/** A hostile stream, and how it is read. */
+interface VmmFilePlan {
+  readonly base: number;
+  readonly changes: readonly Change[];
+  /** The lengths of the pieces that it is read in, once each. */
+  readonly pieces: readonly [number, number];
+}
+
+const STATE = new Uint8Array(700).fill(9);
+const DEVICE = { name: "0000:00:05.0/vfio", precopy: [STATE], stopCopy: [STATE, STATE] };
+
+const BASES: readonly StreamPlan[] = [
+  { devices: [DEVICE], pages: 4, zeroPages: 3 },
+  { devices: [DEVICE, { ...DEVICE, name: "0000:00:06.0/vfio" }], pages: 0, zeroPages: 1 },
+  { machine: null, pages: 1 },
+  { pageSize: 1024, capabilities: [], machine: "virt-9.1", devices: [DEVICE] },
+];
+
+/** More than the runtime itself ever takes between two looks. */
+const MOST_MIB = 400;
+
+function makeChange(random: Random): Change {
+  return {
+    how: random.pick(HOWS),
+    at: random.below(100_000) / 100_000,
+    count: random.pick([1, 1, 4, 8, random.few(1, 300)]),
+    value: random.pick([0, 0xff, 0x7f, 0x80, random.below(256)]),
+  };
+}
+
+function change(bytes: Bytes, { how, at, count, value }: Change): Bytes {
+  const from = Math.min(Math.floor(at * bytes.length), Math.max(bytes.length - 1, 0));
+  const to = Math.min(from + count, bytes.length);
+  const [before, part, after] = [bytes.slice(0, from), bytes.slice(from, to), bytes.slice(to)];
+  switch (how) {
+    case "flip":
+      return joined(before, part.map((byte) => byte ^ (1 << (value % 8))), after);
+    case "set":
+      return joined(before, part.fill(value), after);
+    case "cut":
+      return before;
+    case "drop":
+      return joined(before, after);
+    case "repeat":
+      return joined(before, part, part, after);
+    case "move":
+      return joined(before, after.slice(0, value), part, after.slice(value));
+  }
+}
+
+function joined(...parts: readonly Bytes[]): Bytes {
+  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** What became of reading it, as text: the same in whatever pieces it comes. */
+async function verdict(bytes: Bytes, length: number): Promise<string> {
+  try {
+    const stream = await readQemuStream(pieces(bytes, length));
+    for (const { records } of stream.devices) {
+      const outside = records.find(({ offset, length }) => offset + length > bytes.length);
+      if (outside !== undefined) throw new Find("bounds", "a record lies outside the file");
+    }
+    return JSON.stringify(stream);
+  } catch (error) {
+    if (error instanceof Find) throw error;
+    if (!(error instanceof VmmFileError)) {
+      throw new Find("undocumented error", describe(error), { cause: error });
+    }
+    const bad = nonsense(error.message);
+    if (bad !== null) throw new Find("message", `the error has ${bad}: ${error.message}`);
+    if (error.offset !== null && error.offset > bytes.length) {
+      throw new Find("offset", `${error.message}, and there are ${bytes.length} bytes`);
+    }
+    return error.message;
+  }
+}
+
+/** Hostile streams. */
+export const vmmFiles: Kind<VmmFilePlan> = {
+  name: "vmm-files",
+  make: (random): VmmFilePlan => ({
+    base: random.below(BASES.length),
+    changes: Array.from({ length: random.few(1, 5) }, () => makeChange(random)),
+    pieces: [random.few(1, 100), random.few(1000, 100_000)],
+  }),
+  *smaller(plan): Generator<VmmFilePlan> {
+    for (const changes of without(plan.changes)) yield { ...plan, changes };
+  },
+  async run({ base, changes, pieces: [small, large] }): Promise<void> {
+    let bytes = qemuStream(BASES[base]!);
+    for (const one of changes) bytes = change(bytes, one);
+    const before = process.memoryUsage().rss;
+    const [first, second] = [await verdict(bytes, small), await verdict(bytes, large)];
+    const grown = (process.memoryUsage().rss - before) / 2 ** 20;
+    if (grown > MOST_MIB) throw new Find("memory", `reading it took ${grown.toFixed(0)} MiB`);
+    if (first === second) return;
+    throw new Find("verdict", `in pieces of ${small}: ${first}; of ${large}: ${second}`);
+  },
+};
