@@ -67,7 +67,7 @@ export async function run(args: ImportQemuArgs, context: Context): Promise<numbe
   return 0;
 }
 
-function checkUsage({ list, output, names, like, json }: ImportQemuArgs): void {
+function checkUsage({ list, output, names, like, json, jsonFile }: ImportQemuArgs): void {
   if (list === (output !== undefined)) {
     throw new UsageError("Expected either --list, to see what is in the file, or -o CHECKPOINT");
   }
@@ -75,7 +75,9 @@ function checkUsage({ list, output, names, like, json }: ImportQemuArgs): void {
     throw new UsageError("Cannot use --list with --device or --like: it lists all devices");
   }
   if (output !== "-") return;
-  if (json) throw new UsageError("Cannot print JSON: with -o - stdout is the checkpoint");
+  if (json && jsonFile === undefined) {
+    throw new UsageError("Cannot print JSON: with -o - stdout is the checkpoint; use --json=FILE");
+  }
   refuseTerminal();
 }
 
