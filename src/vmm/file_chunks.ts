@@ -9,8 +9,6 @@ import * as fs from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { promisify } from "node:util";
 
-type Bytes = Uint8Array<ArrayBuffer>;
-
 /** As much as most processors have of a cache by itself. */
 const CHUNK = 256 << 10;
 
@@ -27,7 +25,7 @@ const TURN_MS = 4;
  * @param fd The file; its position is neither used nor changed.
  * @throws The error of the file system, with its `code`.
  */
-export async function* fileChunks(fd: number): AsyncGenerator<Bytes> {
+export async function* fileChunks(fd: number): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   const buffer = new Uint8Array(CHUNK);
   const later = promisify(fs.read);
   let slow = false;
