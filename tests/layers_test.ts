@@ -25,7 +25,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   ],
   "mod.ts": ["transfer", "migration", "checkpoint", "vfio", "base"],
   vmm: ["checkpoint", "vfio", "kernel", "uapi", "base"],
-  check: ["vfio", "trace", "sim", "kernel", "uapi", "base"],
+  check: ["vfio", "vfio_user", "trace", "sim", "kernel", "uapi", "base"],
   live: ["checkpoint", "kernel", "base"],
   transfer: ["migration", "checkpoint", "vfio", "kernel", "base"],
   migration: ["dirty", "checkpoint", "vfio", "trace", "kernel", "uapi", "base"],

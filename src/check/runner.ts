@@ -29,6 +29,7 @@ import { lack, type Means } from "./_needs.ts";
 import { endTrace, MemoryTrace, type SharedTrace, TraceKernel, traceTo } from "../trace/mod.ts";
 import { Interruption, WatchedKernel } from "./thread/watched_kernel.ts";
 import type { Watch } from "./thread/watch.ts";
+import { type SharedConnection, VfioUserKernel } from "../vfio_user/mod.ts";
 import type { SecondThread } from "./thread/second_thread.ts";
 import {
   REGISTER,
@@ -107,6 +108,7 @@ const CALLS_KEPT = 1000;
 export class Runner implements Disposable {
   /** What is known of the device. */
   readonly device: CheckedDevice;
+  readonly #own: Kernel;
   readonly #watched: WatchedKernel;
   readonly #trace: MemoryTrace = new MemoryTrace(CALLS_KEPT);
   /** Whose calls are in the caller's trace, if there is one. */
@@ -137,6 +139,7 @@ export class Runner implements Disposable {
   ) {
     this.#wait = wait;
     const on = devicesOn(names.map(parseDeviceName), kernel);
+    this.#own = on.kernel;
     this.#watched = new WatchedKernel(on.kernel, watch);
     this.#filed = options.trace === undefined ? this.#watched.kernel : traceTo(
       options.trace,
@@ -212,6 +215,11 @@ export class Runner implements Disposable {
   #canReset(device: VfioDevice): boolean {
     if (this.#options.safety === "default") return false;
     return attempt(() => device.reset()).errno === null;
+  }
+
+  /** The connection to the device's server, for a second thread; null if it has none. */
+  get connection(): SharedConnection | null {
+    return this.#own instanceof VfioUserKernel ? this.#own.share() : null;
   }
 
   /** Why a check is not run; null if it is. */

@@ -4,6 +4,9 @@
  * @module
  */
 
-export { DEFAULT_TIMEOUT_MS } from "./client/connection.ts";
+export type { Capabilities } from "./wire/capabilities.ts";
+export type { Extension } from "./wire/extension.ts";
+export { DEFAULT_TIMEOUT_MS, type SharedConnection } from "./client/connection.ts";
+export { joinDevice } from "./client/joined_device.ts";
 export { VfioUserKernel, type VfioUserOptions } from "./client/kernel.ts";
 export { DEVICE_LINK, DEVICE_NODE } from "./client/sysfs_tree.ts";

@@ -19,12 +19,16 @@ export interface DevicesOn {
  * The kernel that devices live in; simulated ones share one.
  *
  * @param kernel The caller's, in which `sim:` names are its devices in their order.
- * @throws {DeviceNameError} If some of them are simulated and others are not.
+ * @throws {DeviceNameError} If some of them are simulated and others are not, or one of several is a
+ * server's.
  */
 export function devicesOn(names: readonly DeviceName[], kernel?: Kernel): DevicesOn {
   const specs = names.flatMap((name) => name.kind === "sim" ? [`sim:${name.spec}`] : []);
   if (specs.length > 0 && specs.length < names.length) {
     throw new DeviceNameError("Cannot check a simulated device together with a real one");
+  }
+  if (kernel === undefined && names.length > 1 && names.some(({ kind }) => kind === "vfio-user")) {
+    throw new DeviceNameError("Cannot check a device of a server's together with another one");
   }
   if (specs.length === 0) {
     const own = kernel ?? kernelFor(names[0]!);

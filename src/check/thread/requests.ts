@@ -10,6 +10,7 @@ import type { Check } from "../define.ts";
 import type { Safety } from "../safety.ts";
 import type { Rule } from "../rules.ts";
 import { type CheckAnswer, type CheckedDevice, Runner, type RunnerOptions } from "../runner.ts";
+import type { SharedConnection } from "../../vfio_user/mod.ts";
 import { SecondThread } from "./second_thread.ts";
 import { Watch } from "./watch.ts";
 
@@ -88,8 +89,17 @@ export class CheckService {
       throw new TypeError(`Cannot run the check ${request.run}`);
     }
     const threaded = check.needs.threads === true && this.#runner.whyNot(check) === null;
-    if (threaded) this.#secondThread ??= await SecondThread.start();
+    if (threaded) await this.#startSecond(this.#runner.connection);
     return this.#runner.run(check, threaded ? this.#secondThread : null);
+  }
+
+  async #startSecond(connection: SharedConnection | null): Promise<void> {
+    if (connection !== null) {
+      // A check may have closed the device and opened it again: then it has another connection.
+      this.#secondThread?.close();
+      this.#secondThread = null;
+    }
+    this.#secondThread ??= await SecondThread.start(connection);
   }
 
   async #open({ names, options, modules, memory }: OpenRequest): Promise<Opened> {

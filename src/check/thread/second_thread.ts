@@ -5,6 +5,7 @@
  */
 
 import { Worker as NodeWorker } from "node:worker_threads";
+import type { SharedConnection } from "../../vfio_user/mod.ts";
 
 /** What the second thread can do. */
 export const COMMANDS: Readonly<Record<Command | "none", number>> = {
@@ -24,6 +25,14 @@ export const WORD = { command: 0, stop: 1, fd: 2, calls: 3, wrong: 4, errno: 5, 
 
 /** How many words there are. */
 export const WORDS = 8;
+
+/** What the second thread begins with. */
+export interface StartRequest {
+  /** Its commands and results: {@linkcode WORD}. */
+  readonly memory: SharedArrayBuffer;
+  /** The connection to the device's server; null for a device of the running kernel. */
+  readonly connection: SharedConnection | null;
+}
 
 /** What the second thread came to. */
 export interface SecondThreadResult {
@@ -47,12 +56,19 @@ export class SecondThread {
     this.#terminate = terminate;
   }
 
-  /** Starts it; resolves once it waits for commands. */
-  static async start(): Promise<SecondThread> {
+  /**
+   * Starts it; resolves once it waits for commands.
+   *
+   * @param connection That of the device under check, if it is a server's; else null.
+   */
+  static async start(connection: SharedConnection | null): Promise<SecondThread> {
     const memory = new SharedArrayBuffer(4 * WORDS);
     const url = new URL("./second_worker.ts", import.meta.url);
     const ready = Promise.withResolvers<void>();
-    const thread = new SecondThread(new Int32Array(memory), startWorker(url, memory, ready));
+    const thread = new SecondThread(
+      new Int32Array(memory),
+      startWorker(url, { memory, connection }, ready),
+    );
     await ready.promise;
     return thread;
   }
@@ -85,7 +101,7 @@ export class SecondThread {
 
 function startWorker(
   url: URL,
-  memory: SharedArrayBuffer,
+  request: StartRequest,
   ready: PromiseWithResolvers<void>,
 ): () => void {
   const fail = (error: unknown): void => ready.reject(error);
@@ -94,12 +110,12 @@ function startWorker(
     worker.once("message", () => ready.resolve());
     worker.once("error", fail);
     worker.unref();
-    worker.postMessage(memory);
+    worker.postMessage(request);
     return () => void worker.terminate();
   }
   const worker = new Worker(url, { type: "module" });
   worker.onmessage = (): void => ready.resolve();
   worker.onerror = fail;
-  worker.postMessage(memory);
+  worker.postMessage(request);
   return () => worker.terminate();
 }

@@ -4,6 +4,7 @@
  */
 
 import { parentPort } from "node:worker_threads";
+import type { Kernel } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { blockSignals } from "../../kernel/process/signal_mask.ts";
 import {
@@ -15,27 +16,31 @@ import {
   vfioDeviceFeatureMigState,
 } from "../../uapi/mod.ts";
 import { SysError } from "../../kernel/sys_error.ts";
-import { COMMANDS, WORD } from "./second_thread.ts";
+import { joinDevice } from "../../vfio_user/mod.ts";
+import { COMMANDS, type StartRequest, WORD } from "./second_thread.ts";
 
 const READ_BYTES = 65536;
 
-function serve(memory: SharedArrayBuffer): void {
+/** What it calls. */
+type Calls = Pick<Kernel, "ioctl" | "read">;
+
+function serve({ memory, connection }: StartRequest): void {
   blockSignals();
+  const kernel = connection === null ? libcKernel() : joinDevice(connection);
   const words = new Int32Array(memory);
   say("ready");
   for (;;) {
     Atomics.wait(words, WORD.command, COMMANDS.none);
     const command = Atomics.exchange(words, WORD.command, COMMANDS.none);
-    if (command === COMMANDS.getStates) getStates(words);
-    else if (command === COMMANDS.readAll) readAll(words);
+    if (command === COMMANDS.getStates) getStates(kernel, words);
+    else if (command === COMMANDS.readAll) readAll(kernel, words);
     else continue;
     Atomics.store(words, WORD.done, 1);
     Atomics.notify(words, WORD.done);
   }
 }
 
-function getStates(words: Int32Array): void {
-  const kernel = libcKernel();
+function getStates(kernel: Calls, words: Int32Array): void {
   const flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE;
   const argument = vfioDeviceFeature.pack({ flags, data: vfioDeviceFeatureMigState.pack({}) });
   while (Atomics.load(words, WORD.stop) === 0) {
@@ -52,8 +57,7 @@ function getStates(words: Int32Array): void {
   }
 }
 
-function readAll(words: Int32Array): void {
-  const kernel = libcKernel();
+function readAll(kernel: Calls, words: Int32Array): void {
   const buffer = new Uint8Array(READ_BYTES);
   try {
     for (;;) {
@@ -69,7 +73,7 @@ function readAll(words: Int32Array): void {
 }
 
 interface WorkerScope {
-  onmessage: ((event: MessageEvent<SharedArrayBuffer>) => void) | null;
+  onmessage: ((event: MessageEvent<StartRequest>) => void) | null;
   postMessage(message: string): void;
 }
 

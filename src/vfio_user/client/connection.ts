@@ -99,6 +99,34 @@ export interface ConnectOptions {
   readonly connect?: ((path: string) => number) | undefined;
 }
 
+/** A connection, as another thread of the process can use it. Plain data. */
+export interface SharedConnection {
+  /** The path of the server's socket. */
+  readonly path: string;
+  /** The socket's fd. */
+  readonly fd: number;
+  /** The fd of the socket for the server's commands; null if there is none. */
+  readonly twinFd: number | null;
+  /** How long the server may take to answer a request, in milliseconds. */
+  readonly timeoutMs: number;
+  /** What the server can do. */
+  readonly server: Capabilities;
+  /** What the threads have in common: {@linkcode WORD}. */
+  readonly memory: SharedArrayBuffer;
+}
+
+/** The words of the memory that threads share. */
+const WORD = {
+  /** 1 while a thread has a request under way. */
+  busy: 0,
+  /** The next message's id. */
+  nextId: 1,
+  /** Why the connection cannot be used any more: its place in {@linkcode REASONS}, from 1 on; or 0. */
+  broken: 2,
+} as const;
+
+const REASONS: readonly WireErrorCode[] = ["closed", "timeout", "malformed"];
+
 /** A connection. */
 export class Connection {
   /** The path of the server's socket. */
@@ -109,13 +137,21 @@ export class Connection {
   #twin: MessageSocket | null = null;
   #server: Capabilities = DEFAULT_CAPABILITIES;
   #deadline = 0;
-  #nextId = 0;
-  /** Why it cannot be used any more. */
+  readonly #memory: SharedArrayBuffer;
+  readonly #words: Int32Array;
+  /** Why it cannot be used any more, if this thread saw it. */
   #broken: WireError | null = null;
   readonly #mainInput: Awaited;
 
-  private constructor(path: string, socket: UnixSocket, { timeoutMs, commands }: ConnectOptions) {
+  private constructor(
+    path: string,
+    socket: UnixSocket,
+    { timeoutMs, commands }: ConnectOptions,
+    memory: SharedArrayBuffer = new SharedArrayBuffer(12),
+  ) {
     this.path = path;
+    this.#memory = memory;
+    this.#words = new Int32Array(memory);
     this.#timeoutMs = timeoutMs;
     this.#commands = commands;
     this.#socket = new MessageSocket(socket, (awaited) => this.#waitFor(awaited));
@@ -143,6 +179,33 @@ export class Connection {
     }
   }
 
+  /**
+   * Uses a connection of another thread's, which stays its owner. It answers no commands of the
+   * server's with memory: only the thread that mapped it has that.
+   */
+  static join(shared: SharedConnection): Connection {
+    const { path, fd, twinFd, timeoutMs, server, memory } = shared;
+    const commands: ServerCommands = () => {
+      throw new SysError("answer", ERRNO.EFAULT, path);
+    };
+    const joined = new Connection(path, UnixSocket.adopt(fd), { timeoutMs, commands }, memory);
+    joined.#server = server;
+    if (twinFd !== null) joined.#useTwin(twinFd);
+    return joined;
+  }
+
+  /** What another thread needs to use it. */
+  share(): SharedConnection {
+    return {
+      path: this.path,
+      fd: this.fd,
+      twinFd: this.#twin?.socket.fd ?? null,
+      timeoutMs: this.#timeoutMs,
+      server: this.#server,
+      memory: this.#memory,
+    };
+  }
+
   #negotiate(): void {
     this.#socket.socket.enlargeBuffer();
     const own = { major: VFIO_USER_MAJOR, minor: VFIO_USER_MINOR, capabilities: OWN };
@@ -160,7 +223,8 @@ export class Connection {
             throw malformed(`the server speaks version ${major}.${minor}, offered was 0.1`);
           }
           this.#server = capabilities;
-          this.#twin = this.#twinSocket(capabilities, fds);
+          const twin = this.#twinFd(capabilities, fds);
+          if (twin !== null) this.#useTwin(twin);
         } catch (error) {
           closeAll(fds);
           throw error;
@@ -169,18 +233,22 @@ export class Connection {
     });
   }
 
-  /** The socket for commands of the server's, among the fds of its reply; closes the others. */
-  #twinSocket(
+  /** The fd of the socket for the server's commands, among those of its reply; closes the others. */
+  #twinFd(
     { twinSocket, twinSocketFdIndex }: Capabilities,
     fds: readonly number[],
-  ): MessageSocket | null {
+  ): number | null {
     const fd = twinSocketFdIndex === null ? undefined : fds[twinSocketFdIndex];
     if (twinSocket && fd === undefined) {
       throw malformed("the server has a twin socket, and did not send its fd");
     }
-    closeAll(fds.filter((each) => each !== fd || !twinSocket));
-    if (!twinSocket || fd === undefined) return null;
-    return new MessageSocket(UnixSocket.adopt(fd), (awaited) => this.#waitFor(awaited));
+    const twin = twinSocket ? fd ?? null : null;
+    closeAll(fds.filter((each) => each !== twin));
+    return twin;
+  }
+
+  #useTwin(fd: number): void {
+    this.#twin = new MessageSocket(UnixSocket.adopt(fd), (awaited) => this.#waitFor(awaited));
   }
 
   /** The socket's fd. */
@@ -222,27 +290,53 @@ export class Connection {
   request<Answer>(request: Request<Answer>): Answer {
     const { command } = request;
     try {
-      if (this.#broken !== null) throw this.#broken;
       this.#deadline = performance.now() + this.#timeoutMs;
-      return this.#exchange(request);
+      this.#begin();
+      try {
+        this.#demandWhole();
+        return this.#exchange(request);
+      } catch (error) {
+        if (error instanceof WireError && this.#broken === null) this.#break(error);
+        throw error;
+      } finally {
+        Atomics.store(this.#words, WORD.busy, 0);
+        Atomics.notify(this.#words, WORD.busy, 1);
+      }
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
-      if (this.#broken === null) this.#break(error);
       const detail = `${error.message}, while it was asked for ${commandName(command)}`;
       throw new SysError(commandName(command), ERRNO_OF[error.code], this.path, detail);
     }
   }
 
+  /** Waits until no other thread has a request under way. */
+  #begin(): void {
+    while (Atomics.compareExchange(this.#words, WORD.busy, 0, 1) !== 0) {
+      const left = this.#deadline - performance.now();
+      if (left <= 0) throw new WireError("timeout", "another thread waits for the server");
+      Atomics.wait(this.#words, WORD.busy, 1, left);
+    }
+    this.#deadline = performance.now() + this.#timeoutMs;
+  }
+
+  #demandWhole(): void {
+    if (this.#broken !== null) throw this.#broken;
+    const reason = REASONS[this.#words[WORD.broken]! - 1];
+    if (reason === undefined) return;
+    this.#broken = new WireError(reason, "another thread lost the connection");
+    throw this.#broken;
+  }
+
   /** Nothing that comes later can be told apart from the rest of what failed. */
   #break(error: WireError): void {
     this.#broken = error;
+    this.#words[WORD.broken] = 1 + REASONS.indexOf(error.code);
     this.#socket.socket.shutdown();
     this.#twin?.socket.shutdown();
   }
 
   #exchange<Answer>({ command, payload, fds, wantsFds, receive }: Request<Answer>): Answer {
-    const id = this.#nextId;
-    this.#nextId = (id + 1) & 0xffff;
+    const id = this.#words[WORD.nextId]!++ & 0xffff;
     this.#socket.send({ id, command, flags: VFIO_USER_F_TYPE_COMMAND, errno: 0 }, payload, fds);
     const limits = {
       maxSize: HEADER_SIZE + MAX_BESIDE_DATA + VFIO_USER_DEFAULT_MAX_DATA_XFER_SIZE,

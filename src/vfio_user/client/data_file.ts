@@ -3,13 +3,17 @@
  */
 
 import { ERRNO } from "../../kernel/errno_names.ts";
-import { FIONBIO } from "../../kernel/kernel.ts";
-import { SysError } from "../../kernel/sys_error.ts";
+import { FIONBIO, POLLIN } from "../../kernel/kernel.ts";
+import { nap } from "../../kernel/process/nap.ts";
+import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { VFIO_MIG_GET_PRECOPY_INFO, vfioPrecopyInfo } from "../../uapi/mod.ts";
 import { OpenFile } from "../../sim/os/open_file.ts";
 import { refuse } from "../../sim/os/refusal.ts";
 import { type Argument, bytesToUser, fromUser } from "../../sim/os/user.ts";
 import type { RemoteDevice } from "./remote_device.ts";
+
+/** How often a server is asked whether it has more, in milliseconds. */
+const POLL_PAUSE_MS = 10;
 
 /** What a session of migration data is for. */
 export type DataPhase = "pre-copy" | "stop-copy" | "resuming";
@@ -21,6 +25,8 @@ export class DataFile extends OpenFile {
   #phase: DataPhase | null;
   /** Servers other than vfiokit's end what there is by a short read. */
   #drained = false;
+  /** Whether the last read found that pre-copy has nothing for now. */
+  #empty = false;
 
   constructor(device: RemoteDevice, phase: DataPhase) {
     super();
@@ -53,22 +59,62 @@ export class DataFile extends OpenFile {
     if (into.length === 0) return 0;
     const { extension } = this.#device.connection;
     if (this.#drained) return this.#end(phase);
-    const { count, full } = this.#device.readData(into);
+    const { count, full } = this.#readData(into);
     if (extension !== null) return count;
     this.#drained = !full;
     return count > 0 ? count : this.#end(phase);
+  }
+
+  #readData(into: Uint8Array): ReturnType<RemoteDevice["readData"]> {
+    try {
+      const read = this.#device.readData(into);
+      this.#empty = false;
+      return read;
+    } catch (error) {
+      this.#empty = isErrno(error, "ENOMSG");
+      throw error;
+    }
   }
 
   /** The end of the data, or of what there is for now. */
   #end(phase: DataPhase): number {
     if (phase === "stop-copy") return 0;
     this.#drained = false;
+    this.#empty = true;
     throw new SysError("read", ERRNO.ENOMSG, this.#device.connection.path);
   }
 
   override write(from: Uint8Array): number {
     this.#in("resuming");
     return from.length === 0 ? 0 : this.#device.writeData(from);
+  }
+
+  override pread(): number {
+    return refuse("ESPIPE");
+  }
+
+  override pwrite(): number {
+    return refuse("ESPIPE");
+  }
+
+  /** Waits for data in pre-copy after it was drained; all else does not wait here. */
+  awaitData(events: number, timeoutMs: number): number {
+    const waits = this.#phase === "pre-copy" && this.#empty && (events & POLLIN) !== 0;
+    const until = timeoutMs < 0 ? Infinity : performance.now() + timeoutMs;
+    while (waits && this.#left() === 0n) {
+      const left = until - performance.now();
+      if (left <= 0) return 0;
+      nap(Math.min(left, POLL_PAUSE_MS));
+    }
+    return this.poll(events);
+  }
+
+  /** What the server estimates to be left of pre-copy. */
+  #left(): bigint {
+    const info = vfioPrecopyInfo.pack({});
+    this.ioctl(VFIO_MIG_GET_PRECOPY_INFO, info);
+    const { initial_bytes, dirty_bytes } = vfioPrecopyInfo.unpack(info);
+    return initial_bytes + dirty_bytes;
   }
 
   ioctl(request: number, arg: Argument): number {

@@ -49,6 +49,14 @@ const OF_PROTOCOL: readonly number[] = [
   VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
 ];
 
+/** The size of each feature's own struct. */
+const SIZES: Readonly<Record<number, number>> = {
+  [VFIO_DEVICE_FEATURE_MIGRATION]: vfioDeviceFeatureMigration.size,
+  [VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE]: vfioDeviceFeatureMigState.size,
+  [VFIO_DEVICE_FEATURE_DMA_LOGGING_START]: vfioDeviceFeatureDmaLoggingControl.size,
+  [VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT]: vfioDeviceFeatureDmaLoggingReport.size,
+};
+
 /** The states with migration data. */
 const PHASES: Readonly<Record<number, DataPhase>> = {
   [VFIO_DEVICE_STATE_PRE_COPY]: "pre-copy",
@@ -92,6 +100,8 @@ export class FeatureCalls {
     }
     const get = (flags & VFIO_DEVICE_FEATURE_GET) !== 0;
     if (get === ((flags & VFIO_DEVICE_FEATURE_SET) !== 0)) return refuse("EINVAL");
+    // As in Linux, what is too short for its struct is refused whatever the device has.
+    if (argsz < HEAD + (SIZES[feature] ?? 0)) return refuse("EINVAL");
     switch (feature) {
       case VFIO_DEVICE_FEATURE_MIGRATION:
         return this.#migration(arg, flags);

@@ -11,8 +11,6 @@ import {
   MAP_SHARED,
   type Mapping,
   type MmapOptions,
-  POLLIN,
-  POLLOUT,
   PROT_READ,
   PROT_WRITE,
   type ReceivedMessage,
@@ -22,7 +20,8 @@ import { answer, sysError } from "../../sim/os/answer.ts";
 import type { OpenFile } from "../../sim/os/open_file.ts";
 import { refuse } from "../../sim/os/refusal.ts";
 import type { Tree } from "../../sim/os/tree.ts";
-import { Connection, DEFAULT_TIMEOUT_MS } from "./connection.ts";
+import { Connection, DEFAULT_TIMEOUT_MS, type SharedConnection } from "./connection.ts";
+import { DataFile } from "./data_file.ts";
 import { DeviceFile } from "./device_file.ts";
 import { IOMMUFD_NODE, IommufdFile } from "./iommufd_file.ts";
 import { type MemoryFile, OwnMemory } from "./own_memory.ts";
@@ -107,6 +106,11 @@ export class VfioUserKernel implements Kernel {
     this.#files.set(connection.fd, this.#device);
     this.#device.hold();
     return connection.fd;
+  }
+
+  /** What another thread needs to call the device while it is open here; null if it is not. */
+  share(): SharedConnection | null {
+    return this.#device?.connection.share() ?? null;
   }
 
   close(fd: number): void {
@@ -286,9 +290,12 @@ export class VfioUserKernel implements Kernel {
   }
 
   poll(fd: number, events: number, timeoutMs: number): number {
-    // Its calls wait themselves.
-    if (this.#files.has(fd)) return events & (POLLIN | POLLOUT);
-    return this.#os.poll(fd, events, timeoutMs);
+    return this.#call(
+      "poll",
+      fd,
+      (file) => file instanceof DataFile ? file.awaitData(events, timeoutMs) : file.poll(events),
+      () => this.#os.poll(fd, events, timeoutMs),
+    );
   }
 
   readText(path: string, maxBytes?: number): string {
