@@ -41,8 +41,8 @@ export function rootHelp(): HelpText {
       "Examples:",
       "  $ vfiokit demo",
       "  $ vfiokit probe 0000:3b:00.1",
-      "  $ vfiokit save 0000:3b:00.1 --precopy -o device.vfio",
-      "  $ vfiokit restore 0000:3b:00.1 device.vfio -- ./use-it.sh",
+      "  $ vfiokit save 0000:3b:00.1 --precopy -o device.vfk",
+      "  $ vfiokit restore 0000:3b:00.1 device.vfk -- ./use-it.sh",
       `Each command has its own help: ${PROGRAM} COMMAND --help`,
     ),
     footer: lines(

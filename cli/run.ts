@@ -29,10 +29,10 @@ export async function run(
   // does not.
   const command = COMMANDS.find(({ name }) => words.slice(0, wordsIn(name)).join(" ") === name);
   const bare = words.length === 0 || (words.length === 1 && groupOf(words[0]) !== undefined);
-  const parser = parserOf(command === undefined ? COMMANDS : [command]);
+  const parser = parserOf(command === undefined ? alternatives(words) : [command]);
   const parsed = await parseWords(parser, bare ? [...words, "--help"] : words, {
     program: PROGRAM,
-    called: command === undefined ? PROGRAM : `${PROGRAM} ${command.name}`,
+    called: [PROGRAM, command?.name ?? groupOf(words[0])?.name ?? []].flat().join(" "),
     version,
     ...(command === undefined ? { help: rootHelp() } : {}),
     // A bare command prints the help, but is not a valid command line.
@@ -69,6 +69,13 @@ export async function run(
     context.failed("usage", mistake);
     return Promise.resolve(exitCode);
   });
+}
+
+/** The commands that the words may mean: those of a group, if they begin with its name. */
+function alternatives(words: readonly string[]): readonly Command[] {
+  const group = groupOf(words[0]);
+  if (group === undefined) return COMMANDS;
+  return COMMANDS.filter(({ name }) => groupOf(name) === group);
 }
 
 function wordsIn(name: string): number {

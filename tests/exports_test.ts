@@ -68,11 +68,11 @@ const DOORS: Readonly<Record<string, string>> = {
   "./server": `ServeOptions Server ServerEvent SocketFileError SocketFileErrorCode`,
   "./checkpoint": `
     CheckpointDecoder CheckpointError CheckpointErrorCode CheckpointFile CheckpointFileError
-    CheckpointFileErrorInfo CheckpointHeader CheckpointSource CheckpointSummary
+    CheckpointFileErrorInfo CheckpointHeader CheckpointInspection CheckpointSource CheckpointSummary
     CheckpointTrailer CreateFileOptions DecodeOptions DecodedHeader DeviceIdentity DeviceTotals
     EncodeOptions Phase PhaseTotals ReadBack ReadBackError ReadBackErrorInfo ReadBackProgress
     ReadBackReport ReadableFd Transaction VerifyOptions createCheckpointFile decodeCheckpoint
-    encodeCheckpoint newHeader openCheckpointFile verifyCheckpoint
+    encodeCheckpoint inspectCheckpoint newHeader openCheckpointFile verifyCheckpoint
   `,
   "./dirty": `
     BitmapRange DeviceMemory DirtyBitmap DirtyRange DirtyRangeError DirtyReading DirtyRun DirtySession

@@ -39,7 +39,7 @@ export async function run(_args: DemoArgs, context: Context): Promise<number> {
   await using made = new AsyncDisposableStack();
   const folder = await mkdtemp(join(env("TMPDIR") ?? "/tmp", "vfiokit-demo-"));
   made.defer(() => rm(folder, { recursive: true }));
-  return await tell(join(folder, "device.vfio"), context);
+  return await tell(join(folder, "device.vfk"), context);
 }
 
 async function tell(path: string, context: Context): Promise<number> {

@@ -24,7 +24,11 @@ export function run(args: ProbeArgs, context: Context): Promise<number> {
   const { noOpen, vfToken, via } = args;
   const report = probe(args.device, { open: !noOpen, vfToken, via, trace: context.trace });
   context.set({ ...report, regions: report.regions.map(regionDocument) });
-  context.print(`${report.device}: ${verdict(report)}`, ...facts(report));
+  const absent = report.reasons[0]?.code === "no-such-device";
+  context.print(
+    `${report.device}: ${absent ? "there is no such device" : verdict(report)}`,
+    ...facts(report),
+  );
   if (report.regions.length > 0) context.print(...regionTable(report.regions));
   for (const reason of report.reasons) context.print(...reasonLines(reason));
   context.note(...report.notes);
@@ -109,7 +113,7 @@ function reasonLines(reason: Reason): string[] {
   const { message, blocks } = reason;
   const hint = reasonHint(reason);
   const lines = [`${blocks ? "why" : "note"}: ${message}`];
-  return hint === "" ? lines : [...lines, `  next: ${hint}`];
+  return hint === "" ? lines : [...lines, `  hint: ${hint}`];
 }
 
 function regionTable(regions: readonly Region[]): string[] {
@@ -124,7 +128,7 @@ function regionTable(regions: readonly Region[]): string[] {
     ],
     regions.filter(({ size }) => size > 0n).map((region) => [
       String(region.index),
-      bytes(Number(region.size)),
+      hex(region.size),
       hex(region.offset),
       access(region),
       region.type === null ? "" : `${region.type.type}:${region.type.subtype}`,

@@ -4,7 +4,10 @@
  * @module
  */
 
+import { existsSync } from "node:fs";
+import process from "node:process";
 import type { CheckpointSource } from "../../src/checkpoint/mod.ts";
+import { DeviceNameError, parseDeviceName, shellWord } from "../../src/vfio/mod.ts";
 import {
   type Device,
   openCheckpointFile,
@@ -46,6 +49,10 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
     if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
     refuseSimulated(args.devices);
   }
+  refuseMixedUp(args);
+  if (args.file === "-" && process.stdin.isTTY) {
+    throw new UsageError("Cannot read the checkpoint from a terminal: name a file, or use a pipe");
+  }
   await using source = await context.until(openCheckpointFile(args.file));
   const total = await verifiedBytes(source, context);
   await using devices = await openDevices(args.devices, openOptions(args, args.devices, context));
@@ -72,6 +79,32 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   const owned = devices.filter(({ description }) => !description.borrowed);
   if (owned.length > 0) context.note(closed(owned.length));
   return 0;
+}
+
+/**
+ * Refuses a checkpoint that does not come last.
+ *
+ * @throws {UsageError} If the last word names a device, and no file.
+ */
+function refuseMixedUp({ devices, file }: RestoreArgs): void {
+  if (file === "-" || existsSync(file) || !isDeviceName(file)) return;
+  const first = devices.find((name) => !isDeviceName(name) && existsSync(name));
+  const others = devices.filter((name) => name !== first);
+  const right = [...others, file, first ?? "FILE"].map(shellWord).join(" ");
+  throw new UsageError(
+    `Cannot read a checkpoint from "${file}": it is a device, and the checkpoint comes last: ` +
+      `vfiokit restore ${right}`,
+  );
+}
+
+function isDeviceName(name: string): boolean {
+  try {
+    parseDeviceName(name);
+    return true;
+  } catch (error) {
+    if (error instanceof DeviceNameError) return false;
+    throw error;
+  }
 }
 
 /**

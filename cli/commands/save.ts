@@ -161,8 +161,10 @@ function tell(
   }
   // A device or a fifo has kept nothing that could be restored from it.
   if (!direct) {
-    const order = devices.length > 1 ? ", devices in the same order" : "";
+    const order = devices.length > 1 ? " the devices in the same order" : "";
     const places = devices.map(() => "DEVICE").join(" ");
-    context.note(`Next${order}: vfiokit restore ${places} ${shellFile(args.output)}`);
+    context.note(
+      `hint: restore${order || " it"}: vfiokit restore ${places} ${shellFile(args.output)}`,
+    );
   }
 }

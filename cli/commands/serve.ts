@@ -24,7 +24,7 @@ export async function run({ device, socket }: ServeArgs, context: Context): Prom
   });
   context.note(
     `Serving ${device} at ${socket} until a signal comes (Ctrl-C).`,
-    `Next: vfiokit probe ${shellWord(`vfio-user:${socket}`)}`,
+    `hint: look at it: vfiokit probe ${shellWord(`vfio-user:${socket}`)}`,
   );
   await context.until(server.ended).catch((error: unknown) => {
     if (!context.signal.aborted) throw error;

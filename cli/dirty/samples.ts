@@ -79,10 +79,11 @@ export function pair({ iova, size }: DirtyRun): readonly [iova: string, bytes: n
 /**
  * Reads lines of samples. They must be of the same memory and in order.
  *
+ * @param file What the lines are from, for the messages.
  * @throws {SamplesError} If there is none, or if a line is not a sample; the message names the
  * line.
  */
-export function parseSamples(text: string): Sample[] {
+export function parseSamples(text: string, file = "stdin"): Sample[] {
   const samples: Sample[] = [];
   for (const [index, line] of text.split("\n").entries()) {
     if (line.trim() === "") continue;
@@ -92,12 +93,15 @@ export function parseSamples(text: string): Sample[] {
       if (before !== undefined) follows(before, sample);
       samples.push(sample);
     } catch (error) {
-      throw new SamplesError(`Cannot use line ${index + 1}: ${(error as Error).message}`, {
-        cause: error,
-      });
+      const what = samples.length === 0 && error instanceof SyntaxError
+        ? `Cannot forecast from ${file}: it is not the output of dirty watch --json`
+        : `Cannot use ${file}, line ${index + 1}: ${(error as Error).message}`;
+      throw new SamplesError(what, { cause: error });
     }
   }
-  if (samples.length === 0) throw new SamplesError("Cannot find any sample: there is no line");
+  if (samples.length === 0) {
+    throw new SamplesError(`Cannot find any sample in ${file}: there is no line`);
+  }
   return samples;
 }
 

@@ -136,13 +136,19 @@ function hints(chain: readonly Error[], device: string | undefined): string[] {
   said.push(...reasonHints(chain.find(hasReasons)));
   for (const error of chain) {
     if (error instanceof SimSpecError) said.push('see "vfiokit probe sim:help"');
+    if (error instanceof SamplesError) {
+      said.push(
+        "the samples are what this prints: vfiokit dirty watch DEVICE --map IOVA:SIZE --json",
+      );
+    }
     const one = error instanceof MigrationError || error instanceof CheckpointFileError;
     // The hint for all devices counts.
     if (one && transfer === undefined) said.push(hintWords(error.hint, device));
     if (
       error instanceof DmaError || error instanceof IdentityError ||
       error instanceof CheckError || error instanceof TraceFileError ||
-      error instanceof VmmFileError
+      error instanceof VmmFileError ||
+      (error instanceof CheckpointError && transfer === undefined)
     ) said.push(hintWords(error.hint, device));
   }
   // Causes often repeat the message.

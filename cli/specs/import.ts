@@ -75,8 +75,7 @@ export const importQemu: Command<ImportQemuArgs> = {
     },
     {
       what: "take out one, to restore it into a device of the same kind",
-      line:
-        "vfiokit import qemu guest.mig --device 0000:00:05.0 --like 0000:3b:00.1 -o device.vfio",
+      line: "vfiokit import qemu guest.mig --device 0000:00:05.0 --like 0000:3b:00.1 -o device.vfk",
     },
   ],
   permissions: ["--allow-read", "--allow-write"],

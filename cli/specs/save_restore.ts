@@ -119,15 +119,15 @@ export const save: Command<SaveArgs> = {
   examples: [
     {
       what: "save a running device, most of it while it runs",
-      line: "vfiokit save 0000:3b:00.1 --precopy -o device.vfio",
+      line: "vfiokit save 0000:3b:00.1 --precopy -o device.vfk",
     },
     {
       what: "save two devices that talk to each other",
-      line: "vfiokit save 0000:3b:00.1 0000:5e:00.2 --precopy -o both.vfio",
+      line: "vfiokit save 0000:3b:00.1 0000:5e:00.2 --precopy -o both.vfk",
     },
     {
       what: "stop it for about 300 ms at most, as far as the driver can estimate",
-      line: "vfiokit save 0000:3b:00.1 --downtime 300ms -o device.vfio",
+      line: "vfiokit save 0000:3b:00.1 --downtime 300ms -o device.vfk",
     },
     {
       what: "save to another host",
@@ -153,11 +153,11 @@ export const restore: Command<RestoreArgs> = {
   examples: [
     {
       what: "restore, and run a guest program on the device",
-      line: "vfiokit restore 0000:3b:00.1 device.vfio -- ./use-it.sh",
+      line: "vfiokit restore 0000:3b:00.1 device.vfk -- ./use-it.sh",
     },
     {
       what: "restore two devices that were saved together",
-      line: "vfiokit restore 0000:3b:00.1 0000:5e:00.2 both.vfio -- ./use-both.sh",
+      line: "vfiokit restore 0000:3b:00.1 0000:5e:00.2 both.vfk -- ./use-both.sh",
     },
   ],
   permissions: ["--allow-ffi", "--allow-read"],

@@ -15,6 +15,11 @@ const SIZE_UNITS: Readonly<Record<string, number>> = {
   MiB: 2 ** 20,
   GiB: 2 ** 30,
   TiB: 2 ** 40,
+  // As dd, truncate and QEMU read them.
+  K: 2 ** 10,
+  M: 2 ** 20,
+  G: 2 ** 30,
+  T: 2 ** 40,
 };
 
 const TIME_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000 };
@@ -127,9 +132,9 @@ export function vfToken(): ValueParser<"sync", string> {
   };
 }
 
-/** A number of bytes, such as `4096`, `64KiB`, `1.5MiB`. */
+/** A number of bytes, such as `4096`, `64KiB`, `1.5MiB`, `10G`. */
 export function size(): ValueParser<"sync", number> {
-  return quantity("BYTES", SIZE_UNITS, "a number of bytes such as 4096, 64KiB or 1MiB");
+  return quantity("BYTES", SIZE_UNITS, "a number of bytes such as 4096, 64KiB or 1M");
 }
 
 /** A time in milliseconds, written as `500ms`, `2s`, `1min`. */

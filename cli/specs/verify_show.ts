@@ -29,7 +29,7 @@ export const verify: Command<FileArgs> = {
   details: [
     "Reads the whole checkpoint. Checks every frame's checksum, the order and number of frames, and that nothing follows the end. Exits with 4 if the checkpoint is bad.",
   ],
-  examples: [{ what: "check a checkpoint before you need it", line: "vfiokit verify device.vfio" }],
+  examples: [{ what: "check a checkpoint before you need it", line: "vfiokit verify device.vfk" }],
   permissions: ["--allow-read"],
   args,
 };
@@ -40,10 +40,10 @@ export const show: Command<FileArgs> = {
   usage: "FILE|- [--json]",
   brief: "Show what a checkpoint holds: device, phases, sizes, timings.",
   details: [
-    "Reads and checks the whole checkpoint, as verify does.",
+    "Reads and checks the whole checkpoint, as verify does. Of one that is cut or damaged it shows what can be read, and exits with 4.",
     "Of a migration stream of QEMU's, in a regular file, it shows the machine, its memory and the VFIO devices whose state import qemu takes out; with --json as stream.",
   ],
-  examples: [{ what: "which device was saved?", line: "vfiokit show device.vfio" }],
+  examples: [{ what: "which device was saved?", line: "vfiokit show device.vfk" }],
   permissions: ["--allow-read"],
   args,
 };

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { VfiokitError } from "../base/vfiokit_error.ts";
+import { type Hint, VfiokitError } from "../base/vfiokit_error.ts";
 import { registerErrorClass } from "../base/error_transfer.ts";
 import { printable } from "../base/printable.ts";
 
@@ -68,8 +68,14 @@ export class CheckpointError extends VfiokitError {
   readonly offset: number;
 
   /** Makes the error; `what` is a clause without a final period. */
-  constructor(code: CheckpointErrorCode, offset: number, what: string, options?: ErrorOptions) {
-    super(printable(`Cannot read the checkpoint: ${what} (at byte ${offset})`), options);
+  constructor(
+    code: CheckpointErrorCode,
+    offset: number,
+    what: string,
+    options?: ErrorOptions,
+    hint?: Hint | string,
+  ) {
+    super(printable(`Cannot read the checkpoint: ${what} (at byte ${offset})`), options, hint);
     this.code = code;
     this.problem = printable(`${what} (at byte ${offset})`);
     this.offset = offset;

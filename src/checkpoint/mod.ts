@@ -49,4 +49,10 @@ export {
   type ReadBackProgress,
   type ReadBackReport,
 } from "./read_back.ts";
-export { type CheckpointSummary, verifyCheckpoint, type VerifyOptions } from "./verify.ts";
+export {
+  type CheckpointInspection,
+  type CheckpointSummary,
+  inspectCheckpoint,
+  verifyCheckpoint,
+  type VerifyOptions,
+} from "./verify.ts";

@@ -8,6 +8,7 @@ import { Ending } from "../base/ending.ts";
 import { Recycler } from "./batches/recycler.ts";
 import { FORMAT_VERSION } from "./frames/constants.ts";
 import type { DecodedHeader } from "./metadata/header.ts";
+import { CheckpointError } from "./checkpoint_error.ts";
 import { CheckpointReader } from "./format/checkpoint_reader.ts";
 import { chunksOf, demandBytes, has, isReadable } from "../base/chunks.ts";
 import type { CheckpointTrailer, PhaseTotals } from "./metadata/trailer.ts";
@@ -26,6 +27,24 @@ export interface CheckpointSummary {
   readonly frames: { readonly data: number; readonly compressed: number; readonly skipped: number };
   /** Totals by device and phase, in the order of their first frames. */
   readonly phases: readonly PhaseTotals[];
+}
+
+/** What was read of a checkpoint, whether it is good or not. */
+export interface CheckpointInspection {
+  /** The version of the format; null if it could not be read. */
+  readonly version: number | null;
+  /** Its header; null if it could not be read. */
+  readonly header: DecodedHeader | null;
+  /** Its trailer; null if it could not be read. */
+  readonly trailer: CheckpointTrailer | null;
+  /** How much of it was read, as stored, in bytes. */
+  readonly storedBytes: number;
+  /** The frames that were read. */
+  readonly frames: CheckpointSummary["frames"];
+  /** Totals of what was read, by device and phase. */
+  readonly phases: readonly PhaseTotals[];
+  /** The first thing that is wrong with it; null if it is good. */
+  readonly error: CheckpointError | null;
 }
 
 /** How to verify. */
@@ -59,9 +78,43 @@ export async function verifyCheckpoint(
   },
   options: VerifyOptions = {},
 ): Promise<CheckpointSummary> {
+  const { version, header, trailer, error, ...read } = await inspectCheckpoint(source, options);
+  if (error !== null) throw error;
+  return { version: version!, header: header!, trailer: trailer!, ...read };
+}
+
+/**
+ * Reads a checkpoint as {@linkcode verifyCheckpoint} does, and returns what is in it up to its end,
+ * or up to the first thing that is wrong with it.
+ *
+ * @param source The bytes: a stream, an open checkpoint file, or chunks of any other kind.
+ * @throws {TypeError} If the source is none of these, is locked, or gives anything but bytes.
+ *
+ * @example
+ * ```ts
+ * import { openDevice, save } from "@vfiokit/vfiokit";
+ * import { inspectCheckpoint } from "@vfiokit/vfiokit/checkpoint";
+ * import assert from "node:assert/strict";
+ *
+ * const chunks: Uint8Array<ArrayBuffer>[] = [];
+ * await using device = await openDevice("sim:trapped?size=256KiB");
+ * await save(device, new WritableStream({ write: (chunk) => void chunks.push(chunk) }));
+ * const bytes = new Uint8Array(await new Blob(chunks).arrayBuffer());
+ * const cut = ReadableStream.from([bytes.subarray(0, 100_000)]);
+ * const { header, trailer, error } = await inspectCheckpoint(cut);
+ * assert.equal(header?.devices.length, 1);
+ * assert.equal(trailer, null);
+ * assert.equal(error?.code, "truncated");
+ * ```
+ */
+export async function inspectCheckpoint(
+  source: Parameters<typeof verifyCheckpoint>[0],
+  options: VerifyOptions = {},
+): Promise<CheckpointInspection> {
   const chunks = chunksOf(source);
   using ending = new Ending(options.signal);
   const reader = new CheckpointReader({ discard: true });
+  let wrong: CheckpointError | null = null;
   // Nobody else has the chunks of a stream that is opened here.
   const recycler = new Recycler(!isReadable(source) && has(source, "stream"));
   try {
@@ -73,18 +126,20 @@ export async function verifyCheckpoint(
       for (const _ of reader.push(chunk));
       recycler.done(chunk.buffer as ArrayBuffer);
     }
+    reader.end();
   } catch (error) {
     chunks.cancel(error);
-    throw error;
+    if (!(error instanceof CheckpointError)) throw error;
+    wrong = error;
   }
   recycler.end();
-  const trailer = reader.end();
   return {
-    version: FORMAT_VERSION,
-    header: reader.header!,
-    trailer,
+    version: reader.header === null ? null : FORMAT_VERSION,
+    header: reader.header,
+    trailer: reader.trailer,
     storedBytes: reader.storedBytes,
     frames: reader.frames,
     phases: reader.phases,
+    error: wrong,
   };
 }

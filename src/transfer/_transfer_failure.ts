@@ -89,7 +89,7 @@ function settled(
     deviceState: state,
     recovery,
     errno: error.errno,
-    hint: error.deviceState === "running" ? error.hint : hintAfter(recovery, state),
+    hint: error.deviceState === "running" ? error.hint : hintAfter(recovery, state, error.errno),
   }, { cause: error.cause });
   after.notes = error.notes;
   return after;

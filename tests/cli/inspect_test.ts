@@ -28,7 +28,7 @@ describe("vfiokit probe", () => {
     assert.equal(code, 3);
     assert.match(out, /sim:none: cannot be migrated/);
     assert.match(out, /why: .*no migration region/);
-    assert.match(out, /next: /);
+    assert.match(out, /hint: /);
   });
 
   it("tells what a v2 device can do, and which driver one needs that cannot migrate", async () => {
@@ -62,7 +62,7 @@ describe("vfiokit probe", () => {
     );
     assert.match(group.out, /^ {2}opened {3}by its group, not by \/dev\/vfio\/devices\/vfio0/m);
     assert.equal(none.code, 3);
-    assert.match(none.out, /^ {2}next: .*CONFIG_VFIO_DEVICE_CDEV.*--via group/m);
+    assert.match(none.out, /^ {2}hint: .*CONFIG_VFIO_DEVICE_CDEV.*--via group/m);
     assert.deepEqual(JSON.parse(json.out).access, {
       via: "cdev",
       cdev: "/dev/vfio/devices/vfio0",

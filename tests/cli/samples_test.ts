@@ -41,7 +41,7 @@ describe("samples", () => {
   });
 
   const wrong: readonly (readonly [what: string, line: string, says: RegExp])[] = [
-    ["no JSON", "{", /line 1: /],
+    ["no JSON", "{", /not the output of dirty watch --json/],
     ["no object", "7", /it is no object/],
     ["another schema", changed({ schema: "vfiokit/save/1" }), /its schema is "vfiokit\/save\/1"/],
     ["a page size that is no power of two", changed({ pgsize: 3 }), /"pgsize" is 3/],

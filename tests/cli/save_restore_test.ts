@@ -27,12 +27,12 @@ const SAVE_KEYS = [...KEYS, "readBack"];
 describe("vfiokit save", () => {
   it("writes a checkpoint that verify and restore take, and says what to do next", async () => {
     using folder = new Folder();
-    const file = folder.file("a.vfio");
+    const file = folder.file("a.vfk");
     const saved = await vfiokit(["save", "sim:mapped?size=2MiB", "-o", file]);
     assert.equal(saved.code, 0, saved.err);
-    assert.match(saved.out, /^Saved sim:mapped\?size=2MiB to .*a\.vfio: 2\.0 MiB in \d+ trans/);
+    assert.match(saved.out, /^Saved sim:mapped\?size=2MiB to .*a\.vfk: 2\.0 MiB in \d+ trans/);
     assert.match(saved.out, /The device is in state running\./);
-    assert.match(saved.err, /Next: vfiokit restore DEVICE .*a\.vfio/);
+    assert.match(saved.err, /^hint: restore it: vfiokit restore DEVICE .*a\.vfk/m);
     const verified = await vfiokit(["verify", file]);
     assert.equal(verified.code, 0, verified.err);
     assert.match(verified.out, /: sound, 2\.0 MiB in \d+ transactions/);

@@ -97,7 +97,7 @@ describe("the command line", () => {
     [
       "a size that is none",
       ["save", "sim:none", "-o", "f", "--threshold", "3XiB"],
-      /a number of bytes such as 4096, 64KiB or 1MiB, but got "3XiB"/,
+      /a number of bytes such as 4096, 64KiB or 1M, but got "3XiB"/,
     ],
     [
       "a time that is none",

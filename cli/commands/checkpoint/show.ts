@@ -4,14 +4,15 @@
  * @module
  */
 
-import type {
-  CheckpointSource,
-  CheckpointSummary,
-  DeviceIdentity,
+import {
+  type CheckpointInspection,
+  type CheckpointSource,
+  type DeviceIdentity,
+  inspectCheckpoint,
 } from "../../../src/checkpoint/mod.ts";
 import { shellFile } from "../../../src/vfio/mod.ts";
 import { fileChunks, isQemuStream, readQemuStream } from "../../../src/vmm/mod.ts";
-import { openCheckpointFile, verifyCheckpoint } from "../../../mod.ts";
+import { type CheckpointError, openCheckpointFile } from "../../../mod.ts";
 import type { Context } from "../../context.ts";
 import { bytes, count, hex, rate, time } from "../../output/format.ts";
 import { streamDocument, streamLines } from "../../output/qemu_stream.ts";
@@ -32,23 +33,16 @@ export async function run({ file }: FileArgs, context: Context): Promise<number>
   if (source.seekable && isQemuStream(await firstBytes(source.file.fd))) {
     return await showQemuStream(file, source, context);
   }
-  const checkpoint = await verifyCheckpoint(source, {
-    signal: context.signal,
-  });
-  const { version, header, trailer, storedBytes, frames, phases } = checkpoint;
-  context.set({
-    version,
-    ...header,
-    transactions: trailer.transactions,
-    bytes: trailer.bytes,
-    storedBytes,
-    sha256: trailer.sha256,
-    frames,
-    phases,
-  });
-  context.print(...overview(file, checkpoint));
+  const checkpoint = await inspectCheckpoint(source, { signal: context.signal });
+  const { version, header, trailer, storedBytes, frames, phases, error } = checkpoint;
+  if (header === null) throw error;
+  // Of one that is cut or damaged, what was read up to there.
+  context.set({ version, ...header, ...content(checkpoint), storedBytes, frames, phases });
+  context.set({ sha256: trailer?.sha256 ?? null });
+  context.print(...overview(file, checkpoint, header));
   header.devices.forEach((device, number) => context.print(`Device ${number}: ${words(device)}`));
   context.print(...phaseTable(checkpoint));
+  if (error !== null) throw error;
   return 0;
 }
 
@@ -60,7 +54,7 @@ async function showQemuStream(
   const stream = await readQemuStream(fileChunks(source.file.fd), { signal: context.signal });
   context.set({ stream: streamDocument(stream) });
   context.print(...streamLines(file, stream));
-  const next = `Next: vfiokit import qemu ${shellFile(file)} -o CHECKPOINT`;
+  const next = `hint: import it: vfiokit import qemu ${shellFile(file)} -o CHECKPOINT`;
   if (stream.devices.length > 0) context.note(next);
   return 0;
 }
@@ -70,20 +64,46 @@ async function firstBytes(fd: number): Promise<Uint8Array> {
   return new Uint8Array(0);
 }
 
+/** How much state it holds: as the trailer says, or as far as it could be read. */
+function content({ trailer, phases }: CheckpointInspection): {
+  readonly transactions: number;
+  readonly bytes: number;
+} {
+  const { transactions, bytes } = trailer ?? {
+    transactions: phases.reduce((sum, phase) => sum + phase.transactions, 0),
+    bytes: phases.reduce((sum, phase) => sum + phase.bytes, 0),
+  };
+  return { transactions, bytes };
+}
+
 function overview(
   file: string,
-  { version, header, trailer, storedBytes, frames }: CheckpointSummary,
+  checkpoint: CheckpointInspection,
+  header: NonNullable<CheckpointInspection["header"]>,
 ): string[] {
-  const { transactions, sha256, bytes: state } = trailer;
+  const { version, trailer, storedBytes, frames, error } = checkpoint;
+  const { transactions, bytes: state } = content(checkpoint);
+  const sha256 = trailer?.sha256 ?? null;
   const compressed = frames.compressed === 0 ? "" : `, ${frames.compressed} of them compressed`;
   return [
     `${file === "-" ? "stdin" : file}: a checkpoint, version ${version}, ${bytes(storedBytes)}`,
     `  written    ${header.created} by ${header.tool}`,
-    `  complete   ${header.complete ? "yes" : "no: pre-copy only, it cannot be restored as it is"}`,
+    ...(error === null ? [] : [`  damaged    ${damage(error, storedBytes)}`]),
+    ...(error !== null ? [] : [
+      `  complete   ${
+        header.complete ? "yes" : "no: pre-copy only, it cannot be restored as it is"
+      }`,
+    ]),
     `  state      ${bytes(state)} in ${count(transactions, "transaction")}`,
     `  frames     ${frames.data} with data${compressed}`,
     ...(sha256 === null ? [] : [`  sha256     ${sha256}`]),
   ];
+}
+
+function damage({ code, problem }: CheckpointError, storedBytes: number): string {
+  return code === "truncated"
+    ? `it is cut: it ends after ${bytes(storedBytes)}, and this is what it holds up to there`
+    : `${problem}; this is what it holds up to there`;
 }
 
 function words(device: DeviceIdentity): string {
@@ -97,7 +117,7 @@ function words(device: DeviceIdentity): string {
   return `${bus}${ids}, driver ${driver ?? "unknown"}${type}, protocol ${protocol}${where}`;
 }
 
-function phaseTable({ phases }: CheckpointSummary): string[] {
+function phaseTable({ phases }: CheckpointInspection): string[] {
   const right = "right" as const;
   return table(
     [

@@ -23,7 +23,10 @@ const LISTED_ROUNDS = 12;
 export async function run(args: DirtyForecastArgs, context: Context): Promise<number> {
   if (args.bandwidth === 0) throw new UsageError("Cannot forecast: the bandwidth is 0");
   if (args.downtime === 0) throw new UsageError("Cannot forecast: the downtime is 0");
-  const samples = parseSamples(await context.until(read(args.file)));
+  const samples = parseSamples(
+    await context.until(read(args.file)),
+    args.file === "-" ? undefined : args.file,
+  );
   const map = new MemoryMap(samples[0]!.mappings, samples[0]!.pgsize);
   const options = {
     memory: map.bytes,

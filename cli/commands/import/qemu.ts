@@ -62,7 +62,7 @@ export async function run(args: ImportQemuArgs, context: Context): Promise<numbe
   context.print(`Imported ${names} from ${file} to ${where}: ${bytes(state)} of state.`);
   if (!sink.direct) {
     const places = devices.map(() => "DEVICE").join(" ");
-    context.note(`Next: vfiokit restore ${places} ${shellFile(output)}`);
+    context.note(`hint: restore it: vfiokit restore ${places} ${shellFile(output)}`);
   }
   return 0;
 }

@@ -50,11 +50,26 @@ export function isKnown(type: number): boolean {
   return KNOWN_FLAGS.has(type);
 }
 
+/** What else packs a checkpoint, and how such a file begins. */
+const PACKERS = [
+  { name: "zstd", magic: [0x28, 0xb5, 0x2f, 0xfd] },
+  { name: "gzip", magic: [0x1f, 0x8b] },
+  { name: "xz", magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a] },
+] as const;
+
 /** Refuses first bytes, all or some of them, that are not a checkpoint's. */
 export function checkMagic(bytes: Uint8Array): void {
   const wrong = MAGIC.some((byte, index) => index < bytes.length && byte !== bytes[index]);
   if (!wrong) return;
-  throw new CheckpointError("not-a-checkpoint", 0, "its first bytes are not those of a checkpoint");
+  const packed = PACKERS.find(({ magic }) => magic.every((byte, index) => byte === bytes[index]));
+  if (packed === undefined) {
+    const what = "its first bytes are not those of a checkpoint";
+    throw new CheckpointError("not-a-checkpoint", 0, what);
+  }
+  const { name } = packed;
+  const what = `its first bytes are those of a ${name} file`;
+  const hint = `Unpack it first: ${name} -dc FILE prints what is in it`;
+  throw new CheckpointError("not-a-checkpoint", 0, what, undefined, hint);
 }
 
 /** Checks the preamble; returns the chain that it begins. */

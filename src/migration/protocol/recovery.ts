@@ -150,7 +150,7 @@ export class PhaseSteps {
     const recovery = this.#recover(mode, onError);
     const deviceState = this.#stateNow();
     // The hint for the earlier state no longer applies.
-    const hint = hintAfter(recovery, deviceState) ??
+    const hint = hintAfter(recovery, deviceState, error.errno) ??
       (error.deviceState === "running" ? error.hint : null);
     return new MigrationError(`${error.message}; ${describeRecovery(recovery, deviceState)}`, {
       code: error.code,

@@ -24,9 +24,20 @@ const LONGEST_PAUSE_MS = 64;
 const REOPEN = "a reset does not help: close the device wherever it is open, and open it " +
   "again; if that does not help either, unbind its driver and bind it again";
 
-/** The hint for the state in which a recovery left a device; none if it runs. */
-export function hintAfter(recovery: Recovery, state: StateName): Hint | null {
+const GONE = "the device is gone; once it is back, open it again: it begins anew";
+
+/**
+ * The hint for the state in which a recovery left a device; none if it runs.
+ *
+ * @param errno What failed first: of a device that is gone, nothing can be reset.
+ */
+export function hintAfter(
+  recovery: Recovery,
+  state: StateName,
+  errno?: string,
+): Hint | null {
   if (recovery === "ignored") return toHint(REOPEN);
+  if (state === "unknown" && (errno === "ENODEV" || errno === "ENXIO")) return toHint(GONE);
   return state === "running" ? null : { text: "bring it to RUNNING by a reset", remedy: "reset" };
 }
 

@@ -66,8 +66,13 @@ export class V1Registers {
   }
 
   /** The value last read from a register, with all digits. */
-  digits(register: "pending_bytes" | "data_offset" | "data_size"): string {
+  digits(register: "pending_bytes"): string {
     return String(layout.unpack(this.#read)[register]);
+  }
+
+  /** The same in hex: an offset, or a size that goes with it. */
+  hex(register: "data_offset" | "data_size"): string {
+    return `0x${layout.unpack(this.#read)[register].toString(16)}`;
   }
 
   /** All 32 bits of device_state. */

@@ -58,7 +58,7 @@ export class V1Restore {
 
   /** These numbers are for messages. */
   readonly #told = (): string =>
-    `data_offset ${this.#registers.digits("data_offset")}, ${this.#end} bytes of data`;
+    `data_offset ${this.#registers.hex("data_offset")}, ${this.#end} bytes of data`;
 
   #chunk(data: Uint8Array, more: boolean): void {
     if (!this.#inside) {

@@ -258,14 +258,14 @@ export class V1Save {
     if (this.#phase === "pre-copy" || size <= 2 * pending + PENDING_SLACK) return;
     this.#notes.add(
       "data-size-over-pending",
-      () => `data_size was ${size} with ${pending} bytes pending`,
+      () => `data_size was 0x${size.toString(16)} with ${pending} bytes pending`,
     );
   }
 
   /** What the driver said about its data. */
   readonly #told = (): string =>
-    `data_offset ${this.#registers.digits("data_offset")}, ` +
-    `data_size ${this.#registers.digits("data_size")}`;
+    `data_offset ${this.#registers.hex("data_offset")}, ` +
+    `data_size ${this.#registers.hex("data_size")}`;
 
   /** A stopped device has an end: reading far more than was pending must bring pending down. */
   #demandProgress(pending: number): void {

@@ -52,7 +52,14 @@ export function demandIdentity(
     throw new IdentityError(differences, what, hint);
   }
   const names = order.map(({ name }) => name).join(", ");
-  throw new IdentityError(differences, `it is of these devices in another order, ${names}`);
+  throw new IdentityError(
+    [`they were saved as ${names}`],
+    "the checkpoint has these devices in another order",
+    {
+      text: `Give them in the order in which they were saved: ${names}`,
+      remedy: null,
+    },
+  );
 }
 
 /** The devices in the order in which they were saved; null where they are others. */
