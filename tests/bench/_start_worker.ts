@@ -2,10 +2,9 @@
  * The thread of a device of the benchmark's: of the kind that a device gets by itself.
  */
 
-import { Worker as NodeWorker } from "node:worker_threads";
+import { type AnyWorker, startWorker as start } from "../../src/migration/thread/device_thread.ts";
 
 /** Starts a Worker from a file beside this one. */
-export function startWorker(name: string): Worker | NodeWorker {
-  const url = new URL(name, import.meta.url);
-  return "Deno" in globalThis ? new NodeWorker(url) : new Worker(url, { type: "module" });
+export function startWorker(name: string): AnyWorker {
+  return start(new URL(name, import.meta.url));
 }

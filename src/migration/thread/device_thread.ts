@@ -29,15 +29,23 @@ export interface Thread {
   terminate(): void;
 }
 
+/**
+ * What V8 may use for objects that are new, in MiB. Left to itself it lets that grow to 16 and more
+ * in each thread, which a thread that makes few objects gains nothing by.
+ */
+const YOUNG_GENERATION_MIB = 1;
+
 /** Takes a Worker over, or starts one. */
 export function startThread(worker: AnyWorker | undefined, events: ThreadEvents): Thread {
-  const taken = worker ?? start();
+  const taken = worker ?? startWorker(new URL("./device_worker.ts", import.meta.url));
   return taken instanceof NodeWorker ? nodeThread(taken, events) : webThread(taken, events);
 }
 
-function start(): AnyWorker {
-  const url = new URL("./device_worker.ts", import.meta.url);
-  return "Deno" in globalThis ? new NodeWorker(url) : new Worker(url, { type: "module" });
+/** Starts a Worker of the kind that a device gets by itself. */
+export function startWorker(url: URL): AnyWorker {
+  return "Deno" in globalThis
+    ? new NodeWorker(url, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB } })
+    : new Worker(url, { type: "module" });
 }
 
 function nodeThread(worker: NodeWorker, events: ThreadEvents): Thread {
