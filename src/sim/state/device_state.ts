@@ -7,6 +7,7 @@
  */
 
 import { crc32 } from "node:zlib";
+import { PageIdentities } from "./page_identities.ts";
 import { copyTemplate, nextRandom, PAGE, recognisePage, stampPage } from "./pages.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -27,9 +28,8 @@ export class DeviceState {
   readonly #rate: number;
   #now: () => number;
 
-  // Identities: by default this device's seed and version 0.
-  readonly #versions: Uint32Array;
-  #seeds: Uint32Array | null = null;
+  /** By default this device's seed and version 0. */
+  readonly #identities: PageIdentities;
   readonly #foreign: Map<number, Bytes> = new Map();
   #differing = 0;
   readonly #scratch: Bytes = new Uint8Array(PAGE);
@@ -53,7 +53,7 @@ export class DeviceState {
     this.#seed = seed;
     this.#rate = rate;
     this.#now = now;
-    this.#versions = new Uint32Array(this.pages);
+    this.#identities = new PageIdentities(this.pages, seed);
     this.#dirty = new Uint32Array(Math.ceil(this.pages / 32));
     this.open();
   }
@@ -66,8 +66,7 @@ export class DeviceState {
 
   /** Restores the state that the seed generates. */
   reset(): void {
-    this.#versions.fill(0);
-    this.#seeds = null;
+    this.#identities.reset();
     this.#foreign.clear();
     this.#differing = 0;
     this.untrack();
@@ -122,15 +121,16 @@ export class DeviceState {
   change(page: number): void {
     const before = this.#isSeeds(page);
     this.#foreign.delete(page);
-    this.#versions[page]! += 1;
+    const seed = this.#identities.seed(page);
+    this.#identities.set(page, { seed, version: (this.#identities.version(page) + 1) >>> 0 });
     this.#count(before, page);
     this.#selfDirtied += 1;
     this.#mark(page);
   }
 
   #isSeeds(page: number): boolean {
-    return this.#versions[page] === 0 && !this.#foreign.has(page) &&
-      (this.#seeds === null || this.#seeds[page] === this.#seed);
+    return this.#identities.version(page) === 0 && this.#identities.seed(page) === this.#seed &&
+      !this.#foreign.has(page);
   }
 
   #count(before: boolean, page: number): void {
@@ -226,10 +226,9 @@ export class DeviceState {
 
   #pages(first: number, count: number, out: Bytes, view: DataView, at: number): void {
     copyTemplate(out, at, first, count);
-    const versions = this.#versions;
-    const seeds = this.#seeds;
+    const identities = this.#identities;
     for (let page = first; page < first + count; page += 1, at += PAGE) {
-      stampPage(view, at, page, seeds === null ? this.#seed : seeds[page]!, versions[page]!);
+      stampPage(view, at, page, identities.seed(page), identities.version(page));
       if (this.#foreign.size > 0) {
         const foreign = this.#foreign.get(page);
         if (foreign !== undefined) out.set(foreign, at);
@@ -273,11 +272,7 @@ export class DeviceState {
       this.#foreign.set(page, from.slice(at, at + PAGE));
     } else {
       this.#foreign.delete(page);
-      this.#versions[page] = identity.version;
-      if (identity.seed !== this.#seed && this.#seeds === null) {
-        this.#seeds = new Uint32Array(this.pages).fill(this.#seed);
-      }
-      if (this.#seeds !== null) this.#seeds[page] = identity.seed;
+      this.#identities.set(page, identity);
     }
     this.#count(before, page);
     this.#mark(page);
