@@ -17,6 +17,7 @@
  * | `./checkpoint` | the checkpoint's bytes and files                                |
  * | `./dirty`      | dirty pages: sessions, trackers, bitmaps, forecast              |
  * | `./vfio`       | devices, groups, containers, iommufd, DMA memory, sysfs         |
+ * | `./live`       | live migration of devices and their memory                       |
  * | `./sim`        | the simulated kernel                                            |
  * | `./trace`      | a kernel that records each call                                 |
  * | `./kernel`     | the interface to a kernel, and libc behind it                   |

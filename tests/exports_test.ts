@@ -18,6 +18,7 @@ const LAYERS = [
   "checkpoint",
   "dirty",
   "check",
+  "live",
   "vmm",
 ];
 
@@ -80,6 +81,11 @@ const DOORS: Readonly<Record<string, string>> = {
     LogTracker MappedDevice MappedDeviceOptions MeasuredRound MemoryOptions MemoryPart RangeToMap
     ReadOptions SessionFds
     SessionMapping TrackerName TrackingVerdict Type1Tracker UnmapReading forecast
+  `,
+  "./live": `
+    Connection ConvergenceOptions DowntimeStep LiveError LiveErrorCode MigrateOptions MigrateProgress
+    MigrateReport OpenReceiving ReceiveOptions ReceiveProgress ReceiveReport Received ReceivedBytes
+    Round SentBytes migrate receive streamConnection
   `,
   "./check": `
     Attempt BenchOptions CHECKS Check CheckContext CheckError CheckErrorCode CheckInfo

@@ -26,7 +26,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "mod.ts": ["transfer", "migration", "checkpoint", "vfio", "base"],
   vmm: ["checkpoint", "vfio", "kernel", "uapi", "base"],
   check: ["vfio", "vfio_user", "trace", "sim", "kernel", "uapi", "base"],
-  live: ["checkpoint", "kernel", "base"],
+  live: ["transfer", "migration", "checkpoint", "vfio", "kernel", "base"],
   transfer: ["migration", "checkpoint", "vfio", "kernel", "base"],
   migration: ["dirty", "checkpoint", "vfio", "trace", "kernel", "uapi", "base"],
   dirty: ["vfio", "trace", "kernel", "uapi", "base"],

@@ -64,7 +64,11 @@ export class Lockstep implements Disposable {
    *
    * @throws {TypeError} If there is none, or more than a checkpoint holds, or one twice.
    */
-  constructor(what: "save" | "restore", devices: readonly Device[], signal?: AbortSignal) {
+  constructor(
+    what: "save" | "restore" | "migrate" | "receive",
+    devices: readonly Device[],
+    signal?: AbortSignal,
+  ) {
     this.what = `${what} ${devices.length === 1 ? "the device" : `${devices.length} devices`}`;
     if (devices.length < 1 || devices.length > MAX_DEVICES) {
       throw new TypeError(`Cannot ${this.what}: a checkpoint holds 1 to ${MAX_DEVICES}`);
@@ -216,10 +220,13 @@ export class Lockstep implements Disposable {
 
   async #bringBack(way: (member: Member) => Promise<RecoveryMode>): Promise<FinalState[]> {
     const alone = this.members.length === 1;
-    const [{ error, device }] = this.members as readonly [Member];
-    // Its own thread has brought it back, or could not: nothing is tried twice.
+    const [only] = this.members as readonly [Member];
+    const { error, device } = only;
+    // Its own thread has brought it back, or could not: nothing is tried twice. A step that leaves
+    // that to the lockstep has done nothing about a device that must be reset.
     if (alone && error instanceof MigrationError) {
-      return [{ state: await stateNow(device), recovery: error.recovery }];
+      const left = error.recovery === "none" && await way(only) === "reset";
+      if (!left) return [{ state: await stateNow(device), recovery: error.recovery }];
     }
     const halfway = await Promise.all(this.members.map(async (member) => {
       const { device } = member;

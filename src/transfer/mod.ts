@@ -7,6 +7,7 @@
 
 export {
   type DeviceOutcome,
+  type LiveErrorCode,
   TransferError,
   type TransferErrorCode,
   type TransferErrorInfo,

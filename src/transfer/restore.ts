@@ -10,7 +10,7 @@ import { verifyCheckpoint } from "../checkpoint/verify.ts";
 import { Device } from "../migration/device.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import { CheckpointInput } from "./_checkpoint_input.ts";
-import { RestoreSteps } from "./_restore_steps.ts";
+import { RestoreSteps } from "./restore_steps.ts";
 import { demandIdentity } from "./identity/demand_identity.ts";
 import { Lockstep } from "./lockstep.ts";
 import { type RestoreSource, sourceOf } from "./sinks_and_sources.ts";

@@ -31,8 +31,24 @@ export interface DeviceOutcome {
   readonly error: Error | null;
 }
 
+/**
+ * What may go wrong between the two sides of a live migration: `connection-lost`; `peer-timeout` if
+ * the other side stalls; `peer-protocol` if it says what it must not; `peer-refused` if it gives up;
+ * `no-convergence` if memory changes faster than it is sent; `memory-differs` if both sides compared
+ * it; `in-doubt` if both stand still and neither knows which is to run.
+ */
+export type LiveErrorCode =
+  | "connection-lost"
+  | "peer-timeout"
+  | "peer-protocol"
+  | "peer-refused"
+  | "no-convergence"
+  | "memory-differs"
+  | "in-doubt";
+
 /** The code of what failed first, if it has one; `io` if a file or another call failed. */
 export type TransferErrorCode =
+  | LiveErrorCode
   | MigrationErrorCode
   | CheckpointErrorCode
   | ReasonCode

@@ -147,6 +147,17 @@ export class CheckpointEncoder {
   }
 
   /**
+   * Gives a frame of memory its place, after what was taken before it. Its head is filled in but for
+   * that; its body follows it in the stream.
+   */
+  pages(head: Uint8Array, bodyLength: number): readonly Bytes[] {
+    const chunks: Bytes[] = [];
+    this.#flush(chunks);
+    this.#frames.place(head, bodyLength);
+    return chunks;
+  }
+
+  /**
    * Returns the last bytes. Call this once, last.
    *
    * @throws {TypeError} If a transaction is unfinished.

@@ -11,10 +11,11 @@ import { FieldError } from "../metadata/json_fields.ts";
 import { parseHeader } from "../metadata/header_json.ts";
 import { TotalsCounter } from "../metadata/totals.ts";
 import { compareTrailers, parseTrailer } from "../metadata/trailer_json.ts";
+import { type PageEntry, parsePageMeta } from "../frames/page_frame.ts";
 import { decompressFrame } from "../frames/zstd.ts";
 import type { Batch } from "../batches/batch.ts";
 import { CheckpointError } from "../checkpoint_error.ts";
-import { FRAME_DATA, FRAME_HEAD, FRAME_ZSTD, MAX_BODY } from "../frames/constants.ts";
+import { FRAME_DATA, FRAME_HEAD, FRAME_PAGE, FRAME_ZSTD, MAX_BODY } from "../frames/constants.ts";
 import { type Frame, FrameReader } from "../frames/frame_reader.ts";
 import type { FrameHeader } from "../frames/frame_header.ts";
 import type { DecodedHeader } from "../metadata/header.ts";
@@ -35,6 +36,20 @@ export interface ReadOptions {
    * default, which is a buffer of the pool or a new one.
    */
   readonly allocate?: ((header: FrameHeader) => Uint8Array<ArrayBuffer> | null) | undefined;
+  /** Takes content of memory; without this it is checked, and left out. */
+  readonly pages?: ((pages: Pages) => void) | undefined;
+}
+
+/** Content of memory, whose frame is right. */
+export interface Pages {
+  /** The number of the device whose DMA reaches it. */
+  readonly device: number;
+  /** Its ranges; the bytes of those that are not zero follow each other in the body. */
+  readonly entries: readonly PageEntry[];
+  /** The frame's meta part; holds until the next frame. */
+  readonly meta: Uint8Array<ArrayBuffer>;
+  /** The bytes. */
+  readonly body: Uint8Array<ArrayBuffer>;
 }
 
 /** From this size on, a batch gets a buffer of the pool. */
@@ -72,6 +87,7 @@ export class CheckpointReader {
   #scratch: Bytes = NO_BYTES;
   #dataFrames = 0;
   #compressedFrames = 0;
+  #pageBytes = 0;
 
   /** Starts before the first byte. */
   constructor(options: ReadOptions = {}) {
@@ -97,6 +113,11 @@ export class CheckpointReader {
   /** Totals so far, by device and phase. */
   get phases(): PhaseTotals[] {
     return this.#counter.phases;
+  }
+
+  /** Bytes of memory so far, zeros included. */
+  get pageBytes(): number {
+    return this.#pageBytes;
   }
 
   /** DATA frames so far, how many of them were compressed, and skipped optional frames. */
@@ -153,12 +174,26 @@ export class CheckpointReader {
   #take(frame: Frame): Batch | null {
     if (frame.type === FRAME_DATA) return this.#data(frame);
     if (frame.type === FRAME_HEAD) this.#head(frame);
+    else if (frame.type === FRAME_PAGE) this.#pages(frame);
     else this.#tail(frame);
     return null;
   }
 
+  #pages(frame: Frame): void {
+    const { device, meta, body } = frame;
+    const entries = parsePageMeta(meta, frame.bodyLength);
+    if (typeof entries === "string") throw this.#wrong(frame, entries);
+    const { devices } = this.#header!;
+    if (device >= devices.length) throw this.#wrong(frame, `device ${device}`);
+    this.#pageBytes += entries.reduce((sum, { length }) => sum + length, 0);
+    this.#options.pages?.({ device, entries, meta, body: body ?? NO_BYTES });
+  }
+
   #allocate(header: FrameHeader): Bytes | null {
     const { bodyLength } = header;
+    if (header.type === FRAME_PAGE) {
+      return this.#options.pages === undefined ? null : this.#options.allocate?.(header) ?? null;
+    }
     const compressed = (header.flags & FRAME_ZSTD) !== 0;
     if (!compressed && this.#options.discard !== true) {
       return this.#options.allocate?.(header) ?? batchBytes(bodyLength);

@@ -34,6 +34,8 @@ export const MAX_DEVICES = 64;
 export const FRAME_HEAD = 0x44414548;
 /** Frame type: transactions, `"DATA"`. */
 export const FRAME_DATA = 0x41544144;
+/** Frame type: content of memory, `"PAGE"`. */
+export const FRAME_PAGE = 0x45474150;
 /** Frame type: the trailer, `"TAIL"`. */
 export const FRAME_TAIL = 0x4c494154;
 

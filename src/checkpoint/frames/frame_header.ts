@@ -10,6 +10,7 @@ import {
   FRAME_DATA,
   FRAME_HEAD,
   FRAME_OPTIONAL,
+  FRAME_PAGE,
   FRAME_TAIL,
   FRAME_ZSTD,
   frameTypeName,
@@ -42,6 +43,7 @@ export interface FrameHeader {
 const KNOWN_FLAGS: ReadonlyMap<number, number> = new Map([
   [FRAME_HEAD, 0],
   [FRAME_DATA, FRAME_ZSTD],
+  [FRAME_PAGE, FRAME_OPTIONAL],
   [FRAME_TAIL, 0],
 ]);
 

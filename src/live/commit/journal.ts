@@ -68,11 +68,14 @@ export function journalPath(folder: string, id: string, side: Side): string {
 
 /** The journal of this process. */
 export class Journal implements Disposable {
+  /** The migration: 32 hex digits. */
+  readonly id: string;
   /** The file. */
   readonly path: string;
   readonly #fd: number;
 
-  private constructor(path: string, fd: number) {
+  private constructor(id: string, path: string, fd: number) {
+    this.id = id;
     this.path = path;
     this.#fd = fd;
   }
@@ -94,7 +97,7 @@ export class Journal implements Disposable {
       }
       throw new JournalError("unwritable", path, (error as Error).message, error);
     }
-    const journal = new Journal(path, fd);
+    const journal = new Journal(id, path, fd);
     try {
       const head = { vfiokit: "migration-journal", version: 1, id, side, ...thisProcess() };
       journal.#append(head);

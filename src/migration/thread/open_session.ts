@@ -37,6 +37,13 @@ import { type Reason, UnsupportedError } from "../../vfio/reasons/unsupported_er
 import { type Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
 import type { FrameTarget } from "../../checkpoint/pipeline/frame_producer.ts";
 import type { RingMemory } from "../../checkpoint/pipeline/ring.ts";
+import {
+  hashesOf,
+  PageScan,
+  type PagesDue,
+  type PageTurn,
+  storePages,
+} from "../memory/page_scan.ts";
 import { fillTurn, takeTurn, type Turn } from "./frame_turns.ts";
 import type { PrecopyReport } from "../protocol/precopy_report.ts";
 import type { StateChange } from "../../vfio/state/standstill.ts";
@@ -142,6 +149,8 @@ export class Session implements Disposable {
   /** The device with its memory, if it has some; else the device. */
   readonly #opened: VfioDevice | MappedDevice | DirtySession;
   readonly #device: VfioDevice;
+  /** What finds the memory that is to be sent, once that was asked for. */
+  #scan: PageScan | null = null;
   readonly #engine: Engine | null;
   /** Why there is no engine. */
   readonly #reasons: readonly Reason[];
@@ -325,6 +334,29 @@ export class Session implements Disposable {
   /** Writes to the device's memory. */
   writeMemory(iova: bigint, bytes: Uint8Array): void {
     this.#contents.write(iova, bytes);
+  }
+
+  /** Adds memory that is to be sent. */
+  addPages(what: "all" | "dirty", device: number): PagesDue {
+    const tracker = this.#opened instanceof DirtySession ? this.#opened.tracker : null;
+    this.#scan ??= new PageScan(this.#contents, tracker, device);
+    return this.#scan.add(what);
+  }
+
+  /** Makes a frame of memory that is to be sent. */
+  fillPages(slot: SharedArrayBuffer): PageTurn {
+    if (this.#scan === null) throw new TypeError("Cannot send memory: nothing was added");
+    return this.#scan.fill(slot);
+  }
+
+  /** Takes memory that was sent. */
+  storePages(slot: SharedArrayBuffer, metaLength: number, bodyLength: number): void {
+    storePages(this.#contents, slot, metaLength, bodyLength);
+  }
+
+  /** The hashes of memory as it is now. */
+  hashPages(iova: bigint, size: bigint): Uint8Array<ArrayBuffer> {
+    return hashesOf(this.#contents, { iova, size });
   }
 
   get #tracker(): DirtyTracker {

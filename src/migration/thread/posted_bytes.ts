@@ -72,6 +72,7 @@ export function packValue(method: RequestName, value: unknown): unknown {
   switch (method) {
     case "readRegion":
     case "readMemory":
+    case "hashPages":
       return packBytes(value as Bytes);
     case "readDirty":
       return packReading(value as DirtyReading);
@@ -91,6 +92,7 @@ export function unpackValue(method: RequestName, value: unknown): unknown {
   switch (method) {
     case "readRegion":
     case "readMemory":
+    case "hashPages":
       return unpackBytes(value as PostedBytes);
     case "readDirty":
       return unpackReading(value as PostedReading);

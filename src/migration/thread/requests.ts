@@ -8,6 +8,7 @@ import type { DeviceDescription, DeviceTimes, OpenOptions, PulledBatch } from ".
 import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
 import type { FrameTarget } from "../../checkpoint/pipeline/frame_producer.ts";
 import type { RingMemory } from "../../checkpoint/pipeline/ring.ts";
+import type { PagesDue, PageTurn } from "../memory/page_scan.ts";
 import type { Turn } from "./frame_turns.ts";
 import type { OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
 import type { TransferredError } from "../../base/error_transfer.ts";
@@ -37,6 +38,10 @@ export interface Requests {
   stopTracking: () => void;
   readDirty: (options: ReadOptions) => DirtyReading;
   unmapWithDirty: (iova: bigint, size: bigint) => UnmapReading;
+  addPages: (what: "all" | "dirty", device: number) => PagesDue;
+  fillPages: (slot: SharedArrayBuffer) => PageTurn;
+  storePages: (slot: SharedArrayBuffer, metaLength: number, bodyLength: number) => void;
+  hashPages: (iova: bigint, size: bigint) => Buffer;
   checkSave: (phase: Phase) => void;
   beginSave: (phase: Phase, limits: PrecopyLimits) => void;
   pull: (buffer: Buffer) => PulledBatch;

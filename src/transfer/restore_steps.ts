@@ -45,18 +45,30 @@ export class RestoreSteps {
     if (lockstep.members.length === 1) {
       return await lockstep.step(({ device }) => ask(device, "endRestore", leave));
     }
-    const v1 = lockstep.members.filter(({ device }) => device.description.protocol === "v1");
-    const v2 = lockstep.members.filter((member) => !v1.includes(member));
-    await lockstep.step(({ device }) => ask(device, "endRestore", "stop"), v2);
-    if (leave === "running") {
-      await lockstep.step(({ device }) => advance(device, "stop", "running-p2p"), lockstep.p2p);
-    }
-    await lockstep.step(({ device }) => ask(device, "endRestore", leave), v1);
-    if (leave === "stop") return;
+    await this.judge();
+    if (leave === "running") return await this.run();
+    await lockstep.step(({ device }) => ask(device, "endRestore", leave), this.#of("v1"));
+  }
+
+  /** Lets the v2 devices judge what they were given; no device runs yet. */
+  async judge(): Promise<void> {
+    await this.#lockstep.step(({ device }) => ask(device, "endRestore", "stop"), this.#of("v2"));
+  }
+
+  /** Lets the devices run that have judged what they were given; v1 does both in one step. */
+  async run(): Promise<void> {
+    const lockstep = this.#lockstep;
+    await lockstep.step(({ device }) => advance(device, "stop", "running-p2p"), lockstep.p2p);
+    await lockstep.step(({ device }) => ask(device, "endRestore", "running"), this.#of("v1"));
+    const waiting = (member: Member): boolean => lockstep.p2p.includes(member);
     await lockstep.step(
-      ({ device }) => advance(device, device.description.p2p ? "running-p2p" : "stop", "running"),
-      v2,
+      (member) => advance(member.device, waiting(member) ? "running-p2p" : "stop", "running"),
+      this.#of("v2"),
     );
+  }
+
+  #of(protocol: "v1" | "v2"): readonly Member[] {
+    return this.#lockstep.members.filter(({ device }) => device.description.protocol === protocol);
   }
 
   /** A device that was given anything, or might have been, has no state to go back to. */

@@ -1,0 +1,127 @@
+/**
+ * What the two sides say to each other besides the stream: JSON, each behind its length. See
+ * docs/live-migration.md.
+ */
+
+import { type Fields, parseFields } from "../../checkpoint/metadata/json_fields.ts";
+import { MAX_DEVICES } from "../../checkpoint/frames/constants.ts";
+import type { IovaMapping } from "../../vfio/dma/iova.ts";
+import { LiveError } from "../live_error.ts";
+
+/** The version of the protocol that is spoken here. */
+export const LIVE_VERSION = 1;
+/** First bytes of each message: "VFKM". */
+const MAGIC = 0x4d4b4656;
+const HEAD_SIZE = 8;
+const MAX_MESSAGE = 64 * 1024;
+/** Most ranges of a device's memory: what a message has room for. */
+const MAX_RANGES = 512;
+const MAX_REASON = 2000;
+
+/** What the source begins with. */
+export interface Hello {
+  readonly type: "hello";
+  /** The migration's id: 32 hex digits. */
+  readonly id: string;
+  /** The memory of each device, by ascending iova. */
+  readonly memory: readonly (readonly IovaMapping[])[];
+}
+
+/** A message. */
+export type Message =
+  | Hello
+  | { readonly type: "ready" | "loaded" | "commit" | "running" }
+  | { readonly type: "abort" | "refused"; readonly reason: string };
+
+/** A message as it is sent. */
+export function packMessage(message: Message): Uint8Array<ArrayBuffer> {
+  const json = new TextEncoder().encode(JSON.stringify(toJson(message)));
+  if (json.length > MAX_MESSAGE) {
+    throw new RangeError(`Cannot send a message of ${json.length} bytes: ${MAX_MESSAGE} at most`);
+  }
+  const bytes = new Uint8Array(new ArrayBuffer(HEAD_SIZE + json.length));
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, MAGIC, true);
+  view.setUint32(4, json.length, true);
+  bytes.set(json, HEAD_SIZE);
+  return bytes;
+}
+
+function toJson(message: Message): unknown {
+  if (message.type === "hello") {
+    const hex = (value: bigint): string => `0x${value.toString(16)}`;
+    const memory = message.memory.map((ranges) => ({
+      ranges: ranges.map(({ iova, size }) => ({ iova: hex(iova), size: hex(size) })),
+    }));
+    return { ...message, version: LIVE_VERSION, memory };
+  }
+  if ("reason" in message) return { ...message, reason: message.reason.slice(0, MAX_REASON) };
+  return message;
+}
+
+/** Takes so many bytes from the connection. */
+export type TakeBytes = (length: number) => Promise<Uint8Array<ArrayBuffer>>;
+
+/**
+ * Reads the next message.
+ *
+ * @throws {LiveError} `peer-protocol` if it is none.
+ */
+export async function readMessage(take: TakeBytes): Promise<Message> {
+  const head = new DataView((await take(HEAD_SIZE)).buffer);
+  if (head.getUint32(0, true) !== MAGIC) throw wrong("its first bytes are not those of a message");
+  const length = head.getUint32(4, true);
+  if (length > MAX_MESSAGE) throw wrong(`a message of ${length} bytes, ${MAX_MESSAGE} at most`);
+  const json = await take(length);
+  try {
+    return parseMessage(parseFields(json));
+  } catch (error) {
+    throw error instanceof LiveError ? error : wrong((error as Error).message);
+  }
+}
+
+function parseMessage(fields: Fields): Message {
+  const type = fields.word(
+    "type",
+    ["hello", "ready", "loaded", "commit", "running", "abort", "refused"],
+  );
+  if (type === "hello") return parseHello(fields);
+  if (type !== "abort" && type !== "refused") return { type };
+  return { type, reason: fields.text("reason", MAX_REASON) };
+}
+
+function parseHello(fields: Fields): Hello {
+  const version = fields.count("version");
+  if (version !== LIVE_VERSION) {
+    throw wrong(`it speaks version ${version}, and version ${LIVE_VERSION} is spoken here`);
+  }
+  const id = fields.text("id");
+  if (!/^[0-9a-f]{32}$/.test(id)) throw wrong("its id is not 32 hex digits");
+  const devices = fields.list("memory", MAX_DEVICES);
+  if (devices.length === 0) throw wrong("it has no device");
+  return { type: "hello", id, memory: devices.map(parseRanges) };
+}
+
+/** The ranges of a device: whole pages that ascend and do not overlap. */
+function parseRanges(fields: Fields): IovaMapping[] {
+  let end = 0n;
+  return fields.list("ranges", MAX_RANGES).map((range) => {
+    const [iova, size] = [number(range, "iova"), number(range, "size")];
+    const whole = (iova | size) % 4096n === 0n;
+    if (!whole || size === 0n || iova < end || iova + size > 1n << 64n) {
+      throw wrong(`memory of 0x${size.toString(16)} bytes at 0x${iova.toString(16)}`);
+    }
+    end = iova + size;
+    return { iova, size };
+  });
+}
+
+function number(fields: Fields, key: string): bigint {
+  const text = fields.text(key, 18);
+  if (!/^0x[0-9a-f]{1,16}$/.test(text)) throw wrong(`${fields.name(key)} is not a hex number`);
+  return BigInt(text);
+}
+
+function wrong(what: string): LiveError {
+  return new LiveError("peer-protocol", `The other side does not speak this protocol: ${what}`);
+}

@@ -1,0 +1,324 @@
+/**
+ * The destination of a live migration.
+ *
+ * @module
+ */
+
+import { cleanlyAsync } from "../base/cleanup.ts";
+import type { OpenDevices } from "../migration/open_devices.ts";
+import { ask } from "../migration/thread/session_client.ts";
+import { demandIdentity } from "../transfer/identity/demand_identity.ts";
+import { Lockstep } from "../transfer/lockstep.ts";
+import type { DeviceReport } from "../transfer/report.ts";
+import { RestoreSteps } from "../transfer/restore_steps.ts";
+import { TransferError } from "../transfer/transfer_error.ts";
+import type { IovaMapping } from "../vfio/dma/iova.ts";
+import type { Connection } from "./connection/connection.ts";
+import type { Hello, Message } from "./connection/messages.ts";
+import { Peer } from "./connection/peer.ts";
+import {
+  DESTINATION,
+  type DestinationAction,
+  type DestinationEvent,
+  type DestinationState,
+} from "./commit/destination.ts";
+import { Journal } from "./commit/journal.ts";
+import { Machine } from "./commit/machine.ts";
+import { untilOrdered } from "./doubt.ts";
+import { FrameReceiver, type ReceivedBytes } from "./frame_receiver.ts";
+import { LiveError } from "./live_error.ts";
+
+const TIMEOUT_MS = 30_000;
+
+/** How to receive. */
+export interface ReceiveOptions {
+  /** The folder of the journals; both sides need one that outlives their processes. */
+  readonly journal: string;
+  /** Takes devices of another kind, if the driver does. Default false. */
+  readonly force?: boolean | undefined;
+  /** How long the other side may take for its next bytes, in milliseconds. Default 30 000. */
+  readonly timeoutMs?: number | undefined;
+  /** Ends it, as long as the other side may still run. */
+  readonly signal?: AbortSignal | undefined;
+  /** Is called after each change of what is going on. */
+  readonly onProgress?: ((progress: ReceiveProgress) => void) | undefined;
+}
+
+/** What is going on. */
+export interface ReceiveProgress {
+  /** The step. */
+  readonly phase: "receiving" | "loaded" | "starting" | "in-doubt";
+  /** The migration's id. */
+  readonly id: string;
+}
+
+/** How it went. */
+export interface ReceiveReport {
+  /** The migration's id. */
+  readonly id: string;
+  /** From the first message until the devices ran, in seconds. */
+  readonly seconds: number;
+  /** What was taken. */
+  readonly bytes: ReceivedBytes;
+  /** The devices, which run. */
+  readonly devices: readonly DeviceReport[];
+}
+
+/** The devices of a migration that has come, and how it went. */
+export interface Received {
+  /** The open devices, which run; the caller closes them. */
+  readonly devices: OpenDevices;
+  /** How it went. */
+  readonly report: ReceiveReport;
+}
+
+/**
+ * Opens the devices that are to take a migration, each with this memory mapped. It is called once the
+ * other side has said who it is: what speaks garbage touches no device.
+ */
+export type OpenReceiving = (
+  memory: readonly (readonly IovaMapping[])[],
+) => Promise<OpenDevices>;
+
+/**
+ * Takes one migration from the other side of a connection ({@linkcode migrate}), and lets the devices
+ * run once the other side has decided that they do.
+ *
+ * @param open Opens the devices.
+ * @throws {TransferError} If it fails: the devices were reset.
+ * @throws {LiveError} If it fails before there are devices; `in-doubt` if the signal is aborted
+ * while both sides stand still.
+ */
+export async function receive(
+  connection: Connection,
+  open: OpenReceiving,
+  options: ReceiveOptions,
+): Promise<Received> {
+  const begun = performance.now();
+  const peer = new Peer(connection, options.timeoutMs ?? TIMEOUT_MS);
+  return await cleanlyAsync(async () => {
+    await using closing = new AsyncDisposableStack();
+    closing.defer(() => peer.close());
+    let devices: OpenDevices;
+    let journal: Journal;
+    try {
+      const hello = await greeted(peer, options.signal);
+      devices = closing.use(await open(hello.memory));
+      journal = closing.use(Journal.create(options.journal, hello.id, "destination"));
+    } catch (error) {
+      await refuse(peer, error);
+      throw error;
+    }
+    using lockstep = new Lockstep("receive", devices, options.signal);
+    const report = await new Destination(lockstep, peer, journal, options).run(begun);
+    closing.move();
+    journal[Symbol.dispose]();
+    peer.close();
+    return { devices, report };
+  });
+}
+
+async function greeted(peer: Peer, signal: AbortSignal | undefined): Promise<Hello> {
+  signal?.throwIfAborted();
+  const hello = await peer.hear();
+  if (hello.type === "hello") return hello;
+  throw new LiveError("peer-protocol", `The other side begins with "${hello.type}"`);
+}
+
+/** Tells the other side why, if it listens. */
+async function refuse(peer: Peer, error: unknown): Promise<void> {
+  await peer.say({ type: "refused", reason: (error as Error).message }).catch(() => {});
+  peer.close();
+}
+
+class Destination {
+  readonly #lockstep: Lockstep;
+  readonly #peer: Peer;
+  readonly #options: ReceiveOptions;
+  readonly #journal: Journal;
+  readonly #steps: RestoreSteps;
+  readonly #receiver: FrameReceiver;
+  readonly #machine: Machine<DestinationState, DestinationEvent, DestinationAction>;
+  /** Why it failed. */
+  #reason: unknown = null;
+  /** The error that says how the devices were left, once they were reset. */
+  #failure: Error | null = null;
+
+  constructor(lockstep: Lockstep, peer: Peer, journal: Journal, options: ReceiveOptions) {
+    this.#lockstep = lockstep;
+    this.#peer = peer;
+    this.#options = options;
+    this.#journal = journal;
+    this.#steps = new RestoreSteps(lockstep);
+    this.#receiver = new FrameReceiver(peer, lockstep);
+    this.#machine = new Machine(
+      DESTINATION,
+      "receiving",
+      (action) => this.#perform(action),
+      (_, error) => void (this.#reason ??= error),
+    );
+  }
+
+  async run(begun: number): Promise<ReceiveReport> {
+    try {
+      await this.#receive();
+      await this.#machine.take("took-all");
+    } catch (error) {
+      await this.#machine.take(this.#failed(error));
+    }
+    for (;;) {
+      switch (this.#machine.state) {
+        case "running":
+          return await this.#report(begun);
+        case "refused":
+        case "stuck":
+          throw this.#failure ?? this.#reason;
+        case "starting":
+          await this.#machine.take("ran");
+          break;
+        case "doubt":
+          this.#tell("in-doubt");
+          await this.#machine.take(await this.#order());
+          break;
+        default:
+          await this.#machine.take(await this.#heard());
+      }
+    }
+  }
+
+  /** Takes everything; v2 devices have judged it then, in STOP. */
+  async #receive(): Promise<void> {
+    const lockstep = this.#lockstep;
+    const { members } = lockstep;
+    await lockstep.look();
+    await lockstep.step(({ device }) => ask(device, "checkRestore"));
+    await lockstep.until(this.#peer.say({ type: "ready" }));
+    this.#tell("receiving");
+    const header = await this.#receiver.header();
+    demandIdentity(header, members.map(({ device }) => device), this.#options.force ?? false);
+    lockstep.touch();
+    await this.#steps.begin();
+    await this.#receiver.rest();
+    await this.#steps.judge();
+  }
+
+  /** The event of what went wrong here. */
+  #failed(error: unknown): DestinationEvent {
+    this.#reason ??= error;
+    if (error instanceof LiveError) return "cut";
+    return error === this.#options.signal?.reason ? "give-up" : "failed";
+  }
+
+  /** Waits for what the other side says. */
+  async #heard(): Promise<DestinationEvent> {
+    try {
+      const message = await orAborted(this.#peer.hear(), this.#options.signal);
+      if (message.type === "commit") return "commit";
+      if (message.type !== "abort") throw outOfTurn(message);
+      this.#reason = new LiveError("peer-refused", `The other side gives up: ${message.reason}`);
+      return "abort";
+    } catch (error) {
+      this.#reason ??= error;
+      return error instanceof LiveError ? "cut" : "give-up";
+    }
+  }
+
+  /** Waits in doubt. */
+  async #order(): Promise<DestinationEvent> {
+    try {
+      const order = await untilOrdered(this.#journal.path, ["run", "reset"], this.#options.signal);
+      return order === "run" ? "told-run" : "told-reset";
+    } catch (error) {
+      const { id } = this.#journal;
+      throw new LiveError(
+        "in-doubt",
+        `Migration ${id} is in doubt: everything has come, and the connection ended before the ` +
+          "decision. The devices here stand still, and must not run before that is known",
+        `Resolve migration ${id} from the journals of both sides`,
+        { cause: error },
+      );
+    }
+  }
+
+  async #perform(action: DestinationAction): Promise<void> {
+    switch (action) {
+      case "journal loaded":
+        this.#tell("loaded");
+        return this.#journal.add("loaded");
+      case "journal starting":
+        this.#tell("starting");
+        return this.#journal.add("starting");
+      case "journal running":
+        return this.#journal.add("running");
+      case "journal refused":
+        return this.#journal.add("refused");
+      case "journal doubt":
+        return this.#journal.add("doubt");
+      case "send loaded":
+        return await this.#peer.say({ type: "loaded" });
+      case "send running":
+        return await this.#peer.say({ type: "running" });
+      case "send refused": {
+        const { message } = (this.#failure ?? this.#reason) as Error;
+        return await this.#peer.say({ type: "refused", reason: message });
+      }
+      case "run":
+        return await this.#steps.run();
+      case "reset":
+        return await this.#reset();
+    }
+  }
+
+  /**
+   * Resets what was given anything.
+   *
+   * @throws If a device may still have it: the other side must not hear that it may run.
+   */
+  async #reset(): Promise<void> {
+    const { members } = this.#lockstep;
+    const given = await Promise.all(members.map((member) => this.#steps.recoveryMode(member)));
+    this.#failure = await this.#lockstep.failure(
+      this.#reason,
+      (member) => this.#steps.recoveryMode(member),
+    );
+    const left = this.#failure instanceof TransferError ? this.#failure.devices : [];
+    const clean = given.every((mode, index) =>
+      mode === "running" || ["reset", "reopened"].includes(left[index]?.recovery ?? "failed")
+    );
+    if (!clean) throw this.#failure;
+  }
+
+  #tell(phase: ReceiveProgress["phase"]): void {
+    this.#options.onProgress?.({ phase, id: this.#journal.id });
+  }
+
+  async #report(begun: number): Promise<ReceiveReport> {
+    const { devices } = await this.#lockstep.reports(() => ({ phases: [], seconds: 0 }));
+    return {
+      id: this.#journal.id,
+      seconds: (performance.now() - begun) / 1000,
+      bytes: this.#receiver.bytes,
+      devices,
+    };
+  }
+}
+
+/** Waits, but for no longer than the signal lasts. */
+async function orAborted<Value>(
+  work: Promise<Value>,
+  signal: AbortSignal | undefined,
+): Promise<Value> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal?.reason);
+  signal?.addEventListener("abort", onAbort);
+  if (signal?.aborted) onAbort();
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+function outOfTurn({ type }: Message): LiveError {
+  return new LiveError("peer-protocol", `The other side says "${type}" out of turn`);
+}

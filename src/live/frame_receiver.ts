@@ -1,0 +1,129 @@
+/**
+ * Takes the frames of one checkpoint with memory, and gives each device its own.
+ */
+
+import type { Batch } from "../checkpoint/batches/batch.ts";
+import { CheckpointReader, type Pages } from "../checkpoint/format/checkpoint_reader.ts";
+import { FRAME_HEADER_SIZE, FRAME_PAGE } from "../checkpoint/frames/constants.ts";
+import type { FrameHeader } from "../checkpoint/frames/frame_header.ts";
+import { CheckpointError } from "../checkpoint/checkpoint_error.ts";
+import type { DecodedHeader } from "../checkpoint/metadata/header.ts";
+import { PAGE_BODY_AT, PAGE_SLOT_BYTES } from "../migration/memory/page_scan.ts";
+import { ask } from "../migration/thread/session_client.ts";
+import type { Lockstep } from "../transfer/lockstep.ts";
+import type { Peer } from "./connection/peer.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** What was taken. */
+export interface ReceivedBytes {
+  /** Memory, zeros included. */
+  readonly memory: number;
+  /** Device data. */
+  readonly device: number;
+}
+
+/** Slots that memory is received in; each is given to a device's thread and comes back. */
+const SLOTS = 3;
+
+/** Takes the frames from the other side. */
+export class FrameReceiver {
+  readonly #peer: Peer;
+  readonly #lockstep: Lockstep;
+  readonly #reader: CheckpointReader;
+  readonly #free: SharedArrayBuffer[] = Array.from(
+    { length: SLOTS },
+    () => new SharedArrayBuffer(PAGE_SLOT_BYTES),
+  );
+  /** The slot that a frame of memory is read to. */
+  #slot: SharedArrayBuffer | null = null;
+  /** Work that the devices have not finished. */
+  #working: Promise<unknown>[] = [];
+  #pages: Pages | null = null;
+  #deviceBytes = 0;
+
+  constructor(peer: Peer, lockstep: Lockstep) {
+    this.#peer = peer;
+    this.#lockstep = lockstep;
+    this.#reader = new CheckpointReader({
+      requireComplete: true,
+      allocate: (header) => this.#allocate(header),
+      pages: (pages) => void (this.#pages = pages),
+    });
+  }
+
+  /** What was taken so far. */
+  get bytes(): ReceivedBytes {
+    return { memory: this.#reader.pageBytes, device: this.#deviceBytes };
+  }
+
+  /** Takes frames up to the header. */
+  async header(): Promise<DecodedHeader> {
+    while (this.#reader.header === null) await this.#take();
+    return this.#reader.header;
+  }
+
+  /**
+   * Takes all frames; the devices have them then.
+   *
+   * @throws {CheckpointError} If a frame is wrong.
+   */
+  async rest(): Promise<void> {
+    while (this.#reader.trailer === null) await this.#take();
+    await this.#finished(0);
+    this.#reader.end();
+  }
+
+  #allocate(header: FrameHeader): Bytes | null {
+    if (header.type !== FRAME_PAGE) return null;
+    if (header.bodyLength > PAGE_SLOT_BYTES - PAGE_BODY_AT) {
+      const what = `frame ${header.sequence} has ${header.bodyLength} bytes of memory, ` +
+        `${PAGE_SLOT_BYTES - PAGE_BODY_AT} at most`;
+      throw new CheckpointError("length", header.offset, what);
+    }
+    this.#slot = this.#free.pop()!;
+    return new Uint8Array(this.#slot, PAGE_BODY_AT, header.bodyLength) as unknown as Bytes;
+  }
+
+  async #take(): Promise<void> {
+    // There is always a slot for the next frame.
+    await this.#finished(SLOTS - 1);
+    const room = this.#reader.room();
+    const bytes = await this.#lockstep.until(this.#peer.bytes(room.length));
+    room.set(bytes);
+    const batch = this.#reader.filled(bytes.length);
+    if (batch !== null) this.#push(batch);
+    if (this.#pages !== null) this.#store(this.#pages);
+  }
+
+  #push(batch: Batch): void {
+    this.#deviceBytes += batch.bytes.length;
+    const member = this.#lockstep.members[batch.device]!;
+    const { sizes, more, bytes } = batch;
+    const work = ask(member.device, "push", { sizes, more, bytes });
+    this.#work(this.#lockstep.attempt(member, work));
+  }
+
+  #store({ device, meta, body }: Pages): void {
+    this.#pages = null;
+    const slot = this.#slot!;
+    this.#slot = null;
+    const member = this.#lockstep.members[device]!;
+    new Uint8Array(slot, FRAME_HEADER_SIZE).set(meta);
+    // One thread takes a device's memory, in the order in which it was asked.
+    const work = ask(member.device, "storePages", slot, meta.length, body.length);
+    this.#work(
+      this.#lockstep.attempt(member, work).finally(() => void this.#free.push(slot)),
+    );
+  }
+
+  #work(work: Promise<unknown>): void {
+    work.catch(() => {});
+    this.#working.push(work);
+  }
+
+  /** Waits until the devices have so many things left to do at most. */
+  async #finished(left: number): Promise<void> {
+    while (this.#working.length > left) await this.#working.shift();
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * Sends memory and device data as the frames of one checkpoint.
+ */
+
+import { CheckpointEncoder } from "../checkpoint/format/checkpoint_encoder.ts";
+import { newHeader } from "../checkpoint/metadata/header.ts";
+import { recycle, takeBuffer } from "../checkpoint/batches/buffer_pool.ts";
+import type { Phase } from "../checkpoint/batches/transaction.ts";
+import { PAGE_BODY_AT, PAGE_SLOT_BYTES, type PageTurn } from "../migration/memory/page_scan.ts";
+import type { PrecopyLimits } from "../migration/protocol/engine.ts";
+import { ask } from "../migration/thread/session_client.ts";
+import type { Member } from "../transfer/lockstep.ts";
+import type { Peer } from "./connection/peer.ts";
+
+/** Bytes by kind. */
+export interface SentBytes {
+  /** Pages that were sent. */
+  memory: number;
+  /** Pages that were sent as zeros. */
+  zero: number;
+  /** Pages that were not sent, as the other side has them. */
+  same: number;
+  /** Device data. */
+  device: number;
+}
+
+/** Sends frames, each in one piece, whatever device they are of. */
+export class FrameSender {
+  readonly #peer: Peer;
+  readonly #encoder: CheckpointEncoder;
+  readonly #slots: readonly SharedArrayBuffer[][];
+  /** What was sent. */
+  readonly bytes: SentBytes = { memory: 0, zero: 0, same: 0, device: 0 };
+  /** How long each byte takes that is only looked at, in seconds. */
+  #looked = { bytes: 0, seconds: 0 };
+
+  constructor(peer: Peer, members: readonly Member[]) {
+    this.#peer = peer;
+    this.#encoder = new CheckpointEncoder(
+      newHeader(members.map(({ device }) => device.description.identity!)),
+    );
+    this.#slots = members.map(() => [0, 1].map(() => new SharedArrayBuffer(PAGE_SLOT_BYTES)));
+  }
+
+  /** Sends the beginning. */
+  begin(): Promise<void> {
+    return this.#peer.send(this.#encoder.begin());
+  }
+
+  /** Sends the end: the other side then has everything. */
+  end(): Promise<void> {
+    return this.#peer.send(this.#encoder.end());
+  }
+
+  /** Seconds that looking at so many bytes takes. */
+  secondsToLookAt(bytes: number): number {
+    return this.#looked.bytes === 0 ? 0 : bytes * this.#looked.seconds / this.#looked.bytes;
+  }
+
+  /** Sends a device's memory that is due. */
+  async sendMemory({ device, number }: Member): Promise<void> {
+    const slots = this.#slots[number]!;
+    let turn = await this.#fill(device, slots[0]!);
+    for (let index = 0;; index ^= 1) {
+      const slot = slots[index]!;
+      // The next frame is made while this one is sent.
+      const next = turn.done ? null : this.#fill(device, slots[index ^ 1]!);
+      next?.catch(() => {});
+      await this.#sendPages(turn, slot);
+      if (next === null) return;
+      turn = await next;
+    }
+  }
+
+  async #fill(device: Member["device"], slot: SharedArrayBuffer): Promise<PageTurn> {
+    const turn = await ask(device, "fillPages", slot);
+    this.bytes.memory += turn.body;
+    this.bytes.zero += turn.zero;
+    this.bytes.same += turn.same;
+    this.#looked.bytes += turn.body + turn.zero + turn.same;
+    this.#looked.seconds += turn.seconds;
+    return turn;
+  }
+
+  async #sendPages({ head, body }: PageTurn, slot: SharedArrayBuffer): Promise<void> {
+    if (head === 0) return;
+    // Copies: a socket takes no shared memory.
+    const frame = [new Uint8Array(slot, 0, head).slice()];
+    if (body > 0) frame.push(new Uint8Array(slot, PAGE_BODY_AT, body).slice());
+    await this.#peer.send([...this.#encoder.pages(frame[0]!, body), ...frame]);
+  }
+
+  /** Sends a phase of a device to its end. */
+  async sendDevice({ device, number }: Member, phase: Phase, limits: PrecopyLimits): Promise<void> {
+    await ask(device, "beginSave", phase, limits);
+    await this.drain(device, number, phase);
+  }
+
+  /** Sends the phase that a device has entered to its end. */
+  async drain(device: Member["device"], number: number, phase: Phase): Promise<void> {
+    for (;;) {
+      const { batch, ended } = await ask(device, "pull", takeBuffer());
+      if (batch.sizes.length > 0) {
+        const { sizes, more, bytes } = batch;
+        this.bytes.device += bytes.length;
+        await this.#peer.send(this.#encoder.batch({ device: number, phase, sizes, more, bytes }));
+      }
+      recycle(batch.bytes.buffer);
+      if (ended) return;
+    }
+  }
+}

@@ -1,0 +1,473 @@
+/**
+ * The source of a live migration.
+ *
+ * @module
+ */
+
+import type { Device } from "../migration/device.ts";
+import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
+import { ask } from "../migration/thread/session_client.ts";
+import { Lockstep } from "../transfer/lockstep.ts";
+import type { DeviceReport } from "../transfer/report.ts";
+import { Journal, newMigrationId } from "./commit/journal.ts";
+import { type Failure, Machine } from "./commit/machine.ts";
+import { SOURCE, type SourceAction, type SourceEvent, type SourceState } from "./commit/source.ts";
+import type { Connection } from "./connection/connection.ts";
+import type { Message } from "./connection/messages.ts";
+import { Peer } from "./connection/peer.ts";
+import {
+  afterRound,
+  bandwidth,
+  type ConvergenceOptions,
+  expectedDowntimeMs,
+  type Round,
+} from "./convergence.ts";
+import { untilOrdered } from "./doubt.ts";
+import { FrameSender, type SentBytes } from "./frame_sender.ts";
+import { LiveError } from "./live_error.ts";
+
+/** How long the other side may take, by default, in milliseconds. */
+const TIMEOUT_MS = 30_000;
+const DEFAULT_DOWNTIME_MS = 300;
+const DEFAULT_ROUNDS = 30;
+
+/** How to migrate. */
+export interface MigrateOptions extends Partial<ConvergenceOptions> {
+  /** The folder of the journals; it must outlive the process. */
+  readonly journal: string;
+  /** What to do if it does not converge: fail, and run on (the default); or stop all the same. */
+  readonly onNoConverge?: "fail" | "stop" | undefined;
+  /**
+   * What is known of the owner's own writes to memory, which no tracker sees: `compare` (the
+   * default) compares all pages once the devices stand still; `none` is the caller's promise that
+   * there are none.
+   */
+  readonly ownerWrites?: "compare" | "none" | undefined;
+  /** How long the other side may take for its next bytes, in milliseconds. Default 30 000. */
+  readonly timeoutMs?: number | undefined;
+  /** Ends the migration; before the decision the devices run on. */
+  readonly signal?: AbortSignal | undefined;
+  /** Is called after each change of what is going on. */
+  readonly onProgress?: ((progress: MigrateProgress) => void) | undefined;
+}
+
+/** What is going on. */
+export interface MigrateProgress {
+  /** The step. */
+  readonly phase: "connecting" | "pre-copy" | "stopped" | "committing" | "in-doubt";
+  /** The migration's id. */
+  readonly id: string;
+  /** The rounds so far. */
+  readonly rounds: readonly Round[];
+  /** What was sent. */
+  readonly bytes: Readonly<SentBytes>;
+  /** Bytes per second; 0 if nothing was sent. */
+  readonly bandwidth: number;
+  /** The downtime to be expected, in milliseconds; null before the first round has ended. */
+  readonly expectedDowntimeMs: number | null;
+  /** What the caller should know, such as a tracker that does not track. */
+  readonly warnings: readonly string[];
+}
+
+/** A part of the downtime. */
+export interface DowntimeStep {
+  /** What was done. */
+  readonly step: "stop" | "memory" | "device data" | "commit";
+  /** How long it took. */
+  readonly seconds: number;
+}
+
+/** How a migration went. */
+export interface MigrateReport {
+  /** The migration's id. */
+  readonly id: string;
+  /** From its beginning until the other side ran, in seconds. */
+  readonly seconds: number;
+  /** How long no device ran, in seconds. */
+  readonly downtimeSeconds: number;
+  /** Where that time went. */
+  readonly downtime: readonly DowntimeStep[];
+  /** The rounds of pre-copy. */
+  readonly rounds: readonly Round[];
+  /** What was sent. */
+  readonly bytes: Readonly<SentBytes>;
+  /** What the caller should know. */
+  readonly warnings: readonly string[];
+  /** The devices, which stand still. */
+  readonly devices: readonly DeviceReport[];
+}
+
+/**
+ * Moves open devices and the memory that their DMA reaches to the other side of a connection, where
+ * {@linkcode receive} takes them. The devices run until the last moment, and never on both sides.
+ * They must have been opened with `maps`, and with a `tracker` if one can be had.
+ *
+ * @returns Once the other side runs. The devices here stand still then, and are to be closed.
+ * @throws {TransferError} If it fails before the decision, or the other side refuses: the devices
+ * run on. Its cause may be a {@linkcode LiveError}.
+ * @throws {LiveError} `in-doubt` if the signal is aborted while both sides stand still.
+ */
+export async function migrate(
+  devices: readonly Device[],
+  connection: Connection,
+  options: MigrateOptions,
+): Promise<MigrateReport> {
+  using lockstep = new Lockstep("migrate", devices, options.signal);
+  using journal = Journal.create(options.journal, newMigrationId(), "source");
+  return await new Source(lockstep, connection, journal, options).run();
+}
+
+type Step = DowntimeStep["step"] | "end";
+
+class Source {
+  readonly #lockstep: Lockstep;
+  readonly #options: MigrateOptions;
+  readonly #peer: Peer;
+  readonly #sender: FrameSender;
+  readonly #journal: Journal;
+  readonly #machine: Machine<SourceState, SourceEvent, SourceAction>;
+  readonly #rounds: Round[] = [];
+  readonly #warnings: string[] = [];
+  readonly #steps: { step: Step; at: number }[] = [];
+  readonly #begun = performance.now();
+  /** Whether the stream has begun, and not ended: there is no place for messages in it. */
+  #inStream = false;
+  /** Whether the last of the stream is on its way: then the other side may answer. */
+  #lastSent = false;
+  /** The other side's next message. */
+  #answer: Promise<Message> | null = null;
+  /** Why it failed. */
+  #reason: unknown = null;
+  /** The error that says how the devices were left, once they were brought back. */
+  #failure: Error | null = null;
+
+  constructor(
+    lockstep: Lockstep,
+    connection: Connection,
+    journal: Journal,
+    options: MigrateOptions,
+  ) {
+    this.#lockstep = lockstep;
+    this.#options = options;
+    this.#peer = new Peer(connection, options.timeoutMs ?? TIMEOUT_MS);
+    this.#sender = new FrameSender(this.#peer, lockstep.members);
+    this.#journal = journal;
+    this.#machine = new Machine(
+      SOURCE,
+      "moving",
+      (action) => this.#perform(action),
+      (_, error) => void (this.#reason ??= error),
+    );
+  }
+
+  async run(): Promise<MigrateReport> {
+    try {
+      await this.#precopy();
+      await this.#machine.take("stopped");
+    } catch (error) {
+      await this.#machine.take(this.#failed(error));
+    }
+    for (;;) {
+      switch (this.#machine.state) {
+        case "done":
+          this.#mark("end");
+          this.#peer.close();
+          return await this.#report();
+        case "back":
+        case "lost":
+          this.#peer.close();
+          throw await this.#broughtBack();
+        case "doubt":
+          this.#tell("in-doubt");
+          await this.#machine.take(await this.#order());
+          break;
+        default:
+          await this.#machine.take(await this.#heard());
+      }
+    }
+  }
+
+  /** Sends memory and device data while the devices run; they stand still afterwards. */
+  async #precopy(): Promise<void> {
+    const lockstep = this.#lockstep;
+    const { members } = lockstep;
+    await lockstep.look();
+    await lockstep.step(({ device }) =>
+      ask(device, "checkSave", device.description.precopy ? "pre-copy" : "stop-and-copy")
+    );
+    this.#tell("connecting");
+    const memory = members.map(({ device }) => device.description.mappings);
+    await lockstep.until(this.#peer.say({ type: "hello", id: this.#journal.id, memory }));
+    const ready = await lockstep.until(this.#peer.hear());
+    if (ready.type !== "ready") throw unexpected(ready);
+    // From here on the other side says something only if it gives up.
+    const answer = this.#peer.hear(true);
+    answer.then((message) => {
+      if (!this.#lastSent) lockstep.end(unexpected(message));
+    }, (error) => lockstep.end(error));
+    this.#answer = answer;
+    lockstep.touch();
+    await this.#startTracking();
+    this.#tell("pre-copy");
+    this.#inStream = true;
+    await lockstep.until(this.#sender.begin());
+    await this.#sendRounds();
+    this.#mark("stop");
+    await lockstep.enterP2p();
+    await lockstep.step(({ device }) => ask(device, "beginSave", "stop-and-copy", NO_LIMITS));
+  }
+
+  async #startTracking(): Promise<void> {
+    await this.#lockstep.step(async ({ device }) => {
+      if (device.dirty === null) {
+        this.#warn(`${device.name} has no tracker: all of its memory counts as dirty`);
+      } else await device.dirty.start();
+    });
+    await this.#add("all");
+  }
+
+  async #sendRounds(): Promise<void> {
+    const lockstep = this.#lockstep;
+    const pass = precopyLimits({ maxRounds: 1 });
+    for (;;) {
+      const [begun, before] = [performance.now(), this.#peer.sent];
+      await lockstep.step(async (member) => {
+        await this.#sender.sendMemory(member);
+        if (!member.device.description.precopy) return;
+        await this.#sender.sendDevice(member, "pre-copy", pass);
+      });
+      const seconds = (performance.now() - begun) / 1000;
+      const pending = lockstep.members.reduce(
+        (sum, { device }) => sum + (device.progress().pendingBytes ?? 0),
+        0,
+      );
+      const left = await this.#add("dirty") + pending;
+      this.#rounds.push({ sent: this.#peer.sent - before, seconds, left });
+      this.#tell("pre-copy");
+      const next = afterRound(this.#rounds, this.#compareMs, this.#limits);
+      if (next === "stop" || next === "give-up" && this.#options.onNoConverge === "stop") return;
+      if (next === "give-up") throw this.#noConvergence();
+    }
+  }
+
+  /** Sends what is left of devices that stand still. */
+  async #sendRest(): Promise<void> {
+    const lockstep = this.#lockstep;
+    this.#mark("memory");
+    this.#tell("stopped");
+    // The devices stand still: nothing becomes dirty after this.
+    await this.#add("dirty");
+    if (this.#compares) await this.#add("all");
+    await lockstep.step((member) => this.#sender.sendMemory(member));
+    this.#mark("device data");
+    await lockstep.step(({ device, number }) =>
+      this.#sender.drain(device, number, "stop-and-copy")
+    );
+    this.#lastSent = true;
+    await lockstep.until(this.#sender.end());
+    this.#inStream = false;
+    this.#mark("commit");
+    this.#tell("committing");
+  }
+
+  get #limits(): ConvergenceOptions {
+    const { downtimeMs, maxRounds, maxTimeMs } = this.#options;
+    return {
+      downtimeMs: downtimeMs ?? DEFAULT_DOWNTIME_MS,
+      maxRounds: maxRounds ?? DEFAULT_ROUNDS,
+      maxTimeMs: maxTimeMs ?? Infinity,
+    };
+  }
+
+  get #compares(): boolean {
+    return this.#options.ownerWrites !== "none";
+  }
+
+  /** How long comparing all pages takes after the stop, as far as is known. */
+  get #compareMs(): number {
+    if (!this.#compares) return 0;
+    const bytes = this.#lockstep.members
+      .flatMap(({ device }) => device.description.mappings)
+      .reduce((sum, { size }) => sum + Number(size), 0);
+    return this.#sender.secondsToLookAt(bytes) * 1000;
+  }
+
+  #noConvergence(): LiveError {
+    const expected = Math.round(expectedDowntimeMs(this.#rounds, this.#compareMs));
+    const compare = Math.round(this.#compareMs);
+    const last = this.#rounds.at(-1)!;
+    return new LiveError(
+      "no-convergence",
+      `It does not converge: after ${this.#rounds.length} rounds ${last.left} bytes are left, and ` +
+        `the devices would stand still for ${expected} ms, of which comparing memory takes ` +
+        `${compare} ms; ${this.#limits.downtimeMs} ms are allowed`,
+      "Allow more downtime, or let it stop all the same" +
+        (compare > 0 ? "; if nothing but the devices writes to memory, promise that" : ""),
+    );
+  }
+
+  /** Adds memory to what is due; returns its bytes. */
+  async #add(what: "all" | "dirty"): Promise<number> {
+    let bytes = 0;
+    await this.#lockstep.step(async ({ device, number }) => {
+      const due = await ask(device, "addPages", what, number);
+      bytes += due.bytes;
+      if (due.verdict === "does-not-track") {
+        this.#warn(
+          `The IOMMU of ${device.name} does not track: all of its memory is dirty in each round`,
+        );
+      }
+      for (const lost of due.lost) this.#warn(lost);
+    });
+    return bytes;
+  }
+
+  #warn(text: string): void {
+    if (!this.#warnings.includes(text)) this.#warnings.push(text);
+  }
+
+  /** The event of what went wrong here. */
+  #failed(error: unknown): SourceEvent | Failure {
+    this.#reason ??= error;
+    if (!(error instanceof LiveError)) return "give-up";
+    if (error.code === "peer-refused") return "refused";
+    return error.code === "no-convergence" ? "give-up" : "cut";
+  }
+
+  /** Waits for what the other side says. */
+  async #heard(): Promise<SourceEvent | Failure> {
+    const answer = this.#answer!;
+    this.#answer = null;
+    try {
+      const message = await this.#inTime(answer);
+      if (message.type === "refused") this.#reason = unexpected(message);
+      const event = (["loaded", "running", "refused"] as const).find((each) =>
+        each === message.type && this.#machine.expects(each)
+      );
+      if (event === undefined) throw unexpected(message);
+      this.#answer = this.#peer.hear(true);
+      this.#answer.catch(() => {});
+      return event;
+    } catch (error) {
+      return this.#failed(error);
+    }
+  }
+
+  async #inTime(answer: Promise<Message>): Promise<Message> {
+    const { signal, timeoutMs = TIMEOUT_MS } = this.#options;
+    const ended = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () => ended.reject(new LiveError("peer-timeout", `${this.#peer.name} does not answer`)),
+      timeoutMs,
+    );
+    // After the decision a signal ends nothing any more.
+    const undecided = this.#machine.state === "stopped";
+    const onAbort = (): void => ended.reject(signal?.reason);
+    if (undecided) signal?.addEventListener("abort", onAbort);
+    try {
+      if (undecided) signal?.throwIfAborted();
+      return await Promise.race([answer, ended.promise]);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Waits in doubt. */
+  async #order(): Promise<SourceEvent> {
+    try {
+      const order = await untilOrdered(this.#journal.path, ["run", "drop"], this.#options.signal);
+      return order === "run" ? "told-run" : "told-drop";
+    } catch (error) {
+      const { id } = this.#journal;
+      this.#peer.close();
+      throw new LiveError(
+        "in-doubt",
+        `Migration ${id} is in doubt: the other side was told to run, and has not said that it ` +
+          "does. The devices here stand still, and must not run before that is known",
+        `Resolve migration ${id} from the journals of both sides`,
+        { cause: error },
+      );
+    }
+  }
+
+  async #perform(action: SourceAction): Promise<void> {
+    switch (action) {
+      case "send end":
+        return await this.#sendRest();
+      case "send commit":
+        return await this.#peer.say({ type: "commit" });
+      case "send abort": {
+        if (this.#inStream) return;
+        const reason = this.#reason instanceof Error ? this.#reason.message : "it was given up";
+        return await this.#peer.say({ type: "abort", reason });
+      }
+      case "journal commit":
+        return this.#journal.add("commit");
+      case "journal back":
+        return this.#journal.add("back");
+      case "journal done":
+        return this.#journal.add("done");
+      case "journal doubt":
+        return this.#journal.add("doubt");
+      case "run":
+        await this.#broughtBack();
+        return await this.#demandRunning();
+    }
+  }
+
+  /** Lets the devices run again; returns the error that says so. */
+  async #broughtBack(): Promise<Error> {
+    return this.#failure ??= await this.#lockstep.failure(this.#reason);
+  }
+
+  async #demandRunning(): Promise<void> {
+    const states = await this.#lockstep.states();
+    if (states.every(({ state }) => state === "running")) return;
+    throw this.#failure;
+  }
+
+  #mark(step: Step): void {
+    this.#steps.push({ step, at: performance.now() });
+  }
+
+  #tell(phase: MigrateProgress["phase"]): void {
+    const rounds = [...this.#rounds];
+    this.#options.onProgress?.({
+      phase,
+      id: this.#journal.id,
+      rounds,
+      bytes: { ...this.#sender.bytes },
+      bandwidth: bandwidth(rounds),
+      expectedDowntimeMs: rounds.length === 0 ? null : expectedDowntimeMs(rounds, this.#compareMs),
+      warnings: [...this.#warnings],
+    });
+  }
+
+  async #report(): Promise<MigrateReport> {
+    const { devices } = await this.#lockstep.reports(() => ({ phases: [], seconds: 0 }));
+    const steps = this.#steps;
+    const [first, last] = [steps[0]!, steps.at(-1)!];
+    return {
+      id: this.#journal.id,
+      seconds: (performance.now() - this.#begun) / 1000,
+      downtimeSeconds: (last.at - first.at) / 1000,
+      downtime: steps.slice(0, -1).map(({ step, at }, index) => ({
+        step: step as DowntimeStep["step"],
+        seconds: (steps[index + 1]!.at - at) / 1000,
+      })),
+      rounds: this.#rounds,
+      bytes: this.#sender.bytes,
+      warnings: this.#warnings,
+      devices,
+    };
+  }
+}
+
+/** The error for a message that ends it. */
+function unexpected(message: Message): LiveError {
+  if (message.type === "refused" || message.type === "abort") {
+    return new LiveError("peer-refused", `The other side gives up: ${message.reason}`);
+  }
+  return new LiveError("peer-protocol", `The other side says "${message.type}" out of turn`);
+}
