@@ -16,7 +16,7 @@ import {
   type TransferReport,
   verifyCheckpoint,
 } from "../../mod.ts";
-import { refuseSimulated, runProgram } from "../lending/run_program.ts";
+import { refuseUnlendable, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
 import {
   closed,
@@ -26,6 +26,7 @@ import {
   openOptions,
   refuseQuirk,
 } from "../lending/open_devices.ts";
+import { SimulatedDevices } from "../lending/simulated_devices.ts";
 import { timeLines } from "../output/downtime_words.ts";
 import { showProgress, together } from "../output/progress.ts";
 import {
@@ -47,7 +48,7 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   startDocument(context, args.devices);
   if (command !== undefined) {
     if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
-    refuseSimulated(args.devices);
+    refuseUnlendable(args.devices);
   }
   refuseMixedUp(args);
   if (args.file === "-" && process.stdin.isTTY) {
@@ -55,7 +56,11 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   }
   await using source = await context.until(openCheckpointFile(args.file));
   const total = await verifiedBytes(source, context);
-  await using devices = await openDevices(args.devices, openOptions(args, args.devices, context));
+  await using lent = await SimulatedDevices.serve(command === undefined ? [] : args.devices);
+  await using devices = await openDevices(args.devices, {
+    ...openOptions(args, args.devices, context),
+    channels: lent.channels,
+  });
   context.drivers = devices;
   refuseQuirk(args, devices);
   noteP2p(devices, context);

@@ -15,9 +15,10 @@ import {
   type SaveReport,
 } from "../../mod.ts";
 import { shellFile } from "../../src/vfio/mod.ts";
-import { refuseSimulated, runProgram } from "../lending/run_program.ts";
+import { refuseUnlendable, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
 import { lendable, openOptions, refuseQuirk } from "../lending/open_devices.ts";
+import { SimulatedDevices } from "../lending/simulated_devices.ts";
 import { timeLines } from "../output/downtime_words.ts";
 import { time } from "../output/format.ts";
 import { type JointProgress, showProgress, together } from "../output/progress.ts";
@@ -50,7 +51,11 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
     force: args.force,
     signal: context.signal,
   });
-  await using devices = await openDevices(args.devices, openOptions(args, args.devices, context));
+  await using lent = await SimulatedDevices.serve(args.command === undefined ? [] : args.devices);
+  await using devices = await openDevices(args.devices, {
+    ...openOptions(args, args.devices, context),
+    channels: lent.channels,
+  });
   context.drivers = devices;
   refuseQuirk(args, devices);
   noteMissing(devices, args, context);
@@ -70,7 +75,7 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
 }
 
 function checkUsage(args: SaveArgs, piped: boolean): void {
-  if (args.command !== undefined) refuseSimulated(args.devices);
+  if (args.command !== undefined) refuseUnlendable(args.devices);
   if (!piped) return;
   if (args.json && args.jsonFile === undefined) {
     throw new UsageError("Cannot print JSON: with -o - stdout is the checkpoint; use --json=FILE");

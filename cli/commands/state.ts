@@ -6,7 +6,7 @@
 
 import { isLost, shellWord, type StateName } from "../../src/vfio/mod.ts";
 import { type Device, openDevice, type StateReport } from "../../mod.ts";
-import { refuseSimulated, runProgram } from "../lending/run_program.ts";
+import { refuseUnlendable, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
 import {
   closed,
@@ -16,6 +16,7 @@ import {
   openOptions,
   refuseQuirk,
 } from "../lending/open_devices.ts";
+import { SimulatedDevices } from "../lending/simulated_devices.ts";
 import { hex, shortTime } from "../output/format.ts";
 import { NEEDS_RESET } from "../exit_codes.ts";
 import { UsageError } from "../usage_error.ts";
@@ -27,9 +28,13 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
   context.set({ device: args.device, protocol: null, state: null, raw: null, arcs: [], notes: [] });
   if (command !== undefined) {
     if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
-    refuseSimulated([args.device]);
+    refuseUnlendable([args.device]);
   }
-  await using device = await openDevice(args.device, openOptions(args, [args.device], context));
+  await using lent = await SimulatedDevices.serve(command === undefined ? [] : [args.device]);
+  await using device = await openDevice(args.device, {
+    ...openOptions(args, [args.device], context),
+    channel: lent.channels[0],
+  });
   context.drivers = [device];
   context.set({ protocol: device.description.protocol });
   refuseQuirk(args, [device]);

@@ -18,15 +18,30 @@ import { UsageError } from "../usage_error.ts";
 const FIRST_FD = 3;
 
 /**
- * Refuses to lend a simulated device, before anything is done to it.
+ * Refuses to lend what no program can inherit, before anything is done to it.
  *
- * @throws {UsageError} If one of the names is a simulated device's.
+ * @throws {UsageError} If one of the names is a trace's, or a device's of another server.
  */
-export function refuseSimulated(names: readonly string[]): void {
+export function refuseUnlendable(names: readonly string[]): void {
+  const served = names.find((name) => name.startsWith("vfio-user:"));
+  if (served !== undefined) {
+    throw new UsageError(
+      `Cannot lend "${served}" to a program: its server serves this process alone`,
+    );
+  }
   const replayed = names.find((name) => name.startsWith("replay:"));
   if (replayed !== undefined) {
     throw new UsageError(`Cannot lend "${replayed}" to a program: a trace has no fd to inherit`);
   }
+}
+
+/**
+ * Refuses to lend a simulated device as well, for commands that keep its memory in this process.
+ *
+ * @throws {UsageError} If one of the names is one, or what {@linkcode refuseUnlendable} throws.
+ */
+export function refuseSimulated(names: readonly string[]): void {
+  refuseUnlendable(names);
   const simulated = names.find((name) => name.startsWith("sim:"));
   if (simulated !== undefined) {
     throw new UsageError(

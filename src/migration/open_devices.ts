@@ -16,7 +16,9 @@ import { type Device, type DeviceDescription, openDevice, type OpenOptions } fro
 export interface OpenDevices extends ReadonlyArray<Device>, AsyncDisposable {}
 
 /** How to open several devices. */
-export interface OpenDevicesOptions extends Omit<OpenOptions, "dataFdSockets"> {
+export interface OpenDevicesOptions extends Omit<OpenOptions, "dataFdSockets" | "channel"> {
+  /** The fd of the channel that each device is reached through, in the order of the names. */
+  readonly channels?: readonly (number | undefined)[] | undefined;
   /** Serves them on this thread with this kernel, as {@linkcode openDevice} does. */
   readonly kernel?: Kernel | undefined;
 }
@@ -49,12 +51,16 @@ export async function openDevices(
   const opened: Device[] = [];
   const closing = new AsyncDisposableStack();
   try {
-    for (const { name, group } of wanted) {
+    for (const [index, { name, group }] of wanted.entries()) {
       const owner = wanted.findIndex((other) => group !== null && other.group === group);
       const sharing = opened[owner];
       const shared = sharedWith(sharing?.description);
       if (sharing !== undefined) await ask(sharing, "share");
-      opened.push(closing.use(await openDevice(name, { ...options, ...shared })));
+      opened.push(
+        closing.use(
+          await openDevice(name, { ...options, ...shared, channel: options.channels?.[index] }),
+        ),
+      );
     }
   } catch (error) {
     throw await cleanedUpAsync(error, () => closing.disposeAsync());

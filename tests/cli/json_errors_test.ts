@@ -108,7 +108,7 @@ describe("the JSON of a command that fails", () => {
 
   it("has an error for the program that a device is lent to", async () => {
     const { code, out, err } = await vfiokit([
-      ...["state", "sim:trapped", "--json", "--", "false"],
+      ...["state", "replay:trace", "--json", "--", "false"],
     ]);
     // Stdout is the program's.
     assert.deepEqual([code, out], [2, ""]);

@@ -72,13 +72,13 @@ describe("--json=FILE", () => {
 
 describe("with -- COMMAND", () => {
   const LENT: readonly string[][] = [
-    ["save", "sim:mlx5", "-o", "absent.vfk"],
-    ["restore", "sim:mlx5", "absent.vfk"],
-    ["state", "sim:mlx5", "stop"],
+    ["save", "replay:trace", "-o", "absent.vfk"],
+    ["restore", "replay:trace", "absent.vfk"],
+    ["state", "replay:trace", "stop"],
   ];
   for (const words of LENT) {
     it(`${words[0]} prints its JSON on stderr: stdout is COMMAND's`, async () => {
-      // A simulated device cannot be lent.
+      // A trace cannot be lent.
       const { code, out, err } = await vfiokit([...words, "--json", "--", "true"]);
       assert.deepEqual([code, out], [2, ""]);
       assert.equal(JSON.parse(err.slice(err.indexOf("{\n"))).error.code, "usage");

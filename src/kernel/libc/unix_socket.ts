@@ -19,11 +19,13 @@ type Buffer = Uint8Array<ArrayBuffer>;
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
+const SOCK_SEQPACKET = 5;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SHUT_WR = 1;
 const SHUT_RDWR = 2;
+const SO_TYPE = 3;
 const SO_SNDBUF = 7;
 const SO_PEERCRED = 17;
 const MSG_DONTWAIT = 0x40;
@@ -96,6 +98,14 @@ export class UnixSocket implements Disposable {
   /** Takes a connected socket that came as an fd; this object closes it. */
   static adopt(fd: number): UnixSocket {
     return new UnixSocket(fd);
+  }
+
+  /** Whether an fd is a socket of the type SOCK_SEQPACKET. */
+  static isSeqPacket(fd: number): boolean {
+    const value = new Uint8Array(new ArrayBuffer(4));
+    const length = new Uint8Array(Int32Array.of(value.length).buffer);
+    const result = libc().getsockopt(fd, SOL_SOCKET, SO_TYPE, value, length);
+    return result >= 0 && value[0] === SOCK_SEQPACKET;
   }
 
   /** Two connected sockets. */

@@ -21,7 +21,7 @@ import { VFIO_MIGRATION_P2P, VFIO_MIGRATION_PRE_COPY } from "../../uapi/constant
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
 import { parseDeviceName } from "../../vfio/open/device_name.ts";
-import { kernelOf } from "../../vfio/open/kernel_for.ts";
+import { channelOf, kernelOf } from "../../vfio/open/kernel_for.ts";
 import { noteMigrationFlags, readMigrationFlags } from "../../vfio/device/feature.ts";
 import { endTrace, type SharedTrace } from "../../trace/mod.ts";
 import { openVfioDevice, type OpenVfioOptions } from "../../vfio/open/open.ts";
@@ -72,6 +72,11 @@ export interface OpenOptions extends OpenVfioOptions, MemoryOptions {
    * `Device.dirty`. By default no tracker is made.
    */
   readonly tracker?: TrackerName | "auto" | undefined;
+  /**
+   * The fd of a channel to a server of the device (`@vfiokit/vfiokit/server`), which is reached
+   * through it. The channel of a device that was lent as `fd:N` is found without this.
+   */
+  readonly channel?: number | undefined;
   /** v2: where the data fd is handed from one process to the next. */
   readonly dataFdSockets?: DataFdSockets | undefined;
   /** Treats the driver as this one; by default the driver's name decides. */
@@ -168,7 +173,11 @@ export class Session implements Disposable {
   ) {
     this.#counters = counters;
     const parsed = parseDeviceName(name);
-    this.#kernel = kernelOf(parsed, { kernel, trace: options.trace });
+    this.#kernel = kernelOf(parsed, {
+      kernel,
+      trace: options.trace,
+      channel: options.channel,
+    });
     try {
       this.#opened = this.#open(name, options);
       this.#device = "device" in this.#opened ? this.#opened.device : this.#opened;
@@ -198,11 +207,13 @@ export class Session implements Disposable {
       this.#reasons = reasons;
       const protocol = region !== null ? "v1" : flags !== null ? "v2" : null;
       const { fd, group, container, ioas, borrowed, label } = this.#device;
+      const channel = kernel === undefined ? channelOf(parsed, options.channel) : null;
       this.description = {
         label,
         protocol,
         identity: protocol === null ? null : { protocol, ...known, region: region?.type ?? null },
-        fds: {
+        // What reaches a served device is its channel; the connection is this process's own.
+        fds: channel !== null ? { device: channel, group: null, container: null, iommufd: null } : {
           device: fd.number,
           group: group?.fd.number ?? null,
           container: container?.fd.number ?? null,
@@ -211,7 +222,7 @@ export class Session implements Disposable {
         memoryFd: this.#memory?.memory?.fd?.number ?? null,
         mappings: this.#device.space?.mappings.map(({ iova, size }) => ({ iova, size })) ?? [],
         tracker: this.#describeTracker(),
-        ioas: ioas?.id ?? null,
+        ioas: channel !== null ? null : ioas?.id ?? null,
         dataSection: region === null ? null : dataSectionKind(region),
         precopy: region !== null || ((flags ?? 0) & VFIO_MIGRATION_PRE_COPY) !== 0,
         p2p: ((flags ?? 0) & VFIO_MIGRATION_P2P) !== 0,

@@ -86,8 +86,7 @@ export class VfioDevice implements Disposable {
   readonly whyNotCdev: Reason | null;
   /** What sysfs says of it; null if that is not known. */
   readonly sysfs: SysfsDevice | null;
-  /** Whether somebody else opened it. */
-  readonly borrowed: boolean;
+  #borrowed: boolean;
   /** VFIO_DEVICE_FLAGS_*. */
   readonly flags: number;
   /** The highest region index + 1. */
@@ -128,13 +127,24 @@ export class VfioDevice implements Disposable {
     this.ioas = parts.ioas;
     this.via = parts.via;
     this.whyNotCdev = parts.whyNotCdev;
-    this.borrowed = !parts.fd.owned;
+    this.#borrowed = !parts.fd.owned;
     this.flags = flags;
     this.numRegions = num_regions;
     this.#closes = parts.closes;
     this.#openAgain = parts.openAgain ?? null;
     this.sysfs = parts.sysfs ??
       sysfsOfFd(kernel, parts.fd.number, parts.group?.number ?? null, this.configIds());
+  }
+
+  /** Whether somebody else opened it, or keeps it open. */
+  get borrowed(): boolean {
+    return this.#borrowed;
+  }
+
+  /** Marks that somebody else keeps it open, with its state, whether or not it is closed here. */
+  borrow(): void {
+    this.#borrowed = true;
+    this.share();
   }
 
   /** The address space of its DMA; null if only the device's fd is known. */

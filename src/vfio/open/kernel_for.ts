@@ -8,7 +8,7 @@
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { SimKernel } from "../../sim/mod.ts";
-import { VfioUserKernel } from "../../vfio_user/mod.ts";
+import { connectThrough, isChannel, VfioUserKernel } from "../../vfio_user/mod.ts";
 import {
   ReplayedCalls,
   replayTrace,
@@ -42,11 +42,25 @@ import {
 export function kernelFor(name: DeviceName): Kernel {
   if (name.kind === "sim") return new SimKernel(`sim:${name.spec}`);
   if (name.kind === "vfio-user") return new VfioUserKernel(name.path);
+  const channel = channelOf(name);
+  if (channel !== null) return reachedThrough(channel, name);
   return name.kind === "replay" ? replayTrace(name.path, name.thread) : libcKernel();
+}
+
+/** The channel to the server of a lent device: what is given, or its own fd; null without one. */
+export function channelOf(name: DeviceName, channel?: number): number | null {
+  return channel ?? (name.kind === "fd" && isChannel(name.fd) ? name.fd : null);
+}
+
+/** A kernel with the device of the server behind a channel. */
+function reachedThrough(channel: number, name: DeviceName): VfioUserKernel {
+  return new VfioUserKernel(formatDeviceName(name), { connect: () => connectThrough(channel) });
 }
 
 /** The kernel to look for a device in. */
 export interface KernelOptions {
+  /** The fd of a channel to a server of the device, which is reached through it. */
+  readonly channel?: number | undefined;
   /** This one; by default the one that the device's name belongs to. */
   readonly kernel?: Kernel | undefined;
   /** Where to report each call to it. */
@@ -54,8 +68,9 @@ export interface KernelOptions {
 }
 
 /** The kernel that was chosen, or the one that the name belongs to; traced if that is wanted. */
-export function kernelOf(name: DeviceName, { kernel, trace }: KernelOptions): Kernel {
-  const own = kernel ?? kernelFor(name);
+export function kernelOf(name: DeviceName, { kernel, trace, channel }: KernelOptions): Kernel {
+  const own = kernel ??
+    (channel === undefined ? kernelFor(name) : reachedThrough(channel, name));
   if (trace === undefined) return own;
   return traceTo(trace, own, formatDeviceName(name), formatDeviceName(nameIn(own, name)));
 }
@@ -63,15 +78,16 @@ export function kernelOf(name: DeviceName, { kernel, trace }: KernelOptions): Ke
 /**
  * The name that a kernel itself knows a device by: for `sim:` that of the
  * kernel's first device, for `replay:` that of the device whose calls were
- * recorded, else the name as it is.
+ * recorded, for one that is reached through a channel that of its server, else the name as it is.
  *
  * @throws {DeviceNameError} For a `sim:` name where the kernel is not simulated, and a `replay:`
  * name where it does not replay a trace of one device.
  */
 export function nameIn(kernel: Kernel, name: DeviceName): DeviceName {
-  if (name.kind !== "sim" && name.kind !== "replay") return name;
   let traced = kernel;
   while (traced instanceof TraceKernel) traced = traced.traced;
+  if (traced instanceof VfioUserKernel) return { kind: "vfio-user", path: traced.path };
+  if (name.kind !== "sim" && name.kind !== "replay") return name;
   if (traced instanceof ReplayedCalls) return parseDeviceName(traced.device);
   const device = traced instanceof SimKernel ? traced.devices[0] : undefined;
   if (name.kind === "sim" && device !== undefined) return parseDeviceName(device.path);

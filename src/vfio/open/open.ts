@@ -89,7 +89,12 @@ export function openVfioDevice(
 ): VfioDevice {
   const own = nameIn(kernel, name);
   if (own.kind === "fd") return borrowDevice(kernel, own.fd, options);
-  if (own.kind === "vfio-user") return openServed(kernel, own, options);
+  if (own.kind === "vfio-user") {
+    const device = openServed(kernel, own, options);
+    // Its lender keeps it open.
+    if (name.kind === "fd") device.borrow();
+    return device;
+  }
   return openFound(kernel, name, options);
 }
 

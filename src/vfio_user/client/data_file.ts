@@ -18,9 +18,12 @@ const POLL_PAUSE_MS = 10;
 /** What a session of migration data is for. */
 export type DataPhase = "pre-copy" | "stop-copy" | "resuming";
 
+/** What readlink says of the fd of a data file, of whatever process. */
+export const DATA_FILE = "anon_inode:[vfio-user-data]";
+
 /** One session of migration data. */
 export class DataFile extends OpenFile {
-  readonly label = "anon_inode:[vfio-user-data]";
+  readonly label = DATA_FILE;
   readonly #device: RemoteDevice;
   #phase: DataPhase | null;
   /** Servers other than vfiokit's end what there is by a short read. */

@@ -93,6 +93,11 @@ export class DeviceFile extends OpenFile {
     this.connection.close(this.#ending);
   }
 
+  /** The data of a pre-copy that another process handed over. */
+  takeOverData(): OpenFile {
+    return this.#features.takeOver();
+  }
+
   /** Answers a command of the server's. */
   answer(command: number, payload: Bytes): readonly Uint8Array[] {
     return this.#space === null ? refuse("EFAULT") : this.#space.answer(command, payload);

@@ -84,6 +84,13 @@ export class FeatureCalls {
     this.#data = null;
   }
 
+  /** The data of a pre-copy that another client of the same device began. */
+  takeOver(): DataFile {
+    this.reset();
+    this.#data = new DataFile(this.#device, "pre-copy");
+    return this.#data;
+  }
+
   /** The ioctl. */
   call(arg: Argument): number {
     if (typeof arg === "number" || arg.length < HEAD) return refuse("EFAULT");

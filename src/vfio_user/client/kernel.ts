@@ -21,7 +21,7 @@ import type { OpenFile } from "../../sim/os/open_file.ts";
 import { refuse } from "../../sim/os/refusal.ts";
 import type { Tree } from "../../sim/os/tree.ts";
 import { Connection, DEFAULT_TIMEOUT_MS, type SharedConnection } from "./connection.ts";
-import { DataFile } from "./data_file.ts";
+import { DATA_FILE, DataFile } from "./data_file.ts";
 import { DeviceFile } from "./device_file.ts";
 import { IOMMUFD_NODE, IommufdFile } from "./iommufd_file.ts";
 import { type MemoryFile, OwnMemory } from "./own_memory.ts";
@@ -48,7 +48,8 @@ export class VfioUserKernel implements Kernel {
   readonly name = "vfio-user";
   /** The server gives up what it keeps for a client when the connection ends. */
   readonly lastCloseResets = true;
-  readonly #path: string;
+  /** The path of the server's socket, or what stands for it. */
+  readonly path: string;
   readonly #timeoutMs: number;
   readonly #connect: VfioUserOptions["connect"];
   readonly #os: Kernel = libcKernel();
@@ -59,7 +60,7 @@ export class VfioUserKernel implements Kernel {
 
   /** Makes a kernel with the device behind a socket; nothing is opened yet. */
   constructor(path: string, { timeoutMs = DEFAULT_TIMEOUT_MS, connect }: VfioUserOptions = {}) {
-    this.#path = path;
+    this.path = path;
     this.#connect = connect;
     this.#timeoutMs = timeoutMs;
   }
@@ -73,7 +74,7 @@ export class VfioUserKernel implements Kernel {
   };
 
   open(path: string, flags: number): number {
-    if (path === this.#path || path === DEVICE_NODE) return this.#openDevice();
+    if (path === this.path || path === DEVICE_NODE) return this.#openDevice();
     if (path === IOMMUFD_NODE) return this.#install(new IommufdFile(this.#memory));
     if (isDevice(path)) answer("open", path, () => refuse("ENOENT"));
     return this.#os.open(path, flags);
@@ -84,13 +85,13 @@ export class VfioUserKernel implements Kernel {
       // The socket has one fd; this one stands for the same file.
       return this.#install(this.#device);
     }
-    const connection: Connection = Connection.connect(this.#path, {
+    const connection: Connection = Connection.connect(this.path, {
       timeoutMs: this.#timeoutMs,
       connect: this.#connect,
       commands: (command, payload) =>
         answer(
           "answer",
-          this.#path,
+          this.path,
           () => this.#device?.answer(command, payload) ?? refuse("EFAULT"),
         ),
     });
@@ -102,7 +103,7 @@ export class VfioUserKernel implements Kernel {
       fileOf: (fd) => this.#files.get(fd),
       mapFd: (length, fd, offset) => this.#mapShared(length, fd, offset),
     });
-    this.#tree = sysfsTree(this.#path, connection.extension);
+    this.#tree = sysfsTree(this.path, connection.extension);
     this.#files.set(connection.fd, this.#device);
     this.#device.hold();
     return connection.fd;
@@ -286,7 +287,18 @@ export class VfioUserKernel implements Kernel {
   }
 
   receiveFds(socket: number, into: Uint8Array<ArrayBuffer>, maxFds: number): ReceivedMessage {
-    return this.#os.receiveFds(socket, into, maxFds);
+    const received = this.#os.receiveFds(socket, into, maxFds);
+    for (const fd of received.fds) this.#takeOver(fd);
+    return received;
+  }
+
+  /** An fd of migration data that another client handed over stands for the data at the server. */
+  #takeOver(fd: number): void {
+    if (this.#device === null) return;
+    if (this.#os.readLink(`/proc/self/fd/${fd}`) !== `/memfd:${DATA_FILE} (deleted)`) return;
+    const file = this.#device.takeOverData();
+    file.hold();
+    this.#files.set(fd, file);
   }
 
   poll(fd: number, events: number, timeoutMs: number): number {
