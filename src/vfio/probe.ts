@@ -39,7 +39,12 @@ import { brokenAnswer, busy, noReset } from "./reasons/reasons.ts";
 import type { Region } from "./device/region.ts";
 import type { SysfsDevice } from "./sysfs/sysfs.ts";
 import { draftDirtyTracking, noDirtyCapability } from "./reasons/tracking_reasons.ts";
-import { BusyError, type Reason, UnsupportedError } from "./reasons/unsupported_error.ts";
+import {
+  BusyError,
+  type Reason,
+  type ReasonCode,
+  UnsupportedError,
+} from "./reasons/unsupported_error.ts";
 
 /** How to probe. */
 export interface ProbeOptions extends OpenVfioOptions {
@@ -193,9 +198,17 @@ function look(parsed: DeviceName, kernel: Kernel, options: ProbeOptions): ProbeR
   return cleanlyThen(() => describe(formatDeviceName(parsed), device), () => device.close());
 }
 
-/** Whether a reason concerns only the caller's rights or options, not the device. */
+/** The reasons that concern the caller's rights or options, or a server, and not the device. */
+const NOT_OF_THE_DEVICE: readonly ReasonCode[] = [
+  "no-permission",
+  "vf-token",
+  "sysfs-unreadable",
+  "no-server",
+  "not-vfio-user",
+];
+
 function saysNothing({ code }: Reason): boolean {
-  return code === "no-permission" || code === "vf-token" || code === "sysfs-unreadable";
+  return NOT_OF_THE_DEVICE.includes(code);
 }
 
 function accessOf(

@@ -88,6 +88,10 @@ export const OPENING_ERRORS: Readonly<Record<OpeningCall, ErrnoCauses>> = {
   },
   "open cdev": {
     ...NODE,
+    // A device that was reached by a socket is opened again.
+    ...SERVER,
+    ECONNREFUSED: ["no-server"],
+    EAGAIN: ["server-silent"],
     ENOENT: ["no-cdev-node"],
     ENODEV: ["no-cdev-node"],
     ENXIO: ["no-cdev-node"],

@@ -16,11 +16,18 @@ import {
   type ReceivedMessage,
 } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
+import { ERRNO } from "../../kernel/errno_names.ts";
+import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { answer, sysError } from "../../sim/os/answer.ts";
 import type { OpenFile } from "../../sim/os/open_file.ts";
 import { refuse } from "../../sim/os/refusal.ts";
 import type { Tree } from "../../sim/os/tree.ts";
-import { Connection, DEFAULT_TIMEOUT_MS, type SharedConnection } from "./connection.ts";
+import {
+  Connection,
+  type ConnectOptions,
+  DEFAULT_TIMEOUT_MS,
+  type SharedConnection,
+} from "./connection.ts";
 import { DATA_FILE, DataFile } from "./data_file.ts";
 import { DeviceFile } from "./device_file.ts";
 import { IOMMUFD_NODE, IommufdFile } from "./iommufd_file.ts";
@@ -74,18 +81,28 @@ export class VfioUserKernel implements Kernel {
   };
 
   open(path: string, flags: number): number {
-    if (path === this.path || path === DEVICE_NODE) return this.#openDevice();
+    if (path === this.path || path === DEVICE_NODE) return this.#openDevice(path);
     if (path === IOMMUFD_NODE) return this.#install(new IommufdFile(this.#memory));
     if (isDevice(path)) answer("open", path, () => refuse("ENOENT"));
     return this.#os.open(path, flags);
   }
 
-  #openDevice(): number {
+  #connectTo(path: string, options: ConnectOptions): Connection {
+    try {
+      return Connection.connect(this.path, options);
+    } catch (error) {
+      if (path === this.path || !isErrno(error, "ENOENT")) throw error;
+      // The node is always there; the socket's file is gone, and the server with it.
+      throw new SysError(error.syscall, ERRNO.ECONNREFUSED, this.path);
+    }
+  }
+
+  #openDevice(path: string): number {
     if (this.#device !== null) {
       // The socket has one fd; this one stands for the same file.
       return this.#install(this.#device);
     }
-    const connection: Connection = Connection.connect(this.path, {
+    const connection: Connection = this.#connectTo(path, {
       timeoutMs: this.#timeoutMs,
       connect: this.#connect,
       commands: (command, payload) =>

@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { describe, it } from "node:test";
+import { COMMANDS } from "../../cli/specs/commands.ts";
+import { IN_DENO, vfiokit } from "../cli/_cli.ts";
+import { LeavingServer } from "./_leaving_server.ts";
+import { Served } from "./_served.ts";
+
+/** The flags that the README gives, with `--allow-ffi` for libc alone. */
+function permissionsOf(name: string): readonly string[] {
+  const { permissions } = COMMANDS.find((command) => command.name === name)!;
+  const libc = "/lib/x86_64-linux-gnu/libc.so.6";
+  // Elsewhere libc is in another place.
+  const limited = existsSync(libc);
+  return permissions!.map((flag) => limited && flag === "--allow-ffi" ? `${flag}=${libc}` : flag);
+}
+
+describe("the commands on a device that is served", () => {
+  it("do what they do on others, with no more permissions", async () => {
+    await using served = new Served();
+    const device = await served.serve("sim:mlx5?size=256KiB");
+    const file = served.file("a.vfk");
+    const lines: Readonly<Record<string, readonly [args: readonly string[], shown: RegExp]>> = {
+      probe: [["probe", device], /can be migrated, protocol v2, with STOP_COPY, P2P, PRE_COPY/],
+      state: [["state", device, "stop"], /running-p2p → stop/],
+      reset: [["reset", device], /running/],
+      save: [["save", device, "--precopy", "-o", file], /Saved vfio-user:/],
+      restore: [["restore", device, file], /Restored vfio-user:/],
+      check: [["check", device, "--only", "identity"], /0 failed/],
+      "dirty get": [
+        ["dirty", "get", device, "--map", "0:1MiB", "--after", "1ms"],
+        /0 pages of 256/,
+      ],
+    };
+    for (const [name, [args, shown]] of Object.entries(lines)) {
+      const options = IN_DENO ? { permissions: permissionsOf(name) } : {};
+      const { code, out, err } = await vfiokit(args, options);
+      assert.equal(code, 0, `${name}: ${err}`);
+      assert.match(out + err, shown, name);
+    }
+  });
+
+  it("say why there is no device, and whether it needs a reset", async () => {
+    await using served = new Served();
+    const nobody = `vfio-user:${served.file("nobody.sock")}`;
+    const { code, err } = await vfiokit(["save", nobody, "-o", served.file("a.vfk")]);
+    assert.equal(code, 3);
+    assert.match(err, /nobody\.sock fails with ENOENT: there is no socket of that name/);
+    // Its server leaves at the first step of the state.
+    const socket = served.file("leaving.sock");
+    using _leaving = new LeavingServer(socket);
+    const gone = await vfiokit(["state", `vfio-user:${socket}`, "stop", "--json"]);
+    assert.equal(gone.code, 5, gone.err);
+    const { state, error } = JSON.parse(gone.out);
+    assert.deepEqual([state, error.deviceState, error.errno], ["unknown", "unknown", "ECONNRESET"]);
+    assert.match(gone.err, /the server closed the connection, while it was asked for VFIO_USER_/);
+    assert.match(gone.err, /cannot be opened again: .* ECONNREFUSED: no server listens there/);
+  });
+});
