@@ -136,7 +136,8 @@ describe("vfiokit check", () => {
   });
 
   it("ends at the first signal, with 128+n", async () => {
-    const words = ["check", SMALL, "--destructive"];
+    // Every read and write takes a second: the signal comes long before the end.
+    const words = ["check", `${SMALL}&fault=block:1s:always`, "--destructive"];
     const { code, err } = await interrupted(words, /features/, "SIGINT");
     assert.equal(code, 130, err);
     assert.match(err, /Interrupted by SIGINT/);

@@ -7,6 +7,7 @@ import { after, before, describe, it } from "node:test";
 import { type Lendable, runProgram } from "../../cli/lending/run_program.ts";
 import { Context } from "../../cli/context.ts";
 import type { SignalName } from "../../cli/signals.ts";
+import { until } from "../_until.ts";
 
 let folder = "";
 let fds: number[] = [];
@@ -135,8 +136,11 @@ describe("a program that devices are lent to", () => {
   });
 
   it("gets the signals that we get, and its own exit code counts", async () => {
-    const running = lend("trap 'exit 9' TERM; while :; do sleep 0.05; done", []);
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    const running = lend(
+      "trap 'exit 9' TERM; echo ready >>\"$1\"; while :; do sleep 0.05; done",
+      [],
+    );
+    await until(() => readFileSync(join(folder, "out"), "utf8") === "ready\n", "the trap is set");
     passOn?.("SIGTERM");
     assert.equal((await running)[0], 9);
     assert.equal(passOn, null);

@@ -82,7 +82,7 @@ describe("vfiokit save", () => {
 
   it("says where stop-and-copy took longer than `--downtime`", async () => {
     using folder = new Folder();
-    const device = "sim:qat?size=1MiB&fault=block:50ms:3";
+    const device = "sim:qat?size=1MiB&fault=block:50ms:always";
     const late = ["save", device, "-o", folder.file("a"), "--downtime", "1ms"];
     const { code, err, out } = await vfiokit(late);
     assert.equal(code, 0, err);

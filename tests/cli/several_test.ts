@@ -235,8 +235,8 @@ describe("restore of several devices that fails", () => {
 });
 
 describe("a signal", () => {
-  /** One of the drivers answers only after a while, so that the signal comes in time. */
-  const slow = ["sim:mlx5?size=8MiB", "sim:mapped?size=8MiB&fault=block:1600ms:3"];
+  /** One of the drivers takes a minute for all: a line of progress, and then a signal, come before. */
+  const slow = ["sim:mlx5?size=8MiB", "sim:mapped?size=64MiB&fault=block:1s:always"];
 
   it("ends a save of several: all run, no file is left", async () => {
     using folder = new Folder();
@@ -255,7 +255,7 @@ describe("a signal", () => {
   it("ends a restore of several: all are reset", async () => {
     using folder = new Folder();
     const file = folder.file("a");
-    await vfiokit(["save", "sim:mlx5?size=8MiB", "sim:mapped?size=8MiB", "-o", file]);
+    await vfiokit(["save", "sim:mlx5?size=8MiB", "sim:mapped?size=64MiB", "-o", file]);
     const { code, out, err } = await interrupted(
       ["restore", ...slow, file, "--json"],
       /Restoring 2 devices: resuming, /,
