@@ -1,10 +1,11 @@
 /** Simulated drivers with one bug each, and what the checks say of them. */
 
 import { Buffer } from "node:buffer";
-import { CHECKS, V2Device, type Verdict } from "../../src/check/mod.ts";
+import { V2Device, type Verdict } from "../../src/check/mod.ts";
 import { PERSONALITIES, type PersonalityName, SimKernel } from "../../src/sim/mod.ts";
 import { openVfioDevices, parseDeviceName } from "../../src/vfio/mod.ts";
 import { type BugName, BUGS, canHaveBug } from "../../src/sim/faults/bug_table.ts";
+import { checksOf } from "./_bug_checks.ts";
 import { verdictsOf } from "./_run.ts";
 
 /** Personalities, the one that has most of the protocol first. */
@@ -57,22 +58,6 @@ export function specOf(bug: BugName, personality: PersonalityName): string {
   return `sim:${personality}?${options.join("&")}`;
 }
 
-/** The checks that judge a driver by the rule that a bug breaks. */
-export function checksOf(bug: BugName, personality: PersonalityName): string[] {
-  const { protocol } = PERSONALITIES[personality];
-  return CHECKS
-    .filter(({ rules, needs }) =>
-      rules.some(({ number }) => number === BUGS[bug].rule) &&
-      (needs.protocol === undefined || needs.protocol === protocol)
-    )
-    .map(({ id }) => id);
-}
-
-/** Whether a verdict finds a driver at fault. */
-export function isFound({ outcome }: Verdict): boolean {
-  return outcome === "fail" || outcome === "warn";
-}
-
 /** The data of another kind of device. */
 function dataOf(personality: PersonalityName): Uint8Array<ArrayBuffer> {
   const kernel = new SimKernel(`sim:${personality}?size=64KiB`);
@@ -84,7 +69,7 @@ function dataOf(personality: PersonalityName): Uint8Array<ArrayBuffer> {
 
 /** What the checks that judge by a bug's rule say of a driver that has it. */
 export async function judged(bug: BugName, personality: PersonalityName): Promise<Verdict[]> {
-  const only = checksOf(bug, personality);
+  const only = checksOf(bug, PERSONALITIES[personality].protocol);
   if (only.length === 0) return [];
   const foreign = BUGS[bug].rule === 73 ? dataOf("pds") : undefined;
   const spec = specOf(bug, personality);

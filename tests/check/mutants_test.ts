@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { type BugName, BUGS } from "../../src/sim/faults/bug_table.ts";
-import { carriersOf, isFound, judged, specOf } from "./_mutants.ts";
+import { finds } from "./_bug_checks.ts";
+import { carriersOf, judged, specOf } from "./_mutants.ts";
 import { shown } from "./_run.ts";
 
 const NAMES = Object.keys(BUGS) as BugName[];
@@ -15,9 +16,7 @@ describe("a driver with one bug", () => {
   for (const [name, personality] of MUTANTS) {
     it(`is found by a check of rule ${BUGS[name].rule}: ${specOf(name, personality)}`, async () => {
       const verdicts = await judged(name, personality);
-      const naming = verdicts.filter((verdict) =>
-        isFound(verdict) && verdict.rule.number === BUGS[name].rule
-      );
+      const naming = verdicts.filter((verdict) => finds(verdict, name));
       assert.notEqual(naming.length, 0, verdicts.map(shown).join("\n"));
       found.push(`${name} of ${personality}`);
     });

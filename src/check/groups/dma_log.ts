@@ -292,6 +292,8 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
       context.expect(stopped === null, "STOP succeeds", `it failed with ${stopped}`);
       const { errno } = log.report(WHOLE);
       context.expect(errno !== null, "REPORT fails after STOP", "it succeeds");
+      const again = log.start([WHOLE]);
+      context.expect(again.errno === null, "START succeeds after STOP", `it fails: ${again.errno}`);
     },
   }),
   defineCheck({

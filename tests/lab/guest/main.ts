@@ -11,6 +11,7 @@ import { cases as bugs } from "./cases/bugs.ts";
 import { cases as cdev } from "./cases/cdev.ts";
 import { cases as cdevMemory } from "./cases/cdev_memory.ts";
 import { cases as check } from "./cases/check.ts";
+import { cases as checkBugs } from "./cases/check_bugs.ts";
 import { cases as dirty } from "./cases/dirty.ts";
 import { cases as dirtyCli } from "./cases/dirty_cli.ts";
 import { cases as driver } from "./cases/driver.ts";
@@ -64,6 +65,7 @@ const tally = await runCases([
   ...several,
   ...log,
   ...check,
+  ...checkBugs,
   ...cdev,
   ...cdevMemory,
   ...handOver,
