@@ -6,6 +6,7 @@
 
 import { Buffer } from "node:buffer";
 import { crc32 } from "node:zlib";
+import { rememberCrc } from "../base/known_crc.ts";
 import { SysError } from "../kernel/sys_error.ts";
 import type { Kernel, Mapping, MmapOptions, ReceivedMessage } from "../kernel/kernel.ts";
 import * as uapi from "../uapi/mod.ts";
@@ -143,9 +144,12 @@ export class TraceKernel implements Kernel {
     return label === null ? {} : { file: label };
   }
 
-  #moved(bytes: Uint8Array): TracedData {
+  /** `read`: the bytes come from the device, and may go into a checkpoint. */
+  #moved(bytes: Uint8Array, read = false): TracedData {
     const { length } = bytes;
-    const sum = crc32(bytes).toString(16).padStart(8, "0");
+    const crc = crc32(bytes);
+    if (read) rememberCrc(bytes, crc);
+    const sum = crc.toString(16).padStart(8, "0");
     return this.#data && length <= MAX_DATA
       ? { length, crc32: sum, bytes: base64(bytes) }
       : { length, crc32: sum };
@@ -215,7 +219,7 @@ export class TraceKernel implements Kernel {
       ...this.#file(fd),
       args: { length: buffer.length },
       ...result(count),
-      ...(count !== null && { data: this.#moved(buffer.subarray(0, count)) }),
+      ...(count !== null && { data: this.#moved(buffer.subarray(0, count), true) }),
     }));
   }
 
@@ -268,7 +272,7 @@ export class TraceKernel implements Kernel {
     if (register !== null) parts.register = register;
     if (bytes === null) return parts;
     if (register === "data" || place === null || bytes.length > MAX_REGISTERS) {
-      parts.data = this.#moved(bytes);
+      parts.data = this.#moved(bytes, given === null);
       return parts;
     }
     parts.raw = given === null ? { after: toHex(bytes) } : { before: toHex(bytes) };
@@ -301,7 +305,7 @@ export class TraceKernel implements Kernel {
     return new TracedMapping(mapping, (call, at, make, bytes) => {
       this.#call(call, null, make, (done) => ({
         args: { address: hex(mapping.address), ...(bytes && { offset: at, length: bytes.length }) },
-        ...(bytes && done !== null && { data: this.#moved(bytes) }),
+        ...(bytes && done !== null && { data: this.#moved(bytes, call === "mappingRead") }),
       }));
     });
   }

@@ -3,7 +3,14 @@
  */
 
 import { crc32 } from "node:zlib";
-import { FORMAT_VERSION, FRAME_HEADER_SIZE, MAGIC, PREAMBLE_SIZE } from "./constants.ts";
+import { combineCrc, takeCrc } from "../../base/known_crc.ts";
+import {
+  FORMAT_VERSION,
+  FRAME_HEADER_SIZE,
+  FRAME_ZSTD,
+  MAGIC,
+  PREAMBLE_SIZE,
+} from "./constants.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -28,7 +35,11 @@ export function describeFrame(head: Uint8Array, kind: FrameKind, body: Uint8Arra
   view.setUint32(12, head.byteLength - FRAME_HEADER_SIZE, true);
   view.setUint32(16, bodyLength, true);
   let crc = crc32(head.subarray(FRAME_HEADER_SIZE));
-  if (body !== null && bodyLength > 0) crc = crc32(body, crc);
+  if (body !== null && bodyLength > 0) {
+    // A trace may have computed it when the data was read.
+    const known = (kind.flags & FRAME_ZSTD) === 0 ? takeCrc(body) : null;
+    crc = known === null ? crc32(body, crc) : combineCrc(crc, known, bodyLength);
+  }
   view.setUint32(20, crc, true);
 }
 

@@ -10,6 +10,7 @@ import { existsSync } from "node:fs";
 import { check, type Verdict } from "../../../../src/check/mod.ts";
 import { deno, expectExit, vfiokit, wholeJson } from "../programs.ts";
 import { type DeviceType, GuestDevice, lacks, type Settings, TYPES, V2_TYPES } from "../device.ts";
+import { busy, busyProgram } from "../busy.ts";
 import type { Case } from "../harness.ts";
 import { lacksMtty, Mtty } from "../mtty.ts";
 
@@ -25,8 +26,9 @@ function shown({ id, outcome, rule, expected, seen, done }: Verdict): string {
 async function verdictsOf(
   name: string,
   second: string,
+  load?: () => Promise<AsyncDisposable>,
 ): Promise<{ verdicts: Verdict[]; lost: string | null }> {
-  const run = check(name, { second, safety: "destructive", timeoutMs: 60_000 });
+  const run = check(name, { second, safety: "destructive", timeoutMs: 60_000, load });
   const verdicts: Verdict[] = [];
   for await (const verdict of run) {
     verdicts.push(verdict);
@@ -52,7 +54,11 @@ function cleanCase(type: DeviceType): Case {
       const [first, second] = [new GuestDevice(type), new GuestDevice(type)];
       try {
         for (const device of [first, second]) device.set(SMALL);
-        const { verdicts, lost } = await verdictsOf(first.uuid, second.uuid);
+        const { verdicts, lost } = await verdictsOf(
+          first.uuid,
+          second.uuid,
+          () => busy(first),
+        );
         assert.equal(lost, null);
         assert.deepEqual(ids(verdicts, "fail"), []);
         assert.ok(ids(verdicts, "pass").length > 20);
@@ -93,17 +99,18 @@ export const cases: readonly Case[] = [
       const device = new GuestDevice("v2-full");
       try {
         device.set(SMALL);
-        // The first IOVA that check maps memory at.
-        const order = `while :; do echo write 0x40000000 64 > ${device.dmaFile}; done`;
         const report = `${folder}/check.html`;
         const words = [
-          ...[...vfiokit(deno), "check", device.uuid, "--only", "v2.dma.p2p", "--json"],
-          ...["--report", report, "--", "sh", "-c", order],
+          ...[...vfiokit(deno), "check", device.uuid, "--only", "v2.dma", "--json"],
+          ...["--report", report, "--", ...busyProgram(device)],
         ];
         const { verdicts } = wholeJson<{ verdicts: { outcome: string }[] }>(
           await expectExit(0, words),
         );
-        assert.deepEqual(verdicts.map(({ outcome }) => outcome), ["pass"]);
+        assert.deepEqual(
+          verdicts.map(({ outcome }) => outcome),
+          ["pass", "pass", "pass", "pass"],
+        );
         assert.ok(existsSync(report));
       } finally {
         device.remove();

@@ -6,12 +6,12 @@
  */
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { check, type Verdict } from "../../../../src/check/mod.ts";
 import { libcKernel } from "../../../../src/kernel/libc/libc_kernel.ts";
 import { type BugName, BUGS } from "../../../../src/sim/faults/bug_table.ts";
 import { checksOf, finds } from "../../../check/_bug_checks.ts";
+import { busy } from "../busy.ts";
 import { type DeviceType, GuestDevice, lacks } from "../device.ts";
 import type { Case } from "../harness.ts";
 import { kernelHas } from "../kernel_has.ts";
@@ -25,6 +25,8 @@ const CARRIED = readFileSync(
 /** The types that can have a bug, the one that shows it first. */
 function typesOf(bug: BugName): DeviceType[] {
   const { to } = BUGS[bug];
+  // Data fds have ioctls where there is pre-copy.
+  if (bug === "fd-ioctl") return ["v2-full"];
   if (to === "v1" || to === "v1-mapped") return ["trapped"];
   if (to === "v2-incomplete") return ["v2"];
   if (to === "any") return ["v2-full", "v2-p2p", "trapped"];
@@ -40,20 +42,6 @@ const OF_REPORTS: readonly BugName[] = [
 
 /** What the kernel has, once it was asked. */
 let has: Record<string, string> | undefined;
-
-/** A program that has the device write to the memory that `check` maps, again and again. */
-function busy({ dmaFile }: GuestDevice): Promise<AsyncDisposable> {
-  const order = `while :; do echo write 0x40000000 64 > ${dmaFile}; done`;
-  const child = spawn("sh", ["-c", order], { stdio: "ignore" });
-  return Promise.resolve({
-    [Symbol.asyncDispose]: async (): Promise<void> => {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      child.once("exit", () => resolve());
-      child.kill("SIGKILL");
-      await promise;
-    },
-  });
-}
 
 /** The verdicts of the checks of the bug's rule, up to the one that finds it. */
 async function verdictsOf(bug: BugName, device: GuestDevice): Promise<Verdict[]> {
