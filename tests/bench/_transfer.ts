@@ -4,6 +4,7 @@
  * restore, those of reading back and of all there was to do.
  *
  *     _transfer.ts save REGION… FILE         _transfer.ts save-v2 DATA FILE
+ *     _transfer.ts save-traced REGION FILE
  *     _transfer.ts restore REGION FILE       _transfer.ts restore-v2 DATA FILE
  *     _transfer.ts save-streams REGION FILE  _transfer.ts restore-streams REGION FILE
  *     _transfer.ts verify FILE               _transfer.ts crc BYTES
@@ -22,6 +23,7 @@ import {
   verifyCheckpoint,
 } from "../../src/checkpoint/mod.ts";
 import { type Device, openDevice, resume, stopAndCopy } from "../../src/migration/mod.ts";
+import { type SharedTrace, Trace } from "../../src/trace/mod.ts";
 import { restore, save } from "../../src/transfer/mod.ts";
 import { startWorker } from "./_start_worker.ts";
 
@@ -34,11 +36,11 @@ interface Measured {
 
 const elapsed = (since: number): number => (performance.now() - since) / 1000;
 
-async function open(action: string, path: string): Promise<Device> {
+async function open(action: string, path: string, trace?: SharedTrace): Promise<Device> {
   const worker = startWorker(
     action.endsWith("-v2") ? "./_data_worker.ts" : "./_region_worker.ts",
   );
-  return await openDevice(`fd:${fs.openSync(path, "r+")}`, { worker });
+  return await openDevice(`fd:${fs.openSync(path, "r+")}`, { worker, trace });
 }
 
 async function measureSave(
@@ -46,7 +48,8 @@ async function measureSave(
   paths: readonly string[],
   to: string,
 ): Promise<Measured> {
-  const devices = await Promise.all(paths.map((path) => open(action, path)));
+  using trace = action === "save-traced" ? Trace.create(`${to}.jsonl`) : null;
+  const devices = await Promise.all(paths.map((path) => open(action, path, trace ?? undefined)));
   const file = await createCheckpointFile(to);
   const begun = performance.now();
   const report = await save(devices, file);

@@ -19,6 +19,7 @@ const ROWS = {
   "restore-v2": "restore of a v2 device from a pipe, 1 MiB",
   "two-devices": "save of two devices to one file, against two C programs",
   "standstill": "how long 8 slow devices stand still, against 1",
+  "traced": "save to a file with a trace, against the same without, 1 MiB",
   "streams": "save and restore over the Web streams, 1 MiB",
   "verify": "verify of a file, against cat and the CRC alone",
   "memory": "peak memory: 1 device of 4 GiB, 8 of 1 GiB",

@@ -131,6 +131,9 @@ const TWO_DEVICES_LEAST = 0.9;
 /** Where the second C program begins to write in a file that two share: behind all of the first. */
 const SECOND_RANGE = STATE_BYTES + 64 * MIB;
 
+/** How near a save with a trace should come to one without. */
+const TRACED_LEAST = 0.95;
+
 /** How near verify should come to cat. */
 const VERIFY_LEAST = 0.7;
 
@@ -157,6 +160,7 @@ export class TransferBench {
   async rows(runtime: Runtime, name: RowName): Promise<Row[]> {
     const program = await (this.#program ??= this.#begin());
     if (name === "verify") return [await this.#verifyRow(runtime)];
+    if (name === "traced") return [await this.#tracedRow(runtime)];
     if (name === "two-devices") return await this.#twoDevicesRows(runtime, program);
     const rows: Row[] = [];
     for (const transfer of TRANSFERS[name] ?? []) {
@@ -227,6 +231,23 @@ export class TransferBench {
     await timed([...save, this.#file]);
     await run(this.#ours(runtime, "verify", this.#file));
     fs.rmSync(this.#file);
+  }
+
+  /** A save with a trace, against the same save without. */
+  async #tracedRow(runtime: Runtime): Promise<Row> {
+    const [region] = this.#regions;
+    writeRegion(region, STATE_BYTES, MIB);
+    const seconds = async (action: string): Promise<number> => {
+      const files = [this.#file, `${this.#file}.jsonl`];
+      const words = [...this.#ours(runtime, action, region, this.#file)];
+      return (await this.#writing(files, words)).seconds;
+    };
+    const pair = await interleave(this.#rounds, {
+      theirs: () => seconds("save"),
+      ours: () => seconds("save-traced"),
+    });
+    const what = `${runtime.name}: save to a file with a trace, 1 MiB`;
+    return rateRow(what, "untraced", STATE_BYTES, pair, TRACED_LEAST);
   }
 
   async #twoDevicesRows(runtime: Runtime, program: string): Promise<Row[]> {

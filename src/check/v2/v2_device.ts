@@ -26,7 +26,7 @@ import {
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import { type Attempt, attempt } from "../attempt.ts";
 import { Finding } from "../verdict.ts";
-import { RESUMING, RUNNING, stateName, STOP, STOP_COPY } from "./states.ts";
+import { ERROR, RESUMING, RUNNING, stateName, STOP, STOP_COPY } from "./states.ts";
 
 const HEADER = 8;
 
@@ -305,7 +305,8 @@ export class V2Device {
     const { value } = this.get();
     let state = value?.state ?? null;
     for (const target of [RUNNING, STOP, RUNNING]) {
-      if (state === null || state === RUNNING) break;
+      // No step leads out of ERROR, and the kernel warns of one that is tried.
+      if (state === null || state === RUNNING || state === ERROR) break;
       this.set(target);
       state = this.get().value?.state ?? null;
     }

@@ -37,15 +37,20 @@ function typesOf(bug: BugName): DeviceType[] {
 /** Bugs of what a log's REPORT answers, which not every kernel has. */
 const OF_REPORTS: readonly BugName[] = [
   ...["log-report-off", "log-keeps", "log-part-clears-all"] as const,
-  ...["log-lost-by-step", "log-loses-pages"] as const,
+  ...["log-lost-by-step", "log-loses-pages", "log-first-range"] as const,
 ];
 
 /** What the kernel has, once it was asked. */
 let has: Record<string, string> | undefined;
 
 /** The verdicts of the checks of the bug's rule, up to the one that finds it. */
-async function verdictsOf(bug: BugName, device: GuestDevice): Promise<Verdict[]> {
+async function verdictsOf(
+  bug: BugName,
+  device: GuestDevice,
+  second: GuestDevice,
+): Promise<Verdict[]> {
   const run = check(device.uuid, {
+    second: second.uuid,
     only: checksOf(bug, device.type.startsWith("v2") ? "v2" : "v1"),
     safety: "destructive",
     kernel: libcKernel(),
@@ -70,14 +75,15 @@ function caseOf(bug: BugName): Case {
         : null;
     },
     run: async () => {
-      const device = new GuestDevice(type!);
+      // Each new device has another state.
+      const [device, second] = [new GuestDevice(type!), new GuestDevice(type!)];
       try {
-        device.set({ size: 64 << 10, chunk: 16 << 10, bug });
-        const verdicts = await verdictsOf(bug, device);
+        for (const one of [device, second]) one.set({ size: 64 << 10, chunk: 16 << 10, bug });
+        const verdicts = await verdictsOf(bug, device, second);
         const seen = verdicts.map(({ id, outcome, seen }) => `${outcome} ${id}: ${seen}`);
         assert.ok(verdicts.some((verdict) => finds(verdict, bug)), seen.join("\n"));
       } finally {
-        device.remove();
+        for (const one of [device, second]) one.remove();
       }
     },
   };
