@@ -99,8 +99,36 @@ export interface TraceEvent {
   readonly raw?: { readonly before?: string; readonly after?: string };
 }
 
+/** A call that has begun, and has not returned as long as no event has its number. */
+export interface BegunCall {
+  /** Always `begun`. */
+  readonly type: "begun";
+  /** The thread that makes it. */
+  readonly thread: number;
+  /** Its number on that thread. */
+  readonly n: number;
+  /** When it began, in microseconds since the trace began. */
+  readonly time: number;
+  /** The call. */
+  readonly call: TracedCall;
+  /** The fd it is made on. */
+  readonly fd?: number;
+  /** What that fd is. */
+  readonly file?: string;
+  /** An ioctl's request by its C name. */
+  readonly request?: string;
+  /** A feature by its C name without `VFIO_DEVICE_FEATURE_`. */
+  readonly feature?: string;
+  /** The arguments. */
+  readonly args?: TraceFields;
+  /** The migration state that it asks for. */
+  readonly state?: string;
+}
+
 /** Takes events as they happen. It must not throw. */
 export interface TraceSink {
+  /** A call begins. */
+  begin?(call: BegunCall): void;
   /** Takes one. */
   event(event: TraceEvent): void;
   /** No more will come. */

@@ -6,7 +6,7 @@
 
 import { errnoText } from "../kernel/errno_names.ts";
 import { printable } from "../base/printable.ts";
-import type { TraceEvent, TraceFields, TraceValue } from "./event.ts";
+import type { BegunCall, TraceEvent, TraceFields, TraceValue } from "./event.ts";
 
 /**
  * A call as strace would show it, in VFIO's words: the request, the file, the arguments, what came
@@ -30,8 +30,9 @@ import type { TraceEvent, TraceFields, TraceValue } from "./event.ts";
  * ]);
  * ```
  */
-export function formatCall(event: TraceEvent): string {
-  const { call, fd, file, request, feature, register, args = {}, answer, data, state } = event;
+export function formatCall(event: TraceEvent | BegunCall): string {
+  const { call, fd, file, request, feature, args = {}, state } = event;
+  const { register, answer, data } = event as Partial<TraceEvent>;
   const name = request ?? (register === undefined ? call : `${call} ${register}`);
   const on = fd === undefined ? [] : [file === undefined ? String(fd) : `${fd}<${file}>`];
   const given = call === "ioctl" ? requestArguments(args, feature) : callArguments(args, register);
@@ -39,7 +40,11 @@ export function formatCall(event: TraceEvent): string {
   const back = answer === undefined ? [] : named(answer);
   const meant = register === "device_state" && state !== undefined ? ` (${state})` : "";
   return printable(
-    [`${name}(${[...on, ...given].join(", ")})${outcome(event)}`, ...back, ...moved].join(", ") +
+    [
+      `${name}(${[...on, ...given].join(", ")})${event.type === "call" ? outcome(event) : ""}`,
+      ...back,
+      ...moved,
+    ].join(", ") +
       meant,
   );
 }

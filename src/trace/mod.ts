@@ -17,6 +17,7 @@
  */
 
 export type {
+  BegunCall,
   TracedCall,
   TracedData,
   TraceEvent,

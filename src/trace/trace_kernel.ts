@@ -10,7 +10,14 @@ import { rememberCrc } from "../base/known_crc.ts";
 import { SysError } from "../kernel/sys_error.ts";
 import type { Kernel, Mapping, MmapOptions, ReceivedMessage } from "../kernel/kernel.ts";
 import * as uapi from "../uapi/mod.ts";
-import type { TracedCall, TracedData, TraceEvent, TraceSink, TraceValue } from "./event.ts";
+import type {
+  BegunCall,
+  TracedCall,
+  TracedData,
+  TraceEvent,
+  TraceSink,
+  TraceValue,
+} from "./event.ts";
 import { TracedFiles } from "./decode/traced_files.ts";
 import {
   mapFlagNames,
@@ -41,6 +48,9 @@ const MAX_REGISTERS = 256;
 const MAX_DATA = 2 << 20;
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+/** What is known of a call before it is made. */
+type Asked = Pick<BegunCall, "request" | "feature" | "args" | "state">;
 
 /** What an event has beside its time and its place. */
 type Parts = Omit<TraceEvent, "type" | "thread" | "n" | "time" | "duration" | "call" | "fd">;
@@ -104,14 +114,19 @@ export class TraceKernel implements Kernel {
     this.#sink.end?.();
   }
 
-  /** Makes a call and reports it. `describe` is given the result, or null if the call failed. */
+  /**
+   * Makes a call and reports it. `describe` is given the result, or null if the call failed;
+   * `asked` is what is known of the call before it is made.
+   */
   #call<Result>(
     call: TracedCall,
     fd: number | null,
     make: () => Result,
     describe: (result: Result | null) => Parts,
+    asked?: Asked,
   ): Result {
     const began = performance.now();
+    if (this.#sink.begin !== undefined) this.#begin(call, fd, began, asked);
     let returned: Result;
     try {
       returned = make();
@@ -123,6 +138,20 @@ export class TraceKernel implements Kernel {
     const ended = performance.now();
     this.#report(call, fd, began, ended, describe(returned));
     return returned;
+  }
+
+  #begin(call: TracedCall, fd: number | null, began: number, asked: Asked | undefined): void {
+    const file = fd === null ? null : this.#files.of(fd).label;
+    this.#sink.begin!({
+      type: "begun",
+      thread: this.#thread,
+      n: this.#n + 1,
+      time: micros(began + this.#clock),
+      call,
+      ...(fd !== null && { fd }),
+      ...(file !== null && { file }),
+      ...asked,
+    });
   }
 
   #report(call: TracedCall, fd: number | null, began: number, ended: number, parts: Parts): void {
@@ -159,7 +188,7 @@ export class TraceKernel implements Kernel {
     return this.#call("open", null, () => this.traced.open(path, flags), (fd) => {
       if (fd !== null) this.#files.openedPath(fd, path);
       return { args: { path, flags: openFlagNames(flags) }, ...result(fd) };
-    });
+    }, { args: { path } });
   }
 
   close(fd: number): void {
@@ -188,6 +217,7 @@ export class TraceKernel implements Kernel {
         if (returned !== null) this.#learn(fd, request, before, after, returned);
         return parts;
       },
+      this.#sink.begin && decodeRequest(this.#files.of(fd).kind, request, before, null),
     );
   }
 
@@ -220,7 +250,7 @@ export class TraceKernel implements Kernel {
       args: { length: buffer.length },
       ...result(count),
       ...(count !== null && { data: this.#moved(buffer.subarray(0, count), true) }),
-    }));
+    }), { args: { length: buffer.length } });
   }
 
   write(fd: number, buffer: Uint8Array, once?: "once"): number {
@@ -229,21 +259,21 @@ export class TraceKernel implements Kernel {
       args: { length: buffer.length },
       ...result(count),
       data: this.#moved(buffer.subarray(0, count ?? buffer.length)),
-    }));
+    }), { args: { length: buffer.length } });
   }
 
   pread(fd: number, buffer: Uint8Array, offset: number | bigint): number {
     return this.#call("pread", fd, () => this.traced.pread(fd, buffer, offset), (count) => {
       const got = count === null ? null : buffer.subarray(0, count);
       return this.#access(fd, buffer.length, Number(offset), null, got, count);
-    });
+    }, { args: { length: buffer.length, offset: hex(offset) } });
   }
 
   pwrite(fd: number, buffer: Uint8Array, offset: number | bigint, once?: "once"): number {
     return this.#call("pwrite", fd, () => this.traced.pwrite(fd, buffer, offset, once), (count) => {
       const given = buffer.subarray(0, count ?? buffer.length);
       return this.#access(fd, buffer.length, Number(offset), given, null, count);
-    });
+    }, { args: { length: buffer.length, offset: hex(offset) } });
   }
 
   /**
@@ -361,14 +391,14 @@ export class TraceKernel implements Kernel {
       args: { events: pollEventNames(events), timeoutMs },
       ...(revents !== null && { answer: { revents: pollEventNames(revents) } }),
       ...result(revents),
-    }));
+    }), { args: { timeoutMs } });
   }
 
   readText(path: string, maxBytes?: number): string {
     return this.#call("readText", null, () => this.traced.readText(path, maxBytes), (text) => ({
       args: { path, ...(maxBytes !== undefined && { maxBytes }) },
       ...result(text),
-    }));
+    }), { args: { path } });
   }
 
   readLink(path: string): string {

@@ -6,6 +6,9 @@ import { openDevice, openDevices, probe, save, VERSION } from "../../mod.ts";
 import { DirtySession } from "../../src/dirty/mod.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import {
+  type BegunCall,
+  formatCall,
+  readTrace,
   Trace,
   type TraceEnd,
   type TraceEvent,
@@ -13,10 +16,11 @@ import {
   type TraceHeader,
   type TraceThread,
 } from "../../src/trace/mod.ts";
+import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "../../src/uapi/mod.ts";
 import { command } from "../cli/_cli.ts";
 import { Folder } from "../cli/_folder.ts";
 
-type Line = TraceHeader | TraceThread | TraceEvent | TraceEnd;
+type Line = TraceHeader | TraceThread | TraceEvent | BegunCall | TraceEnd;
 
 function lines(path: string): Line[] {
   const text = fs.readFileSync(path, "utf8");
@@ -148,5 +152,35 @@ describe("Trace", () => {
     assert.match(err, /vfiokit save: Cannot go on with the trace .*: EFBIG \(file too large\)/);
     assert.ok(stdout.length > 256 * 1024);
     assert.ok(fs.statSync(path).size <= 16 * 512);
+  });
+
+  it("has a call that did not return, with its arguments, and nothing of one that did", () => {
+    using folder = new Folder();
+    const path = folder.file("t");
+    const kernel = new SimKernel("sim:mlx5");
+    const trace = Trace.create(path);
+    const traced = trace.kernel(kernel, "sim:mlx5");
+    const fd = traced.open("/dev/vfio/vfio", 2);
+    // The trace ends while the call is under way, as it does when the thread is given up.
+    kernel.ioctl = () => {
+      trace.close();
+      return 0;
+    };
+    traced.ioctl(fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU);
+    const begun = lines(path).filter((line): line is BegunCall => line.type === "begun");
+    assert.deepEqual(begun.map(({ time: _, ...line }) => line), [{
+      type: "begun",
+      thread: 1,
+      n: 2,
+      call: "ioctl",
+      fd,
+      file: "/dev/vfio/vfio",
+      request: "VFIO_CHECK_EXTENSION",
+      args: { extension: "VFIO_TYPE1v2_IOMMU" },
+    }]);
+    using read = readTrace(path);
+    const last = [...read.lines()].at(-1)!;
+    assert.equal(last.type, "begun");
+    assert.match(formatCall(last as BegunCall), /^VFIO_CHECK_EXTENSION\(.*_IOMMU\)$/);
   });
 });

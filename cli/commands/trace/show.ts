@@ -7,6 +7,7 @@
 import { createCheckpointFile, printable } from "../../../mod.ts";
 import type { CheckpointFile } from "../../../src/checkpoint/mod.ts";
 import {
+  type BegunCall,
   formatCall,
   perfettoJson,
   readTrace,
@@ -37,6 +38,15 @@ async function show(args: TraceShowArgs, context: Context): Promise<void> {
   if (!args.json) context.note(about(trace.header));
   const wanted = filter(args);
   const threads = new Map<number, string>();
+  /** The last call of each thread that has a line of its begin. */
+  const begun = new Map<number, BegunCall>();
+  const unfinished = (): (Readonly<Record<string, unknown>> | string)[] =>
+    [...begun.values()].map((call) =>
+      args.json ? { ...call } : printable(
+        `${timeText(call.time)} ${threads.size > 1 ? `[${call.thread}] ` : ""}` +
+          `${formatCall(call)} has not returned`,
+      )
+    );
   let waiting: (Readonly<Record<string, unknown>> | string)[] = [];
   const flush = async (): Promise<void> => {
     const lines = waiting;
@@ -45,11 +55,14 @@ async function show(args: TraceShowArgs, context: Context): Promise<void> {
   };
   try {
     for (const line of trace.lines()) {
+      if (line.type === "call" && begun.get(line.thread)?.n === line.n) begun.delete(line.thread);
       if (line.type === "thread") {
         threads.set(line.thread, line.device);
         if (!args.json) {
           waiting.push(printable(`thread ${line.thread}: ${line.device}, kernel ${line.kernel}`));
         }
+      } else if (line.type === "begun") {
+        begun.set(line.thread, line);
       } else if (wanted(line)) {
         waiting.push(args.json ? { ...line } : printable(text(line, threads.size > 1)));
       }
@@ -59,9 +72,11 @@ async function show(args: TraceShowArgs, context: Context): Promise<void> {
     }
   } catch (error) {
     // What can be read of a broken trace is shown.
-    if (!context.signal.aborted && waiting.length > 0) await context.linesInTime(...waiting);
+    const left = [...waiting, ...unfinished()];
+    if (!context.signal.aborted && left.length > 0) await context.linesInTime(...left);
     throw error;
   }
+  waiting.push(...unfinished());
   await flush();
 }
 
@@ -72,10 +87,13 @@ function about({ version, kernel, devices, started, data }: TraceHeader): string
   return `A trace${what}, begun ${when} by vfiokit ${version}${where}${data ? ", with data" : ""}`;
 }
 
+function timeText(micros: number): string {
+  return (micros / 1e6).toFixed(6).padStart(11);
+}
+
 function text(event: TraceEvent, threads: boolean): string {
-  const seconds = (event.time / 1e6).toFixed(6).padStart(11);
   const thread = threads ? `[${event.thread}] ` : "";
-  return `${seconds} ${thread}${formatCall(event)} <${shortTime(event.duration)}>`;
+  return `${timeText(event.time)} ${thread}${formatCall(event)} <${shortTime(event.duration)}>`;
 }
 
 function filter({ filter: words, slowerThan = -1 }: TraceShowArgs): (event: TraceEvent) => boolean {

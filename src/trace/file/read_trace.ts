@@ -5,7 +5,7 @@
  */
 
 import * as fs from "node:fs";
-import type { TraceEvent } from "../event.ts";
+import type { BegunCall, TraceEvent } from "../event.ts";
 import { LineFault, MAX_THREADS, parseHeader, parseLine, type TraceLine } from "./trace_lines.ts";
 import { TraceError, type TraceErrorCode } from "./trace_error.ts";
 import type { TraceHeader, TraceThread } from "./trace_file.ts";
@@ -24,11 +24,12 @@ export interface ReadTrace extends Disposable {
   readonly line: number;
   /**
    * Its calls, and the threads that make them, in the order of the file. A thread comes before its
-   * calls; the calls of one thread are in their order.
+   * calls; the calls of one thread are in their order. A call that took long has a line when it
+   * had begun, too; if it has no other, it did not return.
    *
    * @throws {TraceError} If a line is wrong, or the end is missing; what comes before it was good.
    */
-  lines(): Generator<TraceThread | TraceEvent, void, undefined>;
+  lines(): Generator<TraceThread | TraceEvent | BegunCall, void, undefined>;
 }
 
 /**
@@ -104,7 +105,7 @@ class TraceReader implements ReadTrace {
     return this.#header!;
   }
 
-  *lines(): Generator<TraceThread | TraceEvent, void, undefined> {
+  *lines(): Generator<TraceThread | TraceEvent | BegunCall, void, undefined> {
     /** The number of the last call of each thread. */
     const last = new Map<number, number>();
     let calls = 0;
@@ -120,6 +121,9 @@ class TraceReader implements ReadTrace {
         }
         last.set(line.thread, line.n);
         calls++;
+        yield line;
+      } else if (line.type === "begun") {
+        if (!last.has(line.thread)) this.#fail("order", `thread ${line.thread} has not begun`);
         yield line;
       } else if (line.type === "thread") {
         if (last.has(line.thread)) this.#fail("order", `thread ${line.thread} begins twice`);

@@ -6,13 +6,15 @@
 
 import { cleanlyThen } from "../../base/cleanup.ts";
 import * as fs from "node:fs";
+import { clearInterval, setInterval } from "node:timers";
 import { ERRNO, errnoOf } from "../../kernel/errno_names.ts";
 import { writeNow } from "../../kernel/process/write_now.ts";
 import { SysError } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcAllowed, libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { VERSION } from "../../base/version.ts";
-import type { TraceEvent, TraceSink } from "../event.ts";
+import type { BegunCall, TraceEvent, TraceSink } from "../event.ts";
+import { CallsUnderWay, UNDER_WAY_BYTES } from "./_calls_under_way.ts";
 import { TraceFileError } from "./trace_file_error.ts";
 import { TraceKernel } from "../trace_kernel.ts";
 
@@ -85,6 +87,10 @@ export interface TraceOptions {
 const MAX_WAITING = 64 * 1024;
 /** … and for so many milliseconds, if only data is moved meanwhile. */
 const MAX_WAIT_MS = 20;
+/** How often a trace looks for calls that take long, in milliseconds. */
+const LOOK_MS = 250;
+/** Bytes in front of the calls under way. */
+const COUNTS = 16;
 
 /** What {@linkcode SharedTrace.memory} holds. */
 class Shared {
@@ -97,7 +103,17 @@ class Shared {
   }
 
   static memory(): SharedArrayBuffer {
-    return new SharedArrayBuffer(16);
+    return new SharedArrayBuffer(COUNTS + UNDER_WAY_BYTES);
+  }
+
+  /** The calls that threads are in. */
+  underWay(): CallsUnderWay {
+    return new CallsUnderWay(this.#numbers.buffer as SharedArrayBuffer, COUNTS);
+  }
+
+  /** How many threads there are. */
+  get threads(): number {
+    return Atomics.load(this.#numbers, 0);
   }
 
   /** A number for one more thread, from 1 on. */
@@ -161,6 +177,10 @@ export class Trace implements SharedTrace, Disposable {
   readonly #shared: Shared = new Shared(this.memory);
   readonly #fd: number;
   readonly #writers: TraceWriter[] = [];
+  readonly #underWay: CallsUnderWay = this.#shared.underWay();
+  /** The call that each thread was in when it was looked at last, and whether it was written. */
+  readonly #seen = new Map<number, { turn: number; written: boolean }>();
+  readonly #looking: NodeJS.Timeout;
   #closed = false;
 
   private constructor(path: string, fd: number, started: number, data: boolean) {
@@ -168,6 +188,23 @@ export class Trace implements SharedTrace, Disposable {
     this.started = started;
     this.data = data;
     this.#fd = fd;
+    this.#looking = setInterval(() => this.#look(false), LOOK_MS);
+    this.#looking.unref();
+  }
+
+  /** Writes the calls that were under way when this was done before; at the end, all. */
+  #look(end: boolean): void {
+    for (let thread = 1; thread <= this.#shared.threads; thread += 1) {
+      const call = this.#underWay.of(thread);
+      if (call === null) continue;
+      const { turn, line } = call;
+      const seen = this.#seen.get(thread);
+      const again = seen?.turn === turn;
+      if (again && seen.written) continue;
+      const write = again || end;
+      this.#seen.set(thread, { turn, written: write });
+      if (write && this.#shared.errno === 0) append(this.#fd, this.#shared, `${line}\n`);
+    }
   }
 
   /**
@@ -227,7 +264,9 @@ export class Trace implements SharedTrace, Disposable {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearInterval(this.#looking);
     for (const writer of this.#writers) writer.flush();
+    this.#look(true);
     const time = Math.round((performance.timeOrigin + performance.now() - this.started) * 1000);
     const end: TraceEnd = { type: "end", time, calls: this.#shared.calls };
     if (this.#shared.errno === 0) append(this.#fd, this.#shared, `${JSON.stringify(end)}\n`);
@@ -267,6 +306,7 @@ class TraceWriter implements TraceSink {
   readonly #thread: number;
   #fd: number | null;
   readonly #owned: number | null;
+  readonly #underWay: CallsUnderWay;
   #waiting = "";
   #written = performance.now();
 
@@ -280,6 +320,7 @@ class TraceWriter implements TraceSink {
     this.#trace = trace;
     this.#shared = new Shared(trace.memory);
     this.#thread = this.#shared.nextThread();
+    this.#underWay = this.#shared.underWay();
     this.#fd = fd;
     this.#owned = owned;
     this.#line({ type: "thread", thread: this.#thread, ...about });
@@ -292,7 +333,12 @@ class TraceWriter implements TraceSink {
     return new TraceKernel(kernel, this, { thread: this.#thread, started, data });
   }
 
+  begin(call: BegunCall): void {
+    this.#underWay.enter(this.#thread, JSON.stringify(call));
+  }
+
   event(event: TraceEvent): void {
+    this.#underWay.leave(this.#thread);
     if (this.#fd === null || this.#shared.errno !== 0) return;
     this.#line(event);
     this.#shared.count();

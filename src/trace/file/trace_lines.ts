@@ -1,11 +1,11 @@
 // The lines of a trace as they are read: nothing in them is believed before it is checked.
 
-import type { TracedCall, TraceEvent } from "../event.ts";
+import type { BegunCall, TracedCall, TraceEvent } from "../event.ts";
 import { TRACE_SCHEMA, type TraceEnd, type TraceHeader, type TraceThread } from "./trace_file.ts";
 import type { TraceErrorCode } from "./trace_error.ts";
 
 /** A line of a trace behind the first one. */
-export type TraceLine = TraceThread | TraceEvent | TraceEnd;
+export type TraceLine = TraceThread | TraceEvent | BegunCall | TraceEnd;
 
 /** The most devices and threads of a trace. */
 export const MAX_THREADS = 4096;
@@ -103,10 +103,11 @@ function faultOf(fields: Fields): string | null {
   if (type === "end") {
     return !isTime(fields["time"]) ? "time" : !isCount(fields["calls"]) ? "calls" : null;
   }
-  if (type !== "call") return "type";
+  if (type !== "call" && type !== "begun") return "type";
   for (const [name, isGood] of Object.entries(CALL_FIELDS)) {
     const value = fields[name];
-    if (value === undefined ? REQUIRED.has(name) : !isGood(value)) return name;
+    const required = REQUIRED.has(name) && (type === "call" || name !== "duration");
+    if (value === undefined ? required : !isGood(value)) return name;
   }
   return null;
 }

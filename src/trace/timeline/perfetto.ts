@@ -53,6 +53,7 @@ export function* perfettoJson(trace: ReadTrace): Generator<string, void, undefin
       yield piece(names(line));
       continue;
     }
+    if (line.type === "begun") continue;
     const parts = devices.get(line.thread)!.event(line);
     yield piece(parts);
   }

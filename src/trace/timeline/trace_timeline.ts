@@ -105,7 +105,7 @@ export function timelineOf(trace: ReadTrace): DeviceTimeline[] {
   for (const line of trace.lines()) {
     if (line.type === "thread") {
       devices.set(line.thread, new TimelineBuilder(line.thread, line.device));
-    } else devices.get(line.thread)!.event(line);
+    } else if (line.type === "call") devices.get(line.thread)!.event(line);
   }
   return [...devices.values()].map((device) => device.build());
 }
