@@ -40,7 +40,8 @@ export function carriersOf(bug: BugName): PersonalityName[] {
   );
 }
 
-function reinitOf(bug: BugName): number | null {
+/** What `reinit=N` has to be for a bug; null if it needs none. */
+export function reinitOf(bug: BugName): number | null {
   return BUGS[bug].to === "v2-reinit" ? 2 : null;
 }
 
@@ -70,14 +71,22 @@ function dataOf(personality: PersonalityName): Uint8Array<ArrayBuffer> {
 /** What the checks that judge by a bug's rule say of a driver that has it. */
 export async function judged(bug: BugName, personality: PersonalityName): Promise<Verdict[]> {
   const only = checksOf(bug, PERSONALITIES[personality].protocol);
-  if (only.length === 0) return [];
+  return only.length === 0 ? [] : await judgedBy(bug, personality, only);
+}
+
+/** What all checks say of a driver with a bug. */
+export async function judgedByAll(bug: BugName, personality: PersonalityName): Promise<Verdict[]> {
+  return await judgedBy(bug, personality, []);
+}
+
+async function judgedBy(
+  bug: BugName,
+  personality: PersonalityName,
+  only: readonly string[],
+): Promise<Verdict[]> {
   const foreign = BUGS[bug].rule === 73 ? dataOf("pds") : undefined;
   const spec = specOf(bug, personality);
   const specs = TWO_DEVICES.includes(bug) ? [spec, `${spec}&seed=9`] : [spec];
-  const { verdicts } = await verdictsOf(specs, {
-    only,
-    safety: "destructive",
-    foreign,
-  });
+  const { verdicts } = await verdictsOf(specs, { only, safety: "destructive", foreign });
   return verdicts;
 }
