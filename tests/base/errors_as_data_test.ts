@@ -56,7 +56,7 @@ const PLAIN_ERRORS: Readonly<Record<string, string>> = {
 const OTHER_OPTIONS: readonly string[] = ["--device"];
 
 describe("the library's errors", () => {
-  it("are plain Errors only where no caller can handle them", () => {
+  it("are plain Errors only if no caller can handle them", () => {
     const errors = found(["src/"], /(?<![\w.])new Error\([^;]*?[,;)]/g);
     const known = Object.keys(PLAIN_ERRORS);
     assert.deepEqual(errors.filter((each) => !known.some((one) => each.startsWith(one))), []);

@@ -50,7 +50,7 @@ describe("the report in a browser", { skip }, () => {
     assert.deepEqual(page.requests, [`file://${file}`]);
   });
 
-  it("has other colours where the reader prefers dark, at once", async () => {
+  it("has other colours if the reader prefers dark, at once", async () => {
     await using page = await Page.open(file, WIDE);
     const background = "getComputedStyle(document.body).backgroundColor";
     const light = await page.evaluate(background);
@@ -78,7 +78,7 @@ describe("the report in a browser", { skip }, () => {
     });
   }
 
-  it("is drawn anew where its width changes", async () => {
+  it("is drawn anew if its width changes", async () => {
     await using page = await Page.open(file, WIDE);
     const width = "document.querySelector('canvas').getBoundingClientRect().width";
     const wide = await page.evaluate<number>(width);
@@ -87,7 +87,7 @@ describe("the report in a browser", { skip }, () => {
     assert.ok(narrow < wide && narrow <= 700, `${wide}, then ${narrow}`);
   });
 
-  it("tells time, address and pages of the cell that is pointed at, in all charts", async () => {
+  it("shows time, address and pages of the cell under the pointer, in all charts", async () => {
     await using page = await Page.open(file, WIDE);
     const readout = "document.querySelector('#readout').textContent";
     assert.match(await page.evaluate(readout), /^Each cell is 1\.2 MiB of memory\./);

@@ -9,7 +9,7 @@ import { DeviceNameError } from "../../src/vfio/mod.ts";
 const SMALL = "sim:mlx5?size=64KiB";
 
 describe("a run of checks", () => {
-  it("is on a thread of its own, and says what it will do first", async () => {
+  it("runs on a thread, and lists what it will do first", async () => {
     const run = check(SMALL, { only: ["identity"] });
     const { device, checks, safety } = await run.plan();
     assert.deepEqual([device.protocol, device.kernel, safety], ["v2", "sim", "default"]);
@@ -63,7 +63,7 @@ describe("a run of checks", () => {
     await assert.rejects(check("sim:mlx5", { second: "3b:00.1" }).plan(), DeviceNameError);
   });
 
-  it("refuses a device that somebody else has open", async () => {
+  it("refuses a device that another process has open", async () => {
     await assert.rejects(check("sim:mlx5?fault=group-busy").plan(), BusyError);
   });
 
@@ -91,7 +91,7 @@ describe("a run of checks", () => {
     );
   });
 
-  it("takes a vendor's own checks from a module", async () => {
+  it("takes a vendor's checks from a module", async () => {
     const modules = [new URL("_vendor_checks.ts", import.meta.url).href];
     const run = check(SMALL, { only: ["acme.state-size", "acme.never"], modules });
     const verdicts = await Array.fromAsync(run);

@@ -164,7 +164,7 @@ test("what decompresses to a GiB takes no GiB", () => {
   assert.ok(grown(() => assert.equal(fault(bytes), "compression")) < 200);
 });
 
-test("an error says where", () => {
+test("an error says where it occurred", () => {
   const good = encode([transaction("abc"), transaction("def")]);
   const damaged = good.slice();
   const third = damaged.length - craft(tailFrame({})).length;

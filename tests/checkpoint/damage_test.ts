@@ -107,14 +107,14 @@ test("anything after the trailer is found", () => {
   assert.equal(refuse(bytesOf(SAMPLE, "\n"), SAMPLE), "trailing");
 });
 
-test("what is no checkpoint is told at once", () => {
+test("what is no checkpoint is refused at once", () => {
   for (const text of ["x", "no checkpoint", '{"json": "as other tools write it"}', "\x89VFK\n\n"]) {
     assert.equal(refuse(bytesOf(text), SAMPLE), "not-a-checkpoint", text);
   }
   assert.equal(refuse(bytesOf(1_000_000), SAMPLE), "not-a-checkpoint");
 });
 
-test("a transfer as text is told from a checkpoint", () => {
+test("a transfer as text is distinguished from a checkpoint", () => {
   const unix = bytesOf(SAMPLE.filter((byte, index) => !(byte === 13 && SAMPLE[index + 1] === 10)));
   assert.equal(refuse(unix, SAMPLE), "not-a-checkpoint");
   assert.equal(refuse(SAMPLE.map((byte) => byte & 0x7f), SAMPLE), "not-a-checkpoint");

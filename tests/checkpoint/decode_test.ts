@@ -51,7 +51,7 @@ test("streams give what the loop gives", async () => {
   );
 });
 
-test("the header is there before anybody reads a transaction", async () => {
+test("the header is there before a transaction is read", async () => {
   const bytes = encode([transaction(1000), transaction(2000)]);
   const decoder = decodeCheckpoint();
   const fed = stuck(bytes.subarray(0, 600)).pipeTo(decoder.writable);
@@ -61,7 +61,7 @@ test("the header is there before anybody reads a transaction", async () => {
   await assert.rejects(decoder.trailer, (reason) => reason === "enough");
 });
 
-test("transactions of a frame lie one behind the other in a buffer of their own", async () => {
+test("transactions of a frame lie one after the other in one buffer", async () => {
   const buffer = bytesOf(8192);
   const views = [0, 1].map((index) => ({
     ...transaction(0),
@@ -129,7 +129,7 @@ test("an error of the source arrives as it is", async () => {
   await assert.rejects(decoder.header, gone);
 });
 
-test("the pre-copy phase alone is refused at its header where more is asked for", async () => {
+test("the pre-copy phase alone is refused at its header if more is asked for", async () => {
   const decoder = decodeCheckpoint({ requireComplete: true });
   const bytes = encode([transaction("x", "pre-copy")], { complete: false });
   const fed = stuck(bytes.subarray(0, 600)).pipeTo(decoder.writable);

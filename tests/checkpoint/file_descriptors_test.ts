@@ -70,7 +70,7 @@ test("a link to /dev/fd/N is the fd as well", async () => {
   assert.ok(fs.lstatSync(`${folder}/link`).isSymbolicLink());
 });
 
-test("an fd that is not open is told of", async () => {
+test("an fd that is not open is an error", async () => {
   const isBadFd = (error: CheckpointFileError): boolean => error.code === "EBADF";
   await assert.rejects(createCheckpointFile("/dev/fd/987"), isBadFd);
   await assert.rejects(openCheckpointFile("/dev/fd/987"), isBadFd);

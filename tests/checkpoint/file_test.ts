@@ -109,7 +109,7 @@ describe("a regular file", () => {
     assert.deepEqual(names(), ["a"]);
   });
 
-  it("does not replace one that has come meanwhile", async () => {
+  it("does not replace a file that has appeared in between", async () => {
     const file = await createCheckpointFile(`${folder}/a`);
     await file.write(bytesOf("ours"));
     fs.writeFileSync(`${folder}/a`, "theirs");
@@ -126,7 +126,7 @@ describe("a regular file", () => {
     assert.deepEqual(names(), ["a"]);
   });
 
-  it("gets its name where there are no hard links, too", async () => {
+  it("gets its name if there are no hard links, too", async () => {
     const { link } = fs.promises;
     fs.promises.link = () => Promise.reject(Object.assign(new Error("no"), { code: "EPERM" }));
     try {
@@ -162,7 +162,7 @@ describe("a regular file", () => {
     assert.deepEqual(names(), [long]);
   });
 
-  it("is refused where it cannot be, before anything is written", async () => {
+  it("is refused if it cannot be, before anything is written", async () => {
     fs.symlinkSync("loop", `${folder}/loop`);
     fs.writeFileSync(`${folder}/file`, "");
     for (

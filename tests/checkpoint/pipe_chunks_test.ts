@@ -63,7 +63,7 @@ describe("the chunks of a pipe", () => {
     assert.ok(Buffer.from(into).equals(CONTENT));
   });
 
-  it("are waited for only where the pipe is empty", async () => {
+  it("are waited for only if the pipe is empty", async () => {
     const pipe = new TestPipe();
     pipe.fill = BATCH_BYTES;
     const chunks = chunksOf(pipe);

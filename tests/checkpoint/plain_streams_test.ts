@@ -57,7 +57,7 @@ describe("a plain stream", () => {
     });
   });
 
-  it("holds the device back where it takes nothing", async () => {
+  it("holds the device back if it takes nothing", async () => {
     await using device = await openDevice(`sim:trapped?size=16MiB&chunk=64KiB`);
     const gate = Promise.withResolvers<void>();
     let writes = 0;
@@ -71,7 +71,7 @@ describe("a plain stream", () => {
     assert.ok((await saving).bytes >= 16 << 20);
   });
 
-  it("that takes nothing keeps nobody from ending the save", async () => {
+  it("that takes nothing does not keep a save from ending", async () => {
     await using device = await openDevice(`sim:${SPEC}`);
     const abort = new AbortController();
     const saving = save(device, new WritableStream({ write: () => new Promise(() => {}) }), {
@@ -82,7 +82,7 @@ describe("a plain stream", () => {
     assert.equal(await stateOf(device), "running");
   });
 
-  it("that gives nothing keeps nobody from ending the restore", async () => {
+  it("that gives nothing does not keep a restore from ending", async () => {
     await using device = await openDevice(`sim:${SPEC}`);
     const abort = new AbortController();
     let cancelled: unknown;
@@ -99,7 +99,7 @@ describe("a plain stream", () => {
     assert.equal(await stateOf(device), "running");
   });
 
-  it("is not begun where the signal has been aborted", async () => {
+  it("is not begun if the signal has been aborted", async () => {
     await withSim([SPEC], async ({ devices: [device] }) => {
       const { stream, chunks, ended } = collector();
       const signal = AbortSignal.abort(new Error("before"));
@@ -168,7 +168,7 @@ describe("a plain stream", () => {
     });
   });
 
-  it("is refused at once where it is locked, and so is anything else", async () => {
+  it("is refused at once if it is locked, and so is anything else", async () => {
     await withSim([SPEC], async ({ devices: [device] }) => {
       const writable = new WritableStream();
       writable.getWriter();
@@ -188,7 +188,7 @@ describe("a plain stream", () => {
     });
   });
 
-  it("into a decoder that fails is told by both promises", async () => {
+  it("into a decoder that fails rejects both promises", async () => {
     const decoder = decodeCheckpoint();
     const writer = decoder.writable.getWriter();
     writer.closed.catch(() => {});

@@ -245,7 +245,7 @@ for (const way of WAYS) {
     });
 
     for (const [what, spoil, found] of DAMAGES) {
-      it(`leaves no file where ${what}, and says what was found`, async () => {
+      it(`leaves no file if ${what}, and says what was found`, async () => {
         await withDevices(way, async (devices) => {
           await using file = await createCheckpointFile(target());
           const error = await failure(
@@ -265,7 +265,7 @@ for (const way of WAYS) {
       });
     }
 
-    it("leaves no file where another checkpoint is in it, whole and of the same kind", async () => {
+    it("leaves no file if another checkpoint is in it, whole and of the same kind", async () => {
       await withDevices(way, async (devices) => {
         const others = await way.open();
         {
@@ -288,7 +288,7 @@ for (const way of WAYS) {
       });
     });
 
-    it("keeps a bad file where it was told not to read it back", async () => {
+    it("keeps a bad file if it was asked not to read it back", async () => {
       await withDevices(way, async (devices) => {
         await using file = await createCheckpointFile(target());
         const sink = meddled(file, { reading: () => assert.fail("it was read back") });
@@ -298,7 +298,7 @@ for (const way of WAYS) {
       });
     });
 
-    it("leaves the file that was there as it was where the new one is bad", async () => {
+    it("leaves the old file untouched if the new one is bad", async () => {
       fs.writeFileSync(target(), "precious");
       await withDevices(way, async (devices) => {
         await using file = await createCheckpointFile(target(), { force: true });
@@ -336,7 +336,7 @@ for (const way of WAYS) {
       }
     });
 
-    it("leaves no file of its own where one of that name has come meanwhile", async () => {
+    it("leaves no file if one of that name has appeared in between", async () => {
       await withDevices(way, async (devices) => {
         await using file = await createCheckpointFile(target());
         const sink = meddled(file, { synced: () => fs.writeFileSync(target(), "theirs") });
@@ -350,7 +350,7 @@ for (const way of WAYS) {
       });
     });
 
-    it("leaves no file where it cannot be renamed", async () => {
+    it("leaves no file if it cannot be renamed", async () => {
       fs.writeFileSync(target(), "old");
       await withDevices(way, async (devices) => {
         await using file = await createCheckpointFile(target(), { force: true });
@@ -369,7 +369,7 @@ for (const way of WAYS) {
       });
     });
 
-    it("brings the devices back, and leaves no file, where the disk is full at the sync", async () => {
+    it("brings the devices back, and leaves no file, if the disk is full at the sync", async () => {
       await withDevices(way, async (devices) => {
         await using file = await createCheckpointFile(target());
         const full = new CheckpointFileError("Cannot write: ENOSPC", {
@@ -386,7 +386,7 @@ for (const way of WAYS) {
       });
     });
 
-    it("tells of a sink that has nothing to read back", async () => {
+    it("reports a sink that has nothing to read back", async () => {
       await withDevices(way, async (devices) => {
         await using file = await createCheckpointFile("/dev/null");
         assert.equal(file.readBack, undefined);
@@ -407,7 +407,7 @@ describe("a sink that writes something else than it was given", () => {
       ["repeats a byte", (chunk: Bytes): Bytes => new Uint8Array([chunk[0]!, ...chunk])],
     ] as const
   ) {
-    it(`leaves no file where it ${what} of one chunk, whichever`, async () => {
+    it(`leaves no file if it ${what} of one chunk, whichever`, async () => {
       const kernel = new SimKernel("trapped?size=192KiB&chunk=64KiB");
       await using device = await openDevice(kernel.devices[0]!.path, { kernel });
       let chunks = 1;
@@ -470,7 +470,7 @@ describe("a device that does not run again", () => {
     assert.equal((await device.state()).state, "stop");
   });
 
-  it("is left as it is where the file is bad, too: it has the only copy", async () => {
+  it("is left as it is if the file is bad, too: it has the only copy", async () => {
     await using device = await openDevice(`sim:${REFUSING}`);
     await using file = await createCheckpointFile(target());
     const spoil = (): void => flip(partial(), 100);
@@ -488,7 +488,7 @@ describe("a device that does not run again", () => {
     assert.equal((await save(device, again)).readBack.done, true);
   });
 
-  it("is told of among several, with or without a checkpoint", async () => {
+  it("is reported among several, with or without a checkpoint", async () => {
     for (const bad of [false, true]) {
       const devices = await Promise.all([openDevice(`sim:${REFUSING}`), openDevice("sim:mlx5")]);
       try {
@@ -516,7 +516,7 @@ describe("a device that does not run again", () => {
 });
 
 describe("a device that is left stopped", () => {
-  it("stays so where the file is bad, and where the reading back is interrupted", async () => {
+  it("stays so if the file is bad, and if the reading back is interrupted", async () => {
     for (const why of ["read-back", "cancelled"]) {
       await using device = await openDevice("sim:trapped?size=64KiB");
       await using file = await createCheckpointFile(target());

@@ -188,7 +188,7 @@ test("a checkpoint of a device that had nothing to say is one", () => {
   assert.deepEqual([trailer?.complete, trailer?.frames, trailer?.bytes], [true, 1, 0]);
 });
 
-test("what the pre-copy phase alone has written says so, and is refused where more is asked for", () => {
+test("what the pre-copy phase alone has written says so, and is refused if more is asked for", () => {
   const bytes = encode([transaction("x", "pre-copy")], { complete: false });
   assert.equal(read(bytes).trailer?.complete, false);
   const { error, batches } = read(bytes, [Infinity], { requireComplete: true });

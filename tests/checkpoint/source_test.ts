@@ -65,7 +65,7 @@ test("an empty file is no checkpoint", async () => {
   }
 });
 
-test("what cannot be read is told of, by name", async () => {
+test("what cannot be read is reported, by name", async () => {
   for (const [name, code] of [["missing", "ENOENT"], ["", "EISDIR"]] as const) {
     await assert.rejects(
       openCheckpointFile(`${folder}/${name}`),
@@ -115,7 +115,7 @@ test("a summary says what is in a checkpoint", async () => {
   ]);
 });
 
-test("a source's buffers go round where verify opens its stream, and nobody else has them", async () => {
+test("a source's buffers are reused if verify opens its stream, and nobody else has them", async () => {
   fs.writeFileSync(`${folder}/a`, encode([transaction(3 << 20)]));
   await using source = await openCheckpointFile(`${folder}/a`);
   const verified = async (opened: boolean): Promise<boolean> => {

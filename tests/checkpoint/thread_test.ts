@@ -76,7 +76,7 @@ function stuckWorker(): { worker: Worker; stuck: () => Promise<void> } {
 
 const SPEC = "trapped?size=4MiB&chunk=64KiB";
 
-describe("a device on a thread of its own, saved to a file", () => {
+describe("saving a device on a thread to a file", () => {
   it("yields a good checkpoint that another device becomes equal by", async () => {
     await using from = await openDevice(`sim:${SPEC}&seed=1&rate=64MiB`);
     await using to = await openDevice(`sim:${SPEC}&seed=2`);
@@ -180,7 +180,7 @@ describe("a device on a thread of its own, saved to a file", () => {
   });
 });
 
-describe("a device on a thread of its own, restored", () => {
+describe("restoring a device on a thread", () => {
   it("reads a pipe, whatever it gives at a time", async () => {
     const from = await saved(`${SPEC}&seed=1`);
     for (const size of [1, 4096, 1 << 20]) {
@@ -215,7 +215,7 @@ describe("a device on a thread of its own, restored", () => {
     }
   });
 
-  it("is not touched where a frame before its data is bad", async () => {
+  it("is not touched if a frame before its data is bad", async () => {
     const from = await saved(`${SPEC}&seed=1`);
     const { at } = fifo('(head -c 60 "$2"; head -c 4096 /dev/zero) >"$1"', from);
     // The first write of device_state would fail: it must not come to that.

@@ -104,7 +104,7 @@ describe("a body that is compressed", () => {
     assertOneFrame(compressToFrame(bytes)!, bytes);
   });
 
-  it("keeps no memory but its own", () => {
+  it("keeps only its own memory", () => {
     const body = compressToFrame(new Uint8Array(1 << 20))!;
     assert.ok(body.buffer.byteLength < 64 * KIB, `${body.buffer.byteLength} bytes`);
   });
@@ -123,7 +123,7 @@ describe("a compressor that makes something else", () => {
     }
   });
 
-  it("is not used where it appends anything else", () => {
+  it("is not used if it appends anything else", () => {
     for (const tail of [[1], [...EMPTY, 0], [...EMPTY.subarray(1)], [...zstdCompressSync("x")]]) {
       const appended = compressor((made) => bytesOf(made, new Uint8Array(tail)));
       assert.equal(compressToFrame(bytes, appended), null, tail.join());
@@ -133,7 +133,7 @@ describe("a compressor that makes something else", () => {
     assert.equal(compressToFrame(bytes, compressor((made) => bytesOf(made, skippable))), null);
   });
 
-  it("is not used where the frame is cut, anywhere", () => {
+  it("is not used if the frame is cut, anywhere", () => {
     const small = bytesOf("ab".repeat(300));
     const { length } = compressToFrame(small)!;
     for (let cut = 0; cut < length; cut++) {
@@ -141,7 +141,7 @@ describe("a compressor that makes something else", () => {
     }
   });
 
-  it("is not used where it compressed other bytes, or none", () => {
+  it("is not used if it compressed other bytes, or none", () => {
     for (const other of [bytes.subarray(1), bytesOf(), bytesOf(bytes, "x")]) {
       assert.equal(compressToFrame(bytes, () => zstdCompressSync(other)), null);
       const streamed: typeof zstdCompressSync = (_, options) => {
@@ -152,7 +152,7 @@ describe("a compressor that makes something else", () => {
     }
   });
 
-  it("is not used where it throws", () => {
+  it("is not used if it throws", () => {
     const failing = (): never => {
       throw new Error("out of memory");
     };

@@ -27,7 +27,7 @@ describe("`dirty forecast`", () => {
     assert.match(out, /It converges from .*\/s on \(.* Gbit\/s\)\.$/m);
   });
 
-  it("exits with 3 where it does not converge, and says which bandwidth would do", async () => {
+  it("exits with 3 if it does not converge, and says which bandwidth would do", async () => {
     const run = async (bandwidth: string): Promise<[number | null, number]> => {
       const words = ["dirty", "forecast", "-", "--bandwidth", bandwidth, "--downtime", "10ms"];
       const { code, out } = await vfiokit([...words, "--json"], { stdin: SAMPLES });
@@ -44,7 +44,7 @@ describe("`dirty forecast`", () => {
     assert.equal((await run(`${Math.floor(required * 0.98)}B`))[0], 3);
   });
 
-  it("needs no pre-copy where all of the memory fits into the downtime", async () => {
+  it("needs no pre-copy if all of the memory fits into the downtime", async () => {
     const { code, out } = await vfiokit(
       ["dirty", "forecast", "-", "--bandwidth", "100Gbit", "--downtime", "1s"],
       { stdin: SAMPLES },
@@ -53,7 +53,7 @@ describe("`dirty forecast`", () => {
     assert.match(out, /Pre-copy is not needed: all of it takes 16\.1 ms/);
   });
 
-  it("passes on what the samples note, and says where they do not tell all runs", async () => {
+  it("passes on what the samples note, and says if they do not have all runs", async () => {
     const samples = sampleRounds({ rounds: 4, notes: ["This IOMMU does not track"] })
       .map((sample) => ({ ...sample, runs: sample.runs.slice(0, 3), omittedRuns: 9 }));
     const { err } = await vfiokit(["dirty", "forecast", "-", "--bandwidth", "1Gbit"], {

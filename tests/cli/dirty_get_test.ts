@@ -84,7 +84,7 @@ describe("`dirty get`", () => {
     assert.equal(statSync(file).mode & 0o777, 0o666 & ~process.umask());
   });
 
-  it("leaves no file, and an old one as it was, where it fails", async () => {
+  it("leaves no file, and an old one untouched, if it fails", async () => {
     using folder = new Folder();
     const [fresh, old] = [folder.file("fresh"), folder.file("old")];
     writeFileSync(old, "a checkpoint");
@@ -116,7 +116,7 @@ describe("`dirty get`", () => {
     assert.deepEqual([pages, error.errno], [4, "ENOSPC"]);
   });
 
-  it("says where an IOMMU does not track, and takes nothing for pinned then", async () => {
+  it("says if an IOMMU does not track, and takes nothing for pinned then", async () => {
     const { out, err } = await vfiokit(["dirty", "get", "sim:mapped?iommu=all-dirty", ...MIB]);
     assert.equal(out, "0x100000:0x100000\n");
     assert.match(err, /^This IOMMU does not track: every page is dirty whenever it is read/m);
@@ -131,7 +131,7 @@ describe("`dirty get`", () => {
     assert.match(err, /^Cannot read .*ends at 2\^64.*; all of its pages count as dirty$/m);
   });
 
-  it("prints the same keys where it fails, null where nothing is known", async () => {
+  it("prints the same keys if it fails, null if nothing is known", async () => {
     const words = ["dirty", "get", "--json", ...MIB];
     const [good, usage, refused] = await Promise.all([
       vfiokit([...words, PINNED]),
@@ -180,7 +180,7 @@ describe("`dirty get`", () => {
 describe("`unmap`", () => {
   const words = ["unmap", PINNED, "--map", "0x100000:1MiB", "--map", "4GiB:1MiB", "--after", "1ms"];
 
-  it("tells what was unmapped, its last dirty pages, and what is left", async () => {
+  it("prints what was unmapped, its last dirty pages, and what is left", async () => {
     const { code, out } = await vfiokit(
       [...words, "--iova", "0x100000", "--size", "1MiB", "--with-dirty"],
     );
@@ -208,7 +208,7 @@ describe("`unmap`", () => {
     );
   });
 
-  it("unmaps without looking at dirty pages, and says where nothing was mapped", async () => {
+  it("unmaps without looking at dirty pages, and says if nothing was mapped", async () => {
     const [some, none] = await Promise.all([
       vfiokit([...words, "--iova", "4GiB", "--size", "1MiB"]),
       vfiokit([...words, "--iova", "8GiB", "--size", "1MiB"]),
@@ -250,7 +250,7 @@ describe("`unmap`", () => {
     assert.deepEqual([unmapped, mappingsLeft], [1 << 20, [["0x100000", 1 << 20]]]);
   });
 
-  it("prints the same keys where it fails", async () => {
+  it("prints the same keys if it fails", async () => {
     const line = ["unmap", "--map", "0:1MiB", "--iova", "0", "--size", "1MiB", "--json"];
     const cases = [["unmap:1:EIO"], ["no-dirty-capability", "--with-dirty"]];
     for (const [fault, ...dirty] of cases) {

@@ -9,7 +9,7 @@ const MIB = ["--map", "0x100000:1MiB"];
 const MUTE = "sim:mlx5?fault=no-log-report";
 
 describe("`--tracker`", () => {
-  it("auto takes the device's own log where it can be read, and says so", async () => {
+  it("auto takes the device's own log if it can be read, and says so", async () => {
     const words = ["dirty", "get", LOGS, ...MIB, "--after", "10ms"];
     const [text, json] = await Promise.all([vfiokit(words), vfiokit([...words, "--json"])]);
     const reason = "The device has a log of its own DMA, and the kernel reports it";
@@ -22,7 +22,7 @@ describe("`--tracker`", () => {
     assert.deepEqual([document.pinnedPages, document.verdict], [null, "tracks"]);
   });
 
-  it("auto falls back to type1 where the kernel cannot report the log, and says so", async () => {
+  it("auto falls back to type1 if the kernel cannot report the log, and says so", async () => {
     const { code, out, err } = await vfiokit(["dirty", "get", MUTE, ...MIB, "--after", "1ms"]);
     assert.equal(code, 0, err);
     assert.equal(out, "0x100000:0x100000\n");
@@ -30,7 +30,7 @@ describe("`--tracker`", () => {
     assert.match(err, /^This IOMMU does not track/m);
   });
 
-  it("device is refused where there is no log that could be read, with exit code 3", async () => {
+  it("device is refused if there is no log that could be read, with exit code 3", async () => {
     const get = (device: string) =>
       vfiokit(["dirty", "get", device, ...MIB, "--tracker", "device", "--json"]);
     const [mute, none] = await Promise.all([get(MUTE), get("sim:mapped")]);
@@ -39,7 +39,7 @@ describe("`--tracker`", () => {
     assert.match(none.err, /no log of its own DMA \(DMA_LOGGING_START: ENOTTY\)/);
   });
 
-  it("is not called type1 where that is what has failed", async () => {
+  it("is not called type1 if that is what has failed", async () => {
     const get = (device: string, ...more: readonly string[]) =>
       vfiokit(["dirty", "get", device, ...MIB, ...more]);
     const refused = await Promise.all([

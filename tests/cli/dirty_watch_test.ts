@@ -92,7 +92,7 @@ describe("`dirty watch`", () => {
     assert.deepEqual(readdirSync(dirname(file)), ["dirty.html"]);
   });
 
-  it("says that there is a report once it is whole, and leaves none where it is not", async () => {
+  it("says that there is a report once it is whole, and leaves none if it is not", async () => {
     using folder = new Folder();
     const file = folder.file("dirty.html");
     const words = ["dirty", "watch", BUSY, ...QUICK, "--rounds", "1", "--json", "--report"];
@@ -148,7 +148,7 @@ describe("`dirty watch`", () => {
     });
   }
 
-  it("says where an IOMMU does not track, once, on stderr and in the samples", async () => {
+  it("says if an IOMMU does not track, once, on stderr and in the samples", async () => {
     const { out, err } = await vfiokit(
       ["dirty", "watch", "sim:mapped?iommu=all-dirty", ...QUICK, "--rounds", "4", "--json"],
     );
@@ -179,7 +179,7 @@ describe("`dirty watch`", () => {
     });
   }
 
-  it("does not begin where the report cannot be written", async () => {
+  it("does not begin if the report cannot be written", async () => {
     const file = "/nonexistent/dirty.html";
     const { code, out, err } = await vfiokit(["dirty", "watch", BUSY, ...MAP, "--report", file]);
     assert.equal(code, 1);

@@ -88,7 +88,7 @@ describe("an error becomes an exit code", () => {
     assert.equal(explain(both, undefined).exitCode, 5);
   });
 
-  it("5 where a bad checkpoint leaves a device that needs a reset", () => {
+  it("is 5 if a bad checkpoint leaves a device that needs a reset", () => {
     const cause = new CheckpointError("truncated", 0, "it ends");
     const found = (state: StateName): TransferError => {
       const devices = [{ name: "fd:3", state, recovery: "reset", notes: [], error: null } as const];

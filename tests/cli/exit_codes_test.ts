@@ -59,17 +59,17 @@ describe("the exit code of an error", () => {
     assert.equal(exitCodeOf([new Error("a mistake")], undefined), FAILED);
   });
 
-  it("is that of its code, where a driver says more by it", () => {
+  it("is that of its code, if a driver says more by it", () => {
     assert.equal(exitCodeOf([failure("no-such-state")], undefined), CANNOT);
     assert.equal(exitCodeOf([failure("incompatible-state")], undefined), BAD_CHECKPOINT);
   });
 
-  it("is 128+n after a signal, and 5 even then where the device needs a reset", () => {
+  it("is 128+n after a signal, and 5 even then if the device needs a reset", () => {
     assert.equal(exitCodeOf([failure("cancelled")], "SIGTERM"), 143);
     assert.equal(exitCodeOf([failure("cancelled", "error")], "SIGTERM"), NEEDS_RESET);
   });
 
-  it("is by the state that the outer error tells", () => {
+  it("is by the state of the outer error", () => {
     const lost = failure("io", "error");
     assert.equal(exitCodeOf([failure("io", "running", lost), lost], undefined), FAILED);
     const several = new TransferError("it failed", { code: "io", devices: [] });

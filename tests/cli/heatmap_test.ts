@@ -36,14 +36,14 @@ describe("the heatmap", () => {
     assert.equal(new Heatmap(map, 8, false).line((add) => add(0, 1)), "░");
   });
 
-  it("has the first and the last IOVA as its heading, where there is room", () => {
+  it("has the first and the last IOVA as its heading, if there is room", () => {
     assert.equal(new Heatmap(MAP, 4, false).heading, "0x10000");
     const wide = new MemoryMap([{ iova: 0n, size: 1n << 20n }], 4096);
     assert.equal(new Heatmap(wide, 20, false).heading, "0x0          0xfffff");
     assert.match(new Heatmap(wide, 20, false).key, /^Each cell is 52\.0 KiB of memory: ░▒▓█ /);
   });
 
-  it("has colours where they are wanted, around the same cells", () => {
+  it("has colours if they are wanted, around the same cells", () => {
     const all = (heatmap: Heatmap): string => heatmap.line((add) => add(0, 16));
     const coloured = all(new Heatmap(MAP, 4, true));
     assert.notEqual(coloured, "████");

@@ -23,7 +23,7 @@ describe("vfiokit probe", () => {
     assert.match(region.sparse[0].offset, /^0x[0-9a-f]+$/);
   });
 
-  it("exits with 3 where the device cannot be migrated, and says why and what next", async () => {
+  it("exits with 3 if the device cannot be migrated, and says why and what next", async () => {
     const { code, out } = await vfiokit(["probe", "sim:none"]);
     assert.equal(code, 3);
     assert.match(out, /sim:none: cannot be migrated/);
@@ -31,7 +31,7 @@ describe("vfiokit probe", () => {
     assert.match(out, /hint: /);
   });
 
-  it("tells what a v2 device can do, and which driver one needs that cannot migrate", async () => {
+  it("prints what a v2 device can do, and which driver is missing if it cannot migrate", async () => {
     const { code, out } = await vfiokit(["probe", "sim:hisi"]);
     assert.equal(code, 0);
     assert.match(out, /^sim:hisi: can be migrated, protocol v2, with STOP_COPY, PRE_COPY$/m);
@@ -49,7 +49,7 @@ describe("vfiokit probe", () => {
     assert.deepEqual(features[0], { name: "MIGRATION", supported: false, errno: "ENOTTY" });
   });
 
-  it("says by which nodes a device is opened, where there is a choice", async () => {
+  it("says by which nodes a device is opened, if there is a choice", async () => {
     const [cdev, group, none, json] = await Promise.all([
       vfiokit(["probe", "sim:mlx5?cdev=1"]),
       vfiokit(["probe", "sim:mlx5?cdev=1", "--via", "group"]),
@@ -71,7 +71,7 @@ describe("vfiokit probe", () => {
     });
   });
 
-  it("exits with 1 where the device is in use", async () => {
+  it("exits with 1 if the device is in use", async () => {
     const { code, out } = await vfiokit(["probe", "sim:mapped?fault=group-busy", "--json"]);
     assert.equal(code, 1);
     assert.equal(JSON.parse(out).reasons[0].code, "busy");
@@ -95,7 +95,7 @@ describe("vfiokit probe", () => {
     assert.match(err, /Not opened/);
   });
 
-  it("lists what can be simulated, and says where a name is wrong", async () => {
+  it("lists what can be simulated, and says what is wrong with a name", async () => {
     const [list, wrong] = await Promise.all([
       vfiokit(["probe", "sim:help"], { permissions: [] }),
       vfiokit(["probe", "sim:maped"]),
@@ -127,7 +127,7 @@ describe("vfiokit state", () => {
     });
   });
 
-  it("takes several states in order, and tells the time of each arc", async () => {
+  it("takes several states in order, and prints the time of each arc", async () => {
     const words = ["state", "sim:mlx5", "pre-copy", "stop-and-copy", "stop", "running"];
     const { code, out, err } = await vfiokit([...words, "--json"]);
     assert.equal(code, 0, err);
@@ -145,7 +145,7 @@ describe("vfiokit state", () => {
     );
   });
 
-  it("says how far it came where one of several states is refused", async () => {
+  it("reports the state that was reached if one of several states is refused", async () => {
     const words = ["state", "sim:trapped", "pre-copy", "stop-and-copy", "resuming", "--json"];
     const { code, out } = await vfiokit(words);
     assert.equal(code, 3);
@@ -162,7 +162,7 @@ describe("vfiokit state", () => {
     assert.match(err, /state is gone with it/);
   });
 
-  it("exits with 1 where the driver refuses, and says the state it is in", async () => {
+  it("exits with 1 if the driver refuses, and says the state it is in", async () => {
     const { code, out } = await vfiokit(
       ["state", "sim:mapped?fault=transition:1:EINVAL", "stop", "--json"],
     );
@@ -204,13 +204,13 @@ describe("vfiokit reset", () => {
     assert.equal(out, "sim:none: reset\n");
   });
 
-  it("tries again where somebody holds the device's lock for a moment", async () => {
+  it("tries again if the device's lock is held for a moment", async () => {
     const { code, out } = await vfiokit(["reset", "sim:trapped?size=64KiB&fault=reset:1:EAGAIN"]);
     assert.equal(code, 0);
     assert.match(out, /: reset, running\n$/);
   });
 
-  it("fails where the reset fails", async () => {
+  it("fails if the reset fails", async () => {
     const { code } = await vfiokit(["reset", "sim:mapped?fault=reset:1:EIO"]);
     assert.ok(code === 1 || code === 5);
   });

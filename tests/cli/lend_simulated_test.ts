@@ -87,7 +87,7 @@ describe("what cannot be lent", () => {
     assert.ok(!existsSync(file));
   });
 
-  it("is refused where the simulated device is not one", async () => {
+  it("is refused if the simulated device is not one", async () => {
     const { code, err } = await vfiokit(["with", "sim:nothing", "--", "true"]);
     assert.equal(code, 2);
     assert.match(err, /no personality is named/);

@@ -46,7 +46,7 @@ async function lend(script: string, ...args: string[]): Promise<[number, string]
 }
 
 describe("programs that a v2 device was lent to", () => {
-  it("are told of two more fds, behind all others", async () => {
+  it("are announced as two more fds, after all others", async () => {
     const [code, out] = await lend('echo "$VFIOKIT_DEVICES" > "$1"; : >&4 && : >&5');
     assert.equal(code, 0);
     assert.equal(
@@ -87,7 +87,7 @@ describe("lentDataFdSockets()", () => {
     }
   }
 
-  it("finds the place of the device that was named, where there is one", () => {
+  it("finds the place of the device that was named, if there is one", () => {
     const lent = JSON.stringify([
       { name: "one", device: 3, group: null, container: null, data: null },
       { name: "two", device: 4, group: null, container: null, data: [5, 6] },

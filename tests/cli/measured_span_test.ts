@@ -77,7 +77,7 @@ describe("a program that runs while dirty pages are tracked", () => {
     assert.equal(text, "the device\nthe memory\n3 4 5 6\n");
   });
 
-  it("hears which part of it is mapped where; what others mapped is in no part", async () => {
+  it("finds in its environment which part is mapped at which IOVA; what others mapped is in no part", async () => {
     const [, text] = await script('printf %s "$VFIOKIT_MAPPINGS" > "$1"');
     assert.deepEqual(JSON.parse(text), [
       { iova: "0x100000", size: 0x2000, offset: 0 },
@@ -101,7 +101,7 @@ describe("a program that runs while dirty pages are tracked", () => {
     assert.deepEqual(await script(wait, { after: 1, look }), [0, "went\n"]);
   });
 
-  it("ends before a failure of ours is told", async () => {
+  it("ends before our own failure is reported", async () => {
     const look = (): void => {
       throw new Error("no luck");
     };
@@ -119,7 +119,7 @@ describe("a program that runs while dirty pages are tracked", () => {
     assert.deepEqual(why.cleanup, ["no program"]);
   });
 
-  it("is 127 where there is none, and 128+n where a signal ended it", async () => {
+  it("is 127 if there is none, and 128+n if a signal ended it", async () => {
     const run = (...command: string[]): Promise<number> =>
       readAfterSpan(lending(), { command }, context(), () => {});
     assert.equal(await run("/nonexistent/program"), 127);

@@ -80,7 +80,7 @@ describe("notes about a driver", () => {
     });
   }
 
-  it("are told by the script of a phase, too", async () => {
+  it("are printed by the script of a phase, too", async () => {
     const device = "sim:mlx5?size=64KiB&fault=data-size-zero:always";
     const { code, err } = await vfiokit([device, "--quiet"], {
       script: "cli/phases/stop_and_copy.ts",
@@ -94,7 +94,7 @@ describe("notes about a driver", () => {
     );
   });
 
-  it("are told by probe of what a device says of itself", async () => {
+  it("are printed by probe for what a device reports", async () => {
     const words = ["probe", "sim:mlx5?fault=odd-flags", "--json"];
     const { code, out, err } = await vfiokit(words);
     assert.equal(code, 0, err);
@@ -106,7 +106,7 @@ describe("notes about a driver", () => {
     );
   });
 
-  it("are an empty list where there are none, and where no device was opened", async () => {
+  it("are an empty list if there are none, and if no device was opened", async () => {
     using folder = new Folder();
     const file = folder.file("a");
     for (

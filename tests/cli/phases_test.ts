@@ -93,7 +93,7 @@ describe("the scripts of the phases", () => {
     assert.match(err, /ends before its trailer.*running/);
   });
 
-  it("tell once what became of a device whose checkpoint was cut", async () => {
+  it("say once what became of a device whose checkpoint was cut", async () => {
     const { stdout } = await phase("stop_and_copy");
     const { code, err } = await phase("resume", [DEVICE], { stdin: stdout.subarray(0, 5000) });
     assert.equal(code, 4);

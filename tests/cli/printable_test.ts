@@ -51,7 +51,7 @@ describe("text from outside, on a terminal", () => {
     assert.equal((JSON.parse(out) as { file: string }).file, `/nowhere/${HOSTILE}`);
   });
 
-  it("is escaped where a save succeeds: the file's name, on stdout and stderr", async () => {
+  it("is escaped if a save succeeds: the file's name, on stdout and stderr", async () => {
     using folder = new Folder();
     const file = folder.file(HOSTILE);
     const saved = await vfiokit(["save", "sim:trapped?size=64KiB", "-o", file]);
@@ -63,7 +63,7 @@ describe("text from outside, on a terminal", () => {
     assert.match(shown.out, /a\\u001b\[31mb/);
   });
 
-  it("is escaped in samples that somebody else wrote", async () => {
+  it("is escaped in samples from another program", async () => {
     for (const line of [{ schema: HOSTILE }, HOSTILE, { schema: "vfiokit/dirty-samples/1" }]) {
       const stdin = `${JSON.stringify(line)}\n`;
       const { code, out, err } = await vfiokit(

@@ -124,7 +124,7 @@ describe("the meter of progress", () => {
     assert.deepEqual([known.part, known.secondsLeft], [0.25, 3]);
   });
 
-  it("begins anew where the next phase counts from 0", () => {
+  it("begins anew if the next phase counts from 0", () => {
     const { at } = metered();
     at(1000, 50 * MIB, 10 * MIB);
     const { rate } = at(2000, MIB, 9 * MIB);

@@ -53,7 +53,7 @@ describe("save, reading back", () => {
     }
   });
 
-  it("says where it did not: told not to, or nothing there to read", async () => {
+  it("says that and why the file was not read back: not wanted, or not a file", async () => {
     using folder = new Folder();
     const save = ["save", "sim:mapped?size=1MiB", "-o"];
     const reasonOf = async (...words: string[]): Promise<unknown> => {
@@ -86,7 +86,7 @@ describe("save, reading back", () => {
       ["several devices", ["sim:mlx5?size=1MiB", "sim:mapped?size=1MiB"]],
     ] as const
   ) {
-    it(`exits with 1 and leaves no file where that of ${what} is bad`, async () => {
+    it(`exits with 1 and leaves no file if that of ${what} is bad`, async () => {
       using folder = new Folder();
       const file = folder.file("a");
       const { code, out, err } = await damagedSave([...devices, "--json"], file);
@@ -105,7 +105,7 @@ describe("save, reading back", () => {
     });
   }
 
-  it("would have kept a bad file without, and verify finds it", async () => {
+  it("keeps a bad file with --no-read-back, and verify finds it", async () => {
     using folder = new Folder();
     const file = folder.file("a");
     const words = ["sim:trapped?size=1MiB", "--no-read-back"];
@@ -114,7 +114,7 @@ describe("save, reading back", () => {
     assert.equal((await vfiokit(["verify", file])).code, 4);
   });
 
-  it("leaves the file that --force would have replaced as it was where the new one is bad", async () => {
+  it("leaves the file that --force would replace untouched if the new one is bad", async () => {
     using folder = new Folder();
     const file = folder.file("a");
     fs.writeFileSync(file, "precious");
@@ -126,7 +126,7 @@ describe("save, reading back", () => {
   });
 
   for (const [signal, exitCode] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
-    it(`ends with ${exitCode} at ${signal} meanwhile: no file is left, and the device runs`, async () => {
+    it(`ends with ${exitCode} at ${signal}: no file is left, and the device runs`, async () => {
       using folder = new Folder();
       const file = folder.file("a");
       const { code, out, err } = await heldSave(

@@ -23,7 +23,7 @@ function reportOf(samples: readonly Sample[], subject = SUBJECT): string {
 }
 
 describe("the report", () => {
-  it("says who tracked the pages", () => {
+  it("says which tracker read the pages", () => {
     const samples = sampleRounds({ rounds: 1 });
     assert.match(reportOf(samples), /As the type1 IOMMU tracked them from 2026-01-02/);
     const own = reportOf(samples, { ...SUBJECT, tracker: "device" });
@@ -44,7 +44,7 @@ describe("the report's timeline", () => {
     }
   });
 
-  it("adds rounds up where there are too many, and loses none", () => {
+  it("adds rounds up if there are too many, and loses none", () => {
     const timeline = new Timeline(MAP);
     const [sample] = sampleRounds({ rounds: 1 });
     const rounds = 5000;
@@ -142,7 +142,7 @@ describe("the report", () => {
     assert.equal(html.split("This IOMMU does not track").length, 2);
   });
 
-  it("says that there is nothing where no round was finished", () => {
+  it("says that there is nothing if no round was finished", () => {
     const html = reportOf([]);
     assert.match(html, /No round was finished/);
     assert.doesNotMatch(html, /<script>|NaN|undefined/);

@@ -67,7 +67,7 @@ function lendable(
 }
 
 describe("a program that devices are lent to", () => {
-  it("finds device, group and container at the fds 3, 4 and 5, and hears of them", async () => {
+  it("finds device, group and container at the fds 3, 4 and 5, and in its environment", async () => {
     const [a = 0, b = 0, c = 0] = fds;
     const [code, out] = await lend(
       'cat <&3 >>"$1"; cat <&4 >>"$1"; cat <&5 >>"$1"; ' +
@@ -119,11 +119,11 @@ describe("a program that devices are lent to", () => {
     assert.deepEqual(await lend("exit 42", []), [42, ""]);
   });
 
-  it("gives 128+n where signal n ended it", async () => {
+  it("gives 128+n if signal n ended it", async () => {
     assert.deepEqual(await lend("kill -KILL $$", []), [137, ""]);
   });
 
-  it("gives 127 where there is no such program, 126 where it cannot be run", async () => {
+  it("gives 127 if there is no such program, 126 if it cannot be run", async () => {
     assert.equal(
       await runProgram([join(folder, "absent")], { devices: [] }, context()),
       127,
@@ -135,7 +135,7 @@ describe("a program that devices are lent to", () => {
     assert.equal(await runProgram([join(folder, "a")], { devices: [] }, context()), 126);
   });
 
-  it("gets the signals that we get, and its own exit code counts", async () => {
+  it("gets the signals that we get, and its exit code is ours", async () => {
     const running = lend(
       "trap 'exit 9' TERM; echo ready >>\"$1\"; while :; do sleep 0.05; done",
       [],

@@ -24,7 +24,7 @@ describe("samples", () => {
     assert.deepEqual(parseSamples(lines(samples).replaceAll("\n", "\n\n")), samples);
   });
 
-  it("tell bytes and rate, and addresses as hex strings", () => {
+  it("have bytes and rate, and addresses as hex strings", () => {
     const [first] = sampleRounds({ rounds: 1 });
     const fields = sampleFields(first!);
     assert.equal(fields["schema"], "vfiokit/dirty-sample/1");

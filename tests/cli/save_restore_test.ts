@@ -65,7 +65,7 @@ describe("vfiokit save", () => {
     assert.equal(document.bytesPerSecond, Math.round(bytes / document.seconds));
   });
 
-  it("enters pre-copy where only one of its limits is named", async () => {
+  it("enters pre-copy if only one of its limits is named", async () => {
     using folder = new Folder();
     const { out } = await vfiokit(
       ["save", "sim:mapped?size=1MiB", "-o", folder.file("a"), "--max-rounds", "1", "--json"],
@@ -80,7 +80,7 @@ describe("vfiokit save", () => {
     assert.doesNotMatch(err, /restore/);
   });
 
-  it("says where stop-and-copy took longer than `--downtime`", async () => {
+  it("says if stop-and-copy took longer than `--downtime`", async () => {
     using folder = new Folder();
     const device = "sim:qat?size=1MiB&fault=block:50ms:always";
     const late = ["save", device, "-o", folder.file("a"), "--downtime", "1ms"];
@@ -90,7 +90,7 @@ describe("vfiokit save", () => {
     assert.match(err, /^The standstill took .*, longer than --downtime 1\.0 ms/m);
   });
 
-  it("exits with 3 where the driver has no pre-copy", async () => {
+  it("exits with 3 if the driver has no pre-copy", async () => {
     const { code, err } = await vfiokit(["save", "sim:pds", "--precopy", "-o", "/dev/null"]);
     assert.equal(code, 3);
     assert.match(
@@ -164,7 +164,7 @@ describe("vfiokit save", () => {
     assert.match((await vfiokit(["show", file])).out, new RegExp(sha256));
   });
 
-  it("refuses `--json` where stdout is the checkpoint", async () => {
+  it("refuses `--json` if stdout is the checkpoint", async () => {
     const { code, err } = await vfiokit(["save", "sim:mapped", "-o", "-", "--json"]);
     assert.equal(code, 2);
     assert.match(err, /stdout is the checkpoint/);
@@ -264,7 +264,7 @@ describe("vfiokit restore", () => {
   });
 
   for (const command of ["verify", "show"]) {
-    it(`${command} keeps its keys in JSON where the checkpoint is cut`, async () => {
+    it(`${command} keeps its keys in JSON if the checkpoint is cut`, async () => {
       const whole = (await vfiokit(["save", "sim:mapped?size=64KiB", "-o", "-"])).stdout;
       const [good, bad] = await Promise.all([whole, whole.subarray(0, whole.length - 10)].map(
         async (stdin) => JSON.parse((await vfiokit([command, "-", "--json"], { stdin })).out),
@@ -288,7 +288,7 @@ describe("vfiokit restore", () => {
     assert.match(other.err, /hint: It cannot be forced/);
   });
 
-  it("exits with 4 where the driver itself refuses a state, forced as it was", async () => {
+  it("exits with 4 if the driver itself refuses a state, even with --force", async () => {
     using folder = new Folder();
     const file = folder.file("a");
     await vfiokit(["save", "sim:hisi?size=64KiB", "-o", file]);

@@ -91,7 +91,7 @@ describe("save and restore of several devices", () => {
     assert.deepEqual(JSON.parse(restored.out).protocol, "v2");
   });
 
-  it("take the same simulated device more than once, each is one of its own", async () => {
+  it("take the same simulated device more than once, each a separate device", async () => {
     using folder = new Folder();
     const device = "sim:stop-copy-only?size=1MiB";
     const { code, out } = await vfiokit(["save", device, device, "-o", folder.file("a"), "--json"]);
@@ -149,7 +149,7 @@ describe("save of several devices that fails", () => {
     ]],
   ];
   for (const [what, second, exitCode, says, states] of cases) {
-    it(`exits with ${exitCode} for ${what}, leaves no file, and tells the state of each`, async () => {
+    it(`exits with ${exitCode} for ${what}, leaves no file, and prints the state of each`, async () => {
       using folder = new Folder();
       const file = folder.file("a");
       const { code, out, err } = await vfiokit(["save", good, second, "-o", file, "--json"]);
@@ -163,7 +163,7 @@ describe("save of several devices that fails", () => {
     });
   }
 
-  it("exits with 3 where one does not migrate, and with 2 where one is given twice", async () => {
+  it("exits with 3 if one does not migrate, and with 2 if one is given twice", async () => {
     using folder = new Folder();
     const [none, twice] = await Promise.all([
       vfiokit(["save", good, "sim:none", "-o", folder.file("a"), "--json"]),
@@ -180,7 +180,7 @@ describe("save of several devices that fails", () => {
 });
 
 describe("restore of several devices that fails", () => {
-  it("exits with 4, nothing touched, where number, order or kind differ", async () => {
+  it("exits with 4, nothing touched, if number, order or kind differ", async () => {
     using folder = new Folder();
     const file = folder.file("a");
     const [first, second] = ["sim:mlx5?size=1MiB", "sim:qat?size=1MiB"];

@@ -168,7 +168,7 @@ describe("a signal", () => {
 });
 
 describe("progress", () => {
-  it("is a line on stderr from time to time where stderr is no terminal", async () => {
+  it("is a line on stderr from time to time if stderr is no terminal", async () => {
     const line = /^Saving sim:mapped.*: stop-and-copy, 2\.0 MiB, .*\/s.*, 6\.0 MiB pending.*$/gm;
     const words = ["save", "sim:mapped?size=8MiB&fault=block:86400s:3", "-o", "/dev/null"];
     const { err } = await vfiokit(words, {
@@ -270,7 +270,7 @@ describe("a command whose reader takes nothing more", () => {
   }
 });
 
-it("a result that its reader does not take after a save is told on stderr", async () => {
+it("the result of a save goes to stderr if nobody reads stdout", async () => {
   using folder = new Folder();
   const fifo = folder.file("fifo");
   const checkpoint = folder.file("a.vfk");

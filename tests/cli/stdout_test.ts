@@ -36,7 +36,7 @@ function endAfter(says: RegExp): RunOptions {
 }
 
 describe("a stdout that takes nothing", () => {
-  it("is told of in one line, with 1, by what only prints", async () => {
+  it("is reported in one line, with exit code 1, by commands that only print", async () => {
     const lines = [
       ["--help"],
       ["help"],
@@ -55,7 +55,7 @@ describe("a stdout that takes nothing", () => {
     }
   });
 
-  it("is told of beside another failure, whose exit code stays", async () => {
+  it("is reported beside another failure, whose exit code stays", async () => {
     const { code, err } = await intoFull(["probe", "sim:nonsense", "--json"]);
     assert.equal(code, 2);
     assert.match(err, /no personality is named "nonsense"/);

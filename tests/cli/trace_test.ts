@@ -18,7 +18,7 @@ async function saved(folder: Folder, ...options: readonly string[]): Promise<str
 }
 
 describe("--trace", () => {
-  it("is told in the JSON document", async () => {
+  it("is in the JSON document", async () => {
     using folder = new Folder();
     await saved(folder, "--json");
   });

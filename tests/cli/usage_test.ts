@@ -32,7 +32,7 @@ describe("the command line", () => {
     assert.match(out, /\$ vfiokit probe/);
   });
 
-  it("prints a command's own help by `-h`, `--help` and `help`", async () => {
+  it("prints a command's help by `-h`, `--help` and `help`", async () => {
     const [short, long, word] = await Promise.all([
       vfiokit(["save", "-h"], { permissions: NONE }),
       vfiokit(["save", "--help"], { permissions: NONE }),
@@ -44,7 +44,7 @@ describe("the command line", () => {
     assert.equal(word.out.split("\n")[1], long.out.split("\n")[1]);
   });
 
-  it("lists the commands of a group, on stderr where nothing else was asked for", async () => {
+  it("lists the commands of a group, on stderr if nothing else was asked for", async () => {
     const [help, bare] = await Promise.all([
       vfiokit(["dirty", "--help"], { permissions: NONE }),
       vfiokit(["dirty"], { permissions: NONE }),
@@ -253,7 +253,7 @@ describe("the man page", () => {
     assert.equal(out, readFileSync(projectFile("docs/vfiokit.1"), "utf8"));
   });
 
-  it("tells of every command, every option and every exit code", async () => {
+  it("has every command, every option and every exit code", async () => {
     const { out } = await vfiokit(["man"], { permissions: NONE });
     for (const { name } of COMMANDS) assert.ok(out.includes(`.SS vfiokit ${name}`), name);
     for (const [code] of EXIT_CODES) assert.ok(out.includes(`.B ${code}`), code);

@@ -128,7 +128,7 @@ describe("a dirty bitmap of 2^31 pages", () => {
     assert.throws(() => bitmap.withPgsize(2048), /has 4294967296 pages, more than 2147483648/);
   });
 
-  it("is one run where all of it is dirty", () => {
+  it("is one run if all of it is dirty", () => {
     const all = DirtyBitmap.fromRuns(range, [range]);
     assert.equal(all.count(), 2 ** 31);
     assertSame(all.runs(), [{ iova: range.iova, size: range.size }]);

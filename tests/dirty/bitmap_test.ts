@@ -107,7 +107,7 @@ describe("a dirty bitmap agrees with a set of pages", () => {
     }));
   });
 
-  it("in larger pages: dirty where any part is", () => {
+  it("in larger pages: dirty if any part is", () => {
     fc.assert(fc.property(laid, fc.nat(12), ({ naive, bitmap }, more) => {
       const coarse = bitmap.withPgsize(naive.pgsize * 2 ** more);
       const [fine, page] = [BigInt(naive.pgsize), BigInt(coarse.pgsize)];
@@ -122,7 +122,7 @@ describe("a dirty bitmap agrees with a set of pages", () => {
     }));
   });
 
-  it("in smaller pages: dirty where the larger one is", () => {
+  it("in smaller pages: dirty if the larger one is", () => {
     fc.assert(fc.property(laid, fc.nat(4), ({ naive, bitmap }, less) => {
       const shift = Math.min(less, Math.log2(naive.pgsize));
       const fine = bitmap.withPgsize(naive.pgsize / 2 ** shift);
@@ -145,7 +145,7 @@ describe("a dirty bitmap of many batches", () => {
     return DirtyBitmap.over(range, bytes);
   }
 
-  it("has every other page where every other bit is set", () => {
+  it("has every other page if every other bit is set", () => {
     for (const first of [0, 1]) {
       const bitmap = patterned(0b0101_0101 << first);
       let next = first;
@@ -166,7 +166,7 @@ describe("a dirty bitmap of many batches", () => {
     }
   });
 
-  it("is one run where all bits are set", () => {
+  it("is one run if all bits are set", () => {
     const bitmap = patterned(0xff);
     assertSame(bitmap.runs(), [{ iova: range.iova, size: range.size }]);
     assert.equal(bitmap.count(), pages);

@@ -112,7 +112,7 @@ function runsOf(pages: ReadonlySet<number>): DirtyRun[] {
 }
 
 describe("forecast()", () => {
-  it("sends all memory first, then what was dirtied meanwhile, until the rest fits", () => {
+  it("sends all memory first, then what was dirtied in the last round, until the rest fits", () => {
     // 16 MiB/s: a second for all, 640 pages (2.5 MiB) dirtied, and so on by 640 / 4096.
     const { converges, rounds, seconds, downtime } = go(MOVING, { downtime: 0.03 });
     assert.equal(converges, true);
@@ -123,12 +123,12 @@ describe("forecast()", () => {
     assert.equal(seconds, 1 + 640 / 4096);
   });
 
-  it("needs no round where all memory fits into the downtime", () => {
+  it("needs no round if all memory fits into the downtime", () => {
     const { converges, rounds, downtime } = go(MOVING, { downtime: 1 });
     assert.deepEqual([converges, rounds.length, downtime], [true, 0, 1]);
   });
 
-  it("does not converge where a hot set is larger than what fits, and says what would", () => {
+  it("does not converge if a hot set is larger than what fits, and says which bandwidth would do", () => {
     const { converges, downtime, requiredBandwidth } = go(HOT, { downtime: 0.01 });
     assert.equal(converges, false);
     assert.equal(downtime, 64 / 4096);
@@ -136,13 +136,13 @@ describe("forecast()", () => {
     assert.ok(requiredBandwidth >= exact && requiredBandwidth < exact * 1.01);
   });
 
-  it("does not converge where pages are dirtied as fast as they are sent", () => {
+  it("does not converge if pages are dirtied as fast as they are sent", () => {
     const { converges, rounds } = go(MOVING, { bandwidth: 640 * PAGE, downtime: 0.001 });
     assert.equal(converges, false);
     assert.ok(rounds.length < 30);
   });
 
-  it("never converges but by sheer bandwidth where every page is always dirty", () => {
+  it("never converges but by sheer bandwidth if every page is always dirty", () => {
     const all = Array.from({ length: 4 }, () => round(0.1, run(0, PAGES)));
     const { converges, rounds, requiredBandwidth } = go(all);
     assert.equal(converges, false);
@@ -150,7 +150,7 @@ describe("forecast()", () => {
     assert.equal(requiredBandwidth, MEMORY / 0.1);
   });
 
-  it("converges at any bandwidth where nothing is dirtied", () => {
+  it("converges at any bandwidth if nothing is dirtied", () => {
     const { converges, rounds, downtime, requiredBandwidth } = go([round(1)], { bandwidth: 1 });
     assert.deepEqual([converges, rounds.length, downtime, requiredBandwidth], [true, 1, 0, 0]);
   });

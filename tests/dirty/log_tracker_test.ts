@@ -110,7 +110,7 @@ describe("a tracker by a device's log", () => {
     });
   });
 
-  it("asks for 256 ranges at most, and still tells all mappings apart", () => {
+  it("asks for 256 ranges at most, and still distinguishes all mappings", () => {
     const { calls, over } = recording();
     const map = numbers(0, 300).map((n) => range(n * 200, 3));
     withLog("", { map, over }, ({ tracker, write }) => {
@@ -221,7 +221,7 @@ describe("a tracker by a device's log that meets a failure", () => {
     });
   });
 
-  it("does not start where nothing is mapped, or a mapping is too large", () => {
+  it("does not start if nothing is mapped, or a mapping is too large", () => {
     withLog("", {}, ({ tracker, session: { space: container } }) => {
       assert.throws(() => tracker.start(), {
         name: "DirtyRangeError",
@@ -254,7 +254,7 @@ describe("a tracker by a device's log that meets a failure", () => {
     });
   }
 
-  it("says that somebody else may have started the log", () => {
+  it("says that another process may have started the log", () => {
     withLog("fault=log-start:2:EINVAL", { map }, ({ tracker }) => {
       assert.throws(() => tracker.start(), { name: "DmaError", message: /by somebody who has/ });
       assert.equal(tracker.active, false);

@@ -11,7 +11,7 @@ function pagesOf(first: number, count: number): number[] {
 }
 
 describe("ranges", () => {
-  it("are sorted, and refused where two share a page", () => {
+  it("are sorted, and refused if two share a page", () => {
     fc.assert(fc.property(fc.array(someRange, { maxLength: 5 }), (list) => {
       const ranges = list.map(({ first, count }) => range(first, count));
       const pages = list.flatMap(({ first, count }) => pagesOf(first, count));

@@ -48,7 +48,7 @@ describe("a session", () => {
     });
   });
 
-  it("has neither memory nor mappings where none are asked for", () => {
+  it("has neither memory nor mappings if none are asked for", () => {
     withSession("", {}, ({ session }) => {
       assert.equal(session.memory, null);
       assert.deepEqual(session.mappings, []);
@@ -102,7 +102,7 @@ describe("a session", () => {
     }
   });
 
-  it("undoes what it did where a later step fails", () => {
+  it("undoes what it did if a later step fails", () => {
     assert.equal(failing("&fault=group-busy", {}).name, "BusyError");
     assert.equal(failing("&fault=no-dirty-capability", {}).name, "UnsupportedError");
     const error = failing("&fault=map:2:ENOSPC", { maps: [range(0, 1), range(1, 1)] });

@@ -29,7 +29,7 @@ describe("the tracker of a session", () => {
     });
   }
 
-  it("is auto where nothing is said", () => {
+  it("is auto by default", () => {
     using session = DirtySession.open("sim:mlx5", { maps: map });
     assert.equal(session.tracker.name, "device");
   });
@@ -42,7 +42,7 @@ describe("the tracker of a session", () => {
     }
   });
 
-  it("is none where neither tracks, with the reasons of both", () => {
+  it("is none if neither tracks, with the reasons of both", () => {
     assert.throws(
       () => withSession("fault=no-dirty-capability", { map, tracker: "auto" }, () => {}),
       (error: Error & { reasons?: { code: string; hint: string }[] }) => {
@@ -59,14 +59,14 @@ describe("the tracker of a session", () => {
     );
   });
 
-  it("is the log where the container does not track", () => {
+  it("is the log if the container does not track", () => {
     const options = { personality: "mlx5", map, tracker: "auto" } as const;
     withSession("fault=no-dirty-capability", options, ({ session }) => {
       assert.equal(session.tracker.name, "device");
     });
   });
 
-  it("is the log over an IOAS, where the kernel opens the device by its own node", () => {
+  it("is the log over an IOAS, if the kernel opens the device by its own node", () => {
     withSession("cdev=1", { personality: "mlx5", map, tracker: "auto" }, ({ session, write }) => {
       assert.deepEqual([session.tracker.name, session.device.via], ["device", "cdev"]);
       session.tracker.start();
@@ -100,7 +100,7 @@ describe("the tracker of a session", () => {
     });
   }
 
-  it("opens the device by its group, where type1 is named", () => {
+  it("opens the device by its group if type1 is named", () => {
     withSession("cdev=1", { map, tracker: "type1" }, ({ session }) => {
       assert.deepEqual([session.device.via, session.trackerReason], ["group", null]);
     });
@@ -109,7 +109,7 @@ describe("the tracker of a session", () => {
     });
   });
 
-  it("is not type1 where the device is to be opened by its own node", () => {
+  it("is not type1 if the device is to be opened by its own node", () => {
     const codes = (options: SimSessionOptions): string[] => {
       try {
         withSession("cdev=1", { map, via: "cdev", ...options }, () => {});
@@ -124,7 +124,7 @@ describe("the tracker of a session", () => {
     assert.deepEqual(codes({ tracker: "device", personality: "mlx5" }), []);
   });
 
-  it("is none where the log is refused, and type1 does not track in the group's container", () => {
+  it("is none if the log is refused, and type1 does not track in the group's container", () => {
     assert.throws(
       () => withSession("cdev=1&fault=no-dirty-capability", { map, tracker: "auto" }, () => {}),
       (error: Error & { reasons?: { code: string }[] }) => {
@@ -137,7 +137,7 @@ describe("the tracker of a session", () => {
     );
   });
 
-  it("is the log in a borrowed IOAS, whose owner's mappings are told", () => {
+  it("is the log in a borrowed IOAS, whose owner's mappings are passed on", () => {
     const options = { personality: "mlx5", map, tracker: "device" } as const;
     withSession("cdev=1", options, ({ session: owner, kernel, write }) => {
       const device = owner.device.fd.number;

@@ -34,7 +34,7 @@ describe("a type1 tracker", () => {
     );
   });
 
-  it("reports a page once where the kernel would go on with phantoms of it", () => {
+  it("reports a page once although the kernel would go on with phantoms of it", () => {
     const map = [range(600, 10), range(610, 10), range(620, 44)];
     withSession("", { map }, ({ session: { tracker }, write }) => {
       tracker.start();
@@ -46,7 +46,7 @@ describe("a type1 tracker", () => {
     });
   });
 
-  it("masks phantoms that somebody else's reading left behind the last page", () => {
+  it("masks phantoms that another reader left behind the last page", () => {
     const map = [range(600, 10), range(610, 10), range(620, 44)];
     withSession("", { map }, ({ session: { tracker, device }, kernel, write }) => {
       tracker.start();
@@ -62,7 +62,7 @@ describe("a type1 tracker", () => {
     });
   });
 
-  it("tells pinned pages from written ones by reading twice", () => {
+  it("distinguishes pinned pages from written ones by reading twice", () => {
     withSession("pin=3", { map: [range(0, 64), range(64, 64)] }, ({ session, write }) => {
       const { tracker } = session;
       tracker.start();
@@ -234,7 +234,7 @@ describe("a type1 tracker that meets a failure", () => {
     });
   });
 
-  it("of a mapping that it was told of and that is not there", () => {
+  it("of a mapping that the caller named and that is not there", () => {
     withSession("", { map: [range(0, 64)] }, ({ session: { tracker, space: container } }) => {
       container.know(range(1000, 128));
       tracker.start();
@@ -262,7 +262,7 @@ describe("a type1 tracker that meets a failure", () => {
     });
   });
 
-  it("of nothing, where the kernel takes a range that ends at 2^64", () => {
+  it("of nothing, if the kernel takes a range that ends at 2^64", () => {
     const first = (1n << 64n) - pages(64);
     // A kernel that takes it: it is asked about the same mapping at 2^63 instead.
     const lower = (arg: Uint8Array<ArrayBuffer>, at: number): Uint8Array<ArrayBuffer> => {

@@ -41,7 +41,7 @@ describe("unmapping with dirty pages", () => {
     });
   });
 
-  it("finds nothing where nothing is mapped", () => {
+  it("finds nothing if nothing is mapped", () => {
     withSession("", { map: MAP }, ({ session: { tracker } }) => {
       tracker.start();
       const { reading, unmapped, error } = tracker.unmapWithDirty(pages(1000), pages(10));
@@ -64,7 +64,7 @@ describe("unmapping with dirty pages", () => {
     });
   });
 
-  it("counts all as dirty where it fails in the middle, and knows what is still mapped", () => {
+  it("counts all as dirty if it fails in the middle, and knows what is still mapped", () => {
     withSession("fault=unmap:2:EFAULT", { map: MAP }, ({ session, write }) => {
       const { tracker, space: container } = session;
       tracker.start();

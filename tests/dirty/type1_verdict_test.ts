@@ -15,7 +15,7 @@ import { Type1Container } from "../../src/vfio/dma/container.ts";
 import { pages, range, withSession } from "./_session.ts";
 
 describe("whether an IOMMU tracks", () => {
-  it("is seen where every page is dirty in two reads in a row", () => {
+  it("is recognised if every page is dirty in two reads in a row", () => {
     withSession("iommu=all-dirty", { map: [range(0, 50), range(100, 14)] }, ({ session }) => {
       const { tracker, space: container } = session;
       tracker.start();
@@ -51,7 +51,7 @@ describe("whether an IOMMU tracks", () => {
     );
   });
 
-  it("is told from a device that has written to every page", () => {
+  it("is distinguished from a device that has written to every page", () => {
     withSession("", { map: [range(0, 64)] }, ({ session: { tracker }, write }) => {
       tracker.start();
       write(...Array.from({ length: 64 }, (_, page) => page));
@@ -61,7 +61,7 @@ describe("whether an IOMMU tracks", () => {
     });
   });
 
-  it("is told from a device that holds every page pinned", () => {
+  it("is distinguished from a device that holds every page pinned", () => {
     withSession("pin=64", { map: [range(0, 64)] }, ({ session: { tracker, space: container } }) => {
       tracker.start();
       const reading = tracker.read();
@@ -82,7 +82,7 @@ describe("whether an IOMMU tracks", () => {
     });
   });
 
-  it("is believed of hardware where nothing can be mapped to find out", () => {
+  it("is believed of hardware if nothing can be mapped to find out", () => {
     withSession("iommu=all-dirty&memlock=256KiB", { map: [range(0, 64)] }, ({ session }) => {
       session.tracker.start();
       assert.equal(session.tracker.read().verdict, "does-not-track");
@@ -124,7 +124,7 @@ describe("a borrowed container", () => {
     assert.deepEqual(openFds(), []);
   }
 
-  it("is read by the mappings that the caller tells of", () => {
+  it("is read by the mappings that the caller names", () => {
     withBorrowed("", (_owner, { tracker, mappings, memory, mapped }, kernel) => {
       assert.deepEqual(mappings, [range(0, 64), range(100, 10)]);
       assert.equal(memory, null);
@@ -135,7 +135,7 @@ describe("a borrowed container", () => {
     });
   });
 
-  it("goes on tracking for its owner, who had started it", () => {
+  it("goes on tracking for the owner that started it", () => {
     withBorrowed("", (owner, borrowed, kernel) => {
       owner.tracker.start();
       kernel.devices[0]!.dma.write(0n, new Uint8Array(1));
@@ -148,7 +148,7 @@ describe("a borrowed container", () => {
     });
   });
 
-  it("is stopped by who started it", () => {
+  it("is stopped by the side that started it", () => {
     withBorrowed("", (owner, borrowed) => {
       borrowed.tracker.start();
       borrowed.tracker.stop();
@@ -164,7 +164,7 @@ describe("a borrowed container", () => {
     });
   });
 
-  it("is believed not to track where all is dirty: nothing is mapped in it to find out", () => {
+  it("is believed not to track if all is dirty: nothing is mapped in it to find out", () => {
     const calls: number[] = [];
     const kernel = new SimKernel("trapped?size=4KiB&iommu=all-dirty");
     const ioctl = kernel.ioctl.bind(kernel);

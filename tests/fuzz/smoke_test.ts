@@ -111,7 +111,7 @@ describe("what is broken is found:", () => {
     assert.throws(() => checkError(new RangeError("of undefined"), [RangeError]), finds("message"));
   });
 
-  it("what never ends, and what nobody expected", async () => {
+  it("what never ends, and what is unexpected", async () => {
     const kind = { name: "planted", make: () => null, *smaller(): Generator<never> {} };
     const hang = { ...kind, run: () => new Promise<void>(() => {}) };
     assert.equal((await attempt(hang, null, 50))?.promise, "hang");

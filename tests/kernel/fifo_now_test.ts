@@ -33,7 +33,7 @@ test("what a fifo holds is read, and nothing is waited for", () => {
   kernel.close(reader);
 });
 
-test("a fifo that is closed gives nothing, and its other end hears of it", () => {
+test("a fifo that is closed gives nothing, and its other end sees that", () => {
   execFileSync("mkfifo", [`${folder}/fifo`]);
   const kernel = libcKernel();
   const reader = kernel.open(`${folder}/fifo`, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);

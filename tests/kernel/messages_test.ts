@@ -57,7 +57,7 @@ for (const { name, make } of KERNELS) {
   describe(`messages with fds on ${name}`, () => {
     const kernel = make();
 
-    it("give the receiver its own fds for the same files", () => {
+    it("give the receiver fds for the same files", () => {
       using pair = new Pair(kernel);
       const sent = file(kernel);
       kernel.pwrite(sent, HELLO, 0);

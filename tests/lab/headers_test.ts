@@ -11,7 +11,7 @@ test("mendMakefile turns the folders of installed packages into those in the cac
   );
 });
 
-test("realProgram is the program for amd64 where there are several, or the program itself", () => {
+test("realProgram is the program for amd64 if there are several, or the program itself", () => {
   const programs = ["k/modpost", "k/modpost.real-msb-64", "k/modpost.real-lsb-64", "k/fixdep"];
   assert.equal(realProgram("k/modpost", programs), "k/modpost.real-lsb-64");
   assert.equal(realProgram("k/fixdep", programs), "k/fixdep");

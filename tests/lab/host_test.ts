@@ -57,7 +57,7 @@ test("runText gives what was printed, and throws with the last words of what fai
   assert.throws(() => runText("sh", ["-c", "echo why >&2; exit 3"]), /exit 3\nwhy/);
 });
 
-test("which finds a program in PATH, and null where there is none", () => {
+test("which finds a program in PATH, or null", () => {
   assert.match(which("sh") ?? "", /\/sh$/);
   assert.equal(which("no-such-program"), null);
 });

@@ -16,7 +16,7 @@ const good: Outcome = {
   },
 };
 
-test("outcomeTable has a row for each kernel, and a column for all that any of them tells", () => {
+test("outcomeTable has a row for each kernel, and a column for each measure that any of them has", () => {
   const other: Outcome = {
     ...good,
     kernel: "7",

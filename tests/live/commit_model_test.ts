@@ -344,7 +344,7 @@ describe("the commit protocol", () => {
     assert.deepEqual([world.source.state, world.destination.state], ["done", "running"]);
   });
 
-  it("loses no state unsaid: where neither device runs, a living side says so, or none lives", () => {
+  it("loses no state silently: if neither device runs, a living side says so, or none lives", () => {
     for (const key of all.ends) {
       const { world } = all.worlds.get(key)!;
       const { source, destination } = world;

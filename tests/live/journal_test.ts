@@ -55,7 +55,7 @@ describe("a journal", () => {
     assert.throws(() => Journal.create(folder.path, ID, "source"), codeOf("exists"));
   });
 
-  it("cannot be made where no file can", () => {
+  it("cannot be made if no file can", () => {
     assert.throws(() => Journal.create("/proc/none", ID, "source"), codeOf("unwritable"));
     assert.throws(() => journalPath("/tmp", "../../etc/passwd", "source"), RangeError);
     assert.match(newMigrationId(), /^[0-9a-f]{32}$/);
@@ -126,7 +126,7 @@ describe("a journal", () => {
 });
 
 describe("a process", () => {
-  it("is told from a later one, and from one of another machine", async () => {
+  it("is distinguished from a later one, and from one of another machine", async () => {
     const self = thisProcess();
     assert.equal(isAlive(self), true);
     assert.equal(isAlive({ ...self, started: `${Number(self.started) + 1}` }), false);

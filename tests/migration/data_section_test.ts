@@ -103,7 +103,7 @@ describe("mappableAreas()", () => {
     ]);
   });
 
-  it("takes the whole region where there is no sparse capability, and nothing where it cannot be mapped", () => {
+  it("takes the whole region if there is no sparse capability, and nothing if it cannot be mapped", () => {
     assert.deepEqual(mappableAreas(region(3 * PAGE + 5, null)), [{ start: 0, end: 3 * PAGE }]);
     assert.deepEqual(mappableAreas({ ...region(3 * PAGE, null), mappable: false }), []);
   });
@@ -132,7 +132,7 @@ describe("V1DataSection", () => {
     assert.deepEqual(back, data);
   });
 
-  it("goes on with pread where an area's mmap fails", () => {
+  it("goes on with pread if an area's mmap fails", () => {
     const memory = new Memory(4 * PAGE, (offset) => offset === PAGE);
     using section = new V1DataSection(
       memory.kernel(),
@@ -196,7 +196,7 @@ describe("declaredRoom()", () => {
     { offset: 4 * PAGE, size: 3 * PAGE },
   ];
 
-  it("is the rest of the area that is declared there, of the longest where they overlap", () => {
+  it("is the rest of the area that is declared there, of the longest if they overlap", () => {
     const declared = region(9 * PAGE, areas);
     assert.equal(declaredRoom(declared, PAGE), 100);
     assert.equal(declaredRoom(declared, PAGE + 99), 1);
@@ -204,7 +204,7 @@ describe("declaredRoom()", () => {
     assert.equal(declaredRoom(declared, 4 * PAGE + 5), 3 * PAGE - 5);
   });
 
-  it("is the rest of the region where no area is declared there", () => {
+  it("is the rest of the region if no area is declared there", () => {
     const declared = region(9 * PAGE, areas);
     assert.equal(declaredRoom(declared, 2 * PAGE), 7 * PAGE);
     assert.equal(declaredRoom(declared, 8 * PAGE), PAGE);

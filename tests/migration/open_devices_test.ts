@@ -9,7 +9,7 @@ import { addPci, ADDRESS, fakeVfio } from "../vfio/_fake_vfio.ts";
 const OTHER = "0000:3b:00.2";
 
 describe("openDevices()", () => {
-  it("opens each by the name that was given, on a thread of its own", async () => {
+  it("opens each by the given name, on a separate thread", async () => {
     const names = ["sim:mlx5?size=1MiB", "sim:mlx5?size=1MiB", "sim:trapped"];
     await using devices = await openDevices(names);
     assert.deepEqual(devices.map(({ name }) => name), names);
@@ -50,7 +50,7 @@ describe("openDevices()", () => {
     assert.deepEqual(openFds(), []);
   });
 
-  it("leaves none open where one cannot be opened", async () => {
+  it("leaves none open if one cannot be opened", async () => {
     const kernel = fakeVfio({ devices: [ADDRESS] });
     await assert.rejects(openDevices([ADDRESS, OTHER], { kernel }), { name: "UnsupportedError" });
     assert.equal(kernel.fds.size, 0);

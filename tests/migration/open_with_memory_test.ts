@@ -99,7 +99,7 @@ async function dirty(device: Device): Promise<bigint[]> {
   return [...(await device.dirty!.read()).ranges.flatMap(({ bitmap }) => [...bitmap.pages()])];
 }
 
-describe("memory of the caller's own", () => {
+describe("memory of the caller", () => {
   it("is mapped from an fd at an offset, shared, and stays the caller's", () => {
     const kernel = new SimKernel("sim:mlx5");
     const fd = kernel.memfd("callers", 1 << 20);

@@ -27,7 +27,7 @@ describe("a reset that is EAGAIN", () => {
     });
   }
 
-  it("is tried again where a failure is recovered from", async () => {
+  it("is tried again during a recovery", async () => {
     await withSim(
       [`mlx5?size=64KiB&fault=error-state:1${busyResets(4)}`],
       ({ devices: [device] }) =>
@@ -48,7 +48,7 @@ describe("a reset that is EAGAIN", () => {
     });
   });
 
-  it("is given up at once where the caller wants it no more", async () => {
+  it("is given up at once if the caller aborts it", async () => {
     const sim = new SimKernel(`trapped?size=64KiB${busyResets(200)}`);
     const abort = new AbortController();
     let resets = 0;
@@ -117,7 +117,7 @@ describe("a reset that is accepted and changes nothing", () => {
     message: /the reset was accepted, and the driver stayed in error$/,
   } as const;
 
-  it("is told of where somebody else opened the device", async () => {
+  it("is reported if another process opened the device", async () => {
     const kernel = new SimKernel(`trapped?size=64KiB&${FAULTS}`);
     {
       using owner = openVfioDevice(kernel, parseDeviceName(kernel.devices[0]!.path));
@@ -131,7 +131,7 @@ describe("a reset that is accepted and changes nothing", () => {
     assert.deepEqual(kernel.openObjects, []);
   });
 
-  it("is told of where another device shares the group, whichever of them it is", async () => {
+  it("is reported if another device shares the group, for either of them", async () => {
     const kernel = new SimKernel(`trapped?size=64KiB&${FAULTS}`);
     {
       using owner = openVfioDevice(kernel, parseDeviceName(kernel.devices[0]!.path));
@@ -150,7 +150,7 @@ describe("a reset that is accepted and changes nothing", () => {
     assert.deepEqual(kernel.openObjects, []);
   });
 
-  it("is told of where memory is mapped", () => {
+  it("is reported if memory is mapped", () => {
     const kernel = new SimKernel("trapped?size=64KiB");
     using device = openVfioDevice(kernel, parseDeviceName(kernel.devices[0]!.path));
     using memory = kernel.mmap(4096, { prot: 3, flags: 0x22 });
@@ -160,7 +160,7 @@ describe("a reset that is accepted and changes nothing", () => {
     assert.equal(device.reopenable, true);
   });
 
-  it("is told of with what opening it again came to", async () => {
+  it("is reported with the result of opening it again", async () => {
     const sim = new SimKernel(`trapped?size=64KiB&${FAULTS}`);
     let refusing = false;
     const kernel = new Proxy<Kernel>(sim, {

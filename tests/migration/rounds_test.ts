@@ -23,7 +23,7 @@ describe("the rounds of pre-copy", () => {
     assert.deepEqual([untimed.timed, untimed.fits(1), untimed.fits(0)], [false, false, true]);
   });
 
-  it("end at the time, at the number of rounds, and where nothing gets less", () => {
+  it("end at the time, at the number of rounds, and if nothing gets less", () => {
     let now = 0;
     const timed = new Rounds({ ...NONE, maxTimeMs: 10 }, () => now);
     assert.equal(timed.exhausted(100), false);
@@ -47,7 +47,7 @@ describe("the rounds of pre-copy", () => {
     assert.deepEqual(ends, [false, false, true]);
   });
 
-  it("begin anew where the driver does, and that counts as a round", () => {
+  it("begin anew if the driver does, and that counts as a round", () => {
     const rounds = new Rounds({ ...NONE, maxRounds: 3 });
     rounds.exhausted(10);
     rounds.read(10);

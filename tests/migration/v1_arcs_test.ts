@@ -46,7 +46,7 @@ describe("a v1 device", () => {
     }
   }
 
-  it("whose register shows STOP at open stops, and runs again, for true", async () => {
+  it("whose register shows STOP at open really stops, and runs again", async () => {
     await withSim(["ice?size=64KiB"], async ({ devices: [device], sims: [sim] }) => {
       assert.equal(sim!.running, true);
       assert.equal((await device!.setState("stop")).state, "stop");
@@ -56,7 +56,7 @@ describe("a v1 device", () => {
     });
   });
 
-  it("whose register a reset leaves alone runs after it, for true", async () => {
+  it("whose register a reset leaves alone really runs after it", async () => {
     for (const state of ["stop", "stop-and-copy", "resuming"] as const) {
       await withSim(["ice?size=64KiB"], async ({ devices: [device], sims: [sim] }) => {
         await device!.setState(state);

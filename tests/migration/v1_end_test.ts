@@ -78,7 +78,7 @@ describe("areas that cannot be mapped", () => {
         ["every other one is not", (count: number) => count % 2 === 0],
       ] as const
     ) {
-      it(`are read and written by pread and pwrite where ${which}: sim:${spec}`, async () => {
+      it(`are read and written by pread and pwrite if ${which}: sim:${spec}`, async () => {
         const plain = new SimKernel(`${spec}&seed=1`);
         let expected: number[] = [];
         await withKernel(plain, async (from) => {
@@ -133,7 +133,7 @@ describe("the end of stop-and-copy", () => {
     }
   });
 
-  it("is an error where bytes were announced and none came", async () => {
+  it("is an error if bytes were announced and none came", async () => {
     const kernel = new SimKernel(`${SPEC}&fault=data-size-zero:1`);
     // The first iteration has data_size 0, as its fault says; after it the driver has no more.
     changePending(kernel, (pending, count) => count === 1 ? pending : 0n);
@@ -148,7 +148,7 @@ describe("the end of stop-and-copy", () => {
     });
   });
 
-  it("is noted where the driver drops what it announced", async () => {
+  it("is noted if the driver drops what it announced", async () => {
     const kernel = new SimKernel(SPEC);
     changePending(kernel, (pending, count) => count === 1 ? pending : 0n);
     await withKernel(kernel, async (device) => {
@@ -159,7 +159,7 @@ describe("the end of stop-and-copy", () => {
     });
   });
 
-  it("is not where pending_bytes was 0 for once, and it is noted", async () => {
+  it("is not if pending_bytes was 0 for once, and it is noted", async () => {
     const kernel = new SimKernel(`${SPEC}&seed=1`, `${SPEC}&seed=2`);
     changePending(kernel, (pending, count) => count === 3 ? 0n : pending);
     await withKernel(kernel, async (from, to) => {
@@ -170,7 +170,7 @@ describe("the end of stop-and-copy", () => {
     });
   });
 
-  it("comes even where pending_bytes is 0 and back for ever", async () => {
+  it("comes even if pending_bytes keeps coming back from 0", async () => {
     const kernel = new SimKernel(SPEC);
     changePending(kernel, (_, count) => BigInt(count % 2));
     await withKernel(kernel, async (device) => {
@@ -188,7 +188,7 @@ describe("the end of stop-and-copy", () => {
       ["stays", (): bigint => 1n << 20n],
     ] as const
   ) {
-    it(`comes even where pending_bytes ${how}`, async () => {
+    it(`comes even if pending_bytes ${how}`, async () => {
       // A device that changes faster than it is read gives data without end.
       const kernel = new SimKernel("trapped?size=64MiB&chunk=64KiB");
       changePending(kernel, change);
@@ -203,7 +203,7 @@ describe("the end of stop-and-copy", () => {
   }
 
   for (const phase of ["pre-copy", "stop-and-copy"] as const) {
-    it(`of ${phase} is an error where pending_bytes wraps`, async () => {
+    it(`of ${phase} is an error if pending_bytes wraps`, async () => {
       const kernel = new SimKernel(SPEC);
       changePending(kernel, (pending, count) => count === 3 ? 2n ** 64n - 4096n : pending);
       await withKernel(kernel, async (device) => {

@@ -71,7 +71,7 @@ describe("resume()", () => {
     });
   });
 
-  it("says that only a reset leads on where the reset failed", async () => {
+  it("says that only a reset helps if the reset failed", async () => {
     const transactions = await saved();
     const spec = "trapped?size=2MiB&seed=2&chunk=256KiB&fault=write:2:EIO&fault=reset:1:EIO";
     await withSim([spec], async ({ devices: [to] }) => {
@@ -98,7 +98,7 @@ describe("resume()", () => {
     });
   });
 
-  it("leaves the device resuming where no reset is allowed", async () => {
+  it("leaves the device resuming if no reset is allowed", async () => {
     const transactions = await saved();
     await withSim(["trapped?size=2MiB&seed=2&chunk=256KiB"], async ({ devices: [to] }) => {
       const writer = resume(to!).getWriter();
@@ -154,7 +154,7 @@ describe("resume()", () => {
     });
   });
 
-  it("works on ice, where the load happens at running and a reset keeps the register", async () => {
+  it("works on ice, if the load happens at running and a reset keeps the register", async () => {
     await withSim(["ice?seed=1", "ice?seed=2"], async ({ devices: [from, to], sims }) => {
       const [whole, ...rest] = await collect(stopAndCopy(from!));
       assert.equal(rest.length, 0);

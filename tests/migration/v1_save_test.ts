@@ -71,7 +71,7 @@ describe("stopAndCopy()", () => {
     });
   });
 
-  it("falls back to pread where mmap fails", async () => {
+  it("falls back to pread if mmap fails", async () => {
     const specs = ["mapped?size=2MiB&seed=1&fault=mmap:EINVAL", "mapped?size=2MiB&seed=2"];
     await withSim(specs, async ({ devices: [from, to], sims }) => {
       await stopAndCopy(from!).pipeTo(resume(to!));
@@ -79,7 +79,7 @@ describe("stopAndCopy()", () => {
     });
   });
 
-  it("asks again where data_size is 0 with data pending, and gives up in the end", async () => {
+  it("asks again if data_size is 0 with data pending, and gives up in the end", async () => {
     await withSim(["trapped?size=64KiB&fault=data-size-zero:3"], async ({ devices: [device] }) => {
       assert.ok(bytesOf(await collect(stopAndCopy(device!))) >= 65536);
     });
@@ -148,7 +148,7 @@ describe("stopAndCopy()", () => {
     );
   });
 
-  it("goes back through stop where the direct arc is refused", async () => {
+  it("goes back through stop if the direct arc is refused", async () => {
     const spec = "trapped?size=4MiB&fault=read:2:EIO&fault=transition:2:EINVAL";
     await withSim([spec], async ({ devices: [device] }) => {
       await rejectsWith(collect(stopAndCopy(device!)), {
@@ -170,7 +170,7 @@ describe("stopAndCopy()", () => {
     });
   });
 
-  it("leaves a device in ERROR where it is told to", async () => {
+  it("leaves a device in ERROR if asked", async () => {
     await withSim(["trapped?size=64KiB&fault=error-state:1"], async ({ devices: [device] }) => {
       await rejectsWith(collect(stopAndCopy(device!)), {
         deviceState: "error",
@@ -218,7 +218,7 @@ describe("stopAndCopy()", () => {
 });
 
 describe("precopy()", () => {
-  it("leaves the device in pre-copy, with nothing pending where nothing changes", async () => {
+  it("leaves the device in pre-copy, with nothing pending if nothing changes", async () => {
     await withSim(["trapped?size=1MiB"], async ({ devices: [device] }) => {
       const transactions = await collect(precopy(device!));
       assert.ok(bytesOf(transactions) >= MIB);
@@ -229,7 +229,7 @@ describe("precopy()", () => {
     });
   });
 
-  it("ends where stop-and-copy will not take longer than the downtime", async () => {
+  it("ends if stop-and-copy will not take longer than the downtime", async () => {
     await withSim(["mapped?size=4MiB"], async ({ devices: [device] }) => {
       const read = bytesOf(await collect(precopy(device!, { downtimeMs: 3_600_000 })));
       assert.ok(read > 0 && read < 4 * MIB, String(read));
@@ -251,7 +251,7 @@ describe("precopy()", () => {
     });
   });
 
-  it("ends after two rounds that did not shrink what is pending, where the device outruns it", async () => {
+  it("ends after two rounds that did not shrink what is pending, if the device outruns it", async () => {
     let now = 0;
     // Time passes with each look at the clock: the device changes as fast as it is read.
     const kernel = SimKernel.withClock(() => now += 1, "trapped?size=1MiB&rate=1GiB&chunk=64KiB");
@@ -272,7 +272,7 @@ describe("precopy()", () => {
     await device.recover();
   });
 
-  it("ends at once where no time is given", async () => {
+  it("ends at once if no time is given", async () => {
     await withSim(["trapped?size=1MiB"], async ({ devices: [device] }) => {
       assert.equal(bytesOf(await collect(precopy(device!, { maxTimeMs: 0 }))), 0);
       assert.equal(await stateOf(device!), "pre-copy");

@@ -67,7 +67,7 @@ function builder(length: number): BatchBuilder {
 }
 
 describe("a driver that is not ready", () => {
-  it("does not keep anybody who wants to stop from it", () => {
+  it("does not delay an interrupt", () => {
     using data = new DataFd({ read: notReady, write: notReady, poll: () => 0 });
     const { kernel, fd } = data;
     const save = new V2Save({
@@ -148,7 +148,7 @@ describe("a driver that is not ready", () => {
     ]]);
   });
 
-  it("is set to answer and not to block, before it is first read", async () => {
+  it("is set to O_NONBLOCK before it is first read", async () => {
     const sim = new SimKernel("mlx5?size=64KiB");
     const calls: string[] = [];
     const kernel: Kernel = new Proxy(sim, {
@@ -244,11 +244,11 @@ describe("pre-copy with a downtime", () => {
       .fill(builder(1 << 20));
   }
 
-  it("ends where what is dirty is read in time", () => {
+  it("ends if what is dirty is read in time", () => {
     assert.equal(ends(null), true);
   });
 
-  it("goes on where the driver keeps more than that for STOP_COPY", () => {
+  it("goes on if the driver keeps more than that for STOP_COPY", () => {
     assert.equal(ends(2 ** 60), false);
   });
 });

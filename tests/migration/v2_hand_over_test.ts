@@ -214,7 +214,7 @@ describe("a save of two processes by v2", () => {
     assert.deepEqual(kernel.openObjects.filter((label) => label.includes("rubbish")), []);
   });
 
-  it("leaves nothing behind that nobody took: a new one replaces it, closing ends it", async () => {
+  it("leaves nothing that was not taken: a new one replaces it, closing ends it", async () => {
     await using lender = await lend("mlx5?size=64KiB");
     for (const _ of [1, 2]) {
       await using script = await lender.script();

@@ -46,7 +46,7 @@ function drain(client: V2Client): number {
 
 describe("new initial data in a simulated pre-copy", () => {
   for (const name of ["mlx5", "virtio", "qat", "hisi", "mtty"]) {
-    it(`is announced once by sim:${name}, to whoever asked for it`, () => {
+    it(`is announced once by sim:${name}, to a caller that asked for it`, () => {
       using client = V2Client.of(`${name}?size=256KiB&reinit=1`);
       client.feature(OPT_IN);
       client.go(VFIO_DEVICE_STATE_PRE_COPY);
@@ -59,7 +59,7 @@ describe("new initial data in a simulated pre-copy", () => {
       assert.deepEqual(look(client), [0, false, false]);
     });
 
-    it(`is dirty bytes of sim:${name} to anybody else, and flags are echoed`, () => {
+    it(`is dirty bytes of sim:${name} to any other caller, and flags are echoed`, () => {
       using client = V2Client.of(`${name}?size=256KiB&reinit=1`);
       client.go(VFIO_DEVICE_STATE_PRE_COPY);
       drain(client);

@@ -44,7 +44,7 @@ describe("resume() by v2", () => {
     }
   });
 
-  it("leaves the device stopped where it is told to", async () => {
+  it("leaves the device stopped if asked", async () => {
     const transactions = await saved("hisi?size=64KiB");
     await withSim(["hisi?size=64KiB"], async ({ devices: [to] }) => {
       await ReadableStream.from(transactions).pipeTo(resume(to!, { leave: "stop" }));
@@ -128,7 +128,7 @@ describe("resume() by v2", () => {
     });
   });
 
-  it("resets the device where an arc fails, and says how far it came", async () => {
+  it("resets the device if an arc fails, and reports the state that was reached", async () => {
     const transactions = await saved("mlx5?size=64KiB");
     // RUNNING_P2P, STOP, RESUMING; then STOP, RUNNING_P2P, RUNNING.
     const expected: readonly (readonly [recovery: string, code: MigrationErrorCode])[] = [
@@ -155,7 +155,7 @@ describe("resume() by v2", () => {
     }
   });
 
-  it("says lost where the reset fails too", async () => {
+  it("says lost if the reset fails too", async () => {
     const transactions = await saved("mlx5?size=64KiB");
     const spec = "mlx5?size=64KiB&fault=write:1:EIO&fault=reset:1:EIO";
     await withSim([spec], async ({ devices: [to] }) => {
@@ -193,7 +193,7 @@ describe("resume() by v2", () => {
     });
   });
 
-  it("leaves the device resuming where no reset is allowed", async () => {
+  it("leaves the device resuming if no reset is allowed", async () => {
     const transactions = await saved("mlx5?size=64KiB");
     await withSim(["mlx5?size=64KiB"], async ({ devices: [to] }) => {
       const writer = resume(to!).getWriter();
@@ -245,7 +245,7 @@ describe("setState() by v2", () => {
     });
   });
 
-  it("is lost where its reset fails, unless it is running all the same", async () => {
+  it("is lost if its reset fails, unless it is running all the same", async () => {
     for (const state of ["running", "stop", "resuming"] as const) {
       await withSim(["mlx5?size=64KiB&fault=reset:1:EIO"], async ({ devices: [device] }) => {
         await device!.setState(state);

@@ -61,7 +61,7 @@ describe("stopAndCopy() by v2", () => {
     });
   });
 
-  it("tells by MIG_DATA_SIZE what is to come, and nothing where that is unknown", async () => {
+  it("reports by MIG_DATA_SIZE what is to come, and nothing if that is unknown", async () => {
     const pending = async (spec: string): Promise<number | null> => {
       let first: number | null = -1;
       await withSim([spec], async ({ devices: [device] }) => {
@@ -113,7 +113,7 @@ describe("stopAndCopy() by v2", () => {
     });
   });
 
-  it("fails where somebody closes the data fd, and brings the device back", async () => {
+  it("fails if the data fd is closed by other code, and brings the device back", async () => {
     const kernel = new SimKernel("mlx5?size=16MiB");
     await using device = await openDevice(kernel.devices[0]!.path, { kernel });
     await device.setState("stop-and-copy");
@@ -149,7 +149,7 @@ describe("stopAndCopy() by v2", () => {
 describe("an arc that fails while saving by v2", () => {
   for (const name of ["mlx5", "hisi", "pds", "stop-copy-only"]) {
     for (const errno of ["EIO", "ENODEV", "EBUSY"]) {
-      it(`is told with the state that was reached, each arc of sim:${name}, ${errno}`, async () => {
+      it(`is reported with the state that was reached, each arc of sim:${name}, ${errno}`, async () => {
         // Up to STOP: RUNNING_P2P, STOP, STOP_COPY, STOP, of which some devices have fewer.
         const arcs = name === "mlx5" || name === "pds" ? 4 : 3;
         for (let n = 1; n <= arcs + 1; n += 1) {
@@ -177,7 +177,7 @@ describe("an arc that fails while saving by v2", () => {
     }
   }
 
-  it("is followed by a reset where the way back is refused too", async () => {
+  it("is followed by a reset if the way back is refused too", async () => {
     const spec = "mlx5?size=64KiB&fault=transition:3:EIO&fault=transition:4:EIO";
     await withSim([spec], async ({ devices: [device] }) => {
       await rejectsWith(collect(stopAndCopy(device!)), {
@@ -189,7 +189,7 @@ describe("an arc that fails while saving by v2", () => {
     });
   });
 
-  it("is followed by a reset where it led to ERROR, at once or late", async () => {
+  it("is followed by a reset if it led to ERROR, at once or late", async () => {
     for (const fault of ["error-state:2", "late-error:2"]) {
       await withSim([`mlx5?size=64KiB&fault=${fault}`], async ({ devices: [device] }) => {
         await rejectsWith(collect(stopAndCopy(device!)), {
@@ -201,7 +201,7 @@ describe("an arc that fails while saving by v2", () => {
     }
   });
 
-  it("leaves the device in ERROR where it is told to", async () => {
+  it("leaves the device in ERROR if asked", async () => {
     await withSim(["mlx5?size=64KiB&fault=error-state:2"], async ({ devices: [device] }) => {
       await rejectsWith(collect(stopAndCopy(device!)), {
         deviceState: "error",
@@ -212,7 +212,7 @@ describe("an arc that fails while saving by v2", () => {
     }, { onError: "leave" });
   });
 
-  it("is told as lost where even the reset fails", async () => {
+  it("is reported as lost if even the reset fails", async () => {
     const spec = "mlx5?size=64KiB&fault=error-state:2&fault=reset:1:EIO";
     await withSim([spec], async ({ devices: [device] }) => {
       await rejectsWith(collect(stopAndCopy(device!)), {
@@ -238,7 +238,7 @@ describe("precopy() by v2", () => {
       });
     });
 
-    it(`ends with nothing left where nothing changes: sim:${name}`, async () => {
+    it(`ends with nothing left if nothing changes: sim:${name}`, async () => {
       await withSim([`${name}?size=1MiB`], async ({ devices: [device] }) => {
         const transactions = await collect(precopy(device!));
         assert.ok(transactions.every(({ phase }) => phase === "pre-copy"));
@@ -265,7 +265,7 @@ describe("precopy() by v2", () => {
     }
   });
 
-  it("ends below the threshold, or where what is left does not get less", async () => {
+  it("ends below the threshold, or if what is left does not get less", async () => {
     let now = 0;
     // Time passes with each look at the clock: the device changes as fast as it is read.
     const kernel = SimKernel.withClock(() => now += 1, "mlx5?size=4MiB&rate=256MiB");
@@ -282,7 +282,7 @@ describe("precopy() by v2", () => {
     assert.deepEqual(kernel.devices[0]!.violations, []);
   });
 
-  it("ends where the device never drains", async () => {
+  it("ends if the device never drains", async () => {
     await withSim(["mlx5?size=1MiB&fault=never-drains"], async ({ devices: [device] }) => {
       const bytes = bytesOf(await collect(precopy(device!)));
       assert.ok(bytes >= 2 * MIB && bytes < 8 * MIB, `${bytes} bytes`);
@@ -302,7 +302,7 @@ describe("precopy() by v2", () => {
     });
   });
 
-  it("ends after some patience where initial bytes are promised and never come", async () => {
+  it("ends after some patience if initial bytes are promised and never come", async () => {
     for (const name of ["virtio", "hisi"]) {
       const spec = `${name}?size=64KiB&fault=initial-never-zero`;
       await withSim([spec], async ({ devices: [device] }) => {
@@ -316,7 +316,7 @@ describe("precopy() by v2", () => {
     }
   });
 
-  it("ends where the driver does not tell what is left", async () => {
+  it("ends if the driver does not report what is left", async () => {
     await withSim(["mlx5?size=1MiB&fault=precopy-info:1:EIO"], async ({ devices: [device] }) => {
       await collect(precopy(device!));
       assert.equal(await stateOf(device!), "pre-copy");
@@ -351,7 +351,7 @@ describe("precopy() by v2", () => {
     });
   });
 
-  it("is told with the state reached where an arc of the way to STOP_COPY fails", async () => {
+  it("is reported with the state reached if an arc on the way to STOP_COPY fails", async () => {
     // RUNNING to PRE_COPY, PRE_COPY_P2P, STOP_COPY.
     for (const n of [1, 2, 3]) {
       const spec = `mlx5?size=64KiB&fault=transition:${n}:EBUSY`;
@@ -369,7 +369,7 @@ describe("precopy() by v2", () => {
     }
   });
 
-  it("is not taken up where another process holds its data", async () => {
+  it("is not continued if another process holds its data", async () => {
     const kernel = new SimKernel("mlx5?size=64KiB");
     await using owner = await openDevice(kernel.devices[0]!.path, { kernel });
     await owner.setState("pre-copy");

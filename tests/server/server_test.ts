@@ -101,7 +101,7 @@ describe("a server", () => {
     assert.deepEqual(fs.readdirSync(folder), ["file"]);
   });
 
-  it("leaves nothing behind where the device cannot be opened", async () => {
+  it("leaves nothing behind if the device cannot be opened", async () => {
     await assert.rejects(serve("sim:mlx5?size=1"), { name: "SimSpecError" });
     await assert.rejects(serve("sim:mlx5?fault=device-info:EIO"), { name: "OpenError" });
     assert.deepEqual(fs.readdirSync(folder), []);
@@ -157,7 +157,7 @@ describe("a server", () => {
     assert.equal(client.next()?.header.id, id);
   });
 
-  it("reaches memory without an fd by the client's own socket, among its requests", async () => {
+  it("reaches memory without an fd by the client's socket, among its requests", async () => {
     await using _server = await serve("sim:mlx5?size=1MiB&doorbell=1");
     using client = Client.connect(socketPath);
     client.version();

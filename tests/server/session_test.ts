@@ -324,7 +324,7 @@ describe("a session", () => {
     assert.equal(vfioUserMigData.unpack(none).size, 0);
   });
 
-  it("refuses data where there is none, and more than was agreed", () => {
+  it("refuses data if there is none, and more than was agreed", () => {
     using bench = new Bench("sim:mlx5?size=1MiB");
     assert.equal(bench.refused(VFIO_USER_MIG_DATA_READ, dataRead(10)), EINVAL);
     assert.equal(bench.refused(VFIO_USER_MIG_DATA_WRITE, dataWrite(new Uint8Array(1))), EINVAL);

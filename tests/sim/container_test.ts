@@ -311,7 +311,7 @@ describe("the simulated IOMMU", () => {
 describe("memory of the simulated process", () => {
   const anonymous = { prot: PROT_READ, flags: MAP_PRIVATE | MAP_ANONYMOUS };
 
-  it("has its own addresses, holds bytes, and is gone after closing", () => {
+  it("has addresses, holds bytes, and is gone after closing", () => {
     const kernel = new SimKernel();
     const one = kernel.mmap(5000, anonymous);
     const two = kernel.mmap(4096, anonymous);

@@ -106,7 +106,7 @@ describe("a device with doorbell=1", () => {
     bench.device.space!.unmap(0x7000n, 4096n);
   });
 
-  it("has a status of EBUSY while it is stopped, and EFAULT where its memory is gone", () => {
+  it("has a status of EBUSY while it is stopped, and EFAULT if its memory is gone", () => {
     using bench = new Bench("sim:trapped?size=1MiB&doorbell=1");
     using mapping = bench.kernel.mapOutside(4096, {
       read: () => {},

@@ -342,7 +342,7 @@ for (const name of Object.keys(PERSONALITIES)) {
 }
 
 describe("several faults", () => {
-  it("each strike at their own time", () => {
+  it("each strike at the right time", () => {
     using client = Client.of(
       `trapped?${QUERY}&fault=transition:2:EIO&fault=error-state:3&fault=state-read:5:ENODEV`,
     );

@@ -72,7 +72,7 @@ describe("replay:", () => {
     });
   });
 
-  it("tells at which call something else is done, with both calls", async () => {
+  it("reports the call at which the replay differs, with both calls", async () => {
     using folder = new Folder();
     const path = folder.file("t");
     {
@@ -94,7 +94,7 @@ describe("replay:", () => {
     });
   });
 
-  it("tells that calls are left, or that there are no more", async () => {
+  it("says that calls are left, or that there are no more", async () => {
     using folder = new Folder();
     const { trace } = await recordedSave(folder, "sim:mlx5?size=64KiB");
     const device = await openDevice(`replay:${trace}`);
@@ -154,7 +154,7 @@ describe("replay:", () => {
     assert.deepEqual(timeless(again), timeless(path));
   });
 
-  it("ends in a documented error where the trace's answers are damaged", async () => {
+  it("ends in a documented error if the trace's answers are damaged", async () => {
     using folder = new Folder();
     const { trace } = await recordedSave(folder, "sim:mlx5?size=16KiB", { data: true });
     const lines = linesOf(trace);
@@ -183,7 +183,7 @@ describe("replay:", () => {
     );
   });
 
-  it("ends with exit code 1 where it leaves the trace, 4 where the trace is bad, 2 for a bad name", async () => {
+  it("ends with exit code 1 if it leaves the trace, 4 if the trace is bad, 2 for a bad name", async () => {
     using folder = new Folder();
     const { trace } = await recordedSave(folder, "sim:mlx5?size=64KiB");
     const left = await vfiokit(["reset", `replay:${trace}`, "--json"]);

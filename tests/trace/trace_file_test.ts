@@ -90,7 +90,7 @@ describe("Trace", () => {
     assert.equal((lines(path).at(-1) as TraceEnd).calls, all.length);
   });
 
-  it("has what is done on the caller's own thread", () => {
+  it("has the calls of the caller's thread", () => {
     using folder = new Folder();
     const path = folder.file("t");
     {
@@ -136,7 +136,7 @@ describe("Trace", () => {
     assert.throws(() => Trace.create("/dev/full"), { code: "ENOSPC" });
   });
 
-  it("ends where the file takes no more; the save goes on, and says so", () => {
+  it("ends if the file takes no more; the save goes on, and says so", () => {
     using folder = new Folder();
     const path = folder.file("t");
     // The limit is in blocks of 512 bytes; the checkpoint goes to a pipe, which has none.

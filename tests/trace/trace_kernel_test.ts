@@ -103,7 +103,7 @@ describe("TraceKernel", () => {
     find(trace.events, { request: "FIONBIO" });
   });
 
-  it("has the bytes of data where that is asked for", async () => {
+  it("has the bytes of data if that is asked for", async () => {
     const spec = "sim:trapped?size=64KiB";
     const { kernel, trace } = tracedSim(spec, { data: true });
     const given = await saved(spec, kernel);
@@ -166,7 +166,7 @@ describe("TraceKernel", () => {
     assert.equal(find(trace.events, { call: "readText" }).result, "Linux\n");
   });
 
-  it("tells requests apart that share a number, by the file or by the flags", () => {
+  it("distinguishes requests that share a number, by the file or by the flags", () => {
     const { kernel, trace } = tracedSim("sim:mlx5");
     const container = kernel.open("/dev/vfio/vfio", O_RDWR);
     const info = uapi.vfioIommuType1Info.pack({});

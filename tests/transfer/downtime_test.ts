@@ -52,7 +52,7 @@ describe("standstill", () => {
     assert.deepEqual(found.parts.map(({ kind }) => kind), ["arc", "first-byte", "data", "arc"]);
   });
 
-  it("has no end while a device is stopped, and is none where it never stopped", () => {
+  it("has no end while a device is stopped, and is none if it never stopped", () => {
     const stopped = standstill(changesOf([0, "running"], [1, "running"], [2, "stop"]))!;
     assert.equal(stopped.seconds, null);
     assert.equal(standstill(changesOf([0, "running"], [1, "pre-copy"])), null);

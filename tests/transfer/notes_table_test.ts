@@ -519,7 +519,7 @@ describe("a simulated driver that keeps to the rules", () => {
 });
 
 describe("notes about several devices", () => {
-  it("are told of each of them, where it is saved and where it is restored", async () => {
+  it("are reported for each of them, saved and restored", async () => {
     using folder = new Folder();
     const file = folder.file("a");
     const kinds = [`mlx5?${SMALL}`, `trapped?${SMALL}`, `qat?${SMALL}`];

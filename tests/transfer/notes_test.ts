@@ -30,7 +30,7 @@ function codes(notes: readonly DriverNote[]): [code: string, count: number][] {
 }
 
 describe("notes about a driver", () => {
-  it("are in the report of what was done meanwhile, and of the device in all", async () => {
+  it("are in the report of the save that met them, and in the device's list", async () => {
     await using device = await openDevice(ZERO);
     const first = await save(device, nowhere());
     assert.deepEqual(codes(first.devices[0]!.notes), [["data-size-zero", 2]]);
@@ -74,13 +74,13 @@ describe("notes about a driver", () => {
     });
   });
 
-  it("are told of each of several devices", async () => {
+  it("are reported for each of several devices", async () => {
     await using devices = await openDevices(["sim:mlx5?size=64KiB", ZERO]);
     const { devices: reports } = await save(devices, nowhere());
     assert.deepEqual(reports.map(({ notes }) => codes(notes)), [[], [["data-size-zero", 2]]]);
   });
 
-  it("are told of each of several devices where one fails", async () => {
+  it("are reported for each of several devices if one fails", async () => {
     await using devices = await openDevices([
       "sim:mlx5?size=64KiB&fault=read:1:EIO",
       "sim:qat?size=64KiB&fault=odd-flags",

@@ -81,7 +81,7 @@ async function atEach(
   assert.ok(failures > 3, `${failures} failures`);
 }
 
-describe("a device that somebody else resets, at whatever call of ours,", () => {
+describe("a device that another process resets before any call of ours", () => {
   for (const kind of KINDS) {
     for (const precopy of kind === "qat" ? [undefined] : [undefined, {}]) {
       it(`gives a right checkpoint, or none: ${kind}${precopy ? " with pre-copy" : ""}`, () =>

@@ -56,7 +56,7 @@ test(
   },
 );
 
-test("what is refused is told of, with what to allow", inDeno, () => {
+test("what is refused is reported, with what to allow", inDeno, () => {
   const read = deno([], "read", SAMPLE);
   assert.match(read.stderr, /CheckpointFileError null: Cannot open ".*": Requires read access/);
   const write = deno([`--allow-read=${folder}`], "write", `${folder}/b`, "1");

@@ -253,7 +253,7 @@ const TEAMS: readonly (readonly PersonalityName[])[] = [
 ];
 
 for (const onError of ["reset", "leave"] as const) {
-  describe(`where a failure is to ${onError} the device, the told state is the true one:`, () => {
+  describe(`if a failure is to ${onError} the device, the reported state is the true one:`, () => {
     for (const [name, work] of ALONE) {
       for (const kind of KINDS) {
         it(`${name}, ${kind}`, () => everyStep([kind], onError, work));

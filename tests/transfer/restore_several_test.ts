@@ -77,7 +77,7 @@ describe("restore()", () => {
     });
   });
 
-  it("leaves them stopped where asked", async () => {
+  it("leaves them stopped if asked", async () => {
     const { bytes } = await saved("mlx5", "trapped");
     await withTeam(others("mlx5", "trapped"), async ({ devices }) => {
       const report = await restore(devices, memorySource(bytes), { leave: "stop" });
@@ -160,7 +160,7 @@ describe("restore() refuses, before a device is touched,", () => {
     await refused(new Uint8Array(100), KINDS, /not those of a checkpoint/, CheckpointError);
   });
 
-  it("a device that does not migrate, or is in a state where none begins", async () => {
+  it("a device that does not migrate, or is in a state in which no migration begins", async () => {
     const { bytes } = await saved(...KINDS);
     await withTeam([...others("mlx5"), "none"], async ({ devices, arcs }) => {
       const error = await failure(restore(devices, memorySource(bytes)), devices);
@@ -195,7 +195,7 @@ describe("restore() of one device", () => {
 describe("restore() that fails", () => {
   const KINDS = ["mlx5", "trapped", "qat"];
 
-  it("finds a file bad before a device is touched, and resets all where a pipe is", async () => {
+  it("finds a file bad before a device is touched, and resets all if a pipe is", async () => {
     const { bytes } = await saved(...KINDS);
     for (const at of [bytes.length - 100, bytes.length >> 1, 3 * bytes.length >> 2]) {
       const bad = bytes.slice();
@@ -221,7 +221,7 @@ describe("restore() that fails", () => {
     }
   });
 
-  it("resets all where it is interrupted, also while a pipe gives nothing", async () => {
+  it("resets all if it is interrupted, also while a pipe gives nothing", async () => {
     const { bytes } = await saved(...KINDS);
     for (const share of [0.3, 0.6, 0.9]) {
       await withTeam(others(...KINDS), async (team) => {
@@ -256,7 +256,7 @@ describe("restore() that fails", () => {
     }
   });
 
-  it("resets those that were judged well where one was not, and v1 that runs already", async () => {
+  it("resets those that were accepted if one was not, and v1 that runs already", async () => {
     const { bytes } = await saved(...KINDS);
     // The arcs of 2: RUNNING_P2P, STOP, RESUMING, STOP, RUNNING_P2P, RUNNING.
     for (const arc of [4, 5, 6]) {
@@ -278,7 +278,7 @@ describe("restore() that fails", () => {
     }
   });
 
-  it("leaves them as they are where that is wanted", async () => {
+  it("leaves them as they are if that is wanted", async () => {
     const { bytes } = await saved(...KINDS);
     const specs = others(...KINDS);
     specs[0] += "&fault=write:1:EFAULT";

@@ -61,7 +61,7 @@ describe("save()", () => {
     });
   });
 
-  it("tells the state that the device has, at whatever look at it the driver fails", async () => {
+  it("reports the device's true state, whichever read of it fails", async () => {
     for (const kind of ["state-read:N:EIO", "late-error:N"]) {
       for (const precopy of [undefined, {}]) {
         for (let nth = 1; nth <= 14; nth++) {
@@ -102,7 +102,7 @@ describe("save()", () => {
     });
   });
 
-  it("writes zstd and sha256 where asked, and reads them back", async () => {
+  it("writes zstd and sha256 if asked, and reads them back", async () => {
     const specs = ["trapped?size=2MiB&seed=1", "trapped?size=2MiB&seed=2"];
     await withSim(specs, async ({ devices: [from, to], sims }) => {
       const at = name();
@@ -189,7 +189,7 @@ describe("save()", () => {
     });
   }
 
-  it("asks once more where the step back to running is refused", async () => {
+  it("asks once more if the step back to running is refused", async () => {
     await withSim(["trapped?size=1MiB&fault=transition:3:EIO"], async ({ devices: [device] }) => {
       await saveTo(name(), device!);
       assert.equal(await stateOf(device!), "running");
@@ -288,7 +288,7 @@ describe("restore()", () => {
     }
   });
 
-  it("leaves the device stopped where asked", async () => {
+  it("leaves the device stopped if asked", async () => {
     const at = await saved("trapped?size=1MiB&seed=1");
     await withSim(["trapped?size=1MiB&seed=2"], async ({ devices: [device] }) => {
       await using source = await openCheckpointFile(at);
@@ -324,7 +324,7 @@ describe("restore()", () => {
   });
 });
 
-describe("a device on a thread of its own", () => {
+describe("a device on a thread", () => {
   it("does not stop the event loop while the driver blocks, and can be interrupted", async () => {
     const gate = new Gate();
     await using device = await openDevice(`sim:trapped?size=4MiB&fault=block:${HELD}:1`, {

@@ -210,7 +210,7 @@ describe("save() that fails", () => {
     }
   });
 
-  it("refuses pre-copy where none of them has it, and touches nothing", async () => {
+  it("refuses pre-copy if none of them has it, and touches nothing", async () => {
     await withTeam([`stop-copy-only?${SIZE}`, `pds?${SIZE}`], async ({ devices, arcs }) => {
       const error = await failure(save(devices, memorySink(), { precopy: {} }), devices);
       assert.equal(error!.code, "no-precopy");
@@ -218,7 +218,7 @@ describe("save() that fails", () => {
     });
   });
 
-  it("tells of a reset where one is in ERROR on its way back", async () => {
+  it("reports a reset if one is in ERROR on its way back", async () => {
     await withTeam([`mlx5?${SIZE}&fault=error-state:5`, `qat?${SIZE}`], async ({ devices }) => {
       const error = await failure(save(devices, memorySink()), devices);
       assert.deepEqual(statesOf(error), ["running", "running"]);
@@ -226,7 +226,7 @@ describe("save() that fails", () => {
     });
   });
 
-  it("brings back those that it can, where one is lost", async () => {
+  it("brings back those that it can, if one is lost", async () => {
     const resets = [1, 2, 3].map((nth) => `&fault=reset:${nth}:EIO`).join("");
     const lost = `stop-copy-only?${SIZE}&fault=read:2:EIO&fault=error-state:3${resets}`;
     await withTeam([`qat?${SIZE}`, lost, `trapped?${SIZE}`], async ({ devices }) => {
@@ -243,7 +243,7 @@ describe("save() that fails", () => {
     });
   });
 
-  it("tells of a device how it was left, not what was tried first", async () => {
+  it("reports how a device was left, not what was tried first", async () => {
     const stubborn =
       `stop-copy-only?${SIZE}&fault=read:2:EIO&fault=error-state:3&fault=reset:1:EIO`;
     await withTeam([`qat?${SIZE}`, stubborn], async ({ devices }) => {

@@ -192,7 +192,7 @@ test("a tail of structs is as long as its length field says", () => {
   assert.equal(vfioRegionInfoCapSparseMmap.size, 16);
 });
 
-test("a tail of bytes ends where argsz says", () => {
+test("a tail of bytes ends at argsz", () => {
   const bytes = vfioDeviceFeature.pack({ flags: 2, data: new Uint8Array([1, 2, 3]) });
   assert.deepEqual([...bytes], [11, 0, 0, 0, 2, 0, 0, 0, 1, 2, 3]);
   assert.deepEqual([...vfioDeviceFeature.unpack(bytes).data], [1, 2, 3]);

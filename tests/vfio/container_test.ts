@@ -132,7 +132,7 @@ leakFreeTest("a container that cannot be used says why, and is closed again", ()
   assert.equal(failing.fds.size, 0);
 });
 
-leakFreeTest("an IOMMU that does not remap interrupts is told from one that is missing", () => {
+leakFreeTest("an IOMMU that does not remap interrupts is distinguished from a missing one", () => {
   for (const [errno, code] of [["EPERM", "unsafe-interrupts"], ["EIO", "no-domain"]] as const) {
     const kernel = fakeVfio({ failing: new Map([[VFIO_SET_IOMMU, errno]]) });
     using container = Type1Container.open(kernel);

@@ -89,7 +89,7 @@ leakFreeTest("a borrowed device is known by the group that is lent with it", () 
   assert.equal(kernel.fds.size, 3);
 });
 
-leakFreeTest("an fd that is closed, or no device, is told apart", () => {
+leakFreeTest("an fd that is closed is distinguished from one that is no device", () => {
   const kernel = fakeVfio();
   assert.equal(reasonsOf(() => open(kernel, "fd:3"))[0]?.message, "fd 3 is not open");
   kernel.install({}, 3);
@@ -155,7 +155,7 @@ leakFreeTest("regions are read once; indices that the device leaves out are left
 });
 
 leakFreeTest(
-  "a region of a type is found past a broken one, and the fault is told where none is",
+  "a region of a type is found past a broken one, and the fault is reported if none is",
   () => {
     const type = VFIO_REGION_TYPE_MIGRATION_DEPRECATED;
     const subtype = VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED;

@@ -30,7 +30,7 @@ for (const kernel of [libcKernel(), new SimKernel()]) {
       assert.deepEqual(openFds(), []);
     });
 
-    it("has no fd where it is anonymous", () => {
+    it("has no fd if it is anonymous", () => {
       using memory = DmaMemory.allocate(kernel, 4096, { kind: "anonymous" });
       assert.equal(memory.fd, null);
       memory.close();
@@ -64,7 +64,7 @@ for (const kernel of [libcKernel(), new SimKernel()]) {
       assert.throws(() => DmaMemory.allocate(large, 4096), /whole pages of 65536 bytes/);
     });
 
-    it("says where huge pages come from, where there are too few", () => {
+    it("says where huge pages come from if there are too few", () => {
       for (const kind of ["memfd", "anonymous"] as const) {
         assert.throws(
           // More than any machine has to spare.

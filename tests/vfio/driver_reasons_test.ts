@@ -171,7 +171,7 @@ describe("the commands that bind a device", () => {
     });
   });
 
-  it("are not printed where no IOMMU would let a VFIO driver take the device", () => {
+  it("are not printed if no IOMMU would let a VFIO driver take the device", () => {
     const kernel = host({ driver: "host" });
     kernel.links.delete(`${FOLDER}/iommu_group`);
     const { reasons } = probe(ADDRESS, { kernel, open: false });
@@ -204,7 +204,7 @@ describe("the commands that bind a device", () => {
     assert.deepEqual(run(none, { loads: null }), bound);
   });
 
-  it("load nothing where the driver is there, whatever its name", () => {
+  it("load nothing if the driver is there, whatever its name", () => {
     const { message, hint } = ofPlain({
       drivers: { "Other Name": "xe_vfio_pci" },
       modules: "/lib/modules",
@@ -226,7 +226,7 @@ describe("the driver that is made for a function", () => {
     assert.doesNotMatch(hint, /modprobe/);
   });
 
-  it("is found where a distribution keeps its modules", () => {
+  it("is found in the folders in which distributions keep modules", () => {
     for (
       const modules of [
         "/lib/modules",
@@ -240,7 +240,7 @@ describe("the driver that is made for a function", () => {
     }
   });
 
-  it("is none only where all that could name it was read", () => {
+  it("is none only if everything that could name it was read", () => {
     assert.match(ofPlain({ modules: "/lib/modules" }).message, /has no VFIO driver made for it/);
     const { message, hint } = ofPlain({ drivers: { mlx5_vfio_pci: "mlx5_vfio_pci" } });
     assert.match(message, /is unknown: .*modules\.alias, .*modules\.builtin\.modinfo cannot be/);
@@ -279,7 +279,7 @@ describe("plain vfio-pci", () => {
 });
 
 describe("a bridge", () => {
-  it("is not to be bound, whatever it is told by", () => {
+  it("is not to be bound, however it is recognised", () => {
     const address = "0000:3a:00.0";
     const cases: [pciClass: string, driver: string | null, message: RegExp][] = [
       ["0x060400", "pcieport", /is a PCI bridge \(driver "pcieport"\): no VFIO driver takes it/],
@@ -346,7 +346,7 @@ describe("a function that is not the one to migrate, or not set up for it", () =
     );
   });
 
-  it("has a switch for migration, where its driver has one", () => {
+  it("has a switch for migration, if its driver has one", () => {
     const kernel = host({
       driver: "mlx5_vfio_pci",
       links: { [`${FOLDER}/physfn`]: "../0000:3b:00.0" },
@@ -373,7 +373,7 @@ describe("a function that is not the one to migrate, or not set up for it", () =
     for (const text of [hint, chosen.hint]) assert.doesNotMatch(text, /unbind|driver_override/);
   });
 
-  it("tells its vGPU type as a part of what it is", () => {
+  it("prints its vGPU type as part of its identity", () => {
     const kernel = host({
       driver: "nvidia",
       texts: {

@@ -37,7 +37,7 @@ describe("which device keeps its group from user space", () => {
     }
   });
 
-  it("is unknown of a driver that is VFIO's by its name alone, where the kernel shows more", () => {
+  it("is unknown of a driver that is VFIO's by its name alone, if the kernel shows more", () => {
     const shows = (kernel: FakeKernel): void => {
       kernel.links.set("/sys/class/vfio-dev/vfio0", "/sys/devices/other/vfio-dev/vfio0");
     };
@@ -105,7 +105,7 @@ describe("a kernel's release", () => {
     ) assert.equal(hasSince(release, 5, 18), has, String(release));
   });
 
-  it("says nothing where its maker takes in what later ones have", () => {
+  it("says nothing if the driver accepts data of later versions", () => {
     assert.equal(hasSince("5.14.0-503.11.1.el9_5.x86_64", 5, 18), null);
     assert.equal(hasSince("5.14.0-503.11.1.el9_5.x86_64", 5, 10), true);
   });
@@ -133,7 +133,7 @@ describe("a group that is not viable", () => {
     }
   });
 
-  it("is said to be perhaps so where that cannot be known; opening it tells", () => {
+  it("is reported as possible if that cannot be known; opening it shows", () => {
     const spoilt = (groupFlags?: number): FakeKernel => {
       const kernel = fakeVfio(groupFlags === undefined ? {} : { groupFlags });
       kernel.texts.set("/proc/sys/kernel/osrelease", `${NEW}\n`);
@@ -162,7 +162,7 @@ describe("a group that is not viable", () => {
     }
   });
 
-  it("does not hide the reason where sysfs lists no devices", () => {
+  it("does not hide the reason if sysfs lists no devices", () => {
     const kernel = fakeVfio({ groupFlags: 0 });
     const readDir = kernel.readDir.bind(kernel);
     Object.assign(kernel, {

@@ -120,7 +120,7 @@ leakFreeTest("a refused mapping says why", () => {
   });
 });
 
-leakFreeTest("a borrowed IOAS is told what is mapped, and is not taken away", () => {
+leakFreeTest("a borrowed IOAS takes a list of what is mapped, and is not destroyed", () => {
   withIoas("", ({ ioas, map, kernel }) => {
     map(0n, 4n);
     const iommufd = Iommufd.borrow(kernel, ioas.iommufd.fd.number);

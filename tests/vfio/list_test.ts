@@ -73,7 +73,7 @@ describe("the list of devices", () => {
     );
   });
 
-  it("tells group, node and the others in the group", () => {
+  it("prints group, node and the others in the group", () => {
     const devices = found(machine(), true);
     const { group, groupDevices, node, physicalFunction } = devices.get(VF)!;
     assert.deepEqual([group, groupDevices, node, physicalFunction], [
@@ -146,7 +146,7 @@ describe("the list of devices", () => {
     assert.deepEqual(devices.get(UUID)!.holders, []);
   });
 
-  it("is empty where there is no such device, and an error without sysfs", () => {
+  it("is empty if there is no such device, and an error without sysfs", () => {
     const kernel = new FakeKernel();
     kernel.texts.set("/sys/bus/usb/drivers_probe", "");
     assert.deepEqual(listDevices({ kernel }), { devices: [], leftOut: 0 });

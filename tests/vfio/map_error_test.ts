@@ -115,14 +115,14 @@ describe("memory that cannot be mapped", () => {
     });
   });
 
-  it("is not said to be the limit's fault where that is not reached", () => {
+  it("is not said to be the limit's fault if that is not reached", () => {
     withContainer("iommu=all-dirty&memlock=64KiB&fault=map:1:ENOMEM", ({ map }) => {
       const { message } = refusal(() => map(0n, PAGE));
       assert.match(message, /what else is locked counts as well, or the kernel has no memory/);
     });
   });
 
-  it("finds no memory in the kernel, where nothing limits the process", () => {
+  it("finds no memory in the kernel, if nothing limits the process", () => {
     withContainer("fault=map:1:ENOMEM", ({ map }) => {
       assert.match(refusal(() => map(0n, PAGE)).message, /the kernel has no memory/);
     });
@@ -184,7 +184,7 @@ describe("memory that cannot be unmapped", () => {
     });
   });
 
-  it("is partly somebody else's", () => {
+  it("is partly of another process", () => {
     withContainer("", ({ map, container }) => {
       map(0n, 4n * PAGE);
       container.forget(0n);
@@ -194,7 +194,7 @@ describe("memory that cannot be unmapped", () => {
 });
 
 describe("the list of mappings", () => {
-  it("takes in what it is told of, and nothing that cannot be", () => {
+  it("takes mappings that the caller names, and none that cannot be", () => {
     withContainer("", ({ map, container }) => {
       map(0x10000n, PAGE);
       container.know({ iova: 0x2000n, size: PAGE });
@@ -253,7 +253,7 @@ describe("memory that an IOMMU does not map there", () => {
     ["of none at all", 0n, PAGE, [], /does not reach that far: it maps nothing \(EINVAL\)$/],
   ];
   for (const [what, iova, size, iovaRanges, why] of table) {
-    it(`is told which: ${what}`, () => {
+    it(`gets the reason: ${what}`, () => {
       const error = mapError(
         new SysError("ioctl", 22),
         { iova, size, vaddr: 0n, flags: RW },

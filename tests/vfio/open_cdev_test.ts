@@ -60,7 +60,7 @@ leakFreeTest(
   },
 );
 
-leakFreeTest("by its group it is opened where that is asked for", () => {
+leakFreeTest("by its group it is opened if that is asked for", () => {
   const { kernel } = fakeCdev();
   using device = open(kernel, ADDRESS, { via: "group" });
   assert.deepEqual([device.via, device.whyNotCdev], ["group", null]);
@@ -83,7 +83,7 @@ leakFreeTest("what was opened is closed whichever step fails", () => {
   }
 });
 
-leakFreeTest("where the kernel has no such way, it is opened by its group", () => {
+leakFreeTest("if the kernel has no such way, it is opened by its group", () => {
   const cases: [code: string, (kernel: FakeKernel) => void][] = [
     ["no-iommufd", (kernel) => kernel.nodes.delete("/dev/iommu")],
     ["no-iommufd", (kernel) => kernel.nodes.set("/dev/iommu", "ENODEV")],
@@ -106,7 +106,7 @@ leakFreeTest("where the kernel has no such way, it is opened by its group", () =
 });
 
 leakFreeTest(
-  "where the group cannot be opened either, what was amiss with the node is told",
+  "if the group cannot be opened either, the fault of the node is reported",
   () => {
     const { kernel } = fakeCdev();
     kernel.nodes.set(CDEV_PATH, "EACCES");
@@ -145,7 +145,7 @@ leakFreeTest("a refusal to bind or attach says what it may be, and the group is 
   }
 });
 
-leakFreeTest("a device in use is busy, and says by whom", () => {
+leakFreeTest("a device in use is busy, and the error names the process", () => {
   const holders = (kernel: FakeKernel): unknown => {
     try {
       open(kernel, ADDRESS).close();
@@ -192,32 +192,35 @@ leakFreeTest("EPERM is a host driver in the group, or interrupts that are not re
   assert.match(spoiled!.message, /IOMMU group 12 is not viable: held by 0000:3b:00\.0 \(ice\)/);
 });
 
-leakFreeTest("a VF token goes with BIND where the kernel takes it there, else by the group", () => {
-  const { kernel, tokens } = fakeCdev();
-  open(kernel, ADDRESS, { vfToken: TOKEN.toUpperCase() }).close();
-  assert.deepEqual(tokens, [TOKEN.replaceAll("-", "")]);
-  assert.ok(kernel.log.includes("bind argsz 24"));
+leakFreeTest(
+  "a VF token is passed with BIND if the kernel takes it there, else by the group",
+  () => {
+    const { kernel, tokens } = fakeCdev();
+    open(kernel, ADDRESS, { vfToken: TOKEN.toUpperCase() }).close();
+    assert.deepEqual(tokens, [TOKEN.replaceAll("-", "")]);
+    assert.ok(kernel.log.includes("bind argsz 24"));
 
-  const old = failing(VFIO_DEVICE_BIND_IOMMUFD, "EINVAL");
-  old.texts.set("/proc/sys/kernel/osrelease", "6.12.48-amd64\n");
-  assert.equal(insteadOfCdev(old, { vfToken: TOKEN }).code, "vf-token");
-  assert.ok(old.log.includes(`device ${ADDRESS} vf_token=${TOKEN}`));
-  const [reason] = reasonsOf(() => open(old, ADDRESS, { ...CDEV, vfToken: TOKEN }));
-  assert.match(reason!.hint, /from 6\.17 on/);
+    const old = failing(VFIO_DEVICE_BIND_IOMMUFD, "EINVAL");
+    old.texts.set("/proc/sys/kernel/osrelease", "6.12.48-amd64\n");
+    assert.equal(insteadOfCdev(old, { vfToken: TOKEN }).code, "vf-token");
+    assert.ok(old.log.includes(`device ${ADDRESS} vf_token=${TOKEN}`));
+    const [reason] = reasonsOf(() => open(old, ADDRESS, { ...CDEV, vfToken: TOKEN }));
+    assert.match(reason!.hint, /from 6\.17 on/);
 
-  const refusing = failing(VFIO_DEVICE_BIND_IOMMUFD, "EACCES");
-  addPci(refusing, "0000:3b:00.0", "/sys/devices/pci0000:3a/0000:3b:00.0", 11, "vfio-pci");
-  refusing.links.set(`${FOLDER}/physfn`, "/sys/devices/pci0000:3a/0000:3b:00.0");
-  const message = (vfToken?: string): string =>
-    reasonsOf(() => open(refusing, ADDRESS, { vfToken }))[0]!.message;
-  assert.equal(message(), `${ADDRESS} wants a VF token`);
-  assert.equal(message(TOKEN), `The VF token for ${ADDRESS} is not the right one`);
-  // Before 6.17 BIND asks for no token, and EACCES is a device that cannot be woken.
-  refusing.texts.set("/proc/sys/kernel/osrelease", "6.12.48\n");
-  assert.deepEqual(codesOf(() => open(refusing, ADDRESS, CDEV)), ["no-power"]);
-  assert.throws(() => open(kernel, ADDRESS, { vfToken: "x" }), { name: "DeviceNameError" });
-  assert.equal(kernel.fds.size, 0);
-});
+    const refusing = failing(VFIO_DEVICE_BIND_IOMMUFD, "EACCES");
+    addPci(refusing, "0000:3b:00.0", "/sys/devices/pci0000:3a/0000:3b:00.0", 11, "vfio-pci");
+    refusing.links.set(`${FOLDER}/physfn`, "/sys/devices/pci0000:3a/0000:3b:00.0");
+    const message = (vfToken?: string): string =>
+      reasonsOf(() => open(refusing, ADDRESS, { vfToken }))[0]!.message;
+    assert.equal(message(), `${ADDRESS} wants a VF token`);
+    assert.equal(message(TOKEN), `The VF token for ${ADDRESS} is not the right one`);
+    // Before 6.17 BIND asks for no token, and EACCES is a device that cannot be woken.
+    refusing.texts.set("/proc/sys/kernel/osrelease", "6.12.48\n");
+    assert.deepEqual(codesOf(() => open(refusing, ADDRESS, CDEV)), ["no-power"]);
+    assert.throws(() => open(kernel, ADDRESS, { vfToken: "x" }), { name: "DeviceNameError" });
+    assert.equal(kernel.fds.size, 0);
+  },
+);
 
 leakFreeTest("a device without an IOMMU group is opened by its node, if it has one", () => {
   const { kernel } = fakeCdev();
@@ -300,7 +303,7 @@ leakFreeTest("several devices share an iommufd, and those of one group an IOAS",
   assert.deepEqual(fake.log.filter((line) => line.startsWith("destroy")), ["destroy 1"]);
 });
 
-leakFreeTest("several devices by their groups, where that is asked for", () => {
+leakFreeTest("several devices by their groups, if that is asked for", () => {
   const kernel = new SimKernel("mapped?cdev=1", "trapped");
   const names = kernel.devices.map(({ path }) => parseDeviceName(path));
   const devices = openVfioDevices(kernel, names, { via: "group" });

@@ -27,7 +27,7 @@ leakFreeTest("devices of different groups have one each", () => {
   assert.deepEqual(kernel.openObjects, []);
 });
 
-leakFreeTest("where one cannot be opened, none stays open", () => {
+leakFreeTest("if one cannot be opened, none stays open", () => {
   const kernel = fakeVfio({ devices: [ADDRESS] });
   assert.throws(
     () => openVfioDevices(kernel, [ADDRESS, OTHER].map(parseDeviceName)),

@@ -118,7 +118,7 @@ leakFreeTest("a group that other drivers hold says which devices spoil it", () =
   assert.deepEqual(codesOf(() => open(late("EBUSY"))), ["dma-in-use"]);
 });
 
-leakFreeTest("a group in use is busy, and says by whom", () => {
+leakFreeTest("a group in use is busy, and the error names the process", () => {
   const kernel = fakeVfio();
   kernel.nodes.set(GROUP_PATH, "EBUSY");
   kernel.texts.set(`${FOLDER}/vfio-dev/vfio7/dev`, "234:7\n");
@@ -133,7 +133,7 @@ leakFreeTest("a group in use is busy, and says by whom", () => {
   assert.equal(kernel.fds.size, 0);
 });
 
-leakFreeTest("missing groups, IOMMUs, nodes and permissions are reasons of their own", () => {
+leakFreeTest("missing groups, IOMMUs, nodes and permissions are separate reasons", () => {
   const cases: [string, (kernel: FakeKernel) => void][] = [
     ["no-iommu-group", (kernel) => kernel.links.delete(`${FOLDER}/iommu_group`)],
     [
@@ -249,7 +249,7 @@ for (const [query, late] of [["", "node"], ["", "device"], ["&cdev=1", "node"]] 
 }
 
 leakFreeTest(
-  "what does not come is given up, and not waited for where no VFIO driver is bound",
+  "what does not come is given up, and not waited for if no VFIO driver is bound",
   () => {
     const kernel = new SimKernel("trapped?size=64KiB&fault=device-late:1000");
     const name = parseDeviceName(kernel.devices[0]!.path);

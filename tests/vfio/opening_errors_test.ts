@@ -306,7 +306,7 @@ describe("every errno of every call that opens a device", () => {
       assert.deepEqual(told, EXPECTED[call]);
     });
 
-    it(`is told clearly where it is none that Linux is known to answer: ${call}`, () => {
+    it(`is reported clearly if it is none that Linux is known to answer: ${call}`, () => {
       for (const errno of ["EXDEV", "ERANGE"] as const) {
         const { error, told } = outcome(call, errno);
         assert.ok(error instanceof OpenError);
@@ -348,16 +348,16 @@ describe("EPERM of an IOMMU", () => {
     "cdev-refused firmware-region unsafe-interrupts",
   ];
 
-  it("is of the interrupts where firmware keeps nothing", () => {
+  it("is of the interrupts if firmware keeps no memory", () => {
     assert.deepEqual(codes(MSI, PLAIN), ["unsafe-interrupts", "unsafe-interrupts"]);
     assert.deepEqual(codes(RELAXABLE + MSI, ""), ["unsafe-interrupts", "unsafe-interrupts"]);
   });
 
-  it("is of the firmware where interrupts are remapped", () => {
+  it("is of the firmware if interrupts are remapped", () => {
     assert.deepEqual(codes(DIRECT + MSI, REMAPPED), ["firmware-region", "firmware-region"]);
   });
 
-  it("has both named where both may be, or nothing can be seen", () => {
+  it("has both causes named if both may be, or nothing can be seen", () => {
     assert.deepEqual(codes(DIRECT + MSI, PLAIN), BOTH);
     assert.deepEqual(codes(null, ""), BOTH);
   });
@@ -370,7 +370,7 @@ describe("EPERM of an IOMMU", () => {
     assert.deepEqual(codes(DIRECT + MSI, REMAPPED, "6.12.48"), ["group-refused", "cdev-refused"]);
   });
 
-  it("is not asserted where both are ruled out", () => {
+  it("is not asserted if both are ruled out", () => {
     assert.deepEqual(codes(MSI, REMAPPED), ["group-refused", "cdev-refused"]);
   });
 
@@ -414,7 +414,7 @@ describe("the firmware's memory, from Linux 6.6 on", () => {
 });
 
 describe("both ways to open a device", () => {
-  it("are told of where both fail, by every class of error", () => {
+  it("are both reported if both fail, by every class of error", () => {
     const cases: [(kernel: FakeKernel) => void, name: string, codes: string[]][] = [
       [(kernel) => kernel.nodes.set(GROUP_PATH, "EBUSY"), "BusyError", ["no-permission"]],
       [
@@ -439,7 +439,7 @@ describe("both ways to open a device", () => {
     }
   });
 
-  it("are not both tried where the same stands in the way of either", () => {
+  it("are not both tried if the same reason stands against either", () => {
     const kernel = refusing("VFIO_DEVICE_BIND_IOMMUFD", "EPERM");
     addPci(kernel, "0000:3b:00.0", "/sys/devices/pci0000:3a/0000:3b:00.0", 12, "ice");
     kernel.texts.set("/proc/sys/kernel/osrelease", "6.12.48\n");
@@ -559,7 +559,7 @@ describe("several possible causes", () => {
     assert.match(interrupts!.message, /^Possible cause: The IOMMU does not remap interrupts/);
   });
 
-  it("are ruled out by the drivers of the group where EBUSY is somebody's", () => {
+  it("are ruled out by the drivers of the group if EBUSY is another process's", () => {
     const kernel = refusing("VFIO_DEVICE_BIND_IOMMUFD", "EBUSY");
     addPci(kernel, "0000:3b:00.0", "/sys/devices/pci0000:3a/0000:3b:00.0", 12, "ice");
     const codes = reasonsOf(refused(kernel, { via: "cdev" })).map(({ code }) => code);
@@ -580,7 +580,7 @@ describe("too many open files", () => {
       `Max open files            ${soft}                 ${hard}               files     \n`,
   });
 
-  it("of a process have its own limit raised, as far as it may raise it", () => {
+  it("of a process have its limit raised, as far as it may raise it", () => {
     assert.match(
       hint("EMFILE", limits("1024", "4096")),
       /1024 \(RLIMIT_NOFILE\).*: ulimit -n 4096$/,
@@ -616,7 +616,7 @@ describe("a container's /dev", () => {
     return reasonsOf(refused(kernel, { via }))[0]!;
   };
 
-  it("that lacks a node which sysfs shows is told so, and how the node is given to it", () => {
+  it("that lacks a node which sysfs shows gets that as the reason, and how to pass the node in", () => {
     const cases = [
       ["/dev/iommu", "/sys/class/misc/iommu", "cdev", "no-iommufd"],
       [CDEV_PATH, `${FOLDER}/vfio-dev/vfio7`, "cdev", "no-cdev-node"],
@@ -633,7 +633,7 @@ describe("a container's /dev", () => {
     }
   });
 
-  it("that lacks several is told all of them at once", () => {
+  it("that lacks several gets all of them at once", () => {
     const { kernel } = fakeCdev();
     kernel.texts.set("/sys/class/misc/iommu/dev", "10:262\n");
     for (const path of ["/dev/iommu", CDEV_PATH]) kernel.nodes.delete(path);
@@ -641,7 +641,7 @@ describe("a container's /dev", () => {
     assert.ok(reason!.hint.includes(`--device /dev/iommu --device ${CDEV_PATH}`));
   });
 
-  it("and a kernel that has none are told apart", () => {
+  it("and a kernel that has none are distinguished", () => {
     const { kernel } = fakeCdev();
     kernel.nodes.delete("/dev/iommu");
     const [reason] = reasonsOf(refused(kernel, { via: "cdev" }));
@@ -649,7 +649,7 @@ describe("a container's /dev", () => {
     assert.match(reason!.hint, /^modprobe iommufd/);
   });
 
-  it("is what a probe tells of, too: what sysfs alone shows is not there", () => {
+  it("is what a probe reports, too: what sysfs alone shows is not there", () => {
     const spec = "mlx5?cdev=1&fault=no-iommu-node&fault=no-device-node";
     for (const open of [true, false]) {
       const { access, reasons } = probe(`sim:${spec}`, { kernel: new SimKernel(spec), open });
@@ -662,7 +662,7 @@ describe("a container's /dev", () => {
     assert.deepEqual(reasons, []);
   });
 
-  it("counts as amiss: both ways are told where neither is there", () => {
+  it("is reported with the other way if neither is there", () => {
     const { kernel } = fakeCdev();
     kernel.texts.set("/sys/class/misc/iommu/dev", "10:262\n");
     for (const path of ["/dev/iommu", GROUP_PATH]) kernel.nodes.delete(path);

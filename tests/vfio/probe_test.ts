@@ -139,18 +139,21 @@ leakFreeTest("an IOMMU that does not track pages is worth knowing, and does not 
   }
 });
 
-leakFreeTest("a PCI device is noted to be reset by opening, and one without reset is told", () => {
-  const kernel = fakeVfio({
-    deviceFlags: VFIO_DEVICE_FLAGS_PCI,
-    iommuCapabilities: capability(2, 0, [0, 0, 0x1000, 0, 0x1000_0000, 0]),
-  });
-  const report = probe(ADDRESS, { kernel });
-  assert.deepEqual(codes(report), ["no-reset"]);
-  assert.equal(report.migratable, true);
-  assert.equal(report.quirk, "ice");
-  assert.match(report.notes.join(), /Opening a PCI device may reset it/);
-  assert.equal(kernel.fds.size, 0);
-});
+leakFreeTest(
+  "a note says that opening resets a PCI device, another that a device has no reset",
+  () => {
+    const kernel = fakeVfio({
+      deviceFlags: VFIO_DEVICE_FLAGS_PCI,
+      iommuCapabilities: capability(2, 0, [0, 0, 0x1000, 0, 0x1000_0000, 0]),
+    });
+    const report = probe(ADDRESS, { kernel });
+    assert.deepEqual(codes(report), ["no-reset"]);
+    assert.equal(report.migratable, true);
+    assert.equal(report.quirk, "ice");
+    assert.match(report.notes.join(), /Opening a PCI device may reset it/);
+    assert.equal(kernel.fds.size, 0);
+  },
+);
 
 leakFreeTest("without opening, sysfs alone is read, and nothing is promised", () => {
   const kernel = fakeVfio();
@@ -164,7 +167,7 @@ leakFreeTest("without opening, sysfs alone is read, and nothing is promised", ()
   assert.equal(report.notes.length, 1);
 });
 
-leakFreeTest("without opening, what sysfs shows to be in the way is told", () => {
+leakFreeTest("without opening, the reasons that sysfs shows are reported", () => {
   const kernel = fakeVfio();
   kernel.links.set(`${FOLDER}/driver`, "/sys/bus/pci/drivers/iavf");
   addPci(kernel, "0000:3b:00.0", "/sys/devices/pci0000:3a/0000:3b:00.0", 12, "ice");
@@ -193,7 +196,7 @@ leakFreeTest("a device that cannot be opened is still described from sysfs", () 
   );
 });
 
-leakFreeTest("a simulated v2 device can migrate, and says with what", () => {
+leakFreeTest("a simulated v2 device can migrate, and the probe lists its features", () => {
   const report = sim("hisi");
   const { protocol, migratable, dataSection, migrationFlags, reasons, driver } = report;
   assert.deepEqual(
@@ -211,7 +214,7 @@ leakFreeTest("a simulated v2 device can migrate, and says with what", () => {
   assert.equal(sim("trapped").migrationFlags, null);
 });
 
-leakFreeTest("each feature is told, with the errno where it is not there", () => {
+leakFreeTest("each feature is reported, with the errno if it is missing", () => {
   const features = new Map<number, ErrnoName>([[VFIO_DEVICE_FEATURE_MIG_DATA_SIZE, "EINVAL"]]);
   const { features: found } = probe(ADDRESS, { kernel: fakeVfio({ v2Flags: 1, features }) });
   assert.deepEqual(found.filter(({ supported }) => supported).map(({ name }) => name), [
@@ -231,7 +234,7 @@ leakFreeTest("each feature is told, with the errno where it is not there", () =>
   assert.deepEqual(probe(ADDRESS, { kernel: fakeVfio(), open: false }).features, []);
 });
 
-leakFreeTest("a device that speaks neither protocol is told from one that needs its driver", () => {
+leakFreeTest("a device without a protocol differs from one that needs its driver", () => {
   const neither = probe(ADDRESS, { kernel: fakeVfio({ regions: {}, deviceFlags: 0 }) });
   assert.deepEqual([neither.protocol, neither.migratable], [null, false]);
   assert.deepEqual(codes(neither), ["no-migration"], "that it has no reset is beside the point");
@@ -291,22 +294,25 @@ leakFreeTest("a migration region that cannot hold or give its registers is not u
   }
 });
 
-leakFreeTest("a broken region beside a sound migration region is told, and does not block", () => {
-  const broken = { ...MIGRATION_REGION, capabilities: new Uint8Array(new ArrayBuffer(4)) };
-  const kernel = fakeVfio({
-    regions: { 2: broken, 9: MIGRATION_REGION },
-    iommuCapabilities: new Uint8Array(new ArrayBuffer(4)),
-  });
-  const report = probe(ADDRESS, { kernel });
-  assert.equal(report.migratable, true);
-  assert.deepEqual(report.reasons.map(({ code, blocks }) => [code, blocks]), [
-    ["broken-answer", false],
-    ["broken-answer", false],
-  ]);
-  assert.match(report.reasons[0]!.message, /region 2/);
-  assert.match(report.reasons[1]!.message, /container/);
-  assert.equal(report.dirty.tracks, null);
-});
+leakFreeTest(
+  "a broken region beside a sound migration region is reported, and does not block",
+  () => {
+    const broken = { ...MIGRATION_REGION, capabilities: new Uint8Array(new ArrayBuffer(4)) };
+    const kernel = fakeVfio({
+      regions: { 2: broken, 9: MIGRATION_REGION },
+      iommuCapabilities: new Uint8Array(new ArrayBuffer(4)),
+    });
+    const report = probe(ADDRESS, { kernel });
+    assert.equal(report.migratable, true);
+    assert.deepEqual(report.reasons.map(({ code, blocks }) => [code, blocks]), [
+      ["broken-answer", false],
+      ["broken-answer", false],
+    ]);
+    assert.match(report.reasons[0]!.message, /region 2/);
+    assert.match(report.reasons[1]!.message, /container/);
+    assert.equal(report.dirty.tracks, null);
+  },
+);
 
 leakFreeTest(
   "a device whose own description is a lie is reported, and another failure is thrown",

@@ -128,7 +128,7 @@ test("a platform device without ids or group is described as well", () => {
   assert.equal(isVfioBound(device), false);
 });
 
-test("VFIO drivers are told by name, by character device, or by the mdev bus", () => {
+test("VFIO drivers are recognised by name, by character device, or by the mdev bus", () => {
   assert.equal(isVfioBound(pci("vfio-pci")), true);
   assert.equal(isVfioBound(pci("mlx5_vfio_pci")), true);
   assert.equal(isVfioBound(pci("ice")), false);

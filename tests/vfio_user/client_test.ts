@@ -468,7 +468,7 @@ describe("its DMA", () => {
     kernel.ioctl(iommufd, uapi.IOMMU_IOAS_MAP, argument);
   }
 
-  it("is told to the server, with the memory's fd", () => {
+  it("is sent to the server, with the memory's fd", () => {
     const opened = attached([
       reply(1, wire.VFIO_USER_DMA_MAP),
       reply(2, wire.VFIO_USER_DMA_UNMAP, vfioUserDmaUnmap.pack({})),
@@ -525,7 +525,7 @@ describe("its DMA", () => {
   });
 
   for (const twin of [true, false]) {
-    it(`reaches memory without an fd by messages, ${twin ? "on a socket of" : "beside"} its own`, () => {
+    it(`reaches memory without an fd by messages, ${twin ? "on a separate socket" : "among its own"}`, () => {
       const [ours, theirs] = UnixSocket.pair();
       const read = vfioUserDmaRegionAccess.pack({ addr: 0x10004n, count: 2n });
       const write = vfioUserDmaRegionAccess.pack({ addr: 0x10000n, count: 1n });
@@ -607,7 +607,7 @@ describe("a server that cannot be believed", () => {
   const INFO = wire.VFIO_USER_DEVICE_GET_INFO;
   const flags = wire.VFIO_USER_F_TYPE_REPLY;
 
-  it("is left, with what it sent in the error", () => {
+  it("stays in ERROR, with what it sent in the error", () => {
     const whole = vfioUserDeviceInfo.pack({});
     const cases: [Scripted, string, RegExp][] = [
       [reply(2, INFO, whole), "EPROTO", /id 2.*asked for VFIO_USER_DEVICE_GET_INFO/],

@@ -117,7 +117,7 @@ describe("the version", () => {
     assert.deepEqual(unpackVersion(packVersion(version)), version);
   });
 
-  it("has defaults, without JSON and with what it does not know", () => {
+  it("has defaults, without JSON and with unknown fields", () => {
     const { capabilities } = unpackVersion(json(""));
     assert.deepEqual(capabilities, DEFAULT_CAPABILITIES);
     assert.deepEqual(
@@ -300,7 +300,7 @@ describe("a connection", () => {
 });
 
 describe("a socket with a name", () => {
-  it("connects a client to a server, who know each other's user", async () => {
+  it("connects a client to a server, and each knows the other's user", async () => {
     const fs = await import("node:fs");
     const os = await import("node:os");
     const path = await import("node:path");

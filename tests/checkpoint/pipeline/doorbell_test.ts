@@ -7,7 +7,7 @@ describe("a doorbell", () => {
     assert.equal(new Doorbell().until(() => "found"), "found");
   });
 
-  it("looks once where there is no time to wait", () => {
+  it("looks once if there is no time to wait", () => {
     let looks = 0;
     assert.equal(new Doorbell().until(() => (looks += 1, null), 0), null);
     assert.equal(looks, 1);
@@ -17,7 +17,7 @@ describe("a doorbell", () => {
     assert.equal(new Doorbell().until(() => null, 5), null);
   });
 
-  it("does not sleep where it was rung after the look", () => {
+  it("does not sleep if it was rung after the look", () => {
     const bell = new Doorbell();
     let looks = 0;
     const found = bell.until(() => {

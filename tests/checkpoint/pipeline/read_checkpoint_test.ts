@@ -85,7 +85,7 @@ describe("a checkpoint read into rings", () => {
     }
   });
 
-  it("gives any transactions, as long as there is somebody to take them", async () => {
+  it("gives any transactions, as long as the reader takes them", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.oneof(fc.nat({ max: 9000 }), fc.nat({ max: 3 << 20 })), {
@@ -104,7 +104,7 @@ describe("a checkpoint read into rings", () => {
     );
   });
 
-  it("ends without a device's end where it is bad, and says what is", async () => {
+  it("ends without a device's end if it is bad, and says what is wrong", async () => {
     const good = encode(transactions(0, 5000, 3000));
     const bad: [string, Uint8Array][] = [
       ["crc", good.map((byte, at) => at === 3000 ? byte ^ 1 : byte)],
@@ -125,14 +125,14 @@ describe("a checkpoint read into rings", () => {
     }
   });
 
-  it("rejects before it has begun where its header is bad", async () => {
+  it("rejects before it has begun if its header is bad", async () => {
     const fd = fileOf(new Uint8Array(100));
     const io = startReading({ fd, kind: fdKind(fd), rings: restoringRings(1, 1) });
     await assert.rejects(io.begun, { name: "CheckpointError", code: "not-a-checkpoint" });
     fs.closeSync(fd);
   });
 
-  it("stops behind the header where it is for another number of devices", async () => {
+  it("stops behind the header if it is for another number of devices", async () => {
     const fd = fileOf(encode(transactions(0, 1), {}, header(2)));
     const io = startReading({ fd, kind: fdKind(fd), rings: restoringRings(1, 1) });
     assert.equal((await io.begun)!.devices.length, 2);

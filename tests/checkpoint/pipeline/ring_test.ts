@@ -105,7 +105,7 @@ describe("a ring", () => {
     ));
   });
 
-  it("has slots that do not overlap, with words of their own", () => {
+  it("has slots that do not overlap, each with separate words", () => {
     const shared = memory(4, 16);
     const producer = new RingProducer(shared);
     for (let index = 0; index < 4; index++) {

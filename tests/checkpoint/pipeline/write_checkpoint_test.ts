@@ -53,7 +53,7 @@ function write(
 }
 
 describe("a checkpoint written out of rings", () => {
-  it("has the frames of all devices, in turns where several are ready", () => {
+  it("has the frames of all devices, in turns if several are ready", () => {
     const rings = savingRings(3, 2);
     const frames = [[frame(1, 10), frame(2, 20)], [frame(3, 30)], [frame(4, 40), frame(5, 1, 2)]];
     rings.forEach((memory, device) => {
@@ -71,7 +71,7 @@ describe("a checkpoint written out of rings", () => {
     ]);
   });
 
-  it("is compressed where that makes it smaller, and has the digest of what it holds", () => {
+  it("is compressed if that makes it smaller, and has the digest of its content", () => {
     const rings = savingRings(2, 2, true);
     rings.forEach((memory, device) => {
       const giving = new Giving(memory, device, [frame(device, 70_000), frame(9, 1)], true);
@@ -129,14 +129,14 @@ describe("a checkpoint written out of rings", () => {
     assert.ok(new Giving(rings[0]!, 0, [frame(1, 1)]).cancelled);
   });
 
-  it("is none where a device was cancelled", () => {
+  it("is none if a device was cancelled", () => {
     const rings = savingRings(2, 2);
     assert.ok(new Giving(rings[0]!, 0, [frame(1, 10)]).give());
     cancelRings(rings.slice(1));
     assert.equal(write(`${folder}/cancelled`, rings), undefined);
   });
 
-  it("has whatever the devices give, by a thread of its own", async () => {
+  it("has whatever the devices give, written by a thread", async () => {
     const contents = fc.array(
       fc.record({
         sizes: fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 1, maxLength: 40 }),
@@ -217,7 +217,7 @@ describe("a checkpoint written to a fifo", () => {
     return { reader, writer };
   }
 
-  it("waits while nobody reads, and ends at once when that is not wanted any more", async () => {
+  it("waits while nobody reads, and ends at once when it is cancelled", async () => {
     const { reader, writer } = fifo("full");
     const rings = savingRings(1, 2);
     const io = startWriting({

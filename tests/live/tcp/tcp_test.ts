@@ -143,7 +143,7 @@ describe("TLS between two sides", () => {
     await assert.rejects(connectTcp(listener.address, identity), codeOf("not-accepted"));
   });
 
-  it("gives up on a listener that says nothing, when it is told to, or after its time", async () => {
+  it("gives up on a listener that says nothing, at a signal or after its time", async () => {
     const mute = net.createServer(() => {});
     mute.listen(0, HERE.host);
     await once(mute, "listening");
