@@ -229,7 +229,12 @@ describe("a device behind a socket", () => {
     const { kernel, fd } = open([
       refusal(1, wire.VFIO_USER_DEVICE_RESET, ERRNO.EINVAL),
       refusal(2, wire.VFIO_USER_DEVICE_RESET, 0),
-      refusal(3, wire.VFIO_USER_DEVICE_GET_INFO, ERRNO.EBUSY),
+      // libvfio-user sends the request back with some errors.
+      message(
+        { id: 3, command: wire.VFIO_USER_DEVICE_GET_INFO, flags: 0x21, errno: ERRNO.EBUSY },
+        new Uint8Array(16),
+      ),
+      refusal(4, wire.VFIO_USER_DEVICE_RESET, ERRNO.EIO),
     ]);
     assert.throws(() => kernel.ioctl(fd, uapi.VFIO_DEVICE_RESET), isError("EINVAL"));
     assert.throws(() => kernel.ioctl(fd, uapi.VFIO_DEVICE_RESET), isError("EINVAL"));
@@ -237,6 +242,7 @@ describe("a device behind a socket", () => {
       () => kernel.ioctl(fd, uapi.VFIO_DEVICE_GET_INFO, uapi.vfioDeviceInfo.pack({})),
       isError("EBUSY"),
     );
+    assert.throws(() => kernel.ioctl(fd, uapi.VFIO_DEVICE_RESET), isError("EIO"));
   });
 
   it("is in sysfs as long as it is open, as what the server says", () => {
@@ -369,7 +375,7 @@ describe("its migration data", () => {
     const info = (): bigint => {
       const argument = uapi.vfioPrecopyInfo.pack({});
       kernel.ioctl(data, uapi.VFIO_MIG_GET_PRECOPY_INFO, argument);
-      return uapi.vfioPrecopyInfo.unpack(argument).dirty_bytes;
+      return uapi.vfioPrecopyInfo.unpack(argument).initial_bytes;
     };
     const into = new Uint8Array(4);
     assert.notEqual(info(), 0n);
@@ -616,7 +622,6 @@ describe("a server that cannot be believed", () => {
       [message({ id: 1, command: INFO, flags, errno: 0, size: 8 }), "EPROTO", /size.*8/],
       [message({ id: 1, command: INFO, flags, errno: 0, size: 0xffff_ffff }), "EPROTO", /size/],
       [message({ id: 1, command: INFO, flags: 7, errno: 0 }), "EPROTO", /type/],
-      [message({ id: 1, command: INFO, flags: 0x21, errno: 1 }, whole), "EPROTO", /error/],
       [message({ id: 1, command: INFO, flags, errno: 0, size: 32 }), "ECONNRESET", /ended/],
       [{ bytes: new Uint8Array(5) }, "ECONNRESET", /5 bytes into a header/],
       [{ bytes: new Uint8Array(0) }, "ECONNRESET", /closed the connection/],

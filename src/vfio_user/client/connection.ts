@@ -372,6 +372,8 @@ export class Connection {
     const errno = errnoOf(header);
     if (errno !== 0) {
       closeAll(fds);
+      // An error has no payload in the protocol; libvfio-user's may have that of the request.
+      this.#socket.skip(length);
       throw new SysError(commandName(command), errno, this.path);
     }
     return receive(this.#socket, length, fds);

@@ -137,8 +137,8 @@ export class DataFile extends OpenFile {
       return 0;
     }
     // The protocol has no estimate: there is something until a read came short.
-    const dirty_bytes = this.#drained ? 0n : BigInt(connection.maxRead);
-    bytesToUser(arg, 0, vfioPrecopyInfo.pack({ dirty_bytes }));
+    const initial_bytes = this.#drained ? 0n : BigInt(connection.maxRead);
+    bytesToUser(arg, 0, vfioPrecopyInfo.pack({ initial_bytes }));
     return 0;
   }
 }

@@ -47,8 +47,8 @@ export function packHeader(header: MessageHeader, into: DataView): void {
  * Reads a header.
  *
  * @param maxSize The largest message that is taken, in bytes, header included.
- * @throws {WireError} If its size is less than a header's or more than `maxSize`, its type is
- * unknown, or it reports an error and has a payload.
+ * @throws {WireError} If its size is less than a header's or more than `maxSize`, or its type is
+ * unknown.
  *
  * @example
  * ```ts
@@ -79,9 +79,6 @@ export function unpackHeader(view: DataView, maxSize: number): MessageHeader {
   const type = flags & VFIO_USER_F_TYPE_MASK;
   if (type !== VFIO_USER_F_TYPE_COMMAND && type !== VFIO_USER_F_TYPE_REPLY) {
     throw malformed(`the type in a header is ${type}, which is neither command nor reply`);
-  }
-  if (type === VFIO_USER_F_TYPE_REPLY && (flags & VFIO_USER_F_ERROR) !== 0 && size > HEADER_SIZE) {
-    throw malformed(`a reply reports an error, and has ${size - HEADER_SIZE} bytes of payload`);
   }
   return header;
 }
