@@ -57,7 +57,7 @@ function verdict(report: ProbeReport): string {
 }
 
 function facts(report: ProbeReport): string[] {
-  const { bus, driver, group, identity, quirk, dirty, resettable } = report;
+  const { bus, driver, group, identity, quirk, resettable } = report;
   const type = identity?.mdevType ?? identity?.vgpuType;
   const named = type === undefined ? "" : `, type ${type}`;
   const ids = identity?.vendorId == null || identity.deviceId == null
@@ -69,7 +69,7 @@ function facts(report: ProbeReport): string[] {
     ["group", group === null ? null : String(group)],
     ["opened", accessWords(report.access)],
     ["reset", resettable === null ? null : resettable ? "yes" : "no"],
-    ["dirty", dirtyWords(dirty, report.access.via)],
+    ["dirty", dirtyWords(report)],
     ["features", report.features.length === 0 ? null : featureWords(report.features)],
   ];
   return lines.filter(([, value]) => value !== null).map(([name, value]) =>
@@ -87,11 +87,12 @@ function accessWords({ via, cdev, iommufd, whyNotCdev }: ProbeReport["access"]):
 }
 
 function dirtyWords(
-  { tracks, pgsizes, maxBitmapBytes }: ProbeReport["dirty"],
-  via: ProbeReport["access"]["via"],
+  { dirty: { tracks, pgsizes, maxBitmapBytes }, access: { via }, group }: ProbeReport,
 ): string | null {
   if (tracks === null) {
-    return via === "cdev" ? "tracked by type1 only when it is opened by its group" : null;
+    return via === "cdev" && group !== null
+      ? "tracked by type1 only when it is opened by its group"
+      : null;
   }
   if (!tracks) return "pages are not tracked by the IOMMU";
   const largest = maxBitmapBytes === null ? "" : `, bitmaps up to ${bytes(maxBitmapBytes)}`;

@@ -17,6 +17,7 @@ import { memoryRows } from "./memory.ts";
 import { type Options, parseOptions, type RowName, USAGE } from "./options.ts";
 import { standstillRow } from "./standstill.ts";
 import { startupRow } from "./startup.ts";
+import { vfioUserRows } from "./vfio_user.ts";
 
 /** What is asked for; where that is help, or cannot be right, the process ends here. */
 function askedOptions(): Options {
@@ -51,6 +52,7 @@ const ALONE: Partial<Record<RowName, () => Promise<readonly Row[]>>> = {
 /** The rows of one runtime. */
 async function rowsIn(runtime: Runtime, name: RowName): Promise<readonly Row[]> {
   if (name === "memory") return await memoryRows(folder, runtime);
+  if (name === "vfio-user") return await vfioUserRows(folder, runtime, rounds);
   if (name === "standstill") return [await standstillRow(folder, runtime, rounds)];
   return await transfer.rows(runtime, name);
 }

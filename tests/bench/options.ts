@@ -23,6 +23,7 @@ const ROWS = {
   "streams": "save and restore over the Web streams, 1 MiB",
   "verify": "verify of a file, against cat and the CRC alone",
   "memory": "peak memory: 1 device of 4 GiB, 8 of 1 GiB",
+  "vfio-user": "a device that another process serves: a request, and its data",
   "startup": "how long the command line takes to start",
 } as const;
 
