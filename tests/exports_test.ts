@@ -83,9 +83,11 @@ const DOORS: Readonly<Record<string, string>> = {
     SessionMapping TrackerName TrackingVerdict Type1Tracker UnmapReading forecast
   `,
   "./live": `
-    Connection ConvergenceOptions DowntimeStep LiveError LiveErrorCode MigrateOptions MigrateProgress
-    MigrateReport OpenReceiving ReceiveOptions ReceiveProgress ReceiveReport Received ReceivedBytes
-    Round SentBytes migrate receive streamConnection
+    Connection ConvergenceOptions DowntimeStep ENTRIES Entry JournalError JournalErrorCode JournalView
+    LiveError LiveErrorCode MigrateOptions MigrateProgress MigrateReport OpenReceiving Order
+    ProcessId ReceiveOptions ReceiveProgress ReceiveReport Received ReceivedBytes ResolveOptions
+    Round SentBytes Side UnixListener Verdict addDecision connectProgram connectUnix journalPath
+    migrate readJournal receive resolve streamConnection
   `,
   "./check": `
     Attempt BenchOptions CHECKS Check CheckContext CheckError CheckErrorCode CheckInfo

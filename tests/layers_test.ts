@@ -12,6 +12,7 @@ const MOST_FILES = 16;
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
   cli: [
     "mod.ts",
+    "live",
     "vmm",
     "check",
     "server",

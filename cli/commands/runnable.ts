@@ -16,6 +16,8 @@ import { importQemu } from "../specs/import.ts";
 import { list } from "../specs/list.ts";
 import { serve } from "../specs/serve.ts";
 import { show, verify } from "../specs/verify_show.ts";
+import { migrate } from "../specs/migrate/migrate.ts";
+import { receive } from "../specs/migrate/receive.ts";
 import { probe, reset, state, withDevices } from "../specs/probe_state_reset_with.ts";
 import { restore, save } from "../specs/save_restore.ts";
 import { demo, man, uapi } from "../specs/uapi_demo_man.ts";
@@ -76,6 +78,8 @@ const PARSERS: ReadonlyMap<Command, CommandParser> = new Map([
   runnable(check, () => import("./check.ts")),
   runnable(save, () => import("./save.ts")),
   runnable(restore, () => import("./restore.ts")),
+  runnable(migrate, () => import("./migrate/migrate.ts")),
+  runnable(receive, () => import("./migrate/receive.ts")),
   runnable(uapi, () => import("./uapi.ts")),
   runnable(demo, () => import("./demo.ts")),
   runnable(man, () => import("./man.ts")),

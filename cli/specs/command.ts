@@ -15,7 +15,8 @@ export type Permission =
   | "--allow-read"
   | "--allow-write"
   | "--allow-run"
-  | "--allow-env";
+  | "--allow-env"
+  | "--allow-net";
 
 /** An example of a command line. */
 export interface Example {

@@ -11,6 +11,8 @@ import { importQemu } from "./import.ts";
 import { list } from "./list.ts";
 import { serve } from "./serve.ts";
 import { show, verify } from "./verify_show.ts";
+import { migrate } from "./migrate/migrate.ts";
+import { receive } from "./migrate/receive.ts";
 import { probe, reset, state, withDevices } from "./probe_state_reset_with.ts";
 import { restore, save } from "./save_restore.ts";
 import { timeline, traceShow } from "./trace_timeline.ts";
@@ -40,6 +42,8 @@ export const COMMANDS: readonly Command[] = [
   check,
   save,
   restore,
+  migrate,
+  receive,
   verify,
   show,
   importQemu,

@@ -48,7 +48,8 @@ export function command(options: RunOptions = {}): readonly [program: string, ..
   const script = projectFile(options.script ?? "cli/main.ts");
   if (!IN_DENO) return [process.execPath, "run", script];
   // Deno adds -A to a command line of its own that names no permission.
-  const permissions = ["--deny-net", ...options.permissions ?? ["-A"]];
+  const { permissions: given = ["-A"] } = options;
+  const permissions = given.includes("--allow-net") ? given : ["--deny-net", ...given];
   return [process.execPath, "run", "--no-prompt", "--quiet", ...permissions, script];
 }
 

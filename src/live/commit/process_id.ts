@@ -4,8 +4,8 @@
  * @module
  */
 
-import * as fs from "node:fs";
 import process from "node:process";
+import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 
 /** A process of some machine. */
 export interface ProcessId {
@@ -44,13 +44,14 @@ export function isAlive({ pid, started, boot }: ProcessId): boolean | null {
 }
 
 function bootId(): string {
-  return fs.readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  return libcKernel().readText("/proc/sys/kernel/random/boot_id").trim();
 }
 
 function statOf(pid: number): { readonly state: string; readonly started: string } | null {
   let text: string;
   try {
-    text = fs.readFileSync(`/proc/${pid}/stat`, "utf8");
+    // By libc: to read /proc by its own means, Deno wants all permissions.
+    text = libcKernel().readText(`/proc/${pid}/stat`);
   } catch {
     return null;
   }

@@ -1,0 +1,107 @@
+/**
+ * `vfiokit receive`: takes over a device and its memory from `migrate`.
+ *
+ * @module
+ */
+
+import { openDevices } from "../../../mod.ts";
+import { LiveError, receive, type Received } from "../../../src/live/mod.ts";
+import type { Context } from "../../context.ts";
+import { DONE } from "../../exit_codes.ts";
+import { closed, hold, lendable, openOptions } from "../../lending/open_devices.ts";
+import { refuseSimulated, runProgram } from "../../lending/run_program.ts";
+import { listen, type Listening } from "../../migrate/connect.ts";
+import { journalFolder } from "../../migrate/journal_folder.ts";
+import { bytes, time } from "../../output/format.ts";
+import { STDERR } from "../../output/stdio.ts";
+import type { ReceiveArgs } from "../../specs/migrate/receive.ts";
+import { UsageError } from "../../usage_error.ts";
+
+/** Runs `receive`. */
+export async function run(args: ReceiveArgs, context: Context): Promise<number> {
+  const { command, devices: names } = args;
+  if (command !== undefined) {
+    if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
+    refuseSimulated(names);
+  }
+  const journal = journalFolder(args.journal);
+  // Stdout is the connection's.
+  if (args.listen === "-") context.resultFd = STDERR;
+  using listening = await listen(args.listen);
+  if (listening.more) context.note(`Waiting for migrate at ${listening.address}`);
+  const { devices, report } = await firstReceived(listening, journal, args, context);
+  await using _ = devices;
+  listening[Symbol.dispose]();
+  context.drivers = devices;
+  context.stands = true;
+  context.set({ ...report, devices: report.devices.map(({ name, state }) => ({ name, state })) });
+  context.summarize(
+    `Took over ${names.join(", ")} in ${time(report.seconds)}: ${
+      bytes(report.bytes.memory)
+    } of memory, ${bytes(report.bytes.device)} of device data`,
+  );
+  if (command !== undefined || args.hold) await context.publish();
+  if (command !== undefined) {
+    return await runProgram(command, { devices: devices.map(lendable) }, context);
+  }
+  if (args.hold) return await hold(context);
+  const owned = devices.filter(({ description }) => !description.borrowed);
+  if (owned.length > 0) context.note(closed(owned.length));
+  return DONE;
+}
+
+/** Takes the first migration that comes; who speaks something else is turned away. */
+async function firstReceived(
+  listening: Listening,
+  journal: string,
+  args: ReceiveArgs,
+  context: Context,
+): Promise<Received> {
+  for (;;) {
+    const connection = await context.until(listening.next());
+    let opened = false;
+    try {
+      return await receive(connection, (memory) => {
+        opened = true;
+        return open(memory, args, context);
+      }, {
+        journal,
+        force: args.force,
+        timeoutMs: args.timeout,
+        signal: context.signal,
+        onProgress: ({ phase, id }) => {
+          if (phase !== "in-doubt") return;
+          context.note(
+            `Migration ${id} is in doubt: the device stands still. On each machine, with the ` +
+              `other's journal: vfiokit migrate --resolve ${id}`,
+          );
+        },
+      });
+    } catch (error) {
+      if (opened || !listening.more || !(error instanceof LiveError)) throw error;
+      context.note(`A connection was turned away: ${error.message}`);
+    }
+  }
+}
+
+function open(
+  memory: Parameters<Parameters<typeof receive>[1]>[0],
+  args: ReceiveArgs,
+  context: Context,
+): ReturnType<typeof openDevices> {
+  const { devices } = args;
+  if (memory.length !== devices.length) {
+    throw new UsageError(
+      `Cannot take ${memory.length} devices over: ${devices.length} were named here`,
+    );
+  }
+  const [first] = memory;
+  const same = memory.every((ranges) =>
+    ranges.length === first!.length &&
+    ranges.every(({ iova, size }, index) =>
+      iova === first![index]!.iova && size === first![index]!.size
+    )
+  );
+  if (!same) throw new UsageError("Cannot take devices over whose memory lies at other IOVAs");
+  return openDevices(devices, { ...openOptions(args, devices, context), maps: first });
+}

@@ -1,0 +1,60 @@
+/**
+ * `vfiokit migrate --resolve ID`: decides about a migration that ended in doubt.
+ *
+ * @module
+ */
+
+import { addDecision, journalPath, readJournal, resolve } from "../../src/live/mod.ts";
+import type { JournalView, Side, Verdict } from "../../src/live/mod.ts";
+import type { Context } from "../context.ts";
+import { CANNOT, DONE } from "../exit_codes.ts";
+import type { MigrateArgs } from "../specs/migrate/migrate.ts";
+import { UsageError } from "../usage_error.ts";
+import { journalFolder } from "./journal_folder.ts";
+
+/** Decides, and enters the decision in the journals on this machine. */
+export function resolveMigration(args: MigrateArgs, id: string, context: Context): number {
+  if (!/^[0-9a-f]{32}$/.test(id)) {
+    throw new UsageError(`Cannot resolve "${id}": a migration's id is 32 hex digits`);
+  }
+  const folder = journalFolder(args.journal);
+  const other = args.other === undefined ? null : readJournal(args.other);
+  const own = (side: Side): JournalView =>
+    other?.side === side ? other : readJournal(journalPath(folder, id, side));
+  const verdict = resolve(own("source"), own("destination"), {
+    peerEnded: args.peerEnded,
+    insistOnSource: args.insist,
+  });
+  if (verdict.kind === "decided") {
+    for (const side of ["source", "destination"] as const) {
+      const order = verdict[side];
+      if (order !== null && other?.side !== side) addDecision(journalPath(folder, id, side), order);
+    }
+  }
+  context.set({ id, ...verdict });
+  context.print(`Migration ${id}: ${words(verdict)}`);
+  return verdict.kind === "decided" || verdict.kind === "settled" ? DONE : CANNOT;
+}
+
+function words(verdict: Verdict): string {
+  const { kind, why } = verdict;
+  switch (kind) {
+    case "settled":
+      return `the ${verdict.where} runs (${why}); there is nothing to decide`;
+    case "decided": {
+      const orders = (["source", "destination"] as const).flatMap((side) =>
+        verdict[side] === null ? [] : [`the ${side} is to ${verdict[side]}`]
+      );
+      return `${orders.join(", ")} (${why})`;
+    }
+    case "under-way":
+      return `a process is at work: ${why}`;
+    case "choose":
+      return `${why}, and may have worked on: look at its device; --insist-on-source lets the ` +
+        "source run";
+    case "lost":
+      return `the state is lost: ${why}`;
+    case "unknown":
+      return `this cannot be told here: ${why}; --peer-ended vouches that its process has ended`;
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * The command that moves a device and its memory to another process while it runs.
+ *
+ * @module
+ */
+
+import { object } from "@optique/core/constructs";
+import { text } from "@optique/core/message";
+import { multiple, optional, withDefault } from "@optique/core/modifiers";
+import type { InferValue } from "@optique/core/parser";
+import { argument, option } from "@optique/core/primitives";
+import { choice, integer, string } from "@optique/core/valueparser";
+import type { Command } from "../command.ts";
+import * as options from "../options.ts";
+import { device, duration, file, iovaRange } from "../value_parsers.ts";
+import { journal, MOST_DEVICES, timeout } from "./shared_options.ts";
+
+const migrateArgs = object({
+  devices: multiple(
+    argument(device(), { description: [text("The device to move (see probe).")] }),
+    { max: MOST_DEVICES },
+  ),
+  to: optional(option("--to", string({ metavar: "ADDRESS" }), {
+    description: [
+      text("Where receive listens: unix:PATH, or exec:COMMAND, whose stdin and stdout it has."),
+    ],
+  })),
+  map: multiple(option("--map", iovaRange(), {
+    description: [text("Map memory of this size at this IOVA for the device, and move it, too.")],
+  })),
+  tracker: withDefault(
+    option("--tracker", choice(["type1", "device", "auto", "none"], { metavar: "NAME" }), {
+      description: [
+        text(
+          "What tracks dirty pages: type1, device (its own log), auto (the default: the log if it works, else type1), or none (all memory is dirty).",
+        ),
+      ],
+    }),
+    "auto" as const,
+  ),
+  downtime: withDefault(
+    option("--downtime", duration(), {
+      description: [text("How long the device may stand still (default: 300ms).")],
+    }),
+    300,
+  ),
+  maxRounds: withDefault(
+    option("--max-rounds", integer({ min: 1, metavar: "N" }), {
+      description: [text("Rounds after which it does not converge (default: 30).")],
+    }),
+    30,
+  ),
+  maxTime: optional(option("--max-time", duration(), {
+    description: [text("Time after which it does not converge.")],
+  })),
+  onNoConverge: withDefault(
+    option("--on-no-converge", choice(["fail", "stop"], { metavar: "WHAT" }), {
+      description: [
+        text(
+          "If it does not converge: fail (the default; the device runs on), or stop it all the same.",
+        ),
+      ],
+    }),
+    "fail" as const,
+  ),
+  ownerWrites: withDefault(
+    option("--owner-writes", choice(["compare", "none"], { metavar: "HOW" }), {
+      description: [
+        text(
+          "What programs write to the memory, which no tracker sees: compare (the default: all pages, after the stop), or none (a promise that they do not).",
+        ),
+      ],
+    }),
+    "compare" as const,
+  ),
+  resolve: optional(option("--resolve", string({ metavar: "ID" }), {
+    description: [
+      text("Decide about a migration that ended in doubt, from both journals; takes no device."),
+    ],
+  })),
+  other: optional(option("--other", file(), {
+    description: [text("With --resolve: a copy of the journal of the side on another machine.")],
+  })),
+  peerEnded: options.toggle(
+    ["--peer-ended"],
+    "With --resolve: vouch that the process on the other machine has ended.",
+  ),
+  insist: options.toggle(
+    ["--insist-on-source"],
+    "With --resolve: let the source run although the destination may have worked on.",
+  ),
+  journal,
+  timeout,
+  ...options.drive,
+  ...options.json,
+  ...options.quiet,
+});
+
+/** The arguments of `migrate`. */
+export type MigrateArgs = InferValue<typeof migrateArgs>;
+
+/** `migrate`. */
+export const migrate: Command<MigrateArgs> = {
+  name: "migrate",
+  usage: "DEVICE... --map IOVA:SIZE... --to ADDRESS [OPTIONS]",
+  brief: "Move a running device and the memory of its DMA to receive.",
+  details: [
+    "Memory is sent while the device runs, in rounds of what became dirty since. When what is left fits --downtime, the device is stopped, the rest is sent, and the device runs on the other side. It never runs on both: the two sides agree in two steps, each with a journal.",
+    "If it fails before that, the device runs on here. If the two sides lose each other just then, both stand still and say so, until migrate --resolve ID has decided from both journals.",
+    "Comparing memory after the stop is part of the downtime: with much memory, --owner-writes none makes it shorter, if nothing but the device writes there.",
+  ],
+  examples: [
+    {
+      what: "to another process of this machine, where receive listens",
+      line: "vfiokit migrate 0000:3b:00.1 --map 0x100000:64MiB --to unix:/run/vfiokit.sock",
+    },
+    {
+      what: "to another host",
+      line:
+        "vfiokit migrate 0000:3b:00.1 --map 0x100000:64MiB --to exec:'ssh host vfiokit receive 0000:5e:00.2 --listen - --hold'",
+    },
+    {
+      what: "after both sides said that they are in doubt",
+      line: "vfiokit migrate --resolve 0123456789abcdef0123456789abcdef",
+    },
+  ],
+  permissions: ["--allow-ffi", "--allow-read", "--allow-write", "--allow-env", "--allow-net"],
+  args: migrateArgs,
+};

@@ -1,0 +1,71 @@
+/**
+ * The command that takes over a device and its memory.
+ *
+ * @module
+ */
+
+import { object } from "@optique/core/constructs";
+import { message, metavar, text } from "@optique/core/message";
+import { multiple } from "@optique/core/modifiers";
+import type { InferValue } from "@optique/core/parser";
+import { argument, option } from "@optique/core/primitives";
+import { string } from "@optique/core/valueparser";
+import type { Command } from "../command.ts";
+import * as options from "../options.ts";
+import { tail } from "../program_to_run.ts";
+import { device } from "../value_parsers.ts";
+import { journal, MOST_DEVICES, timeout } from "./shared_options.ts";
+
+const receiveArgs = object({
+  devices: multiple(
+    argument(device(), {
+      description: [
+        text("The device to take over (see probe), in the order in which migrate has them."),
+      ],
+    }),
+    {
+      min: 1,
+      max: MOST_DEVICES,
+      errors: { tooFew: message`Expected a ${metavar("DEVICE")}.` },
+    },
+  ),
+  listen: option("--listen", string({ metavar: "ADDRESS" }), {
+    description: [text("Where to wait for migrate: unix:PATH, or - (stdin and stdout).")],
+  }),
+  hold: options.toggle(["--hold"], "Keep the device open, with its state, until a signal comes."),
+  force: options.toggle(["-f", "--force"], "Take another kind of device, if the driver does."),
+  journal,
+  timeout,
+  command: tail("Run a program once the device runs here, with the device still open."),
+  ...options.drive,
+  ...options.json,
+  ...options.quiet,
+});
+
+/** The arguments of `receive`. */
+export type ReceiveArgs = InferValue<typeof receiveArgs>;
+
+/** `receive`. */
+export const receive: Command<ReceiveArgs> = {
+  name: "receive",
+  lendsStdout: true,
+  usage: "DEVICE... --listen ADDRESS [OPTIONS] [--hold | -- COMMAND...]",
+  brief: "Take over a device and its memory from migrate.",
+  details: [
+    "Waits until migrate connects, takes one migration, and ends. The device is opened once the other side has said what is to come, with the same memory mapped; what speaks something else touches no device.",
+    "A unix socket has mode 0600: only your own user and root can connect.",
+    "The device keeps its state only while it is open: --hold keeps it open; COMMAND inherits it as fd 3 (see with), and also needs --allow-run.",
+  ],
+  examples: [
+    {
+      what: "wait for a device, and hold it",
+      line: "vfiokit receive 0000:5e:00.2 --listen unix:/run/vfiokit.sock --hold",
+    },
+    {
+      what: "a simulated device that moves to another one",
+      line: "vfiokit receive sim:mlx5 --listen unix:/tmp/vfiokit.sock",
+    },
+  ],
+  permissions: ["--allow-ffi", "--allow-read", "--allow-write", "--allow-env", "--allow-net"],
+  args: receiveArgs,
+};

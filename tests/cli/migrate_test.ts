@@ -1,0 +1,171 @@
+import assert from "node:assert/strict";
+import { existsSync, readdirSync } from "node:fs";
+import * as net from "node:net";
+import { describe, it } from "node:test";
+import { migrate } from "../../cli/specs/migrate/migrate.ts";
+import { receive } from "../../cli/specs/migrate/receive.ts";
+import { addDecision, Journal, journalPath } from "../../src/live/commit/journal.ts";
+import { command, type Outcome, vfiokit } from "./_cli.ts";
+import { Folder } from "./_folder.ts";
+
+const ID = "0123456789abcdef0123456789abcdef";
+
+/** Starts `receive`, calls `use` once it waits, and returns how it ended. */
+async function receiving(
+  words: readonly string[],
+  use: () => Promise<void>,
+): Promise<Outcome> {
+  const waiting = Promise.withResolvers<void>();
+  const ended = vfiokit(["receive", ...words], {
+    permissions: receive.permissions,
+    started(child): void {
+      let text = "";
+      child.stderr?.on("data", (chunk: Uint8Array) => {
+        text += new TextDecoder().decode(chunk);
+        if (/^Waiting for migrate at /m.test(text)) waiting.resolve();
+      });
+    },
+  });
+  await Promise.race([waiting.promise, ended]);
+  await use();
+  return await ended;
+}
+
+describe("vfiokit migrate", () => {
+  it("moves a device and its memory to receive, with the permissions that help names", async () => {
+    using folder = new Folder();
+    const socket = folder.file("socket");
+    const journal = ["--journal", folder.file("journal")];
+    let moved: Outcome | null = null;
+    const taken = await receiving(
+      ["sim:mlx5?size=64KiB&seed=2", "--listen", `unix:${socket}`, "--json", ...journal],
+      async () => {
+        const words = ["--map", "0x100000:256KiB", "--to", `unix:${socket}`, "--downtime", "10min"];
+        const device = "sim:mlx5?size=64KiB&dma=random:500/s";
+        moved = await vfiokit(["migrate", device, ...words, "--json", ...journal], {
+          permissions: migrate.permissions,
+        });
+      },
+    );
+    const { code, out, err } = moved!;
+    assert.equal(code, 0, err);
+    assert.equal(taken.code, 0, taken.err);
+    assert.match(err, /^Round 1: .* left; expected downtime: /m);
+    const [here, there] = [JSON.parse(out), JSON.parse(taken.out)];
+    assert.equal(here.schema, "vfiokit/migrate/1");
+    assert.equal(there.schema, "vfiokit/receive/1");
+    assert.equal(here.id, there.id);
+    assert.equal(here.devices[0].state, "stop");
+    assert.equal(there.devices[0].state, "running");
+    assert.equal(there.bytes.device, here.bytes.device);
+    assert.ok(there.bytes.memory >= 256 * 1024);
+    assert.equal(existsSync(socket), false);
+    const { code: resolved, out: settled } = await vfiokit([
+      "migrate",
+      "--resolve",
+      here.id,
+      ...journal,
+    ]);
+    assert.equal(resolved, 0);
+    assert.match(settled, /the destination runs .*there is nothing to decide/);
+  });
+
+  it("moves it to a program's stdin and stdout", async () => {
+    using folder = new Folder();
+    const [program, ...before] = command();
+    const journal = `--journal ${folder.file("journal")}`;
+    const there = [program, ...before, "receive", "sim:trapped?size=64KiB", "--listen", "-"];
+    const { code, out, err } = await vfiokit([
+      "migrate",
+      "sim:trapped?size=64KiB&seed=5",
+      "--map",
+      "0x100000:64KiB",
+      "--downtime",
+      "10min",
+      "--to",
+      `exec:${there.map((word) => `'${word}'`).join(" ")} ${journal}`,
+      "--journal",
+      folder.file("journal"),
+    ]);
+    assert.equal(code, 0, err);
+    assert.match(out, /^Moved sim:trapped/m);
+    assert.match(err, /^Took over sim:trapped/m);
+    assert.equal(readdirSync(folder.file("journal")).length, 2);
+  });
+
+  it("lets who speaks garbage touch no device, and waits for the next", async () => {
+    using folder = new Folder();
+    const socket = folder.file("socket");
+    const journal = ["--journal", folder.file("journal")];
+    const taken = await receiving(
+      ["sim:mlx5?size=64KiB", "--listen", `unix:${socket}`, ...journal],
+      async () => {
+        const client = net.connect(socket);
+        client.write("GET / HTTP/1.1\r\n\r\n");
+        client.resume();
+        await new Promise((resolve) => client.once("close", resolve));
+        const words = ["--map", "0x100000:64KiB", "--to", `unix:${socket}`, "--downtime", "10min"];
+        const { permissions } = migrate;
+        const device = "sim:mlx5?size=64KiB";
+        const moved = await vfiokit(["migrate", device, ...words, ...journal], { permissions });
+        assert.equal(moved.code, 0, moved.err);
+      },
+    );
+    assert.equal(taken.code, 0, taken.err);
+    assert.match(taken.err, /turned away: .* does not speak this protocol: its first bytes/);
+  });
+
+  it("leaves the device running where nobody listens", async () => {
+    using folder = new Folder();
+    const { code, err } = await vfiokit([
+      "migrate",
+      "sim:mlx5",
+      "--map",
+      "0:4KiB",
+      "--to",
+      `unix:${folder.file("nobody")}`,
+      "--journal",
+      folder.file("journal"),
+    ]);
+    assert.equal(code, 1);
+    assert.match(err, /Cannot connect to .*nobody: ENOENT/);
+  });
+
+  it("decides from both journals by --resolve, and enters it", async () => {
+    using folder = new Folder();
+    const at = folder.file("journal");
+    const source = Journal.create(at, ID, "source");
+    source.add("commit");
+    source.add("doubt");
+    const destination = Journal.create(at, ID, "destination");
+    destination.add("loaded");
+    destination.add("doubt");
+    const words = ["migrate", "--resolve", ID, "--journal", at];
+    const open = await vfiokit(words);
+    assert.equal(open.code, 0, open.err);
+    assert.match(open.out, /the destination is to run/);
+    destination.add("starting");
+    destination.add("running");
+    assert.match((await vfiokit(words)).out, /the source is to drop/);
+    addDecision(journalPath(at, ID, "source"), "drop");
+    source.add("done");
+    assert.match((await vfiokit(words)).out, /the destination runs/);
+    for (const journal of [source, destination]) journal[Symbol.dispose]();
+  });
+
+  it("is refused without a device, an address, or a migration's id", async () => {
+    for (
+      const [words, message] of [
+        [[], /Expected a DEVICE/],
+        [["sim:mlx5"], /Expected --to ADDRESS/],
+        [["sim:mlx5", "--to", "there", "--journal", "/nowhere"], /an address is unix:PATH/],
+        [["--resolve", "7", "--journal", "/nowhere"], /a migration's id is 32 hex digits/],
+        [["sim:mlx5", "--resolve", ID], /it only decides/],
+      ] as const
+    ) {
+      const { code, err } = await vfiokit(["migrate", ...words]);
+      assert.equal(code, 2, err);
+      assert.match(err, message);
+    }
+  });
+});
