@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import { FRAME_HEAD, FRAME_TAIL } from "../../src/checkpoint/frames/constants.ts";
 import { bytesOf, craft, dataFrame, fault, header, headFrame, read, tailOf } from "./_tools.ts";
 
 // Headers and trailers in frames whose CRCs, numbers and chains are right: what
 // somebody would write who means harm, or a later version of this program.
 
-test("a header that makes no sense is refused, field by field", () => {
+it("a header that makes no sense is refused, field by field", () => {
   const [device] = header().devices;
   const bad: unknown[] = [
     { devices: undefined },
@@ -63,7 +63,7 @@ test("a header that makes no sense is refused, field by field", () => {
   assert.equal(fault(craft({ type: FRAME_HEAD, meta: new Uint8Array([0xff, 0xfe]) })), "header");
 });
 
-test("names that JavaScript gives a meaning are only names", () => {
+it("names that JavaScript gives a meaning are only names", () => {
   const text = JSON.stringify({ ...header(), complete: true, digest: null });
   const meta = text.replace("{", '{"__proto__":{"polluted":true},"constructor":{},');
   const bytes = craft({ type: FRAME_HEAD, meta }, dataFrame([1], bytesOf(1)));
@@ -73,14 +73,14 @@ test("names that JavaScript gives a meaning are only names", () => {
   assert.equal(fault(craft({ type: FRAME_HEAD, meta: inherited })), "header");
 });
 
-test("fields that a later version adds to the header do no harm", () => {
+it("fields that a later version adds to the header do no harm", () => {
   const [device] = header().devices;
   const head = headFrame({ memory: { size: 5 }, devices: [{ ...device, serial: "new" }] });
   const bytes = craft(head, dataFrame([1], bytesOf(1)));
   assert.equal(fault(bytes), "truncated");
 });
 
-test("a trailer that does not fit is refused, field by field", () => {
+it("a trailer that does not fit is refused, field by field", () => {
   const frames = [dataFrame([2, 1], bytesOf("abc"))];
   const bad: Record<string, unknown>[] = [
     { complete: false },
@@ -107,14 +107,14 @@ test("a trailer that does not fit is refused, field by field", () => {
   assert.match(differs.message, /bytes is 4 in the trailer and 3 before it/);
 });
 
-test("a transaction that is not finished at the trailer is refused", () => {
+it("a transaction that is not finished at the trailer is refused", () => {
   const frames = [dataFrame([2, 1], bytesOf("abc"), { flags: 1 })];
   const { error } = read(craft(headFrame(), ...frames, tailOf(frames)));
   assert.equal(error?.code, "trailer");
   assert.match(error!.message, /a transaction of device 0 goes on/);
 });
 
-test("a digest that differs, is missing, or was not announced is refused", () => {
+it("a digest that differs, is missing, or was not announced is refused", () => {
   const frames = [dataFrame([3], bytesOf("abc"))];
   const zeros = "0".repeat(64);
   const ends = (digest: string | null, sha256: string | null): string | null => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import process from "node:process";
-import { test } from "node:test";
+import { it } from "node:test";
 import { zstdCompressSync } from "node:zlib";
 import {
   FRAME_DATA,
@@ -40,11 +40,11 @@ function grown(work: () => void): number {
   return (process.memoryUsage().rss - before) / 2 ** 20;
 }
 
-test("what is crafted rightly is read", () => {
+it("what is crafted rightly is read", () => {
   assert.equal(fault(closed(dataFrame([2, 1], bytesOf("abc")))), null);
 });
 
-test("an optional frame of an unknown type is checked and left out", () => {
+it("an optional frame of an unknown type is checked and left out", () => {
   const NEW = 0x57454e2e;
   const frames = [
     { type: NEW, flags: FRAME_OPTIONAL, device: 7, meta: "meta", body: bytesOf("what ever") },
@@ -60,7 +60,7 @@ test("an optional frame of an unknown type is checked and left out", () => {
   assert.equal(fault(damaged), "crc");
 });
 
-test("a frame that has to be known and is not needs a newer version", () => {
+it("a frame that has to be known and is not needs a newer version", () => {
   const unknown = read(craft(headFrame(), { type: 0x57454e2e, meta: "" }));
   assert.equal(unknown.error?.code, "unknown-frame");
   assert.match(unknown.error!.message, /type "\.NEW" .*needs a newer version/);
@@ -78,7 +78,7 @@ test("a frame that has to be known and is not needs a newer version", () => {
   );
 });
 
-test("the header comes first, and once; the trailer last", () => {
+it("the header comes first, and once; the trailer last", () => {
   assert.equal(fault(craft(dataFrame([1], bytesOf(1)))), "order");
   assert.equal(fault(craft(headFrame(), headFrame())), "order");
   assert.equal(fault(craft({ type: 1, flags: FRAME_OPTIONAL, meta: "" }, headFrame())), "order");
@@ -90,7 +90,7 @@ test("the header comes first, and once; the trailer last", () => {
   assert.equal(fault(craft(headFrame(), { ...tailOf([]), body: bytesOf(1) })), "frame");
 });
 
-test("absurd lengths are refused before anything is allocated", async () => {
+it("absurd lengths are refused before anything is allocated", async () => {
   const { crc32 } = await import("node:zlib");
   const good = closed(dataFrame([1], bytesOf(1)));
   const first = PREAMBLE_SIZE + craft(headFrame()).length - PREAMBLE_SIZE;
@@ -106,7 +106,7 @@ test("absurd lengths are refused before anything is allocated", async () => {
   }
 });
 
-test("a DATA frame whose table makes no sense is refused", () => {
+it("a DATA frame whose table makes no sense is refused", () => {
   const bad: Craft[] = [
     dataFrame([1], bytesOf(2)),
     dataFrame([3], bytesOf(2)),
@@ -132,7 +132,7 @@ test("a DATA frame whose table makes no sense is refused", () => {
   assert.equal(fault(craft(headFrame(), open, dataFrame([1], bytesOf(1)))), "frame");
 });
 
-test("a frame that decompresses to something else than it declares is refused", () => {
+it("a frame that decompresses to something else than it declares is refused", () => {
   const zip = (bytes: Bytes): Bytes => bytesOf(zstdCompressSync(bytes));
   const small = zip(bytesOf(1000));
   const frame = (size: number, body: Bytes): Craft =>
@@ -156,7 +156,7 @@ test("a frame that decompresses to something else than it declares is refused", 
   assert.equal(fault(craft(headFrame(), frame(0xffffffff, small))), "length");
 });
 
-test("what decompresses to a GiB takes no GiB", () => {
+it("what decompresses to a GiB takes no GiB", () => {
   const bomb = bytesOf(zstdCompressSync(new Uint8Array(2 ** 30)));
   const frame = dataFrame([1000], bomb, { frameFlags: FRAME_ZSTD });
   const bytes = craft(headFrame(), frame);
@@ -164,7 +164,7 @@ test("what decompresses to a GiB takes no GiB", () => {
   assert.ok(grown(() => assert.equal(fault(bytes), "compression")) < 200);
 });
 
-test("an error says where it occurred", () => {
+it("an error says where it occurred", () => {
   const good = encode([transaction("abc"), transaction("def")]);
   const damaged = good.slice();
   const third = damaged.length - craft(tailFrame({})).length;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import fc from "fast-check";
 import {
   encodeSample,
@@ -40,14 +40,14 @@ function refuse(bytes: Bytes, original: Bytes): string {
 }
 
 for (const [name, sample] of SAMPLES) {
-  test(`${name} cut at any byte is refused`, () => {
+  it(`${name} cut at any byte is refused`, () => {
     assert.equal(refuse(sample.slice(0, 0), sample), "empty");
     for (let length = 1; length < sample.length; length++) {
       assert.equal(refuse(sample.slice(0, length), sample), "truncated", `cut at ${length}`);
     }
   });
 
-  test(`${name} with any one bit flipped is refused`, () => {
+  it(`${name} with any one bit flipped is refused`, () => {
     for (let bit = 0; bit < sample.length * 8; bit++) {
       const damaged = sample.slice();
       damaged[bit >> 3]! ^= 1 << (bit & 7);
@@ -57,7 +57,7 @@ for (const [name, sample] of SAMPLES) {
   });
 }
 
-test("a frame that is missing is found at the next one", () => {
+it("a frame that is missing is found at the next one", () => {
   const parts = split(SAMPLE);
   for (let index = 1; index < parts.length - 1; index++) {
     const damaged = bytesOf(...parts.toSpliced(index, 1));
@@ -67,7 +67,7 @@ test("a frame that is missing is found at the next one", () => {
   assert.equal(refuse(bytesOf(...parts.slice(1)), SAMPLE), "not-a-checkpoint");
 });
 
-test("a frame that is repeated is found", () => {
+it("a frame that is repeated is found", () => {
   const parts = split(SAMPLE);
   for (let index = 1; index < parts.length; index++) {
     const damaged = bytesOf(...parts.toSpliced(index, 0, parts[index]!));
@@ -76,7 +76,7 @@ test("a frame that is repeated is found", () => {
   }
 });
 
-test("frames that have changed places are found", () => {
+it("frames that have changed places are found", () => {
   const parts = split(SAMPLE);
   for (let a = 1; a < parts.length; a++) {
     for (let b = a + 1; b < parts.length; b++) {
@@ -86,7 +86,7 @@ test("frames that have changed places are found", () => {
   }
 });
 
-test("a frame of another checkpoint does not pass for one of this, though its number fits", () => {
+it("a frame of another checkpoint does not pass for one of this, though its number fits", () => {
   const [ours, theirs] = [split(SAMPLE), split(OTHER)];
   assert.equal(ours.length, theirs.length - 1);
   // Frame 0 is the same in both. A frame in whose place another one stands is
@@ -101,26 +101,26 @@ test("a frame of another checkpoint does not pass for one of this, though its nu
   assert.equal(fault(bytesOf(...ours.slice(0, 3), ...theirs.slice(3))), "order");
 });
 
-test("anything after the trailer is found", () => {
+it("anything after the trailer is found", () => {
   assert.equal(refuse(bytesOf(SAMPLE, 1), SAMPLE), "trailing");
   assert.equal(refuse(bytesOf(SAMPLE, SAMPLE), SAMPLE), "trailing");
   assert.equal(refuse(bytesOf(SAMPLE, "\n"), SAMPLE), "trailing");
 });
 
-test("what is no checkpoint is refused at once", () => {
+it("what is no checkpoint is refused at once", () => {
   for (const text of ["x", "no checkpoint", '{"json": "as other tools write it"}', "\x89VFK\n\n"]) {
     assert.equal(refuse(bytesOf(text), SAMPLE), "not-a-checkpoint", text);
   }
   assert.equal(refuse(bytesOf(1_000_000), SAMPLE), "not-a-checkpoint");
 });
 
-test("a transfer as text is distinguished from a checkpoint", () => {
+it("a transfer as text is distinguished from a checkpoint", () => {
   const unix = bytesOf(SAMPLE.filter((byte, index) => !(byte === 13 && SAMPLE[index + 1] === 10)));
   assert.equal(refuse(unix, SAMPLE), "not-a-checkpoint");
   assert.equal(refuse(SAMPLE.map((byte) => byte & 0x7f), SAMPLE), "not-a-checkpoint");
 });
 
-test("a newer version is named as such", async () => {
+it("a newer version is named as such", async () => {
   const { crc32 } = await import("node:zlib");
   const newer = SAMPLE.slice();
   const view = new DataView(newer.buffer);
@@ -134,7 +134,7 @@ test("a newer version is named as such", async () => {
   assert.match(read(newer).error!.message, /it is of version 1 with flags 0x8000/);
 });
 
-test("no damage of any kind passes, or crashes the reader", () => {
+it("no damage of any kind passes, or crashes the reader", () => {
   const part = fc.nat(split(SAMPLE).length - 1);
   const damages: fc.Arbitrary<(bytes: Bytes) => Bytes> = fc.oneof(
     fc.nat(SAMPLE.length - 1).map((at) => (bytes: Bytes) => bytes.slice(0, at % bytes.length)),
@@ -179,7 +179,7 @@ test("no damage of any kind passes, or crashes the reader", () => {
   );
 });
 
-test("bytes at random are refused", () => {
+it("bytes at random are refused", () => {
   fc.assert(fc.property(fc.uint8Array({ maxLength: 500 }), (noise) => {
     assert.notEqual(fault(noise), null);
     // Behind a good preamble, too.

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import process from "node:process";
-import { test } from "node:test";
+import { it } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import fc from "fast-check";
 import { decodeCheckpoint } from "../../src/checkpoint/format/decode.ts";
@@ -21,7 +21,7 @@ function stuck(...chunks: Uint8Array[]): ReadableStream<Uint8Array> {
 
 const isCode = (code: string) => (error: CheckpointError): boolean => error.code === code;
 
-test("streams give what the loop gives", async () => {
+it("streams give what the loop gives", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.nat(5000)),
@@ -51,7 +51,7 @@ test("streams give what the loop gives", async () => {
   );
 });
 
-test("the header is there before a transaction is read", async () => {
+it("the header is there before a transaction is read", async () => {
   const bytes = encode([transaction(1000), transaction(2000)]);
   const decoder = decodeCheckpoint();
   const fed = stuck(bytes.subarray(0, 600)).pipeTo(decoder.writable);
@@ -61,7 +61,7 @@ test("the header is there before a transaction is read", async () => {
   await assert.rejects(decoder.trailer, (reason) => reason === "enough");
 });
 
-test("transactions of a frame lie one after the other in one buffer", async () => {
+it("transactions of a frame lie one after the other in one buffer", async () => {
   const buffer = bytesOf(8192);
   const views = [0, 1].map((index) => ({
     ...transaction(0),
@@ -78,7 +78,7 @@ test("transactions of a frame lie one after the other in one buffer", async () =
   assert.notEqual(first?.data.buffer, bytes.buffer);
 });
 
-test("a bad frame ends the stream, and stops the source, before its bytes are seen", async () => {
+it("a bad frame ends the stream, and stops the source, before its bytes are seen", async () => {
   const bytes = encode([transaction("good"), transaction("bad!"), transaction("never")]);
   bytes[Buffer.from(bytes).indexOf("bad!")]! ^= 1;
   const decoder = decodeCheckpoint();
@@ -102,7 +102,7 @@ test("a bad frame ends the stream, and stops the source, before its bytes are se
   assert.equal(isCode("crc")(cancelled as CheckpointError), true);
 });
 
-test("a stream that is cut does not end well", async () => {
+it("a stream that is cut does not end well", async () => {
   const bytes = encode([transaction("good")]);
   const decoder = decodeCheckpoint();
   const fed = ReadableStream.from([bytes.subarray(0, -1)]).pipeTo(decoder.writable);
@@ -112,14 +112,14 @@ test("a stream that is cut does not end well", async () => {
   assert.equal((await decoder.header).complete, true);
 });
 
-test("no header comes of what is none", async () => {
+it("no header comes of what is none", async () => {
   const decoder = decodeCheckpoint();
   const fed = ReadableStream.from([bytesOf("this is no checkpoint")]).pipeTo(decoder.writable);
   fed.catch(() => {});
   await assert.rejects(decoder.header, isCode("not-a-checkpoint"));
 });
 
-test("an error of the source arrives as it is", async () => {
+it("an error of the source arrives as it is", async () => {
   const decoder = decodeCheckpoint();
   const gone = new Error("gone");
   const fed = new ReadableStream({ start: (controller): void => controller.error(gone) })
@@ -129,7 +129,7 @@ test("an error of the source arrives as it is", async () => {
   await assert.rejects(decoder.header, gone);
 });
 
-test("the pre-copy phase alone is refused at its header if more is asked for", async () => {
+it("the pre-copy phase alone is refused at its header if more is asked for", async () => {
   const decoder = decodeCheckpoint({ requireComplete: true });
   const bytes = encode([transaction("x", "pre-copy")], { complete: false });
   const fed = stuck(bytes.subarray(0, 600)).pipeTo(decoder.writable);
@@ -137,7 +137,7 @@ test("the pre-copy phase alone is refused at its header if more is asked for", a
   await assert.rejects(decoder.header, isCode("incomplete"));
 });
 
-test("a source is read no faster than transactions are", async () => {
+it("a source is read no faster than transactions are", async () => {
   // A few bytes of zstd that become 16 MiB each: they must not all be there at once.
   const zeros = { ...transaction(0), data: bytesOf(MAX_BODY) };
   const bytes = encode(Array.from({ length: 40 }, () => zeros), { compress: "zstd" });
@@ -153,7 +153,7 @@ test("a source is read no faster than transactions are", async () => {
   await fed;
 });
 
-test("a failed encoder fails its stream", async () => {
+it("a failed encoder fails its stream", async () => {
   const encoder = encodeCheckpoint(header());
   const made = Array.fromAsync(encoder.readable);
   made.catch(() => {});

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
-import { afterEach, beforeEach, test } from "node:test";
+import { afterEach, beforeEach, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
 import type { CheckpointFileError } from "../../src/checkpoint/file/file_error.ts";
@@ -44,7 +44,7 @@ async function drain(total: number): Promise<void> {
   }
 }
 
-test("/dev/fd/N is the fd itself, where it stands, and stays open", async () => {
+it("/dev/fd/N is the fd itself, where it stands, and stays open", async () => {
   fs.writeFileSync(`${folder}/a`, "before ------- after");
   fd = kernel.open(`${folder}/a`, O_WRONLY);
   kernel.write(fd, bytesOf("BEFORE "));
@@ -59,7 +59,7 @@ test("/dev/fd/N is the fd itself, where it stands, and stays open", async () => 
   assert.deepEqual(fs.readdirSync(folder), ["a"]);
 });
 
-test("a link to /dev/fd/N is the fd as well", async () => {
+it("a link to /dev/fd/N is the fd as well", async () => {
   fs.writeFileSync(`${folder}/a`, "");
   fd = kernel.open(`${folder}/a`, O_WRONLY);
   fs.symlinkSync(`/dev/fd/${fd}`, `${folder}/link`);
@@ -70,13 +70,13 @@ test("a link to /dev/fd/N is the fd as well", async () => {
   assert.ok(fs.lstatSync(`${folder}/link`).isSymbolicLink());
 });
 
-test("an fd that is not open is an error", async () => {
+it("an fd that is not open is an error", async () => {
   const isBadFd = (error: CheckpointFileError): boolean => error.code === "EBADF";
   await assert.rejects(createCheckpointFile("/dev/fd/987"), isBadFd);
   await assert.rejects(openCheckpointFile("/dev/fd/987"), isBadFd);
 });
 
-test("a nonblocking pipe that is full is waited for, and the event loop goes on", async () => {
+it("a nonblocking pipe that is full is waited for, and the event loop goes on", async () => {
   nonblockingFifo();
   await using file = await createCheckpointFile(`/dev/fd/${fd}`);
   let done = false;
@@ -88,7 +88,7 @@ test("a nonblocking pipe that is full is waited for, and the event loop goes on"
   await written;
 });
 
-test("a pipe that is full and blocks does not stop the event loop", async () => {
+it("a pipe that is full and blocks does not stop the event loop", async () => {
   execFileSync("mkfifo", [`${folder}/fifo`]);
   fd = kernel.open(`${folder}/fifo`, O_RDWR);
   await using file = await createCheckpointFile(`${folder}/fifo`);
@@ -101,7 +101,7 @@ test("a pipe that is full and blocks does not stop the event loop", async () => 
   await written;
 });
 
-test("a nonblocking pipe that is empty is waited for", async () => {
+it("a nonblocking pipe that is empty is waited for", async () => {
   nonblockingFifo();
   await using source = await openCheckpointFile(`/dev/fd/${fd}`);
   const chunks = source.stream().getReader();
@@ -115,7 +115,7 @@ test("a nonblocking pipe that is empty is waited for", async () => {
   await chunks.cancel();
 });
 
-test("giving up does not wait for a pipe that nobody reads", async () => {
+it("giving up does not wait for a pipe that nobody reads", async () => {
   nonblockingFifo();
   const file = await createCheckpointFile(`/dev/fd/${fd}`);
   const written = file.write(bytesOf(1 << 20));

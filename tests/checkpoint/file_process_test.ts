@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import * as fs from "node:fs";
-import { afterEach, beforeEach, test } from "node:test";
+import { afterEach, beforeEach, it } from "node:test";
 import { run, start } from "./_run.ts";
 
 let folder = "";
@@ -14,7 +14,7 @@ afterEach(() => {
   fs.rmSync(folder, { recursive: true });
 });
 
-test("- is stdout and stdin, be they pipes or files", async () => {
+it("- is stdout and stdin, be they pipes or files", async () => {
   const piped = await run("$CHILD write - 3 | $CHILD read -");
   assert.deepEqual([piped.code, piped.stdout], [0, "stream of 3145728\n"]);
   const files = await run(`$CHILD write - 3 >> ${folder}/a; $CHILD read - < ${folder}/a`);
@@ -22,7 +22,7 @@ test("- is stdout and stdin, be they pipes or files", async () => {
   assert.deepEqual(fs.readdirSync(folder), ["a"]);
 });
 
-test("/dev/fd/N of a shell works both ways", async () => {
+it("/dev/fd/N of a shell works both ways", async () => {
   const command = `$CHILD write /dev/fd/7 3 7> >(cat > ${folder}/a; : > ${folder}/written); ` +
     `until [ -e ${folder}/written ]; do sleep 0.01; done; ` +
     `$CHILD read <(cat ${folder}/a)`;
@@ -30,12 +30,12 @@ test("/dev/fd/N of a shell works both ways", async () => {
   assert.deepEqual([code, stdout], [0, "stream of 3145728\n"]);
 });
 
-test("a reader that goes away is EPIPE", async () => {
+it("a reader that goes away is EPIPE", async () => {
   const { stderr } = await run("$CHILD write - 30 | head -c 100000 > /dev/null; exit $PIPESTATUS");
   assert.match(stderr, /CheckpointFileError EPIPE: Cannot write "-": EPIPE \(broken pipe\)/);
 });
 
-test("a file that may grow no more leaves nothing", async () => {
+it("a file that may grow no more leaves nothing", async () => {
   const { code, stderr } = await run(
     `trap '' XFSZ; ulimit -f 2048; $CHILD write ${folder}/a 30`,
   );
@@ -47,7 +47,7 @@ test("a file that may grow no more leaves nothing", async () => {
   assert.deepEqual(fs.readdirSync(folder), []);
 });
 
-test("a process that is killed leaves no file that looks whole", async () => {
+it("a process that is killed leaves no file that looks whole", async () => {
   const child = start(`exec $CHILD write ${folder}/a.vfk 20 hold`);
   await once(child.stderr!, "data");
   child.kill("SIGKILL");

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import fc from "fast-check";
 import { CheckpointEncoder } from "../../src/checkpoint/format/checkpoint_encoder.ts";
 import { FRAME_ZSTD, MAX_BODY, MAX_ENTRIES } from "../../src/checkpoint/frames/constants.ts";
@@ -46,7 +46,7 @@ const transactionLists: fc.Arbitrary<Transaction[]> = fc.array(
   })
 );
 
-test("what was encoded is decoded, transaction by transaction, whatever the pieces", () => {
+it("what was encoded is decoded, transaction by transaction, whatever the pieces", () => {
   fc.assert(fc.property(
     transactionLists,
     fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 20 }),
@@ -66,7 +66,7 @@ test("what was encoded is decoded, transaction by transaction, whatever the piec
   ));
 });
 
-test("the same transactions give the same digest, compressed or not, in one buffer or in many", () => {
+it("the same transactions give the same digest, compressed or not, in one buffer or in many", () => {
   fc.assert(fc.property(transactionLists, (transactions) => {
     const moved = transactions.map((item) => ({ ...item, data: bytesOf(item.data) }));
     const digests = [
@@ -86,7 +86,7 @@ function shape(bytes: Bytes): number[][] {
   return frames.slice(1, -1);
 }
 
-test("transactions that lie one behind the other become one frame", () => {
+it("transactions that lie one behind the other become one frame", () => {
   const buffer = bytesOf(4096 * 4);
   const views = [0, 1, 2, 3].map((index) => ({
     ...transaction(0),
@@ -100,7 +100,7 @@ test("transactions that lie one behind the other become one frame", () => {
   assert.deepEqual(shape(encode([views[1]!, views[0]!])), [[0, 20, 4096], [0, 20, 4096]]);
 });
 
-test("chunks of a transaction that lie one behind the other become one entry", () => {
+it("chunks of a transaction that lie one behind the other become one entry", () => {
   const buffer = bytesOf(300);
   const views = [0, 1, 2].map((index) => ({
     ...transaction(0, "stop-and-copy", index < 2),
@@ -111,7 +111,7 @@ test("chunks of a transaction that lie one behind the other become one entry", (
   assert.equal(read(bytes).trailer?.transactions, 1);
 });
 
-test("another device or phase begins another frame", () => {
+it("another device or phase begins another frame", () => {
   const buffer = bytesOf(300);
   const part = (index: number): Bytes => buffer.subarray(100 * index, 100 * (index + 1));
   const bytes = encode(
@@ -130,7 +130,7 @@ test("another device or phase begins another frame", () => {
   );
 });
 
-test("a frame holds no more transactions than its table has room for", () => {
+it("a frame holds no more transactions than its table has room for", () => {
   const buffer = bytesOf(MAX_ENTRIES + 5);
   const views = Array.from({ length: buffer.length }, (_, index) => ({
     ...transaction(0),
@@ -141,7 +141,7 @@ test("a frame holds no more transactions than its table has room for", () => {
   assert.equal(read(bytes).trailer?.transactions, MAX_ENTRIES + 5);
 });
 
-test("a transaction larger than a frame comes in several, and counts as one", () => {
+it("a transaction larger than a frame comes in several, and counts as one", () => {
   const data = bytesOf(MAX_BODY + 1000);
   data.forEach((_, index) => data[index] = index * 2654435761 >>> 24);
   const bytes = encode([transaction("before"), { ...transaction(0), data }, transaction("after")]);
@@ -154,7 +154,7 @@ test("a transaction larger than a frame comes in several, and counts as one", ()
   );
 });
 
-test("data is not copied on its way into the stream", () => {
+it("data is not copied on its way into the stream", () => {
   const { data } = transaction(100_000);
   const encoder = new CheckpointEncoder(header());
   encoder.begin();
@@ -163,7 +163,7 @@ test("data is not copied on its way into the stream", () => {
   assert.ok(chunks.slice(0, -1).every((chunk) => chunk.length < 100));
 });
 
-test("a batch goes in and comes out as it is", () => {
+it("a batch goes in and comes out as it is", () => {
   const encoder = new CheckpointEncoder(header(), { elapsed: () => 2 ** 40 + 5 });
   const bytes = bytesOf("abcdef");
   const batch = { device: 0, phase: "pre-copy", sizes: [1, 2, 3], more: false, bytes } as const;
@@ -175,20 +175,20 @@ test("a batch goes in and comes out as it is", () => {
   assert.deepEqual([...decoded!.bytes], [...bytes]);
 });
 
-test("what does not get smaller is stored as it is, frame by frame", () => {
+it("what does not get smaller is stored as it is, frame by frame", () => {
   const noise = crypto.getRandomValues(new Uint8Array(1000));
   const bytes = encode([transaction(noise), transaction(1000)], { compress: "zstd" });
   assert.deepEqual(shape(bytes).map((frame) => frame[0]), [0, FRAME_ZSTD]);
   assert.deepEqual(read(bytes).transactions.map(({ data }) => data.length), [1000, 1000]);
 });
 
-test("a checkpoint of a device that had nothing to say is one", () => {
+it("a checkpoint of a device that had nothing to say is one", () => {
   const { trailer, transactions } = read(encode([]));
   assert.deepEqual(transactions, []);
   assert.deepEqual([trailer?.complete, trailer?.frames, trailer?.bytes], [true, 1, 0]);
 });
 
-test("what the pre-copy phase alone has written says so, and is refused if more is asked for", () => {
+it("what the pre-copy phase alone has written says so, and is refused if more is asked for", () => {
   const bytes = encode([transaction("x", "pre-copy")], { complete: false });
   assert.equal(read(bytes).trailer?.complete, false);
   const { error, batches } = read(bytes, [Infinity], { requireComplete: true });
@@ -196,7 +196,7 @@ test("what the pre-copy phase alone has written says so, and is refused if more 
   assert.deepEqual(batches, []);
 });
 
-test("an encoder refuses what a reader would refuse", () => {
+it("an encoder refuses what a reader would refuse", () => {
   const refused = (work: () => unknown, message: RegExp): void =>
     assert.throws(
       work,

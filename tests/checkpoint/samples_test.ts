@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
-import { test } from "node:test";
+import { it } from "node:test";
 import { DEVICES_HEADER, SAMPLE_HEADER, samples } from "../../fixtures/checkpoints/samples.ts";
 import { CheckpointReader } from "../../src/checkpoint/format/checkpoint_reader.ts";
 import { type Bytes, read, whole } from "./_tools.ts";
@@ -19,7 +19,7 @@ const RUNNING = [
   "0 pre-copy And this.",
 ];
 
-test("version 1: pre-copy and stop-and-copy", () => {
+it("version 1: pre-copy and stop-and-copy", () => {
   const { trailer, transactions, batches } = read(sample("version-1.vfk"));
   assert.deepEqual(whole(transactions), [
     ...RUNNING,
@@ -37,19 +37,19 @@ test("version 1: pre-copy and stop-and-copy", () => {
   });
 });
 
-test("version 1: the header", () => {
+it("version 1: the header", () => {
   const reader = new CheckpointReader();
   for (const batch of reader.push(sample("version-1.vfk"))) assert.equal(batch.device, 0);
   assert.deepEqual(reader.header, { ...SAMPLE_HEADER, complete: true, digest: null });
 });
 
-test("version 1: the pre-copy phase alone", () => {
+it("version 1: the pre-copy phase alone", () => {
   const { trailer, transactions } = read(sample("version-1-precopy.vfk"));
   assert.deepEqual(whole(transactions), RUNNING);
   assert.equal(trailer?.complete, false);
 });
 
-test("version 1: two devices, read at the same time", () => {
+it("version 1: two devices, read at the same time", () => {
   const bytes = sample("version-1-devices.vfk");
   const { trailer, transactions, batches } = read(bytes);
   assert.deepEqual(batches.map(({ device }) => device), [0, 0, 1, 0, 1]);
@@ -72,7 +72,7 @@ test("version 1: two devices, read at the same time", () => {
   );
 });
 
-test("version 1: zstd and sha256", () => {
+it("version 1: zstd and sha256", () => {
   const { trailer, transactions } = read(sample("version-1-zstd.vfk"));
   assert.deepEqual(whole(transactions), [...RUNNING, `0 stop-and-copy ${"\0".repeat(4096)}`]);
   assert.equal(
@@ -81,7 +81,7 @@ test("version 1: zstd and sha256", () => {
   );
 });
 
-test("what is written today is the sample of this version, byte for byte", () => {
+it("what is written today is the sample of this version, byte for byte", () => {
   const now = samples();
   // But for zstd, whose output differs from one release to the next.
   for (const name of ["version-1.vfk", "version-1-precopy.vfk", "version-1-devices.vfk"]) {
@@ -89,7 +89,7 @@ test("what is written today is the sample of this version, byte for byte", () =>
   }
 });
 
-test("the sample in docs/checkpoint-format.md is the sample", () => {
+it("the sample in docs/checkpoint-format.md is the sample", () => {
   const page = fs.readFileSync(
     new URL("../../docs/checkpoint-format.md", import.meta.url),
     "utf8",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
-import { afterEach, beforeEach, test } from "node:test";
+import { afterEach, beforeEach, it } from "node:test";
 import { isPooled } from "../../src/checkpoint/batches/buffer_pool.ts";
 import { createCheckpointFile } from "../../src/checkpoint/file/create_checkpoint_file.ts";
 import type { CheckpointFileError } from "../../src/checkpoint/file/file_error.ts";
@@ -23,7 +23,7 @@ async function content(stream: ReadableStream<Uint8Array>): Promise<Buffer> {
   return Buffer.from(bytesOf(...(await Array.fromAsync(stream))));
 }
 
-test("a regular file is read from its start, as often as one likes", async () => {
+it("a regular file is read from its start, as often as one likes", async () => {
   const bytes = bytesOf(3_000_000).map((_, index) => index * 7919 >>> 5);
   fs.writeFileSync(`${folder}/a`, bytes);
   fs.symlinkSync("a", `${folder}/link`);
@@ -42,7 +42,7 @@ test("a regular file is read from its start, as often as one likes", async () =>
   );
 });
 
-test("a fifo is read once", async () => {
+it("a fifo is read once", async () => {
   execFileSync("mkfifo", [`${folder}/fifo`]);
   const bytes = encode([transaction(200_000)]);
   const written = createCheckpointFile(`${folder}/fifo`).then(async (file) => {
@@ -57,7 +57,7 @@ test("a fifo is read once", async () => {
   assert.throws(() => source.stream(), /it is no regular file/);
 });
 
-test("an empty file is no checkpoint", async () => {
+it("an empty file is no checkpoint", async () => {
   fs.writeFileSync(`${folder}/a`, "");
   for (const path of [`${folder}/a`, "/dev/null"]) {
     await using source = await openCheckpointFile(path);
@@ -65,7 +65,7 @@ test("an empty file is no checkpoint", async () => {
   }
 });
 
-test("what cannot be read is reported, by name", async () => {
+it("what cannot be read is reported, by name", async () => {
   for (const [name, code] of [["missing", "ENOENT"], ["", "EISDIR"]] as const) {
     await assert.rejects(
       openCheckpointFile(`${folder}/${name}`),
@@ -74,7 +74,7 @@ test("what cannot be read is reported, by name", async () => {
   }
 });
 
-test("a summary says what is in a checkpoint", async () => {
+it("a summary says what is in a checkpoint", async () => {
   let micros = 0;
   const bytes = encode([
     transaction(crypto.getRandomValues(new Uint8Array(100)), "pre-copy"),
@@ -115,7 +115,7 @@ test("a summary says what is in a checkpoint", async () => {
   ]);
 });
 
-test("a source's buffers are reused if verify opens its stream, and nobody else has them", async () => {
+it("a source's buffers are reused if verify opens its stream, and nobody else has them", async () => {
   fs.writeFileSync(`${folder}/a`, encode([transaction(3 << 20)]));
   await using source = await openCheckpointFile(`${folder}/a`);
   const verified = async (opened: boolean): Promise<boolean> => {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
-import { test } from "node:test";
+import { it } from "node:test";
 import { asyncWrite } from "../../src/kernel/process/async_write.ts";
 
 const bytes = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
 
-test("bytes are written at the fd's current position", async () => {
+it("bytes are written at the fd's current position", async () => {
   const folder = fs.mkdtempSync("/tmp/vfiokit-write-");
   const fd = fs.openSync(`${folder}/a`, "w");
   assert.equal(await asyncWrite(fd, bytes("one ")), 4);
@@ -15,7 +15,7 @@ test("bytes are written at the fd's current position", async () => {
   fs.rmSync(folder, { recursive: true });
 });
 
-test("a failure reports the errno of its own write", async () => {
+it("a failure reports the errno of its own write", async () => {
   const full = fs.openSync("/dev/full", "w");
   await assert.rejects(asyncWrite(full, bytes("x")), { code: "ENOSPC" });
   fs.closeSync(full);

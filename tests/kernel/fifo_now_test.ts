@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
-import { afterEach, beforeEach, test } from "node:test";
+import { afterEach, beforeEach, it } from "node:test";
 import { FifoNow } from "../../src/kernel/process/fifo_now.ts";
 import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 
@@ -15,7 +15,7 @@ afterEach(() => {
   fs.rmSync(folder, { recursive: true });
 });
 
-test("what a fifo holds is read, and nothing is waited for", () => {
+it("what a fifo holds is read, and nothing is waited for", () => {
   execFileSync("mkfifo", [`${folder}/fifo`]);
   const kernel = libcKernel();
   const reader = kernel.open(`${folder}/fifo`, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
@@ -33,7 +33,7 @@ test("what a fifo holds is read, and nothing is waited for", () => {
   kernel.close(reader);
 });
 
-test("a fifo that is closed gives nothing, and its other end sees that", () => {
+it("a fifo that is closed gives nothing, and its other end sees that", () => {
   execFileSync("mkfifo", [`${folder}/fifo`]);
   const kernel = libcKernel();
   const reader = kernel.open(`${folder}/fifo`, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
@@ -49,6 +49,6 @@ test("a fifo that is closed gives nothing, and its other end sees that", () => {
   kernel.close(writer);
 });
 
-test("an fd that cannot be opened again is left alone", () => {
+it("an fd that cannot be opened again is left alone", () => {
   assert.equal(FifoNow.open(1_000_000), null);
 });

@@ -3,12 +3,12 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { test } from "node:test";
+import { it } from "node:test";
 import { setPipeSize } from "../../src/kernel/process/pipe_size.ts";
 import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { O_NONBLOCK, O_RDWR } from "../../src/kernel/kernel.ts";
 
-test("setPipeSize() sets the capacity of a pipe, and returns whether it did", () => {
+it("setPipeSize() sets the capacity of a pipe, and returns whether it did", () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "vfiokit-pipe-"));
   execFileSync("mkfifo", [`${folder}/fifo`]);
   fs.writeFileSync(`${folder}/file`, "");

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import { debianMirror, formatSource, parseDeb822Sources, parseSourcesList } from "./apt_sources.ts";
 
-test("parseSourcesList reads deb lines with options and comments, and nothing else", () => {
+it("parseSourcesList reads deb lines with options and comments, and nothing else", () => {
   const text = [
     "# deb http://old.example/debian buster main",
     "deb [arch=amd64 signed-by=/usr/share/keyrings/a.gpg] http://mirror.example/debian bookworm main contrib # ours",
@@ -26,7 +26,7 @@ test("parseSourcesList reads deb lines with options and comments, and nothing el
   ]);
 });
 
-test("parseDeb822Sources reads paragraphs, continued lines, and leaves out what is disabled", () => {
+it("parseDeb822Sources reads paragraphs, continued lines, and leaves out what is disabled", () => {
   const text = [
     "Types: deb deb-src",
     "# a comment",
@@ -65,7 +65,7 @@ test("parseDeb822Sources reads paragraphs, continued lines, and leaves out what 
   ]);
 });
 
-test("debianMirror passes over archives of security updates and of others", () => {
+it("debianMirror passes over archives of security updates and of others", () => {
   const sources = parseSourcesList([
     "deb http://others.example/apt bookworm stable",
     "deb http://mirror.example/security bookworm-security main",
@@ -76,7 +76,7 @@ test("debianMirror passes over archives of security updates and of others", () =
   assert.equal(debianMirror(sources.slice(0, 2)), null);
 });
 
-test("formatSource asks the same mirror, with the same key, for another suite", () => {
+it("formatSource asks the same mirror, with the same key, for another suite", () => {
   const [signed, unsigned] = parseSourcesList(
     "deb [signed-by=/a.gpg] http://m.example bookworm main\ndeb http://m.example bookworm main",
   );

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { test } from "node:test";
+import { it } from "node:test";
 import fc from "fast-check";
 import { cpio, type CpioEntry } from "./cpio.ts";
 
@@ -33,7 +33,7 @@ function members(archive: Buffer): Member[] {
   }
 }
 
-test("cpio gives folders, files and links their types and permissions", () => {
+it("cpio gives folders, files and links their types and permissions", () => {
   const entries: CpioEntry[] = [
     { path: "bin", kind: "folder" },
     { path: "bin/sh", kind: "link", target: "busybox" },
@@ -52,7 +52,7 @@ test("cpio gives folders, files and links their types and permissions", () => {
   );
 });
 
-test("cpio keeps names and bytes of any length", () => {
+it("cpio keeps names and bytes of any length", () => {
   const file = fc.record({
     path: fc.string({ minLength: 1, maxLength: 40 }).filter((name) => !/\0|TRAILER/.test(name)),
     data: fc.uint8Array({ maxLength: 40 }),

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import { mendMakefile, realProgram } from "./headers.ts";
 
-test("mendMakefile turns the folders of installed packages into those in the cache", () => {
+it("mendMakefile turns the folders of installed packages into those in the cache", () => {
   const text = "KBUILD_OUTPUT=/usr/src/linux-headers-7-amd64\ninclude /usr/src/x-common/Makefile\n";
   assert.equal(
     mendMakefile(text, "/cache/7"),
@@ -11,7 +11,7 @@ test("mendMakefile turns the folders of installed packages into those in the cac
   );
 });
 
-test("realProgram is the program for amd64 if there are several, or the program itself", () => {
+it("realProgram is the program for amd64 if there are several, or the program itself", () => {
   const programs = ["k/modpost", "k/modpost.real-msb-64", "k/modpost.real-lsb-64", "k/fixdep"];
   assert.equal(realProgram("k/modpost", programs), "k/modpost.real-lsb-64");
   assert.equal(realProgram("k/fixdep", programs), "k/fixdep");

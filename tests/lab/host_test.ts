@@ -10,10 +10,10 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { it } from "node:test";
 import { cached, runText, which } from "./host.ts";
 
-test("cached makes a folder once", () => {
+it("cached makes a folder once", () => {
   const folder = mkdtempSync(join(tmpdir(), "vfiokit-"));
   try {
     let made = 0;
@@ -27,7 +27,7 @@ test("cached makes a folder once", () => {
   }
 });
 
-test("cached leaves nothing of a folder that could not be made", () => {
+it("cached leaves nothing of a folder that could not be made", () => {
   const folder = mkdtempSync(join(tmpdir(), "vfiokit-"));
   try {
     const path = join(folder, "thing");
@@ -39,7 +39,7 @@ test("cached leaves nothing of a folder that could not be made", () => {
   }
 });
 
-test("cached removes what a process left that is gone, and nothing else", () => {
+it("cached removes what a process left that is gone, and nothing else", () => {
   const folder = mkdtempSync(join(tmpdir(), "vfiokit-"));
   try {
     // No process has this number: the largest is 2^22.
@@ -52,12 +52,12 @@ test("cached removes what a process left that is gone, and nothing else", () => 
   }
 });
 
-test("runText gives what was printed, and throws with the last words of what failed", () => {
+it("runText gives what was printed, and throws with the last words of what failed", () => {
   assert.equal(runText("sh", ["-c", "echo one; echo two"]), "one\ntwo");
   assert.throws(() => runText("sh", ["-c", "echo why >&2; exit 3"]), /exit 3\nwhy/);
 });
 
-test("which finds a program in PATH, or null", () => {
+it("which finds a program in PATH, or null", () => {
   assert.match(which("sh") ?? "", /\/sh$/);
   assert.equal(which("no-such-program"), null);
 });

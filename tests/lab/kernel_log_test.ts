@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import { kernelComplaints } from "./kernel_log.ts";
 
-test("kernelComplaints finds what a kernel complains of, each line once", () => {
+it("kernelComplaints finds what a kernel complains of, each line once", () => {
   const bad = [
     "[    2.1] WARNING: CPU: 0 PID: 77 at kernel/workqueue.c:1444 __queue_work+0x3a/0x3f0",
     "[    2.2] BUG: kernel NULL pointer dereference, address: 0000000000000000",
@@ -14,7 +14,7 @@ test("kernelComplaints finds what a kernel complains of, each line once", () => 
   assert.deepEqual(kernelComplaints([...bad, bad[0], "[ 3.0] fine"].join("\n")), bad);
 });
 
-test("kernelComplaints lets an ordinary log pass", () => {
+it("kernelComplaints lets an ordinary log pass", () => {
   const log = [
     "[    0.1] Speculative Store Bypass: Vulnerable",
     "[    0.2] ima: No TPM chip found, activating TPM-bypass!",

@@ -1,27 +1,27 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import { parseOptions } from "./options.ts";
 
 const names = (...args: string[]): string[] => parseOptions(args)!.kernels.map(({ name }) => name);
 
-test("--kernel is 6.1, one or several, or all that need not be built", () => {
+it("--kernel is 6.1, one or several, or all that need not be built", () => {
   assert.deepEqual(names(), ["6.1"]);
   assert.deepEqual(names("--kernel", "6.12-iommufd"), ["6.12-iommufd"]);
   assert.deepEqual(names("--kernel", "6.12,5.10"), ["6.12", "5.10"]);
   assert.deepEqual(names("--kernel", "all"), ["5.10", "6.1", "6.12", "7"]);
 });
 
-test("what stands behind -- is the command, whatever it is", () => {
+it("what stands behind -- is the command, whatever it is", () => {
   assert.deepEqual(parseOptions(["--", "sh", "--help"])!.command, ["sh", "--help"]);
 });
 
-test("--append is for the kernel, as often as it is given", () => {
+it("--append is for the kernel, as often as it is given", () => {
   assert.deepEqual(parseOptions([])!.append, []);
   const args = ["--append", "intremap=off", "--append", "iommu=pt"];
   assert.deepEqual(parseOptions(args)!.append, ["intremap=off", "iommu=pt"]);
 });
 
-test("parseOptions refuses kernels that it does not know, and times that are none", () => {
+it("parseOptions refuses kernels that it does not know, and times that are none", () => {
   assert.throws(() => parseOptions(["--kernel", "6.1,4.19"]), /"4.19": known are 5.10, 6.1/);
   assert.throws(() => parseOptions(["--timeout", "soon"]), /Cannot wait "soon"/);
   assert.equal(parseOptions(["--help"]), null);

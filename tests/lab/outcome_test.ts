@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import { type Outcome, outcomeTable, outcomeTotal } from "./outcome.ts";
 
 const good: Outcome = {
@@ -16,7 +16,7 @@ const good: Outcome = {
   },
 };
 
-test("outcomeTable has a row for each kernel, and a column for each measure that any of them has", () => {
+it("outcomeTable has a row for each kernel, and a column for each measure that any of them has", () => {
   const other: Outcome = {
     ...good,
     kernel: "7",
@@ -33,7 +33,7 @@ test("outcomeTable has a row for each kernel, and a column for each measure that
   );
 });
 
-test("outcomeTotal counts a run that broke off, or whose kernel complained, as a failure", () => {
+it("outcomeTotal counts a run that broke off, or whose kernel complained, as a failure", () => {
   assert.equal(outcomeTotal([good, good]), "10 passed, 0 failed, 4 skipped");
   assert.equal(outcomeTotal([good, { ...good, ok: false }]), "10 passed, 1 failed, 4 skipped");
   const broken = { ...good, ok: false, result: null };

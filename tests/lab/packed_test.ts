@@ -3,18 +3,18 @@ import { Buffer } from "node:buffer";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { it } from "node:test";
 import { zstdCompressSync } from "node:zlib";
 import { run, which } from "./host.ts";
 import { unpack } from "./packed.ts";
 
 const plain = Buffer.from("\x7fELF, and more of it".repeat(100));
 
-test("unpack undoes zstd", () => {
+it("unpack undoes zstd", () => {
   assert.deepEqual(Buffer.from(unpack(zstdCompressSync(plain))), plain);
 });
 
-test("unpack undoes xz", { skip: which("xz") === null && "no xz on this machine" }, () => {
+it("unpack undoes xz", { skip: which("xz") === null && "no xz on this machine" }, () => {
   const folder = mkdtempSync(join(tmpdir(), "vfiokit-lab-test-"));
   try {
     writeFileSync(join(folder, "plain"), plain);
@@ -25,6 +25,6 @@ test("unpack undoes xz", { skip: which("xz") === null && "no xz on this machine"
   }
 });
 
-test("unpack leaves what is not packed", () => {
+it("unpack leaves what is not packed", () => {
   assert.equal(unpack(plain), plain);
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import { bzImagePayload } from "./vmlinux.ts";
 
 /** A bzImage with one sector of setup and a payload of these bytes. */
@@ -14,11 +14,11 @@ function bzImage(payload: readonly number[]): Uint8Array {
   return image;
 }
 
-test("bzImagePayload is what stands behind the setup code, without the size at its end", () => {
+it("bzImagePayload is what stands behind the setup code, without the size at its end", () => {
   assert.deepEqual([...bzImagePayload(bzImage([7, 8, 9, 1, 0, 0, 0]))], [7, 8, 9]);
 });
 
-test("bzImagePayload refuses what is no bzImage, or is cut", () => {
+it("bzImagePayload refuses what is no bzImage, or is cut", () => {
   assert.throws(() => bzImagePayload(new Uint8Array(4096)), /not a bzImage/);
   assert.throws(() => bzImagePayload(bzImage([1, 2, 3, 4, 5]).subarray(0, 2 * 512)), /ends behind/);
 });

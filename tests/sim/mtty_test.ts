@@ -1,8 +1,8 @@
-import { test } from "node:test";
+import { it } from "node:test";
 import { askMtty } from "../migration/v2_cases/mtty.ts";
 import { V2Client } from "./_v2_client.ts";
 
-test("the simulated mtty answers like the kernel's mtty", () => {
+it("the simulated mtty answers like the kernel's mtty", () => {
   using client = V2Client.of("mtty?size=64KiB");
   askMtty(client);
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import fc from "fast-check";
 import { PageIdentities } from "../../src/sim/state/page_identities.ts";
 
@@ -17,7 +17,7 @@ const changes = fc.array(
   { maxLength: 6 },
 );
 
-test("each page has the identity that it was last given", () => {
+it("each page has the identity that it was last given", () => {
   fc.assert(
     fc.property(changes, (runs) => {
       const identities = new PageIdentities(PAGES, SEED);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import { checkHeader } from "../../src/checkpoint/metadata/header_json.ts";
 import { checkIdentity } from "../../src/transfer/identity/check_identity.ts";
 import type { DeviceIdentity } from "../../src/checkpoint/metadata/device_identity.ts";
@@ -16,11 +16,11 @@ const SAVED: DeviceIdentity = {
   region: { type: 3, subtype: 1 },
 };
 
-test("a device of the same kind fits", () => {
+it("a device of the same kind fits", () => {
   assert.deepEqual(checkIdentity(SAVED, { ...SAVED, region: { type: 3, subtype: 1 } }), []);
 });
 
-test("every field that differs is named", () => {
+it("every field that differs is named", () => {
   const changes: [Partial<DeviceIdentity>, string][] = [
     [{ protocol: "v2" }, 'the protocol is "v1" in the checkpoint, "v2" of this device'],
     [{ bus: "pci" }, 'the bus is "mdev" in the checkpoint, "pci" of this device'],
@@ -51,7 +51,7 @@ test("every field that differs is named", () => {
   assert.equal(checkIdentity(SAVED, { ...SAVED, protocol: "v2", region: null }).length, 2);
 });
 
-test("what is not known of either does not differ", () => {
+it("what is not known of either does not differ", () => {
   const bare: DeviceIdentity = {
     ...SAVED,
     bus: "unknown",
@@ -66,7 +66,7 @@ test("what is not known of either does not differ", () => {
   assert.deepEqual(checkIdentity(bare, SAVED), []);
 });
 
-test("a vGPU's type is a part of what it is, and left out of every other header", () => {
+it("a vGPU's type is a part of what it is, and left out of every other header", () => {
   const vgpu: DeviceIdentity = { ...SAVED, vgpuType: "558" };
   assert.deepEqual(checkIdentity(vgpu, { ...vgpu, vgpuType: "559" }), [
     'the vGPU type is "558" in the checkpoint, "559" of this device',

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import process from "node:process";
-import { after, test } from "node:test";
+import { after, it } from "node:test";
 import { fileURLToPath } from "node:url";
 
 const CHILD = fileURLToPath(new URL("../checkpoint/_child.ts", import.meta.url));
@@ -24,24 +24,24 @@ function deno(
   return spawnSync(process.execPath, all, { encoding: "utf8" });
 }
 
-test("a checkpoint is read with access to it alone", inDeno, () => {
+it("a checkpoint is read with access to it alone", inDeno, () => {
   const { stdout, stderr } = deno([`--allow-read=${SAMPLE}`], "read", SAMPLE);
   assert.equal(stdout, `file of ${fs.statSync(SAMPLE).size}\n`, stderr);
 });
 
-test("a checkpoint is written with access to its folder alone", inDeno, () => {
+it("a checkpoint is written with access to its folder alone", inDeno, () => {
   const access = [`--allow-read=${folder}`, `--allow-write=${folder}`];
   const { status, stderr } = deno(access, "write", `${folder}/a`, "1");
   assert.equal(status, 0, stderr);
   assert.deepEqual(fs.readdirSync(folder), ["a"]);
 });
 
-test("- needs no access at all", inDeno, () => {
+it("- needs no access at all", inDeno, () => {
   const { status, stdout, stderr } = deno([], "write", "-", "1");
   assert.deepEqual([status, stdout.length > 0], [0, true], stderr);
 });
 
-test(
+it(
   "a device that Deno keeps to itself is reached through libc, a file there is not",
   inDeno,
   () => {
@@ -56,7 +56,7 @@ test(
   },
 );
 
-test("what is refused is reported, with what to allow", inDeno, () => {
+it("what is refused is reported, with what to allow", inDeno, () => {
   const read = deno([], "read", SAMPLE);
   assert.match(read.stderr, /CheckpointFileError null: Cannot open ".*": Requires read access/);
   const write = deno([`--allow-read=${folder}`], "write", `${folder}/b`, "1");

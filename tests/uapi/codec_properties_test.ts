@@ -1,7 +1,7 @@
 // Properties of every struct, and of randomly generated structs.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import fc from "fast-check";
 import {
   array,
@@ -38,7 +38,7 @@ function valueOfType(type: string): fc.Arbitrary<unknown> {
 }
 
 for (const [name, codec] of Object.entries(STRUCTS)) {
-  test(`struct ${name} comes back from bytes as it went in, at any offset`, () => {
+  it(`struct ${name} comes back from bytes as it went in, at any offset`, () => {
     fc.assert(
       fc.property(valueOf(codec), fc.nat(9), (value, at) => {
         const packed = codec.pack(value);
@@ -55,7 +55,7 @@ for (const [name, codec] of Object.entries(STRUCTS)) {
   });
 }
 
-test("a struct of random fields is laid out and copied as C would", () => {
+it("a struct of random fields is laid out and copied as C would", () => {
   const field = fc.record({ type: scalar, count: fc.nat(3) });
   fc.assert(
     fc.property(
@@ -89,7 +89,7 @@ test("a struct of random fields is laid out and copied as C would", () => {
   );
 });
 
-test("a tail of random scalars comes back as it went in", () => {
+it("a tail of random scalars comes back as it went in", () => {
   fc.assert(
     fc.property(
       fc.constantFrom("u16", "u32", "s32").chain((type) =>
@@ -107,7 +107,7 @@ test("a tail of random scalars comes back as it went in", () => {
   );
 });
 
-test("a number outside its range is refused", () => {
+it("a number outside its range is refused", () => {
   const limits: Record<Exclude<Scalar, "u64">, [number, number]> = {
     u8: [0, 0xff],
     u16: [0, 0xffff],

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { test } from "node:test";
+import { it } from "node:test";
 import { array, struct, tail } from "../../src/uapi/codec.ts";
 import type { StructCodec } from "../../src/uapi/struct_types.ts";
 import {
@@ -35,7 +35,7 @@ const mixed: StructCodec<Mixed> = struct("mixed", {
   g: array(point, 2),
 });
 
-test("fields lie on their natural alignment and the size is rounded up", () => {
+it("fields lie on their natural alignment and the size is rounded up", () => {
   assert.deepEqual(mixed.fields, [
     { name: "a", offset: 0, size: 1, type: "u8" },
     { name: "b", offset: 8, size: 8, type: "u64" },
@@ -51,7 +51,7 @@ test("fields lie on their natural alignment and the size is rounded up", () => {
   assert.equal(struct<{ a: bigint; b: number }>("s", { a: "u64", b: "u8" }).size, 16);
 });
 
-test("values are little-endian and lie where C puts them", () => {
+it("values are little-endian and lie where C puts them", () => {
   const bytes = vfioRegionInfo.pack({
     argsz: 0x01020304,
     flags: 0xffff_ffff,
@@ -65,7 +65,7 @@ test("values are little-endian and lie where C puts them", () => {
   );
 });
 
-test("a field that is left out is zero, but argsz is the size", () => {
+it("a field that is left out is zero, but argsz is the size", () => {
   assert.deepEqual(vfioDeviceInfo.unpack(vfioDeviceInfo.pack({ num_irqs: 5 })), {
     argsz: 20,
     flags: 0,
@@ -77,7 +77,7 @@ test("a field that is left out is zero, but argsz is the size", () => {
   assert.deepEqual([...mixed.pack({})], Array(64).fill(0));
 });
 
-test("a value that doesn't fit is refused, and the error names struct and field", () => {
+it("a value that doesn't fit is refused, and the error names struct and field", () => {
   const refusals: [() => unknown, string][] = [
     [
       () => vfioRegionInfo.pack({ index: 2 ** 32 }),
@@ -108,7 +108,7 @@ test("a value that doesn't fit is refused, and the error names struct and field"
   }
 });
 
-test("a value of another type is refused, and the error names struct and field", () => {
+it("a value of another type is refused, and the error names struct and field", () => {
   const wrong = <T>(codec: StructCodec<T>, value: unknown): () => unknown => () =>
     codec.pack(value as Partial<T>);
   const refusals: [() => unknown, string][] = [
@@ -125,12 +125,12 @@ test("a value of another type is refused, and the error names struct and field",
   }
 });
 
-test("s32 holds -1, as data_fd does", () => {
+it("s32 holds -1, as data_fd does", () => {
   const bytes = vfioDeviceFeatureMigState.pack({ device_state: 1, data_fd: -1 });
   assert.deepEqual(vfioDeviceFeatureMigState.unpack(bytes), { device_state: 1, data_fd: -1 });
 });
 
-test("packing into a buffer writes the struct and its padding, nothing around it", () => {
+it("packing into a buffer writes the struct and its padding, nothing around it", () => {
   const buffer = new Uint8Array(40).fill(0xee);
   const packed = vfioIommuType1InfoCapMigration.pack({ flags: 1, pgsize_bitmap: 4096n }, buffer, 3);
   assert.equal(packed.buffer, buffer.buffer);
@@ -140,7 +140,7 @@ test("packing into a buffer writes the struct and its padding, nothing around it
   assert.deepEqual([...buffer.subarray(35)], Array(5).fill(0xee));
 });
 
-test("unpacking ignores padding and the bytes after the struct", () => {
+it("unpacking ignores padding and the bytes after the struct", () => {
   const bytes = new Uint8Array(40).fill(0xff);
   bytes.set(vfioIommuType1InfoCapMigration.pack({ pgsize_bitmap: 4096n }), 4);
   bytes.fill(0xff, 16, 20);
@@ -148,7 +148,7 @@ test("unpacking ignores padding and the bytes after the struct", () => {
   assert.equal(vfioIommuType1InfoCapMigration.unpack(bytes, 4).flags, 0);
 });
 
-test("a buffer that is too short is refused, before it is written", () => {
+it("a buffer that is too short is refused, before it is written", () => {
   const buffer = new Uint8Array(40).fill(0xee);
   const refusals: [() => unknown, string][] = [
     [
@@ -172,13 +172,13 @@ test("a buffer that is too short is refused, before it is written", () => {
   assert.deepEqual([...buffer], Array(40).fill(0xee));
 });
 
-test("a view at an odd offset of its buffer is read and written in place", () => {
+it("a view at an odd offset of its buffer is read and written in place", () => {
   const memory = new Uint8Array(64);
   vfioRegionInfo.pack({ size: 77n }, memory.subarray(5, 60), 2);
   assert.equal(vfioRegionInfo.unpack(memory.subarray(7)).size, 77n);
 });
 
-test("a tail of structs is as long as its length field says", () => {
+it("a tail of structs is as long as its length field says", () => {
   const areas = [{ offset: 4096n, size: 8192n }, { offset: 65536n, size: 4096n }];
   const header = { id: 1, version: 1, next: 0 };
   const bytes = vfioRegionInfoCapSparseMmap.pack({ header, areas });
@@ -192,14 +192,14 @@ test("a tail of structs is as long as its length field says", () => {
   assert.equal(vfioRegionInfoCapSparseMmap.size, 16);
 });
 
-test("a tail of bytes ends at argsz", () => {
+it("a tail of bytes ends at argsz", () => {
   const bytes = vfioDeviceFeature.pack({ flags: 2, data: new Uint8Array([1, 2, 3]) });
   assert.deepEqual([...bytes], [11, 0, 0, 0, 2, 0, 0, 0, 1, 2, 3]);
   assert.deepEqual([...vfioDeviceFeature.unpack(bytes).data], [1, 2, 3]);
   assert.deepEqual([...vfioDeviceFeature.pack({})], [8, 0, 0, 0, 0, 0, 0, 0]);
 });
 
-test("a length that is given is written unchanged, even if it is wrong", () => {
+it("a length that is given is written unchanged, even if it is wrong", () => {
   const bytes = vfioRegionInfoCapSparseMmap.pack({ nr_areas: 0xffff_ffff });
   assert.throws(
     () => vfioRegionInfoCapSparseMmap.unpack(bytes),
@@ -213,7 +213,7 @@ test("a length that is given is written unchanged, even if it is wrong", () => {
   );
 });
 
-test("a tail may begin in the padding at the end of the struct", () => {
+it("a tail may begin in the padding at the end of the struct", () => {
   const s = struct<{ a: bigint; n: number; data: Uint8Array }>("s", {
     a: "u64",
     n: "u8",
@@ -224,14 +224,14 @@ test("a tail may begin in the padding at the end of the struct", () => {
   assert.equal(s.pack({ data: new Uint8Array(9) }).length, 18);
 });
 
-test("the unpacked value is a copy", () => {
+it("the unpacked value is a copy", () => {
   const bytes = vfioDeviceFeature.pack({ data: new Uint8Array([1]) });
   const { data } = vfioDeviceFeature.unpack(bytes);
   bytes.fill(9);
   assert.deepEqual([...data], [1]);
 });
 
-test("a layout that C cannot express is refused", () => {
+it("a layout that C cannot express is refused", () => {
   const refusals: [() => unknown, string][] = [
     [
       () =>
@@ -267,7 +267,7 @@ test("a layout that C cannot express is refused", () => {
   }
 });
 
-test("an unknown field has no offset", () => {
+it("an unknown field has no offset", () => {
   assert.throws(
     () => vfioBitmap.offsetOf("length" as "size"),
     new TypeError('No field "length" in struct vfio_bitmap'),

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import linux6_1 from "../../fixtures/layouts/linux-6.1.json" with { type: "json" };
 import {
   _IO,
@@ -15,7 +15,7 @@ import {
   VFIO_TYPE,
 } from "../../src/uapi/mod.ts";
 
-test("_IO, _IOR, _IOW and _IOWR compute the same numbers as the C macros", () => {
+it("_IO, _IOR, _IOW and _IOWR compute the same numbers as the C macros", () => {
   assert.deepEqual({
     "_IO(';', 100)": _IO(";", 100),
     "_IO('T', 1)": _IO("T", 1),
@@ -27,14 +27,14 @@ test("_IO, _IOR, _IOW and _IOWR compute the same numbers as the C macros", () =>
   }, linux6_1.request_macros);
 });
 
-test("every VFIO request is _IO of VFIO_TYPE and a number from VFIO_BASE to 121", () => {
+it("every VFIO request is _IO of VFIO_TYPE and a number from VFIO_BASE to 121", () => {
   const expected = new Set<number>();
   for (let nr = VFIO_BASE; nr <= 121; nr++) expected.add(_IO(VFIO_TYPE, nr));
   const numbers = Object.entries(IOCTLS).filter(([name]) => name.startsWith("VFIO_"));
   assert.deepEqual(new Set(numbers.map(([, number]) => number)), expected);
 });
 
-test("every iommufd request is _IO of IOMMUFD_TYPE and a number from 0x80 on", () => {
+it("every iommufd request is _IO of IOMMUFD_TYPE and a number from 0x80 on", () => {
   const numbers = Object.entries(IOCTLS).filter(([name]) => name.startsWith("IOMMU_"));
   assert.deepEqual(
     numbers.map(([, number]) => number),
@@ -42,12 +42,12 @@ test("every iommufd request is _IO of IOMMUFD_TYPE and a number from 0x80 on", (
   );
 });
 
-test("the same number has different meanings on a device and on a container", () => {
+it("the same number has different meanings on a device and on a container", () => {
   assert.equal(VFIO_DEVICE_FEATURE, VFIO_IOMMU_DIRTY_PAGES);
   assert.equal(VFIO_MIG_GET_PRECOPY_INFO, 0x3b79);
 });
 
-test("a part that doesn't fit its bits is refused", () => {
+it("a part that doesn't fit its bits is refused", () => {
   const refusals: [() => number, string][] = [
     [() => _IO("", 0), '_IO: type "" does not fit 8 bits'],
     [() => _IO("ab", 0), '_IO: type "ab" does not fit 8 bits'],

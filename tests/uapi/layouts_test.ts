@@ -1,7 +1,7 @@
 // Compares our tables with the layouts that a C compiler computes (fixtures/layouts).
 
 import assert from "node:assert/strict";
-import { suite, test } from "node:test";
+import { describe, it } from "node:test";
 import linux5_10 from "../../fixtures/layouts/linux-5.10.json" with { type: "json" };
 import linux6_1 from "../../fixtures/layouts/linux-6.1.json" with { type: "json" };
 import linux6_12 from "../../fixtures/layouts/linux-6.12.json" with { type: "json" };
@@ -92,23 +92,23 @@ function theirLayouts(headers: Headers): Record<string, Layout> {
   );
 }
 
-suite("Linux 6.1", () => {
+describe("Linux 6.1", () => {
   const headers: Headers = linux6_1;
   const lacks = (name: string): boolean => name in NOT_IN_6_1;
 
-  test("every request number is the header's; none is missing and none is extra", () => {
+  it("every request number is the header's; none is missing and none is extra", () => {
     assert.deepEqual(sorted(without(IOCTLS, lacks)), sorted(headers.ioctls));
   });
 
-  test("every constant is the header's; none is missing and none is extra", () => {
+  it("every constant is the header's; none is missing and none is extra", () => {
     assert.deepEqual(sorted(without(CONSTANTS, lacks)), sorted(headers.constants));
   });
 
-  test("every field of every struct lies where the compiler puts it", () => {
+  it("every field of every struct lies where the compiler puts it", () => {
     assert.deepEqual(sorted(without(ourLayouts(), lacks)), sorted(theirLayouts(headers)));
   });
 
-  test("the macros of device_state answer alike for every state, reserved bits set or not", () => {
+  it("the macros of device_state answer alike for every state, reserved bits set or not", () => {
     const states = [0, 1, 2, 3, 4, 5, 6, 7].flatMap((state) => [state, 0xffff_fff8 + state])
       .sort((a, b) => a - b);
     assert.deepEqual(headers.v1_macros, {
@@ -119,23 +119,23 @@ suite("Linux 6.1", () => {
   });
 });
 
-suite("Linux 5.10", () => {
+describe("Linux 5.10", () => {
   const headers: Headers = linux5_10;
   const lacks = (name: string): boolean =>
     name in NOT_IN_6_1 || NOT_IN_5_10.some((pattern) => pattern.test(name));
 
-  test("every request number is the same", () => {
+  it("every request number is the same", () => {
     assert.deepEqual(sorted(without(IOCTLS, lacks)), sorted(headers.ioctls));
   });
 
-  test("every constant is the same, v1's under their original names", () => {
+  it("every constant is the same, v1's under their original names", () => {
     const renamed = Object.fromEntries(
       Object.entries(headers.constants).map(([name, value]) => [RENAMED.get(name) ?? name, value]),
     );
     assert.deepEqual(sorted(without(CONSTANTS, lacks)), sorted(renamed));
   });
 
-  test("every struct is the same", () => {
+  it("every struct is the same", () => {
     assert.deepEqual(sorted(without(ourLayouts(), lacks)), sorted(theirLayouts(headers)));
   });
 });
@@ -161,33 +161,33 @@ function grown(names: readonly string[]): Record<string, Layout> {
   return ours;
 }
 
-suite("Linux 6.12", () => {
+describe("Linux 6.12", () => {
   const headers: Headers = linux6_12;
 
-  test("every request number and constant is there, but for a draft's and later ones", () => {
+  it("every request number and constant is there, but for a draft's and later ones", () => {
     const lacks = (name: string): boolean => /draft|Linux (6.17|7)/.test(NOT_IN_6_1[name] ?? "");
     assert.deepEqual(sorted(IOCTLS), sorted(headers.ioctls));
     assert.deepEqual(sorted(without(CONSTANTS, lacks)), sorted(headers.constants));
   });
 
-  test("structs that grew are the variants, all others are the same", () => {
+  it("structs that grew are the variants, all others are the same", () => {
     const theirs = theirLayouts(headers);
     withoutNamedPadding(theirs);
     assert.deepEqual(sorted(grown(GREW_BY_6_12)), sorted(theirs));
   });
 });
 
-suite("Linux 7", () => {
+describe("Linux 7", () => {
   const headers: Headers = linux7;
   const lacks = (name: string): boolean =>
     name === "VFIO_IOMMU_INFO_DIRTY_PGS" || name === "VFIO_TYPE1_NESTING_IOMMU";
 
-  test("every request number and constant is there, but for a draft's and one that went", () => {
+  it("every request number and constant is there, but for a draft's and one that went", () => {
     assert.deepEqual(sorted(IOCTLS), sorted(headers.ioctls));
     assert.deepEqual(sorted(without(CONSTANTS, lacks)), sorted(headers.constants));
   });
 
-  test("structs that grew are the variants, or have their new field behind ours", () => {
+  it("structs that grew are the variants, or have their new field behind ours", () => {
     const theirs = theirLayouts(headers);
     withoutNamedPadding(theirs);
     for (const [name, appended] of Object.entries(APPENDED)) {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import * as uapi from "../../src/uapi/mod.ts";
 import {
   CONSTANTS,
@@ -10,7 +10,7 @@ import {
   VARIANTS,
 } from "../../src/uapi/mod.ts";
 
-test("everything that the folder exports is in the tables, under its own name", () => {
+it("everything that the folder exports is in the tables, under its own name", () => {
   const numbers = Object.entries(uapi).filter(([, value]) => typeof value === "number");
   assert.deepEqual({ ...IOCTLS, ...CONSTANTS }, Object.fromEntries(numbers));
 
@@ -25,13 +25,13 @@ test("everything that the folder exports is in the tables, under its own name", 
   assert.equal(codecs.length, Object.keys(STRUCTS).length + Object.keys(VARIANTS).length);
 });
 
-test("every note is about an existing name", () => {
+it("every note is about an existing name", () => {
   for (const name of Object.keys(NOT_IN_6_1)) {
     assert.ok(name in IOCTLS || name in CONSTANTS || name in STRUCTS, name);
   }
 });
 
-test("describeUapi returns request numbers in hexadecimal, constants and layouts", () => {
+it("describeUapi returns request numbers in hexadecimal, constants and layouts", () => {
   const all = describeUapi();
   assert.equal(all.schema, "vfiokit/uapi/1");
   assert.equal(all.ioctls["VFIO_DEVICE_RESET"], "0x3b6f");
@@ -52,12 +52,12 @@ test("describeUapi returns request numbers in hexadecimal, constants and layouts
   assert.deepEqual(Object.keys(all.structs), Object.keys(STRUCTS));
 });
 
-test("describeUapi returns plain data: it survives JSON", () => {
+it("describeUapi returns plain data: it survives JSON", () => {
   const all = describeUapi();
   assert.deepEqual(JSON.parse(JSON.stringify(all)), all);
 });
 
-test("describeUapi with a name returns only that name", () => {
+it("describeUapi with a name returns only that name", () => {
   const only = (name: string): unknown => {
     const { ioctls, constants, structs, notes } = describeUapi(name);
     return [ioctls, constants, structs, notes].map((table) => Object.keys(table));
@@ -72,7 +72,7 @@ test("describeUapi with a name returns only that name", () => {
   assert.deepEqual(only("constructor"), [[], [], [], []]);
 });
 
-test("describeUapi returns both layouts of a struct that grew", () => {
+it("describeUapi returns both layouts of a struct that grew", () => {
   const info = describeUapi("vfio_device_info").structs["vfio_device_info"];
   assert.equal(info?.size, 20);
   assert.equal(info?.later?.since, "Linux 6.6");

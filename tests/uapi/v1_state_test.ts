@@ -1,26 +1,26 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import fc from "fast-check";
 import { isError, setError, valid } from "../../src/uapi/v1_state.ts";
 
 const register = fc.integer({ min: 0, max: 0xffff_ffff });
 
-test("RESUMING with another bit is invalid; every other state is valid", () => {
+it("RESUMING with another bit is invalid; every other state is valid", () => {
   assert.deepEqual([0, 1, 2, 3, 4, 5, 6, 7].filter(valid), [0, 1, 2, 3, 4]);
 });
 
-test("only SAVING with RESUMING and without RUNNING is the error state", () => {
+it("only SAVING with RESUMING and without RUNNING is the error state", () => {
   assert.deepEqual([0, 1, 2, 3, 4, 5, 6, 7].filter(isError), [6]);
 });
 
-test("reserved bits don't matter to valid and isError", () => {
+it("reserved bits don't matter to valid and isError", () => {
   fc.assert(fc.property(register, (state) => {
     assert.equal(valid(state), valid(state & 7));
     assert.equal(isError(state), isError(state & 7));
   }));
 });
 
-test("setError makes an error state that isn't valid, and preserves the reserved bits", () => {
+it("setError makes an error state that isn't valid, and preserves the reserved bits", () => {
   fc.assert(fc.property(register, (state) => {
     const error = setError(state);
     assert.ok(isError(error) && !valid(error));

@@ -5,12 +5,12 @@
  */
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import { openFds } from "../../src/kernel/fd.ts";
 
-/** As `test`; then no fd may be open that was not before. */
+/** As `it`; then no fd may be open that was not before. */
 export function leakFreeTest(name: string, run: () => void): void {
-  test(name, () => {
+  it(name, () => {
     const before = openFds();
     run();
     assert.deepEqual(openFds(), before, "fds were left open");

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import fc from "fast-check";
 import {
   type CapabilityDefect,
@@ -26,7 +26,7 @@ function defectOf(bytes: Uint8Array<ArrayBuffer>, capOffset: number): Capability
   assert.fail("the chain was taken for a sound one");
 }
 
-test("the container's chain of Linux 6.1 is walked, one capability being off 8 bytes", () => {
+it("the container's chain of Linux 6.1 is walked, one capability being off 8 bytes", () => {
   // MIGRATION at 24, DMA_AVAIL at 56, IOVA_RANGE at 68: as recorded.
   const bytes = info(
     capability(2, 56, [0, 0, 0x1000, 0, 0x1000_0000, 0]),
@@ -40,11 +40,11 @@ test("the container's chain of Linux 6.1 is walked, one capability being off 8 b
   );
 });
 
-test("no capabilities are an empty chain", () => {
+it("no capabilities are an empty chain", () => {
   assert.deepEqual(walkCapabilities(info(), 0, "region 9", FIXED), []);
 });
 
-test("a chain may run backwards, and have unknown ids and versions", () => {
+it("a chain may run backwards, and have unknown ids and versions", () => {
   const bytes = info(capability(500, 0, [1]), capability(7, 24, [2]));
   const found = walkCapabilities(bytes, 36, "region 9", FIXED);
   assert.deepEqual(found.map(({ id, offset, bytes }) => [id, offset, bytes.length]), [
@@ -53,7 +53,7 @@ test("a chain may run backwards, and have unknown ids and versions", () => {
   ]);
 });
 
-test("every way in which a chain can be broken is an error that names it", () => {
+it("every way in which a chain can be broken is an error that names it", () => {
   const cases: [CapabilityDefect, Uint8Array<ArrayBuffer>, number, RegExp][] = [
     ["loop", info(capability(2, 24)), 24, /capability 2 at offset 24 leads back to offset 24$/],
     ["loop", info(capability(2, 32), capability(1, 24)), 24, /leads back to offset 24$/],
@@ -76,7 +76,7 @@ test("every way in which a chain can be broken is an error that names it", () =>
   }
 });
 
-test("random bytes as a chain end in a list or a CapabilityError, inside their bounds", () => {
+it("random bytes as a chain end in a list or a CapabilityError, inside their bounds", () => {
   fc.assert(
     fc.property(
       fc.uint8Array({ minLength: FIXED, maxLength: 256 }),
@@ -102,7 +102,7 @@ test("random bytes as a chain end in a list or a CapabilityError, inside their b
   );
 });
 
-test("chains of short hops, which are the likeliest to loop, end as well", () => {
+it("chains of short hops, which are the likeliest to loop, end as well", () => {
   const hop = fc.record({ id: fc.nat({ max: 4 }), next: fc.nat({ max: 40 }).map((n) => n * 4) });
   fc.assert(
     fc.property(fc.array(hop, { minLength: 1, maxLength: 16 }), (hops) => {

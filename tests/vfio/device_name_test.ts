@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import {
   DeviceNameError,
   formatDeviceName,
@@ -9,13 +9,13 @@ import {
 
 const UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
 
-test("a PCI address is read with and without its domain, in either case", () => {
+it("a PCI address is read with and without its domain, in either case", () => {
   assert.deepEqual(parseDeviceName("0000:3b:00.1"), { kind: "pci", address: "0000:3b:00.1" });
   assert.deepEqual(parseDeviceName("3B:1F.7"), { kind: "pci", address: "0000:3b:1f.7" });
   assert.deepEqual(parseDeviceName("10000:e1:00.0"), { kind: "pci", address: "10000:e1:00.0" });
 });
 
-test("an mdev UUID, a sysfs path, an fd and a simulated device are read", () => {
+it("an mdev UUID, a sysfs path, an fd and a simulated device are read", () => {
   assert.deepEqual(parseDeviceName(UUID.toUpperCase()), { kind: "mdev", uuid: UUID });
   const path = "/sys/bus/platform/devices/fff51000.ethernet";
   assert.deepEqual(parseDeviceName(path), { kind: "sysfs", path });
@@ -27,7 +27,7 @@ test("an mdev UUID, a sysfs path, an fd and a simulated device are read", () => 
   });
 });
 
-test("what VFIO made of a device names it: by its name, its node, its folder", () => {
+it("what VFIO made of a device names it: by its name, its node, its folder", () => {
   for (const text of ["vfio7", "/dev/vfio/devices/vfio7", "/sys/class/vfio-dev/vfio7"]) {
     const name = parseDeviceName(text);
     assert.deepEqual(name, { kind: "vfio", name: "vfio7" });
@@ -35,7 +35,7 @@ test("what VFIO made of a device names it: by its name, its node, its folder", (
   }
 });
 
-test("a group is understood by its node and its folders, to say that it is no device", () => {
+it("a group is understood by its node and its folders, to say that it is no device", () => {
   for (
     const path of [
       "/dev/vfio/12",
@@ -46,7 +46,7 @@ test("a group is understood by its node and its folders, to say that it is no de
   ) assert.deepEqual(parseDeviceName(path), { kind: "group", number: 12, path });
 });
 
-test("what is none of these is refused, and quoted", () => {
+it("what is none of these is refused, and quoted", () => {
   const wrong = [
     "",
     "0000:3b:00.8",
@@ -75,13 +75,13 @@ test("what is none of these is refused, and quoted", () => {
   }
 });
 
-test("a name comes out as it went in", () => {
+it("a name comes out as it went in", () => {
   for (const text of ["0000:3b:00.1", UUID, "/sys/bus/mdev/devices/x", "fd:3", "sim:ice?seed=7"]) {
     assert.equal(formatDeviceName(parseDeviceName(text)), text);
   }
 });
 
-test("a VF token is a UUID", () => {
+it("a VF token is a UUID", () => {
   assert.equal(parseVfToken(UUID.toUpperCase()), UUID);
   assert.throws(() => parseVfToken("secret"), {
     name: "DeviceNameError",

@@ -5,7 +5,7 @@ import { DeviceNameError, parseDeviceName } from "../../src/vfio/open/device_nam
 import { openVfioDevice } from "../../src/vfio/open/open.ts";
 import { openVfioDevices } from "../../src/vfio/open/open_several.ts";
 import { probe } from "../../src/vfio/probe.ts";
-import { test } from "node:test";
+import { it } from "node:test";
 import { fail, FakeKernel } from "./_fake_kernel.ts";
 import { addPci, ADDRESS, fakeVfio, FOLDER, GROUP_PATH } from "./_fake_vfio.ts";
 import { leakFreeTest } from "./_leak_free.ts";
@@ -82,7 +82,7 @@ leakFreeTest("several devices are opened by these names, and one by two of them 
   assert.deepEqual(kernel.openObjects, []);
 });
 
-test("the same device by two names is refused", async () => {
+it("the same device by two names is refused", async () => {
   const kernel = new SimKernel("mapped");
   const { path } = kernel.devices[0]!;
   await assert.rejects(

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import fc from "fast-check";
 import { Fd } from "../../src/kernel/fd.ts";
 import {
@@ -25,7 +25,7 @@ function describe(region: FakeRegion): Region {
 
 const MAPPABLE = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_MMAP;
 
-test("type and sparse areas are read from a chain that needs a second call", () => {
+it("type and sparse areas are read from a chain that needs a second call", () => {
   const region = describe({
     flags: MAPPABLE,
     size: 0x5000n,
@@ -56,14 +56,14 @@ test("type and sparse areas are read from a chain that needs a second call", () 
   assert.deepEqual([region.readable, region.writable, region.mappable], [true, false, true]);
 });
 
-test("a region without capabilities has neither type nor sparse areas", () => {
+it("a region without capabilities has neither type nor sparse areas", () => {
   const region = describe({ flags: MAPPABLE, size: 4096n });
   assert.equal(region.type, null);
   assert.equal(region.sparse, null);
   assert.deepEqual(region.capabilities, []);
 });
 
-test("a region that ends beyond 2^53 is refused", () => {
+it("a region that ends beyond 2^53 is refused", () => {
   const wrong = [
     { size: 1n << 53n, offset: 0n },
     { size: 1n, offset: (1n << 64n) - 1n },
@@ -72,7 +72,7 @@ test("a region that ends beyond 2^53 is refused", () => {
   for (const place of wrong) assert.throws(() => describe(place), /region 9 .* end beyond 2\^53/);
 });
 
-test("capabilities that contradict their length or the region are errors that name them", () => {
+it("capabilities that contradict their length or the region are errors that name them", () => {
   const sparse = (body: number[]): FakeRegion => ({
     flags: MAPPABLE,
     size: 0x5000n,
@@ -98,7 +98,7 @@ test("capabilities that contradict their length or the region are errors that na
   assert.throws(() => describe({ capabilities: type }), /capability 2 .* is truncated: 12 of 16/);
 });
 
-test("an argsz that grows without end or beyond its limit is refused", () => {
+it("an argsz that grows without end or beyond its limit is refused", () => {
   const grow = (next: (room: number) => number): () => Region => () => {
     const kernel = new FakeKernel();
     const fd = kernel.install({
@@ -116,7 +116,7 @@ test("an argsz that grows without end or beyond its limit is refused", () => {
   assert.equal(grow(() => 0)().size, 0n);
 });
 
-test("capabilities announced at an offset behind argsz are not read", () => {
+it("capabilities announced at an offset behind argsz are not read", () => {
   const kernel = new FakeKernel();
   const fd = kernel.install({
     ioctl(_request, arg): number {
@@ -131,7 +131,7 @@ test("capabilities announced at an offset behind argsz are not read", () => {
   assert.throws(() => readRegion(kernel, label, 9), { defect: "outside" });
 });
 
-test("a failing ioctl names the request and the device", () => {
+it("a failing ioctl names the request and the device", () => {
   const kernel = new FakeKernel();
   const fd = kernel.install(
     fakeDevice({ failing: new Map([[VFIO_DEVICE_GET_REGION_INFO, "EIO"]]) }),
@@ -142,7 +142,7 @@ test("a failing ioctl names the request and the device", () => {
   });
 });
 
-test("random capabilities end in a region or an AnswerError", () => {
+it("random capabilities end in a region or an AnswerError", () => {
   fc.assert(
     fc.property(
       fc.uint8Array({ minLength: 8, maxLength: 200 }),

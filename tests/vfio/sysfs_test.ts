@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { it } from "node:test";
 import { driverOf } from "../../src/vfio/sysfs/identity.ts";
 import { findHolders } from "../../src/vfio/reasons/holders.ts";
 import { quirkFor } from "../../src/vfio/device/quirk.ts";
@@ -22,7 +22,7 @@ function pci(driver: string | null, pciClass?: string): SysfsDevice {
   return readSysfsDevice(kernel, `/sys/bus/pci/devices/${ADDRESS}`)!;
 }
 
-test("a PCI function is described through the link of its bus", () => {
+it("a PCI function is described through the link of its bus", () => {
   assert.deepEqual(pci("mlx5_vfio_pci"), {
     path: FOLDER,
     name: ADDRESS,
@@ -48,7 +48,7 @@ test("a PCI function is described through the link of its bus", () => {
   });
 });
 
-test("a virtual function and its VFIO character device are seen", () => {
+it("a virtual function and its VFIO character device are seen", () => {
   const kernel = new FakeKernel();
   addPci(kernel, ADDRESS, FOLDER, 12, "vfio-pci");
   kernel.links.set(`${FOLDER}/physfn`, "../0000:3b:00.0");
@@ -64,7 +64,7 @@ test("a virtual function and its VFIO character device are seen", () => {
   assert.deepEqual([vfioDevices, cdev], [["vfio7"], null]);
 });
 
-test("a VFIO device's own node leads to the device", () => {
+it("a VFIO device's own node leads to the device", () => {
   const kernel = new FakeKernel();
   addPci(kernel, ADDRESS, FOLDER, 12, "vfio-pci");
   kernel.links.set("/sys/class/vfio-dev/vfio7", `${FOLDER}/vfio-dev/vfio7`);
@@ -75,7 +75,7 @@ test("a VFIO device's own node leads to the device", () => {
   }
 });
 
-test("what is not there, or no device, is null", () => {
+it("what is not there, or no device, is null", () => {
   const kernel = new FakeKernel();
   kernel.texts.set("/sys/power/state", "mem\n");
   assert.equal(readSysfsDevice(kernel, "/sys/bus/pci/devices/0000:00:00.0"), null);
@@ -83,7 +83,7 @@ test("what is not there, or no device, is null", () => {
   assert.equal(readSysfsDevice(kernel, "/sys/power/state"), null);
 });
 
-test("a group without an IOMMU has a node of another name, but an mdev's has not", () => {
+it("a group without an IOMMU has a node of another name, but an mdev's has not", () => {
   const kernel = new FakeKernel();
   addPci(kernel, ADDRESS, FOLDER, 12, "vfio-pci");
   addMdev(kernel, UUID, { group: 13, driver: "mtty", type: "mtty-1", parent: "mtty" });
@@ -102,7 +102,7 @@ test("a group without an IOMMU has a node of another name, but an mdev's has not
   });
 });
 
-test("what VFIO calls a group settles whether there is an IOMMU", () => {
+it("what VFIO calls a group settles whether there is an IOMMU", () => {
   const kernel = new FakeKernel();
   addPci(kernel, ADDRESS, FOLDER, 12, "vfio-pci");
   kernel.texts.set("/sys/kernel/iommu_groups/12/name", "vfio-noiommu\n");
@@ -113,7 +113,7 @@ test("what VFIO calls a group settles whether there is an IOMMU", () => {
   assert.equal(noiommu(), true);
 });
 
-test("a platform device without ids or group is described as well", () => {
+it("a platform device without ids or group is described as well", () => {
   const kernel = new FakeKernel();
   const path = "/sys/devices/platform/fff51000.ethernet";
   kernel.links.set(`${path}/subsystem`, "../../../bus/platform");
@@ -128,7 +128,7 @@ test("a platform device without ids or group is described as well", () => {
   assert.equal(isVfioBound(device), false);
 });
 
-test("VFIO drivers are recognised by name, by character device, or by the mdev bus", () => {
+it("VFIO drivers are recognised by name, by character device, or by the mdev bus", () => {
   assert.equal(isVfioBound(pci("vfio-pci")), true);
   assert.equal(isVfioBound(pci("mlx5_vfio_pci")), true);
   assert.equal(isVfioBound(pci("ice")), false);
@@ -140,7 +140,7 @@ test("VFIO drivers are recognised by name, by character device, or by the mdev b
   assert.equal(isVfioBound({ ...pci("mtty"), bus: "mdev" }), true);
 });
 
-test("an mdev's generic driver gives way to that of its parent", () => {
+it("an mdev's generic driver gives way to that of its parent", () => {
   const kernel = new FakeKernel();
   addMdev(kernel, UUID, { group: 3, driver: "vfio_mdev", type: "nvidia-63", parent: "nvidia" });
   const device = readSysfsDevice(kernel, `/sys/bus/mdev/devices/${UUID}`)!;
@@ -150,7 +150,7 @@ test("an mdev's generic driver gives way to that of its parent", () => {
   assert.equal(driverOf({ ...device, parentDriver: null }), "vfio_mdev");
 });
 
-test("quirk profiles go by driver or mdev type, and the rest has none", () => {
+it("quirk profiles go by driver or mdev type, and the rest has none", () => {
   assert.equal(quirkFor({ driver: "ice_vfio_pci", mdevType: null }), "ice");
   assert.equal(quirkFor({ driver: "nvidia_vgpu_vfio", mdevType: null }), "nvidia-vgpu");
   assert.equal(quirkFor({ driver: "nvidia", mdevType: "nvidia-63" }), "nvidia-vgpu");
@@ -158,7 +158,7 @@ test("quirk profiles go by driver or mdev type, and the rest has none", () => {
   assert.equal(quirkFor({ driver: null, mdevType: null }), null);
 });
 
-test("the devices of a group are listed, and one that just went is left out", () => {
+it("the devices of a group are listed, and one that just went is left out", () => {
   const kernel = new FakeKernel();
   addPci(kernel, ADDRESS, FOLDER, 12, "vfio-pci");
   kernel.links.set("/sys/kernel/iommu_groups/12/devices/0000:3b:00.2", "/sys/devices/gone");
@@ -166,7 +166,7 @@ test("the devices of a group are listed, and one that just went is left out", ()
   assert.deepEqual(readGroupDevices(kernel, 99), []);
 });
 
-test("holders are found through /proc, and processes that cannot be seen are passed over", () => {
+it("holders are found through /proc, and processes that cannot be seen are passed over", () => {
   const kernel = new FakeKernel();
   kernel.links.set("/proc/4242/fd/7", "/dev/vfio/12");
   kernel.links.set("/proc/4242/fd/8", "/dev/vfio/12");
@@ -185,7 +185,7 @@ test("holders are found through /proc, and processes that cannot be seen are pas
   assert.deepEqual(findHolders(kernel, ["/dev/vfio/99"]), [{ pid: 77, comm: "" }]);
 });
 
-test("a bare fd is found by its fdinfo, or in its group by its ids, or not at all", () => {
+it("a bare fd is found by its fdinfo, or in its group by its ids, or not at all", () => {
   const kernel = new FakeKernel();
   addPci(kernel, ADDRESS, FOLDER, 12, "vfio-pci");
   const ids = readSysfsDevice(kernel, FOLDER)!.ids!;
