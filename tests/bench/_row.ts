@@ -12,7 +12,7 @@ export interface Row {
   readonly theirs: number;
   /** What the yardstick is, such as `C` or `cat`. */
   readonly yardstick: string;
-  /** Of both: `ns`, `MB/s`, `MiB`, `ms`. */
+  /** Of both: `ns`, `µs`, `MB/s`, `MiB`, `ms`. */
   readonly unit: string;
   /** What is compared with the target, such as `0.93` or `+41 ns`. */
   readonly compared: string;

@@ -12,6 +12,7 @@ import { NoCompilerError } from "./_compile.ts";
 import { formatRows, type Row } from "./_row.ts";
 import { type Runtime, runtimes } from "./_runtime.ts";
 import { TransferBench } from "./transfer.ts";
+import { coresRow } from "./cores.ts";
 import { ioctlRows } from "./ioctl.ts";
 import { memoryRows } from "./memory.ts";
 import { type Options, parseOptions, type RowName, USAGE } from "./options.ts";
@@ -45,6 +46,7 @@ const transfer = new TransferBench(folder, rounds);
 
 /** The rows that are not about one runtime or the other. */
 const ALONE: Partial<Record<RowName, () => Promise<readonly Row[]>>> = {
+  "cores": async () => [await coresRow(folder, rounds)],
   "ioctl": () => ioctlRows(folder, rounds),
   "startup": async () => [await startupRow(folder, 3 * rounds)],
 };

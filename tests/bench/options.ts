@@ -8,6 +8,7 @@ import { parseArgs } from "node:util";
 
 /** What can be measured, in the order in which it is, and how it is explained. */
 const ROWS = {
+  "cores": "what a MiB takes from one core to another, in C: no row of ours",
   "ioctl": "an ioctl through the seam, against C",
   "save-1m": "save to a file, transactions of 1 MiB",
   "save-4k": "save to a file, transactions of 4 KiB",
