@@ -9,6 +9,7 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from "../../src/kernel/kernel.ts";
+import { libc } from "../../src/kernel/libc/calls_with_errno.ts";
 import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { UnixSocket } from "../../src/kernel/libc/unix_socket.ts";
 import { isErrno, SysError } from "../../src/kernel/sys_error.ts";
@@ -165,6 +166,13 @@ describe("a device behind a socket", () => {
       const byte = new Uint8Array(1);
       mapping.read(0x20, byte);
       assert.equal(byte[0], 7);
+      mapping.write(0x21, new Uint8Array([8]));
+      bytes.read(4096 + 0x21, byte);
+      assert.equal(byte[0], 8);
+      // A server that cuts its file short does no harm.
+      libc().ftruncate(memfd, 4096);
+      assert.throws(() => mapping.read(0x20, byte), isError("EFAULT"));
+      libc().ftruncate(memfd, 3 * 4096);
     }
     for (const each of closing.splice(0).reverse()) each[Symbol.dispose]();
     assert.equal(fdsOf("region"), before);
@@ -480,7 +488,7 @@ describe("its DMA", () => {
       reply(2, wire.VFIO_USER_DMA_UNMAP, vfioUserDmaUnmap.pack({})),
     ]);
     const { kernel, iommufd, ioas, server } = opened;
-    const memfd = os.memfd("dma", 8192);
+    const memfd = kernel.memfd("dma", 8192);
     using memory = kernel.mmap(8192, {
       fd: memfd,
       prot: PROT_READ | PROT_WRITE,
@@ -499,12 +507,27 @@ describe("its DMA", () => {
     });
     assert.equal(fds.length, 1);
     assert.match(os.readLink(`/proc/self/fd/${fds[0]}`), /memfd:dma/);
+    // The server cannot cut it short, which would kill this process when it touches the memory.
+    assert.equal(libc().ftruncate(fds[0]!, 0), -ERRNO.EPERM);
     os.close(fds[0]!);
     const unmap = uapi.iommuIoasUnmap.pack({ ioas_id: ioas, iova: 0n, length: 0x20000n });
     kernel.ioctl(iommufd, uapi.IOMMU_IOAS_UNMAP, unmap);
     assert.equal(uapi.iommuIoasUnmap.unpack(unmap).length, 4096n);
     const [unmapped] = server.requests();
     assert.equal(vfioUserDmaUnmap.unpack(unmapped!.payload).addr, 0x10000n);
+  });
+
+  it("shares no file that the server could cut short", () => {
+    const opened = attached([reply(1, wire.VFIO_USER_DMA_MAP)]);
+    const memfd = os.memfd("dma", 4096);
+    using memory = opened.kernel.mmap(4096, {
+      fd: memfd,
+      prot: PROT_READ | PROT_WRITE,
+      flags: MAP_SHARED,
+    });
+    map(opened, { user_va: memory.address, length: 4096n, iova: 0x10000n });
+    assert.deepEqual(opened.server.received().fds, []);
+    os.close(memfd);
   });
 
   it("refuses what the kernel refuses", () => {

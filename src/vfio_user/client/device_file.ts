@@ -3,6 +3,7 @@
  */
 
 import type { Mapping } from "../../kernel/kernel.ts";
+import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import {
   VFIO_DEVICE_ATTACH_IOMMUFD_PT,
   VFIO_DEVICE_BIND_IOMMUFD,
@@ -29,6 +30,7 @@ import { type Argument, bytesToUser, fromUser, toUser } from "../../sim/os/user.
 import type { Connection } from "./connection.ts";
 import type { DmaMappings } from "./dma_mappings.ts";
 import { FeatureCalls } from "./feature_call.ts";
+import { FileMapping } from "./file_mapping.ts";
 import { IommufdFile } from "./iommufd_file.ts";
 import type { OwnMemory } from "./own_memory.ts";
 import { regionAt, RegionFiles, regionOffset } from "./region_files.ts";
@@ -53,8 +55,6 @@ export interface DeviceFileParts {
   readonly install: Install;
   /** The file of an fd. */
   readonly fileOf: (fd: number) => OpenFile | undefined;
-  /** Maps memory of an fd of the server's. */
-  readonly mapFd: (length: number, fd: number, offset: bigint) => Mapping;
 }
 
 /** An open device. */
@@ -230,11 +230,11 @@ export class DeviceFile extends OpenFile {
     return this.#device.writeRegion(region, offset, from);
   }
 
-  /** Maps a part of a region: memory of the server's. */
+  /** A part of a region that the server gave the file of. */
   mapRegion(at: number | bigint, length: number): Mapping {
     const { region, offset } = regionAt(at);
     const memory = this.#regions.of(region) ?? refuse("EINVAL");
-    return this.#parts.mapFd(length, memory.fd, memory.offset + BigInt(offset));
+    return new FileMapping(libcKernel(), memory.fd, memory.offset + BigInt(offset), length);
   }
 }
 

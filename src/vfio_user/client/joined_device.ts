@@ -24,7 +24,6 @@ export function joinDevice(shared: SharedConnection): Pick<Kernel, "ioctl" | "re
     memory: new OwnMemory(),
     install: () => refuse("EMFILE"),
     fileOf: () => undefined,
-    mapFd: () => refuse("ENODEV"),
   });
   const data = new DataFile(new RemoteDevice(connection), "stop-copy");
   return {

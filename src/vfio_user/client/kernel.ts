@@ -11,11 +11,10 @@ import {
   MAP_SHARED,
   type Mapping,
   type MmapOptions,
-  PROT_READ,
-  PROT_WRITE,
   type ReceivedMessage,
 } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
+import { isSizeSealed, MFD_ALLOW_SEALING, sealSize } from "../../kernel/libc/seals.ts";
 import { ERRNO } from "../../kernel/errno_names.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { answer, sysError } from "../../sim/os/answer.ts";
@@ -118,7 +117,6 @@ export class VfioUserKernel implements Kernel {
       memory: this.#memory,
       install: this.#install,
       fileOf: (fd) => this.#files.get(fd),
-      mapFd: (length, fd, offset) => this.#mapShared(length, fd, offset),
     });
     this.#tree = sysfsTree(this.path, connection.extension);
     this.#files.set(connection.fd, this.#device);
@@ -271,8 +269,12 @@ export class VfioUserKernel implements Kernel {
     });
   }
 
-  /** Another fd of mapped memory, which stays open as long as the mapping. */
+  /**
+   * Another fd of mapped memory, which stays open as long as the mapping; null if a server that got
+   * it could make the file shorter.
+   */
   #ownFile(fd: number, offset: number | bigint): MemoryFile | null {
+    if (!isSizeSealed(fd)) return null;
     try {
       const own = this.#os.memfd("vfiokit", 0);
       try {
@@ -287,12 +289,15 @@ export class VfioUserKernel implements Kernel {
     }
   }
 
-  #mapShared(length: number, fd: number, offset: bigint): Mapping {
-    return this.#os.mmap(length, { fd, offset, prot: PROT, flags: MAP_SHARED });
-  }
-
-  memfd(name: string, length: number, flags?: number): number {
-    return this.#os.memfd(name, length, flags);
+  /** Its size is sealed, so that a server that gets its fd cannot make it shorter. */
+  memfd(name: string, length: number, flags = 0): number {
+    const fd = this.#os.memfd(name, length, flags | MFD_ALLOW_SEALING);
+    try {
+      sealSize(fd);
+      return fd;
+    } catch (error) {
+      throw cleanedUp(error, () => this.#os.close(fd));
+    }
   }
 
   socketPair(): [number, number] {
@@ -377,8 +382,6 @@ export class VfioUserKernel implements Kernel {
     return answer(syscall, path, () => this.#tree === null ? refuse("ENOENT") : inTree(this.#tree));
   }
 }
-
-const PROT = PROT_READ | PROT_WRITE;
 
 /** Whether a path is a node of a device. */
 function isDevice(path: string): boolean {
