@@ -1,0 +1,311 @@
+// Every recipe of docs/recipes.md, run as it stands, on simulated devices, with the real tools.
+// A tool that is not here is named as the reason of the skip; `deno task recipes` fetches some.
+
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import { createServer } from "node:net";
+import * as os from "node:os";
+import { delimiter, join } from "node:path";
+import process from "node:process";
+import { describe, it } from "node:test";
+import { command, IN_DENO, projectFile, vfiokit } from "../cli/_cli.ts";
+import { which } from "../lab/host.ts";
+import { readRecipes, type Recipe } from "./_recipe.ts";
+
+const RECIPES = readRecipes();
+const DEVICE = "sim:mapped?size=256KiB";
+
+/** A folder with the recipe's files, and programs of the test before all others. */
+class Kitchen implements Disposable {
+  readonly folder = fs.mkdtempSync(join(os.tmpdir(), "vfiokit-recipe-"));
+  readonly dir = join(this.folder, "checkpoints");
+  readonly programs = join(this.folder, "bin");
+  readonly env: Record<string, string> = {
+    DEVICE,
+    DIR: this.dir,
+    HOME: this.folder,
+    PATH: `${this.programs}${delimiter}${process.env["PATH"]}`,
+  };
+  readonly recipe: Recipe;
+  readonly #ends: (() => void)[] = [];
+
+  constructor(number: number) {
+    this.recipe = RECIPES.get(number)!;
+    fs.mkdirSync(this.dir);
+    fs.mkdirSync(this.programs);
+    for (const [name, text] of this.recipe.files) fs.writeFileSync(join(this.folder, name), text);
+    const words = command().map((word) => `'${word}'`).join(" ");
+    this.program("vfiokit", `exec ${words} "$@"`);
+  }
+
+  /** Puts a shell script before the program of that name. */
+  program(name: string, text: string): void {
+    fs.writeFileSync(join(this.programs, name), `#!/bin/bash\n${text}\n`, { mode: 0o755 });
+  }
+
+  /** Runs the recipe's blocks of commands in one shell; returns what was printed. */
+  run(): string {
+    return this.shell(this.recipe.commands.join("\n"));
+  }
+
+  /** Runs a script, which must succeed. */
+  shell(script: string): string {
+    const { status, stdout, stderr } = spawnSync("bash", ["-euo", "pipefail", "-c", script], {
+      cwd: this.folder,
+      env: { ...process.env, ...this.env },
+      encoding: "utf8",
+      timeout: 300_000,
+    });
+    assert.equal(status, 0, `${script}\n${stdout}${stderr}`);
+    return stdout;
+  }
+
+  /** Starts a server, and ends it with the recipe; waits until its port is taken. */
+  async serve(port: number, program: string, args: readonly string[]): Promise<void> {
+    const server = spawn(program, args, {
+      env: { ...process.env, ...this.env },
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    let err = "";
+    server.stderr.on("data", (data) => err += data);
+    this.#ends.push(() => server.kill("SIGKILL"));
+    for (let tries = 0; await isFree(port); tries++) {
+      assert.ok(server.exitCode === null && tries < 600, `${program} does not listen: ${err}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  /** The checkpoints in the folder. */
+  get checkpoints(): string[] {
+    return fs.readdirSync(this.dir).filter((name) => name.endsWith(".vfk"));
+  }
+
+  [Symbol.dispose](): void {
+    for (const end of this.#ends) end();
+    fs.rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Whether nobody listens on a port of the loopback. */
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+}
+
+/** A port that was free a moment ago. */
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { readonly port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** Why a recipe cannot run here; false if it can. */
+function lacks(...programs: readonly string[]): string | false {
+  const missing = programs.find((program) => which(program) === null);
+  return missing === undefined ? false : `there is no ${missing} here`;
+}
+
+async function verifies(file: string): Promise<void> {
+  const { code, err } = await vfiokit(["verify", file]);
+  assert.equal(code, 0, err);
+}
+
+describe("recipes", () => {
+  it("are ten, each with something that is run", () => {
+    assert.deepEqual([...RECIPES.keys()], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    for (const { title, files, commands } of RECIPES.values()) {
+      assert.ok(files.size + commands.length > 0, title);
+    }
+  });
+
+  it("1: a checkpoint every hour", async () => {
+    using kitchen = new Kitchen(1);
+    // Two hours pass, each in a second, so that the names differ.
+    kitchen.program("sleep", 'echo >> hours; [ "$(wc -l < hours)" -le 2 ] && exec /bin/sleep 1.1');
+    kitchen.run();
+    assert.equal(kitchen.checkpoints.length, 2);
+    for (const name of kitchen.checkpoints) await verifies(join(kitchen.dir, name));
+  });
+
+  it("2: copies in S3-like storage", { skip: lacks("rclone", "npx") }, async () => {
+    using kitchen = new Kitchen(2);
+    const port = await freePort();
+    const store = join(kitchen.folder, "store");
+    const where = `--directory ${store} --address 127.0.0.1 --port ${port}`;
+    // Debian's rclone is built without the S3 server that it has elsewhere.
+    await kitchen.serve(port, "npx", [
+      ..."--yes s3rver@3.7.1 --configure-bucket checkpoints".split(" "),
+      ...where.split(" "),
+    ]);
+    Object.assign(kitchen.env, {
+      REMOTE: "lab:checkpoints",
+      AWS_CA_BUNDLE: "",
+      RCLONE_CONFIG: "/dev/null",
+      RCLONE_CONFIG_LAB_TYPE: "s3",
+      RCLONE_CONFIG_LAB_PROVIDER: "Other",
+      RCLONE_CONFIG_LAB_ENDPOINT: `http://127.0.0.1:${port}`,
+      RCLONE_CONFIG_LAB_ACCESS_KEY_ID: "S3RVER",
+      RCLONE_CONFIG_LAB_SECRET_ACCESS_KEY: "S3RVER",
+    });
+    assert.match(kitchen.run(), /Restored/);
+    const [name] = kitchen.checkpoints;
+    assert.equal(kitchen.shell(`rclone lsf "$REMOTE"`).trim(), name);
+  });
+
+  it("3: the last three, deduplicated, with restic", { skip: lacks("restic") }, () => {
+    using kitchen = new Kitchen(3);
+    fs.writeFileSync(join(kitchen.dir, "password"), "lab\n");
+    const [keep, bringBack] = kitchen.recipe.commands as [string, string];
+    kitchen.shell(`for n in 1 2 3 4; do\n${keep}\ndone\n${bringBack}`);
+    kitchen.env["RESTIC_REPOSITORY"] = join(kitchen.dir, "repository");
+    kitchen.env["RESTIC_PASSWORD_FILE"] = join(kitchen.dir, "password");
+    const kept = JSON.parse(kitchen.shell("restic snapshots --json"));
+    assert.equal(kept.length, 3);
+  });
+
+  it("4: to another machine, over ssh", {
+    skip: lacks("ssh", "ssh-keygen", "sshd") ||
+      (process.getuid!() === 0 ? false : "a server of ssh needs root"),
+  }, async () => {
+    using kitchen = new Kitchen(4);
+    const at = (name: string): string => join(kitchen.folder, name);
+    for (const key of ["host", "user"]) {
+      kitchen.shell(`ssh-keygen -q -t ed25519 -N "" -f ${at(key)}`);
+    }
+    const port = await freePort();
+    fs.mkdirSync("/run/sshd", { recursive: true });
+    fs.writeFileSync(
+      at("sshd_config"),
+      [
+        `Port ${port}`,
+        "ListenAddress 127.0.0.1",
+        `HostKey ${at("host")}`,
+        `AuthorizedKeysFile ${at("user.pub")}`,
+        "StrictModes no",
+        "PermitRootLogin yes",
+        "UsePAM no",
+        `SetEnv PATH=${kitchen.env["PATH"]}`,
+        "",
+      ].join("\n"),
+    );
+    await kitchen.serve(port, which("sshd")!, ["-D", "-e", "-f", at("sshd_config")]);
+    const options = [
+      `-p ${port} -i ${at("user")} -o BatchMode=yes`,
+      `-o StrictHostKeyChecking=no -o UserKnownHostsFile=${at("known")}`,
+    ].join(" ");
+    kitchen.program("ssh", `exec ${which("ssh")} -F /dev/null ${options} "$@"`);
+    kitchen.env["HOST"] = `${kitchen.shell("id -un").trim()}@127.0.0.1`;
+    assert.match(kitchen.run(), /Restored sim:mapped/);
+  });
+
+  it("5: in continuous integration, without hardware", () => {
+    using kitchen = new Kitchen(5);
+    kitchen.program("bunx", 'exec "$@"');
+    const steps = [...kitchen.recipe.files.get("driver-tests.yml")!.matchAll(/- run: (.*)$/gm)];
+    assert.equal(steps.length, 3);
+    for (const [, step] of steps) kitchen.shell(step!);
+    assert.match(fs.readFileSync(join(kitchen.folder, "check.xml"), "utf8"), /<testsuites/);
+  });
+
+  it("6: from Python", { skip: lacks("python3") }, () => {
+    using kitchen = new Kitchen(6);
+    assert.match(kitchen.run(), /^\d+ bytes, the device stood still for \d+\.\d{3} s$/m);
+    kitchen.env["DEVICE"] = `${DEVICE}&fault=read:1:EIO`;
+    const failing = kitchen.recipe.commands[0]!.replace(/$/m, " 2>&1 || echo failed $?");
+    assert.match(kitchen.shell(failing), /failed 1/);
+  });
+
+  it("7: over a fleet, with Ansible", { skip: lacks("ansible-playbook") }, () => {
+    using kitchen = new Kitchen(7);
+    fs.writeFileSync(
+      join(kitchen.folder, "inventory"),
+      ["one", "two"].map((host) => `${host} ansible_connection=local\n`).join(""),
+    );
+    kitchen.env["INVENTORY"] = "inventory";
+    kitchen.env["ANSIBLE_LOCALHOST_WARNING"] = "False";
+    assert.match(kitchen.run(), /failed=0/);
+    assert.deepEqual(kitchen.checkpoints.sort(), ["one.vfk", "two.vfk"]);
+  });
+
+  it("8: as a systemd unit, with least permissions", {
+    skip: lacks("systemd-analyze") || (hasOffline() ? false : "this systemd judges no files"),
+  }, () => {
+    using kitchen = new Kitchen(8);
+    assert.match(kitchen.run(), /OK|SAFE|exposure/i);
+  });
+
+  it(
+    "9: in a container with just its nodes",
+    { skip: lacks("podman") || lacksContainers() },
+    async () => {
+      using kitchen = new Kitchen(9);
+      // This machine's files are the image; nodes that it has not are left out.
+      kitchen.program(
+        "podman",
+        `args=()
+      shift
+      while [ $# -gt 0 ]; do
+        if [ "$1" = --device ] && [ ! -e "$2" ]; then shift 2; continue; fi
+        if [ "$1" = --ulimit ] && ${!hasMemlock()}; then shift 2; continue; fi
+        if [ "$1" = image ]; then args+=(--env PATH --rootfs /:O); else args+=("$1"); fi
+        shift
+      done
+      exec ${which("podman")} ${CONTAINERS.join(" ")} "\${args[@]}"`,
+      );
+      Object.assign(kitchen.env, { IMAGE: "image", GROUP: "7" });
+      kitchen.run();
+      await verifies(join(kitchen.dir, "device.vfk"));
+    },
+  );
+
+  it(
+    "10: from a task of Deno, as a library",
+    { skip: IN_DENO ? false : "it is Deno's" },
+    async () => {
+      using kitchen = new Kitchen(10);
+      // The module that is published is this one.
+      const config = JSON.parse(fs.readFileSync(join(kitchen.folder, "deno.json"), "utf8"));
+      config.imports = { "@vfiokit/vfiokit": projectFile("mod.ts") };
+      fs.writeFileSync(join(kitchen.folder, "deno.json"), JSON.stringify(config));
+      kitchen.program("deno", `exec ${process.execPath} "$@"`);
+      assert.match(kitchen.run(), /^\d+ bytes$/m);
+      await verifies(join(kitchen.dir, "device.vfk"));
+    },
+  );
+});
+
+function hasOffline(): boolean {
+  const { stdout } = spawnSync("systemd-analyze", ["--help"], { encoding: "utf8" });
+  return /--offline/.test(stdout ?? "");
+}
+
+/** How podman runs here: by runc, where crun cannot, and within the limits of this process. */
+const CONTAINERS: readonly string[] = [
+  ...which("runc") === null ? [] : ["--runtime", "runc", "--cgroup-manager=cgroupfs"],
+  ..."run --ulimit nofile=1024:1024 --ulimit nproc=1000:1000".split(" "),
+];
+
+function runsContainer(...options: readonly string[]): { status: number | null; stderr: string } {
+  const words = [...CONTAINERS, "--rm", "--network", "none", ...options];
+  return spawnSync("podman", [...words, "--rootfs", "/:O", "/bin/true"], { encoding: "utf8" });
+}
+
+function lacksContainers(): string | false {
+  const { status, stderr } = runsContainer();
+  const why = stderr?.trim().split("\n").at(-1);
+  return status === 0 ? false : `podman runs no containers here: ${why}`;
+}
+
+/** Whether a container may lock all memory it likes: not in a machine that is one itself. */
+function hasMemlock(): boolean {
+  return runsContainer("--ulimit", "memlock=-1:-1").status === 0;
+}
