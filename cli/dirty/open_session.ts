@@ -16,16 +16,16 @@ import type { Context } from "../context.ts";
 import { refuseFds } from "../lending/open_devices.ts";
 import { MemoryMap } from "./memory_map.ts";
 import { UsageError } from "../usage_error.ts";
-import type { IovaRange } from "../specs/value_parsers.ts";
+import type { IovaMapping } from "../../src/vfio/mod.ts";
 
 /** The parsed options about the device and its memory. */
 export interface SessionArgs {
   /** The device's name. */
   readonly device: string;
   /** `--map`. */
-  readonly map: readonly IovaRange[];
+  readonly map: readonly IovaMapping[];
   /** `--mapping`. */
-  readonly mapping: readonly IovaRange[];
+  readonly mapping: readonly IovaMapping[];
   /** `--hugepages`. */
   readonly hugepages: boolean;
   /** `--tracker`. */

@@ -7,6 +7,7 @@
 import { message, text } from "@optique/core/message";
 import type { Suggestion } from "@optique/core/parser";
 import type { ValueParser, ValueParserResult } from "@optique/core/valueparser";
+import type { IovaMapping } from "../../src/vfio/mod.ts";
 
 const SIZE_UNITS: Readonly<Record<string, number>> = {
   "": 1,
@@ -152,21 +153,13 @@ export function bandwidth(): ValueParser<"sync", number> {
   return quantity("RATE", BANDWIDTH_UNITS, "a bandwidth such as 10Gbit or 400MiB (a second)");
 }
 
-/** A range of IOVAs. */
-export interface IovaRange {
-  /** Its first address. */
-  readonly iova: bigint;
-  /** Bytes, more than 0. */
-  readonly size: bigint;
-}
-
 /** A range of IOVAs, written as `0x100000:64MiB`. */
-export function iovaRange(): ValueParser<"sync", IovaRange> {
+export function iovaRange(): ValueParser<"sync", IovaMapping> {
   return {
     mode: "sync",
     metavar: "IOVA:SIZE",
     placeholder: { iova: 0n, size: 4096n },
-    parse(input: string): ValueParserResult<IovaRange> {
+    parse(input: string): ValueParserResult<IovaMapping> {
       const [iova, size] = input.split(":").map(address);
       if (input.split(":").length !== 2 || iova == null || size == null) {
         const form = text("a range such as 0x100000:64MiB");

@@ -27,8 +27,8 @@ import { plantBugs } from "./bugs/plant.ts";
 import { answer, sysError } from "./os/answer.ts";
 import { CdevFile } from "./nodes/cdev.ts";
 import { ContainerFile } from "./nodes/container.ts";
-import { Group } from "./nodes/group.ts";
-import { Device } from "./device/device.ts";
+import { SimGroup } from "./nodes/group.ts";
+import { DeviceModel } from "./device/device_model.ts";
 import { IommufdFile } from "./nodes/iommufd.ts";
 import { MemfdFile } from "./os/memfd.ts";
 import { EventFile, type OutsideMemory, outsideRange } from "./os/outside.ts";
@@ -91,7 +91,7 @@ export class SimKernel implements Kernel {
   readonly name = "sim";
   /** The devices, in the order of the specs. */
   readonly devices: readonly SimDevice[];
-  readonly #hardware: readonly Device[];
+  readonly #hardware: readonly DeviceModel[];
   readonly #tree: Tree<Node>;
   readonly #files: (OpenFile | undefined)[] = [];
   readonly #memory: Memory = new Memory();
@@ -105,7 +105,7 @@ export class SimKernel implements Kernel {
   constructor(...specs: string[]) {
     const parsed = specs.map(parseSimSpec);
     this.#hardware = parsed.map((spec, index) =>
-      new Device(
+      new DeviceModel(
         deviceName(PERSONALITIES[spec.personality], index),
         spec,
         index + 1,
@@ -145,7 +145,7 @@ export class SimKernel implements Kernel {
       cdevs: parsed.some(({ cdev }) => cdev),
     };
     this.#tree = fileTree(
-      this.#hardware.map((device, index) => new Group(index, device, parsed[index]!.group)),
+      this.#hardware.map((device, index) => new SimGroup(index, device, parsed[index]!.group)),
       {
         container: () => {
           this.#refuseBy("open-container");

@@ -6,7 +6,7 @@
 
 import process from "node:process";
 import { FileReadBack } from "../../src/checkpoint/file/_file_read_back.ts";
-import { OpenFile } from "../../src/checkpoint/file/_open_file.ts";
+import { CheckpointWriter } from "../../src/checkpoint/file/_checkpoint_writer.ts";
 import { OpenSource } from "../../src/checkpoint/file/_open_source.ts";
 import type { HeldAt } from "./_hold.ts";
 
@@ -40,8 +40,8 @@ async function* held(chunks: ReturnType<typeof stream>): ReturnType<typeof chunk
   }
 }
 
-const { commit } = OpenFile.prototype;
-OpenFile.prototype.commit = async function (): Promise<void> {
+const { commit } = CheckpointWriter.prototype;
+CheckpointWriter.prototype.commit = async function (): Promise<void> {
   await hold("before the commit");
   await commit.call(this);
 };

@@ -6,7 +6,7 @@
 
 import { AtomicTarget } from "./_atomic_target.ts";
 import { DirectTarget } from "./_direct_target.ts";
-import { OpenFile } from "./_open_file.ts";
+import { CheckpointWriter } from "./_checkpoint_writer.ts";
 import { findPathTarget } from "./_path_target.ts";
 import { fileError } from "./file_error.ts";
 import { Ending } from "../../base/ending.ts";
@@ -65,7 +65,7 @@ export async function createCheckpointFile(
     const target = place.kind === "file"
       ? await AtomicTarget.create(path, place.path, place.exists, force, mode)
       : await createDirect(place, signal);
-    return new OpenFile(path, target);
+    return new CheckpointWriter(path, target);
   } catch (error) {
     if (signal?.aborted === true && error === signal.reason) throw error;
     throw fileError("create", path, error);

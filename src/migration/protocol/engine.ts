@@ -1,6 +1,6 @@
 /**
- * The interface of both protocols: synchronous calls, on the thread where they may block. The
- * streams above know only this interface.
+ * The interface of a migration protocol: synchronous calls, on the thread where they may block. The
+ * session above knows only this interface; base_engine.ts implements what is common.
  */
 
 import type { PrecopyReport } from "./precopy_report.ts";

@@ -7,7 +7,7 @@ import type { QuirkName } from "../../vfio/device/quirk.ts";
 import type { Region } from "../../vfio/device/region.ts";
 import type { Counters, OnError, PrecopyLimits } from "../protocol/engine.ts";
 import { DriverError } from "../protocol/recovery.ts";
-import { ProtocolEngine, type Restore, type Save } from "../protocol/protocol_engine.ts";
+import { BaseEngine, type Restore, type Save } from "../protocol/base_engine.ts";
 import { V1DataSection } from "./v1_data_section.ts";
 import { isV1Target, V1Machine, type V1Target } from "./v1_machine.ts";
 import { NO_QUIRK, QUIRKS } from "./v1_quirks.ts";
@@ -36,7 +36,7 @@ export interface V1EngineParts {
 }
 
 /** The v1 engine. */
-export class V1Engine extends ProtocolEngine<V1Target> {
+export class V1Engine extends BaseEngine<V1Target> {
   readonly #device: VfioDevice;
   readonly #region: Region;
   readonly #quirk;

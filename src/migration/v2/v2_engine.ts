@@ -7,7 +7,7 @@ import { SysError } from "../../kernel/sys_error.ts";
 import { VFIO_MIGRATION_PRE_COPY } from "../../uapi/mod.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import type { Counters, OnError, PrecopyLimits } from "../protocol/engine.ts";
-import { ProtocolEngine, type Restore, type Save } from "../protocol/protocol_engine.ts";
+import { BaseEngine, type Restore, type Save } from "../protocol/base_engine.ts";
 import type { DataFdHandover } from "./data_fd_handover.ts";
 import { V2DataFd } from "./v2_data_fd.ts";
 import { V2Machine, type V2Target, v2Target } from "./v2_machine.ts";
@@ -57,7 +57,7 @@ export interface V2EngineParts {
 }
 
 /** The v2 engine. */
-export class V2Engine extends ProtocolEngine<V2Target> {
+export class V2Engine extends BaseEngine<V2Target> {
   readonly #device: VfioDevice;
   readonly #flags: number;
   readonly #data: V2DataFd;

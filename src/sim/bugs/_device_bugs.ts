@@ -18,7 +18,7 @@ import {
   vfioIrqInfo,
   vfioRegionInfo,
 } from "../../uapi/mod.ts";
-import type { Device } from "../device/device.ts";
+import type { DeviceModel } from "../device/device_model.ts";
 import { REGION_SHIFT } from "../device/region_info.ts";
 import { STOP as V1_STOP } from "../v1/v1_states.ts";
 import { V1Region } from "../v1/v1_region.ts";
@@ -39,7 +39,7 @@ const writesIn = (v1: number, v2: number): Plant => (device) =>
   });
 
 /** The state, without the reserved bits of v1. */
-function stateOf({ deviceState, migration }: Device): number | null {
+function stateOf({ deviceState, migration }: DeviceModel): number | null {
   return migration === null || deviceState === null ? deviceState : deviceState & 7;
 }
 

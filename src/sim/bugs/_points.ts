@@ -13,7 +13,7 @@ import {
   vfioPrecopyInfo,
 } from "../../uapi/mod.ts";
 import type { ErrnoName } from "../../kernel/errno_names.ts";
-import type { Device } from "../device/device.ts";
+import type { DeviceModel } from "../device/device_model.ts";
 import type { Bytes } from "../os/bytes.ts";
 import type { Install, OpenFile } from "../os/open_file.ts";
 import { Refusal, refuse } from "../os/refusal.ts";
@@ -25,16 +25,16 @@ import type { V2Migration } from "../v2/v2_migration.ts";
 import { override } from "./_override.ts";
 
 /** Gives a device a bug. */
-export type Plant = (device: Device) => void;
+export type Plant = (device: DeviceModel) => void;
 
 /** The v2 migration of a device that has one. */
-export function v2Of({ name, v2 }: Device): V2Migration {
+export function v2Of({ name, v2 }: DeviceModel): V2Migration {
   if (v2 === null) throw new TypeError(`Cannot give ${name} a bug of v2: it has none`);
   return v2;
 }
 
 /** The v1 migration region of a device that follows the protocol. */
-export function regionOf({ name, migration }: Device): V1Region {
+export function regionOf({ name, migration }: DeviceModel): V1Region {
   if (migration instanceof V1Region) return migration;
   throw new TypeError(`Cannot give ${name} a bug of v1: it has another migration region`);
 }
@@ -59,7 +59,7 @@ export function tolerated<T>(call: () => T, otherwise: T): T {
 
 /** Changes each save fd; `stopped`: it is opened in STOP_COPY. */
 export function onSaveFile(
-  device: Device,
+  device: DeviceModel,
   change: (file: SaveFile, stopped: boolean) => void,
 ): void {
   override(v2Of(device), "openSave", (clean) => (stopped) => {
@@ -70,7 +70,7 @@ export function onSaveFile(
 }
 
 /** Changes each resume fd. */
-export function onResumeFile(device: Device, change: (file: ResumeFile) => void): void {
+export function onResumeFile(device: DeviceModel, change: (file: ResumeFile) => void): void {
   override(v2Of(device), "openResume", (clean) => () => {
     const file = clean();
     change(file);
@@ -80,7 +80,7 @@ export function onResumeFile(device: Device, change: (file: ResumeFile) => void)
 
 /** Changes each file of the device itself. */
 export function onDeviceFile(
-  device: Device,
+  device: DeviceModel,
   change: (file: OpenFile, install: Install) => void,
 ): void {
   override(device, "fileMade", (clean) => (file, install) => {
@@ -99,7 +99,7 @@ export interface DeviceCall {
 
 /** Changes an ioctl of the device. A call whose argument is no memory stays as it is. */
 export function onDeviceIoctl(
-  device: Device,
+  device: DeviceModel,
   wanted: number,
   change: (call: DeviceCall) => number,
 ): void {
@@ -129,7 +129,7 @@ export interface FeatureRequest extends DeviceCall {
 }
 
 /** Changes VFIO_DEVICE_FEATURE. */
-export function onFeature(device: Device, change: (call: FeatureRequest) => number): void {
+export function onFeature(device: DeviceModel, change: (call: FeatureRequest) => number): void {
   onDeviceIoctl(device, VFIO_DEVICE_FEATURE, (call) => {
     const flags = call.view.getUint32(4, true);
     return change({
@@ -155,7 +155,7 @@ export function withU32({ view, clean }: DeviceCall, at: number, value: number):
 
 /** Changes what an arc of the v2 state machine does; `clean` takes it. */
 export function onArc(
-  device: Device,
+  device: DeviceModel,
   change: (
     from: number,
     to: number,
@@ -174,7 +174,7 @@ export function refuseArc(wrong: (from: number, to: number) => boolean): Plant {
 
 /** Changes a SET of the state; `clean` goes there. */
 export function onSetState(
-  device: Device,
+  device: DeviceModel,
   change: (
     from: number,
     target: number,
@@ -191,7 +191,7 @@ export function onSetState(
 
 /** Changes the answers of VFIO_MIG_GET_PRECOPY_INFO of each save fd; `change` is made per fd. */
 export function onPrecopyInfo(
-  device: Device,
+  device: DeviceModel,
   make: () => (info: VfioPrecopyInfo) => Partial<VfioPrecopyInfo>,
 ): void {
   onSaveFile(device, (file) => {

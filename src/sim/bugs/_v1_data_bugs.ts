@@ -5,7 +5,7 @@
 import type { Bytes } from "../os/bytes.ts";
 import { refuse } from "../os/refusal.ts";
 import { PAGE } from "../state/pages.ts";
-import type { V1DataSection } from "../v1/data_section.ts";
+import type { DataSection } from "../v1/data_section.ts";
 import { REGISTERS_SIZE } from "../v1/registers.ts";
 import { PRE_COPY, RESUMING, RUNNING, STOP_AND_COPY } from "../v1/v1_states.ts";
 import type { V1Region } from "../v1/v1_region.ts";
@@ -21,7 +21,7 @@ const SHIFT = 8;
 /** How often a driver has memory for a state, if it never gives any back. */
 const OFTEN = 100;
 
-const onData = (change: (data: V1DataSection, region: V1Region) => void): Plant => (device) => {
+const onData = (change: (data: DataSection, region: V1Region) => void): Plant => (device) => {
   const region = regionOf(device);
   change(region.data, region);
 };
@@ -63,7 +63,7 @@ function readHalf(clean: V1Region["pread"], at: number, into: Bytes): number {
 }
 
 /** Places data 8 bytes later than the clean driver does. */
-function shift(data: V1DataSection): void {
+function shift(data: DataSection): void {
   override(data, "readOffset", (clean) => () => clean() + SHIFT);
   override(data, "read", (clean) => (at, into) => clean(at - SHIFT, into));
   override(data, "write", (clean) => (at, from) => clean(at - SHIFT, from));
@@ -72,7 +72,7 @@ function shift(data: V1DataSection): void {
 }
 
 /** Every second data_size is 0; the data comes with the next one. */
-function emptyTransactions(data: V1DataSection): void {
+function emptyTransactions(data: DataSection): void {
   let offset = 0;
   let pending = 0;
   let empty = false;
@@ -87,7 +87,7 @@ function emptyTransactions(data: V1DataSection): void {
 }
 
 /** Takes each transaction only when the next one ends, or the state is written. */
-function takeLate(data: V1DataSection, region: V1Region): void {
+function takeLate(data: DataSection, region: V1Region): void {
   let late = (): void => {};
   const take = (): void => {
     const before = late;
@@ -105,7 +105,7 @@ function takeLate(data: V1DataSection, region: V1Region): void {
 }
 
 /** Reading a register twice skips a transaction, whose data is lost. */
-function skipsAt(data: V1DataSection, register: "readPending" | "readOffset"): void {
+function skipsAt(data: DataSection, register: "readPending" | "readOffset"): void {
   let last: "readPending" | "readOffset" | null = null;
   let left = 0;
   const pending = data.readPending.bind(data);

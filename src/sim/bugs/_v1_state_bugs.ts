@@ -3,7 +3,7 @@
  */
 
 import { VFIO_DEVICE_STATE_MASK } from "../../uapi/constants.ts";
-import type { Device } from "../device/device.ts";
+import type { DeviceModel } from "../device/device_model.ts";
 import { refuse } from "../os/refusal.ts";
 import { ERROR, PRE_COPY, RESUMING, RUNNING, STOP, STOP_AND_COPY } from "../v1/v1_states.ts";
 import type { V1Region } from "../v1/v1_region.ts";
@@ -38,7 +38,7 @@ const acceptState = (state: number): Plant => (device) =>
 const drained = ({ data }: V1Region): boolean => data.readPending() === 0;
 
 /** Changes VFIO_DEVICE_RESET of a device that does not run. */
-const resetUnlessRunning = (change: (device: Device) => void): Plant => (device) =>
+const resetUnlessRunning = (change: (device: DeviceModel) => void): Plant => (device) =>
   override(device, "reset", (clean) => () => device.running ? clean() : change(device));
 
 export const V1_STATE_BUGS = {

@@ -17,7 +17,7 @@ import {
   vfioDeviceFeature,
   vfioDeviceFeatureMigState,
 } from "../../uapi/mod.ts";
-import type { Device } from "../device/device.ts";
+import type { DeviceModel } from "../device/device_model.ts";
 import { REGION_SHIFT } from "../device/region_info.ts";
 import { refuse } from "../os/refusal.ts";
 import { RUNNING, STOP, STOP_COPY } from "../v2/v2_states.ts";
@@ -58,7 +58,7 @@ const dataSize = (change: (size: number) => number): Plant => (device) =>
   });
 
 /** Changes the MIGRATION flags. */
-const flags = (change: (flags: number, device: Device) => number): Plant => (device) =>
+const flags = (change: (flags: number, device: DeviceModel) => number): Plant => (device) =>
   override(v2Of(device), "flags", (clean) => () => change(clean(), device));
 
 /** Makes the clean call with an argsz of the whole argument if its own is too small. */

@@ -9,7 +9,7 @@ import {
   vfioDeviceFeatureDmaLoggingControl,
   vfioDeviceFeatureDmaLoggingReport,
 } from "../../uapi/mod.ts";
-import type { Device } from "../device/device.ts";
+import type { DeviceModel } from "../device/device_model.ts";
 import type { DmaLog, LoggedRange } from "../dma/dma_log.ts";
 import type { Bytes } from "../os/bytes.ts";
 import { Refusal } from "../os/refusal.ts";
@@ -35,7 +35,7 @@ const REPORT_PAGE_AT: number = vfioDeviceFeature.size +
 const ALL: LoggedRange = { iova: 0n, end: 1n << 64n };
 const NOBODY: UserMemory = { read: () => {}, write: () => {}, has: () => true };
 
-function logOf({ name, log }: Device): DmaLog {
+function logOf({ name, log }: DeviceModel): DmaLog {
   if (log === null) throw new TypeError(`Cannot give ${name} a bug of its DMA log: it has none`);
   return log;
 }

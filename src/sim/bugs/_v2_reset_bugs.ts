@@ -2,7 +2,7 @@
  * Bugs of VFIO_DEVICE_RESET, and of ERROR, of a v2 device.
  */
 
-import type { Device } from "../device/device.ts";
+import type { DeviceModel } from "../device/device_model.ts";
 import type { Bytes } from "../os/bytes.ts";
 import { refuse } from "../os/refusal.ts";
 import { ERROR, RESUMING, RUNNING, STOP, STOP_COPY } from "../v2/v2_states.ts";
@@ -10,7 +10,7 @@ import { override } from "./_override.ts";
 import { onSaveFile, onSetState, type Plant, v2Of } from "./_points.ts";
 
 /** Changes VFIO_DEVICE_RESET in one state. */
-const resetIn = (state: number, change: (device: Device) => void): Plant => (device) =>
+const resetIn = (state: number, change: (device: DeviceModel) => void): Plant => (device) =>
   override(
     device,
     "reset",

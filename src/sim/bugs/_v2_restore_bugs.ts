@@ -2,7 +2,7 @@
  * Bugs of restoring a v2 device.
  */
 
-import type { Device } from "../device/device.ts";
+import type { DeviceModel } from "../device/device_model.ts";
 import type { Bytes } from "../os/bytes.ts";
 import { Refusal, refuse } from "../os/refusal.ts";
 import { LAST } from "../state/save_stream.ts";
@@ -78,7 +78,7 @@ function ignoreData(file: ResumeFile): void {
   };
 }
 
-const onEach = (change: (file: ResumeFile, device: Device) => void): Plant => (device) =>
+const onEach = (change: (file: ResumeFile, device: DeviceModel) => void): Plant => (device) =>
   onResumeFile(device, (file) => change(file, device));
 
 export const V2_RESTORE_BUGS = {

@@ -3,7 +3,7 @@
  */
 
 import { nap } from "../../kernel/process/nap.ts";
-import type { Device } from "../device/device.ts";
+import type { DeviceModel } from "../device/device_model.ts";
 import type { Bytes } from "../os/bytes.ts";
 import { refuse } from "../os/refusal.ts";
 import { STOP, STOP_COPY } from "../v2/v2_states.ts";
@@ -35,7 +35,7 @@ type Read = (into: Bytes) => number;
 
 /** Changes the read of each save fd; `make` is called per fd. */
 function onRead(
-  device: Device,
+  device: DeviceModel,
   make: (file: SaveFile) => (clean: Read, into: Bytes) => number,
 ): void {
   onSaveFile(device, (file) => {

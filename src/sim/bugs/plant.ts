@@ -2,7 +2,7 @@
  * Gives a simulated device the bugs of its spec.
  */
 
-import type { Device } from "../device/device.ts";
+import type { DeviceModel } from "../device/device_model.ts";
 import type { BugName } from "../faults/bug_table.ts";
 import { DEVICE_BUGS } from "./_device_bugs.ts";
 import type { Plant } from "./_points.ts";
@@ -32,6 +32,6 @@ const PLANTS: Readonly<Record<BugName, Plant>> = {
 };
 
 /** Gives a device bugs; the device has not been opened yet. */
-export function plantBugs(device: Device, bugs: readonly BugName[]): void {
+export function plantBugs(device: DeviceModel, bugs: readonly BugName[]): void {
   for (const name of bugs) PLANTS[name](device);
 }

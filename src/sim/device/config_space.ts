@@ -5,7 +5,7 @@
 import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from "../../uapi/mod.ts";
 import { refuse } from "../os/refusal.ts";
 import type { Bytes } from "../os/bytes.ts";
-import type { Region } from "../driver/region.ts";
+import type { DeviceRegion } from "../driver/region.ts";
 import type { Personality } from "../personalities.ts";
 
 const SIZE = 256;
@@ -29,7 +29,7 @@ const MSI_AT = 0x40;
 const COMMAND_BITS = 0x0407;
 
 /** 256 bytes, of which only the command register is writable, and one capability: MSI. */
-export class ConfigSpace implements Region {
+export class ConfigSpace implements DeviceRegion {
   readonly size = SIZE;
   readonly flags: number = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
   readonly #bytes: Bytes = new Uint8Array(SIZE);

@@ -19,12 +19,12 @@ import {
   vfioDeviceInfo,
   vfioRegionInfo,
 } from "../../uapi/mod.ts";
-import type { Device } from "./device.ts";
+import type { DeviceModel } from "./device_model.ts";
 import { Features } from "./features.ts";
 import { type Install, type MappedRange, OpenFile } from "../os/open_file.ts";
 import { refuse } from "../os/refusal.ts";
 import type { Bytes } from "../os/bytes.ts";
-import type { Region } from "../driver/region.ts";
+import type { DeviceRegion } from "../driver/region.ts";
 import { REGION_SHIFT, regionAnswer } from "./region_info.ts";
 import { type Argument, bytesToUser, fromUser, toUser } from "../os/user.ts";
 import type { UserMemory } from "../os/user_memory.ts";
@@ -49,13 +49,17 @@ export interface DeviceHost {
 /** An open device. */
 export class DeviceFile extends OpenFile {
   readonly label: string;
-  readonly #device: Device;
+  readonly #device: DeviceModel;
   readonly #features: Features;
   readonly #file: DeviceHost["file"];
   readonly #cdevs: boolean;
   readonly #closed: () => void;
 
-  constructor(device: Device, { install, memory, file, cdevs }: DeviceHost, closed: () => void) {
+  constructor(
+    device: DeviceModel,
+    { install, memory, file, cdevs }: DeviceHost,
+    closed: () => void,
+  ) {
     super();
     this.label = `vfio device ${device.name}`;
     this.#device = device;
@@ -136,7 +140,7 @@ export class DeviceFile extends OpenFile {
   }
 
   /** The region at a position of the file. */
-  #region(at: number): { region: Region; start: number } {
+  #region(at: number): { region: DeviceRegion; start: number } {
     this.#device.checkPresent();
     const index = Math.floor(at / REGION_SPAN);
     const region = this.#device.region(index) ?? refuse("EINVAL");

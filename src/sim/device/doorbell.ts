@@ -13,7 +13,7 @@ import type { StructCodec } from "../../uapi/struct_types.ts";
 import type { DmaEngine } from "../dma/dma_engine.ts";
 import { Refusal, refuse } from "../os/refusal.ts";
 import type { Bytes } from "../os/bytes.ts";
-import type { Region } from "../driver/region.ts";
+import type { DeviceRegion } from "../driver/region.ts";
 import type { Interrupts } from "./interrupts.ts";
 
 /** The registers, in this order and little endian. */
@@ -45,7 +45,7 @@ const STATUS = LAYOUT.offsetOf("status");
 const COUNT = LAYOUT.offsetOf("count");
 
 /** The registers; all that follows them reads as 0. */
-export class Doorbell implements Region {
+export class Doorbell implements DeviceRegion {
   readonly size = SIZE;
   readonly flags: number = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
   readonly #bytes: Bytes = new Uint8Array(SIZE);

@@ -20,7 +20,7 @@ import {
   vfioDeviceFeatureMigration,
   vfioDeviceFeatureMigState,
 } from "../../uapi/mod.ts";
-import type { Device } from "./device.ts";
+import type { DeviceModel } from "./device_model.ts";
 import { FeatureCall } from "./feature_call.ts";
 import { LoggingFeature } from "./logging_feature.ts";
 import type { Install } from "../os/open_file.ts";
@@ -36,12 +36,12 @@ const ODD_FLAG = 1 << 8;
 
 /** The VFIO_DEVICE_FEATURE ioctl of one device. */
 export class Features {
-  readonly #device: Device;
+  readonly #device: DeviceModel;
   readonly #install: Install;
   readonly #logging: LoggingFeature | null;
 
   /** `install` installs fds; structs point into `memory`. */
-  constructor(device: Device, install: Install, memory: UserMemory) {
+  constructor(device: DeviceModel, install: Install, memory: UserMemory) {
     this.#device = device;
     this.#install = install;
     this.#logging = device.log === null ? null : new LoggingFeature(device, device.log, memory);

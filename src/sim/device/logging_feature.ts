@@ -12,7 +12,7 @@ import {
   vfioDeviceFeatureDmaLoggingRange,
   vfioDeviceFeatureDmaLoggingReport,
 } from "../../uapi/mod.ts";
-import type { Device } from "./device.ts";
+import type { DeviceModel } from "./device_model.ts";
 import type { DmaLog, LoggedRange } from "../dma/dma_log.ts";
 import type { FeatureCall } from "./feature_call.ts";
 import { refuse } from "../os/refusal.ts";
@@ -25,11 +25,11 @@ const TOP = 1n << 64n;
 
 /** The features of a device that logs its DMA. */
 export class LoggingFeature {
-  readonly #device: Device;
+  readonly #device: DeviceModel;
   readonly #log: DmaLog;
   readonly #memory: UserMemory;
 
-  constructor(device: Device, log: DmaLog, memory: UserMemory) {
+  constructor(device: DeviceModel, log: DmaLog, memory: UserMemory) {
     this.#device = device;
     this.#log = log;
     this.#memory = memory;

@@ -16,7 +16,7 @@ import {
 } from "../../uapi/mod.ts";
 import { chain, setNext } from "../os/capabilities.ts";
 import type { FaultPlan } from "../faults/fault_plan.ts";
-import type { Device } from "./device.ts";
+import type { DeviceModel } from "./device_model.ts";
 import type { Bytes } from "../os/bytes.ts";
 import type { MigrationRegion } from "../driver/region.ts";
 
@@ -32,7 +32,7 @@ export interface RegionAnswer {
 }
 
 /** The answer for a region of a device. */
-export function regionAnswer(device: Device, index: number): RegionAnswer {
+export function regionAnswer(device: DeviceModel, index: number): RegionAnswer {
   const region = device.region(index);
   const migration = region !== undefined && region === device.migration ? device.migration : null;
   const empty = migration !== null && device.faults.standing("region-size-zero") !== undefined;

@@ -8,7 +8,7 @@ import { struct } from "../../uapi/codec.ts";
 import type { StructCodec } from "../../uapi/struct_types.ts";
 import { refuse } from "../os/refusal.ts";
 import type { Bytes } from "../os/bytes.ts";
-import type { Region } from "../driver/region.ts";
+import type { DeviceRegion } from "../driver/region.ts";
 
 /** The fields of the window, in this order and little endian. */
 export interface VendorWindowFields {
@@ -46,7 +46,7 @@ const MAGIC = 0x54494b56;
 const CRC_AT: number = LAYOUT.offsetOf("crc32");
 
 /** The window. Its content is computed when it is read. */
-export class VendorWindow implements Region {
+export class VendorWindow implements DeviceRegion {
   readonly size = SIZE;
   readonly flags: number = VFIO_REGION_INFO_FLAG_READ;
   readonly #fields: () => Omit<VendorWindowFields, "magic" | "version" | "crc32">;

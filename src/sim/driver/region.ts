@@ -5,7 +5,7 @@
 import type { Bytes } from "../os/bytes.ts";
 
 /** A part of a region that can be mapped. */
-export interface SparseArea {
+export interface MappableArea {
   /** Offset in the region, in bytes. */
   readonly offset: number;
   /** Size in bytes. */
@@ -13,7 +13,7 @@ export interface SparseArea {
 }
 
 /** A region, accessed by pread and pwrite; positions count from its start. */
-export interface Region {
+export interface DeviceRegion {
   /** Size in bytes, as VFIO_DEVICE_GET_REGION_INFO reports it. */
   readonly size: number;
   /** VFIO_REGION_INFO_FLAG_READ, _WRITE, _MMAP. */
@@ -25,9 +25,9 @@ export interface Region {
 }
 
 /** A v1 migration region. Parts of it may be mapped; access to mapped memory never fails. */
-export interface MigrationRegion extends Region {
+export interface MigrationRegion extends DeviceRegion {
   /** The areas that can be mapped; null if there are none. */
-  readonly areas: readonly SparseArea[] | null;
+  readonly areas: readonly MappableArea[] | null;
   /** The register device_state. */
   readonly deviceState: number;
   /** Whether the device runs. */

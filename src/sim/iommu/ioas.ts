@@ -11,7 +11,7 @@ import {
   VFIO_DMA_MAP_FLAG_WRITE,
 } from "../../uapi/mod.ts";
 import { Dma, DMA_PAGE, DmaList } from "./dma_list.ts";
-import { EMULATED, HARDWARE, type Iommu, type IovaRange, reaches } from "./iommu.ts";
+import { EMULATED, HARDWARE, type Iommu, type MappableRange, reaches } from "./iommu.ts";
 import type { DmaTarget, IommuMember } from "./iommu_member.ts";
 import { IommuMembers } from "./iommu_members.ts";
 import { refuse } from "../os/refusal.ts";
@@ -61,7 +61,7 @@ export class IoasObject {
   }
 
   /** The addresses that can be mapped. */
-  get ranges(): readonly IovaRange[] {
+  get ranges(): readonly MappableRange[] {
     return this.#iommu.ranges ?? [{ start: 0n, end: ULONG_MAX }];
   }
 

@@ -19,7 +19,7 @@ export interface IommuDriver {
 }
 
 /** Addresses from `start` to `end`, inclusive. */
-export interface IovaRange {
+export interface MappableRange {
   readonly start: bigint;
   readonly end: bigint;
 }
@@ -29,7 +29,7 @@ export interface Iommu {
   /** Page sizes, one bit per size. */
   readonly pgsizes: bigint;
   /** Addresses that can be mapped; null if it does not report them. */
-  readonly ranges: readonly IovaRange[] | null;
+  readonly ranges: readonly MappableRange[] | null;
 }
 
 /** No hardware: every size from a page up, at every address. */

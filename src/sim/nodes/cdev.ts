@@ -11,7 +11,7 @@ import {
   vfioDeviceDetachIommufdPt,
 } from "../../uapi/mod.ts";
 import { DeviceFile } from "../device/device_file.ts";
-import type { Group, GroupHost } from "./group.ts";
+import type { GroupHost, SimGroup } from "./group.ts";
 import { IommufdFile } from "./iommufd.ts";
 import { type MappedRange, OpenFile } from "../os/open_file.ts";
 import { refuse } from "../os/refusal.ts";
@@ -30,11 +30,11 @@ interface Bound {
 /** An open character device; until it is bound, only the bind request works. */
 export class CdevFile extends OpenFile {
   readonly label: string;
-  readonly #group: Group;
+  readonly #group: SimGroup;
   readonly #host: GroupHost;
   #bound: Bound | null = null;
 
-  constructor(path: string, group: Group, host: GroupHost) {
+  constructor(path: string, group: SimGroup, host: GroupHost) {
     super();
     this.label = path;
     this.#group = group;

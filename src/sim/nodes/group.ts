@@ -12,7 +12,7 @@ import {
   vfioGroupStatus,
 } from "../../uapi/mod.ts";
 import { ContainerFile } from "./container.ts";
-import type { Device } from "../device/device.ts";
+import type { DeviceModel } from "../device/device_model.ts";
 import { DeviceFile, type DeviceHost } from "../device/device_file.ts";
 import { OpenFile } from "../os/open_file.ts";
 import { refuse } from "../os/refusal.ts";
@@ -25,18 +25,18 @@ export interface GroupHost extends DeviceHost {
 }
 
 /** A group with one device. */
-export class Group {
+export class SimGroup {
   /** Its number. */
   readonly number: number;
   /** The device in it. */
-  readonly device: Device;
+  readonly device: DeviceModel;
   /** Whether the kernel shows the group. If not, it only holds a device that has no group. */
   readonly listed: boolean;
   #opened = false;
   /** The number of its devices that are bound by their own nodes. */
   #bound = 0;
 
-  constructor(number: number, device: Device, listed: boolean) {
+  constructor(number: number, device: DeviceModel, listed: boolean) {
     this.number = number;
     this.device = device;
     this.listed = listed;
@@ -102,14 +102,14 @@ export class Group {
 /** An open group. The files of its devices hold the group and its container open. */
 export class GroupFile extends OpenFile {
   readonly label: string;
-  readonly #group: Group;
+  readonly #group: SimGroup;
   readonly #host: GroupHost;
   readonly #closed: () => void;
   #container: ContainerFile | null = null;
   /** The number of device files that use the container. */
   #users = 0;
 
-  constructor(group: Group, host: GroupHost, closed: () => void) {
+  constructor(group: SimGroup, host: GroupHost, closed: () => void) {
     super();
     this.label = `/dev/vfio/${group.number}`;
     this.#group = group;

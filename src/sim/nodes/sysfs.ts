@@ -3,7 +3,7 @@
  */
 
 import { ConfigFile } from "../os/config_file.ts";
-import type { Group } from "./group.ts";
+import type { SimGroup } from "./group.ts";
 import type { OpenFile } from "../os/open_file.ts";
 import { Tree } from "../os/tree.ts";
 import { type MdevType, PERSONALITIES, type Personality } from "../personalities.ts";
@@ -16,11 +16,11 @@ export interface Openers {
   /** /dev/vfio/vfio. */
   readonly container: Node;
   /** /dev/vfio/N. */
-  readonly group: (group: Group) => OpenFile;
+  readonly group: (group: SimGroup) => OpenFile;
   /** /dev/iommu. */
   readonly iommufd: Node;
   /** /dev/vfio/devices/vfioN, by its path. */
-  readonly cdev: (path: string, group: Group) => OpenFile;
+  readonly cdev: (path: string, group: SimGroup) => OpenFile;
 }
 
 /** Properties of the kernel and its process that the tree shows. */
@@ -73,7 +73,7 @@ export function deviceName({ mdev }: Personality, index: number): string {
 
 /** The file tree of a kernel with these groups. */
 export function fileTree(
-  groups: readonly Group[],
+  groups: readonly SimGroup[],
   openers: Openers,
   { cdevs, memlock, remapsInterrupts, containerNode, iommuNode }: Settings,
 ): Tree<Node> {
@@ -169,7 +169,7 @@ function addPciFunction(
   tree.link(`${path}/driver`, `/sys/bus/pci/drivers/${driver}`);
 }
 
-function joinGroup(tree: Tree<Node>, path: string, group: Group): string {
+function joinGroup(tree: Tree<Node>, path: string, group: SimGroup): string {
   const iommu = `/sys/kernel/iommu_groups/${group.number}`;
   tree.link(`${path}/iommu_group`, iommu);
   tree.link(`${iommu}/devices/${path.slice(path.lastIndexOf("/") + 1)}`, path);
@@ -178,7 +178,7 @@ function joinGroup(tree: Tree<Node>, path: string, group: Group): string {
 }
 
 /** The IOMMU's window of interrupt messages, and the memory that firmware keeps mapped. */
-function reservedRegions({ device: { dma, faults } }: Group): string {
+function reservedRegions({ device: { dma, faults } }: SimGroup): string {
   const line = (start: number, end: number, type: string): string =>
     `0x${start.toString(16).padStart(16, "0")} 0x${end.toString(16).padStart(16, "0")} ${type}\n`;
   if (!dma.hardware) return "";
@@ -189,7 +189,7 @@ function reservedRegions({ device: { dma, faults } }: Group): string {
 }
 
 /** Adds a virtual function and its physical function; returns the path of the former. */
-function addVirtualFunction(tree: Tree<Node>, group: Group, index: number): string {
+function addVirtualFunction(tree: Tree<Node>, group: SimGroup, index: number): string {
   const { name, personality } = group.device;
   const { ids, pciClass, driver, parentDriver } = personality;
   const bus = `/sys/devices/pci0000:3a/0000:3a:${index.toString(16).padStart(2, "0")}.0`;
@@ -216,7 +216,7 @@ function addVfioDevice(tree: Tree<Node>, path: string, index: number, hasNode: b
 }
 
 /** Adds a mediated device and its parent device; returns the path of the former. */
-function addMdev(tree: Tree<Node>, group: Group, type: MdevType, index: number): string {
+function addMdev(tree: Tree<Node>, group: SimGroup, type: MdevType, index: number): string {
   const { name, personality } = group.device;
   const address = `0000:00:${(0x10 + index).toString(16)}.0`;
   const parent = `/sys/devices/pci0000:00/${address}`;
@@ -244,7 +244,7 @@ function addMdev(tree: Tree<Node>, group: Group, type: MdevType, index: number):
 /** A second device in the group, bound to a host driver. */
 function addHostDevice(
   tree: Tree<Node>,
-  group: Group,
+  group: SimGroup,
   { address, ids, pciClass, driver }: HostDevice,
   index: number,
 ): void {

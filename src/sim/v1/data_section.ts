@@ -19,7 +19,7 @@ import { nap } from "../../kernel/process/nap.ts";
 type Step = "idle" | "started" | "placed" | "sized";
 
 /** The transactions of one device; at any time they go in one direction. */
-export class V1DataSection {
+export class DataSection {
   readonly #owner: DriverDevice;
   readonly #state: DeviceState;
   readonly #layout: Layout;

@@ -4,7 +4,7 @@
 
 import { PAGE } from "../state/pages.ts";
 import { HEADER, RECORD } from "../state/save_stream.ts";
-import type { SparseArea } from "../driver/region.ts";
+import type { MappableArea } from "../driver/region.ts";
 import { PERSONALITIES, type PersonalityName } from "../personalities.ts";
 
 /** What a layout depends on. */
@@ -25,7 +25,7 @@ export interface Layout {
   /** Size of the largest transaction in bytes. */
   readonly window: number;
   /** The areas that can be mapped, in the driver's order; null if there are none. */
-  readonly areas: readonly SparseArea[] | null;
+  readonly areas: readonly MappableArea[] | null;
 }
 
 const pageUp = (bytes: number): number => Math.ceil(bytes / PAGE) * PAGE;
@@ -63,7 +63,7 @@ function partitioned(chunk: number): Layout {
   const second = first + 0x100;
   const pages = Math.max(17, Math.ceil((second + chunk) / PAGE));
   const unit = Math.floor(pages / 8);
-  const area = (from: number, to: number): SparseArea => ({
+  const area = (from: number, to: number): MappableArea => ({
     offset: from * PAGE,
     size: (to - from) * PAGE,
   });

@@ -30,7 +30,7 @@ import {
   stateName,
   STOP_AND_COPY,
 } from "./v1_states.ts";
-import { V1DataSection } from "./data_section.ts";
+import { DataSection } from "./data_section.ts";
 
 /** The migration region of `trapped`, `mapped`, `partitioned` and `nvidia-vgpu`. */
 export class V1Region implements MigrationRegion {
@@ -39,7 +39,7 @@ export class V1Region implements MigrationRegion {
   readonly areas: Layout["areas"];
   readonly #owner: DriverDevice;
   /** The data section. */
-  readonly data: V1DataSection;
+  readonly data: DataSection;
   readonly #initial: number;
   readonly #saysStop: boolean;
   #deviceState = 0;
@@ -55,7 +55,7 @@ export class V1Region implements MigrationRegion {
     this.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE |
       (layout.areas === null ? 0 : VFIO_REGION_INFO_FLAG_MMAP);
     this.#owner = owner;
-    this.data = new V1DataSection(owner, layout, sizeless);
+    this.data = new DataSection(owner, layout, sizeless);
     this.#saysStop = owner.faults.standing("stop-at-open") !== undefined;
     this.#initial = (this.#saysStop ? reserved & ~RUNNING : reserved | RUNNING) >>> 0;
   }

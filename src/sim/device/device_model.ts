@@ -19,7 +19,7 @@ import { layoutOf } from "../v1/region_layout.ts";
 import type { Install, OpenFile } from "../os/open_file.ts";
 import { refuse } from "../os/refusal.ts";
 import type { DriverDevice } from "../driver/driver_device.ts";
-import type { MigrationRegion, Region } from "../driver/region.ts";
+import type { DeviceRegion, MigrationRegion } from "../driver/region.ts";
 import { V1Region } from "../v1/v1_region.ts";
 import { V2_DRIVERS, type V2Driver } from "../v2_drivers.ts";
 import { V2Migration } from "../v2/v2_migration.ts";
@@ -34,7 +34,7 @@ const DOORBELL_REGION: number = VFIO_PCI_BAR0_REGION_INDEX + 2;
 const MAX_VIOLATION_TEXTS = 1000;
 
 /** A device of a simulated kernel. */
-export class Device implements DriverDevice {
+export class DeviceModel implements DriverDevice {
   /** Its name on its bus. */
   readonly name: string;
   readonly personality: Personality;
@@ -52,7 +52,7 @@ export class Device implements DriverDevice {
   readonly interrupts: Interrupts;
   /** How the user broke the protocol since the kernel was created, one text each. */
   readonly violations: string[] = [];
-  readonly #regions: ReadonlyMap<number, Region>;
+  readonly #regions: ReadonlyMap<number, DeviceRegion>;
   readonly #config: ConfigSpace;
   readonly #doorbell: Doorbell | null;
   #violations = 0;
@@ -89,7 +89,7 @@ export class Device implements DriverDevice {
       ? new Doorbell(this.dma.engine, this.interrupts, () => this.writesMemory())
       : null;
     const window = new VendorWindow(() => this.#inside(), () => this.checksum());
-    const regions = new Map<number, Region>([
+    const regions = new Map<number, DeviceRegion>([
       [VFIO_PCI_BAR0_REGION_INDEX, window],
       [VFIO_PCI_CONFIG_REGION_INDEX, this.#config],
     ]);
@@ -153,7 +153,7 @@ export class Device implements DriverDevice {
   }
 
   /** The region with an index; undefined if the device has none. */
-  region(index: number): Region | undefined {
+  region(index: number): DeviceRegion | undefined {
     return this.#regions.get(index);
   }
 

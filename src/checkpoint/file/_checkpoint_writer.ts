@@ -21,7 +21,7 @@ const COLLECTED = 128 * 1024;
 const SLOW_MS = 5;
 
 /** {@linkcode CheckpointFile} over a target. */
-export class OpenFile implements CheckpointFile {
+export class CheckpointWriter implements CheckpointFile {
   readonly path: string;
   readonly writable: WritableStream<Bytes>;
   readonly readBack: ReadBack | undefined;

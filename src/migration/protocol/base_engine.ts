@@ -1,6 +1,6 @@
 /**
- * The common part of both protocols' engines: phases that begin only in allowed states, and steps
- * that bring the device back if they fail.
+ * What {@linkcode Engine} has in common for both protocols: phases that begin only in allowed
+ * states, and steps that bring the device back if they fail. V1Engine and V2Engine extend it.
  */
 
 import type { Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
@@ -48,7 +48,7 @@ export interface Restore {
 }
 
 /** An {@linkcode Engine} over a state machine; a protocol adds how its phases begin and end. */
-export abstract class ProtocolEngine<Target extends TargetState> implements Engine {
+export abstract class BaseEngine<Target extends TargetState> implements Engine {
   readonly #protocol: Protocol;
   readonly #machine: Machine<Target>;
   /** The progress that the caller's thread sees. */
