@@ -83,11 +83,13 @@ const DOORS: Readonly<Record<string, string>> = {
     SessionMapping TrackerName TrackingVerdict Type1Tracker UnmapReading forecast
   `,
   "./live": `
-    Connection ConvergenceOptions DowntimeStep ENTRIES Entry JournalError JournalErrorCode JournalView
-    LiveError LiveErrorCode MigrateOptions MigrateProgress MigrateReport OpenReceiving Order
-    ProcessId ReceiveOptions ReceiveProgress ReceiveReport Received ReceivedBytes ResolveOptions
-    Round SentBytes Side UnixListener Verdict addDecision connectProgram connectUnix journalPath
-    migrate readJournal receive resolve streamConnection
+    Connection ConvergenceOptions DowntimeStep ENTRIES Entry JournalError JournalErrorCode
+    JournalView ListenOptions LiveError LiveErrorCode MigrateOptions MigrateProgress
+    MigrateReport OpenReceiving Order ProcessId ReceiveOptions ReceiveProgress ReceiveReport
+    Received ReceivedBytes ResolveOptions Round SentBytes Side TcpAddress TcpError TcpErrorCode
+    TcpListener TcpOptions TlsFiles TlsIdentity UnixListener Verdict addDecision connectProgram
+    connectTcp connectUnix fingerprint formatTcpAddress generateKeys journalPath migrate
+    parseTcpAddress readIdentity readJournal receive resolve streamConnection
   `,
   "./check": `
     Attempt BenchOptions CHECKS Check CheckContext CheckError CheckErrorCode CheckInfo

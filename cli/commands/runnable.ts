@@ -16,6 +16,7 @@ import { importQemu } from "../specs/import.ts";
 import { list } from "../specs/list.ts";
 import { serve } from "../specs/serve.ts";
 import { show, verify } from "../specs/verify_show.ts";
+import { keygen } from "../specs/migrate/keygen.ts";
 import { migrate } from "../specs/migrate/migrate.ts";
 import { receive } from "../specs/migrate/receive.ts";
 import { probe, reset, state, withDevices } from "../specs/probe_state_reset_with.ts";
@@ -80,6 +81,7 @@ const PARSERS: ReadonlyMap<Command, CommandParser> = new Map([
   runnable(restore, () => import("./restore.ts")),
   runnable(migrate, () => import("./migrate/migrate.ts")),
   runnable(receive, () => import("./migrate/receive.ts")),
+  runnable(keygen, () => import("./migrate/keygen.ts")),
   runnable(uapi, () => import("./uapi.ts")),
   runnable(demo, () => import("./demo.ts")),
   runnable(man, () => import("./man.ts")),

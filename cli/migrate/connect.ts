@@ -8,23 +8,71 @@ import process from "node:process";
 import {
   type Connection,
   connectProgram,
+  connectTcp,
   connectUnix,
+  formatTcpAddress,
+  parseTcpAddress,
+  readIdentity,
   streamConnection,
+  TcpListener,
+  type TlsIdentity,
   UnixListener,
 } from "../../src/live/mod.ts";
 import { UsageError } from "../usage_error.ts";
 
+/** The parsed options about who the sides are. */
+export interface TlsArgs {
+  /** `--key`. */
+  readonly key?: string | undefined;
+  /** `--certificate`. */
+  readonly certificate?: string | undefined;
+  /** `--peer`. */
+  readonly peer: readonly string[];
+  /** `--insecure-plain`. */
+  readonly insecurePlain: boolean;
+}
+
+/** Who this side is, and which peers it accepts; null for a connection in plain. */
+function identity({ key, certificate, peer, insecurePlain }: TlsArgs): TlsIdentity | null {
+  const given = key !== undefined || certificate !== undefined || peer.length > 0;
+  if (insecurePlain) {
+    if (!given) return null;
+    throw new UsageError("Cannot use --insecure-plain with a key or certificate");
+  }
+  if (key !== undefined && certificate !== undefined && peer.length > 0) {
+    return readIdentity({ key, certificate, peers: peer });
+  }
+  throw new UsageError(
+    "Expected --key, --certificate and --peer: over TCP both sides prove who they are",
+  );
+}
+
+/** Refuses options that only TCP has a use for. */
+function refuseTls(address: string, { key, certificate, peer, insecurePlain }: TlsArgs): void {
+  if (key === undefined && certificate === undefined && peer.length === 0 && !insecurePlain) return;
+  throw new UsageError(`Cannot use a key or --insecure-plain with "${address}": it is not tcp://`);
+}
+
 /**
  * Connects to where `receive` listens.
  *
- * @throws {UsageError} If it is no address.
+ * @throws {UsageError} If it is no address, or the options do not fit it.
  */
-export async function connect(address: string): Promise<Connection> {
+export async function connect(
+  address: string,
+  args: TlsArgs,
+  signal: AbortSignal,
+): Promise<Connection> {
+  if (address.startsWith("tcp:")) {
+    const socket = await connectTcp(parseTcpAddress(address), identity(args), { signal });
+    return streamConnection(address, socket, socket);
+  }
+  refuseTls(address, args);
   const [, scheme, rest] = /^(unix|exec):(.+)$/s.exec(address) ?? [];
   if (scheme === "unix") return await connectUnix(rest!);
   if (scheme === "exec") return await connectProgram(rest!);
   throw new UsageError(
-    `Cannot connect to "${address}": an address is unix:PATH or exec:COMMAND`,
+    `Cannot connect to "${address}": an address is unix:PATH, tcp://HOST:PORT or exec:COMMAND`,
   );
 }
 
@@ -41,9 +89,16 @@ export interface Listening extends Disposable {
 /**
  * Waits for connections.
  *
- * @throws {UsageError} If it is no address.
+ * @param refused Is called about peers that did not prove that they are accepted.
+ * @throws {UsageError} If it is no address, or the options do not fit it.
  */
-export async function listen(address: string): Promise<Listening> {
+export async function listen(
+  address: string,
+  args: TlsArgs,
+  refused: (text: string) => void,
+): Promise<Listening> {
+  if (address.startsWith("tcp:")) return await listenTcp(address, args, refused);
+  refuseTls(address, args);
   if (address === "-") {
     return {
       address: "stdin",
@@ -54,7 +109,9 @@ export async function listen(address: string): Promise<Listening> {
   }
   const [, path] = /^unix:(.+)$/s.exec(address) ?? [];
   if (path === undefined) {
-    throw new UsageError(`Cannot listen on "${address}": an address is unix:PATH or -`);
+    throw new UsageError(
+      `Cannot listen on "${address}": an address is unix:PATH, tcp://HOST:PORT or -`,
+    );
   }
   const listener = await UnixListener.listen(path);
   return {
@@ -62,5 +119,26 @@ export async function listen(address: string): Promise<Listening> {
     more: true,
     next: () => listener.next(),
     [Symbol.dispose]: () => listener.close(),
+  };
+}
+
+async function listenTcp(
+  address: string,
+  args: TlsArgs,
+  refused: (text: string) => void,
+): Promise<Listening> {
+  const onRefused = (peer: string, why: string): void => refused(`${peer} was refused: ${why}`);
+  const wanted = parseTcpAddress(address);
+  const listener = await TcpListener.listen(wanted, identity(args), { onRefused });
+  // Port 0 has become a real one.
+  const own = formatTcpAddress(listener.address);
+  return {
+    address: own,
+    more: true,
+    next: async () => {
+      const socket = await listener.accept();
+      return streamConnection(own, socket, socket);
+    },
+    [Symbol.dispose]: () => listener[Symbol.dispose](),
   };
 }

@@ -11,6 +11,7 @@ import { importQemu } from "./import.ts";
 import { list } from "./list.ts";
 import { serve } from "./serve.ts";
 import { show, verify } from "./verify_show.ts";
+import { keygen } from "./migrate/keygen.ts";
 import { migrate } from "./migrate/migrate.ts";
 import { receive } from "./migrate/receive.ts";
 import { probe, reset, state, withDevices } from "./probe_state_reset_with.ts";
@@ -44,6 +45,7 @@ export const COMMANDS: readonly Command[] = [
   restore,
   migrate,
   receive,
+  keygen,
   verify,
   show,
   importQemu,

@@ -39,3 +39,14 @@ export {
   type MigrateProgress,
   type MigrateReport,
 } from "./source.ts";
+export { formatTcpAddress, parseTcpAddress, type TcpAddress } from "./tcp/address.ts";
+export { connectTcp, type TcpOptions } from "./tcp/connect.ts";
+export {
+  fingerprint,
+  generateKeys,
+  readIdentity,
+  type TlsFiles,
+  type TlsIdentity,
+} from "./tcp/keys.ts";
+export { type ListenOptions, TcpListener } from "./tcp/listen.ts";
+export { TcpError, type TcpErrorCode } from "./tcp/tcp_error.ts";

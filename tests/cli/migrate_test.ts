@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import * as net from "node:net";
 import { describe, it } from "node:test";
 import { migrate } from "../../cli/specs/migrate/migrate.ts";
@@ -13,21 +13,22 @@ const ID = "0123456789abcdef0123456789abcdef";
 /** Starts `receive`, calls `use` once it waits, and returns how it ended. */
 async function receiving(
   words: readonly string[],
-  use: () => Promise<void>,
+  use: (address: string) => Promise<void>,
 ): Promise<Outcome> {
-  const waiting = Promise.withResolvers<void>();
+  const waiting = Promise.withResolvers<string>();
   const ended = vfiokit(["receive", ...words], {
     permissions: receive.permissions,
     started(child): void {
       let text = "";
       child.stderr?.on("data", (chunk: Uint8Array) => {
         text += new TextDecoder().decode(chunk);
-        if (/^Waiting for migrate at /m.test(text)) waiting.resolve();
+        const [, address] = /^Waiting for migrate at (.+)$/m.exec(text) ?? [];
+        if (address !== undefined) waiting.resolve(address);
       });
     },
   });
-  await Promise.race([waiting.promise, ended]);
-  await use();
+  const address = await Promise.race([waiting.promise, ended]);
+  if (typeof address === "string") await use(address);
   return await ended;
 }
 
@@ -68,6 +69,42 @@ describe("vfiokit migrate", () => {
     ]);
     assert.equal(resolved, 0);
     assert.match(settled, /the destination runs .*there is nothing to decide/);
+  });
+
+  it("moves it over TCP with the keys of keygen, and turns away who has another one", async () => {
+    using folder = new Folder();
+    const made = ["a", "b", "c"].map((name) => folder.file(name));
+    for (const each of made) {
+      const { code, out, err } = await vfiokit(["keygen", each]);
+      assert.equal(code, 0, err);
+      assert.match(out, /^SHA-256: +[0-9a-f]{64}$/m);
+      assert.equal(statSync(`${each}/key.pem`).mode & 0o777, 0o600);
+    }
+    const [a, b, c] = made as [string, string, string];
+    assert.equal((await vfiokit(["keygen", a])).code, 1);
+    const journal = ["--journal", folder.file("journal")];
+    const as = (own: string, peer: string): string[] => [
+      "--key",
+      `${own}/key.pem`,
+      "--certificate",
+      `${own}/certificate.pem`,
+      "--peer",
+      `${peer}/certificate.pem`,
+      ...journal,
+    ];
+    const { permissions } = migrate;
+    const device = "sim:mlx5?size=64KiB";
+    const taken = await receiving(
+      [device, "--listen", "tcp://127.0.0.1:0", ...as(b, a)],
+      async (address) => {
+        const words = ["migrate", device, "--map", "0x100000:64KiB", "--downtime", "10min"];
+        const other = await vfiokit([...words, "--to", address, ...as(c, b)], { permissions });
+        assert.equal(other.code, 1);
+        const moved = await vfiokit([...words, "--to", address, ...as(a, b)], { permissions });
+        assert.equal(moved.code, 0, moved.err);
+      },
+    );
+    assert.equal(taken.code, 0, taken.err);
   });
 
   it("moves it to a program's stdin and stdout", async () => {
@@ -159,6 +196,7 @@ describe("vfiokit migrate", () => {
         [[], /Expected a DEVICE/],
         [["sim:mlx5"], /Expected --to ADDRESS/],
         [["sim:mlx5", "--to", "there", "--journal", "/nowhere"], /an address is unix:PATH/],
+        [["sim:mlx5", "--to", "tcp://127.0.0.1:1", "--journal", "/nowhere"], /Expected --key/],
         [["--resolve", "7", "--journal", "/nowhere"], /a migration's id is 32 hex digits/],
         [["sim:mlx5", "--resolve", ID], /it only decides/],
       ] as const

@@ -36,7 +36,7 @@ export async function run(args: MigrateArgs, context: Context): Promise<number> 
   await using devices = await open(args, context);
   context.drivers = devices;
   refuseQuirk(args, devices);
-  const connection = await connect(to);
+  const connection = await connect(to, args, context.signal);
   const report = await moved(devices, connection, journal, args, context);
   context.stands = true;
   context.set({ ...report, devices: report.devices.map(({ name, state }) => ({ name, state })) });

@@ -27,7 +27,7 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
   const journal = journalFolder(args.journal);
   // Stdout is the connection's.
   if (args.listen === "-") context.resultFd = STDERR;
-  using listening = await listen(args.listen);
+  using listening = await listen(args.listen, args, (text) => context.note(text));
   if (listening.more) context.note(`Waiting for migrate at ${listening.address}`);
   const { devices, report } = await firstReceived(listening, journal, args, context);
   await using _ = devices;

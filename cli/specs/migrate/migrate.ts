@@ -13,7 +13,7 @@ import { choice, integer, string } from "@optique/core/valueparser";
 import type { Command } from "../command.ts";
 import * as options from "../options.ts";
 import { device, duration, file, iovaRange } from "../value_parsers.ts";
-import { journal, MOST_DEVICES, timeout } from "./shared_options.ts";
+import { journal, MOST_DEVICES, timeout, tls } from "./shared_options.ts";
 
 const migrateArgs = object({
   devices: multiple(
@@ -22,7 +22,9 @@ const migrateArgs = object({
   ),
   to: optional(option("--to", string({ metavar: "ADDRESS" }), {
     description: [
-      text("Where receive listens: unix:PATH, or exec:COMMAND, whose stdin and stdout it has."),
+      text(
+        "Where receive listens: unix:PATH, tcp://HOST:PORT (TLS 1.3), or exec:COMMAND, whose stdin and stdout it has.",
+      ),
     ],
   })),
   map: multiple(option("--map", iovaRange(), {
@@ -89,6 +91,7 @@ const migrateArgs = object({
     ["--insist-on-source"],
     "With --resolve: let the source run although the destination may have worked on.",
   ),
+  ...tls,
   journal,
   timeout,
   ...options.drive,
@@ -118,6 +121,11 @@ export const migrate: Command<MigrateArgs> = {
       what: "to another host",
       line:
         "vfiokit migrate 0000:3b:00.1 --map 0x100000:64MiB --to exec:'ssh host vfiokit receive 0000:5e:00.2 --listen - --hold'",
+    },
+    {
+      what: "to another host, by TLS: each side has its own key and the other's certificate",
+      line:
+        "vfiokit migrate 0000:3b:00.1 --map 0x100000:64MiB --to tcp://host:7000 --key a/key.pem --certificate a/certificate.pem --peer b.pem",
     },
     {
       what: "after both sides said that they are in doubt",

@@ -14,7 +14,7 @@ import type { Command } from "../command.ts";
 import * as options from "../options.ts";
 import { tail } from "../program_to_run.ts";
 import { device } from "../value_parsers.ts";
-import { journal, MOST_DEVICES, timeout } from "./shared_options.ts";
+import { journal, MOST_DEVICES, timeout, tls } from "./shared_options.ts";
 
 const receiveArgs = object({
   devices: multiple(
@@ -30,10 +30,13 @@ const receiveArgs = object({
     },
   ),
   listen: option("--listen", string({ metavar: "ADDRESS" }), {
-    description: [text("Where to wait for migrate: unix:PATH, or - (stdin and stdout).")],
+    description: [text(
+      "Where to wait for migrate: unix:PATH, tcp://HOST:PORT (TLS 1.3), or - (stdin and stdout).",
+    )],
   }),
   hold: options.toggle(["--hold"], "Keep the device open, with its state, until a signal comes."),
   force: options.toggle(["-f", "--force"], "Take another kind of device, if the driver does."),
+  ...tls,
   journal,
   timeout,
   command: tail("Run a program once the device runs here, with the device still open."),
@@ -53,7 +56,7 @@ export const receive: Command<ReceiveArgs> = {
   brief: "Take over a device and its memory from migrate.",
   details: [
     "Waits until migrate connects, takes one migration, and ends. The device is opened once the other side has said what is to come, with the same memory mapped; what speaks something else touches no device.",
-    "A unix socket has mode 0600: only your own user and root can connect.",
+    "A unix socket has mode 0600: only your own user and root can connect. By tcp, only who has the key of a --peer certificate can.",
     "The device keeps its state only while it is open: --hold keeps it open; COMMAND inherits it as fd 3 (see with), and also needs --allow-run.",
   ],
   examples: [

@@ -5,8 +5,9 @@
  */
 
 import { text } from "@optique/core/message";
-import { optional, withDefault } from "@optique/core/modifiers";
+import { multiple, optional, withDefault } from "@optique/core/modifiers";
 import { option } from "@optique/core/primitives";
+import { toggle } from "../options.ts";
 import { duration, file } from "../value_parsers.ts";
 
 /** The most devices that a stream has. */
@@ -26,3 +27,22 @@ export const timeout = withDefault(
   }),
   30_000,
 );
+
+/** How both sides of a TCP connection prove who they are. */
+export const tls = {
+  key: optional(option("--key", file(), {
+    description: [
+      text("For tcp: this side's private key (see keygen); only its owner may read it."),
+    ],
+  })),
+  certificate: optional(option("--certificate", file(), {
+    description: [text("For tcp: the certificate of that key.")],
+  })),
+  peer: multiple(option("--peer", file(), {
+    description: [text("For tcp: the certificate of the other side; may be given several times.")],
+  })),
+  insecurePlain: toggle(
+    ["--insecure-plain"],
+    "For tcp: neither encrypt nor ask who the other side is; addresses of this machine only.",
+  ),
+};

@@ -22,9 +22,13 @@ export interface TlsIdentity {
 
 /** The files of a {@linkcode TlsIdentity}. */
 export interface TlsFiles {
+  /** The private key's; only its owner may read it. */
   readonly key: string;
+  /** The certificate's. */
   readonly certificate: string;
+  /** Those of the certificates of accepted peers, at least one. */
   readonly peers: readonly string[];
+  /** The name in the peer's certificate. Default: that of {@linkcode generateKeys}. */
   readonly peerName?: string | undefined;
 }
 
