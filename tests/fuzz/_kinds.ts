@@ -7,10 +7,11 @@ import { checkpoints } from "./checkpoints.ts";
 import { commands } from "./commands.ts";
 import { faults } from "./faults.ts";
 import { kernel } from "./kernel.ts";
+import { server } from "./server.ts";
 import { vmmFiles } from "./vmm_files.ts";
 
 /** The kinds, in the order in which they are told of. */
-export const KINDS: readonly AnyKind[] = [faults, checkpoints, vmmFiles, kernel, commands];
+export const KINDS: readonly AnyKind[] = [faults, checkpoints, vmmFiles, kernel, server, commands];
 
 /** A kind by its name. */
 export function kindOf(name: string): AnyKind {

@@ -139,7 +139,7 @@ export class DeviceFile extends OpenFile {
     const info = {
       argsz,
       // The protocol has no capabilities of a device.
-      flags: flags & ~VFIO_DEVICE_FLAGS_CAPS,
+      flags: (flags & ~VFIO_DEVICE_FLAGS_CAPS) >>> 0,
       num_regions,
       num_irqs,
       cap_offset: 0,
@@ -161,7 +161,7 @@ export class DeviceFile extends OpenFile {
     if (fd !== null) this.#regions.keep(index, { fd, offset: answer.offset });
     // The fd comes only with all of the answer; what was known of it holds.
     const mappable = this.#regions.of(index) !== null;
-    const flags = mappable ? answer.flags : answer.flags & ~VFIO_REGION_INFO_FLAG_MMAP;
+    const flags = mappable ? answer.flags : (answer.flags & ~VFIO_REGION_INFO_FLAG_MMAP) >>> 0;
     const head = { ...answer, flags, offset: regionOffset(index) };
     bytesToUser(arg, 0, info.subarray(0, argsz));
     toUser(vfioRegionInfo, arg, head);

@@ -181,7 +181,7 @@ export class FeatureCalls {
     }
     // A message has whole words of the bitmap. Some servers report only whole mappings, so it is
     // cut only if it must be.
-    const perMessage = BigInt(this.#device.connection.maxRead & ~7) * 8n * page_size;
+    const perMessage = BigInt(Math.max(8, this.#device.connection.maxRead & ~7)) * 8n * page_size;
     for (let at = 0n; at < length; at += perMessage) {
       const part = length - at < perMessage ? length - at : perMessage;
       this.#reportPart(
