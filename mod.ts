@@ -10,7 +10,7 @@
  * Each error that the library throws on purpose is a {@linkcode VfiokitError} with a `code` and a
  * `hint`; those about a device say what state it is in now.
  *
- * What is below this is behind doors of its own:
+ * The layers below have front doors of their own:
  *
  * | subpath        | what it has                                                     |
  * | -------------- | --------------------------------------------------------------- |

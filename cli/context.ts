@@ -53,11 +53,12 @@ export class Context {
   /** Whether `--json` prints JSON Lines, an object at a time, and not one document. */
   readonly jsonLines: boolean;
   /**
-   * Whether what the command did stands even where nobody hears of it: a device that is held, a
-   * checkpoint in its place. Results that stdout does not take go to stderr then, and it goes on.
+   * Whether what the command did stands even if its result cannot be printed: a device that is
+   * held, a checkpoint in its place. Results that stdout does not take go to stderr then, and it
+   * goes on.
    */
   stands = false;
-  /** The devices that are driven: what is noted of their drivers is told before the command ends. */
+  /** The devices that are driven: notes about their drivers are printed before the command ends. */
   drivers: readonly Noted[] = [];
   /** Where calls to the kernel are reported, if they are. */
   trace: Trace | undefined = undefined;

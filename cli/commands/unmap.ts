@@ -27,7 +27,7 @@ export async function run(args: UnmapArgs, context: Context): Promise<number> {
   context.set({ iova, size: Number(size), unmapped: null, mappingsLeft: null });
   if (withDirty) context.set(NO_READING);
   if (!withDirty) {
-    // Nobody has to be found who tracks them.
+    // No tracker is needed for them.
     using mapped = openMapped(args, context);
     return await readAfterSpan(mapped, args, context, () => {
       const unmapped = attempt(() => mapped.space.unmap(iova, size), mapped, args, context);

@@ -1,5 +1,5 @@
 /**
- * Simulated devices that are lent to a program: each is served on a thread of its own, and the
+ * Simulated devices that are lent to a program: each is served on a separate thread, and the
  * program inherits a channel to its server.
  *
  * @module

@@ -6,7 +6,7 @@ import type { ForEachRun, MemoryMap } from "../dirty/memory_map.ts";
 const MAX_BLOCKS = 2 ** 20;
 /** Gaps of up to this many blocks that were never dirty are bridged. */
 const BRIDGED = 64;
-/** Blocks that are dirty in at least this share of the rounds form ranges of their own. */
+/** Blocks that are dirty in at least this share of the rounds form separate ranges. */
 const OFTEN = 0.5;
 
 /** A range of memory that is dirtied. */

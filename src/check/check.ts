@@ -89,7 +89,7 @@ export class CheckRun implements AsyncIterable<Verdict> {
    * Opens the device, and says what will be run. Iterating does the same.
    *
    * @throws {UnsupportedError} If it has no migration, or cannot be opened.
-   * @throws {BusyError} If somebody else has it open.
+   * @throws {BusyError} If another process has it open.
    * @throws {CheckError} If it is not in RUNNING, if the second device is of another kind, or if a
    * check that is named does not exist.
    */

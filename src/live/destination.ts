@@ -74,7 +74,7 @@ export interface Received {
 
 /**
  * Opens the devices that are to take a migration, each with this memory mapped. It is called once the
- * other side has said who it is: what speaks garbage touches no device.
+ * other side has identified itself: a peer that speaks garbage touches no device.
  */
 export type OpenReceiving = (
   memory: readonly (readonly IovaMapping[])[],

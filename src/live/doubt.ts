@@ -9,7 +9,7 @@ import type { Order } from "./commit/resolve.ts";
 const LOOK_MS = 100;
 
 /**
- * Resolves to the order that somebody who has both journals has entered in this one.
+ * Resolves to the order that an operator with both journals has entered in this one.
  *
  * @param orders The orders that this side takes.
  * @throws What the signal was aborted with.

@@ -1,6 +1,6 @@
 /**
  * A vfio-user server: it makes a simulated device, or a trace that is replayed, available to other
- * processes over a socket. {@linkcode Server} runs on a thread of its own. The protocol, and what
+ * processes over a socket. {@linkcode Server} runs on a separate thread. The protocol, and what
  * vfiokit adds to it, is in docs/vfio-user.md.
  *
  * @example

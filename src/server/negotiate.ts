@@ -25,7 +25,7 @@ export const MOST_DATA: number = 1 << 20;
 export interface Agreed {
   /** The most data that a message moves: what both sides can. */
   readonly mostData: number;
-  /** Whether our commands go through a socket of their own, whose fd goes with the reply. */
+  /** Whether our commands go through a separate socket, whose fd goes with the reply. */
   readonly twinSocket: boolean;
   /** Whether vfiokit's extension is in force. */
   readonly extended: boolean;

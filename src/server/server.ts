@@ -1,5 +1,5 @@
 /**
- * A vfio-user server in this process, on a thread of its own.
+ * A vfio-user server in this process, on a separate thread.
  *
  * @module
  */
@@ -51,7 +51,7 @@ export class Server implements AsyncDisposable {
   }
 
   /**
-   * Serves a device to those who have a channel: a socket (SOCK_SEQPACKET) through which a client
+   * Serves a device to the holders of a channel: a socket (SOCK_SEQPACKET) through which a client
    * sends its end of a connection. The device stays open until the server is stopped, and with it
    * its state.
    *

@@ -180,7 +180,7 @@ function called({ device: { name }, number }: FailedDevice): string {
   return `device ${number} (${name})`;
 }
 
-/** What an error says, without what was done at once: that is told of all devices afterwards. */
+/** What an error says, without what was done at once: that is reported for all devices afterwards. */
 function reason(error: unknown): string {
   if (error instanceof IdentityError) return error.problem;
   return error instanceof MigrationError ? error.failure : (error as Error).message;

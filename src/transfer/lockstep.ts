@@ -89,7 +89,7 @@ export class Lockstep implements Disposable {
     this.#onAbort = (): void => this.end(signal?.reason);
     signal?.addEventListener("abort", this.#onAbort);
     if (signal?.aborted) this.#onAbort();
-    // Who waits for something else than its answer hears of it, too.
+    // A wait for something other than an answer ends with it, too.
     this.#listening = this.members.map((member) =>
       onClosed(member.device, (error) => {
         member.error ??= error;
@@ -330,7 +330,7 @@ function isClosed(error: unknown): boolean {
 }
 
 /**
- * Takes a device from one state to another; one that has left it by itself was reset by somebody.
+ * Takes a device from one state to another; a device that has left it was reset by another process.
  * Where that fails nothing is done about it here: the lockstep decides, for all.
  */
 export function advance(device: Device, from: StateName, target: TargetState): Promise<unknown> {

@@ -167,7 +167,7 @@ async function demandCommitted(
 
 /**
  * The error for what could not be done any more, with the devices left as they are. Where it has a
- * hint of its own, none is given about devices that do not run: they may be meant to.
+ * hint, none is added about devices that do not run: that may be intended.
  */
 async function failureAfterSave(
   lockstep: Lockstep,

@@ -1,5 +1,5 @@
 /**
- * What a table of a struct's fields says, and the codec that comes of it.
+ * What a table of a struct's fields says, and the codec made from it.
  *
  * @module
  */

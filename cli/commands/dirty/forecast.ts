@@ -62,7 +62,7 @@ export async function run(args: DirtyForecastArgs, context: Context): Promise<nu
   return CANNOT;
 }
 
-/** All of a file, a fifo or stdin; who writes to it may take its time. */
+/** All of a file, a fifo or stdin; its writer may be slow. */
 async function read(file: string): Promise<string> {
   if (file !== "-") return await readFile(file, "utf8");
   const decoder = new TextDecoder();

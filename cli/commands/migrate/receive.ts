@@ -50,7 +50,7 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
   return DONE;
 }
 
-/** Takes the first migration that comes; who speaks something else is turned away. */
+/** Takes the first migration that comes; a peer that speaks another protocol is turned away. */
 async function firstReceived(
   listening: Listening,
   journal: string,

@@ -200,7 +200,7 @@ export const ARC_CHECKS: readonly Check[] = [
     run: (context) => {
       const { v2 } = context;
       const steps = P2P_STEPS.filter((step) => step.every((state) => hasState(state, v2.flags)));
-      // Without pre-copy the way to STOP_COPY is not in the list; it has checks of its own.
+      // Without pre-copy the way to STOP_COPY is not in the list; it has separate checks.
       for (const [from, to] of steps.filter(([from]) => from !== STOP_COPY)) {
         if (v2.state() !== from) v2.enter(from);
         const { errno } = v2.set(to);

@@ -178,7 +178,7 @@ function closeCheck(name: string, state: number): Check {
     `close.in-${name}`,
     [42],
     (context) => {
-      // Some drivers read STOP after an open although the device runs; that has a check of its own.
+      // Some drivers read STOP after an open although the device runs; that has a separate check.
       const fresh = context.stateAtOpen ?? RUNNING;
       context.v1.enter(state);
       context.reopen();

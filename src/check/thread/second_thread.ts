@@ -11,7 +11,7 @@ import type { SharedConnection } from "../../vfio_user/mod.ts";
 export const COMMANDS: Readonly<Record<Command | "none", number>> = {
   /** Waits for the next command. */
   none: 0,
-  /** Asks for the state, again and again, until it is told to stop. */
+  /** Asks for the state repeatedly until it is stopped. */
   getStates: 1,
   /** Reads an fd to its end, or until a read fails. */
   readAll: 2,

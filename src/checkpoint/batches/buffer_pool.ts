@@ -51,7 +51,7 @@ export function recycle(buffer: ArrayBuffer): void {
   if (buffer.byteLength === BATCH_BYTES && idle.length < MAX_IDLE) idle.push(buffer);
 }
 
-/** Whether a buffer is one of the pool's, so that handing it on takes nothing from anybody. */
+/** Whether a buffer is one of the pool's, so that it may be handed on. */
 export function isPooled(buffer: ArrayBuffer): boolean {
   return known.has(buffer);
 }

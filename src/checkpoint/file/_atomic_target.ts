@@ -84,13 +84,16 @@ export class AtomicTarget implements FileTarget {
     if (partials.size === 1) process.once("exit", removePartials);
   }
 
-  /** Opens the temporary file; `exists` is whether there is a file to replace. */
+  /**
+   * Opens the temporary file.
+   *
+   * @param label The file as the caller named it.
+   * @param place Where it is, and whether there is a file to replace.
+   */
   static async create(
     label: string,
-    path: string,
-    exists: boolean,
-    force: boolean,
-    mode: number,
+    { path, exists }: { readonly path: string; readonly exists: boolean },
+    { force, mode }: { readonly force: boolean; readonly mode: number },
   ): Promise<AtomicTarget> {
     if (exists && !force) throw errnoError("create", label, "EEXIST", FORCE_HINT);
     const { folder, name } = splitPath(path);

@@ -63,7 +63,7 @@ export async function createCheckpointFile(
   try {
     const place = await findPathTarget(path, 1);
     const target = place.kind === "file"
-      ? await AtomicTarget.create(path, place.path, place.exists, force, mode)
+      ? await AtomicTarget.create(path, place, { force, mode })
       : await createDirect(place, signal);
     return new CheckpointWriter(path, target);
   } catch (error) {

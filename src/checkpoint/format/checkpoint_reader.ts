@@ -143,7 +143,7 @@ export class CheckpointReader {
   }
 
   /**
-   * Room for the next bytes, for who can read them to where they belong:
+   * Room for the next bytes, for a caller that can read them to where they belong:
    * {@linkcode CheckpointReader.filled} then takes the place of a push, and of its copy.
    */
   room(): Uint8Array<ArrayBuffer> {

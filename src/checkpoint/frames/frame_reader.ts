@@ -99,7 +99,7 @@ export class FrameReader {
   }
 
   /**
-   * Room for the next bytes, for who can read them to where they belong:
+   * Room for the next bytes, for a caller that can read them to where they belong:
    * {@linkcode FrameReader.filled} then takes the place of a push, and of its copy.
    */
   room(): Bytes {

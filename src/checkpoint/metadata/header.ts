@@ -1,5 +1,5 @@
 /**
- * A checkpoint's header: what was saved, by whom, when.
+ * A checkpoint's header: what was saved, by which program, when.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * A header from JSON that somebody else wrote.
+ * A header from JSON that came from outside.
  */
 
 import type { DeviceIdentity } from "./device_identity.ts";

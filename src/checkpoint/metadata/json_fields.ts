@@ -1,5 +1,5 @@
 /**
- * Fields of JSON that somebody else wrote, each checked before it is believed.
+ * Fields of JSON from outside, each checked before it is believed.
  */
 
 import { VfiokitError } from "../../base/vfiokit_error.ts";

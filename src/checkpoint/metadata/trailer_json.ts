@@ -1,5 +1,5 @@
 /**
- * A trailer from JSON that somebody else wrote, and whether it fits.
+ * A trailer from JSON that came from outside, and whether it fits.
  */
 
 import { type Fields, parseFields } from "./json_fields.ts";
@@ -41,7 +41,7 @@ export function compareTrailers(said: CheckpointTrailer, counted: CheckpointTrai
   compare("the number of devices", said.devices.length, counted.devices.length);
   for (const [index, device] of counted.devices.entries()) {
     const claim = said.devices[index];
-    // One that is missing is told of by their number.
+    // A missing one is reported by the number of devices.
     if (claim === undefined) continue;
     compare(`devices[${index}].transactions`, claim.transactions, device.transactions);
     compare(`devices[${index}].bytes`, claim.bytes, device.bytes);

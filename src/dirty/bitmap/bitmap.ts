@@ -238,7 +238,7 @@ export class DirtyBitmap implements BitmapRange {
   }
 
   /**
-   * A part of it, as a bitmap of its own.
+   * A part of it, as a separate bitmap.
    *
    * @throws {RangeError} If the part is not whole pages of the range.
    *
@@ -259,7 +259,7 @@ export class DirtyBitmap implements BitmapRange {
     return DirtyBitmap.#of(range, wordsOf(this.#memory, first, first + pagesOf(range)));
   }
 
-  /** The same bits in memory of its own. */
+  /** The same bits in separate memory. */
   copy(): DirtyBitmap {
     return DirtyBitmap.#of(this, this.#words());
   }

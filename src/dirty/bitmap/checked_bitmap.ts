@@ -68,7 +68,7 @@ export class CheckedBitmap implements Disposable {
   }
 
   /**
-   * The bits that are there now, as a bitmap with memory of its own; those
+   * The bits that are there now, as a bitmap in separate memory; those
    * behind the last page are left out.
    *
    * @throws {AnswerError} If something was written behind the bits.

@@ -1,6 +1,5 @@
 /**
- * Seals of memory files (memfd_create(2)): what nobody can do to a file any more, whoever has an fd
- * of it.
+ * Seals of memory files (memfd_create(2)): what no holder of an fd can do to a file any more.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * A migration's journal: what one side has decided, on disk before anybody else learns of it.
+ * A migration's journal: what one side has decided, on disk before it is announced.
  *
  * It is JSON Lines. The first line says which migration and which side it is, and which process
  * holds the device; each further line is an entry. A last line that is cut was never finished, and

@@ -10,7 +10,7 @@ import type { Entry, JournalView } from "./journal.ts";
 export type Order = "run" | "drop" | "reset";
 
 /**
- * What comes of a migration.
+ * How a migration ends.
  *
  * - `settled`: nothing is to be done; `where` has the device running, or has had it last.
  * - `decided`: the orders are to be entered in the journals.

@@ -14,7 +14,7 @@ import { type Connection, streamConnection } from "./connection.ts";
  * @throws {LiveError} `connection-lost` if it cannot be run.
  */
 export async function connectProgram(commandLine: string): Promise<Connection> {
-  // In a group of its own, Ctrl-C ends the migration in order and not the program under it.
+  // In a separate process group, Ctrl-C ends the migration in order and not the program under it.
   const child = spawn("/bin/sh", ["-c", commandLine], {
     stdio: ["pipe", "pipe", "inherit"],
     detached: true,

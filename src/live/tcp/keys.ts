@@ -8,7 +8,7 @@ import { createHash, X509Certificate } from "node:crypto";
 import * as fs from "node:fs";
 import { TcpError } from "./tcp_error.ts";
 
-/** Who this side is, and whom it accepts: all as PEM. */
+/** The identity of this side, and the peers that it accepts: all as PEM. */
 export interface TlsIdentity {
   /** The private key (PKCS #8). */
   readonly key: string;

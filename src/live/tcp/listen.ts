@@ -51,7 +51,7 @@ export class TcpListener implements Disposable {
     if (identity === null) checkPlain(address);
     let listener: TcpListener | null = null;
     const accept = (socket: Duplex): void => {
-      // A peer that breaks off is noticed by whoever reads from it.
+      // A peer that breaks off is noticed when it is read from.
       socket.on("error", () => {});
       listener!.#accept(socket);
     };

@@ -1,6 +1,6 @@
 /**
  * One open device and its engine, synchronously: what runs in the Worker, or,
- * where the caller brings a Kernel of their own, on the caller's thread.
+ * if the caller passes a Kernel, on the caller's thread.
  */
 
 import { cleanedUp, cleanlyThen } from "../../base/cleanup.ts";
@@ -128,7 +128,7 @@ export interface DeviceDescription {
   readonly p2p: boolean;
   /** The quirk profile in force. */
   readonly quirk: QuirkName | null;
-  /** Whether somebody else opened it. */
+  /** Whether another process or other code opened it. */
   readonly borrowed: boolean;
 }
 
@@ -229,7 +229,7 @@ export class Session implements Disposable {
         quirk,
         borrowed,
       };
-      // A Kernel that the caller brought gives fds of its own.
+      // A Kernel that the caller passed has fds that only it knows.
       if (kernel === undefined && parsed.kind !== "sim" && parsed.kind !== "replay") {
         const memory = this.#memory?.memory?.fd;
         const fds = [this.#device.fd, group?.fd, container?.fd, ioas?.iommufd.fd, memory];

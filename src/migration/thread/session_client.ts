@@ -158,7 +158,7 @@ interface PendingRequest {
   reject(error: unknown): void;
 }
 
-/** In a Worker, which has a kernel of its own. */
+/** In a Worker, which has a separate kernel. */
 export class WorkerSessionClient implements SessionClient {
   readonly notes: NoteBook = new NoteBook();
   readonly lifetime: ServiceLifetime;
@@ -287,7 +287,7 @@ export function watchNotes(device: object): NoteWatch {
   return clientOf(device).notes.watch();
 }
 
-/** Whether a device is served on a thread of its own: what takes long then stops nobody. */
+/** Whether a device is served on a separate thread, so that a slow call does not block the caller. */
 export function hasThread(device: object): boolean {
   return clients.get(device) instanceof WorkerSessionClient;
 }

@@ -11,7 +11,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 /**
  * Memory behind an fd. It is read and written by pread and pwrite, not mapped: a client may cut the
- * file short at any time, and whoever then touches a mapping of it is killed (SIGBUS).
+ * file short at any time, and a process that then touches a mapping of it is killed (SIGBUS).
  */
 export class FdMemory implements OutsideMemory {
   readonly #kernel: Kernel;

@@ -66,14 +66,14 @@ export class DeviceModel implements DriverDevice {
     this.state = new DeviceState(spec.size, spec.seed ?? number, spec.rate, now);
     const driver = V2_DRIVERS[spec.personality];
     this.log = logOf(driver, spec);
-    this.dma = new DeviceDma(
+    this.dma = new DeviceDma({
       spec,
-      spec.seed ?? number,
-      this.faults,
-      this.log,
-      () => this.writesMemory(),
+      seed: spec.seed ?? number,
+      faults: this.faults,
+      log: this.log,
+      running: () => this.writesMemory(),
       now,
-    );
+    });
     const layout = layoutOf(spec);
     this.migration = layout === null
       ? null

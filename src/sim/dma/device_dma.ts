@@ -10,6 +10,21 @@ import type { DmaTarget, IommuMember } from "../iommu/iommu_member.ts";
 import { refuse } from "../os/refusal.ts";
 import type { SimSpec } from "../spec.ts";
 
+/** What a {@linkcode DeviceDma} is made of. */
+export interface DeviceDmaParts {
+  /** How the device reaches memory. */
+  readonly spec: Pick<SimSpec, "iommu" | "dma" | "pin">;
+  /** The seed of its writes. */
+  readonly seed: number;
+  readonly faults: FaultPlan;
+  /** The log of its writes; null without one. */
+  readonly log: DmaLog | null;
+  /** Whether it writes to memory now. */
+  readonly running: () => boolean;
+  /** The time, in milliseconds. */
+  readonly now: () => number;
+}
+
 /** A device's DMA, with the faults that apply to the memory it reaches. */
 export class DeviceDma implements IommuMember {
   readonly hardware: boolean;
@@ -18,14 +33,7 @@ export class DeviceDma implements IommuMember {
   readonly #log: DmaLog | null;
   readonly #running: () => boolean;
 
-  constructor(
-    { iommu, dma, pin }: SimSpec,
-    seed: number,
-    faults: FaultPlan,
-    log: DmaLog | null,
-    running: () => boolean,
-    now: () => number,
-  ) {
+  constructor({ spec: { iommu, dma, pin }, seed, faults, log, running, now }: DeviceDmaParts) {
     this.hardware = iommu === "all-dirty";
     this.engine = new DmaEngine(dma, pin, seed, now);
     this.#faults = faults;

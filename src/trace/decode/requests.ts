@@ -166,7 +166,7 @@ function requestsOf(kind: FileKind | null, request: number, bytes: Bytes | null)
   const known = OTHERS[request] === undefined ? NAMED : OTHERS;
   if (CONTAINER[request] === undefined || kind === "device") return known;
   if (kind !== null || bytes === null || bytes.length < 8) return CONTAINER;
-  // An fd that somebody else opened: a feature has GET, SET or PROBE in its flags.
+  // An fd that other code opened: a feature has GET, SET or PROBE in its flags.
   const flags = new DataView(bytes.buffer, bytes.byteOffset).getUint32(4, true);
   const isFeature = request === uapi.VFIO_DEVICE_FEATURE && flags >= uapi.VFIO_DEVICE_FEATURE_GET;
   return isFeature ? known : CONTAINER;

@@ -24,7 +24,7 @@ export interface RegionFacts {
 export interface TracedFile {
   /** Its path, or what it is. */
   readonly label: string | null;
-  /** Null if it is not known: an fd that somebody else opened. */
+  /** Null if it is not known: an fd that other code opened. */
   kind: FileKind | null;
   /** Of a device, the regions that it was asked about. */
   readonly regions: RegionFacts[];

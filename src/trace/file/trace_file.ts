@@ -1,5 +1,5 @@
 /**
- * A trace in a file: who begins and ends it, and how each thread appends to it.
+ * A trace in a file: it is begun and ended on one thread, and each thread appends to it.
  *
  * @module
  */

@@ -136,12 +136,12 @@ export class VfioDevice implements Disposable {
       sysfsOfFd(kernel, parts.fd.number, parts.group?.number ?? null, this.configIds());
   }
 
-  /** Whether somebody else opened it, or keeps it open. */
+  /** Whether another process or other code opened it, or keeps it open. */
   get borrowed(): boolean {
     return this.#borrowed;
   }
 
-  /** Marks that somebody else keeps it open, with its state, whether or not it is closed here. */
+  /** Marks that another process keeps it open, with its state, whether or not it is closed here. */
   borrow(): void {
     this.#borrowed = true;
     this.share();

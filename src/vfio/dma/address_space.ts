@@ -53,7 +53,7 @@ export interface AddressSpace {
   /** The known mappings, by ascending iova: made through this object, or added by `know`. */
   readonly mappings: readonly IovaMapping[];
   /**
-   * Adds a mapping that somebody else made, such as the owner of a borrowed address space.
+   * Adds a mapping that other code made, such as the owner of a borrowed address space.
    *
    * @throws {RangeError} If it is empty, or overlaps a known mapping.
    */

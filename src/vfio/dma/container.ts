@@ -273,7 +273,7 @@ export class Type1Container implements AddressSpace, Disposable {
   }
 
   /**
-   * Adds a mapping that somebody else made, such as the owner of a borrowed container.
+   * Adds a mapping that other code made, such as the owner of a borrowed container.
    *
    * @throws {RangeError} If it is empty, or overlaps a known mapping.
    */

@@ -238,7 +238,7 @@ export class Ioas implements AddressSpace, Disposable {
   }
 
   /**
-   * Adds a mapping that somebody else made, such as the owner of a borrowed IOAS.
+   * Adds a mapping that other code made, such as the owner of a borrowed IOAS.
    *
    * @throws {RangeError} If it is empty, or overlaps a known mapping.
    */

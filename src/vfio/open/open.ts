@@ -122,7 +122,7 @@ function openFound(kernel: Kernel, name: DeviceName, options: OpenVfioOptions): 
   try {
     return openShared(kernel, sysfs, options) ?? openNamed(kernel, sysfs, options);
   } catch (error) {
-    // Whatever failed, an unbound device is the first thing to mend.
+    // Whatever failed, an unbound device is the first thing to fix.
     if (!(error instanceof UnsupportedError) || isVfioBound(sysfs)) throw error;
     const reasons = sysfsReasons(kernel, sysfs).filter(({ blocks }) => blocks);
     throw new UnsupportedError(reasons, { cause: error });

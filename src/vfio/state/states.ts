@@ -1,5 +1,5 @@
 /**
- * The migration states by name, and what a device reports of its own.
+ * The migration states by name, and what a device reports about them.
  *
  * @module
  */

@@ -28,7 +28,7 @@ export interface Capabilities {
   readonly pgsizes: bigint;
   /** The page size of dirty logging, in bytes, if it migrates; null if it does not say. */
   readonly migrationPgsize: number | null;
-  /** Whether commands of the server's may go through a socket of their own. */
+  /** Whether the server's commands may go through a separate socket. */
   readonly twinSocket: boolean;
   /** A reply: which of its fds that socket is; null if none is. */
   readonly twinSocketFdIndex: number | null;
