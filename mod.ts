@@ -26,7 +26,7 @@
  *
  * @example
  * ```ts
- * import { openDevice, resume, stopAndCopy } from "@vfiokit/vfiokit";
+ * import { openDevice, resume, stopAndCopy } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using from = await openDevice("sim:mapped?size=1MiB&seed=1");

@@ -126,13 +126,16 @@ describe("deno.json", () => {
     assert.deepEqual(deno.exports, expected);
   });
 
-  it("maps each front door to its name, for the examples", () => {
-    const expected = Object.fromEntries([
-      ["@vfiokit/vfiokit", "./mod.ts"],
-      ...doors.map(([door, file]) => [`@vfiokit/vfiokit${door!.slice(1)}`, file]),
-    ]);
-    const own = Object.entries(deno.imports).filter(([name]) => name.startsWith("@vfiokit/"));
-    assert.deepEqual(Object.fromEntries(own), expected);
+  it("maps each front door to its name in npm, for the examples, and to that in JSR", () => {
+    const named = (name: string): Record<string, string> =>
+      Object.fromEntries([
+        [name, "./mod.ts"],
+        ...doors.map(([door, file]) => [`${name}${door!.slice(1)}`, file]),
+      ]);
+    const own = Object.entries(deno.imports as Record<string, string>).filter(([, target]) =>
+      !target.startsWith("npm:")
+    );
+    assert.deepEqual(Object.fromEntries(own), { ...named(npm.name), ...named(deno.name) });
   });
 
   it("has the version and the packages that package.json has", async () => {

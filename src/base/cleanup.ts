@@ -12,7 +12,7 @@ const attached = new WeakMap<object, unknown[]>();
  *
  * @example
  * ```ts
- * import { cleanupErrors, firstError } from "@vfiokit/vfiokit";
+ * import { cleanupErrors, firstError } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * try {

@@ -19,7 +19,7 @@ const SHORT: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t"
  *
  * @example
  * ```ts
- * import { printable } from "@vfiokit/vfiokit";
+ * import { printable } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * assert.equal(printable("vfio-pci"), "vfio-pci");

@@ -62,8 +62,8 @@ export function toHint(hint: Hint | string | null | undefined): Hint | null {
  *
  * @example
  * ```ts
- * import { VfiokitError } from "@vfiokit/vfiokit";
- * import { SysError } from "@vfiokit/vfiokit/kernel";
+ * import { VfiokitError } from "vfiokit";
+ * import { SysError } from "vfiokit/kernel";
  * import assert from "node:assert/strict";
  *
  * const error = new SysError("open", 16, "/dev/vfio/12");

@@ -19,7 +19,7 @@ export type Attempt<T> =
  * @example
  * ```ts
  * import { attempt } from "./attempt.ts";
- * import { SysError } from "@vfiokit/vfiokit/kernel";
+ * import { SysError } from "vfiokit/kernel";
  * import assert from "node:assert/strict";
  *
  * assert.deepEqual(attempt(() => 1), { value: 1, errno: null });

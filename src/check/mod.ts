@@ -4,7 +4,7 @@
  *
  * @example
  * ```ts
- * import { check } from "@vfiokit/vfiokit/check";
+ * import { check } from "vfiokit/check";
  * import assert from "node:assert/strict";
  *
  * let failed = 0;

@@ -46,7 +46,7 @@ export type CheckpointErrorCode =
  *
  * @example
  * ```ts
- * import { CheckpointError } from "@vfiokit/vfiokit";
+ * import { CheckpointError } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * const error = new CheckpointError("crc", 4096, "frame 2 has a wrong CRC");

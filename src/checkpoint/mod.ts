@@ -1,6 +1,6 @@
 /**
  * Checkpoints: the bytes that hold the state of one to 64 devices, and their files. This layer
- * knows no device; `save` and `restore` of `@vfiokit/vfiokit` do.
+ * knows no device; `save` and `restore` of `vfiokit` do.
  *
  * {@linkcode encodeCheckpoint} and {@linkcode decodeCheckpoint} are Web streams between
  * {@linkcode Transaction}s and bytes. {@linkcode createCheckpointFile} makes a file that appears
@@ -12,8 +12,8 @@
  *
  * @example
  * ```ts
- * import { decodeCheckpoint, encodeCheckpoint, newHeader, verifyCheckpoint } from "@vfiokit/vfiokit/checkpoint";
- * import { openDevice, stopAndCopy } from "@vfiokit/vfiokit";
+ * import { decodeCheckpoint, encodeCheckpoint, newHeader, verifyCheckpoint } from "vfiokit/checkpoint";
+ * import { openDevice, stopAndCopy } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using device = await openDevice("sim:mlx5?size=1MiB");

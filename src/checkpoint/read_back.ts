@@ -82,7 +82,7 @@ export interface ReadBackErrorInfo {
  *
  * @example
  * ```ts
- * import { CheckpointError, ReadBackError } from "@vfiokit/vfiokit";
+ * import { CheckpointError, ReadBackError } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * const found = new CheckpointError("crc", 4096, "frame 2 has a wrong CRC");

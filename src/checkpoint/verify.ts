@@ -63,7 +63,7 @@ export interface VerifyOptions {
  *
  * @example
  * ```ts
- * import { CheckpointError, verifyCheckpoint } from "@vfiokit/vfiokit";
+ * import { CheckpointError, verifyCheckpoint } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * await assert.rejects(
@@ -92,8 +92,8 @@ export async function verifyCheckpoint(
  *
  * @example
  * ```ts
- * import { openDevice, save } from "@vfiokit/vfiokit";
- * import { inspectCheckpoint } from "@vfiokit/vfiokit/checkpoint";
+ * import { openDevice, save } from "vfiokit";
+ * import { inspectCheckpoint } from "vfiokit/checkpoint";
  * import assert from "node:assert/strict";
  *
  * const chunks: Uint8Array<ArrayBuffer>[] = [];

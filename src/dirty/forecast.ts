@@ -77,7 +77,7 @@ export interface Forecast {
  *
  * @example
  * ```ts
- * import { forecast } from "@vfiokit/vfiokit/dirty";
+ * import { forecast } from "vfiokit/dirty";
  * import assert from "node:assert/strict";
  *
  * // 1 GiB, of which the same 100 MiB are written each second.

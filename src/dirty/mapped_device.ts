@@ -82,7 +82,7 @@ export interface SessionFds {
  *
  * @example
  * ```ts
- * import { MappedDevice } from "@vfiokit/vfiokit/dirty";
+ * import { MappedDevice } from "vfiokit/dirty";
  * import assert from "node:assert/strict";
  *
  * using mapped = MappedDevice.open("sim:trapped", {

@@ -8,7 +8,7 @@
  *
  * @example
  * ```ts
- * import { DirtySession } from "@vfiokit/vfiokit/dirty";
+ * import { DirtySession } from "vfiokit/dirty";
  * import assert from "node:assert/strict";
  *
  * using session = DirtySession.open("sim:trapped?dma=hot:90/10:2000/s", {

@@ -34,7 +34,7 @@ export type TrackingVerdict = "tracks" | "does-not-track" | "undecided";
  *
  * @example
  * ```ts
- * import { DirtyBitmap, DirtyReading } from "@vfiokit/vfiokit/dirty";
+ * import { DirtyBitmap, DirtyReading } from "vfiokit/dirty";
  * import assert from "node:assert/strict";
  *
  * const range = { iova: 0x10000n, size: 0x8000n, pgsize: 4096 };

@@ -40,7 +40,7 @@ export interface DirtySessionOptions extends MappedDeviceOptions {
  *
  * @example
  * ```ts
- * import { DirtySession } from "@vfiokit/vfiokit/dirty";
+ * import { DirtySession } from "vfiokit/dirty";
  * import assert from "node:assert/strict";
  *
  * using session = DirtySession.open("sim:trapped?pin=2", {

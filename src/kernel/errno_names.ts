@@ -288,7 +288,7 @@ const NAMES: ReadonlyMap<number, ErrnoName> = new Map(
  *
  * @example
  * ```ts
- * import { errnoName } from "@vfiokit/vfiokit/kernel";
+ * import { errnoName } from "vfiokit/kernel";
  * import assert from "node:assert/strict";
  *
  * assert.equal(errnoName(16), "EBUSY");

@@ -13,7 +13,7 @@ import type { Kernel } from "./kernel.ts";
  *
  * @example
  * ```ts
- * import { ClosedError, Fd, libcKernel } from "@vfiokit/vfiokit/kernel";
+ * import { ClosedError, Fd, libcKernel } from "vfiokit/kernel";
  * import assert from "node:assert/strict";
  *
  * const fd = Fd.borrow(libcKernel(), 0, "stdin");
@@ -40,7 +40,7 @@ const open = new Set<Fd>();
  *
  * @example
  * ```ts
- * import { Fd, libcKernel, O_RDONLY, openFds } from "@vfiokit/vfiokit/kernel";
+ * import { Fd, libcKernel, O_RDONLY, openFds } from "vfiokit/kernel";
  * import assert from "node:assert/strict";
  *
  * {

@@ -2,7 +2,7 @@
  * The kernel as this library calls it. {@linkcode Kernel} is the seam: everything above it makes
  * its system calls through this one interface, and cannot tell which kernel answers.
  * {@linkcode libcKernel} is the real one, reached through libc; the simulated one is
- * `SimKernel` in `@vfiokit/vfiokit/sim`. A kernel of one's own can wrap either, to count calls or
+ * `SimKernel` in `vfiokit/sim`. A kernel of one's own can wrap either, to count calls or
  * to make them fail.
  *
  * A call that fails throws a {@linkcode SysError} with the call, the object and the errno.
@@ -10,7 +10,7 @@
  *
  * @example
  * ```ts
- * import { Fd, isErrno, libcKernel, O_RDONLY } from "@vfiokit/vfiokit/kernel";
+ * import { Fd, isErrno, libcKernel, O_RDONLY } from "vfiokit/kernel";
  * import assert from "node:assert/strict";
  *
  * const kernel = libcKernel();

@@ -14,7 +14,7 @@ import { printable } from "../base/printable.ts";
  *
  * @example
  * ```ts
- * import { SysError } from "@vfiokit/vfiokit/kernel";
+ * import { SysError } from "vfiokit/kernel";
  * import assert from "node:assert/strict";
  *
  * const error = new SysError("open", 16, "/dev/vfio/12");

@@ -17,7 +17,7 @@ export type { LiveErrorCode };
  *
  * @example
  * ```ts
- * import { LiveError } from "@vfiokit/vfiokit/live";
+ * import { LiveError } from "vfiokit/live";
  * import assert from "node:assert/strict";
  *
  * assert.equal(new LiveError("connection-lost", "the connection has ended").code, "connection-lost");

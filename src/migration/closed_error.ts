@@ -31,7 +31,7 @@ export interface DeviceClosedErrorInfo {
  *
  * @example
  * ```ts
- * import { DeviceClosedError, openDevice } from "@vfiokit/vfiokit";
+ * import { DeviceClosedError, openDevice } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * const device = await openDevice("sim:trapped");

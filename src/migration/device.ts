@@ -152,7 +152,7 @@ export class Device implements AsyncDisposable {
    *
    * @example
    * ```ts
-   * import { openDevice } from "@vfiokit/vfiokit";
+   * import { openDevice } from "vfiokit";
    * import assert from "node:assert/strict";
    *
    * await using device = await openDevice("sim:mlx5");
@@ -239,7 +239,7 @@ export class Device implements AsyncDisposable {
    *
    * @example
    * ```ts
-   * import { openDevice } from "@vfiokit/vfiokit";
+   * import { openDevice } from "vfiokit";
    * import assert from "node:assert/strict";
    *
    * await using device = await openDevice("sim:mlx5", {
@@ -333,7 +333,7 @@ export class Device implements AsyncDisposable {
  *
  * @example
  * ```ts
- * import { openDevice } from "@vfiokit/vfiokit";
+ * import { openDevice } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using device = await openDevice("sim:trapped");

@@ -14,7 +14,7 @@ import { ask } from "./thread/session_client.ts";
  *
  * @example
  * ```ts
- * import { openDevice } from "@vfiokit/vfiokit";
+ * import { openDevice } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using device = await openDevice("sim:trapped?pin=2", {

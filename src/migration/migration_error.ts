@@ -66,7 +66,7 @@ export interface MigrationErrorInfo {
  *
  * @example
  * ```ts
- * import { MigrationError } from "@vfiokit/vfiokit";
+ * import { MigrationError } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * const error = new MigrationError("Cannot stop the device", {

@@ -1,6 +1,6 @@
 /**
  * Drives one device's migration: its states, the phases as streams, several devices opened
- * together. Users reach it through `@vfiokit/vfiokit`.
+ * together. Users reach it through `vfiokit`.
  *
  * @module
  */

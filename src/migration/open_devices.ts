@@ -35,7 +35,7 @@ export interface OpenDevicesOptions extends Omit<OpenOptions, "dataFdSockets" | 
  *
  * @example
  * ```ts
- * import { openDevices } from "@vfiokit/vfiokit";
+ * import { openDevices } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using devices = await openDevices(["sim:mlx5", "sim:qat"]);

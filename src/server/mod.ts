@@ -5,7 +5,7 @@
  *
  * @example
  * ```ts
- * import { Server } from "@vfiokit/vfiokit/server";
+ * import { Server } from "vfiokit/server";
  * import * as fs from "node:fs";
  * import assert from "node:assert/strict";
  *

@@ -14,7 +14,7 @@ import { OPTIONS } from "./spec.ts";
  *
  * @example
  * ```ts
- * import { simHelp } from "@vfiokit/vfiokit/sim";
+ * import { simHelp } from "vfiokit/sim";
  * import assert from "node:assert/strict";
  *
  * assert.match(simHelp(), /fault=transition:N:ERRNO/);

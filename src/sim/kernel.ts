@@ -74,9 +74,9 @@ export interface SimDevice {
  *
  * @example
  * ```ts
- * import { SimKernel } from "@vfiokit/vfiokit/sim";
- * import { O_RDWR } from "@vfiokit/vfiokit/kernel";
- * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "@vfiokit/vfiokit/uapi";
+ * import { SimKernel } from "vfiokit/sim";
+ * import { O_RDWR } from "vfiokit/kernel";
+ * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const kernel = new SimKernel("sim:mapped?size=64MiB");

@@ -11,8 +11,8 @@
  *
  * @example
  * ```ts
- * import { SimKernel } from "@vfiokit/vfiokit/sim";
- * import { openDevice, stopAndCopy } from "@vfiokit/vfiokit";
+ * import { SimKernel } from "vfiokit/sim";
+ * import { openDevice, stopAndCopy } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * const kernel = new SimKernel("sim:mapped?size=1MiB");

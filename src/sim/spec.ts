@@ -201,7 +201,7 @@ export const OPTIONS: Readonly<
  *
  * @example
  * ```ts
- * import { parseSimSpec } from "@vfiokit/vfiokit/sim";
+ * import { parseSimSpec } from "vfiokit/sim";
  * import assert from "node:assert/strict";
  *
  * const spec = parseSimSpec("sim:mapped?size=256MiB&rate=64MiB&fault=read:2:EFAULT");

@@ -16,9 +16,9 @@ import type { BegunCall, TraceEvent, TraceFields, TraceValue } from "./event.ts"
  *
  * @example
  * ```ts
- * import { formatCall, MemoryTrace, TraceKernel } from "@vfiokit/vfiokit/trace";
- * import { SimKernel } from "@vfiokit/vfiokit/sim";
- * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "@vfiokit/vfiokit/uapi";
+ * import { formatCall, MemoryTrace, TraceKernel } from "vfiokit/trace";
+ * import { SimKernel } from "vfiokit/sim";
+ * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const trace = new MemoryTrace();

@@ -12,8 +12,8 @@ import type { TraceEvent, TraceSink } from "./event.ts";
  *
  * @example
  * ```ts
- * import { MemoryTrace, TraceKernel } from "@vfiokit/vfiokit/trace";
- * import { SimKernel } from "@vfiokit/vfiokit/sim";
+ * import { MemoryTrace, TraceKernel } from "vfiokit/trace";
+ * import { SimKernel } from "vfiokit/sim";
  * import assert from "node:assert/strict";
  *
  * const trace = new MemoryTrace();

@@ -3,8 +3,8 @@
  *
  * @example
  * ```ts
- * import { formatCall, MemoryTrace, TraceKernel } from "@vfiokit/vfiokit/trace";
- * import { SimKernel } from "@vfiokit/vfiokit/sim";
+ * import { formatCall, MemoryTrace, TraceKernel } from "vfiokit/trace";
+ * import { SimKernel } from "vfiokit/sim";
  * import assert from "node:assert/strict";
  *
  * const trace = new MemoryTrace();

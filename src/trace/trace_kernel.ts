@@ -62,9 +62,9 @@ type Parts = Omit<TraceEvent, "type" | "thread" | "n" | "time" | "duration" | "c
  *
  * @example
  * ```ts
- * import { MemoryTrace, TraceKernel } from "@vfiokit/vfiokit/trace";
- * import { SimKernel } from "@vfiokit/vfiokit/sim";
- * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "@vfiokit/vfiokit/uapi";
+ * import { MemoryTrace, TraceKernel } from "vfiokit/trace";
+ * import { SimKernel } from "vfiokit/sim";
+ * import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const trace = new MemoryTrace();

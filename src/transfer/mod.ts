@@ -1,6 +1,6 @@
 /**
  * Saving devices to checkpoints, and restoring them. Reached from outside through
- * `@vfiokit/vfiokit`.
+ * `vfiokit`.
  *
  * @module
  */

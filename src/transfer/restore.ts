@@ -54,7 +54,7 @@ export interface RestoreOptions {
  *
  * @example
  * ```ts
- * import { createCheckpointFile, openCheckpointFile, openDevice, restore, save } from "@vfiokit/vfiokit";
+ * import { createCheckpointFile, openCheckpointFile, openDevice, restore, save } from "vfiokit";
  * import * as fs from "node:fs";
  * import assert from "node:assert/strict";
  *

@@ -72,7 +72,7 @@ export interface SaveOptions extends Pick<EncodeOptions, "compress" | "digest"> 
  *
  * @example
  * ```ts
- * import { openDevices, save } from "@vfiokit/vfiokit";
+ * import { openDevices, save } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * let stored = 0;

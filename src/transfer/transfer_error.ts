@@ -75,7 +75,7 @@ export interface TransferErrorInfo {
  *
  * @example
  * ```ts
- * import { TransferError } from "@vfiokit/vfiokit";
+ * import { TransferError } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * const error = new TransferError("Cannot save 2 devices", {

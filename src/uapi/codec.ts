@@ -20,7 +20,7 @@ import type { ArrayType, FieldTable, StructCodec, TailType } from "./struct_type
  *
  * @example
  * ```ts
- * import { array, struct } from "@vfiokit/vfiokit/uapi";
+ * import { array, struct } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const token = struct<{ uuid: Uint8Array }>("token", { uuid: array("u8", 16) });
@@ -42,7 +42,7 @@ export function array<const Element>(element: Element, count: number): ArrayType
  *
  * @example
  * ```ts
- * import { struct, tail } from "@vfiokit/vfiokit/uapi";
+ * import { struct, tail } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const feature = struct<{ argsz: number; data: Uint8Array }>("feature", {
@@ -71,7 +71,7 @@ export function tail<const Element>(element: Element, lengthField: string): Tail
  *
  * @example
  * ```ts
- * import { struct } from "@vfiokit/vfiokit/uapi";
+ * import { struct } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const s = struct<{ id: number; size: bigint }>("s", { id: "u32", size: "u64" });

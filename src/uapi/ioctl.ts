@@ -108,7 +108,7 @@ const READ = 2;
  *
  * @example
  * ```ts
- * import { _IO, VFIO_GET_API_VERSION } from "@vfiokit/vfiokit/uapi";
+ * import { _IO, VFIO_GET_API_VERSION } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * assert.equal(_IO(";", 100), VFIO_GET_API_VERSION);
@@ -128,7 +128,7 @@ export function _IO(type: string | number, nr: number): number {
  *
  * @example
  * ```ts
- * import { _IOR } from "@vfiokit/vfiokit/uapi";
+ * import { _IOR } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * assert.equal(_IOR("T", 0x30, 4), 0x8004_5430); // TIOCGPTN
@@ -148,7 +148,7 @@ export function _IOR(type: string | number, nr: number, size: number): number {
  *
  * @example
  * ```ts
- * import { _IOW } from "@vfiokit/vfiokit/uapi";
+ * import { _IOW } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * assert.equal(_IOW("T", 0x31, 4), 0x4004_5431); // TIOCSPTLCK
@@ -169,7 +169,7 @@ export function _IOW(type: string | number, nr: number, size: number): number {
  *
  * @example
  * ```ts
- * import { _IOWR } from "@vfiokit/vfiokit/uapi";
+ * import { _IOWR } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * assert.equal(_IOWR("d", 0x00, 64), 0xc040_6400); // DRM_IOCTL_VERSION

@@ -4,7 +4,7 @@
  *
  * @example
  * ```ts
- * import { VFIO_DEVICE_GET_REGION_INFO, vfioRegionInfo } from "@vfiokit/vfiokit/uapi";
+ * import { VFIO_DEVICE_GET_REGION_INFO, vfioRegionInfo } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const argument = vfioRegionInfo.pack({ index: 9 });

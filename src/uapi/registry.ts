@@ -124,7 +124,7 @@ export interface UapiDescription {
  *
  * @example
  * ```ts
- * import { describeUapi } from "@vfiokit/vfiokit/uapi";
+ * import { describeUapi } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * assert.deepEqual(describeUapi("VFIO_DEVICE_RESET").ioctls, { VFIO_DEVICE_RESET: "0x3b6f" });

@@ -63,7 +63,7 @@ export interface VfioDeviceInfo {
  *
  * @example
  * ```ts
- * import { vfioDeviceInfo } from "@vfiokit/vfiokit/uapi";
+ * import { vfioDeviceInfo } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const bytes = vfioDeviceInfo.pack({}); // argsz is filled in

@@ -23,7 +23,7 @@ export interface VfioDeviceFeature {
  *
  * @example
  * ```ts
- * import { VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_MIGRATION, vfioDeviceFeature, vfioDeviceFeatureMigration } from "@vfiokit/vfiokit/uapi";
+ * import { VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_MIGRATION, vfioDeviceFeature, vfioDeviceFeatureMigration } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const bytes = vfioDeviceFeature.pack({

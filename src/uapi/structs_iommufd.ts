@@ -40,7 +40,7 @@ export interface VfioDeviceBindIommufdToken extends VfioDeviceBindIommufd {
  *
  * @example
  * ```ts
- * import { VFIO_DEVICE_BIND_FLAG_TOKEN, vfioDeviceBindIommufdToken } from "@vfiokit/vfiokit/uapi";
+ * import { VFIO_DEVICE_BIND_FLAG_TOKEN, vfioDeviceBindIommufdToken } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const bytes = vfioDeviceBindIommufdToken.pack({
@@ -189,7 +189,7 @@ export interface IommuIoasMap {
  *
  * @example
  * ```ts
- * import { IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_WRITEABLE, iommuIoasMap } from "@vfiokit/vfiokit/uapi";
+ * import { IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_WRITEABLE, iommuIoasMap } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const bytes = iommuIoasMap.pack({

@@ -156,7 +156,7 @@ export interface VfioIommuType1DmaUnmap {
  *
  * @example
  * ```ts
- * import { VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP, vfioBitmap, vfioIommuType1DmaUnmap } from "@vfiokit/vfiokit/uapi";
+ * import { VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP, vfioBitmap, vfioIommuType1DmaUnmap } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * const bytes = vfioIommuType1DmaUnmap.pack({

@@ -27,7 +27,7 @@ const ERROR = VFIO_DEVICE_STATE_V1_SAVING | VFIO_DEVICE_STATE_V1_RESUMING;
  *
  * @example
  * ```ts
- * import { valid } from "@vfiokit/vfiokit/uapi";
+ * import { valid } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * assert.equal(valid(0b011), true);
@@ -45,7 +45,7 @@ export function valid(state: number): boolean {
  *
  * @example
  * ```ts
- * import { isError } from "@vfiokit/vfiokit/uapi";
+ * import { isError } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * assert.equal(isError(0b110), true);
@@ -65,7 +65,7 @@ export function isError(state: number): boolean {
  *
  * @example
  * ```ts
- * import { setError } from "@vfiokit/vfiokit/uapi";
+ * import { setError } from "vfiokit/uapi";
  * import assert from "node:assert/strict";
  *
  * assert.equal(setError(0x8000_0001), 0x8000_0006);

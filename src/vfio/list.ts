@@ -85,8 +85,8 @@ export interface ListOptions {
  *
  * @example
  * ```ts
- * import { listDevices } from "@vfiokit/vfiokit/vfio";
- * import { SimKernel } from "@vfiokit/vfiokit/sim";
+ * import { listDevices } from "vfiokit/vfio";
+ * import { SimKernel } from "vfiokit/sim";
  * import assert from "node:assert/strict";
  *
  * const { devices } = listDevices({ kernel: new SimKernel("sim:mlx5") });

@@ -14,8 +14,8 @@
  *
  * @example
  * ```ts
- * import { openVfioDevice, parseDeviceName, probe } from "@vfiokit/vfiokit/vfio";
- * import { SimKernel } from "@vfiokit/vfiokit/sim";
+ * import { openVfioDevice, parseDeviceName, probe } from "vfiokit/vfio";
+ * import { SimKernel } from "vfiokit/sim";
  * import assert from "node:assert/strict";
  *
  * const report = await probe("sim:mlx5");

@@ -134,7 +134,7 @@ const UNKNOWN_DIRTY: DirtyReport = { tracks: null, pgsizes: [], maxBitmapBytes: 
  *
  * @example
  * ```ts
- * import { probe } from "@vfiokit/vfiokit";
+ * import { probe } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * assert.equal(probe("sim:mapped").dataSection, "mapped");

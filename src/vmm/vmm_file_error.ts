@@ -28,7 +28,7 @@ export type VmmFileErrorCode =
  *
  * @example
  * ```ts
- * import { VmmFileError } from "@vfiokit/vfiokit/vmm";
+ * import { VmmFileError } from "vfiokit/vmm";
  * import assert from "node:assert/strict";
  *
  * const error = new VmmFileError("truncated", 4096, "it ends in section 2 (ram)");

@@ -40,7 +40,7 @@ export interface CreateFileOptions {
  *
  * @example
  * ```ts
- * import { createCheckpointFile } from "@vfiokit/vfiokit";
+ * import { createCheckpointFile } from "vfiokit";
  * import * as fs from "node:fs";
  * import assert from "node:assert/strict";
  *

@@ -24,7 +24,7 @@ export interface CheckpointFileErrorInfo {
  *
  * @example
  * ```ts
- * import { CheckpointFileError } from "@vfiokit/vfiokit";
+ * import { CheckpointFileError } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * const error = new CheckpointFileError('Cannot create "a.vfk": EEXIST (already exists)', {

@@ -22,7 +22,7 @@ import { fileError } from "./file_error.ts";
  *
  * @example
  * ```ts
- * import { openCheckpointFile, verifyCheckpoint } from "@vfiokit/vfiokit";
+ * import { openCheckpointFile, verifyCheckpoint } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using source = await openCheckpointFile("fixtures/checkpoints/version-1.vfk");

@@ -68,7 +68,7 @@ function batchBytes(length: number): Bytes {
  *
  * @example
  * ```ts
- * import { CheckpointError } from "@vfiokit/vfiokit";
+ * import { CheckpointError } from "vfiokit";
  * import { CheckpointReader } from "./checkpoint_reader.ts";
  * import assert from "node:assert/strict";
  *

@@ -20,7 +20,7 @@ const WAITING_BYTES = 1 << 20;
  *
  * @example
  * ```ts
- * import { decodeCheckpoint, encodeCheckpoint } from "@vfiokit/vfiokit/checkpoint";
+ * import { decodeCheckpoint, encodeCheckpoint } from "vfiokit/checkpoint";
  * import assert from "node:assert/strict";
  *
  * const encoder = encodeCheckpoint({

@@ -28,7 +28,7 @@ export interface DirtyRun {
  *
  * @example
  * ```ts
- * import { DirtyBitmap } from "@vfiokit/vfiokit/dirty";
+ * import { DirtyBitmap } from "vfiokit/dirty";
  * import assert from "node:assert/strict";
  *
  * const range = { iova: 0x10000n, size: 0x8000n, pgsize: 4096 };

@@ -42,9 +42,9 @@ const NOTHING_MAPPED: readonly IovaMapping[] = [{ iova: 0n, size: 4096n }];
  *
  * @example
  * ```ts
- * import { SimKernel } from "@vfiokit/vfiokit/sim";
- * import { DmaMemory, openVfioDevice, parseDeviceName } from "@vfiokit/vfiokit/vfio";
- * import { LogTracker } from "@vfiokit/vfiokit/dirty";
+ * import { SimKernel } from "vfiokit/sim";
+ * import { DmaMemory, openVfioDevice, parseDeviceName } from "vfiokit/vfio";
+ * import { LogTracker } from "vfiokit/dirty";
  * import assert from "node:assert/strict";
  *
  * const kernel = new SimKernel("sim:mlx5");

@@ -36,9 +36,9 @@ const VERDICT_PAGES = 64;
  *
  * @example
  * ```ts
- * import { SimKernel } from "@vfiokit/vfiokit/sim";
- * import { DmaMemory, openVfioDevice, parseDeviceName } from "@vfiokit/vfiokit/vfio";
- * import { Type1Tracker } from "@vfiokit/vfiokit/dirty";
+ * import { SimKernel } from "vfiokit/sim";
+ * import { DmaMemory, openVfioDevice, parseDeviceName } from "vfiokit/vfio";
+ * import { Type1Tracker } from "vfiokit/dirty";
  * import assert from "node:assert/strict";
  *
  * const name = parseDeviceName("sim:trapped");

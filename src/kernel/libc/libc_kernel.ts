@@ -276,7 +276,7 @@ let shared: LibcKernel | undefined;
  *
  * @example
  * ```ts
- * import { libcKernel } from "@vfiokit/vfiokit/kernel";
+ * import { libcKernel } from "vfiokit/kernel";
  * import assert from "node:assert/strict";
  *
  * const kernel = libcKernel();

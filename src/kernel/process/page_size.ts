@@ -23,7 +23,7 @@ const USUAL = 4096;
  *
  * @example
  * ```ts
- * import { libcKernel } from "@vfiokit/vfiokit/kernel";
+ * import { libcKernel } from "vfiokit/kernel";
  * import { pageSize } from "./page_size.ts";
  * import assert from "node:assert/strict";
  *

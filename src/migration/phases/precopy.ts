@@ -21,7 +21,7 @@ import type { Transaction } from "../../checkpoint/batches/transaction.ts";
  *
  * @example
  * ```ts
- * import { openDevice, precopy } from "@vfiokit/vfiokit";
+ * import { openDevice, precopy } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using device = await openDevice("sim:mapped?size=1MiB");

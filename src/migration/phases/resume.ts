@@ -94,7 +94,7 @@ class Collector {
  *
  * @example
  * ```ts
- * import { openDevice, resume, stopAndCopy } from "@vfiokit/vfiokit";
+ * import { openDevice, resume, stopAndCopy } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using from = await openDevice("sim:trapped?size=1MiB&seed=1");

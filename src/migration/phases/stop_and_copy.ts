@@ -19,7 +19,7 @@ import type { Transaction } from "../../checkpoint/batches/transaction.ts";
  *
  * @example
  * ```ts
- * import { openDevice, stopAndCopy } from "@vfiokit/vfiokit";
+ * import { openDevice, stopAndCopy } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * await using device = await openDevice("sim:trapped?size=1MiB");

@@ -73,7 +73,7 @@ export interface OpenOptions extends OpenVfioOptions, MemoryOptions {
    */
   readonly tracker?: TrackerName | "auto" | undefined;
   /**
-   * The fd of a channel to a server of the device (`@vfiokit/vfiokit/server`), which is reached
+   * The fd of a channel to a server of the device (`vfiokit/server`), which is reached
    * through it. The channel of a device that was lent as `fd:N` is found without this.
    */
   readonly channel?: number | undefined;

@@ -41,8 +41,8 @@ export interface ReadTrace extends Disposable {
  *
  * @example
  * ```ts
- * import { openDevice } from "@vfiokit/vfiokit";
- * import { readTrace, Trace } from "@vfiokit/vfiokit/trace";
+ * import { openDevice } from "vfiokit";
+ * import { readTrace, Trace } from "vfiokit/trace";
  * import * as fs from "node:fs";
  * import assert from "node:assert/strict";
  *

@@ -28,7 +28,7 @@ export type TraceErrorCode =
  *
  * @example
  * ```ts
- * import { TraceError } from "@vfiokit/vfiokit/trace";
+ * import { TraceError } from "vfiokit/trace";
  * import assert from "node:assert/strict";
  *
  * const error = new TraceError("cut", "t.jsonl", 7, "it has no end");

@@ -149,8 +149,8 @@ class Shared {
  *
  * @example
  * ```ts
- * import { openDevice } from "@vfiokit/vfiokit";
- * import { Trace } from "@vfiokit/vfiokit/trace";
+ * import { openDevice } from "vfiokit";
+ * import { Trace } from "vfiokit/trace";
  * import * as fs from "node:fs";
  * import assert from "node:assert/strict";
  *

@@ -14,7 +14,7 @@ import { printable } from "../../base/printable.ts";
  *
  * @example
  * ```ts
- * import { Trace, TraceFileError } from "@vfiokit/vfiokit/trace";
+ * import { Trace, TraceFileError } from "vfiokit/trace";
  * import assert from "node:assert/strict";
  *
  * assert.throws(() => Trace.create("/tmp"), TraceFileError);

@@ -38,7 +38,7 @@ export interface ReplayErrorInfo {
  *
  * @example
  * ```ts
- * import { ReplayError } from "@vfiokit/vfiokit/trace";
+ * import { ReplayError } from "vfiokit/trace";
  * import assert from "node:assert/strict";
  *
  * const error = new ReplayError({

@@ -26,8 +26,8 @@ const MAX_TEXT = 1 << 20;
  *
  * @example
  * ```ts
- * import { openDevice } from "@vfiokit/vfiokit";
- * import { Trace } from "@vfiokit/vfiokit/trace";
+ * import { openDevice } from "vfiokit";
+ * import { Trace } from "vfiokit/trace";
  * import * as fs from "node:fs";
  * import assert from "node:assert/strict";
  *

@@ -18,8 +18,8 @@ import type { TraceThread } from "../file/trace_file.ts";
  *
  * @example
  * ```ts
- * import { openDevice } from "@vfiokit/vfiokit";
- * import { perfettoJson, readTrace, Trace } from "@vfiokit/vfiokit/trace";
+ * import { openDevice } from "vfiokit";
+ * import { perfettoJson, readTrace, Trace } from "vfiokit/trace";
  * import * as fs from "node:fs";
  * import assert from "node:assert/strict";
  *

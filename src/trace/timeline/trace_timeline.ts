@@ -83,8 +83,8 @@ const BUCKETS = 28;
  *
  * @example
  * ```ts
- * import { openDevice } from "@vfiokit/vfiokit";
- * import { readTrace, timelineOf, Trace } from "@vfiokit/vfiokit/trace";
+ * import { openDevice } from "vfiokit";
+ * import { readTrace, timelineOf, Trace } from "vfiokit/trace";
  * import * as fs from "node:fs";
  * import assert from "node:assert/strict";
  *

@@ -36,7 +36,7 @@ function regionWords(region: DeviceIdentity["region"]): string {
  *
  * @example
  * ```ts
- * import { checkIdentity } from "@vfiokit/vfiokit";
+ * import { checkIdentity } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * const saved = {

@@ -14,7 +14,7 @@ import { printable } from "../../base/printable.ts";
  *
  * @example
  * ```ts
- * import { IdentityError } from "@vfiokit/vfiokit";
+ * import { IdentityError } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * const error = new IdentityError(["the protocol is \"v1\" in the checkpoint, \"v2\" of this device"]);

@@ -14,7 +14,7 @@ import { printable } from "../../base/printable.ts";
  *
  * @example
  * ```ts
- * import { AnswerError } from "@vfiokit/vfiokit/vfio";
+ * import { AnswerError } from "vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * const message = "Cannot use region 9: it ends beyond 2^53";

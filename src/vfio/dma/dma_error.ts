@@ -15,8 +15,8 @@ import type { SysError } from "../../kernel/sys_error.ts";
  *
  * @example
  * ```ts
- * import { DmaError } from "@vfiokit/vfiokit/vfio";
- * import { SysError } from "@vfiokit/vfiokit/kernel";
+ * import { DmaError } from "vfiokit/vfio";
+ * import { SysError } from "vfiokit/kernel";
  * import assert from "node:assert/strict";
  *
  * const cause = new SysError("ioctl VFIO_IOMMU_MAP_DMA", 17, "container /dev/vfio/vfio");

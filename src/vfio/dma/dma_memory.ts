@@ -38,8 +38,8 @@ export interface DmaMemoryOptions {
  *
  * @example
  * ```ts
- * import { libcKernel } from "@vfiokit/vfiokit/kernel";
- * import { DmaMemory } from "@vfiokit/vfiokit/vfio";
+ * import { libcKernel } from "vfiokit/kernel";
+ * import { DmaMemory } from "vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * using memory = DmaMemory.allocate(libcKernel(), 1 << 20);

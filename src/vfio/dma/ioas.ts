@@ -47,8 +47,8 @@ const RANGES_MAX = 64 * RANGES_FIRST;
  *
  * @example
  * ```ts
- * import { SimKernel } from "@vfiokit/vfiokit/sim";
- * import { DmaMemory, Ioas, Iommufd } from "@vfiokit/vfiokit/vfio";
+ * import { SimKernel } from "vfiokit/sim";
+ * import { DmaMemory, Ioas, Iommufd } from "vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * const kernel = new SimKernel("sim:trapped?cdev=1");

@@ -26,7 +26,7 @@ export interface DriverNote extends DriverRule {
  *
  * @example
  * ```ts
- * import { DriverNotes } from "@vfiokit/vfiokit/vfio";
+ * import { DriverNotes } from "vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * const notes = new DriverNotes();

@@ -69,7 +69,7 @@ const MAX_FD = 0x7fff_ffff;
  *
  * @example
  * ```ts
- * import { parseDeviceName } from "@vfiokit/vfiokit/vfio";
+ * import { parseDeviceName } from "vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * assert.deepEqual(parseDeviceName("3B:00.1"), { kind: "pci", address: "0000:3b:00.1" });
@@ -111,7 +111,7 @@ export function parseDeviceName(text: string): DeviceName {
  * @example
  * ```ts
  * import { formatDeviceName } from "./device_name.ts";
- * import { parseDeviceName } from "@vfiokit/vfiokit/vfio";
+ * import { parseDeviceName } from "vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * assert.equal(formatDeviceName(parseDeviceName("fd:3")), "fd:3");

@@ -25,8 +25,8 @@ import type { Reason } from "../reasons/unsupported_error.ts";
  *
  * @example
  * ```ts
- * import { SimKernel } from "@vfiokit/vfiokit/sim";
- * import { parseDeviceName } from "@vfiokit/vfiokit/vfio";
+ * import { SimKernel } from "vfiokit/sim";
+ * import { parseDeviceName } from "vfiokit/vfio";
  * import { findDevice } from "./find_device.ts";
  * import assert from "node:assert/strict";
  *

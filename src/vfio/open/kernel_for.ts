@@ -32,7 +32,7 @@ import {
  *
  * @example
  * ```ts
- * import { parseDeviceName } from "@vfiokit/vfiokit/vfio";
+ * import { parseDeviceName } from "vfiokit/vfio";
  * import { kernelFor } from "./kernel_for.ts";
  * import assert from "node:assert/strict";
  *

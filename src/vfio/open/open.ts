@@ -73,7 +73,7 @@ export interface OpenVfioOptions {
  *
  * @example
  * ```ts
- * import { openVfioDevice, parseDeviceName } from "@vfiokit/vfiokit/vfio";
+ * import { openVfioDevice, parseDeviceName } from "vfiokit/vfio";
  * import { kernelFor } from "./kernel_for.ts";
  * import assert from "node:assert/strict";
  *

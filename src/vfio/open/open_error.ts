@@ -17,7 +17,7 @@ import { hintOfReason, type Reason, type ReasonCode } from "../reasons/unsupport
  *
  * @example
  * ```ts
- * import { OpenError } from "@vfiokit/vfiokit";
+ * import { OpenError } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * const error = new OpenError([

@@ -24,8 +24,8 @@ import type { SysfsDevice } from "../sysfs/sysfs.ts";
  *
  * @example
  * ```ts
- * import { SimKernel } from "@vfiokit/vfiokit/sim";
- * import { openVfioDevices, parseDeviceName } from "@vfiokit/vfiokit/vfio";
+ * import { SimKernel } from "vfiokit/sim";
+ * import { openVfioDevices, parseDeviceName } from "vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * const kernel = new SimKernel("mapped", "trapped");

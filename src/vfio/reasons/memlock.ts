@@ -13,7 +13,7 @@ import type { Kernel } from "../../kernel/kernel.ts";
  *
  * @example
  * ```ts
- * import { SimKernel } from "@vfiokit/vfiokit/sim";
+ * import { SimKernel } from "vfiokit/sim";
  * import { memlockLimit } from "./memlock.ts";
  * import assert from "node:assert/strict";
  *

@@ -107,7 +107,7 @@ export function hintOfReason(reason: Reason | undefined): Hint | null {
  *
  * @example
  * ```ts
- * import { UnsupportedError } from "@vfiokit/vfiokit";
+ * import { UnsupportedError } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * const error = new UnsupportedError([
@@ -152,7 +152,7 @@ export interface Holder {
  *
  * @example
  * ```ts
- * import { BusyError } from "@vfiokit/vfiokit";
+ * import { BusyError } from "vfiokit";
  * import assert from "node:assert/strict";
  *
  * const error = new BusyError("group /dev/vfio/12", [{ pid: 4242, comm: "qemu" }]);

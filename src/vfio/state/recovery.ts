@@ -26,7 +26,7 @@ export type Recovery =
  *
  * @example
  * ```ts
- * import { isLost } from "@vfiokit/vfiokit/vfio";
+ * import { isLost } from "vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * assert.equal(isLost("error", "none"), true);
@@ -43,7 +43,7 @@ export function isLost(state: StateName, recovery: Recovery): boolean {
  *
  * @example
  * ```ts
- * import { describeRecovery } from "@vfiokit/vfiokit/vfio";
+ * import { describeRecovery } from "vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * assert.equal(describeRecovery("running", "running"), "the device is running again");

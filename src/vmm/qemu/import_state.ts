@@ -60,7 +60,7 @@ export async function* stateOfDevices(
  *
  * @example
  * ```ts
- * import { protocolOfMachine } from "@vfiokit/vfiokit/vmm";
+ * import { protocolOfMachine } from "vfiokit/vmm";
  * import assert from "node:assert/strict";
  *
  * assert.equal(protocolOfMachine("pc-q35-10.0"), "v2");

@@ -85,7 +85,7 @@ const DEFAULT_PAGE_SIZE = 4096;
  *
  * @example
  * ```ts
- * import { readQemuStream, VmmFileError } from "@vfiokit/vfiokit/vmm";
+ * import { readQemuStream, VmmFileError } from "vfiokit/vmm";
  * import assert from "node:assert/strict";
  *
  * const header = new Uint8Array([0x51, 0x45, 0x56, 0x4d, 0, 0, 0, 3]);
