@@ -22,6 +22,9 @@ const COPIED = ["README.md", "LICENSE", "CHANGELOG.md"];
 /** The shells that a completion script is in the package for. */
 const SHELLS = ["bash", "zsh", "fish"];
 
+/** A reader's compiler finds the types of node:stream and the like by this line. */
+const NODE_TYPES = '/// <reference types="node" />\n';
+
 /** A module of the package for what is neither Deno nor Bun. */
 const REFUSAL = `throw new Error(
   "vfiokit needs Deno or Bun: it calls libc by their FFI, which Node lacks",
@@ -69,7 +72,7 @@ function compile(folder: string): void {
   fs.rmSync(config);
 }
 
-/** Copies what is no TypeScript, and names the compiled files of Workers. */
+/** Copies what is no TypeScript; names the compiled files of Workers, and the types of Node's. */
 function finish(name: string, folder: string): void {
   const from = path.join(PROJECT, name);
   if (fs.statSync(from).isDirectory()) {
@@ -77,6 +80,9 @@ function finish(name: string, folder: string): void {
     return;
   }
   if (!name.endsWith(".ts")) return fs.copyFileSync(from, path.join(folder, name));
+  const declarations = path.join(folder, name.replace(/\.ts$/, ".d.ts"));
+  const declared = fs.readFileSync(declarations, "utf8");
+  if (declared.includes('from "node:')) fs.writeFileSync(declarations, NODE_TYPES + declared);
   const compiled = path.join(folder, name.replace(/\.ts$/, ".js"));
   const code = fs.readFileSync(compiled, "utf8");
   const finished = code.replaceAll(

@@ -34,19 +34,19 @@ export class Registry implements AsyncDisposable {
     this.#server = server;
   }
 
-  /** Serves the packages in these folders, and what they depend on. */
-  static async start(folders: readonly string[]): Promise<Registry> {
-    const served = new Map<string, Served>();
-    for (const folder of folders) add(folder, served);
+  /** Serves the package in a folder, and all that it depends on. */
+  static async start(folder: string): Promise<Registry> {
+    const served: Served[] = [];
+    add(folder, projectFile("node_modules"), served);
     const server = createServer((request, response) => {
       const { pathname } = new URL(request.url!, "http://registry");
       const asked = decodeURIComponent(pathname.slice(1));
-      const found = served.get(asked.replace(/\.tgz$/, ""));
-      if (found === undefined) return void response.writeHead(404).end("{}");
-      if (asked.endsWith(".tgz")) return void response.end(found.tarball);
-      const url = `http://${request.headers.host}${pathname}.tgz`;
+      const tarball = served.find(({ manifest }) => asked === tarballName(manifest))?.tarball;
+      if (tarball !== undefined) return void response.end(tarball);
+      const versions = served.filter(({ manifest }) => manifest.name === asked);
+      if (versions.length === 0) return void response.writeHead(404).end("{}");
       response.setHeader("content-type", "application/json");
-      response.end(JSON.stringify(packument(found, url)));
+      response.end(JSON.stringify(packument(versions, `http://${request.headers.host}`)));
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     return new Registry(server);
@@ -59,43 +59,48 @@ export class Registry implements AsyncDisposable {
   }
 }
 
-/** Adds the package in a folder, and those that it depends on, from where they are installed. */
-function add(folder: string, served: Map<string, Served>): void {
+/** Adds the package in a folder; what it depends on is in another folder, or in Deno's store. */
+function add(folder: string, modules: string, served: Served[]): void {
   const manifest: Manifest = JSON.parse(
     fs.readFileSync(path.join(folder, "package.json"), "utf8"),
   );
-  if (served.has(manifest.name)) return;
+  if (served.some((other) => tarballName(other.manifest) === tarballName(manifest))) return;
   const words = ["-cz", "--transform", "s,^\\.,package,", "-C", folder, "."];
   const tarball = execFileSync("tar", words, { maxBuffer: 1 << 28 });
-  served.set(manifest.name, { manifest, tarball });
+  served.push({ manifest, tarball });
   const { dependencies, optionalDependencies } = manifest;
   for (const name of Object.keys({ ...dependencies, ...optionalDependencies })) {
-    add(installed(name), served);
+    const installed = fs.realpathSync(path.join(modules, name));
+    // Deno has the dependencies of a package beside it.
+    add(installed, path.join(installed, ...name.split("/").map(() => "..")), served);
   }
 }
 
-/** The folder of a dependency; Deno keeps all of them in one place. */
-function installed(name: string): string {
-  const store = projectFile("node_modules/.deno/node_modules");
-  const places = [projectFile("node_modules"), store].map((place) => path.join(place, name));
-  const folder = places.find((place) => fs.existsSync(place));
-  if (folder === undefined) throw new Error(`${name} is not installed`);
-  return fs.realpathSync(folder);
+function tarballName({ name, version }: Manifest): string {
+  return `${name}/-/${version}.tgz`;
 }
 
-function packument({ manifest, tarball }: Served, url: string): Record<string, unknown> {
-  const { name, version } = manifest;
+function packument(versions: readonly Served[], url: string): Record<string, unknown> {
+  const newest = versions.map(({ manifest }) => manifest.version).sort().at(-1)!;
+  return {
+    name: versions[0]!.manifest.name,
+    "dist-tags": { latest: newest },
+    versions: Object.fromEntries(
+      versions.map((served) => [served.manifest.version, versionOf(served, url)]),
+    ),
+    time: Object.fromEntries(
+      versions.map(({ manifest }) => [manifest.version, "2026-01-01T00:00:00.000Z"]),
+    ),
+  };
+}
+
+function versionOf({ manifest, tarball }: Served, url: string): Record<string, unknown> {
   const digest = (algorithm: string, encoding: "hex" | "base64"): string =>
     createHash(algorithm).update(tarball).digest(encoding);
   const dist = {
-    tarball: url,
+    tarball: `${url}/${tarballName(manifest)}`,
     shasum: digest("sha1", "hex"),
     integrity: `sha512-${digest("sha512", "base64")}`,
   };
-  return {
-    name,
-    "dist-tags": { latest: version },
-    versions: { [version]: { ...manifest, dist } },
-    time: { [version]: "2026-01-01T00:00:00.000Z" },
-  };
+  return { ...manifest, dist };
 }

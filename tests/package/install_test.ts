@@ -30,7 +30,7 @@ let registry: Registry;
 before(async () => {
   folder = new Folder();
   buildPackage(folder.file("package"));
-  registry = await Registry.start([folder.file("package")]);
+  registry = await Registry.start(folder.file("package"));
   fs.mkdirSync(folder.file("bin"));
   fs.symlinkSync(process.execPath, folder.file(`bin/${RUNTIME}`));
 });
@@ -170,9 +170,6 @@ describe("the package from a registry, in an empty home", () => {
 
   it("has declarations without an error for tsc --strict", async () => {
     const at = home("types");
-    const modules = path.join(at, "node_modules");
-    fs.mkdirSync(modules);
-    fs.symlinkSync(folder.file("package"), path.join(modules, "vfiokit"));
     const entries = Object.keys(
       JSON.parse(fs.readFileSync(folder.file("package/package.json"), "utf8")).exports,
     ).filter((entry) => entry !== "./package.json" && entry !== "./cli");
@@ -186,10 +183,14 @@ describe("the package from a registry, in an empty home", () => {
       lib: ["esnext", "dom", "dom.iterable", "dom.asynciterable"],
     };
     fs.writeFileSync(path.join(at, "package.json"), '{ "type": "module" }');
-    fs.writeFileSync(path.join(at, "tsconfig.json"), JSON.stringify({ compilerOptions }));
+    fs.writeFileSync(
+      path.join(at, "tsconfig.json"),
+      JSON.stringify({ compilerOptions, files: ["all.ts", "use.ts"] }),
+    );
     const tsc = projectFile("node_modules/typescript/bin/tsc");
     const runs = IN_DENO ? "deno run -A --quiet" : "bun run";
-    const { code, out } = await run(`${runs} '${tsc}' -p .`, at);
+    const add = IN_DENO ? "deno install --quiet npm:vfiokit >&2" : "bun add vfiokit >&2";
+    const { code, out } = await run(`${add} && ${runs} '${tsc}' -p .`, at);
     assert.equal(out, "");
     assert.equal(code, 0);
   });

@@ -8,15 +8,8 @@
 import { Worker as NodeWorker } from "node:worker_threads";
 import type { Answer, Request } from "./requests.ts";
 
-/** A Web Worker, or one of `node:worker_threads`: that is spelled out, so that no types of Node's are needed. */
-export type AnyWorker = Worker | {
-  // deno-lint-ignore no-explicit-any -- as Node has it
-  on(event: string, listener: (...args: any[]) => void): unknown;
-  postMessage(message: unknown, transfer?: readonly ArrayBuffer[]): void;
-  ref(): void;
-  unref(): void;
-  terminate(): unknown;
-};
+/** A Web Worker, or one of `node:worker_threads`. */
+export type AnyWorker = Worker | NodeWorker;
 
 /** What comes from a thread. */
 export interface ThreadEvents {
@@ -45,9 +38,7 @@ const YOUNG_GENERATION_MIB = 1;
 /** Takes a Worker over, or starts one. */
 export function startThread(worker: AnyWorker | undefined, events: ThreadEvents): Thread {
   const taken = worker ?? startWorker(new URL("./device_worker.ts", import.meta.url));
-  return taken instanceof NodeWorker
-    ? nodeThread(taken, events)
-    : webThread(taken as WebWorker, events);
+  return taken instanceof NodeWorker ? nodeThread(taken, events) : webThread(taken, events);
 }
 
 /** Starts a Worker of the kind that a device gets by itself. */
