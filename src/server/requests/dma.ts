@@ -19,6 +19,8 @@ import { SharedFiles } from "./shared_files.ts";
 type Bytes = Uint8Array<ArrayBuffer>;
 
 const ACCESS = VFIO_USER_F_DMA_REGION_READ | VFIO_USER_F_DMA_REGION_WRITE;
+/** The end of all addresses. */
+const TOP = 1n << 64n;
 /** As many as type1 allows. */
 export const MOST_MAPPINGS = 65535;
 
@@ -57,7 +59,7 @@ export class ClientDma {
     // A trace has no memory behind its mappings.
     const sim = this.#device.sim ?? refuse("EOPNOTSUPP");
     if ((flags & ~ACCESS) !== 0 || (flags & ACCESS) === 0) refuse("EINVAL");
-    if (size === 0n || addr + size > 1n << 64n) refuse("EINVAL");
+    if (size === 0n || addr + size > TOP) refuse("EINVAL");
     if (offset + size > BigInt(Number.MAX_SAFE_INTEGER)) refuse("EINVAL");
     if (this.#mappings.size === MOST_MAPPINGS) refuse("ENOSPC");
     const file = fds.length > 0 ? this.#files.take(fds[0]!) : null;
@@ -84,13 +86,25 @@ export class ClientDma {
     if (argsz < vfioUserDmaUnmap.size) refuse("EINVAL");
     if (flags === VFIO_DMA_UNMAP_FLAG_ALL) {
       if (addr !== 0n || size !== 0n) refuse("EINVAL");
-      return vfioUserDmaUnmap.pack({ flags, addr, size: this.#unmapAll() });
+      return vfioUserDmaUnmap.pack({ flags, addr, size: this.#unmapRange(0n, TOP) });
     }
     if (flags !== 0) refuse("EINVAL");
-    const mapping = this.#mappings.get(addr);
-    if (mapping === undefined || mapping.size !== size) return refuse("ENOENT");
-    this.#unmap(mapping);
-    return vfioUserDmaUnmap.pack({ flags, addr, size });
+    return vfioUserDmaUnmap.pack({ flags, addr, size: this.#unmapRange(addr, addr + size) });
+  }
+
+  /** Unmaps what lies in a range, as type1 does: nothing may be cut, and none need be there. */
+  #unmapRange(from: bigint, to: bigint): bigint {
+    const touched = [...this.#mappings.values()]
+      .filter(({ address, size }) => address < to && from < address + size);
+    if (touched.some(({ address, size }) => address < from || to < address + size)) {
+      return refuse("EINVAL");
+    }
+    let size = 0n;
+    for (const mapping of touched) {
+      this.#unmap(mapping);
+      size += mapping.size;
+    }
+    return size;
   }
 
   #unmap(mapping: ClientMapping): void {
@@ -101,17 +115,8 @@ export class ClientDma {
     );
   }
 
-  #unmapAll(): bigint {
-    let size = 0n;
-    for (const mapping of [...this.#mappings.values()]) {
-      this.#unmap(mapping);
-      size += mapping.size;
-    }
-    return size;
-  }
-
   /** The client is gone, and its memory with it. */
   close(): void {
-    this.#unmapAll();
+    this.#unmapRange(0n, TOP);
   }
 }
