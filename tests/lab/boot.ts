@@ -12,6 +12,10 @@ import type { Options } from "./options.ts";
 import type { Outcome } from "./outcome.ts";
 import { prepare } from "./prepare.ts";
 import { boot } from "./qemu.ts";
+import { Server } from "../../src/server/mod.ts";
+
+/** The device that is served: it writes to memory and interrupts when its doorbell is rung. */
+const SERVED = "sim:none?size=4KiB&doorbell=1";
 
 function quote(word: string): string {
   return `'${word.replaceAll("'", `'\\''`)}'`;
@@ -26,7 +30,7 @@ function readOr(path: string, otherwise: string): string {
 }
 
 /** What the guest is to do. */
-export interface Task extends Pick<Options, "only" | "timeout" | "append" | "command"> {
+export interface Task extends Pick<Options, "only" | "timeout" | "append" | "serve" | "command"> {
   /** Names of cases that need not be shown again: another kernel has, and none changes them. */
   readonly shown: readonly string[];
 }
@@ -47,7 +51,7 @@ export async function bootOnce(
   folder: string,
   say: (text: string) => void,
 ): Promise<Outcome> {
-  const parts = prepare(project, release, folder, say);
+  const parts = prepare(project, release, folder, task.serve, say);
   const runFolder = join(folder, "run");
   mkdirSync(runFolder);
   const { deno, bun } = parts.programs;
@@ -60,6 +64,10 @@ export async function bootOnce(
   writeFileSync(join(runFolder, "shown.json"), JSON.stringify(task.shown));
   writeFileSync(join(runFolder, "command"), guestCommand(task, inGuest(deno)));
 
+  const served = task.serve ? join(folder, "served.sock") : null;
+  await using _server = served === null ? null : await Server.listen(SERVED, served, {
+    onEvent: (event) => say(`the served device: ${JSON.stringify(event)}`),
+  });
   const consoleFile = join(folder, "console");
   const started = performance.now();
   say(`booting Linux ${release.name}`);
@@ -72,6 +80,7 @@ export async function bootOnce(
       { tag: "runtimes", path: parts.programs.folder, writable: false },
       { tag: "client", path: parts.client, writable: false },
     ],
+    served,
     consoleFile,
     timeout: task.timeout,
   }, (bytes) => process.stdout.write(bytes));

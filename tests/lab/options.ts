@@ -22,6 +22,9 @@ drivers in it; with a COMMAND, runs that in the guest instead.
   --append WORD          A word more for the kernel's command line, as often as wanted:
                          --append intremap=off shows what needs interrupts that are not remapped.
 
+  --serve                Boots with Debian's newest QEMU, and a device that vfiokit serves by the
+                         vfio-user protocol; runs the cases of that device.
+
 Of several kernels, what none of them changes is shown on the first that can.
 Exit code 0: all passed; 1: not; 3: this machine lacks something.`;
 
@@ -35,6 +38,8 @@ export interface Options {
   readonly timeout: number;
   /** More words for the kernel's command line. */
   readonly append: readonly string[];
+  /** Whether there is a device that vfiokit serves. */
+  readonly serve: boolean;
   /** What to run in place of the cases. */
   readonly command: readonly string[];
 }
@@ -62,12 +67,14 @@ export function parseOptions(args: readonly string[]): Options | null {
       only: { type: "string" },
       timeout: { type: "string", default: "1800" },
       append: { type: "string", multiple: true, default: [] },
+      serve: { type: "boolean", default: false },
       help: { type: "boolean" },
     },
   });
   if (values.help) return null;
   const timeout = Number(values.timeout);
   if (!(timeout > 0)) throw new TypeError(`Cannot wait "${values.timeout}" seconds`);
-  const { only, append } = values;
-  return { kernels: kernelsOf(values.kernel), only, timeout, append, command: positionals };
+  const { append, serve } = values;
+  const only = values.only ?? (serve ? "served:" : undefined);
+  return { kernels: kernelsOf(values.kernel), only, timeout, append, serve, command: positionals };
 }

@@ -21,6 +21,13 @@ it("--append is for the kernel, as often as it is given", () => {
   assert.deepEqual(parseOptions(args)!.append, ["intremap=off", "iommu=pt"]);
 });
 
+it("--serve runs the cases of the served device, if no others are named", () => {
+  assert.deepEqual([parseOptions([])!.serve, parseOptions([])!.only], [false, undefined]);
+  const { serve, only } = parseOptions(["--serve"])!;
+  assert.deepEqual([serve, only], [true, "served:"]);
+  assert.equal(parseOptions(["--serve", "--only", "doorbell"])!.only, "doorbell");
+});
+
 it("parseOptions refuses kernels that it does not know, and times that are none", () => {
   assert.throws(() => parseOptions(["--kernel", "6.1,4.19"]), /"4.19": known are 5.10, 6.1/);
   assert.throws(() => parseOptions(["--timeout", "soon"]), /Cannot wait "soon"/);

@@ -12,7 +12,7 @@ import { buildClient, buildDriver } from "./build.ts";
 import { cacheFolder } from "./host.ts";
 import { writeInitramfs } from "./initramfs.ts";
 import { kernel, type KernelRelease } from "./kernel.ts";
-import { type Qemu, qemu } from "./qemu.ts";
+import { newestQemu, type Qemu, qemu } from "./qemu.ts";
 import { buildSampleDevice } from "./sample_device.ts";
 import { guestModules, libraries, type Runtimes, runtimes } from "./runtimes.ts";
 
@@ -24,6 +24,7 @@ const GUEST_FILES: readonly string[] = [
   ...["tests/migration/_arcs.ts", "tests/sim/bugs", "tests/sim/_client.ts", "tests/sim/_type1.ts"],
   ...["tests/sim/_device_client.ts", "tests/sim/_v2_client.ts", "tests/_virtual_clock.ts"],
   ...["tests/check/_bug_checks.ts", "fixtures/guest-driver/bug.h"],
+  "tests/server/_eventfd.ts",
   ...["deno.json", "deno.lock", "package.json", "node_modules"],
 ];
 
@@ -41,11 +42,16 @@ export interface Prepared {
   readonly programs: Runtimes;
 }
 
-/** Makes everything ready; what belongs to this run alone goes into `folder`. */
+/**
+ * Makes everything ready; what belongs to this run alone goes into `folder`.
+ *
+ * @param serve Whether the emulator must have the client of vfio-user.
+ */
 export function prepare(
   project: string,
   release: KernelRelease,
   folder: string,
+  serve: boolean,
   say: (text: string) => void,
 ): Prepared {
   const cache = cacheFolder();
@@ -54,7 +60,7 @@ export function prepare(
     say(`fetching packages of Debian's ${suite} into ${cache}`);
     return new Apt(mkdtempSync(join(folder, "apt-")), suite);
   };
-  const emulator = qemu(cache, apt);
+  const emulator = serve ? newestQemu(cache, apt) : qemu(cache, apt);
   const linux = kernel(cache, release, apt, say);
   const driver = buildDriver(cache, join(project, "fixtures/guest-driver"), linux.headers);
   const sample = release.sample

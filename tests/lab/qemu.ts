@@ -53,6 +53,26 @@ export function qemu(cache: string, apt: (suite: string) => Apt): Qemu {
   return fetched(cached(join(cache, "qemu"), (folder) => fetchQemu(apt(HOST_SUITE), folder)));
 }
 
+/** The suite whose QEMU has the client of vfio-user: it came with 11.1. */
+const NEWEST_SUITE = "sid";
+
+/**
+ * A QEMU with the client of vfio-user, fetched into the cache with all that it depends on: its own
+ * loader runs it with its own libraries, which may be newer than this machine's.
+ */
+export function newestQemu(cache: string, apt: (suite: string) => Apt): Qemu {
+  const root = cached(
+    join(cache, "qemu-vfio-user"),
+    (folder) => apt(NEWEST_SUITE).extractWithDependencies("qemu-system-x86", folder, "all"),
+  );
+  const { command, args, env } = fetched(root);
+  return {
+    command: join(root, LIBRARIES, "ld-linux-x86-64.so.2"),
+    args: ["--library-path", env["LD_LIBRARY_PATH"]!, command, ...args],
+    env: { QEMU_MODULE_DIR: env["QEMU_MODULE_DIR"]! },
+  };
+}
+
 /** A folder of the host that the guest sees by 9p. */
 export interface Share {
   /** The tag to mount. */
@@ -73,6 +93,8 @@ export interface Machine {
   readonly append: readonly string[];
   /** Folders of the host. */
   readonly shares: readonly Share[];
+  /** The socket of a vfio-user server whose device the guest gets; null for none. */
+  readonly served: string | null;
   /** Where the kernel's console goes. */
   readonly consoleFile: string;
   /** Seconds after which the guest is killed. */
@@ -98,6 +120,11 @@ const APPEND: readonly string[] = [
   "no_timer_check",
 ];
 
+/** A device outside QEMU must hear of each mapping when it is made, not only when it is used. */
+function cachingMode({ served }: Machine): string {
+  return served === null ? "" : ",caching-mode=on";
+}
+
 function machineArgs(machine: Machine): string[] {
   const args = [
     ...["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", "2048"],
@@ -106,7 +133,7 @@ function machineArgs(machine: Machine): string[] {
     ...["-append", [...APPEND, ...machine.append].join(" ")],
     // An IOMMU, which must come first, and PCI devices behind it: one alone, and two functions of
     // one slot, which the kernel puts into one group.
-    ...["-device", "intel-iommu,aw-bits=48", "-device", "edu,addr=0xf"],
+    ...["-device", `intel-iommu,aw-bits=48${cachingMode(machine)}`, "-device", "edu,addr=0xf"],
     ...["-device", "edu,addr=0x10,multifunction=on", "-device", "edu,addr=0x10.1"],
     // A device with a virtual function, behind a port of its own.
     ...[
@@ -122,6 +149,13 @@ function machineArgs(machine: Machine): string[] {
     // The kernel's console, and the guest's own output.
     ...["-serial", `file:${machine.consoleFile}`, "-serial", "stdio"],
   ];
+  if (machine.served !== null) {
+    // The server reaches the guest's memory by its fd.
+    args.push("-object", "memory-backend-memfd,id=ram,size=2048M,share=on");
+    args.push("-machine", "memory-backend=ram");
+    const socket = { type: "unix", path: machine.served };
+    args.push("-device", JSON.stringify({ driver: "vfio-user-pci", socket, addr: "12.0" }));
+  }
   for (const { tag, path, writable } of machine.shares) {
     const options = `security_model=none,multidevs=remap${writable ? "" : ",readonly=on"}`;
     args.push("-virtfs", `local,path=${path},mount_tag=${tag},id=${tag},${options}`);

@@ -25,6 +25,7 @@ import { cases as opening } from "./cases/opening.ts";
 import { cases as probe } from "./cases/probe.ts";
 import { cases as processes } from "./cases/process.ts";
 import { cases as readBack } from "./cases/read_back.ts";
+import { cases as served } from "./cases/served.ts";
 import { cases as several } from "./cases/several.ts";
 import { cases as trace } from "./cases/trace.ts";
 import { cases as transfer } from "./cases/transfer.ts";
@@ -62,6 +63,7 @@ const tally = await runCases([
   ...v2Process,
   ...trace,
   ...readBack,
+  ...served,
   ...several,
   ...log,
   ...check,
