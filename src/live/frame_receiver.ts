@@ -2,8 +2,15 @@
  * Takes the frames of one checkpoint with memory, and gives each device its own.
  */
 
+import { Buffer } from "node:buffer";
 import type { Batch } from "../checkpoint/batches/batch.ts";
-import { CheckpointReader, type Pages } from "../checkpoint/format/checkpoint_reader.ts";
+import {
+  CheckpointReader,
+  type Hashes,
+  type Pages,
+} from "../checkpoint/format/checkpoint_reader.ts";
+import { HASH_BYTES } from "../checkpoint/frames/hash_frame.ts";
+import { PAGE_UNIT } from "../checkpoint/frames/page_frame.ts";
 import { FRAME_HEADER_SIZE, FRAME_PAGE } from "../checkpoint/frames/constants.ts";
 import type { FrameHeader } from "../checkpoint/frames/frame_header.ts";
 import { CheckpointError } from "../checkpoint/checkpoint_error.ts";
@@ -11,6 +18,7 @@ import type { DecodedHeader } from "../checkpoint/metadata/header.ts";
 import { PAGE_BODY_AT, PAGE_SLOT_BYTES } from "../migration/memory/page_scan.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import type { Lockstep } from "../transfer/lockstep.ts";
+import { LiveError } from "./live_error.ts";
 import type { Peer } from "./connection/peer.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -22,6 +30,9 @@ export interface ReceivedBytes {
   /** Device data. */
   readonly device: number;
 }
+
+/** Most pages that an error names. */
+const MOST_NAMED = 8;
 
 /** Slots that memory is received in; each is given to a device's thread and comes back. */
 const SLOTS = 3;
@@ -40,6 +51,9 @@ export class FrameReceiver {
   /** Work that the devices have not finished. */
   #working: Promise<unknown>[] = [];
   #pages: Pages | null = null;
+  #hashes: Hashes | null = null;
+  /** Pages that are not what the other side has, the first of them by address. */
+  readonly #different: { count: number; readonly first: bigint[] } = { count: 0, first: [] };
   #deviceBytes = 0;
 
   constructor(peer: Peer, lockstep: Lockstep) {
@@ -49,6 +63,7 @@ export class FrameReceiver {
       requireComplete: true,
       allocate: (header) => this.#allocate(header),
       pages: (pages) => void (this.#pages = pages),
+      hashes: (hashes) => void (this.#hashes = hashes),
     });
   }
 
@@ -67,11 +82,22 @@ export class FrameReceiver {
    * Takes all frames; the devices have them then.
    *
    * @throws {CheckpointError} If a frame is wrong.
+   * @throws {LiveError} `memory-differs` if the source sent hashes that do not fit.
    */
   async rest(): Promise<void> {
     while (this.#reader.trailer === null) await this.#take();
     await this.#finished(0);
     this.#reader.end();
+    const { count, first } = this.#different;
+    if (count === 0) return;
+    const named = first.map((iova) => `0x${iova.toString(16)}`).join(", ");
+    throw new LiveError(
+      "memory-differs",
+      `Memory differs from the source's in ${count} pages: ${named}${
+        count > first.length ? ", …" : ""
+      }`,
+      "The tracker has lost pages, the device wrote after its stop, or something else did",
+    );
   }
 
   #allocate(header: FrameHeader): Bytes | null {
@@ -94,6 +120,7 @@ export class FrameReceiver {
     const batch = this.#reader.filled(bytes.length);
     if (batch !== null) this.#push(batch);
     if (this.#pages !== null) this.#store(this.#pages);
+    if (this.#hashes !== null) this.#compare(this.#hashes);
   }
 
   #push(batch: Batch): void {
@@ -115,6 +142,26 @@ export class FrameReceiver {
     this.#work(
       this.#lockstep.attempt(member, work).finally(() => void this.#free.push(slot)),
     );
+  }
+
+  #compare({ device, iova, length, hashes }: Hashes): void {
+    this.#hashes = null;
+    const member = this.#lockstep.members[device]!;
+    // Behind all pages that came before.
+    const work = ask(member.device, "hashPages", iova, BigInt(length)).then((own) => {
+      for (let at = 0; at < hashes.length; at += HASH_BYTES) {
+        const same = Buffer.compare(
+          own.subarray(at, at + HASH_BYTES),
+          hashes.subarray(at, at + HASH_BYTES),
+        ) === 0;
+        if (same) continue;
+        const { first } = this.#different;
+        this.#different.count += 1;
+        const page = iova + BigInt(at / HASH_BYTES * PAGE_UNIT);
+        if (first.length < MOST_NAMED) first.push(page);
+      }
+    });
+    this.#work(this.#lockstep.attempt(member, work));
   }
 
   #work(work: Promise<unknown>): void {

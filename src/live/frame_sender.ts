@@ -3,6 +3,9 @@
  */
 
 import { CheckpointEncoder } from "../checkpoint/format/checkpoint_encoder.ts";
+import { FRAME_HASH, FRAME_OPTIONAL } from "../checkpoint/frames/constants.ts";
+import { describeFrame } from "../checkpoint/frames/frame_writer.ts";
+import { MAX_HASHED, packHashHead } from "../checkpoint/frames/hash_frame.ts";
 import { newHeader } from "../checkpoint/metadata/header.ts";
 import { recycle, takeBuffer } from "../checkpoint/batches/buffer_pool.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
@@ -87,7 +90,22 @@ export class FrameSender {
     // Copies: a socket takes no shared memory.
     const frame = [new Uint8Array(slot, 0, head).slice()];
     if (body > 0) frame.push(new Uint8Array(slot, PAGE_BODY_AT, body).slice());
-    await this.#peer.send([...this.#encoder.pages(frame[0]!, body), ...frame]);
+    await this.#peer.send([...this.#encoder.place(frame[0]!, body), ...frame]);
+  }
+
+  /** Sends the hashes of a device's memory as it is now. */
+  async sendHashes({ device, number }: Member): Promise<void> {
+    for (const { iova, size } of device.description.mappings) {
+      for (let at = 0n; at < size; at += BigInt(MAX_HASHED)) {
+        const length = Number(size - at < BigInt(MAX_HASHED) ? size - at : BigInt(MAX_HASHED));
+        const range = { iova: iova + at, length };
+        const hashes = await ask(device, "hashPages", range.iova, BigInt(length));
+        const head = packHashHead(range);
+        const kind = { type: FRAME_HASH, flags: FRAME_OPTIONAL, device: number };
+        describeFrame(head, kind, hashes);
+        await this.#peer.send([...this.#encoder.place(head, hashes.length), head, hashes]);
+      }
+    }
   }
 
   /** Sends a phase of a device to its end. */

@@ -43,6 +43,11 @@ export interface MigrateOptions extends Partial<ConvergenceOptions> {
    * there are none.
    */
   readonly ownerWrites?: "compare" | "none" | undefined;
+  /**
+   * Lets the other side compare all memory before it says that it has loaded: both sides hash every
+   * page while the devices stand still. If a page differs, the devices run on here. Default false.
+   */
+  readonly verifyMemory?: boolean | undefined;
   /** How long the other side may take for its next bytes, in milliseconds. Default 30 000. */
   readonly timeoutMs?: number | undefined;
   /** Ends the migration; before the decision the devices run on. */
@@ -72,7 +77,7 @@ export interface MigrateProgress {
 /** A part of the downtime. */
 export interface DowntimeStep {
   /** What was done. */
-  readonly step: "stop" | "memory" | "device data" | "commit";
+  readonly step: "stop" | "memory" | "device data" | "verify" | "commit";
   /** How long it took. */
   readonly seconds: number;
 }
@@ -263,6 +268,11 @@ class Source {
     await lockstep.step(({ device, number }) =>
       this.#sender.drain(device, number, "stop-and-copy")
     );
+    if (this.#options.verifyMemory) {
+      this.#mark("verify");
+      // After the device's data: what it writes until then is found, too.
+      await lockstep.step((member) => this.#sender.sendHashes(member));
+    }
     this.#lastSent = true;
     await lockstep.until(this.#sender.end());
     this.#inStream = false;

@@ -34,7 +34,6 @@ describe("a live migration", () => {
         assert.equal(report.id, received.id);
         assert.ok(report.rounds.length >= 1);
         assert.ok(report.bytes.memory >= 600_000, `${report.bytes.memory}`);
-        assert.ok(report.bytes.zero > 0);
         assert.ok(report.bytes.same > 0);
         assert.ok(report.bytes.device >= 300 * 1024);
         assert.equal(received.bytes.device, report.bytes.device);
@@ -116,6 +115,7 @@ describe("a live migration", () => {
       const { devices: there } = succeeded(destination);
       await using _ = there;
       assert.equal(report.devices.length, 2);
+      assert.ok(report.bytes.zero > 0);
       for (const [index, device] of devices.entries()) {
         await assertSameMemory(device, there[index]!);
         assert.equal(target.devices[index]!.checksum(), kernel.devices[index]!.checksum());

@@ -68,6 +68,7 @@ async function moved(
     maxTimeMs: args.maxTime ?? Infinity,
     onNoConverge: args.onNoConverge,
     ownerWrites: args.ownerWrites,
+    verifyMemory: args.verifyMemory,
     timeoutMs: args.timeout,
     signal: context.signal,
     onProgress: (progress) => told.tell(progress),

@@ -75,6 +75,10 @@ const migrateArgs = object({
     }),
     "compare" as const,
   ),
+  verifyMemory: options.toggle(
+    ["--verify-memory"],
+    "Compare all memory on both sides before the switch; adds to the downtime.",
+  ),
   resolve: optional(option("--resolve", string({ metavar: "ID" }), {
     description: [
       text("Decide about a migration that ended in doubt, from both journals; takes no device."),

@@ -147,10 +147,10 @@ export class CheckpointEncoder {
   }
 
   /**
-   * Gives a frame of memory its place, after what was taken before it. Its head is filled in but for
+   * Gives a frame about memory its place, after what was taken before it. Its head is filled in but for
    * that; its body follows it in the stream.
    */
-  pages(head: Uint8Array, bodyLength: number): readonly Bytes[] {
+  place(head: Uint8Array, bodyLength: number): readonly Bytes[] {
     const chunks: Bytes[] = [];
     this.#flush(chunks);
     this.#frames.place(head, bodyLength);

@@ -11,11 +11,19 @@ import { FieldError } from "../metadata/json_fields.ts";
 import { parseHeader } from "../metadata/header_json.ts";
 import { TotalsCounter } from "../metadata/totals.ts";
 import { compareTrailers, parseTrailer } from "../metadata/trailer_json.ts";
+import { type HashedRange, parseHashMeta } from "../frames/hash_frame.ts";
 import { type PageEntry, parsePageMeta } from "../frames/page_frame.ts";
 import { decompressFrame } from "../frames/zstd.ts";
 import type { Batch } from "../batches/batch.ts";
 import { CheckpointError } from "../checkpoint_error.ts";
-import { FRAME_DATA, FRAME_HEAD, FRAME_PAGE, FRAME_ZSTD, MAX_BODY } from "../frames/constants.ts";
+import {
+  FRAME_DATA,
+  FRAME_HASH,
+  FRAME_HEAD,
+  FRAME_PAGE,
+  FRAME_ZSTD,
+  MAX_BODY,
+} from "../frames/constants.ts";
 import { type Frame, FrameReader } from "../frames/frame_reader.ts";
 import type { FrameHeader } from "../frames/frame_header.ts";
 import type { DecodedHeader } from "../metadata/header.ts";
@@ -38,6 +46,8 @@ export interface ReadOptions {
   readonly allocate?: ((header: FrameHeader) => Uint8Array<ArrayBuffer> | null) | undefined;
   /** Takes content of memory; without this it is checked, and left out. */
   readonly pages?: ((pages: Pages) => void) | undefined;
+  /** Takes hashes of memory; without this they are checked, and left out. */
+  readonly hashes?: ((hashes: Hashes) => void) | undefined;
 }
 
 /** Content of memory, whose frame is right. */
@@ -50,6 +60,14 @@ export interface Pages {
   readonly meta: Uint8Array<ArrayBuffer>;
   /** The bytes. */
   readonly body: Uint8Array<ArrayBuffer>;
+}
+
+/** Hashes of memory, whose frame is right. */
+export interface Hashes extends HashedRange {
+  /** The number of the device whose DMA reaches the memory. */
+  readonly device: number;
+  /** The hash of each page. */
+  readonly hashes: Uint8Array<ArrayBuffer>;
 }
 
 /** From this size on, a batch gets a buffer of the pool. */
@@ -175,22 +193,40 @@ export class CheckpointReader {
     if (frame.type === FRAME_DATA) return this.#data(frame);
     if (frame.type === FRAME_HEAD) this.#head(frame);
     else if (frame.type === FRAME_PAGE) this.#pages(frame);
+    else if (frame.type === FRAME_HASH) this.#hashes(frame);
     else this.#tail(frame);
     return null;
+  }
+
+  #hashes(frame: Frame): void {
+    const { device, meta, body } = frame;
+    const range = parseHashMeta(meta, frame.bodyLength);
+    if (typeof range === "string") throw this.#wrong(frame, range);
+    this.#demandDevice(frame);
+    if (body !== null) this.#options.hashes?.({ ...range, device, hashes: body });
+  }
+
+  #demandDevice(frame: Frame): void {
+    if (frame.device < this.#header!.devices.length) return;
+    throw this.#wrong(frame, `device ${frame.device}`);
   }
 
   #pages(frame: Frame): void {
     const { device, meta, body } = frame;
     const entries = parsePageMeta(meta, frame.bodyLength);
     if (typeof entries === "string") throw this.#wrong(frame, entries);
-    const { devices } = this.#header!;
-    if (device >= devices.length) throw this.#wrong(frame, `device ${device}`);
+    this.#demandDevice(frame);
     this.#pageBytes += entries.reduce((sum, { length }) => sum + length, 0);
     this.#options.pages?.({ device, entries, meta, body: body ?? NO_BYTES });
   }
 
   #allocate(header: FrameHeader): Bytes | null {
     const { bodyLength } = header;
+    if (header.type === FRAME_HASH) {
+      return this.#options.hashes === undefined
+        ? null
+        : new Uint8Array(new ArrayBuffer(bodyLength));
+    }
     if (header.type === FRAME_PAGE) {
       return this.#options.pages === undefined ? null : this.#options.allocate?.(header) ?? null;
     }

@@ -36,6 +36,8 @@ export const FRAME_HEAD = 0x44414548;
 export const FRAME_DATA = 0x41544144;
 /** Frame type: content of memory, `"PAGE"`. */
 export const FRAME_PAGE = 0x45474150;
+/** Frame type: hashes of memory, `"HASH"`. */
+export const FRAME_HASH = 0x48534148;
 /** Frame type: the trailer, `"TAIL"`. */
 export const FRAME_TAIL = 0x4c494154;
 

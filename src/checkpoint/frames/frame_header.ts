@@ -8,6 +8,7 @@ import { CheckpointError } from "../checkpoint_error.ts";
 import {
   FORMAT_VERSION,
   FRAME_DATA,
+  FRAME_HASH,
   FRAME_HEAD,
   FRAME_OPTIONAL,
   FRAME_PAGE,
@@ -44,6 +45,7 @@ const KNOWN_FLAGS: ReadonlyMap<number, number> = new Map([
   [FRAME_HEAD, 0],
   [FRAME_DATA, FRAME_ZSTD],
   [FRAME_PAGE, FRAME_OPTIONAL],
+  [FRAME_HASH, FRAME_OPTIONAL],
   [FRAME_TAIL, 0],
 ]);
 

@@ -4,10 +4,8 @@
 
 import { Buffer } from "node:buffer";
 import { createHash, hash } from "node:crypto";
+import { HASH_BYTES } from "../../checkpoint/frames/hash_frame.ts";
 import type { IovaMapping } from "../../vfio/dma/iova.ts";
-
-/** Bytes of a page's hash: 128 bits of SHA-256, so that no two pages have the same by design. */
-export const HASH_BYTES = 16;
 
 /** The hash of a page of zeros is not taken, but agreed on. */
 const ZERO: Uint8Array = new Uint8Array(HASH_BYTES);

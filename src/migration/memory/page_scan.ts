@@ -19,9 +19,10 @@ import {
   parsePageMeta,
   writePageMeta,
 } from "../../checkpoint/frames/page_frame.ts";
+import { HASH_BYTES } from "../../checkpoint/frames/hash_frame.ts";
 import type { DeviceMemory, DirtyTracker, TrackingVerdict } from "../../dirty/mod.ts";
 import { encloses, type IovaMapping } from "../../vfio/dma/iova.ts";
-import { HASH_BYTES, hashPage, PageHashes } from "./page_hashes.ts";
+import { hashPage, PageHashes } from "./page_hashes.ts";
 
 /** Bytes of a slot before the body: the head of a frame with the most entries, in whole pages. */
 export const PAGE_BODY_AT: number = Math.ceil(pageHeadSize(MAX_PAGE_ENTRIES) / PAGE_UNIT) *
