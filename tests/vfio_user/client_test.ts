@@ -280,6 +280,11 @@ describe("its features", () => {
     const call = ({ kernel, fd }: Opened, argument: Uint8Array<ArrayBuffer>): number =>
       kernel.ioctl(fd, uapi.VFIO_DEVICE_FEATURE, argument);
     assert.throws(() => call(plain, size), isError("ENOTTY"));
+    const set = feature(
+      uapi.VFIO_DEVICE_FEATURE_PROBE | uapi.VFIO_DEVICE_FEATURE_SET |
+        uapi.VFIO_DEVICE_FEATURE_MIGRATION,
+    );
+    assert.throws(() => call(plain, set), isError("EINVAL"));
     assert.throws(() => call(plain, migration), isError("ENOTTY"));
     const extended = open([reply(1, wire.VFIO_USER_DEVICE_FEATURE, size)], EXTENDED);
     assert.equal(call(extended, size), 0);

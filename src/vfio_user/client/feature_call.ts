@@ -40,14 +40,17 @@ const RANGES_MAX = 256;
 /** The most bytes of a feature of which only the length is known. */
 const OTHER_MAX = 4096;
 
-/** The features of the protocol. Others exist only with vfiokit's extension. */
-const OF_PROTOCOL: readonly number[] = [
-  VFIO_DEVICE_FEATURE_MIGRATION,
-  VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
-  VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
-  VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP,
-  VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
-];
+/**
+ * The features of the protocol, and whether they can be read and written. Others exist only with
+ * vfiokit's extension. A server without it answers EINVAL for whatever it lacks.
+ */
+const OF_PROTOCOL: Readonly<Record<number, number>> = {
+  [VFIO_DEVICE_FEATURE_MIGRATION]: VFIO_DEVICE_FEATURE_GET,
+  [VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE]: VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET,
+  [VFIO_DEVICE_FEATURE_DMA_LOGGING_START]: VFIO_DEVICE_FEATURE_SET,
+  [VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP]: VFIO_DEVICE_FEATURE_SET,
+  [VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT]: VFIO_DEVICE_FEATURE_GET,
+};
 
 /** The size of each feature's own struct. */
 const SIZES: Readonly<Record<number, number>> = {
@@ -98,8 +101,10 @@ export class FeatureCalls {
     const [argsz, flags] = [view.getUint32(0, true), view.getUint32(4, true)];
     if (argsz < HEAD || arg.length < argsz) return refuse("EINVAL");
     const feature = flags & VFIO_DEVICE_FEATURE_MASK;
-    if (this.#device.connection.extension === null && !OF_PROTOCOL.includes(feature)) {
-      return refuse("ENOTTY");
+    if (this.#device.connection.extension === null) {
+      const access = OF_PROTOCOL[feature] ?? refuse("ENOTTY");
+      const asked = flags & (VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET);
+      if ((asked & ~access) !== 0) return refuse("EINVAL");
     }
     if ((flags & VFIO_DEVICE_FEATURE_PROBE) !== 0) {
       this.#device.probe(request(flags, HEAD));
