@@ -8,7 +8,7 @@
 
 import { constants } from "node:os";
 import type { CheckErrorCode } from "../src/check/mod.ts";
-import type { VmmFileError } from "../src/vmm/mod.ts";
+import type { ProcessDeviceError, VmmFileError } from "../src/vmm/mod.ts";
 import type { MigrationError } from "../mod.ts";
 
 /** It is done. */
@@ -60,6 +60,7 @@ export const EXIT_CODES_BY_CLASS: Readonly<Record<string, number>> = {
   IdentityError: BAD_CHECKPOINT,
   MigrationError: FAILED,
   OpenError: FAILED,
+  ProcessDeviceError: FAILED,
   ReadBackError: FAILED,
   ReplayError: FAILED,
   SamplesError: FAILED,
@@ -88,6 +89,9 @@ const BY_CODE: Readonly<Record<string, Readonly<Record<string, number>>>> = {
     "state-too-long": BAD_CHECKPOINT,
     "state-refused": BAD_CHECKPOINT,
   } satisfies Partial<Record<MigrationError["code"], number>>,
+  ProcessDeviceError: { "bad-name": USAGE } satisfies Partial<
+    Record<ProcessDeviceError["code"], number>
+  >,
   VmmFileError: {
     "unsupported": CANNOT,
   } satisfies Partial<Record<VmmFileError["code"], number>>,

@@ -99,8 +99,9 @@ const DOORS: Readonly<Record<string, string>> = {
     V1Transaction V2Device Verdict attempt check defineCheck rule selectChecks
   `,
   "./vmm": `
-    ImportedDevice QemuDevice QemuStream ReadStreamOptions StateRecord VmmFileError
-    VmmFileErrorCode fileChunks importedIdentity isQemuStream protocolOfMachine readQemuStream stateOfDevices
+    ImportedDevice ProcessDevice ProcessDeviceError ProcessDeviceErrorCode QemuDevice QemuStream ReadStreamOptions StateRecord VmmFileError
+    VmmFileErrorCode fileChunks importedIdentity isProcessDevice
+    isQemuStream protocolOfMachine readQemuStream stateOfDevices
   `,
 };
 

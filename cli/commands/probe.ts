@@ -6,6 +6,7 @@
 
 import { probe } from "../../mod.ts";
 import type { ProbeReport, Reason, Region } from "../../src/vfio/mod.ts";
+import { isProcessDevice, ProcessDevice } from "../../src/vmm/mod.ts";
 import { simHelp } from "../../src/sim/mod.ts";
 import { CANNOT, DONE, FAILED } from "../exit_codes.ts";
 import type { Context } from "../context.ts";
@@ -13,6 +14,7 @@ import { noteLines } from "../output/notes.ts";
 import { bytes, hex } from "../output/format.ts";
 import { reasonHint } from "../output/hint.ts";
 import { table } from "../output/table.ts";
+import { UsageError } from "../usage_error.ts";
 import type { ProbeArgs } from "../specs/probe_state_reset_with.ts";
 
 /** Runs `probe`. */
@@ -22,7 +24,9 @@ export function run(args: ProbeArgs, context: Context): Promise<number> {
     return Promise.resolve(0);
   }
   const { noOpen, vfToken, via } = args;
-  const report = probe(args.device, { open: !noOpen, vfToken, via, trace: context.trace });
+  const report = isProcessDevice(args.device)
+    ? probeOfProcess(args, context)
+    : probe(args.device, { open: !noOpen, vfToken, via, trace: context.trace });
   context.set({ ...report, regions: report.regions.map(regionDocument) });
   const absent = report.reasons[0]?.code === "no-such-device";
   context.print(
@@ -37,6 +41,24 @@ export function run(args: ProbeArgs, context: Context): Promise<number> {
   const [reason] = report.reasons;
   if (exitCode !== 0 && reason !== undefined) context.failed(reason.code, reason.message);
   return Promise.resolve(exitCode);
+}
+
+/** What a device of another process says of itself: nothing that is asked changes it. */
+function probeOfProcess(
+  { device, noOpen, vfToken, via }: ProbeArgs,
+  context: Context,
+): ProbeReport {
+  if (noOpen || vfToken !== undefined || via !== undefined) {
+    throw new UsageError(
+      "Cannot use --no-open, --via or --vf-token: another process has opened it",
+    );
+  }
+  using taken = ProcessDevice.take(device);
+  const report = probe(`fd:${taken.own}`, { trace: context.trace });
+  const note =
+    `Process ${taken.pid} drives it: nothing was set. Left out: v1's registers, and all ` +
+    "of dirty tracking, since reading either has effects that the process would see";
+  return { ...report, device: taken.name, notes: [...report.notes, note] };
 }
 
 function exitCodeFor({ migratable, reasons }: ProbeReport): number {

@@ -5,7 +5,8 @@
  */
 
 import { isLost, shellWord, type StateName } from "../../src/vfio/mod.ts";
-import { type Device, openDevice, type StateReport } from "../../mod.ts";
+import { isProcessDevice, ProcessDevice } from "../../src/vmm/mod.ts";
+import { type Device, openDevice, probe, type StateReport } from "../../mod.ts";
 import { refuseUnlendable, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
 import {
@@ -26,6 +27,7 @@ import type { StateArgs } from "../specs/probe_state_reset_with.ts";
 export async function run(args: StateArgs, context: Context): Promise<number> {
   const { targets, command } = args;
   context.set({ device: args.device, protocol: null, state: null, raw: null, arcs: [], notes: [] });
+  if (isProcessDevice(args.device)) return await stateOfProcess(args, context);
   if (command !== undefined) {
     if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
     refuseUnlendable([args.device]);
@@ -68,6 +70,31 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
   if (targets.length > 0 && !device.description.borrowed) {
     context.note(closed(1));
   }
+  return 0;
+}
+
+/** Reads the state of a device that another process drives, and sets nothing. */
+async function stateOfProcess(args: StateArgs, context: Context): Promise<number> {
+  if (args.targets.length > 0 || args.hold || args.command !== undefined) {
+    throw new UsageError(
+      "Cannot set or hold the state of a device of another process: it would not know of it",
+    );
+  }
+  using taken = ProcessDevice.take(args.device);
+  context.set({ device: taken.name });
+  const name = `fd:${taken.own}`;
+  const { protocol } = probe(name, { trace: context.trace });
+  context.set({ protocol });
+  if (protocol === "v1") {
+    context.print(`${taken.name}: left out (v1): reading its registers may have side effects`);
+    return 0;
+  }
+  await using device = await openDevice(name, openOptions(args, [name], context));
+  context.drivers = [device];
+  const report = await device.state();
+  context.set({ ...report });
+  context.print(`${taken.name}: ${describe(report)}`);
+  context.note(`Process ${taken.pid} drives it: nothing was set.`);
   return 0;
 }
 

@@ -16,7 +16,7 @@ import { tail } from "./program_to_run.ts";
 import { device } from "./value_parsers.ts";
 
 const DEVICE =
-  "A PCI address, an mdev's UUID, a VFIO device (vfio7 or its node), a path in sysfs, fd:N (opened by another program), sim:NAME (simulated; sim:help lists them), vfio-user:SOCKET (of a vfio-user server), or replay:FILE (a trace).";
+  "A PCI address, an mdev's UUID, a VFIO device (vfio7 or its node), a path in sysfs, fd:N (opened by another program), pid:N or pid:N/FD (open in a running process; probe and state only), sim:NAME (simulated; sim:help lists them), vfio-user:SOCKET (of a vfio-user server), or replay:FILE (a trace).";
 
 const STATES = [
   "running",
@@ -98,6 +98,7 @@ export const probe: Command<ProbeArgs> = {
   details: [
     "Shows the driver, the IOMMU group, the nodes that open the device, the regions and their capabilities, the migration protocol, and how the IOMMU tracks dirty pages. If the device cannot be migrated, probe says why and what to do next, and exits with 3.",
     "Opening a PCI device may reset it; --no-open reads sysfs only.",
+    "A device that a running process has open (pid:N, pid:N/FD) is asked only what has no side effect; the notes say what is left out. It takes the right to trace the process.",
   ],
   examples: [
     { what: "why can this function not be migrated?", line: "vfiokit probe 0000:3b:00.1" },
@@ -118,9 +119,11 @@ export const state: Command<StateArgs> = {
     "A device keeps its state only while it is open. When the command ends the state is lost, unless --hold keeps the device open, a COMMAND inherits it, or another program opened it (fd:N).",
     "COMMAND inherits the device as fd 3 (see with); it also needs --allow-run and --allow-env. Stdout is COMMAND's, as with save.",
     "If the driver breaks a rule, state reports it as save does.",
+    "The state of a v2 device that a running process has open (pid:N) is read, and never set.",
   ],
   examples: [
     { what: "what state is it in?", line: "vfiokit state fd:3" },
+    { what: "what does a running VMM do with its device?", line: "vfiokit state pid:4711" },
     {
       what: "how long does each arc of a save take?",
       line: "vfiokit state 0000:3b:00.1 pre-copy stop-and-copy stop running",

@@ -1,12 +1,20 @@
 /**
- * Virtual machine monitors: the state of VFIO devices in their files.
+ * Virtual machine monitors: their VFIO devices while they run, and in their files.
  *
  * {@linkcode readQemuStream} reads what QEMU's `migrate` wrote to a file, and {@linkcode stateOfDevices}
  * makes transactions of the state of its devices, which `encodeCheckpoint` takes.
  *
+ * {@linkcode ProcessDevice} is a device that a running one has open.
+ *
  * @module
  */
 
+export {
+  isProcessDevice,
+  ProcessDevice,
+  ProcessDeviceError,
+  type ProcessDeviceErrorCode,
+} from "./process_device.ts";
 export { fileChunks } from "./file_chunks.ts";
 export { VmmFileError, type VmmFileErrorCode } from "./vmm_file_error.ts";
 export {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
+import process from "node:process";
 import { describe, it } from "node:test";
 import { type QemuStream, readQemuStream } from "../../src/vmm/qemu/read_stream.ts";
 import {
@@ -27,6 +28,14 @@ const NO_IDS = { vendorId: 0, deviceId: 0, subsystemVendorId: 0, subsystemId: 0 
 
 function read(bytes: Bytes, length = 65_536): Promise<QemuStream> {
   return readQemuStream(pieces(bytes, length));
+}
+
+/** Bytes from the mark that ends the section with the pages of RAM on. */
+function qemuStreamTail(bytes: Bytes): number {
+  const page = new Uint8Array(64).fill(1);
+  const text = new TextDecoder("latin1");
+  const at = text.decode(bytes).lastIndexOf(text.decode(page)) + page.length;
+  return bytes.length - at;
 }
 
 async function problem(bytes: Bytes): Promise<VmmFileError> {
@@ -158,6 +167,26 @@ describe("a migration stream of QEMU's", () => {
         assert.ok(error instanceof VmmFileError, `byte ${at}: ${error}`);
       }
     }
+  });
+
+  it("takes no more memory however much RAM is in it", async () => {
+    // The one page of RAM is repeated: 512 MiB of it, in one buffer.
+    const bytes = qemuStream({ devices: [DEVICE], pages: 1, zeroPages: 0 });
+    const header = new Writer().be64(0x28).bytes();
+    const after = bytes.length - qemuStreamTail(bytes);
+    const again = new Uint8Array(64 * (8 + 4096));
+    for (let page = 0; page < 64; page++) again.set(header, page * (8 + 4096));
+    const repeats = 2048;
+    async function* chunks(): AsyncGenerator<Bytes> {
+      yield bytes.slice(0, after);
+      for (let repeat = 0; repeat < repeats; repeat++) yield again;
+      yield bytes.slice(after);
+    }
+    const before = process.memoryUsage().rss;
+    const { ram, devices } = await readQemuStream(chunks());
+    const grown = process.memoryUsage().rss - before;
+    assert.deepEqual([ram.pages, devices[0]!.bytes], [1 + 64 * repeats, 337]);
+    assert.ok(grown < 128 << 20, `${grown} bytes more for ${64 * repeats * 4096} bytes of RAM`);
   });
 
   it("is none if it begins otherwise, and has no other version", async () => {

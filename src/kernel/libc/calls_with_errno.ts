@@ -198,6 +198,11 @@ export class Libc {
     return result === -1 ? this.#failed() : result;
   }
 
+  syscall(number: number, a: number, b: number, c: number): number {
+    const result = this.#call.syscall(number, a, b, c);
+    return result === -1 ? this.#failed() : result;
+  }
+
   copyOut(from: bigint, into: Uint8Array): void {
     this.#call.copy_out(into, from, into.length);
   }

@@ -36,6 +36,7 @@ const TABLE = {
   recv: { args: ["i32", "ptr", "usize", "i32"], returns: "i32" },
   shutdown: { args: ["i32", "i32"], returns: "i32" },
   sigprocmask: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+  syscall: { args: ["i64", "i64", "i64", "i64"], returns: "i32" },
   __errno_location: { args: [], returns: "u64" },
   memmove: { args: ["ptr", "usize", "usize"], returns: "void" },
 };

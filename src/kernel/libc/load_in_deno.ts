@@ -43,6 +43,7 @@ const TABLE = {
   recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "i32" },
   shutdown: { parameters: ["i32", "i32"], result: "i32" },
   sigprocmask: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  syscall: { parameters: ["i64", "i64", "i64", "i64"], result: "i32" },
   errno_location: { name: "__errno_location", parameters: [], result: "usize" },
   copy_out: { name: "memmove", parameters: ["buffer", "usize", "usize"], result: "void" },
   copy_in: { name: "memmove", parameters: ["usize", "buffer", "usize"], result: "void" },
@@ -66,6 +67,7 @@ function widened(libc: Calls): Symbols {
     readlink: (path, buffer, size) => libc.readlink(path, buffer, BigInt(size)),
     getdents64: (fd, buffer, count) => libc.getdents64(fd, buffer, BigInt(count)),
     ftruncate: (fd, length) => libc.ftruncate(fd, BigInt(length)),
+    syscall: (number, a, b, c) => libc.syscall(BigInt(number), BigInt(a), BigInt(b), BigInt(c)),
     sync_file_range: (fd, offset, length, flags) =>
       libc.sync_file_range(fd, BigInt(offset), BigInt(length), flags),
     accept4: (fd, address, length, flags) =>

@@ -2,7 +2,7 @@
  * The libc functions that this toolkit calls. Both runtimes load them with the
  * same names and the same arguments; ints and bounded counts are numbers.
  *
- * `ioctl`, `open` and `fcntl` are variadic in C. On Linux (x86-64, arm64,
+ * `ioctl`, `open`, `fcntl` and `syscall` are variadic in C. On Linux (x86-64, arm64,
  * riscv64) variadic arguments are passed in the same registers as fixed ones, so
  * they are declared with fixed arguments.
  *
@@ -89,6 +89,8 @@ export interface Symbols {
   shutdown(fd: number, how: number): number;
   /** `int sigprocmask(int how, const sigset_t *set, sigset_t *oldset)` */
   sigprocmask(how: number, set: Buffer, old: Buffer): number;
+  /** `long syscall(long number, long a, long b, long c)`, of calls whose result is an fd. */
+  syscall(number: number, a: number, b: number, c: number): number;
   /** `int *__errno_location(void)`: the address of this thread's errno. */
   errno_location(): bigint;
   /** memmove from memory to a buffer. */

@@ -94,6 +94,11 @@ export function parseDeviceName(text: string): DeviceName {
   if (group !== undefined) return { kind: "group", number: Number(group), path: text };
   if (text.startsWith("/sys/")) return { kind: "sysfs", path: text };
   const quoted = JSON.stringify(text);
+  if (text.startsWith("pid:")) {
+    throw new DeviceNameError(
+      `Cannot use ${quoted} here: a device that another process drives can only be looked at`,
+    );
+  }
   if (Object.hasOwn(SPACES, text)) {
     throw new DeviceNameError(
       `Cannot use ${quoted} as a device name: it is ${SPACES[text]}, and no device`,
