@@ -8,6 +8,7 @@ import { runParser } from "@optique/core/facade";
 import { formatMessage } from "@optique/core/message";
 import { map } from "@optique/core/modifiers";
 import type { Parser } from "@optique/core/parser";
+import { SHELLS } from "./completion/scripts.ts";
 import { Context } from "./context.ts";
 import { DONE, USAGE } from "./exit_codes.ts";
 import { printable } from "../mod.ts";
@@ -82,7 +83,7 @@ function parse<T>(
       onShow: (_exitCode, page): Asked => ({ text: formatHelp(program, page) }),
     },
     version: { value: version, option: { names: ["-V", "--version"] }, onShow: show },
-    ...(options.commands ? { completion: { command: true, onShow: show } } : {}),
+    ...(options.commands ? { completion: { command: true, shells: SHELLS, onShow: show } } : {}),
     aboveError: "none",
     stdout: (text) => printed.push(text),
     stderr: () => {},

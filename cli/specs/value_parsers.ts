@@ -7,6 +7,7 @@
 import { message, text } from "@optique/core/message";
 import type { Suggestion } from "@optique/core/parser";
 import type { ValueParser, ValueParserResult } from "@optique/core/valueparser";
+import { deviceWords } from "../completion/device_words.ts";
 import type { IovaMapping } from "../../src/vfio/mod.ts";
 
 const SIZE_UNITS: Readonly<Record<string, number>> = {
@@ -49,24 +50,6 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 /** The end of all IOVAs. */
 const IOVA_END = 1n << 64n;
 
-/** The simulator's personalities, repeated here so that completion does not load it. */
-export const SIMULATED: readonly string[] = [
-  "trapped",
-  "mapped",
-  "partitioned",
-  "ice",
-  "nvidia-vgpu",
-  "mlx5",
-  "qat",
-  "hisi",
-  "virtio",
-  "pds",
-  "mtty",
-  "stop-copy-only",
-  "vfio-pci",
-  "none",
-];
-
 /** A device's name. Opening the device decides whether it is valid. */
 export function device(): ValueParser<"sync", string> {
   return {
@@ -82,11 +65,8 @@ export function device(): ValueParser<"sync", string> {
     *suggest(prefix: string): Generator<Suggestion> {
       // This is an option: no device's name begins with a dash.
       if (prefix.startsWith("-")) return;
-      for (const name of SIMULATED) {
-        const word = `sim:${name}`;
-        if (word.startsWith(prefix)) {
-          yield { kind: "literal", text: word, description: message`A simulated device` };
-        }
+      for (const { word, what } of deviceWords(prefix)) {
+        yield { kind: "literal", text: word, description: [text(what)] };
       }
       yield { kind: "file", type: "any", pattern: prefix };
     },

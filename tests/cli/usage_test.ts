@@ -4,8 +4,6 @@ import { existsSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { EXIT_CODES } from "../../cli/exit_codes.ts";
 import { COMMANDS } from "../../cli/specs/commands.ts";
-import { SIMULATED } from "../../cli/specs/value_parsers.ts";
-import { PERSONALITIES } from "../../src/sim/mod.ts";
 import { projectFile, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 
@@ -234,7 +232,6 @@ describe("completion", () => {
     assert.ok((await suggest("probe", "sim:m")).includes("sim:mapped"));
     assert.ok((await suggest("save", "sim:qat", "sim:m")).includes("sim:mapped"));
     assert.ok((await suggest("restore", "sim:qat", "sim:m")).includes("sim:mapped"));
-    assert.deepEqual(SIMULATED, Object.keys(PERSONALITIES));
     assert.deepEqual(await suggest("dirty", "w"), ["watch"]);
     assert.deepEqual(await suggest("dirty", "watch", "d", "--heat"), ["--heatmap"]);
   });
