@@ -71,7 +71,7 @@ describe("vfiokit migrate", () => {
     assert.match(settled, /the destination runs .*there is nothing to decide/);
   });
 
-  it("moves it over TCP with the keys of keygen, and turns away who has another one", async () => {
+  it("moves it over TCP with the keys of keygen, and turns away a peer with another one", async () => {
     using folder = new Folder();
     const made = ["a", "b", "c"].map((name) => folder.file(name));
     for (const each of made) {
@@ -130,7 +130,7 @@ describe("vfiokit migrate", () => {
     assert.equal(readdirSync(folder.file("journal")).length, 2);
   });
 
-  it("lets who speaks garbage touch no device, and waits for the next", async () => {
+  it("lets a peer that speaks garbage touch no device, and waits for the next", async () => {
     using folder = new Folder();
     const socket = folder.file("socket");
     const journal = ["--journal", folder.file("journal")];
@@ -152,7 +152,7 @@ describe("vfiokit migrate", () => {
     assert.match(taken.err, /turned away: .* does not speak this protocol: its first bytes/);
   });
 
-  it("leaves the device running where nobody listens", async () => {
+  it("leaves the device running if nobody listens", async () => {
     using folder = new Folder();
     const { code, err } = await vfiokit([
       "migrate",

@@ -206,7 +206,7 @@ describe("the package from a registry, in an empty home", () => {
     );
   });
 
-  it("is compiled by deno compile, where its runtime is at hand", {
+  it("is compiled by deno compile, if its runtime is at hand", {
     skip: skip.deno || (process.env["DENORT_BIN"] === undefined &&
       "DENORT_BIN names no runtime, and it cannot be fetched without a network"),
   }, async () => {

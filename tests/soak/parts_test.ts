@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { chosenParts, PARTS } from "./parts.ts";
 
 describe("the parts of soak", () => {
-  it("have names of their own, and programs that exist", () => {
+  it("have different names, and programs that exist", () => {
     assert.equal(new Set(PARTS.map(({ name }) => name)).size, PARTS.length);
     for (const { programs } of PARTS) {
       for (const { file } of programs) {

@@ -60,7 +60,7 @@ describe("memory that cannot be mapped", () => {
     });
   });
 
-  it("overlaps what somebody else mapped", () => {
+  it("overlaps what another user mapped", () => {
     withContainer("", ({ map, container }) => {
       map(0n, PAGE);
       container.forget(0n);

@@ -237,7 +237,7 @@ leakFreeTest("a device without an IOMMU group is opened by its node, if it has o
   assert.equal(kernel.fds.size, 0);
 });
 
-leakFreeTest("a simulated device is opened by its node, and its group is busy meanwhile", () => {
+leakFreeTest("a simulated device is opened by its node, and its group is busy as long", () => {
   const kernel = new SimKernel("trapped?cdev=1");
   const name = parseDeviceName(kernel.devices[0]!.path);
   {
