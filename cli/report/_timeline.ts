@@ -20,7 +20,7 @@ export interface Column {
   readonly pages: number;
   /** Pages dirty in these or in earlier rounds. */
   readonly distinctPages: number;
-  /** Pinned pages in the last round; null where not known. */
+  /** Pinned pages in the last round; null if not known. */
   readonly pinnedPages: number | null;
   /** Dirty pages of each band, of all rounds together. */
   readonly bands: Float64Array;

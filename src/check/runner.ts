@@ -74,7 +74,7 @@ export interface CheckedDevice {
   readonly second: string | null;
 }
 
-/** The open fds of a device under check; null where there is none. */
+/** The open fds of a device under check; null if there is none. */
 export interface CheckedFds {
   /** The device. */
   readonly device: number;

@@ -70,7 +70,7 @@ export interface ReadBackErrorInfo {
   readonly code: "read-back" | "cancelled";
   /** The file, as it was named. */
   readonly path: string;
-  /** The errno's name where it could not be read. */
+  /** The errno's name if it could not be read. */
   readonly errno?: string | undefined;
   /** What to do next. */
   readonly hint?: Hint | string | null | undefined;
@@ -105,7 +105,7 @@ export class ReadBackError extends VfiokitError implements ReadBackErrorInfo {
   readonly code: "read-back" | "cancelled";
   /** The file, as it was named. */
   readonly path: string;
-  /** The errno's name where it could not be read. */
+  /** The errno's name if it could not be read. */
   readonly errno: string | undefined;
 
   /** Makes the error. */

@@ -55,7 +55,7 @@ export interface MigrationErrorInfo {
   readonly recovery: Recovery;
   /** What failed, without the recovery, if the message has both. */
   readonly failure?: string | undefined;
-  /** The errno's name where a kernel call failed. */
+  /** The errno's name if a kernel call failed. */
   readonly errno?: string | undefined;
   /** What to do next. */
   readonly hint?: Hint | string | null | undefined;
@@ -90,7 +90,7 @@ export class MigrationError extends VfiokitError implements MigrationErrorInfo {
   readonly deviceState: StateName;
   /** What was done about it. */
   readonly recovery: Recovery;
-  /** The errno's name where a kernel call failed. */
+  /** The errno's name if a kernel call failed. */
   readonly errno: string | undefined;
   /** What failed, as in the message but without the recovery. */
   readonly failure: string;

@@ -57,7 +57,7 @@ export interface TransferReport {
    * ran again. Null if one does not run.
    */
   readonly downtimeSeconds: number | null;
-  /** The state of the devices now; null where they differ. */
+  /** The state of the devices now; null if they differ. */
   readonly state: StateName | null;
   /** Transactions moved, of all devices in all phases. */
   readonly transactions: number;
@@ -89,7 +89,7 @@ export function deviceTimes(
   return { downtime: { seconds, parts }, precopy };
 }
 
-/** The state that all devices are in; null where they differ. */
+/** The state that all devices are in; null if they differ. */
 export function commonState(devices: readonly DeviceReport[]): StateName | null {
   const [first] = devices;
   return devices.every(({ state }) => state === first!.state) ? first!.state : null;

@@ -62,7 +62,7 @@ export interface TransferErrorInfo {
   readonly code: TransferErrorCode;
   /** All devices, in the order in which they were given. */
   readonly devices: readonly DeviceOutcome[];
-  /** The errno's name where a kernel call failed. */
+  /** The errno's name if a kernel call failed. */
   readonly errno?: string | undefined;
   /** What to do next. */
   readonly hint?: Hint | string | null | undefined;
@@ -100,7 +100,7 @@ export class TransferError extends VfiokitError implements TransferErrorInfo {
   readonly code: TransferErrorCode;
   /** All devices, in the order in which they were given. */
   readonly devices: readonly DeviceOutcome[];
-  /** The errno's name where a kernel call failed. */
+  /** The errno's name if a kernel call failed. */
   readonly errno: string | undefined;
 
   /** Makes the error. */

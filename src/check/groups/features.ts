@@ -59,7 +59,7 @@ function refusedCall(
   });
 }
 
-/** Does something in each state, RESUMING too where the safety permits. */
+/** Does something in each state, RESUMING too if the safety permits. */
 function inEachState(context: CheckContext, judge: (state: number) => void): void {
   const states = context.safety === "default" ? safeStates(context) : statesOf(context);
   for (const state of states) {

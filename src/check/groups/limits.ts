@@ -37,7 +37,7 @@ const LEFT_BYTES: Readonly<Record<string, number>> = { slab: 4096, vmalloc: 2048
 /** Kernel memory that the rest of the system may take meanwhile, in bytes. */
 const SLACK_BYTES = 1024 * 1024;
 
-/** Open files of this process; null where /proc does not show them. */
+/** Open files of this process; null if /proc does not show them. */
 function openFiles({ kernel }: CheckContext): number | null {
   return attempt(() => kernel.readDir("/proc/self/fd").length).value;
 }

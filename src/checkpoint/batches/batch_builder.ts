@@ -35,7 +35,7 @@ export class BatchBuilder<Memory extends ArrayBufferLike = ArrayBufferLike> {
     this.#buffer = buffer;
   }
 
-  /** Bytes that are still free; 0 too where there are as many chunks as a batch may have. */
+  /** Bytes that are still free; 0 too if there are as many chunks as a batch may have. */
   get free(): number {
     return this.#sizes.length < MAX_CHUNKS ? this.#buffer.length - this.#used : 0;
   }

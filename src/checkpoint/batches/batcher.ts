@@ -51,7 +51,7 @@ export class Batcher {
     return this.#first !== null && this.#end === this.#first.data.buffer.byteLength;
   }
 
-  /** The batch as it stands; null where there is none. */
+  /** The batch as it stands; null if there is none. */
   take(): OpenBatch | null {
     const first = this.#first;
     if (first === null) return null;

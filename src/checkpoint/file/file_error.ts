@@ -13,7 +13,7 @@ import { ERRNO, type ErrnoName, errnoOf, errnoText } from "../../kernel/errno_na
 export interface CheckpointFileErrorInfo {
   /** The file, as it was named. */
   readonly path: string;
-  /** The errno's name; null where the runtime gave none. */
+  /** The errno's name; null if the runtime gave none. */
   readonly code: ErrnoName | null;
   /** What to do next. */
   readonly hint?: Hint | string | null | undefined;
@@ -43,7 +43,7 @@ export class CheckpointFileError extends VfiokitError implements CheckpointFileE
   override readonly name = "CheckpointFileError";
   /** The file, as it was named. */
   readonly path: string;
-  /** The errno's name; null where the runtime gave none. */
+  /** The errno's name; null if the runtime gave none. */
   readonly code: ErrnoName | null;
 
   /** Makes the error. */

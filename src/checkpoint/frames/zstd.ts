@@ -29,13 +29,13 @@ const DICTIONARY_ID_SIZES: readonly number[] = [0, 1, 2, 4];
 interface ZstdFrame {
   /** Where it ends. */
   readonly end: number;
-  /** Bytes that it holds uncompressed, as its header declares; null where it does not. */
+  /** Bytes that it holds uncompressed, as its header declares; null if it does not. */
   readonly content: number | null;
   /** Whether it holds nothing: its only block is of no bytes. */
   readonly empty: boolean;
 }
 
-/** Walks the frame that begins at `start`; null where no whole frame does. */
+/** Walks the frame that begins at `start`; null if no whole frame does. */
 function walkFrame(bytes: Uint8Array, start: number): ZstdFrame | null {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const left = (at: number): number => bytes.byteLength - at;

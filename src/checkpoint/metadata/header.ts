@@ -15,7 +15,7 @@ export interface CheckpointHeader {
   readonly created: string;
   /** The program that wrote it, such as `vfiokit 0.1.0`. */
   readonly tool: string;
-  /** The IOMMU's page size in bytes, a power of two; null where nothing is known of one. */
+  /** The IOMMU's page size in bytes, a power of two; null if nothing is known of one. */
   readonly iovaPageSize: number | null;
 }
 

@@ -27,7 +27,7 @@ export function parseTrailer(bytes: Uint8Array): CheckpointTrailer {
   };
 }
 
-/** How a trailer differs from what was counted while reading, in words; empty where it does not. */
+/** How a trailer differs from what was counted while reading, in words; empty if it does not. */
 export function compareTrailers(said: CheckpointTrailer, counted: CheckpointTrailer): string[] {
   const differences: string[] = [];
   const compare = (name: string, a: unknown, b: unknown): void => {

@@ -274,8 +274,8 @@ export class DirtyBitmap implements BitmapRange {
   }
 
   /**
-   * The same in other pages. A larger page is dirty where any part of it is; a
-   * smaller one where the page around it is. The range grows at both ends to
+   * The same in other pages. A larger page is dirty if any part of it is; a
+   * smaller one if the page around it is. The range grows at both ends to
    * whole pages of the new size.
    *
    * @throws {RangeError} If the page size is no power of two, or the pages

@@ -1,5 +1,5 @@
 /**
- * The Worker that a device gets where the caller brings none. The one file
+ * The Worker that a device gets if the caller brings none. The one file
  * here that looks upwards: nothing imports it, it puts a thread together.
  */
 

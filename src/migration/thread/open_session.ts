@@ -101,9 +101,9 @@ export interface TrackerDescription {
 export interface DeviceDescription {
   /** The name it was opened by, or the kernel's own name for it. */
   readonly label: string;
-  /** How it migrates; null where it does not. */
+  /** How it migrates; null if it does not. */
   readonly protocol: Protocol | null;
-  /** What it is; null where it does not migrate. */
+  /** What it is; null if it does not migrate. */
   readonly identity: DeviceIdentity | null;
   /** The open fds, for a child to inherit. */
   readonly fds: {
@@ -112,15 +112,15 @@ export interface DeviceDescription {
     readonly container: number | null;
     readonly iommufd: number | null;
   };
-  /** The fd of the memory that was allocated for its DMA; null where there is none. */
+  /** The fd of the memory that was allocated for its DMA; null if there is none. */
   readonly memoryFd: number | null;
   /** The ranges that its DMA reaches, as far as they are known, by ascending iova. */
   readonly mappings: readonly IovaMapping[];
   /** The tracker of its dirty pages; null if none was asked for. */
   readonly tracker: TrackerDescription | null;
-  /** The IOAS in that iommufd which the device is attached to; null where there is none. */
+  /** The IOAS in that iommufd which the device is attached to; null if there is none. */
   readonly ioas: number | null;
-  /** How a v1 device's data is reached; null where there is no migration region. */
+  /** How a v1 device's data is reached; null if there is no migration region. */
   readonly dataSection: DataSectionKind | null;
   /** Whether it can give its state while it runs. */
   readonly precopy: boolean;

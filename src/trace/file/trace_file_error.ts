@@ -27,7 +27,7 @@ export class TraceFileError extends VfiokitError {
 
   /** Always `TraceFileError`. */
   override readonly name = "TraceFileError";
-  /** The errno's name, such as `ENOSPC`; null where the runtime gave none. */
+  /** The errno's name, such as `ENOSPC`; null if the runtime gave none. */
   readonly code: string | null;
   /** The file. */
   readonly path: string;

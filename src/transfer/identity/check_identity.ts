@@ -31,7 +31,7 @@ function regionWords(region: DeviceIdentity["region"]): string {
 
 /**
  * How the device that a checkpoint was made of differs from the one at hand, in
- * words; empty where they fit. What is not known of either (null, or a bus
+ * words; empty if they fit. What is not known of either (null, or a bus
  * `unknown`) does not differ; protocol and region always count.
  *
  * @example

@@ -62,7 +62,7 @@ export function demandIdentity(
   );
 }
 
-/** The devices in the order in which they were saved; null where they are others. */
+/** The devices in the order in which they were saved; null if they are others. */
 function fittingOrder(
   saved: readonly DeviceIdentity[],
   devices: readonly Device[],

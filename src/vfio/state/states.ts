@@ -49,7 +49,7 @@ export type StateReport =
     readonly protocol: "v1";
     /** The state's name. */
     readonly state: V1StateName | "unknown";
-    /** All 32 bits of device_state as read; null where it could not be read. */
+    /** All 32 bits of device_state as read; null if it could not be read. */
     readonly raw: number | null;
   }
   | {
@@ -57,7 +57,7 @@ export type StateReport =
     readonly protocol: "v2";
     /** The state's name. */
     readonly state: V2StateName | "unknown";
-    /** The state's number; null where it could not be read. */
+    /** The state's number; null if it could not be read. */
     readonly raw: number | null;
   };
 
