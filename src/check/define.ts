@@ -10,6 +10,8 @@ import type { Safety } from "./safety.ts";
 
 /** The groups of the built-in checks, in the order in which they run. */
 export const GROUPS = [
+  // First: a driver whose device does no more DMA once it was stopped is found by nothing else.
+  "dma",
   "identity",
   "regions",
   "features",

@@ -243,7 +243,7 @@ export class Runner implements Disposable {
       : new Finding("skip", null, whyNot);
     const { dropped } = this.#trace;
     const calls = this.#trace.take();
-    const lost = whyNot === null ? this.#bringBack(check.safety) : null;
+    const lost = whyNot === null ? this.#bringBack(this.#options.safety) : null;
     const left = lost === null || finding.outcome === "fail"
       ? finding
       : new Finding("fail", "the device goes back to RUNNING", `it is in ${lost}`);

@@ -27,6 +27,7 @@ import {
   v1StateName,
 } from "../v1/v1_device.ts";
 
+const group = "dma";
 /** How long memory is watched, in milliseconds. */
 const WATCH_MS = 300;
 /** How long a device that runs may take to write again, in milliseconds. */
@@ -60,22 +61,8 @@ function expectBusy(context: CheckContext, memory: DmaWindow, state: string): vo
 /** The checks of DMA. */
 export const DMA_CHECKS: readonly Check[] = [
   defineCheck({
-    id: "v2.dma.stopped",
-    group: "stop-copy",
-    rules: [rule(40)],
-    needs: { protocol: "v2", dma: true, load: true },
-    run: (context) => {
-      using memory = busyWindow(context);
-      for (const state of [STOP, STOP_COPY]) {
-        context.v2.enter(state);
-        expectQuiet(context, memory, stateName(state));
-        context.v2.enter(RUNNING);
-      }
-    },
-  }),
-  defineCheck({
     id: "v2.dma.runs-again",
-    group: "stop-copy",
+    group,
     rules: [rule(148)],
     needs: { protocol: "v2", dma: true, load: true },
     run: (context) => {
@@ -88,8 +75,22 @@ export const DMA_CHECKS: readonly Check[] = [
     },
   }),
   defineCheck({
+    id: "v2.dma.stopped",
+    group,
+    rules: [rule(40)],
+    needs: { protocol: "v2", dma: true, load: true },
+    run: (context) => {
+      using memory = busyWindow(context);
+      for (const state of [STOP, STOP_COPY]) {
+        context.v2.enter(state);
+        expectQuiet(context, memory, stateName(state));
+        context.v2.enter(RUNNING);
+      }
+    },
+  }),
+  defineCheck({
     id: "v2.dma.precopy",
-    group: "precopy",
+    group,
     rules: [rule(149)],
     needs: { protocol: "v2", flags: VFIO_MIGRATION_PRE_COPY, dma: true, load: true },
     run: (context) => {
@@ -103,7 +104,7 @@ export const DMA_CHECKS: readonly Check[] = [
   }),
   defineCheck({
     id: "v2.dma.p2p",
-    group: "p2p",
+    group,
     rules: [rule(139)],
     needs: { protocol: "v2", flags: VFIO_MIGRATION_P2P, dma: true, load: true },
     run: (context) => {
@@ -114,7 +115,7 @@ export const DMA_CHECKS: readonly Check[] = [
   }),
   defineCheck({
     id: "v1.dma.runs-again",
-    group: "v1",
+    group,
     rules: [rule(148)],
     needs: { protocol: "v1", dma: true, load: true },
     run: (context) => {
@@ -128,7 +129,7 @@ export const DMA_CHECKS: readonly Check[] = [
   }),
   defineCheck({
     id: "v1.dma.precopy",
-    group: "v1",
+    group,
     rules: [rule(149)],
     needs: { protocol: "v1", dma: true, load: true },
     run: (context) => {
@@ -139,7 +140,7 @@ export const DMA_CHECKS: readonly Check[] = [
   }),
   defineCheck({
     id: "v1.dma.stopped",
-    group: "v1",
+    group,
     rules: [rule(40)],
     needs: { protocol: "v1", dma: true, load: true },
     run: (context) => {

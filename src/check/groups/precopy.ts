@@ -409,7 +409,8 @@ export const PRECOPY_CHECKS: readonly Check[] = [
     needs,
     run: (context) => {
       const { v2 } = context;
-      const old = v2.open(PRE_COPY);
+      const { errno: refused, dataFd: old } = v2.set(PRE_COPY);
+      context.expect(refused === null && old >= 0, "pre-copy begins", refused ?? "no data_fd");
       v2.read(old, 4096);
       v2.enter(RUNNING);
       const { errno, dataFd } = v2.set(PRE_COPY);
