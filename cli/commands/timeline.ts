@@ -35,8 +35,10 @@ export async function run(args: TimelineArgs, context: Context): Promise<number>
     const { timelinePage } = await import("../report/timeline_page.ts");
     await report.write(timelinePage(found, args.file, `vfiokit ${VERSION}`), context);
   }
-  if (found.kind === "checkpoint") context.print(...phaseTable(found.phases));
-  else for (const device of found.devices) context.print(...deviceLines(device));
+  if (found.kind === "checkpoint") {
+    context.print(...phaseTable(found.phases));
+    context.note("States, downtime, rounds and calls are in a trace only: save --trace FILE.");
+  } else for (const device of found.devices) context.print(...deviceLines(device));
   return 0;
 }
 

@@ -39,7 +39,8 @@ export function timeLines({ devices, downtimeSeconds }: TransferReport): string[
   ];
 }
 
-function precopyWords(who: string, { rounds, ended, pending }: Precopy): string {
+/** How pre-copy went; `who` comes first. */
+export function precopyWords(who: string, { rounds, ended, pending }: Precopy): string {
   const left = pending === null ? "" : `, ${bytes(pending)} pending`;
   return `${who}Pre-copy ended after ${count(rounds.length, "round")}${left}: ${ENDS[ended]}.`;
 }

@@ -26,7 +26,7 @@ import { openOptions, refuseQuirk } from "../lending/open_devices.ts";
 import { lentDataFdSockets } from "../lending/lent_devices.ts";
 import { parseWords } from "../parse.ts";
 import { standstill } from "../../src/vfio/mod.ts";
-import { standstillWords } from "../output/downtime_words.ts";
+import { precopyWords, standstillWords } from "../output/downtime_words.ts";
 import { traced } from "../trace_option.ts";
 import { showProgress } from "../output/progress.ts";
 import { watchSignals } from "../signals.ts";
@@ -121,6 +121,8 @@ export async function runPhase<T extends PhaseArgs>(script: PhaseScript<T>): Pro
     } catch (error) {
       throw await recovered(device, error);
     }
+    const precopied = await device.precopyReport();
+    if (precopied !== null) context.note(precopyWords("", precopied));
     const found = standstill(await device.stateChanges());
     if (found !== null) context.note(`The device ${standstillWords(found)}`);
     return 0;

@@ -181,7 +181,9 @@ function slowest({ slowest }: DeviceTimeline): string {
 function phases(phases: readonly StoredPhase[]): string {
   return table(
     "Phases",
-    "As the checkpoint's frames have their times. A trace has the states and the calls as well.",
+    "As the checkpoint's frames have their times. What the device did besides is in no checkpoint: " +
+      "its states over time, the downtime, the bytes and what was pending in each round, the calls " +
+      "and their latencies are in a trace of the save (--trace).",
     ["device", "phase", "transactions", "bytes", "time", "rate"],
     phases.map(({ device, phase, transactions, bytes: moved, seconds }) => [
       ...[String(device), phase, String(transactions), bytes(moved), time(seconds)],

@@ -19,6 +19,7 @@ import type { OnError, RecoveryMode } from "./protocol/engine.ts";
 import type { DataFdSockets } from "./v2/data_fd_handover.ts";
 import type { DeviceDescription, OpenOptions, TrackerDescription } from "./thread/open_session.ts";
 import type { StateChange } from "../vfio/state/standstill.ts";
+import type { PrecopyReport } from "./protocol/precopy_report.ts";
 import { SharedCounters } from "./thread/shared_counters.ts";
 import type { AnyWorker } from "./thread/device_thread.ts";
 import type { Recovery } from "../vfio/state/recovery.ts";
@@ -163,6 +164,24 @@ export class Device implements AsyncDisposable {
    */
   async stateChanges(): Promise<readonly StateChange[]> {
     return (await ask(this, "times")).changes;
+  }
+
+  /**
+   * How its last pre-copy went: its rounds, and why it ended. Null if there was none since it was
+   * opened.
+   *
+   * @example
+   * ```ts
+   * import { openDevice, precopy } from "@vfiokit/vfiokit";
+   * import assert from "node:assert/strict";
+   *
+   * await using device = await openDevice("sim:mlx5?size=64KiB");
+   * for await (const _ of precopy(device));
+   * assert.equal((await device.precopyReport())?.ended, "threshold");
+   * ```
+   */
+  async precopyReport(): Promise<PrecopyReport | null> {
+    return (await ask(this, "times")).precopy;
   }
 
   /**

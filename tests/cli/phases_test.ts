@@ -36,7 +36,8 @@ describe("the scripts of the phases", () => {
   for (const device of [DEVICE, "sim:mlx5?size=2MiB"]) {
     it(`refuse to go on from a pre-copy that the device has left: ${device}`, async () => {
       // What the second process opens is another device, which was never in it.
-      const { stdout } = await phase("precopy", [device]);
+      const { stdout, err: told } = await phase("precopy", [device]);
+      assert.match(told, /^Pre-copy ended after \d+ rounds?, .* pending: /m);
       const { code, err } = await phase("stop_and_copy", [device], { stdin: stdout });
       assert.equal(code, 1, err);
       assert.match(err, /in running, and has left the pre-copy that comes in on stdin/);
