@@ -141,17 +141,19 @@ export class TraceKernel implements Kernel {
   }
 
   #begin(call: TracedCall, fd: number | null, began: number, asked: Asked | undefined): void {
-    const file = fd === null ? null : this.#files.of(fd).label;
-    this.#sink.begin!({
+    const begun: Mutable<BegunCall> = {
       type: "begun",
       thread: this.#thread,
       n: this.#n + 1,
       time: micros(began + this.#clock),
       call,
-      ...(fd !== null && { fd }),
-      ...(file !== null && { file }),
-      ...asked,
-    });
+    };
+    if (fd !== null) {
+      begun.fd = fd;
+      const { label } = this.#files.of(fd);
+      if (label !== null) begun.file = label;
+    }
+    this.#sink.begin!(Object.assign(begun, asked));
   }
 
   #report(call: TracedCall, fd: number | null, began: number, ended: number, parts: Parts): void {

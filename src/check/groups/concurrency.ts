@@ -49,6 +49,7 @@ export const CONCURRENCY_CHECKS: readonly Check[] = [
       const { v2 } = context;
       const thread = secondThread(context);
       thread.begin("getStates", context.device.fd.number);
+      thread.calling(END_MS);
       try {
         for (let round = 0; round < ROUNDS; round += 1) {
           const fd = v2.open(STOP_COPY);
@@ -72,6 +73,7 @@ export const CONCURRENCY_CHECKS: readonly Check[] = [
       const fd = v2.open(STOP_COPY);
       const thread = secondThread(context);
       thread.begin("getStates", context.device.fd.number);
+      thread.calling(END_MS);
       let found: string | null = null;
       try {
         found = difference(whole, v2.readAll(fd, [4096]));

@@ -81,6 +81,16 @@ export class SecondThread {
     Atomics.notify(this.#words, WORD.command);
   }
 
+  /** Waits until the command has made its first call; false if it has not in so many milliseconds. */
+  calling(milliseconds: number): boolean {
+    const until = performance.now() + milliseconds;
+    while (Atomics.load(this.#words, WORD.calls) === 0) {
+      if (performance.now() > until) return false;
+      Atomics.wait(this.#words, WORD.calls, 0, 1);
+    }
+    return true;
+  }
+
   /**
    * Tells the command to stop, and waits for its end.
    *
