@@ -4,6 +4,7 @@
 
 import type { AnyKind } from "./_kind.ts";
 import { checkpoints } from "./checkpoints.ts";
+import { client } from "./client.ts";
 import { commands } from "./commands.ts";
 import { faults } from "./faults.ts";
 import { kernel } from "./kernel.ts";
@@ -11,7 +12,15 @@ import { server } from "./server.ts";
 import { vmmFiles } from "./vmm_files.ts";
 
 /** The kinds, in the order in which they are told of. */
-export const KINDS: readonly AnyKind[] = [faults, checkpoints, vmmFiles, kernel, server, commands];
+export const KINDS: readonly AnyKind[] = [
+  faults,
+  checkpoints,
+  vmmFiles,
+  kernel,
+  server,
+  client,
+  commands,
+];
 
 /** A kind by its name. */
 export function kindOf(name: string): AnyKind {

@@ -217,7 +217,7 @@ export class SaveFile extends DataFile {
     toUser(vfioPrecopyInfo, arg, {
       argsz,
       // Unchanged without MIG_PRECOPY_INFOv2: drivers write the flags only if it was set.
-      flags: odd | (precopyInfoV2 ? (reinit ? VFIO_PRECOPY_INFO_REINIT : 0) : flags),
+      flags: (odd | (precopyInfoV2 ? (reinit ? VFIO_PRECOPY_INFO_REINIT : 0) : flags)) >>> 0,
       initial_bytes: BigInt(initial),
       dirty_bytes: BigInt(dirty),
     });
