@@ -17,7 +17,7 @@ import {
 import { DirtyTracking } from "./dirty_tracking.ts";
 import type { OnError, RecoveryMode } from "./protocol/engine.ts";
 import type { DataFdSockets } from "./v2/data_fd_handover.ts";
-import type { DeviceDescription, OpenOptions, TrackerDescription } from "./thread/open_session.ts";
+import type { DeviceDescription, OpenOptions, TrackerDescription } from "./thread/session.ts";
 import type { StateChange } from "../vfio/state/standstill.ts";
 import type { PrecopyReport } from "./protocol/precopy_report.ts";
 import { SharedCounters } from "./thread/shared_counters.ts";

@@ -5,7 +5,7 @@
  */
 
 import type { DirtyReading, ReadOptions, TrackerName, UnmapReading } from "../dirty/mod.ts";
-import type { TrackerDescription } from "./thread/open_session.ts";
+import type { TrackerDescription } from "./thread/session.ts";
 import { ask } from "./thread/session_client.ts";
 
 /**

@@ -4,7 +4,7 @@
 
 import { type Batch, batchLength } from "../../checkpoint/batches/batch_builder.ts";
 import { ask } from "../thread/session_client.ts";
-import type { PulledBatch } from "../thread/open_session.ts";
+import type { PulledBatch } from "../thread/session.ts";
 import type { Device } from "../device.ts";
 import { recycle, takeBuffer } from "../../checkpoint/batches/buffer_pool.ts";
 

@@ -7,7 +7,7 @@
 
 import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
 import type { DirtyReading, UnmapReading } from "../../dirty/mod.ts";
-import type { PulledBatch } from "./open_session.ts";
+import type { PulledBatch } from "./session.ts";
 import {
   packReading,
   packUnmapReading,

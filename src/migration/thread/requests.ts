@@ -4,7 +4,7 @@
 
 import type { DirtyReading, ReadOptions, UnmapReading } from "../../dirty/mod.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
-import type { DeviceDescription, DeviceTimes, OpenOptions, PulledBatch } from "./open_session.ts";
+import type { DeviceDescription, DeviceTimes, OpenOptions, PulledBatch } from "./session.ts";
 import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
 import type { FrameTarget } from "../../checkpoint/pipeline/frame_producer.ts";
 import type { RingMemory } from "../../checkpoint/pipeline/ring.ts";

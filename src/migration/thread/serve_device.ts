@@ -11,7 +11,7 @@ import { blockSignals } from "../../kernel/process/signal_mask.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
 import { type Answer, type Request, transferredBuffer } from "./requests.ts";
 import { packValue, unpackArgs } from "./posted_bytes.ts";
-import { type OpenOptions, Session } from "./open_session.ts";
+import { type OpenOptions, Session } from "./session.ts";
 import { SharedCounters } from "./shared_counters.ts";
 import { packError } from "../../base/error_transfer.ts";
 

@@ -15,7 +15,7 @@ import {
 } from "./requests.ts";
 import { packArgs, unpackValue } from "./posted_bytes.ts";
 import { NoteBook, type NoteWatch } from "../notes/note_book.ts";
-import { type OpenOptions, Session } from "./open_session.ts";
+import { type OpenOptions, Session } from "./session.ts";
 import { SharedCounters } from "./shared_counters.ts";
 import { type AnyWorker, startThread, type Thread } from "./device_thread.ts";
 import { unpackError } from "../../base/error_transfer.ts";
