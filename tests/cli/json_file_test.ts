@@ -85,6 +85,34 @@ describe("with -- COMMAND", () => {
     });
   }
 
+  it("stdout is what COMMAND printed, and --json=FILE has the report", async () => {
+    using folder = new Folder();
+    const file = folder.file("a.vfk");
+    const report = folder.file("report.json");
+    const device = "sim:mlx5?size=64KiB";
+    const commands = [["save", device, "-o", file], ["restore", device, file], [
+      "state",
+      device,
+      "stop",
+    ]];
+    for (const words of commands) {
+      const program = ["--", "sh", "-c", `cat ${report}; echo done`];
+      const { code, out, err } = await vfiokit([...words, `--json=${report}`, ...program]);
+      assert.equal(code, 0, err);
+      // The report is there before the program begins.
+      assert.equal(out, `${readFileSync(report, "utf8")}done\n`);
+      const quiet = await vfiokit([
+        ...words,
+        "-q",
+        ...(words[0] === "save" ? ["-f"] : []),
+        "--",
+        "echo",
+        "x",
+      ]);
+      assert.deepEqual([quiet.code, quiet.out, quiet.err], [0, "x\n", ""]);
+    }
+  });
+
   it("dirty get refuses to write a bitmap to COMMAND's stdout", async () => {
     const get = ["dirty", "get", "sim:mapped", "--map", "0:1MiB", "--format", "bitmap"];
     const { code, err } = await vfiokit([...get, "--", "true"]);
