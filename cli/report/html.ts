@@ -37,9 +37,10 @@ export function table(
   rows: readonly (readonly string[])[],
 ): string {
   const head = heads.map((text) => `<th scope="col">${text}</th>`).join("");
-  const body = rows.map(([first, ...others]) =>
-    `<tr><td class="code">${first}</td>${others.map((cell) => `<td>${cell}</td>`).join("")}</tr>`
-  ).join("");
+  // On a phone each row is a list, and a cell shows its heading.
+  const cell = (text: string, column: number): string =>
+    `<td data-head="${heads[column]}"${column === 0 ? ' class="code"' : ""}>${text}</td>`;
+  const body = rows.map((cells) => `<tr>${cells.map(cell).join("")}</tr>`).join("");
   return `<section><h2>${title}</h2><p>${caption}</p><div class="wide"><table><thead><tr>${head}` +
     `</tr></thead><tbody>${body}</tbody></table></div></section>`;
 }

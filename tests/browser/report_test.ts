@@ -78,6 +78,26 @@ describe("the report in a browser", { skip }, () => {
     });
   }
 
+  for (const scheme of ["light", "dark"] as const) {
+    it(`fits 360, 800 and 1400 pixels, ${scheme}, tables too`, async () => {
+      await using page = await Page.open(file, { ...PHONE, scheme });
+      for (const width of [360, 800, 1400]) {
+        await page.look({ width, height: 900, scheme, mobile: width === 360 });
+        const wide = await page.evaluate<string[]>(
+          '[document.documentElement, ...document.querySelectorAll(".wide, .chart")]' +
+            ".filter((it) => it.scrollWidth > it.clientWidth)" +
+            ".map((it) => `${it.tagName} ${it.id}: ${it.scrollWidth} in ${it.clientWidth}`)",
+        );
+        assert.deepEqual(wide, [], `${width} pixels`);
+        const hidden = await page.evaluate<number>(
+          '[...document.querySelectorAll(".wide td")].filter((it) => it.getBoundingClientRect().right > innerWidth).length',
+        );
+        assert.equal(hidden, 0);
+      }
+      assert.deepEqual(page.complaints, []);
+    });
+  }
+
   it("is drawn anew if its width changes", async () => {
     await using page = await Page.open(file, WIDE);
     const width = "document.querySelector('canvas').getBoundingClientRect().width";
