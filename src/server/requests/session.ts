@@ -72,6 +72,7 @@ export class Session {
   readonly #features: Features;
   readonly #interrupts: Interrupts;
   readonly #dma: ClientDma;
+  #buffer: Bytes = NOTHING;
 
   constructor({ device, own, messages, extended, mostData }: SessionParts) {
     this.#device = device;
@@ -84,7 +85,8 @@ export class Session {
   }
 
   /**
-   * Does what a request asks for; returns the payload of its reply.
+   * Does what a request asks for; returns the payload of its reply, which the next request may
+   * overwrite.
    *
    * @throws {SysError} With the errno for its reply. {@linkcode errnoOfRefusal} knows the others.
    */
@@ -142,12 +144,18 @@ export class Session {
     return NOTHING;
   }
 
+  /** A buffer for a reply's payload, used again for the next one. */
+  #room(size: number): Bytes {
+    if (this.#buffer.length < size) this.#buffer = new Uint8Array(size);
+    return this.#buffer.subarray(0, size);
+  }
+
   #readData(payload: Bytes): Bytes {
     if (payload.length < vfioUserMigData.size) refuse("EINVAL");
     const { size: head } = vfioUserMigData;
     const { argsz, size } = vfioUserMigData.unpack(payload);
     if (argsz < head + size || size > this.#mostData) refuse("EINVAL");
-    const answer = new Uint8Array(head + size);
+    const answer = this.#room(head + size);
     const into = answer.subarray(head);
     const { data } = this.#device;
     // In the protocol a short read is the end of the data; with the extension it is a short read.
