@@ -4,6 +4,7 @@
 
 import { isErrno } from "../../kernel/sys_error.ts";
 import { type Kernel, POLLIN } from "../../kernel/kernel.ts";
+import { setPipeSize } from "../../kernel/process/pipe_size.ts";
 import { type FdKind, WAIT_MS } from "./fd_kind.ts";
 
 /** Reads from an fd. */
@@ -35,6 +36,9 @@ class FileInput implements FdInput {
   }
 }
 
+/** What a pipe should hold, in bytes. Where it stays smaller, its ends wake each other more often. */
+const PIPE_BYTES = 1 << 20;
+
 /** What may have nothing to give, for ever: a fifo, a socket, a terminal. */
 class WaitingInput implements FdInput {
   readonly #kernel: Kernel;
@@ -43,6 +47,8 @@ class WaitingInput implements FdInput {
   constructor(kernel: Kernel, fd: number) {
     this.#kernel = kernel;
     this.#fd = fd;
+    // Of no effect on anything but a pipe.
+    setPipeSize(fd, PIPE_BYTES);
   }
 
   read(into: Uint8Array, unwanted: () => boolean): number | null {
