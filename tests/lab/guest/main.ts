@@ -17,6 +17,7 @@ import { cases as dirtyCli } from "./cases/dirty_cli.ts";
 import { cases as driver } from "./cases/driver.ts";
 import { cases as faults } from "./cases/faults.ts";
 import { cases as handOver } from "./cases/hand_over.ts";
+import { cases as live } from "./cases/live.ts";
 import { cases as list } from "./cases/list.ts";
 import { cases as log } from "./cases/log.ts";
 import { cases as mtty } from "./cases/mtty.ts";
@@ -65,6 +66,7 @@ const tally = await runCases([
   ...readBack,
   ...served,
   ...several,
+  ...live,
   ...log,
   ...check,
   ...checkBugs,
