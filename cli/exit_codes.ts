@@ -58,6 +58,8 @@ export const EXIT_CODES_BY_CLASS: Readonly<Record<string, number>> = {
   DirtyRangeError: USAGE,
   DmaError: FAILED,
   IdentityError: BAD_CHECKPOINT,
+  JournalError: FAILED,
+  LiveError: FAILED,
   MigrationError: FAILED,
   OpenError: FAILED,
   ProcessDeviceError: FAILED,
@@ -68,6 +70,7 @@ export const EXIT_CODES_BY_CLASS: Readonly<Record<string, number>> = {
   SocketFileError: FAILED,
   StdoutError: FAILED,
   SysError: FAILED,
+  TcpError: FAILED,
   TraceError: BAD_CHECKPOINT,
   TraceFileError: FAILED,
   TransferError: FAILED,
@@ -95,6 +98,7 @@ const BY_CODE: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   VmmFileError: {
     "unsupported": CANNOT,
   } satisfies Partial<Record<VmmFileError["code"], number>>,
+  TcpError: { "bad-address": USAGE },
   CheckError: { "not-running": NEEDS_RESET } satisfies Partial<Record<CheckErrorCode, number>>,
 };
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { resolve } from "node:path";
 import type { Trace } from "../src/trace/mod.ts";
 import type { Context } from "./context.ts";
 
@@ -17,6 +18,10 @@ export interface TraceArgs {
   readonly device?: string | undefined;
   /** The devices of a command that takes several. */
   readonly devices?: readonly string[] | undefined;
+  /** Other files that a command writes: none of them may be the trace too. */
+  readonly output?: string | undefined;
+  readonly report?: string | undefined;
+  readonly junit?: string | undefined;
 }
 
 /** Runs a command with the trace that it asks for, if it does. */
@@ -30,6 +35,13 @@ export async function traced(
     if (!data) return await work();
     const { UsageError } = await import("./usage_error.ts");
     throw new UsageError("Cannot use --trace-data without --trace: it says what is in the trace");
+  }
+  const { output, report, junit } = args;
+  const also = Object.entries({ output, report, junit })
+    .find(([, file]) => file !== undefined && file !== "-" && resolve(file) === resolve(path));
+  if (also !== undefined) {
+    const { UsageError } = await import("./usage_error.ts");
+    throw new UsageError(`Cannot write the trace to ${path}: it is the file of --${also[0]}`);
   }
   const { Trace } = await import("../src/trace/mod.ts");
   using trace = Trace.create(path, {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
@@ -116,5 +116,14 @@ describe("vfiokit trace show", () => {
     const lines = out.trimEnd().split("\n").map((line) => JSON.parse(line));
     assert.ok(lines.length > 50);
     assert.equal(lines.at(-1).error.code, "cut");
+  });
+
+  it("is refused in a file that the command writes anyway", async () => {
+    using folder = new Folder();
+    const file = folder.file("a");
+    const { code, err } = await vfiokit(["save", "sim:mlx5", "-o", file, "--trace", file]);
+    assert.equal(code, 2);
+    assert.match(err, /it is the file of --output/);
+    assert.ok(!existsSync(file));
   });
 });
