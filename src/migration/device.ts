@@ -172,7 +172,7 @@ export class Device implements AsyncDisposable {
    *
    * @example
    * ```ts
-   * import { openDevice, precopy } from "@vfiokit/vfiokit";
+   * import { openDevice, precopy } from "vfiokit";
    * import assert from "node:assert/strict";
    *
    * await using device = await openDevice("sim:mlx5?size=64KiB");

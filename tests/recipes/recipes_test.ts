@@ -274,7 +274,7 @@ describe("recipes", () => {
       using kitchen = new Kitchen(10);
       // The module that is published is this one.
       const config = JSON.parse(fs.readFileSync(join(kitchen.folder, "deno.json"), "utf8"));
-      config.imports = { "@vfiokit/vfiokit": projectFile("mod.ts") };
+      config.imports = { "vfiokit": projectFile("mod.ts") };
       fs.writeFileSync(join(kitchen.folder, "deno.json"), JSON.stringify(config));
       kitchen.program("deno", `exec ${process.execPath} "$@"`);
       assert.match(kitchen.run(), /^\d+ bytes$/m);

@@ -24,7 +24,7 @@ export const MFD_ALLOW_SEALING = 2;
  *
  * @example
  * ```ts
- * import { libcKernel } from "@vfiokit/vfiokit/kernel";
+ * import { libcKernel } from "vfiokit/kernel";
  * import { isSizeSealed, MFD_ALLOW_SEALING, sealSize } from "./seals.ts";
  * import assert from "node:assert/strict";
  *
