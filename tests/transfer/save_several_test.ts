@@ -260,11 +260,16 @@ describe("save() that fails", () => {
     await using slow = await openDevice(`sim:trapped?${SIZE}&fault=block:${HELD}:1`, {
       worker: gate.worker(),
     });
-    await using failing = await openDevice(`sim:mlx5?${SIZE}&fault=read:2:EIO`);
+    // It fails only once the other one blocks, which would not begin after a failure.
+    const before = new Gate();
+    const spec = `sim:mlx5?${SIZE}&fault=block:${HELD}:1&fault=read:2:EIO`;
+    await using failing = await openDevice(spec, { worker: before.worker() });
     const devices = [slow, failing];
     let ended = false;
     const saving = failure(save(devices, memorySink()), devices).finally(() => ended = true);
     await gate.reached();
+    await before.reached();
+    before.open();
     // Both were stopped before the first one blocked: this one has failed, and was brought back.
     await until(async () => (await failing.state()).state === "running", "the other runs again");
     assert.equal(ended, false);
