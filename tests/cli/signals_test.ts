@@ -208,7 +208,8 @@ describe("a command that reads a pipe which gives nothing", () => {
           // Not child.kill: Deno then reports the signal as the end, whatever the exit code was.
           process.kill(child.pid!, signal);
           assert.equal(await ended, expected, err);
-          assert.doesNotMatch(err, /driver/);
+          // On a busy machine it may have said that it still waits, for whatever it may be.
+          assert.doesNotMatch(err.replace(/^.*: still waiting, .*$/m, ""), /driver/);
         } finally {
           fs.closeSync(held);
         }
