@@ -39,6 +39,7 @@ const PLAIN_ERRORS: Readonly<Record<string, string>> = {
   "new Error(event.message)": "a thread of this library has failed",
   "new Error(`The checkpoint's thread": "a thread of this library has failed",
   "new Error(`Cannot go on checking": "a thread of this library has failed",
+  'new Error("The thread of the server ended': "a thread of this library has failed",
   'new Error("Cannot go on': "a thread of this library has failed",
   'new Error("Cannot check with two threads': "the second thread is missing",
   'new Error("Cannot publish a slot': "a slot is used twice",

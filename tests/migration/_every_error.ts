@@ -18,6 +18,9 @@ import { DirtyRangeError } from "../../src/dirty/mod.ts";
 import { SimKernel, SimSpecError } from "../../src/sim/mod.ts";
 import { addCleanup } from "../../src/base/cleanup.ts";
 import { CheckError } from "../../src/check/mod.ts";
+import { JournalError, LiveError, TcpError } from "../../src/live/mod.ts";
+import { SocketFileError } from "../../src/server/mod.ts";
+import { ProcessDeviceError, VmmFileError } from "../../src/vmm/mod.ts";
 import { ReplayError, TraceError, TraceFileError } from "../../src/trace/mod.ts";
 
 const REASONS = [
@@ -74,6 +77,12 @@ export const EVERY_ERROR: readonly Error[] = [
   new TraceError("cut", "a.trace", 7, "it has no end"),
   TraceFileError.of("create", "a.trace", cause),
   new UnsupportedError(REASONS, { cause }),
+  new JournalError("exists", "a.jsonl", "this migration has one already", cause),
+  new LiveError("peer-refused", "The other side refused", "look there", { cause }),
+  new ProcessDeviceError("bad-name", "Cannot look at it", "say pid:N", cause),
+  new SocketFileError("in-use", "Cannot serve there", { cause }, "choose another"),
+  new TcpError("timeout", "It does not answer", cause, "try again"),
+  new VmmFileError("truncated", 4096, "it ends in section 2", "copy it again"),
 ];
 for (const error of EVERY_ERROR) addCleanup(error, new SysError("close", 4, error.name));
 

@@ -134,11 +134,15 @@ function readCertificate(path: string): string {
 }
 
 function readPem(path: string): [text: string, mode: number] {
+  let size: number;
+  let mode: number;
+  let text: string;
   try {
-    const { size, mode } = fs.statSync(path);
-    if (size > MAX_PEM_BYTES) throw new Error("it is too long");
-    return [fs.readFileSync(path, "utf8"), mode];
+    ({ size, mode } = fs.statSync(path));
+    text = size > MAX_PEM_BYTES ? "" : fs.readFileSync(path, "utf8");
   } catch (error) {
     throw new TcpError("bad-key", `Cannot read ${path}: ${(error as Error).message}`, error);
   }
+  if (size > MAX_PEM_BYTES) throw new TcpError("bad-key", `${path} is too long for a PEM file`);
+  return [text, mode];
 }
