@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
-import { buildPackage } from "../../packaging/npm_package.ts";
+import { buildPackage } from "./npm_package.ts";
 import { IN_DENO, projectFile } from "../cli/_cli.ts";
 import { Folder } from "../cli/_folder.ts";
 import { Registry } from "./_registry.ts";

@@ -7,11 +7,11 @@ import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
-import { manPage } from "../cli/man.ts";
-import deno from "../deno.json" with { type: "json" };
-import root from "../package.json" with { type: "json" };
+import { manPage } from "../../cli/man.ts";
+import deno from "../../deno.json" with { type: "json" };
+import root from "../../package.json" with { type: "json" };
 
-const PROJECT = path.join(import.meta.dirname!, "..");
+const PROJECT = path.join(import.meta.dirname!, "../..");
 
 /** What is compiled; everything else in these folders is copied. */
 const SOURCES = ["mod.ts", "src", "cli"];
