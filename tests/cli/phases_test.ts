@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { describe, it } from "node:test";
-import { type Outcome, type RunOptions, vfiokit } from "./_cli.ts";
+import { until } from "../_until.ts";
+import { command, type Outcome, type RunOptions, vfiokit } from "./_cli.ts";
 
 const DEVICE = "sim:mapped?size=2MiB";
 
@@ -96,8 +99,17 @@ describe("the scripts of the phases", () => {
 
   it("say once what became of a device whose checkpoint was cut", async () => {
     const { stdout } = await phase("stop_and_copy");
-    const { code, err } = await phase("resume", [DEVICE], { stdin: stdout.subarray(0, 5000) });
-    assert.equal(code, 4);
+    const [program, ...words] = command({ script: "cli/phases/resume.ts" });
+    const child = spawn(program, [...words, DEVICE], { stdio: ["pipe", "ignore", "pipe"] });
+    let err = "";
+    child.stderr.on("data", (data) => err += data);
+    const ended = once(child, "close");
+    child.stdin.write(stdout.subarray(0, 5000));
+    // The cut comes once the device is in RESUMING: else there is nothing that could be lost.
+    await until(() => err.includes("resuming") || child.exitCode !== null, "it is resuming");
+    child.stdin.end();
+    const [code] = await ended;
+    assert.equal(code, 4, err);
     assert.equal(err.split("its former state is lost").length, 2, err);
   });
 
