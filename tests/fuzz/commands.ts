@@ -146,10 +146,16 @@ function option(words: readonly string[], ...names: readonly string[]): string |
 
 const CODES: readonly number[] = [0, 1, 2, 3, 4, 5, 129, 130, 143];
 
+/** The codes of a program that cannot be run. */
+const NOT_RUN: readonly number[] = [126, 127];
+
 function checkEnded(plan: CommandPlan, { code, stdout, stderr }: Ended): void {
   const { words, command } = plan;
   const own = ownWords(words);
-  if (!CODES.includes(code)) throw new Find("exit code", `it is ${code}: ${stderr}`);
+  // A program of the user's stands behind "--": its exit code and stdout are its own.
+  const runs = own.length < words.length - 1;
+  const codes = runs ? [...CODES, ...NOT_RUN] : CODES;
+  if (!codes.includes(code)) throw new Find("exit code", `it is ${code}: ${stderr}`);
   // What a script prints of a failure that nobody foresaw.
   const bad = nonsense(stderr) ?? control(stderr);
   if (bad !== null) throw new Find("message", `stderr has ${bad}: ${stderr}`);
@@ -168,14 +174,15 @@ function checkEnded(plan: CommandPlan, { code, stdout, stderr }: Ended): void {
   if (/^vfiokit /m.test(text) && command !== "man" && command !== "demo") {
     throw new Find("stdout", `an error is on stdout: ${text}`);
   }
-  if (!json) return;
+  if (!json || runs) return;
   // Of a command line that makes no sense nobody knows whether JSON was wanted.
   const unparsed = code === 2 && /^Try "vfiokit/m.test(stderr);
   const elsewhere = command === "dirty get" && option(words, "-o", "--output") !== null;
   // A signal may come before the program has begun.
   const early = plan.ownProcess && code > 128 && text === "";
   if (unparsed || elsewhere || early) return;
-  const documents = command === "dirty watch" ? text.split("\n").slice(0, -1) : [text];
+  const lines = command === "dirty watch" || command === "trace show";
+  const documents = lines ? text.split("\n").slice(0, -1) : [text];
   for (const document of documents) checkDocument(document, code, command);
 }
 
@@ -186,6 +193,8 @@ function checkDocument(text: string, code: number, command: string): void {
   } catch {
     throw new Find("json", `stdout is no JSON document (exit code ${code}): ${text.slice(0, 300)}`);
   }
+  // The lines of a trace are its own.
+  if (command === "trace show") return;
   if (typeof document?.schema !== "string") throw new Find("json", `it has no schema: ${text}`);
   if (command === "dirty watch") return;
   // What a device or a link cannot do is a result as well, of those who were asked just that.
