@@ -5,6 +5,7 @@
  */
 
 import { cleanlyAsync } from "../base/cleanup.ts";
+import { Ending } from "../base/ending.ts";
 import type { OpenDevices } from "../migration/open_devices.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import { demandIdentity } from "../transfer/identity/demand_identity.ts";
@@ -14,7 +15,7 @@ import { RestoreSteps } from "../transfer/restore_steps.ts";
 import { TransferError } from "../transfer/transfer_error.ts";
 import type { IovaMapping } from "../vfio/dma/iova.ts";
 import type { Connection } from "./connection/connection.ts";
-import type { Hello, Message } from "./connection/messages.ts";
+import { type Hello, unexpected } from "./connection/messages.ts";
 import { Peer } from "./connection/peer.ts";
 import {
   DESTINATION,
@@ -23,12 +24,10 @@ import {
   type DestinationState,
 } from "./commit/destination.ts";
 import { Journal } from "./commit/journal.ts";
-import { Machine } from "./commit/machine.ts";
+import { entryOf, Machine } from "./commit/machine.ts";
 import { untilOrdered } from "./doubt.ts";
 import { FrameReceiver, type ReceivedBytes } from "./frame_receiver.ts";
 import { LiveError } from "./live_error.ts";
-
-const TIMEOUT_MS = 30_000;
 
 /** How to receive. */
 export interface ReceiveOptions {
@@ -95,7 +94,7 @@ export async function receive(
   options: ReceiveOptions,
 ): Promise<Received> {
   const begun = performance.now();
-  const peer = new Peer(connection, options.timeoutMs ?? TIMEOUT_MS);
+  const peer = new Peer(connection, options.timeoutMs);
   return await cleanlyAsync(async () => {
     await using closing = new AsyncDisposableStack();
     closing.defer(() => peer.close());
@@ -212,10 +211,11 @@ class Destination {
   /** Waits for what the other side says. */
   async #heard(): Promise<DestinationEvent> {
     try {
-      const message = await orAborted(this.#peer.hear(), this.#options.signal);
+      using ending = new Ending(this.#options.signal);
+      const message = await ending.until(this.#peer.hear());
       if (message.type === "commit") return "commit";
-      if (message.type !== "abort") throw outOfTurn(message);
-      this.#reason = new LiveError("peer-refused", `The other side gives up: ${message.reason}`);
+      if (message.type !== "abort") throw unexpected(message);
+      this.#reason = unexpected(message);
       return "abort";
     } catch (error) {
       this.#reason ??= error;
@@ -224,36 +224,17 @@ class Destination {
   }
 
   /** Waits in doubt. */
-  async #order(): Promise<DestinationEvent> {
-    try {
-      const order = await untilOrdered(this.#journal.path, ["run", "reset"], this.#options.signal);
-      return order === "run" ? "told-run" : "told-reset";
-    } catch (error) {
-      const { id } = this.#journal;
-      throw new LiveError(
-        "in-doubt",
-        `Migration ${id} is in doubt: everything has come, and the connection ended before the ` +
-          "decision. The devices here stand still, and must not run before that is known",
-        `Resolve migration ${id} from the journals of both sides`,
-        { cause: error },
-      );
-    }
+  #order(): Promise<DestinationEvent> {
+    return untilOrdered(
+      this.#journal,
+      "everything has come, and the connection ended before the decision",
+      ["run", "reset"],
+      this.#options.signal,
+    );
   }
 
   async #perform(action: DestinationAction): Promise<void> {
     switch (action) {
-      case "journal loaded":
-        this.#tell("loaded");
-        return this.#journal.add("loaded");
-      case "journal starting":
-        this.#tell("starting");
-        return this.#journal.add("starting");
-      case "journal running":
-        return this.#journal.add("running");
-      case "journal refused":
-        return this.#journal.add("refused");
-      case "journal doubt":
-        return this.#journal.add("doubt");
       case "send loaded":
         return await this.#peer.say({ type: "loaded" });
       case "send running":
@@ -266,6 +247,11 @@ class Destination {
         return await this.#steps.run();
       case "reset":
         return await this.#reset();
+      default: {
+        const entry = entryOf(action);
+        if (entry === "loaded" || entry === "starting") this.#tell(entry);
+        return this.#journal.add(entry);
+      }
     }
   }
 
@@ -301,24 +287,4 @@ class Destination {
       devices,
     };
   }
-}
-
-/** Waits, but for no longer than the signal lasts. */
-async function orAborted<Value>(
-  work: Promise<Value>,
-  signal: AbortSignal | undefined,
-): Promise<Value> {
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => aborted.reject(signal?.reason);
-  signal?.addEventListener("abort", onAbort);
-  if (signal?.aborted) onAbort();
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal?.removeEventListener("abort", onAbort);
-  }
-}
-
-function outOfTurn({ type }: Message): LiveError {
-  return new LiveError("peer-protocol", `The other side says "${type}" out of turn`);
 }

@@ -4,16 +4,17 @@
  * @module
  */
 
+import { Ending } from "../base/ending.ts";
 import type { Device } from "../migration/device.ts";
 import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import { Lockstep } from "../transfer/lockstep.ts";
 import type { DeviceReport } from "../transfer/report.ts";
 import { Journal, newMigrationId } from "./commit/journal.ts";
-import { type Failure, Machine } from "./commit/machine.ts";
+import { entryOf, Machine } from "./commit/machine.ts";
 import { SOURCE, type SourceAction, type SourceEvent, type SourceState } from "./commit/source.ts";
 import type { Connection } from "./connection/connection.ts";
-import type { Message } from "./connection/messages.ts";
+import { type Message, unexpected } from "./connection/messages.ts";
 import { Peer } from "./connection/peer.ts";
 import {
   afterRound,
@@ -26,8 +27,6 @@ import { untilOrdered } from "./doubt.ts";
 import { FrameSender, type SentBytes } from "./frame_sender.ts";
 import { LiveError } from "./live_error.ts";
 
-/** How long the other side may take, by default, in milliseconds. */
-const TIMEOUT_MS = 30_000;
 const DEFAULT_DOWNTIME_MS = 300;
 const DEFAULT_ROUNDS = 30;
 
@@ -154,7 +153,7 @@ class Source {
   ) {
     this.#lockstep = lockstep;
     this.#options = options;
-    this.#peer = new Peer(connection, options.timeoutMs ?? TIMEOUT_MS);
+    this.#peer = new Peer(connection, options.timeoutMs);
     this.#sender = new FrameSender(this.#peer, lockstep.members);
     this.#journal = journal;
     this.#machine = new Machine(
@@ -337,7 +336,7 @@ class Source {
   }
 
   /** The event of what went wrong here. */
-  #failed(error: unknown): SourceEvent | Failure {
+  #failed(error: unknown): SourceEvent {
     this.#reason ??= error;
     if (!(error instanceof LiveError)) return "give-up";
     if (error.code === "peer-refused") return "refused";
@@ -345,11 +344,14 @@ class Source {
   }
 
   /** Waits for what the other side says. */
-  async #heard(): Promise<SourceEvent | Failure> {
+  async #heard(): Promise<SourceEvent> {
     const answer = this.#answer!;
     this.#answer = null;
     try {
-      const message = await this.#inTime(answer);
+      // After the decision a signal ends nothing any more.
+      const undecided = this.#machine.state === "stopped";
+      using ending = new Ending(undecided ? this.#options.signal : undefined);
+      const message = await this.#peer.inTime(ending.until(answer), "answer");
       if (message.type === "refused") this.#reason = unexpected(message);
       const event = (["loaded", "running", "refused"] as const).find((each) =>
         each === message.type && this.#machine.expects(each)
@@ -363,41 +365,18 @@ class Source {
     }
   }
 
-  async #inTime(answer: Promise<Message>): Promise<Message> {
-    const { signal, timeoutMs = TIMEOUT_MS } = this.#options;
-    const ended = Promise.withResolvers<never>();
-    const timer = setTimeout(
-      () => ended.reject(new LiveError("peer-timeout", `${this.#peer.name} does not answer`)),
-      timeoutMs,
-    );
-    // After the decision a signal ends nothing any more.
-    const undecided = this.#machine.state === "stopped";
-    const onAbort = (): void => ended.reject(signal?.reason);
-    if (undecided) signal?.addEventListener("abort", onAbort);
-    try {
-      if (undecided) signal?.throwIfAborted();
-      return await Promise.race([answer, ended.promise]);
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
-    }
-  }
-
   /** Waits in doubt. */
   async #order(): Promise<SourceEvent> {
     try {
-      const order = await untilOrdered(this.#journal.path, ["run", "drop"], this.#options.signal);
-      return order === "run" ? "told-run" : "told-drop";
-    } catch (error) {
-      const { id } = this.#journal;
-      this.#peer.close();
-      throw new LiveError(
-        "in-doubt",
-        `Migration ${id} is in doubt: the other side was told to run, and has not said that it ` +
-          "does. The devices here stand still, and must not run before that is known",
-        `Resolve migration ${id} from the journals of both sides`,
-        { cause: error },
+      return await untilOrdered(
+        this.#journal,
+        "the other side was told to run, and has not said that it does",
+        ["run", "drop"],
+        this.#options.signal,
       );
+    } catch (error) {
+      this.#peer.close();
+      throw error;
     }
   }
 
@@ -412,17 +391,11 @@ class Source {
         const reason = this.#reason instanceof Error ? this.#reason.message : "it was given up";
         return await this.#peer.say({ type: "abort", reason });
       }
-      case "journal commit":
-        return this.#journal.add("commit");
-      case "journal back":
-        return this.#journal.add("back");
-      case "journal done":
-        return this.#journal.add("done");
-      case "journal doubt":
-        return this.#journal.add("doubt");
       case "run":
         await this.#broughtBack();
         return await this.#demandRunning();
+      default:
+        return this.#journal.add(entryOf(action));
     }
   }
 
@@ -472,12 +445,4 @@ class Source {
       devices,
     };
   }
-}
-
-/** The error for a message that ends it. */
-function unexpected(message: Message): LiveError {
-  if (message.type === "refused" || message.type === "abort") {
-    return new LiveError("peer-refused", `The other side gives up: ${message.reason}`);
-  }
-  return new LiveError("peer-protocol", `The other side says "${message.type}" out of turn`);
 }

@@ -41,6 +41,11 @@ export function failureOf(action: Action): Failure {
   return action.startsWith("journal ") ? "journal-failed" : "cut";
 }
 
+/** What a `journal` action enters. */
+export function entryOf<Name extends string>(action: `journal ${Name}`): Name {
+  return action.slice("journal ".length) as Name;
+}
+
 /** A machine, its state, and what performs its actions. */
 export class Machine<
   State extends string,

@@ -122,6 +122,14 @@ function number(fields: Fields, key: string): bigint {
   return BigInt(text);
 }
 
+/** The error for a message that ends the migration. */
+export function unexpected(message: Message): LiveError {
+  if (message.type === "refused" || message.type === "abort") {
+    return new LiveError("peer-refused", `The other side gives up: ${message.reason}`);
+  }
+  return new LiveError("peer-protocol", `The other side says "${message.type}" out of turn`);
+}
+
 function wrong(what: string): LiveError {
   return new LiveError("peer-protocol", `The other side does not speak this protocol: ${what}`);
 }

@@ -8,6 +8,9 @@ import { type Message, packMessage, readMessage } from "./messages.ts";
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 
+/** How long the other side may take, by default, in milliseconds. */
+const TIMEOUT_MS = 30_000;
+
 /** The other side of a connection. */
 export class Peer {
   readonly #connection: Connection;
@@ -19,7 +22,7 @@ export class Peer {
   #sent = 0;
 
   /** `timeoutMs`: how long the other side may take for its next bytes, or to take ours. */
-  constructor(connection: Connection, timeoutMs: number) {
+  constructor(connection: Connection, timeoutMs: number = TIMEOUT_MS) {
     this.#connection = connection;
     this.#timeoutMs = timeoutMs;
   }
@@ -40,7 +43,7 @@ export class Peer {
     const sending = (async (): Promise<void> => {
       await before;
       for (const chunk of chunks) {
-        await this.#inTime(this.#connection.write(chunk), "take what is sent");
+        await this.inTime(this.#connection.write(chunk), "take what is sent");
         this.#sent += chunk.length;
       }
     })();
@@ -72,7 +75,7 @@ export class Peer {
   async bytes(most: number, patient = false): Promise<Uint8Array> {
     while (this.#rest.length === 0) {
       const reading = this.#connection.read();
-      const chunk = await (patient ? reading : this.#inTime(reading, "go on"));
+      const chunk = await (patient ? reading : this.inTime(reading, "go on"));
       if (chunk === null) {
         throw new LiveError("connection-lost", `The connection to ${this.name} has ended`);
       }
@@ -93,7 +96,12 @@ export class Peer {
     return bytes;
   }
 
-  async #inTime<Value>(work: Promise<Value>, what: string): Promise<Value> {
+  /**
+   * Waits for something that the other side does, such as to `answer`.
+   *
+   * @throws {LiveError} `peer-timeout` if it takes too long.
+   */
+  async inTime<Value>(work: Promise<Value>, what: string): Promise<Value> {
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       const seconds = this.#timeoutMs / 1000;
