@@ -65,6 +65,7 @@ export class Connection implements Disposable {
   turn(): boolean {
     const received = this.#receive((size) => this.#room(size));
     if (received === null) return false;
+    if (isHeader(received)) throw malformed("the client sent a reply that nothing asked for");
     this.#answer(received);
     for (;;) {
       const next = this.#waiting.shift();
@@ -79,14 +80,21 @@ export class Connection implements Disposable {
     return this.#buffer.subarray(0, size);
   }
 
-  /** The next request; null at the end. */
-  #receive(room: (size: number) => Bytes): Received | null {
+  /**
+   * The next request; or the header of a reply, whose payload is still to come; null at the end.
+   *
+   * @param room Makes room for the request's payload, or throws to refuse it.
+   */
+  #receive(room: (size: number) => Bytes): Received | MessageHeader | null {
     const message = this.#main.receiveHeader({ maxSize: MOST_BYTES, maxFds: MOST_FDS });
     if (message === null) return null;
     const { header } = message;
     const fds = [...message.fds];
+    if (isReply(header)) {
+      closeAll(fds);
+      return header;
+    }
     try {
-      if (isReply(header)) throw malformed("the client sent a reply that nothing asked for");
       const payload = room(header.size - HEADER_SIZE);
       this.#main.receive(payload);
       return { header, request: { command: header.command, payload, fds } };
@@ -158,26 +166,19 @@ export class Connection implements Disposable {
   /** The next reply on the client's own socket; requests that come before it wait. */
   #replyOnMain(): MessageHeader {
     for (;;) {
-      const message = this.#main.receiveHeader({ maxSize: MOST_BYTES, maxFds: MOST_FDS });
-      if (message === null) throw new WireError("closed", "the client owes a reply, and is gone");
-      const fds = [...message.fds];
-      try {
-        const { header } = message;
-        if (isReply(header)) {
-          closeAll(fds.splice(0));
-          return header;
-        }
-        if (this.#waiting.length === MOST_WAITING) {
-          throw malformed(`the client sent ${MOST_WAITING} requests instead of a reply`);
-        }
-        const payload = new Uint8Array(header.size - HEADER_SIZE);
-        this.#main.receive(payload);
-        this.#waiting.push({ header, request: { command: header.command, payload, fds } });
-      } catch (error) {
-        closeAll(fds);
-        throw error;
-      }
+      const received = this.#receive((size) => this.#roomToWait(size));
+      if (received === null) throw new WireError("closed", "the client owes a reply, and is gone");
+      if (isHeader(received)) return received;
+      this.#waiting.push(received);
     }
+  }
+
+  /** Room for the payload of a request that waits. */
+  #roomToWait(size: number): Bytes {
+    if (this.#waiting.length === MOST_WAITING) {
+      throw malformed(`the client sent ${MOST_WAITING} requests instead of a reply`);
+    }
+    return new Uint8Array(size);
   }
 
   #reply(
@@ -202,6 +203,10 @@ export class Connection implements Disposable {
       this.#main.close();
     });
   }
+}
+
+function isHeader(received: Received | MessageHeader): received is MessageHeader {
+  return !("request" in received);
 }
 
 /** Closes fds that nobody took. */

@@ -38,9 +38,8 @@ export class MigrationData {
 
   /** The device came to a state, and gave a data fd, or -1. */
   entered(state: number, fd: number): void {
-    if (fd >= 0) this.close();
+    if (fd >= 0 || !WITH_DATA.includes(state)) this.close();
     if (fd >= 0) this.#fd = fd;
-    else if (!WITH_DATA.includes(state)) this.close();
   }
 
   get #open(): number {

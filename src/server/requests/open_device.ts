@@ -51,7 +51,7 @@ export class DeviceSource implements Disposable {
   readonly #kernel: SimKernel | null;
   readonly #hold: boolean;
   #users = 0;
-  #open: { readonly device: OpenDevice; readonly kernel: Kernel } | null;
+  #open: OpenDevice | null;
 
   /**
    * Opens it, so that a name that is wrong fails at once.
@@ -63,18 +63,14 @@ export class DeviceSource implements Disposable {
     const kernel = kernelFor(this.#name);
     this.#kernel = kernel instanceof SimKernel ? kernel : null;
     this.#hold = hold;
-    this.#open = this.#opened(kernel);
-  }
-
-  #opened(kernel: Kernel): { device: OpenDevice; kernel: Kernel } {
-    return { device: new OpenDevice(kernel, this.#name), kernel };
+    this.#open = new OpenDevice(kernel, this.#name);
   }
 
   /** The device, for one more client. */
   take(): OpenDevice {
-    this.#open ??= this.#opened(this.#kernel ?? kernelFor(this.#name));
+    this.#open ??= new OpenDevice(this.#kernel ?? kernelFor(this.#name), this.#name);
     this.#users += 1;
-    return this.#open.device;
+    return this.#open;
   }
 
   /** A client is gone. */
@@ -87,7 +83,7 @@ export class DeviceSource implements Disposable {
     const open = this.#open;
     if (open === null) return;
     this.#open = null;
-    cleanlyThen(() => open.device[Symbol.dispose](), () => endTrace(open.kernel));
+    cleanlyThen(() => open[Symbol.dispose](), () => endTrace(open.kernel));
   }
 
   /** Closes it. */
