@@ -48,6 +48,8 @@ export class Connection implements Disposable {
   constructor(socket: UnixSocket, device: OpenDevice, wait: Wait) {
     this.#device = device;
     this.#wait = wait;
+    // A reply has up to 1 MiB, and each part that has no room costs a turn of both processes.
+    socket.enlargeBuffer();
     this.#main = new MessageSocket(socket, wait);
   }
 
