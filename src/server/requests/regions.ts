@@ -10,7 +10,7 @@ import {
   VFIO_REGION_INFO_FLAG_MMAP,
   vfioRegionInfo,
 } from "../../uapi/mod.ts";
-import { vfioUserRegionAccess } from "../../vfio_user/wire/structs.ts";
+import { vfioUserRegionAccess, vfioUserWriteMulti } from "../../vfio_user/wire/structs.ts";
 import type { OpenDevice } from "./open_device.ts";
 import { refuse } from "./refuse.ts";
 
@@ -22,7 +22,7 @@ const INFO_MOST = 65536;
 /** A write of WRITE_MULTI: an access, and 8 bytes for the data. */
 const MULTI_DATA = 8;
 const MULTI_SIZE = ACCESS + MULTI_DATA;
-const MULTI_HEAD = 8;
+const MULTI_HEAD = vfioUserWriteMulti.size;
 /** The most writes of one message (VFIO_USER_MULTI_MAX of QEMU is 8). */
 const MULTI_MOST = 64;
 
@@ -117,7 +117,7 @@ export class Regions {
   /** REGION_WRITE_MULTI: the first write that fails ends it. */
   writeMulti(payload: Bytes): Bytes {
     if (payload.length < MULTI_HEAD) refuse("EINVAL");
-    const count = new DataView(payload.buffer, payload.byteOffset).getBigUint64(0, true);
+    const { wr_cnt: count } = vfioUserWriteMulti.unpack(payload);
     if (count > MULTI_MOST || payload.length !== MULTI_HEAD + Number(count) * MULTI_SIZE) {
       refuse("EINVAL");
     }
