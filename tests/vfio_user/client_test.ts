@@ -305,7 +305,8 @@ describe("its features", () => {
     const report = uapi.VFIO_DEVICE_FEATURE_GET | uapi.VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT;
     const control = new Uint8Array(16);
     new DataView(control.buffer).setBigUint64(0, 8192n, true);
-    const bits = new Uint8Array([0b101, 0, 0, 0, 0, 0, 0, 0]);
+    // There are three pages.
+    const bits = new Uint8Array([0b10101, 0, 0, 0, 0, 0, 0, 0]);
     const { kernel, fd, server } = open([
       reply(1, wire.VFIO_USER_DEVICE_FEATURE, feature(start, control)),
       reply(
@@ -327,8 +328,8 @@ describe("its features", () => {
     const started = feature(start, control_.pack(request));
     kernel.ioctl(fd, uapi.VFIO_DEVICE_FEATURE, started);
     assert.equal(control_.unpack(started, 8).page_size, 8192n);
-    // Bits are set, and none is cleared.
-    memory.write(64, new Uint8Array([0b10]));
+    // Bits of pages are set, and none is cleared.
+    memory.write(64, new Uint8Array([0b100010]));
     const range = { iova: 0x10000n, length: 0x3000n, page_size: 4096n };
     const asked = feature(
       report,
@@ -337,7 +338,7 @@ describe("its features", () => {
     kernel.ioctl(fd, uapi.VFIO_DEVICE_FEATURE, asked);
     const byte = new Uint8Array(1);
     memory.read(64, byte);
-    assert.equal(byte[0], 0b111);
+    assert.equal(byte[0], 0b100111);
     const [, first, second] = server.requests();
     assert.equal(first!.payload.length, 8 + 16 + 16);
     assert.equal(second!.payload.length, 8 + 24);

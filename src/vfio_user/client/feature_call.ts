@@ -212,16 +212,14 @@ export class FeatureCalls {
     own.pack(range, sent, HEAD);
     const bits = this.#device.feature(sent, head + bytes).subarray(head, head + bytes);
     // As the kernel does, bits are set and none is cleared.
-    const before = new Uint8Array(bytes);
-    this.#memory.load(bitmap, before);
-    for (const [index, byte] of bits.entries()) before[index]! |= byte;
+    const into = new Uint8Array(bytes);
+    this.#memory.load(bitmap, into);
+    const whole = Math.floor(Number(pages) / 8);
+    for (let index = 0; index < whole; index++) into[index]! |= bits[index]!;
     // The bits behind the last page are the caller's.
-    const over = Number(pages % 8n);
-    if (over !== 0) {
-      const last = Math.floor(Number(pages) / 8);
-      before[last]! &= (1 << over) - 1;
-    }
-    this.#memory.store(bitmap, before);
+    const over = Number(pages) % 8;
+    if (over !== 0) into[whole]! |= bits[whole]! & ((1 << over) - 1);
+    this.#memory.store(bitmap, into);
   }
 
   #other(arg: Bytes, argsz: number): number {
