@@ -22,6 +22,7 @@ import {
   VFIO_DEVICE_FEATURE_SET,
   VFIO_MIGRATION_PRE_COPY,
   VFIO_MIGRATION_STOP_COPY,
+  vfioDeviceFeature,
   vfioDeviceFeatureDmaLoggingControl,
   vfioDeviceFeatureDmaLoggingRange,
   vfioDeviceFeatureDmaLoggingReport,
@@ -38,7 +39,7 @@ import { refuse } from "./refuse.ts";
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /** argsz and flags. */
-const HEAD = 8;
+const HEAD = vfioDeviceFeature.size;
 /** The most bytes of a feature without ranges or a bitmap; the largest has 16. */
 const PLAIN_MOST = 4096;
 const RANGE = vfioDeviceFeatureDmaLoggingRange.size;
@@ -82,18 +83,13 @@ export class Features {
     return this.#plain(payload, argsz, flags);
   }
 
-  #ioctl(argument: Bytes): void {
-    const { kernel, vfio } = this.#device;
-    kernel.ioctl(vfio.fd.number, VFIO_DEVICE_FEATURE, argument);
-  }
-
   /** A feature whose struct has no pointers. */
   #plain(payload: Bytes, argsz: number, flags: number): Bytes {
     if (payload.length > PLAIN_MOST) refuse("EINVAL");
     const argument = new Uint8Array(Math.min(Math.max(argsz, payload.length), PLAIN_MOST));
     argument.set(payload);
     new DataView(argument.buffer).setUint32(0, argument.length, true);
-    this.#ioctl(argument);
+    this.#device.ioctl(VFIO_DEVICE_FEATURE, argument);
     const feature = flags & VFIO_DEVICE_FEATURE_MASK;
     const probed = (flags & VFIO_DEVICE_FEATURE_PROBE) !== 0;
     if (probed) return argument.subarray(0, HEAD);
@@ -133,7 +129,7 @@ export class Features {
     const codec = vfioDeviceFeatureDmaLoggingControl;
     const argument = featureArgument(flags, codec.size);
     codec.pack({ page_size, num_ranges, ranges: memory.address }, argument, HEAD);
-    this.#ioctl(argument);
+    this.#device.ioctl(VFIO_DEVICE_FEATURE, argument);
     const answer = featureArgument(flags, vfioUserDmaLoggingControl.size);
     const used = codec.unpack(argument, HEAD).page_size;
     vfioUserDmaLoggingControl.pack({ ...control, page_size: used }, answer, HEAD);
@@ -155,7 +151,7 @@ export class Features {
     const codec = vfioDeviceFeatureDmaLoggingReport;
     const argument = featureArgument(flags, codec.size);
     codec.pack({ iova, length, page_size, bitmap: memory.address }, argument, HEAD);
-    this.#ioctl(argument);
+    this.#device.ioctl(VFIO_DEVICE_FEATURE, argument);
     const answer = featureArgument(flags, vfioUserDmaLoggingReport.size + bytes);
     vfioUserDmaLoggingReport.pack({ iova, length, page_size }, answer, HEAD);
     memory.read(0, answer.subarray(head));
@@ -173,8 +169,6 @@ export class Features {
 /** argsz, flags, and room for a feature's own struct. */
 function featureArgument(flags: number, size: number): Bytes {
   const argument = new Uint8Array(HEAD + size);
-  const view = new DataView(argument.buffer);
-  view.setUint32(0, argument.length, true);
-  view.setUint32(4, flags, true);
+  vfioDeviceFeature.pack({ argsz: argument.length, flags }, argument);
   return argument;
 }

@@ -42,8 +42,7 @@ export class Interrupts {
   info(payload: Bytes): Bytes {
     if (payload.length < vfioIrqInfo.size) refuse("EINVAL");
     const argument = payload.slice(0, vfioIrqInfo.size);
-    const { kernel, vfio } = this.#device;
-    kernel.ioctl(vfio.fd.number, VFIO_DEVICE_GET_IRQ_INFO, argument);
+    this.#device.ioctl(VFIO_DEVICE_GET_IRQ_INFO, argument);
     return argument;
   }
 
@@ -78,9 +77,8 @@ export class Interrupts {
   }
 
   #call(index: number, argument: Bytes): void {
-    const { kernel, vfio } = this.#device;
     if (index >= VFIO_PCI_NUM_IRQS) refuse("EINVAL");
-    kernel.ioctl(vfio.fd.number, VFIO_DEVICE_SET_IRQS, argument);
+    this.#device.ioctl(VFIO_DEVICE_SET_IRQS, argument);
   }
 
   /** An eventfd of the simulated kernel that signals the client's next one. */

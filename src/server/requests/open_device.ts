@@ -34,6 +34,11 @@ export class OpenDevice implements Disposable {
     this.data = new MigrationData(kernel);
   }
 
+  /** Calls an ioctl of it. */
+  ioctl(request: number, argument?: Uint8Array<ArrayBuffer>): void {
+    this.kernel.ioctl(this.vfio.fd.number, request, argument);
+  }
+
   /** Closes it. */
   [Symbol.dispose](): void {
     cleanlyThen(() => this.data.close(), () => this.vfio.close());

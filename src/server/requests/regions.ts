@@ -57,10 +57,9 @@ export class Regions {
 
   #info(index: number, argsz: number): Bytes {
     if (index >= this.count) refuse("EINVAL");
-    const { kernel, vfio } = this.#device;
     const argument = new Uint8Array(Math.min(argsz, INFO_MOST));
     argument.set(vfioRegionInfo.pack({ argsz: argument.length, index }));
-    kernel.ioctl(vfio.fd.number, VFIO_DEVICE_GET_REGION_INFO, argument);
+    this.#device.ioctl(VFIO_DEVICE_GET_REGION_INFO, argument);
     const view = new DataView(argument.buffer);
     const flagsAt = vfioRegionInfo.offsetOf("flags");
     // Nothing here can be mapped: it is memory of this process only while the device lives in it.

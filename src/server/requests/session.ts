@@ -113,7 +113,8 @@ export class Session {
       case VFIO_USER_REGION_WRITE_MULTI:
         return this.#regions.writeMulti(payload);
       case VFIO_USER_DEVICE_RESET:
-        return this.#reset();
+        this.#device.ioctl(VFIO_DEVICE_RESET);
+        return NOTHING;
       case VFIO_USER_DEVICE_FEATURE:
         return this.#features.call(payload);
       case VFIO_USER_MIG_DATA_READ:
@@ -131,17 +132,10 @@ export class Session {
     const { size } = vfioUserDeviceInfo;
     if (payload.length < size) refuse("EINVAL");
     if (vfioUserDeviceInfo.unpack(payload).argsz < size) refuse("EINVAL");
-    const { kernel, vfio } = this.#device;
     const argument = vfioDeviceInfo.pack({});
-    kernel.ioctl(vfio.fd.number, VFIO_DEVICE_GET_INFO, argument);
+    this.#device.ioctl(VFIO_DEVICE_GET_INFO, argument);
     const { flags, num_irqs } = vfioDeviceInfo.unpack(argument);
     return vfioUserDeviceInfo.pack({ flags, num_regions: this.#regions.count, num_irqs });
-  }
-
-  #reset(): Bytes {
-    const { kernel, vfio } = this.#device;
-    kernel.ioctl(vfio.fd.number, VFIO_DEVICE_RESET);
-    return NOTHING;
   }
 
   /** A buffer for a reply's payload, used again for the next one. */
