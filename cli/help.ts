@@ -9,9 +9,11 @@ import {
   type DocPage,
   type DocPageFormatOptions,
   formatDocPage,
-} from "@optique/core/doc";
-import { lineBreak, type Message, text } from "@optique/core/message";
-import type { Usage } from "@optique/core/usage";
+  lineBreak,
+  type Message,
+  text,
+  type Usage,
+} from "./optique.ts";
 import process from "node:process";
 import { mayColour } from "./env.ts";
 import { EXIT_CODES } from "./exit_codes.ts";

@@ -4,10 +4,7 @@
  * @module
  */
 
-import type { DocEntry } from "@optique/core/doc";
-import { formatMessage } from "@optique/core/message";
-import { getDocPage } from "@optique/core/parser";
-import { formatUsageTerm } from "@optique/core/usage";
+import { type DocEntry, formatMessage, formatUsageTerm, getDocPage } from "./optique.ts";
 import deno from "../deno.json" with { type: "json" };
 import { argumentsFirst } from "./help.ts";
 import type { Command } from "./specs/command.ts";

@@ -4,10 +4,7 @@
  * @module
  */
 
-import { runParser } from "@optique/core/facade";
-import { formatMessage } from "@optique/core/message";
-import { map } from "@optique/core/modifiers";
-import type { Parser } from "@optique/core/parser";
+import { formatMessage, map, type Parser, runParser } from "./optique.ts";
 import { SHELLS } from "./completion/scripts.ts";
 import { Context } from "./context.ts";
 import { DONE, USAGE } from "./exit_codes.ts";

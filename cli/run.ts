@@ -4,9 +4,7 @@
  * @module
  */
 
-import { or } from "@optique/core/constructs";
-import { text } from "@optique/core/message";
-import { command as word } from "@optique/core/primitives";
+import { command as word, or, text } from "./optique.ts";
 import { Context } from "./context.ts";
 import { rootHelp } from "./help.ts";
 import { USAGE } from "./exit_codes.ts";

@@ -4,10 +4,7 @@
  * @module
  */
 
-import { text } from "@optique/core/message";
-import { map } from "@optique/core/modifiers";
-import type { Parser } from "@optique/core/parser";
-import { command as word } from "@optique/core/primitives";
+import { command as word, map, type Parser, text } from "../optique.ts";
 import type { Context } from "../context.ts";
 import { check } from "../specs/check.ts";
 import { type Command, type CommonArgs, description } from "../specs/command.ts";

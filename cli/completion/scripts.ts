@@ -4,7 +4,7 @@
  * @module
  */
 
-import { bash, fish, nu, pwsh, type ShellCompletion, zsh } from "@optique/core/completion";
+import { bash, fish, nu, pwsh, type ShellCompletion, zsh } from "../optique.ts";
 
 /**
  * Bash takes a colon as the end of a word, and the names of devices have some. The shell's own list

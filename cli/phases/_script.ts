@@ -4,10 +4,16 @@
  * @module
  */
 
-import { object } from "@optique/core/constructs";
-import { lineBreak, message, metavar, text } from "@optique/core/message";
-import type { InferValue, Parser } from "@optique/core/parser";
-import { argument } from "@optique/core/primitives";
+import {
+  argument,
+  type InferValue,
+  lineBreak,
+  message,
+  metavar,
+  object,
+  type Parser,
+  text,
+} from "../optique.ts";
 import process from "node:process";
 import deno from "../../deno.json" with { type: "json" };
 import {

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { object } from "@optique/core/constructs";
+import { object } from "../optique.ts";
 import { encodeCheckpoint } from "../../src/checkpoint/mod.ts";
 import { precopy } from "../../mod.ts";
 import * as options from "../specs/options.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { object } from "@optique/core/constructs";
+import { object } from "../optique.ts";
 import { openCheckpointFile, restore } from "../../mod.ts";
 import { toggle } from "../specs/options.ts";
 import { phaseArgs, phaseObject, runPhase } from "./_script.ts";

@@ -5,8 +5,7 @@
  * @module
  */
 
-import { lineBreak, type Message, text } from "@optique/core/message";
-import type { Parser } from "@optique/core/parser";
+import { lineBreak, type Message, type Parser, text } from "../optique.ts";
 import type { TraceArgs } from "../trace_option.ts";
 
 /** The Deno permission flags that commands ask for. */

@@ -4,12 +4,19 @@
  * @module
  */
 
-import { object } from "@optique/core/constructs";
-import { text } from "@optique/core/message";
-import { map, multiple, optional, withDefault } from "@optique/core/modifiers";
-import type { InferValue } from "@optique/core/parser";
-import { argument, option } from "@optique/core/primitives";
-import { choice, integer } from "@optique/core/valueparser";
+import {
+  argument,
+  choice,
+  type InferValue,
+  integer,
+  map,
+  multiple,
+  object,
+  option,
+  optional,
+  text,
+  withDefault,
+} from "../optique.ts";
 import type { Command } from "./command.ts";
 import { json, jsonLines, open, quiet, toggle, trace } from "./options.ts";
 import { tail } from "./program_to_run.ts";

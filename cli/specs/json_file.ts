@@ -5,8 +5,7 @@
  * @module
  */
 
-import { message, text } from "@optique/core/message";
-import type { Parser, ParserResult } from "@optique/core/parser";
+import { message, type Parser, type ParserResult, text } from "../optique.ts";
 
 /** The name of the file; undefined if none was given. */
 type JsonFile = string | undefined;

@@ -4,8 +4,7 @@
  * @module
  */
 
-import { object } from "@optique/core/constructs";
-import type { InferValue } from "@optique/core/parser";
+import { type InferValue, object } from "../optique.ts";
 import type { Command } from "./command.ts";
 import { json, quiet, toggle } from "./options.ts";
 

@@ -4,12 +4,17 @@
  * @module
  */
 
-import { text } from "@optique/core/message";
-import { optional, withDefault } from "@optique/core/modifiers";
-import { flag, option } from "@optique/core/primitives";
-import type { OptionName } from "@optique/core/usage";
-import { choice, integer } from "@optique/core/valueparser";
-import type { Parser } from "@optique/core/parser";
+import {
+  choice,
+  flag,
+  integer,
+  option,
+  optional,
+  type OptionName,
+  type Parser,
+  text,
+  withDefault,
+} from "../optique.ts";
 import { jsonFile } from "./json_file.ts";
 import { duration, file, size, vfToken } from "./value_parsers.ts";
 

@@ -4,12 +4,16 @@
  * @module
  */
 
-import { object } from "@optique/core/constructs";
-import { message, metavar, text } from "@optique/core/message";
-import { multiple } from "@optique/core/modifiers";
-import type { InferValue } from "@optique/core/parser";
-import { argument } from "@optique/core/primitives";
-import { choice } from "@optique/core/valueparser";
+import {
+  argument,
+  choice,
+  type InferValue,
+  message,
+  metavar,
+  multiple,
+  object,
+  text,
+} from "../optique.ts";
 import type { Command } from "./command.ts";
 import { drive, json, open, quiet, toggle, trace } from "./options.ts";
 import { tail } from "./program_to_run.ts";

@@ -5,10 +5,15 @@
  * @module
  */
 
-import { message, text } from "@optique/core/message";
-import type { Parser, ParserResult, Suggestion } from "@optique/core/parser";
-import type { UsageTerm } from "@optique/core/usage";
-import type { ValueParserResult } from "@optique/core/valueparser";
+import {
+  message,
+  type Parser,
+  type ParserResult,
+  type Suggestion,
+  text,
+  type UsageTerm,
+  type ValueParserResult,
+} from "../optique.ts";
 
 /** The words of the program to run; undefined if none was given. */
 export type Tail = readonly string[] | undefined;

@@ -4,12 +4,20 @@
  * @module
  */
 
-import { object } from "@optique/core/constructs";
-import { message, metavar, text } from "@optique/core/message";
-import { map, multiple, optional, withDefault } from "@optique/core/modifiers";
-import type { InferValue } from "@optique/core/parser";
-import { argument, option } from "@optique/core/primitives";
-import { choice } from "@optique/core/valueparser";
+import {
+  argument,
+  choice,
+  type InferValue,
+  map,
+  message,
+  metavar,
+  multiple,
+  object,
+  option,
+  optional,
+  text,
+  withDefault,
+} from "../optique.ts";
 import type { Command } from "./command.ts";
 import * as options from "./options.ts";
 import { tail } from "./program_to_run.ts";

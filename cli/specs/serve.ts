@@ -4,10 +4,7 @@
  * @module
  */
 
-import { object } from "@optique/core/constructs";
-import { text } from "@optique/core/message";
-import type { InferValue } from "@optique/core/parser";
-import { argument, option } from "@optique/core/primitives";
+import { argument, type InferValue, object, option, text } from "../optique.ts";
 import type { Command } from "./command.ts";
 import { quiet } from "./options.ts";
 import { device, file } from "./value_parsers.ts";

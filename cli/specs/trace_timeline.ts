@@ -4,12 +4,16 @@
  * @module
  */
 
-import { object } from "@optique/core/constructs";
-import { text } from "@optique/core/message";
-import { multiple, optional } from "@optique/core/modifiers";
-import type { InferValue } from "@optique/core/parser";
-import { argument, option } from "@optique/core/primitives";
-import { string } from "@optique/core/valueparser";
+import {
+  argument,
+  type InferValue,
+  multiple,
+  object,
+  option,
+  optional,
+  string,
+  text,
+} from "../optique.ts";
 import type { Command } from "./command.ts";
 import { json, jsonLines, quiet, toggle } from "./options.ts";
 import { file, shortDuration } from "./value_parsers.ts";

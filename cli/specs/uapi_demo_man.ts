@@ -4,12 +4,7 @@
  * @module
  */
 
-import { object } from "@optique/core/constructs";
-import { text } from "@optique/core/message";
-import { optional } from "@optique/core/modifiers";
-import type { InferValue } from "@optique/core/parser";
-import { argument } from "@optique/core/primitives";
-import { string } from "@optique/core/valueparser";
+import { argument, type InferValue, object, optional, string, text } from "../optique.ts";
 import type { Command } from "./command.ts";
 import { json, quiet, trace } from "./options.ts";
 

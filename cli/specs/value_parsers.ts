@@ -4,9 +4,13 @@
  * @module
  */
 
-import { message, text } from "@optique/core/message";
-import type { Suggestion } from "@optique/core/parser";
-import type { ValueParser, ValueParserResult } from "@optique/core/valueparser";
+import {
+  message,
+  type Suggestion,
+  text,
+  type ValueParser,
+  type ValueParserResult,
+} from "../optique.ts";
 import { deviceWords } from "../completion/device_words.ts";
 import type { IovaMapping } from "../../src/vfio/mod.ts";
 

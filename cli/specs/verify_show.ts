@@ -4,10 +4,7 @@
  * @module
  */
 
-import { object } from "@optique/core/constructs";
-import { text } from "@optique/core/message";
-import type { InferValue } from "@optique/core/parser";
-import { argument } from "@optique/core/primitives";
+import { argument, type InferValue, object, text } from "../optique.ts";
 import type { Command } from "./command.ts";
 import { json, quiet } from "./options.ts";
 import { file } from "./value_parsers.ts";

@@ -4,12 +4,19 @@
  * @module
  */
 
-import { object } from "@optique/core/constructs";
-import { text } from "@optique/core/message";
-import { multiple, optional, withDefault } from "@optique/core/modifiers";
-import type { InferValue } from "@optique/core/parser";
-import { argument, option } from "@optique/core/primitives";
-import { choice, integer, string } from "@optique/core/valueparser";
+import {
+  argument,
+  choice,
+  type InferValue,
+  integer,
+  multiple,
+  object,
+  option,
+  optional,
+  string,
+  text,
+  withDefault,
+} from "../../optique.ts";
 import type { Command } from "../command.ts";
 import * as options from "../options.ts";
 import { device, duration, file, iovaRange } from "../value_parsers.ts";

@@ -4,12 +4,17 @@
  * @module
  */
 
-import { object } from "@optique/core/constructs";
-import { message, metavar, text } from "@optique/core/message";
-import { multiple } from "@optique/core/modifiers";
-import type { InferValue } from "@optique/core/parser";
-import { argument, option } from "@optique/core/primitives";
-import { string } from "@optique/core/valueparser";
+import {
+  argument,
+  type InferValue,
+  message,
+  metavar,
+  multiple,
+  object,
+  option,
+  string,
+  text,
+} from "../../optique.ts";
 import type { Command } from "../command.ts";
 import * as options from "../options.ts";
 import { tail } from "../program_to_run.ts";

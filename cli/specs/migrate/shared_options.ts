@@ -4,9 +4,7 @@
  * @module
  */
 
-import { text } from "@optique/core/message";
-import { multiple, optional, withDefault } from "@optique/core/modifiers";
-import { option } from "@optique/core/primitives";
+import { multiple, option, optional, text, withDefault } from "../../optique.ts";
 import { toggle } from "../options.ts";
 import { duration, file } from "../value_parsers.ts";
 
