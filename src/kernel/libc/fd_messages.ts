@@ -79,11 +79,18 @@ function controlSize(fds: number): number {
 
 const CONTROL_AT = iovec.size;
 const MESSAGE_AT = CONTROL_AT + controlSize(SCM_MAX_FD);
+const CONTROLLEN_AT = msghdr.offsetOf("msg_controllen");
+const FLAGS_AT = msghdr.offsetOf("msg_flags");
 
 /** Mapped memory for messages of up to `length` bytes: struct iovec, control data, message. */
 export class MessageMemory implements Disposable {
   readonly #libc: Libc;
   readonly #memory: Mapping;
+  /** struct msghdr. */
+  readonly #header: Buffer;
+  readonly #view: DataView;
+  /** What struct iovec has as the message's length, in bytes. */
+  #length = -1;
 
   constructor(kernel: Kernel, libc: Libc, length: number) {
     this.#libc = libc;
@@ -91,20 +98,24 @@ export class MessageMemory implements Disposable {
       prot: PROT_READ | PROT_WRITE,
       flags: MAP_PRIVATE | MAP_ANONYMOUS,
     });
-  }
-
-  #header(length: number, control: number): Buffer {
     const { address } = this.#memory;
-    this.#memory.write(
-      0,
-      iovec.pack({ iov_base: address + BigInt(MESSAGE_AT), iov_len: BigInt(length) }),
-    );
-    return msghdr.pack({
+    this.#header = msghdr.pack({
       msg_iov: address,
       msg_iovlen: 1n,
       msg_control: address + BigInt(CONTROL_AT),
-      msg_controllen: BigInt(control),
     });
+    this.#view = new DataView(this.#header.buffer);
+  }
+
+  /** Only what differs from the call before is written: every request of a client's comes here. */
+  #prepare(length: number, control: number): void {
+    if (length !== this.#length) {
+      const iov_base = this.#memory.address + BigInt(MESSAGE_AT);
+      this.#memory.write(0, iovec.pack({ iov_base, iov_len: BigInt(length) }));
+      this.#length = length;
+    }
+    // The kernel changes only this and msg_flags, which it does not read.
+    this.#view.setBigUint64(CONTROLLEN_AT, BigInt(control), true);
   }
 
   /**
@@ -121,11 +132,11 @@ export class MessageMemory implements Disposable {
       cmsg_type: SCM_RIGHTS,
     }, rights);
     rights.set(new Uint8Array(Int32Array.from(fds).buffer), cmsghdr.size);
-    const header = this.#header(message.length, control);
+    this.#prepare(message.length, control);
     this.#memory.write(CONTROL_AT, rights);
     this.#memory.write(MESSAGE_AT, message);
     for (;;) {
-      const result = this.#libc.sendmsg(socket, header, MSG_DONTWAIT | MSG_NOSIGNAL);
+      const result = this.#libc.sendmsg(socket, this.#header, MSG_DONTWAIT | MSG_NOSIGNAL);
       if (result !== -ERRNO.EINTR) return result;
     }
   }
@@ -137,20 +148,21 @@ export class MessageMemory implements Disposable {
    */
   receive(socket: number, into: Buffer, maxFds: number): ReceivedMessage | number {
     const control = controlSize(maxFds);
-    const header = this.#header(into.length, control);
+    this.#prepare(into.length, control);
     let length: number;
     do {
-      length = this.#libc.recvmsg(socket, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+      length = this.#libc.recvmsg(socket, this.#header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     } while (length === -ERRNO.EINTR);
     if (length < 0) return length;
-    const { msg_controllen, msg_flags } = msghdr.unpack(header);
-    const rights = new Uint8Array(new ArrayBuffer(Math.min(Number(msg_controllen), control)));
+    const came = Number(this.#view.getBigUint64(CONTROLLEN_AT, true));
+    const flags = this.#view.getUint32(FLAGS_AT, true);
+    const rights = new Uint8Array(new ArrayBuffer(Math.min(came, control)));
     this.#memory.read(CONTROL_AT, rights);
     this.#memory.read(MESSAGE_AT, into.subarray(0, length));
     return {
       length,
       fds: fdsOf(rights),
-      truncated: (msg_flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0,
+      truncated: (flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0,
     };
   }
 
