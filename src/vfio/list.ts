@@ -18,7 +18,7 @@ import {
   notBound,
 } from "./reasons/driver_reasons.ts";
 import { exists } from "./reasons/evidence.ts";
-import { holdersByNode } from "./reasons/holders.ts";
+import { holdersByNode, holdersOf } from "./reasons/holders.ts";
 import { kernelRelease } from "./reasons/kernel_release.ts";
 import { noIommuGroup, noSysfs } from "./reasons/reasons.ts";
 import { type Holder, type Reason, UnsupportedError } from "./reasons/unsupported_error.ts";
@@ -198,7 +198,7 @@ class Lister {
       protocol: migration === true || this.#isVariant(device) ? "v2" : null,
       migratable: migration === true ? true : reason === null ? null : false,
       reason,
-      holders: this.#holding(nodes),
+      holders: holdersOf(this.#holders, nodes),
     };
   }
 
@@ -237,11 +237,5 @@ class Lister {
     const known = this.#variants.get(model) ?? variantDriver(this.#kernel, device);
     this.#variants.set(model, known);
     return known;
-  }
-
-  #holding(nodes: readonly string[]): Holder[] {
-    const holders = nodes.flatMap((node) => this.#holders.get(node) ?? []);
-    return [...new Map(holders.map((holder) => [holder.pid, holder])).values()]
-      .sort((a, b) => a.pid - b.pid);
   }
 }

@@ -15,8 +15,15 @@ import type { Holder } from "./unsupported_error.ts";
  * /dev as the root of a file system.
  */
 export function findHolders(kernel: Kernel, paths: readonly string[]): Holder[] {
-  const holders = holdersByNode(kernel);
-  const found = paths.flatMap((path) => holders.get(path) ?? []);
+  return holdersOf(holdersByNode(kernel), paths);
+}
+
+/** The processes that have any of some nodes open, each once, by ascending pid. */
+export function holdersOf(
+  byNode: ReadonlyMap<string, readonly Holder[]>,
+  paths: readonly string[],
+): Holder[] {
+  const found = paths.flatMap((path) => byNode.get(path) ?? []);
   return [...new Map(found.map((holder) => [holder.pid, holder])).values()]
     .sort((a, b) => a.pid - b.pid);
 }
