@@ -6,17 +6,13 @@
  */
 
 import * as fs from "node:fs";
-import { setImmediate } from "node:timers/promises";
 import { promisify } from "node:util";
+import { FileChunks } from "../checkpoint/source/file_chunks.ts";
 
 /** As much as most processors have of a cache by itself. */
 const CHUNK = 256 << 10;
 
-/** A read that takes longer than this, in milliseconds, has waited for the disk. */
-const SLOW_MS = 5;
-
-/** After so many milliseconds of reading on this thread the event loop has its turn. */
-const TURN_MS = 4;
+const readLater = promisify(fs.read);
 
 /**
  * Reads a regular file from its start. Each chunk is good until the next one is asked for: all of
@@ -27,22 +23,17 @@ const TURN_MS = 4;
  */
 export async function* fileChunks(fd: number): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   const buffer = new Uint8Array(CHUNK);
-  const later = promisify(fs.read);
-  let slow = false;
-  let turn = performance.now();
-  for (let position = 0;;) {
-    const begun = performance.now();
-    if (!slow && begun - turn > TURN_MS) {
-      await setImmediate();
-      turn = performance.now();
+  const chunks = new FileChunks({
+    now: (into, position) => fs.readSync(fd, into, 0, into.length, position),
+    later: async (into, position) =>
+      (await readLater(fd, into, 0, into.length, position)).bytesRead,
+  }, fs.fstatSync(fd).size);
+  try {
+    for (let count: number; (count = await chunks.read(buffer)) > 0;) {
+      yield buffer.subarray(0, count);
     }
-    // What is in memory is read at once: to wake another thread takes as long as the copy.
-    const count = slow
-      ? (await later(fd, buffer, 0, CHUNK, position)).bytesRead
-      : fs.readSync(fd, buffer, 0, CHUNK, position);
-    if (count === 0) return;
-    slow = slow || performance.now() - begun > SLOW_MS;
-    position += count;
-    yield buffer.subarray(0, count);
+  } finally {
+    // The fd may be closed once this has ended.
+    await chunks.settle();
   }
 }
