@@ -151,15 +151,21 @@ const simulated: readonly Case[] = [...AS_SIMULATED, ...WITH_SIZES].map((name) =
   return shows({ name, type: "v2-full", look, ...(exact ? { clean, buggy } : {}) });
 });
 
+/** Reads all of the device's data, and begins a restore. */
+function savedThenResuming(calls: V2Calls): Uint8Array<ArrayBuffer> {
+  calls.go(STOP_COPY);
+  const data = calls.readAll();
+  calls.go(STOP, RESUMING);
+  return data;
+}
+
 /** The answers of the writes, and of the step to STOP, for data that is made of the device's own. */
 const restored = (
   change: (data: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>,
   length = 65536,
 ): Look =>
   byCalls((calls) => {
-    calls.go(STOP_COPY);
-    const data = change(calls.readAll());
-    calls.go(STOP, RESUMING);
+    const data = change(savedThenResuming(calls));
     const written = said(() => calls.writeAll(data, length));
     return [written, said(() => calls.go(STOP))];
   });
@@ -210,10 +216,7 @@ const restores: readonly Case[] = [
     name: "late-write",
     type: "v2",
     look: byCalls((calls) => {
-      calls.go(STOP_COPY);
-      const data = calls.readAll();
-      calls.go(STOP, RESUMING);
-      calls.writeAll(data);
+      calls.writeAll(savedThenResuming(calls));
       calls.go(STOP);
       return said(() => calls.write(new Uint8Array(9)));
     }),
@@ -224,9 +227,7 @@ const restores: readonly Case[] = [
     name: "restore-spoils",
     type: "v2",
     look: byCalls((calls) => {
-      calls.go(STOP_COPY);
-      const data = calls.readAll();
-      calls.go(STOP, RESUMING);
+      const data = savedThenResuming(calls);
       calls.writeAll(data);
       calls.go(STOP, STOP_COPY);
       return Buffer.compare(data, calls.readAll()) === 0;
@@ -252,21 +253,21 @@ const byLog = (probe: (log: LogCalls) => unknown): Look =>
     return probe(log);
   });
 
+/** Starts the log; answers the page size. */
+const startLog = (log: LogCalls): number => Number(log.start([[0n, PAGES]]));
+
 const logs: readonly Case[] = [
   shows({
     name: "log-twice",
     type: "v2-p2p",
-    look: byLog((log) => [
-      Number(log.start([[0n, PAGES]])),
-      said(() => Number(log.start([[0n, PAGES]]))),
-    ]),
+    look: byLog((log) => [startLog(log), said(() => startLog(log))]),
     clean: [4096, "EINVAL"],
     buggy: [4096, 4096],
   }),
   shows({
     name: "log-odd-page",
     type: "v2-p2p",
-    look: byLog((log) => Number(log.start([[0n, PAGES]]))),
+    look: byLog(startLog),
     clean: 4096,
     buggy: 12288,
   }),
@@ -274,9 +275,9 @@ const logs: readonly Case[] = [
     name: "log-stop-ignored",
     type: "v2-p2p",
     look: byLog((log) => {
-      log.start([[0n, PAGES]]);
+      startLog(log);
       log.stop();
-      return said(() => Number(log.start([[0n, PAGES]])));
+      return said(() => startLog(log));
     }),
     clean: 4096,
     buggy: "EINVAL",
