@@ -200,16 +200,27 @@ function withWrites(
   });
 }
 
+/** Lets the device run for a moment, from an empty log of these ranges and empty memory. */
+function runAnew(
+  context: CheckContext,
+  log: Log,
+  ranges: readonly Range[],
+  memory: DmaWindow,
+  milliseconds: number = BUSY_MS,
+): void {
+  context.v2.enter(STOP);
+  for (const each of ranges) log.read(each);
+  memory.clear();
+  context.v2.enter(RUNNING);
+  context.pause(milliseconds);
+}
+
 /**
  * What the device writes while it runs for a moment, from a quiet begin: the pages, by their
  * numbers. It is left in STOP.
  */
 function pagesWritten(context: CheckContext, log: Log, whole: Range, memory: DmaWindow): number[] {
-  context.v2.enter(STOP);
-  log.read(whole);
-  memory.clear();
-  context.v2.enter(RUNNING);
-  context.pause(BUSY_MS);
+  runAnew(context, log, [whole], memory);
   context.v2.enter(STOP);
   const changed = memory.written();
   if (changed.length === 0) context.unclear("the device wrote to no memory meanwhile");
@@ -345,11 +356,7 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
   }),
   withWrites("part", [91], (context, log, whole, memory) => {
     const half = whole.length / 2n;
-    context.v2.enter(STOP);
-    log.read(whole);
-    memory.clear();
-    context.v2.enter(RUNNING);
-    context.pause(BUSY_MS);
+    runAnew(context, log, [whole], memory);
     context.v2.enter(STOP);
     log.read(range(whole.iova, half));
     const upper = log.read(range(whole.iova + half, half));
@@ -398,11 +405,7 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
       const ranges = [0n, 1n, 3n].map((at) => range(memory.iova + at * quarter, quarter));
       log.begin(ranges);
       memory.demandWrites(BUSY_MS);
-      context.v2.enter(STOP);
-      for (const each of ranges) log.read(each);
-      memory.clear();
-      context.v2.enter(RUNNING);
-      context.pause(BUSY_MS);
+      runAnew(context, log, ranges, memory);
       context.v2.enter(STOP);
       const changed = memory.written();
       for (const each of ranges) {
@@ -436,12 +439,8 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
   }),
   withWrites("folded", [93], (context, log, whole, memory) => {
     const folds = 16;
-    context.v2.enter(STOP);
-    log.read(whole);
-    memory.clear();
-    context.v2.enter(RUNNING);
     // A few pages only: if all are written to, every bit is set whatever it stands for.
-    context.pause(FEW_MS);
+    runAnew(context, log, [whole], memory, FEW_MS);
     context.v2.enter(STOP);
     const large = log.read(whole, PAGE * BigInt(folds));
     const changed = memory.written();
@@ -471,11 +470,7 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
   }),
   withWrites("lives-through-steps", [95], (context, log, whole, memory) => {
     const { v2 } = context;
-    v2.enter(STOP);
-    log.read(whole);
-    memory.clear();
-    v2.enter(RUNNING);
-    context.pause(BUSY_MS);
+    runAnew(context, log, [whole], memory);
     if (hasState(RUNNING_P2P, v2.flags)) v2.enter(RUNNING_P2P);
     v2.enter(STOP);
     const changed = memory.written().length;
