@@ -24,6 +24,7 @@ import {
   v1StateName,
   type V1Transaction,
 } from "../v1/v1_device.ts";
+import type { Stream } from "../v2/v2_device.ts";
 
 const group = "v1";
 const needs: Needs = { protocol: "v1" };
@@ -84,18 +85,12 @@ function expectRefused(context: CheckContext, state: number, broken?: number): v
 }
 
 /** The data of transactions, one after the other. */
-export function bytesOf(transactions: readonly V1Transaction[]): ReturnType<typeof streamOf> {
+export function bytesOf(transactions: readonly V1Transaction[]): Stream {
   return streamOf(...transactions.map(({ data }) => data));
 }
 
-/** A save of a device that runs before and after it. */
-export function saveFrom(context: CheckContext): V1Transaction[] {
-  context.v1.enter(STOP_AND_COPY);
-  return context.v1.drain();
-}
-
 /** The part of the region where the data of the next transaction is; skips if there is none. */
-export function placed(context: CheckContext): { offset: bigint; size: bigint } {
+function placed(context: CheckContext): { offset: bigint; size: bigint } {
   const { v1 } = context;
   v1.enter(STOP_AND_COPY);
   if (v1.value(REGISTER.pending_bytes) === 0n) context.skip("the device has no data to save");
@@ -123,8 +118,7 @@ function expectRepeatable(context: CheckContext, register: Register, times: numb
 /** A save in which registers are read again and again; it has to give what a plain one does. */
 function repeated(context: CheckContext, which: "pending" | "place"): void {
   const { v1 } = context;
-  const plain = bytesOf(saveFrom(context));
-  v1.enter(RUNNING);
+  const plain = bytesOf(v1.save());
   v1.enter(STOP_AND_COPY);
   const transactions: V1Transaction[] = [];
   for (;;) {
@@ -141,7 +135,7 @@ function repeated(context: CheckContext, which: "pending" | "place"): void {
   const found = difference(plain, bytesOf(transactions));
   if (found === null) return;
   v1.enter(RUNNING);
-  const differs = difference(plain, bytesOf(saveFrom(context)));
+  const differs = difference(plain, bytesOf(v1.save()));
   if (differs !== null) context.unclear(`two saves differ anyway: ${differs}`);
   context.expect(false, "the save gives the same bytes as one without", found);
 }

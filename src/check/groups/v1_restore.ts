@@ -6,6 +6,7 @@
 
 import type { CheckContext } from "../context.ts";
 import type { Check } from "../define.ts";
+import { judgeRestore } from "../restored.ts";
 import { difference } from "../state_bytes.ts";
 import {
   PRE_COPY,
@@ -15,43 +16,28 @@ import {
   STOP_AND_COPY,
   type V1Transaction,
 } from "../v1/v1_device.ts";
-import { bytesOf, saveFrom, v1Check } from "./v1.ts";
+import type { Stream } from "../v2/v2_device.ts";
+import { bytesOf, v1Check } from "./v1.ts";
 
-/** How long a device runs between two saves, in milliseconds. */
-const RUN_MS = 200;
-/** How often a running device is restored that seems to have another state. */
-const TRIES = 3;
 /** Iterations of pre-copy at most: the device may change as fast as it is read. */
 const PRECOPY_ITERATIONS = 1000;
 
-/** Restores a state into the target, and lets it run; a step that fails breaks the rule. */
-function restore(context: CheckContext, saved: readonly V1Transaction[], broken: number): void {
+/** Restores a state into the target, and lets it run. */
+function restore(context: CheckContext, saved: readonly V1Transaction[]): void {
   const target = context.targetV1;
   // The target gets another state before, if it can: a restore that loads nothing must show.
   if (context.device.resettable) target.reset();
   const errno = target.set(RESUMING);
   context.expect(errno === null, "RUNNING to RESUMING succeeds", `${errno}`, 118);
   const refused = target.giveAll(saved);
-  context.expect(refused === null, "the device takes its own state", `${refused}`, broken);
+  context.expect(refused === null, "the device takes its own state", `${refused}`);
   const left = target.set(RUNNING);
-  context.expect(left === null, "RESUMING to RUNNING succeeds", `it failed with ${left}`, broken);
+  context.expect(left === null, "RESUMING to RUNNING succeeds", `it failed with ${left}`);
 }
 
 /** The state of the target, which runs before and after it. */
-function stateOf({ targetV1: target }: CheckContext): ReturnType<typeof bytesOf> {
-  target.enter(STOP_AND_COPY);
-  const state = bytesOf(target.drain());
-  target.enter(RUNNING);
-  return state;
-}
-
-/** Ends the check if the running device changes: then its states say nothing of a restore. */
-function demandStill(context: CheckContext): void {
-  context.pause(RUN_MS);
-  const state = stateOf(context);
-  context.pause(RUN_MS);
-  if (difference(state, stateOf(context)) === null) return;
-  context.unclear("the device changes while it runs");
+function stateOf({ targetV1: target }: CheckContext): Stream {
+  return bytesOf(target.save());
 }
 
 /** Pre-copy for some iterations, or to its end, and then the rest. */
@@ -73,19 +59,18 @@ function precopyCheck(name: string, iterations: number): Check {
   return v1Check(
     `restore.${name}`,
     [154, 118],
-    (context) => {
-      for (let turn = 0; turn < TRIES; turn += 1) {
-        const saved = saveWithPrecopy(context, iterations);
-        context.v1.enter(RUNNING);
-        const wanted = bytesOf(saveFrom(context));
-        context.v1.enter(RUNNING);
-        restore(context, saved, 154);
-        const found = difference(wanted, stateOf(context));
-        if (found === null) return;
-        demandStill(context);
-        context.expect(turn + 1 < TRIES, "the device has the state that it was given", found);
-      }
-    },
+    (context) =>
+      judgeRestore(context, {
+        restore: () => {
+          const saved = saveWithPrecopy(context, iterations);
+          context.v1.enter(RUNNING);
+          const wanted = bytesOf(context.v1.save());
+          restore(context, saved);
+          return difference(wanted, stateOf(context));
+        },
+        save: () => stateOf(context),
+        expected: "the device has the state that it was given",
+      }),
     "reset",
     { resettable: true },
   );
@@ -93,18 +78,16 @@ function precopyCheck(name: string, iterations: number): Check {
 
 /** The checks of restoring by v1. */
 export const V1_RESTORE_CHECKS: readonly Check[] = [
-  v1Check("restore.own-state", [119, 118, 109], (context) => {
-    for (let turn = 0; turn < TRIES; turn += 1) {
-      const saved = saveFrom(context);
-      context.v1.enter(RUNNING);
-      restore(context, saved, 119);
-      const found = difference(bytesOf(saved), stateOf(context));
-      if (found === null) return;
-      // A device that runs may change: it is at fault only if it does not.
-      demandStill(context);
-      context.expect(turn + 1 < TRIES, "saved again, it gives the same bytes", found);
-    }
-  }, "reset"),
+  v1Check("restore.own-state", [119, 118, 109], (context) =>
+    judgeRestore(context, {
+      restore: () => {
+        const saved = context.v1.save();
+        restore(context, saved);
+        return difference(bytesOf(saved), stateOf(context));
+      },
+      save: () => stateOf(context),
+      expected: "saved again, it gives the same bytes",
+    }), "reset"),
   precopyCheck("with-precopy", PRECOPY_ITERATIONS),
   precopyCheck("precopy-left-early", 1),
   v1Check(
@@ -135,8 +118,7 @@ export const V1_RESTORE_CHECKS: readonly Check[] = [
     [109],
     (context) => {
       const { v1 } = context;
-      const saved = saveFrom(context);
-      v1.enter(RUNNING);
+      const saved = v1.save();
       v1.enter(RESUMING);
       for (const { data } of saved) {
         const { value: offset } = v1.read(REGISTER.data_offset);
@@ -159,8 +141,7 @@ export const V1_RESTORE_CHECKS: readonly Check[] = [
     [110],
     (context) => {
       const { v1 } = context;
-      const saved = saveFrom(context);
-      v1.enter(RUNNING);
+      const saved = v1.save();
       v1.enter(RESUMING);
       const last = saved.at(-1)!;
       const cut = saved.length > 1
