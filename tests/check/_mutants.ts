@@ -4,7 +4,8 @@ import { Buffer } from "node:buffer";
 import { V2Device, type Verdict } from "../../src/check/mod.ts";
 import { PERSONALITIES, type PersonalityName, SimKernel } from "../../src/sim/mod.ts";
 import { openVfioDevices, parseDeviceName } from "../../src/vfio/mod.ts";
-import { type BugName, BUGS, canHaveBug } from "../../src/sim/faults/bug_table.ts";
+import { canHaveBug } from "../../src/sim/faults/bug_carriers.ts";
+import { type BugName, BUGS } from "../../src/sim/faults/bug_table.ts";
 import { checksOf } from "./_bug_checks.ts";
 import { verdictsOf } from "./_run.ts";
 

@@ -1,6 +1,7 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
-import { type BugName, BUGS, bugsOf, canHaveBug } from "../../src/sim/faults/bug_table.ts";
+import { bugsOf, canHaveBug } from "../../src/sim/faults/bug_carriers.ts";
+import { type BugName, BUGS } from "../../src/sim/faults/bug_table.ts";
 import { PERSONALITIES, type PersonalityName, SimKernel } from "../../src/sim/mod.ts";
 import type { BugCase } from "./bugs/_case.ts";
 import { V1BugClient, V2BugClient } from "./bugs/_clients.ts";

@@ -7,7 +7,8 @@
  */
 
 import process from "node:process";
-import { type BugName, BUGS, canHaveBug } from "../../src/sim/faults/bug_table.ts";
+import { canHaveBug } from "../../src/sim/faults/bug_carriers.ts";
+import { type BugName, BUGS } from "../../src/sim/faults/bug_table.ts";
 import { PERSONALITIES, type PersonalityName } from "../../src/sim/mod.ts";
 import { finds } from "../check/_bug_checks.ts";
 import { carriersOf, judged, judgedByAll, reinitOf } from "../check/_mutants.ts";
