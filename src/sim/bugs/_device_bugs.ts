@@ -38,6 +38,14 @@ const writesIn = (v1: number, v2: number): Plant => (device) =>
     return clean() || (device.opened && stateOf(device) === state);
   });
 
+/** Lets an ioctl take an argsz that is too short for its struct. */
+const takesShort = (request: number, size: number): Plant => (device) =>
+  onDeviceIoctl(
+    device,
+    request,
+    (call) => call.view.getUint32(0, true) < size ? withU32(call, 0, size) : call.clean(),
+  );
+
 /** The state, without the reserved bits of v1. */
 function stateOf({ deviceState, migration }: DeviceModel): number | null {
   return migration === null || deviceState === null ? deviceState : deviceState & 7;
@@ -71,15 +79,7 @@ export const DEVICE_BUGS = {
       return !stopped && clean();
     });
   },
-  "irq-info-argsz": (device) =>
-    onDeviceIoctl(
-      device,
-      VFIO_DEVICE_GET_IRQ_INFO,
-      (call) =>
-        call.view.getUint32(0, true) < vfioIrqInfo.size
-          ? withU32(call, 0, vfioIrqInfo.size)
-          : call.clean(),
-    ),
+  "irq-info-argsz": takesShort(VFIO_DEVICE_GET_IRQ_INFO, vfioIrqInfo.size),
   "irq-index": (device) =>
     onDeviceIoctl(device, VFIO_DEVICE_GET_IRQ_INFO, (call) => {
       const index = call.view.getUint32(IRQ_INDEX_AT, true);
@@ -87,15 +87,7 @@ export const DEVICE_BUGS = {
         ? call.clean()
         : tolerated(() => withU32(call, IRQ_INDEX_AT, VFIO_PCI_INTX_IRQ_INDEX), 0);
     }),
-  "region-info-argsz": (device) =>
-    onDeviceIoctl(
-      device,
-      VFIO_DEVICE_GET_REGION_INFO,
-      (call) =>
-        call.view.getUint32(0, true) < vfioRegionInfo.size
-          ? withU32(call, 0, vfioRegionInfo.size)
-          : call.clean(),
-    ),
+  "region-info-argsz": takesShort(VFIO_DEVICE_GET_REGION_INFO, vfioRegionInfo.size),
   "region-index": (device) =>
     onDeviceIoctl(device, VFIO_DEVICE_GET_REGION_INFO, (call) => {
       const index = call.view.getUint32(INDEX_AT, true);

@@ -69,6 +69,34 @@ export function onSaveFile(
   });
 }
 
+/** Whether a reset or the close of a device is under way, whenever it is asked later. */
+export function during(device: DeviceModel, call: "reset" | "close"): () => boolean {
+  let underWay = false;
+  override(device, call, (clean) => () => {
+    underWay = true;
+    clean();
+    underWay = false;
+  });
+  return () => underWay;
+}
+
+/** Lets each save fd outlive a reset or the close of its device; `read` is what it reads then. */
+export function outlives(
+  device: DeviceModel,
+  call: "reset" | "close",
+  read: (into: Bytes) => number,
+): void {
+  const ending = during(device, call);
+  onSaveFile(device, (file) => {
+    let survives = false;
+    override(file, "disable", (clean) => () => {
+      survives ||= ending();
+      clean();
+    });
+    override(file, "read", (clean) => (into) => survives ? read(into) : clean(into));
+  });
+}
+
 /** Changes each resume fd. */
 export function onResumeFile(device: DeviceModel, change: (file: ResumeFile) => void): void {
   override(v2Of(device), "openResume", (clean) => () => {

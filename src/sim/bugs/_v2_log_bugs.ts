@@ -15,7 +15,7 @@ import type { Bytes } from "../os/bytes.ts";
 import { Refusal } from "../os/refusal.ts";
 import type { UserMemory } from "../os/user_memory.ts";
 import { override } from "./_override.ts";
-import { onArc, onFeature, type Plant, refusalOf } from "./_points.ts";
+import { during, onArc, onFeature, type Plant, refusalOf } from "./_points.ts";
 
 const LEAST_PAGE = 4096n;
 const MAX_RANGES = 256;
@@ -180,14 +180,9 @@ export const V2_LOG_BUGS = {
     });
   },
   "log-kept-by-close": (device) => {
-    let closing = false;
-    override(device, "close", (clean) => () => {
-      closing = true;
-      clean();
-      closing = false;
-    });
+    const closing = during(device, "close");
     override(logOf(device), "stop", (clean) => () => {
-      if (!closing) clean();
+      if (!closing()) clean();
     });
   },
   "log-report-aligned": (device) =>

@@ -3,11 +3,10 @@
  */
 
 import type { DeviceModel } from "../device/device_model.ts";
-import type { Bytes } from "../os/bytes.ts";
 import { refuse } from "../os/refusal.ts";
 import { ERROR, RESUMING, RUNNING, STOP, STOP_COPY } from "../v2/v2_states.ts";
 import { override } from "./_override.ts";
-import { onSaveFile, onSetState, type Plant, v2Of } from "./_points.ts";
+import { onSetState, outlives, type Plant, v2Of } from "./_points.ts";
 
 /** Changes VFIO_DEVICE_RESET in one state. */
 const resetIn = (state: number, change: (device: DeviceModel) => void): Plant => (device) =>
@@ -25,26 +24,11 @@ export const V2_RESET_BUGS = {
       v2Of(device).enter(STOP);
     }),
   "reset-busy": resetIn(STOP_COPY, () => refuse("EBUSY")),
-  "reset-keeps-fd": (device) => {
-    let resetting = false;
-    override(device, "reset", (clean) => () => {
-      resetting = true;
-      clean();
-      resetting = false;
-    });
-    onSaveFile(device, (file) => {
-      let survives = false;
-      override(file, "disable", (clean) => () => {
-        survives ||= resetting;
-        clean();
-      });
-      override(file, "read", (clean) => (into: Bytes) => {
-        if (!survives) return clean(into);
-        into.fill(0);
-        return into.length;
-      });
-    });
-  },
+  "reset-keeps-fd": (device) =>
+    outlives(device, "reset", (into) => {
+      into.fill(0);
+      return into.length;
+    }),
   "reset-blocks-saves": (device) => {
     let blocked = false;
     override(device, "reset", (clean) => () => {

@@ -15,6 +15,7 @@ import {
   onResumeFile,
   onSaveFile,
   onSetState,
+  outlives,
   type Plant,
   v2Of,
 } from "./_points.ts";
@@ -213,22 +214,7 @@ export const V2_SAVE_BUGS = {
       if (from === STOP_COPY && target === STOP_COPY) v2Of(device).endData();
       return clean();
     }),
-  "fd-outlives-close": (device) => {
-    let closing = false;
-    override(device, "close", (clean) => () => {
-      closing = true;
-      clean();
-      closing = false;
-    });
-    onSaveFile(device, (file) => {
-      let survives = false;
-      override(file, "disable", (clean) => () => {
-        survives ||= closing;
-        clean();
-      });
-      override(file, "read", (clean) => (into) => survives ? junk(into) : clean(into));
-    });
-  },
+  "fd-outlives-close": (device) => outlives(device, "close", junk),
   "sessions-slower": (device) => {
     let saves = 0;
     override(v2Of(device), "openSave", (clean) => (stopped) => {
