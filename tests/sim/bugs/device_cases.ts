@@ -14,9 +14,9 @@ import {
   STOP as V2_STOP,
   STOP_COPY as V2_STOP_COPY,
 } from "../../../src/sim/v2/v2_states.ts";
-import { Type1Client } from "../_type1.ts";
 import { type BugCase, said } from "./_case.ts";
 import { type V1BugClient, V2BugClient } from "./_clients.ts";
+import { writesAfter } from "./_dma.ts";
 
 type Either = V1BugClient | V2BugClient;
 
@@ -28,15 +28,8 @@ function goTo(client: Either, v1: number, v2: number): void {
 }
 
 /** Whether the device writes to memory in a state. */
-const writesIn = (v1: number, v2: number) => (client: Either): unknown => {
-  using type1 = new Type1Client(client);
-  type1.map(0, 64);
-  goTo(client, v1, v2);
-  const { writes } = client.device.dma;
-  client.clock.now += 1000;
-  type1.unmap(0, 64);
-  return client.device.dma.writes > writes;
-};
+const writesIn = (v1: number, v2: number) => (client: Either): unknown =>
+  writesAfter(client, () => goTo(client, v1, v2)) > 0;
 
 /** The info of a region. */
 const info = (index: number, argsz: number = vfioRegionInfo.size) => (client: Either): unknown => {
@@ -110,16 +103,11 @@ export const DEVICE_CASES = {
   "no-reset-flag": { probe: (client) => deviceInfo(client).flags, clean: 3, buggy: 2 },
   "stays-quiet": {
     on: DMA,
-    probe: (client) => {
-      using type1 = new Type1Client(client);
-      type1.map(0, 64);
-      const { writes } = client.device.dma;
-      goTo(client, STOP, V2_STOP);
-      goTo(client, RUNNING, V2_RUNNING);
-      client.clock.now += 1000;
-      type1.unmap(0, 64);
-      return client.device.dma.writes - writes;
-    },
+    probe: (client) =>
+      writesAfter(client, () => {
+        goTo(client, STOP, V2_STOP);
+        goTo(client, RUNNING, V2_RUNNING);
+      }),
     clean: 10,
     buggy: 0,
   },

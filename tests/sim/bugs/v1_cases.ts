@@ -19,9 +19,9 @@ import {
   vfioRegionInfo,
   vfioRegionInfoCapSparseMmap,
 } from "../../../src/uapi/mod.ts";
-import { Type1Client } from "../_type1.ts";
 import { type BugCase, said } from "./_case.ts";
 import { V1BugClient } from "./_clients.ts";
+import { writesAfter } from "./_dma.ts";
 
 const MAPPED = "mapped?size=64KiB&chunk=16KiB";
 /** The size of the region: the registers' page, and room for a transaction. */
@@ -304,14 +304,10 @@ export const V1_CASES = {
   },
   "v1-precopy-stops-dma": {
     on: "trapped?size=4KiB&dma=sequential:10/s",
-    probe: (client) => {
-      using type1 = new Type1Client(client);
-      type1.map(0, 64);
-      client.state = PRE_COPY;
-      client.clock.now += 1000;
-      type1.unmap(0, 64);
-      return client.device.dma.writes;
-    },
+    probe: (client) =>
+      writesAfter(client, () => {
+        client.state = PRE_COPY;
+      }),
     clean: 10,
     buggy: 0,
   },

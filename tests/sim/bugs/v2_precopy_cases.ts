@@ -8,9 +8,9 @@ import {
   VFIO_MIG_GET_PRECOPY_INFO,
   vfioPrecopyInfo,
 } from "../../../src/uapi/mod.ts";
-import { Type1Client } from "../_type1.ts";
 import { type BugCase, said } from "./_case.ts";
 import type { V2BugClient } from "./_clients.ts";
+import { writesAfter } from "./_dma.ts";
 
 /** The size of all initial data. */
 const INITIAL = 65536 + 24;
@@ -227,14 +227,7 @@ export const V2_PRECOPY_CASES = {
   },
   "precopy-stops-dma": {
     on: "mlx5?size=4KiB&iommu=pinned&dma=sequential:10/s",
-    probe: (client) => {
-      using type1 = new Type1Client(client);
-      type1.map(0, 64);
-      client.go(PRE_COPY);
-      client.clock.now += 1000;
-      type1.unmap(0, 64);
-      return client.device.dma.writes;
-    },
+    probe: (client) => writesAfter(client, () => client.go(PRE_COPY)),
     clean: 10,
     buggy: 0,
   },

@@ -11,7 +11,7 @@ import {
   STOP_COPY,
 } from "../../../src/sim/v2/v2_states.ts";
 import type { V2BugClient } from "./_clients.ts";
-import { Type1Client } from "../_type1.ts";
+import { writesAfter } from "./_dma.ts";
 import { type BugCase, said } from "./_case.ts";
 
 /** The answer to the last SET of several, whether it gave an fd, and the state then. */
@@ -171,14 +171,7 @@ export const V2_STATE_CASES = {
   },
   "p2p-stops-dma": {
     on: "mlx5?size=4KiB&iommu=pinned&dma=sequential:10/s",
-    probe: (client) => {
-      using type1 = new Type1Client(client);
-      type1.map(0, 64);
-      client.go(RUNNING_P2P);
-      client.clock.now += 1000;
-      type1.unmap(0, 64);
-      return client.device.dma.writes;
-    },
+    probe: (client) => writesAfter(client, () => client.go(RUNNING_P2P)),
     clean: 10,
     buggy: 0,
   },
