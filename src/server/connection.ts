@@ -12,7 +12,7 @@ import {
   VFIO_USER_VERSION,
 } from "../vfio_user/wire/commands.ts";
 import { HEADER_SIZE, isReply, type MessageHeader, wantsReply } from "../vfio_user/wire/header.ts";
-import { MessageSocket, type Wait } from "../vfio_user/wire/message_socket.ts";
+import { closeAll, MessageSocket, type Wait } from "../vfio_user/wire/message_socket.ts";
 import { malformed, WireError } from "../vfio_user/wire/wire_error.ts";
 import { ClientCommands } from "./dma_messages.ts";
 import { MOST_DATA, MOST_FDS, negotiate } from "./negotiate.ts";
@@ -209,9 +209,4 @@ export class Connection implements Disposable {
 
 function isHeader(received: Received | MessageHeader): received is MessageHeader {
   return !("request" in received);
-}
-
-/** Closes fds that nobody took. */
-function closeAll(fds: readonly number[]): void {
-  for (const fd of fds) libcKernel().close(fd);
 }

@@ -6,7 +6,6 @@
 import { cleanedUp } from "../../base/cleanup.ts";
 import { ERRNO } from "../../kernel/errno_names.ts";
 import { POLLIN } from "../../kernel/kernel.ts";
-import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { type Awaited, UnixSocket } from "../../kernel/libc/unix_socket.ts";
 import { nap } from "../../kernel/process/nap.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
@@ -29,7 +28,7 @@ import {
 } from "../wire/commands.ts";
 import { type Extension, EXTENSION_VERSION } from "../wire/extension.ts";
 import { errnoOf, HEADER_SIZE, isReply, type MessageHeader, wantsReply } from "../wire/header.ts";
-import { MessageSocket } from "../wire/message_socket.ts";
+import { closeAll, MessageSocket } from "../wire/message_socket.ts";
 import { malformed, WireError, type WireErrorCode } from "../wire/wire_error.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -453,8 +452,4 @@ function connectUntil(path: string, until: number): UnixSocket {
       nap(CONNECT_PAUSE_MS);
     }
   }
-}
-
-function closeAll(fds: readonly number[]): void {
-  for (const fd of fds) libcKernel().close(fd);
 }

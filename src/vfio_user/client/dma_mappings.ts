@@ -64,8 +64,8 @@ export class DmaMappings {
     if (this.#device === device) this.#device = null;
   }
 
-  /** IOMMU_IOAS_MAP; returns the IOVA. */
-  map({ flags, user_va, length, iova }: IommuIoasMap): bigint {
+  /** IOMMU_IOAS_MAP. */
+  map({ flags, user_va, length, iova }: IommuIoasMap): void {
     if ((flags & IOMMU_IOAS_MAP_FIXED_IOVA) === 0) return refuse("EOPNOTSUPP");
     const inside = this.alignment - 1n;
     if (length === 0n || ((iova | length | user_va) & inside) !== 0n) return refuse("EINVAL");
@@ -86,7 +86,6 @@ export class DmaMappings {
     };
     if (this.#device !== null) tell(this.#device, mapping);
     this.#list.push(mapping);
-    return iova;
   }
 
   /** IOMMU_IOAS_UNMAP; returns the bytes unmapped. */

@@ -3,7 +3,7 @@
  * what is checked in the replies.
  */
 
-import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
+import { ERRNO } from "../../kernel/errno_names.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import {
   VFIO_REGION_INFO_FLAG_MMAP,
@@ -27,7 +27,7 @@ import {
   VFIO_USER_REGION_WRITE,
   VFIOKIT_MIG_PRECOPY_INFO,
 } from "../wire/commands.ts";
-import type { MessageSocket } from "../wire/message_socket.ts";
+import { closeAll, type MessageSocket } from "../wire/message_socket.ts";
 import {
   type VfioUserDeviceInfo,
   vfioUserDeviceInfo,
@@ -104,7 +104,7 @@ export class RemoteDevice {
         try {
           return receiveRegion(socket, length, fds, index, room);
         } catch (error) {
-          for (const fd of fds) libcKernel().close(fd);
+          closeAll(fds);
           throw error;
         }
       },
@@ -272,19 +272,19 @@ export class RemoteDevice {
     this.#tell(VFIO_USER_DMA_UNMAP, [vfioUserDmaUnmap.pack({ addr, size })]);
   }
 
-  /** Whether it has a feature; servers other than vfiokit's answer EINVAL for one they lack. */
+  /**
+   * Whether it has a feature. Servers other than vfiokit's answer EINVAL for one they lack, the
+   * kernel ENOTTY.
+   */
   probe(request: Bytes): void {
     try {
       this.feature(request, request.length);
     } catch (error) {
       if (this.connection.extension !== null || !isErrno(error, "EINVAL")) throw error;
-      throw new SysError(error.syscall, NOT_THERE, error.object);
+      throw new SysError(error.syscall, ERRNO.ENOTTY, error.object);
     }
   }
 }
-
-/** ENOTTY: what the kernel answers for a feature that is not there. */
-const NOT_THERE = 25;
 
 /** Receives a struct, and drops what follows it but where more is wanted. */
 function receiveStruct<Answer extends object>(
@@ -332,7 +332,7 @@ function receiveRegion(
     throw malformed(`vfio_region_info.size is 0x${answer.size.toString(16)} of region ${index}`);
   }
   const [fd = null, ...rest] = (answer.flags & VFIO_REGION_INFO_FLAG_MMAP) === 0 ? [] : fds;
-  for (const each of fd === null ? fds : rest) libcKernel().close(each);
+  closeAll(fd === null ? fds : rest);
   return { info, fd };
 }
 

@@ -143,7 +143,7 @@ export class MessageSocket implements Disposable {
       }
       return { header: unpackHeader(this.#headView, maxSize), fds };
     } catch (error) {
-      for (const fd of fds) libcKernel().close(fd);
+      closeAll(fds);
       throw error;
     }
   }
@@ -212,6 +212,11 @@ export class MessageSocket implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** Closes fds that came with a message and that nothing takes. */
+export function closeAll(fds: readonly number[]): void {
+  for (const fd of fds) libcKernel().close(fd);
 }
 
 /**
