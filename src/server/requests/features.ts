@@ -14,7 +14,6 @@ import {
   VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
   VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
-  VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP,
   VFIO_DEVICE_FEATURE_MASK,
   VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
   VFIO_DEVICE_FEATURE_MIGRATION,
@@ -29,6 +28,7 @@ import {
   vfioDeviceFeatureMigration,
   vfioDeviceFeatureMigState,
 } from "../../uapi/mod.ts";
+import { PROTOCOL_FEATURES } from "../../vfio_user/wire/features.ts";
 import {
   vfioUserDmaLoggingControl,
   vfioUserDmaLoggingReport,
@@ -43,15 +43,6 @@ const HEAD = vfioDeviceFeature.size;
 /** The most bytes of a feature without ranges or a bitmap; the largest has 16. */
 const PLAIN_MOST = 4096;
 const RANGE = vfioDeviceFeatureDmaLoggingRange.size;
-
-/** The features that vfio-user has; to other clients the rest does not exist. */
-const OF_PROTOCOL: readonly number[] = [
-  VFIO_DEVICE_FEATURE_MIGRATION,
-  VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
-  VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
-  VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP,
-  VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
-];
 
 /** The features, as one client sees them. */
 export class Features {
@@ -73,7 +64,7 @@ export class Features {
     const [argsz, flags] = [view.getUint32(0, true), view.getUint32(4, true)];
     if (argsz < HEAD) refuse("EINVAL");
     const feature = flags & VFIO_DEVICE_FEATURE_MASK;
-    if (!this.#extended && !OF_PROTOCOL.includes(feature)) refuse("EINVAL");
+    if (!this.#extended && PROTOCOL_FEATURES[feature] === undefined) refuse("EINVAL");
     if ((flags & VFIO_DEVICE_FEATURE_PROBE) === 0) {
       if (feature === VFIO_DEVICE_FEATURE_DMA_LOGGING_START) return this.#start(payload, flags);
       if (feature === VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT) {

@@ -6,7 +6,6 @@
 import {
   VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
   VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
-  VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP,
   VFIO_DEVICE_FEATURE_GET,
   VFIO_DEVICE_FEATURE_MASK,
   VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
@@ -17,6 +16,7 @@ import {
   VFIO_DEVICE_STATE_PRE_COPY_P2P,
   VFIO_DEVICE_STATE_RESUMING,
   VFIO_DEVICE_STATE_STOP_COPY,
+  vfioDeviceFeature,
   vfioDeviceFeatureDmaLoggingControl,
   vfioDeviceFeatureDmaLoggingRange,
   vfioDeviceFeatureDmaLoggingReport,
@@ -26,6 +26,7 @@ import {
 import type { Install } from "../../sim/os/open_file.ts";
 import { refuse } from "../../sim/os/refusal.ts";
 import { type Argument, bytesToUser, structFromUser } from "../../sim/os/user.ts";
+import { PROTOCOL_FEATURES } from "../wire/features.ts";
 import { vfioUserDmaLoggingControl, vfioUserDmaLoggingReport } from "../wire/structs.ts";
 import { DataFile, type DataPhase } from "./data_file.ts";
 import type { OwnMemory } from "./own_memory.ts";
@@ -34,23 +35,11 @@ import type { RemoteDevice } from "./remote_device.ts";
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /** struct vfio_device_feature without its data: argsz and flags. */
-const HEAD = 8;
+const HEAD = vfioDeviceFeature.size;
 /** The most ranges that START takes, as in Linux. */
 const RANGES_MAX = 256;
 /** The most bytes of a feature of which only the length is known. */
 const OTHER_MAX = 4096;
-
-/**
- * The features of the protocol, and whether they can be read and written. Others exist only with
- * vfiokit's extension. A server without it answers EINVAL for whatever it lacks.
- */
-const OF_PROTOCOL: Readonly<Record<number, number>> = {
-  [VFIO_DEVICE_FEATURE_MIGRATION]: VFIO_DEVICE_FEATURE_GET,
-  [VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE]: VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET,
-  [VFIO_DEVICE_FEATURE_DMA_LOGGING_START]: VFIO_DEVICE_FEATURE_SET,
-  [VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP]: VFIO_DEVICE_FEATURE_SET,
-  [VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT]: VFIO_DEVICE_FEATURE_GET,
-};
 
 /** The size of each feature's own struct. */
 const SIZES: Readonly<Record<number, number>> = {
@@ -102,7 +91,8 @@ export class FeatureCalls {
     if (argsz < HEAD || arg.length < argsz) return refuse("EINVAL");
     const feature = flags & VFIO_DEVICE_FEATURE_MASK;
     if (this.#device.connection.extension === null) {
-      const access = OF_PROTOCOL[feature] ?? refuse("ENOTTY");
+      // A server without the extension answers EINVAL for whatever it lacks.
+      const access = PROTOCOL_FEATURES[feature] ?? refuse("ENOTTY");
       const asked = flags & (VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET);
       if ((asked & ~access) !== 0) return refuse("EINVAL");
     }
