@@ -18,6 +18,9 @@ import {
 import { jsonFile } from "./json_file.ts";
 import { duration, file, size, vfToken } from "./value_parsers.ts";
 
+/** The most devices that a checkpoint holds, or a migration moves. */
+export const MOST_DEVICES = 64;
+
 /** An option that is on or off. */
 export function toggle(
   names: readonly [OptionName, ...OptionName[]],

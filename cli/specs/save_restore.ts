@@ -27,9 +27,6 @@ import { device, devicesAndFile, file } from "./value_parsers.ts";
 const NOTES =
   "If the driver breaks a rule but the work can go on, the command reports the rule at the end: as a note on stderr, and in notes of the JSON document.";
 
-/** The most that a checkpoint holds. */
-const MOST_DEVICES = 64;
-
 const leave = withDefault(
   option("--leave", choice(["running", "stop"], { metavar: "STATE" }), {
     description: [text("The state to leave the devices in: running (the default) or stop.")],
@@ -46,7 +43,7 @@ const saveArgs = object({
     }),
     {
       min: 1,
-      max: MOST_DEVICES,
+      max: options.MOST_DEVICES,
       errors: { tooFew: message`Expected a ${metavar("DEVICE")}.` },
     },
   ),
@@ -85,7 +82,7 @@ const restoreWords = object({
     }),
     {
       min: 2,
-      max: MOST_DEVICES + 1,
+      max: options.MOST_DEVICES + 1,
       errors: { tooFew: message`Expected ${metavar("DEVICE")} and ${metavar("FILE")}.` },
     },
   ),

@@ -20,12 +20,12 @@ import {
 import type { Command } from "../command.ts";
 import * as options from "../options.ts";
 import { device, duration, file, iovaRange } from "../value_parsers.ts";
-import { journal, MOST_DEVICES, timeout, tls } from "./shared_options.ts";
+import { journal, timeout, tls } from "./shared_options.ts";
 
 const migrateArgs = object({
   devices: multiple(
     argument(device(), { description: [text("The device to move (see probe).")] }),
-    { max: MOST_DEVICES },
+    { max: options.MOST_DEVICES },
   ),
   to: optional(option("--to", string({ metavar: "ADDRESS" }), {
     description: [

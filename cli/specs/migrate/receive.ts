@@ -19,7 +19,7 @@ import type { Command } from "../command.ts";
 import * as options from "../options.ts";
 import { tail } from "../program_to_run.ts";
 import { device } from "../value_parsers.ts";
-import { journal, MOST_DEVICES, timeout, tls } from "./shared_options.ts";
+import { journal, timeout, tls } from "./shared_options.ts";
 
 const receiveArgs = object({
   devices: multiple(
@@ -30,7 +30,7 @@ const receiveArgs = object({
     }),
     {
       min: 1,
-      max: MOST_DEVICES,
+      max: options.MOST_DEVICES,
       errors: { tooFew: message`Expected a ${metavar("DEVICE")}.` },
     },
   ),

@@ -8,9 +8,6 @@ import { multiple, option, optional, text, withDefault } from "../../optique.ts"
 import { toggle } from "../options.ts";
 import { duration, file } from "../value_parsers.ts";
 
-/** The most devices that a stream has. */
-export const MOST_DEVICES = 64;
-
 /** `--journal`. */
 export const journal = optional(option("--journal", file(), {
   description: [
