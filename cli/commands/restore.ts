@@ -16,16 +16,10 @@ import {
   type TransferReport,
   verifyCheckpoint,
 } from "../../mod.ts";
-import { refuseUnlendable, runProgram } from "../lending/run_program.ts";
+import { keepOpen, noteClosed, refuseBoth } from "../lending/keep_open.ts";
+import { refuseUnlendable } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
-import {
-  closed,
-  hold,
-  holdFailed,
-  lendable,
-  openOptions,
-  refuseQuirk,
-} from "../lending/open_devices.ts";
+import { holdFailed, openOptions, refuseQuirk } from "../lending/open_devices.ts";
 import { SimulatedDevices } from "../lending/simulated_devices.ts";
 import { timeLines } from "../output/downtime_words.ts";
 import { showProgress, together } from "../output/progress.ts";
@@ -46,10 +40,8 @@ import type { RestoreArgs } from "../specs/save_restore.ts";
 export async function run(args: RestoreArgs, context: Context): Promise<number> {
   const { command } = args;
   startDocument(context, args.devices);
-  if (command !== undefined) {
-    if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
-    refuseUnlendable(args.devices);
-  }
+  refuseBoth(args);
+  if (command !== undefined) refuseUnlendable(args.devices);
   refuseMixedUp(args);
   if (args.file === "-" && process.stdin.isTTY) {
     throw new UsageError("Cannot read the checkpoint from a terminal: name a file, or use a pipe");
@@ -76,13 +68,9 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   const who = whom(args.devices);
   context.summarize(`Restored ${who} from ${from}: ${summary(report)}`, ...phaseTable(report));
   context.summarize(...timeLines(report), stateLine(report));
-  if (command !== undefined || args.hold) await context.publish();
-  if (command !== undefined) {
-    return await runProgram(command, { devices: devices.map(lendable) }, context);
-  }
-  if (args.hold) return await hold(context);
-  const owned = devices.filter(({ description }) => !description.borrowed);
-  if (owned.length > 0) context.note(closed(owned.length));
+  const kept = await keepOpen(args, devices, context);
+  if (kept !== null) return kept;
+  noteClosed(devices, context);
   return 0;
 }
 

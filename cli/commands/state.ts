@@ -7,16 +7,10 @@
 import { isLost, shellWord, type StateName } from "../../src/vfio/mod.ts";
 import { isProcessDevice, ProcessDevice } from "../../src/vmm/mod.ts";
 import { type Device, openDevice, probe, type StateReport } from "../../mod.ts";
-import { refuseUnlendable, runProgram } from "../lending/run_program.ts";
+import { keepOpen, noteClosed, refuseBoth } from "../lending/keep_open.ts";
+import { refuseUnlendable } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
-import {
-  closed,
-  hold,
-  holdFailed,
-  lendable,
-  openOptions,
-  refuseQuirk,
-} from "../lending/open_devices.ts";
+import { holdFailed, openOptions, refuseQuirk } from "../lending/open_devices.ts";
 import { SimulatedDevices } from "../lending/simulated_devices.ts";
 import { hex, shortTime } from "../output/format.ts";
 import { NEEDS_RESET } from "../exit_codes.ts";
@@ -28,10 +22,8 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
   const { targets, command } = args;
   context.set({ device: args.device, protocol: null, state: null, raw: null, arcs: [], notes: [] });
   if (isProcessDevice(args.device)) return await stateOfProcess(args, context);
-  if (command !== undefined) {
-    if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
-    refuseUnlendable([args.device]);
-  }
+  refuseBoth(args);
+  if (command !== undefined) refuseUnlendable([args.device]);
   await using lent = await SimulatedDevices.serve(command === undefined ? [] : [args.device]);
   await using device = await openDevice(args.device, {
     ...openOptions(args, [args.device], context),
@@ -56,20 +48,15 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
   if (targets.length === 0) context.print(said);
   else context.summarize(said);
   await tellArcs(device, context);
-  if (command !== undefined || args.hold) await context.publish();
-  if (command !== undefined) {
-    return await runProgram(command, { devices: [lendable(device)] }, context);
-  }
-  if (args.hold) return await hold(context);
+  const kept = await keepOpen(args, [device], context);
+  if (kept !== null) return kept;
   if (isLost(report.state, "none")) {
     const way = waysOut(report.state, shellWord(args.device));
     context.failed(`state-${report.state}`, `The device is in state ${report.state}`, report.state);
     context.note(`vfiokit state: ${way}`);
     return NEEDS_RESET;
   }
-  if (targets.length > 0 && !device.description.borrowed) {
-    context.note(closed(1));
-  }
+  if (targets.length > 0) noteClosed([device], context);
   return 0;
 }
 

@@ -28,13 +28,6 @@ export interface OpenArgs {
   readonly onError?: OpenOptions["onError"];
 }
 
-/** What to print if the new state of this many devices is not kept. */
-export function closed(devices: number): string {
-  return devices === 1
-    ? "The device is closed now, and its state is gone with it: --hold or -- COMMAND keep it open."
-    : "The devices are closed now, and their states are gone with them: --hold or -- COMMAND keep them open.";
-}
-
 /**
  * The options for openDevice, from those of a command that opens these devices.
  *

@@ -12,6 +12,12 @@ import type { MigrateArgs } from "../specs/migrate/migrate.ts";
 import { UsageError } from "../usage_error.ts";
 import { journalFolder } from "./journal_folder.ts";
 
+/** What is to be done about a migration in doubt. */
+export function inDoubt(id: string): string {
+  return `Migration ${id} is in doubt: the device stands still. On each machine, with the other's ` +
+    `journal: vfiokit migrate --resolve ${id}`;
+}
+
 /** Decides, and enters the decision in the journals on this machine. */
 export function resolveMigration(args: MigrateArgs, id: string, context: Context): number {
   if (!/^[0-9a-f]{32}$/.test(id)) {

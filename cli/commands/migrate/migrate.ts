@@ -16,7 +16,7 @@ import { DONE } from "../../exit_codes.ts";
 import { openOptions, refuseQuirk } from "../../lending/open_devices.ts";
 import { connect } from "../../migrate/connect.ts";
 import { journalFolder } from "../../migrate/journal_folder.ts";
-import { resolveMigration } from "../../migrate/resolve.ts";
+import { inDoubt, resolveMigration } from "../../migrate/resolve.ts";
 import { bytes, count, rate, time } from "../../output/format.ts";
 import type { MigrateArgs } from "../../specs/migrate/migrate.ts";
 import { UsageError } from "../../usage_error.ts";
@@ -105,12 +105,7 @@ class Told {
     if (phase === this.#phase) return;
     this.#phase = phase;
     if (phase === "stopped") this.#context.note("The device stands still; the rest is sent");
-    if (phase === "in-doubt") {
-      this.#context.note(
-        `Migration ${id} is in doubt: the device stands still. On each machine, with the other's ` +
-          `journal: vfiokit migrate --resolve ${id}`,
-      );
-    }
+    if (phase === "in-doubt") this.#context.note(inDoubt(id));
   }
 }
 

@@ -8,10 +8,12 @@ import { openDevices } from "../../../mod.ts";
 import { LiveError, receive, type Received } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { DONE } from "../../exit_codes.ts";
-import { closed, hold, lendable, openOptions } from "../../lending/open_devices.ts";
-import { refuseSimulated, runProgram } from "../../lending/run_program.ts";
+import { keepOpen, noteClosed, refuseBoth } from "../../lending/keep_open.ts";
+import { openOptions } from "../../lending/open_devices.ts";
+import { refuseSimulated } from "../../lending/run_program.ts";
 import { listen, type Listening } from "../../migrate/connect.ts";
 import { journalFolder } from "../../migrate/journal_folder.ts";
+import { inDoubt } from "../../migrate/resolve.ts";
 import { bytes, time } from "../../output/format.ts";
 import { STDERR } from "../../output/stdio.ts";
 import type { ReceiveArgs } from "../../specs/migrate/receive.ts";
@@ -19,11 +21,9 @@ import { UsageError } from "../../usage_error.ts";
 
 /** Runs `receive`. */
 export async function run(args: ReceiveArgs, context: Context): Promise<number> {
-  const { command, devices: names } = args;
-  if (command !== undefined) {
-    if (args.hold) throw new UsageError("Cannot use both --hold and a program: either one holds");
-    refuseSimulated(names);
-  }
+  const { devices: names } = args;
+  refuseBoth(args);
+  if (args.command !== undefined) refuseSimulated(names);
   const journal = journalFolder(args.journal);
   // Stdout is the connection's.
   if (args.listen === "-") context.resultFd = STDERR;
@@ -40,13 +40,9 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
       bytes(report.bytes.memory)
     } of memory, ${bytes(report.bytes.device)} of device data`,
   );
-  if (command !== undefined || args.hold) await context.publish();
-  if (command !== undefined) {
-    return await runProgram(command, { devices: devices.map(lendable) }, context);
-  }
-  if (args.hold) return await hold(context);
-  const owned = devices.filter(({ description }) => !description.borrowed);
-  if (owned.length > 0) context.note(closed(owned.length));
+  const kept = await keepOpen(args, devices, context);
+  if (kept !== null) return kept;
+  noteClosed(devices, context);
   return DONE;
 }
 
@@ -70,11 +66,7 @@ async function firstReceived(
         timeoutMs: args.timeout,
         signal: context.signal,
         onProgress: ({ phase, id }) => {
-          if (phase !== "in-doubt") return;
-          context.note(
-            `Migration ${id} is in doubt: the device stands still. On each machine, with the ` +
-              `other's journal: vfiokit migrate --resolve ${id}`,
-          );
+          if (phase === "in-doubt") context.note(inDoubt(id));
         },
       });
     } catch (error) {
