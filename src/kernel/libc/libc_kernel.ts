@@ -17,6 +17,7 @@ import {
   O_RDONLY,
   type ReceivedMessage,
 } from "../kernel.ts";
+import { checkRange } from "../mapping_range.ts";
 import { type Libc, libc, libcAllowed } from "./calls_with_errno.ts";
 import { receiveMessage, sendMessage, socketPair } from "./fd_messages.ts";
 
@@ -56,12 +57,7 @@ class LibcMapping implements Mapping {
   }
 
   #check(offset: number, count: number): bigint {
-    if (!this.#open) throw new RangeError("Cannot reach the mapping: it is closed");
-    if (!Number.isSafeInteger(offset) || offset < 0 || offset + count > this.length) {
-      throw new RangeError(
-        `Cannot reach bytes ${offset} to ${offset + count} of a mapping of ${this.length} bytes`,
-      );
-    }
+    checkRange(this, this.#open, offset, count);
     return this.address + BigInt(offset);
   }
 

@@ -4,6 +4,7 @@
  */
 
 import type { Mapping } from "../../kernel/kernel.ts";
+import { checkRange } from "../../kernel/mapping_range.ts";
 import type { MappedRange } from "./open_file.ts";
 import { refuse } from "./refusal.ts";
 import type { Bytes } from "./bytes.ts";
@@ -47,13 +48,8 @@ class SimMapping implements Mapping {
   }
 
   #check(offset: number, count: number): MappedRange {
-    if (this.#range === null) throw new RangeError("Cannot reach the mapping: it is closed");
-    if (!Number.isSafeInteger(offset) || offset < 0 || offset + count > this.length) {
-      throw new RangeError(
-        `Cannot reach bytes ${offset} to ${offset + count} of a mapping of ${this.length} bytes`,
-      );
-    }
-    return this.#range;
+    checkRange(this, this.#range !== null, offset, count);
+    return this.#range!;
   }
 
   read(offset: number, into: Uint8Array): void {

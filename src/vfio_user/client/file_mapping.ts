@@ -5,6 +5,7 @@
 
 import { ERRNO } from "../../kernel/errno_names.ts";
 import type { Kernel, Mapping } from "../../kernel/kernel.ts";
+import { checkRange } from "../../kernel/mapping_range.ts";
 import { SysError } from "../../kernel/sys_error.ts";
 
 /** Such a part. It keeps no fd: the file must stay open. */
@@ -33,14 +34,7 @@ export class FileMapping implements Mapping {
   }
 
   #move(offset: number, bytes: Uint8Array, call: "pread" | "pwrite"): void {
-    if (!this.#open) throw new RangeError("Cannot reach the mapping: it is closed");
-    if (!Number.isSafeInteger(offset) || offset < 0 || offset + bytes.length > this.length) {
-      throw new RangeError(
-        `Cannot reach bytes ${offset} to ${
-          offset + bytes.length
-        } of a mapping of ${this.length} bytes`,
-      );
-    }
+    checkRange(this, this.#open, offset, bytes.length);
     const at = this.#offset + BigInt(offset);
     const done = bytes.length === 0 ? 0 : this.#kernel[call](this.#fd, bytes, at);
     if (done === bytes.length) return;
