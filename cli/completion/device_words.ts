@@ -4,7 +4,7 @@
  * @module
  */
 
-import { existsSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { SIM_OPTIONS, SIMULATED } from "./sim_names.ts";
 
 /** Where the kernel has one entry per device, by the bus's own name for it. */
@@ -41,9 +41,9 @@ function realDevices(): string[] {
 
 function entries(folder: string): string[] {
   try {
-    return existsSync(folder) ? readdirSync(folder) : [];
+    return readdirSync(folder);
   } catch {
-    // Deno asks for --allow-all below /sys.
+    // The kernel has no such folder; or Deno, which asks for --allow-all below /sys, refuses.
     return [];
   }
 }
