@@ -14,8 +14,7 @@ import { STDERR, STDOUT } from "./output/stdio.ts";
 import { type CommandParser, commandParser } from "./commands/runnable.ts";
 import type { Command, CommandGroup, CommandText, CommonArgs } from "./specs/command.ts";
 import { COMMANDS, GROUPS, PROGRAM } from "./specs/commands.ts";
-
-const JSON_FILE = "--json=";
+import { JSON_FILE } from "./specs/json_file.ts";
 
 /** Runs a command line (without the program's name); resolves to the exit code. */
 export async function run(

@@ -10,7 +10,8 @@ import { message, type Parser, type ParserResult, text } from "../optique.ts";
 /** The name of the file; undefined if none was given. */
 type JsonFile = string | undefined;
 
-const BEGINS = "--json=";
+/** How the word begins; the file's name follows. */
+export const JSON_FILE = "--json=";
 
 /** Above every option (10): `--json` would refuse the word because of its value. */
 const PRIORITY = 20;
@@ -34,11 +35,11 @@ export function jsonFile(): Parser<"sync", JsonFile, JsonFile> {
     canSkip: () => true,
     parse(context): ParserResult<JsonFile> {
       const [word, ...buffer] = context.buffer;
-      if (word === undefined || context.optionsTerminated || !word.startsWith(BEGINS)) {
+      if (word === undefined || context.optionsTerminated || !word.startsWith(JSON_FILE)) {
         return refused(0, "Expected --json=FILE.");
       }
       if (context.state !== undefined) return refused(1, "--json cannot be used multiple times.");
-      const file = word.slice(BEGINS.length);
+      const file = word.slice(JSON_FILE.length);
       if (file === "") return refused(1, "The name of the file after --json= is empty.");
       return { success: true, next: { ...context, buffer, state: file }, consumed: [word] };
     },
