@@ -37,8 +37,8 @@ export async function run({ file }: FileArgs, context: Context): Promise<number>
   const { version, header, trailer, storedBytes, frames, phases, error } = checkpoint;
   if (header === null) throw error;
   // Of one that is cut or damaged, what was read up to there.
-  context.set({ version, ...header, ...content(checkpoint), storedBytes, frames, phases });
-  context.set({ sha256: trailer?.sha256 ?? null });
+  const sha256 = trailer?.sha256 ?? null;
+  context.set({ version, ...header, ...content(checkpoint), storedBytes, sha256, frames, phases });
   context.print(...overview(file, checkpoint, header));
   header.devices.forEach((device, number) => context.print(`Device ${number}: ${words(device)}`));
   context.print(...phaseTable(checkpoint));
@@ -88,12 +88,11 @@ function overview(
   return [
     `${file === "-" ? "stdin" : file}: a checkpoint, version ${version}, ${bytes(storedBytes)}`,
     `  written    ${header.created} by ${header.tool}`,
-    ...(error === null ? [] : [`  damaged    ${damage(error, storedBytes)}`]),
-    ...(error !== null ? [] : [
-      `  complete   ${
+    error === null
+      ? `  complete   ${
         header.complete ? "yes" : "no: pre-copy only, it cannot be restored as it is"
-      }`,
-    ]),
+      }`
+      : `  damaged    ${damage(error, storedBytes)}`,
     `  state      ${bytes(state)} in ${count(transactions, "transaction")}`,
     `  frames     ${frames.data} with data${compressed}`,
     ...(sha256 === null ? [] : [`  sha256     ${sha256}`]),
