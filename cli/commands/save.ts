@@ -27,14 +27,13 @@ import {
   failedDocument,
   noteP2p,
   phaseTable,
-  refuseTerminal,
+  refuseStdout,
   reportDocument,
   startDocument,
   stateLine,
   summary,
   whom,
 } from "../output/transfer_report.ts";
-import { UsageError } from "../usage_error.ts";
 import type { SaveArgs } from "../specs/save_restore.ts";
 
 const NOT_REACHED: ReadBackReport = { done: false, seconds: null, reason: "not-reached" };
@@ -76,11 +75,7 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
 
 function checkUsage(args: SaveArgs, piped: boolean): void {
   if (args.command !== undefined) refuseUnlendable(args.devices);
-  if (!piped) return;
-  if (args.json && args.jsonFile === undefined) {
-    throw new UsageError("Cannot print JSON: with -o - stdout is the checkpoint; use --json=FILE");
-  }
-  refuseTerminal();
+  if (piped) refuseStdout(args);
 }
 
 /** Says what of it not all of several devices can take part in. */

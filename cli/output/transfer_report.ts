@@ -17,6 +17,7 @@ import type { Protocol } from "../../src/vfio/mod.ts";
 import type { Context } from "../context.ts";
 import { bytes, count, rate, time } from "./format.ts";
 import { table } from "./table.ts";
+import type { CommonArgs } from "../specs/command.ts";
 import { UsageError } from "../usage_error.ts";
 
 /**
@@ -28,6 +29,18 @@ export function refuseTerminal(): void {
   if (process.stdout.isTTY) {
     throw new UsageError("Cannot write the checkpoint to a terminal: name a file, or use a pipe");
   }
+}
+
+/**
+ * Refuses a stdout that cannot be a checkpoint.
+ *
+ * @throws {UsageError} If JSON goes there, too, or if it is a terminal.
+ */
+export function refuseStdout({ json, jsonFile }: Pick<CommonArgs, "json" | "jsonFile">): void {
+  if (json && jsonFile === undefined) {
+    throw new UsageError("Cannot print JSON: with -o - stdout is the checkpoint; use --json=FILE");
+  }
+  refuseTerminal();
 }
 
 /** Each device in the JSON document; every key is present from the start. */

@@ -27,7 +27,7 @@ import type { Context } from "../../context.ts";
 import { bytes } from "../../output/format.ts";
 import { streamDocument, streamLines } from "../../output/qemu_stream.ts";
 import { STDERR } from "../../output/stdio.ts";
-import { refuseTerminal } from "../../output/transfer_report.ts";
+import { refuseStdout } from "../../output/transfer_report.ts";
 import type { ImportQemuArgs } from "../../specs/import.ts";
 import { UsageError } from "../../usage_error.ts";
 
@@ -67,18 +67,15 @@ export async function run(args: ImportQemuArgs, context: Context): Promise<numbe
   return 0;
 }
 
-function checkUsage({ list, output, names, like, json, jsonFile }: ImportQemuArgs): void {
+function checkUsage(args: ImportQemuArgs): void {
+  const { list, output, names, like } = args;
   if (list === (output !== undefined)) {
     throw new UsageError("Expected either --list, to see what is in the file, or -o CHECKPOINT");
   }
   if (list && (names.length > 0 || like !== undefined)) {
     throw new UsageError("Cannot use --list with --device or --like: it lists all devices");
   }
-  if (output !== "-") return;
-  if (json && jsonFile === undefined) {
-    throw new UsageError("Cannot print JSON: with -o - stdout is the checkpoint; use --json=FILE");
-  }
-  refuseTerminal();
+  if (output === "-") refuseStdout(args);
 }
 
 /** The devices that are asked for, in that order; all of them if none is named. */
