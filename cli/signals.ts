@@ -6,7 +6,7 @@
  */
 
 import process from "node:process";
-import { exitCodeOfSignal } from "./exit_codes.ts";
+import { DONE, exitCodeOfSignal } from "./exit_codes.ts";
 import { drawStatus, STDERR, writeText } from "./output/stdio.ts";
 
 const NAMES = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
@@ -35,6 +35,11 @@ export class Interrupted extends Error {
     super(`Interrupted by ${signalName}`);
     this.signalName = signalName;
   }
+}
+
+/** The exit code of a command that waits for a signal: that of the signal, or 0 if none came. */
+export function exitCodeOfWaiting({ reason }: AbortSignal): number {
+  return reason instanceof Interrupted ? exitCodeOfSignal(reason.signalName) : DONE;
 }
 
 /** The signals that arrived while a command runs. */

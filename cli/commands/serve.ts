@@ -7,8 +7,7 @@
 import { Server, type ServerEvent } from "../../src/server/mod.ts";
 import { shellWord } from "../../src/vfio/mod.ts";
 import type { Context } from "../context.ts";
-import { DONE, exitCodeOfSignal } from "../exit_codes.ts";
-import { Interrupted } from "../signals.ts";
+import { exitCodeOfWaiting } from "../signals.ts";
 import type { ServeArgs } from "../specs/serve.ts";
 import { UsageError } from "../usage_error.ts";
 
@@ -29,8 +28,7 @@ export async function run({ device, socket }: ServeArgs, context: Context): Prom
   await context.until(server.ended).catch((error: unknown) => {
     if (!context.signal.aborted) throw error;
   });
-  const { reason } = context.signal;
-  return reason instanceof Interrupted ? exitCodeOfSignal(reason.signalName) : DONE;
+  return exitCodeOfWaiting(context.signal);
 }
 
 function words(event: ServerEvent): string {

@@ -9,8 +9,7 @@ import type { MappedDevice } from "../../src/dirty/mod.ts";
 import { runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
 import { lendableVfio } from "../lending/open_devices.ts";
-import { DONE, exitCodeOfSignal } from "../exit_codes.ts";
-import { Interrupted } from "../signals.ts";
+import { exitCodeOfWaiting } from "../signals.ts";
 
 /** How long to wait if neither a time nor a program is given, in milliseconds. */
 const WAIT_MS = 1000;
@@ -47,9 +46,7 @@ export function startSpan(
 ): Span {
   const { signal } = context;
   if (command === undefined) {
-    const exitCode = (): number =>
-      signal.reason instanceof Interrupted ? exitCodeOfSignal(signal.reason.signalName) : DONE;
-    return { ended: signal, exitCode: () => Promise.resolve(exitCode()) };
+    return { ended: signal, exitCode: () => Promise.resolve(exitCodeOfWaiting(signal)) };
   }
   const memory = {
     fd: fds.memory,

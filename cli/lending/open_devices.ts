@@ -8,8 +8,7 @@ import type { Device, OpenOptions } from "../../mod.ts";
 import { readMigrationFlags, type VfioDevice } from "../../src/vfio/mod.ts";
 import type { Lendable } from "./run_program.ts";
 import type { Context } from "../context.ts";
-import { DONE, exitCodeOfSignal } from "../exit_codes.ts";
-import { Interrupted } from "../signals.ts";
+import { exitCodeOfWaiting } from "../signals.ts";
 import { UsageError } from "../usage_error.ts";
 
 /** The parsed options about opening and driving a device. */
@@ -122,5 +121,5 @@ export async function hold(context: Context): Promise<number> {
   } finally {
     clearInterval(alive);
   }
-  return signal.reason instanceof Interrupted ? exitCodeOfSignal(signal.reason.signalName) : DONE;
+  return exitCodeOfWaiting(signal);
 }
