@@ -17,7 +17,6 @@ import {
   dataRead,
   dataWrite,
   dmaMap,
-  doorbell,
   GET_STATE,
   regionInfo,
   regionRead,
@@ -25,6 +24,8 @@ import {
   setIrqs,
   setState,
 } from "../server/_requests.ts";
+import { closeFds } from "../server/_client.ts";
+import { doorbell } from "../sim/_doorbell.ts";
 import { Find, type Kind, without } from "./_kind.ts";
 import type { Random } from "./_random.ts";
 
@@ -117,7 +118,7 @@ function send(client: UnixSocket, message: PlannedMessage, id: number): boolean 
   try {
     if (part.length > 0) client.sendWithFds(part, fds);
   } finally {
-    for (const fd of fds) libcKernel().close(fd);
+    closeFds(fds);
   }
   return cut === null;
 }

@@ -84,16 +84,6 @@ export function dmaMap(addr: bigint, size: bigint, offset = 0n, flags = 3): Byte
   return vfioUserDmaMap.pack({ flags, offset, addr, size });
 }
 
-/** What makes a device with `doorbell=1` write `length` bytes from `value` on, at the start of region 2. */
-export function doorbell(address: bigint, length: number, value: number): Bytes {
-  const registers = new Uint8Array(16);
-  const view = new DataView(registers.buffer);
-  view.setBigUint64(0, address, true);
-  view.setUint32(8, length, true);
-  view.setUint32(12, value, true);
-  return registers;
-}
-
 /** DEVICE_SET_IRQS, whose eventfds go with the message. */
 export function setIrqs(flags: number, index: number, count: number): Bytes {
   return vfioIrqSet.pack({ flags, index, count });

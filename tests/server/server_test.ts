@@ -34,7 +34,6 @@ import { Client, closeFds } from "./_client.ts";
 import {
   dataRead,
   dmaMap,
-  doorbell,
   GET_STATE,
   joined,
   regionRead,
@@ -42,6 +41,7 @@ import {
   setState,
   stateOf,
 } from "./_requests.ts";
+import { doorbell } from "../sim/_doorbell.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

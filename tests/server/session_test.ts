@@ -59,7 +59,6 @@ import {
   dataRead,
   dataWrite,
   dmaMap,
-  doorbell,
   feature,
   GET_STATE,
   joined,
@@ -70,6 +69,7 @@ import {
   setState,
   stateOf,
 } from "./_requests.ts";
+import { doorbell } from "../sim/_doorbell.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

@@ -20,6 +20,7 @@ import {
 import { openVfioDevice } from "../../src/vfio/open/open.ts";
 import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
 import type { VfioDevice } from "../../src/vfio/device/device.ts";
+import { doorbell } from "./_doorbell.ts";
 
 const MSI = VFIO_PCI_MSI_IRQ_INDEX;
 const NONE = VFIO_IRQ_SET_DATA_NONE;
@@ -45,12 +46,7 @@ class Bench implements Disposable {
   }
 
   ring(address: bigint, length: number, value: number): void {
-    const registers = new Uint8Array(16);
-    const view = new DataView(registers.buffer);
-    view.setBigUint64(0, address, true);
-    view.setUint32(8, length, true);
-    view.setUint32(12, value, true);
-    this.kernel.pwrite(this.device.fd.number, registers, BAR2);
+    this.kernel.pwrite(this.device.fd.number, doorbell(address, length, value), BAR2);
   }
 
   /** The registers status and count. */
