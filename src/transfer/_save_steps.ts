@@ -7,7 +7,7 @@ import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.t
 import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
 import type { CheckpointOutput } from "./_checkpoint_output.ts";
-import { setStateWithRetry } from "./run_again.ts";
+import { setStateWithRetry } from "./_run_again.ts";
 import type { Lockstep, Member } from "./lockstep.ts";
 import { type PhaseReport, totals } from "./report.ts";
 

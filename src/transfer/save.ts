@@ -14,7 +14,7 @@ import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
 import { newHeader } from "../checkpoint/metadata/header.ts";
 import { CheckpointOutput } from "./_checkpoint_output.ts";
 import { commit, type CommitResult, committedUnread } from "./_commit.ts";
-import { ONLY_COPY, TRY_AGAIN, whatCannotRun } from "./run_again.ts";
+import { ONLY_COPY, TRY_AGAIN, whatCannotRun } from "./_run_again.ts";
 import { checkSave, precopy, runAgain, stopAndCopy } from "./_save_steps.ts";
 import { type FinalState, transferError } from "./_transfer_failure.ts";
 import { Lockstep } from "./lockstep.ts";
