@@ -3,7 +3,7 @@
  */
 
 import { libcKernel } from "../kernel/libc/libc_kernel.ts";
-import { UnixSocket } from "../kernel/libc/unix_socket.ts";
+import { ownUid, UnixSocket } from "../kernel/libc/unix_socket.ts";
 
 /** What happens to a server. */
 export type ServerEvent =
@@ -35,10 +35,7 @@ export function listeningEntrance(
   socket: UnixSocket,
   report: (event: ServerEvent) => void,
 ): Entrance {
-  const [one, other] = UnixSocket.pair();
-  const { uid } = one.peer();
-  one.close();
-  other.close();
+  const uid = ownUid();
   return {
     socket,
     accept(): Arrival | null | "ended" {

@@ -7,7 +7,7 @@
 import * as fs from "node:fs";
 import * as net from "node:net";
 import { join } from "node:path";
-import { UnixSocket } from "../../kernel/libc/unix_socket.ts";
+import { ownUid } from "../../kernel/libc/unix_socket.ts";
 import { LiveError } from "../live_error.ts";
 import { type Connection, streamConnection } from "./connection.ts";
 
@@ -91,17 +91,6 @@ export class UnixListener implements Disposable {
   /** Closes, at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.close();
-  }
-}
-
-/** This process's user. The runtime's own way to ask for it wants a permission more. */
-function ownUid(): number {
-  const [one, other] = UnixSocket.pair();
-  try {
-    return one.peer().uid;
-  } finally {
-    one.close();
-    other.close();
   }
 }
 
