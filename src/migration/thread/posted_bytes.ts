@@ -6,17 +6,13 @@
  */
 
 import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
-import type { DirtyReading, UnmapReading } from "../../dirty/mod.ts";
-import type { PulledBatch } from "./session.ts";
 import {
   packReading,
   packUnmapReading,
-  type PostedReading,
-  type PostedUnmapReading,
   unpackReading,
   unpackUnmapReading,
 } from "./posted_readings.ts";
-import type { RequestName } from "./requests.ts";
+import type { RequestName, Requests } from "./requests.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -50,59 +46,63 @@ function unpackBatch({ bytes, sizes, more }: PostedBatch): Batch<ArrayBuffer> {
   return { bytes: unpackBytes(bytes), sizes: new Uint32Array(sizes), more };
 }
 
+/** How something is taken apart to be posted, and put together again. */
+interface Posting<Value> {
+  pack(value: Value): unknown;
+  unpack(posted: never): Value;
+}
+
+const BYTES: Posting<Bytes> = { pack: packBytes, unpack: unpackBytes };
+
+/** The requests whose arguments have bytes in them. */
+const ARGS: { readonly [Name in RequestName]?: Posting<Parameters<Requests[Name]>> } = {
+  pull: {
+    pack: ([buffer]) => [packBytes(buffer)],
+    unpack: ([buffer]: [PostedBytes]) => [unpackBytes(buffer)],
+  },
+  push: {
+    pack: ([batch]) => [packBatch(batch)],
+    unpack: ([batch]: [PostedBatch]) => [unpackBatch(batch)],
+  },
+  writeMemory: {
+    // A copy: the whole buffer is posted.
+    pack: ([iova, bytes]) => [iova, packBytes(bytes.slice())],
+    unpack: ([iova, bytes]: [bigint, PostedBytes]) => [iova, unpackBytes(bytes)],
+  },
+};
+
+/** The requests whose answers have. */
+const VALUES: { readonly [Name in RequestName]?: Posting<ReturnType<Requests[Name]>> } = {
+  readRegion: BYTES,
+  readMemory: BYTES,
+  hashPages: BYTES,
+  readDirty: { pack: packReading, unpack: unpackReading },
+  unmapWithDirty: { pack: packUnmapReading, unpack: unpackUnmapReading },
+  pull: {
+    pack: ({ batch, ended }) => ({ batch: packBatch(batch), ended }),
+    unpack: ({ batch, ended }: { readonly batch: PostedBatch; readonly ended: boolean }) => ({
+      batch: unpackBatch(batch),
+      ended,
+    }),
+  },
+};
+
 /** The arguments of a request, to be posted. */
 export function packArgs(method: RequestName, args: readonly unknown[]): readonly unknown[] {
-  if (method === "pull") return [packBytes(args[0] as Bytes)];
-  if (method === "push") return [packBatch(args[0] as Batch<ArrayBuffer>)];
-  // A copy: the whole buffer is posted.
-  if (method === "writeMemory") return [args[0], packBytes((args[1] as Bytes).slice())];
-  return args;
+  return (ARGS[method]?.pack(args as never) ?? args) as readonly unknown[];
 }
 
 /** The arguments of a request that was posted. */
 export function unpackArgs(method: RequestName, args: readonly unknown[]): readonly unknown[] {
-  if (method === "pull") return [unpackBytes(args[0] as PostedBytes)];
-  if (method === "push") return [unpackBatch(args[0] as PostedBatch)];
-  if (method === "writeMemory") return [args[0], unpackBytes(args[1] as PostedBytes)];
-  return args;
+  return ARGS[method]?.unpack(args as never) ?? args;
 }
 
 /** What a request returns, to be posted. */
 export function packValue(method: RequestName, value: unknown): unknown {
-  switch (method) {
-    case "readRegion":
-    case "readMemory":
-    case "hashPages":
-      return packBytes(value as Bytes);
-    case "readDirty":
-      return packReading(value as DirtyReading);
-    case "unmapWithDirty":
-      return packUnmapReading(value as UnmapReading);
-    case "pull": {
-      const { batch, ended } = value as PulledBatch;
-      return { batch: packBatch(batch), ended };
-    }
-    default:
-      return value;
-  }
+  return VALUES[method]?.pack(value as never) ?? value;
 }
 
 /** What a request returned, as it was posted. */
 export function unpackValue(method: RequestName, value: unknown): unknown {
-  switch (method) {
-    case "readRegion":
-    case "readMemory":
-    case "hashPages":
-      return unpackBytes(value as PostedBytes);
-    case "readDirty":
-      return unpackReading(value as PostedReading);
-    case "unmapWithDirty":
-      return unpackUnmapReading(value as PostedUnmapReading);
-    case "pull": {
-      const { batch, ended } = value as { readonly batch: PostedBatch; readonly ended: boolean };
-      return { batch: unpackBatch(batch), ended };
-    }
-    default:
-      return value;
-  }
+  return VALUES[method]?.unpack(value as never) ?? value;
 }
