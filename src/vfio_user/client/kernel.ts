@@ -133,11 +133,11 @@ export class VfioUserKernel implements Kernel {
     const file = this.#files.get(fd);
     if (file === undefined) return this.#os.close(fd);
     this.#files.delete(fd);
-    const ends = this.#fdsOf(file).length === 0;
     if (file instanceof DeviceFile && file.connection.fd === fd) {
       const [other] = this.#fdsOf(file);
-      if (other !== undefined) this.#moveSocket(file, other);
-      if (ends) return this.#dropDevice(file);
+      // With the connection, the fd is closed.
+      if (other === undefined) return this.#dropDevice(file);
+      this.#moveSocket(file, other);
     }
     this.#os.close(fd);
     this.#drop(file);
