@@ -12,15 +12,12 @@ import {
   vfioUserMigData,
   vfioUserRegionAccess,
 } from "../../src/vfio_user/wire/structs.ts";
+import { joined } from "../_joined.ts";
 import { refusal, reply, type Scripted, version } from "../vfio_user/_scripted_server.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
 const DATA = 700;
-
-function concat(...parts: readonly Uint8Array[]): Bytes {
-  return new Uint8Array(parts.flatMap((part) => [...part]));
-}
 
 /** The region with a BAR's registers, part of which can be mapped. */
 function bar(): Bytes {
@@ -29,7 +26,7 @@ function bar(): Bytes {
     nr_areas: 1,
     areas: [{ offset: 0n, size: 4096n }],
   });
-  return concat(
+  return joined(
     uapi.vfioRegionInfo.pack({
       argsz: uapi.vfioRegionInfo.size + cap.length,
       flags: uapi.VFIO_REGION_INFO_FLAG_READ | uapi.VFIO_REGION_INFO_FLAG_WRITE |
@@ -70,7 +67,7 @@ export class HonestServer implements Disposable {
         return reply(id, command, payload);
       case wire.VFIO_USER_REGION_READ: {
         const { count } = vfioUserRegionAccess.unpack(payload);
-        return reply(id, command, concat(payload, new Uint8Array(count).fill(0x5a)));
+        return reply(id, command, joined(payload, new Uint8Array(count).fill(0x5a)));
       }
       case wire.VFIO_USER_REGION_WRITE:
         return reply(id, command, payload.slice(0, vfioUserRegionAccess.size));
@@ -81,7 +78,7 @@ export class HonestServer implements Disposable {
         const count = Math.min(size, DATA - this.#read);
         this.#read += count;
         const head = vfioUserMigData.pack({ argsz: 8 + count, size: count });
-        return reply(id, command, concat(head, new Uint8Array(count).fill(7)));
+        return reply(id, command, joined(head, new Uint8Array(count).fill(7)));
       }
       case wire.VFIOKIT_MIG_PRECOPY_INFO: {
         const left = BigInt(DATA - this.#read);
@@ -132,7 +129,7 @@ export class HonestServer implements Disposable {
       }
       case uapi.VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT: {
         const head = 8 + vfioUserDmaLoggingReport.size;
-        return answer(concat(payload.slice(8), new Uint8Array(argsz - head).fill(1)));
+        return answer(joined(payload.slice(8), new Uint8Array(argsz - head).fill(1)));
       }
       default:
         return answer(payload.slice(8));

@@ -6,6 +6,7 @@
 import process from "node:process";
 import { readQemuStream } from "../../src/vmm/qemu/read_stream.ts";
 import { VmmFileError } from "../../src/vmm/vmm_file_error.ts";
+import { joined } from "../_joined.ts";
 import { pieces, qemuStream, type StreamPlan } from "../vmm/_qemu_stream.ts";
 import { describe, nonsense } from "./_errors.ts";
 import { Find, type Kind, without } from "./_kind.ts";
@@ -74,16 +75,6 @@ function change(bytes: Bytes, { how, at, count, value }: Change): Bytes {
     case "move":
       return joined(before, after.slice(0, value), part, after.slice(value));
   }
-}
-
-function joined(...parts: readonly Bytes[]): Bytes {
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }
 
 /** What became of reading it, as text: the same in whatever pieces it comes. */

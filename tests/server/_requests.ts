@@ -13,19 +13,9 @@ import {
   vfioUserMigData,
   vfioUserRegionAccess,
 } from "../../src/vfio_user/wire/structs.ts";
+import { joined } from "../_joined.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
-
-/** Joins bytes. */
-export function joined(...parts: readonly Uint8Array[]): Bytes {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
-}
 
 /** REGION_READ. */
 export function regionRead(region: number, offset: number, count: number): Bytes {

@@ -30,12 +30,12 @@ import {
   vfioUserDmaRegionAccess,
   vfioUserMigData,
 } from "../../src/vfio_user/wire/structs.ts";
+import { joined } from "../_joined.ts";
 import { Client, closeFds } from "./_client.ts";
 import {
   dataRead,
   dmaMap,
   GET_STATE,
-  joined,
   regionRead,
   regionWrite,
   setState,

@@ -54,6 +54,7 @@ import {
   vfioUserMigData,
   vfioUserRegionAccess,
 } from "../../src/vfio_user/wire/structs.ts";
+import { joined } from "../_joined.ts";
 import { openEventfd, readEventfd } from "./_eventfd.ts";
 import {
   dataRead,
@@ -61,7 +62,6 @@ import {
   dmaMap,
   feature,
   GET_STATE,
-  joined,
   regionInfo,
   regionRead,
   regionWrite,

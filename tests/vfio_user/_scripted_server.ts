@@ -17,6 +17,7 @@ import {
   VFIO_USER_VERSION,
 } from "../../src/vfio_user/wire/commands.ts";
 import { HEADER_SIZE, type MessageHeader, packHeader } from "../../src/vfio_user/wire/header.ts";
+import { joined } from "../_joined.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -100,13 +101,7 @@ export class ScriptedServer implements Disposable {
       parts.push(into.slice(0, got.length));
       fds.push(...got.fds);
     }
-    const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-    let at = 0;
-    for (const part of parts) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-    return { bytes, fds };
+    return { bytes: joined(...parts), fds };
   }
 
   /** The messages that the client sent until now, without their fds. */

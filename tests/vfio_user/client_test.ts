@@ -25,6 +25,7 @@ import {
   vfioUserMigData,
   vfioUserRegionAccess,
 } from "../../src/vfio_user/wire/structs.ts";
+import { joined } from "../_joined.ts";
 import {
   command,
   message,
@@ -62,10 +63,6 @@ function open(
   const fd = kernel.open(PATH, O_RDWR);
   closing.push(server, { [Symbol.dispose]: (): void => kernel.close(fd) });
   return { kernel, fd, server };
-}
-
-function concat(...parts: readonly Uint8Array[]): Uint8Array {
-  return new Uint8Array(parts.flatMap((part) => [...part]));
 }
 
 function isError(
@@ -115,7 +112,7 @@ function setState(kernel: VfioUserKernel, fd: number, device_state: number): num
 
 function dataReply(id: number, data: Uint8Array, size = data.length): Scripted {
   const head = vfioUserMigData.pack({ argsz: 8 + data.length, size });
-  return reply(id, wire.VFIO_USER_MIG_DATA_READ, concat(head, data));
+  return reply(id, wire.VFIO_USER_MIG_DATA_READ, joined(head, data));
 }
 
 describe("a device behind a socket", () => {
@@ -196,8 +193,8 @@ describe("a device behind a socket", () => {
     const access = (offset: number, count: number): Uint8Array =>
       vfioUserRegionAccess.pack({ offset: BigInt(offset), region: 1, count });
     const script = [
-      reply(1, wire.VFIO_USER_REGION_READ, concat(access(16, 4), new Uint8Array([1, 2, 3, 4]))),
-      reply(2, wire.VFIO_USER_REGION_READ, concat(access(20, 2), new Uint8Array([5, 6]))),
+      reply(1, wire.VFIO_USER_REGION_READ, joined(access(16, 4), new Uint8Array([1, 2, 3, 4]))),
+      reply(2, wire.VFIO_USER_REGION_READ, joined(access(20, 2), new Uint8Array([5, 6]))),
       reply(3, wire.VFIO_USER_REGION_WRITE, access(0, 4)),
       refusal(4, wire.VFIO_USER_REGION_WRITE, ERRNO.EIO),
       refusal(5, wire.VFIO_USER_REGION_WRITE, ERRNO.EIO),
@@ -312,7 +309,7 @@ describe("its features", () => {
       reply(
         2,
         wire.VFIO_USER_DEVICE_FEATURE,
-        feature(report, concat(new Uint8Array(24), bits)),
+        feature(report, joined(new Uint8Array(24), bits)),
       ),
     ]);
     using memory = kernel.mmap(4096, {
@@ -569,7 +566,7 @@ describe("its DMA", () => {
       const outside = vfioUserDmaRegionAccess.pack({ addr: 0x10fffn, count: 2n });
       const commands = [
         command(70, wire.VFIO_USER_DMA_READ, read),
-        command(71, wire.VFIO_USER_DMA_WRITE, concat(write, new Uint8Array([9]))),
+        command(71, wire.VFIO_USER_DMA_WRITE, joined(write, new Uint8Array([9]))),
         command(72, wire.VFIO_USER_DMA_READ, outside),
         command(73, wire.VFIO_USER_DEVICE_RESET, new Uint8Array(0)),
       ];
@@ -689,7 +686,7 @@ describe("a server that cannot be believed", () => {
     const READ = wire.VFIO_USER_REGION_READ;
     const data = new Uint8Array(9);
     const cases: [() => void, RegExp][] = [
-      [() => read(reply(1, READ, concat(vfioUserRegionAccess.pack(access), data))), /count is 9/],
+      [() => read(reply(1, READ, joined(vfioUserRegionAccess.pack(access), data))), /count is 9/],
       [
         () => read(reply(1, READ, vfioUserRegionAccess.pack({ ...access, count: 8 }))),
         /16 bytes.*at least 24/,
