@@ -27,13 +27,14 @@ const SLOWER = 4;
 const SLOWER_MS = 10;
 /** How many samples in a row have to grow. */
 const GROWING = 3;
-/** Kinds of kernel memory, as /proc/meminfo names them. */
-const MEMORY: readonly (readonly [kind: string, field: string])[] = [
-  ["slab", "SUnreclaim"],
-  ["vmalloc", "VmallocUsed"],
-];
-/** Kernel memory that may stay allocated for each session, in bytes. */
-const LEFT_BYTES: Readonly<Record<string, number>> = { slab: 4096, vmalloc: 2048 };
+/**
+ * Kinds of kernel memory: their fields in /proc/meminfo, and how many bytes may stay allocated for
+ * each session.
+ */
+const MEMORY = [
+  { kind: "slab", field: "SUnreclaim", left: 4096 },
+  { kind: "vmalloc", field: "VmallocUsed", left: 2048 },
+] as const;
 /** Kernel memory that the rest of the system may take meanwhile, in bytes. */
 const SLACK_BYTES = 1024 * 1024;
 
@@ -49,7 +50,7 @@ function openFiles({ kernel }: CheckContext): number | null {
 function kernelMemory({ kernel }: CheckContext): Record<string, number> {
   const { value } = attempt(() => kernel.readText("/proc/meminfo"));
   const found: Record<string, number> = {};
-  for (const [kind, field] of MEMORY) {
+  for (const { kind, field } of MEMORY) {
     const kib = new RegExp(`^${field}:\\s*(\\d+) kB`, "m").exec(value ?? "")?.[1];
     if (kib !== undefined) found[kind] = Number(kib) * 1024;
   }
@@ -102,13 +103,15 @@ function judgeSessions(context: CheckContext, { what, cycles: most, turn }: Sess
       : `${before} files were open, then ${after}`,
     41,
   );
-  for (const [kind, bytes] of Object.entries(kernelMemory(context))) {
-    const left = bytes - (memory[kind] ?? bytes);
-    const allowed = (LEFT_BYTES[kind] ?? 0) * cycles + SLACK_BYTES;
+  const memoryAfter = kernelMemory(context);
+  for (const { kind, left } of MEMORY) {
+    const now = memoryAfter[kind] ?? 0;
+    const kept = now - (memory[kind] ?? now);
+    const allowed = left * cycles + SLACK_BYTES;
     context.prefer(
-      cycles < SAMPLE * GROWING || left < allowed,
+      cycles < SAMPLE * GROWING || kept < allowed,
       `the kernel keeps at most ${allowed} bytes more of ${kind} memory after them`,
-      `it keeps ${left} bytes more after ${cycles} sessions`,
+      `it keeps ${kept} bytes more after ${cycles} sessions`,
       41,
     );
   }
