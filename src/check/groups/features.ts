@@ -87,17 +87,12 @@ const FLAG_WORDS: readonly (readonly [flag: number, word: string])[] = [
 
 const CANARY = 0xa5;
 
-/** Features, with the operation that they have, and one that they do not. */
-const OTHER_OPERATIONS: readonly (readonly [
-  name: string,
-  feature: number,
-  has: number,
-  wrong: number,
-])[] = [
-  ["data-size-set", VFIO_DEVICE_FEATURE_MIG_DATA_SIZE, GET, SET],
-  ["log-start-get", VFIO_DEVICE_FEATURE_DMA_LOGGING_START, SET, GET],
-  ["log-stop-get", VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, SET, GET],
-  ["log-report-set", VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, GET, SET],
+/** Features that have one operation, GET or SET, and not the other. */
+const OTHER_OPERATIONS: readonly (readonly [name: string, feature: number, has: number])[] = [
+  ["data-size-set", VFIO_DEVICE_FEATURE_MIG_DATA_SIZE, GET],
+  ["log-start-get", VFIO_DEVICE_FEATURE_DMA_LOGGING_START, SET],
+  ["log-stop-get", VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, SET],
+  ["log-report-set", VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, GET],
 ];
 
 /** The checks of VFIO_DEVICE_FEATURE. */
@@ -156,7 +151,7 @@ export const FEATURE_CHECKS: readonly Check[] = [
     ["EINVAL"],
     ({ v2 }) => v2.feature(PROBE | SET | MIGRATION),
   ),
-  ...OTHER_OPERATIONS.map(([name, feature, has, wrong]) =>
+  ...OTHER_OPERATIONS.map(([name, feature, has]) =>
     defineCheck({
       id: `v2.features.${name}`,
       group,
@@ -165,6 +160,7 @@ export const FEATURE_CHECKS: readonly Check[] = [
       run: (context) => {
         const { v2 } = context;
         if (!v2.has(feature, has)) context.skip("the device has no such feature");
+        const wrong = has === GET ? SET : GET;
         for (const probe of [PROBE, 0]) {
           const answer = v2.feature(probe | wrong | feature, new Uint8Array(32));
           const operation = `${probe === 0 ? "" : "PROBE "}${wrong === GET ? "GET" : "SET"}`;

@@ -22,7 +22,14 @@ const group = "identity";
 /** Bytes of struct vfio_device_info in every kernel: flags, num_regions, num_irqs. */
 const LEAST_INFO = 16;
 
-function readInfo(context: CheckContext, argsz: number): { errno: string | null; text: string } {
+/** The answer to VFIO_DEVICE_GET_INFO. */
+interface InfoAnswer {
+  readonly errno: string | null;
+  readonly numIrqs: number;
+  readonly text: string;
+}
+
+function readInfo(context: CheckContext, argsz: number): InfoAnswer {
   const bytes = new Uint8Array(vfioDeviceInfo.size);
   new DataView(bytes.buffer).setUint32(0, argsz, true);
   const answer = attempt(() =>
@@ -32,18 +39,9 @@ function readInfo(context: CheckContext, argsz: number): { errno: string | null;
   const { flags, num_regions, num_irqs } = vfioDeviceInfo.unpack(bytes);
   return {
     errno: answer.errno,
+    numIrqs: num_irqs,
     text: `flags 0x${flags.toString(16)}, ${num_regions} regions, ${num_irqs} interrupts`,
   };
-}
-
-/** How many interrupt indexes the device's info says there are. */
-function numIrqs(context: CheckContext): number {
-  const bytes = vfioDeviceInfo.pack({});
-  const { errno } = attempt(() =>
-    context.kernel.ioctl(context.device.fd.number, VFIO_DEVICE_GET_INFO, bytes)
-  );
-  if (errno !== null) context.unclear(`VFIO_DEVICE_GET_INFO failed with ${errno}`);
-  return vfioDeviceInfo.unpack(bytes).num_irqs;
 }
 
 /** A VFIO_DEVICE_GET_IRQ_INFO that has to be refused. */
@@ -103,7 +101,11 @@ export const IDENTITY_CHECKS: readonly Check[] = [
     id: "device.irqs.unknown-index",
     group,
     rules: [rule(122)],
-    run: (context) => refusedIrqInfo(context, numIrqs(context), vfioIrqInfo.size),
+    run: (context) => {
+      const { errno, numIrqs } = readInfo(context, vfioDeviceInfo.size);
+      if (errno !== null) context.unclear(`VFIO_DEVICE_GET_INFO failed with ${errno}`);
+      refusedIrqInfo(context, numIrqs, vfioIrqInfo.size);
+    },
   }),
   defineCheck({
     id: "device.info.reset",

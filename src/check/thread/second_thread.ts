@@ -81,14 +81,12 @@ export class SecondThread {
     Atomics.notify(this.#words, WORD.command);
   }
 
-  /** Waits until the command has made its first call; false if it has not in so many milliseconds. */
-  calling(milliseconds: number): boolean {
+  /** Waits until the command has made its first call, so many milliseconds at most. */
+  calling(milliseconds: number): void {
     const until = performance.now() + milliseconds;
-    while (Atomics.load(this.#words, WORD.calls) === 0) {
-      if (performance.now() > until) return false;
+    while (Atomics.load(this.#words, WORD.calls) === 0 && performance.now() <= until) {
       Atomics.wait(this.#words, WORD.calls, 0, 1);
     }
-    return true;
   }
 
   /**
