@@ -14,7 +14,7 @@ export function checksOf(bug: BugName, protocol: "v1" | "v2" | null): string[] {
 }
 
 /** Whether a verdict finds a driver at fault. */
-export function isFound({ outcome }: Verdict): boolean {
+function isFound({ outcome }: Verdict): boolean {
   return outcome === "fail" || outcome === "warn";
 }
 
