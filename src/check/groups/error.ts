@@ -149,10 +149,10 @@ export const ERROR_CHECKS: readonly Check[] = [
         expectDead(context, twin, "after the device was closed");
         // A driver that keeps its state is judged for that by other checks.
         if (v2.state() !== RUNNING) v2.enter(RUNNING);
+        expectSession(context, "with the old data_fd open", 152);
       } finally {
         kernel.close(twin);
       }
-      expectSession(context, "with the old data_fd open", 152);
     },
   }),
   defineCheck({
