@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isErrno, SysError } from "../kernel/sys_error.ts";
+import { SysError } from "../kernel/sys_error.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { libcKernel } from "../kernel/libc/libc_kernel.ts";
 import { sysfsReasons } from "./open/open.ts";
@@ -24,7 +24,14 @@ import { noIommuGroup, noSysfs } from "./reasons/reasons.ts";
 import { type Holder, type Reason, UnsupportedError } from "./reasons/unsupported_error.ts";
 import { driverOf } from "./sysfs/identity.ts";
 import { bridgeKind } from "./sysfs/pci_header.ts";
-import { isVfioBound, type PciIds, readSysfsDevice, type SysfsDevice } from "./sysfs/sysfs.ts";
+import {
+  absentIsNull,
+  GROUPS,
+  isVfioBound,
+  type PciIds,
+  readSysfsDevice,
+  type SysfsDevice,
+} from "./sysfs/sysfs.ts";
 import { lacksMigration, type VariantDriver, variantDriver } from "./sysfs/variant_driver.ts";
 
 /** A device of the list. */
@@ -112,39 +119,19 @@ export function listDevices({ all = false, kernel = libcKernel() }: ListOptions 
 /** Folders whose entries are devices, or lead to one. */
 const FOLDERS = ["/sys/bus/pci/devices", "/sys/bus/mdev/devices", "/sys/class/vfio-dev"];
 
-const GROUPS = "/sys/kernel/iommu_groups";
-
 /** Every device of the folders and the groups, once. */
 function findDevices(kernel: Kernel): SysfsDevice[] {
-  const groups = names(kernel, GROUPS).map((group) => `${GROUPS}/${group}/devices`);
+  const names = (folder: string): string[] => absentIsNull(() => kernel.readDir(folder)) ?? [];
+  const groups = names(GROUPS).map((group) => `${GROUPS}/${group}/devices`);
   const paths = new Set(
     [...FOLDERS, ...groups].flatMap((folder) =>
-      names(kernel, folder).map((name) => realPath(kernel, `${folder}/${name}`))
+      names(folder).map((name) => absentIsNull(() => kernel.realPath(`${folder}/${name}`)))
     ),
   );
   const devices = [...paths].flatMap((path) =>
     path === null ? [] : readSysfsDevice(kernel, path) ?? []
   );
   return [...new Map(devices.map((device) => [device.path, device])).values()];
-}
-
-function names(kernel: Kernel, folder: string): string[] {
-  try {
-    return kernel.readDir(folder);
-  } catch (error) {
-    if (isErrno(error, "ENOENT")) return [];
-    throw error;
-  }
-}
-
-/** Null for what has gone since its folder was read. */
-function realPath(kernel: Kernel, path: string): string | null {
-  try {
-    return kernel.realPath(path);
-  } catch (error) {
-    if (isErrno(error, "ENOENT")) return null;
-    throw error;
-  }
 }
 
 /** By bus, then by name, a virtual function right after its physical one. */

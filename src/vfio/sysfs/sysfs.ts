@@ -74,7 +74,8 @@ export interface SysfsDevice {
   readonly cdev: string | null;
 }
 
-const GROUPS = "/sys/kernel/iommu_groups";
+/** The IOMMU groups, a folder for each. */
+export const GROUPS = "/sys/kernel/iommu_groups";
 
 /**
  * The sysfs folder that a name stands for.
@@ -240,7 +241,7 @@ function linkName(kernel: Kernel, path: string): string | null {
 }
 
 /** Null for what is not there, and for a file in place of a link or a folder. */
-function absentIsNull<T>(read: () => T): T | null {
+export function absentIsNull<T>(read: () => T): T | null {
   try {
     return read();
   } catch (error) {
