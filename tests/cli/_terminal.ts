@@ -1,7 +1,8 @@
-/** Runs the command line in a terminal, by script(1) of util-linux. */
+/** Runs the command line, or a shell, in a terminal, by script(1) of util-linux. */
 
-import { spawn } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import process from "node:process";
+import { shellWord } from "../../src/vfio/mod.ts";
 import { command, type RunOptions } from "./_cli.ts";
 
 /** What came to the screen, and how the command ended. */
@@ -17,33 +18,41 @@ export type Keys = readonly (readonly [seen: RegExp, keys: string])[];
 export const CTRL_C = "\x03";
 
 /** Runs a command line at a terminal of so many columns. */
-export function atTerminal(
+export async function atTerminal(
   words: readonly string[],
   columns: number,
   keys: Keys = [],
   options: RunOptions = {},
 ): Promise<Session> {
-  const line = [...command(options), ...words].map(quoted).join(" ");
-  return new Promise((resolve, reject) => {
-    const child = spawn("script", [
-      ...["--quiet", "--return", "--echo", "never"],
-      ...["--command", `stty cols ${columns} rows 24; exec ${line}`, "/dev/null"],
-    ], { env: { ...process.env, TERM: "xterm", ...options.env } });
+  const line = [...command(options), ...words].map(shellWord).join(" ");
+  const env = { ...process.env, ...options.env };
+  return await lineAtTerminal(`stty cols ${columns} rows 24; exec ${line}`, env, (child) => {
     let screen = "";
     let next = 0;
-    child.stdout.on("data", (chunk: Uint8Array) => {
-      screen += new TextDecoder().decode(chunk);
+    child.stdout.on("data", (chunk: string) => {
+      screen += chunk;
       const [seen, typed] = keys[next] ?? [];
       if (seen?.test(screen)) {
         next++;
         child.stdin.write(typed!);
       }
     });
-    child.on("error", reject);
-    child.on("close", (code) => resolve({ code, screen }));
   });
 }
 
-function quoted(word: string): string {
-  return `'${word.replaceAll("'", `'\\''`)}'`;
+/** Runs a line of a shell at a terminal; `started` may type into it. */
+export function lineAtTerminal(
+  line: string,
+  env: NodeJS.ProcessEnv,
+  started: (child: ChildProcessWithoutNullStreams) => void,
+): Promise<Session> {
+  return new Promise((resolve, reject) => {
+    const args = ["--quiet", "--return", "--echo", "never", "--command", line, "/dev/null"];
+    const child = spawn("script", args, { env: { ...env, TERM: "xterm" } });
+    let screen = "";
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => screen += chunk);
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, screen }));
+    started(child);
+  });
 }

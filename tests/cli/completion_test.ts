@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
@@ -7,6 +7,7 @@ import { SIM_OPTIONS, SIMULATED } from "../../cli/completion/sim_names.ts";
 import { OPTIONS, PERSONALITIES } from "../../src/sim/mod.ts";
 import { command, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
+import { lineAtTerminal } from "./_terminal.ts";
 
 /** How each shell is started, asked for nothing but its completion, and given the script. */
 const SHELLS: Readonly<Record<string, { words: string[]; prepare: (script: string) => string }>> = {
@@ -46,21 +47,16 @@ function env(): NodeJS.ProcessEnv {
 }
 
 /** Types lines into a shell at a terminal, each with a Tab before its end; returns the screen. */
-function typed(shell: string, lines: readonly string[]): Promise<string> {
+async function typed(shell: string, lines: readonly string[]): Promise<string> {
   const { words, prepare } = SHELLS[shell]!;
-  return new Promise((resolve, reject) => {
-    const line = `cd ${folder.file("bin")}; exec ${words.join(" ")}`;
-    const args = ["--quiet", "--return", "--echo", "never", "--command", line, "/dev/null"];
-    const child = spawn("script", args, { env: { ...env(), HISTFILE: "" } });
-    let screen = "";
-    child.stdout.on("data", (chunk) => screen += chunk);
-    child.on("error", reject);
-    child.on("close", () => resolve(screen));
+  const line = `cd ${folder.file("bin")}; exec ${words.join(" ")}`;
+  const { screen } = await lineAtTerminal(line, { ...env(), HISTFILE: "" }, ({ stdin }) => {
     // A shell reads its terminal in order: a line is run after the completion before its end.
-    child.stdin.write(`${prepare(folder.file(shell))}\n`);
-    for (const line of lines) child.stdin.write(`${line}\t\n`);
-    child.stdin.write("exit\n");
+    stdin.write(`${prepare(folder.file(shell))}\n`);
+    for (const line of lines) stdin.write(`${line}\t\n`);
+    stdin.write("exit\n");
   });
+  return screen;
 }
 
 /** A word that is begun, and the command line that it becomes. */
