@@ -20,6 +20,7 @@ export async function run({ device, socket }: ServeArgs, context: Context): Prom
   }
   await using server = await Server.listen(device, socket, {
     onEvent: (event) => context.note(`vfiokit serve: ${words(event)}`),
+    trace: context.trace,
   });
   context.note(
     `Serving ${device} at ${socket} until a signal comes (Ctrl-C).`,

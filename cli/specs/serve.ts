@@ -6,7 +6,7 @@
 
 import { argument, type InferValue, object, option, text } from "../optique.ts";
 import type { Command } from "./command.ts";
-import { quiet } from "./options.ts";
+import { quiet, trace } from "./options.ts";
 import { device, file } from "./value_parsers.ts";
 
 const args = object({
@@ -16,6 +16,7 @@ const args = object({
   socket: option("--socket", file(), {
     description: [text("The socket to make; it is removed at the end.")],
   }),
+  ...trace,
   ...quiet,
 });
 
@@ -40,6 +41,10 @@ export const serve: Command<ServeArgs> = {
     {
       what: "a device that writes to a guest's memory and interrupts it",
       line: 'vfiokit serve "sim:mlx5?doorbell=1" --socket mlx5.sock',
+    },
+    {
+      what: "what a client makes the device do, call by call",
+      line: "vfiokit serve sim:mlx5 --socket mlx5.sock --trace mlx5.trace",
     },
   ],
   permissions: ["--allow-ffi", "--allow-read", "--allow-write"],

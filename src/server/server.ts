@@ -9,6 +9,7 @@ import { cleanedUp, cleanlyThen } from "../base/cleanup.ts";
 import { unpackError } from "../base/error_transfer.ts";
 import { libcKernel } from "../kernel/libc/libc_kernel.ts";
 import { UnixSocket } from "../kernel/libc/unix_socket.ts";
+import type { SharedTrace } from "../trace/mod.ts";
 import type { ServerEvent } from "./entrance.ts";
 import type { ThreadMessage, ThreadRequest } from "./server_thread.ts";
 import { SocketFile } from "./socket_file.ts";
@@ -19,6 +20,8 @@ export type { ServerEvent };
 export interface ServeOptions {
   /** Called for each event, on the caller's thread. */
   readonly onEvent?: ((event: ServerEvent) => void) | undefined;
+  /** Where to report each call to the device's kernel; each opening counts as a thread of it. */
+  readonly trace?: SharedTrace | undefined;
 }
 
 /** A server that runs. */
@@ -79,10 +82,10 @@ export class Server implements AsyncDisposable {
     name: string,
     entrance: ThreadRequest["entrance"],
     cleanUp: () => void,
-    { onEvent }: ServeOptions,
+    { onEvent, trace }: ServeOptions,
   ): Promise<Server> {
     const [stop, theirs] = UnixSocket.pair();
-    const request: ThreadRequest = { name, entrance, stop: theirs.fd };
+    const request: ThreadRequest = { name, entrance, stop: theirs.fd, trace };
     const ready = Promise.withResolvers<void>();
     const ended = Promise.withResolvers<void>();
     ended.promise.catch(() => {});

@@ -5,6 +5,7 @@
 import { packError, type TransferredError } from "../base/error_transfer.ts";
 import { UnixSocket } from "../kernel/libc/unix_socket.ts";
 import { blockSignals } from "../kernel/process/signal_mask.ts";
+import type { SharedTrace } from "../trace/mod.ts";
 import { DeviceSource } from "./requests/open_device.ts";
 import { channelEntrance, listeningEntrance, type ServerEvent } from "./entrance.ts";
 import { serveClients } from "./serve_clients.ts";
@@ -17,6 +18,8 @@ export interface ThreadRequest {
   readonly entrance: { readonly kind: "listen" | "channel"; readonly fd: number };
   /** The fd of a socket that ends it. */
   readonly stop: number;
+  /** Where to report each call to the device's kernel. */
+  readonly trace: SharedTrace | undefined;
 }
 
 /** What the thread says. */
@@ -43,11 +46,11 @@ export function runServer(request: ThreadRequest, say: (message: ThreadMessage) 
 }
 
 function serve(
-  { name, entrance, stop }: ThreadRequest,
+  { name, entrance, stop, trace }: ThreadRequest,
   say: (message: ThreadMessage) => void,
 ): void {
   const lent = entrance.kind === "channel";
-  using source = new DeviceSource(name, lent);
+  using source = new DeviceSource(name, lent, trace);
   say({ type: "ready" });
   const report = (event: ServerEvent): void => say({ type: "event", event });
   const { fd } = entrance;

@@ -4,7 +4,10 @@ import { dirname } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { serve } from "../../cli/specs/serve.ts";
+import { VFIO_DEVICE_STATE_RUNNING_P2P, VFIO_DEVICE_STATE_STOP } from "../../src/uapi/mod.ts";
+import { VFIO_USER_DEVICE_FEATURE } from "../../src/vfio_user/wire/commands.ts";
 import { Client } from "../server/_client.ts";
+import { setState } from "../server/_requests.ts";
 import { type Outcome, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 
@@ -15,14 +18,17 @@ async function serving(
   device: string,
   socket: string,
   use: () => void,
-  signal: NodeJS.Signals = "SIGTERM",
+  { signal = "SIGTERM", options = [] }: {
+    readonly signal?: NodeJS.Signals;
+    readonly options?: readonly string[];
+  } = {},
 ): Promise<Outcome> {
   let ready: (child: Child) => void = () => {};
   const started = new Promise<Child>((resolve) => {
     ready = resolve;
   });
   const { permissions } = serve;
-  const ended = vfiokit(["serve", device, "--socket", socket], {
+  const ended = vfiokit(["serve", device, "--socket", socket, ...options], {
     permissions,
     started(child): void {
       let text = "";
@@ -57,14 +63,33 @@ describe("vfiokit serve", () => {
   it("replaces the socket of one that was killed", async () => {
     using folder = new Folder();
     const socket = folder.file("mlx5.sock");
-    await serving("sim:mlx5?size=1MiB", socket, () => {}, "SIGKILL");
+    await serving("sim:mlx5?size=1MiB", socket, () => {}, { signal: "SIGKILL" });
     assert.ok(existsSync(socket));
     const { code, err } = await serving("sim:mlx5?size=1MiB", socket, () => {
       using client = Client.connect(socket);
       client.version();
-    }, "SIGINT");
+    }, { signal: "SIGINT" });
     assert.equal(code, 130, err);
     assert.ok(!existsSync(socket));
+  });
+
+  it("traces what each client makes the device do", async () => {
+    using folder = new Folder();
+    const [socket, trace] = [folder.file("mlx5.sock"), folder.file("trace")];
+    const { code, err } = await serving("sim:mlx5?size=64KiB", socket, () => {
+      for (const state of [VFIO_DEVICE_STATE_STOP, VFIO_DEVICE_STATE_RUNNING_P2P]) {
+        using client = Client.connect(socket);
+        client.version({ vfiokit: { version: 1 } });
+        client.demand(VFIO_USER_DEVICE_FEATURE, setState(state));
+      }
+    }, { options: ["--trace", trace] });
+    assert.equal(code, 143, err);
+    const shown = await vfiokit(["trace", "show", trace, "--filter", "MIG_DEVICE_STATE"]);
+    assert.equal(shown.code, 0, shown.err);
+    assert.match(
+      shown.out,
+      /SET MIG_DEVICE_STATE, device_state=stop,[^]*\nthread 2: [^]* device_state=running-p2p,/,
+    );
   });
 
   it("refuses what it cannot serve, and leaves no socket", async () => {

@@ -5,13 +5,13 @@
  * @module
  */
 
-import { cleanlyThen } from "../../base/cleanup.ts";
+import { cleanedUp, cleanlyThen } from "../../base/cleanup.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { SimKernel } from "../../sim/mod.ts";
-import { endTrace } from "../../trace/mod.ts";
+import { endTrace, type SharedTrace } from "../../trace/mod.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import { type DeviceName, parseDeviceName } from "../../vfio/open/device_name.ts";
-import { kernelFor } from "../../vfio/open/kernel_for.ts";
+import { kernelFor, kernelOf } from "../../vfio/open/kernel_for.ts";
 import { openVfioDevice } from "../../vfio/open/open.ts";
 import { MigrationData } from "./migration_data.ts";
 
@@ -26,12 +26,20 @@ export class OpenDevice implements Disposable {
   /** The data of its migration. */
   readonly data: MigrationData;
 
-  /** Opens it. */
-  constructor(kernel: Kernel, name: DeviceName) {
-    this.kernel = kernel;
+  /**
+   * Opens it.
+   *
+   * @param trace Where to report each call to the kernel.
+   */
+  constructor(kernel: Kernel, name: DeviceName, trace?: SharedTrace) {
+    this.kernel = kernelOf(name, { kernel, trace });
     this.sim = kernel instanceof SimKernel ? kernel : null;
-    this.vfio = openVfioDevice(kernel, name);
-    this.data = new MigrationData(kernel);
+    try {
+      this.vfio = openVfioDevice(this.kernel, name);
+    } catch (error) {
+      throw cleanedUp(error, () => endTrace(this.kernel));
+    }
+    this.data = new MigrationData(this.kernel);
   }
 
   /** Calls an ioctl of it. */
@@ -41,7 +49,10 @@ export class OpenDevice implements Disposable {
 
   /** Closes it. */
   [Symbol.dispose](): void {
-    cleanlyThen(() => this.data.close(), () => this.vfio.close());
+    cleanlyThen(
+      () => this.data.close(),
+      () => cleanlyThen(() => this.vfio.close(), () => endTrace(this.kernel)),
+    );
   }
 }
 
@@ -55,6 +66,7 @@ export class DeviceSource implements Disposable {
   readonly #name: DeviceName;
   readonly #kernel: SimKernel | null;
   readonly #hold: boolean;
+  readonly #trace: SharedTrace | undefined;
   #users = 0;
   #open: OpenDevice | null;
 
@@ -62,18 +74,24 @@ export class DeviceSource implements Disposable {
    * Opens it, so that a name that is wrong fails at once.
    *
    * @param hold Whether it stays open while no client uses it, and with it its state.
+   * @param trace Where to report each call to the kernel.
    */
-  constructor(name: string, hold: boolean) {
+  constructor(name: string, hold: boolean, trace?: SharedTrace) {
     this.#name = parseDeviceName(name);
     const kernel = kernelFor(this.#name);
     this.#kernel = kernel instanceof SimKernel ? kernel : null;
     this.#hold = hold;
-    this.#open = new OpenDevice(kernel, this.#name);
+    this.#trace = trace;
+    this.#open = new OpenDevice(kernel, this.#name, trace);
   }
 
   /** The device, for one more client. */
   take(): OpenDevice {
-    this.#open ??= new OpenDevice(this.#kernel ?? kernelFor(this.#name), this.#name);
+    this.#open ??= new OpenDevice(
+      this.#kernel ?? kernelFor(this.#name),
+      this.#name,
+      this.#trace,
+    );
     this.#users += 1;
     return this.#open;
   }
@@ -88,7 +106,7 @@ export class DeviceSource implements Disposable {
     const open = this.#open;
     if (open === null) return;
     this.#open = null;
-    cleanlyThen(() => open[Symbol.dispose](), () => endTrace(open.kernel));
+    open[Symbol.dispose]();
   }
 
   /** Closes it. */
