@@ -5,7 +5,6 @@
  */
 
 import { existsSync } from "node:fs";
-import process from "node:process";
 import type { CheckpointSource } from "../../src/checkpoint/mod.ts";
 import { DeviceNameError, parseDeviceName, shellWord } from "../../src/vfio/mod.ts";
 import {
@@ -27,6 +26,7 @@ import {
   failedDocument,
   noteP2p,
   phaseTable,
+  refuseTerminalInput,
   reportDocument,
   startDocument,
   stateLine,
@@ -43,9 +43,7 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   refuseBoth(args);
   if (command !== undefined) refuseUnlendable(args.devices);
   refuseMixedUp(args);
-  if (args.file === "-" && process.stdin.isTTY) {
-    throw new UsageError("Cannot read the checkpoint from a terminal: name a file, or use a pipe");
-  }
+  if (args.file === "-") refuseTerminalInput();
   await using source = await context.until(openCheckpointFile(args.file));
   const total = await verifiedBytes(source, context);
   await using lent = await SimulatedDevices.serve(command === undefined ? [] : args.devices);

@@ -18,6 +18,7 @@ import { migrate } from "../specs/migrate/migrate.ts";
 import { receive } from "../specs/migrate/receive.ts";
 import { probe, reset, state, withDevices } from "../specs/probe_state_reset_with.ts";
 import { restore, save } from "../specs/save_restore.ts";
+import { phasePrecopy, phaseResume, phaseStopAndCopy } from "../specs/phase/phases.ts";
 import { demo, man, uapi } from "../specs/uapi_demo_man.ts";
 import { timeline, traceShow } from "../specs/trace_timeline.ts";
 import { traced } from "../trace_option.ts";
@@ -76,6 +77,9 @@ const PARSERS: ReadonlyMap<Command, CommandParser> = new Map([
   runnable(check, () => import("./check.ts")),
   runnable(save, () => import("./save.ts")),
   runnable(restore, () => import("./restore.ts")),
+  runnable(phasePrecopy, () => import("./phase/precopy.ts")),
+  runnable(phaseStopAndCopy, () => import("./phase/stop_and_copy.ts")),
+  runnable(phaseResume, () => import("./phase/resume.ts")),
   runnable(migrate, () => import("./migrate/migrate.ts")),
   runnable(receive, () => import("./migrate/receive.ts")),
   runnable(keygen, () => import("./migrate/keygen.ts")),

@@ -32,6 +32,17 @@ export function refuseTerminal(): void {
 }
 
 /**
+ * Refuses a stdin that is a terminal, if a checkpoint is to come from it.
+ *
+ * @throws {UsageError} If it is one.
+ */
+export function refuseTerminalInput(): void {
+  if (process.stdin.isTTY) {
+    throw new UsageError("Cannot read the checkpoint from a terminal: name a file, or use a pipe");
+  }
+}
+
+/**
  * Refuses a stdout that cannot be a checkpoint.
  *
  * @throws {UsageError} If JSON goes there, too, or if it is a terminal.

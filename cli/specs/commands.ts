@@ -14,6 +14,7 @@ import { show, verify } from "./verify_show.ts";
 import { keygen } from "./migrate/keygen.ts";
 import { migrate } from "./migrate/migrate.ts";
 import { receive } from "./migrate/receive.ts";
+import { phasePrecopy, phaseResume, phaseStopAndCopy } from "./phase/phases.ts";
 import { probe, reset, state, withDevices } from "./probe_state_reset_with.ts";
 import { restore, save } from "./save_restore.ts";
 import { timeline, traceShow } from "./trace_timeline.ts";
@@ -27,6 +28,7 @@ export const BRIEF = "Save, restore and inspect VFIO devices without a virtual m
 
 /** Commands of two words. */
 export const GROUPS: readonly CommandGroup[] = [
+  { name: "phase", brief: "Run one phase of a save or a restore, over pipes." },
   { name: "import", brief: "Make checkpoints of other programs' files." },
   { name: "dirty", brief: "Show the pages that a device dirties." },
   { name: "trace", brief: "Show what --trace wrote." },
@@ -43,6 +45,9 @@ export const COMMANDS: readonly Command[] = [
   check,
   save,
   restore,
+  phasePrecopy,
+  phaseStopAndCopy,
+  phaseResume,
   migrate,
   receive,
   keygen,

@@ -25,6 +25,9 @@ describe("the single file that Bun compiles", () => {
       assert.equal(saved.status, 0, saved.stderr);
       assert.equal(JSON.parse(saved.stdout).state, "running");
       assert.equal(spawnSync(outfile, ["verify", file]).status, 0);
+      const input = fs.readFileSync(file);
+      const resumed = spawnSync(outfile, ["phase", "resume", "sim:mapped?size=1MiB"], { input });
+      assert.equal(resumed.status, 0, String(resumed.stderr));
     } finally {
       fs.rmSync(folder, { recursive: true });
     }

@@ -5,21 +5,26 @@ import { shellWord } from "../../src/vfio/mod.ts";
 import { command, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 
+/** What a phase of a lent device needs. */
+const permissions = ["--allow-read", "--allow-ffi", "--allow-env=VFIOKIT_DEVICES"];
+
 /** A shell's words for the command line, or for the script of a phase. */
-function words(phase?: string): string {
-  const options = phase === undefined ? {} : {
-    script: `cli/phases/${phase}.ts`,
-    permissions: ["--allow-read", "--allow-ffi", "--allow-env=VFIOKIT_DEVICES"],
-  };
+function words(script?: string): string {
+  const options = script === undefined ? {} : { script: `cli/phases/${script}.ts`, permissions };
   return command(options).map(shellWord).join(" ");
+}
+
+/** A shell's words for the command of a phase. */
+function phase(name: string): string {
+  return [...command({ permissions }), "phase", name].map(shellWord).join(" ");
 }
 
 describe("a simulated device that is lent to a program", () => {
   for (const name of ["sim:mlx5?size=2MiB&rate=1MiB", "sim:mapped?size=2MiB"]) {
-    it(`is saved by one script per phase: ${name}`, async () => {
+    it(`is saved by one command per phase: ${name}`, async () => {
       using folder = new Folder();
       const file = folder.file("a.vfk");
-      const script = `${words("precopy")} fd:3 | ${words("stop_and_copy")} fd:3 > ${file}`;
+      const script = `${phase("precopy")} fd:3 | ${phase("stop-and-copy")} fd:3 > ${file}`;
       const { code, err } = await vfiokit(["with", name, "--", "sh", "-c", script]);
       assert.equal(code, 0, err);
       assert.match(err, /was left in state stop, and is closed now/);

@@ -29,6 +29,9 @@ function lines(folder: Folder): Readonly<Record<string, readonly string[]>> {
     check: ["check", "sim:mapped?size=1MiB"],
     save: ["save", "sim:mapped?size=1MiB", "--precopy", "-o", file],
     restore: ["restore", "sim:mapped?size=1MiB", file],
+    "phase precopy": ["phase", "precopy", "sim:mapped?size=1MiB"],
+    "phase stop-and-copy": ["phase", "stop-and-copy", "sim:mapped?size=1MiB"],
+    "phase resume": ["phase", "resume", "sim:mapped?size=1MiB"],
     verify: ["verify", file],
     show: ["show", file],
     "import qemu": ["import", "qemu", guest, "-o", folder.file("imported")],
@@ -47,7 +50,9 @@ describe("a command", () => {
     using folder = new Folder();
     for (const [name, words] of Object.entries(lines(folder))) {
       const permissions = COMMANDS.find((command) => command.name === name)?.permissions ?? [];
-      const { code, err } = await vfiokit(words, { permissions });
+      // What `phase resume` reads; nothing else reads stdin.
+      const stdin = name === "phase resume" ? readFileSync(folder.file("a")) : "";
+      const { code, err } = await vfiokit(words, { permissions, stdin });
       assert.equal(code, 0, `${name}: ${err}`);
     }
   });

@@ -7,16 +7,15 @@ import { command, type Outcome, type RunOptions, vfiokit } from "./_cli.ts";
 
 const DEVICE = "sim:mapped?size=2MiB";
 
+const PHASES = ["precopy", "stop-and-copy", "resume"] as const;
+
 function phase(
-  name: "precopy" | "stop_and_copy" | "resume",
+  name: typeof PHASES[number],
   args: readonly string[] = [DEVICE],
   options: RunOptions = {},
 ): Promise<Outcome> {
-  return vfiokit(args, {
-    permissions: ["--allow-ffi", "--allow-read"],
-    ...options,
-    script: `cli/phases/${name}.ts`,
-  });
+  const permissions = ["--allow-ffi", "--allow-read"];
+  return vfiokit(["phase", name, ...args], { permissions, ...options });
 }
 
 async function show(checkpoint: Uint8Array): Promise<{
@@ -27,7 +26,7 @@ async function show(checkpoint: Uint8Array): Promise<{
   return JSON.parse((await vfiokit(["show", "-", "--json"], { stdin: checkpoint })).out);
 }
 
-describe("the scripts of the phases", () => {
+describe("vfiokit phase", () => {
   it("write what pre-copy read as a checkpoint that is not complete", async () => {
     const { code, stdout, err } = await phase("precopy");
     assert.equal(code, 0, err);
@@ -41,7 +40,7 @@ describe("the scripts of the phases", () => {
       // What the second process opens is another device, which was never in it.
       const { stdout, err: told } = await phase("precopy", [device]);
       assert.match(told, /^Pre-copy ended after \d+ rounds?, .* pending: /m);
-      const { code, err } = await phase("stop_and_copy", [device], { stdin: stdout });
+      const { code, err } = await phase("stop-and-copy", [device], { stdin: stdout });
       assert.equal(code, 1, err);
       assert.match(err, /in running, and has left the pre-copy that comes in on stdin/);
       assert.match(err, /vfiokit with/);
@@ -49,7 +48,7 @@ describe("the scripts of the phases", () => {
   }
 
   it("drive a v2 device by the same words", async () => {
-    const alone = await phase("stop_and_copy", ["sim:qat?size=2MiB&seed=1"]);
+    const alone = await phase("stop-and-copy", ["sim:qat?size=2MiB&seed=1"]);
     assert.equal(alone.code, 0, alone.err);
     const restored = await phase("resume", ["sim:qat?size=2MiB&seed=2"], { stdin: alone.stdout });
     assert.equal(restored.code, 0, restored.err);
@@ -69,7 +68,7 @@ describe("the scripts of the phases", () => {
   });
 
   it("exit with 3 for a device without migration, and write nothing", async () => {
-    for (const name of ["precopy", "stop_and_copy", "resume"] as const) {
+    for (const name of PHASES) {
       const { code, out, err } = await phase(name, ["sim:none"]);
       assert.equal(code, 3, err);
       assert.equal(out, "");
@@ -78,7 +77,7 @@ describe("the scripts of the phases", () => {
   });
 
   it("restore what stop-and-copy alone wrote, with nothing on its stdin", async () => {
-    const alone = await phase("stop_and_copy");
+    const alone = await phase("stop-and-copy");
     assert.equal(alone.code, 0, alone.err);
     const whole = await show(alone.stdout);
     assert.deepEqual(whole.phases.map(({ phase }) => phase), ["stop-and-copy"]);
@@ -92,15 +91,17 @@ describe("the scripts of the phases", () => {
   it("refuse a cut checkpoint on stdin with 4, and the device runs again", async () => {
     const { stdout } = await phase("precopy");
     const cut = stdout.subarray(0, stdout.length - 7);
-    const { code, err } = await phase("stop_and_copy", [DEVICE], { stdin: cut });
+    const { code, err } = await phase("stop-and-copy", [DEVICE], { stdin: cut });
     assert.equal(code, 4);
     assert.match(err, /ends before its trailer.*running/);
   });
 
   it("say once what became of a device whose checkpoint was cut", async () => {
-    const { stdout } = await phase("stop_and_copy");
-    const [program, ...words] = command({ script: "cli/phases/resume.ts" });
-    const child = spawn(program, [...words, DEVICE], { stdio: ["pipe", "ignore", "pipe"] });
+    const { stdout } = await phase("stop-and-copy");
+    const [program, ...words] = command();
+    const child = spawn(program, [...words, "phase", "resume", DEVICE], {
+      stdio: ["pipe", "ignore", "pipe"],
+    });
     let err = "";
     child.stderr.on("data", (data) => err += data);
     const ended = once(child, "close");
@@ -115,19 +116,19 @@ describe("the scripts of the phases", () => {
 
   it("refuse a checkpoint of another kind of device with 4", async () => {
     const { stdout } = await phase("precopy");
-    const { code } = await phase("stop_and_copy", ["sim:trapped?size=2MiB"], { stdin: stdout });
+    const { code } = await phase("stop-and-copy", ["sim:trapped?size=2MiB"], { stdin: stdout });
     assert.equal(code, 4);
   });
 
   it("refuse a checkpoint that is complete already with 2", async () => {
-    const { stdout } = await phase("stop_and_copy");
-    const { code, err } = await phase("stop_and_copy", [DEVICE], { stdin: stdout });
+    const { stdout } = await phase("stop-and-copy");
+    const { code, err } = await phase("stop-and-copy", [DEVICE], { stdin: stdout });
     assert.equal(code, 2);
     assert.match(err, /complete already/);
   });
 
   it("fail with 1, and the device runs, when the reader of their pipe goes away", async () => {
-    for (const name of ["precopy", "stop_and_copy"] as const) {
+    for (const name of ["precopy", "stop-and-copy"] as const) {
       const { code, err } = await phase(name, ["sim:mapped?size=64MiB"], {
         started: (child) => child.stdout?.destroy(),
       });
@@ -137,14 +138,42 @@ describe("the scripts of the phases", () => {
     }
   });
 
-  it("print their help, and exit with 2 for a device that is missing", async () => {
-    for (const name of ["precopy", "stop_and_copy", "resume"] as const) {
-      const help = await phase(name, ["--help"], { permissions: [] });
+  it("exits with 2 for a device that is missing", async () => {
+    for (const name of PHASES) {
+      const { code, err } = await phase(name, [], { permissions: [] });
+      assert.equal(code, 2);
+      assert.match(err, /^vfiokit phase .*: Expected a `DEVICE`/);
+    }
+  });
+});
+
+describe("the scripts of the phases", () => {
+  const script = (name: string, args: readonly string[], stdin: Uint8Array | string = "") =>
+    vfiokit(args, {
+      permissions: ["--allow-ffi", "--allow-read"],
+      script: `cli/phases/${name.replaceAll("-", "_")}.ts`,
+      stdin,
+    });
+
+  it("do what the commands do", async () => {
+    const before = await script("precopy", [DEVICE]);
+    assert.equal(before.code, 0, before.err);
+    assert.equal((await show(before.stdout)).complete, false);
+    const { stdout, code, err } = await script("stop-and-copy", [DEVICE]);
+    assert.equal(code, 0, err);
+    const after = await script("resume", ["sim:mapped?size=2MiB&seed=3"], stdout);
+    assert.equal(after.code, 0, after.err);
+  });
+
+  it("have the commands' help and errors, under their names", async () => {
+    for (const name of PHASES) {
+      const called = `${name.replaceAll("-", "_")}.ts`;
+      const help = await script(name, ["--help"]);
       assert.equal(help.code, 0);
-      assert.match(help.out, new RegExp(`Usage: ${name}\\.ts DEVICE`));
-      const bare = await phase(name, [], { permissions: [] });
+      assert.match(help.out, new RegExp(`^Usage: ${called} DEVICE`, "m"));
+      const bare = await script(name, []);
       assert.equal(bare.code, 2);
-      assert.match(bare.err, /Expected a `DEVICE`/);
+      assert.ok(bare.err.startsWith(`${called}: Expected a \`DEVICE\``), bare.err);
     }
   });
 });

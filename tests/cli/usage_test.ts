@@ -252,7 +252,8 @@ describe("the man page", () => {
 
   it("has every command, every option and every exit code", async () => {
     const { out } = await vfiokit(["man"], { permissions: NONE });
-    for (const { name } of COMMANDS) assert.ok(out.includes(`.SS vfiokit ${name}`), name);
+    const titles = COMMANDS.map(({ name }) => `.SS vfiokit ${name.replaceAll("-", "\\-")}`);
+    for (const title of titles) assert.ok(out.includes(title), title);
     for (const [code] of EXIT_CODES) assert.ok(out.includes(`.B ${code}`), code);
     assert.match(out, /\\fB\\-o, \\-\\-output FILE\\fR/);
   });

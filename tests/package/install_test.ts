@@ -123,6 +123,8 @@ describe("the package from a registry, in an empty home", () => {
     );
     assert.equal(saved.code, 0, saved.err);
     assert.match(saved.out, /a\.vfk: sound, 1\.0 MiB/);
+    const resumed = await run("vfiokit phase resume 'sim:mlx5?size=1MiB' < a.vfk", at);
+    assert.equal(resumed.code, 0, resumed.err);
   });
 
   it("is installed by deno install -g", { skip: skip.deno }, async () => {
