@@ -6,9 +6,9 @@
 
 import { cleanedUpAsync, cleanlyAsync } from "../base/cleanup.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import { DeviceNameError, parseDeviceName } from "../vfio/open/device_name.ts";
-import { findDevice } from "../vfio/open/find_device.ts";
+import { type DeviceName, parseDeviceName } from "../vfio/open/device_name.ts";
 import { kernelFor } from "../vfio/open/kernel_for.ts";
+import { ownersAmong } from "../vfio/open/sharing.ts";
 import { ask } from "./thread/session_client.ts";
 import { type Device, type DeviceDescription, openDevice, type OpenOptions } from "./device.ts";
 
@@ -46,21 +46,21 @@ export async function openDevices(
   names: readonly string[],
   options: OpenDevicesOptions = {},
 ): Promise<OpenDevices> {
-  const wanted = names.map((name) => inspect(name, options.kernel));
-  refuseTwice(wanted);
+  const { kernel, channels } = options;
+  const owners = ownersAmong(
+    names.map(parseDeviceName),
+    (name) => kernel ?? (isOneOfMany(name) ? null : kernelFor(name)),
+    names,
+  );
   const opened: Device[] = [];
   const closing = new AsyncDisposableStack();
   try {
-    for (const [index, { name, group }] of wanted.entries()) {
-      const owner = wanted.findIndex((other) => group !== null && other.group === group);
-      const sharing = opened[owner];
-      const shared = sharedWith(sharing?.description);
-      if (sharing !== undefined) await ask(sharing, "share");
-      opened.push(
-        closing.use(
-          await openDevice(name, { ...options, ...shared, channel: options.channels?.[index] }),
-        ),
-      );
+    for (const [index, name] of names.entries()) {
+      const owner = opened[owners[index] ?? -1];
+      if (owner !== undefined) await ask(owner, "share");
+      const shared = sharedFds(owner?.description);
+      const own = { ...options, ...shared, channel: channels?.[index] };
+      opened.push(closing.use(await openDevice(name, own)));
     }
   } catch (error) {
     throw await cleanedUpAsync(error, () => closing.disposeAsync());
@@ -69,8 +69,13 @@ export async function openDevices(
   return Object.assign(opened, { [Symbol.asyncDispose]: close });
 }
 
-/** What a device shares with the next one of its group. */
-function sharedWith(owner: DeviceDescription | undefined): OpenOptions {
+/** Whether each use of the name makes another device. */
+function isOneOfMany({ kind }: DeviceName): boolean {
+  return kind === "sim" || kind === "replay";
+}
+
+/** The fds of what a device is opened in: on another thread, objects of this one are no use. */
+function sharedFds(owner: DeviceDescription | undefined): OpenOptions {
   if (owner === undefined) return {};
   const { fds: { group, container, iommufd }, ioas } = owner;
   return {
@@ -79,36 +84,4 @@ function sharedWith(owner: DeviceDescription | undefined): OpenOptions {
     iommufdFd: iommufd ?? undefined,
     ioasId: ioas ?? undefined,
   };
-}
-
-/** A device to open. */
-interface RequestedDevice {
-  readonly name: string;
-  /**
-   * What exists only once: the folder in sysfs, or the fd; null if each name makes a new device.
-   */
-  readonly key: string | null;
-  /** Its group's number; null if it does not matter. */
-  readonly group: number | null;
-}
-
-function inspect(name: string, kernel: Kernel | undefined): RequestedDevice {
-  const parsed = parseDeviceName(name);
-  if (parsed.kind === "fd") return { name, key: `fd:${parsed.fd}`, group: null };
-  // Each name would be another client, and a server may have room for one.
-  if (parsed.kind === "vfio-user") return { name, key: parsed.path, group: null };
-  const ownKernel = parsed.kind === "sim" || parsed.kind === "replay";
-  if (ownKernel && kernel === undefined) return { name, key: null, group: null };
-  // Opening reports it if there is no such device.
-  const sysfs = findDevice(kernel ?? kernelFor(parsed), parsed);
-  return { name, key: sysfs?.path ?? null, group: sysfs?.group?.number ?? null };
-}
-
-function refuseTwice(wanted: readonly RequestedDevice[]): void {
-  for (const [index, { name, key }] of wanted.entries()) {
-    const first = wanted.slice(0, index).find((other) => key !== null && other.key === key);
-    if (first === undefined) continue;
-    const which = first.name === name ? "" : `: it is the same device as "${first.name}"`;
-    throw new DeviceNameError(`Cannot open "${name}" twice${which}`);
-  }
 }

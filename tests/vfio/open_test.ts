@@ -13,7 +13,7 @@ import {
   VFIO_SET_IOMMU,
 } from "../../src/uapi/mod.ts";
 import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
-import { openGroupDevice, openVfioDevice } from "../../src/vfio/open/open.ts";
+import { openVfioDevice, openWith } from "../../src/vfio/open/open.ts";
 import { BusyError } from "../../src/vfio/reasons/unsupported_error.ts";
 import type { FakeKernel } from "./_fake_kernel.ts";
 import { addPci, ADDRESS, fakeVfio, FOLDER, GROUP_PATH } from "./_fake_vfio.ts";
@@ -212,8 +212,8 @@ leakFreeTest("one group yields several devices, each closed by itself", () => {
   addPci(kernel, other, "/sys/devices/pci0000:3a/0000:3b:00.2", 12, "ice-vfio-pci");
   using first = open(kernel);
   const { group, container } = first;
-  const sysfs = { ...first.sysfs!, name: other };
-  const second = openGroupDevice(kernel, sysfs, { group: group!, container: container! });
+  const shared = { group: group!, container: container! };
+  const second = openWith(kernel, parseDeviceName(other), {}, shared);
   assert.equal(second.label, other);
   second.close();
   assert.equal(group!.status().viable, true);

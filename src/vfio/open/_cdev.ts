@@ -31,16 +31,9 @@ import { parseVfToken } from "./device_name.ts";
 import { Ioas } from "../dma/ioas.ts";
 import { Iommufd } from "../dma/iommufd.ts";
 import { OpenError } from "./open_error.ts";
+import type { OpenIommufd } from "./sharing.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
 import { BusyError, type Reason, UnsupportedError } from "../reasons/unsupported_error.ts";
-
-/** The iommufd and IOAS of a device that is already open, to be shared. */
-export interface OpenIommufd {
-  /** Its iommufd. */
-  readonly iommufd: Iommufd;
-  /** Its IOAS, if both are in one IOMMU group: the devices of a group share one. */
-  readonly ioas: Ioas | null;
-}
 
 /**
  * Opens a device by its character device. Closing the device leaves what is shared open.

@@ -9,7 +9,7 @@ import { cleanedUp, cleanly } from "../../base/cleanup.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { Fd } from "../../kernel/fd.ts";
 import { type Kernel, O_RDWR } from "../../kernel/kernel.ts";
-import { byCdevOrGroup, openByCdev, type OpenIommufd } from "./_cdev.ts";
+import { byCdevOrGroup, openByCdev } from "./_cdev.ts";
 import { firmwareRegions } from "../reasons/evidence.ts";
 import { groupMembers } from "../reasons/group_viability.ts";
 import { onceBound } from "./_once_bound.ts";
@@ -27,6 +27,7 @@ import { Group } from "./group.ts";
 import { Ioas } from "../dma/ioas.ts";
 import { Iommufd } from "../dma/iommufd.ts";
 import { nameIn } from "./kernel_for.ts";
+import type { GroupInContainer, SharedParts } from "./sharing.ts";
 import {
   firmwareRegion,
   groupNotViable,
@@ -87,15 +88,32 @@ export function openVfioDevice(
   name: DeviceName,
   options: OpenVfioOptions = {},
 ): VfioDevice {
+  return openWith(kernel, name, options, partsOfFds(kernel, options));
+}
+
+/**
+ * Opens a device in what is open already: one more device of a group that has a container, or one
+ * more that is bound to an iommufd. Closing it leaves both open. If it is given an iommufd without
+ * an IOAS, it may be opened either way.
+ *
+ * @param shared What is open; not for a borrowed device, which has its own.
+ * @throws What {@linkcode openVfioDevice} throws.
+ */
+export function openWith(
+  kernel: Kernel,
+  name: DeviceName,
+  options: OpenVfioOptions,
+  shared: SharedParts | null,
+): VfioDevice {
   const own = nameIn(kernel, name);
   if (own.kind === "fd") return borrowDevice(kernel, own.fd, options);
   if (own.kind === "vfio-user") {
-    const device = openServed(kernel, own, options);
+    const device = openServed(kernel, own, options, shared);
     // Its lender keeps it open.
     if (name.kind === "fd") device.borrow();
     return device;
   }
-  return openFound(kernel, name, options);
+  return openFound(kernel, name, options, shared);
 }
 
 /** Opens a device whose server shows what it is only when it is connected to. */
@@ -103,6 +121,7 @@ function openServed(
   kernel: Kernel,
   name: DeviceName & { readonly kind: "vfio-user" },
   options: OpenVfioOptions,
+  shared: SharedParts | null,
 ): VfioDevice {
   const { path } = name;
   return cleanly(() => {
@@ -112,66 +131,26 @@ function openServed(
       { kernel, path },
       () => Fd.own(kernel, kernel.open(path, O_RDWR), `server ${path}`),
     );
-    return openFound(kernel, name, options);
+    return openFound(kernel, name, options, shared);
   });
 }
 
-function openFound(kernel: Kernel, name: DeviceName, options: OpenVfioOptions): VfioDevice {
+function openFound(
+  kernel: Kernel,
+  name: DeviceName,
+  options: OpenVfioOptions,
+  shared: SharedParts | null,
+): VfioDevice {
   const sysfs = findDevice(kernel, name);
   if (sysfs === null) throw new UnsupportedError([absence(kernel, name)]);
   try {
-    return openShared(kernel, sysfs, options) ?? openNamed(kernel, sysfs, options);
+    return openIn(kernel, sysfs, options, shared);
   } catch (error) {
     // Whatever failed, an unbound device is the first thing to fix.
     if (!(error instanceof UnsupportedError) || isVfioBound(sysfs)) throw error;
     const reasons = sysfsReasons(kernel, sysfs).filter(({ blocks }) => blocks);
     throw new UnsupportedError(reasons, { cause: error });
   }
-}
-
-/**
- * Opens one more device of a group that is open and has a container. Closing
- * it leaves both open.
- *
- * @throws {UnsupportedError} If the group does not have it, or its VF token is missing or wrong.
- * @throws {AnswerError} If the driver's answer cannot be true.
- * @throws {OpenError} If it fails for another reason.
- */
-export function openGroupDevice(
-  kernel: Kernel,
-  sysfs: SysfsDevice,
-  open: GroupInContainer,
-  { vfToken }: Pick<OpenVfioOptions, "vfToken"> = {},
-): VfioDevice {
-  return openInGroup(kernel, sysfs, open, { vfToken, whyNotCdev: null, closes: [] });
-}
-
-/** A group that is open, and the container that it is in. */
-export interface GroupInContainer {
-  /** The group. */
-  readonly group: Group;
-  /** The container. */
-  readonly container: Type1Container;
-}
-
-/**
- * Opens one more device by its own character device, bound to an iommufd that
- * is open. Closing it leaves that open, and the IOAS.
- *
- * @param open The iommufd, and the IOAS to attach it to, as Linux wants for devices of one IOMMU
- * group; null for a new IOAS, which is closed with it.
- * @throws {UnsupportedError} If it cannot be opened this way, or its VF token is missing or wrong.
- * @throws {BusyError} If another process has it, or its group, open.
- * @throws {AnswerError} If the driver's answer cannot be true.
- * @throws {OpenError} If it fails for another reason.
- */
-export function openCdevDevice(
-  kernel: Kernel,
-  sysfs: SysfsDevice,
-  open: OpenIommufd,
-  { vfToken }: Pick<OpenVfioOptions, "vfToken"> = {},
-): VfioDevice {
-  return cleanly(() => openByCdev(kernel, sysfs, vfToken, open));
 }
 
 /** The reasons against opening a device that sysfs alone shows. */
@@ -208,31 +187,36 @@ function groupless(sysfs: SysfsDevice): Reason | null {
   return sysfs.group.noiommu ? noiommuGroup(sysfs) : null;
 }
 
-/** Opens a device in what is open already: a group, or an iommufd; null if none was given. */
-function openShared(
+/** What the caller has open already, by its fds; null if none was given. */
+function partsOfFds(
   kernel: Kernel,
-  sysfs: SysfsDevice,
-  { groupFd, containerFd, iommufdFd, ioasId, vfToken }: OpenVfioOptions,
-): VfioDevice | null {
+  { groupFd, containerFd, iommufdFd, ioasId }: OpenVfioOptions,
+): SharedParts | null {
   if (groupFd !== undefined && containerFd !== undefined) {
-    const group = Group.borrow(kernel, groupFd);
-    const container = Type1Container.borrow(kernel, containerFd);
-    return openGroupDevice(kernel, sysfs, { group, container }, { vfToken });
+    return {
+      group: Group.borrow(kernel, groupFd),
+      container: Type1Container.borrow(kernel, containerFd),
+    };
   }
   if (iommufdFd === undefined || ioasId === undefined) return null;
   const iommufd = Iommufd.borrow(kernel, iommufdFd);
-  const ioas = Ioas.borrow(iommufd, ioasId);
-  return openCdevDevice(kernel, sysfs, { iommufd, ioas }, { vfToken });
+  return { iommufd, ioas: Ioas.borrow(iommufd, ioasId) };
 }
 
-function openNamed(
+function openIn(
   kernel: Kernel,
   sysfs: SysfsDevice,
-  { via = "auto", vfToken }: OpenVfioOptions,
+  { via = "auto", vfToken }: Pick<OpenVfioOptions, "vfToken" | "via">,
+  shared: SharedParts | null,
 ): VfioDevice {
+  if (shared !== null && "group" in shared) {
+    return openInGroup(kernel, sysfs, shared, { vfToken, whyNotCdev: null, closes: [] });
+  }
   const byGroup = (why: Reason | null): VfioDevice =>
     cleanly(() => openByGroup(kernel, sysfs, vfToken, why));
-  const byCdev = (): VfioDevice => cleanly(() => openByCdev(kernel, sysfs, vfToken, null));
+  const byCdev = (): VfioDevice => cleanly(() => openByCdev(kernel, sysfs, vfToken, shared));
+  // A group whose device has an IOAS is in use, so there is no other way.
+  if (shared !== null && shared.ioas !== null) return byCdev();
   switch (via) {
     case "group":
       return byGroup(null);

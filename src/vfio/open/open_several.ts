@@ -6,12 +6,10 @@
 
 import { cleanly } from "../../base/cleanup.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { byCdevOrGroup } from "./_cdev.ts";
 import type { VfioDevice } from "../device/device.ts";
 import type { DeviceName } from "./device_name.ts";
-import { findDevice } from "./find_device.ts";
-import { openCdevDevice, openGroupDevice, openVfioDevice, type OpenVfioOptions } from "./open.ts";
-import type { SysfsDevice } from "../sysfs/sysfs.ts";
+import { type OpenVfioOptions, openWith } from "./open.ts";
+import { ownersAmong, type SharedParts, sharedParts } from "./sharing.ts";
 
 /**
  * Opens several devices. A group can be opened only once, so devices of one group share the group
@@ -20,6 +18,7 @@ import type { SysfsDevice } from "../sysfs/sysfs.ts";
  * one owns what is shared. If one cannot be opened, none stays open.
  *
  * @param options The VF token, for devices that ask for one, and how to open them.
+ * @throws {DeviceNameError} If two names are of one device.
  * @throws What {@linkcode openVfioDevice} throws.
  *
  * @example
@@ -43,36 +42,23 @@ export function openVfioDevices(
   return cleanly(() => {
     using opened = new DisposableStack();
     const devices: VfioDevice[] = [];
-    for (const name of names) devices.push(opened.use(openNext(kernel, name, devices, options)));
+    for (const [index, owner] of ownersAmong(names, () => kernel).entries()) {
+      const shared = sharedWith(devices, owner);
+      devices.push(opened.use(openWith(kernel, names[index]!, options, shared)));
+    }
     opened.move();
     return devices;
   });
 }
 
-function openNext(
-  kernel: Kernel,
-  name: DeviceName,
-  before: readonly VfioDevice[],
-  options: Pick<OpenVfioOptions, "vfToken" | "via">,
-): VfioDevice {
-  const sysfs = findDevice(kernel, name);
-  const siblings = before.filter((device) => !device.borrowed && inGroupOf(sysfs, device));
-  const { group, container } = siblings.find(({ group }) => group !== null) ?? {};
-  if (sysfs !== null && group && container) {
-    return openGroupDevice(kernel, sysfs, { group, container }, options);
+/** What the next device is opened in, which an earlier one has open; null if nothing. */
+function sharedWith(devices: readonly VfioDevice[], owner: number | null): SharedParts | null {
+  if (owner !== null) {
+    const first = devices[owner]!;
+    first.share();
+    return sharedParts(first);
   }
-  const iommufd = before.find(({ borrowed, ioas }) => !borrowed && ioas !== null)?.ioas?.iommufd;
-  if (sysfs === null || iommufd === undefined || options.via === "group") {
-    return openVfioDevice(kernel, name, options);
-  }
-  const ioas = siblings.find(({ ioas }) => ioas !== null)?.ioas ?? null;
-  const byCdev = (): VfioDevice => openCdevDevice(kernel, sysfs, { iommufd, ioas }, options);
-  if (options.via === "cdev") return byCdev();
-  const byGroup = { ...options, via: "group" } as const;
-  return byCdevOrGroup(kernel, sysfs, byCdev, () => openVfioDevice(kernel, name, byGroup));
-}
-
-function inGroupOf(sysfs: SysfsDevice | null, device: VfioDevice): boolean {
-  const number = device.group?.number ?? device.sysfs?.group?.number;
-  return number !== undefined && number === sysfs?.group?.number;
+  const bound = devices.find(({ borrowed, ioas }) => !borrowed && ioas !== null);
+  bound?.share();
+  return bound?.ioas == null ? null : { iommufd: bound.ioas.iommufd, ioas: null };
 }
