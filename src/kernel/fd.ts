@@ -52,7 +52,8 @@ const open = new Set<Fd>();
  * ```
  */
 export class Fd implements Disposable {
-  readonly #kernel: Kernel;
+  /** The kernel that it is open in. */
+  readonly kernel: Kernel;
   readonly #number: number;
   /** Whether closing this object closes the fd. */
   readonly owned: boolean;
@@ -61,7 +62,7 @@ export class Fd implements Disposable {
   #closed = false;
 
   private constructor(kernel: Kernel, number: number, label: string, owned: boolean) {
-    this.#kernel = kernel;
+    this.kernel = kernel;
     this.#number = number;
     this.label = label;
     this.owned = owned;
@@ -94,7 +95,7 @@ export class Fd implements Disposable {
     this.#closed = true;
     if (!this.owned) return;
     open.delete(this);
-    this.#kernel.close(this.#number);
+    this.kernel.close(this.#number);
   }
 
   /** Closes the fd at the end of a `using` block. */

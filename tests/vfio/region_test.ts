@@ -20,7 +20,7 @@ import { capability, fakeDevice, type FakeRegion, join } from "./_fake_vfio.ts";
 function describe(region: FakeRegion): Region {
   const kernel = new FakeKernel();
   const fd = kernel.install(fakeDevice({ regions: { 9: region } }));
-  return readRegion(kernel, Fd.borrow(kernel, fd, "device x"), 9);
+  return readRegion(Fd.borrow(kernel, fd, "device x"), 9);
 }
 
 const MAPPABLE = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_MMAP;
@@ -108,7 +108,7 @@ it("an argsz that grows without end or beyond its limit is refused", () => {
         return 0;
       },
     });
-    return readRegion(kernel, Fd.borrow(kernel, fd, "device x"), 9);
+    return readRegion(Fd.borrow(kernel, fd, "device x"), 9);
   };
   assert.throws(grow((room) => room + 1), /VFIO_DEVICE_GET_REGION_INFO of device x: argsz grows/);
   assert.throws(grow(() => 0xffff_ffff), /argsz 4294967295 is more than the limit of 65536/);
@@ -128,7 +128,7 @@ it("capabilities announced at an offset behind argsz are not read", () => {
     },
   });
   const label = Fd.borrow(kernel, fd, "device x");
-  assert.throws(() => readRegion(kernel, label, 9), { defect: "outside" });
+  assert.throws(() => readRegion(label, 9), { defect: "outside" });
 });
 
 it("a failing ioctl names the request and the device", () => {
@@ -136,7 +136,7 @@ it("a failing ioctl names the request and the device", () => {
   const fd = kernel.install(
     fakeDevice({ failing: new Map([[VFIO_DEVICE_GET_REGION_INFO, "EIO"]]) }),
   );
-  assert.throws(() => readRegion(kernel, Fd.borrow(kernel, fd, "device x"), 9), {
+  assert.throws(() => readRegion(Fd.borrow(kernel, fd, "device x"), 9), {
     name: "SysError",
     message: "ioctl VFIO_DEVICE_GET_REGION_INFO device x: EIO (input/output error)",
   });

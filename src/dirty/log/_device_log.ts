@@ -163,7 +163,7 @@ export class DeviceLog implements Disposable {
   }
 
   #map(bytes: number): Mapping {
-    return this.#device.kernel.mmap(Math.ceil(bytes / PAGE) * PAGE, {
+    return this.#device.fd.kernel.mmap(Math.ceil(bytes / PAGE) * PAGE, {
       prot: PROT_READ | PROT_WRITE,
       flags: MAP_PRIVATE | MAP_ANONYMOUS,
     });

@@ -6,8 +6,7 @@
  */
 
 import type { Fd } from "../../kernel/fd.ts";
-import type { Kernel } from "../../kernel/kernel.ts";
-import { ioctl } from "../ioctl.ts";
+import { ioctl, type IoctlRequest, requestName } from "../ioctl.ts";
 import { AnswerError } from "./answer_error.ts";
 
 /** More than any info struct with its capabilities needs, in bytes. */
@@ -20,17 +19,14 @@ const ROUNDS_MAX = 8;
  * Calls an ioctl whose struct starts with `argsz` (u32), and repeats it with more room as long as
  * the answer needs more.
  *
- * @param name The request's C name, for errors.
  * @param input The struct as the first call gets it, argsz being its length.
  * @returns The answer, at least as long as `input`: the struct, and what follows it.
  * @throws {SysError} If the ioctl fails.
  * @throws {AnswerError} If the answer wants more than {@linkcode ARGSZ_MAX} bytes, or never settles.
  */
 export function ioctlArgsz(
-  kernel: Kernel,
   fd: Fd,
-  name: string,
-  request: number,
+  request: IoctlRequest,
   input: Uint8Array<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer> {
   let room = input.length;
@@ -39,13 +35,13 @@ export function ioctlArgsz(
     const view = new DataView(buffer.buffer);
     buffer.set(input);
     view.setUint32(0, room, true);
-    ioctl(kernel, fd, name, request, buffer);
+    ioctl(fd, request, buffer);
     const needed = view.getUint32(0, true);
     // An argsz below the struct's size is wrong, but then nothing follows the struct.
     if (needed <= room) return buffer.subarray(0, Math.max(needed, input.length));
     if (needed > ARGSZ_MAX) {
       throw new AnswerError(
-        `Cannot use the answer to ${name} of ${fd.label}: ` +
+        `Cannot use the answer to ${requestName(request)} of ${fd.label}: ` +
           `argsz ${needed} is more than the limit of ${ARGSZ_MAX} bytes`,
         "argsz",
       );
@@ -53,7 +49,7 @@ export function ioctlArgsz(
     room = needed;
   }
   throw new AnswerError(
-    `Cannot use the answer to ${name} of ${fd.label}: argsz grows with every call`,
+    `Cannot use the answer to ${requestName(request)} of ${fd.label}: argsz grows with every call`,
     "argsz",
   );
 }

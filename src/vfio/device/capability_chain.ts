@@ -183,18 +183,24 @@ export function requireBytes(
   );
 }
 
+/** A struct that ends in an array. */
+export interface ArrayLayout<T> {
+  /** The struct. */
+  readonly codec: StructCodec<T>;
+  /** Its u32 that says how many elements follow. */
+  readonly count: keyof T & string;
+  /** Bytes of one element. */
+  readonly elementSize: number;
+}
+
 /**
  * Checks that a capability has room for as many elements as it says it has.
  *
- * @param countField The u32 that says how many.
- * @param elementSize Bytes of one.
  * @throws {CapabilityError} If it is truncated.
  */
 export function requireElements<T>(
   capability: Capability,
-  codec: StructCodec<T>,
-  countField: keyof T & string,
-  elementSize: number,
+  { codec, count: countField, elementSize }: ArrayLayout<T>,
   what: string,
 ): void {
   requireBytes(capability, codec.size, what);

@@ -104,13 +104,7 @@ export class VfioDevice implements Disposable {
    * @throws {AnswerError} If the answer cannot be true.
    */
   constructor(kernel: Kernel, parts: VfioDeviceParts) {
-    const answer = ioctlArgsz(
-      kernel,
-      parts.fd,
-      "VFIO_DEVICE_GET_INFO",
-      VFIO_DEVICE_GET_INFO,
-      vfioDeviceInfo.pack({}),
-    );
+    const answer = ioctlArgsz(parts.fd, { VFIO_DEVICE_GET_INFO }, vfioDeviceInfo.pack({}));
     const { flags, num_regions } = vfioDeviceInfo.unpack(answer);
     if (num_regions > REGIONS_MAX) {
       throw new AnswerError(
@@ -172,7 +166,7 @@ export class VfioDevice implements Disposable {
     }
     const known = this.#regions.get(index);
     if (known !== undefined) return known;
-    const region = readRegion(this.kernel, this.fd, index);
+    const region = readRegion(this.fd, index);
     this.#regions.set(index, region);
     return region;
   }
@@ -237,7 +231,7 @@ export class VfioDevice implements Disposable {
    * @throws {SysError} If the driver refuses: EINVAL or ENOTTY if it cannot.
    */
   reset(): void {
-    ioctl(this.kernel, this.fd, "VFIO_DEVICE_RESET", VFIO_DEVICE_RESET);
+    ioctl(this.fd, { VFIO_DEVICE_RESET });
   }
 
   /**

@@ -113,11 +113,11 @@ export interface FeatureReport {
 /** What a v2 device's migration can do: VFIO_MIGRATION_*. */
 export type MigrationFlag = "STOP_COPY" | "P2P" | "PRE_COPY";
 
-/** The parts of a device that a feature request needs. */
-export type FeatureDevice = Pick<VfioDevice, "kernel" | "fd">;
+/** The part of a device that a feature request needs. */
+export type FeatureDevice = Pick<VfioDevice, "fd">;
 
 function request(
-  { kernel, fd }: FeatureDevice,
+  { fd }: FeatureDevice,
   { number, name }: Feature,
   flags: number,
   payload: Uint8Array | null,
@@ -128,7 +128,7 @@ function request(
   if (payload !== null) argument.set(payload, vfioDeviceFeature.size);
   // A write may have taken effect before a signal interrupts it: do not repeat it.
   const once = (flags & VFIO_DEVICE_FEATURE_SET) !== 0 ? "once" : undefined;
-  ioctl(kernel, fd, `VFIO_DEVICE_FEATURE ${name}`, VFIO_DEVICE_FEATURE, argument, once);
+  ioctl(fd, { [`VFIO_DEVICE_FEATURE ${name}`]: VFIO_DEVICE_FEATURE }, argument, once);
   return argument;
 }
 

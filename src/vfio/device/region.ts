@@ -5,7 +5,6 @@
  */
 
 import type { Fd } from "../../kernel/fd.ts";
-import type { Kernel } from "../../kernel/kernel.ts";
 import {
   VFIO_DEVICE_GET_REGION_INFO,
   VFIO_REGION_INFO_CAP_SPARSE_MMAP,
@@ -77,15 +76,9 @@ export interface Region {
  * @throws {CapabilityError} If its capabilities are broken.
  * @throws {AnswerError} If its place in the fd cannot be true.
  */
-export function readRegion(kernel: Kernel, fd: Fd, index: number): Region {
+export function readRegion(fd: Fd, index: number): Region {
   const what = `region ${index} of ${fd.label}`;
-  const answer = ioctlArgsz(
-    kernel,
-    fd,
-    "VFIO_DEVICE_GET_REGION_INFO",
-    VFIO_DEVICE_GET_REGION_INFO,
-    vfioRegionInfo.pack({ index }),
-  );
+  const answer = ioctlArgsz(fd, { VFIO_DEVICE_GET_REGION_INFO }, vfioRegionInfo.pack({ index }));
   const { flags, cap_offset, size, offset } = vfioRegionInfo.unpack(answer);
   checkBounds(size, offset, what);
   const capabilities = (flags & VFIO_REGION_INFO_FLAG_CAPS) === 0
@@ -131,13 +124,11 @@ function readSparse(
 ): readonly SparseArea[] | null {
   const capability = capabilities.find(({ id }) => id === VFIO_REGION_INFO_CAP_SPARSE_MMAP);
   if (capability === undefined) return null;
-  requireElements(
-    capability,
-    vfioRegionInfoCapSparseMmap,
-    "nr_areas",
-    vfioRegionSparseMmapArea.size,
-    what,
-  );
+  requireElements(capability, {
+    codec: vfioRegionInfoCapSparseMmap,
+    count: "nr_areas",
+    elementSize: vfioRegionSparseMmapArea.size,
+  }, what);
   const { areas } = vfioRegionInfoCapSparseMmap.unpack(capability.bytes);
   areas.forEach(({ offset, size }, number) => {
     if (offset + size <= regionSize) return;

@@ -114,13 +114,13 @@ export class Type1Container implements AddressSpace, Disposable {
     const argument = new Uint8Array(new ArrayBuffer(4));
     new DataView(argument.buffer).setInt32(0, this.fd.number, true);
     opening("VFIO_GROUP_SET_CONTAINER", situation, () => {
-      ioctl(kernel, group.fd, "VFIO_GROUP_SET_CONTAINER", VFIO_GROUP_SET_CONTAINER, argument);
+      ioctl(group.fd, { VFIO_GROUP_SET_CONTAINER }, argument);
     });
     // Check again: the earlier groups may have left before this one joined.
     if (hadIommu && this.hasIommu) return;
     this.#known.clear();
     opening("VFIO_SET_IOMMU", situation, () => {
-      ioctl(kernel, this.fd, "VFIO_SET_IOMMU", VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
+      ioctl(this.fd, { VFIO_SET_IOMMU }, VFIO_TYPE1v2_IOMMU);
     });
     this.#iommuSet = true;
   }
@@ -133,13 +133,7 @@ export class Type1Container implements AddressSpace, Disposable {
   get hasIommu(): boolean {
     if (!this.#iommuSet) return false;
     try {
-      ioctl(
-        this.kernel,
-        this.fd,
-        "VFIO_IOMMU_GET_INFO",
-        VFIO_IOMMU_GET_INFO,
-        vfioIommuType1Info.pack({}),
-      );
+      ioctl(this.fd, { VFIO_IOMMU_GET_INFO }, vfioIommuType1Info.pack({}));
       return true;
     } catch (error) {
       return !isErrno(error, "EINVAL");
@@ -161,7 +155,7 @@ export class Type1Container implements AddressSpace, Disposable {
    * @throws {CapabilityError} If the capabilities are broken.
    */
   info(): Type1Info {
-    return readType1Info(this.kernel, this.fd);
+    return readType1Info(this.fd);
   }
 
   /**
@@ -175,7 +169,7 @@ export class Type1Container implements AddressSpace, Disposable {
     const mapping = { iova, size, vaddr, flags };
     const argument = vfioIommuType1DmaMap.pack(mapping);
     try {
-      ioctl(this.kernel, this.fd, "VFIO_IOMMU_MAP_DMA", VFIO_IOMMU_MAP_DMA, argument);
+      ioctl(this.fd, { VFIO_IOMMU_MAP_DMA }, argument);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       if (error.code === "EINVAL" && this.#clearIfNoIommu()) {
@@ -215,10 +209,9 @@ export class Type1Container implements AddressSpace, Disposable {
         data: vfioBitmap.pack(bitmap),
       },
     );
-    const name = "VFIO_IOMMU_UNMAP_DMA";
     const sent = argument.slice();
     try {
-      ioctl(this.kernel, this.fd, name, VFIO_IOMMU_UNMAP_DMA, argument);
+      ioctl(this.fd, { VFIO_IOMMU_UNMAP_DMA }, argument);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       // When the last group left, the kernel removed all mappings and their dirty pages.
@@ -230,7 +223,7 @@ export class Type1Container implements AddressSpace, Disposable {
     // Before Linux 6.19 the kernel unmaps nothing from a range that ends at 2^64.
     if (unmapped === 0n && iova + size === IOVA_END) return unmapped;
     this.#known.forgetIn({ iova, size });
-    const request = { name, fd: this.fd };
+    const request = { name: "VFIO_IOMMU_UNMAP_DMA", fd: this.fd };
     requireUnchanged(layout, ["argsz", "flags", "iova"], { sent, answer: argument }, request);
     requireUnmapped(unmapped, size, `${layout.name}.size`, request);
     return unmapped;
@@ -249,7 +242,7 @@ export class Type1Container implements AddressSpace, Disposable {
     const argument = vfioIommuType1DirtyBitmap.pack(
       get === undefined ? { flags } : { flags, data: vfioIommuType1DirtyBitmapGet.pack(get) },
     );
-    ioctl(this.kernel, this.fd, "VFIO_IOMMU_DIRTY_PAGES", VFIO_IOMMU_DIRTY_PAGES, argument);
+    ioctl(this.fd, { VFIO_IOMMU_DIRTY_PAGES }, argument);
   }
 
   #context(): RefusalContext {
@@ -302,13 +295,13 @@ function requireType1v2(kernel: Kernel, fd: Fd): void {
   const version = opening(
     "VFIO_GET_API_VERSION",
     { kernel },
-    () => ioctl(kernel, fd, "VFIO_GET_API_VERSION", VFIO_GET_API_VERSION),
+    () => ioctl(fd, { VFIO_GET_API_VERSION }),
   );
   if (version !== VFIO_API_VERSION) throw new UnsupportedError([wrongApiVersion(version)]);
   const has = opening(
     "VFIO_CHECK_EXTENSION",
     { kernel },
-    () => ioctl(kernel, fd, "VFIO_CHECK_EXTENSION", VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU),
+    () => ioctl(fd, { VFIO_CHECK_EXTENSION }, VFIO_TYPE1v2_IOMMU),
   );
   if (has === 0) throw new UnsupportedError([noType1v2()]);
 }

@@ -130,9 +130,9 @@ export class Ioas implements AddressSpace, Disposable {
       num_iovas: room,
       allowed_iovas: memory.address,
     });
-    const { kernel, fd } = this.iommufd;
+    const { fd } = this.iommufd;
     try {
-      ioctl(kernel, fd, "IOMMU_IOAS_IOVA_RANGES", IOMMU_IOAS_IOVA_RANGES, argument);
+      ioctl(fd, { IOMMU_IOAS_IOVA_RANGES }, argument);
     } catch (error) {
       if (isErrno(error, "EMSGSIZE")) return null;
       throw error;
@@ -172,7 +172,7 @@ export class Ioas implements AddressSpace, Disposable {
       iova,
     });
     try {
-      ioctl(this.#kernel, this.iommufd.fd, "IOMMU_IOAS_MAP", IOMMU_IOAS_MAP, argument);
+      ioctl(this.iommufd.fd, { IOMMU_IOAS_MAP }, argument);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       throw mapError(error, mapping, this.#context());
@@ -201,11 +201,10 @@ export class Ioas implements AddressSpace, Disposable {
       iova: requested.iova,
       length: requested.size,
     });
-    const name = "IOMMU_IOAS_UNMAP";
     const sent = argument.slice();
     const { fd } = this.iommufd;
     try {
-      ioctl(this.#kernel, fd, name, IOMMU_IOAS_UNMAP, argument);
+      ioctl(fd, { IOMMU_IOAS_UNMAP }, argument);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       if (isErrno(error, "ENOENT") && hit.length === 0 && this.owned) return 0n;
@@ -213,9 +212,10 @@ export class Ioas implements AddressSpace, Disposable {
     }
     this.#known.forgetIn(range);
     const layout = iommuIoasUnmap;
-    requireUnchanged(layout, ["size", "ioas_id", "iova"], { sent, answer: argument }, { name, fd });
+    const request = { name: "IOMMU_IOAS_UNMAP", fd };
+    requireUnchanged(layout, ["size", "ioas_id", "iova"], { sent, answer: argument }, request);
     const unmapped = layout.unpack(argument).length;
-    requireUnmapped(unmapped, size, `${layout.name}.length`, { name, fd });
+    requireUnmapped(unmapped, size, `${layout.name}.length`, request);
     return unmapped;
   }
 

@@ -54,7 +54,7 @@ export class Iommufd implements Disposable {
   allocateIoas(): number {
     const argument = iommuIoasAlloc.pack({});
     opening("IOMMU_IOAS_ALLOC", { kernel: this.kernel }, () => {
-      ioctl(this.kernel, this.fd, "IOMMU_IOAS_ALLOC", IOMMU_IOAS_ALLOC, argument);
+      ioctl(this.fd, { IOMMU_IOAS_ALLOC }, argument);
     });
     return iommuIoasAlloc.unpack(argument).out_ioas_id;
   }
@@ -66,7 +66,7 @@ export class Iommufd implements Disposable {
    * object.
    */
   destroy(id: number): void {
-    ioctl(this.kernel, this.fd, "IOMMU_DESTROY", IOMMU_DESTROY, iommuDestroy.pack({ id }));
+    ioctl(this.fd, { IOMMU_DESTROY }, iommuDestroy.pack({ id }));
   }
 
   /** Closes the iommufd if it is owned. Closing again does nothing. */

@@ -5,7 +5,6 @@
  */
 
 import type { Fd } from "../../kernel/fd.ts";
-import type { Kernel } from "../../kernel/kernel.ts";
 import {
   VFIO_IOMMU_GET_INFO,
   VFIO_IOMMU_INFO_CAPS,
@@ -61,14 +60,8 @@ export interface Type1Info extends AddressSpaceInfo {
  * @throws {SysError} If the ioctl fails: EINVAL before VFIO_SET_IOMMU.
  * @throws {CapabilityError} If its capabilities are broken.
  */
-export function readType1Info(kernel: Kernel, fd: Fd): Type1Info {
-  const answer = ioctlArgsz(
-    kernel,
-    fd,
-    "VFIO_IOMMU_GET_INFO",
-    VFIO_IOMMU_GET_INFO,
-    vfioIommuType1Info.pack({}),
-  );
+export function readType1Info(fd: Fd): Type1Info {
+  const answer = ioctlArgsz(fd, { VFIO_IOMMU_GET_INFO }, vfioIommuType1Info.pack({}));
   const { flags, iova_pgsizes, cap_offset } = vfioIommuType1Info.unpack(answer);
   const what = fd.label;
   const capabilities = (flags & VFIO_IOMMU_INFO_CAPS) === 0
@@ -89,13 +82,11 @@ function readIovaRanges(
 ): readonly IovaRange[] | null {
   const capability = capabilities.find(({ id }) => id === VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE);
   if (capability === undefined) return null;
-  requireElements(
-    capability,
-    vfioIommuType1InfoCapIovaRange,
-    "nr_iovas",
-    vfioIovaRange.size,
-    what,
-  );
+  requireElements(capability, {
+    codec: vfioIommuType1InfoCapIovaRange,
+    count: "nr_iovas",
+    elementSize: vfioIovaRange.size,
+  }, what);
   return vfioIommuType1InfoCapIovaRange.unpack(capability.bytes).iova_ranges;
 }
 

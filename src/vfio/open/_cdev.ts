@@ -80,12 +80,12 @@ export function openByCdev(
     using opened = new DisposableStack();
     const again = opened.use(openNode(kernel, cdev, sysfs, situation));
     bind(kernel, again, iommufd, token);
-    attach(kernel, again, ioas);
+    attach(again, ioas);
     opened.move();
     return again;
   };
   try {
-    opening("VFIO_DEVICE_ATTACH_IOMMUFD_PT", situation, () => attach(kernel, fd, ioas));
+    opening("VFIO_DEVICE_ATTACH_IOMMUFD_PT", situation, () => attach(fd, ioas));
     const parts = { label: name, fd, group: null, container: null, ioas, closes };
     const device = opening("VFIO_DEVICE_GET_INFO", situation, () =>
       new VfioDevice(kernel, {
@@ -185,7 +185,7 @@ function openNode(kernel: Kernel, path: string, sysfs: SysfsDevice, situation: S
 
 function bind(kernel: Kernel, fd: Fd, iommufd: Iommufd, token: string | undefined): void {
   const call = (argument: Uint8Array<ArrayBuffer>): void => {
-    ioctl(kernel, fd, "VFIO_DEVICE_BIND_IOMMUFD", VFIO_DEVICE_BIND_IOMMUFD, argument);
+    ioctl(fd, { VFIO_DEVICE_BIND_IOMMUFD }, argument);
   };
   if (token === undefined) {
     call(vfioDeviceBindIommufd.pack({ iommufd: iommufd.fd.number }));
@@ -213,13 +213,7 @@ function tokenBytes(token: string): Uint8Array<ArrayBuffer> {
   return bytes.map((_, index) => Number.parseInt(digits.slice(2 * index, 2 * index + 2), 16));
 }
 
-function attach(kernel: Kernel, fd: Fd, ioas: Ioas): void {
+function attach(fd: Fd, ioas: Ioas): void {
   const argument = vfioDeviceAttachIommufdPt.pack({ pt_id: ioas.id });
-  ioctl(
-    kernel,
-    fd,
-    "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
-    VFIO_DEVICE_ATTACH_IOMMUFD_PT,
-    argument,
-  );
+  ioctl(fd, { VFIO_DEVICE_ATTACH_IOMMUFD_PT }, argument);
 }

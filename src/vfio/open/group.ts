@@ -76,7 +76,7 @@ export class Group implements Disposable {
   status(): GroupStatus {
     const answer = vfioGroupStatus.pack({});
     opening("VFIO_GROUP_GET_STATUS", { kernel: this.#kernel, group: this.number }, () => {
-      ioctl(this.#kernel, this.fd, "VFIO_GROUP_GET_STATUS", VFIO_GROUP_GET_STATUS, answer);
+      ioctl(this.fd, { VFIO_GROUP_GET_STATUS }, answer);
     });
     const { flags } = vfioGroupStatus.unpack(answer);
     return {
@@ -100,9 +100,8 @@ export class Group implements Disposable {
     const kernel = this.#kernel;
     const argument = vfToken === undefined ? name : `${name} vf_token=${parseVfToken(vfToken)}`;
     const bytes = new TextEncoder().encode(`${argument}\0`);
-    const call = "VFIO_GROUP_GET_DEVICE_FD";
     const fd = opening(
-      call,
+      "VFIO_GROUP_GET_DEVICE_FD",
       {
         kernel,
         group: this.number,
@@ -110,7 +109,7 @@ export class Group implements Disposable {
         token: vfToken !== undefined,
         hasContainer: () => inContainer(this),
       },
-      () => ioctl(kernel, this.fd, call, VFIO_GROUP_GET_DEVICE_FD, bytes),
+      () => ioctl(this.fd, { VFIO_GROUP_GET_DEVICE_FD }, bytes),
     );
     return Fd.own(kernel, fd, `device ${name}`);
   }

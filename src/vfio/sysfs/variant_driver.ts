@@ -80,10 +80,7 @@ function findVariant(
   const own = modalias(device);
   const release = readOrNull(kernel, "/proc/sys/kernel/osrelease")?.trim() ?? null;
   const unread: string[] = drivers === null ? [DRIVERS] : [];
-  const aliases = [
-    ...readAliases(kernel, release, "modules.alias", parseAliases, unread),
-    ...readAliases(kernel, release, "modules.builtin.modinfo", parseModinfo, unread),
-  ];
+  const aliases = ALIAS_FILES.flatMap((file) => readAliases(kernel, release, file, unread));
   const best = own === null ? undefined : bestMatch(aliases, own);
   if (best !== undefined) {
     const found = { module: best, driver: driverOfModule(kernel, best, drivers ?? []) };
@@ -123,12 +120,22 @@ interface Alias {
   readonly module: string;
 }
 
+/** A file with aliases, and how to read it. */
+interface AliasFile {
+  readonly file: string;
+  readonly parse: (text: string) => Alias[];
+}
+
+const ALIAS_FILES: readonly AliasFile[] = [
+  { file: "modules.alias", parse: parseAliases },
+  { file: "modules.builtin.modinfo", parse: parseModinfo },
+];
+
 /** The aliases in a file of the first folder that has it; if none has, that is noted. */
 function readAliases(
   kernel: Kernel,
   release: string | null,
-  file: string,
-  parse: (text: string) => Alias[],
+  { file, parse }: AliasFile,
   unread: string[],
 ): Alias[] {
   for (const root of release === null ? [] : ROOTS) {

@@ -7,12 +7,20 @@ import { missingNode } from "../../reasons/reasons.ts";
 import type { Reason, ReasonCode } from "../../reasons/unsupported_error.ts";
 import type { Causes, Failure } from "./_cause.ts";
 
+/** What belongs to a node. */
+interface NodeFacts {
+  /** Its entry in sysfs, which is there if the kernel has what the node is of. */
+  readonly entry: string;
+  /** What to do if the entry is absent. */
+  readonly absent: string;
+  /** Other nodes that may be missing, too. */
+  readonly others: readonly string[];
+}
+
 function node(
   failure: Failure,
   code: ReasonCode,
-  entry: string,
-  absent: string,
-  others: readonly string[],
+  { entry, absent, others }: NodeFacts,
 ): Reason {
   const { kernel, path = failure.error.object, error } = failure;
   const shown = exists(kernel, entry) === true ? entry : null;
@@ -32,13 +40,11 @@ export const NODES = {
     kind: "cannot",
     otherWay: true,
     reason: (failure) =>
-      node(
-        failure,
-        "no-vfio",
-        "/sys/class/misc/vfio",
-        "modprobe vfio_iommu_type1",
-        failure.sysfs?.group ? [failure.sysfs.group.path] : [],
-      ),
+      node(failure, "no-vfio", {
+        entry: "/sys/class/misc/vfio",
+        absent: "modprobe vfio_iommu_type1",
+        others: failure.sysfs?.group ? [failure.sysfs.group.path] : [],
+      }),
   },
   "no-group-node": {
     kind: "cannot",
@@ -47,41 +53,35 @@ export const NODES = {
       const { kernel, path = "", sysfs } = failure;
       const bound = (sysfs?.vfioDevices.length ?? 0) > 0;
       const groupless = bound && exists(kernel, "/sys/class/vfio") === false;
-      return node(
-        failure,
-        "no-group-node",
-        `/sys/class/vfio/${nameOf(path)}`,
-        groupless
+      return node(failure, "no-group-node", {
+        entry: `/sys/class/vfio/${nameOf(path)}`,
+        absent: groupless
           ? "This kernel is built without VFIO's groups (CONFIG_VFIO_GROUP): open the device by its " +
             "own character device"
           : "The node appears when a device of the group is bound to a VFIO driver",
-        ["/dev/vfio/vfio"],
-      );
+        others: ["/dev/vfio/vfio"],
+      });
     },
   },
   "no-cdev-node": {
     kind: "cannot",
     otherWay: true,
     reason: (failure) =>
-      node(
-        failure,
-        "no-cdev-node",
-        `/sys/class/vfio-dev/${nameOf(failure.path ?? "")}/dev`,
-        "The device's driver has just been unbound, or its node is not made yet",
-        ["/dev/iommu"],
-      ),
+      node(failure, "no-cdev-node", {
+        entry: `/sys/class/vfio-dev/${nameOf(failure.path ?? "")}/dev`,
+        absent: "The device's driver has just been unbound, or its node is not made yet",
+        others: ["/dev/iommu"],
+      }),
   },
   "no-iommufd-node": {
     kind: "cannot",
     otherWay: true,
     reason: (failure) =>
-      node(
-        failure,
-        "no-iommufd",
-        "/sys/class/misc/iommu",
-        "modprobe iommufd (Linux has it from 6.2 on, if it is built with CONFIG_IOMMUFD); " +
-          "without one a device is opened by its group",
-        failure.sysfs?.cdev ? [failure.sysfs.cdev] : [],
-      ),
+      node(failure, "no-iommufd", {
+        entry: "/sys/class/misc/iommu",
+        absent: "modprobe iommufd (Linux has it from 6.2 on, if it is built with " +
+          "CONFIG_IOMMUFD); without one a device is opened by its group",
+        others: failure.sysfs?.cdev ? [failure.sysfs.cdev] : [],
+      }),
   },
 } satisfies Causes;
