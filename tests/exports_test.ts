@@ -43,7 +43,7 @@ const DOORS: Readonly<Record<string, string>> = {
     errnoName errnoText isErrno libcKernel openFds
   `,
   "./trace": `
-    BegunCall CallTimes DeviceTimeline MemoryTrace PendingPoint ReadTrace ReplayError ReplayErrorCode
+    AccessLine BegunCall CallTimes DeviceTimeline MemoryTrace PendingPoint ReadTrace ReplayError ReplayErrorCode
     ReplayErrorInfo ReplayedCalls SharedTrace StateSpan TRACE_SCHEMA Trace TraceEnd TraceError
     TraceErrorCode TraceEvent TraceFields TraceFileError TraceHeader TraceKernel TraceKernelOptions
     TraceOptions TraceSink TraceThread TraceValue TracedCall TracedData endTrace formatCall

@@ -125,12 +125,27 @@ export interface BegunCall {
   readonly state?: string;
 }
 
+/** A read or write as text: these calls come by the thousand, and most differ in little. */
+export interface AccessLine {
+  /** The fields of a {@linkcode BegunCall} behind `time` as JSON, in UTF-8. */
+  readonly begun: Uint8Array<ArrayBuffer>;
+  /** Whether it moves data: such calls come in long rows, and change no state. */
+  readonly movesData: boolean;
+}
+
 /** Takes events as they happen. It must not throw. */
 export interface TraceSink {
   /** A call begins. */
   begin?(call: BegunCall): void;
+  /** A read or write begins: in place of `begin`, if `access` is there. */
+  beginAccess?(line: AccessLine, n: number, time: number): void;
   /** Takes one. */
   event(event: TraceEvent): void;
+  /**
+   * Takes a read or write that succeeded as text, in place of an event; `fields` are those behind
+   * `duration`.
+   */
+  access?(line: AccessLine, n: number, time: number, duration: number, fields: string): void;
   /** No more will come. */
   end?(): void;
 }

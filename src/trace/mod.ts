@@ -17,6 +17,7 @@
  */
 
 export type {
+  AccessLine,
   BegunCall,
   TracedCall,
   TracedData,

@@ -4,20 +4,11 @@
  * @module
  */
 
-import { Buffer } from "node:buffer";
-import { crc32 } from "node:zlib";
-import { rememberCrc } from "../base/known_crc.ts";
 import { SysError } from "../kernel/sys_error.ts";
 import type { Kernel, Mapping, MmapOptions, ReceivedMessage } from "../kernel/kernel.ts";
 import * as uapi from "../uapi/mod.ts";
-import type {
-  BegunCall,
-  TracedCall,
-  TracedData,
-  TraceEvent,
-  TraceSink,
-  TraceValue,
-} from "./event.ts";
+import type { BegunCall, TracedCall, TraceEvent, TraceSink } from "./event.ts";
+import { type AccessCall, AccessPlaces, movedData, toHex } from "./_access_place.ts";
 import { TracedFiles } from "./decode/traced_files.ts";
 import {
   mapFlagNames,
@@ -26,7 +17,7 @@ import {
   pollEventNames,
   protectionNames,
 } from "./decode/libc_names.ts";
-import { hex, v1StateName } from "./decode/names.ts";
+import { hex } from "./decode/names.ts";
 import { dataFd, decodeRequest, regionFacts } from "./decode/requests.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -40,12 +31,6 @@ export interface TraceKernelOptions {
   /** Whether events have the data itself, and not only its length and CRC-32. */
   readonly data?: boolean;
 }
-
-/** The most bytes of a region outside the migration data that are in every trace. */
-const MAX_REGISTERS = 256;
-
-/** The most bytes of data in one event: no call of this toolkit moves more at a time. */
-const MAX_DATA = 2 << 20;
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
@@ -86,6 +71,7 @@ export class TraceKernel implements Kernel {
   readonly #clock: number;
   readonly #data: boolean;
   readonly #files = new TracedFiles();
+  readonly #places = new AccessPlaces();
   #n = 0;
 
   /** Traces `kernel`. */
@@ -175,17 +161,6 @@ export class TraceKernel implements Kernel {
     return label === null ? {} : { file: label };
   }
 
-  /** `read`: the bytes come from the device, and may go into a checkpoint. */
-  #moved(bytes: Uint8Array, read = false): TracedData {
-    const { length } = bytes;
-    const crc = crc32(bytes);
-    if (read) rememberCrc(bytes, crc);
-    const sum = crc.toString(16).padStart(8, "0");
-    return this.#data && length <= MAX_DATA
-      ? { length, crc32: sum, bytes: base64(bytes) }
-      : { length, crc32: sum };
-  }
-
   open(path: string, flags: number): number {
     return this.#call("open", null, () => this.traced.open(path, flags), (fd) => {
       if (fd !== null) this.#files.openedPath(fd, path);
@@ -247,73 +222,53 @@ export class TraceKernel implements Kernel {
   }
 
   read(fd: number, buffer: Uint8Array, once?: "once"): number {
-    return this.#call("read", fd, () => this.traced.read(fd, buffer, once), (count) => ({
-      ...this.#file(fd),
-      args: { length: buffer.length },
-      ...result(count),
-      ...(count !== null && { data: this.#moved(buffer.subarray(0, count), true) }),
-    }), { args: { length: buffer.length } });
+    return this.#access("read", fd, buffer, null, () => this.traced.read(fd, buffer, once));
   }
 
   write(fd: number, buffer: Uint8Array, once?: "once"): number {
-    return this.#call("write", fd, () => this.traced.write(fd, buffer, once), (count) => ({
-      ...this.#file(fd),
-      args: { length: buffer.length },
-      ...result(count),
-      data: this.#moved(buffer.subarray(0, count ?? buffer.length)),
-    }), { args: { length: buffer.length } });
+    return this.#access("write", fd, buffer, null, () => this.traced.write(fd, buffer, once));
   }
 
   pread(fd: number, buffer: Uint8Array, offset: number | bigint): number {
-    return this.#call("pread", fd, () => this.traced.pread(fd, buffer, offset), (count) => {
-      const got = count === null ? null : buffer.subarray(0, count);
-      return this.#access(fd, buffer.length, Number(offset), null, got, count);
-    }, { args: { length: buffer.length, offset: hex(offset) } });
+    const make = (): number => this.traced.pread(fd, buffer, offset);
+    return this.#access("pread", fd, buffer, Number(offset), make);
   }
 
   pwrite(fd: number, buffer: Uint8Array, offset: number | bigint, once?: "once"): number {
-    return this.#call("pwrite", fd, () => this.traced.pwrite(fd, buffer, offset, once), (count) => {
-      const given = buffer.subarray(0, count ?? buffer.length);
-      return this.#access(fd, buffer.length, Number(offset), given, null, count);
-    }, { args: { length: buffer.length, offset: hex(offset) } });
+    const make = (): number => this.traced.pwrite(fd, buffer, offset, once);
+    return this.#access("pwrite", fd, buffer, Number(offset), make);
   }
 
   /**
-   * An access to a region: a register by its name and value, or data. There are four of them in a
-   * transaction, so its parts are put into one object, one after the other.
+   * A read or write. There are four of them in a transaction of v1, so a sink that takes text gets
+   * what is the same each time as it was put together the first time.
    */
   #access(
+    call: AccessCall,
     fd: number,
-    length: number,
-    offset: number,
-    given: Uint8Array | null,
-    got: Uint8Array | null,
-    count: number | null,
-  ): Parts {
-    const bytes = given ?? got;
-    const { label } = this.#files.of(fd);
-    const place = this.#files.place(fd, offset, length);
-    const args: Record<string, TraceValue> = { length };
-    const parts: Mutable<Parts> = {};
-    if (count !== null) parts.result = count;
-    if (label !== null) parts.file = label;
-    parts.args = args;
-    if (place !== null) args["region"] = place.region;
-    args["offset"] = hex(place === null ? offset : place.at);
-    const register = place?.register ?? null;
-    if (register !== null) parts.register = register;
-    if (bytes === null) return parts;
-    if (register === "data" || place === null || bytes.length > MAX_REGISTERS) {
-      parts.data = this.#moved(bytes, given === null);
-      return parts;
+    buffer: Uint8Array,
+    offset: number | null,
+    make: () => number,
+  ): number {
+    const place = this.#places.of(call, fd, buffer.length, offset, this.#files.of(fd));
+    if (this.#sink.access === undefined) {
+      const parts = (count: number | null): Parts => place.parts(buffer, count, this.#data);
+      return this.#call(call, fd, make, parts, place.asked);
     }
-    parts.raw = given === null ? { after: toHex(bytes) } : { before: toHex(bytes) };
-    const value = register === null ? null : registerValue(register, bytes);
-    if (value === null) return parts;
-    if (given === null) parts.answer = { [register!]: value };
-    else args[register!] = value;
-    if (register === "device_state") parts.state = v1StateName(Number(value));
-    return parts;
+    const began = performance.now();
+    this.#sink.beginAccess?.(place, this.#n + 1, micros(began + this.#clock));
+    let count: number;
+    try {
+      count = make();
+    } catch (error) {
+      const parts = place.parts(buffer, null, this.#data);
+      this.#report(call, fd, began, performance.now(), { ...parts, ...failure(error) });
+      throw error;
+    }
+    const duration = micros(performance.now() - began);
+    const fields = place.text(buffer, count, this.#data);
+    this.#sink.access(place, this.#n += 1, micros(began + this.#clock), duration, fields);
+    return count;
   }
 
   mmap(length: number, options: MmapOptions): Mapping {
@@ -337,7 +292,9 @@ export class TraceKernel implements Kernel {
     return new TracedMapping(mapping, (call, at, make, bytes) => {
       this.#call(call, null, make, (done) => ({
         args: { address: hex(mapping.address), ...(bytes && { offset: at, length: bytes.length }) },
-        ...(bytes && done !== null && { data: this.#moved(bytes, call === "mappingRead") }),
+        ...(bytes && done !== null && {
+          data: movedData(bytes, call === "mappingRead", this.#data),
+        }),
       }));
     });
   }
@@ -489,24 +446,6 @@ function raw(before: Bytes | number, after: Bytes | null): Parts {
   const was = toHex(before);
   const is = after === null ? was : toHex(after);
   return { raw: { before: was, ...(is !== was && { after: is }) } };
-}
-
-function toHex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex");
-}
-
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64");
-}
-
-/** The value of a register; null if the access is not of its width. */
-function registerValue(register: string, bytes: Uint8Array): number | string | null {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (bytes.length === 4) return hex(view.getUint32(0, true));
-  if (bytes.length !== 8) return null;
-  const value = view.getBigUint64(0, true);
-  if (register === "data_offset") return hex(value);
-  return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : String(value);
 }
 
 /** Ends the trace of a kernel, if it is traced: what was kept back is written. */

@@ -2,18 +2,30 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { describe, it } from "node:test";
-import { openDevice, openDevices, probe, save, VERSION } from "../../mod.ts";
+import {
+  openDevice,
+  openDevices,
+  probe,
+  resume,
+  save,
+  stopAndCopy,
+  type Transaction,
+  VERSION,
+} from "../../mod.ts";
 import { DirtySession } from "../../src/dirty/mod.ts";
+import type { Kernel } from "../../src/kernel/mod.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import {
   type BegunCall,
   formatCall,
+  MemoryTrace,
   readTrace,
   Trace,
   type TraceEnd,
   type TraceEvent,
   TraceFileError,
   type TraceHeader,
+  TraceKernel,
   type TraceThread,
 } from "../../src/trace/mod.ts";
 import { VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU } from "../../src/uapi/mod.ts";
@@ -30,6 +42,20 @@ function lines(path: string): Line[] {
 
 function calls(path: string): TraceEvent[] {
   return lines(path).filter((line): line is TraceEvent => line.type === "call");
+}
+
+/** Saves a device over a kernel, and gives it its own state back. */
+async function saveAndRestore(spec: string, kernel: Kernel): Promise<void> {
+  await using device = await openDevice(spec, { kernel });
+  const all: Transaction[] = [];
+  await stopAndCopy(device).pipeTo(
+    new WritableStream<Transaction>({
+      write: (given) => void all.push({ ...given, data: given.data.slice() }),
+    }),
+  );
+  await device.setState("running");
+  await ReadableStream.from(all).pipeTo(resume(device));
+  await device.setState("running");
 }
 
 describe("Trace", () => {
@@ -119,6 +145,25 @@ describe("Trace", () => {
     }
     assert.ok(calls(path).some(({ feature }) => feature === "MIG_DEVICE_STATE"));
   });
+
+  for (const data of [false, true]) {
+    it(`has each call as a trace in memory has it${data ? ", with the data" : ""}`, async () => {
+      using folder = new Folder();
+      const path = folder.file("t");
+      for (const spec of ["sim:trapped?size=20KiB&chunk=3KiB", "sim:mlx5?size=2100KiB"]) {
+        const memory = new MemoryTrace();
+        await saveAndRestore(spec, new TraceKernel(new SimKernel(spec), memory, { data }));
+        using trace = Trace.create(path, { data });
+        await saveAndRestore(spec, trace.kernel(new SimKernel(spec), spec));
+        trace.close();
+        const untimed = (event: TraceEvent): object => {
+          const { thread: _, time: __, duration: ___, ...rest } = event;
+          return JSON.parse(JSON.stringify(rest));
+        };
+        assert.deepEqual(calls(path).map(untimed), memory.events.map(untimed));
+      }
+    });
+  }
 
   it("replaces another trace, and no other file", () => {
     using folder = new Folder();

@@ -26,8 +26,8 @@ export interface TracedFile {
   readonly label: string | null;
   /** Null if it is not known: an fd that other code opened. */
   kind: FileKind | null;
-  /** Of a device, the regions that it was asked about. */
-  readonly regions: RegionFacts[];
+  /** Of a device, the regions that it was asked about; another array after each answer. */
+  regions: readonly RegionFacts[];
 }
 
 /** What of a region an access reaches. */
@@ -78,24 +78,21 @@ export class TracedFiles {
 
   /** The region that a device answered about. */
   learned(fd: number, region: RegionFacts): void {
-    const { regions } = this.of(fd);
-    const known = regions.findIndex(({ index }) => index === region.index);
-    if (known < 0) regions.push(region);
-    else regions[known] = region;
+    const file = this.of(fd);
+    file.regions = [...file.regions.filter(({ index }) => index !== region.index), region];
   }
+}
 
-  /** Where an access of `length` bytes at an offset of the fd lies; null if that is not known. */
-  place(fd: number, offset: number, length: number): Place | null {
-    const region = this.of(fd).regions
-      .find(({ start, size }) => start <= offset && offset < start + size);
-    if (region === undefined) return null;
-    const at = offset - region.start;
-    return {
-      region: region.index,
-      at,
-      register: isMigration(region) ? register(at, length) : null,
-    };
-  }
+/** Where an access of `length` bytes at an offset of a file lies; null if that is not known. */
+export function placeIn({ regions }: TracedFile, offset: number, length: number): Place | null {
+  const region = regions.find(({ start, size }) => start <= offset && offset < start + size);
+  if (region === undefined) return null;
+  const at = offset - region.start;
+  return {
+    region: region.index,
+    at,
+    register: isMigration(region) ? register(at, length) : null,
+  };
 }
 
 function isMigration({ type, subtype }: RegionFacts): boolean {

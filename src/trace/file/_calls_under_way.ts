@@ -3,10 +3,13 @@
 
 /** Threads whose calls are kept; later ones have none. */
 const THREADS = 64;
-/** Bytes of a call's line. */
-const TEXT = 504;
-/** Bytes of a thread's part: a number that counts up at the begin and end of each call, a length. */
-const PART = 8 + TEXT;
+/** Bytes of a call's fields behind its number and its time. */
+const TEXT = 488;
+/**
+ * Bytes of a thread's part: a number that counts up at the begin and end of each call, the length
+ * of the text, the call's number and time as doubles, the text.
+ */
+const PART = 8 + 16 + TEXT;
 
 /** Bytes of memory for all threads. */
 export const UNDER_WAY_BYTES: number = THREADS * PART;
@@ -22,47 +25,47 @@ export interface UnderWay {
 /** The calls of all threads; `at` is where they lie in the memory. */
 export class CallsUnderWay {
   readonly #words: Int32Array;
+  readonly #doubles: Float64Array;
   readonly #bytes: Uint8Array;
-  readonly #encoder = new TextEncoder();
 
   constructor(memory: SharedArrayBuffer, at: number) {
     this.#words = new Int32Array(memory, at, UNDER_WAY_BYTES / 4);
+    this.#doubles = new Float64Array(memory, at, UNDER_WAY_BYTES / 8);
     this.#bytes = new Uint8Array(memory, at, UNDER_WAY_BYTES);
   }
 
-  #word(thread: number): number {
-    return (thread - 1) * PART / 4;
-  }
-
-  /** A thread begins a call. A line that does not fit is left out. */
-  enter(thread: number, line: string): void {
-    if (thread > THREADS || line.length > TEXT) return;
-    const word = this.#word(thread);
-    const room = this.#bytes.subarray(word * 4 + 8, word * 4 + PART);
-    const { read, written } = this.#encoder.encodeInto(line, room);
-    if (read < line.length) return;
-    this.#words[word + 1] = written;
-    Atomics.add(this.#words, word, 1);
+  /** A thread begins a call; `fields` are those behind its time. Too long ones are left out. */
+  enter(thread: number, n: number, time: number, fields: Uint8Array): void {
+    if (thread > THREADS || fields.length > TEXT) return;
+    const begin = (thread - 1) * PART;
+    this.#words[begin / 4 + 1] = fields.length;
+    this.#doubles[begin / 8 + 1] = n;
+    this.#doubles[begin / 8 + 2] = time;
+    this.#bytes.set(fields, begin + PART - TEXT);
+    Atomics.add(this.#words, begin / 4, 1);
   }
 
   /** The call has returned. */
   leave(thread: number): void {
     if (thread > THREADS) return;
-    const word = this.#word(thread);
+    const word = (thread - 1) * PART / 4;
     if ((this.#words[word]! & 1) !== 0) Atomics.add(this.#words, word, 1);
   }
 
   /** The call that a thread is in; null if it is in none. */
   of(thread: number): UnderWay | null {
     if (thread > THREADS) return null;
-    const word = this.#word(thread);
-    const turn = Atomics.load(this.#words, word);
+    const begin = (thread - 1) * PART;
+    const turn = Atomics.load(this.#words, begin / 4);
     if ((turn & 1) === 0) return null;
-    const begin = word * 4 + 8;
-    const line = new TextDecoder().decode(
-      this.#bytes.slice(begin, begin + this.#words[word + 1]!),
+    const [n, time] = this.#doubles.subarray(begin / 8 + 1);
+    const text = begin + PART - TEXT;
+    const fields = new TextDecoder().decode(
+      this.#bytes.slice(text, text + this.#words[begin / 4 + 1]!),
     );
     // It may have returned, and another one begun, while its line was read.
-    return Atomics.load(this.#words, word) === turn ? { turn, line } : null;
+    if (Atomics.load(this.#words, begin / 4) !== turn) return null;
+    const line = `{"type":"begun","thread":${thread},"n":${n},"time":${time},${fields}}`;
+    return { turn, line };
   }
 }

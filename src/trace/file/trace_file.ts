@@ -13,7 +13,7 @@ import { SysError } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcAllowed, libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { VERSION } from "../../base/version.ts";
-import type { BegunCall, TraceEvent, TraceSink } from "../event.ts";
+import type { AccessLine, BegunCall, TraceEvent, TraceSink } from "../event.ts";
 import { CallsUnderWay, UNDER_WAY_BYTES } from "./_calls_under_way.ts";
 import { TraceFileError } from "./trace_file_error.ts";
 import { TraceKernel } from "../trace_kernel.ts";
@@ -85,8 +85,8 @@ export interface TraceOptions {
 
 /** Lines are kept back up to so many characters … */
 const MAX_WAITING = 64 * 1024;
-/** … and for so many milliseconds, if only data is moved meanwhile. */
-const MAX_WAIT_MS = 20;
+/** … and for so many microseconds, if only data is moved meanwhile. */
+const MAX_WAIT_MICROS = 20_000;
 /** How often a trace looks for calls that take long, in milliseconds. */
 const LOOK_MS = 250;
 /** Bytes in front of the calls under way. */
@@ -121,9 +121,9 @@ class Shared {
     return Atomics.add(this.#numbers, 0, 1) + 1;
   }
 
-  /** Counts a call. */
-  count(): void {
-    Atomics.add(this.#calls, 0, 1n);
+  /** Counts calls that were written. */
+  count(calls: number): void {
+    Atomics.add(this.#calls, 0, BigInt(calls));
   }
 
   get calls(): number {
@@ -307,8 +307,11 @@ class TraceWriter implements TraceSink {
   #fd: number | null;
   readonly #owned: number | null;
   readonly #underWay: CallsUnderWay;
+  /** Lines that are kept back, and how many of them are calls. */
   #waiting = "";
-  #written = performance.now();
+  #calls = 0;
+  /** The time of the call that was written last. */
+  #written = 0;
 
   /** Writes to `fd`; `owned` is closed at the end. */
   constructor(
@@ -323,7 +326,8 @@ class TraceWriter implements TraceSink {
     this.#underWay = this.#shared.underWay();
     this.#fd = fd;
     this.#owned = owned;
-    this.#line({ type: "thread", thread: this.#thread, ...about });
+    const line: TraceThread = { type: "thread", thread: this.#thread, ...about };
+    this.#waiting = `${JSON.stringify(line)}\n`;
     this.flush();
   }
 
@@ -333,22 +337,41 @@ class TraceWriter implements TraceSink {
     return new TraceKernel(kernel, this, { thread: this.#thread, started, data });
   }
 
-  begin(call: BegunCall): void {
-    this.#underWay.enter(this.#thread, JSON.stringify(call));
+  begin({ type: _, thread: __, n, time, ...rest }: BegunCall): void {
+    const text = new TextEncoder().encode(JSON.stringify(rest).slice(1, -1));
+    this.#underWay.enter(this.#thread, n, time, text);
+  }
+
+  beginAccess({ begun }: AccessLine, n: number, time: number): void {
+    this.#underWay.enter(this.#thread, n, time, begun);
   }
 
   event(event: TraceEvent): void {
-    this.#underWay.leave(this.#thread);
-    if (this.#fd === null || this.#shared.errno !== 0) return;
-    this.#line(event);
-    this.#shared.count();
-    const wait = this.#waiting.length < MAX_WAITING && movesData(event) &&
-      performance.now() - this.#written < MAX_WAIT_MS;
-    if (!wait) this.flush();
+    this.#take(`${JSON.stringify(event)}\n`, event.time, movesData(event));
   }
 
-  #line(line: TraceEvent | TraceThread): void {
-    this.#waiting += `${JSON.stringify(line)}\n`;
+  access(
+    { movesData }: AccessLine,
+    n: number,
+    time: number,
+    duration: number,
+    fields: string,
+  ): void {
+    const times = `"n":${n},"time":${time},"duration":${duration}`;
+    const line = `{"type":"call","thread":${this.#thread},${times},${fields}}\n`;
+    this.#take(line, time, movesData);
+  }
+
+  #take(line: string, time: number, movesData: boolean): void {
+    this.#underWay.leave(this.#thread);
+    if (this.#fd === null || this.#shared.errno !== 0) return;
+    this.#waiting += line;
+    this.#calls += 1;
+    const wait = movesData && this.#waiting.length < MAX_WAITING &&
+      time - this.#written < MAX_WAIT_MICROS;
+    if (wait) return;
+    this.flush();
+    this.#written = time;
   }
 
   flush(): void {
@@ -356,7 +379,8 @@ class TraceWriter implements TraceSink {
     this.#waiting = "";
     if (lines === "" || this.#fd === null || this.#shared.errno !== 0) return;
     append(this.#fd, this.#shared, lines);
-    this.#written = performance.now();
+    this.#shared.count(this.#calls);
+    this.#calls = 0;
   }
 
   end(): void {
