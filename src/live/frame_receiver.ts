@@ -19,7 +19,6 @@ import { PAGE_BODY_AT, PAGE_SLOT_BYTES } from "../migration/memory/page_scan.ts"
 import { ask } from "../migration/thread/session_client.ts";
 import type { Lockstep } from "../transfer/lockstep.ts";
 import { LiveError } from "./live_error.ts";
-import type { Peer } from "./connection/peer.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -37,9 +36,19 @@ const MOST_NAMED = 8;
 /** Slots that memory is received in; each is given to a device's thread and comes back. */
 const SLOTS = 3;
 
-/** Takes the frames from the other side. */
+/** Where frames come from. */
+export interface FrameSource {
+  /**
+   * The next bytes, at most `most` of them and at least one.
+   *
+   * @throws If there are no more.
+   */
+  bytes(most: number): Promise<Uint8Array>;
+}
+
+/** Takes the frames of one checkpoint. */
 export class FrameReceiver {
-  readonly #peer: Peer;
+  readonly #source: FrameSource;
   readonly #lockstep: Lockstep;
   readonly #reader: CheckpointReader;
   readonly #free: SharedArrayBuffer[] = Array.from(
@@ -56,8 +65,8 @@ export class FrameReceiver {
   readonly #different: { count: number; readonly first: bigint[] } = { count: 0, first: [] };
   #deviceBytes = 0;
 
-  constructor(peer: Peer, lockstep: Lockstep) {
-    this.#peer = peer;
+  constructor(source: FrameSource, lockstep: Lockstep) {
+    this.#source = source;
     this.#lockstep = lockstep;
     this.#reader = new CheckpointReader({
       requireComplete: true,
@@ -115,7 +124,7 @@ export class FrameReceiver {
     // There is always a slot for the next frame.
     await this.#finished(SLOTS - 1);
     const room = this.#reader.room();
-    const bytes = await this.#lockstep.until(this.#peer.bytes(room.length));
+    const bytes = await this.#lockstep.until(this.#source.bytes(room.length));
     room.set(bytes);
     const batch = this.#reader.filled(bytes.length);
     if (batch !== null) this.#push(batch);

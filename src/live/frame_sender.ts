@@ -6,14 +6,13 @@ import { CheckpointEncoder } from "../checkpoint/format/checkpoint_encoder.ts";
 import { FRAME_HASH, FRAME_OPTIONAL } from "../checkpoint/frames/constants.ts";
 import { describeFrame } from "../checkpoint/frames/frame_writer.ts";
 import { MAX_HASHED, packHashHead } from "../checkpoint/frames/hash_frame.ts";
-import { newHeader } from "../checkpoint/metadata/header.ts";
+import type { CheckpointHeader } from "../checkpoint/metadata/header.ts";
 import { recycle, takeBuffer } from "../checkpoint/batches/buffer_pool.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
 import { PAGE_BODY_AT, PAGE_SLOT_BYTES, type PageTurn } from "../migration/memory/page_scan.ts";
 import type { PrecopyLimits } from "../migration/protocol/engine.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import type { Member } from "../transfer/lockstep.ts";
-import type { Peer } from "./connection/peer.ts";
 
 /** Bytes by kind. */
 export interface SentBytes {
@@ -27,9 +26,15 @@ export interface SentBytes {
   device: number;
 }
 
+/** Where frames go. */
+export interface FrameSink {
+  /** Takes bytes after all that it took before; resolves once they may be overwritten. */
+  send(parts: readonly Uint8Array<ArrayBuffer>[]): Promise<void>;
+}
+
 /** Sends frames, each in one piece, whatever device they are of. */
 export class FrameSender {
-  readonly #peer: Peer;
+  readonly #sink: FrameSink;
   readonly #encoder: CheckpointEncoder;
   readonly #slots: readonly SharedArrayBuffer[][];
   /** What was sent. */
@@ -37,22 +42,25 @@ export class FrameSender {
   /** How long each byte takes that is only looked at, in seconds. */
   #looked = { bytes: 0, seconds: 0 };
 
-  constructor(peer: Peer, members: readonly Member[]) {
-    this.#peer = peer;
-    this.#encoder = new CheckpointEncoder(
-      newHeader(members.map(({ device }) => device.description.identity!)),
-    );
+  constructor(sink: FrameSink, members: readonly Member[], header: CheckpointHeader) {
+    this.#sink = sink;
+    this.#encoder = new CheckpointEncoder(header);
     this.#slots = members.map(() => [0, 1].map(() => new SharedArrayBuffer(PAGE_SLOT_BYTES)));
+  }
+
+  /** Bytes of the checkpoint so far. */
+  get sent(): number {
+    return this.#encoder.storedBytes;
   }
 
   /** Sends the beginning. */
   begin(): Promise<void> {
-    return this.#peer.send(this.#encoder.begin());
+    return this.#sink.send(this.#encoder.begin());
   }
 
   /** Sends the end: the other side then has everything. */
   end(): Promise<void> {
-    return this.#peer.send(this.#encoder.end());
+    return this.#sink.send(this.#encoder.end());
   }
 
   /** Seconds that looking at so many bytes takes. */
@@ -90,7 +98,7 @@ export class FrameSender {
     // Copies: a socket takes no shared memory.
     const frame = [new Uint8Array(slot, 0, head).slice()];
     if (body > 0) frame.push(new Uint8Array(slot, PAGE_BODY_AT, body).slice());
-    await this.#peer.send([...this.#encoder.place(frame[0]!, body), ...frame]);
+    await this.#sink.send([...this.#encoder.place(frame[0]!, body), ...frame]);
   }
 
   /** Sends the hashes of a device's memory as it is now. */
@@ -103,7 +111,7 @@ export class FrameSender {
         const head = packHashHead(range);
         const kind = { type: FRAME_HASH, flags: FRAME_OPTIONAL, device: number };
         describeFrame(head, kind, hashes);
-        await this.#peer.send([...this.#encoder.place(head, hashes.length), head, hashes]);
+        await this.#sink.send([...this.#encoder.place(head, hashes.length), head, hashes]);
       }
     }
   }
@@ -121,7 +129,7 @@ export class FrameSender {
       if (batch.sizes.length > 0) {
         const { sizes, more, bytes } = batch;
         this.bytes.device += bytes.length;
-        await this.#peer.send(this.#encoder.batch({ device: number, phase, sizes, more, bytes }));
+        await this.#sink.send(this.#encoder.batch({ device: number, phase, sizes, more, bytes }));
       }
       recycle(batch.bytes.buffer);
       if (ended) return;

@@ -5,8 +5,8 @@
  */
 
 import { Ending } from "../base/ending.ts";
+import { newHeader } from "../checkpoint/metadata/header.ts";
 import type { Device } from "../migration/device.ts";
-import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import { Lockstep } from "../transfer/lockstep.ts";
 import type { DeviceReport } from "../transfer/report.ts";
@@ -25,6 +25,7 @@ import {
 } from "./convergence.ts";
 import { untilOrdered } from "./doubt.ts";
 import { FrameSender, type SentBytes } from "./frame_sender.ts";
+import { LiveCopy, type OwnerWrites } from "./live_copy.ts";
 import { LiveError } from "./live_error.ts";
 
 const DEFAULT_DOWNTIME_MS = 300;
@@ -41,7 +42,7 @@ export interface MigrateOptions extends Partial<ConvergenceOptions> {
    * default) compares all pages once the devices stand still; `none` is the caller's promise that
    * there are none.
    */
-  readonly ownerWrites?: "compare" | "none" | undefined;
+  readonly ownerWrites?: OwnerWrites | undefined;
   /**
    * Lets the other side compare all memory before it says that it has loaded: both sides hash every
    * page while the devices stand still. If a page differs, the devices run on here. Default false.
@@ -130,8 +131,7 @@ class Source {
   readonly #sender: FrameSender;
   readonly #journal: Journal;
   readonly #machine: Machine<SourceState, SourceEvent, SourceAction>;
-  readonly #rounds: Round[] = [];
-  readonly #warnings: string[] = [];
+  readonly #copy: LiveCopy;
   readonly #steps: { step: Step; at: number }[] = [];
   readonly #begun = performance.now();
   /** Whether the stream has begun, and not ended: there is no place for messages in it. */
@@ -154,7 +154,10 @@ class Source {
     this.#lockstep = lockstep;
     this.#options = options;
     this.#peer = new Peer(connection, options.timeoutMs);
-    this.#sender = new FrameSender(this.#peer, lockstep.members);
+    const { members } = lockstep;
+    const header = newHeader(members.map(({ device }) => device.description.identity!));
+    this.#sender = new FrameSender(this.#peer, members, header);
+    this.#copy = new LiveCopy(lockstep, this.#sender, options.ownerWrites);
     this.#journal = journal;
     this.#machine = new Machine(
       SOURCE,
@@ -211,44 +214,21 @@ class Source {
     }, (error) => lockstep.end(error));
     this.#answer = answer;
     lockstep.touch();
-    await this.#startTracking();
+    await this.#copy.begin();
     this.#tell("pre-copy");
     this.#inStream = true;
     await lockstep.until(this.#sender.begin());
     await this.#sendRounds();
     this.#mark("stop");
-    await lockstep.enterP2p();
-    await lockstep.step(({ device }) => ask(device, "beginSave", "stop-and-copy", NO_LIMITS));
-  }
-
-  async #startTracking(): Promise<void> {
-    await this.#lockstep.step(async ({ device }) => {
-      if (device.dirty === null) {
-        this.#warn(`${device.name} has no tracker: all of its memory counts as dirty`);
-      } else await device.dirty.start();
-    });
-    await this.#add("all");
+    await this.#copy.stop();
   }
 
   async #sendRounds(): Promise<void> {
-    const lockstep = this.#lockstep;
-    const pass = precopyLimits({ maxRounds: 1 });
+    const { rounds } = this.#copy;
     for (;;) {
-      const [begun, before] = [performance.now(), this.#peer.sent];
-      await lockstep.step(async (member) => {
-        await this.#sender.sendMemory(member);
-        if (!member.device.description.precopy) return;
-        await this.#sender.sendDevice(member, "pre-copy", pass);
-      });
-      const seconds = (performance.now() - begun) / 1000;
-      const pending = lockstep.members.reduce(
-        (sum, { device }) => sum + (device.progress().pendingBytes ?? 0),
-        0,
-      );
-      const left = await this.#add("dirty") + pending;
-      this.#rounds.push({ sent: this.#peer.sent - before, seconds, left });
+      await this.#copy.round();
       this.#tell("pre-copy");
-      const next = afterRound(this.#rounds, this.#compareMs, this.#limits);
+      const next = afterRound(rounds, this.#copy.compareMs, this.#limits);
       if (next === "stop" || next === "give-up" && this.#options.onNoConverge === "stop") return;
       if (next === "give-up") throw this.#noConvergence();
     }
@@ -259,14 +239,9 @@ class Source {
     const lockstep = this.#lockstep;
     this.#mark("memory");
     this.#tell("stopped");
-    // The devices stand still: nothing becomes dirty after this.
-    await this.#add("dirty");
-    if (this.#compares) await this.#add("all");
-    await lockstep.step((member) => this.#sender.sendMemory(member));
+    await this.#copy.sendMemory();
     this.#mark("device data");
-    await lockstep.step(({ device, number }) =>
-      this.#sender.drain(device, number, "stop-and-copy")
-    );
+    await this.#copy.sendDeviceData();
     if (this.#options.verifyMemory) {
       this.#mark("verify");
       // After the device's data: what it writes until then is found, too.
@@ -288,51 +263,19 @@ class Source {
     };
   }
 
-  get #compares(): boolean {
-    return this.#options.ownerWrites !== "none";
-  }
-
-  /** How long comparing all pages takes after the stop, as far as is known. */
-  get #compareMs(): number {
-    if (!this.#compares) return 0;
-    const bytes = this.#lockstep.members
-      .flatMap(({ device }) => device.description.mappings)
-      .reduce((sum, { size }) => sum + Number(size), 0);
-    return this.#sender.secondsToLookAt(bytes) * 1000;
-  }
-
   #noConvergence(): LiveError {
-    const expected = Math.round(expectedDowntimeMs(this.#rounds, this.#compareMs));
-    const compare = Math.round(this.#compareMs);
-    const last = this.#rounds.at(-1)!;
+    const { rounds, compareMs } = this.#copy;
+    const expected = Math.round(expectedDowntimeMs(rounds, compareMs));
+    const compare = Math.round(compareMs);
+    const last = rounds.at(-1)!;
     return new LiveError(
       "no-convergence",
-      `It does not converge: after ${this.#rounds.length} rounds ${last.left} bytes are left, and ` +
+      `It does not converge: after ${rounds.length} rounds ${last.left} bytes are left, and ` +
         `the devices would stand still for ${expected} ms, of which comparing memory takes ` +
         `${compare} ms; ${this.#limits.downtimeMs} ms are allowed`,
       "Allow more downtime, or let it stop all the same" +
         (compare > 0 ? "; if nothing but the devices writes to memory, promise that" : ""),
     );
-  }
-
-  /** Adds memory to what is due; returns its bytes. */
-  async #add(what: "all" | "dirty"): Promise<number> {
-    let bytes = 0;
-    await this.#lockstep.step(async ({ device, number }) => {
-      const due = await ask(device, "addPages", what, number);
-      bytes += due.bytes;
-      if (due.verdict === "does-not-track") {
-        this.#warn(
-          `The IOMMU of ${device.name} does not track: all of its memory is dirty in each round`,
-        );
-      }
-      for (const lost of due.lost) this.#warn(lost);
-    });
-    return bytes;
-  }
-
-  #warn(text: string): void {
-    if (!this.#warnings.includes(text)) this.#warnings.push(text);
   }
 
   /** The event of what went wrong here. */
@@ -415,15 +358,16 @@ class Source {
   }
 
   #tell(phase: MigrateProgress["phase"]): void {
-    const rounds = [...this.#rounds];
+    const { compareMs, warnings } = this.#copy;
+    const rounds = [...this.#copy.rounds];
     this.#options.onProgress?.({
       phase,
       id: this.#journal.id,
       rounds,
       bytes: { ...this.#sender.bytes },
       bandwidth: bandwidth(rounds),
-      expectedDowntimeMs: rounds.length === 0 ? null : expectedDowntimeMs(rounds, this.#compareMs),
-      warnings: [...this.#warnings],
+      expectedDowntimeMs: rounds.length === 0 ? null : expectedDowntimeMs(rounds, compareMs),
+      warnings: [...warnings],
     });
   }
 
@@ -439,9 +383,9 @@ class Source {
         step: step as DowntimeStep["step"],
         seconds: (steps[index + 1]!.at - at) / 1000,
       })),
-      rounds: this.#rounds,
+      rounds: this.#copy.rounds,
       bytes: this.#sender.bytes,
-      warnings: this.#warnings,
+      warnings: this.#copy.warnings,
       devices,
     };
   }

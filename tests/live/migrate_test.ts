@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
 import { describe, it } from "node:test";
 import { openDevices } from "../../src/migration/open_devices.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
@@ -150,6 +152,26 @@ describe("a live migration", () => {
         false,
       ]);
       assert.match((destination.reason as Error).message, /the device was reset/);
+    });
+  });
+
+  it("sends all memory again after a migration that failed", async () => {
+    await withFolder(async (folder) => {
+      const from = await openSim("mlx5?size=64KiB", MAPS, "none");
+      await using device = from.device;
+      await device.writeMemory(MIB, new Uint8Array(8192).fill(9));
+      const first = await migrateTo(folder, [device], new SimKernel("sim:mlx5?size=64KiB"), {
+        source: { downtimeMs: 0, maxRounds: 1 },
+      });
+      assert.ok(first.source.status === "rejected");
+      fs.rmSync(path.join(folder, "socket"), { force: true });
+      const target = new SimKernel("sim:mlx5?size=64KiB");
+      const { source, destination } = await migrateTo(folder, [device], target, {
+        source: { downtimeMs: 60_000 },
+      });
+      await using devices = succeeded(destination).devices;
+      assert.ok(succeeded(source).bytes.memory >= 8192);
+      await assertSameMemory(device, devices[0]!);
     });
   });
 

@@ -38,7 +38,8 @@ export interface Requests {
   stopTracking: () => void;
   readDirty: (options: ReadOptions) => DirtyReading;
   unmapWithDirty: (iova: bigint, size: bigint) => UnmapReading;
-  addPages: (what: "all" | "dirty", device: number) => PagesDue;
+  beginPages: (device: number) => number;
+  addPages: (what: "all" | "dirty", scan: number) => PagesDue;
   fillPages: (slot: SharedArrayBuffer) => PageTurn;
   storePages: (slot: SharedArrayBuffer, metaLength: number, bodyLength: number) => void;
   hashPages: (iova: bigint, size: bigint) => Buffer;

@@ -156,6 +156,8 @@ export class Session implements Disposable {
   readonly #device: VfioDevice;
   /** What finds the memory that is to be sent, once that was asked for. */
   #scan: PageScan | null = null;
+  /** How many of them there were. */
+  #scans = 0;
   readonly #engine: Engine | null;
   /** Why there is no engine. */
   readonly #reasons: readonly Reason[];
@@ -347,11 +349,20 @@ export class Session implements Disposable {
     this.#contents.write(iova, bytes);
   }
 
-  /** Adds memory that is to be sent. */
-  addPages(what: "all" | "dirty", device: number): PagesDue {
+  /** Begins to send memory, of which nothing was sent before; returns the number of the scan. */
+  beginPages(device: number): number {
     const tracker = this.#opened instanceof DirtySession ? this.#opened.tracker : null;
-    this.#scan ??= new PageScan(this.#contents, tracker, device);
-    return this.#scan.add(what);
+    this.#scans += 1;
+    this.#scan = new PageScan(this.#contents, tracker, device);
+    return this.#scans;
+  }
+
+  /** Adds memory that is to be sent. */
+  addPages(what: "all" | "dirty", scan: number): PagesDue {
+    if (scan !== this.#scans) {
+      throw new TypeError("Cannot send memory: it was begun to be sent elsewhere since");
+    }
+    return this.#scan!.add(what);
   }
 
   /** Makes a frame of memory that is to be sent. */

@@ -1,0 +1,123 @@
+/**
+ * Sends devices and their memory as one checkpoint: in rounds while they run, and the rest once they
+ * stand still.
+ */
+
+import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
+import { ask } from "../migration/thread/session_client.ts";
+import type { Lockstep } from "../transfer/lockstep.ts";
+import type { Round } from "./convergence.ts";
+import type { FrameSender } from "./frame_sender.ts";
+
+/** What is known of the owner's own writes to memory, which no tracker sees. */
+export type OwnerWrites = "compare" | "none";
+
+/** The scans of the devices' memory, which know what was sent of each page. */
+export type PageScans = readonly number[];
+
+/** One device, or several that stop together. */
+export class LiveCopy {
+  readonly #lockstep: Lockstep;
+  readonly #sender: FrameSender;
+  readonly #compares: boolean;
+  #scans: PageScans = [];
+  /** The rounds so far. */
+  readonly rounds: Round[] = [];
+  /** What the caller should know, such as a tracker that does not track. */
+  readonly warnings: string[] = [];
+
+  constructor(lockstep: Lockstep, sender: FrameSender, ownerWrites: OwnerWrites = "compare") {
+    this.#lockstep = lockstep;
+    this.#sender = sender;
+    this.#compares = ownerWrites !== "none";
+  }
+
+  /** Starts tracking; all memory is due. Returns the scans, for a copy that goes on after this one. */
+  async begin(): Promise<PageScans> {
+    const scans: number[] = [];
+    await this.#lockstep.step(async ({ device, number }) => {
+      if (device.dirty === null) {
+        this.#warn(`${device.name} has no tracker: all of its memory counts as dirty`);
+      } else await device.dirty.start();
+      scans[number] = await ask(device, "beginPages", number);
+    });
+    this.#scans = scans;
+    await this.#add("all");
+    return scans;
+  }
+
+  /** Goes on after a copy that was sent whole: what has changed since is due. */
+  async resume(scans: PageScans): Promise<void> {
+    this.#scans = scans;
+    await this.#add("dirty");
+  }
+
+  /** Sends what is due of memory, and what devices with pre-copy have to give. */
+  async round(): Promise<void> {
+    const { members } = this.#lockstep;
+    const pass = precopyLimits({ maxRounds: 1 });
+    const [begun, before] = [performance.now(), this.#sender.sent];
+    await this.#lockstep.step(async (member) => {
+      await this.#sender.sendMemory(member);
+      if (!member.device.description.precopy) return;
+      await this.#sender.sendDevice(member, "pre-copy", pass);
+    });
+    const seconds = (performance.now() - begun) / 1000;
+    const pending = members.reduce(
+      (sum, { device }) => sum + (device.progress().pendingBytes ?? 0),
+      0,
+    );
+    const left = await this.#add("dirty") + pending;
+    this.rounds.push({ sent: this.#sender.sent - before, seconds, left });
+  }
+
+  /** Stops the devices. */
+  async stop(): Promise<void> {
+    await this.#lockstep.enterP2p();
+    await this.#lockstep.step(({ device }) => ask(device, "beginSave", "stop-and-copy", NO_LIMITS));
+  }
+
+  /** Sends the rest of memory, of devices that stand still. */
+  async sendMemory(): Promise<void> {
+    // The devices stand still: nothing becomes dirty after this.
+    await this.#add("dirty");
+    if (this.#compares) await this.#add("all");
+    await this.#lockstep.step((member) => this.#sender.sendMemory(member));
+  }
+
+  /** Sends the rest of the devices' data, after they were stopped. */
+  async sendDeviceData(): Promise<void> {
+    await this.#lockstep.step(({ device, number }) =>
+      this.#sender.drain(device, number, "stop-and-copy")
+    );
+  }
+
+  /** How long comparing all pages takes after the stop, as far as is known. */
+  get compareMs(): number {
+    if (!this.#compares) return 0;
+    const bytes = this.#lockstep.members
+      .flatMap(({ device }) => device.description.mappings)
+      .reduce((sum, { size }) => sum + Number(size), 0);
+    return this.#sender.secondsToLookAt(bytes) * 1000;
+  }
+
+  /** Adds memory to what is due; returns its bytes. */
+  async #add(what: "all" | "dirty"): Promise<number> {
+    let bytes = 0;
+    await this.#lockstep.step(async ({ device, number }) => {
+      const due = await ask(device, "addPages", what, this.#scans[number]!);
+      bytes += due.bytes;
+      if (due.verdict === "does-not-track") {
+        this.#warn(
+          `The IOMMU of ${device.name} does not track: all of its memory is dirty in each round`,
+        );
+      }
+      for (const lost of due.lost) this.#warn(lost);
+    });
+    return bytes;
+  }
+
+  #warn(text: string): void {
+    if (!this.warnings.includes(text)) this.warnings.push(text);
+  }
+}
