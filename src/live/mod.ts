@@ -31,6 +31,7 @@ export {
 } from "./destination.ts";
 export type { ReceivedBytes } from "./frame_receiver.ts";
 export type { SentBytes } from "./frame_sender.ts";
+export type { OwnerWrites } from "./live_copy.ts";
 export { LiveError, type LiveErrorCode } from "./live_error.ts";
 export {
   type DowntimeStep,
