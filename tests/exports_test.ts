@@ -85,8 +85,8 @@ const DOORS: Readonly<Record<string, string>> = {
   "./live": `
     Connection ConvergenceOptions DowntimeStep ENTRIES Entry JournalError JournalErrorCode
     JournalView ListenOptions LiveError LiveErrorCode MigrateOptions MigrateProgress
-    MigrateReport OpenReceiving Order ProcessId ReceiveOptions ReceiveProgress ReceiveReport
-    OwnerWrites Received ReceivedBytes ResolveOptions Round SentBytes Side TcpAddress TcpError TcpErrorCode
+    MigrateReport OpenReceiving Order OwnerWrites ProcessId ReceiveOptions ReceiveProgress ReceiveReport
+    Received ReceivedBytes ResolveOptions Round SentBytes Side TcpAddress TcpError TcpErrorCode
     TcpListener TcpOptions TlsFiles TlsIdentity UnixListener Verdict addDecision connectProgram
     connectTcp connectUnix fingerprint formatTcpAddress generateKeys journalPath migrate
     parseTcpAddress readIdentity readJournal receive resolve streamConnection
