@@ -59,11 +59,11 @@ const DOORS: Readonly<Record<string, string>> = {
     CapabilityError DataSectionKind DeviceList DeviceName DeviceNameError DirtyReport DmaError DmaMapping
     DmaMemory DmaMemoryOptions DowntimePart DowntimeReport DriverNote DriverNoteCode DriverNoteKind
     DriverNotes DriverRule FeatureDevice FeatureReport Group GroupStatus Holder Ioas Iommufd
-    IovaMapping IovaRange ListOptions ListedDevice MigrationFlag NotedStateReport OpenError OpenVfioOptions OpenVia PciIds
+    IovaMapping IovaRange LentFds ListOptions ListedDevice MigrationFlag NotedStateReport OpenError OpenVfioOptions OpenVia PciIds
     ProbeOptions ProbeReport Protocol QuirkName Reason ReasonCode Recovery Region RegionType
     SparseArea Standstill StateChange StateName StateReport SysfsDevice SysfsGroup TargetState
     Type1Container Type1Info Type1Migration UnsupportedError V1StateName V2StateName VfioDevice
-    VfioIdentity describeRecovery isLost jointStandstill listDevices openVfioDevice openVfioDevices
+    VfioIdentity describeRecovery isLost jointStandstill lentFds lentIoas listDevices openVfioDevice openVfioDevices
     parseDeviceName probe readMigrationFlags shellFile shellWord standstill
   `,
   "./server": `ServeOptions Server ServerEvent SocketFileError SocketFileErrorCode`,

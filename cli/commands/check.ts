@@ -37,7 +37,7 @@ import type { Context } from "../context.ts";
 import { mayColour } from "../env.ts";
 import { DONE, FAILED, NEEDS_RESET } from "../exit_codes.ts";
 import { refuseFds } from "../lending/open_devices.ts";
-import { refuseSimulated } from "../lending/run_program.ts";
+import { refuseUnlendable } from "../lending/run_program.ts";
 import type { CheckArgs } from "../specs/check.ts";
 import { table } from "../output/table.ts";
 import { UsageError } from "../usage_error.ts";
@@ -49,7 +49,7 @@ export async function run(args: CheckArgs, context: Context): Promise<number> {
   const [device, second] = args.devices;
   if (device === undefined) throw new UsageError("Expected a DEVICE to check, --list or --explain");
   refuseFds(args, args.devices);
-  if (args.command !== undefined) refuseSimulated(args.devices);
+  if (args.command !== undefined) refuseLoad(args.devices);
   await using files = await Files.create(args);
   const judged = check(device, await optionsOf(args, second, context));
   const plan = await judged.plan();
@@ -64,6 +64,21 @@ export async function run(args: CheckArgs, context: Context): Promise<number> {
   if (failures === 0) return DONE;
   context.failed("checks-failed", `${failures} of ${verdicts.length} checks failed`);
   return FAILED;
+}
+
+/**
+ * Refuses a program as the load.
+ *
+ * @throws {UsageError} If a device cannot be lent to it, or keeps itself busy.
+ */
+function refuseLoad(names: readonly string[]): void {
+  refuseUnlendable(names);
+  const simulated = names.find((name) => name.startsWith("sim:"));
+  if (simulated === undefined) return;
+  throw new UsageError(
+    `Cannot keep "${simulated}" busy by a program: a simulated device is checked inside this ` +
+      "process, and its own DMA is the load",
+  );
 }
 
 async function optionsOf(

@@ -17,7 +17,7 @@ import { readAfterSpan } from "../dirty/measured_span.ts";
 import { NO_READING, readingFields, runLines } from "../dirty/reading_report.ts";
 import { notesOf } from "../dirty/rounds.ts";
 import { pair } from "../dirty/samples.ts";
-import { openMapped, openSession, tellTracker } from "../dirty/open_session.ts";
+import { openMapped, openSession, serveSimulated, tellTracker } from "../dirty/open_session.ts";
 import type { UnmapArgs } from "../specs/dirty_unmap.ts";
 
 /** Runs `unmap`. */
@@ -26,15 +26,16 @@ export async function run(args: UnmapArgs, context: Context): Promise<number> {
   context.set({ device, tracker: args.tracker, ...(withDirty ? { trackerReason: null } : {}) });
   context.set({ iova, size: Number(size), unmapped: null, mappingsLeft: null });
   if (withDirty) context.set(NO_READING);
+  await using served = await serveSimulated(args);
   if (!withDirty) {
     // No tracker is needed for them.
-    using mapped = openMapped(args, context);
+    using mapped = openMapped(args, served, context);
     return await readAfterSpan(mapped, args, context, () => {
       const unmapped = attempt(() => mapped.space.unmap(iova, size), mapped, args, context);
       told(unmapped, mapped, args, context);
     });
   }
-  using session = openSession(args, context);
+  using session = openSession(args, served, context);
   tellTracker(session, context);
   session.tracker.start();
   return await readAfterSpan(session, args, context, () => {

@@ -4,12 +4,7 @@
  * @module
  */
 
-import {
-  openVfioDevices,
-  parseDeviceName,
-  shellWord,
-  type VfioDevice,
-} from "../../src/vfio/mod.ts";
+import { openVfioDevices, parseDeviceName, shellWord } from "../../src/vfio/mod.ts";
 import { libcKernel } from "../../src/kernel/mod.ts";
 import { type Device, firstError, openDevice, openDevices } from "../../mod.ts";
 import { type Lendable, refuseUnlendable, runProgram } from "../lending/run_program.ts";
@@ -35,7 +30,7 @@ export async function run(args: WithArgs, context: Context): Promise<number> {
   using opened = new DisposableStack();
   for (const device of devices) opened.use(device);
   const ofSimulated = lent.map(lendable).values();
-  const ofReal = devices.map(lendableReal).values();
+  const ofReal = devices.map(lendableVfio).values();
   const inOrder = args.devices.map((name) =>
     (isSimulated(name) ? ofSimulated : ofReal).next().value as Lendable
   );
@@ -51,16 +46,6 @@ export async function run(args: WithArgs, context: Context): Promise<number> {
 
 function isSimulated(name: string): boolean {
   return name.startsWith("sim:");
-}
-
-function lendableReal(device: VfioDevice): Lendable {
-  const { fd, group, container, ioas } = device;
-  return lendableVfio(device, {
-    device: fd.number,
-    group: group?.fd.number ?? null,
-    container: container?.fd.number ?? null,
-    iommufd: ioas?.iommufd.fd.number ?? null,
-  });
 }
 
 /** Says in which state the program left a device, if that is not the one it will be opened in. */

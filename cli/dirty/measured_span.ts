@@ -57,7 +57,7 @@ export function startSpan(
     })),
   };
   const ended = new AbortController();
-  const lent = [lendableVfio(device, fds)];
+  const lent = [lendableVfio(device)];
   const program = runProgram(command, { devices: lent, memory }, context)
     .finally(() => ended.abort());
   return { ended: ended.signal, exitCode: () => program };

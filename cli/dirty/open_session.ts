@@ -11,7 +11,8 @@ import {
   type MappedDeviceOptions,
   type TrackerName,
 } from "../../src/dirty/mod.ts";
-import { refuseSimulated } from "../lending/run_program.ts";
+import { refuseUnlendable } from "../lending/run_program.ts";
+import { SimulatedDevices } from "../lending/simulated_devices.ts";
 import type { Context } from "../context.ts";
 import { refuseFds } from "../lending/open_devices.ts";
 import { MemoryMap } from "./memory_map.ts";
@@ -47,28 +48,48 @@ export interface SessionArgs {
 }
 
 /**
+ * Serves a simulated device that a program is to use.
+ *
+ * @throws {UsageError} If the device cannot be lent to a program.
+ */
+export async function serveSimulated({ device, command }: SessionArgs): Promise<SimulatedDevices> {
+  if (command === undefined) return await SimulatedDevices.serve([]);
+  refuseUnlendable([device]);
+  return await SimulatedDevices.serve([device]);
+}
+
+/**
  * Opens a device, maps memory for it and makes a tracker, which has not started.
  *
+ * @param served What {@linkcode serveSimulated} returned.
  * @throws {UsageError} If the options do not fit together.
  */
-export function openSession(args: SessionArgs, { trace }: Context): DirtySession {
-  const options = { ...mappedOptions(args), tracker: args.tracker, trace };
+export function openSession(
+  args: SessionArgs,
+  { channels }: SimulatedDevices,
+  { trace }: Context,
+): DirtySession {
+  const options = { ...mappedOptions(args), tracker: args.tracker, channel: channels[0], trace };
   return DirtySession.open(args.device, options);
 }
 
 /**
  * Opens a device and maps memory for it, without a tracker.
  *
+ * @param served What {@linkcode serveSimulated} returned.
  * @throws {UsageError} If the options do not fit together.
  */
-export function openMapped(args: SessionArgs, { trace }: Context): MappedDevice {
-  return MappedDevice.open(args.device, { ...mappedOptions(args), trace });
+export function openMapped(
+  args: SessionArgs,
+  { channels }: SimulatedDevices,
+  { trace }: Context,
+): MappedDevice {
+  return MappedDevice.open(args.device, { ...mappedOptions(args), channel: channels[0], trace });
 }
 
 function mappedOptions(args: SessionArgs): MappedDeviceOptions {
   const { device, map, mapping, hugepages, vfToken, groupFd, containerFd } = args;
   const { iommufdFd, ioas, via } = args;
-  if (args.command !== undefined) refuseSimulated([device]);
   refuseFds(args, [device]);
   const borrowed = device.startsWith("fd:");
   if (mapping.length > 0 && !borrowed) {

@@ -5,7 +5,7 @@
  */
 
 import type { Device, OpenOptions } from "../../mod.ts";
-import { readMigrationFlags, type VfioDevice } from "../../src/vfio/mod.ts";
+import { lentFds, lentIoas, readMigrationFlags, type VfioDevice } from "../../src/vfio/mod.ts";
 import type { Lendable } from "./run_program.ts";
 import type { Context } from "../context.ts";
 import { exitCodeOfWaiting } from "../signals.ts";
@@ -81,12 +81,11 @@ export function lendable({ description: { label, fds, ioas, protocol } }: Device
   return { name: label, fds, ioas, protocol };
 }
 
-/** The same for a device that is open with these fds and has no session. */
-export function lendableVfio(device: VfioDevice, fds: Lendable["fds"]): Lendable {
-  const { label: name, ioas } = device;
+/** The same for a device that has no session. */
+export function lendableVfio(device: VfioDevice): Lendable {
   // v1 needs nothing from a lender, so no protocol will do.
   const protocol = readMigrationFlags(device) === null ? null : "v2";
-  return { name, fds, ioas: ioas?.id ?? null, protocol };
+  return { name: device.label, fds: lentFds(device), ioas: lentIoas(device), protocol };
 }
 
 /**

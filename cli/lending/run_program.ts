@@ -35,22 +35,6 @@ export function refuseUnlendable(names: readonly string[]): void {
   }
 }
 
-/**
- * Refuses to lend a simulated device as well, for commands that keep its memory in this process.
- *
- * @throws {UsageError} If one of the names is one, or what {@linkcode refuseUnlendable} throws.
- */
-export function refuseSimulated(names: readonly string[]): void {
-  refuseUnlendable(names);
-  const simulated = names.find((name) => name.startsWith("sim:"));
-  if (simulated !== undefined) {
-    throw new UsageError(
-      `Cannot lend "${simulated}" to a program: a simulated device lives inside this process, ` +
-        "there is no fd to inherit",
-    );
-  }
-}
-
 /** What lending needs to know of an open device. */
 export interface Lendable {
   /** What it is called. */

@@ -82,7 +82,7 @@ export const check: Command<CheckArgs> = {
   details: [
     "Runs checks on the device and prints a verdict for each: pass, FAIL, warn (allowed, and it hurts users), skip (the device lacks what the check needs, or the safety level does not permit it), or unclear (the check could not be done). A FAIL shows the rule and its source, what was done, what was expected and what was seen; --json has the kernel calls as well. --list shows every check, --explain one of them.",
     "Each check has a safety level. By default nothing enters RESUMING, may end in ERROR, or closes the device, and a running device keeps running with its state. --reset restores the device's own state into it, closes it, and resets it. --destructive gives it foreign, cut and damaged data as well. If the device does not go back to RUNNING, the run ends with exit code 5.",
-    "The exit code is 0 if no check failed, 1 if one did, 3 if the device cannot be migrated, and 5 if it needs a reset now. COMMAND inherits the device as fd 3 (see with); it also needs --allow-run and --allow-env. --junit, --report and --trace also need --allow-write.",
+    "The exit code is 0 if no check failed, 1 if one did, 3 if the device cannot be migrated, and 5 if it needs a reset now. COMMAND inherits the device as fd 3 (see with) and keeps it busy while it is checked; it also needs --allow-run and --allow-env. A simulated device keeps itself busy by its own DMA, and takes none. --junit, --report and --trace also need --allow-write.",
   ],
   examples: [
     { what: "before a driver is sent to its maintainer", line: "vfiokit check 0000:3b:00.1" },

@@ -15,6 +15,7 @@ import { type DeviceName, parseDeviceName } from "../vfio/open/device_name.ts";
 import { DmaMemory } from "../vfio/dma/dma_memory.ts";
 import type { IovaMapping } from "../vfio/dma/iova.ts";
 import { kernelOf } from "../vfio/open/kernel_for.ts";
+import { type LentFds, lentFds } from "../vfio/open/lent_fds.ts";
 import type { SharedTrace } from "../trace/mod.ts";
 import { openVfioDevice, type OpenVfioOptions } from "../vfio/open/open.ts";
 import { noContainer } from "../vfio/reasons/reasons.ts";
@@ -52,6 +53,8 @@ export interface MemoryOptions {
 export interface MappedDeviceOptions extends OpenVfioOptions, MemoryOptions {
   /** The kernel that has the device, if the name does not imply it. */
   readonly kernel?: Kernel | undefined;
+  /** The fd of a channel to a server of the device (`vfiokit/server`), which is reached through it. */
+  readonly channel?: number | undefined;
   /** Where to report each call to the kernel. */
   readonly trace?: SharedTrace | undefined;
 }
@@ -63,15 +66,7 @@ export interface SessionMapping extends IovaMapping {
 }
 
 /** The fds of a device with its memory; null for those that it does not have. */
-export interface SessionFds {
-  /** The device's. */
-  readonly device: number;
-  /** Its group's. */
-  readonly group: number | null;
-  /** Its container's. */
-  readonly container: number | null;
-  /** Its iommufd's. */
-  readonly iommufd: number | null;
+export interface SessionFds extends LentFds {
   /** The fd of the memory; each mapping is a part of it. */
   readonly memory: number | null;
 }
@@ -174,14 +169,7 @@ export class MappedDevice implements Disposable {
 
   /** The fds, to hand to another process. */
   get fds(): SessionFds {
-    const { fd, group, container, ioas } = this.device;
-    return {
-      device: fd.number,
-      group: group?.fd.number ?? null,
-      container: container?.fd.number ?? null,
-      iommufd: ioas?.iommufd.fd.number ?? null,
-      memory: this.memory?.fd?.number ?? null,
-    };
+    return { ...lentFds(this.device), memory: this.memory?.fd?.number ?? null };
   }
 
   /**

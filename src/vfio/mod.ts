@@ -59,6 +59,7 @@ export type { DriverNoteCode, DriverNoteKind, DriverRule } from "./notes/driver_
 export { type DriverNote, DriverNotes } from "./notes/driver_notes.ts";
 export { type DeviceName, DeviceNameError, parseDeviceName } from "./open/device_name.ts";
 export { Group, type GroupStatus } from "./open/group.ts";
+export { type LentFds, lentFds, lentIoas } from "./open/lent_fds.ts";
 export { openVfioDevice, type OpenVfioOptions } from "./open/open.ts";
 export { OpenError } from "./open/open_error.ts";
 export { openVfioDevices } from "./open/open_several.ts";

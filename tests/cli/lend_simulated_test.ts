@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { shellWord } from "../../src/vfio/mod.ts";
 import { command, vfiokit } from "./_cli.ts";
@@ -42,6 +42,12 @@ describe("a simulated device that is lent to a program", () => {
     assert.match(out, /^fd:3: stop .*\nfd:4: running /);
   });
 
+  it("is named to the program as to vfiokit, with ! for a slash as in sysfs", async () => {
+    const name = "sim:mlx5?size=1MiB&dma=hot:90/10";
+    const { out } = await vfiokit(["with", name, "--", "sh", "-c", "echo $VFIOKIT_DEVICES"]);
+    assert.equal(JSON.parse(out)[0].name, "sim:mlx5?size=1MiB&dma=hot:90!10");
+  });
+
   it("keeps the state that a command brought it to", async () => {
     using folder = new Folder();
     const file = folder.file("a.vfk");
@@ -71,6 +77,64 @@ describe("a simulated device that is lent to a program", () => {
   });
 });
 
+describe("the dirty pages of a simulated device that is lent to a program", () => {
+  const device = "sim:mlx5?size=1MiB&doorbell=1";
+  const memory = ["--map", "0x100000:1MiB"];
+  const ring = command({ script: "tests/cli/_ring_doorbell.ts" });
+
+  it("are those that the program made it write to", async () => {
+    using folder = new Folder();
+    const file = folder.file("runs");
+    const { code, out, err } = await vfiokit([
+      ...["dirty", "get", device, ...memory, "-o", file, "--", ...ring, "0x123ffc"],
+    ]);
+    assert.equal(code, 0, err);
+    assert.equal(out, "ABCD\n");
+    assert.equal(readFileSync(file, "utf8"), "0x123000:0x1000\n");
+  });
+
+  it("are those of its memory when it is unmapped, and of the rounds of a watch", async () => {
+    const unmapped = await vfiokit([
+      ...[
+        "unmap",
+        device,
+        ...memory,
+        "--with-dirty",
+        "--iova",
+        "0x100000",
+        "--size",
+        "1MiB",
+        "--",
+        ...ring,
+        "0x1ff000",
+      ],
+    ]);
+    assert.equal(unmapped.code, 0, unmapped.err);
+    assert.match(unmapped.err, /^1 page dirty .*\n {2}0x1ff000:0x1000$/m);
+    const watched = await vfiokit([
+      ...["dirty", "watch", device, ...memory, "--every", "3600s", "--", ...ring, "0x180000"],
+    ]);
+    assert.equal(watched.code, 0, watched.err);
+    assert.match(watched.err, /^1 round in .* working set 4\.0 KiB \(1 page\)\.$/m);
+  });
+
+  it("are its own log's: without one there is no tracker", async () => {
+    const { code, err } = await vfiokit([
+      ...["dirty", "get", "sim:trapped?size=1MiB", ...memory, "--", "true"],
+    ]);
+    assert.equal(code, 3, err);
+    assert.match(err, /no type1 container: it is served over a socket/);
+    assert.match(err, /The device has no log of its own DMA/);
+  });
+
+  it("are asked for by a program that it is lent to, and lent on", async () => {
+    const get = [...command(), "dirty", "get", "fd:3", ...memory, "--", ...ring, "0x1ff000"];
+    const { code, out, err } = await vfiokit(["with", device, "--", ...get]);
+    assert.equal(code, 0, err);
+    assert.match(out + err, /^ABCD$[^]*^0x1ff000:0x1000$/m);
+  });
+});
+
 describe("what cannot be lent", () => {
   it("is refused before anything is done", async () => {
     using folder = new Folder();
@@ -82,6 +146,9 @@ describe("what cannot be lent", () => {
           ["restore", name, file],
           ["state", name],
           ["with", name],
+          ["check", name],
+          ["dirty", "get", name, "--map", "0:1MiB"],
+          ["receive", name, "--listen", "unix:/run/vfiokit-nobody.sock"],
         ]
       ) {
         const { code, err } = await vfiokit([...before, "--", "true"]);
@@ -90,6 +157,12 @@ describe("what cannot be lent", () => {
       }
     }
     assert.ok(!existsSync(file));
+  });
+
+  it("is a simulated device that is checked: its own DMA is the load", async () => {
+    const { code, err } = await vfiokit(["check", "sim:mlx5", "--", "true"]);
+    assert.equal(code, 2);
+    assert.match(err, /Cannot keep "sim:mlx5" busy by a program: .* its own DMA is the load/);
   });
 
   it("is refused if the simulated device is not one", async () => {

@@ -14,10 +14,11 @@ const ID = "0123456789abcdef0123456789abcdef";
 async function receiving(
   words: readonly string[],
   use: (address: string) => Promise<void>,
+  permissions: readonly string[] = receive.permissions,
 ): Promise<Outcome> {
   const waiting = Promise.withResolvers<string>();
   const ended = vfiokit(["receive", ...words], {
-    permissions: receive.permissions,
+    permissions,
     started(child): void {
       let text = "";
       child.stderr?.on("data", (chunk: Uint8Array) => {
@@ -128,6 +129,27 @@ describe("vfiokit migrate", () => {
     assert.match(out, /^Moved sim:trapped/m);
     assert.match(err, /^Took over sim:trapped/m);
     assert.equal(readdirSync(folder.file("journal")).length, 2);
+  });
+
+  it("lends a simulated device that it took over to a program", async () => {
+    using folder = new Folder();
+    const socket = `unix:${folder.file("socket")}`;
+    const journal = ["--journal", folder.file("journal")];
+    const device = "sim:mlx5?size=64KiB";
+    const ask = [...command(), "state", "fd:3"];
+    const taken = await receiving(
+      [device, "--listen", socket, ...journal, "--", ...ask],
+      async () => {
+        const words = ["--map", "0x100000:64KiB", "--to", socket, "--downtime", "10min"];
+        const moved = await vfiokit(["migrate", device, ...words, ...journal], {
+          permissions: migrate.permissions,
+        });
+        assert.equal(moved.code, 0, moved.err);
+      },
+      [...receive.permissions, "--allow-run"],
+    );
+    assert.equal(taken.code, 0, taken.err);
+    assert.match(taken.out, /^fd:3: running/);
   });
 
   it("lets a peer that speaks garbage touch no device, and waits for the next", async () => {

@@ -13,7 +13,7 @@ import { bytes, count, time } from "../../output/format.ts";
 import { readAfterSpan } from "../../dirty/measured_span.ts";
 import { NO_READING, readingFields, runLines } from "../../dirty/reading_report.ts";
 import { both, notesOf } from "../../dirty/rounds.ts";
-import { openSession, tellTracker } from "../../dirty/open_session.ts";
+import { openSession, serveSimulated, tellTracker } from "../../dirty/open_session.ts";
 import { UsageError } from "../../usage_error.ts";
 import type { DirtyGetArgs } from "../../specs/dirty_unmap.ts";
 
@@ -54,7 +54,8 @@ async function read(
   context: Context,
   file: CheckpointFile | null,
 ): Promise<number> {
-  using session = openSession(args, context);
+  await using served = await serveSimulated(args);
+  using session = openSession(args, served, context);
   tellTracker(session, context);
   session.tracker.start();
   const started = performance.now();

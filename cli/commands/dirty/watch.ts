@@ -16,7 +16,7 @@ import { beforeEnd, startSpan } from "../../dirty/measured_span.ts";
 import { ReportFile } from "../../report/report_file.ts";
 import type { Round } from "../../dirty/rounds.ts";
 import { type Sample, sampleFields } from "../../dirty/samples.ts";
-import { mapOf, openSession, tellTracker } from "../../dirty/open_session.ts";
+import { mapOf, openSession, serveSimulated, tellTracker } from "../../dirty/open_session.ts";
 import { readerGone, STDOUT } from "../../output/stdio.ts";
 import { UsageError } from "../../usage_error.ts";
 import { watch } from "../../dirty/watch_rounds.ts";
@@ -45,7 +45,8 @@ export async function run(args: DirtyWatchArgs, context: Context): Promise<numbe
   await using report = args.report === undefined
     ? null
     : await ReportFile.create(args.report, args.force);
-  using session = openSession(args, context);
+  await using served = await serveSimulated(args);
+  using session = openSession(args, served, context);
   await report?.begin(mapOf(session));
   const subject = subjectOf(args, session);
   const lines = new Lines(session, args.heatmap, context);

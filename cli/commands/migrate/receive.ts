@@ -10,7 +10,8 @@ import type { Context } from "../../context.ts";
 import { DONE } from "../../exit_codes.ts";
 import { keepOpen, noteClosed, refuseBoth } from "../../lending/keep_open.ts";
 import { openOptions } from "../../lending/open_devices.ts";
-import { refuseSimulated } from "../../lending/run_program.ts";
+import { refuseUnlendable } from "../../lending/run_program.ts";
+import { SimulatedDevices } from "../../lending/simulated_devices.ts";
 import { listen, type Listening } from "../../migrate/connect.ts";
 import { journalFolder } from "../../migrate/journal_folder.ts";
 import { inDoubt } from "../../migrate/resolve.ts";
@@ -23,13 +24,14 @@ import { UsageError } from "../../usage_error.ts";
 export async function run(args: ReceiveArgs, context: Context): Promise<number> {
   const { devices: names } = args;
   refuseBoth(args);
-  if (args.command !== undefined) refuseSimulated(names);
+  if (args.command !== undefined) refuseUnlendable(names);
   const journal = journalFolder(args.journal);
   // Stdout is the connection's.
   if (args.listen === "-") context.resultFd = STDERR;
   using listening = await listen(args.listen, args, (text) => context.note(text));
+  await using lent = await SimulatedDevices.serve(args.command === undefined ? [] : names);
   if (listening.more) context.note(`Waiting for migrate at ${listening.address}`);
-  const { devices, report } = await firstReceived(listening, journal, args, context);
+  const { devices, report } = await firstReceived(listening, journal, lent, args, context);
   await using _ = devices;
   listening[Symbol.dispose]();
   context.drivers = devices;
@@ -50,6 +52,7 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
 async function firstReceived(
   listening: Listening,
   journal: string,
+  lent: SimulatedDevices,
   args: ReceiveArgs,
   context: Context,
 ): Promise<Received> {
@@ -59,7 +62,7 @@ async function firstReceived(
     try {
       return await receive(connection, (memory) => {
         opened = true;
-        return open(memory, args, context);
+        return open(memory, lent, args, context);
       }, {
         journal,
         force: args.force,
@@ -78,6 +81,7 @@ async function firstReceived(
 
 function open(
   memory: Parameters<Parameters<typeof receive>[1]>[0],
+  { channels }: SimulatedDevices,
   args: ReceiveArgs,
   context: Context,
 ): ReturnType<typeof openDevices> {
@@ -95,5 +99,5 @@ function open(
     )
   );
   if (!same) throw new UsageError("Cannot take devices over whose memory lies at other IOVAs");
-  return openDevices(devices, { ...openOptions(args, devices, context), maps: first });
+  return openDevices(devices, { ...openOptions(args, devices, context), channels, maps: first });
 }

@@ -21,7 +21,8 @@ import { VFIO_MIGRATION_P2P, VFIO_MIGRATION_PRE_COPY } from "../../uapi/constant
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
 import { parseDeviceName } from "../../vfio/open/device_name.ts";
-import { channelOf, kernelOf } from "../../vfio/open/kernel_for.ts";
+import { kernelOf } from "../../vfio/open/kernel_for.ts";
+import { type LentFds, lentFds, lentIoas } from "../../vfio/open/lent_fds.ts";
 import { noteMigrationFlags, readMigrationFlags } from "../../vfio/device/feature.ts";
 import { endTrace, type SharedTrace } from "../../trace/mod.ts";
 import { openVfioDevice, type OpenVfioOptions } from "../../vfio/open/open.ts";
@@ -106,12 +107,7 @@ export interface DeviceDescription {
   /** What it is; null if it does not migrate. */
   readonly identity: DeviceIdentity | null;
   /** The open fds, for a child to inherit. */
-  readonly fds: {
-    readonly device: number;
-    readonly group: number | null;
-    readonly container: number | null;
-    readonly iommufd: number | null;
-  };
+  readonly fds: LentFds;
   /** The fd of the memory that was allocated for its DMA; null if there is none. */
   readonly memoryFd: number | null;
   /** The ranges that its DMA reaches, as far as they are known, by ascending iova. */
@@ -208,23 +204,16 @@ export class Session implements Disposable {
         : null;
       this.#reasons = reasons;
       const protocol = region !== null ? "v1" : flags !== null ? "v2" : null;
-      const { fd, group, container, ioas, borrowed, label } = this.#device;
-      const channel = kernel === undefined ? channelOf(parsed, options.channel) : null;
+      const { group, container, ioas, borrowed, label } = this.#device;
       this.description = {
         label,
         protocol,
         identity: protocol === null ? null : { protocol, ...known, region: region?.type ?? null },
-        // What reaches a served device is its channel; the connection is this process's own.
-        fds: channel !== null ? { device: channel, group: null, container: null, iommufd: null } : {
-          device: fd.number,
-          group: group?.fd.number ?? null,
-          container: container?.fd.number ?? null,
-          iommufd: ioas?.iommufd.fd.number ?? null,
-        },
+        fds: lentFds(this.#device),
         memoryFd: this.#memory?.memory?.fd?.number ?? null,
         mappings: this.#device.space?.mappings.map(({ iova, size }) => ({ iova, size })) ?? [],
         tracker: this.#describeTracker(),
-        ioas: channel !== null ? null : ioas?.id ?? null,
+        ioas: lentIoas(this.#device),
         dataSection: region === null ? null : dataSectionKind(region),
         precopy: region !== null || ((flags ?? 0) & VFIO_MIGRATION_PRE_COPY) !== 0,
         p2p: ((flags ?? 0) & VFIO_MIGRATION_P2P) !== 0,

@@ -8,7 +8,7 @@
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { SimKernel } from "../../sim/mod.ts";
-import { connectThrough, isChannel, VfioUserKernel } from "../../vfio_user/mod.ts";
+import { isChannel, VfioUserKernel } from "../../vfio_user/mod.ts";
 import {
   ReplayedCalls,
   replayTrace,
@@ -42,19 +42,13 @@ import {
 export function kernelFor(name: DeviceName): Kernel {
   if (name.kind === "sim") return new SimKernel(`sim:${name.spec}`);
   if (name.kind === "vfio-user") return new VfioUserKernel(name.path);
-  const channel = channelOf(name);
-  if (channel !== null) return reachedThrough(channel, name);
+  if (name.kind === "fd" && isChannel(name.fd)) return reachedThrough(name.fd, name);
   return name.kind === "replay" ? replayTrace(name.path, name.thread) : libcKernel();
-}
-
-/** The channel to the server of a lent device: what is given, or its own fd; null without one. */
-export function channelOf(name: DeviceName, channel?: number): number | null {
-  return channel ?? (name.kind === "fd" && isChannel(name.fd) ? name.fd : null);
 }
 
 /** A kernel with the device of the server behind a channel. */
 function reachedThrough(channel: number, name: DeviceName): VfioUserKernel {
-  return new VfioUserKernel(formatDeviceName(name), { connect: () => connectThrough(channel) });
+  return new VfioUserKernel(formatDeviceName(name), { channel });
 }
 
 /** The kernel to look for a device in. */
@@ -84,8 +78,7 @@ export function kernelOf(name: DeviceName, { kernel, trace, channel }: KernelOpt
  * name where it does not replay a trace of one device.
  */
 export function nameIn(kernel: Kernel, name: DeviceName): DeviceName {
-  let traced = kernel;
-  while (traced instanceof TraceKernel) traced = traced.traced;
+  const traced = untraced(kernel);
   if (traced instanceof VfioUserKernel) return { kind: "vfio-user", path: traced.path };
   if (name.kind !== "sim" && name.kind !== "replay") return name;
   if (traced instanceof ReplayedCalls) return parseDeviceName(traced.device);
@@ -93,4 +86,11 @@ export function nameIn(kernel: Kernel, name: DeviceName): DeviceName {
   if (name.kind === "sim" && device !== undefined) return parseDeviceName(device.path);
   const kind = name.kind === "sim" ? "a simulated one" : "one that replays a trace";
   throw new DeviceNameError(`Cannot open "${formatDeviceName(name)}": this kernel is not ${kind}`);
+}
+
+/** A kernel without what traces it. */
+export function untraced(kernel: Kernel): Kernel {
+  let traced = kernel;
+  while (traced instanceof TraceKernel) traced = traced.traced;
+  return traced;
 }

@@ -8,6 +8,7 @@
 import { shellWord } from "../../base/shell.ts";
 import { blocks, note } from "./reason_kinds.ts";
 import type { GroupMember } from "./group_viability.ts";
+import { isServed } from "../../vfio_user/mod.ts";
 import type { SysfsDevice } from "../sysfs/sysfs.ts";
 import { BUSY_HINT, type Reason, type ReasonCode } from "./unsupported_error.ts";
 
@@ -43,6 +44,13 @@ export function noSysfs(label: string | null): Reason {
 
 /** `no-iommu-group`: no IOMMU looks after it. */
 export function noIommuGroup(device: SysfsDevice): Reason {
+  if (isServed(device.path)) {
+    return blocks(
+      "no-iommu-group",
+      `${device.name} is in no IOMMU group, and has no type1 container: it is served over a socket`,
+      "Its dirty pages can be tracked by its own log alone, if it has one",
+    );
+  }
   if (device.bus === "mdev") {
     return blocks(
       "no-iommu-group",

@@ -21,6 +21,7 @@ import { answer, sysError } from "../../sim/os/answer.ts";
 import type { OpenFile } from "../../sim/os/open_file.ts";
 import { refuse } from "../../sim/os/refusal.ts";
 import type { Tree } from "../../sim/os/tree.ts";
+import { connectThrough } from "./channel.ts";
 import {
   Connection,
   type ConnectOptions,
@@ -31,7 +32,7 @@ import { DATA_FILE, DataFile } from "./data_file.ts";
 import { DeviceFile } from "./device_file.ts";
 import { IOMMUFD_NODE, IommufdFile } from "./iommufd_file.ts";
 import { type MemoryFile, OwnMemory } from "./own_memory.ts";
-import { DEVICE_NODE, sysfsTree } from "./sysfs_tree.ts";
+import { DEVICE_NODE, socketName, sysfsTree } from "./sysfs_tree.ts";
 
 /** How to drive the device. */
 export interface VfioUserOptions {
@@ -39,6 +40,8 @@ export interface VfioUserOptions {
   readonly timeoutMs?: number | undefined;
   /** Returns the fd of a connected stream socket; by default that of connect(2) to the path. */
   readonly connect?: ((path: string) => number) | undefined;
+  /** The fd of a channel to the server, to connect through instead. */
+  readonly channel?: number | undefined;
 }
 
 /**
@@ -56,6 +59,8 @@ export class VfioUserKernel implements Kernel {
   readonly lastCloseResets = true;
   /** The path of the server's socket, or what stands for it. */
   readonly path: string;
+  /** The channel that it connects through, and that other processes can; null if there is none. */
+  readonly channel: number | null;
   readonly #timeoutMs: number;
   readonly #connect: VfioUserOptions["connect"];
   readonly #os: Kernel = libcKernel();
@@ -65,9 +70,11 @@ export class VfioUserKernel implements Kernel {
   #tree: Tree<never> | null = null;
 
   /** Makes a kernel with the device behind a socket; nothing is opened yet. */
-  constructor(path: string, { timeoutMs = DEFAULT_TIMEOUT_MS, connect }: VfioUserOptions = {}) {
+  constructor(path: string, options: VfioUserOptions = {}) {
+    const { timeoutMs = DEFAULT_TIMEOUT_MS, connect, channel } = options;
     this.path = path;
-    this.#connect = connect;
+    this.channel = channel ?? null;
+    this.#connect = channel === undefined ? connect : () => connectThrough(channel);
     this.#timeoutMs = timeoutMs;
   }
 
@@ -118,7 +125,8 @@ export class VfioUserKernel implements Kernel {
       install: this.#install,
       fileOf: (fd) => this.#files.get(fd),
     });
-    this.#tree = sysfsTree(this.path, connection.extension);
+    const name = this.channel === null ? socketName(this.path) : this.path;
+    this.#tree = sysfsTree(name, connection.extension);
     this.#files.set(connection.fd, this.#device);
     this.#device.hold();
     return connection.fd;

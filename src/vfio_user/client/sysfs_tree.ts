@@ -13,16 +13,24 @@ export const DEVICE_LINK = "/sys/class/vfio-dev/vfio0/device";
 /** The bus, and the driver, of a device whose server names none. */
 const BUS = "vfio-user";
 
-/** The tree of a device that is known by its socket's name. */
-export function sysfsTree(socket: string, extension: Extension | null): Tree<never> {
+/** The folder of devices that are served. */
+const DEVICES = `/sys/devices/${BUS}`;
+
+/** Whether a path in sysfs is that of a device that is served. */
+export function isServed(path: string): boolean {
+  return path.startsWith(`${DEVICES}/`);
+}
+
+/** The tree of a device that is known by this name, in which slashes become `!` as in Linux. */
+export function sysfsTree(name: string, extension: Extension | null): Tree<never> {
   const tree = new Tree<never>();
   const { bus = BUS, driver = BUS, mdevType } = extension ?? {};
-  const device = `/sys/devices/${BUS}/${nameOf(socket)}`;
+  const device = `${DEVICES}/${name.replaceAll("/", "!")}`;
   tree.folder(device);
   tree.folder(`/sys/bus/${bus}/drivers/${driver}`);
   tree.link(`${device}/subsystem`, `/sys/bus/${bus}`);
   tree.link(`${device}/driver`, `/sys/bus/${bus}/drivers/${driver}`);
-  if (mdevType !== undefined) tree.link(`${device}/mdev_type`, `/sys/devices/${BUS}/${mdevType}`);
+  if (mdevType !== undefined) tree.link(`${device}/mdev_type`, `${DEVICES}/${mdevType}`);
   const made = `${device}/vfio-dev/vfio0`;
   tree.folder(made);
   tree.file(`${made}/dev`, "511:0\n");
@@ -32,8 +40,8 @@ export function sysfsTree(socket: string, extension: Extension | null): Tree<nev
   return tree;
 }
 
-/** The socket's name, which can be a folder's. */
-function nameOf(socket: string): string {
+/** The name of a socket's file, which can be a folder's. */
+export function socketName(socket: string): string {
   const name = socket.slice(socket.lastIndexOf("/") + 1);
   return name === "" || name === "." || name === ".." ? "socket" : name;
 }
