@@ -88,5 +88,6 @@ export {
   type SaveOptions,
   type SaveReport,
   TransferError,
+  type TransferProgress,
   type TransferReport,
 } from "./src/transfer/mod.ts";

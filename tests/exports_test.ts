@@ -32,7 +32,7 @@ const DOORS: Readonly<Record<string, string>> = {
     DirtyTracking DriverNote Hint IdentityError MigrationError
     OpenDevices OpenError OpenOptions PrecopyOptions Progress ReadBackError Recovery Remedy
     RestoreOptions RestoreSource SaveOptions SaveReport StateName StateReport Transaction
-    TransferError TransferReport UnsupportedError VERSION VfiokitError checkIdentity cleanupErrors
+    TransferError TransferProgress TransferReport UnsupportedError VERSION VfiokitError checkIdentity cleanupErrors
     createCheckpointFile firstError openCheckpointFile openDevice openDevices precopy printable
     probe restore resume save serveDevice stopAndCopy verifyCheckpoint
   `,
@@ -72,7 +72,7 @@ const DOORS: Readonly<Record<string, string>> = {
     CheckpointFileErrorInfo CheckpointHeader CheckpointInspection CheckpointSource CheckpointSummary
     CheckpointTrailer CreateFileOptions DecodeOptions DecodedHeader DeviceIdentity DeviceTotals
     EncodeOptions Phase PhaseTotals ReadBack ReadBackError ReadBackErrorInfo ReadBackProgress
-    ReadBackReport ReadableFd Transaction VerifyOptions createCheckpointFile decodeCheckpoint
+    ReadBackReport ReadableFd Transaction VerifyOptions VerifyProgress createCheckpointFile decodeCheckpoint
     encodeCheckpoint inspectCheckpoint newHeader openCheckpointFile verifyCheckpoint
   `,
   "./dirty": `

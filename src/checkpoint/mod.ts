@@ -55,4 +55,5 @@ export {
   inspectCheckpoint,
   verifyCheckpoint,
   type VerifyOptions,
+  type VerifyProgress,
 } from "./verify.ts";

@@ -47,10 +47,23 @@ export interface CheckpointInspection {
   readonly error: CheckpointError | null;
 }
 
+/** How much of a checkpoint was verified. */
+export interface VerifyProgress {
+  /** Bytes as stored. */
+  readonly storedBytes: number;
+  /** Its frames so far. */
+  readonly frames: CheckpointSummary["frames"];
+}
+
 /** How to verify. */
 export interface VerifyOptions {
   /** Aborts it, even if the source gives nothing more. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Is called after each chunk, at most a MiB of a file, and at the end with the numbers of what is
+   * returned. What it throws ends the work.
+   */
+  readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
 }
 
 /**
@@ -116,6 +129,10 @@ export async function inspectCheckpoint(
   const reader = new CheckpointReader({ discard: true });
   let wrong: CheckpointError | null = null;
   // Nobody else has the chunks of a stream that is opened here.
+  const report = (): void => {
+    const { storedBytes, frames } = reader;
+    options.onProgress?.({ storedBytes, frames: { ...frames } });
+  };
   const recycler = new Recycler(!isReadable(source) && has(source, "stream"));
   try {
     for (;;) {
@@ -124,6 +141,7 @@ export async function inspectCheckpoint(
       demandBytes(chunk);
       // The reader keeps the totals.
       for (const _ of reader.push(chunk));
+      report();
       recycler.done(chunk.buffer as ArrayBuffer);
     }
     reader.end();
@@ -133,6 +151,8 @@ export async function inspectCheckpoint(
     wrong = error;
   }
   recycler.end();
+  // What was wrong may have come in the middle of a chunk.
+  if (wrong !== null) report();
   return {
     version: reader.header === null ? null : FORMAT_VERSION,
     header: reader.header,

@@ -39,16 +39,18 @@ export interface ReceiveOptions {
   readonly timeoutMs?: number | undefined;
   /** Ends it, as long as the other side may still run. */
   readonly signal?: AbortSignal | undefined;
-  /** Is called after each change of what is going on. */
+  /** Is called after each change of what is going on; last with `done` and what is reported. */
   readonly onProgress?: ((progress: ReceiveProgress) => void) | undefined;
 }
 
 /** What is going on. */
 export interface ReceiveProgress {
   /** The step. */
-  readonly phase: "receiving" | "loaded" | "starting" | "in-doubt";
+  readonly phase: "receiving" | "loaded" | "starting" | "in-doubt" | "done";
   /** The migration's id. */
   readonly id: string;
+  /** What was taken so far. */
+  readonly bytes: Readonly<ReceivedBytes>;
 }
 
 /** How it went. */
@@ -168,7 +170,7 @@ class Destination {
     for (;;) {
       switch (this.#machine.state) {
         case "running":
-          return await this.#report(begun);
+          return await this.#reported(begun);
         case "refused":
         case "stuck":
           throw this.#failure ?? this.#reason;
@@ -275,7 +277,17 @@ class Destination {
   }
 
   #tell(phase: ReceiveProgress["phase"]): void {
-    this.#options.onProgress?.({ phase, id: this.#journal.id });
+    this.#options.onProgress?.({
+      phase,
+      id: this.#journal.id,
+      bytes: { ...this.#receiver.bytes },
+    });
+  }
+
+  async #reported(begun: number): Promise<ReceiveReport> {
+    const report = await this.#report(begun);
+    this.#tell("done");
+    return report;
   }
 
   async #report(begun: number): Promise<ReceiveReport> {

@@ -52,14 +52,14 @@ export interface MigrateOptions extends Partial<ConvergenceOptions> {
   readonly timeoutMs?: number | undefined;
   /** Ends the migration; before the decision the devices run on. */
   readonly signal?: AbortSignal | undefined;
-  /** Is called after each change of what is going on. */
+  /** Is called after each change of what is going on; last with `done` and what is reported. */
   readonly onProgress?: ((progress: MigrateProgress) => void) | undefined;
 }
 
 /** What is going on. */
 export interface MigrateProgress {
   /** The step. */
-  readonly phase: "connecting" | "pre-copy" | "stopped" | "committing" | "in-doubt";
+  readonly phase: "connecting" | "pre-copy" | "stopped" | "committing" | "in-doubt" | "done";
   /** The migration's id. */
   readonly id: string;
   /** The rounds so far. */
@@ -179,7 +179,7 @@ class Source {
         case "done":
           this.#mark("end");
           this.#peer.close();
-          return await this.#report();
+          return await this.#reported();
         case "back":
         case "lost":
           this.#peer.close();
@@ -369,6 +369,12 @@ class Source {
       expectedDowntimeMs: rounds.length === 0 ? null : expectedDowntimeMs(rounds, compareMs),
       warnings: [...warnings],
     });
+  }
+
+  async #reported(): Promise<MigrateReport> {
+    const report = await this.#report();
+    this.#tell("done");
+    return report;
   }
 
   async #report(): Promise<MigrateReport> {

@@ -62,7 +62,9 @@ async function copy(
   phase: Phase,
   begun: number,
 ): Promise<void> {
+  member.moving = true;
   await output.fill(member, phase);
+  member.moving = false;
   const { transactions, bytes } = member.device.progress();
   member.phases.push({ name: phase, transactions, bytes, seconds: secondsSince(begun) });
 }

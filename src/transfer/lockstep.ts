@@ -35,6 +35,8 @@ export interface Member {
   readonly number: number;
   /** The phases that it has been through. */
   readonly phases: PhaseReport[];
+  /** Whether it moves data now, in a phase that is not in `phases` yet. */
+  moving: boolean;
   /** What its driver does against the rules. */
   readonly notes: NoteWatch;
   /** What went wrong with it first. */
@@ -82,7 +84,15 @@ export class Lockstep implements Disposable {
     });
     this.members = devices.map((device, number) => {
       const notes = watchNotes(device);
-      return { device, number, phases: [], notes, error: null, idle: Promise.resolve() };
+      return {
+        device,
+        number,
+        phases: [],
+        moving: false,
+        notes,
+        error: null,
+        idle: Promise.resolve(),
+      };
     });
     this.#caller = signal;
     this.#ended.promise.catch(() => {});

@@ -16,5 +16,6 @@ export { checkIdentity } from "./identity/check_identity.ts";
 export { IdentityError } from "./identity/identity_error.ts";
 export type { DeviceReport, PhaseReport, SaveReport, TransferReport } from "./report.ts";
 export { restore, type RestoreOptions } from "./restore.ts";
+export type { TransferProgress, TransferStep } from "./progress/progress_reports.ts";
 export { save, type SaveOptions } from "./save.ts";
 export type { CheckpointSink, RestoreSource } from "./sinks_and_sources.ts";

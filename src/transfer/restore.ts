@@ -6,15 +6,16 @@
 
 import { cleanlyAsync } from "../base/cleanup.ts";
 import { openCheckpointFile } from "../checkpoint/file/open_checkpoint_file.ts";
-import { verifyCheckpoint } from "../checkpoint/verify.ts";
+import { verifyCheckpoint, type VerifyProgress } from "../checkpoint/verify.ts";
 import { Device } from "../migration/device.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import { CheckpointInput } from "./_checkpoint_input.ts";
 import { RestoreSteps } from "./restore_steps.ts";
 import { demandIdentity } from "./identity/demand_identity.ts";
 import { Lockstep } from "./lockstep.ts";
+import { ProgressReports, type TransferProgress } from "./progress/progress_reports.ts";
 import { type RestoreSource, sourceOf } from "./sinks_and_sources.ts";
-import { totals, type TransferReport } from "./report.ts";
+import { type PhaseReport, totals, type TransferReport } from "./report.ts";
 
 /** How to restore. */
 export interface RestoreOptions {
@@ -24,6 +25,11 @@ export interface RestoreOptions {
   readonly force?: boolean | undefined;
   /** Ends the restore; once begun, that resets the devices. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Is called when a step begins, about ten times a second, and at the end with the numbers of the
+   * report. What it throws before the end ends the restore, as the signal does.
+   */
+  readonly onProgress?: ((progress: TransferProgress) => void) | undefined;
 }
 
 /**
@@ -89,23 +95,31 @@ async function restoreFrom(
   devices: readonly Device[],
   source: RestoreSource,
   recycle: boolean,
-  { leave = "running", force = false, signal }: RestoreOptions,
+  options: RestoreOptions,
 ): Promise<TransferReport> {
-  using lockstep = new Lockstep("restore", devices, signal);
+  const { leave = "running", force = false } = options;
+  using progress = new ProgressReports(options);
+  using lockstep = new Lockstep("restore", devices, progress.signal);
   const steps = new RestoreSteps(lockstep);
   let input: CheckpointInput | null = null;
   let begun = 0;
   try {
     await lockstep.look();
     await lockstep.step(({ device }) => ask(device, "checkRestore"));
+    progress.watch(lockstep.members);
     if (source.seekable) {
+      progress.step("verify");
       const { signal } = lockstep;
-      await lockstep.until(verifyCheckpoint(source, { signal }));
+      const onProgress = ({ storedBytes }: VerifyProgress): void => {
+        progress.verifiedBytes = storedBytes;
+      };
+      await lockstep.until(verifyCheckpoint(source, { signal, onProgress }));
     }
     input = new CheckpointInput(lockstep, source, recycle);
     demandIdentity(await lockstep.until(input.header()), devices, force);
     begun = performance.now();
     lockstep.touch();
+    progress.step("resuming");
     await steps.begin();
     await steps.load(input);
     input.end();
@@ -121,10 +135,7 @@ async function restoreFrom(
     phases: phases.map((phase) => ({ ...phase, seconds })),
   }));
   const moved = totals(reports.devices);
-  return {
-    ...reports,
-    ...moved,
-    seconds,
-    phases: [{ name: "resuming", ...moved, seconds }],
-  };
+  const phases: PhaseReport[] = [{ name: "resuming", ...moved, seconds }];
+  progress.done(moved);
+  return { ...reports, ...moved, seconds, phases };
 }

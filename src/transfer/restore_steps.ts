@@ -28,10 +28,12 @@ export class RestoreSteps {
 
   /** Gives each device its own. */
   async load(input: CheckpointInput): Promise<void> {
+    for (const member of this.#lockstep.members) member.moving = true;
     await this.#lockstep.step((member) => input.take(member));
-    for (const { device, phases } of this.#lockstep.members) {
-      const { transactions, bytes } = device.progress();
-      phases.push({ name: "resuming", transactions, bytes, seconds: 0 });
+    for (const member of this.#lockstep.members) {
+      const { transactions, bytes } = member.device.progress();
+      member.moving = false;
+      member.phases.push({ name: "resuming", transactions, bytes, seconds: 0 });
     }
   }
 

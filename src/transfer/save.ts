@@ -20,6 +20,7 @@ import { type FinalState, transferError } from "./_transfer_failure.ts";
 import { Lockstep } from "./lockstep.ts";
 import { type CheckpointSink, sinkOf } from "./sinks_and_sources.ts";
 import { type PhaseReport, type SaveReport, totals } from "./report.ts";
+import { ProgressReports, type TransferProgress } from "./progress/progress_reports.ts";
 import type { TransferError } from "./transfer_error.ts";
 
 /** How to save. */
@@ -39,6 +40,11 @@ export interface SaveOptions extends Pick<EncodeOptions, "compress" | "digest"> 
   readonly readBack?: boolean | undefined;
   /** Ends the save; the devices then run again. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Is called when a step begins, about ten times a second, and at the end with the numbers of the
+   * report. What it throws before the end ends the save, as the signal does.
+   */
+  readonly onProgress?: ((progress: TransferProgress) => void) | undefined;
 }
 
 /**
@@ -106,9 +112,11 @@ async function saveTo(
   sink: CheckpointSink,
   options: SaveOptions,
 ): Promise<SaveReport> {
-  const { precopy: limits, leave = "running", readBack: wanted = true, signal } = options;
+  const { precopy: limits, leave = "running", readBack: wanted = true } = options;
   const readBack = wanted ? sink.readBack : undefined;
   using stack = new DisposableStack();
+  const progress = stack.use(new ProgressReports(options, readBack));
+  const { signal } = progress;
   let lockstep: Lockstep | null = null;
   let output: CheckpointOutput | null = null;
   const phases: PhaseReport[] = [];
@@ -120,9 +128,12 @@ async function saveTo(
     output = new CheckpointOutput(lockstep, sink, header, options);
     await lockstep.until(output.begin());
     lockstep.touch();
+    progress.watch(lockstep.members);
     const begun = performance.now();
+    if (limits !== undefined) progress.step("pre-copy");
     const read = limits === undefined ? null : await precopy(lockstep, output, limits);
     if (read !== null) phases.push(read);
+    progress.step("stop-and-copy");
     phases.push(await stopAndCopy(lockstep, output));
     await lockstep.until(output.end());
     seconds = (performance.now() - begun) / 1000;
@@ -136,6 +147,7 @@ async function saveTo(
   // The devices first: they do not wait for the file to be read, nor for what is found there.
   if (leave === "running") await runAgain(lockstep);
   const moved = lockstep.members.map((member) => totals(member.phases));
+  if (readBack !== undefined) progress.step("read-back");
   const kept = readBack === undefined
     ? committedUnread(sink)
     : await commit(sink, readBack, moved, signal);
@@ -144,7 +156,9 @@ async function saveTo(
     seconds: phases.reduce((sum, phase) => sum + phase.seconds, 0),
     phases,
   }));
-  return { ...reports, ...totals(phases), seconds, phases, readBack: kept.readBack };
+  const report = { ...reports, ...totals(phases), seconds, phases, readBack: kept.readBack };
+  progress.done(report);
+  return report;
 }
 
 /** Throws if a device does not run again, or the checkpoint is not in its place. */

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { describe, it } from "node:test";
+import type { ReceiveProgress } from "../../src/live/destination.ts";
+import type { MigrateProgress } from "../../src/live/source.ts";
 import { openDevices } from "../../src/migration/open_devices.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { TransferError } from "../../src/transfer/transfer_error.ts";
@@ -19,12 +21,19 @@ describe("a live migration", () => {
         for (let at = 0n; at < MIB; at += 12_288n) {
           await device.writeMemory(MIB + at, new Uint8Array(8192).fill(1 + Number(at % 251n)));
         }
+        let [sent, taken]: [MigrateProgress | null, ReceiveProgress | null] = [null, null];
         const { source, destination } = await migrateTo(folder, [device], target, {
-          source: { downtimeMs: 60_000 },
+          source: { downtimeMs: 60_000, onProgress: (progress) => sent = progress },
+          destination: { onProgress: (progress) => taken = progress },
         });
         const report = succeeded(source);
         const { devices, report: received } = succeeded(destination);
         await using _ = devices;
+        const { id, bytes, rounds, warnings } = report;
+        const { bandwidth, expectedDowntimeMs } = sent!;
+        const last = { phase: "done", id, bytes, rounds, warnings, bandwidth, expectedDowntimeMs };
+        assert.deepEqual(sent, last);
+        assert.deepEqual(taken, { phase: "done", id, bytes: received.bytes });
         assert.deepEqual([from.kernel.devices[0]!.running, target.devices[0]!.running], [
           false,
           true,

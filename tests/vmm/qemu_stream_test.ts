@@ -90,6 +90,24 @@ describe("a migration stream of QEMU's", () => {
     );
   });
 
+  it("reports how much of it was read, at last what is returned", async () => {
+    const bytes = qemuStream({ devices: [DEVICE] });
+    const seen: number[] = [];
+    const { bytes: size } = await readQemuStream(pieces(bytes, 100), {
+      onProgress: (progress) => seen.push(progress.bytes),
+    });
+    assert.equal(seen.at(-1), size);
+    assert.deepEqual(seen, [...seen].sort((a, b) => a - b));
+    assert.ok(seen.length > 2);
+    const enough = new Error("enough");
+    const throwing = {
+      onProgress: (): void => {
+        throw enough;
+      },
+    };
+    await assert.rejects(readQemuStream(pieces(bytes, 100), throwing), enough);
+  });
+
   it("may have larger pages, no configuration, and no RAM to speak of", async () => {
     const large = await read(qemuStream({ pageSize: 65_536, pages: 2, machine: "virt-9.2" }));
     assert.deepEqual([large.ram.pages, large.machine], [2, "virt-9.2"]);

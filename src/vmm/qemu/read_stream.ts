@@ -66,6 +66,11 @@ export interface QemuStream {
 export interface ReadStreamOptions {
   /** Ends it, with its reason. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Is called after each chunk with the bytes so far, and at the end with those of what is returned.
+   * What it throws ends the work.
+   */
+  readonly onProgress?: ((progress: Pick<QemuStream, "bytes">) => void) | undefined;
 }
 
 /** Sections that are saved in parts: RAM, and one for each VFIO device. */
@@ -97,23 +102,29 @@ const DEFAULT_PAGE_SIZE = 4096;
  */
 export async function readQemuStream(
   stream: AsyncIterable<Uint8Array<ArrayBuffer>>,
-  { signal }: ReadStreamOptions = {},
+  options: ReadStreamOptions = {},
 ): Promise<QemuStream> {
-  const input = new StreamInput(untilAborted(stream, signal));
+  const input = new StreamInput(watched(stream, options));
   try {
-    return await new StreamWalk(input).walk();
+    const read = await new StreamWalk(input).walk();
+    options.onProgress?.({ bytes: read.bytes });
+    return read;
   } finally {
     await input.cancel();
   }
 }
 
-async function* untilAborted(
+async function* watched(
   stream: AsyncIterable<Uint8Array<ArrayBuffer>>,
-  signal: AbortSignal | undefined,
+  { signal, onProgress }: ReadStreamOptions,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  let bytes = 0;
   for await (const chunk of stream) {
     signal?.throwIfAborted();
+    // A consumer that is done with a chunk may give its buffer back to the stream.
+    const { length } = chunk;
     yield chunk;
+    onProgress?.({ bytes: bytes += length });
   }
 }
 
