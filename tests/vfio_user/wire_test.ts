@@ -19,6 +19,7 @@ import { errnoOf, HEADER_SIZE, packHeader, unpackHeader } from "../../src/vfio_u
 import { MessageSocket, waitUntil } from "../../src/vfio_user/wire/message_socket.ts";
 import * as structs from "../../src/vfio_user/wire/structs.ts";
 import { WireError, type WireErrorCode } from "../../src/vfio_user/wire/wire_error.ts";
+import { joined } from "../_joined.ts";
 
 const kernel = libcKernel();
 const LIMITS = { maxSize: 1 << 21, maxFds: 2 };
@@ -219,6 +220,25 @@ describe("a connection", () => {
     assert.equal(new DataView(all.buffer).getUint32(4, true), HEADER_SIZE + 8 + data.length);
     assert.ok(all.subarray(HEADER_SIZE, HEADER_SIZE + 8).every((byte) => byte === 7));
     assert.deepEqual(all.subarray(HEADER_SIZE + 8), data);
+  });
+
+  it("carries large parts from any address, in their order", () => {
+    const bytes = new Uint8Array(70_100);
+    for (let at = 0; at < bytes.length; at++) bytes[at] = at * 7;
+    const large = (from: number): Uint8Array => bytes.subarray(from, from + 70_000);
+    for (let from = 0; from < 64; from += 7) {
+      const [client, server, raw] = connection();
+      raw.enlargeBuffer();
+      // The third part would fit beside the header, and must not overtake the second.
+      const parts = [bytes.subarray(0, 8), large(from), bytes.subarray(9, 20), large(from + 1)];
+      client.send({ id: 1, command: VFIO_USER_MIG_DATA_READ, flags: 0, errno: 0 }, parts);
+      const all = joined(...parts);
+      const payload = new Uint8Array(all.length);
+      const { header } = server.receiveHeader({ maxSize: 1 << 20, maxFds: 0 })!;
+      assert.equal(header.size, HEADER_SIZE + all.length);
+      server.receive(payload);
+      assert.deepEqual(payload, all);
+    }
   });
 
   it("takes a message that comes byte by byte", () => {

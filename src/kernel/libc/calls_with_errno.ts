@@ -203,6 +203,11 @@ export class Libc {
     return result === -1 ? this.#failed() : result;
   }
 
+  /** Where a buffer is in memory. */
+  addressOf(buffer: Uint8Array): bigint {
+    return this.#call.memset(buffer, 0, 0);
+  }
+
   copyOut(from: bigint, into: Uint8Array): void {
     this.#call.copy_out(into, from, into.length);
   }

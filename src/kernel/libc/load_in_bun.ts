@@ -38,6 +38,7 @@ const TABLE = {
   sigprocmask: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   syscall: { args: ["i64", "i64", "i64", "i64"], returns: "i32" },
   __errno_location: { args: [], returns: "u64" },
+  memset: { args: ["ptr", "i32", "usize"], returns: "u64" },
   memmove: { args: ["ptr", "usize", "usize"], returns: "void" },
 };
 

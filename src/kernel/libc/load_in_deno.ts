@@ -45,6 +45,7 @@ const TABLE = {
   sigprocmask: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   syscall: { parameters: ["i64", "i64", "i64", "i64"], result: "i32" },
   errno_location: { name: "__errno_location", parameters: [], result: "usize" },
+  memset: { parameters: ["buffer", "i32", "usize"], result: "usize" },
   copy_out: { name: "memmove", parameters: ["buffer", "usize", "usize"], result: "void" },
   copy_in: { name: "memmove", parameters: ["usize", "buffer", "usize"], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
@@ -74,6 +75,7 @@ function widened(libc: Calls): Symbols {
       libc.accept4(fd, BigInt(address), BigInt(length), flags),
     send: (fd, buffer, length, flags) => libc.send(fd, buffer, BigInt(length), flags),
     recv: (fd, buffer, length, flags) => libc.recv(fd, buffer, BigInt(length), flags),
+    memset: (buffer, byte, count) => libc.memset(buffer, byte, BigInt(count)),
     copy_out: (into, from, count) => libc.copy_out(into, from, BigInt(count)),
     copy_in: (to, from, count) => libc.copy_in(to, from, BigInt(count)),
   };

@@ -93,6 +93,8 @@ export interface Symbols {
   syscall(number: number, a: number, b: number, c: number): number;
   /** `int *__errno_location(void)`: the address of this thread's errno. */
   errno_location(): bigint;
+  /** `void *memset(void *s, int c, size_t n)`, of no bytes: returns the buffer's address. */
+  memset(buffer: Uint8Array, byte: number, count: number): bigint;
   /** memmove from memory to a buffer. */
   copy_out(into: Uint8Array, from: bigint, count: number): void;
   /** memmove from a buffer to memory. */

@@ -6,6 +6,7 @@
 
 import { POLLIN, POLLOUT } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
+import { bytesToCacheLine } from "../../kernel/libc/cache_line.ts";
 import { type Awaited, UnixSocket } from "../../kernel/libc/unix_socket.ts";
 import { isErrno } from "../../kernel/sys_error.ts";
 import { HEADER_SIZE, type MessageHeader, packHeader, unpackHeader } from "./header.ts";
@@ -71,6 +72,7 @@ export class MessageSocket implements Disposable {
   /**
    * Sends a message: a header, whose size is made here, and a payload in parts. What has up to 64
    * KiB goes by one call; some servers take a header without its payload as a broken connection.
+   * What a larger part has before its first cache line goes with the header.
    *
    * @param fds Go with the first byte; then the message may have at most 64 KiB.
    * @throws {WireError} `closed` if the other end is; and what waiting throws.
@@ -84,17 +86,18 @@ export class MessageSocket implements Disposable {
     for (const part of payload) size += part.length;
     packHeader({ ...header, size }, this.#outView);
     let filled = HEADER_SIZE;
-    let rest = 0;
+    const rest: Uint8Array[] = [];
     // The parts that fit are sent with the header, and the rest from where it is.
-    for (; rest < payload.length; rest++) {
-      const part = payload[rest]!;
-      if (filled + part.length > TOGETHER) break;
-      this.#out.set(part, filled);
-      filled += part.length;
+    for (const part of payload) {
+      const room = rest.length > 0 ? 0 : TOGETHER - filled;
+      const count = part.length <= room ? part.length : Math.min(bytesToCacheLine(part), room);
+      this.#out.set(count === part.length ? part : part.subarray(0, count), filled);
+      filled += count;
+      if (count < part.length) rest.push(count === 0 ? part : part.subarray(count));
     }
     const first = this.#out.subarray(0, filled);
     this.#sendAll(first, fds.length === 0 ? 0 : this.#sendFds(first, fds));
-    for (const part of payload.slice(rest)) this.#sendAll(part, 0);
+    for (const part of rest) this.#sendAll(part, 0);
   }
 
   #sendFds(bytes: Buffer, fds: readonly number[]): number {
