@@ -56,7 +56,7 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   noteP2p(devices, context);
   let report: TransferReport;
   try {
-    report = await restoreWithProgress(devices, source, total, args, context);
+    report = await restoreWithProgress(devices, { source, total }, args, context);
   } catch (error) {
     return await holdFailed(error, args, context);
   }
@@ -112,10 +112,15 @@ async function verifiedBytes(
   return trailer.bytes;
 }
 
+/** A checkpoint to restore, and the bytes of state in it if it was verified. */
+interface VerifiedSource {
+  readonly source: CheckpointSource;
+  readonly total: number | undefined;
+}
+
 async function restoreWithProgress(
   devices: readonly Device[],
-  source: CheckpointSource,
-  total: number | undefined,
+  { source, total }: VerifiedSource,
   args: RestoreArgs,
   context: Context,
 ): Promise<TransferReport> {

@@ -57,7 +57,14 @@ function svg(height: number, label: string, parts: readonly string[]): string {
   }">${parts.join("")}</svg>`;
 }
 
-function bar(x: number, y: number, width: number, kind: string, title: string): string {
+/** Where a bar is. */
+interface BarPlace {
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+}
+
+function bar({ x, y, width }: BarPlace, kind: string, title: string): string {
   const wide = Math.max(1, width).toFixed(2);
   return `<rect class="${kind}" x="${x.toFixed(2)}" y="${y}" width="${wide}" height="${
     ROW - 4
@@ -80,7 +87,9 @@ function states({ states }: DeviceTimeline): string {
     const data = moved === 0 ? "" : `, ${bytes(moved)}`;
     const title = `${state}: ${shortTime(end - begun)}${data}`;
     const row = names.indexOf(state);
-    parts.push(bar(place(begun), row * ROW, place(end) - place(begun), "state", title));
+    parts.push(
+      bar({ x: place(begun), y: row * ROW, width: place(end) - place(begun) }, "state", title),
+    );
   }
   return section(
     "States",
@@ -103,7 +112,7 @@ function downtime({ standstill }: TracedDevice): string {
     const text = shortTime(seconds * 1e6);
     return [
       label(0, row * ROW, what),
-      bar(x, row * ROW, seconds * scale, kind, `${what}: ${text}`),
+      bar({ x, y: row * ROW, width: seconds * scale }, kind, `${what}: ${text}`),
       label(x + seconds * scale + 6, row * ROW, text),
     ];
   });

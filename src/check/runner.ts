@@ -104,6 +104,14 @@ const WRONG_REGIONS: readonly string[] = ["broken-answer", "migration-region-unu
 /** How many calls of a check are kept at least. */
 const CALLS_KEPT = 1000;
 
+/** What devices are opened on, and how time passes there. */
+export interface RunnerEnvironment {
+  /** The kernel to open them on; by default the names decide. */
+  readonly kernel?: Kernel | undefined;
+  /** How a check waits; by default it sleeps. */
+  readonly wait?: ((milliseconds: number) => void) | undefined;
+}
+
 /** Runs checks on devices that it opens. */
 export class Runner implements Disposable {
   /** What is known of the device. */
@@ -124,8 +132,6 @@ export class Runner implements Disposable {
   /**
    * Opens the devices.
    *
-   * @param kernel The kernel to open them on; by default the names decide.
-   * @param wait How a check waits.
    * @throws {UnsupportedError} If the device has no migration.
    * @throws {CheckError} If it was lent and is not in RUNNING, or the second is of another kind.
    * @throws What opening a device throws.
@@ -134,8 +140,7 @@ export class Runner implements Disposable {
     names: readonly string[],
     options: RunnerOptions,
     watch: Watch,
-    kernel?: Kernel,
-    wait: (milliseconds: number) => void = nap,
+    { kernel, wait = nap }: RunnerEnvironment = {},
   ) {
     this.#wait = wait;
     const on = devicesOn(names.map(parseDeviceName), kernel);

@@ -72,8 +72,7 @@ export class CheckpointError extends VfiokitError {
     code: CheckpointErrorCode,
     offset: number,
     what: string,
-    options?: ErrorOptions,
-    hint?: Hint | string,
+    { hint, ...options }: ErrorOptions & { readonly hint?: Hint | string } = {},
   ) {
     super(printable(`Cannot read the checkpoint: ${what} (at byte ${offset})`), options, hint);
     this.code = code;

@@ -47,28 +47,30 @@ export function rowOf(element: AnyElement): Row {
 }
 
 const SCALARS: Readonly<Record<NumberType | "u64", Kind>> = {
-  u8: numberKind("u8", 0, 0xff, (v, at) => v.getUint8(at), (v, at, n) => v.setUint8(at, n)),
-  u16: numberKind(
-    "u16",
-    0,
-    0xffff,
-    (v, at) => v.getUint16(at, true),
-    (v, at, n) => v.setUint16(at, n, true),
-  ),
-  u32: numberKind(
-    "u32",
-    0,
-    0xffff_ffff,
-    (v, at) => v.getUint32(at, true),
-    (v, at, n) => v.setUint32(at, n, true),
-  ),
-  s32: numberKind(
-    "s32",
-    -0x8000_0000,
-    0x7fff_ffff,
-    (v, at) => v.getInt32(at, true),
-    (v, at, n) => v.setInt32(at, n, true),
-  ),
+  u8: numberKind("u8", {
+    min: 0,
+    max: 0xff,
+    read: (view, at) => view.getUint8(at),
+    write: (view, at, value) => view.setUint8(at, value),
+  }),
+  u16: numberKind("u16", {
+    min: 0,
+    max: 0xffff,
+    read: (view, at) => view.getUint16(at, true),
+    write: (view, at, value) => view.setUint16(at, value, true),
+  }),
+  u32: numberKind("u32", {
+    min: 0,
+    max: 0xffff_ffff,
+    read: (view, at) => view.getUint32(at, true),
+    write: (view, at, value) => view.setUint32(at, value, true),
+  }),
+  s32: numberKind("s32", {
+    min: -0x8000_0000,
+    max: 0x7fff_ffff,
+    read: (view, at) => view.getInt32(at, true),
+    write: (view, at, value) => view.setInt32(at, value, true),
+  }),
   u64: {
     type: "u64",
     size: 8,
@@ -84,25 +86,27 @@ const SCALARS: Readonly<Record<NumberType | "u64", Kind>> = {
   },
 };
 
-function numberKind(
-  type: NumberType,
-  min: number,
-  max: number,
-  get: (view: DataView, at: number) => number,
-  set: (view: DataView, at: number, value: number) => void,
-): Kind {
+/** The range of a kind of number, and how it is read and written. */
+interface NumberAccess {
+  readonly min: number;
+  readonly max: number;
+  readonly read: (view: DataView, at: number) => number;
+  readonly write: (view: DataView, at: number, value: number) => void;
+}
+
+function numberKind(type: NumberType, { min, max, read, write }: NumberAccess): Kind {
   const size = Number(type.slice(1)) / 8;
   return {
     type,
     size,
     align: size,
-    read: get,
+    read,
     write(view, at, value, what): void {
       if (typeof value !== "number") throw wrongType(what, `a ${type} is a number`, value);
       if (!Number.isInteger(value) || value < min || value > max) {
         throw new RangeError(`Cannot pack ${what}: ${value} is not a ${type}`);
       }
-      set(view, at, value);
+      write(view, at, value);
     },
   };
 }

@@ -94,10 +94,8 @@ export const IOMMU_IOAS_MAP = 0x3b85;
 /** On an iommufd: struct iommu_ioas_unmap; ENOENT if nothing is mapped. `_IO(IOMMUFD_TYPE, 0x86)`. */
 export const IOMMU_IOAS_UNMAP = 0x3b86;
 
-/** Bits of a request's `dir` field (asm-generic/ioctl.h: `_IOC_NONE`, `_IOC_WRITE`, `_IOC_READ`). */
-const NONE = 0;
-const WRITE = 1;
-const READ = 2;
+/** The `dir` bits that each macro sets (asm-generic/ioctl.h: `_IOC_WRITE` is 1, `_IOC_READ` 2). */
+const DIRECTIONS = { _IO: 0, _IOW: 1, _IOR: 2, _IOWR: 3 } as const;
 
 /**
  * The request number of an ioctl without a sized argument: `_IO(type, nr)`.
@@ -115,7 +113,7 @@ const READ = 2;
  * ```
  */
 export function _IO(type: string | number, nr: number): number {
-  return request("_IO", NONE, type, nr, 0);
+  return request("_IO", type, nr, 0);
 }
 
 /**
@@ -135,7 +133,7 @@ export function _IO(type: string | number, nr: number): number {
  * ```
  */
 export function _IOR(type: string | number, nr: number, size: number): number {
-  return request("_IOR", READ, type, nr, size);
+  return request("_IOR", type, nr, size);
 }
 
 /**
@@ -155,7 +153,7 @@ export function _IOR(type: string | number, nr: number, size: number): number {
  * ```
  */
 export function _IOW(type: string | number, nr: number, size: number): number {
-  return request("_IOW", WRITE, type, nr, size);
+  return request("_IOW", type, nr, size);
 }
 
 /**
@@ -176,12 +174,11 @@ export function _IOW(type: string | number, nr: number, size: number): number {
  * ```
  */
 export function _IOWR(type: string | number, nr: number, size: number): number {
-  return request("_IOWR", READ | WRITE, type, nr, size);
+  return request("_IOWR", type, nr, size);
 }
 
 function request(
-  macro: string,
-  dir: number,
+  macro: keyof typeof DIRECTIONS,
   type: string | number,
   nr: number,
   size: number,
@@ -190,7 +187,7 @@ function request(
   checkBits(macro, "type", letter, 8);
   checkBits(macro, "number", nr, 8);
   checkBits(macro, "size", size, 14);
-  return (dir << 30 | size << 16 | Number(letter) << 8 | nr) >>> 0;
+  return (DIRECTIONS[macro] << 30 | size << 16 | Number(letter) << 8 | nr) >>> 0;
 }
 
 function checkBits(macro: string, part: string, value: string | number, bits: number): void {

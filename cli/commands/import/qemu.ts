@@ -6,7 +6,6 @@
 
 import {
   type CheckpointFile,
-  type CheckpointSource,
   type DeviceIdentity,
   encodeCheckpoint,
   newHeader,
@@ -53,7 +52,8 @@ export async function run(args: ImportQemuArgs, context: Context): Promise<numbe
     force: args.force,
     signal: context.signal,
   });
-  await write(source, devices, identities, sink, args, context);
+  const imported = { devices, identities, transactions: stateOfDevices(source.file.fd, devices) };
+  await write(imported, sink, args, context);
   context.stands = true;
   const state = devices.reduce((sum, device) => sum + device.bytes, 0);
   context.set({ imported: devices.map(({ name }) => name) });
@@ -123,15 +123,20 @@ async function identityOf(
   return device.description.identity!;
 }
 
+/** What is written. */
+interface ImportedState {
+  readonly devices: readonly QemuDevice[];
+  readonly identities: readonly DeviceIdentity[];
+  readonly transactions: ReturnType<typeof stateOfDevices>;
+}
+
 async function write(
-  source: CheckpointSource,
-  devices: readonly QemuDevice[],
-  identities: readonly DeviceIdentity[],
+  { devices, identities, transactions }: ImportedState,
   sink: CheckpointFile,
   { compress, digest }: ImportQemuArgs,
   { signal }: Context,
 ): Promise<void> {
-  await ReadableStream.from(stateOfDevices(source.file.fd, devices))
+  await ReadableStream.from(transactions)
     .pipeThrough(encodeCheckpoint(newHeader(identities), { compress, digest }))
     .pipeTo(sink.writable, { signal });
   const moved = devices.map(({ records, bytes }) => ({ transactions: records.length, bytes }));

@@ -37,7 +37,7 @@ export async function run(args: MigrateArgs, context: Context): Promise<number> 
   context.drivers = devices;
   refuseQuirk(args, devices);
   const connection = await connect(to, args, context.signal);
-  const report = await moved(devices, connection, journal, args, context);
+  const report = await moved(devices, connection, { ...args, journal }, context);
   context.stands = true;
   context.set({ ...report, devices: report.devices.map(({ name, state }) => ({ name, state })) });
   context.summarize(...summary(report, to));
@@ -56,13 +56,12 @@ function open(args: MigrateArgs, context: Context): Promise<OpenDevices> {
 async function moved(
   devices: OpenDevices,
   connection: Connection,
-  journal: string,
-  args: MigrateArgs,
+  args: MigrateArgs & { readonly journal: string },
   context: Context,
 ): Promise<MigrateReport> {
   const told = new Told(context);
   return await migrate(devices, connection, {
-    journal,
+    journal: args.journal,
     downtimeMs: args.downtime,
     maxRounds: args.maxRounds,
     maxTimeMs: args.maxTime ?? Infinity,

@@ -155,7 +155,6 @@ function refusedStart(
   number: number,
   errnos: readonly string[],
   ranges: readonly Range[],
-  pageSize: bigint = PAGE,
 ): Check {
   return defineCheck({
     id: `v2.log.${id}`,
@@ -164,7 +163,7 @@ function refusedStart(
     needs,
     run: (context) => {
       using log = new Log(context);
-      const { errno } = log.start(ranges, pageSize);
+      const { errno } = log.start(ranges);
       context.expect(
         errno !== null && errnos.includes(errno),
         `it fails with ${errnos.join(" or ")}`,
@@ -203,9 +202,11 @@ function withWrites(
 /** Lets the device run for a moment, from an empty log of these ranges and empty memory. */
 function runAnew(
   context: CheckContext,
-  log: Log,
-  ranges: readonly Range[],
-  memory: DmaWindow,
+  { log, ranges, memory }: {
+    readonly log: Log;
+    readonly ranges: readonly Range[];
+    readonly memory: DmaWindow;
+  },
   milliseconds: number = BUSY_MS,
 ): void {
   context.v2.enter(STOP);
@@ -220,7 +221,7 @@ function runAnew(
  * numbers. It is left in STOP.
  */
 function pagesWritten(context: CheckContext, log: Log, whole: Range, memory: DmaWindow): number[] {
-  runAnew(context, log, [whole], memory);
+  runAnew(context, { log, ranges: [whole], memory });
   context.v2.enter(STOP);
   const changed = memory.written();
   if (changed.length === 0) context.unclear("the device wrote to no memory meanwhile");
@@ -356,7 +357,7 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
   }),
   withWrites("part", [91], (context, log, whole, memory) => {
     const half = whole.length / 2n;
-    runAnew(context, log, [whole], memory);
+    runAnew(context, { log, ranges: [whole], memory });
     context.v2.enter(STOP);
     log.read(range(whole.iova, half));
     const upper = log.read(range(whole.iova + half, half));
@@ -405,7 +406,7 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
       const ranges = [0n, 1n, 3n].map((at) => range(memory.iova + at * quarter, quarter));
       log.begin(ranges);
       memory.demandWrites(BUSY_MS);
-      runAnew(context, log, ranges, memory);
+      runAnew(context, { log, ranges, memory });
       context.v2.enter(STOP);
       const changed = memory.written();
       for (const each of ranges) {
@@ -440,7 +441,7 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
   withWrites("folded", [93], (context, log, whole, memory) => {
     const folds = 16;
     // A few pages only: if all are written to, every bit is set whatever it stands for.
-    runAnew(context, log, [whole], memory, FEW_MS);
+    runAnew(context, { log, ranges: [whole], memory }, FEW_MS);
     context.v2.enter(STOP);
     const large = log.read(whole, PAGE * BigInt(folds));
     const changed = memory.written();
@@ -470,7 +471,7 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
   }),
   withWrites("lives-through-steps", [95], (context, log, whole, memory) => {
     const { v2 } = context;
-    runAnew(context, log, [whole], memory);
+    runAnew(context, { log, ranges: [whole], memory });
     if (hasState(RUNNING_P2P, v2.flags)) v2.enter(RUNNING_P2P);
     v2.enter(STOP);
     const changed = memory.written().length;

@@ -38,9 +38,11 @@ const payload = (): Uint8Array<ArrayBuffer> => new Uint8Array(8);
 function refusedCall(
   id: string,
   number: number,
-  what: string,
   errnos: readonly string[],
-  call: (context: CheckContext) => Attempt<unknown>,
+  { what, call }: {
+    readonly what: string;
+    readonly call: (context: CheckContext) => Attempt<unknown>;
+  },
 ): Check {
   return defineCheck({
     id: `v2.features.${id}`,
@@ -97,60 +99,42 @@ const OTHER_OPERATIONS: readonly (readonly [name: string, feature: number, has: 
 
 /** The checks of VFIO_DEVICE_FEATURE. */
 export const FEATURE_CHECKS: readonly Check[] = [
-  refusedCall(
-    "argsz-short",
-    1,
-    "GET MIGRATION with argsz 7",
-    ["EINVAL"],
-    ({ v2 }) => v2.feature(GET | MIGRATION, payload(), 7),
-  ),
-  refusedCall(
-    "unknown-flag",
-    2,
-    "GET MIGRATION with an unknown flag",
-    ["EINVAL"],
-    ({ v2 }) => v2.feature(GET | MIGRATION | UNKNOWN_FLAG, payload()),
-  ),
-  refusedCall("get-and-set", 3, "GET and SET MIG_DEVICE_STATE", ["EINVAL"], ({ v2 }) =>
-    v2.feature(
-      GET | SET | MIG_DEVICE_STATE,
-      vfioDeviceFeatureMigState.pack({ device_state: RUNNING, data_fd: -1 }),
-    )),
-  refusedCall(
-    "no-operation",
-    4,
-    "MIGRATION without an operation",
-    ["EINVAL"],
-    ({ v2 }) => v2.feature(MIGRATION, payload()),
-  ),
-  refusedCall(
-    "unknown-feature",
-    5,
-    "GET feature 0xfff0",
-    ["ENOTTY", "EINVAL"],
-    ({ v2 }) => v2.feature(GET | UNKNOWN_FEATURE, payload()),
-  ),
-  refusedCall(
-    "payload-short",
-    6,
-    "GET MIGRATION with argsz 12",
-    ["EINVAL"],
-    ({ v2 }) => v2.feature(GET | MIGRATION, payload(), 12),
-  ),
-  refusedCall(
-    "migration-set",
-    8,
-    "SET MIGRATION",
-    ["EINVAL"],
-    ({ v2 }) => v2.feature(SET | MIGRATION, payload()),
-  ),
-  refusedCall(
-    "migration-probe-set",
-    8,
-    "PROBE SET MIGRATION",
-    ["EINVAL"],
-    ({ v2 }) => v2.feature(PROBE | SET | MIGRATION),
-  ),
+  refusedCall("argsz-short", 1, ["EINVAL"], {
+    what: "GET MIGRATION with argsz 7",
+    call: ({ v2 }) => v2.feature(GET | MIGRATION, payload(), 7),
+  }),
+  refusedCall("unknown-flag", 2, ["EINVAL"], {
+    what: "GET MIGRATION with an unknown flag",
+    call: ({ v2 }) => v2.feature(GET | MIGRATION | UNKNOWN_FLAG, payload()),
+  }),
+  refusedCall("get-and-set", 3, ["EINVAL"], {
+    what: "GET and SET MIG_DEVICE_STATE",
+    call: ({ v2 }) =>
+      v2.feature(
+        GET | SET | MIG_DEVICE_STATE,
+        vfioDeviceFeatureMigState.pack({ device_state: RUNNING, data_fd: -1 }),
+      ),
+  }),
+  refusedCall("no-operation", 4, ["EINVAL"], {
+    what: "MIGRATION without an operation",
+    call: ({ v2 }) => v2.feature(MIGRATION, payload()),
+  }),
+  refusedCall("unknown-feature", 5, ["ENOTTY", "EINVAL"], {
+    what: "GET feature 0xfff0",
+    call: ({ v2 }) => v2.feature(GET | UNKNOWN_FEATURE, payload()),
+  }),
+  refusedCall("payload-short", 6, ["EINVAL"], {
+    what: "GET MIGRATION with argsz 12",
+    call: ({ v2 }) => v2.feature(GET | MIGRATION, payload(), 12),
+  }),
+  refusedCall("migration-set", 8, ["EINVAL"], {
+    what: "SET MIGRATION",
+    call: ({ v2 }) => v2.feature(SET | MIGRATION, payload()),
+  }),
+  refusedCall("migration-probe-set", 8, ["EINVAL"], {
+    what: "PROBE SET MIGRATION",
+    call: ({ v2 }) => v2.feature(PROBE | SET | MIGRATION),
+  }),
   ...OTHER_OPERATIONS.map(([name, feature, has]) =>
     defineCheck({
       id: `v2.features.${name}`,

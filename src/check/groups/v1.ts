@@ -38,8 +38,7 @@ export function v1Check(
   id: string,
   numbers: readonly [number, ...number[]],
   run: (context: CheckContext) => void,
-  safety: Safety = "default",
-  more: Needs = {},
+  { safety = "default", ...more }: Needs & { readonly safety?: Safety } = {},
 ): Check {
   const [first, ...others] = numbers;
   return defineCheck({
@@ -162,8 +161,7 @@ function resetCheck(name: string, state: number): Check {
       context.expect(errno === null, "VFIO_DEVICE_RESET succeeds", `it failed with ${errno}`);
       expectState(context, RUNNING);
     },
-    "reset",
-    { resettable: true },
+    { safety: "reset", resettable: true },
   );
 }
 
@@ -178,8 +176,7 @@ function closeCheck(name: string, state: number): Check {
       context.reopen();
       expectState(context, fresh);
     },
-    "reset",
-    { closable: true },
+    { safety: "reset", closable: true },
   );
 }
 
@@ -215,8 +212,7 @@ export const V1_CHECKS: readonly Check[] = [
       context.expect(state === RUNNING || state === STOP, "device_state reads RUNNING", seen);
       context.prefer(state === RUNNING, "device_state reads RUNNING", seen);
     },
-    "default",
-    { closable: true },
+    { safety: "default", closable: true },
   ),
   v1Check("reserved-bits", [100], (context) => {
     const { v1 } = context;
@@ -243,8 +239,8 @@ export const V1_CHECKS: readonly Check[] = [
       expectState(context, state);
     }
   }),
-  v1Check("refused-101b", [101], (context) => expectRefused(context, 5), "destructive"),
-  v1Check("refused-111b", [101], (context) => expectRefused(context, 7), "destructive"),
+  v1Check("refused-101b", [101], (context) => expectRefused(context, 5), { safety: "destructive" }),
+  v1Check("refused-111b", [101], (context) => expectRefused(context, 7), { safety: "destructive" }),
   v1Check(
     "error-left-by-reset-alone",
     [102],
@@ -256,8 +252,7 @@ export const V1_CHECKS: readonly Check[] = [
       context.expect(errno === null, "VFIO_DEVICE_RESET succeeds", `it failed with ${errno}`);
       expectState(context, RUNNING);
     },
-    "destructive",
-    { resettable: true },
+    { safety: "destructive", resettable: true },
   ),
   v1Check("register-widths", [103], (context) => {
     const { v1 } = context;

@@ -71,8 +71,7 @@ function precopyCheck(name: string, iterations: number): Check {
         save: () => stateOf(context),
         expected: "the device has the state that it was given",
       }),
-    "reset",
-    { resettable: true },
+    { safety: "reset", resettable: true },
   );
 }
 
@@ -87,7 +86,7 @@ export const V1_RESTORE_CHECKS: readonly Check[] = [
       },
       save: () => stateOf(context),
       expected: "saved again, it gives the same bytes",
-    }), "reset"),
+    }), { safety: "reset" }),
   precopyCheck("with-precopy", PRECOPY_ITERATIONS),
   precopyCheck("precopy-left-early", 1),
   v1Check(
@@ -110,8 +109,7 @@ export const V1_RESTORE_CHECKS: readonly Check[] = [
       );
       context.prefer(errno !== null, "the write of data_size fails", "only the step does");
     },
-    "destructive",
-    { resettable: true },
+    { safety: "destructive", resettable: true },
   ),
   v1Check(
     "restore.taken-at-once",
@@ -133,8 +131,7 @@ export const V1_RESTORE_CHECKS: readonly Check[] = [
       const errno = v1.set(RUNNING);
       context.expect(errno === null, "the state is accepted", `the step failed with ${errno}`);
     },
-    "reset",
-    { resettable: true },
+    { safety: "reset", resettable: true },
   ),
   v1Check(
     "restore.cut",
@@ -156,7 +153,6 @@ export const V1_RESTORE_CHECKS: readonly Check[] = [
       );
       v1.reset();
     },
-    "destructive",
-    { resettable: true },
+    { safety: "destructive", resettable: true },
   ),
 ];

@@ -105,7 +105,10 @@ export class CheckService {
   async #open({ names, options, modules, memory }: OpenRequest): Promise<Opened> {
     const own = await Promise.all(modules.map(load));
     this.#checks = [...CHECKS, ...own.flat()];
-    this.#runner = new Runner(names, options, new Watch(memory), this.#kernel, this.#wait);
+    this.#runner = new Runner(names, options, new Watch(memory), {
+      kernel: this.#kernel,
+      wait: this.#wait,
+    });
     return { device: this.#runner.device, checks: this.#checks.map(infoOf) };
   }
 }

@@ -73,7 +73,7 @@ export function checkMagic(bytes: Uint8Array): void {
   const { name } = packed;
   const what = `its first bytes are those of a ${name} file`;
   const hint = `Unpack it first: ${name} -dc FILE prints what is in it`;
-  throw new CheckpointError("not-a-checkpoint", 0, what, undefined, hint);
+  throw new CheckpointError("not-a-checkpoint", 0, what, { hint });
 }
 
 /** Checks the preamble; returns the chain that it begins. */

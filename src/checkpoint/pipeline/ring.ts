@@ -46,22 +46,27 @@ export interface Slot {
   readonly words: Int32Array<SharedArrayBuffer>;
 }
 
+/** The slots of a ring. */
+export interface RingSlots {
+  /** How many: a power of two, so that counters may wrap. */
+  readonly slots: number;
+  /** The size of each in bytes. */
+  readonly slotBytes: number;
+  /** Their memory, which nothing uses any more; default: new. */
+  readonly memory?: SharedArrayBuffer | undefined;
+}
+
 /**
  * Makes the memory of a ring.
  *
- * @param slots How many slots it has: a power of two, so that counters may wrap.
- * @param slotBytes The size of each in bytes.
  * @param producer The bell of the thread that will fill them.
  * @param consumer The bell of the thread that will take them: one for all of its rings.
- * @param memory The slots' memory, which nobody uses any more; default: new.
  * @throws {RangeError} If there is no slot, or no byte in it, or the slots are no power of two.
  */
 export function ringMemory(
-  slots: number,
-  slotBytes: number,
+  { slots, slotBytes, memory }: RingSlots,
   producer: Doorbell,
   consumer: Doorbell,
-  memory?: SharedArrayBuffer,
 ): RingMemory {
   if (
     !Number.isSafeInteger(slots) || slots < 1 || (slots & (slots - 1)) !== 0 ||

@@ -33,7 +33,8 @@ function rings(
   const slots = devices === 1 ? SLOTS : SLOTS_OF_SEVERAL;
   return Array.from({ length: devices }, () => {
     const { producer, consumer } = bells();
-    return ringMemory(slots, slotBytes, producer, consumer, slotsMemory(slots * slotBytes));
+    const memory = slotsMemory(slots * slotBytes);
+    return ringMemory({ slots, slotBytes, memory }, producer, consumer);
   });
 }
 

@@ -172,38 +172,37 @@ export class MessageMemory implements Disposable {
   }
 }
 
-/** Sends one message; never waits. */
-export function sendMessage(
-  kernel: Kernel,
-  libc: Libc,
-  socket: number,
-  message: Buffer,
-  fds: readonly number[],
-): void {
-  // The kernel refuses them, before it reads the control data.
-  if (fds.length > SCM_MAX_FD) throw new SysError("sendmsg", ERRNO.EINVAL, `fd ${socket}`);
-  const result = cleanly(() => {
-    using memory = new MessageMemory(kernel, libc, message.length);
-    return memory.send(socket, message, fds);
-  });
-  if (result < 0) throw new SysError("sendmsg", -result, `fd ${socket}`);
-}
+/** Sends and receives fds over Unix sockets, by sendmsg and recvmsg. */
+export class FdMessages {
+  readonly #kernel: Kernel;
+  readonly #libc: Libc;
 
-/** Receives one message; never waits. Its fds are close-on-exec. */
-export function receiveMessage(
-  kernel: Kernel,
-  libc: Libc,
-  socket: number,
-  into: Buffer,
-  maxFds: number,
-): ReceivedMessage {
-  checkMaxFds(maxFds);
-  const result = cleanly(() => {
-    using memory = new MessageMemory(kernel, libc, into.length);
-    return memory.receive(socket, into, maxFds);
-  });
-  if (typeof result === "number") throw new SysError("recvmsg", -result, `fd ${socket}`);
-  return result;
+  constructor(kernel: Kernel, libc: Libc) {
+    this.#kernel = kernel;
+    this.#libc = libc;
+  }
+
+  /** Sends one message; never waits. */
+  send(socket: number, message: Buffer, fds: readonly number[]): void {
+    // The kernel refuses them, before it reads the control data.
+    if (fds.length > SCM_MAX_FD) throw new SysError("sendmsg", ERRNO.EINVAL, `fd ${socket}`);
+    const result = cleanly(() => {
+      using memory = new MessageMemory(this.#kernel, this.#libc, message.length);
+      return memory.send(socket, message, fds);
+    });
+    if (result < 0) throw new SysError("sendmsg", -result, `fd ${socket}`);
+  }
+
+  /** Receives one message; never waits. Its fds are close-on-exec. */
+  receive(socket: number, into: Buffer, maxFds: number): ReceivedMessage {
+    checkMaxFds(maxFds);
+    const result = cleanly(() => {
+      using memory = new MessageMemory(this.#kernel, this.#libc, into.length);
+      return memory.receive(socket, into, maxFds);
+    });
+    if (typeof result === "number") throw new SysError("recvmsg", -result, `fd ${socket}`);
+    return result;
+  }
 }
 
 /** All fds that the kernel installed. The caller must close each of them, so none is skipped. */

@@ -19,7 +19,7 @@ import {
 } from "../kernel.ts";
 import { checkRange } from "../mapping_range.ts";
 import { type Libc, libc, libcAllowed } from "./calls_with_errno.ts";
-import { receiveMessage, sendMessage, socketPair } from "./fd_messages.ts";
+import { FdMessages, socketPair } from "./fd_messages.ts";
 
 export { libcAllowed };
 
@@ -85,11 +85,13 @@ class LibcMapping implements Mapping {
 class LibcKernel implements Kernel {
   readonly name = "linux";
   readonly #libc: Libc;
+  readonly #messages: FdMessages;
   readonly #pollfd = buffer(8);
   readonly #pollView: DataView = new DataView(this.#pollfd.buffer);
 
   constructor(lib: Libc) {
     this.#libc = lib;
+    this.#messages = new FdMessages(this, lib);
   }
 
   open(path: string, flags: number): number {
@@ -189,11 +191,11 @@ class LibcKernel implements Kernel {
   }
 
   sendFds(socket: number, message: Buffer, fds: readonly number[]): void {
-    sendMessage(this, this.#libc, socket, message, fds);
+    this.#messages.send(socket, message, fds);
   }
 
   receiveFds(socket: number, into: Buffer, maxFds: number): ReceivedMessage {
-    return receiveMessage(this, this.#libc, socket, into, maxFds);
+    return this.#messages.receive(socket, into, maxFds);
   }
 
   poll(fd: number, events: number, timeoutMs: number): number {

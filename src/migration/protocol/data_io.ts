@@ -20,66 +20,72 @@ function wait(kernel: Kernel, fd: number, events: number): void {
 // Kernel repeats an interrupted pread or pwrite of data: it names its offset in the region, where
 // the same bytes are read or written again.
 
-/**
- * Reads until the buffer is full. If the driver returns 0 bytes, it has no more: that is EIO here,
- * since the protocol promised the bytes.
- */
-export function preadFull(
-  kernel: Kernel,
-  fd: number,
-  into: Buffer,
-  offset: number,
-  notes: DriverNotes,
-): void {
-  let done = 0;
-  while (done < into.length) {
-    try {
-      const count = kernel.pread(fd, done === 0 ? into : into.subarray(done), offset + done);
-      const left = into.length - done;
-      if (count <= 0 || count > left) {
-        throw new SysError("pread", ERRNO.EIO, `(${count} of ${left} bytes) of fd ${fd}`);
+/** Reads and writes the regions of a device's file. */
+export class RegionIo {
+  readonly #kernel: Kernel;
+  readonly #fd: number;
+  readonly #notes: DriverNotes;
+
+  constructor(kernel: Kernel, fd: number, notes: DriverNotes) {
+    this.#kernel = kernel;
+    this.#fd = fd;
+    this.#notes = notes;
+  }
+
+  /**
+   * Reads until the buffer is full. If the driver returns 0 bytes, it has no more: that is EIO here,
+   * since the protocol promised the bytes.
+   */
+  preadFull(into: Buffer, offset: number): void {
+    const kernel = this.#kernel;
+    const fd = this.#fd;
+    let done = 0;
+    while (done < into.length) {
+      try {
+        const count = kernel.pread(fd, done === 0 ? into : into.subarray(done), offset + done);
+        const left = into.length - done;
+        if (count <= 0 || count > left) {
+          throw new SysError("pread", ERRNO.EIO, `(${count} of ${left} bytes) of fd ${fd}`);
+        }
+        this.#noteShort("pread gave", count, into.length - done);
+        done += count;
+      } catch (error) {
+        if (!isErrno(error, "EAGAIN")) throw error;
+        this.#noteNotReady("pread");
+        wait(kernel, fd, POLLIN);
       }
-      noteShort(notes, "pread gave", count, into.length - done);
-      done += count;
-    } catch (error) {
-      if (!isErrno(error, "EAGAIN")) throw error;
-      noteNotReady(notes, "pread");
-      wait(kernel, fd, POLLIN);
     }
   }
-}
 
-function noteShort(notes: DriverNotes, call: string, count: number, wanted: number): void {
-  if (count < wanted) notes.add("short-transfer", () => `${call} ${count} of ${wanted} bytes`);
-}
-
-function noteNotReady(notes: DriverNotes, call: string): void {
-  notes.add("region-not-ready", () => `${call} of the region answered EAGAIN`);
-}
-
-/** Writes all of a buffer. */
-export function pwriteFull(
-  kernel: Kernel,
-  fd: number,
-  from: Buffer,
-  offset: number,
-  notes: DriverNotes,
-): void {
-  let done = 0;
-  while (done < from.length) {
-    try {
-      const count = kernel.pwrite(fd, done === 0 ? from : from.subarray(done), offset + done);
-      const left = from.length - done;
-      if (count <= 0 || count > left) {
-        throw new SysError("pwrite", ERRNO.EIO, `(${count} of ${left} bytes) of fd ${fd}`);
+  /** Writes all of a buffer. */
+  pwriteFull(from: Buffer, offset: number): void {
+    const kernel = this.#kernel;
+    const fd = this.#fd;
+    let done = 0;
+    while (done < from.length) {
+      try {
+        const count = kernel.pwrite(fd, done === 0 ? from : from.subarray(done), offset + done);
+        const left = from.length - done;
+        if (count <= 0 || count > left) {
+          throw new SysError("pwrite", ERRNO.EIO, `(${count} of ${left} bytes) of fd ${fd}`);
+        }
+        this.#noteShort("pwrite took", count, from.length - done);
+        done += count;
+      } catch (error) {
+        if (!isErrno(error, "EAGAIN")) throw error;
+        this.#noteNotReady("pwrite");
+        wait(kernel, fd, POLLOUT);
       }
-      noteShort(notes, "pwrite took", count, from.length - done);
-      done += count;
-    } catch (error) {
-      if (!isErrno(error, "EAGAIN")) throw error;
-      noteNotReady(notes, "pwrite");
-      wait(kernel, fd, POLLOUT);
     }
+  }
+
+  #noteShort(call: string, count: number, wanted: number): void {
+    if (count === wanted) return;
+    this.#notes.add("short-transfer", () => `${call} ${count} of ${wanted} bytes`);
+  }
+
+  #noteNotReady(call: string): void {
+    this.#notes.add("region-not-ready", () => `${call} of the region answered EAGAIN`);
   }
 }
 

@@ -50,7 +50,7 @@ import type { PrecopyReport } from "../protocol/precopy_report.ts";
 import type { StateChange } from "../../vfio/state/standstill.ts";
 import type { Engine, OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
 import { DataFdHandover, type DataFdSockets } from "../v2/data_fd_handover.ts";
-import { preadFull } from "../protocol/data_io.ts";
+import { RegionIo } from "../protocol/data_io.ts";
 import { resetPatiently } from "../protocol/reset.ts";
 import type { SharedCounters } from "./shared_counters.ts";
 import { V1Engine } from "../v1/v1_engine.ts";
@@ -318,7 +318,7 @@ export class Session implements Disposable {
     }
     const bytes = new Uint8Array(new ArrayBuffer(length));
     const { kernel, fd, notes } = this.#device;
-    preadFull(kernel, fd.number, bytes, Number(region.offset) + offset, notes);
+    new RegionIo(kernel, fd.number, notes).preadFull(bytes, Number(region.offset) + offset);
     return bytes;
   }
 

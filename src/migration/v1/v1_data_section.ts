@@ -15,7 +15,7 @@ import {
 } from "../../kernel/kernel.ts";
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import type { Region } from "../../vfio/device/region.ts";
-import { preadFull, pwriteFull } from "../protocol/data_io.ts";
+import { RegionIo } from "../protocol/data_io.ts";
 
 type Buffer = Uint8Array;
 
@@ -72,6 +72,7 @@ export function declaredRoom(
 export class V1DataSection implements Disposable {
   readonly #kernel: Kernel;
   readonly #fd: number;
+  readonly #io: RegionIo;
   readonly #base: number;
   readonly #notes: DriverNotes;
   readonly #areas: readonly (Area & { readonly mapping: Mapping })[];
@@ -80,6 +81,7 @@ export class V1DataSection implements Disposable {
   constructor(kernel: Kernel, fd: number, region: Region, notes: DriverNotes) {
     this.#kernel = kernel;
     this.#fd = fd;
+    this.#io = new RegionIo(kernel, fd, notes);
     this.#base = Number(region.offset);
     this.#notes = notes;
     const areas = [];
@@ -139,7 +141,7 @@ export class V1DataSection implements Disposable {
       offset,
       into,
       (mapping, at, part) => mapping.read(at, part),
-      (part, at) => preadFull(this.#kernel, this.#fd, part, at, this.#notes),
+      (part, at) => this.#io.preadFull(part, at),
     );
   }
 
@@ -149,7 +151,7 @@ export class V1DataSection implements Disposable {
       offset,
       from,
       (mapping, at, part) => mapping.write(at, part),
-      (part, at) => pwriteFull(this.#kernel, this.#fd, part, at, this.#notes),
+      (part, at) => this.#io.pwriteFull(part, at),
     );
   }
 

@@ -72,7 +72,7 @@ function takeForeign(file: ResumeFile): void {
 
 /** Checks the data, and loads none of it. */
 function ignoreData(file: ResumeFile): void {
-  file.load.take = (_bytes, view, at) => {
+  file.load.take = ({ view }, at) => {
     file.load.complete = (view.getUint32(at + 16, true) & LAST) !== 0;
     return { taken: true };
   };

@@ -148,12 +148,18 @@ function hex(value: number, digits: number): string {
   return `0x${value.toString(16).padStart(digits, "0")}\n`;
 }
 
+/** What sysfs shows of a PCI function. */
+interface PciFunction {
+  /** Vendor, device, subsystem vendor, subsystem device. */
+  readonly ids: readonly [number, number, number, number];
+  readonly pciClass: number;
+  readonly driver: string;
+}
+
 function addPciFunction(
   tree: Tree<Node>,
   path: string,
-  ids: readonly [number, number, number, number],
-  pciClass: number,
-  driver: string,
+  { ids, pciClass, driver }: PciFunction,
 ): void {
   const address = path.slice(path.lastIndexOf("/") + 1);
   tree.file(`${path}/vendor`, hex(ids[0], 4));
@@ -196,9 +202,9 @@ function addVirtualFunction(tree: Tree<Node>, group: SimGroup, index: number): s
   const path = `${bus}/${name}`;
   const physical = `${bus}/${name.slice(0, -1)}0`;
   const physicalIds = [ids[0], ids[1] - 1, ids[2], ids[3]] as const;
-  addPciFunction(tree, physical, physicalIds, pciClass, parentDriver);
+  addPciFunction(tree, physical, { ids: physicalIds, pciClass, driver: parentDriver });
   tree.link(`${physical}/virtfn0`, path);
-  addPciFunction(tree, path, ids, pciClass, driver);
+  addPciFunction(tree, path, { ids, pciClass, driver });
   tree.link(`${path}/physfn`, physical);
   joinGroup(tree, path, group);
   return path;
@@ -222,7 +228,8 @@ function addMdev(tree: Tree<Node>, group: SimGroup, type: MdevType, index: numbe
   const parent = `/sys/devices/pci0000:00/${address}`;
   const path = `${parent}/${name}`;
   const types = `${parent}/mdev_supported_types/${type.id}`;
-  addPciFunction(tree, parent, personality.ids, personality.pciClass, personality.parentDriver);
+  const { ids, pciClass, parentDriver } = personality;
+  addPciFunction(tree, parent, { ids, pciClass, driver: parentDriver });
   tree.link(`/sys/class/mdev_bus/${address}`, parent);
   tree.file(`${types}/name`, `${type.name}\n`);
   tree.file(`${types}/device_api`, "vfio-pci\n");
@@ -249,6 +256,6 @@ function addHostDevice(
   index: number,
 ): void {
   const path = `/sys/devices/pci0000:00/${address(index)}`;
-  addPciFunction(tree, path, ids, pciClass, driver);
+  addPciFunction(tree, path, { ids, pciClass, driver });
   joinGroup(tree, path, group);
 }

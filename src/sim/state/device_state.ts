@@ -6,11 +6,10 @@
  * unchanged.
  */
 
+import { type Bytes, ViewedBytes } from "../os/bytes.ts";
 import { crc32 } from "node:zlib";
 import { PageIdentities } from "./page_identities.ts";
 import { copyTemplate, nextRandom, PAGE, recognisePage, stampPage } from "./pages.ts";
-
-type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Pages that the checksum reads at a time. */
 const CHECKSUM_PAGES = 256;
@@ -32,8 +31,7 @@ export class DeviceState {
   readonly #identities: PageIdentities;
   readonly #foreign: Map<number, Bytes> = new Map();
   #differing = 0;
-  readonly #scratch: Bytes = new Uint8Array(PAGE);
-  readonly #scratchView: DataView = new DataView(this.#scratch.buffer);
+  readonly #scratch = new ViewedBytes(new Uint8Array(PAGE));
 
   // Pages to save: one bit per page, while a save is in progress.
   readonly #dirty: Uint32Array;
@@ -204,7 +202,7 @@ export class DeviceState {
   }
 
   /** Copies `length` bytes from `offset` of the state to `out` at `at`. */
-  read(offset: number, out: Bytes, view: DataView, at: number, length: number): void {
+  read(offset: number, out: ViewedBytes, at: number, length: number): void {
     const end = offset + length;
     while (offset < end) {
       const page = Math.floor(offset / PAGE);
@@ -212,39 +210,39 @@ export class DeviceState {
       let run: number;
       if (inside === 0 && end - offset >= PAGE) {
         const count = Math.floor((end - offset) / PAGE);
-        this.#pages(page, count, out, view, at);
+        this.#pages(page, count, out, at);
         run = count * PAGE;
       } else {
         run = Math.min(PAGE - inside, end - offset);
-        this.#pages(page, 1, this.#scratch, this.#scratchView, 0);
-        out.set(this.#scratch.subarray(inside, inside + run), at);
+        this.#pages(page, 1, this.#scratch, 0);
+        out.bytes.set(this.#scratch.bytes.subarray(inside, inside + run), at);
       }
       offset += run;
       at += run;
     }
   }
 
-  #pages(first: number, count: number, out: Bytes, view: DataView, at: number): void {
-    copyTemplate(out, at, first, count);
+  #pages(first: number, count: number, { bytes, view }: ViewedBytes, at: number): void {
+    copyTemplate(bytes, at, first, count);
     const identities = this.#identities;
     for (let page = first; page < first + count; page += 1, at += PAGE) {
       stampPage(view, at, page, identities.seed(page), identities.version(page));
       if (this.#foreign.size > 0) {
         const foreign = this.#foreign.get(page);
-        if (foreign !== undefined) out.set(foreign, at);
+        if (foreign !== undefined) bytes.set(foreign, at);
       }
     }
   }
 
   /** Replaces `length` bytes at `offset` of the state by the bytes of `from` at `at`. */
-  write(offset: number, from: Bytes, view: DataView, at: number, length: number): void {
+  write(offset: number, from: ViewedBytes, at: number, length: number): void {
     const end = offset + length;
     while (offset < end) {
       const page = Math.floor(offset / PAGE);
       const inside = offset % PAGE;
       const run = Math.min(PAGE - inside, end - offset);
-      if (run === PAGE) this.#replace(page, from, view, at);
-      else this.#patch(page, inside, from.subarray(at, at + run));
+      if (run === PAGE) this.#replace(page, from, at);
+      else this.#patch(page, inside, from.bytes.subarray(at, at + run));
       offset += run;
       at += run;
     }
@@ -256,20 +254,20 @@ export class DeviceState {
     let own = this.#foreign.get(page);
     if (own === undefined) {
       own = new Uint8Array(PAGE);
-      this.#pages(page, 1, own, new DataView(own.buffer), 0);
+      this.#pages(page, 1, new ViewedBytes(own), 0);
       this.#foreign.set(page, own);
     }
     own.set(bytes, inside);
     this.#count(before, page);
     this.#mark(page);
-    if (inside + bytes.length === PAGE) this.#replace(page, own, new DataView(own.buffer), 0);
+    if (inside + bytes.length === PAGE) this.#replace(page, new ViewedBytes(own), 0);
   }
 
-  #replace(page: number, from: Bytes, view: DataView, at: number): void {
+  #replace(page: number, { bytes, view }: ViewedBytes, at: number): void {
     const before = this.#isSeeds(page);
-    const identity = recognisePage(from, view, at, page);
+    const identity = recognisePage(bytes, view, at, page);
     if (identity === null) {
-      this.#foreign.set(page, from.slice(at, at + PAGE));
+      this.#foreign.set(page, bytes.slice(at, at + PAGE));
     } else {
       this.#foreign.delete(page);
       this.#identities.set(page, identity);
@@ -281,13 +279,12 @@ export class DeviceState {
   /** CRC-32 (IEEE) of the whole state. */
   checksum(): number {
     const pages = Math.min(CHECKSUM_PAGES, this.pages);
-    const bytes = new Uint8Array(pages * PAGE);
-    const view = new DataView(bytes.buffer);
+    const part = new ViewedBytes(new Uint8Array(pages * PAGE));
     let crc = 0;
     for (let first = 0; first < this.pages; first += pages) {
       const count = Math.min(pages, this.pages - first);
-      this.#pages(first, count, bytes, view, 0);
-      crc = crc32(bytes.subarray(0, count * PAGE), crc);
+      this.#pages(first, count, part, 0);
+      crc = crc32(part.bytes.subarray(0, count * PAGE), crc);
     }
     return crc;
   }

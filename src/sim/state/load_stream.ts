@@ -3,6 +3,7 @@
  * save_stream.ts makes, and refuses anything else.
  */
 
+import type { ViewedBytes } from "../os/bytes.ts";
 import type { DeviceState } from "./device_state.ts";
 import { HEADER, LAST, MAGIC, RECORD } from "./save_stream.ts";
 
@@ -32,7 +33,8 @@ export class LoadStream {
   }
 
   /** Takes the transaction of `size` bytes at `at`. A refused one does not change the state. */
-  take(bytes: Uint8Array<ArrayBuffer>, view: DataView, at: number, size: number): TakeResult {
+  take(given: ViewedBytes, at: number, size: number): TakeResult {
+    const { view } = given;
     if (size < HEADER || view.getUint32(at, true) !== MAGIC || this.complete) return REFUSED;
     const sequence = view.getUint32(at + 4, true);
     if (sequence !== this.#sequence) {
@@ -50,7 +52,7 @@ export class LoadStream {
     // The whole transaction is checked before any of it is used.
     if (!this.#records(view, at, used, () => {})) return REFUSED;
     this.#records(view, at, used, (offset, from, length) => {
-      this.#state.write(offset, bytes, view, from, length);
+      this.#state.write(offset, given, from, length);
     });
     this.complete = (view.getUint32(at + 16, true) & LAST) !== 0;
     this.#sequence += 1;

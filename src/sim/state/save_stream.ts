@@ -8,6 +8,7 @@
  * between two transactions.
  */
 
+import type { ViewedBytes } from "../os/bytes.ts";
 import type { DeviceState } from "./device_state.ts";
 import { PAGE } from "./pages.ts";
 
@@ -55,23 +56,12 @@ export class SaveStream {
   }
 
   /** Makes the next transaction of at most `limit` bytes at `at`; returns the bytes used. */
-  next(
-    out: Uint8Array<ArrayBuffer>,
-    view: DataView,
-    at: number,
-    limit: number,
-    stopped: boolean,
-  ): number {
+  next(out: ViewedBytes, at: number, limit: number, stopped: boolean): number {
+    const { bytes, view } = out;
     let used = HEADER;
     if (this.#cutLength > 0) {
-      used = this.#record(
-        out,
-        view,
-        at,
-        used,
-        this.#cutAt,
-        Math.min(this.#cutLength, limit - used - RECORD),
-      );
+      const length = Math.min(this.#cutLength, limit - used - RECORD);
+      used += this.#record(out, at + used, length);
     }
     while (this.#cutLength === 0 && limit - used > RECORD) {
       const page = this.#state.nextDirty(this.#cursor);
@@ -82,11 +72,11 @@ export class SaveStream {
       this.#cursor = (page + pages) % this.#state.pages;
       this.#cutAt = page * PAGE;
       this.#cutLength = pages * PAGE;
-      used = this.#record(out, view, at, used, this.#cutAt, Math.min(this.#cutLength, room));
+      used += this.#record(out, at + used, Math.min(this.#cutLength, room));
     }
     this.#lastSent = stopped && this.#cutLength === 0 && this.#state.dirtyPages === 0;
     const size = this.#padded ? limit : used;
-    if (size > used) out.fill(0, at + used, at + size);
+    if (size > used) bytes.fill(0, at + used, at + size);
     view.setUint32(at, MAGIC, true);
     view.setUint32(at + 4, this.#sequence, true);
     view.setUint32(at + 8, size, true);
@@ -98,21 +88,16 @@ export class SaveStream {
     return size;
   }
 
-  #record(
-    out: Uint8Array<ArrayBuffer>,
-    view: DataView,
-    at: number,
-    used: number,
-    offset: number,
-    length: number,
-  ): number {
-    setU64(view, at + used, offset);
-    view.setUint32(at + used + 8, length, true);
-    view.setUint32(at + used + 12, 0, true);
-    this.#state.read(offset, out, view, at + used + RECORD, length);
-    this.#cutAt = offset + length;
+  /** Puts the next `length` bytes of the pages that were taken at `at`; returns the bytes used. */
+  #record(out: ViewedBytes, at: number, length: number): number {
+    const { view } = out;
+    setU64(view, at, this.#cutAt);
+    view.setUint32(at + 8, length, true);
+    view.setUint32(at + 12, 0, true);
+    this.#state.read(this.#cutAt, out, at + RECORD, length);
+    this.#cutAt += length;
     this.#cutLength -= length;
-    return used + RECORD + length;
+    return RECORD + length;
   }
 }
 

@@ -10,7 +10,7 @@ import type { Layout } from "./region_layout.ts";
 import { LoadStream } from "../state/load_stream.ts";
 import { PAGE } from "../state/pages.ts";
 import { refuse } from "../os/refusal.ts";
-import type { Bytes } from "../os/bytes.ts";
+import { type Bytes, ViewedBytes } from "../os/bytes.ts";
 import type { DriverDevice } from "../driver/driver_device.ts";
 import { SaveStream } from "../state/save_stream.ts";
 import { nap } from "../../kernel/process/nap.ts";
@@ -25,8 +25,7 @@ export class DataSection {
   readonly #layout: Layout;
   /** Whether data_size reads 0, and a transaction is as much as is pending and fits. */
   readonly #sizeless: boolean;
-  #bytes: Bytes = new Uint8Array(0);
-  #view: DataView = new DataView(this.#bytes.buffer);
+  #data = new ViewedBytes(new Uint8Array(0));
 
   #save: SaveStream | null = null;
   /** The restore in progress; null if there is none. */
@@ -79,9 +78,8 @@ export class DataSection {
   #begin(): void {
     this.#transactions = 0;
     this.#pending = 0;
-    if (this.#bytes.length > 0) return;
-    this.#bytes = new Uint8Array(this.#layout.size);
-    this.#view = new DataView(this.#bytes.buffer);
+    if (this.#data.bytes.length > 0) return;
+    this.#data = new ViewedBytes(new Uint8Array(this.#layout.size));
   }
 
   #violate(how: string): never {
@@ -148,8 +146,7 @@ export class DataSection {
     // An empty transaction takes nothing from the state, so nothing is lost.
     if (lies.includes("data-size-zero")) return;
     this.#size = this.#save.next(
-      this.#bytes,
-      this.#view,
+      this.#data,
       this.#offset,
       this.#sizeless ? Math.min(this.#pending, window) : window,
       this.#stopped,
@@ -181,7 +178,7 @@ export class DataSection {
       this.#violate(`data_size is ${size}, but ${this.#touched} bytes were written`);
     }
     for (const { errno } of this.#owner.faults.due("size-write")) refuse(errno);
-    const verdict = this.load.take(this.#bytes, this.#view, this.#offset, size);
+    const verdict = this.load.take(this.#data, this.#offset, size);
     if (verdict.violation !== undefined) this.#violate(verdict.violation);
     if (!verdict.taken) refuse("EINVAL");
     this.#step = "idle";
@@ -212,7 +209,7 @@ export class DataSection {
       if (name === "read") refuse(errno);
       length = Math.ceil(length / 2);
     }
-    into.set(this.#bytes.subarray(at, at + length));
+    into.set(this.#data.bytes.subarray(at, at + length));
     this.#touched += length;
     return length;
   }
@@ -226,7 +223,7 @@ export class DataSection {
       if (name === "write") refuse(errno);
       length = Math.ceil(length / 2);
     }
-    this.#bytes.set(length === from.length ? from : from.subarray(0, length), at);
+    this.#data.bytes.set(length === from.length ? from : from.subarray(0, length), at);
     this.#touched += length;
     return length;
   }
@@ -235,7 +232,7 @@ export class DataSection {
   readMapped(at: number, into: Uint8Array): void {
     const wrong = this.#outside(at, into.length, false);
     if (wrong !== null) this.#owner.violate(`${wrong} (mapped)`);
-    into.set(this.#bytes.subarray(at, at + into.length));
+    into.set(this.#data.bytes.subarray(at, at + into.length));
     this.#touched += into.length;
   }
 
@@ -243,7 +240,7 @@ export class DataSection {
   writeMapped(at: number, from: Uint8Array): void {
     const wrong = this.#outside(at, from.length, true);
     if (wrong !== null) this.#owner.violate(`${wrong} (mapped)`);
-    this.#bytes.set(from, at);
+    this.#data.bytes.set(from, at);
     this.#touched += from.length;
   }
 }

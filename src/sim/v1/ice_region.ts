@@ -8,7 +8,7 @@ import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from "../../u
 import type { Layout } from "./region_layout.ts";
 import { LoadStream } from "../state/load_stream.ts";
 import { refuse } from "../os/refusal.ts";
-import type { Bytes } from "../os/bytes.ts";
+import { type Bytes, ViewedBytes } from "../os/bytes.ts";
 import type { DriverDevice } from "../driver/driver_device.ts";
 import type { MigrationRegion } from "../driver/region.ts";
 import {
@@ -29,8 +29,7 @@ export class IceRegion implements MigrationRegion {
   readonly areas = null;
   readonly #owner: DriverDevice;
   readonly #dataSize: number;
-  #bytes: Bytes = new Uint8Array(0);
-  #view: DataView = new DataView(this.#bytes.buffer);
+  #data = new ViewedBytes(new Uint8Array(0));
   #deviceState = 0;
   /** device_state reads 0 at open, although the device runs. */
   #untouched = true;
@@ -58,8 +57,7 @@ export class IceRegion implements MigrationRegion {
     this.#untouched = true;
     this.#pending = 0n;
     this.#read = 0;
-    this.#bytes = new Uint8Array(this.size);
-    this.#view = new DataView(this.#bytes.buffer);
+    this.#data = new ViewedBytes(new Uint8Array(this.size));
   }
 
   reset(): void {
@@ -138,7 +136,7 @@ export class IceRegion implements MigrationRegion {
       if (name === "read") refuse(errno);
       length = Math.ceil(length / 2);
     }
-    into.set(this.#bytes.subarray(at, at + length));
+    into.set(this.#data.bytes.subarray(at, at + length));
     this.#read += length;
     this.#pending = BigInt.asUintN(64, this.#pending - BigInt(length));
     return length;
@@ -166,7 +164,7 @@ export class IceRegion implements MigrationRegion {
       if (name === "write") refuse(errno);
       length = Math.ceil(length / 2);
     }
-    this.#bytes.set(from.subarray(0, length), at);
+    this.#data.bytes.set(from.subarray(0, length), at);
     return length;
   }
 
@@ -217,7 +215,7 @@ export class IceRegion implements MigrationRegion {
   #saveState(): void {
     const { state } = this.#owner;
     const save = new SaveStream(state, false);
-    save.next(this.#bytes, this.#view, REGISTERS_SIZE, this.#dataSize, true);
+    save.next(this.#data, REGISTERS_SIZE, this.#dataSize, true);
     state.untrack();
     this.#pending = BigInt(this.#dataSize);
     this.#read = 0;
@@ -225,14 +223,14 @@ export class IceRegion implements MigrationRegion {
 
   #loadState(): void {
     const load = new LoadStream(this.#owner.state);
-    if (!load.take(this.#bytes, this.#view, REGISTERS_SIZE, this.#dataSize).taken) refuse("EINVAL");
+    if (!load.take(this.#data, REGISTERS_SIZE, this.#dataSize).taken) refuse("EINVAL");
   }
 
   load(at: number, into: Uint8Array): void {
-    into.set(this.#bytes.subarray(at, at + into.length));
+    into.set(this.#data.bytes.subarray(at, at + into.length));
   }
 
   store(at: number, from: Uint8Array): void {
-    this.#bytes.set(from, at);
+    this.#data.bytes.set(from, at);
   }
 }

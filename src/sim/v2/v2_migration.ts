@@ -190,7 +190,8 @@ export class V2Migration {
 
   /** Opens the data fd of PRE_COPY, or of STOP_COPY. */
   openSave(stopped: boolean): SaveFile {
-    const file = new SaveFile(this.#device, this, this.#driver, this.#chunk, stopped);
+    const amount = { chunk: this.#chunk, stopped };
+    const file = new SaveFile(this.#device, this, this.#driver, amount);
     this.#file = file;
     return file;
   }

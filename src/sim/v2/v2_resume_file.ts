@@ -6,7 +6,7 @@ import type { ErrnoName } from "../../kernel/errno_names.ts";
 import type { DriverDevice } from "../driver/driver_device.ts";
 import { LoadStream } from "../state/load_stream.ts";
 import { refuse } from "../os/refusal.ts";
-import type { Bytes } from "../os/bytes.ts";
+import { type Bytes, ViewedBytes } from "../os/bytes.ts";
 import { DataFile } from "./v2_data_file.ts";
 import type { V2Driver } from "../v2_drivers.ts";
 import {
@@ -31,7 +31,7 @@ export class ResumeFile extends DataFile {
   #mismatched = false;
   #failed: ErrnoName | null = null;
   /** The header or the data that is being collected, and how many bytes of it have come. */
-  #part: Bytes = new Uint8Array(RECORD_HEADER);
+  #part = new ViewedBytes(new Uint8Array(RECORD_HEADER));
   #filled = 0;
   /** The header of the record whose data `part` is; null while `part` is a header. */
   #header: ReturnType<typeof getHeader> | null = null;
@@ -77,34 +77,34 @@ export class ResumeFile extends DataFile {
   #take(from: Bytes): void {
     for (let done = 0; done < from.length;) {
       if (this.load.complete) this.#fail(this.#driver.tooLong);
-      const run = Math.min(from.length - done, this.#part.length - this.#filled);
-      this.#part.set(from.subarray(done, done + run), this.#filled);
+      const run = Math.min(from.length - done, this.#part.bytes.length - this.#filled);
+      this.#part.bytes.set(from.subarray(done, done + run), this.#filled);
       this.#filled += run;
       done += run;
-      if (this.#filled === this.#part.length) this.#takePart();
+      if (this.#filled === this.#part.bytes.length) this.#takePart();
     }
   }
 
   #takePart(): void {
-    const view = new DataView(this.#part.buffer);
+    const { view } = this.#part;
     this.#filled = 0;
     if (this.#header === null) {
       this.#header = getHeader(view);
       const { size } = this.#header;
       if (size > MAX_RECORD) this.#fail("ENOMEM");
       if (size === 0) this.#fail("EINVAL");
-      this.#part = new Uint8Array(size);
+      this.#part = new ViewedBytes(new Uint8Array(size));
       return;
     }
-    this.#takeRecord(this.#header, view);
+    this.#takeRecord(this.#header);
     this.#header = null;
-    this.#part = new Uint8Array(RECORD_HEADER);
+    this.#part = new ViewedBytes(new Uint8Array(RECORD_HEADER));
   }
 
-  #takeRecord({ tag, flags, size }: ReturnType<typeof getHeader>, view: DataView): void {
+  #takeRecord({ tag, flags, size }: ReturnType<typeof getHeader>): void {
     switch (tag) {
       case TAG_DATA:
-        if (!this.#matched || !this.load.take(this.#part, view, 0, size).taken) {
+        if (!this.#matched || !this.load.take(this.#part, 0, size).taken) {
           this.#fail(this.#driver.mismatch);
         }
         break;
@@ -123,7 +123,8 @@ export class ResumeFile extends DataFile {
   /** Whether the record in hand has this device's identity. */
   matches(): boolean {
     const own = matchData(this.device.personality, this.device.state.size);
-    return own.length === this.#part.length && own.every((byte, at) => byte === this.#part[at]);
+    const { bytes } = this.#part;
+    return own.length === bytes.length && own.every((byte, at) => byte === bytes[at]);
   }
 
   /** The transition to STOP: the state must be complete. */

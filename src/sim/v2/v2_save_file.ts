@@ -11,7 +11,7 @@ import {
 import type { DriverDevice } from "../driver/driver_device.ts";
 import { PAGE } from "../state/pages.ts";
 import { refuse } from "../os/refusal.ts";
-import type { Bytes } from "../os/bytes.ts";
+import { type Bytes, ViewedBytes } from "../os/bytes.ts";
 import { HEADER, RECORD, SaveStream } from "../state/save_stream.ts";
 import { type Argument, fromUser, toUser } from "../os/user.ts";
 import { DataFile } from "./v2_data_file.ts";
@@ -64,8 +64,7 @@ export class SaveFile extends DataFile {
   /** Records to send before the state. */
   readonly #first: SmallRecord[] = [];
   /** The record that is being read. */
-  readonly #record: Bytes;
-  readonly #view: DataView;
+  readonly #record: ViewedBytes;
   #at = 0;
   #end = 0;
   #save: SaveStream | null = null;
@@ -85,8 +84,7 @@ export class SaveFile extends DataFile {
     device: DriverDevice,
     migration: Precopying,
     driver: V2Driver,
-    chunk: number,
-    stopped: boolean,
+    { chunk, stopped }: { readonly chunk: number; readonly stopped: boolean },
   ) {
     super(device, "the save fd");
     this.#migration = migration;
@@ -95,8 +93,7 @@ export class SaveFile extends DataFile {
     this.#reinits = driver.reinits ?? 0;
     const whole = HEADER + device.state.pages * (PAGE + RECORD);
     this.#limit = Math.min(chunk, whole);
-    this.#record = new Uint8Array(RECORD_HEADER + this.#limit);
-    this.#view = new DataView(this.#record.buffer);
+    this.#record = new ViewedBytes(new Uint8Array(RECORD_HEADER + this.#limit));
     const { state } = device;
     if (driver.sizeRecord) {
       this.#first.push({ tag: TAG_SIZE, flags: OPTIONAL, data: sizeData(state.size) });
@@ -133,7 +130,7 @@ export class SaveFile extends DataFile {
     let done = 0;
     while (done < room && (this.#at < this.#end || this.#next())) {
       const run = Math.min(room - done, this.#end - this.#at);
-      into.set(this.#record.subarray(this.#at, this.#at + run), done);
+      into.set(this.#record.bytes.subarray(this.#at, this.#at + run), done);
       this.#at += run;
       done += run;
     }
@@ -158,7 +155,7 @@ export class SaveFile extends DataFile {
   #next(): boolean {
     const small = this.#first.shift();
     if (small !== undefined) {
-      this.#record.set(small.data, RECORD_HEADER);
+      this.#record.bytes.set(small.data, RECORD_HEADER);
       this.#put(small.data.length, small.tag, small.flags);
       return true;
     }
@@ -171,7 +168,7 @@ export class SaveFile extends DataFile {
     const image = HEADER + RECORD + this.#imageLeft + this.#pages * RECORD;
     const limit = this.#stopped ? this.#limit : Math.min(this.#limit, image);
     const before = state.dirtyPages;
-    const size = save.next(this.#record, this.#view, RECORD_HEADER, limit, this.#stopped);
+    const size = save.next(this.#record, RECORD_HEADER, limit, this.#stopped);
     this.#pages = Math.max(0, this.#pages - (before - state.dirtyPages));
     this.#put(size, TAG_DATA, 0);
     return true;
@@ -187,7 +184,7 @@ export class SaveFile extends DataFile {
   }
 
   #put(size: number, tag: number, flags: number): void {
-    putHeader(this.#view, size, tag, flags);
+    putHeader(this.#record.view, size, tag, flags);
     this.#at = 0;
     this.#end = RECORD_HEADER + size;
   }

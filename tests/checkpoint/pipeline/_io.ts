@@ -28,7 +28,7 @@ export function savingRings(devices: number, slots: number, compress = false): R
   const slotBytes = compress ? COMPRESSED_SLOT_BYTES : FRAME_SLOT_BYTES;
   return Array.from(
     { length: devices },
-    () => ringMemory(slots, slotBytes, new Doorbell(), writer),
+    () => ringMemory({ slots, slotBytes }, new Doorbell(), writer),
   );
 }
 
@@ -37,7 +37,7 @@ export function restoringRings(devices: number, slots: number): RingMemory[] {
   const reader = new Doorbell();
   return Array.from(
     { length: devices },
-    () => ringMemory(slots, FRAME_SLOT_BYTES, reader, new Doorbell()),
+    () => ringMemory({ slots, slotBytes: FRAME_SLOT_BYTES }, reader, new Doorbell()),
   );
 }
 

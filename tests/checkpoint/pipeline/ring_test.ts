@@ -11,7 +11,7 @@ import {
 } from "../../../src/checkpoint/pipeline/ring.ts";
 
 function memory(slots: number, slotBytes = 8): RingMemory {
-  return ringMemory(slots, slotBytes, new Doorbell(), new Doorbell());
+  return ringMemory({ slots, slotBytes }, new Doorbell(), new Doorbell());
 }
 
 /** What a ring should do: a queue of numbers. */
@@ -123,7 +123,7 @@ describe("a ring", () => {
   it("rings the bell of the side that has something to do", () => {
     const producerBell = new Doorbell();
     const consumerBell = new Doorbell();
-    const shared = ringMemory(1, 1, producerBell, consumerBell);
+    const shared = ringMemory({ slots: 1, slotBytes: 1 }, producerBell, consumerBell);
     const producer = new RingProducer(shared);
     const consumer = new RingConsumer(shared);
     const rung = (): number[] =>

@@ -33,7 +33,9 @@ describe("rings between threads", () => {
   for (const slots of [1, 2, 8]) {
     it(`lose nothing from two producers to one consumer, with ${slots} slots`, async () => {
       const consumer = new Doorbell();
-      const rings = [0, 1].map(() => ringMemory(slots, 64, new Doorbell(), consumer));
+      const rings = [0, 1].map(() =>
+        ringMemory({ slots, slotBytes: 64 }, new Doorbell(), consumer)
+      );
       const outcomes = await Promise.all([
         run("consumer", rings, COUNT),
         ...rings.map((ring, number) => run("producer", [ring], COUNT, number)),
@@ -43,7 +45,9 @@ describe("rings between threads", () => {
 
     it(`lose nothing from one producer to two consumers, with ${slots} slots`, async () => {
       const producer = new Doorbell();
-      const rings = [0, 1].map(() => ringMemory(slots, 64, producer, new Doorbell()));
+      const rings = [0, 1].map(() =>
+        ringMemory({ slots, slotBytes: 64 }, producer, new Doorbell())
+      );
       const outcomes = await Promise.all([
         run("producer", rings, COUNT),
         ...rings.map((ring, number) => run("consumer", [ring], COUNT, number)),
@@ -54,7 +58,7 @@ describe("rings between threads", () => {
 
   it("wake a producer that waits for room, and a consumer that waits for data, when cancelled", async () => {
     for (const side of ["producer", "consumer"] as const) {
-      const memory = ringMemory(1, 1, new Doorbell(), new Doorbell());
+      const memory = ringMemory({ slots: 1, slotBytes: 1 }, new Doorbell(), new Doorbell());
       const outcome = run(side, [memory], COUNT);
       const ring = new RingConsumer(memory);
       if (side === "producer") {
@@ -66,7 +70,7 @@ describe("rings between threads", () => {
   });
 
   it("let a thread that waits be terminated", async () => {
-    const memory = ringMemory(1, 1, new Doorbell(), new Doorbell());
+    const memory = ringMemory({ slots: 1, slotBytes: 1 }, new Doorbell(), new Doorbell());
     const worker = new Worker(new URL("./_ring_worker.ts", import.meta.url), { type: "module" });
     const rings = [{ memory, number: 0 }];
     worker.postMessage({ side: "producer", rings, count: 2 } satisfies Task);
