@@ -14,11 +14,12 @@ import { kernelRelease } from "../vfio/reasons/kernel_release.ts";
 import { findMigrationRegion, migrationReasons } from "../vfio/device/migration_region.ts";
 import { migrationFlagNames, readMigrationFlags } from "../vfio/device/feature.ts";
 import { formatDeviceName, parseDeviceName } from "../vfio/open/device_name.ts";
+import { type LentFds, lentFds, lentIoas } from "../vfio/open/lent_fds.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
 import { AnswerError } from "../vfio/device/answer_error.ts";
 import type { VfioDevice } from "../vfio/device/device.ts";
 import { Bench, type BenchOptions } from "./devices/devices_under_check.ts";
-import { devicesOn } from "./devices/device_kernel.ts";
+import { type DeviceInKernel, devicesInKernels } from "./devices/device_kernel.ts";
 import { demandSameKind } from "./devices/same_kind.ts";
 import { attempt } from "./attempt.ts";
 import { CheckError } from "./check_error.ts";
@@ -27,7 +28,7 @@ import type { Check } from "./define.ts";
 import { type Safety, SAFETY_LEVELS } from "./safety.ts";
 import { lack, type Means } from "./_needs.ts";
 import { endTrace, MemoryTrace, type SharedTrace, TraceKernel, traceTo } from "../trace/mod.ts";
-import { Interruption, WatchedKernel } from "./thread/watched_kernel.ts";
+import { Interruption, WatchedKernels } from "./thread/watched_kernel.ts";
 import type { Watch } from "./thread/watch.ts";
 import { type SharedConnection, VfioUserKernel } from "../vfio_user/mod.ts";
 import type { SecondThread } from "./thread/second_thread.ts";
@@ -75,15 +76,7 @@ export interface CheckedDevice {
 }
 
 /** The open fds of a device under check; null if there is none. */
-export interface CheckedFds {
-  /** The device. */
-  readonly device: number;
-  /** Its group. */
-  readonly group: number | null;
-  /** Its container. */
-  readonly container: number | null;
-  /** Its iommufd. */
-  readonly iommufd: number | null;
+export interface CheckedFds extends LentFds {
   /** The id of its IOAS in the iommufd. */
   readonly ioas: number | null;
 }
@@ -117,11 +110,10 @@ export class Runner implements Disposable {
   /** What is known of the device. */
   readonly device: CheckedDevice;
   readonly #own: Kernel;
-  readonly #watched: WatchedKernel;
+  readonly #watched: WatchedKernels;
   readonly #trace: MemoryTrace = new MemoryTrace(CALLS_KEPT);
-  /** Whose calls are in the caller's trace, if there is one. */
-  readonly #filed: Kernel;
-  readonly #kernel: Kernel;
+  /** The kernels whose calls are in the caller's trace, if there is one. */
+  readonly #filed: Kernel[] = [];
   readonly #bench: Bench;
   readonly #options: RunnerOptions;
   readonly #means: Means;
@@ -143,18 +135,11 @@ export class Runner implements Disposable {
     { kernel, wait = nap }: RunnerEnvironment = {},
   ) {
     this.#wait = wait;
-    const on = devicesOn(names.map(parseDeviceName), kernel);
-    this.#own = on.kernel;
-    this.#watched = new WatchedKernel(on.kernel, watch);
-    this.#filed = options.trace === undefined ? this.#watched.kernel : traceTo(
-      options.trace,
-      this.#watched.kernel,
-      names.join(" "),
-      on.names.map(formatDeviceName).join(" "),
-    );
-    this.#kernel = new TraceKernel(this.#filed, this.#trace);
+    const places = devicesInKernels(names.map(parseDeviceName), kernel);
+    this.#own = places[0]!.kernel;
+    this.#watched = new WatchedKernels(watch);
     this.#options = options;
-    this.#bench = new Bench(this.#kernel, on.names, options);
+    this.#bench = new Bench(this.#traced(places, names), options);
     try {
       const { device, second } = this.#bench;
       const reasons = migrationReasons(device);
@@ -171,7 +156,7 @@ export class Runner implements Disposable {
         protocol,
         migrationFlags: protocol === "v2" ? migrationFlagNames(this.#flags) : null,
         driver: device.sysfs?.driver ?? null,
-        kernel: on.kernel.name === "sim" ? "sim" : kernelRelease(on.kernel) ?? "unknown",
+        kernel: this.#own.name === "sim" ? "sim" : kernelRelease(this.#own) ?? "unknown",
         borrowed: device.borrowed,
         fds: this.#fds(),
         second: second?.label ?? null,
@@ -188,7 +173,7 @@ export class Runner implements Disposable {
         },
         resettable: device.resettable || this.#canReset(device),
         closable: this.#bench.closable,
-        simulated: on.kernel.name === "sim",
+        simulated: this.#own.name === "sim",
         load: options.load,
       };
       this.#stateAtOpen = device.borrowed ? null : state;
@@ -205,6 +190,25 @@ export class Runner implements Disposable {
     } catch (error) {
       throw cleanedUp(error, () => this.#bench.close());
     }
+  }
+
+  /** The devices in kernels whose calls are watched and traced: each kernel once. */
+  #traced(places: readonly DeviceInKernel[], names: readonly string[]): readonly DeviceInKernel[] {
+    const { trace } = this.#options;
+    const kernels = new Map<Kernel, Kernel>();
+    for (const { kernel } of places) {
+      if (kernels.has(kernel)) continue;
+      let filed = this.#watched.watched(kernel);
+      if (trace !== undefined) {
+        const inIt = [...places.keys()].filter((index) => places[index]!.kernel === kernel);
+        const given = inIt.map((index) => names[index]).join(" ");
+        const own = inIt.map((index) => formatDeviceName(places[index]!.name)).join(" ");
+        filed = traceTo(trace, filed, given, own);
+      }
+      this.#filed.push(filed);
+      kernels.set(kernel, new TraceKernel(filed, this.#trace, { thread: kernels.size }));
+    }
+    return places.map(({ kernel, name }) => ({ kernel: kernels.get(kernel)!, name }));
   }
 
   get #running(): number {
@@ -272,14 +276,8 @@ export class Runner implements Disposable {
   }
 
   #fds(): CheckedFds {
-    const { fd, group, container, ioas } = this.#bench.device;
-    return {
-      device: fd.number,
-      group: group?.fd.number ?? null,
-      container: container?.fd.number ?? null,
-      iommufd: ioas?.iommufd.fd.number ?? null,
-      ioas: ioas?.id ?? null,
-    };
+    const { device } = this.#bench;
+    return { ...lentFds(device), ioas: lentIoas(device) };
   }
 
   #judge(check: Check, context: CheckContext): Finding {
@@ -314,7 +312,7 @@ export class Runner implements Disposable {
       : this.#partsOf(() => this.#bench.second!, steps);
     this.#parts = [first, second];
     const context: CheckContext = new CheckContext({
-      kernel: this.#kernel,
+      kernel: this.#bench.device.kernel,
       device: () => this.#bench.device,
       v2: first.v2,
       v1: first.v1,
@@ -343,7 +341,7 @@ export class Runner implements Disposable {
     device: () => VfioDevice,
     steps: { step(text: string): void },
   ): { v2: V2Device | null; v1: V1Device | null } {
-    const kernel = this.#kernel;
+    const { kernel } = device();
     if (this.device.protocol === null) return { v2: null, v1: null };
     if (this.device.protocol === "v2") {
       return { v2: new V2Device(kernel, device, this.#flags, steps), v1: null };
@@ -400,7 +398,7 @@ export class Runner implements Disposable {
 
   /** Closes the devices. */
   close(): void {
-    endTrace(this.#filed);
+    for (const kernel of this.#filed) endTrace(kernel);
     this.#bench.close();
   }
 

@@ -40,6 +40,54 @@ describe("the commands on a device that is served", () => {
     }
   });
 
+  it("take two devices of two servers", async () => {
+    await using served = new Served();
+    const first = await served.serve("sim:mlx5?size=256KiB&seed=1");
+    const second = await served.serve("sim:mlx5?size=256KiB&seed=2");
+    const file = served.file("a.vfk");
+    const lines: readonly (readonly [args: readonly string[], shown: RegExp])[] = [
+      [["save", first, second, "--precopy", "-o", file], /Saved 2 devices/],
+      [["restore", first, second, file], /Restored 2 devices/],
+      [["check", first, second, "--only", "round-trip", "--reset"], /\n[1-9]\d* passed, 0 failed/],
+    ];
+    for (const [args, shown] of lines) {
+      const { code, out, err } = await vfiokit(args);
+      assert.equal(code, 0, `${args[0]}: ${err}`);
+      assert.match(out, shown);
+    }
+    const itself = await vfiokit(["check", first, first]);
+    assert.equal(itself.code, 2);
+    assert.match(itself.err, /with itself/);
+  });
+
+  it("move a device from one server to another", async () => {
+    await using served = new Served();
+    const from = await served.serve("sim:mlx5?size=64KiB&seed=1&dma=random:500/s");
+    const to = await served.serve("sim:mlx5?size=64KiB&seed=2");
+    const address = `unix:${served.file("migration")}`;
+    const journal = ["--journal", served.file("journal")];
+    const waiting = Promise.withResolvers<void>();
+    const receiving = vfiokit(["receive", to, "--listen", address, ...journal], {
+      permissions: permissionsOf("receive"),
+      started(child): void {
+        let text = "";
+        child.stderr?.on("data", (chunk: Uint8Array) => {
+          text += new TextDecoder().decode(chunk);
+          if (/^Waiting for migrate/m.test(text)) waiting.resolve();
+        });
+      },
+    });
+    await Promise.race([waiting.promise, receiving]);
+    const words = ["--map", "0x100000:256KiB", "--to", address, "--downtime", "10min", ...journal];
+    const moved = await vfiokit(["migrate", from, ...words], {
+      permissions: permissionsOf("migrate"),
+    });
+    assert.equal(moved.code, 0, moved.err);
+    assert.match(moved.out, /^Moved vfio-user:/m);
+    const received = await receiving;
+    assert.equal(received.code, 0, received.err);
+  });
+
   it("say why there is no device, and whether it needs a reset", async () => {
     await using served = new Served();
     const nobody = `vfio-user:${served.file("nobody.sock")}`;

@@ -2,31 +2,28 @@
  * The devices under check, and how they are opened, closed and opened again.
  */
 
-import { cleanly } from "../../base/cleanup.ts";
-import type { Kernel } from "../../kernel/kernel.ts";
+import { cleanedUp, cleanly } from "../../base/cleanup.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
-import type { DeviceName } from "../../vfio/open/device_name.ts";
 import { openVfioDevices } from "../../vfio/open/open_several.ts";
 import { openVfioDevice, type OpenVfioOptions } from "../../vfio/open/open.ts";
+import type { DeviceInKernel } from "./device_kernel.ts";
 
 /** How the devices are opened. */
 export type BenchOptions = Pick<OpenVfioOptions, "vfToken" | "via" | "groupFd" | "containerFd">;
 
 /** One or two open devices. */
 export class Bench implements Disposable {
-  readonly #kernel: Kernel;
-  readonly #names: readonly DeviceName[];
+  readonly #places: readonly DeviceInKernel[];
   readonly #options: BenchOptions;
   #devices: VfioDevice[] = [];
 
   /**
    * Opens the devices.
    *
-   * @throws What `openVfioDevices` throws.
+   * @throws What `openVfioDevice` and `openVfioDevices` throw.
    */
-  constructor(kernel: Kernel, names: readonly DeviceName[], options: BenchOptions) {
-    this.#kernel = kernel;
-    this.#names = names;
+  constructor(places: readonly DeviceInKernel[], options: BenchOptions) {
+    this.#places = places;
     this.#options = options;
     this.open();
   }
@@ -48,10 +45,19 @@ export class Bench implements Disposable {
 
   /** Opens what was closed. */
   open(): void {
-    const [only, ...others] = this.#names;
-    this.#devices = others.length === 0
-      ? [openVfioDevice(this.#kernel, only!, this.#options)]
-      : openVfioDevices(this.#kernel, this.#names, this.#options);
+    const places = this.#places;
+    const { kernel } = places[0]!;
+    if (places.length > 1 && places.every((place) => place.kernel === kernel)) {
+      this.#devices = openVfioDevices(kernel, places.map(({ name }) => name), this.#options);
+      return;
+    }
+    try {
+      for (const place of places) {
+        this.#devices.push(openVfioDevice(place.kernel, place.name, this.#options));
+      }
+    } catch (error) {
+      throw cleanedUp(error, () => this.close());
+    }
   }
 
   /** Closes the devices, the first one last, which has what they share. */

@@ -1,5 +1,5 @@
 /**
- * A kernel that says which call is under way, and ends a check between two calls.
+ * Kernels that say which call is under way, and end a check between two calls.
  */
 
 import type { Kernel } from "../../kernel/kernel.ts";
@@ -11,20 +11,22 @@ export class Interruption extends Error {
   override readonly name = "Interruption";
 }
 
-/** Watches the calls to a kernel. */
-export class WatchedKernel {
-  /** The kernel whose calls are watched. */
-  readonly kernel: Kernel;
+/** Watches the calls to kernels. */
+export class WatchedKernels {
   readonly #watch: Watch;
   /** What the check did last. */
   step = "";
   /** Whether an interruption ends the next call; not while the device is brought back. */
   interruptible = false;
 
-  /** Watches the calls to `kernel`. */
-  constructor(kernel: Kernel, watch: Watch) {
+  /** Reports each call to `watch`. */
+  constructor(watch: Watch) {
     this.#watch = watch;
-    this.kernel = new Proxy(kernel, {
+  }
+
+  /** A kernel whose calls are those of `kernel`, and are watched. */
+  watched(kernel: Kernel): Kernel {
+    return new Proxy(kernel, {
       get: (target, name): unknown => {
         const member: unknown = Reflect.get(target, name, target);
         if (typeof member !== "function" || typeof name !== "string") return member;
