@@ -311,3 +311,23 @@ export const IOMMU_IOAS_MAP_FIXED_IOVA = 1 << 0;
 export const IOMMU_IOAS_MAP_WRITEABLE = 1 << 1;
 /** The device may read. */
 export const IOMMU_IOAS_MAP_READABLE = 1 << 2;
+
+// ---- iommu_hwpt_alloc.flags
+
+/** Allocate a page table that can track dirty pages (Linux 6.7). */
+export const IOMMU_HWPT_ALLOC_DIRTY_TRACKING = 1 << 1;
+
+// ---- iommu_hw_info.out_capabilities
+
+/** The IOMMU hardware can track dirty pages (Linux 6.7). */
+export const IOMMU_HW_CAP_DIRTY_TRACKING = 1 << 0;
+
+// ---- iommu_hwpt_set_dirty_tracking.flags
+
+/** Start tracking, with all pages clean; without this flag tracking stops (Linux 6.7). */
+export const IOMMU_HWPT_DIRTY_TRACKING_ENABLE = 1 << 0;
+
+// ---- iommu_hwpt_get_dirty_bitmap.flags
+
+/** Leave the pages dirty: a faster read of what is about to be unmapped (Linux 6.7). */
+export const IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR = 1 << 0;

@@ -93,6 +93,14 @@ export const IOMMU_IOAS_IOVA_RANGES = 0x3b84;
 export const IOMMU_IOAS_MAP = 0x3b85;
 /** On an iommufd: struct iommu_ioas_unmap; ENOENT if nothing is mapped. `_IO(IOMMUFD_TYPE, 0x86)`. */
 export const IOMMU_IOAS_UNMAP = 0x3b86;
+/** On an iommufd: struct iommu_hwpt_alloc (Linux 6.7). `_IO(IOMMUFD_TYPE, 0x89)`. */
+export const IOMMU_HWPT_ALLOC = 0x3b89;
+/** On an iommufd: struct iommu_hw_info (Linux 6.7). `_IO(IOMMUFD_TYPE, 0x8a)`. */
+export const IOMMU_GET_HW_INFO = 0x3b8a;
+/** On an iommufd: struct iommu_hwpt_set_dirty_tracking (Linux 6.7). `_IO(IOMMUFD_TYPE, 0x8b)`. */
+export const IOMMU_HWPT_SET_DIRTY_TRACKING = 0x3b8b;
+/** On an iommufd: struct iommu_hwpt_get_dirty_bitmap (Linux 6.7). `_IO(IOMMUFD_TYPE, 0x8c)`. */
+export const IOMMU_HWPT_GET_DIRTY_BITMAP = 0x3b8c;
 
 /** The `dir` bits that each macro sets (asm-generic/ioctl.h: `_IOC_WRITE` is 1, `_IOC_READ` 2). */
 const DIRECTIONS = { _IO: 0, _IOW: 1, _IOR: 2, _IOWR: 3 } as const;

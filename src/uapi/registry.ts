@@ -28,6 +28,8 @@ export const VARIANTS: Readonly<Record<string, StructVariant>> = {
 
 /** The version that introduced linux/iommufd.h. */
 const IOMMUFD = "Linux 6.2";
+/** The version that introduced iommufd's tracking of dirty pages. */
+const HWPT_DIRTY = "Linux 6.7";
 /** The version that introduced a node per device, in /dev/vfio/devices. */
 const CDEV = "Linux 6.6";
 
@@ -66,6 +68,18 @@ export const NOT_IN_6_1: Readonly<Record<string, string>> = {
   iommu_ioas_map: IOMMUFD,
   iommu_ioas_unmap: IOMMUFD,
   iommu_iova_range: IOMMUFD,
+  IOMMU_HWPT_ALLOC: HWPT_DIRTY,
+  IOMMU_GET_HW_INFO: HWPT_DIRTY,
+  IOMMU_HWPT_SET_DIRTY_TRACKING: HWPT_DIRTY,
+  IOMMU_HWPT_GET_DIRTY_BITMAP: HWPT_DIRTY,
+  IOMMU_HWPT_ALLOC_DIRTY_TRACKING: HWPT_DIRTY,
+  IOMMU_HW_CAP_DIRTY_TRACKING: HWPT_DIRTY,
+  IOMMU_HWPT_DIRTY_TRACKING_ENABLE: HWPT_DIRTY,
+  IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR: HWPT_DIRTY,
+  iommu_hwpt_alloc: HWPT_DIRTY,
+  iommu_hw_info: HWPT_DIRTY,
+  iommu_hwpt_set_dirty_tracking: HWPT_DIRTY,
+  iommu_hwpt_get_dirty_bitmap: HWPT_DIRTY,
   VFIO_IOMMU_INFO_DIRTY_PGS: "drafts of the v1 patches only",
 };
 

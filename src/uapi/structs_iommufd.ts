@@ -5,7 +5,7 @@
  * @module
  */
 
-import { struct } from "./codec.ts";
+import { array, struct } from "./codec.ts";
 import type { StructCodec } from "./struct_types.ts";
 
 /** `struct vfio_device_bind_iommufd`: the argument of VFIO_DEVICE_BIND_IOMMUFD. */
@@ -231,3 +231,150 @@ export const iommuIoasUnmap: StructCodec<IommuIoasUnmap> = struct("iommu_ioas_un
   iova: "u64",
   length: "u64",
 });
+
+/** `struct iommu_hwpt_alloc`: the argument of IOMMU_HWPT_ALLOC. */
+export interface IommuHwptAlloc {
+  /** Size of the struct in bytes. */
+  size: number;
+  /** `IOMMU_HWPT_ALLOC_*`. */
+  flags: number;
+  /** The bound device that the page table is for. */
+  dev_id: number;
+  /** The address space, or the page table that it is nested in. */
+  pt_id: number;
+  /** In the answer, the new page table. */
+  out_hwpt_id: number;
+  /** 0. */
+  __reserved: number;
+  /** What data_uptr points to; 0 for nothing. */
+  data_type: number;
+  /** Bytes at data_uptr. */
+  data_len: number;
+  /** Address of what the IOMMU's driver takes. */
+  data_uptr: bigint;
+  /** A fault queue, with IOMMU_HWPT_FAULT_ID_VALID (Linux 6.11). */
+  fault_id: number;
+  /** 0. */
+  __reserved2: number;
+}
+
+/** `struct iommu_hwpt_alloc`, 48 bytes as in Linux 6.11; 40 before. */
+export const iommuHwptAlloc: StructCodec<IommuHwptAlloc> = struct("iommu_hwpt_alloc", {
+  size: "argsz",
+  flags: "u32",
+  dev_id: "u32",
+  pt_id: "u32",
+  out_hwpt_id: "u32",
+  __reserved: "u32",
+  data_type: "u32",
+  data_len: "u32",
+  data_uptr: "u64",
+  fault_id: "u32",
+  __reserved2: "u32",
+});
+
+/** `struct iommu_hw_info`: the argument of IOMMU_GET_HW_INFO. */
+export interface IommuHwInfo {
+  /** Size of the struct in bytes. */
+  size: number;
+  /** 0. */
+  flags: number;
+  /** The bound device. */
+  dev_id: number;
+  /** Room at data_uptr in bytes; in the answer, the bytes that the IOMMU's driver has. */
+  data_len: number;
+  /** Address for what the IOMMU's driver says of it. */
+  data_uptr: bigint;
+  /** In the answer, the type of that. */
+  out_data_type: number;
+  /** In the answer, the width of a PASID (Linux 6.15; 0 before). */
+  out_max_pasid_log2: number;
+  /** 0. */
+  __reserved: Uint8Array;
+  /** In the answer, `IOMMU_HW_CAP_*`. */
+  out_capabilities: bigint;
+}
+
+/** `struct iommu_hw_info`, 40 bytes. */
+export const iommuHwInfo: StructCodec<IommuHwInfo> = struct("iommu_hw_info", {
+  size: "argsz",
+  flags: "u32",
+  dev_id: "u32",
+  data_len: "u32",
+  data_uptr: "u64",
+  out_data_type: "u32",
+  out_max_pasid_log2: "u8",
+  __reserved: array("u8", 3),
+  out_capabilities: "u64",
+});
+
+/** `struct iommu_hwpt_set_dirty_tracking`: the argument of IOMMU_HWPT_SET_DIRTY_TRACKING. */
+export interface IommuHwptSetDirtyTracking {
+  /** Size of the struct in bytes. */
+  size: number;
+  /** `IOMMU_HWPT_DIRTY_TRACKING_*`. */
+  flags: number;
+  /** The page table. */
+  hwpt_id: number;
+  /** 0. */
+  __reserved: number;
+}
+
+/** `struct iommu_hwpt_set_dirty_tracking`, 16 bytes. */
+export const iommuHwptSetDirtyTracking: StructCodec<IommuHwptSetDirtyTracking> = struct(
+  "iommu_hwpt_set_dirty_tracking",
+  { size: "argsz", flags: "u32", hwpt_id: "u32", __reserved: "u32" },
+);
+
+/** `struct iommu_hwpt_get_dirty_bitmap`: the argument of IOMMU_HWPT_GET_DIRTY_BITMAP. */
+export interface IommuHwptGetDirtyBitmap {
+  /** Size of the struct in bytes. */
+  size: number;
+  /** The page table. */
+  hwpt_id: number;
+  /** `IOMMU_HWPT_GET_DIRTY_BITMAP_*`. */
+  flags: number;
+  /** 0. */
+  __reserved: number;
+  /** The first address. */
+  iova: bigint;
+  /** Bytes. */
+  length: bigint;
+  /** Bytes per bit of the bitmap. */
+  page_size: bigint;
+  /** Address of the bitmap. The kernel sets bits and clears none. */
+  data: bigint;
+}
+
+/**
+ * `struct iommu_hwpt_get_dirty_bitmap`, 48 bytes.
+ *
+ * @example
+ * ```ts
+ * import { IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR, iommuHwptGetDirtyBitmap } from "vfiokit/uapi";
+ * import assert from "node:assert/strict";
+ *
+ * const bytes = iommuHwptGetDirtyBitmap.pack({
+ *   hwpt_id: 3,
+ *   flags: IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
+ *   iova: 0x10_0000n,
+ *   length: 1n << 20n,
+ *   page_size: 4096n,
+ *   data: 0x7f00_0000_0000n,
+ * });
+ * assert.equal(bytes.length, 48);
+ * ```
+ */
+export const iommuHwptGetDirtyBitmap: StructCodec<IommuHwptGetDirtyBitmap> = struct(
+  "iommu_hwpt_get_dirty_bitmap",
+  {
+    size: "argsz",
+    hwpt_id: "u32",
+    flags: "u32",
+    __reserved: "u32",
+    iova: "u64",
+    length: "u64",
+    page_size: "u64",
+    data: "u64",
+  },
+);

@@ -32,6 +32,8 @@ function valueOf(codec: StructCodec<object>): fc.Arbitrary<object> {
 
 function valueOfType(type: string): fc.Arbitrary<unknown> {
   if (type === "u8[]") return fc.uint8Array({ maxLength: 64 });
+  const bytes = /^u8\[(\d+)\]$/.exec(type)?.[1];
+  if (bytes !== undefined) return fc.uint8Array({ minLength: +bytes, maxLength: +bytes });
   if (type.endsWith("[]")) return fc.array(valueOfType(type.slice(0, -2)), { maxLength: 8 });
   if (type.startsWith("struct ")) return valueOf(STRUCTS[type.slice(7)]!);
   return RANGES[type as Scalar];

@@ -96,6 +96,12 @@ const OTHERS: Requests = {
     uapi.vfioPrecopyInfo,
     "VFIO_PRECOPY_INFO_",
   ],
+  [uapi.IOMMU_GET_HW_INFO]: ["IOMMU_GET_HW_INFO", uapi.iommuHwInfo, null],
+  [uapi.IOMMU_HWPT_SET_DIRTY_TRACKING]: [
+    "IOMMU_HWPT_SET_DIRTY_TRACKING",
+    uapi.iommuHwptSetDirtyTracking,
+    "IOMMU_HWPT_DIRTY_TRACKING_",
+  ],
   [FIONBIO]: ["FIONBIO"],
 };
 
