@@ -76,11 +76,11 @@ const DOORS: Readonly<Record<string, string>> = {
     encodeCheckpoint inspectCheckpoint newHeader openCheckpointFile verifyCheckpoint
   `,
   "./dirty": `
-    BitmapRange DeviceMemory DirtyBitmap DirtyRange DirtyRangeError DirtyReading DirtyRun DirtySession
-    DirtySessionOptions DirtyTracker FORECAST_MAX_ROUNDS Forecast ForecastOptions ForecastRound
-    LogTracker MappedDevice MappedDeviceOptions MeasuredRound MemoryOptions MemoryPart RangeToMap
-    ReadOptions SessionFds
-    SessionMapping TrackerName TrackingVerdict Type1Tracker UnmapReading forecast
+    AttachedDevice BitmapRange DeviceMemory DirtyBitmap DirtyRange DirtyRangeError DirtyReading
+    DirtyRun DirtySession DirtySessionOptions DirtyTracker FORECAST_MAX_ROUNDS Forecast
+    ForecastOptions ForecastRound IommufdTracker LogTracker MappedDevice MappedDeviceOptions
+    MeasuredRound MemoryOptions MemoryPart RangeToMap ReadOptions SessionFds SessionMapping
+    TrackerName TrackingVerdict Type1Tracker UnmapReading forecast
   `,
   "./live": `
     Connection ConvergenceOptions DowntimeStep ENTRIES Entry JournalError JournalErrorCode

@@ -121,6 +121,11 @@ export function mapOf({ mappings, tracker }: DirtySession): MemoryMap {
 export function tellTracker({ tracker, trackerReason }: DirtySession, context: Context): void {
   context.set({ tracker: tracker.name, trackerReason });
   if (trackerReason === null) return;
-  const who = tracker.name === "device" ? "that log" : "the type1 IOMMU";
-  context.note(`${trackerReason}: dirty pages are tracked by ${who}`);
+  context.note(`${trackerReason}: dirty pages are tracked by ${TRACKERS[tracker.name]}`);
 }
+
+const TRACKERS: Readonly<Record<TrackerName, string>> = {
+  device: "that log",
+  iommufd: "the IOMMU's page table in its iommufd",
+  type1: "the type1 IOMMU",
+};

@@ -34,10 +34,10 @@ const track = {
   })),
   hugepages: toggle(["--hugepages"], "Map huge pages, if the system has free ones."),
   tracker: withDefault(
-    option("--tracker", choice(["type1", "device", "auto"], { metavar: "NAME" }), {
+    option("--tracker", choice(["type1", "device", "iommufd", "auto"], { metavar: "NAME" }), {
       description: [
         text(
-          "The tracker: type1 (the container's IOMMU; opens the device by its group), device (the device's own log), or auto (the default: the log if it works, else type1).",
+          "The tracker: type1 (the container's IOMMU; opens the device by its group), device (the device's own log), iommufd (the IOMMU's page table; opens the device by its character device), or auto (the default: the log if it works, else iommufd, else type1).",
         ),
       ],
     }),

@@ -33,6 +33,7 @@ export {
   type ForecastRound,
   type MeasuredRound,
 } from "./forecast.ts";
+export { type AttachedDevice, IommufdTracker } from "./iommufd/iommufd_tracker.ts";
 export { LogTracker } from "./log/log_tracker.ts";
 export {
   MappedDevice,

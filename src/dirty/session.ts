@@ -4,7 +4,13 @@
  * @module
  */
 
-import { addCleanup, cleanly, cleanlyThen, ownCleanupErrors } from "../base/cleanup.ts";
+import {
+  addCleanup,
+  cleanly,
+  cleanlyThen,
+  cleanupErrors,
+  ownCleanupErrors,
+} from "../base/cleanup.ts";
 import type { AddressSpace } from "../vfio/dma/address_space.ts";
 import { noType1Container } from "../vfio/reasons/cdev_reasons.ts";
 import type { VfioDevice } from "../vfio/device/device.ts";
@@ -13,7 +19,7 @@ import type { DmaMemory } from "../vfio/dma/dma_memory.ts";
 import type { IovaMapping } from "../vfio/dma/iova.ts";
 import { kernelOf } from "../vfio/open/kernel_for.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
-import { bothRefuse, chooseTracker, NeedsContainer, withCleanup } from "./_choose_tracker.ts";
+import { allRefuse, chooseTracker, NeedsContainer, whyOthersDoNot } from "./_choose_tracker.ts";
 import type { DeviceMemory } from "./device_memory.ts";
 import {
   MappedDevice,
@@ -27,8 +33,8 @@ import type { DirtyTracker, TrackerName } from "./tracker.ts";
 export interface DirtySessionOptions extends MappedDeviceOptions {
   /**
    * The tracker: `type1`, for which the device is opened by its group; `device`, the device's own
-   * log; or `auto` (the default): the log if the device has one that the kernel can report, else
-   * type1.
+   * log; `iommufd`, for which it is opened by its character device; or `auto` (the default): the
+   * first of the device's log, its iommufd and type1 that tracks.
    */
   readonly tracker?: TrackerName | "auto" | undefined;
 }
@@ -70,8 +76,8 @@ export class DirtySession implements Disposable {
 
   /**
    * Opens a device by name, allocates memory and maps it. If a step fails, the earlier ones are
-   * undone. If the device has no log and the caller did not say how to open it, it is opened by its
-   * group, since type1 tracks only in containers.
+   * undone. If neither the device nor its iommufd tracks and the caller did not say how to open it,
+   * it is opened by its group, since type1 tracks only in containers.
    *
    * @param name As for `openDevice`: `0000:3b:00.1`, a UUID, `fd:3`, `sim:…`.
    * @throws {DirtyRangeError} If a range is empty, not in whole pages, or overlaps another.
@@ -92,6 +98,9 @@ export class DirtySession implements Disposable {
     const traced = { ...options, kernel, trace: undefined };
     const byGroup = { ...traced, via: "group" } as const;
     if (tracker === "type1" && via === "auto") return DirtySession.#open(name, byGroup, tracker);
+    if (tracker === "iommufd" && via === "auto" && !name.startsWith("fd:")) {
+      return DirtySession.#open(name, { ...traced, via: "cdev" }, tracker);
+    }
     try {
       return DirtySession.#open(name, traced, tracker);
     } catch (error) {
@@ -116,17 +125,18 @@ export class DirtySession implements Disposable {
     });
   }
 
-  /** By type1, as the device's log was refused. */
+  /** By type1, as the device's log and its iommufd were refused. */
   static #openForType1(
     name: string,
     options: MappedDeviceOptions,
     needs: NeedsContainer,
   ): DirtySession {
-    const { refusal } = needs;
+    const { refusals } = needs;
     try {
-      return DirtySession.#open(name, options, "type1", withCleanup(refusal, needs));
+      const why = whyOthersDoNot(refusals, cleanupErrors(needs));
+      return DirtySession.#open(name, options, "type1", why);
     } catch (error) {
-      const failure = error instanceof UnsupportedError ? bothRefuse(error, refusal) : error;
+      const failure = error instanceof UnsupportedError ? allRefuse(error, refusals) : error;
       for (const each of ownCleanupErrors(needs)) addCleanup(failure, each);
       throw failure;
     }

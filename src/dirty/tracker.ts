@@ -7,8 +7,11 @@
 import type { IovaMapping } from "../vfio/dma/iova.ts";
 import type { DirtyReading } from "./reading.ts";
 
-/** The kind of tracker: the type1 IOMMU of the device's container, or the device's own log. */
-export type TrackerName = "type1" | "device";
+/**
+ * The kind of tracker: the type1 IOMMU of the device's container, the device's own log, or its page
+ * table in an iommufd.
+ */
+export type TrackerName = "type1" | "device" | "iommufd";
 
 /** What to read, and how closely. */
 export interface ReadOptions {

@@ -55,9 +55,10 @@ export interface SimSpec {
   /**
    * How the IOMMU knows which pages are dirty: from the pages that the driver pins
    * and writes (`pinned`), or not at all, as for passed-through PCI devices
-   * (`all-dirty`: every page always is).
+   * (`all-dirty`: every page always is). Hardware that can track (`dirty-tracking`) does so in page
+   * tables of an iommufd alone; in a container it is as `all-dirty`.
    */
-  readonly iommu: "pinned" | "all-dirty";
+  readonly iommu: "pinned" | "all-dirty" | "dirty-tracking";
   /** How the device writes to memory by itself while it runs; null if it does not. */
   readonly dma: DmaPattern | null;
   /** The number of pages, from the first mapped page on, that the driver pins while it runs. */
@@ -157,14 +158,15 @@ export const OPTIONS: Readonly<
     text: "number of pages, from the first mapped page on, that it holds pinned while it runs",
   },
   iommu: {
-    form: "pinned|all-dirty",
+    form: "pinned|all-dirty|dirty-tracking",
     byDefault: "pinned for a mediated device, else all-dirty",
-    text: "which pages are dirty: those that the driver pins and writes, or always all of them",
+    text: "which pages are dirty: those that the driver pins and writes; always all of them; or, " +
+      "with cdev=1, those that the IOMMU's page table tracks",
   },
   memlock: {
     form: "BYTES",
     byDefault: "no limit",
-    text: "memory that the process may lock; with iommu=all-dirty all mapped memory is locked",
+    text: "memory that the process may lock; all that is mapped is locked, unless iommu=pinned",
   },
   "log-page": {
     form: "BYTES",
@@ -271,15 +273,15 @@ export function parseSimSpec(spec: string): SimSpec {
       fail(`${key} is ${JSON.stringify(value)}; it takes a number below 2^32`);
   };
   const choice = given.get("iommu") ?? (mdev === null ? "all-dirty" : "pinned");
-  const iommu = choice === "pinned" || choice === "all-dirty"
+  const iommu = choice === "pinned" || choice === "all-dirty" || choice === "dirty-tracking"
     ? choice
     : fail(`iommu is ${JSON.stringify(choice)}; it takes ${OPTIONS.iommu.form}`);
   const pattern = given.get("dma");
   const dma = pattern === undefined ? null : parseDmaPattern(pattern) ??
     fail(`dma is ${JSON.stringify(pattern)}; it takes ${DMA_FORM}, such as random:5000/s`);
   const pin = u32("pin", 0);
-  if (pin > 0 && iommu === "all-dirty") {
-    fail("pin and iommu=all-dirty exclude each other: once a driver pins, only pinned pages count");
+  if (pin > 0 && iommu !== "pinned") {
+    fail(`pin and iommu=${iommu} exclude each other: once a driver pins, only pinned pages count`);
   }
   const logPage = bytes("log-page", LEAST_LOG_PAGE, LEAST_LOG_PAGE, MOST_LOG_PAGE);
   if (!Number.isInteger(Math.log2(logPage))) {

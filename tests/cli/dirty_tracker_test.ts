@@ -112,13 +112,15 @@ describe("`--tracker`", () => {
     const mute = "sim:trapped?cdev=1&dma=sequential:500/s";
     const get = (device: string, ...more: readonly string[]) =>
       vfiokit(["dirty", "get", device, ...MIB, "--after", "10ms", "--json", ...more]);
-    const [log, type1, both, half] = await Promise.all([
+    const [log, table, type1, both, half] = await Promise.all([
       get(cdev),
+      get(`${mute}&iommu=dirty-tracking`, "--tracker", "iommufd"),
       get(mute),
       get(cdev, "--via", "cdev", "--tracker", "type1"),
       get("fd:3", "--iommufd-fd", "4"),
     ]);
     assert.equal(JSON.parse(log.out).tracker, "device");
+    assert.equal(JSON.parse(table.out).tracker, "iommufd");
     assert.equal(JSON.parse(type1.out).tracker, "type1");
     assert.equal(both.code, 3);
     assert.match(both.err, /VFIO_IOMMU_DIRTY_PAGES: ENOTTY[^]*hint: .*--via group/);

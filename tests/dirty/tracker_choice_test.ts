@@ -81,8 +81,27 @@ describe("the tracker of a session", () => {
     });
   });
 
+  it("is the iommufd's page table if the device has no log and the IOMMU tracks", () => {
+    const spec = "cdev=1&iommu=dirty-tracking";
+    withSession(spec, { map, tracker: "auto" }, ({ session, write }) => {
+      assert.deepEqual([session.tracker.name, session.device.via], ["iommufd", "cdev"]);
+      assert.match(session.trackerReason!, /^The device has no log of its own DMA/);
+      session.tracker.start();
+      write(3);
+      assert.deepEqual(dirtyPages(session.tracker.read()), [3]);
+    });
+    withSession(spec, { personality: "mlx5", map, tracker: "auto" }, ({ session }) => {
+      assert.equal(session.tracker.name, "device");
+    });
+  });
+
   const byGroup: readonly (readonly [spec: string, personality: string, why: RegExp])[] = [
-    ["cdev=1", "trapped", /^The device has no log of its own DMA \(.*START: ENOTTY\)$/],
+    [
+      "cdev=1",
+      "trapped",
+      /^The device has no log of its own DMA \(.*START: ENOTTY\); No page table .* no IOMMU hardware/,
+    ],
+    ["cdev=1&iommu=all-dirty", "trapped", /^The device has no log.*; No page table.*capability/],
     ["cdev=1&fault=no-log-report", "mlx5", /that the kernel cannot report/],
     ["cdev=1&fault=log-start:1:EINVAL", "mlx5", /by somebody who has this device open/],
     // It was closed before it was opened again.
@@ -120,7 +139,11 @@ describe("the tracker of a session", () => {
     };
     assert.deepEqual(codes({ tracker: "type1" }), ["no-type1-container"]);
     assert.deepEqual(codes({ tracker: "device" }), ["no-device-log"]);
-    assert.deepEqual(codes({ tracker: "auto" }), ["no-device-log", "no-type1-container"]);
+    assert.deepEqual(codes({ tracker: "auto" }), [
+      "no-device-log",
+      "no-iommufd-tracking",
+      "no-type1-container",
+    ]);
     assert.deepEqual(codes({ tracker: "device", personality: "mlx5" }), []);
   });
 
@@ -131,6 +154,7 @@ describe("the tracker of a session", () => {
         assert.deepEqual(error.reasons?.map(({ code }) => code), [
           "no-dirty-capability",
           "no-device-log",
+          "no-iommufd-tracking",
         ]);
         return true;
       },

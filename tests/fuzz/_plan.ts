@@ -68,7 +68,7 @@ export type DirtyStep =
 /** A session that tracks dirty pages. */
 export interface DirtyOperation {
   readonly do: "dirty";
-  readonly tracker: "type1" | "device" | "auto";
+  readonly tracker: "type1" | "device" | "iommufd" | "auto";
   readonly via: "cdev" | "group" | "auto";
   /** Pages of each mapping, and of the gap before it. */
   readonly maps: readonly { readonly gap: number; readonly pages: number }[];
@@ -170,7 +170,7 @@ function makeOperation(random: Random, devices: number): Operation {
       : { ask: random.pick(["start", "start", "stop", "read", "readTwice", "write"]) };
   return {
     do: "dirty",
-    tracker: random.pick(["type1", "device", "auto"]),
+    tracker: random.pick(["type1", "device", "iommufd", "auto"]),
     via: random.pick(["cdev", "group", "auto"]),
     maps,
     steps: Array.from({ length: random.few(1, 10) }, step),

@@ -49,7 +49,7 @@ const PLAUSIBLE: Readonly<Record<string, readonly string[]>> = {
   "FD": ["3", "7", "100"],
   "ID": ["1", "2"],
   "--quirk": ["ice", "nvidia-vgpu"],
-  "--tracker": ["type1", "device", "auto"],
+  "--tracker": ["type1", "device", "iommufd", "auto"],
   "NAME": ["vfio_device_info", "vfio_precopy_info"],
   "WHAT": ["reset", "leave"],
   "STATE": ["running", "stop", "stopped", "pre-copy", "stop-and-copy", "resuming", "running-p2p"],

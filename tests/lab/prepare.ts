@@ -20,7 +20,8 @@ import { guestModules, libraries, type Runtimes, runtimes } from "./runtimes.ts"
 const GUEST_FILES: readonly string[] = [
   ...["cli", "src", "mod.ts", "tests/lab/guest"],
   ...["tests/dirty/type1_answers.ts", "tests/dirty/_answers.ts", "tests/dirty/type1_cases"],
-  ...["tests/vfio/cdev_answers.ts", "tests/vfio/cdev_cases", "tests/migration/v2_cases"],
+  ...["tests/vfio/cdev_answers.ts", "tests/vfio/cdev_cases", "tests/vfio/hwpt_cases"],
+  ...["tests/migration/v2_cases"],
   ...["tests/migration/_arcs.ts", "tests/sim/bugs", "tests/sim/_client.ts", "tests/sim/_type1.ts"],
   ...["tests/sim/_device_client.ts", "tests/sim/_v2_client.ts", "tests/_virtual_clock.ts"],
   ...["tests/check/_bug_checks.ts", "fixtures/guest-driver/bug.h"],

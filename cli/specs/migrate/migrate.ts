@@ -38,13 +38,17 @@ const migrateArgs = object({
     description: [text("Map memory of this size at this IOVA for the device, and move it, too.")],
   })),
   tracker: withDefault(
-    option("--tracker", choice(["type1", "device", "auto", "none"], { metavar: "NAME" }), {
-      description: [
-        text(
-          "What tracks dirty pages: type1, device (its own log), auto (the default: the log if it works, else type1), or none (all memory is dirty).",
-        ),
-      ],
-    }),
+    option(
+      "--tracker",
+      choice(["type1", "device", "iommufd", "auto", "none"], { metavar: "NAME" }),
+      {
+        description: [
+          text(
+            "What tracks dirty pages: type1, device (its own log), iommufd (the IOMMU's page table), auto (the default: the log if it works, else iommufd, else type1), or none (all memory is dirty).",
+          ),
+        ],
+      },
+    ),
     "auto" as const,
   ),
   downtime: withDefault(

@@ -46,13 +46,19 @@ export class CheckedBitmap implements Disposable {
    * writes all of it if a mapping begins with the range.
    */
   prepare(range: BitmapRange): BitmapTarget {
+    const target = this.prepareZero(range);
+    this.#memory!.write(0, UNWRITTEN);
+    return target;
+  }
+
+  /** Makes room for the bits of a range, all of them zero: for a kernel that only sets bits. */
+  prepareZero(range: BitmapRange): BitmapTarget {
     const bytes = bitmapBytes(pagesOf(range));
     const memory = this.#room(bytes + GUARD_BYTES);
     const step = new Uint8Array(Math.min(bytes, STEP_BYTES));
     for (let offset = 0; offset < bytes; offset += step.length) {
       memory.write(offset, step.subarray(0, bytes - offset));
     }
-    memory.write(0, UNWRITTEN);
     memory.write(bytes, GUARD);
     this.#bytes = bytes;
     return { data: memory.address, bytes };

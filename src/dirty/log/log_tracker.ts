@@ -27,6 +27,7 @@ import { DirtyRangeError } from "../range_error.ts";
 import { mappingsIn } from "../ranges.ts";
 import { type DirtyRange, DirtyReading } from "../reading.ts";
 import type { DirtyTracker, ReadOptions, UnmapReading } from "../tracker.ts";
+import { allDirty, unmapEach } from "../unmap_each.ts";
 
 /** The range with which a log is tried if nothing is mapped yet. */
 const NOTHING_MAPPED: readonly IovaMapping[] = [{ iova: 0n, size: 4096n }];
@@ -188,10 +189,10 @@ export class LogTracker implements DirtyTracker {
     { ranges, unit }: LogExtent,
     mappings: readonly IovaMapping[],
   ): DirtyRange {
-    if (this.#broken !== null) return this.#allDirty(mapping, this.#broken);
+    if (this.#broken !== null) return allDirty(mapping, this.pgsize, this.#broken);
     const report = alignOut(mapping, unit);
     if (!ranges.some((range) => encloses(range, report))) {
-      return this.#allDirty(mapping, notLogged(mapping, report));
+      return allDirty(mapping, this.pgsize, notLogged(mapping, report));
     }
     try {
       const bitmap = this.#log.report(report);
@@ -203,13 +204,8 @@ export class LogTracker implements DirtyTracker {
       this.#unread.keep(DirtyBitmap.fromRuns(range, [range]), mapping, mappings);
       const lost = reportError(mapping, error);
       if (isErrno(error, "EIO")) this.#broken = lost;
-      return this.#allDirty(mapping, lost);
+      return allDirty(mapping, this.pgsize, lost);
     }
-  }
-
-  #allDirty({ iova, size }: IovaMapping, lost: Error): DirtyRange {
-    const range = { iova, size, pgsize: this.pgsize };
-    return { bitmap: DirtyBitmap.fromRuns(range, [range]), pinned: null, lost };
   }
 
   /**
@@ -223,25 +219,17 @@ export class LogTracker implements DirtyTracker {
     const extent = this.#started("unmap with dirty pages");
     const wanted = mappingsIn([{ iova, size }], this.space.mappings, this.pgsize);
     for (const mapping of wanted) this.#checkSize(mapping);
-    const ranges: DirtyRange[] = [];
-    let unmapped = 0n;
-    for (const mapping of wanted) {
-      let range: DirtyRange;
+    const { ranges, unmapped, error } = unmapEach(wanted, this.pgsize, (mapping) => {
+      let unmapped = 0n;
       try {
-        const gone = this.space.unmap(mapping.iova, mapping.size);
-        unmapped += gone;
-        checkUnmapped(mapping, gone);
-        range = this.#read(mapping, extent, this.space.mappings);
+        unmapped = this.space.unmap(mapping.iova, mapping.size);
+        checkUnmapped(mapping, unmapped);
+        return { range: this.#read(mapping, extent, this.space.mappings), unmapped };
       } catch (error) {
-        range = this.#allDirty(mapping, error as Error);
+        return { range: allDirty(mapping, this.pgsize, error as Error), unmapped };
       }
-      ranges.push(range);
-      const { lost } = range;
-      if (lost === null) continue;
-      const all = wanted.map((range) => this.#allDirty(range, lost));
-      return { reading: this.#reading(all), unmapped, error: lost };
-    }
-    return { reading: this.#reading(ranges), unmapped, error: null };
+    });
+    return { reading: this.#reading(ranges), unmapped, error };
   }
 
   /** Stops tracking if it started it, and frees its memory. */

@@ -10,8 +10,9 @@ import type { Type1Container } from "../../vfio/dma/container.ts";
 import { DmaError } from "../../vfio/dma/dma_error.ts";
 import { formatIova, IOVA_END, type IovaMapping } from "../../vfio/dma/iova.ts";
 import { CheckedBitmap } from "../bitmap/checked_bitmap.ts";
-import { DirtyBitmap } from "../bitmap/bitmap.ts";
+import type { DirtyBitmap } from "../bitmap/bitmap.ts";
 import type { DirtyRange } from "../reading.ts";
+import { allDirty } from "../unmap_each.ts";
 
 /** Reads mappings one by one, with one call each. */
 export class Type1Reader implements Disposable {
@@ -47,7 +48,7 @@ export class Type1Reader implements Disposable {
       }
       return { bitmap: this.#take(mapping), pinned: null, lost: null };
     } catch (error) {
-      return this.allDirty(mapping, readError(mapping, error));
+      return allDirty(mapping, this.#pgsize, readError(mapping, error));
     }
   }
 
@@ -88,7 +89,7 @@ export class Type1Reader implements Disposable {
       }
       return { range: { bitmap: this.#take(mapping), pinned: null, lost: null }, unmapped };
     } catch (error) {
-      return { range: this.allDirty(mapping, asError(error)), unmapped };
+      return { range: allDirty(mapping, this.#pgsize, asError(error)), unmapped };
     }
   }
 
@@ -118,12 +119,6 @@ export class Type1Reader implements Disposable {
 
   #take({ iova, size }: IovaMapping): DirtyBitmap {
     return this.#bits.take({ iova, size, pgsize: this.#pgsize });
-  }
-
-  /** A mapping whose dirty pages are unknown. */
-  allDirty({ iova, size }: IovaMapping, lost: Error): DirtyRange {
-    const range = { iova, size, pgsize: this.#pgsize };
-    return { bitmap: DirtyBitmap.fromRuns(range, [range]), pinned: null, lost };
   }
 
   /** Frees the memory. */

@@ -20,6 +20,7 @@ import { DirtyRangeError } from "../range_error.ts";
 import { mappingsIn } from "../ranges.ts";
 import { type DirtyRange, DirtyReading, type TrackingVerdict } from "../reading.ts";
 import type { DirtyTracker, ReadOptions, UnmapReading } from "../tracker.ts";
+import { unmapEach } from "../unmap_each.ts";
 import { type Type1Support, type1Support } from "./type1_support.ts";
 
 /** With fewer pages, all of them may be dirty by chance. */
@@ -197,19 +198,12 @@ export class Type1Tracker implements DirtyTracker {
     this.#checkActive("unmap with dirty pages");
     const wanted = mappingsIn([{ iova, size }], this.container.mappings, this.pgsize);
     for (const mapping of wanted) this.#checkSize(mapping);
-    const ranges: DirtyRange[] = [];
-    let unmapped = 0n;
-    for (const mapping of wanted) {
+    const { ranges, unmapped, error } = unmapEach(wanted, this.pgsize, (mapping) => {
       const done = this.#reader.unmap(mapping);
-      unmapped += done.unmapped;
-      ranges.push(done.range);
-      const { lost } = done.range;
-      if (lost === null) continue;
-      this.#relist(mapping);
-      const all = wanted.map((range) => this.#reader.allDirty(range, lost));
-      return { reading: new DirtyReading(all, this.#verdict), unmapped, error: lost };
-    }
-    return { reading: new DirtyReading(ranges, this.#verdict), unmapped, error: null };
+      if (done.range.lost !== null) this.#relist(mapping);
+      return done;
+    });
+    return { reading: new DirtyReading(ranges, this.#verdict), unmapped, error };
   }
 
   /** Whether a mapping still exists after a failure; true if the kernel does not say. */

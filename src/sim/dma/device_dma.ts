@@ -28,13 +28,15 @@ export interface DeviceDmaParts {
 /** A device's DMA, with the faults that apply to the memory it reaches. */
 export class DeviceDma implements IommuMember {
   readonly hardware: boolean;
+  readonly tracks: boolean;
   readonly engine: DmaEngine;
   readonly #faults: FaultPlan;
   readonly #log: DmaLog | null;
   readonly #running: () => boolean;
 
   constructor({ spec: { iommu, dma, pin }, seed, faults, log, running, now }: DeviceDmaParts) {
-    this.hardware = iommu === "all-dirty";
+    this.hardware = iommu !== "pinned";
+    this.tracks = iommu === "dirty-tracking";
     this.engine = new DmaEngine(dma, pin, seed, now);
     this.#faults = faults;
     this.#log = log;

@@ -14,6 +14,7 @@ import { Dma, DMA_PAGE, DmaList } from "./dma_list.ts";
 import { EMULATED, HARDWARE, type Iommu, type MappableRange, reaches } from "./iommu.ts";
 import type { DmaTarget, IommuMember } from "./iommu_member.ts";
 import { IommuMembers } from "./iommu_members.ts";
+import type { DirtyQuery, PageTable } from "./page_table.ts";
 import { refuse } from "../os/refusal.ts";
 import type { UserMemory } from "../os/user_memory.ts";
 
@@ -39,6 +40,7 @@ export class IoasObject {
   readonly #memlock: bigint | null;
   readonly #list: DmaList = new DmaList();
   readonly #members: IommuMembers;
+  readonly #tables = new Set<PageTable>();
 
   constructor(user: UserMemory, memlock: bigint | null) {
     this.#user = user;
@@ -51,13 +53,18 @@ export class IoasObject {
     );
   }
 
-  get #iommu(): Iommu {
-    return this.#members.hardware ? HARDWARE : EMULATED;
+  /** Whether all memory is pinned, and mapped in page tables. */
+  get #hardware(): boolean {
+    return this.#tables.size > 0;
   }
 
-  /** The alignment of addresses and lengths in bytes: a page, once a device is attached. */
+  get #iommu(): Iommu {
+    return this.#hardware ? HARDWARE : EMULATED;
+  }
+
+  /** The alignment of addresses and lengths in bytes: a page, once it is used. */
   get alignment(): bigint {
-    return this.#members.empty ? 1n : DMA_PAGE;
+    return this.inUse ? DMA_PAGE : 1n;
   }
 
   /** The addresses that can be mapped. */
@@ -65,9 +72,9 @@ export class IoasObject {
     return this.#iommu.ranges ?? [{ start: 0n, end: ULONG_MAX }];
   }
 
-  /** Whether devices are attached to it. */
+  /** Whether devices are attached to it, or page tables are made of it. */
   get inUse(): boolean {
-    return !this.#members.empty;
+    return !this.#members.empty || this.#hardware;
   }
 
   /** Performs all DMA up to now. */
@@ -75,23 +82,39 @@ export class IoasObject {
     this.#members.elapse();
   }
 
-  /** Checks that a device may attach. For the first one with hardware, all memory is pinned. */
-  admit(member: IommuMember): void {
+  /** Checks that a device may attach. */
+  admit(): void {
     for (const { iova, size, vaddr } of this.#list) {
       if ((iova | size | vaddr) % DMA_PAGE !== 0n) refuse("EADDRINUSE");
     }
-    if (member.hardware && !this.#members.hardware) {
+  }
+
+  /** Makes a page table of it. For the first one, all memory is pinned. */
+  addTable(table: PageTable): void {
+    this.admit();
+    if (!this.#hardware) {
       for (const dma of this.#list) {
         if (!reaches(HARDWARE, dma.iova, dma.end)) refuse("EADDRINUSE");
       }
       for (const dma of this.#list) this.#pinAll(dma);
       this.#checkLocked(this.#list.locked(true));
     }
+    this.#tables.add(table);
   }
 
-  /** Attaches a device that was admitted. */
-  attach(member: IommuMember): void {
-    this.#members.add(member);
+  /** A page table of it is gone. */
+  removeTable(table: PageTable): void {
+    this.#tables.delete(table);
+  }
+
+  /** Attaches a device that was admitted; through its page table, if it has hardware. */
+  attach(member: IommuMember, table: PageTable | null): void {
+    this.#members.add(member, (iova, length) => table?.wrote(iova, length));
+  }
+
+  /** Reads which pages are dirty in a page table of it. */
+  readDirty(table: PageTable, query: DirtyQuery, clear: boolean): void {
+    table.read(query, this.#list, this.#user, clear);
   }
 
   /** Detaches a device. */
@@ -118,7 +141,7 @@ export class IoasObject {
     const readable = (flags & IOMMU_IOAS_MAP_READABLE) === 0 ? 0 : VFIO_DMA_MAP_FLAG_READ;
     const writeable = (flags & IOMMU_IOAS_MAP_WRITEABLE) === 0 ? 0 : VFIO_DMA_MAP_FLAG_WRITE;
     const dma = new Dma(iova, length, user_va, readable | writeable);
-    if (this.#members.hardware) {
+    if (this.#hardware) {
       this.#pinAll(dma);
       this.#checkLocked(this.#list.locked(true) + dma.size);
     }
@@ -165,6 +188,7 @@ export class IoasObject {
       this.#members.strike("unmap");
       this.#list.remove(dma);
       this.#members.unmapped(dma);
+      for (const table of this.#tables) table.unmapped(dma.iova, dma.size);
       bytes += dma.size;
     }
     return bytes === 0n && !all ? refuse("ENOENT") : bytes;

@@ -24,8 +24,10 @@ export interface DmaTarget {
 
 /** A group, with its device. */
 export interface IommuMember {
-  /** Whether the device is behind IOMMU hardware, which does not report what is written. */
+  /** Whether the device is behind IOMMU hardware, which does not report to a container what is written. */
   readonly hardware: boolean;
+  /** Whether that hardware can track dirty pages in page tables of an iommufd. */
+  readonly tracks: boolean;
   /** Performs the DMA that the device has done since the last call. */
   elapse(): void;
   /** Sets the memory that the device's DMA reaches; null for none. */

@@ -19,6 +19,9 @@ interface MemberState {
   pinnedScope: boolean;
 }
 
+/** Told of what a device writes through IOMMU hardware. */
+export type Wrote = (iova: bigint, length: number) => void;
+
 /** The errno for an access to unmapped memory: type1's or iommufd's. */
 export type HoleErrno = "EINVAL" | "ENOENT";
 
@@ -57,13 +60,13 @@ export class IommuMembers {
     return [...this.#members.values()].some(({ pinnedScope }) => !pinnedScope);
   }
 
-  /** Adds a group. */
-  add(member: IommuMember): void {
+  /** Adds a group; `wrote` is called for all that its device writes through hardware. */
+  add(member: IommuMember, wrote: Wrote = () => {}): void {
     const state = { pinnedScope: !member.hardware };
     this.#members.set(member, state);
     member.reach({
       mappings: this.#list,
-      write: (iova, from) => this.#write(iova, from, !member.hardware),
+      write: (iova, from) => this.#write(iova, from, member.hardware ? wrote : null),
       pin: (iova) => {
         this.#pin(iova);
         state.pinnedScope = true;
@@ -102,7 +105,8 @@ export class IommuMembers {
     return dma;
   }
 
-  #write(iova: bigint, from: Bytes, seen: boolean): void {
+  /** `wrote`: the hardware's; null if the kernel itself writes, and sees it. */
+  #write(iova: bigint, from: Bytes, wrote: Wrote | null): void {
     for (let done = 0; done < from.length;) {
       const at = iova + BigInt(done);
       const dma = this.#at(at);
@@ -111,7 +115,8 @@ export class IommuMembers {
       this.#user.write(dma.vaddr + (at - dma.iova), part);
       const first = dma.pageAt(at);
       const last = dma.pageAt(at + BigInt(part.length) - 1n);
-      if (seen) dma.bitmap?.mark(first, last - first + 1);
+      if (wrote === null) dma.bitmap?.mark(first, last - first + 1);
+      else wrote(at, part.length);
       done += part.length;
     }
   }

@@ -6,6 +6,14 @@
 import type { ErrnoName } from "../../kernel/errno_names.ts";
 import {
   IOMMU_DESTROY,
+  IOMMU_GET_HW_INFO,
+  IOMMU_HW_CAP_DIRTY_TRACKING,
+  IOMMU_HWPT_ALLOC,
+  IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+  IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+  IOMMU_HWPT_GET_DIRTY_BITMAP,
+  IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
+  IOMMU_HWPT_SET_DIRTY_TRACKING,
   IOMMU_IOAS_ALLOC,
   IOMMU_IOAS_IOVA_RANGES,
   IOMMU_IOAS_MAP,
@@ -14,6 +22,10 @@ import {
   IOMMU_IOAS_MAP_WRITEABLE,
   IOMMU_IOAS_UNMAP,
   iommuDestroy,
+  iommuHwInfo,
+  iommuHwptAlloc,
+  iommuHwptGetDirtyBitmap,
+  iommuHwptSetDirtyTracking,
   iommuIoasAlloc,
   iommuIoasIovaRanges,
   iommuIoasMap,
@@ -22,37 +34,44 @@ import {
 } from "../../uapi/mod.ts";
 import type { IommuMember } from "../iommu/iommu_member.ts";
 import { bound, IoasObject } from "../iommu/ioas.ts";
+import { PageTable } from "../iommu/page_table.ts";
 import { OpenFile } from "../os/open_file.ts";
 import { refuse } from "../os/refusal.ts";
-import { type Argument, bytesToUser, sizedFromUser } from "../os/user.ts";
+import { type Argument, bytesToUser, sizedFromUser, toUser } from "../os/user.ts";
 import type { UserMemory } from "../os/user_memory.ts";
 
 const ULONG_MAX = (1n << 64n) - 1n;
 const ACCESS = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;
+/** Bytes of struct iommu_hwpt_alloc, and of iommu_hw_info, that there must be. */
+const LEAST_HWPT_ALLOC = 24;
+const LEAST_HW_INFO = 32;
 
 /** A device that is bound to an iommufd. */
 class BoundDevice {
   readonly member: IommuMember;
   /** The IOAS that it is attached to. */
   ioas: IoasObject | null = null;
+  /** The page table that it is attached to; null without hardware. */
+  table: HwptObject | null = null;
 
   constructor(member: IommuMember) {
     this.member = member;
   }
 }
 
-/** The IOMMU's page table of an IOAS; it exists while devices with hardware are attached. */
-class PageTable {
+/** A page table of an IOAS. */
+class HwptObject {
   readonly ioas: IoasObject;
-  /** The number of devices attached to it. */
-  users = 0;
+  readonly table: PageTable;
 
-  constructor(ioas: IoasObject) {
+  constructor(ioas: IoasObject, table: PageTable) {
     this.ioas = ioas;
+    this.table = table;
+    ioas.addTable(table);
   }
 }
 
-type IommufdObject = IoasObject | BoundDevice | PageTable;
+type IommufdObject = IoasObject | BoundDevice | HwptObject;
 
 /** An open iommufd; the devices bound to it hold it open. */
 export class IommufdFile extends OpenFile {
@@ -115,38 +134,50 @@ export class IommufdFile extends OpenFile {
     const found = member.hardware ? this.#objects.get(table) ?? refuse("ENOENT") : null;
     const target = found ?? this.#ioas(table);
     if (target instanceof BoundDevice) return refuse("EINVAL");
-    const ioas = target instanceof PageTable ? target.ioas : target;
-    if (ioas !== device.ioas) ioas.admit(member);
-    const own = member.hardware ? this.#table(ioas) : null;
-    if (ioas !== device.ioas) {
-      if (own !== null) own.users += 1;
+    const ioas = target instanceof HwptObject ? target.ioas : target;
+    if (ioas !== device.ioas) ioas.admit();
+    const hwpt = target instanceof HwptObject
+      ? target
+      : member.hardware
+      ? this.#autoTable(ioas)
+      : null;
+    if (hwpt?.table.tracks === true && !member.tracks) refuse("EINVAL");
+    if (ioas !== device.ioas || hwpt !== device.table) {
+      if (hwpt !== null) hwpt.table.users += 1;
       this.detach(id);
-      ioas.attach(member);
+      ioas.attach(member, hwpt?.table ?? null);
       device.ioas = ioas;
+      device.table = hwpt;
     }
-    return own === null ? table : this.#idOf(own);
+    return hwpt === null ? table : this.#idOf(hwpt);
   }
 
   /** Detaches a device, if it is attached. */
   detach(id: number): void {
     const device = this.#device(id);
-    const { member, ioas } = device;
+    const { member, ioas, table: hwpt } = device;
     if (ioas === null) return;
     ioas.detach(member);
     device.ioas = null;
-    if (!member.hardware) return;
-    const table = this.#table(ioas);
-    table.users -= 1;
-    if (table.users === 0) this.#objects.delete(this.#idOf(table));
+    device.table = null;
+    if (hwpt === null) return;
+    hwpt.table.users -= 1;
+    if (hwpt.table.users === 0 && hwpt.table.auto) this.#remove(hwpt);
   }
 
-  #table(ioas: IoasObject): PageTable {
+  #remove(hwpt: HwptObject): void {
+    hwpt.ioas.removeTable(hwpt.table);
+    this.#objects.delete(this.#idOf(hwpt));
+  }
+
+  /** The page table that the kernel makes for the devices attached to an IOAS. */
+  #autoTable(ioas: IoasObject): HwptObject {
     for (const object of this.#objects.values()) {
-      if (object instanceof PageTable && object.ioas === ioas) return object;
+      if (object instanceof HwptObject && object.ioas === ioas && object.table.auto) return object;
     }
-    const table = new PageTable(ioas);
-    this.#add(table);
-    return table;
+    const hwpt = new HwptObject(ioas, new PageTable(true, false));
+    this.#add(hwpt);
+    return hwpt;
   }
 
   #idOf(wanted: IommufdObject): number {
@@ -168,6 +199,14 @@ export class IommufdFile extends OpenFile {
         return this.#map(arg);
       case IOMMU_IOAS_UNMAP:
         return this.#unmap(arg);
+      case IOMMU_GET_HW_INFO:
+        return this.#hwInfo(arg);
+      case IOMMU_HWPT_ALLOC:
+        return this.#allocateTable(arg);
+      case IOMMU_HWPT_SET_DIRTY_TRACKING:
+        return this.#setTracking(arg);
+      case IOMMU_HWPT_GET_DIRTY_BITMAP:
+        return this.#readDirty(arg);
       default:
         return refuse("ENOTTY");
     }
@@ -176,9 +215,78 @@ export class IommufdFile extends OpenFile {
   #destroy(arg: Argument): number {
     const { id } = sizedFromUser(iommuDestroy, arg);
     const object = this.#objects.get(id) ?? refuse("ENOENT");
-    // A bound device is held by its driver, a page table by its devices.
-    if (!(object instanceof IoasObject) || object.inUse) refuse("EBUSY");
+    // A bound device is held by its driver, a page table by its devices, an IOAS by both.
+    if (object instanceof BoundDevice) return refuse("EBUSY");
+    if (object instanceof HwptObject) {
+      if (object.table.users > 0) refuse("EBUSY");
+      this.#remove(object);
+      return 0;
+    }
+    if (object.inUse) refuse("EBUSY");
     this.#objects.delete(id);
+    return 0;
+  }
+
+  /** A bound device that is behind IOMMU hardware; the kernel knows no other by its id. */
+  #behindHardware(id: number): BoundDevice {
+    const object = this.#objects.get(id);
+    if (!(object instanceof BoundDevice) || !object.member.hardware) return refuse("ENOENT");
+    return object;
+  }
+
+  #hwInfo(arg: Argument): number {
+    const command = sizedFromUser(iommuHwInfo, arg, LEAST_HW_INFO);
+    if (command.flags !== 0 || command.__reserved.some((byte) => byte !== 0)) refuse("EOPNOTSUPP");
+    const { member } = this.#behindHardware(command.dev_id);
+    // There is no more to say of this hardware: the memory for it is cleared.
+    if (command.data_len > 0) this.#user.write(command.data_uptr, new Uint8Array(command.data_len));
+    const answer = {
+      ...command,
+      data_len: 0,
+      out_capabilities: BigInt(member.tracks ? IOMMU_HW_CAP_DIRTY_TRACKING : 0),
+    };
+    toUser(iommuHwInfo, arg, answer, Math.min(command.size, iommuHwInfo.size));
+    return 0;
+  }
+
+  #allocateTable(arg: Argument): number {
+    const command = sizedFromUser(iommuHwptAlloc, arg, LEAST_HWPT_ALLOC);
+    const { flags, data_type, data_len } = command;
+    if (command.__reserved !== 0) refuse("EOPNOTSUPP");
+    if ((data_type === 0) !== (data_len === 0)) refuse("EINVAL");
+    const { member } = this.#behindHardware(command.dev_id);
+    const parent = this.#objects.get(command.pt_id);
+    // A page table could be nested only in one that was allocated for it.
+    if (parent instanceof HwptObject) return refuse("EOPNOTSUPP");
+    if (!(parent instanceof IoasObject)) return refuse("EINVAL");
+    const tracks = (flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING) !== 0;
+    const unknown = flags & ~IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
+    if (unknown !== 0 || data_len > 0 || (tracks && !member.tracks)) refuse("EOPNOTSUPP");
+    const id = this.#add(new HwptObject(parent, new PageTable(false, tracks)));
+    const answer = { ...command, out_hwpt_id: id };
+    toUser(iommuHwptAlloc, arg, answer, Math.min(command.size, iommuHwptAlloc.size));
+    return 0;
+  }
+
+  #hwpt(id: number): HwptObject {
+    const object = this.#objects.get(id);
+    return object instanceof HwptObject ? object : refuse("ENOENT");
+  }
+
+  #setTracking(arg: Argument): number {
+    const { flags, hwpt_id } = sizedFromUser(iommuHwptSetDirtyTracking, arg);
+    if ((flags & ~IOMMU_HWPT_DIRTY_TRACKING_ENABLE) !== 0) refuse("EOPNOTSUPP");
+    this.#hwpt(hwpt_id).table.setTracking((flags & IOMMU_HWPT_DIRTY_TRACKING_ENABLE) !== 0);
+    return 0;
+  }
+
+  #readDirty(arg: Argument): number {
+    const command = sizedFromUser(iommuHwptGetDirtyBitmap, arg);
+    const { flags, hwpt_id } = command;
+    const unknown = flags & ~IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR;
+    if (unknown !== 0 || command.__reserved !== 0) refuse("EOPNOTSUPP");
+    const { ioas, table } = this.#hwpt(hwpt_id);
+    ioas.readDirty(table, command, (flags & IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR) === 0);
     return 0;
   }
 

@@ -39,14 +39,21 @@ export function fromUser<T extends { argsz: number }>(
 
 /**
  * Reads a struct that begins with its size, as iommufd's do (copy_struct_from_user).
- * Fails with EINVAL if it is shorter than in the first kernel that has it, and with
+ * Fails with EINVAL if it is shorter than `least`, as in the first kernel that has it, and with
  * E2BIG if the bytes after the known fields are not zero.
  */
-export function sizedFromUser<T extends { size: number }>(codec: StructCodec<T>, arg: Argument): T {
-  const bytes = memory(arg, 4);
-  const size = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
-  if (size < codec.size) refuse("EINVAL");
-  if (memory(arg, size).subarray(codec.size, size).some((byte) => byte !== 0)) refuse("E2BIG");
+export function sizedFromUser<T extends { size: number }>(
+  codec: StructCodec<T>,
+  arg: Argument,
+  least = codec.size,
+): T {
+  const start = memory(arg, 4);
+  const size = new DataView(start.buffer, start.byteOffset, 4).getUint32(0, true);
+  if (size < least) refuse("EINVAL");
+  const given = memory(arg, size);
+  if (given.subarray(codec.size, size).some((byte) => byte !== 0)) refuse("E2BIG");
+  const bytes = new Uint8Array(codec.size);
+  bytes.set(given.subarray(0, Math.min(size, codec.size)));
   return codec.unpack(bytes);
 }
 

@@ -19,6 +19,7 @@ import {
 import { ioctl } from "../ioctl.ts";
 import type { AddressSpace } from "../dma/address_space.ts";
 import { AnswerError } from "./answer_error.ts";
+import { attach } from "./attach.ts";
 import { ioctlArgsz } from "./argsz.ts";
 import type { Type1Container } from "../dma/container.ts";
 import { DriverNotes } from "../notes/driver_notes.ts";
@@ -51,6 +52,8 @@ export interface VfioDeviceParts {
   readonly container: Type1Container | null;
   /** The IOAS that it is attached to. */
   readonly ioas: Ioas | null;
+  /** What it is bound to an iommufd as; left out if that is not known. */
+  readonly binding?: { readonly id: number } | undefined;
   /** How it was opened. */
   readonly via: OpenVia | null;
   /** Why it was not opened by its own character device, where that was tried. */
@@ -86,6 +89,7 @@ export class VfioDevice implements Disposable {
   readonly whyNotCdev: Reason | null;
   /** What sysfs says of it; null if that is not known. */
   readonly sysfs: SysfsDevice | null;
+  readonly #binding: { readonly id: number } | null;
   #borrowed: boolean;
   /** VFIO_DEVICE_FLAGS_*. */
   readonly flags: number;
@@ -119,6 +123,7 @@ export class VfioDevice implements Disposable {
     this.group = parts.group;
     this.container = parts.container;
     this.ioas = parts.ioas;
+    this.#binding = parts.binding ?? null;
     this.via = parts.via;
     this.whyNotCdev = parts.whyNotCdev;
     this.#borrowed = !parts.fd.owned;
@@ -144,6 +149,22 @@ export class VfioDevice implements Disposable {
   /** The address space of its DMA; null if only the device's fd is known. */
   get space(): AddressSpace | null {
     return this.container ?? this.ioas;
+  }
+
+  /** Its id in its iommufd; null if it was not bound here. */
+  get iommufdId(): number | null {
+    return this.#binding?.id ?? null;
+  }
+
+  /**
+   * Attaches it to an IOAS or a page table of its iommufd, in place of what it was attached to
+   * (VFIO_DEVICE_ATTACH_IOMMUFD_PT).
+   *
+   * @param id The id of the IOAS or page table.
+   * @throws {SysError} If the kernel refuses: EINVAL if the device cannot use the page table.
+   */
+  attach(id: number): void {
+    attach(this.fd, id);
   }
 
   /** Whether the driver says that it can be reset. */

@@ -14,13 +14,12 @@ import {
   PROT_WRITE,
 } from "../../kernel/kernel.ts";
 import {
-  VFIO_DEVICE_ATTACH_IOMMUFD_PT,
   VFIO_DEVICE_BIND_FLAG_TOKEN,
   VFIO_DEVICE_BIND_IOMMUFD,
-  vfioDeviceAttachIommufdPt,
   vfioDeviceBindIommufd,
   vfioDeviceBindIommufdToken,
 } from "../../uapi/mod.ts";
+import { attach } from "../device/attach.ts";
 import { exists } from "../reasons/evidence.ts";
 import { ioctl } from "../ioctl.ts";
 import { onceBound } from "./_once_bound.ts";
@@ -62,10 +61,10 @@ export function openByCdev(
   using opened = new DisposableStack();
   const iommufd = shared?.iommufd ?? opened.use(Iommufd.open(kernel, sysfs));
   const fd = opened.use(openNode(kernel, cdev, sysfs, situation));
-  opening("VFIO_DEVICE_BIND_IOMMUFD", { ...situation, path: cdev }, () => {
+  const id = opening("VFIO_DEVICE_BIND_IOMMUFD", { ...situation, path: cdev }, () => {
     try {
       // Its driver resets it as it is opened, for which it takes the device's lock.
-      onceBound(sysfs, ["EAGAIN"], () => bind(kernel, fd, iommufd, token));
+      return onceBound(sysfs, ["EAGAIN"], () => bind(kernel, fd, iommufd, token));
     } catch (error) {
       // The explanation looks for processes that have the device open.
       throw cleanedUp(error, () => fd.close());
@@ -76,17 +75,18 @@ export function openByCdev(
     ...(shared?.ioas === ioas ? [] : [ioas]),
     ...(shared?.iommufd === iommufd ? [] : [iommufd]),
   ];
+  const binding = { id };
   const openAgain = (): Fd => {
     using opened = new DisposableStack();
     const again = opened.use(openNode(kernel, cdev, sysfs, situation));
-    bind(kernel, again, iommufd, token);
-    attach(again, ioas);
+    binding.id = bind(kernel, again, iommufd, token);
+    attach(again, ioas.id);
     opened.move();
     return again;
   };
   try {
-    opening("VFIO_DEVICE_ATTACH_IOMMUFD_PT", situation, () => attach(fd, ioas));
-    const parts = { label: name, fd, group: null, container: null, ioas, closes };
+    opening("VFIO_DEVICE_ATTACH_IOMMUFD_PT", situation, () => attach(fd, ioas.id));
+    const parts = { label: name, fd, group: null, container: null, ioas, binding, closes };
     const device = opening("VFIO_DEVICE_GET_INFO", situation, () =>
       new VfioDevice(kernel, {
         ...parts,
@@ -183,22 +183,21 @@ function openNode(kernel: Kernel, path: string, sysfs: SysfsDevice, situation: S
   });
 }
 
-function bind(kernel: Kernel, fd: Fd, iommufd: Iommufd, token: string | undefined): void {
-  const call = (argument: Uint8Array<ArrayBuffer>): void => {
+/** Binds a device to an iommufd; returns its id there. */
+function bind(kernel: Kernel, fd: Fd, iommufd: Iommufd, token: string | undefined): number {
+  const call = (argument: Uint8Array<ArrayBuffer>): number => {
     ioctl(fd, { VFIO_DEVICE_BIND_IOMMUFD }, argument);
+    return vfioDeviceBindIommufd.unpack(argument).out_devid;
   };
-  if (token === undefined) {
-    call(vfioDeviceBindIommufd.pack({ iommufd: iommufd.fd.number }));
-    return;
-  }
+  if (token === undefined) return call(vfioDeviceBindIommufd.pack({ iommufd: iommufd.fd.number }));
   const uuid = tokenBytes(token);
-  cleanly(() => {
+  return cleanly(() => {
     using memory = kernel.mmap(uuid.length, {
       prot: PROT_READ | PROT_WRITE,
       flags: MAP_PRIVATE | MAP_ANONYMOUS,
     });
     memory.write(0, uuid);
-    call(vfioDeviceBindIommufdToken.pack({
+    return call(vfioDeviceBindIommufdToken.pack({
       flags: VFIO_DEVICE_BIND_FLAG_TOKEN,
       iommufd: iommufd.fd.number,
       token_uuid_ptr: memory.address,
@@ -211,9 +210,4 @@ function tokenBytes(token: string): Uint8Array<ArrayBuffer> {
   const digits = parseVfToken(token).replaceAll("-", "");
   const bytes = new Uint8Array(new ArrayBuffer(digits.length / 2));
   return bytes.map((_, index) => Number.parseInt(digits.slice(2 * index, 2 * index + 2), 16));
-}
-
-function attach(fd: Fd, ioas: Ioas): void {
-  const argument = vfioDeviceAttachIommufdPt.pack({ pt_id: ioas.id });
-  ioctl(fd, { VFIO_DEVICE_ATTACH_IOMMUFD_PT }, argument);
 }

@@ -65,6 +65,17 @@ export function deviceLogUnreadable(errno: string): Reason {
   );
 }
 
+/** `no-iommufd-tracking`: no page table of an iommufd can track what this device writes. */
+export function noIommufdTracking(why: string): Reason {
+  return note(
+    "no-iommufd-tracking",
+    `No page table of an iommufd can track what the device writes: ${why}`,
+    "Linux 6.7 and later have it for IOMMU hardware that tracks, such as AMD's and Intel's of " +
+      "recent servers; mediated devices have none behind them",
+    "track-by-type1",
+  );
+}
+
 /** `not-type1v2`: the container was given the older TYPE1 model. */
 export function notType1v2(): Reason {
   return blocks(

@@ -45,6 +45,7 @@ export type ReasonCode =
   | "no-device-log"
   | "device-log-refused"
   | "device-log-unreadable"
+  | "no-iommufd-tracking"
   | "not-type1v2"
   | "cdev-refused"
   | "open-refused"

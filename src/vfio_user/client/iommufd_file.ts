@@ -5,6 +5,8 @@
 
 import {
   IOMMU_DESTROY,
+  IOMMU_GET_HW_INFO,
+  IOMMU_HWPT_ALLOC,
   IOMMU_IOAS_ALLOC,
   IOMMU_IOAS_IOVA_RANGES,
   IOMMU_IOAS_MAP,
@@ -72,6 +74,10 @@ export class IommufdFile extends OpenFile {
         bytesToUser(arg, 0, iommuIoasUnmap.pack({ ...argument, length }));
         return 0;
       }
+      case IOMMU_GET_HW_INFO:
+      case IOMMU_HWPT_ALLOC:
+        // There is no IOMMU hardware behind a server's device, as with mediated devices.
+        return refuse("ENOENT");
       default:
         return refuse("ENOTTY");
     }

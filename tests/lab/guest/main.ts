@@ -17,6 +17,7 @@ import { cases as dirtyCli } from "./cases/dirty_cli.ts";
 import { cases as driver } from "./cases/driver.ts";
 import { cases as faults } from "./cases/faults.ts";
 import { cases as handOver } from "./cases/hand_over.ts";
+import { cases as hwpt } from "./cases/hwpt.ts";
 import { cases as live } from "./cases/live.ts";
 import { cases as list } from "./cases/list.ts";
 import { cases as log } from "./cases/log.ts";
@@ -72,6 +73,7 @@ const tally = await runCases([
   ...checkBugs,
   ...cdev,
   ...cdevMemory,
+  ...hwpt,
   ...handOver,
   ...dirtyCli,
   ...dirty,

@@ -199,7 +199,10 @@ const tracking: readonly Case[] = [
         UnsupportedError,
         () => DirtySession.open(uuid, { maps: MAPS, via: "cdev" }),
       );
-      assert.deepEqual(reasons.map(({ code }) => code), ["no-device-log", "no-type1-container"]);
+      assert.deepEqual(
+        reasons.map(({ code }) => code),
+        ["no-device-log", "no-iommufd-tracking", "no-type1-container"],
+      );
     },
   ),
 ];
