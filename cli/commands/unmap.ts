@@ -32,7 +32,7 @@ export async function run(args: UnmapArgs, context: Context): Promise<number> {
     using mapped = openMapped(args, served, context);
     return await readAfterSpan(mapped, args, context, () => {
       const unmapped = attempt(() => mapped.space.unmap(iova, size), mapped, args, context);
-      told(unmapped, mapped, args, context);
+      told({ unmapped, error: null }, mapped, args, context);
     });
   }
   using session = openSession(args, served, context);
@@ -47,7 +47,7 @@ function unmapWithDirty(session: DirtySession, args: UnmapArgs, context: Context
   const { iova, size } = args;
   const unmap = (): UnmapReading => session.tracker.unmapWithDirty(iova, size);
   const { reading, unmapped, error } = attempt(unmap, session, args, context);
-  told(unmapped, session, args, context, error);
+  told({ unmapped, error }, session, args, context);
   const { pgsize } = session.tracker;
   context.set(readingFields(reading, pgsize));
   context.print(
@@ -94,11 +94,10 @@ function rangeOf({ iova, size }: UnmapArgs): string {
 
 /** Tells what was unmapped and what is left; `error` is why that was not all. */
 function told(
-  unmapped: bigint,
+  { unmapped, error }: { readonly unmapped: bigint; readonly error: Error | null },
   { mappings }: Pick<MappedDevice, "mappings">,
   args: UnmapArgs,
   context: Context,
-  error: Error | null = null,
 ): void {
   const range = rangeOf(args);
   const nothing = error === null

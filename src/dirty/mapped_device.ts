@@ -158,7 +158,7 @@ export class MappedDevice implements Disposable {
     for (const mapping of options.mappings ?? []) space.know(mapping);
     const memory = allocate(kernel, maps.filter(needsMemory), options.hugepages);
     if (memory !== null) opened.use(memory);
-    const contents = mapAll(opened, kernel, space, memory, maps);
+    const contents = mapAll(opened, { kernel, space }, memory, maps);
     return new MappedDevice(opened.move(), { device, space, pgsize, memory, contents });
   }
 
@@ -206,10 +206,15 @@ function needsMemory({ fd, address }: RangeToMap): boolean {
   return fd === undefined && address === undefined;
 }
 
+/** What memory is mapped in. */
+interface MappableDevice {
+  readonly kernel: Kernel;
+  readonly space: AddressSpace;
+}
+
 function mapAll(
   opened: DisposableStack,
-  kernel: Kernel,
-  space: AddressSpace,
+  { kernel, space }: MappableDevice,
   memory: DmaMemory | null,
   maps: readonly RangeToMap[],
 ): DeviceMemory {

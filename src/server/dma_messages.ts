@@ -18,6 +18,8 @@ const ACCESS = vfioUserDmaRegionAccess.size;
 /** Receives the header of the reply to one of our commands. */
 export type ReceiveReply = (maxSize: number) => MessageHeader;
 
+const NONE: Bytes = new Uint8Array(0);
+
 /** The commands, through the client's own socket or a twin. */
 export class ClientCommands implements DmaMessages {
   readonly most: number;
@@ -33,24 +35,23 @@ export class ClientCommands implements DmaMessages {
   }
 
   read(address: bigint, into: Bytes): void {
-    this.#ask(VFIO_USER_DMA_READ, address, into.length, [], into);
+    this.#ask(VFIO_USER_DMA_READ, address, NONE, into);
   }
 
   write(address: bigint, from: Bytes): void {
-    this.#ask(VFIO_USER_DMA_WRITE, address, from.length, [from], new Uint8Array(0));
+    this.#ask(VFIO_USER_DMA_WRITE, address, from, NONE);
   }
 
-  #ask(
-    command: number,
-    addr: bigint,
-    count: number,
-    data: readonly Bytes[],
-    into: Bytes,
-  ): void {
+  /** Sends `from`, or fills `into`: one of them is empty. */
+  #ask(command: number, addr: bigint, from: Bytes, into: Bytes): void {
+    const count = from.length + into.length;
     this.#id = this.#id + 1 & 0xffff;
     const id = this.#id;
     const access = vfioUserDmaRegionAccess.pack({ addr, count: BigInt(count) });
-    this.#socket.send({ id, command, flags: 0, errno: 0 }, [access, ...data]);
+    this.#socket.send(
+      { id, command, flags: 0, errno: 0 },
+      from.length === 0 ? [access] : [access, from],
+    );
     const header = this.#receive(HEADER_SIZE + ACCESS + into.length);
     if (!isReply(header) || header.id !== id || header.command !== command) {
       throw malformed(`the client answered command ${command} with id ${id} by another message`);

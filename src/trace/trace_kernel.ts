@@ -37,6 +37,20 @@ type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 /** What is known of a call before it is made. */
 type Asked = Pick<BegunCall, "request" | "feature" | "args" | "state">;
 
+/** An ioctl's argument before and after it, and what it returned. */
+interface AnsweredIoctl {
+  readonly before: Bytes | number;
+  readonly after: Bytes | null;
+  readonly returned: number;
+}
+
+/** A call, on which fd, and what is known of it before it is made. */
+interface KnownCall {
+  readonly call: TracedCall;
+  readonly fd: number | null;
+  readonly asked?: Asked | undefined;
+}
+
 /** What an event has beside its time and its place. */
 type Parts = Omit<TraceEvent, "type" | "thread" | "n" | "time" | "duration" | "call" | "fd">;
 
@@ -100,33 +114,28 @@ export class TraceKernel implements Kernel {
     this.#sink.end?.();
   }
 
-  /**
-   * Makes a call and reports it. `describe` is given the result, or null if the call failed;
-   * `asked` is what is known of the call before it is made.
-   */
+  /** Makes a call and reports it. `describe` is given the result, or null if the call failed. */
   #call<Result>(
-    call: TracedCall,
-    fd: number | null,
+    known: KnownCall,
     make: () => Result,
     describe: (result: Result | null) => Parts,
-    asked?: Asked,
   ): Result {
     const began = performance.now();
-    if (this.#sink.begin !== undefined) this.#begin(call, fd, began, asked);
+    if (this.#sink.begin !== undefined) this.#begin(known, began);
     let returned: Result;
     try {
       returned = make();
     } catch (error) {
       const ended = performance.now();
-      this.#report(call, fd, began, ended, { ...describe(null), ...failure(error) });
+      this.#report(known, began, ended, { ...describe(null), ...failure(error) });
       throw error;
     }
     const ended = performance.now();
-    this.#report(call, fd, began, ended, describe(returned));
+    this.#report(known, began, ended, describe(returned));
     return returned;
   }
 
-  #begin(call: TracedCall, fd: number | null, began: number, asked: Asked | undefined): void {
+  #begin({ call, fd, asked }: KnownCall, began: number): void {
     const begun: Mutable<BegunCall> = {
       type: "begun",
       thread: this.#thread,
@@ -142,7 +151,7 @@ export class TraceKernel implements Kernel {
     this.#sink.begin!(Object.assign(begun, asked));
   }
 
-  #report(call: TracedCall, fd: number | null, began: number, ended: number, parts: Parts): void {
+  #report({ call, fd }: KnownCall, began: number, ended: number, parts: Parts): void {
     const event: Mutable<TraceEvent> = {
       type: "call",
       thread: this.#thread,
@@ -162,14 +171,15 @@ export class TraceKernel implements Kernel {
   }
 
   open(path: string, flags: number): number {
-    return this.#call("open", null, () => this.traced.open(path, flags), (fd) => {
+    const known: KnownCall = { call: "open", fd: null, asked: { args: { path } } };
+    return this.#call(known, () => this.traced.open(path, flags), (fd) => {
       if (fd !== null) this.#files.openedPath(fd, path);
       return { args: { path, flags: openFlagNames(flags) }, ...result(fd) };
-    }, { args: { path } });
+    });
   }
 
   close(fd: number): void {
-    this.#call("close", fd, () => this.traced.close(fd), () => {
+    this.#call({ call: "close", fd }, () => this.traced.close(fd), () => {
       const file = this.#file(fd);
       this.#files.closed(fd);
       return file;
@@ -183,18 +193,18 @@ export class TraceKernel implements Kernel {
     once?: "once",
   ): number {
     const before = typeof arg === "number" ? arg : arg.slice();
+    const asked = this.#sink.begin &&
+      decodeRequest(this.#files.of(fd).kind, request, before, null);
     return this.#call(
-      "ioctl",
-      fd,
+      { call: "ioctl", fd, asked },
       () => this.traced.ioctl(fd, request, arg, once),
       (returned) => {
         const after = returned === null || typeof arg === "number" ? null : arg;
         const words = decodeRequest(this.#files.of(fd).kind, request, before, after);
         const parts = { ...this.#file(fd), ...words, ...result(returned), ...raw(before, after) };
-        if (returned !== null) this.#learn(fd, request, before, after, returned);
+        if (returned !== null) this.#learn(fd, request, { before, after, returned });
         return parts;
       },
-      this.#sink.begin && decodeRequest(this.#files.of(fd).kind, request, before, null),
     );
   }
 
@@ -202,9 +212,7 @@ export class TraceKernel implements Kernel {
   #learn(
     fd: number,
     request: number,
-    before: Bytes | number,
-    after: Bytes | null,
-    returned: number,
+    { before, after, returned }: AnsweredIoctl,
   ): void {
     if (after === null || typeof before === "number") return;
     if (request === uapi.VFIO_GROUP_GET_DEVICE_FD) {
@@ -253,7 +261,7 @@ export class TraceKernel implements Kernel {
     const place = this.#places.of(call, fd, buffer.length, offset, this.#files.of(fd));
     if (this.#sink.access === undefined) {
       const parts = (count: number | null): Parts => place.parts(buffer, count, this.#data);
-      return this.#call(call, fd, make, parts, place.asked);
+      return this.#call({ call, fd, asked: place.asked }, make, parts);
     }
     const began = performance.now();
     this.#sink.beginAccess?.(place, this.#n + 1, micros(began + this.#clock));
@@ -262,7 +270,7 @@ export class TraceKernel implements Kernel {
       count = make();
     } catch (error) {
       const parts = place.parts(buffer, null, this.#data);
-      this.#report(call, fd, began, performance.now(), { ...parts, ...failure(error) });
+      this.#report({ call, fd }, began, performance.now(), { ...parts, ...failure(error) });
       throw error;
     }
     const duration = micros(performance.now() - began);
@@ -280,8 +288,7 @@ export class TraceKernel implements Kernel {
       flags: mapFlagNames(flags),
     };
     const mapping = this.#call(
-      "mmap",
-      fd ?? null,
+      { call: "mmap", fd: fd ?? null },
       () => this.traced.mmap(length, options),
       (mapped) => ({
         ...(fd !== undefined && this.#file(fd)),
@@ -290,7 +297,7 @@ export class TraceKernel implements Kernel {
       }),
     );
     return new TracedMapping(mapping, (call, at, make, bytes) => {
-      this.#call(call, null, make, (done) => ({
+      this.#call({ call, fd: null }, make, (done) => ({
         args: { address: hex(mapping.address), ...(bytes && { offset: at, length: bytes.length }) },
         ...(bytes && done !== null && {
           data: movedData(bytes, call === "mappingRead", this.#data),
@@ -300,38 +307,45 @@ export class TraceKernel implements Kernel {
   }
 
   memfd(name: string, length: number, flags = 0): number {
-    return this.#call("memfd", null, () => this.traced.memfd(name, length, flags), (fd) => {
-      if (fd !== null) this.#files.opened(fd, `memfd ${name}`, "other");
-      return { args: { name, length, flags: memfdFlagNames(flags) }, ...result(fd) };
-    });
+    return this.#call(
+      { call: "memfd", fd: null },
+      () => this.traced.memfd(name, length, flags),
+      (fd) => {
+        if (fd !== null) this.#files.opened(fd, `memfd ${name}`, "other");
+        return { args: { name, length, flags: memfdFlagNames(flags) }, ...result(fd) };
+      },
+    );
   }
 
   dup3(from: number, to: number): void {
-    this.#call("dup3", from, () => this.traced.dup3(from, to), (done) => {
+    this.#call({ call: "dup3", fd: from }, () => this.traced.dup3(from, to), (done) => {
       if (done !== null) this.#files.duplicated(from, to);
       return { ...this.#file(from), args: { to } };
     });
   }
 
   socketPair(): [number, number] {
-    return this.#call("socketPair", null, () => this.traced.socketPair(), (pair) => {
+    return this.#call({ call: "socketPair", fd: null }, () => this.traced.socketPair(), (pair) => {
       for (const fd of pair ?? []) this.#files.opened(fd, "socket", "other");
       return pair === null ? {} : { result: pair };
     });
   }
 
   sendFds(socket: number, message: Uint8Array<ArrayBuffer>, fds: readonly number[]): void {
-    this.#call("sendFds", socket, () => this.traced.sendFds(socket, message, fds), () => ({
-      ...this.#file(socket),
-      args: { length: message.length, fds: [...fds] },
-      raw: { before: toHex(message) },
-    }));
+    this.#call(
+      { call: "sendFds", fd: socket },
+      () => this.traced.sendFds(socket, message, fds),
+      () => ({
+        ...this.#file(socket),
+        args: { length: message.length, fds: [...fds] },
+        raw: { before: toHex(message) },
+      }),
+    );
   }
 
   receiveFds(socket: number, into: Uint8Array<ArrayBuffer>, maxFds: number): ReceivedMessage {
     return this.#call(
-      "receiveFds",
-      socket,
+      { call: "receiveFds", fd: socket },
       () => this.traced.receiveFds(socket, into, maxFds),
       (message) => {
         const parts = { ...this.#file(socket), args: { length: into.length, maxFds } };
@@ -345,19 +359,21 @@ export class TraceKernel implements Kernel {
   }
 
   poll(fd: number, events: number, timeoutMs: number): number {
-    return this.#call("poll", fd, () => this.traced.poll(fd, events, timeoutMs), (revents) => ({
+    const known: KnownCall = { call: "poll", fd, asked: { args: { timeoutMs } } };
+    return this.#call(known, () => this.traced.poll(fd, events, timeoutMs), (revents) => ({
       ...this.#file(fd),
       args: { events: pollEventNames(events), timeoutMs },
       ...(revents !== null && { answer: { revents: pollEventNames(revents) } }),
       ...result(revents),
-    }), { args: { timeoutMs } });
+    }));
   }
 
   readText(path: string, maxBytes?: number): string {
-    return this.#call("readText", null, () => this.traced.readText(path, maxBytes), (text) => ({
+    const known: KnownCall = { call: "readText", fd: null, asked: { args: { path } } };
+    return this.#call(known, () => this.traced.readText(path, maxBytes), (text) => ({
       args: { path, ...(maxBytes !== undefined && { maxBytes }) },
       ...result(text),
-    }), { args: { path } });
+    }));
   }
 
   readLink(path: string): string {
@@ -377,7 +393,7 @@ export class TraceKernel implements Kernel {
     path: string,
     make: () => Result,
   ): Result {
-    return this.#call(call, null, make, (found) => ({ args: { path }, ...result(found) }));
+    return this.#call({ call, fd: null }, make, (found) => ({ args: { path }, ...result(found) }));
   }
 }
 

@@ -31,7 +31,7 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
   using listening = await listen(args.listen, args, (text) => context.note(text));
   await using lent = await SimulatedDevices.serve(args.command === undefined ? [] : names);
   if (listening.more) context.note(`Waiting for migrate at ${listening.address}`);
-  const { devices, report } = await firstReceived(listening, journal, lent, args, context);
+  const { devices, report } = await firstReceived(listening, lent, { ...args, journal }, context);
   await using _ = devices;
   listening[Symbol.dispose]();
   context.drivers = devices;
@@ -51,9 +51,8 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
 /** Takes the first migration that comes; a peer that speaks another protocol is turned away. */
 async function firstReceived(
   listening: Listening,
-  journal: string,
   lent: SimulatedDevices,
-  args: ReceiveArgs,
+  args: ReceiveArgs & { readonly journal: string },
   context: Context,
 ): Promise<Received> {
   for (;;) {
@@ -64,7 +63,7 @@ async function firstReceived(
         opened = true;
         return open(memory, lent, args, context);
       }, {
-        journal,
+        journal: args.journal,
         force: args.force,
         timeoutMs: args.timeout,
         signal: context.signal,

@@ -28,7 +28,7 @@ import {
 } from "../wire/commands.ts";
 import { type Extension, EXTENSION_VERSION } from "../wire/extension.ts";
 import { errnoOf, HEADER_SIZE, isReply, type MessageHeader, wantsReply } from "../wire/header.ts";
-import { closeAll, MessageSocket } from "../wire/message_socket.ts";
+import { closeAll, MessageSocket, type ReceivedHeader } from "../wire/message_socket.ts";
 import { malformed, WireError, type WireErrorCode } from "../wire/wire_error.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -334,7 +334,8 @@ export class Connection {
     this.#twin?.socket.shutdown();
   }
 
-  #exchange<Answer>({ command, payload, fds, wantsFds, receive }: Request<Answer>): Answer {
+  #exchange<Answer>(request: Request<Answer>): Answer {
+    const { command, payload, fds, wantsFds } = request;
     const id = this.#words[WORD.nextId]!++ & 0xffff;
     this.#socket.send({ id, command, flags: VFIO_USER_F_TYPE_COMMAND, errno: 0 }, payload, fds);
     const limits = {
@@ -346,7 +347,7 @@ export class Connection {
       const received = this.#socket.receiveHeader(limits);
       if (received === null) throw new WireError("closed", "the server closed the connection");
       const { header } = received;
-      if (isReply(header)) return this.#reply(id, command, received.fds, header, receive);
+      if (isReply(header)) return this.#reply(id, request, received);
       // A server without a twin socket sends its commands in between.
       closeAll(received.fds);
       this.#serve(this.#socket, header);
@@ -355,10 +356,8 @@ export class Connection {
 
   #reply<Answer>(
     id: number,
-    command: number,
-    fds: readonly number[],
-    header: MessageHeader,
-    receive: Request<Answer>["receive"],
+    { command, receive }: Request<Answer>,
+    { header, fds }: ReceivedHeader,
   ): Answer {
     const length = header.size - HEADER_SIZE;
     if (header.id !== id || header.command !== command) {

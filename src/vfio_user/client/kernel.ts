@@ -193,18 +193,17 @@ export class VfioUserKernel implements Kernel {
   }
 
   #call<Value>(
-    syscall: string,
     fd: number,
     on: (file: OpenFile) => Value,
     otherwise: () => Value,
-    detail = "",
+    failure: (error: unknown) => unknown,
   ): Value {
     const file = this.#files.get(fd);
     if (file === undefined) return otherwise();
     try {
       return on(file);
     } catch (error) {
-      throw sysError(error, syscall, `${detail}fd ${fd}`);
+      throw failure(error);
     }
   }
 
@@ -215,49 +214,46 @@ export class VfioUserKernel implements Kernel {
     once?: "once",
   ): number {
     return this.#call(
-      "ioctl",
       fd,
       (file) => file.ioctl(request, arg),
       () => this.#os.ioctl(fd, request, arg, once),
-      `0x${request.toString(16)} on `,
+      (error) => sysError(error, "ioctl", `0x${request.toString(16)} on fd ${fd}`),
     );
   }
 
   read(fd: number, buffer: Uint8Array, once?: "once"): number {
     return this.#call(
-      "read",
       fd,
       (file) => file.read(buffer as Uint8Array<ArrayBuffer>),
       () => this.#os.read(fd, buffer, once),
+      (error) => sysError(error, "read", `fd ${fd}`),
     );
   }
 
   write(fd: number, buffer: Uint8Array, once?: "once"): number {
     return this.#call(
-      "write",
       fd,
       (file) => file.write(buffer as Uint8Array<ArrayBuffer>),
       () => this.#os.write(fd, buffer, once),
+      (error) => sysError(error, "write", `fd ${fd}`),
     );
   }
 
   pread(fd: number, buffer: Uint8Array, offset: number | bigint): number {
     return this.#call(
-      "pread",
       fd,
       (file) => file.pread(Number(offset), buffer as Uint8Array<ArrayBuffer>),
       () => this.#os.pread(fd, buffer, offset),
-      `${buffer.length} bytes at ${offset} of `,
+      (error) => sysError(error, "pread", `${buffer.length} bytes at ${offset} of fd ${fd}`),
     );
   }
 
   pwrite(fd: number, buffer: Uint8Array, offset: number | bigint, once?: "once"): number {
     return this.#call(
-      "pwrite",
       fd,
       (file) => file.pwrite(Number(offset), buffer as Uint8Array<ArrayBuffer>),
       () => this.#os.pwrite(fd, buffer, offset, once),
-      `${buffer.length} bytes at ${offset} of `,
+      (error) => sysError(error, "pwrite", `${buffer.length} bytes at ${offset} of fd ${fd}`),
     );
   }
 
@@ -333,10 +329,10 @@ export class VfioUserKernel implements Kernel {
 
   poll(fd: number, events: number, timeoutMs: number): number {
     return this.#call(
-      "poll",
       fd,
       (file) => file instanceof DataFile ? file.awaitData(events, timeoutMs) : file.poll(events),
       () => this.#os.poll(fd, events, timeoutMs),
+      (error) => sysError(error, "poll", `fd ${fd}`),
     );
   }
 

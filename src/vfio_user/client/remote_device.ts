@@ -102,7 +102,7 @@ export class RemoteDevice {
       wantsFds: true,
       receive: (socket, length, fds) => {
         try {
-          return receiveRegion(socket, length, fds, index, room);
+          return receiveRegion(socket, { length, fds }, { index, room });
         } catch (error) {
           closeAll(fds);
           throw error;
@@ -317,10 +317,8 @@ function receiveAccess(
 
 function receiveRegion(
   socket: MessageSocket,
-  length: number,
-  fds: readonly number[],
-  index: number,
-  room: number,
+  { length, fds }: { readonly length: number; readonly fds: readonly number[] },
+  { index, room }: { readonly index: number; readonly room: number },
 ): RemoteRegion {
   requireLength(vfioRegionInfo.name, length, vfioRegionInfo.size);
   const info = new Uint8Array(Math.min(length, room));
