@@ -12,8 +12,8 @@ import { Connection } from "./connection.ts";
 import type { Entrance, ServerEvent } from "./entrance.ts";
 import type { DeviceSource } from "./requests/open_device.ts";
 
-/** How long a client is waited for in its turn, in milliseconds. */
-const MESSAGE_MS = 10_000;
+/** How long a client is waited for in its turn by default, in milliseconds. */
+const PATIENCE_MS = 10_000;
 
 /** What a server works with. */
 export interface ServerParts {
@@ -25,6 +25,8 @@ export interface ServerParts {
   readonly most: number;
   /** Readable, or closed at the other end, once the server is to stop. */
   readonly stop: UnixSocket;
+  /** How long a client is waited for in its turn, in milliseconds; 10 s by default. */
+  readonly patienceMs?: number | undefined;
   /** Called for each event. */
   readonly report: (event: ServerEvent) => void;
 }
@@ -88,9 +90,9 @@ class Clients {
 
   /** Waits within a turn: not longer than a client may take, and not once the server is to stop. */
   #wait(): Wait {
-    const { stop } = this.#parts;
+    const { stop, patienceMs = PATIENCE_MS } = this.#parts;
     return (awaited) => {
-      const left = MESSAGE_MS - this.#waited;
+      const left = patienceMs - this.#waited;
       if (left <= 0) throw new WireError("timeout", "the client stalled in a message");
       const begun = performance.now();
       const events = UnixSocket.wait([awaited, { socket: stop, events: POLLIN }], Math.ceil(left));

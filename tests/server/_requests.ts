@@ -17,6 +17,11 @@ import { joined } from "../_joined.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
+/** VERSION, without capabilities. */
+export function versionPayload(): Bytes {
+  return joined(Uint8Array.of(0, 0, 1, 0), new TextEncoder().encode('{"capabilities":{}}\0'));
+}
+
 /** REGION_READ. */
 export function regionRead(region: number, offset: number, count: number): Bytes {
   return vfioUserRegionAccess.pack({ region, offset: BigInt(offset), count });

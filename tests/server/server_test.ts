@@ -40,6 +40,7 @@ import {
   regionWrite,
   setState,
   stateOf,
+  versionPayload,
 } from "./_requests.ts";
 import { doorbell } from "../sim/_doorbell.ts";
 
@@ -298,10 +299,6 @@ describe("a lent device", () => {
     assert.ok(second.dropped());
   });
 });
-
-function versionPayload(): Bytes {
-  return joined(Uint8Array.of(0, 0, 1, 0), new TextEncoder().encode('{"capabilities":{}}\0'));
-}
 
 /** A session of each kind of message. */
 function recorded(): readonly (readonly [command: number, payload: Bytes, fd?: "fd"])[] {

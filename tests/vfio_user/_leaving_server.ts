@@ -1,6 +1,6 @@
 /**
  * A server on this thread's event loop, for clients in other processes: it answers until a request
- * that it leaves at.
+ * that it leaves, or stalls, at.
  */
 
 import { UnixSocket } from "../../src/kernel/libc/unix_socket.ts";
@@ -22,7 +22,7 @@ import { refusal, reply, type Scripted, version } from "./_scripted_server.ts";
 
 const EINVAL = 22;
 
-/** What a device that is in RUNNING answers; null where it leaves: at a step of the state. */
+/** What a device that is in RUNNING answers; null to a step of the state. */
 function answer(id: number, command: number, payload: Uint8Array): Scripted | null {
   if (command === wire.VFIO_USER_VERSION) return version();
   if (command === wire.VFIO_USER_DEVICE_GET_INFO) {
@@ -38,13 +38,18 @@ function answer(id: number, command: number, payload: Uint8Array): Scripted | nu
   return reply(id, command, vfioDeviceFeature.pack({ flags, data }));
 }
 
-/** Serves one client at a path, and stops listening when it leaves that client. */
+/**
+ * Serves one client at a path until it asks for a step of the state. Then it stops listening, and
+ * closes the connection, or sends a part of a reply and no more.
+ */
 export class LeavingServer implements Disposable {
   readonly #listening: UnixSocket;
   readonly #timer: ReturnType<typeof setInterval>;
+  readonly #stalls: boolean;
   #client: UnixSocket | null = null;
 
-  constructor(path: string) {
+  constructor(path: string, how: "leaves" | "stalls") {
+    this.#stalls = how === "stalls";
     this.#listening = UnixSocket.listen(path, 1);
     this.#timer = setInterval(() => this.#look(), 1);
   }
@@ -58,13 +63,24 @@ export class LeavingServer implements Disposable {
     const view = new DataView(bytes.buffer);
     const [id, command] = [view.getUint16(0, true), view.getUint16(2, true)];
     const answered = length === 0 ? null : answer(id, command, bytes.subarray(HEADER_SIZE, length));
-    if (answered === null) this[Symbol.dispose]();
-    else this.#client?.send(answered.bytes);
+    if (answered !== null) {
+      this.#client?.send(answered.bytes);
+    } else if (this.#stalls) {
+      const begun = reply(id, command, bytes.subarray(HEADER_SIZE, length));
+      this.#client?.send(begun.bytes.subarray(0, begun.bytes.length - 1));
+      this.#stopListening();
+    } else {
+      this[Symbol.dispose]();
+    }
+  }
+
+  #stopListening(): void {
+    clearInterval(this.#timer);
+    this.#listening.close();
   }
 
   [Symbol.dispose](): void {
-    clearInterval(this.#timer);
+    this.#stopListening();
     this.#client?.close();
-    this.#listening.close();
   }
 }

@@ -763,6 +763,27 @@ describe("a server that cannot be believed", () => {
     const kernel = new VfioUserKernel(PATH, { connect: server.connect, timeoutMs: 0 });
     assert.throws(() => kernel.open(PATH, O_RDWR), isError("ETIMEDOUT", /did not .* within/));
   });
+
+  it("has that time for a whole message, and is asked for nothing more after it", () => {
+    const answer = reply(1, wire.VFIO_USER_DEVICE_GET_INFO, vfioUserDeviceInfo.pack({}));
+    const cut = { bytes: answer.bytes.slice(0, 20) };
+    const server = new ScriptedServer([version(), cut], "stays");
+    closing.push(server);
+    // Enough for the first message, which is there, on a slow machine too.
+    const kernel = new VfioUserKernel(PATH, { connect: server.connect, timeoutMs: 3000 });
+    const fd = kernel.open(PATH, O_RDWR);
+    const ask = (): number =>
+      kernel.ioctl(fd, uapi.VFIO_DEVICE_GET_INFO, uapi.vfioDeviceInfo.pack({}));
+    assert.throws(ask, isError("ETIMEDOUT", /did not .*, while .* VFIO_USER_DEVICE_GET_INFO/));
+    const asked = server.requests().length;
+    assert.throws(ask, isError("ETIMEDOUT"));
+    assert.equal(asked, 2);
+    assert.throws(
+      () => server.send(answer),
+      (error) => isErrno(error, "EPIPE"),
+    );
+    kernel.close(fd);
+  });
 });
 
 describe("the fds of a device behind a socket", () => {

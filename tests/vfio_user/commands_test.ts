@@ -96,12 +96,23 @@ describe("the commands on a device that is served", () => {
     assert.match(err, /nobody\.sock fails with ENOENT: there is no socket of that name/);
     // Its server leaves at the first step of the state.
     const socket = served.file("leaving.sock");
-    using _leaving = new LeavingServer(socket);
+    using _leaving = new LeavingServer(socket, "leaves");
     const gone = await vfiokit(["state", `vfio-user:${socket}`, "stop", "--json"]);
     assert.equal(gone.code, 5, gone.err);
     const { state, error } = JSON.parse(gone.out);
     assert.deepEqual([state, error.deviceState, error.errno], ["unknown", "unknown", "ECONNRESET"]);
     assert.match(gone.err, /the server closed the connection, while it was asked for VFIO_USER_/);
     assert.match(gone.err, /cannot be opened again: .* ECONNREFUSED: no server listens there/);
+  });
+
+  it("give up a server that stalls in a message", async () => {
+    await using served = new Served();
+    const socket = served.file("stalling.sock");
+    using _stalling = new LeavingServer(socket, "stalls");
+    const { code, out, err } = await vfiokit(["state", `vfio-user:${socket}`, "stop", "--json"]);
+    assert.equal(code, 5, err);
+    const { state, error } = JSON.parse(out);
+    assert.deepEqual([state, error.deviceState, error.errno], ["unknown", "unknown", "ETIMEDOUT"]);
+    assert.match(err, /did not answer within 10 s, while it was asked for VFIO_USER_/);
   });
 });
