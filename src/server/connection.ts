@@ -71,9 +71,11 @@ export class Connection implements Disposable {
     this.#answer(received);
     for (;;) {
       const next = this.#waiting.shift();
-      if (next === undefined) return true;
+      if (next === undefined) break;
       this.#answer(next);
     }
+    this.#session?.readAhead();
+    return true;
   }
 
   /** Room for a payload that is done with when the next message comes. */
@@ -110,7 +112,7 @@ export class Connection implements Disposable {
     try {
       if (this.#session === null) return this.#begin(header, request);
       if (request.command === VFIO_USER_VERSION) throw malformed("VFIO_USER_VERSION came again");
-      let payload: Bytes;
+      let payload: readonly Bytes[];
       try {
         payload = this.#session.handle(request);
       } catch (error) {
@@ -118,7 +120,7 @@ export class Connection implements Disposable {
         if (errno === null) throw error;
         return this.#reply(header, { flags: VFIO_USER_F_ERROR, errno });
       }
-      this.#reply(header, { payload: [payload] });
+      this.#reply(header, { payload });
     } finally {
       closeAll(request.fds);
     }

@@ -101,7 +101,7 @@ class Bench implements Disposable {
 
   /** The payload of the reply. */
   ask(command: number, payload: Bytes, fds: number[] = []): Bytes {
-    return this.session.handle({ command, payload, fds }).slice();
+    return joined(...this.session.handle({ command, payload, fds }));
   }
 
   /** The errno of a request that is refused. */

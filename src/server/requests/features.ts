@@ -103,6 +103,7 @@ export class Features {
   #keepData(argument: Bytes, set: boolean): void {
     const { device_state, data_fd } = vfioDeviceFeatureMigState.unpack(argument, HEAD);
     if (set) this.#device.data.entered(device_state, data_fd);
+    else this.#device.data.isIn(device_state);
     const shown = set && data_fd >= 0 && this.#extended ? 0 : -1;
     vfioDeviceFeatureMigState.pack({ device_state, data_fd: shown }, argument, HEAD);
   }

@@ -39,7 +39,8 @@ export class OpenDevice implements Disposable {
     } catch (error) {
       throw cleanedUp(error, () => endTrace(this.kernel));
     }
-    this.data = new MigrationData(this.kernel);
+    // A trace has the calls as clients make them, and a replay takes no others.
+    this.data = new MigrationData(this.kernel, this.sim !== null && trace === undefined);
   }
 
   /** Calls an ioctl of it. */

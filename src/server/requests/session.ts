@@ -72,7 +72,6 @@ export class Session {
   readonly #features: Features;
   readonly #interrupts: Interrupts;
   readonly #dma: ClientDma;
-  #buffer: Bytes = NOTHING;
 
   constructor({ device, own, messages, extended, mostData }: SessionParts) {
     this.#device = device;
@@ -85,12 +84,23 @@ export class Session {
   }
 
   /**
-   * Does what a request asks for; returns the payload of its reply, which the next request may
-   * overwrite.
+   * Does what a request asks for; returns the payload of its reply in parts, which the next request
+   * and {@linkcode Session.readAhead} may overwrite.
    *
    * @throws {SysError} With the errno for its reply. {@linkcode errnoOfRefusal} knows the others.
    */
-  handle({ command, payload, fds }: Request): Bytes {
+  handle(request: Request): readonly Bytes[] {
+    return request.command === VFIO_USER_MIG_DATA_READ
+      ? this.#readData(request.payload)
+      : [this.#payload(request)];
+  }
+
+  /** Does what can be done before the client's next request. */
+  readAhead(): void {
+    this.#device.data.readAhead();
+  }
+
+  #payload({ command, payload, fds }: Request): Bytes {
     switch (command) {
       case VFIO_USER_DMA_MAP:
         this.#dma.map(payload, fds);
@@ -114,11 +124,10 @@ export class Session {
         return this.#regions.writeMulti(payload);
       case VFIO_USER_DEVICE_RESET:
         this.#device.ioctl(VFIO_DEVICE_RESET);
+        this.#device.data.dropAhead();
         return NOTHING;
       case VFIO_USER_DEVICE_FEATURE:
         return this.#features.call(payload);
-      case VFIO_USER_MIG_DATA_READ:
-        return this.#readData(payload);
       case VFIO_USER_MIG_DATA_WRITE:
         return this.#writeData(payload);
       case VFIOKIT_MIG_PRECOPY_INFO:
@@ -138,24 +147,15 @@ export class Session {
     return vfioUserDeviceInfo.pack({ flags, num_regions: this.#regions.count, num_irqs });
   }
 
-  /** A buffer for a reply's payload, used again for the next one. */
-  #room(size: number): Bytes {
-    if (this.#buffer.length < size) this.#buffer = new Uint8Array(size);
-    return this.#buffer.subarray(0, size);
-  }
-
-  #readData(payload: Bytes): Bytes {
+  #readData(payload: Bytes): readonly Bytes[] {
     if (payload.length < vfioUserMigData.size) refuse("EINVAL");
     const { size: head } = vfioUserMigData;
     const { argsz, size } = vfioUserMigData.unpack(payload);
     if (argsz < head + size || size > this.#mostData) refuse("EINVAL");
-    const answer = this.#room(head + size);
-    const into = answer.subarray(head);
-    const { data } = this.#device;
     // In the protocol a short read is the end of the data; with the extension it is a short read.
-    const done = this.#extended ? data.read(into) : data.readAll(into);
-    vfioUserMigData.pack({ argsz: head + done, size: done }, answer);
-    return answer.subarray(0, head + done);
+    const source = this.#device.data;
+    const data = this.#extended ? source.read(size) : source.readAll(size);
+    return [vfioUserMigData.pack({ argsz: head + data.length, size: data.length }), data];
   }
 
   #writeData(payload: Bytes): Bytes {
