@@ -156,14 +156,18 @@ export class MessageMemory implements Disposable {
     if (length < 0) return length;
     const came = Number(this.#view.getBigUint64(CONTROLLEN_AT, true));
     const flags = this.#view.getUint32(FLAGS_AT, true);
-    const rights = new Uint8Array(new ArrayBuffer(Math.min(came, control)));
-    this.#memory.read(CONTROL_AT, rights);
-    this.#memory.read(MESSAGE_AT, into.subarray(0, length));
+    this.#memory.read(MESSAGE_AT, length === into.length ? into : into.subarray(0, length));
     return {
       length,
-      fds: fdsOf(rights),
+      fds: came === 0 ? [] : this.#fdsOf(Math.min(came, control)),
       truncated: (flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0,
     };
+  }
+
+  #fdsOf(controlLength: number): number[] {
+    const rights = new Uint8Array(new ArrayBuffer(controlLength));
+    this.#memory.read(CONTROL_AT, rights);
+    return fdsOf(rights);
   }
 
   /** Unmaps the memory. */

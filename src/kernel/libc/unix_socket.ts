@@ -250,13 +250,13 @@ export class UnixSocket implements Disposable {
    * @returns The events of each (`POLLIN`, `POLLOUT`, `POLLERR`, `POLLHUP`); all 0 after the time.
    */
   static wait(awaited: readonly Awaited[], timeoutMs: number): number[] {
-    const fds = new Uint8Array(new ArrayBuffer(awaited.length * 8));
-    const view = new DataView(fds.buffer);
+    const { bytes, view } = pollFds(awaited.length);
     awaited.forEach(({ socket, events }, index) => {
       view.setInt32(index * 8, socket.fd, true);
-      view.setInt16(index * 8 + 4, events, true);
+      // revents, behind the events, becomes 0.
+      view.setInt32(index * 8 + 4, events, true);
     });
-    const result = libc().poll(fds, timeoutMs);
+    const result = libc().poll(bytes, timeoutMs);
     if (result < 0 && result !== -ERRNO.EINTR) throw new SysError("poll", -result);
     return awaited.map((_, index) => result < 0 ? 0 : view.getInt16(index * 8 + 6, true));
   }
@@ -289,6 +289,22 @@ export class UnixSocket implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** An array of struct pollfd. */
+interface PollFds {
+  readonly bytes: Buffer;
+  readonly view: DataView;
+}
+
+/** The arrays by their length, used again: each reply is waited for. */
+const POLL_FDS: PollFds[] = [];
+
+function pollFds(count: number): PollFds {
+  const known = POLL_FDS[count];
+  if (known !== undefined) return known;
+  const bytes = new Uint8Array(new ArrayBuffer(count * 8));
+  return POLL_FDS[count] = { bytes, view: new DataView(bytes.buffer) };
 }
 
 /** struct sockaddr_un for a path. */

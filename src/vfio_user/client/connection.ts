@@ -289,7 +289,6 @@ export class Connection {
   request<Answer>(request: Request<Answer>): Answer {
     const { command } = request;
     try {
-      this.#deadline = performance.now() + this.#timeoutMs;
       this.#begin();
       try {
         this.#demandWhole();
@@ -310,6 +309,8 @@ export class Connection {
 
   /** Waits until no other thread has a request under way. */
   #begin(): void {
+    this.#deadline = performance.now() + this.#timeoutMs;
+    if (Atomics.compareExchange(this.#words, WORD.busy, 0, 1) === 0) return;
     while (Atomics.compareExchange(this.#words, WORD.busy, 0, 1) !== 0) {
       const left = this.#deadline - performance.now();
       if (left <= 0) throw new WireError("timeout", "another thread waits for the server");
