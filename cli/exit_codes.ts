@@ -49,6 +49,7 @@ export const EXIT_CODES_BY_CLASS: Readonly<Record<string, number>> = {
   AnswerError: CANNOT,
   BusyError: FAILED,
   CapabilityError: CANNOT,
+  ChainError: BAD_CHECKPOINT,
   CheckError: USAGE,
   CheckpointError: BAD_CHECKPOINT,
   CheckpointFileError: FAILED,

@@ -68,12 +68,13 @@ const DOORS: Readonly<Record<string, string>> = {
   `,
   "./server": `ServeOptions Server ServerEvent SocketFileError SocketFileErrorCode`,
   "./checkpoint": `
-    CheckpointDecoder CheckpointError CheckpointErrorCode CheckpointFile CheckpointFileError
-    CheckpointFileErrorInfo CheckpointHeader CheckpointInspection CheckpointSource CheckpointSummary
-    CheckpointTrailer CreateFileOptions DecodeOptions DecodedHeader DeviceIdentity DeviceTotals
-    EncodeOptions Phase PhaseTotals ReadBack ReadBackError ReadBackErrorInfo ReadBackProgress
-    ReadBackReport ReadableFd Transaction VerifyOptions VerifyProgress createCheckpointFile decodeCheckpoint
-    encodeCheckpoint inspectCheckpoint newHeader openCheckpointFile verifyCheckpoint
+    ChainLink CheckpointDecoder CheckpointError CheckpointErrorCode CheckpointFile
+    CheckpointFileError CheckpointFileErrorInfo CheckpointHeader CheckpointInspection
+    CheckpointSource CheckpointSummary CheckpointTrailer CreateFileOptions DecodeOptions
+    DecodedHeader DeviceIdentity DeviceTotals EncodeOptions LinkMemory Phase PhaseTotals ReadBack
+    ReadBackError ReadBackErrorInfo ReadBackProgress ReadBackReport ReadableFd Transaction
+    VerifyOptions VerifyProgress createCheckpointFile decodeCheckpoint encodeCheckpoint
+    inspectCheckpoint newHeader openCheckpointFile verifyCheckpoint
   `,
   "./dirty": `
     AttachedDevice BitmapRange DeviceMemory DirtyBitmap DirtyRange DirtyRangeError DirtyReading
@@ -83,13 +84,16 @@ const DOORS: Readonly<Record<string, string>> = {
     TrackerName TrackingVerdict Type1Tracker UnmapReading forecast
   `,
   "./live": `
-    Connection ConvergenceOptions DowntimeStep ENTRIES Entry JournalError JournalErrorCode
-    JournalView ListenOptions LiveError LiveErrorCode MigrateOptions MigrateProgress
-    MigrateReport OpenReceiving Order OwnerWrites ProcessId ReceiveOptions ReceiveProgress ReceiveReport
-    Received ReceivedBytes ResolveOptions Round SentBytes Side TcpAddress TcpError TcpErrorCode
-    TcpListener TcpOptions TlsFiles TlsIdentity UnixListener Verdict addDecision connectProgram
-    connectTcp connectUnix fingerprint formatTcpAddress generateKeys journalPath migrate
-    parseTcpAddress readIdentity readJournal receive resolve streamConnection
+    ChainError ChainErrorCode ChainErrorInfo ChainInspection ChainOptions CheckpointChain Connection
+    ConvergenceOptions DowntimeStep ENTRIES Entry JournalError JournalErrorCode JournalView
+    LinkInspection LinkReport ListenOptions LiveError LiveErrorCode MigrateOptions MigrateProgress
+    MigrateReport OpenReceiving Order OwnerWrites ProcessId ReceiveOptions ReceiveProgress
+    ReceiveReport Received ReceivedBytes ResolveOptions RestoreChainOptions RestoreChainReport Round
+    SentBytes Side StopStep TcpAddress TcpError TcpErrorCode TcpListener TcpOptions TlsFiles
+    TlsIdentity UnixListener Verdict VerifiedChain VerifyChainOptions addDecision connectProgram
+    connectTcp connectUnix fingerprint formatTcpAddress generateKeys inspectChain journalPath
+    migrate parseTcpAddress readIdentity readJournal receive resolve restoreChain streamConnection
+    verifyChain
   `,
   "./check": `
     Attempt BenchOptions CHECKS Check CheckContext CheckError CheckErrorCode CheckInfo

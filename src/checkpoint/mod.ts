@@ -39,6 +39,7 @@ export { openCheckpointFile } from "./file/open_checkpoint_file.ts";
 export { type CheckpointDecoder, decodeCheckpoint, type DecodeOptions } from "./format/decode.ts";
 export { encodeCheckpoint } from "./format/encode.ts";
 export type { EncodeOptions } from "./format/checkpoint_encoder.ts";
+export type { ChainLink, LinkMemory } from "./metadata/chain_link.ts";
 export type { DeviceIdentity } from "./metadata/device_identity.ts";
 export { type CheckpointHeader, type DecodedHeader, newHeader } from "./metadata/header.ts";
 export type { CheckpointTrailer, DeviceTotals, PhaseTotals } from "./metadata/trailer.ts";

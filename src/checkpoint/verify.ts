@@ -27,6 +27,8 @@ export interface CheckpointSummary {
   readonly frames: { readonly data: number; readonly compressed: number; readonly skipped: number };
   /** Totals by device and phase, in the order of their first frames. */
   readonly phases: readonly PhaseTotals[];
+  /** Memory that the devices' DMA reaches, zeros included, in bytes. */
+  readonly memoryBytes: number;
 }
 
 /** What was read of a checkpoint, whether it is good or not. */
@@ -43,6 +45,8 @@ export interface CheckpointInspection {
   readonly frames: CheckpointSummary["frames"];
   /** Totals of what was read, by device and phase. */
   readonly phases: readonly PhaseTotals[];
+  /** Memory that was read, zeros included, in bytes. */
+  readonly memoryBytes: number;
   /** The first thing that is wrong with it; null if it is good. */
   readonly error: CheckpointError | null;
 }
@@ -160,6 +164,7 @@ export async function inspectCheckpoint(
     storedBytes: reader.storedBytes,
     frames: reader.frames,
     phases: reader.phases,
+    memoryBytes: reader.pageBytes,
     error: wrong,
   };
 }

@@ -38,18 +38,15 @@ const SLOTS = 3;
 
 /** Where frames come from. */
 export interface FrameSource {
-  /**
-   * The next bytes, at most `most` of them and at least one.
-   *
-   * @throws If there are no more.
-   */
-  bytes(most: number): Promise<Uint8Array>;
+  /** The next bytes, at most `most` of them; null at the end. */
+  bytes(most: number): Promise<Uint8Array | null>;
 }
 
 /** Takes the frames of one checkpoint. */
 export class FrameReceiver {
   readonly #source: FrameSource;
   readonly #lockstep: Lockstep;
+  readonly #memoryOnly: boolean;
   readonly #reader: CheckpointReader;
   readonly #free: SharedArrayBuffer[] = Array.from(
     { length: SLOTS },
@@ -65,11 +62,14 @@ export class FrameReceiver {
   readonly #different: { count: number; readonly first: bigint[] } = { count: 0, first: [] };
   #deviceBytes = 0;
 
-  constructor(source: FrameSource, lockstep: Lockstep) {
+  /** `memoryOnly` checks device data, and leaves it out. */
+  constructor(source: FrameSource, lockstep: Lockstep, memoryOnly = false) {
     this.#source = source;
     this.#lockstep = lockstep;
+    this.#memoryOnly = memoryOnly;
     this.#reader = new CheckpointReader({
       requireComplete: true,
+      discard: memoryOnly,
       allocate: (header) => this.#allocate(header),
       pages: (pages) => void (this.#pages = pages),
       hashes: (hashes) => void (this.#hashes = hashes),
@@ -125,9 +125,10 @@ export class FrameReceiver {
     await this.#finished(SLOTS - 1);
     const room = this.#reader.room();
     const bytes = await this.#lockstep.until(this.#source.bytes(room.length));
+    if (bytes === null) return void this.#reader.end();
     room.set(bytes);
     const batch = this.#reader.filled(bytes.length);
-    if (batch !== null) this.#push(batch);
+    if (batch !== null && !this.#memoryOnly) this.#push(batch);
     if (this.#pages !== null) this.#store(this.#pages);
     if (this.#hashes !== null) this.#compare(this.#hashes);
   }

@@ -39,12 +39,15 @@ export class FrameSender {
   readonly #slots: readonly SharedArrayBuffer[][];
   /** What was sent. */
   readonly bytes: SentBytes = { memory: 0, zero: 0, same: 0, device: 0 };
+  /** What each device gave. */
+  readonly devices: readonly { transactions: number; bytes: number }[];
   /** How long each byte takes that is only looked at, in seconds. */
   #looked = { bytes: 0, seconds: 0 };
 
   constructor(sink: FrameSink, members: readonly Member[], header: CheckpointHeader) {
     this.#sink = sink;
     this.#encoder = new CheckpointEncoder(header);
+    this.devices = members.map(() => ({ transactions: 0, bytes: 0 }));
     this.#slots = members.map(() => [0, 1].map(() => new SharedArrayBuffer(PAGE_SLOT_BYTES)));
   }
 
@@ -129,6 +132,9 @@ export class FrameSender {
       if (batch.sizes.length > 0) {
         const { sizes, more, bytes } = batch;
         this.bytes.device += bytes.length;
+        const given = this.devices[number]!;
+        given.bytes += bytes.length;
+        given.transactions += sizes.length - (more ? 1 : 0);
         await this.#sink.send(this.#encoder.batch({ device: number, phase, sizes, more, bytes }));
       }
       recycle(batch.bytes.buffer);

@@ -5,6 +5,26 @@
  * @module
  */
 
+export { ChainError, type ChainErrorCode, type ChainErrorInfo } from "./chain/chain_error.ts";
+export {
+  type ChainOptions,
+  CheckpointChain,
+  type LinkReport,
+  type StopStep,
+} from "./chain/checkpoint_chain.ts";
+export {
+  restoreChain,
+  type RestoreChainOptions,
+  type RestoreChainReport,
+} from "./chain/restore_chain.ts";
+export {
+  type ChainInspection,
+  inspectChain,
+  type LinkInspection,
+  type VerifiedChain,
+  verifyChain,
+  type VerifyChainOptions,
+} from "./chain/verify_chain.ts";
 export {
   addDecision,
   ENTRIES,

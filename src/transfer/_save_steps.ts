@@ -7,7 +7,6 @@ import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.t
 import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
 import type { CheckpointOutput } from "./_checkpoint_output.ts";
-import { setStateWithRetry } from "./_run_again.ts";
 import type { Lockstep, Member } from "./lockstep.ts";
 import { type PhaseReport, totals } from "./report.ts";
 
@@ -76,11 +75,4 @@ function report(name: Phase, members: readonly Member[], begun: number): PhaseRe
 
 function secondsSince(begun: number): number {
   return (performance.now() - begun) / 1000;
-}
-
-/** All is written: from here on no device is brought back for another's sake. */
-export async function runAgain(lockstep: Lockstep): Promise<void> {
-  await lockstep.lastStep(({ device }) => setStateWithRetry(device, "running-p2p"), lockstep.p2p);
-  const able = lockstep.members.filter(({ error }) => error === null);
-  await lockstep.lastStep(({ device }) => setStateWithRetry(device, "running"), able);
 }

@@ -67,7 +67,7 @@ export class Lockstep implements Disposable {
    * @throws {TypeError} If there is none, or more than a checkpoint holds, or one twice.
    */
   constructor(
-    what: "save" | "restore" | "migrate" | "receive",
+    what: "save" | "restore" | "migrate" | "receive" | "checkpoint",
     devices: readonly Device[],
     signal?: AbortSignal,
   ) {

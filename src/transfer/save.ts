@@ -5,23 +5,19 @@
  */
 
 import { cleanedUpAsync, cleanlyAsync } from "../base/cleanup.ts";
-import { type Hint, hintOf } from "../base/vfiokit_error.ts";
 import { createCheckpointFile } from "../checkpoint/file/create_checkpoint_file.ts";
 import type { EncodeOptions } from "../checkpoint/format/checkpoint_encoder.ts";
 import { Device } from "../migration/device.ts";
-import { MigrationError } from "../migration/migration_error.ts";
 import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
 import { newHeader } from "../checkpoint/metadata/header.ts";
 import { CheckpointOutput } from "./_checkpoint_output.ts";
-import { commit, type CommitResult, committedUnread } from "./_commit.ts";
-import { ONLY_COPY, TRY_AGAIN, whatCannotRun } from "./_run_again.ts";
-import { checkSave, precopy, runAgain, stopAndCopy } from "./_save_steps.ts";
-import { type FinalState, transferError } from "./_transfer_failure.ts";
+import { checkSave, precopy, stopAndCopy } from "./_save_steps.ts";
+import { commit, committedUnread, demandCommitted } from "./commit.ts";
 import { Lockstep } from "./lockstep.ts";
+import { runAgain } from "./run_again.ts";
 import { type CheckpointSink, sinkOf } from "./sinks_and_sources.ts";
 import { type PhaseReport, type SaveReport, totals } from "./report.ts";
 import { ProgressReports, type TransferProgress } from "./progress/progress_reports.ts";
-import type { TransferError } from "./transfer_error.ts";
 
 /** How to save. */
 export interface SaveOptions extends Pick<EncodeOptions, "compress" | "digest"> {
@@ -159,41 +155,4 @@ async function saveTo(
   const report = { ...reports, ...totals(phases), seconds, phases, readBack: kept.readBack };
   progress.done(report);
   return report;
-}
-
-/** Throws if a device does not run again, or the checkpoint is not in its place. */
-async function demandCommitted(
-  lockstep: Lockstep,
-  { error: missing }: CommitResult,
-): Promise<void> {
-  const refusal = lockstep.members.find(({ error }) => error !== null)?.error;
-  if (refusal) {
-    const alone = lockstep.members.length === 1;
-    const lost = refusal instanceof MigrationError && refusal.lost;
-    const hint = missing !== null ? ONLY_COPY : alone ? TRY_AGAIN : undefined;
-    const what = whatCannotRun(lockstep.members.length, missing);
-    throw await failureAfterSave(lockstep, what, refusal, alone && lost ? refusal.hint : hint);
-  }
-  if (missing !== null) {
-    throw await failureAfterSave(lockstep, `Cannot ${lockstep.what}`, missing, hintOf(missing));
-  }
-}
-
-/**
- * The error for what could not be done any more, with the devices left as they are. Where it has a
- * hint, none is added about devices that do not run: that may be intended.
- */
-async function failureAfterSave(
-  lockstep: Lockstep,
-  what: string,
-  cause: Error,
-  hint: Hint | null | undefined,
-): Promise<TransferError> {
-  const states = await lockstep.states();
-  const left = lockstep.members.map(({ error }, index): FinalState => ({
-    state: states[index]!.state,
-    recovery: error instanceof MigrationError ? error.recovery : "none",
-  }));
-  const failure = { what, cause, interrupted: false, afterwards: true, hint };
-  return transferError(failure, lockstep.members, left);
 }

@@ -63,6 +63,45 @@ it("a header that makes no sense is refused, field by field", () => {
   assert.equal(fault(craft({ type: FRAME_HEAD, meta: new Uint8Array([0xff, 0xfe]) })), "header");
 });
 
+it("a place in a chain that makes no sense is refused, field by field", () => {
+  const id = "0123456789abcdef0123456789abcdef";
+  const other = id.replaceAll("0", "f");
+  const range = { iova: "0x1000", size: "0x2000" };
+  const link = { chain: id, id, number: 0, previous: null, memory: [{ ranges: [range] }] };
+  const later = { ...link, id: other, number: 3, previous: { id, number: 2 } };
+  for (const good of [link, later, { ...link, memory: [{ ranges: [] }], more: 1 }]) {
+    assert.equal(fault(craft(headFrame({ link: good }))), "truncated", JSON.stringify(good));
+  }
+  const ranges = (...list: unknown[]): unknown => ({ ...link, memory: [{ ranges: list }] });
+  const bad: unknown[] = [
+    null,
+    [],
+    { ...link, id: "short" },
+    { ...link, chain: undefined },
+    { ...link, chain: other },
+    { ...link, number: -1 },
+    { ...link, number: "0" },
+    { ...link, previous: undefined },
+    { ...link, previous: { id, number: 0 }, number: 1 },
+    { ...later, previous: null },
+    { ...later, previous: { id, number: 3 } },
+    { ...later, previous: { number: 2 } },
+    { ...link, memory: [] },
+    { ...link, memory: [{ ranges: [] }, { ranges: [] }] },
+    { ...link, memory: [{}] },
+    ranges({ iova: 4096, size: "0x1000" }),
+    ranges({ iova: "4096", size: "0x1000" }),
+    ranges({ iova: "0x10", size: "0x1000" }),
+    ranges({ iova: "0x1000", size: "0x0" }),
+    ranges({ iova: "0xfffffffffffff000", size: "0x2000" }),
+    ranges(range, range),
+    ranges({ iova: "0x8000", size: "0x1000" }, range),
+  ];
+  for (const each of bad) {
+    assert.equal(fault(craft(headFrame({ link: each }))), "header", JSON.stringify(each));
+  }
+});
+
 it("names that JavaScript gives a meaning are only names", () => {
   const text = JSON.stringify({ ...header(), complete: true, digest: null });
   const meta = text.replace("{", '{"__proto__":{"polluted":true},"constructor":{},');

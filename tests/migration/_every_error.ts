@@ -18,7 +18,7 @@ import { DirtyRangeError } from "../../src/dirty/mod.ts";
 import { SimKernel, SimSpecError } from "../../src/sim/mod.ts";
 import { addCleanup } from "../../src/base/cleanup.ts";
 import { CheckError } from "../../src/check/mod.ts";
-import { JournalError, LiveError, TcpError } from "../../src/live/mod.ts";
+import { ChainError, JournalError, LiveError, TcpError } from "../../src/live/mod.ts";
 import { SocketFileError } from "../../src/server/mod.ts";
 import { ProcessDeviceError, VmmFileError } from "../../src/vmm/mod.ts";
 import { ReplayError, TraceError, TraceFileError } from "../../src/trace/mod.ts";
@@ -42,6 +42,9 @@ export const EVERY_ERROR: readonly Error[] = [
   new AnswerError("Cannot use region 9", "vfio_region_info.offset"),
   new BusyError("group 12", [{ pid: 4242, comm: "qemu" }], { cause }, REASONS),
   new CapabilityError("Cannot use region 9", "loop", 48),
+  new ChainError("3: it is missing", { code: "missing-link", folder: "/backups", lastGood: 2 }, {
+    cause,
+  }),
   new CheckError("not-running", "Cannot check it: it is in STOP", "reset it"),
   broken,
   new CheckpointFileError("Cannot write", { path: "a.vfk", code: "ENOSPC", hint: "free some" }),

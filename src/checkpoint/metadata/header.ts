@@ -5,6 +5,7 @@
  */
 
 import { VERSION } from "../../base/version.ts";
+import type { ChainLink } from "./chain_link.ts";
 import type { DeviceIdentity } from "./device_identity.ts";
 
 /** What the writer of a checkpoint says about it. */
@@ -17,6 +18,8 @@ export interface CheckpointHeader {
   readonly tool: string;
   /** The IOMMU's page size in bytes, a power of two; null if nothing is known of one. */
   readonly iovaPageSize: number | null;
+  /** Its place in a chain of checkpoints; undefined for one that stands alone. */
+  readonly link?: ChainLink | undefined;
 }
 
 /** A header as read from a checkpoint: with what its encoder was asked to do. */

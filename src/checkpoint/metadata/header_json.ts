@@ -2,6 +2,7 @@
  * A header from JSON that came from outside.
  */
 
+import { readChainLink } from "./chain_link.ts";
 import type { DeviceIdentity } from "./device_identity.ts";
 import { FieldError, Fields, parseFields } from "./json_fields.ts";
 import { MAX_DEVICES } from "../frames/constants.ts";
@@ -55,6 +56,9 @@ function readHeader(fields: Fields): DecodedHeader {
     digest: fields.nullable("digest", (key) => fields.word(key, ["sha256"])),
     iovaPageSize: fields.nullable("iovaPageSize", () => readPageSize(fields)),
     devices,
+    ...(fields.value("link") === undefined
+      ? {}
+      : { link: readChainLink(fields.fields("link"), devices.length) }),
   };
 }
 

@@ -54,6 +54,14 @@ export class Fields {
     return value;
   }
 
+  /** A number of up to 64 bits, in hex (`"0x1000"`); a writer's own is a bigint. */
+  address(key: string): bigint {
+    const value = this.value(key);
+    if (typeof value === "string" && /^0x[0-9a-f]{1,16}$/.test(value)) return BigInt(value);
+    if (typeof value !== "bigint") throw this.#wrong(key, "a number in hex");
+    return value;
+  }
+
   /** true or false. */
   flag(key: string): boolean {
     const value = this.value(key);
@@ -104,9 +112,12 @@ export function parseFields(bytes: Uint8Array): Fields {
   return new Fields(value);
 }
 
-/** An object as JSON in UTF-8, behind `before` bytes left for a frame's header. */
+/** An object as JSON in UTF-8, with bigints in hex, behind `before` bytes left for a frame's header. */
 export function stringifyFields(value: unknown, before: number): Uint8Array<ArrayBuffer> {
-  const json = new TextEncoder().encode(JSON.stringify(value));
+  const json = new TextEncoder().encode(JSON.stringify(
+    value,
+    (_, field) => typeof field === "bigint" ? `0x${field.toString(16)}` : field,
+  ));
   if (json.length > MAX_META) {
     throw new FieldError(`it takes ${json.length} bytes of JSON where ${MAX_META} are allowed`);
   }
