@@ -8,7 +8,7 @@
 
 import { constants } from "node:os";
 import type { CheckErrorCode } from "../src/check/mod.ts";
-import type { ProcessDeviceError, VmmFileError } from "../src/vmm/mod.ts";
+import type { PausedVmError, ProcessDeviceError, VmmFileError } from "../src/vmm/mod.ts";
 import type { MigrationError } from "../mod.ts";
 
 /** It is done. */
@@ -63,7 +63,9 @@ export const EXIT_CODES_BY_CLASS: Readonly<Record<string, number>> = {
   LiveError: FAILED,
   MigrationError: FAILED,
   OpenError: FAILED,
+  PausedVmError: FAILED,
   ProcessDeviceError: FAILED,
+  QmpError: FAILED,
   ReadBackError: FAILED,
   ReplayError: FAILED,
   SamplesError: FAILED,
@@ -95,6 +97,9 @@ const BY_CODE: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   } satisfies Partial<Record<MigrationError["code"], number>>,
   ProcessDeviceError: { "bad-name": USAGE } satisfies Partial<
     Record<ProcessDeviceError["code"], number>
+  >,
+  PausedVmError: { "left-paused": NEEDS_RESET } satisfies Partial<
+    Record<PausedVmError["code"], number>
   >,
   VmmFileError: {
     "unsupported": CANNOT,

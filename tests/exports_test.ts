@@ -103,9 +103,11 @@ const DOORS: Readonly<Record<string, string>> = {
     V1Transaction V2Device Verdict attempt check defineCheck rule selectChecks
   `,
   "./vmm": `
-    ImportedDevice ProcessDevice ProcessDeviceError ProcessDeviceErrorCode QemuDevice QemuStream ReadStreamOptions StateRecord VmmFileError
-    VmmFileErrorCode fileChunks importedIdentity isProcessDevice
-    isQemuStream protocolOfMachine readQemuStream stateOfDevices
+    ImportedDevice PausedVmError PausedVmErrorCode PausedVmReport ProcessDevice ProcessDeviceError
+    ProcessDeviceErrorCode QemuDevice QemuStream QmpClient QmpError QmpErrorCode QmpOptions
+    ReadStreamOptions RepairReport StateRecord VmmFileError VmmFileErrorCode fileChunks
+    importedIdentity isProcessDevice isQemuStream protocolOfMachine readQemuStream repairVm
+    stateOfDevices whilePaused
   `,
 };
 

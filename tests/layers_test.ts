@@ -25,7 +25,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
     "uapi",
   ],
   "mod.ts": ["transfer", "migration", "checkpoint", "vfio", "base"],
-  vmm: ["checkpoint", "vfio", "kernel", "uapi", "base"],
+  vmm: ["migration", "checkpoint", "vfio", "kernel", "uapi", "base"],
   check: ["vfio", "vfio_user", "trace", "sim", "kernel", "uapi", "base"],
   live: ["transfer", "migration", "checkpoint", "vfio", "kernel", "base"],
   transfer: ["migration", "checkpoint", "vfio", "kernel", "base"],

@@ -14,6 +14,7 @@ import {
   save,
   type SaveReport,
 } from "../../mod.ts";
+import { isProcessDevice } from "../../src/vmm/mod.ts";
 import { shellFile } from "../../src/vfio/mod.ts";
 import { refuseUnlendable, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
@@ -40,6 +41,13 @@ const NOT_REACHED: ReadBackReport = { done: false, seconds: null, reason: "not-r
 
 /** Runs `save`. */
 export async function run(args: SaveArgs, context: Context): Promise<number> {
+  if (args.devices.some(isProcessDevice)) {
+    const running = await import("./running/save.ts");
+    return await running.run(args, context);
+  }
+  if (args.qmp !== undefined) {
+    throw new UsageError("Cannot use --qmp: it is for a device that a VMM has open, pid:N");
+  }
   const piped = args.output === "-";
   startDocument(context, args.devices);
   context.set({ readBack: NOT_REACHED });

@@ -21,6 +21,13 @@ import type { StateArgs } from "../specs/probe_state_reset_with.ts";
 export async function run(args: StateArgs, context: Context): Promise<number> {
   const { targets, command } = args;
   context.set({ device: args.device, protocol: null, state: null, raw: null, arcs: [], notes: [] });
+  if (args.repair) {
+    const { run } = await import("./running/repair.ts");
+    return await run(args, context);
+  }
+  if (args.qmp !== undefined || args.guard) {
+    throw new UsageError("Cannot use --qmp or --guard without --repair");
+  }
   if (isProcessDevice(args.device)) return await stateOfProcess(args, context);
   refuseBoth(args);
   if (command !== undefined) refuseUnlendable([args.device]);

@@ -23,7 +23,7 @@ import { DirtyRangeError } from "../../src/dirty/mod.ts";
 import { SimSpecError } from "../../src/sim/mod.ts";
 import { SysError } from "../../src/kernel/mod.ts";
 import { ReplayError, TraceError, TraceFileError } from "../../src/trace/mod.ts";
-import { ProcessDeviceError, VmmFileError } from "../../src/vmm/mod.ts";
+import { PausedVmError, ProcessDeviceError, QmpError, VmmFileError } from "../../src/vmm/mod.ts";
 import { hintWords, reasonHint } from "./hint.ts";
 import { SamplesError } from "../dirty/samples.ts";
 import { exitCodeOf } from "../exit_codes.ts";
@@ -119,6 +119,7 @@ function code(chain: readonly Error[], interrupted: Interrupted | undefined): st
     if (error instanceof TraceFileError) return "system-call";
     if (error instanceof TraceError || error instanceof ReplayError) return error.code;
     if (error instanceof VmmFileError || error instanceof ProcessDeviceError) return error.code;
+    if (error instanceof PausedVmError || error instanceof QmpError) return error.code;
     if (error instanceof DeviceNameError || error instanceof SimSpecError) return "bad-name";
     if (error instanceof UsageError) return "usage";
     if (error instanceof DirtyRangeError) return "bad-range";
@@ -148,6 +149,7 @@ function hints(chain: readonly Error[], device: string | undefined): string[] {
       error instanceof DmaError || error instanceof IdentityError ||
       error instanceof CheckError || error instanceof TraceFileError ||
       error instanceof VmmFileError || error instanceof ProcessDeviceError ||
+      error instanceof PausedVmError ||
       (error instanceof CheckpointError && transfer === undefined)
     ) said.push(hintWords(error.hint, device));
   }

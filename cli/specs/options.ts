@@ -67,6 +67,15 @@ export const trace = {
   ),
 };
 
+/** The monitor of the VMM that has a device open. */
+export const qmp = {
+  qmp: optional(option("--qmp", file(), {
+    description: [
+      text("With pid:N, the Unix socket of the VMM's monitor (QEMU: -qmp unix:SOCKET,server=on)."),
+    ],
+  })),
+};
+
 /** How a device is opened. */
 export const open = {
   via: optional(option("--via", choice(["cdev", "group", "auto"], { metavar: "WAY" }), {

@@ -15,12 +15,12 @@ import {
   text,
 } from "../optique.ts";
 import type { Command } from "./command.ts";
-import { drive, json, open, quiet, toggle, trace } from "./options.ts";
+import { drive, json, open, qmp, quiet, toggle, trace } from "./options.ts";
 import { tail } from "./program_to_run.ts";
 import { device } from "./value_parsers.ts";
 
 const DEVICE =
-  "A PCI address, an mdev's UUID, a VFIO device (vfio7 or its node), a path in sysfs, fd:N (opened by another program), pid:N or pid:N/FD (open in a running process; probe and state only), sim:NAME (simulated; sim:help lists them), vfio-user:SOCKET (of a vfio-user server), or replay:FILE (a trace).";
+  "A PCI address, an mdev's UUID, a VFIO device (vfio7 or its node), a path in sysfs, fd:N (opened by another program), pid:N or pid:N/FD (open in a running process; probe, state and save only), sim:NAME (simulated; sim:help lists them), vfio-user:SOCKET (of a vfio-user server), or replay:FILE (a trace).";
 
 const STATES = [
   "running",
@@ -59,6 +59,15 @@ const stateArgs = object({
     },
   )),
   hold: toggle(["--hold"], "Keep the device open, with its state, until a signal comes."),
+  repair: toggle(
+    ["--repair"],
+    "With pid:N and --qmp: bring the device to the state that its VMM believes in, and let a paused machine go on.",
+  ),
+  guard: toggle(
+    ["--guard"],
+    "With --repair: say ready, wait for the end of stdin, and do nothing if it says done.",
+  ),
+  ...qmp,
   command: tail("Run a program while the device is held in that state."),
   ...drive,
   ...json,
@@ -123,7 +132,7 @@ export const state: Command<StateArgs> = {
     "A device keeps its state only while it is open. When the command ends the state is lost, unless --hold keeps the device open, a COMMAND inherits it, or another program opened it (fd:N).",
     "COMMAND inherits the device as fd 3 (see with); it also needs --allow-run and --allow-env. Stdout is COMMAND's, as with save.",
     "If the driver breaks a rule, state reports it as save does.",
-    "The state of a v2 device that a running process has open (pid:N) is read, and never set.",
+    "The state of a device that a running process has open (pid:N) is read, and never set. If a save of it was killed, and its guard too, --repair brings device and VMM together again: it continues a machine that is paused.",
   ],
   examples: [
     { what: "what state is it in?", line: "vfiokit state fd:3" },

@@ -64,6 +64,7 @@ const saveArgs = object({
     description: [text("Add a digest of the state: sha256.")],
   })),
   noReadBack: options.toggle(["--no-read-back"], "Do not read the file back before it appears."),
+  ...options.qmp,
   command: tail("Run a program after the save, with the devices still open."),
   ...options.drive,
   ...options.json,
@@ -118,6 +119,7 @@ export const save: Command<SaveArgs> = {
     "The checkpoint file appears whole or not at all. If the save fails or is interrupted, the device goes back to running.",
     "A regular file is read back, as verify reads it, before it appears; the device runs meanwhile. If the file is bad, it is removed and the exit code is 1. This checks what was written, not the medium: the bytes may come from the kernel's page cache. Pipes and devices are not read back.",
     "Several devices are saved together, all or none, to one checkpoint, in the order given. Devices with P2P states (v2) stop peer-to-peer DMA before the first device stops, and all devices stop before the final state of any is read. If one fails, all go back to running, and the message names the state of each.",
+    "A device that a running VMM has open (pid:N, with --qmp) is saved while the VMM has paused the machine, and goes on with it. Whatever fails, the device goes back to the state that the VMM believes in, and the machine goes on; if vfiokit is killed, a guard process does that. It also needs --allow-run. It is for v2 devices.",
     NOTES,
     "COMMAND runs after the save, when the file is in place. It inherits the open devices, the first as fd 3 (see with), in the state that --leave names. Stdout is COMMAND's: the report goes to stderr, and JSON, too, unless --json=FILE names a file. With -o - stdout is the checkpoint's, and COMMAND's goes to stderr. It also needs --allow-run and --allow-env.",
   ],
@@ -133,6 +135,10 @@ export const save: Command<SaveArgs> = {
     {
       what: "stop it for about 300 ms at most, as far as the driver can estimate",
       line: "vfiokit save 0000:3b:00.1 --downtime 300ms -o device.vfk",
+    },
+    {
+      what: "save a device that a running QEMU has open",
+      line: "vfiokit save pid:4711 --qmp /run/qmp.sock -o device.vfio",
     },
     {
       what: "save to another host",

@@ -10,6 +10,15 @@
  */
 
 export {
+  PausedVmError,
+  type PausedVmErrorCode,
+  type PausedVmReport,
+  type RepairReport,
+  repairVm,
+  whilePaused,
+} from "./paused_vm.ts";
+export { QmpClient, QmpError, type QmpErrorCode, type QmpOptions } from "./qmp/qmp_client.ts";
+export {
   isProcessDevice,
   ProcessDevice,
   ProcessDeviceError,

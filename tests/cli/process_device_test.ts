@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { vfiokit } from "./_cli.ts";
+import { Folder } from "./_folder.ts";
 
 /** This process: it has no VFIO device open. */
 const OWN = `pid:${process.pid}`;
@@ -16,7 +18,10 @@ describe("a device of another process", () => {
     [["probe", OWN, "--no-open"], 2, /another process has opened it/],
     [["state", OWN, "stop"], 2, /it would not know of it/],
     [["state", OWN, "--hold"], 2, /it would not know of it/],
-    [["save", OWN, "-o", "/dev/null"], 2, /can only be looked at/],
+    [["state", OWN, "--repair"], 2, /--qmp SOCKET/],
+    [["state", OWN, "stop", "--repair", "--qmp", "/tmp/x"], 2, /the VMM has the device/],
+    [["state", OWN, "--qmp", "/tmp/x"], 2, /without --repair/],
+    [["state", "sim:mlx5", "--repair", "--qmp", "/tmp/x"], 2, /expected pid:N/],
     [["reset", OWN], 2, /can only be looked at/],
     [["check", OWN], 2, /can only be looked at/],
     [["dirty", "get", OWN, "--map", "0:1MiB"], 2, /can only be looked at/],
@@ -28,4 +33,27 @@ describe("a device of another process", () => {
       assert.match(ended.err, why);
     });
   }
+
+  it("is saved only by its VMM's monitor, and in no state that the VMM does not know of", async () => {
+    using folder = new Folder();
+    const output = folder.file("a");
+    const monitor = ["--qmp", folder.file("monitor")];
+    for (
+      const [words, why] of [
+        [[OWN], /--qmp SOCKET/],
+        [[OWN, OWN, ...monitor], /name one/],
+        [[OWN, ...monitor, "--precopy"], /Cannot use pre-copy/],
+        [[OWN, ...monitor, "--leave", "stop"], /than its VMM believes in/],
+        [[OWN, ...monitor, "--via", "group"], /options about opening/],
+        [["sim:mlx5", ...monitor], /a device that a VMM has open/],
+      ] as const
+    ) {
+      const { code, err } = await vfiokit(["save", ...words, "-o", output]);
+      assert.equal(code, 2, err);
+      assert.match(err, why);
+    }
+    const none = await vfiokit(["save", OWN, ...monitor, "-o", output]);
+    assert.equal(none.code, 1, none.err);
+    assert.equal(existsSync(output), false);
+  });
 });

@@ -79,6 +79,7 @@ export async function bootOnce(
       { tag: "run", path: runFolder, writable: true },
       { tag: "runtimes", path: parts.programs.folder, writable: false },
       { tag: "client", path: parts.client, writable: false },
+      { tag: "vmm", path: parts.guestQemu, writable: false },
     ],
     served,
     consoleFile,

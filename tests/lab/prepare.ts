@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { Apt } from "./apt.ts";
 import { buildClient, buildDriver } from "./build.ts";
 import { cacheFolder } from "./host.ts";
+import { guestQemu } from "./guest_qemu.ts";
 import { writeInitramfs } from "./initramfs.ts";
 import { kernel, type KernelRelease } from "./kernel.ts";
 import { newestQemu, type Qemu, qemu } from "./qemu.ts";
@@ -39,6 +40,8 @@ export interface Prepared {
   readonly initramfs: string;
   /** The folder of the C programs. */
   readonly client: string;
+  /** The folder of the guest's own QEMUs. */
+  readonly guestQemu: string;
   /** Deno and Bun. */
   readonly programs: Runtimes;
 }
@@ -82,5 +85,12 @@ export function prepare(
       ["/deno-dir", denoDir],
     ],
   });
-  return { qemu: emulator, vmlinux: linux.vmlinux, initramfs, client, programs };
+  return {
+    qemu: emulator,
+    vmlinux: linux.vmlinux,
+    initramfs,
+    client,
+    guestQemu: guestQemu(cache, apt),
+    programs,
+  };
 }

@@ -19,6 +19,7 @@ import { cases as faults } from "./cases/faults.ts";
 import { cases as handOver } from "./cases/hand_over.ts";
 import { cases as hwpt } from "./cases/hwpt.ts";
 import { cases as live } from "./cases/live.ts";
+import { cases as imports } from "./cases/import.ts";
 import { cases as list } from "./cases/list.ts";
 import { cases as log } from "./cases/log.ts";
 import { cases as mtty } from "./cases/mtty.ts";
@@ -27,6 +28,7 @@ import { cases as opening } from "./cases/opening.ts";
 import { cases as probe } from "./cases/probe.ts";
 import { cases as processes } from "./cases/process.ts";
 import { cases as readBack } from "./cases/read_back.ts";
+import { cases as runningVmm } from "./cases/running_vmm.ts";
 import { cases as served } from "./cases/served.ts";
 import { cases as several } from "./cases/several.ts";
 import { cases as trace } from "./cases/trace.ts";
@@ -49,6 +51,8 @@ const tally = await runCases([
   ...driver,
   ...probe,
   ...list,
+  ...imports,
+  ...runningVmm,
   ...access,
   ...opening,
   ...transfer,
