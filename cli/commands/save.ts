@@ -35,6 +35,7 @@ import {
   summary,
   whom,
 } from "../output/transfer_report.ts";
+import { UsageError } from "../usage_error.ts";
 import type { SaveArgs } from "../specs/save_restore.ts";
 
 const NOT_REACHED: ReadBackReport = { done: false, seconds: null, reason: "not-reached" };
