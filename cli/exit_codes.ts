@@ -138,6 +138,8 @@ export function exitCodeOf(
 /** The outer error counts: what an inner one says of a device's state may have changed since. */
 function needsReset(chain: readonly Failure[]): boolean {
   const first = (wanted: string): Failure | undefined => chain.find(({ name }) => name === wanted);
+  const paused = first("PausedVmError");
+  if (paused !== undefined) return paused.code === "left-paused";
   return (first("TransferError") ?? first("MigrationError"))?.lost === true;
 }
 

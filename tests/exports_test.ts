@@ -105,9 +105,9 @@ const DOORS: Readonly<Record<string, string>> = {
   "./vmm": `
     ImportedDevice PausedVmError PausedVmErrorCode PausedVmReport ProcessDevice ProcessDeviceError
     ProcessDeviceErrorCode QemuDevice QemuStream QmpClient QmpError QmpErrorCode QmpOptions
-    ReadStreamOptions RepairReport StateRecord VmmFileError VmmFileErrorCode fileChunks
-    importedIdentity isProcessDevice isQemuStream protocolOfMachine readQemuStream repairVm
-    stateOfDevices whilePaused
+    ReadStreamOptions RepairOptions RepairReport StateRecord StateReplacement VmmFileError
+    VmmFileErrorCode fileChunks importedIdentity isProcessDevice isQemuStream protocolOfMachine
+    readQemuStream repairVm replaceState stateOfDevices whilePaused
   `,
 };
 

@@ -6,6 +6,7 @@
 
 import { existsSync } from "node:fs";
 import type { CheckpointSource } from "../../src/checkpoint/mod.ts";
+import { isProcessDevice } from "../../src/vmm/mod.ts";
 import { DeviceNameError, parseDeviceName, shellWord } from "../../src/vfio/mod.ts";
 import {
   type Device,
@@ -38,6 +39,15 @@ import type { RestoreArgs } from "../specs/save_restore.ts";
 
 /** Runs `restore`. */
 export async function run(args: RestoreArgs, context: Context): Promise<number> {
+  if (args.devices.some(isProcessDevice)) {
+    const running = await import("./running/restore.ts");
+    return await running.run(args, context);
+  }
+  if (args.qmp !== undefined || args.rollback !== undefined) {
+    throw new UsageError(
+      "Cannot use --qmp or --rollback: they are for a device that a VMM has open, pid:N",
+    );
+  }
   const { command } = args;
   startDocument(context, args.devices);
   refuseBoth(args);

@@ -25,8 +25,10 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
     const { run } = await import("./running/repair.ts");
     return await run(args, context);
   }
-  if (args.qmp !== undefined || args.guard) {
-    throw new UsageError("Cannot use --qmp or --guard without --repair");
+  if (args.qmp !== undefined || args.rollback !== undefined || args.guard || args.stayPaused) {
+    throw new UsageError(
+      "Cannot use --qmp, --rollback, --stay-paused or --guard without --repair",
+    );
   }
   if (isProcessDevice(args.device)) return await stateOfProcess(args, context);
   refuseBoth(args);

@@ -67,13 +67,15 @@ export function explain(thrown: unknown, reason: unknown, device?: string): Expl
   if (replay !== undefined && replay !== error) return explain(replay, reason);
   const migration = find(MigrationError);
   const transfer = find(TransferError);
+  const paused = find(PausedVmError);
   const interrupted = reason instanceof Interrupted ? reason : find(Interrupted);
   return {
     message: message(chain, interrupted),
     hints: hints(chain, device),
     code: code(chain, interrupted),
     errno: transfer?.errno ?? migration?.errno ?? find(SysError)?.code ?? nodeErrno(chain),
-    deviceState: transfer === undefined ? migration?.deviceState ?? null : stateOf(transfer),
+    deviceState: paused?.deviceState ??
+      (transfer === undefined ? migration?.deviceState ?? null : stateOf(transfer)),
     cleanup: cleanupErrors(error).map(({ message }) => message),
     exitCode: exitCodeOf(chain, interrupted?.signalName),
   };
@@ -131,6 +133,9 @@ function code(chain: readonly Error[], interrupted: Interrupted | undefined): st
 
 function hints(chain: readonly Error[], device: string | undefined): string[] {
   const said: string[] = [];
+  // What was done since counts, and not what the causes advise.
+  const paused = chain.find((error) => error instanceof PausedVmError);
+  if (paused !== undefined) return [hintWords(paused.hint, device)].filter((hint) => hint !== "");
   const transfer = chain.find((error) => error instanceof TransferError);
   if (transfer !== undefined) said.push(hintWords(transfer.hint, device));
   // An error has the reasons of its causes, and may have added to them.
@@ -149,7 +154,6 @@ function hints(chain: readonly Error[], device: string | undefined): string[] {
       error instanceof DmaError || error instanceof IdentityError ||
       error instanceof CheckError || error instanceof TraceFileError ||
       error instanceof VmmFileError || error instanceof ProcessDeviceError ||
-      error instanceof PausedVmError ||
       (error instanceof CheckpointError && transfer === undefined)
     ) said.push(hintWords(error.hint, device));
   }

@@ -76,6 +76,17 @@ export const qmp = {
   })),
 };
 
+/** Where a restore into such a device keeps the state that the device had. */
+export const rollback = {
+  rollback: optional(option("--rollback", file(), {
+    description: [
+      text(
+        "With pid:N, the file of the state that the device had before a restore (default: FILE.rollback).",
+      ),
+    ],
+  })),
+};
+
 /** How a device is opened. */
 export const open = {
   via: optional(option("--via", choice(["cdev", "group", "auto"], { metavar: "WAY" }), {

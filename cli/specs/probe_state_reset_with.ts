@@ -15,12 +15,12 @@ import {
   text,
 } from "../optique.ts";
 import type { Command } from "./command.ts";
-import { drive, json, open, qmp, quiet, toggle, trace } from "./options.ts";
+import { drive, json, open, qmp, quiet, rollback, toggle, trace } from "./options.ts";
 import { tail } from "./program_to_run.ts";
 import { device } from "./value_parsers.ts";
 
 const DEVICE =
-  "A PCI address, an mdev's UUID, a VFIO device (vfio7 or its node), a path in sysfs, fd:N (opened by another program), pid:N or pid:N/FD (open in a running process; probe, state and save only), sim:NAME (simulated; sim:help lists them), vfio-user:SOCKET (of a vfio-user server), or replay:FILE (a trace).";
+  "A PCI address, an mdev's UUID, a VFIO device (vfio7 or its node), a path in sysfs, fd:N (opened by another program), pid:N or pid:N/FD (open in a running process; probe, state, save and restore only), sim:NAME (simulated; sim:help lists them), vfio-user:SOCKET (of a vfio-user server), or replay:FILE (a trace).";
 
 const STATES = [
   "running",
@@ -67,7 +67,12 @@ const stateArgs = object({
     ["--guard"],
     "With --repair: say ready, wait for the end of stdin, and do nothing if it says done.",
   ),
+  stayPaused: toggle(
+    ["--stay-paused"],
+    "With --repair: let a paused machine stay paused.",
+  ),
   ...qmp,
+  ...rollback,
   command: tail("Run a program while the device is held in that state."),
   ...drive,
   ...json,
@@ -132,7 +137,7 @@ export const state: Command<StateArgs> = {
     "A device keeps its state only while it is open. When the command ends the state is lost, unless --hold keeps the device open, a COMMAND inherits it, or another program opened it (fd:N).",
     "COMMAND inherits the device as fd 3 (see with); it also needs --allow-run and --allow-env. Stdout is COMMAND's, as with save.",
     "If the driver breaks a rule, state reports it as save does.",
-    "The state of a device that a running process has open (pid:N) is read, and never set. If a save of it was killed, and its guard too, --repair brings device and VMM together again: it continues a machine that is paused.",
+    "The state of a device that a running process has open (pid:N) is read, and never set. If a save of it was killed, and its guard too, --repair brings device and VMM together again: it continues a machine that is paused, unless --stay-paused is given. After a restore, --rollback FILE puts back the state that the device had before.",
   ],
   examples: [
     { what: "what state is it in?", line: "vfiokit state fd:3" },

@@ -93,6 +93,8 @@ const restoreWords = object({
     ["-f", "--force"],
     "Restore even if the checkpoint is of another kind of device.",
   ),
+  ...options.qmp,
+  ...options.rollback,
   command: tail("Run a program after the restore, with the devices still open."),
   ...options.drive,
   ...options.json,
@@ -138,7 +140,7 @@ export const save: Command<SaveArgs> = {
     },
     {
       what: "save a device that a running QEMU has open",
-      line: "vfiokit save pid:4711 --qmp /run/qmp.sock -o device.vfio",
+      line: "vfiokit save pid:4711 --qmp /run/qmp.sock -o device.vfk",
     },
     {
       what: "save to another host",
@@ -158,6 +160,7 @@ export const restore: Command<RestoreArgs> = {
   details: [
     "A file is verified as a whole before the device is opened. Data from a pipe is checked part by part before it is used; if the end is bad, the device is reset and the exit code is 4.",
     "A checkpoint of several devices needs as many devices, in the order in which they were saved; show lists them. All devices accept their state before the first one runs. If one fails, all are reset.",
+    "A device that a running VMM has open (pid:N, with --qmp) gets its state while the VMM has paused the machine, after its present state was saved to FILE.rollback (--rollback). Its PCI configuration space must be the same afterwards. If the state cannot be loaded, the device is reset and gets its former state back; if that fails too, the machine stays paused and the exit code is 5. If vfiokit is killed, a guard process does the same. It also needs --allow-run and --allow-write. It is for v2 devices.",
     NOTES,
     "The device keeps the restored state only while it is open. --hold keeps it open; COMMAND inherits it as fd 3 (see with), and also needs --allow-run and --allow-env. Stdout is COMMAND's, as with save.",
   ],
@@ -165,6 +168,10 @@ export const restore: Command<RestoreArgs> = {
     {
       what: "restore, and run a guest program on the device",
       line: "vfiokit restore 0000:3b:00.1 device.vfk -- ./use-it.sh",
+    },
+    {
+      what: "put a device of a running QEMU back to what it was",
+      line: "vfiokit restore pid:4711 --qmp /run/qmp.sock device.vfk",
     },
     {
       what: "restore two devices that were saved together",

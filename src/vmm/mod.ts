@@ -10,13 +10,14 @@
  */
 
 export {
-  PausedVmError,
-  type PausedVmErrorCode,
   type PausedVmReport,
+  type RepairOptions,
   type RepairReport,
   repairVm,
   whilePaused,
 } from "./paused_vm.ts";
+export { PausedVmError, type PausedVmErrorCode } from "./paused_vm_error.ts";
+export { replaceState, type StateReplacement } from "./replace_state.ts";
 export { QmpClient, QmpError, type QmpErrorCode, type QmpOptions } from "./qmp/qmp_client.ts";
 export {
   isProcessDevice,

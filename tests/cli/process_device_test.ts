@@ -21,6 +21,8 @@ describe("a device of another process", () => {
     [["state", OWN, "--repair"], 2, /--qmp SOCKET/],
     [["state", OWN, "stop", "--repair", "--qmp", "/tmp/x"], 2, /the VMM has the device/],
     [["state", OWN, "--qmp", "/tmp/x"], 2, /without --repair/],
+    [["state", OWN, "--rollback", "/tmp/x"], 2, /without --repair/],
+    [["state", OWN, "--stay-paused"], 2, /without --repair/],
     [["state", "sim:mlx5", "--repair", "--qmp", "/tmp/x"], 2, /expected pid:N/],
     [["reset", OWN], 2, /can only be looked at/],
     [["check", OWN], 2, /can only be looked at/],
@@ -55,5 +57,33 @@ describe("a device of another process", () => {
     const none = await vfiokit(["save", OWN, ...monitor, "-o", output]);
     assert.equal(none.code, 1, none.err);
     assert.equal(existsSync(output), false);
+  });
+
+  it("is restored only by its VMM's monitor, from a file, after its state was kept", async () => {
+    using folder = new Folder();
+    const file = folder.file("a");
+    const monitor = ["--qmp", folder.file("monitor")];
+    const saved = await vfiokit(["save", "sim:mlx5?size=64KiB", "-o", file]);
+    assert.equal(saved.code, 0, saved.err);
+    for (
+      const [words, why] of [
+        [[OWN, file], /--qmp SOCKET/],
+        [[OWN, OWN, file, ...monitor], /name one/],
+        [[OWN, file, ...monitor, "--hold"], /options about opening/],
+        [[OWN, file, ...monitor, "--leave", "stop"], /than its VMM believes in/],
+        [[OWN, file, ...monitor, "--force"], /the very device that was saved/],
+        [[OWN, "-", ...monitor], /must be a file/],
+        [["sim:mlx5", file, ...monitor], /a device that a VMM has open/],
+        [["sim:mlx5", file, "--rollback", `${file}.b`], /a device that a VMM has open/],
+      ] as const
+    ) {
+      const { code, err } = await vfiokit(["restore", ...words]);
+      assert.equal(code, 2, err);
+      assert.match(err, why);
+    }
+    const none = await vfiokit(["restore", OWN, file, ...monitor]);
+    assert.equal(none.code, 1, none.err);
+    assert.match(none.err, /has no VFIO device open/);
+    assert.equal(existsSync(`${file}.rollback`), false);
   });
 });

@@ -20,7 +20,7 @@ import { addCleanup } from "../../src/base/cleanup.ts";
 import { CheckError } from "../../src/check/mod.ts";
 import { ChainError, JournalError, LiveError, TcpError } from "../../src/live/mod.ts";
 import { SocketFileError } from "../../src/server/mod.ts";
-import { ProcessDeviceError, VmmFileError } from "../../src/vmm/mod.ts";
+import { PausedVmError, ProcessDeviceError, QmpError, VmmFileError } from "../../src/vmm/mod.ts";
 import { ReplayError, TraceError, TraceFileError } from "../../src/trace/mod.ts";
 
 const REASONS = [
@@ -82,6 +82,8 @@ export const EVERY_ERROR: readonly Error[] = [
   new UnsupportedError(REASONS, { cause }),
   new JournalError("exists", "a.jsonl", "this migration has one already", cause),
   new LiveError("peer-refused", "The other side refused", "look there", { cause }),
+  new PausedVmError("left-paused", "It stays paused", "resuming", { hint: "repair it", cause }),
+  new QmpError("closed", "It has closed the connection", cause),
   new ProcessDeviceError("bad-name", "Cannot look at it", "say pid:N", cause),
   new SocketFileError("in-use", "Cannot serve there", { cause }, "choose another"),
   new TcpError("timeout", "It does not answer", cause, "try again"),

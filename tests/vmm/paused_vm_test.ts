@@ -1,36 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Device, openDevice, save } from "../../mod.ts";
-import { PausedVmError, repairVm, whilePaused } from "../../src/vmm/paused_vm.ts";
+import { openDevice, save } from "../../mod.ts";
+import { repairVm, whilePaused } from "../../src/vmm/paused_vm.ts";
+import { PausedVmError } from "../../src/vmm/paused_vm_error.ts";
 import { QmpClient, QmpError } from "../../src/vmm/qmp/qmp_client.ts";
 import { type Answer, FakeMonitor } from "./_fake_monitor.ts";
-
-/** A VMM with a device: its monitor stops and starts both, as QEMU's does. */
-class FakeVmm implements AsyncDisposable {
-  readonly device: Device;
-  readonly monitor: FakeMonitor;
-  running = true;
-
-  constructor(device: Device, follows = true) {
-    this.device = device;
-    this.monitor = new FakeMonitor({
-      answer: async (command): Promise<Answer> => {
-        if (command === "query-status") {
-          return {
-            returns: { running: this.running, status: this.running ? "running" : "paused" },
-          };
-        }
-        this.running = command === "cont";
-        if (follows) await device.setState(this.running ? "running" : "stop");
-        return { returns: {} };
-      },
-    });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.monitor[Symbol.asyncDispose]();
-  }
-}
+import { FakeVmm } from "./_fake_vmm.ts";
 
 function nowhere(): WritableStream<Uint8Array<ArrayBuffer>> {
   return new WritableStream();
@@ -143,8 +118,26 @@ describe("while a virtual machine is paused", () => {
       await device.setState("resuming");
       throw new Error("cut");
     });
-    await assert.rejects(work, /cut/);
+    await assert.rejects(work, (error) => {
+      assert.ok(error instanceof PausedVmError);
+      assert.deepEqual([error.code, error.deviceState], ["left-paused", "resuming"]);
+      assert.match(error.message, /^cut; .* stays paused$/);
+      return true;
+    });
     assert.equal(vmm.running, false);
+  });
+
+  it("a monitor that does not continue it leaves it paused, and that is said", async () => {
+    await using device = await openDevice("sim:mlx5?size=64KiB");
+    await using vmm = new FakeVmm(device);
+    using monitor = await QmpClient.connect(vmm.monitor.path);
+    vmm.refused = "cont";
+    const work = whilePaused(device, monitor, () => Promise.resolve(1));
+    await assert.rejects(work, (error) => {
+      assert.ok(error instanceof PausedVmError);
+      assert.deepEqual([error.code, error.deviceState], ["left-paused", "stop"]);
+      return true;
+    });
   });
 
   it("a device that does not stop is another VMM's, and is not touched", async () => {
@@ -172,11 +165,13 @@ describe("a repair", () => {
     assert.deepEqual(await repairVm(device, monitor), {
       from: "stop-copy",
       state: "running",
+      rolledBack: false,
       continued: true,
     });
     assert.deepEqual(await repairVm(device, monitor), {
       from: "running",
       state: "running",
+      rolledBack: false,
       continued: false,
     });
   });
@@ -189,5 +184,24 @@ describe("a repair", () => {
     await device.setState("resuming");
     await assert.rejects(repairVm(device, monitor), /it is resuming\. .* stays paused/);
     assert.equal(vmm.running, false);
+  });
+
+  it("lets a machine stay paused that was paused before", async () => {
+    await using device = await openDevice("sim:mlx5?size=64KiB");
+    await using vmm = new FakeVmm(device);
+    using monitor = await QmpClient.connect(vmm.monitor.path);
+    await monitor.execute("stop");
+    await device.setState("stop-and-copy");
+    const { state, continued } = await repairVm(device, monitor, { stayPaused: true });
+    assert.deepEqual([state, continued, vmm.running], ["stop", false, false]);
+  });
+
+  it("takes the device of a machine that runs to running", async () => {
+    await using device = await openDevice("sim:mlx5?size=64KiB");
+    await using vmm = new FakeVmm(device, false);
+    using monitor = await QmpClient.connect(vmm.monitor.path);
+    await device.setState("stop");
+    const { from, state } = await repairVm(device, monitor);
+    assert.deepEqual([from, state], ["stop", "running"]);
   });
 });

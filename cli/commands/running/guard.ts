@@ -7,20 +7,44 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { shellWord } from "../../../src/vfio/mod.ts";
+import { PausedVmError } from "../../../src/vmm/mod.ts";
+import type { Context } from "../../context.ts";
 import { DONE_WORD, READY } from "./repair.ts";
 
 /** What a repair needs in Deno. */
 const PERMISSIONS = ["--no-prompt", "--quiet", "--allow-ffi", "--allow-read"];
 
+/** What is guarded. */
+export interface Guarded {
+  /** The device: `pid:N/FD`. */
+  readonly device: string;
+  /** The monitor's socket. */
+  readonly qmp: string;
+  /** Whether the machine is paused, and is to stay so. */
+  readonly stayPaused: boolean;
+  /** The file of the state that a restore keeps. */
+  readonly rollback?: string | undefined;
+}
+
 /** The words that start this program again. */
-function selfWords(): readonly [program: string, ...words: string[]] {
+function selfWords(more: readonly string[]): readonly [program: string, ...words: string[]] {
   const main = import.meta.url;
   // In an executable of `deno task compile` there is no file to run.
   if (!main.startsWith("file:") || main.includes("/$bunfs/")) return [process.execPath];
   const script = fileURLToPath(new URL("../../main.ts", main));
   return typeof Deno === "undefined"
     ? [process.execPath, "run", script]
-    : [process.execPath, "run", "--cached-only", ...PERMISSIONS, script];
+    : [process.execPath, "run", "--cached-only", ...PERMISSIONS, ...more, script];
+}
+
+/** The words of a repair, after `vfiokit`. */
+function repairArgs({ device, qmp, stayPaused, rollback }: Guarded): string[] {
+  return [
+    ...["state", device, "--repair", "--qmp", qmp],
+    ...(stayPaused ? ["--stay-paused"] : []),
+    ...(rollback === undefined ? [] : ["--rollback", rollback]),
+  ];
 }
 
 /**
@@ -30,20 +54,23 @@ function selfWords(): readonly [program: string, ...words: string[]] {
  */
 export class Guard implements AsyncDisposable {
   readonly #child: ChildProcess;
-  readonly #gone: Promise<void>;
+  readonly #guarded: Guarded;
+  readonly #gone: Promise<number | null>;
 
-  private constructor(child: ChildProcess) {
+  private constructor(child: ChildProcess, guarded: Guarded) {
     this.#child = child;
-    this.#gone = new Promise((resolve) => child.once("close", () => resolve()));
+    this.#guarded = guarded;
+    this.#gone = new Promise((resolve) => child.once("close", resolve));
   }
 
   /** Starts a guard, and waits until it holds the device. */
-  static async start(device: string, qmp: string): Promise<Guard> {
-    const [program, ...words] = selfWords();
-    const args = [...words, "state", device, "--repair", "--guard", "--qmp", qmp, "--quiet"];
+  static async start(guarded: Guarded): Promise<Guard> {
+    const { rollback } = guarded;
+    const [program, ...words] = selfWords(rollback === undefined ? [] : ["--allow-write"]);
+    const args = [...words, ...repairArgs(guarded), "--guard", "--quiet"];
     const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"], detached: true });
     child.stdin!.on("error", () => {});
-    const guard = new Guard(child);
+    const guard = new Guard(child, guarded);
     await new Promise<void>((resolve, reject) => {
       let said = "";
       child.stdout!.on("data", (text) => {
@@ -64,7 +91,27 @@ export class Guard implements AsyncDisposable {
     await this.#gone;
   }
 
-  /** Lets the guard repair, unless it was told that all is done; waits until it is gone. */
+  /**
+   * What to throw after a failure: the guard repairs what could not be brought back here, and the
+   * VMM's monitor must be free for it.
+   */
+  async after(error: unknown, context: Context): Promise<unknown> {
+    if (!(error instanceof PausedVmError && error.code === "left-paused")) {
+      await this.done();
+      return error;
+    }
+    this.#child.stdin!.end();
+    if (await this.#gone === 0) {
+      context.say("The guard process has brought device and machine back.");
+      return error.cause ?? error;
+    }
+    context.note(
+      `To repair it: ${["vfiokit", ...repairArgs(this.#guarded)].map(shellWord).join(" ")}`,
+    );
+    return error;
+  }
+
+  /** Lets the guard repair, unless all is done; waits until it is gone. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.stdin!.end();
     await this.#gone;

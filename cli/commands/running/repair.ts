@@ -4,8 +4,9 @@
  * @module
  */
 
+import { existsSync, rmSync } from "node:fs";
 import process from "node:process";
-import { openDevice } from "../../../mod.ts";
+import { openCheckpointFile, openDevice, restore } from "../../../mod.ts";
 import { ProcessDevice, QmpClient, repairVm } from "../../../src/vmm/mod.ts";
 import type { Context } from "../../context.ts";
 import type { StateArgs } from "../../specs/probe_state_reset_with.ts";
@@ -18,7 +19,7 @@ export const DONE_WORD = "done";
 
 /** Runs `state --repair`. */
 export async function run(args: StateArgs, context: Context): Promise<number> {
-  const { device: name, qmp, guard } = args;
+  const { device: name, qmp, guard, stayPaused, rollback } = args;
   if (qmp === undefined) {
     throw new UsageError("Cannot repair without the monitor of the VMM: --qmp SOCKET");
   }
@@ -32,14 +33,28 @@ export async function run(args: StateArgs, context: Context): Promise<number> {
     process.stdout.write(`${READY}\n`);
     if (await saidDone()) return 0;
   }
+  // A restore that was killed before its file was whole has not loaded anything.
+  const kept = rollback !== undefined && (!guard || existsSync(rollback)) ? rollback : undefined;
   await using device = await openDevice(`fd:${taken.own}`, { onError: "leave" });
   using monitor = await QmpClient.connect(qmp);
-  const { from, state, continued } = await repairVm(device, monitor);
+  const loadKept = kept === undefined ? undefined : async (): Promise<void> => {
+    await using source = await openCheckpointFile(kept);
+    await restore(device, source, { leave: "stop" });
+  };
+  const report = await repairVm(device, monitor, { stayPaused, loadKept });
+  const { from, state, rolledBack, continued } = report;
+  if (kept !== undefined) rmSync(kept);
   context.stands = true;
-  context.set({ from, state, continued });
+  context.set({ from, state, rolledBack, continued });
   const went = from === state ? `is ${state}, as before` : `went from ${from} to ${state}`;
+  const machine = continued
+    ? "was paused, and goes on"
+    : state === "stop"
+    ? "stays paused"
+    : "runs";
   context.print(
-    `${taken.name} ${went}; the virtual machine ${continued ? "was paused, and goes on" : "runs"}.`,
+    `${taken.name} ${went}${rolledBack ? ", with the state that was kept" : ""}; ` +
+      `the virtual machine ${machine}.`,
   );
   return 0;
 }

@@ -4,12 +4,11 @@
  * @module
  */
 
-import { createCheckpointFile, openDevice, probe, save } from "../../../mod.ts";
-import { shellFile, shellWord } from "../../../src/vfio/mod.ts";
+import { createCheckpointFile, openDevice, save } from "../../../mod.ts";
+import { shellFile } from "../../../src/vfio/mod.ts";
 import { ProcessDevice, QmpClient, whilePaused } from "../../../src/vmm/mod.ts";
 import type { Context } from "../../context.ts";
 import { CANNOT } from "../../exit_codes.ts";
-import { time } from "../../output/format.ts";
 import {
   failedDocument,
   phaseTable,
@@ -19,7 +18,9 @@ import {
 } from "../../output/transfer_report.ts";
 import type { SaveArgs } from "../../specs/save_restore.ts";
 import { UsageError } from "../../usage_error.ts";
+import { speaksV2 } from "./demand_v2.ts";
 import { Guard } from "./guard.ts";
+import { pausedLine } from "./paused_line.ts";
 
 /** Runs `save pid:N`. */
 export async function run(args: SaveArgs, context: Context): Promise<number> {
@@ -33,34 +34,22 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
   refuseOthers(args);
   using taken = ProcessDevice.take(name);
   context.set({ device: taken.name });
-  const own = `fd:${taken.own}`;
-  const { protocol } = probe(own, { trace: context.trace });
-  context.set({ protocol });
-  if (protocol !== "v2") {
-    const message = protocol === null
-      ? `${taken.name} cannot be migrated: vfiokit probe ${taken.name} says why`
-      : `${taken.name} speaks v1, whose registers cannot be used beside another program`;
-    context.say(message);
-    context.failed(protocol === null ? "no-migration" : "v1", message);
-    return CANNOT;
-  }
+  if (!speaksV2(taken, context)) return CANNOT;
   await using sink = await createCheckpointFile(output, { force, signal: context.signal });
-  await using device = await openDevice(own, { onError: "leave", trace: context.trace });
+  await using device = await openDevice(`fd:${taken.own}`, {
+    onError: "leave",
+    trace: context.trace,
+  });
   context.drivers = [device];
-  await using guard = await Guard.start(taken.name, qmp);
   using monitor = await QmpClient.connect(qmp);
+  const stayPaused = !(await monitor.status()).running;
+  await using guard = await Guard.start({ device: taken.name, qmp, stayPaused });
+  const options = { compress, digest, readBack: !noReadBack, signal: context.signal };
   try {
     const { value: report, running, pausedMs } = await whilePaused(
       device,
       monitor,
-      () =>
-        save([device], sink, {
-          leave: "stop",
-          compress,
-          digest,
-          readBack: !noReadBack,
-          signal: context.signal,
-        }),
+      () => save([device], sink, { leave: "stop", ...options }),
     );
     await guard.done();
     context.stands = true;
@@ -68,20 +57,13 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
     const { state } = await device.state();
     context.set({ device: taken.name, state, readBack: report.readBack, pausedMs });
     context.print(`Saved ${taken.name} to ${output}: ${summary(report)}`, ...phaseTable(report));
-    context.print(
-      running
-        ? `The virtual machine was paused for ${time(pausedMs! / 1000)}, and runs again.`
-        : "The virtual machine was paused before, and still is.",
-      `The device is in state ${state}.`,
-    );
+    context.print(pausedLine(running, pausedMs), `The device is in state ${state}.`);
     if (!sink.direct) context.note(`Next: vfiokit show ${shellFile(output)}`);
     return 0;
   } catch (error) {
     failedDocument(context, [device], error);
-    // The guard does what could not be done here, once this process ends.
-    if (await wentWell(monitor)) await guard.done();
-    else context.note(`If the machine stays paused: ${repairWords(taken.name, qmp)}`);
-    throw error;
+    monitor.close();
+    throw await guard.after(error, context);
   }
 }
 
@@ -106,16 +88,4 @@ function refuseOthers(args: SaveArgs): void {
       "Cannot write to stdout: the machine would wait for its reader; use -o FILE",
     );
   }
-}
-
-async function wentWell(monitor: QmpClient): Promise<boolean> {
-  try {
-    return (await monitor.status()).running;
-  } catch {
-    return false;
-  }
-}
-
-function repairWords(name: string, qmp: string): string {
-  return `vfiokit state ${name} --repair --qmp ${shellWord(qmp)}`;
 }

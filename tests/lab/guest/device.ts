@@ -49,6 +49,8 @@ export interface Settings {
   readonly drained?: "ENOMSG" | "0";
   /** v2: whether data fds come with O_NONBLOCK. */
   readonly nonblock?: 0 | 1;
+  /** v1: 0 leaves the reserved bits of device_state 0. */
+  readonly reserved_bits?: 0 | 1;
   /** v2: least bytes of a page of the DMA log. */
   readonly log_page?: number;
 }

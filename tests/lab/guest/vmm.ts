@@ -6,9 +6,10 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { createInterface } from "node:readline";
+import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** Where the host's folder of QEMUs is: see tests/lab/guest_qemu.ts. */
@@ -26,6 +27,16 @@ function programWords(suite: QemuSuite): string[] {
     ...[loader, "--library-path", libraries.join(":"), `${root}/usr/bin/qemu-system-x86_64`],
     ...["-L", `${root}/usr/share/qemu`, "-L", `${root}/usr/share/seabios`],
   ];
+}
+
+/**
+ * A firmware that halts the processor (cli; hlt; jmp to hlt): a machine that runs, and takes no time
+ * of the guest's.
+ */
+function haltingFirmware(): Uint8Array {
+  const rom = new Uint8Array(64 << 10);
+  rom.set([0xfa, 0xf4, 0xeb, 0xfd], rom.length - 16);
+  return rom;
 }
 
 /** How to start QEMU. */
@@ -74,13 +85,14 @@ export class Qemu implements AsyncDisposable {
     const { suite, devices, folder, memory = 32, incoming = false } = options;
     const name = Math.random().toString(36).slice(2, 8);
     const [own, qmp] = [`${folder}/${name}-own`, `${folder}/${name}-qmp`];
+    writeFileSync(`${folder}/firmware`, haltingFirmware());
     const migration = suite === "bookworm" ? "x-enable-migration=on" : "enable-migration=on";
     // Without iommufd the kernel answers EOPNOTSUPP to QEMU's reports of the device's log.
     const untracked = suite === "bookworm" ? "" : ",x-device-dirty-page-tracking=off";
     const [program, ...args] = [
       ...programWords(suite),
       ...["-machine", "q35", "-accel", "tcg", "-m", String(memory), "-nodefaults"],
-      ...["-display", "none", "-no-user-config"],
+      ...["-display", "none", "-no-user-config", "-bios", `${folder}/firmware`],
       ...["-qmp", `unix:${own},server=on,wait=off`, "-qmp", `unix:${qmp},server=on,wait=off`],
       ...devices.flatMap((path, index) => [
         "-device",
@@ -88,7 +100,11 @@ export class Qemu implements AsyncDisposable {
       ]),
       ...(incoming ? ["-incoming", "defer"] : []),
     ];
-    const child = spawn(program!, args, { stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(program!, args, {
+      stdio: ["ignore", "ignore", "pipe"],
+      // Bookworm's emulation of a processor is a module.
+      env: { ...process.env, QEMU_MODULE_DIR: `${ROOT}/${suite}/usr/lib/x86_64-linux-gnu/qemu` },
+    });
     let complaint = "";
     child.stderr!.on("data", (text) => complaint += text);
     for (let tries = 0; tries < 6000 && child.exitCode === null; tries++) {
@@ -139,6 +155,8 @@ export class Qemu implements AsyncDisposable {
 
   /** Migrates to a file, and waits for the end. */
   async migrateTo(file: string): Promise<void> {
+    // However slow the emulator is, what is left to copy is never too much for the last step.
+    await this.execute("migrate-set-parameters", { "downtime-limit": 2_000_000 });
     await this.execute("migrate", { uri: `exec:cat > ${file}` });
     await this.#migrated();
   }
