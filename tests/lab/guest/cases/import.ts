@@ -46,6 +46,8 @@ function imported(
           await using qemu = await Qemu.start({ suite, devices: [pathOf(first)], folder });
           await qemu.migrateTo(file);
         }
+        // QEMU 7.2 writes some states again.
+        if (suite === "bookworm") first.forgetViolations();
         const { devices } = await readQemuStream(ReadableStream.from([readFileSync(file)]));
         assert.deepEqual(devices.map(({ name }) => name), ["0000:00:05.0"]);
         const words = ["import", "qemu", file, "--like", second.uuid, "-o", `${folder}/device`];
