@@ -71,7 +71,7 @@ const DOORS: Readonly<Record<string, string>> = {
     ChainLink CheckpointDecoder CheckpointError CheckpointErrorCode CheckpointFile
     CheckpointFileError CheckpointFileErrorInfo CheckpointHeader CheckpointInspection
     CheckpointSource CheckpointSummary CheckpointTrailer CreateFileOptions DecodeOptions
-    DecodedHeader DeviceIdentity DeviceTotals EncodeOptions LinkMemory Phase PhaseTotals ReadBack
+    DecodedHeader DeviceIdentity DevicePhaseTimes DeviceTotals EncodeOptions LinkMemory Phase PhaseTimes PhaseTotals ReadBack
     ReadBackError ReadBackErrorInfo ReadBackProgress ReadBackReport ReadableFd Transaction
     VerifyOptions VerifyProgress createCheckpointFile decodeCheckpoint encodeCheckpoint
     inspectCheckpoint newHeader openCheckpointFile verifyCheckpoint

@@ -9,6 +9,7 @@ import { formatCall } from "../../src/trace/mod.ts";
 import type { Context } from "../context.ts";
 import { standstillWords } from "../output/downtime_words.ts";
 import { bytes, count, rate, shortTime, time } from "../output/format.ts";
+import { storedTimeLines, type StoredTimes } from "../output/stored_times.ts";
 import { table } from "../output/table.ts";
 import { PageFile } from "../report/page_file.ts";
 import type { TimelineArgs } from "../specs/trace_timeline.ts";
@@ -21,6 +22,8 @@ import {
 
 /** So many of the slowest calls are printed; the report and the JSON have more. */
 const SLOWEST = 5;
+/** So many rounds are printed. */
+const ROUNDS = 20;
 const right = "right" as const;
 
 /** Runs `timeline`. */
@@ -36,14 +39,23 @@ export async function run(args: TimelineArgs, context: Context): Promise<number>
     await report.write(timelinePage(found, args.file, `vfiokit ${VERSION}`), context);
   }
   if (found.kind === "checkpoint") {
-    context.print(...phaseTable(found.phases));
-    context.note("States, downtime, rounds and calls are in a trace only: save --trace FILE.");
+    context.print(
+      ...phaseTable(found.phases),
+      ...storedTimeLines(found.devices),
+      ...found.devices.flatMap(roundTable),
+    );
+    context.note(
+      "What came after the data, and the calls, are in a trace only: save --trace FILE.",
+    );
   } else for (const device of found.devices) context.print(...deviceLines(device));
   return 0;
 }
 
 function document(found: Timelines, context: Context): void {
-  if (found.kind === "checkpoint") return context.set({ kind: found.kind, phases: found.phases });
+  if (found.kind === "checkpoint") {
+    const { kind, phases, devices } = found;
+    return context.set({ kind, phases, devices });
+  }
   context.set({
     kind: found.kind,
     devices: found.devices.map(({ slowest, standstill, ...device }) => ({
@@ -72,6 +84,25 @@ function phaseTable(phases: readonly StoredPhase[]): string[] {
     ],
     phases.map(({ device, phase, transactions, bytes: moved, seconds }) => [
       ...[String(device), phase, String(transactions), bytes(moved), time(seconds)],
+      rate(moved, seconds),
+    ]),
+  );
+}
+
+/** The first rounds of pre-copy. */
+function roundTable({ precopy }: StoredTimes, number: number): string[] {
+  if (precopy === null || precopy.rounds.length === 0) return [];
+  return table(
+    [
+      { head: "device", align: right },
+      { head: "round", align: right },
+      { head: "pending", align: right },
+      { head: "bytes", align: right },
+      { head: "time", align: right },
+      { head: "rate", align: right },
+    ],
+    precopy.rounds.slice(0, ROUNDS).map(({ pending, bytes: moved, seconds }, round) => [
+      ...[String(number), String(round + 1), bytes(pending), bytes(moved), time(seconds)],
       rate(moved, seconds),
     ]),
   );

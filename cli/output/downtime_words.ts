@@ -46,9 +46,15 @@ export function precopyWords(who: string, { rounds, ended, pending }: Precopy): 
 }
 
 /** How long a device stood still, and where that time went: `stood still for …`. */
-export function standstillWords({ seconds, parts }: NonNullable<DeviceReport["downtime"]>): string {
-  const spent = parts.filter((part) => part.seconds > 0).map(partWords).join(", ");
+export function standstillWords(downtime: NonNullable<DeviceReport["downtime"]>): string {
+  const { seconds } = downtime;
+  const spent = standstillParts(downtime);
   return seconds === null ? `is stopped: ${spent}.` : `stood still for ${time(seconds)}: ${spent}.`;
+}
+
+/** The parts of the time that a device stood still. */
+export function standstillParts({ parts }: NonNullable<DeviceReport["downtime"]>): string {
+  return parts.filter((part) => part.seconds > 0).map(partWords).join(", ");
 }
 
 function partWords({ kind, state, to, seconds }: Part): string {

@@ -7,10 +7,15 @@
 import type { DeviceTimeline } from "../../src/trace/mod.ts";
 import { formatCall } from "../../src/trace/mod.ts";
 import { bytes, rate, shortTime, time } from "../output/format.ts";
+import { precopyWords } from "../output/downtime_words.ts";
+import type { StoredTimes } from "../output/stored_times.ts";
 import type { StoredPhase, Timelines, TracedDevice } from "../timeline/timelines.ts";
 import { escape, page, table } from "./html.ts";
 import pageStyle from "./page.css" with { type: "text" };
 import timelineStyle from "./timeline.css" with { type: "text" };
+
+type DowntimeReport = NonNullable<StoredTimes["downtime"]>;
+type StoredTimelines = Extract<Timelines, { readonly kind: "checkpoint" }>;
 
 /** The width of a chart, and the height of a row of it. */
 const WIDTH = 1000;
@@ -22,7 +27,7 @@ export function timelinePage(found: Timelines, file: string, tool: string): stri
   const body = [
     `<h1>${escape(title)}</h1>`,
     `<p>${escape(about(found))}</p>`,
-    ...(found.kind === "trace" ? found.devices.flatMap(deviceSections) : [phases(found.phases)]),
+    ...(found.kind === "trace" ? found.devices.flatMap(deviceSections) : storedSections(found)),
     `<footer>Written by ${escape(tool)}.</footer>`,
   ];
   const style = pageStyle + timelineStyle;
@@ -98,10 +103,17 @@ function states({ states }: DeviceTimeline): string {
   );
 }
 
-/** Each part of the standstill, one below the other. */
 function downtime({ standstill }: TracedDevice): string {
   if (standstill === null) return section("Downtime", "The device never stood still.", "");
-  const { seconds, parts } = standstill;
+  const { seconds } = standstill;
+  const caption = seconds === null
+    ? "The device is stopped."
+    : `The device stood still for ${time(seconds)}.`;
+  return waterfall(caption, standstill);
+}
+
+/** The parts of a standstill, one below the other. */
+function waterfall(caption: string, { parts }: DowntimeReport): string {
   const sum = parts.reduce((all, part) => all + part.seconds, 0);
   const scale = (WIDTH - 360) / Math.max(sum, 1e-9);
   let at = 0;
@@ -116,9 +128,6 @@ function downtime({ standstill }: TracedDevice): string {
       label(x + seconds * scale + 6, row * ROW, text),
     ];
   });
-  const caption = seconds === null
-    ? "The device is stopped."
-    : `The device stood still for ${time(seconds)}.`;
   return section("Downtime", caption, svg(parts.length * ROW, "Where the downtime went", rows));
 }
 
@@ -187,12 +196,36 @@ function slowest({ slowest }: DeviceTimeline): string {
   );
 }
 
+function storedSections({ phases: all, devices }: StoredTimelines): string[] {
+  return [
+    phases(all),
+    ...devices.flatMap(({ precopy, downtime }, number) => [
+      `<h2 class="device">Device ${number}</h2>`,
+      ...(downtime === null
+        ? []
+        : [waterfall("The device stood still until its data was read.", downtime)]),
+      ...(precopy === null ? [] : [rounds(precopy)]),
+    ]),
+  ];
+}
+
+function rounds(precopy: NonNullable<StoredTimes["precopy"]>): string {
+  return table(
+    "Rounds of pre-copy",
+    precopyWords("", precopy),
+    ["round", "pending", "bytes", "time", "rate"],
+    precopy.rounds.map(({ pending, bytes: moved, seconds }, round) => [
+      ...[String(round + 1), bytes(pending), bytes(moved), time(seconds)],
+      rate(moved, seconds),
+    ]),
+  );
+}
+
 function phases(phases: readonly StoredPhase[]): string {
   return table(
     "Phases",
-    "As the checkpoint's frames have their times. What the device did besides is in no checkpoint: " +
-      "its states over time, the downtime, the bytes and what was pending in each round, the calls " +
-      "and their latencies are in a trace of the save (--trace).",
+    "As the checkpoint has them. What the device did after its data was read is in no checkpoint: " +
+      "that, the calls and their latencies are in a trace of the save (--trace).",
     ["device", "phase", "transactions", "bytes", "time", "rate"],
     phases.map(({ device, phase, transactions, bytes: moved, seconds }) => [
       ...[String(device), phase, String(transactions), bytes(moved), time(seconds)],

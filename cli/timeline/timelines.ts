@@ -19,6 +19,8 @@ import {
   type StateName,
 } from "../../src/vfio/mod.ts";
 
+import { type StoredTimes, storedTimes } from "../output/stored_times.ts";
+
 /** A device of a trace, and when it stood still. */
 export interface TracedDevice extends DeviceTimeline {
   /** How long it stood still, and where that time went; null if it did not. */
@@ -50,6 +52,7 @@ export type Timelines =
     readonly kind: "checkpoint";
     readonly created: string;
     readonly phases: readonly StoredPhase[];
+    readonly devices: readonly StoredTimes[];
   };
 
 /**
@@ -68,8 +71,9 @@ export async function readTimelines(path: string, signal: AbortSignal): Promise<
     return { kind: "trace", header: trace.header, devices };
   }
   await using source = await openCheckpointFile(path);
-  const { header, phases } = await verifyCheckpoint(source.stream(), { signal });
-  return { kind: "checkpoint", created: header.created, phases };
+  const { header, phases, times } = await verifyCheckpoint(source.stream(), { signal });
+  const devices = storedTimes(times, header.devices.length);
+  return { kind: "checkpoint", created: header.created, phases, devices };
 }
 
 /** A trace is text that begins with an object; a checkpoint begins with its magic. */

@@ -42,6 +42,8 @@ export type { EncodeOptions } from "./format/checkpoint_encoder.ts";
 export type { ChainLink, LinkMemory } from "./metadata/chain_link.ts";
 export type { DeviceIdentity } from "./metadata/device_identity.ts";
 export { type CheckpointHeader, type DecodedHeader, newHeader } from "./metadata/header.ts";
+export type { DevicePhaseTimes } from "./format/checkpoint_reader.ts";
+export type { PhaseTimes } from "./frames/time_frame.ts";
 export type { CheckpointTrailer, DeviceTotals, PhaseTotals } from "./metadata/trailer.ts";
 export {
   type ReadBack,

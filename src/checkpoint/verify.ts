@@ -9,7 +9,7 @@ import { Recycler } from "./batches/recycler.ts";
 import { FORMAT_VERSION } from "./frames/constants.ts";
 import type { DecodedHeader } from "./metadata/header.ts";
 import { CheckpointError } from "./checkpoint_error.ts";
-import { CheckpointReader } from "./format/checkpoint_reader.ts";
+import { CheckpointReader, type DevicePhaseTimes } from "./format/checkpoint_reader.ts";
 import { chunksOf, demandBytes, has, isReadable } from "../base/chunks.ts";
 import type { CheckpointTrailer, PhaseTotals } from "./metadata/trailer.ts";
 
@@ -29,6 +29,8 @@ export interface CheckpointSummary {
   readonly phases: readonly PhaseTotals[];
   /** Memory that the devices' DMA reaches, zeros included, in bytes. */
   readonly memoryBytes: number;
+  /** How the phases went; empty if the checkpoint does not say it. */
+  readonly times: readonly DevicePhaseTimes[];
 }
 
 /** What was read of a checkpoint, whether it is good or not. */
@@ -47,6 +49,8 @@ export interface CheckpointInspection {
   readonly phases: readonly PhaseTotals[];
   /** Memory that was read, zeros included, in bytes. */
   readonly memoryBytes: number;
+  /** How the phases that were read went; empty if the checkpoint does not say it. */
+  readonly times: readonly DevicePhaseTimes[];
   /** The first thing that is wrong with it; null if it is good. */
   readonly error: CheckpointError | null;
 }
@@ -165,6 +169,7 @@ export async function inspectCheckpoint(
     frames: reader.frames,
     phases: reader.phases,
     memoryBytes: reader.pageBytes,
+    times: reader.times,
     error: wrong,
   };
 }

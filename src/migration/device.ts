@@ -19,7 +19,7 @@ import type { OnError, RecoveryMode } from "./protocol/engine.ts";
 import type { DataFdSockets } from "./v2/data_fd_handover.ts";
 import type { DeviceDescription, OpenOptions, TrackerDescription } from "./thread/session.ts";
 import type { StateChange } from "../vfio/state/standstill.ts";
-import type { PrecopyReport } from "./protocol/precopy_report.ts";
+import type { PrecopyReport } from "../vfio/state/precopy_report.ts";
 import { SharedCounters } from "./thread/shared_counters.ts";
 import type { AnyWorker } from "./thread/device_thread.ts";
 import type { Recovery } from "../vfio/state/recovery.ts";

@@ -34,5 +34,5 @@ export { precopy } from "./phases/precopy.ts";
 export { resume, type ResumeOptions } from "./phases/resume.ts";
 export { stopAndCopy } from "./phases/stop_and_copy.ts";
 export { type PrecopyOptions } from "./protocol/precopy_limits.ts";
-export type { PrecopyEnd, PrecopyReport, PrecopyRound } from "./protocol/precopy_report.ts";
+export type { PrecopyEnd, PrecopyReport, PrecopyRound } from "../vfio/state/precopy_report.ts";
 export { serveDevice } from "./thread/serve_device.ts";

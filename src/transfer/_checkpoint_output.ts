@@ -17,7 +17,7 @@ import type { RingMemory } from "../checkpoint/pipeline/ring.ts";
 import { cancelRings, endRings, releaseRings, savingRings } from "../checkpoint/pipeline/rings.ts";
 import { SysError } from "../kernel/sys_error.ts";
 import { ask, hasThread } from "../migration/thread/session_client.ts";
-import { TURN_MS } from "../migration/thread/frame_turns.ts";
+import { type SavedPhase, TURN_MS } from "../migration/thread/frame_turns.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
 import { canUseIoThread, eventLoopTurn, kindOf } from "./_threads.ts";
 import type { Lockstep, Member } from "./lockstep.ts";
@@ -78,11 +78,11 @@ export class CheckpointOutput {
   }
 
   /**
-   * Reads the phase that a device has entered to its end.
+   * Reads the phase that a device has entered to its end; returns how it went.
    *
    * @throws {MigrationError} If the device fails, with its state.
    */
-  async fill({ device, number }: Member, phase: Phase): Promise<void> {
+  async fill({ device, number }: Member, phase: Phase): Promise<SavedPhase> {
     const target = {
       ring: this.#rings[number]!,
       device: number,
@@ -92,7 +92,7 @@ export class CheckpointOutput {
     const threaded = hasThread(device);
     for (;;) {
       const turn = await ask(device, "fill", target, phase, threaded ? TURN_MS : 0);
-      if (turn === "ended") return;
+      if (typeof turn !== "string") return turn;
       if (turn === "cancelled") await this.#stopped();
       if (threaded) continue;
       if (turn === "waiting") await new FrameProducer(target).untilRoom();

@@ -2,6 +2,7 @@
  * The steps of a save, which all devices take together.
  */
 
+import type { SavedPhase } from "../migration/thread/frame_turns.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
 import type { PrecopyOptions } from "../migration/protocol/precopy_limits.ts";
@@ -34,12 +35,11 @@ export async function precopy(
   const able = lockstep.members.filter(({ device }) => device.description.precopy);
   if (able.length === 0) return null;
   const limits = precopyLimits(options);
-  const begun = performance.now();
-  await lockstep.step(async (member) => {
+  const times = await allOf(lockstep, able, async (member) => {
     await ask(member.device, "beginSave", "pre-copy", limits);
-    await copy(member, output, "pre-copy", begun);
-  }, able);
-  return report("pre-copy", able, begun);
+    return await copy(member, output, "pre-copy");
+  });
+  return report("pre-copy", able, times);
 }
 
 /** Stops all devices, and then reads all. */
@@ -48,31 +48,41 @@ export async function stopAndCopy(
   output: CheckpointOutput,
 ): Promise<PhaseReport> {
   await lockstep.enterP2p();
-  const begun = performance.now();
   await lockstep.step(({ device }) => ask(device, "beginSave", "stop-and-copy", NO_LIMITS));
-  await lockstep.step((member) => copy(member, output, "stop-and-copy", begun));
-  return report("stop-and-copy", lockstep.members, begun);
+  const copied = (member: Member): Promise<SavedPhase> => copy(member, output, "stop-and-copy");
+  const times = await allOf(lockstep, lockstep.members, copied);
+  return report("stop-and-copy", lockstep.members, times);
+}
+
+/** A step of these devices, and what each came to. */
+async function allOf<Value>(
+  lockstep: Lockstep,
+  members: readonly Member[],
+  take: (member: Member) => Promise<Value>,
+): Promise<readonly Value[]> {
+  const values: Value[] = [];
+  await lockstep.step(async (member) => void values.push(await take(member)), members);
+  return values;
 }
 
 /** Reads the phase that a device has entered to its end. */
-async function copy(
-  member: Member,
-  output: CheckpointOutput,
-  phase: Phase,
-  begun: number,
-): Promise<void> {
+async function copy(member: Member, output: CheckpointOutput, phase: Phase): Promise<SavedPhase> {
   member.moving = true;
-  await output.fill(member, phase);
+  const saved = await output.fill(member, phase);
   member.moving = false;
   const { transactions, bytes } = member.device.progress();
-  member.phases.push({ name: phase, transactions, bytes, seconds: secondsSince(begun) });
+  member.phases.push({ name: phase, transactions, bytes, seconds: saved.seconds });
+  return saved;
 }
 
-function report(name: Phase, members: readonly Member[], begun: number): PhaseReport {
+/** A phase of several devices, from the first that began it to the last that ended it. */
+function report(
+  name: Phase,
+  members: readonly Member[],
+  times: readonly SavedPhase[],
+): PhaseReport {
   const moved = totals(members.map(({ phases }) => phases.at(-1)!));
-  return { name, ...moved, seconds: secondsSince(begun) };
-}
-
-function secondsSince(begun: number): number {
-  return (performance.now() - begun) / 1000;
+  const begun = Math.min(...times.map((each) => each.begun));
+  const ended = Math.max(...times.map((each) => each.ended));
+  return { name, ...moved, seconds: (ended - begun) / 1000 };
 }

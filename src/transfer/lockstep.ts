@@ -16,7 +16,7 @@ import type { TransferError } from "./transfer_error.ts";
 import { MAX_DEVICES } from "../checkpoint/frames/constants.ts";
 import { stateNow } from "./_state_now.ts";
 import { type FinalState, transferError } from "./_transfer_failure.ts";
-import type { PrecopyReport } from "../migration/protocol/precopy_report.ts";
+import type { PrecopyReport } from "../vfio/state/precopy_report.ts";
 import { jointStandstill, type Standstill, standstill } from "../vfio/state/standstill.ts";
 import {
   commonState,

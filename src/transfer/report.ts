@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { PrecopyReport } from "../migration/protocol/precopy_report.ts";
+import type { PrecopyReport } from "../vfio/state/precopy_report.ts";
 import type { DowntimeReport, Standstill } from "../vfio/state/standstill.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
 import type { StateName } from "../vfio/state/states.ts";

@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { FRAME_HEAD, FRAME_TAIL } from "../../src/checkpoint/frames/constants.ts";
+import {
+  FRAME_HEAD,
+  FRAME_OPTIONAL,
+  FRAME_TAIL,
+  FRAME_TIME,
+} from "../../src/checkpoint/frames/constants.ts";
 import { bytesOf, craft, dataFrame, fault, header, headFrame, read, tailOf } from "./_tools.ts";
 
 // Headers and trailers in frames whose CRCs, numbers and chains are right: what
@@ -166,4 +171,56 @@ it("a digest that differs, is missing, or was not announced is refused", () => {
   assert.equal(ends("sha256", zeros), "digest");
   assert.equal(ends("sha256", null), "digest");
   assert.equal(ends(null, abc), "digest");
+});
+
+it("times that make no sense are refused, field by field", () => {
+  const part = { kind: "arc", state: "running", to: "stop", seconds: 1 };
+  const good = { phase: "pre-copy", seconds: 1, precopy: null, downtime: [] };
+  const precopy = { rounds: [[1, 2, 3]], ended: "drained", pending: null };
+  const timed = (...metas: readonly unknown[]): string | null => {
+    const frames = metas.map((meta) => ({
+      type: FRAME_TIME,
+      flags: FRAME_OPTIONAL,
+      meta: typeof meta === "string" ? meta : JSON.stringify(meta),
+    }));
+    const storedBytes = craft(headFrame(), ...frames).length;
+    return fault(craft(headFrame(), ...frames, tailOf(frames, { storedBytes })));
+  };
+  assert.equal(timed(good), null);
+  assert.equal(timed({ ...good, added: "later" }, { ...good, phase: "stop-and-copy" }), null);
+  assert.equal(timed({ ...good, precopy, downtime: [part] }), null);
+  const bad: readonly Record<string, unknown>[] = [
+    { phase: "resuming" },
+    { seconds: -1 },
+    { seconds: "1" },
+    { seconds: null },
+    { precopy: undefined },
+    { precopy: { ...precopy, ended: "tired" } },
+    { precopy: { ...precopy, pending: -1 } },
+    { precopy: { ...precopy, rounds: [[1, 2]] } },
+    { precopy: { ...precopy, rounds: [[1, 2, -3]] } },
+    { precopy: { ...precopy, rounds: [[1, 2, "3"]] } },
+    { precopy: { ...precopy, rounds: Array.from({ length: 1001 }, () => [1, 2, 3]) } },
+    { precopy: { ...precopy, rounds: {} } },
+    { downtime: undefined },
+    { downtime: [{ ...part, kind: "rest" }] },
+    { downtime: [{ ...part, state: "\x1b[2J" }] },
+    { downtime: [{ ...part, to: "nowhere" }] },
+    { downtime: [{ ...part, seconds: -1 }] },
+    { downtime: Array.from({ length: 65 }, () => part) },
+  ];
+  for (const changes of bad) {
+    assert.equal(timed({ ...good, ...changes }), "frame", JSON.stringify(changes));
+  }
+  for (const text of ["", "null", "[]", "{", '{"seconds":1e999}']) {
+    assert.equal(timed(text), "frame", text);
+  }
+  assert.equal(timed(good, good), "frame");
+});
+
+it("times are of a device of the header, and have no body", () => {
+  const meta = JSON.stringify({ phase: "pre-copy", seconds: 1, precopy: null, downtime: [] });
+  const time = { type: FRAME_TIME, flags: FRAME_OPTIONAL, meta };
+  assert.equal(fault(craft(headFrame(), { ...time, device: 1 })), "frame");
+  assert.equal(fault(craft(headFrame(), { ...time, body: bytesOf(1) })), "frame");
 });

@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import { it } from "node:test";
-import { DEVICES_HEADER, SAMPLE_HEADER, samples } from "../../fixtures/checkpoints/samples.ts";
+import {
+  DEVICES_HEADER,
+  SAMPLE_HEADER,
+  SAMPLE_TIMES,
+  samples,
+} from "../../fixtures/checkpoints/samples.ts";
 import { CheckpointReader } from "../../src/checkpoint/format/checkpoint_reader.ts";
 import { type Bytes, read, whole } from "./_tools.ts";
 
@@ -72,6 +77,19 @@ it("version 1: two devices, read at the same time", () => {
   );
 });
 
+it("version 1: how the phases went", () => {
+  const bytes = sample("version-1-times.vfk");
+  const { transactions } = read(bytes);
+  assert.deepEqual(whole(transactions), whole(read(sample("version-1.vfk")).transactions));
+  const reader = new CheckpointReader();
+  for (const _ of reader.push(bytes));
+  assert.deepEqual(reader.times, SAMPLE_TIMES);
+  assert.deepEqual(
+    reader.phases.map(({ device, phase, seconds }) => [device, phase, seconds]),
+    SAMPLE_TIMES.map(({ device, phase, seconds }) => [device, phase, seconds]),
+  );
+});
+
 it("version 1: zstd and sha256", () => {
   const { trailer, transactions } = read(sample("version-1-zstd.vfk"));
   assert.deepEqual(whole(transactions), [...RUNNING, `0 stop-and-copy ${"\0".repeat(4096)}`]);
@@ -84,7 +102,7 @@ it("version 1: zstd and sha256", () => {
 it("what is written today is the sample of this version, byte for byte", () => {
   const now = samples();
   // But for zstd, whose output differs from one release to the next.
-  for (const name of ["version-1.vfk", "version-1-precopy.vfk", "version-1-devices.vfk"]) {
+  for (const name of ["", "-precopy", "-devices", "-times"].map((part) => `version-1${part}.vfk`)) {
     assert.deepEqual(now[name], sample(name), name);
   }
 });

@@ -164,6 +164,34 @@ describe("vfiokit save", () => {
     assert.match((await vfiokit(["show", file])).out, new RegExp(sha256));
   });
 
+  it("reports the same times as `show` and `timeline` read from the file", async () => {
+    using folder = new Folder();
+    const file = folder.file("a");
+    const names = ["sim:mlx5?size=1MiB&rate=1MiB", "sim:trapped?size=1MiB"];
+    const words = ["save", ...names, "--precopy", "-o", file, "--json"];
+    const saved = JSON.parse((await vfiokit(words)).out);
+    for (const command of ["show", "timeline"]) {
+      const { phases, devices } = JSON.parse((await vfiokit([command, file, "--json"])).out);
+      for (const [number, device] of saved.devices.entries()) {
+        const stored = phases.filter((phase: { device: number }) => phase.device === number)
+          .map(({ phase: name, transactions, bytes, seconds }: Record<string, unknown>) => {
+            return { name, transactions, bytes, seconds };
+          });
+        assert.deepEqual(stored, device.phases, command);
+        const { precopy, downtime } = devices[number];
+        assert.deepEqual(precopy, device.precopy, command);
+        assert.ok(precopy.rounds.length >= 1);
+        // The file was written before the device ran again.
+        assert.equal(downtime.seconds, null);
+        assert.ok(downtime.parts.length >= 4);
+        assert.deepEqual(downtime.parts, device.downtime.parts.slice(0, downtime.parts.length));
+      }
+      const { out } = await vfiokit([command, file]);
+      assert.match(out, /Device 1: Pre-copy ended after \d+ rounds?/);
+      assert.match(out, /Device 0 stood still until its data was read: .* → stop-copy .*, data /);
+    }
+  });
+
   it("refuses `--json` if stdout is the checkpoint", async () => {
     const { code, err } = await vfiokit(["save", "sim:mapped", "-o", "-", "--json"]);
     assert.equal(code, 2);

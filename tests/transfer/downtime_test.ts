@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { openDevices, restore, save, type TransferReport } from "../../mod.ts";
+import { openDevices, restore, save, type TransferReport, verifyCheckpoint } from "../../mod.ts";
 import { StateTimes } from "../../src/migration/protocol/state_times.ts";
 import { Rounds } from "../../src/migration/protocol/rounds.ts";
 import { jointStandstill, standstill, type StateChange } from "../../src/vfio/state/standstill.ts";
@@ -132,6 +132,21 @@ describe("the downtime of", () => {
     const begun = performance.now();
     const report = await save(devices, target, { precopy: {} });
     const seconds = (performance.now() - begun) / 1000;
+    // The checkpoint says the same, as far as it went when the checkpoint was written.
+    const stored = await verifyCheckpoint(ReadableStream.from(checkpoint));
+    for (const [number, { phases, precopy, downtime }] of report.devices.entries()) {
+      const own = stored.times.filter(({ device }) => device === number);
+      assert.deepEqual(
+        own.map(({ phase, seconds }) => ({ name: phase, seconds })),
+        phases.map(({ name, seconds }) => ({ name, seconds })),
+      );
+      assert.deepEqual(own.map(({ precopy }) => precopy), [precopy, null]);
+      const [before, after] = own.map(({ downtime }) => downtime);
+      assert.deepEqual(before, []);
+      assert.ok(after!.length >= 4);
+      assert.deepEqual(after, downtime!.parts.slice(0, after!.length));
+      assert.equal(downtime!.parts[after!.length]!.kind, "commit");
+    }
     for (const device of report.devices) {
       demandWhole(device);
       assert.ok(device.downtime!.seconds! <= report.downtimeSeconds!);

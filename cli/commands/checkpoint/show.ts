@@ -15,6 +15,7 @@ import { fileChunks, isQemuStream, readQemuStream } from "../../../src/vmm/mod.t
 import { type CheckpointError, openCheckpointFile } from "../../../mod.ts";
 import type { Context } from "../../context.ts";
 import { bytes, count, hex, rate, time } from "../../output/format.ts";
+import { storedTimeLines, storedTimes } from "../../output/stored_times.ts";
 import { streamDocument, streamLines } from "../../output/qemu_stream.ts";
 import { table } from "../../output/table.ts";
 import type { FileArgs } from "../../specs/verify_show.ts";
@@ -38,10 +39,13 @@ export async function run({ file }: FileArgs, context: Context): Promise<number>
   if (header === null) throw error;
   // Of one that is cut or damaged, what was read up to there.
   const sha256 = trailer?.sha256 ?? null;
-  context.set({ version, ...header, ...content(checkpoint), storedBytes, sha256, frames, phases });
+  const times = storedTimes(checkpoint.times, header.devices.length);
+  const devices = header.devices.map((device, number) => ({ ...device, ...times[number] }));
+  const read = { ...content(checkpoint), storedBytes, sha256, frames, phases };
+  context.set({ version, ...header, devices, ...read });
   context.print(...overview(file, checkpoint, header));
   header.devices.forEach((device, number) => context.print(`Device ${number}: ${words(device)}`));
-  context.print(...phaseTable(checkpoint));
+  context.print(...phaseTable(checkpoint), ...storedTimeLines(times));
   if (error !== null) throw error;
   return 0;
 }

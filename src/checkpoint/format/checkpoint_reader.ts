@@ -13,6 +13,7 @@ import { TotalsCounter } from "../metadata/totals.ts";
 import { compareTrailers, parseTrailer } from "../metadata/trailer_json.ts";
 import { type HashedRange, parseHashMeta } from "../frames/hash_frame.ts";
 import { type PageEntry, parsePageMeta } from "../frames/page_frame.ts";
+import { parseTimes, type PhaseTimes } from "../frames/time_frame.ts";
 import { decompressFrame } from "../frames/zstd.ts";
 import type { Batch } from "../batches/batch.ts";
 import { CheckpointError } from "../checkpoint_error.ts";
@@ -21,6 +22,7 @@ import {
   FRAME_HASH,
   FRAME_HEAD,
   FRAME_PAGE,
+  FRAME_TIME,
   FRAME_ZSTD,
   MAX_BODY,
 } from "../frames/constants.ts";
@@ -70,6 +72,12 @@ export interface Hashes extends HashedRange {
   readonly hashes: Uint8Array<ArrayBuffer>;
 }
 
+/** How a phase went for a device of a checkpoint. */
+export interface DevicePhaseTimes extends PhaseTimes {
+  /** The number of the device in the checkpoint. */
+  readonly device: number;
+}
+
 /** From this size on, a batch gets a buffer of the pool. */
 const WORTH_POOLING = BATCH_BYTES / 4;
 
@@ -106,6 +114,7 @@ export class CheckpointReader {
   #dataFrames = 0;
   #compressedFrames = 0;
   #pageBytes = 0;
+  readonly #times: DevicePhaseTimes[] = [];
 
   /** Starts before the first byte. */
   constructor(options: ReadOptions = {}) {
@@ -128,9 +137,19 @@ export class CheckpointReader {
     return this.#frames.offset;
   }
 
-  /** Totals so far, by device and phase. */
+  /** Totals so far, by device and phase; the time is the device's own if the checkpoint has it. */
   get phases(): PhaseTotals[] {
-    return this.#counter.phases;
+    return this.#counter.phases.map((totals) => {
+      const measured = this.#times.find(({ device, phase }) =>
+        device === totals.device && phase === totals.phase
+      );
+      return measured === undefined ? totals : { ...totals, seconds: measured.seconds };
+    });
+  }
+
+  /** How the phases went, as far as the checkpoint says it. */
+  get times(): readonly DevicePhaseTimes[] {
+    return this.#times;
   }
 
   /** Bytes of memory so far, zeros included. */
@@ -194,6 +213,7 @@ export class CheckpointReader {
     if (frame.type === FRAME_HEAD) this.#head(frame);
     else if (frame.type === FRAME_PAGE) this.#pages(frame);
     else if (frame.type === FRAME_HASH) this.#hashes(frame);
+    else if (frame.type === FRAME_TIME) this.#time(frame);
     else this.#tail(frame);
     return null;
   }
@@ -204,6 +224,18 @@ export class CheckpointReader {
     if (typeof range === "string") throw this.#wrong(frame, range);
     this.#demandDevice(frame);
     if (body !== null) this.#options.hashes?.({ ...range, device, hashes: body });
+  }
+
+  #time(frame: Frame): void {
+    const { device } = frame;
+    this.#demandDevice(frame);
+    if (frame.bodyLength !== 0) throw this.#wrong(frame, "times with a body");
+    const times = { device, ...this.#parse(frame, "frame", parseTimes) };
+    const twice = this.#times.some((known) =>
+      known.device === device && known.phase === times.phase
+    );
+    if (twice) throw this.#wrong(frame, `the times of ${times.phase} come twice`);
+    this.#times.push(times);
   }
 
   #demandDevice(frame: Frame): void {
@@ -258,7 +290,7 @@ export class CheckpointReader {
 
   #parse<Value>(
     frame: Frame,
-    part: "header" | "trailer",
+    part: "header" | "frame" | "trailer",
     parse: (bytes: Uint8Array) => Value,
   ): Value {
     try {

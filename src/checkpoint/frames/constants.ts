@@ -38,6 +38,8 @@ export const FRAME_DATA = 0x41544144;
 export const FRAME_PAGE = 0x45474150;
 /** Frame type: hashes of memory, `"HASH"`. */
 export const FRAME_HASH = 0x48534148;
+/** Frame type: how a phase went, `"TIME"`. */
+export const FRAME_TIME = 0x454d4954;
 /** Frame type: the trailer, `"TAIL"`. */
 export const FRAME_TAIL = 0x4c494154;
 

@@ -13,6 +13,7 @@ import {
   FRAME_OPTIONAL,
   FRAME_PAGE,
   FRAME_TAIL,
+  FRAME_TIME,
   FRAME_ZSTD,
   frameTypeName,
   MAGIC,
@@ -46,6 +47,7 @@ const KNOWN_FLAGS: ReadonlyMap<number, number> = new Map([
   [FRAME_DATA, FRAME_ZSTD],
   [FRAME_PAGE, FRAME_OPTIONAL],
   [FRAME_HASH, FRAME_OPTIONAL],
+  [FRAME_TIME, FRAME_OPTIONAL],
   [FRAME_TAIL, 0],
 ]);
 

@@ -43,6 +43,11 @@ export function describeFrame(head: Uint8Array, kind: FrameKind, body: Uint8Arra
   view.setUint32(20, crc, true);
 }
 
+/** The type that {@linkcode describeFrame} has given a frame. */
+export function frameType(head: Uint8Array): number {
+  return new DataView(head.buffer, head.byteOffset, FRAME_HEADER_SIZE).getUint32(0, true);
+}
+
 /** Writes the preamble, and gives frames their places. */
 export class FrameWriter {
   #sequence = 0;

@@ -62,6 +62,24 @@ export class Fields {
     return value;
   }
 
+  /** A finite number that is not negative, such as seconds. */
+  measure(key: string): number {
+    const value = this.value(key);
+    if (!isMeasure(value)) throw this.#wrong(key, "a number from 0 on");
+    return value;
+  }
+
+  /** A list of at most `max` lists, each of `width` numbers as {@linkcode Fields.measure}. */
+  measures(key: string, max: number, width: number): number[][] {
+    const value = this.value(key);
+    const isRow = (row: unknown): row is number[] =>
+      Array.isArray(row) && row.length === width && row.every(isMeasure);
+    if (!Array.isArray(value) || value.length > max || !value.every(isRow)) {
+      throw this.#wrong(key, `a list of at most ${max} lists of ${width} numbers from 0 on`);
+    }
+    return value;
+  }
+
   /** true or false. */
   flag(key: string): boolean {
     const value = this.value(key);
@@ -99,6 +117,10 @@ export class Fields {
   #wrong(key: string, expected: string): FieldError {
     return new FieldError(`${this.name(key)} is not ${expected}`);
   }
+}
+
+function isMeasure(value: unknown): value is number {
+  return typeof value === "number" && Number.isFinite(value) && value >= 0;
 }
 
 /** The fields of a JSON object in UTF-8. */

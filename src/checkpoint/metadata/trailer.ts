@@ -46,6 +46,10 @@ export interface PhaseTotals {
   readonly smallest: number;
   /** Size of the largest transaction, in bytes. */
   readonly largest: number;
-  /** How long it took, from the end of what the device gave before it to its last batch. */
+  /**
+   * How long it took: from the change of state to the last byte, as the device's thread measured
+   * it. If the checkpoint does not say it: from the end of what the device gave before to its last
+   * batch.
+   */
   readonly seconds: number;
 }

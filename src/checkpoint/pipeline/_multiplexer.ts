@@ -4,9 +4,10 @@
 
 import { createHash, type Hash } from "node:crypto";
 import { parseBatchMeta } from "../frames/data_frame.ts";
+import { frameType } from "../frames/frame_writer.ts";
 import { FrameSequence } from "../frames/frame_sequence.ts";
 import type { CheckpointHeader } from "../metadata/header.ts";
-import { FRAME_HEADER_SIZE } from "../frames/constants.ts";
+import { FRAME_DATA, FRAME_HEADER_SIZE } from "../frames/constants.ts";
 import { slotFrame } from "./_frame_slot.ts";
 import { RingConsumer, type RingMemory } from "./ring.ts";
 
@@ -72,11 +73,13 @@ export class Multiplexer {
       if (slot === null) continue;
       this.#turn = device;
       const { head, body, bytes, content } = slotFrame(slot);
-      const meta = parseBatchMeta(head.subarray(FRAME_HEADER_SIZE));
-      if (typeof meta === "string") throw new Error(`Cannot write a frame: ${meta}`);
-      this.#frames.count({ device, ...meta });
+      if (frameType(head) === FRAME_DATA) {
+        const meta = parseBatchMeta(head.subarray(FRAME_HEADER_SIZE));
+        if (typeof meta === "string") throw new Error(`Cannot write a frame: ${meta}`);
+        this.#frames.count({ device, ...meta });
+        this.#hash?.update(content);
+      }
       this.#frames.place(head, body.length);
-      this.#hash?.update(content);
       return bytes;
     }
     return this.#rings.every((ring) => ring.ended) ? "ended" : null;

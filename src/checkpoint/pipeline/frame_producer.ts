@@ -4,7 +4,8 @@
 
 import { batchHeadSize, writeBatchMeta } from "../frames/data_frame.ts";
 import { describeFrame } from "../frames/frame_writer.ts";
-import { FRAME_DATA, FRAME_ZSTD } from "../frames/constants.ts";
+import { packTimeHead, type PhaseTimes } from "../frames/time_frame.ts";
+import { FRAME_DATA, FRAME_OPTIONAL, FRAME_TIME, FRAME_ZSTD } from "../frames/constants.ts";
 import type { Phase } from "../batches/transaction.ts";
 import { Doorbell } from "./doorbell.ts";
 import { compressToFrame } from "../frames/zstd.ts";
@@ -85,8 +86,7 @@ export class FrameProducer {
 
   /** Makes a frame of the batch whose bytes were filled in, and hands it to the writer. */
   frame({ phase, sizes, more, length }: BatchShape): void {
-    const slot = this.#slot;
-    if (slot === null) throw new Error("Cannot make a frame: there is no room for it");
+    const slot = this.#claimed();
     const { device, begun, compress } = this.#target;
     const content = contentRoom(slot).subarray(0, length);
     const compressed = compress ? compressToFrame(content) : null;
@@ -97,6 +97,25 @@ export class FrameProducer {
     const micros = Math.max(0, Math.round((now - begun) * 1000));
     writeBatchMeta(head, { phase, sizes, more, micros });
     describeFrame(head, { type: FRAME_DATA, flags: smaller ? FRAME_ZSTD : 0, device }, body);
+    this.#publish();
+  }
+
+  /** Makes a frame of how a phase went in the room that was given, and hands it to the writer. */
+  times(times: PhaseTimes): void {
+    const packed = packTimeHead(times);
+    const head = frameHead(this.#claimed(), packed.length, 0, 0);
+    head.set(packed);
+    const { device } = this.#target;
+    describeFrame(head, { type: FRAME_TIME, flags: FRAME_OPTIONAL, device }, null);
+    this.#publish();
+  }
+
+  #claimed(): Slot {
+    if (this.#slot === null) throw new Error("Cannot make a frame: there is no room for it");
+    return this.#slot;
+  }
+
+  #publish(): void {
     this.#slot = null;
     this.#ring.publish();
   }

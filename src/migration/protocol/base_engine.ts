@@ -4,8 +4,15 @@
  */
 
 import type { Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
-import type { PrecopyReport } from "./precopy_report.ts";
-import type { Counters, Engine, OnError, PrecopyLimits, RecoveryMode } from "./engine.ts";
+import type { PrecopyReport } from "../../vfio/state/precopy_report.ts";
+import type {
+  Counters,
+  Engine,
+  OnError,
+  PhaseTime,
+  PrecopyLimits,
+  RecoveryMode,
+} from "./engine.ts";
 import { demandStateIn, PhaseSteps } from "./recovery.ts";
 import { MigrationError } from "../migration_error.ts";
 import type { Recovery } from "../../vfio/state/recovery.ts";
@@ -16,6 +23,9 @@ import type { Protocol, StateName, StateReport, TargetState } from "../../vfio/s
  * Errnos with which a driver rejects the state that it was given; others concern the driver itself.
  */
 const JUDGEMENTS: readonly string[] = ["EINVAL", "EFAULT", "ENOMEM"];
+
+/** The clock that all threads share. */
+const now = (): number => performance.timeOrigin + performance.now();
 
 /** A protocol's state machine: the only one to change the device's state. */
 export interface Machine<Target extends TargetState> {
@@ -63,6 +73,7 @@ export abstract class BaseEngine<Target extends TargetState> implements Engine {
   /** The recovery since the last phase began. */
   #recovery: Recovery = "none";
   #precopyReport: PrecopyReport | null = null;
+  #phaseTime: PhaseTime = { begun: 0, ended: 0 };
 
   constructor(protocol: Protocol, machine: Machine<Target>, counters: Counters) {
     this.#protocol = protocol;
@@ -139,6 +150,10 @@ export abstract class BaseEngine<Target extends TargetState> implements Engine {
     return this.savesFrom("stop-and-copy", true);
   }
 
+  get phaseTime(): PhaseTime {
+    return this.#phaseTime;
+  }
+
   get precopyReport(): PrecopyReport | null {
     return this.#precopyReport;
   }
@@ -155,6 +170,8 @@ export abstract class BaseEngine<Target extends TargetState> implements Engine {
     else this.checkSave(phase);
     if (!this.#precopied) this.#precopyReport = null;
     this.#restart();
+    const begun = now();
+    this.#phaseTime = { begun, ended: begun };
     this.steps.run(`Cannot enter ${phase}`, () => {
       this.#save = this.enterSave(phase, this.savesFrom(phase, this.#precopied), limits);
     });
@@ -175,6 +192,7 @@ export abstract class BaseEngine<Target extends TargetState> implements Engine {
     return this.steps.run(`Cannot save the device in ${this.#phase}`, () => {
       const ended = save.fill(batch);
       if (ended) {
+        this.#phaseTime = { ...this.#phaseTime, ended: now() };
         if (this.#phase === "pre-copy") {
           this.#precopyReport = save.precopy;
           // After a reset by another process, a driver has no more data, as at the end.

@@ -3,7 +3,7 @@
  * session above knows only this interface; base_engine.ts implements what is common.
  */
 
-import type { PrecopyReport } from "./precopy_report.ts";
+import type { PrecopyReport } from "../../vfio/state/precopy_report.ts";
 import type { Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
 import type { Recovery } from "../../vfio/state/recovery.ts";
 import type { Phase } from "../../checkpoint/batches/transaction.ts";
@@ -53,6 +53,14 @@ export interface Counters {
  */
 export type RecoveryMode = "running" | "running-p2p" | "reset";
 
+/** When a phase began and ended, in milliseconds since 1970. */
+export interface PhaseTime {
+  /** When the change of state was asked for. */
+  readonly begun: number;
+  /** When the last byte was there. */
+  readonly ended: number;
+}
+
 /** A migration protocol on one device. */
 export interface Engine extends Disposable {
   /** Reads the state. */
@@ -81,6 +89,8 @@ export interface Engine extends Disposable {
   readonly precopyReport: PrecopyReport | null;
   /** Enters a phase that yields data. */
   beginSave(phase: Phase, limits: PrecopyLimits): void;
+  /** When the last phase that yields data began, and when it ended if it has. */
+  readonly phaseTime: PhaseTime;
   /** Fills a batch; returns true once the phase has ended. */
   fill(batch: BatchBuilder): boolean;
   /**

@@ -3,7 +3,7 @@
  */
 
 import type { PrecopyLimits } from "./engine.ts";
-import type { PrecopyEnd, PrecopyReport, PrecopyRound } from "./precopy_report.ts";
+import type { PrecopyEnd, PrecopyReport, PrecopyRound } from "../../vfio/state/precopy_report.ts";
 
 /** Consecutive rounds without fewer pending bytes after which pre-copy ends. */
 const MAX_STALE_ROUNDS = 2;

@@ -45,9 +45,9 @@ import {
   type PageTurn,
   storePages,
 } from "../memory/page_scan.ts";
-import { fillTurn, takeTurn, type Turn } from "./frame_turns.ts";
-import type { PrecopyReport } from "../protocol/precopy_report.ts";
-import type { StateChange } from "../../vfio/state/standstill.ts";
+import { fillTurn, type SavedPhase, takeTurn, type Turn } from "./frame_turns.ts";
+import type { PrecopyReport } from "../../vfio/state/precopy_report.ts";
+import { standstill, type StateChange } from "../../vfio/state/standstill.ts";
 import type { Engine, OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
 import { DataFdHandover, type DataFdSockets } from "../v2/data_fd_handover.ts";
 import { RegionIo } from "../protocol/data_io.ts";
@@ -413,8 +413,23 @@ export class Session implements Disposable {
   }
 
   /** Reads the phase under way into a ring, for a turn. */
-  fill(target: FrameTarget, phase: Phase, waitMs: number): Turn {
-    return fillTurn({ engine: this.#migration, counters: this.#counters }, target, phase, waitMs);
+  fill(
+    target: FrameTarget,
+    phase: Phase,
+    waitMs: number,
+  ): Exclude<Turn, "ended"> | SavedPhase {
+    const endedPhase = (): SavedPhase => this.#savedPhase(phase);
+    const driver = { engine: this.#migration, counters: this.#counters, endedPhase };
+    return fillTurn(driver, target, phase, waitMs);
+  }
+
+  #savedPhase(phase: Phase): SavedPhase {
+    const { phaseTime, precopyReport } = this.#migration;
+    const { begun, ended } = phaseTime;
+    const precopy = phase === "pre-copy" ? precopyReport : null;
+    const stopped = phase === "pre-copy" ? null : standstill(this.#counters.times.changes);
+    const downtime = stopped?.parts ?? [];
+    return { phase, begun, ended, seconds: (ended - begun) / 1000, precopy, downtime };
   }
 
   /** Lets another process go on with what was begun. */

@@ -5,21 +5,7 @@
 
 import type { Counters } from "../protocol/engine.ts";
 import { StateTimes } from "../protocol/state_times.ts";
-import type { StateName } from "../../vfio/state/states.ts";
-
-const STATES: readonly StateName[] = [
-  "unknown",
-  "stop",
-  "running",
-  "stop-and-copy",
-  "pre-copy",
-  "resuming",
-  "error",
-  "invalid",
-  "stop-copy",
-  "running-p2p",
-  "pre-copy-p2p",
-];
+import { type StateName, STATES } from "../../vfio/state/states.ts";
 
 /**
  * Fds that a device can own: its own, group, container, iommufd, memory; and the one for v2's data.

@@ -17,7 +17,7 @@ import type { Counters, PrecopyLimits } from "../protocol/engine.ts";
 import { dataError, DriverError, GONE, type Meanings } from "../protocol/recovery.ts";
 import { Readiness } from "../protocol/data_io.ts";
 import { PrecopyNotes } from "../notes/precopy_notes.ts";
-import type { PrecopyReport } from "../protocol/precopy_report.ts";
+import type { PrecopyReport } from "../../vfio/state/precopy_report.ts";
 import { Rounds } from "../protocol/rounds.ts";
 import type { Phase } from "../../checkpoint/batches/transaction.ts";
 

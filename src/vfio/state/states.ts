@@ -36,6 +36,21 @@ export type V2StateName =
 /** A device's migration state by name, whichever protocol it speaks; `unknown`: it could not be read. */
 export type StateName = V1StateName | V2StateName | "unknown";
 
+/** All of these names. */
+export const STATES: readonly StateName[] = [
+  "unknown",
+  "stop",
+  "running",
+  "stop-and-copy",
+  "pre-copy",
+  "resuming",
+  "error",
+  "invalid",
+  "stop-copy",
+  "running-p2p",
+  "pre-copy-p2p",
+];
+
 /** The states that a caller may ask for; a device refuses those of the other protocol. */
 export type TargetState = Exclude<StateName, "error" | "invalid" | "unknown">;
 

@@ -21,6 +21,12 @@ export type PrecopyEnd =
   /** The driver does not tell how much is pending. */
   | "no-estimate";
 
+/** Each of them. */
+export const PRECOPY_ENDS: readonly PrecopyEnd[] = [
+  ...["threshold", "downtime", "rounds", "time"] as const,
+  ...["not-converging", "drained", "no-estimate"] as const,
+];
+
 /** One round of pre-copy. */
 export interface PrecopyRound {
   /** Bytes that were pending at its start. */
