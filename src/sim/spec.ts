@@ -71,7 +71,7 @@ export interface SimSpec {
   readonly reinit: number | null;
   /** Whether the kernel has /dev/iommu, and a character device per device. */
   readonly cdev: boolean;
-  /** Whether BAR 2 has registers that make the device write to memory and signal its MSI. */
+  /** Whether BAR 2 has registers that make the device write to memory and interrupt its user. */
   readonly doorbell: boolean;
   /** Whether the device is in an IOMMU group; without one it has only its own node. */
   readonly group: boolean;
@@ -193,7 +193,7 @@ export const OPTIONS: Readonly<
   doorbell: {
     form: "0|1",
     byDefault: "0",
-    text: "whether BAR 2 has registers that make the device write to memory and signal its MSI",
+    text: "whether BAR 2 has registers that make the device write to memory and raise an interrupt",
   },
 };
 

@@ -20,9 +20,17 @@ import {
   VFIO_DEVICE_STATE_RUNNING,
   VFIO_DEVICE_STATE_STOP,
   VFIO_DEVICE_STATE_STOP_COPY,
+  VFIO_IRQ_SET_ACTION_MASK,
+  VFIO_IRQ_SET_ACTION_TRIGGER,
+  VFIO_IRQ_SET_ACTION_UNMASK,
+  VFIO_IRQ_SET_DATA_BOOL,
+  VFIO_IRQ_SET_DATA_EVENTFD,
+  VFIO_IRQ_SET_DATA_NONE,
   VFIO_MIGRATION_P2P,
   VFIO_MIGRATION_PRE_COPY,
   VFIO_MIGRATION_STOP_COPY,
+  VFIO_PCI_INTX_IRQ_INDEX as INTX,
+  VFIO_PCI_MSIX_IRQ_INDEX as MSIX,
   VFIO_REGION_INFO_FLAG_MMAP,
   vfioDeviceFeatureDmaLoggingRange,
   vfioIrqInfo,
@@ -55,6 +63,7 @@ import {
   vfioUserRegionAccess,
 } from "../../src/vfio_user/wire/structs.ts";
 import { joined } from "../_joined.ts";
+import { closeFds } from "./_client.ts";
 import { openEventfd, readEventfd } from "./_eventfd.ts";
 import {
   dataRead,
@@ -74,8 +83,7 @@ import { doorbell } from "../sim/_doorbell.ts";
 type Bytes = Uint8Array<ArrayBuffer>;
 
 const MIB = 1 << 20;
-/** VFIO_IRQ_SET_DATA_EVENTFD and VFIO_IRQ_SET_ACTION_TRIGGER. */
-const USE_EVENTFDS = 0x24;
+const USE_EVENTFDS = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
 
 /** A session, without a socket. Memory without an fd is in a buffer here. */
 class Bench implements Disposable {
@@ -227,11 +235,59 @@ describe("a session", () => {
     );
     // It stays the caller's.
     libcKernel().close(fds[0]!);
-    assert.equal(bench.refused(VFIO_USER_DEVICE_SET_IRQS, setIrqs(USE_EVENTFDS, 2, 1)), EINVAL);
+    assert.equal(bench.refused(VFIO_USER_DEVICE_SET_IRQS, setIrqs(USE_EVENTFDS, 3, 1)), EINVAL);
     assert.equal(
       bench.refused(VFIO_USER_DEVICE_SET_IRQS, setIrqs(USE_EVENTFDS, 1, 2 ** 31)),
       EINVAL,
     );
+  });
+
+  it("signals a client's eventfd for each vector of MSI-X", () => {
+    using bench = new Bench("sim:mlx5?size=1MiB&doorbell=1");
+    const info = bench.ask(VFIO_USER_DEVICE_GET_IRQ_INFO, vfioIrqInfo.pack({ index: MSIX }));
+    assert.equal(vfioIrqInfo.unpack(info).count, 4);
+    const eventfds = [openEventfd(), openEventfd(), openEventfd()];
+    const fds = eventfds.map(duplicate);
+    bench.ask(VFIO_USER_DEVICE_SET_IRQS, setIrqs(USE_EVENTFDS, MSIX, 4), fds);
+    assert.deepEqual(fds, []);
+    // The last one has none.
+    for (const vector of [2, 2, 0, 3]) {
+      bench.ask(VFIO_USER_REGION_WRITE, regionWrite(2, 24, Uint8Array.of(vector, 0, 0, 0)));
+      bench.ask(VFIO_USER_REGION_WRITE, regionWrite(2, 0, doorbell(0n, 0, 0)));
+    }
+    const trigger = joined(
+      setIrqs(VFIO_IRQ_SET_DATA_BOOL | VFIO_IRQ_SET_ACTION_TRIGGER, MSIX, 3),
+      Uint8Array.of(1, 1, 0),
+    );
+    bench.ask(VFIO_USER_DEVICE_SET_IRQS, trigger);
+    assert.deepEqual(eventfds.map(readEventfd), [2, 1, 2]);
+    assert.equal(bench.refused(VFIO_USER_DEVICE_SET_IRQS, trigger.subarray(0, 22)), EINVAL);
+    bench.session.close();
+    closeFds(eventfds);
+  });
+
+  it("signals a client's eventfd for INTx, which the client masks and unmasks", () => {
+    using bench = new Bench("sim:mlx5?size=1MiB&doorbell=1");
+    const eventfd = openEventfd();
+    const unmask = setIrqs(VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK, INTX, 1);
+    const mask = setIrqs(VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK, INTX, 1);
+    assert.equal(bench.refused(VFIO_USER_DEVICE_SET_IRQS, mask), EINVAL);
+    bench.ask(VFIO_USER_DEVICE_SET_IRQS, setIrqs(USE_EVENTFDS, INTX, 1), [duplicate(eventfd)]);
+    const ring = regionWrite(2, 0, doorbell(0n, 0, 0));
+    for (let time = 0; time < 2; time += 1) bench.ask(VFIO_USER_REGION_WRITE, ring);
+    assert.equal(readEventfd(eventfd), 1);
+    bench.ask(VFIO_USER_DEVICE_SET_IRQS, unmask);
+    assert.equal(readEventfd(eventfd), 1);
+    bench.ask(VFIO_USER_REGION_WRITE, regionWrite(2, 28, new Uint8Array(4)));
+    bench.ask(VFIO_USER_DEVICE_SET_IRQS, unmask);
+    assert.throws(() => readEventfd(eventfd), { code: "EAGAIN" });
+    const byEventfd = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK;
+    const refused = bench.refused(VFIO_USER_DEVICE_SET_IRQS, setIrqs(byEventfd, INTX, 1), [
+      duplicate(eventfd),
+    ]);
+    assert.equal(refused, ERRNO.ENOTTY);
+    bench.session.close();
+    closeFds([eventfd]);
   });
 
   it("lets the device write to memory without an fd by messages", () => {

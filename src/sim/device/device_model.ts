@@ -10,6 +10,7 @@ import {
 import { ConfigSpace } from "./config_space.ts";
 import { Doorbell } from "./doorbell.ts";
 import { Interrupts } from "./interrupts.ts";
+import { MsixTable } from "./msix_table.ts";
 import { DeviceDma } from "../dma/device_dma.ts";
 import { DeviceState } from "../state/device_state.ts";
 import { DmaLog } from "../dma/dma_log.ts";
@@ -29,6 +30,8 @@ import type { SimSpec } from "../spec.ts";
 
 /** BAR 2. */
 const DOORBELL_REGION: number = VFIO_PCI_BAR0_REGION_INDEX + 2;
+/** BAR 4. */
+const MSIX_REGION: number = VFIO_PCI_BAR0_REGION_INDEX + 4;
 
 /** Violations are counted without limit, but only so many texts are kept. */
 const MAX_VIOLATION_TEXTS = 1000;
@@ -83,8 +86,9 @@ export class DeviceModel implements DriverDevice {
     this.v2 = driver === undefined
       ? null
       : new V2Migration(this, { ...driver, reinits: spec.reinit }, spec.chunk);
-    this.interrupts = new Interrupts(spec.doorbell ? 1 : 0);
-    this.#config = new ConfigSpace(this.personality, spec.doorbell);
+    this.interrupts = new Interrupts(spec.doorbell);
+    const msix = spec.doorbell ? new MsixTable(MSIX_REGION) : null;
+    this.#config = new ConfigSpace(this.personality, this.interrupts, msix);
     this.#doorbell = spec.doorbell
       ? new Doorbell(this.dma.engine, this.interrupts, () => this.writesMemory())
       : null;
@@ -94,6 +98,7 @@ export class DeviceModel implements DriverDevice {
       [VFIO_PCI_CONFIG_REGION_INDEX, this.#config],
     ]);
     if (this.#doorbell !== null) regions.set(DOORBELL_REGION, this.#doorbell);
+    if (msix !== null) regions.set(MSIX_REGION, msix);
     if (this.migration !== null) regions.set(VFIO_PCI_NUM_REGIONS, this.migration);
     this.#regions = regions;
   }
@@ -179,6 +184,7 @@ export class DeviceModel implements DriverDevice {
     this.state.open();
     this.dma.engine.open();
     this.#config.reset();
+    this.interrupts.reset();
     this.#doorbell?.reset();
     this.migration?.open();
     this.v2?.reset();
@@ -204,6 +210,7 @@ export class DeviceModel implements DriverDevice {
     this.state.reset();
     this.dma.engine.reset();
     this.#config.reset();
+    this.interrupts.reset();
     this.#doorbell?.reset();
     this.migration?.reset();
     this.v2?.reset();

@@ -1,13 +1,9 @@
 /**
  * Region 2 of a simulated device with `doorbell=1`: registers that make it write to memory by DMA
- * and then signal its MSI, so that a driver or a virtual machine can be tried on it.
+ * and then raise an interrupt, so that a driver or a virtual machine can be tried on it.
  */
 
-import {
-  VFIO_PCI_MSI_IRQ_INDEX,
-  VFIO_REGION_INFO_FLAG_READ,
-  VFIO_REGION_INFO_FLAG_WRITE,
-} from "../../uapi/mod.ts";
+import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from "../../uapi/mod.ts";
 import { struct } from "../../uapi/codec.ts";
 import type { StructCodec } from "../../uapi/struct_types.ts";
 import type { DmaEngine } from "../dma/dma_engine.ts";
@@ -28,6 +24,10 @@ interface DoorbellFields {
   status: number;
   /** DMAs since the device was opened. Read only. */
   count: number;
+  /** Which vector is signalled, by MSI and MSI-X. */
+  vector: number;
+  /** 1 while INTx is pending. A write acknowledges it. */
+  pending: number;
 }
 
 const LAYOUT: StructCodec<DoorbellFields> = struct("vkit_doorbell", {
@@ -36,6 +36,8 @@ const LAYOUT: StructCodec<DoorbellFields> = struct("vkit_doorbell", {
   doorbell: "u32",
   status: "u32",
   count: "u32",
+  vector: "u32",
+  pending: "u32",
 });
 
 const SIZE = 4096;
@@ -43,6 +45,11 @@ const MOST = 4096;
 const DOORBELL = LAYOUT.offsetOf("doorbell");
 const STATUS = LAYOUT.offsetOf("status");
 const COUNT = LAYOUT.offsetOf("count");
+const VECTOR = LAYOUT.offsetOf("vector");
+const PENDING = LAYOUT.offsetOf("pending");
+const END = LAYOUT.size;
+/** What can be written to. */
+const WRITABLE: readonly (readonly [from: number, to: number])[] = [[0, STATUS], [VECTOR, PENDING]];
 
 /** The registers; all that follows them reads as 0. */
 export class Doorbell implements DeviceRegion {
@@ -67,6 +74,7 @@ export class Doorbell implements DeviceRegion {
 
   pread(at: number, into: Bytes): number {
     if (at >= SIZE) refuse("EINVAL");
+    this.#view.setUint32(PENDING, this.#interrupts.pending ? 1 : 0, true);
     const part = this.#bytes.subarray(at, at + into.length);
     into.set(part);
     return part.length;
@@ -75,18 +83,21 @@ export class Doorbell implements DeviceRegion {
   pwrite(at: number, from: Bytes): number {
     if (at >= SIZE) refuse("EINVAL");
     const length = Math.min(from.length, SIZE - at);
-    // What follows the doorbell can only be read.
-    const writable = Math.max(0, Math.min(length, STATUS - at));
-    this.#bytes.set(from.subarray(0, writable), at);
-    if (at < STATUS && at + length > DOORBELL) this.#ring();
+    const end = at + length;
+    for (const [first, last] of WRITABLE) {
+      const [begin, stop] = [Math.max(at, first), Math.min(end, last)];
+      if (begin < stop) this.#bytes.set(from.subarray(begin - at, stop - at), begin);
+    }
+    if (at < END && end > PENDING) this.#interrupts.acknowledge();
+    if (at < STATUS && end > DOORBELL) this.#ring();
     return length;
   }
 
   #ring(): void {
-    const { address, length, doorbell } = LAYOUT.unpack(this.#bytes);
+    const { address, length, doorbell, vector } = LAYOUT.unpack(this.#bytes);
     this.#view.setUint32(STATUS, this.#write(address, length, doorbell), true);
     this.#view.setUint32(COUNT, this.#view.getUint32(COUNT, true) + 1, true);
-    this.#interrupts.signal(VFIO_PCI_MSI_IRQ_INDEX, 0);
+    this.#interrupts.raise(vector);
   }
 
   /** Writes; returns the errno. */

@@ -24,9 +24,13 @@ import {
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_DMA_MAP_FLAG_WRITE,
   VFIO_IRQ_SET_ACTION_TRIGGER,
+  VFIO_IRQ_SET_ACTION_UNMASK,
   VFIO_IRQ_SET_DATA_EVENTFD,
+  VFIO_IRQ_SET_DATA_NONE,
   VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_MSI_IRQ_INDEX,
+  VFIO_PCI_MSIX_IRQ_INDEX,
   vfioIrqSet,
 } from "../../../../src/uapi/mod.ts";
 import {
@@ -85,6 +89,16 @@ class Doorbell {
     this.#device.kernel.pwrite(this.#device.fd.number, bytes, this.#at + offset);
   }
 
+  /** Which vector it signals, by MSI-X. */
+  set vector(vector: number) {
+    this.#write(24, vector);
+  }
+
+  /** Acknowledges INTx. */
+  acknowledge(): void {
+    this.#write(28, 0);
+  }
+
   ring(address: bigint, length: number, value: number): void {
     this.#write(0, Number(address & 0xffff_ffffn));
     this.#write(4, Number(address >> 32n));
@@ -109,11 +123,24 @@ function enableBusMaster({ kernel, fd }: VfioDevice, config: Region): void {
   kernel.pwrite(fd.number, command, Number(config.offset) + PCI_COMMAND);
 }
 
-function useEventfd({ kernel, fd }: VfioDevice, eventfd: number): void {
-  const data = new Uint8Array(Int32Array.of(eventfd).buffer);
+/** Sets eventfds for the interrupts of an index. */
+function useEventfds({ kernel, fd }: VfioDevice, index: number, eventfds: number[]): void {
+  const data = new Uint8Array(Int32Array.from(eventfds).buffer);
   const flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
-  const argument = vfioIrqSet.pack({ flags, index: VFIO_PCI_MSI_IRQ_INDEX, count: 1, data });
+  const argument = vfioIrqSet.pack({ flags, index, count: eventfds.length, data });
   kernel.ioctl(fd.number, VFIO_DEVICE_SET_IRQS, argument);
+}
+
+function unmaskIntx({ kernel, fd }: VfioDevice): void {
+  const flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK;
+  const argument = vfioIrqSet.pack({ flags, index: VFIO_PCI_INTX_IRQ_INDEX, count: 1 });
+  kernel.ioctl(fd.number, VFIO_DEVICE_SET_IRQS, argument);
+}
+
+/** Waits for an eventfd; how often it was signalled. */
+function awaitSignal({ kernel }: VfioDevice, eventfd: number): number {
+  assert.equal(kernel.poll(eventfd, POLLIN, GIVE_UP_MS), POLLIN);
+  return readEventfd(eventfd);
 }
 
 function bytesOf(memory: Mapping, offset: number, length: number): number[] {
@@ -136,9 +163,11 @@ export const cases: readonly Case[] = [
       const sizes = readFileSync(`${folder}/resource`, "utf8").trim().split("\n").slice(0, 6)
         .map((line) => line.split(" ").map(BigInt))
         .map(([start, end]) => end === 0n ? 0 : Number(end! - start!) + 1);
-      assert.deepEqual(sizes, [PAGE, 0, PAGE, 0, 0, 0]);
-      const capability = config[0x34]!;
-      assert.equal(config[capability], 5, "MSI");
+      assert.deepEqual(sizes, [PAGE, 0, PAGE, 0, PAGE, 0]);
+      const capabilities: number[] = [];
+      for (let at = config[0x34]!; at !== 0; at = config[at + 1]!) capabilities.push(config[at]!);
+      assert.deepEqual(capabilities, [5, 0x11], "MSI and MSI-X");
+      assert.equal(config[0x3d], 1, "INTA");
     },
   },
   {
@@ -176,11 +205,10 @@ export const cases: readonly Case[] = [
       device.space!.map({ iova, size: BigInt(2 * PAGE), vaddr: memory.address, flags });
       enableBusMaster(device, device.region(VFIO_PCI_CONFIG_REGION_INDEX));
       const eventfd = openEventfd();
-      useEventfd(device, eventfd);
+      useEventfds(device, VFIO_PCI_MSI_IRQ_INDEX, [eventfd]);
       const doorbell = new Doorbell(device);
       doorbell.ring(iova + 0x123n, 5, 250);
-      assert.equal(kernel.poll(eventfd, POLLIN, GIVE_UP_MS), POLLIN);
-      assert.equal(readEventfd(eventfd), 1);
+      assert.equal(awaitSignal(device, eventfd), 1);
       assert.deepEqual(doorbell.outcome, [0, 1]);
       assert.deepEqual(bytesOf(memory, 0x122, 7), [0, 250, 251, 252, 253, 254, 0]);
       // Into the second page, which the guest's kernel may have put anywhere.
@@ -192,6 +220,49 @@ export const cases: readonly Case[] = [
       assert.equal(doorbell.outcome[1], 3);
       assert.notEqual(doorbell.outcome[0], 0, "memory that is not mapped any more");
       assert.deepEqual(bytesOf(memory, 0, 1), [0]);
+      kernel.close(eventfd);
+    },
+  },
+  {
+    name: "served: it interrupts the guest by the vector of MSI-X that is asked for",
+    lacks,
+    async run(): Promise<void> {
+      await Promise.resolve();
+      using device = open();
+      const { kernel } = device;
+      enableBusMaster(device, device.region(VFIO_PCI_CONFIG_REGION_INDEX));
+      const eventfds = [openEventfd(), openEventfd(), openEventfd(), openEventfd()];
+      useEventfds(device, VFIO_PCI_MSIX_IRQ_INDEX, eventfds);
+      const doorbell = new Doorbell(device);
+      for (const vector of [2, 0, 3]) {
+        doorbell.vector = vector;
+        doorbell.ring(0n, 0, 0);
+        assert.equal(awaitSignal(device, eventfds[vector]!), 1);
+      }
+      assert.deepEqual(eventfds.map((fd) => kernel.poll(fd, POLLIN, 0)), [0, 0, 0, 0]);
+      for (const fd of eventfds) kernel.close(fd);
+    },
+  },
+  {
+    name: "served: it interrupts the guest by INTx, again and again until it is acknowledged",
+    lacks,
+    async run(): Promise<void> {
+      await Promise.resolve();
+      using device = open();
+      const { kernel } = device;
+      const eventfd = openEventfd();
+      useEventfds(device, VFIO_PCI_INTX_IRQ_INDEX, [eventfd]);
+      const doorbell = new Doorbell(device);
+      doorbell.ring(0n, 0, 0);
+      assert.equal(awaitSignal(device, eventfd), 1);
+      unmaskIntx(device);
+      assert.equal(awaitSignal(device, eventfd), 1, "it is still asserted");
+      doorbell.acknowledge();
+      unmaskIntx(device);
+      assert.equal(kernel.poll(eventfd, POLLIN, 0), 0);
+      doorbell.ring(0n, 0, 0);
+      assert.equal(awaitSignal(device, eventfd), 1);
+      doorbell.acknowledge();
       kernel.close(eventfd);
     },
   },
