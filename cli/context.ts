@@ -6,7 +6,7 @@
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { printable } from "../mod.ts";
+import { printable } from "../src/base/printable.ts";
 import { DONE, FAILED } from "./exit_codes.ts";
 import type { Explanation } from "./output/error_message.ts";
 import { JsonFile } from "./output/json_file.ts";

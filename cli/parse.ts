@@ -8,7 +8,7 @@ import { formatMessage, map, type Parser, runParser } from "./optique.ts";
 import { SHELLS } from "./completion/scripts.ts";
 import { Context } from "./context.ts";
 import { DONE, USAGE } from "./exit_codes.ts";
-import { printable } from "../mod.ts";
+import { printable } from "../src/base/printable.ts";
 import { formatHelp, type HelpText } from "./help.ts";
 import { STDERR, STDOUT, writeText } from "./output/stdio.ts";
 import type { Signals } from "./signals.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type Reason, shellWord } from "../../src/vfio/mod.ts";
+import { shellWord } from "../../src/base/shell.ts";
+import type { Reason } from "../../src/vfio/mod.ts";
 import type { Hint, Remedy } from "../../mod.ts";
 
 /** What stands for a device in a command, if there are several, or it is not open. */

@@ -5,7 +5,8 @@
  */
 
 import process from "node:process";
-import { type Device, printable, type Progress } from "../../mod.ts";
+import type { Device, Progress } from "../../mod.ts";
+import { printable } from "../../src/base/printable.ts";
 import type { Context } from "../context.ts";
 import { canDraw } from "../env.ts";
 import { progressLine, progressText, type Shown } from "./progress_line.ts";

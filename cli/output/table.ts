@@ -5,7 +5,7 @@
  */
 
 import Table from "cli-table3";
-import { printable } from "../../mod.ts";
+import { printable } from "../../src/base/printable.ts";
 
 /** A column: its heading and alignment. */
 export interface Column {

@@ -1,7 +1,7 @@
 /** Pieces of a page of HTML. */
 
 import { createHash } from "node:crypto";
-import { printable } from "../../mod.ts";
+import { printable } from "../../src/base/printable.ts";
 
 /** Text as HTML shows it. */
 export function escape(text: string): string {

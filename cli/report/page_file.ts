@@ -5,8 +5,7 @@
  * @module
  */
 
-import { createCheckpointFile } from "../../mod.ts";
-import type { CheckpointFile } from "../../src/checkpoint/mod.ts";
+import { type CheckpointFile, createCheckpointFile } from "../../src/checkpoint/mod.ts";
 import type { Context } from "../context.ts";
 
 /** A page's file. Closed without having been written it leaves nothing. */

@@ -21,7 +21,7 @@ import type { DeviceDescription, OpenOptions, TrackerDescription } from "./threa
 import type { StateChange } from "../vfio/state/standstill.ts";
 import type { PrecopyReport } from "../vfio/state/precopy_report.ts";
 import { SharedCounters } from "./thread/shared_counters.ts";
-import type { AnyWorker } from "./thread/device_thread.ts";
+import type { AnyWorker } from "../base/thread.ts";
 import type { Recovery } from "../vfio/state/recovery.ts";
 import type { NotedStateReport, StateName, TargetState } from "../vfio/state/states.ts";
 

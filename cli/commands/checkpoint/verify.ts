@@ -4,7 +4,7 @@
  * @module
  */
 
-import { openCheckpointFile, verifyCheckpoint } from "../../../mod.ts";
+import { openCheckpointFile, verifyCheckpoint } from "../../../src/checkpoint/mod.ts";
 import type { Context } from "../../context.ts";
 import { bytes, count } from "../../output/format.ts";
 import type { FileArgs } from "../../specs/verify_show.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { createCheckpointFile, printable } from "../../../mod.ts";
-import type { CheckpointFile } from "../../../src/checkpoint/mod.ts";
+import { printable } from "../../../src/base/printable.ts";
+import { type CheckpointFile, createCheckpointFile } from "../../../src/checkpoint/mod.ts";
 import {
   type BegunCall,
   formatCall,

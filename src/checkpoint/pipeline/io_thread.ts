@@ -7,6 +7,7 @@ import "../checkpoint_error.ts";
 import type { DecodedHeader } from "../metadata/header.ts";
 import type { CheckpointTrailer } from "../metadata/trailer.ts";
 import { type TransferredError, unpackError } from "../../base/error_transfer.ts";
+import { startWorker, threadOf } from "../../base/thread.ts";
 import type { CheckpointContent } from "./_multiplexer.ts";
 import { readStream, type ReadTask } from "./read_checkpoint.ts";
 import type { RingMemory } from "./ring.ts";
@@ -37,30 +38,37 @@ function start<Begun, Ended>(
   request: IoRequest,
   rings: readonly RingMemory[],
 ): IoThread<Begun, Ended> {
-  const worker = new Worker(new URL("./io_worker.ts", import.meta.url), { type: "module" });
   const begun = Promise.withResolvers<Begun | null>();
   const ended = Promise.withResolvers<Ended | null>();
-  // Whoever awaits one of them hears of a failure; the other must not count as unhandled.
+  // What awaits one of them hears of a failure; the other must not count as unhandled.
   begun.promise.catch(() => {});
   ended.promise.catch(() => {});
+  let over = false;
+  const end = (): void => {
+    over = true;
+    thread.terminate();
+  };
   const fail = (error: Error): void => {
-    worker.terminate();
+    end();
     begun.reject(error);
     ended.reject(error);
   };
-  worker.onmessage = ({ data }: MessageEvent<IoAnswer>): void => {
-    if ("error" in data) return fail(unpackError(data.error));
-    if ("begun" in data) return begun.resolve(data.begun as Begun);
-    worker.terminate();
-    begun.resolve(null);
-    ended.resolve(data.ended as Ended | null);
-  };
-  worker.onerror = (event): void => {
-    event.preventDefault();
-    cancelRings(rings);
-    fail(new Error(`The checkpoint's thread has ended: ${event.message}`));
-  };
-  worker.postMessage(request);
+  const worker = startWorker(new URL("./io_worker.ts", import.meta.url));
+  const thread = threadOf<IoRequest, IoAnswer>(worker, {
+    message: (answer) => {
+      if ("error" in answer) return fail(unpackError(answer.error));
+      if ("begun" in answer) return begun.resolve(answer.begun as Begun);
+      end();
+      begun.resolve(null);
+      ended.resolve(answer.ended as Ended | null);
+    },
+    ended: (why) => {
+      if (over) return;
+      cancelRings(rings);
+      fail(new Error(`The checkpoint's thread has ended: ${why}`));
+    },
+  });
+  thread.post(request);
   return { begun: begun.promise, ended: ended.promise };
 }
 

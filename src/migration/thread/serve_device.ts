@@ -4,7 +4,6 @@
  * @module
  */
 
-import { parentPort } from "node:worker_threads";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcAllowed } from "../../kernel/libc/calls_with_errno.ts";
 import { blockSignals } from "../../kernel/process/signal_mask.ts";
@@ -14,21 +13,7 @@ import { packValue, unpackArgs } from "./posted_bytes.ts";
 import { type OpenOptions, Session } from "./session.ts";
 import { SharedCounters } from "./shared_counters.ts";
 import { packError } from "../../base/error_transfer.ts";
-
-interface WorkerScope {
-  onmessage: ((event: MessageEvent<Request>) => void) | null;
-  postMessage(message: Answer, transfer: ArrayBuffer[]): void;
-}
-
-/** Serves the requests that come to the Worker of either kind that this is called in. */
-function listen(answer: (request: Request) => [Answer, ArrayBuffer[]]): void {
-  if (parentPort !== null) {
-    parentPort.on("message", (request: Request) => parentPort!.postMessage(...answer(request)));
-    return;
-  }
-  const scope = globalThis as unknown as WorkerScope;
-  scope.onmessage = ({ data }): void => scope.postMessage(...answer(data));
-}
+import { serveParent } from "../../base/thread.ts";
 
 /**
  * Makes the Worker that this is called in serve one device to
@@ -65,15 +50,15 @@ export function serveDevice(kernel?: Kernel): void {
 
   const notes = (): readonly DriverNote[] => session?.takeNotes() ?? [];
 
-  listen(({ method, args }) => {
+  serveParent<Request, Answer>(({ method, args }, parent) => {
     const request = { method, args: unpackArgs(method, args) };
     const buffer = transferredBuffer(request);
     const transfer = buffer === null ? [] : [buffer];
     try {
       const value = packValue(method, answer(request));
-      return [{ ok: true, value, buffer, notes: notes() }, transfer];
+      parent.post({ ok: true, value, buffer, notes: notes() }, transfer);
     } catch (error) {
-      return [{ ok: false, error: packError(error), buffer, notes: notes() }, transfer];
+      parent.post({ ok: false, error: packError(error), buffer, notes: notes() }, transfer);
     }
   });
 }

@@ -17,7 +17,7 @@ import { packArgs, unpackValue } from "./posted_bytes.ts";
 import { NoteBook, type NoteWatch } from "../notes/note_book.ts";
 import { type OpenOptions, Session } from "./session.ts";
 import { SharedCounters } from "./shared_counters.ts";
-import { type AnyWorker, startThread, type Thread } from "./device_thread.ts";
+import { type AnyWorker, startWorker, type Thread, threadOf } from "../../base/thread.ts";
 import { unpackError } from "../../base/error_transfer.ts";
 import { type DeviceClosedCode, DeviceClosedError } from "../closed_error.ts";
 import { MigrationError } from "../migration_error.ts";
@@ -162,7 +162,7 @@ interface PendingRequest {
 export class WorkerSessionClient implements SessionClient {
   readonly notes: NoteBook = new NoteBook();
   readonly lifetime: ServiceLifetime;
-  readonly #thread: Thread;
+  readonly #thread: Thread<Request>;
   readonly #waiting: PendingRequest[] = [];
   #dead = false;
   /** When it last answered, or was asked while it had nothing to do. */
@@ -170,8 +170,8 @@ export class WorkerSessionClient implements SessionClient {
 
   constructor(lifetime: ServiceLifetime, worker?: AnyWorker) {
     this.lifetime = lifetime;
-    this.#thread = startThread(worker, {
-      message: (answer) => this.#answered(answer),
+    this.#thread = threadOf(worker ?? startWorker(new URL("./device_worker.ts", import.meta.url)), {
+      message: (answer: Answer) => this.#answered(answer),
       ended: (why) => this.#died(why),
     });
   }

@@ -1,18 +1,17 @@
 /**
- * A Worker of either kind, as a session client uses it.
+ * A Worker of either kind, from outside and from inside.
  *
  * A thread of our own must not keep an idle process alive. Deno's Web Workers have no `unref`, and
  * its `node:worker_threads` do; Bun's Web Workers have one too, and answer sooner than its others.
  */
 
-import { Worker as NodeWorker } from "node:worker_threads";
-import type { Answer, Request } from "./requests.ts";
+import { parentPort, Worker as NodeWorker } from "node:worker_threads";
 
 /** A Web Worker, or one of `node:worker_threads`. */
 export type AnyWorker = Worker | NodeWorker;
 
 /** What comes from a thread. */
-export interface ThreadEvents {
+export interface ThreadEvents<Answer> {
   /** An answer. */
   message(answer: Answer): void;
   /** Its end, which nobody here has asked for. */
@@ -20,9 +19,9 @@ export interface ThreadEvents {
 }
 
 /** A thread. */
-export interface Thread {
+export interface Thread<Request> {
   /** Sends a request. */
-  post(request: Request, transfer: ArrayBuffer[]): void;
+  post(request: Request, transfer?: ArrayBuffer[]): void;
   /** Says whether the process has to wait for it; where its kind has no such switch, it does. */
   keepAlive(alive: boolean): void;
   /** Ends it. */
@@ -35,26 +34,31 @@ export interface Thread {
  */
 const YOUNG_GENERATION_MIB = 1;
 
-/** Takes a Worker over, or starts one. */
-export function startThread(worker: AnyWorker | undefined, events: ThreadEvents): Thread {
-  const taken = worker ?? startWorker(new URL("./device_worker.ts", import.meta.url));
-  return taken instanceof NodeWorker ? nodeThread(taken, events) : webThread(taken, events);
+/** Takes a Worker over. */
+export function threadOf<Request, Answer>(
+  worker: AnyWorker,
+  events: ThreadEvents<Answer>,
+): Thread<Request> {
+  return worker instanceof NodeWorker ? nodeThread(worker, events) : webThread(worker, events);
 }
 
-/** Starts a Worker of the kind that a device gets by itself. */
+/** Starts a Worker of the kind that is best here, for a thread that makes few objects. */
 export function startWorker(url: URL): AnyWorker {
   return "Deno" in globalThis
     ? new NodeWorker(url, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB } })
     : new Worker(url, { type: "module" });
 }
 
-function nodeThread(worker: NodeWorker, events: ThreadEvents): Thread {
+function nodeThread<Request, Answer>(
+  worker: NodeWorker,
+  events: ThreadEvents<Answer>,
+): Thread<Request> {
   worker.on("message", (answer: Answer) => events.message(answer));
   worker.on("messageerror", (error: Error) => events.ended(error.message));
   worker.on("error", (error: unknown) => events.ended(reason((error as Error).message)));
   worker.on("exit", (code: number) => events.ended(`it exited with code ${code}`));
   return {
-    post: (request, transfer) => worker.postMessage(request, transfer),
+    post: (request, transfer = []) => worker.postMessage(request, transfer),
     keepAlive: (alive) => alive ? worker.ref() : worker.unref(),
     terminate: () => void worker.terminate(),
   };
@@ -63,7 +67,10 @@ function nodeThread(worker: NodeWorker, events: ThreadEvents): Thread {
 /** Bun's have more than the standard. */
 type WebWorker = Worker & { ref?(): void; unref?(): void };
 
-function webThread(worker: WebWorker, events: ThreadEvents): Thread {
+function webThread<Request, Answer>(
+  worker: WebWorker,
+  events: ThreadEvents<Answer>,
+): Thread<Request> {
   worker.onmessage = (event: MessageEvent<Answer>) => events.message(event.data);
   worker.onmessageerror = () => events.ended("a message of it cannot be read");
   worker.onerror = (event: ErrorEvent) => {
@@ -78,7 +85,7 @@ function webThread(worker: WebWorker, events: ThreadEvents): Thread {
     events.ended("it was terminated");
   };
   return {
-    post: (request, transfer) => worker.postMessage(request, transfer),
+    post: (request, transfer = []) => worker.postMessage(request, transfer),
     keepAlive: (alive) => alive ? worker.ref?.() : worker.unref?.(),
     terminate,
   };
@@ -87,4 +94,34 @@ function webThread(worker: WebWorker, events: ThreadEvents): Thread {
 /** Without the lines of source that Bun puts around it. */
 function reason(message: string): string {
   return /^error: (.*)$/m.exec(message)?.[1] ?? message;
+}
+
+/** The thread that started this one. */
+export interface Parent<Answer> {
+  /** Sends an answer. */
+  post(answer: Answer, transfer?: ArrayBuffer[]): void;
+}
+
+interface WorkerScope<Request, Answer> {
+  onmessage: ((event: MessageEvent<Request>) => void) | null;
+  postMessage(message: Answer, transfer: ArrayBuffer[]): void;
+}
+
+/** Receives the requests to the Worker of either kind that this is called in. */
+export function serveParent<Request, Answer>(
+  serve: (request: Request, parent: Parent<Answer>) => void,
+): void {
+  if (parentPort !== null) {
+    const port = parentPort;
+    const parent: Parent<Answer> = {
+      post: (answer, transfer = []) => port.postMessage(answer, transfer),
+    };
+    port.on("message", (request: Request) => serve(request, parent));
+    return;
+  }
+  const scope = globalThis as unknown as WorkerScope<Request, Answer>;
+  const parent: Parent<Answer> = {
+    post: (answer, transfer = []) => scope.postMessage(answer, transfer),
+  };
+  scope.onmessage = ({ data }): void => serve(data, parent);
 }
