@@ -298,6 +298,20 @@ describe("a lent device", () => {
     await server.stop();
     assert.ok(second.dropped());
   });
+
+  it("lets go of the memory of a client that is gone, which the device writes to", async () => {
+    const { server, channel } = await Server.lend("sim:mlx5?size=4KiB&dma=random:1000000/s");
+    for (let turn = 0; turn < 2; turn++) {
+      const [ours, theirs] = UnixSocket.pair();
+      libcKernel().sendFds(channel, new Uint8Array(1), [theirs.fd]);
+      theirs.close();
+      using client = Client.over(ours);
+      client.version();
+      client.demand(VFIO_USER_DMA_MAP, dmaMap(0n, 0x1000n));
+    }
+    libcKernel().close(channel);
+    await server.stop();
+  });
 });
 
 /** A session of each kind of message. */

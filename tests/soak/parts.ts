@@ -47,6 +47,11 @@ export const PARTS: readonly Part[] = [
     programs: [deno("tests/soak/limits.ts"), bun("tests/soak/limits.ts")],
   },
   {
+    name: "kills",
+    text: "a thousand migrations whose sides are killed at random steps",
+    programs: [deno("tests/soak/kills.ts"), bun("tests/soak/kills.ts")],
+  },
+  {
     name: "fuzz",
     text: "an hour of fuzzing in Deno, and one in Bun",
     programs: [

@@ -84,6 +84,20 @@ describe("TraceKernel", () => {
     assert.equal(read.data!.bytes, undefined);
   });
 
+  it("knows v1's registers after an answer that had no room for the region's type", async () => {
+    const { kernel, trace } = tracedSim("sim:trapped?size=64KiB");
+    await using device = await openDevice("sim:trapped?size=64KiB", { kernel });
+    // The migration region is the only one with a capability, so it is asked for with room for that.
+    const { fd, args } = trace.events.find((event) =>
+      event.request === "VFIO_DEVICE_GET_REGION_INFO" && event.args!["argsz"] as number > 32
+    )!;
+    const index = args!["index"] as number;
+    kernel.ioctl(fd!, uapi.VFIO_DEVICE_GET_REGION_INFO, uapi.vfioRegionInfo.pack({ index }));
+    trace.take();
+    await device.state();
+    find(trace.events, { call: "pread", register: "device_state", state: "running" });
+  });
+
   it("has the requests of v2 by name, with their fields and flags", async () => {
     const { kernel, trace } = tracedSim("sim:mlx5?size=64KiB");
     await saved("sim:mlx5?size=64KiB", kernel);

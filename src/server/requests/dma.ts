@@ -115,8 +115,17 @@ export class ClientDma {
     );
   }
 
-  /** The client is gone, and its memory with it. */
+  /**
+   * The client is gone, and its memory with it: first of all, as the device may still write to it
+   * while it is unmapped.
+   */
   close(): void {
-    this.#unmapRange(0n, TOP);
+    const mappings = [...this.#mappings.values()];
+    this.#mappings.clear();
+    cleanlyThen(() => {
+      for (const { released } of mappings) released();
+    }, () => {
+      for (const { address, size } of mappings) this.#space.unmap(address, size);
+    });
   }
 }

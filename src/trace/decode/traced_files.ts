@@ -76,10 +76,13 @@ export class TracedFiles {
     this.#files.set(to, this.of(from));
   }
 
-  /** The region that a device answered about. */
+  /** The region that a device answered about. An answer may have had no room for its type. */
   learned(fd: number, region: RegionFacts): void {
     const file = this.of(fd);
-    file.regions = [...file.regions.filter(({ index }) => index !== region.index), region];
+    const known = file.regions.find(({ index }) => index === region.index);
+    const { type, subtype } = region.type === null && known !== undefined ? known : region;
+    const others = file.regions.filter((each) => each !== known);
+    file.regions = [...others, { ...region, type, subtype }];
   }
 }
 
