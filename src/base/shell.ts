@@ -16,7 +16,7 @@ const PLAIN = /^[\w@%+:,./-][\w@%+:,./=-]*$/;
  *
  * @example
  * ```ts
- * import { shellWord } from "./shell.ts";
+ * import { shellWord } from "vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * assert.equal(shellWord("0000:3b:00.1"), "0000:3b:00.1");
@@ -44,7 +44,7 @@ function quoted(text: string): string {
  *
  * @example
  * ```ts
- * import { shellFile } from "./shell.ts";
+ * import { shellFile } from "vfiokit/vfio";
  * import assert from "node:assert/strict";
  *
  * assert.equal(shellFile("my state.vfk"), "'my state.vfk'");

@@ -18,7 +18,7 @@ export type Attempt<T> =
  *
  * @example
  * ```ts
- * import { attempt } from "./attempt.ts";
+ * import { attempt } from "vfiokit/check";
  * import { SysError } from "vfiokit/kernel";
  * import assert from "node:assert/strict";
  *

@@ -278,7 +278,7 @@ function hungVerdict(check: CheckInfo, where: string, limits: Limits): Verdict {
  *
  * @example
  * ```ts
- * import { check } from "./check.ts";
+ * import { check } from "vfiokit/check";
  * import assert from "node:assert/strict";
  *
  * for await (const { id, outcome } of check("sim:mlx5?size=64KiB", { only: ["features"] })) {

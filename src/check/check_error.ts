@@ -15,7 +15,22 @@ import { printable } from "../base/printable.ts";
  */
 export type CheckErrorCode = "different-kinds" | "not-running" | "no-such-check" | "bad-checks";
 
-/** A device that is not checked, or cannot be: no check has begun. */
+/**
+ * A device that is not checked, or cannot be: no check has begun.
+ *
+ * @example
+ * ```ts
+ * import { check, CheckError } from "vfiokit/check";
+ * import assert from "node:assert/strict";
+ *
+ * const run = check("sim:mlx5?size=64KiB", { only: ["no.such.check"] });
+ * await assert.rejects(run.plan(), (error) => {
+ *   assert.ok(error instanceof CheckError);
+ *   assert.equal(error.code, "no-such-check");
+ *   return true;
+ * });
+ * ```
+ */
 export class CheckError extends VfiokitError {
   static {
     registerErrorClass(this);

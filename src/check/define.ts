@@ -86,7 +86,7 @@ const ID = /^[a-z0-9]+(?:[._-][a-z0-9]+)*$/;
  *
  * @example
  * ```ts
- * import { defineCheck } from "./define.ts";
+ * import { defineCheck } from "vfiokit/check";
  * import assert from "node:assert/strict";
  *
  * const check = defineCheck({

@@ -228,7 +228,7 @@ export const UNCHECKED: ReadonlyMap<number, string> = new Map([
  *
  * @example
  * ```ts
- * import { rule } from "./rules.ts";
+ * import { rule } from "vfiokit/check";
  * import assert from "node:assert/strict";
  *
  * assert.match(rule(1).text, /EINVAL/);

@@ -29,7 +29,7 @@ export interface Selection {
  *
  * @example
  * ```ts
- * import { selectChecks } from "./select.ts";
+ * import { selectChecks } from "vfiokit/check";
  * import assert from "node:assert/strict";
  *
  * const checks = [{ id: "v2.arc.stays", group: "arcs" }, { id: "v2.data.end", group: "stop-copy" }];

@@ -299,8 +299,8 @@ export class Device implements AsyncDisposable {
    *
    * @example
    * ```ts
-   * import { openDevice } from "./device.ts";
-   * import { stopAndCopy } from "./phases/stop_and_copy.ts";
+   * import { openDevice } from "vfiokit";
+   * import { stopAndCopy } from "vfiokit";
    * import assert from "node:assert/strict";
    *
    * await using device = await openDevice("sim:trapped?size=64KiB&fault=data-size-zero:2");

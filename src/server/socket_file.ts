@@ -26,7 +26,7 @@ export type SocketFileErrorCode =
  *
  * @example
  * ```ts
- * import { SocketFileError } from "./socket_file.ts";
+ * import { SocketFileError } from "vfiokit/server";
  * import assert from "node:assert/strict";
  *
  * const error = new SocketFileError("in-use", "Cannot serve at /tmp/s: another process listens there");

@@ -21,7 +21,17 @@ export type { DmaPattern } from "./dma/dma_pattern.ts";
 export type { BugName } from "./faults/bug_table.ts";
 export type { Fault, FaultName } from "./faults/fault_plan.ts";
 
-/** A `sim:…` name is invalid. */
+/**
+ * A `sim:…` name is invalid.
+ *
+ * @example
+ * ```ts
+ * import { parseSimSpec, SimSpecError } from "vfiokit/sim";
+ * import assert from "node:assert/strict";
+ *
+ * assert.throws(() => parseSimSpec("sim:nothing"), SimSpecError);
+ * ```
+ */
 export class SimSpecError extends VfiokitError {
   static {
     registerErrorClass(this);

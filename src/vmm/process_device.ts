@@ -27,7 +27,21 @@ export type ProcessDeviceErrorCode =
   /** The system call failed for another reason. */
   | "system-call";
 
-/** A device of another process that cannot be had. Nothing was touched. */
+/**
+ * A device of another process that cannot be had. Nothing was touched.
+ *
+ * @example
+ * ```ts
+ * import { ProcessDevice, ProcessDeviceError } from "vfiokit/vmm";
+ * import assert from "node:assert/strict";
+ *
+ * assert.throws(() => ProcessDevice.take("pid:none"), (error) => {
+ *   assert.ok(error instanceof ProcessDeviceError);
+ *   assert.equal(error.code, "bad-name");
+ *   return true;
+ * });
+ * ```
+ */
 export class ProcessDeviceError extends VfiokitError {
   static {
     registerErrorClass(this);

@@ -5,60 +5,34 @@ import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { createServer } from "node:net";
-import * as os from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
-import { command, IN_DENO, projectFile, vfiokit } from "../cli/_cli.ts";
+import { IN_DENO, projectFile, vfiokit } from "../cli/_cli.ts";
 import { which } from "../lab/host.ts";
 import { readRecipes, type Recipe } from "./_recipe.ts";
+import { ShellFolder } from "./_shell_folder.ts";
 
 const RECIPES = readRecipes();
 const DEVICE = "sim:mapped?size=256KiB";
 
-/** A folder with the recipe's files, and programs of the test before all others. */
-class Kitchen implements Disposable {
-  readonly folder = fs.mkdtempSync(join(os.tmpdir(), "vfiokit-recipe-"));
+/** The folder of a recipe, and what is done in it. */
+class Kitchen extends ShellFolder {
   readonly dir = join(this.folder, "checkpoints");
-  readonly programs = join(this.folder, "bin");
-  readonly env: Record<string, string> = {
-    DEVICE,
-    DIR: this.dir,
-    HOME: this.folder,
-    PATH: `${this.programs}${delimiter}${process.env["PATH"]}`,
-  };
   readonly recipe: Recipe;
   readonly #ends: (() => void)[] = [];
 
   constructor(number: number) {
-    this.recipe = RECIPES.get(number)!;
+    const recipe = RECIPES.get(number)!;
+    super(recipe.files);
+    this.recipe = recipe;
+    Object.assign(this.env, { DEVICE, DIR: this.dir });
     fs.mkdirSync(this.dir);
-    fs.mkdirSync(this.programs);
-    for (const [name, text] of this.recipe.files) fs.writeFileSync(join(this.folder, name), text);
-    const words = command().map((word) => `'${word}'`).join(" ");
-    this.program("vfiokit", `exec ${words} "$@"`);
-  }
-
-  /** Puts a shell script before the program of that name. */
-  program(name: string, text: string): void {
-    fs.writeFileSync(join(this.programs, name), `#!/bin/bash\n${text}\n`, { mode: 0o755 });
   }
 
   /** Runs the recipe's blocks of commands in one shell; returns what was printed. */
   run(): string {
     return this.shell(this.recipe.commands.join("\n"));
-  }
-
-  /** Runs a script, which must succeed. */
-  shell(script: string): string {
-    const { status, stdout, stderr } = spawnSync("bash", ["-euo", "pipefail", "-c", script], {
-      cwd: this.folder,
-      env: { ...process.env, ...this.env },
-      encoding: "utf8",
-      timeout: 300_000,
-    });
-    assert.equal(status, 0, `${script}\n${stdout}${stderr}`);
-    return stdout;
   }
 
   /** Starts a server, and ends it with the recipe; waits until its port is taken. */
@@ -81,9 +55,9 @@ class Kitchen implements Disposable {
     return fs.readdirSync(this.dir).filter((name) => name.endsWith(".vfk"));
   }
 
-  [Symbol.dispose](): void {
+  override [Symbol.dispose](): void {
     for (const end of this.#ends) end();
-    fs.rmSync(this.folder, { recursive: true, force: true });
+    super[Symbol.dispose]();
   }
 }
 

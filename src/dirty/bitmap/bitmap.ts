@@ -86,7 +86,7 @@ export class DirtyBitmap implements BitmapRange {
    *
    * @example
    * ```ts
-   * import { DirtyBitmap } from "./bitmap.ts";
+   * import { DirtyBitmap } from "vfiokit/dirty";
    * import assert from "node:assert/strict";
    *
    * const range = { iova: 0n, size: 1n << 20n, pgsize: 4096 };
@@ -142,7 +142,7 @@ export class DirtyBitmap implements BitmapRange {
    *
    * @example
    * ```ts
-   * import { DirtyBitmap } from "./bitmap.ts";
+   * import { DirtyBitmap } from "vfiokit/dirty";
    * import assert from "node:assert/strict";
    *
    * const range = { iova: 0n, size: 0x40000n, pgsize: 4096 };
@@ -179,7 +179,7 @@ export class DirtyBitmap implements BitmapRange {
    *
    * @example
    * ```ts
-   * import { DirtyBitmap } from "./bitmap.ts";
+   * import { DirtyBitmap } from "vfiokit/dirty";
    * import assert from "node:assert/strict";
    *
    * const range = { iova: 0n, size: 0x40000n, pgsize: 4096 };
@@ -244,7 +244,7 @@ export class DirtyBitmap implements BitmapRange {
    *
    * @example
    * ```ts
-   * import { DirtyBitmap } from "./bitmap.ts";
+   * import { DirtyBitmap } from "vfiokit/dirty";
    * import assert from "node:assert/strict";
    *
    * const range = { iova: 0x10000n, size: 0x40000n, pgsize: 4096 };
@@ -283,7 +283,7 @@ export class DirtyBitmap implements BitmapRange {
    *
    * @example
    * ```ts
-   * import { DirtyBitmap } from "./bitmap.ts";
+   * import { DirtyBitmap } from "vfiokit/dirty";
    * import assert from "node:assert/strict";
    *
    * const range = { iova: 0x1000n, size: 0x3000n, pgsize: 4096 };

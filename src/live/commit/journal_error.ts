@@ -16,7 +16,7 @@ export type JournalErrorCode = "bad-journal" | "exists" | "no-journal" | "unwrit
  *
  * @example
  * ```ts
- * import { JournalError } from "./journal_error.ts";
+ * import { JournalError } from "vfiokit/live";
  * import assert from "node:assert/strict";
  *
  * assert.equal(new JournalError("no-journal", "/tmp/a", "there is none").code, "no-journal");

@@ -66,7 +66,7 @@ function shown(view: JournalView, peerEnded: boolean): Shown {
  *
  * @example
  * ```ts
- * import { resolve } from "./resolve.ts";
+ * import { resolve } from "vfiokit/live";
  * import assert from "node:assert/strict";
  *
  * const process = { pid: 1, started: "1", boot: "b" };

@@ -22,7 +22,7 @@ export interface TcpAddress {
  *
  * @example
  * ```ts
- * import { parseTcpAddress } from "./address.ts";
+ * import { parseTcpAddress } from "vfiokit/live";
  * import assert from "node:assert/strict";
  *
  * assert.deepEqual(parseTcpAddress("tcp://lab-2:7000"), { host: "lab-2", port: 7000 });

@@ -46,7 +46,7 @@ const MAX_PEM_BYTES = 256 << 10;
  *
  * @example
  * ```ts
- * import { fingerprint, generateKeys } from "./keys.ts";
+ * import { fingerprint, generateKeys } from "vfiokit/live";
  * import assert from "node:assert/strict";
  *
  * const { key, certificate } = await generateKeys();

@@ -31,7 +31,7 @@ export type TcpErrorCode =
  *
  * @example
  * ```ts
- * import { TcpError } from "./tcp_error.ts";
+ * import { TcpError } from "vfiokit/live";
  * import assert from "node:assert/strict";
  *
  * assert.equal(new TcpError("timeout", "Cannot connect to tcp://[::1]:7").code, "timeout");

@@ -6,7 +6,7 @@
 
 import { registerErrorClass } from "../../base/error_transfer.ts";
 import { VfiokitError } from "../../base/vfiokit_error.ts";
-import { ERRNO, type ErrnoName, errnoText } from "../../kernel/errno_names.ts";
+import { ERRNO, type ErrnoName, errnoOf, errnoText } from "../../kernel/errno_names.ts";
 import { printable } from "../../base/printable.ts";
 
 /**
@@ -28,11 +28,11 @@ export class TraceFileError extends VfiokitError {
   /** Always `TraceFileError`. */
   override readonly name = "TraceFileError";
   /** The errno's name, such as `ENOSPC`; null if the runtime gave none. */
-  readonly code: string | null;
+  readonly code: ErrnoName | null;
   /** The file. */
   readonly path: string;
 
-  private constructor(message: string, path: string, code: string | null, cause: unknown) {
+  private constructor(message: string, path: string, code: ErrnoName | null, cause: unknown) {
     const hint = code === "EEXIST" ? "It is no trace: give the trace a name of its own" : null;
     super(printable(message), { cause }, hint);
     this.path = path;
@@ -41,12 +41,8 @@ export class TraceFileError extends VfiokitError {
 
   /** The error of a call that failed. */
   static of(what: string, path: string, cause: unknown): TraceFileError {
-    const { code, message } = cause as { readonly code?: unknown; readonly message: string };
-    if (typeof code !== "string") {
-      return new TraceFileError(`${what} ${path}: ${message}`, path, null, cause);
-    }
-    const text = errnoText(ERRNO[code as ErrnoName] ?? 0);
-    const why = text === "" ? code : `${code} (${text})`;
+    const code = errnoOf(cause);
+    const why = code === null ? (cause as Error).message : `${code} (${errnoText(ERRNO[code])})`;
     return new TraceFileError(`${what} ${path}: ${why}`, path, code, cause);
   }
 }

@@ -37,7 +37,18 @@ export type CapabilityDefect =
   /** A capability's contents contradict the rest. */
   | "contents";
 
-/** A broken capability chain: which capability is wrong, and how. */
+/**
+ * A broken capability chain: which capability is wrong, and how.
+ *
+ * @example
+ * ```ts
+ * import { CapabilityError } from "vfiokit/vfio";
+ * import assert from "node:assert/strict";
+ *
+ * const error = new CapabilityError("The chain of region 9 is broken", "loop", 48);
+ * assert.deepEqual([error.code, error.defect, error.offset], ["broken-answer", "loop", 48]);
+ * ```
+ */
 export class CapabilityError extends AnswerError {
   static {
     registerErrorClass(this);

@@ -29,7 +29,17 @@ export type DeviceName =
   /** What a trace recorded: the calls of one thread, by default of the first. */
   | { readonly kind: "replay"; readonly path: string; readonly thread: number | null };
 
-/** A device name (or VF token) that cannot be one: a mistake in the call, not in the system. */
+/**
+ * A device name (or VF token) that cannot be one: a mistake in the call, not in the system.
+ *
+ * @example
+ * ```ts
+ * import { DeviceNameError, parseDeviceName } from "vfiokit/vfio";
+ * import assert from "node:assert/strict";
+ *
+ * assert.throws(() => parseDeviceName("3b:00"), DeviceNameError);
+ * ```
+ */
 export class DeviceNameError extends VfiokitError {
   static {
     registerErrorClass(this);
