@@ -16,6 +16,8 @@ import {
   type TransferReport,
   verifyCheckpoint,
 } from "../../mod.ts";
+import { chainName } from "../chain_name.ts";
+import { restoreFromFolder } from "./checkpoint/restore_chain.ts";
 import { keepOpen, noteClosed, refuseBoth } from "../lending/keep_open.ts";
 import { refuseUnlendable } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
@@ -52,6 +54,8 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   startDocument(context, args.devices);
   refuseBoth(args);
   if (command !== undefined) refuseUnlendable(args.devices);
+  const chain = chainName(args.file);
+  if (chain !== null) return await restoreFromFolder(args, chain, context);
   refuseMixedUp(args);
   if (args.file === "-") refuseTerminalInput();
   await using source = await context.until(openCheckpointFile(args.file));
@@ -117,8 +121,14 @@ async function verifiedBytes(
   context: Context,
 ): Promise<number | undefined> {
   if (!source.seekable) return undefined;
-  const { trailer } = await verifyCheckpoint(source);
+  const { header: { link }, trailer } = await verifyCheckpoint(source);
   context.signal.throwIfAborted();
+  if (link !== undefined) {
+    context.note(
+      `This checkpoint is number ${link.number} of a chain: of its device and memory only the ` +
+        `device is restored; its folder's DIR@${link.number} restores both.`,
+    );
+  }
   return trailer.bytes;
 }
 

@@ -7,6 +7,7 @@
 import { command as word, map, type Parser, text } from "../optique.ts";
 import type { Context } from "../context.ts";
 import { check } from "../specs/check.ts";
+import { checkpoint } from "../specs/checkpoint/checkpoint.ts";
 import { type Command, type CommonArgs, description } from "../specs/command.ts";
 import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "../specs/dirty_unmap.ts";
 import { importQemu } from "../specs/import.ts";
@@ -66,6 +67,7 @@ const PARSERS: ReadonlyMap<Command, CommandParser> = new Map([
   runnable(timeline, () => import("./timeline.ts")),
   runnable(traceShow, () => import("./trace/show.ts")),
   runnable(importQemu, () => import("./import/qemu.ts")),
+  runnable(checkpoint, () => import("./checkpoint/take.ts")),
   runnable(verify, () => import("./checkpoint/verify.ts")),
   runnable(show, () => import("./checkpoint/show.ts")),
   runnable(list, () => import("./list.ts")),

@@ -6,7 +6,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MappedDevice } from "../../src/dirty/mod.ts";
-import { runProgram } from "../lending/run_program.ts";
+import { type Inheritance, runProgram } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
 import { lendableVfio } from "../lending/open_devices.ts";
 import { exitCodeOfWaiting } from "../signals.ts";
@@ -44,10 +44,6 @@ export function startSpan(
   command: readonly string[] | undefined,
   context: Context,
 ): Span {
-  const { signal } = context;
-  if (command === undefined) {
-    return { ended: signal, exitCode: () => Promise.resolve(exitCodeOfWaiting(signal)) };
-  }
   const memory = {
     fd: fds.memory,
     mappings: mappings.map(({ iova, size }) => ({
@@ -56,10 +52,21 @@ export function startSpan(
       offset: mapped.find((own) => own.iova === iova)?.offset ?? null,
     })),
   };
+  return spanOf({ devices: [lendableVfio(device)], memory }, command, context);
+}
+
+/** Starts the program, which inherits what is given; without a program it only waits for a signal. */
+export function spanOf(
+  inheritance: Inheritance,
+  command: readonly string[] | undefined,
+  context: Context,
+): Span {
+  const { signal } = context;
+  if (command === undefined) {
+    return { ended: signal, exitCode: () => Promise.resolve(exitCodeOfWaiting(signal)) };
+  }
   const ended = new AbortController();
-  const lent = [lendableVfio(device)];
-  const program = runProgram(command, { devices: lent, memory }, context)
-    .finally(() => ended.abort());
+  const program = runProgram(command, inheritance, context).finally(() => ended.abort());
   return { ended: ended.signal, exitCode: () => program };
 }
 

@@ -8,7 +8,7 @@ import type { Device } from "../../mod.ts";
 import type { Context } from "../context.ts";
 import { UsageError } from "../usage_error.ts";
 import { hold, lendable } from "./open_devices.ts";
-import { runProgram } from "./run_program.ts";
+import { type LentMemory, runProgram } from "./run_program.ts";
 
 /** The parsed options about what holds the devices open. */
 export interface KeepArgs {
@@ -41,9 +41,17 @@ export async function keepOpen(
   const { command } = args;
   if (command === undefined && !args.hold) return null;
   await context.publish();
-  return command === undefined
-    ? await hold(context)
-    : await runProgram(command, { devices: devices.map(lendable) }, context);
+  return command === undefined ? await hold(context) : await runProgram(
+    command,
+    { devices: devices.map(lendable), memory: lentMemory(devices) },
+    context,
+  );
+}
+
+/** The memory that a program is lent with a device; each of several has its own, and none is lent. */
+export function lentMemory(devices: readonly Device[]): LentMemory | undefined {
+  const [only, ...others] = devices;
+  return others.length > 0 ? undefined : only?.description.memory ?? undefined;
 }
 
 /** Says that the new state of devices that are closed now is not kept. */

@@ -19,6 +19,7 @@ import {
   UnsupportedError,
 } from "../../mod.ts";
 import { CheckError } from "../../src/check/mod.ts";
+import { ChainError } from "../../src/live/mod.ts";
 import { DirtyRangeError } from "../../src/dirty/mod.ts";
 import { SimSpecError } from "../../src/sim/mod.ts";
 import { SysError } from "../../src/kernel/mod.ts";
@@ -114,7 +115,7 @@ function code(chain: readonly Error[], interrupted: Interrupted | undefined): st
     if (error instanceof UnsupportedError) return error.reasons[0]?.code ?? "unsupported";
     if (error instanceof OpenError) return error.code;
     if (error instanceof BusyError) return "busy";
-    if (error instanceof CheckError) return error.code;
+    if (error instanceof CheckError || error instanceof ChainError) return error.code;
     if (error instanceof IdentityError) return "identity";
     if (error instanceof AnswerError) return "broken-answer";
     if (error instanceof SysError || error instanceof CheckpointFileError) return "system-call";

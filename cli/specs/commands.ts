@@ -5,6 +5,7 @@
  */
 
 import { check } from "./check.ts";
+import { checkpoint } from "./checkpoint/checkpoint.ts";
 import type { Command, CommandGroup } from "./command.ts";
 import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "./dirty_unmap.ts";
 import { importQemu } from "./import.ts";
@@ -45,6 +46,7 @@ export const COMMANDS: readonly Command[] = [
   check,
   save,
   restore,
+  checkpoint,
   phasePrecopy,
   phaseStopAndCopy,
   phaseResume,

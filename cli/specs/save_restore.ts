@@ -78,7 +78,7 @@ const restoreWords = object({
   words: multiple(
     argument(devicesAndFile(), {
       description: [text(
-        "The devices to restore into (see probe), in the order in which they were saved, and the checkpoint; - is stdin.",
+        "The devices to restore into (see probe), in the order in which they were saved, and the checkpoint: a file, DIR or DIR@N (see checkpoint); - is stdin.",
       )],
     }),
     {
@@ -155,12 +155,13 @@ export const save: Command<SaveArgs> = {
 export const restore: Command<RestoreArgs> = {
   name: "restore",
   lendsStdout: true,
-  usage: "DEVICE... FILE|- [OPTIONS] [--hold | -- COMMAND...]",
+  usage: "DEVICE... FILE|DIR|DIR@N|- [OPTIONS] [--hold | -- COMMAND...]",
   brief: "Restore a checkpoint into one or several devices.",
   details: [
     "A file is verified as a whole before the device is opened. Data from a pipe is checked part by part before it is used; if the end is bad, the device is reset and the exit code is 4.",
     "A checkpoint of several devices needs as many devices, in the order in which they were saved; show lists them. All devices accept their state before the first one runs. If one fails, all are reset.",
     "A device that a running VMM has open (pid:N, with --qmp) gets its state while the VMM has paused the machine, after its present state was saved to FILE.rollback (--rollback). Its PCI configuration space must be the same afterwards. If the state cannot be loaded, the device is reset and gets its former state back; if that fails too, the machine stays paused and the exit code is 5. If vfiokit is killed, a guard process does the same. It also needs --allow-run and --allow-write. It is for v2 devices.",
+    "DIR is a folder that checkpoint filled: its last checkpoint, DIR@N number N. The memory is mapped for the device as it was, and restored, too. All files that are needed are verified first; if one is missing or bad, the exit code is 4, and the last checkpoint that can be restored is named.",
     NOTES,
     "The device keeps the restored state only while it is open. --hold keeps it open; COMMAND inherits it as fd 3 (see with), and also needs --allow-run and --allow-env. Stdout is COMMAND's, as with save.",
   ],
@@ -176,6 +177,10 @@ export const restore: Command<RestoreArgs> = {
     {
       what: "restore two devices that were saved together",
       line: "vfiokit restore 0000:3b:00.1 0000:5e:00.2 both.vfk -- ./use-both.sh",
+    },
+    {
+      what: "restore a device and its memory to number 12 of a folder of checkpoints",
+      line: "vfiokit restore 0000:3b:00.1 checkpoints@12 -- ./use-it.sh",
     },
   ],
   permissions: ["--allow-ffi", "--allow-read"],

@@ -10,7 +10,9 @@ import { json, quiet } from "./options.ts";
 import { file } from "./value_parsers.ts";
 
 const args = object({
-  file: argument(file(), { description: [text("The checkpoint; - is stdin.")] }),
+  file: argument(file(), {
+    description: [text("The checkpoint, or a folder of checkpoints; - is stdin.")],
+  }),
   ...json,
   ...quiet,
 });
@@ -21,12 +23,16 @@ export type FileArgs = InferValue<typeof args>;
 /** `verify`. */
 export const verify: Command<FileArgs> = {
   name: "verify",
-  usage: "FILE|- [--json]",
+  usage: "FILE|DIR|DIR@N|- [--json]",
   brief: "Check that a checkpoint is whole and sound.",
   details: [
     "Reads the whole checkpoint. Checks every frame's checksum, the order and number of frames, and that nothing follows the end. Exits with 4 if the checkpoint is bad.",
+    "Of a folder that checkpoint filled, reads every checkpoint, checks that they fit together, and says which cannot be restored: then it exits with 4. DIR@N checks number N and those that it builds on.",
   ],
-  examples: [{ what: "check a checkpoint before you need it", line: "vfiokit verify device.vfk" }],
+  examples: [
+    { what: "check a checkpoint before you need it", line: "vfiokit verify device.vfk" },
+    { what: "check a folder of checkpoints", line: "vfiokit verify checkpoints" },
+  ],
   permissions: ["--allow-read"],
   args,
 };
@@ -34,10 +40,11 @@ export const verify: Command<FileArgs> = {
 /** `show`. */
 export const show: Command<FileArgs> = {
   name: "show",
-  usage: "FILE|- [--json]",
+  usage: "FILE|DIR|- [--json]",
   brief: "Show what a checkpoint holds: device, phases, sizes, timings.",
   details: [
     "Reads and checks the whole checkpoint, as verify does. Of one that is cut or damaged it shows what can be read, and exits with 4.",
+    "Of a folder that checkpoint filled, it shows a line for each checkpoint: full or increment, when it was taken, its size, and whether it can be restored.",
     "Of a migration stream of QEMU's, in a regular file, it shows the machine, its memory and the VFIO devices whose state import qemu takes out; with --json as stream.",
   ],
   examples: [{ what: "which device was saved?", line: "vfiokit show device.vfk" }],

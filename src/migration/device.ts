@@ -17,7 +17,12 @@ import {
 import { DirtyTracking } from "./dirty_tracking.ts";
 import type { OnError, RecoveryMode } from "./protocol/engine.ts";
 import type { DataFdSockets } from "./v2/data_fd_handover.ts";
-import type { DeviceDescription, OpenOptions, TrackerDescription } from "./thread/session.ts";
+import type {
+  DeviceDescription,
+  MemoryDescription,
+  OpenOptions,
+  TrackerDescription,
+} from "./thread/session.ts";
 import type { StateChange } from "../vfio/state/standstill.ts";
 import type { PrecopyReport } from "../vfio/state/precopy_report.ts";
 import { SharedCounters } from "./thread/shared_counters.ts";
@@ -29,6 +34,7 @@ export type {
   AnyWorker,
   DataFdSockets,
   DeviceDescription,
+  MemoryDescription,
   OnError,
   OpenOptions,
   RecoveryMode,

@@ -15,6 +15,7 @@ export {
   type DataFdSockets,
   Device,
   type DeviceDescription,
+  type MemoryDescription,
   type OnError,
   openDevice,
   type OpenOptions,

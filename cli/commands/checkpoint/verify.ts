@@ -5,8 +5,10 @@
  */
 
 import { openCheckpointFile, verifyCheckpoint } from "../../../src/checkpoint/mod.ts";
+import { chainName } from "../../chain_name.ts";
 import type { Context } from "../../context.ts";
 import { bytes, count } from "../../output/format.ts";
+import { showFolder, verifyInFolder } from "./folder.ts";
 import type { FileArgs } from "../../specs/verify_show.ts";
 
 /** What is not known of a checkpoint that cannot be read. */
@@ -20,6 +22,9 @@ const UNKNOWN = {
 
 /** Runs `verify`. */
 export async function run({ file }: FileArgs, context: Context): Promise<number> {
+  const chain = chainName(file);
+  if (chain?.number !== undefined) return await verifyInFolder(file, chain, context);
+  if (chain !== null) return await showFolder(file, false, context);
   context.set({ file, ok: false, ...UNKNOWN });
   await using source = await context.until(openCheckpointFile(file));
   const { header, trailer, storedBytes } = await verifyCheckpoint(source, {

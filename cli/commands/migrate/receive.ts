@@ -8,6 +8,7 @@ import { openDevices } from "../../../mod.ts";
 import { LiveError, receive, type Received } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { DONE } from "../../exit_codes.ts";
+import { commonMaps } from "../../lending/common_maps.ts";
 import { keepOpen, noteClosed, refuseBoth } from "../../lending/keep_open.ts";
 import { openOptions } from "../../lending/open_devices.ts";
 import { refuseUnlendable } from "../../lending/run_program.ts";
@@ -18,7 +19,6 @@ import { inDoubt } from "../../migrate/resolve.ts";
 import { bytes, time } from "../../output/format.ts";
 import { STDERR } from "../../output/stdio.ts";
 import type { ReceiveArgs } from "../../specs/migrate/receive.ts";
-import { UsageError } from "../../usage_error.ts";
 
 /** Runs `receive`. */
 export async function run(args: ReceiveArgs, context: Context): Promise<number> {
@@ -85,18 +85,6 @@ function open(
   context: Context,
 ): ReturnType<typeof openDevices> {
   const { devices } = args;
-  if (memory.length !== devices.length) {
-    throw new UsageError(
-      `Cannot take ${memory.length} devices over: ${devices.length} were named here`,
-    );
-  }
-  const [first] = memory;
-  const same = memory.every((ranges) =>
-    ranges.length === first!.length &&
-    ranges.every(({ iova, size }, index) =>
-      iova === first![index]!.iova && size === first![index]!.size
-    )
-  );
-  if (!same) throw new UsageError("Cannot take devices over whose memory lies at other IOVAs");
-  return openDevices(devices, { ...openOptions(args, devices, context), channels, maps: first });
+  const maps = commonMaps(memory, devices);
+  return openDevices(devices, { ...openOptions(args, devices, context), channels, maps });
 }

@@ -13,6 +13,7 @@ import {
   MappedDevice,
   type MemoryOptions,
   type ReadOptions,
+  type SessionMapping,
   type TrackerName,
   type UnmapReading,
 } from "../../dirty/mod.ts";
@@ -98,6 +99,14 @@ export interface TrackerDescription {
   readonly pgsize: number;
 }
 
+/** The memory of a device's DMA. */
+export interface MemoryDescription {
+  /** The fd by which all of it can be mapped; null if there is none. */
+  readonly fd: number | null;
+  /** Which part of it is at which IOVA, by ascending iova. */
+  readonly mappings: readonly SessionMapping[];
+}
+
 /** What is known of an open device. */
 export interface DeviceDescription {
   /** The name it was opened by, or the kernel's own name for it. */
@@ -108,8 +117,8 @@ export interface DeviceDescription {
   readonly identity: DeviceIdentity | null;
   /** The open fds, for a child to inherit. */
   readonly fds: LentFds;
-  /** The fd of the memory that was allocated for its DMA; null if there is none. */
-  readonly memoryFd: number | null;
+  /** The memory that was allocated for its DMA; null if there is none. */
+  readonly memory: MemoryDescription | null;
   /** The ranges that its DMA reaches, as far as they are known, by ascending iova. */
   readonly mappings: readonly IovaMapping[];
   /** The tracker of its dirty pages; null if none was asked for. */
@@ -210,7 +219,7 @@ export class Session implements Disposable {
         protocol,
         identity: protocol === null ? null : { protocol, ...known, region: region?.type ?? null },
         fds: lentFds(this.#device),
-        memoryFd: this.#memory?.memory?.fd?.number ?? null,
+        memory: this.#describeMemory(),
         mappings: this.#device.space?.mappings.map(({ iova, size }) => ({ iova, size })) ?? [],
         tracker: this.#describeTracker(),
         ioas: lentIoas(this.#device),
@@ -243,6 +252,13 @@ export class Session implements Disposable {
   /** The device's memory; null if it was opened without. */
   get #memory(): MappedDevice | DirtySession | null {
     return "device" in this.#opened ? this.#opened : null;
+  }
+
+  #describeMemory(): MemoryDescription | null {
+    const memory = this.#memory;
+    if (memory === null || memory.memory === null) return null;
+    const mappings = memory.mapped.map(({ iova, size, offset }) => ({ iova, size, offset }));
+    return { fd: memory.memory.fd?.number ?? null, mappings };
   }
 
   #describeTracker(): TrackerDescription | null {

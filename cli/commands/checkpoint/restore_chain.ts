@@ -1,0 +1,66 @@
+/**
+ * `restore` of a folder's checkpoint: devices and their memory.
+ *
+ * @module
+ */
+
+import { openDevices } from "../../../mod.ts";
+import { restoreChain, type RestoreChainReport, verifyChain } from "../../../src/live/mod.ts";
+import type { ChainName } from "../../chain_name.ts";
+import type { Context } from "../../context.ts";
+import { DONE } from "../../exit_codes.ts";
+import { commonMaps } from "../../lending/common_maps.ts";
+import { keepOpen, noteClosed } from "../../lending/keep_open.ts";
+import { holdFailed, openOptions, refuseQuirk } from "../../lending/open_devices.ts";
+import { SimulatedDevices } from "../../lending/simulated_devices.ts";
+import { bytes, count, time } from "../../output/format.ts";
+import { failedDocument, noteP2p, whom } from "../../output/transfer_report.ts";
+import type { RestoreArgs } from "../../specs/save_restore.ts";
+
+/** Restores devices and their memory; all that is needed is verified before a device is opened. */
+export async function restoreFromFolder(
+  args: RestoreArgs,
+  { folder, number }: ChainName,
+  context: Context,
+): Promise<number> {
+  const { devices: names, command, force, leave } = args;
+  const chain = await verifyChain(folder, { number, signal: context.signal });
+  const maps = commonMaps(chain.memory.map(({ ranges }) => ranges), names);
+  await using served = await SimulatedDevices.serve(command === undefined ? [] : names);
+  await using devices = await openDevices(names, {
+    ...openOptions(args, names, context),
+    channels: served.channels,
+    maps,
+  });
+  context.drivers = devices;
+  refuseQuirk(args, devices);
+  noteP2p(devices, context);
+  let report: RestoreChainReport;
+  try {
+    report = await restoreChain(devices, chain, { force, leave, signal: context.signal });
+  } catch (error) {
+    failedDocument(context, devices, error);
+    return await holdFailed(error, args, context);
+  }
+  context.stands = true;
+  const { links, seconds } = report;
+  context.set({
+    checkpoint: chain.number,
+    links,
+    seconds,
+    bytes: report.bytes.device,
+    memoryBytes: report.bytes.memory,
+    devices: report.devices.map(({ name, state }) => ({ name, state })),
+  });
+  context.summarize(
+    `Restored ${whom(names)} from checkpoint ${chain.number} of ${folder} (${
+      count(links, "file")
+    }) in ${time(seconds)}: ${bytes(report.bytes.memory)} of memory, ${
+      bytes(report.bytes.device)
+    } of device data`,
+  );
+  const kept = await keepOpen(args, devices, context);
+  if (kept !== null) return kept;
+  noteClosed(devices, context);
+  return DONE;
+}
