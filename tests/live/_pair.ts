@@ -96,12 +96,12 @@ export async function migrateTo(
     readonly destination?: Partial<ReceiveOptions>;
     /** Puts something between the destination and its kernel. */
     readonly over?: (kernel: SimKernel) => Kernel;
-    /** Puts something between the sides. */
-    readonly between?: (ends: [Connection, Connection]) => [Connection, Connection];
+    /** Makes both ends of the connection, the source's first. */
+    readonly ends?: (folder: string) => Promise<[Connection, Connection]>;
   } = {},
 ): Promise<Outcome> {
-  const { between = (ends) => ends, over = (kernel) => kernel } = options;
-  const [ours, theirs] = between(await socketPair(folder));
+  const { ends = socketPair, over = (kernel) => kernel } = options;
+  const [ours, theirs] = await ends(folder);
   const journal = path.join(folder, "journal");
   const receiving = receive(
     theirs,

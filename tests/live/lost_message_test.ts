@@ -9,6 +9,7 @@ import {
   migrateTo,
   openSim,
   resolveDoubt,
+  socketPair,
   withFolder,
 } from "./_pair.ts";
 
@@ -59,7 +60,7 @@ async function run(name: string, lost: string, fault = ""): Promise<Run> {
     const { source, destination } = await migrateTo(folder, [device], target, {
       source: { downtimeMs: 60_000, onProgress: watch("source") },
       destination: { onProgress: watch("destination") },
-      between: (ends) => losing(ends, lost),
+      ends: async (folder) => losing(await socketPair(folder), lost),
     });
     for (const each of looking) clearInterval(each);
     const arrived = destination.status === "fulfilled";
