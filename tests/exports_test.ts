@@ -88,17 +88,17 @@ const DOORS: Readonly<Record<string, string>> = {
     ConvergenceOptions DowntimeStep ENTRIES Entry JournalError JournalErrorCode JournalView
     LinkInspection LinkReport ListenOptions LiveError LiveErrorCode MigrateOptions MigrateProgress
     MigrateReport OpenReceiving Order OwnerWrites ProcessId ReceiveOptions ReceiveProgress
-    ReceiveReport Received ReceivedBytes ResolveOptions RestoreChainOptions RestoreChainReport Round
+    ReceiveReport Received ReceivedBytes Resolution ResolveOptions RestoreChainOptions RestoreChainReport Round
     SentBytes Side StopStep TcpAddress TcpError TcpErrorCode TcpListener TcpOptions TlsFiles
-    TlsIdentity UnixListener Verdict VerifiedChain VerifyChainOptions addDecision connectProgram
+    TlsIdentity UnixListener VerifiedChain VerifyChainOptions addDecision connectProgram
     connectTcp connectUnix fingerprint formatTcpAddress generateKeys inspectChain journalPath
     migrate parseTcpAddress readIdentity readJournal receive resolve restoreChain streamConnection
     verifyChain
   `,
   "./check": `
     Attempt BenchOptions CHECKS Check CheckContext CheckError CheckErrorCode CheckInfo
-    CheckOptions CheckPlan CheckRun CheckedDevice CheckedFds Command Finding GROUPS Needs Outcome
-    RULES Register Rule SAFETY_LEVELS Safety SecondThread SecondThreadResult Selectable Selection
+    CheckOptions CheckPlan CheckRun CheckedDevice CheckedFds Finding GROUPS Needs Outcome
+    RULES Register Rule SAFETY_LEVELS Safety SecondCommand SecondThread SecondThreadResult Selectable Selection
     SetAnswer Steps Stream UNCHECKED V1Device
     V1Transaction V2Device Verdict attempt check defineCheck rule selectChecks
   `,

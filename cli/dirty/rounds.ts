@@ -14,7 +14,7 @@ const PINNED_ROUNDS = 8;
 const PINNED_ROUNDS_LEAST = 3;
 
 /** A reading as it is shown. */
-export interface Round {
+export interface WatchRound {
   /** The printed sample. */
   readonly sample: Sample;
   /** All of its dirty pages, by their numbers. */
@@ -22,7 +22,7 @@ export interface Round {
 }
 
 /** Counts rounds of readings of the same memory. */
-export class Rounds {
+export class WatchRounds {
   readonly #map: MemoryMap;
   #seen: readonly DirtyBitmap[] | null = null;
   /** The pages that were dirty in both reads, per round; the latest round is last. */
@@ -36,7 +36,7 @@ export class Rounds {
   }
 
   /** Adds a reading of all mappings, made this many seconds after tracking began. */
-  add(reading: DirtyReading, time: number): Round {
+  add(reading: DirtyReading, time: number): WatchRound {
     const bitmaps = reading.ranges.map(({ bitmap }) => bitmap);
     const seen = this.#seen?.map((before, index) => before.union(bitmaps[index]!)) ?? bitmaps;
     const seconds = time - this.#time;

@@ -6,7 +6,7 @@
 
 import type { DirtySession } from "../../src/dirty/mod.ts";
 import { pause } from "./measured_span.ts";
-import { type Round, Rounds } from "./rounds.ts";
+import { type WatchRound, WatchRounds } from "./rounds.ts";
 import { mapOf } from "./open_session.ts";
 
 /** How to watch. */
@@ -28,8 +28,8 @@ const LEAST_MS = 1;
 export async function* watch(
   session: DirtySession,
   { every, rounds = Number.POSITIVE_INFINITY, stop }: WatchOptions,
-): AsyncGenerator<Round, void, void> {
-  const counted = new Rounds(mapOf(session));
+): AsyncGenerator<WatchRound, void, void> {
+  const counted = new WatchRounds(mapOf(session));
   const started = performance.now();
   let due = started;
   let last = started;

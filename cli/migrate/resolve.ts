@@ -5,7 +5,7 @@
  */
 
 import { addDecision, journalPath, readJournal, resolve } from "../../src/live/mod.ts";
-import type { JournalView, Side, Verdict } from "../../src/live/mod.ts";
+import type { JournalView, Resolution, Side } from "../../src/live/mod.ts";
 import type { Context } from "../context.ts";
 import { CANNOT, DONE } from "../exit_codes.ts";
 import type { MigrateArgs } from "../specs/migrate/migrate.ts";
@@ -42,7 +42,7 @@ export function resolveMigration(args: MigrateArgs, id: string, context: Context
   return verdict.kind === "decided" || verdict.kind === "settled" ? DONE : CANNOT;
 }
 
-function words(verdict: Verdict): string {
+function words(verdict: Resolution): string {
   const { kind, why } = verdict;
   switch (kind) {
     case "settled":

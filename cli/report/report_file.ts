@@ -7,7 +7,7 @@
 
 import { PageFile } from "./page_file.ts";
 import type { Context } from "../context.ts";
-import type { Round } from "../dirty/rounds.ts";
+import type { WatchRound } from "../dirty/rounds.ts";
 import type { MemoryMap } from "../dirty/memory_map.ts";
 import type { Report, ReportSubject } from "./dirty_report.ts";
 
@@ -37,7 +37,7 @@ export class ReportFile implements AsyncDisposable {
   }
 
   /** Adds a round. */
-  add({ sample, forEachRun }: Round): void {
+  add({ sample, forEachRun }: WatchRound): void {
     this.#report!.add(sample, forEachRun);
     this.#rounds++;
   }

@@ -8,7 +8,7 @@ import { cleanedUpAsync, cleanlyThenAsync } from "../base/cleanup.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { BenchOptions } from "./devices/devices_under_check.ts";
 import { type CheckClient, InlineCheckClient, WorkerCheckClient } from "./thread/check_client.ts";
-import type { CheckInfo, Opened } from "./thread/requests.ts";
+import type { CheckInfo, OpenedDevice } from "./thread/requests.ts";
 import type { Safety } from "./safety.ts";
 import type { CheckAnswer, CheckedDevice } from "./runner.ts";
 import { selectChecks, type Selection } from "./select.ts";
@@ -115,7 +115,7 @@ export class CheckRun implements AsyncIterable<Verdict> {
           modules,
           memory: this.#watch.memory,
         },
-      }) as Opened;
+      }) as OpenedDevice;
       try {
         return { device, safety, checks: selectChecks(checks, this.#options) };
       } catch (error) {

@@ -31,5 +31,5 @@ export type { CheckInfo } from "./thread/requests.ts";
 export { type Selectable, selectChecks, type Selection } from "./select.ts";
 export { type Register, V1Device, type V1Transaction } from "./v1/v1_device.ts";
 export { type SetAnswer, type Steps, type Stream, V2Device } from "./v2/v2_device.ts";
-export type { Command, SecondThread, SecondThreadResult } from "./thread/second_thread.ts";
+export type { SecondCommand, SecondThread, SecondThreadResult } from "./thread/second_thread.ts";
 export { Finding, type Outcome, type Verdict } from "./verdict.ts";

@@ -24,7 +24,7 @@ import {
   type DestinationState,
 } from "./commit/destination.ts";
 import { Journal } from "./commit/journal.ts";
-import { entryOf, Machine } from "./commit/machine.ts";
+import { CommitMachine, entryOf } from "./commit/machine.ts";
 import { untilOrdered } from "./doubt.ts";
 import { FrameReceiver, type ReceivedBytes } from "./frame_receiver.ts";
 import { LiveError } from "./live_error.ts";
@@ -139,7 +139,7 @@ class Destination {
   readonly #journal: Journal;
   readonly #steps: RestoreSteps;
   readonly #receiver: FrameReceiver;
-  readonly #machine: Machine<DestinationState, DestinationEvent, DestinationAction>;
+  readonly #machine: CommitMachine<DestinationState, DestinationEvent, DestinationAction>;
   /** Why it failed. */
   #reason: unknown = null;
   /** The error that says how the devices were left, once they were reset. */
@@ -152,7 +152,7 @@ class Destination {
     this.#journal = journal;
     this.#steps = new RestoreSteps(lockstep);
     this.#receiver = new FrameReceiver(peer, lockstep);
-    this.#machine = new Machine(
+    this.#machine = new CommitMachine(
       DESTINATION,
       "receiving",
       (action) => this.#perform(action),

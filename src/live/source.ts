@@ -11,7 +11,7 @@ import { ask } from "../migration/thread/session_client.ts";
 import { Lockstep } from "../transfer/lockstep.ts";
 import type { DeviceReport } from "../transfer/report.ts";
 import { Journal, newMigrationId } from "./commit/journal.ts";
-import { entryOf, Machine } from "./commit/machine.ts";
+import { CommitMachine, entryOf } from "./commit/machine.ts";
 import { SOURCE, type SourceAction, type SourceEvent, type SourceState } from "./commit/source.ts";
 import type { Connection } from "./connection/connection.ts";
 import { type Message, unexpected } from "./connection/messages.ts";
@@ -130,7 +130,7 @@ class Source {
   readonly #peer: Peer;
   readonly #sender: FrameSender;
   readonly #journal: Journal;
-  readonly #machine: Machine<SourceState, SourceEvent, SourceAction>;
+  readonly #machine: CommitMachine<SourceState, SourceEvent, SourceAction>;
   readonly #copy: LiveCopy;
   readonly #steps: { step: Step; at: number }[] = [];
   readonly #begun = performance.now();
@@ -159,7 +159,7 @@ class Source {
     this.#sender = new FrameSender(this.#peer, members, header);
     this.#copy = new LiveCopy(lockstep, this.#sender, options.ownerWrites);
     this.#journal = journal;
-    this.#machine = new Machine(
+    this.#machine = new CommitMachine(
       SOURCE,
       "moving",
       (action) => this.#perform(action),

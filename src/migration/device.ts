@@ -42,7 +42,7 @@ export type {
 };
 
 /** Where an open device is served; by default in a Worker that vfiokit starts. */
-export interface ServeOptions {
+export interface DeviceThreadOptions {
   /**
    * Serves it on this thread with this kernel: a simulated one, since a blocking call would block
    * the event loop.
@@ -367,7 +367,7 @@ export class Device implements AsyncDisposable {
  */
 export async function openDevice(
   name: string,
-  options: OpenOptions & ServeOptions = {},
+  options: OpenOptions & DeviceThreadOptions = {},
 ): Promise<Device> {
   const { kernel, worker, ...rest } = options;
   const counters = new SharedCounters();

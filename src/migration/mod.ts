@@ -15,13 +15,13 @@ export {
   type DataFdSockets,
   Device,
   type DeviceDescription,
+  type DeviceThreadOptions,
   type MemoryDescription,
   type OnError,
   openDevice,
   type OpenOptions,
   type Progress,
   type RecoveryMode,
-  type ServeOptions,
   type TrackerDescription,
 } from "./device.ts";
 export { DirtyTracking } from "./dirty_tracking.ts";

@@ -34,7 +34,7 @@ interface Received {
 }
 
 /** A connection. */
-export class Connection implements Disposable {
+export class ClientConnection implements Disposable {
   readonly #device: OpenDevice;
   readonly #wait: Wait;
   readonly #main: MessageSocket;

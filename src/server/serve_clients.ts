@@ -8,7 +8,7 @@ import { POLLIN } from "../kernel/kernel.ts";
 import { type Awaited, UnixSocket } from "../kernel/libc/unix_socket.ts";
 import type { Wait } from "../vfio_user/wire/message_socket.ts";
 import { WireError } from "../vfio_user/wire/wire_error.ts";
-import { Connection } from "./connection.ts";
+import { ClientConnection } from "./connection.ts";
 import type { Entrance, ServerEvent } from "./entrance.ts";
 import type { DeviceSource } from "./requests/open_device.ts";
 
@@ -66,7 +66,7 @@ export function serveClients(parts: ServerParts): void {
 
 /** The clients that are connected. */
 class Clients {
-  readonly list: Connection[] = [];
+  readonly list: ClientConnection[] = [];
   readonly #parts: ServerParts;
   /** How long the client whose turn it is was waited for, in milliseconds. */
   #waited = 0;
@@ -79,7 +79,7 @@ class Clients {
     const { source, report } = this.#parts;
     try {
       const device = source.take();
-      this.list.push(new Connection(socket, device, this.#wait()));
+      this.list.push(new ClientConnection(socket, device, this.#wait()));
       report({ type: "client", pid });
     } catch (error) {
       socket.close();
@@ -101,7 +101,7 @@ class Clients {
     };
   }
 
-  turn(client: Connection): void {
+  turn(client: ClientConnection): void {
     this.#waited = 0;
     try {
       if (!client.turn()) this.#gone(client, null);
@@ -111,7 +111,7 @@ class Clients {
     }
   }
 
-  #gone(client: Connection, why: string | null): void {
+  #gone(client: ClientConnection, why: string | null): void {
     this.list.splice(this.list.indexOf(client), 1);
     const { source, report } = this.#parts;
     let failed: string | null = null;

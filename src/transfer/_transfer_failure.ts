@@ -32,7 +32,7 @@ interface FailedDevice {
 }
 
 /** What stopped a save or a restore. */
-export interface Failure {
+export interface StepFailure {
   /** What could not be done. */
   readonly what: string;
   /** What failed first. */
@@ -47,7 +47,7 @@ export interface Failure {
 
 /** Makes the error, of the devices and how each was left. */
 export function transferError(
-  failure: Failure,
+  failure: StepFailure,
   members: readonly FailedDevice[],
   left: readonly FinalState[],
 ): TransferError {
@@ -102,7 +102,7 @@ function isWhole(error: unknown): error is Error {
 }
 
 function wordsOfOne(
-  { what, interrupted, afterwards }: Failure,
+  { what, interrupted, afterwards }: StepFailure,
   cause: unknown,
   { state, recovery }: FinalState,
 ): string {
@@ -118,7 +118,7 @@ function wordsOfOne(
 }
 
 function wordsOfSeveral(
-  { what, cause, interrupted }: Failure,
+  { what, cause, interrupted }: StepFailure,
   members: readonly FailedDevice[],
   left: readonly FinalState[],
 ): string {

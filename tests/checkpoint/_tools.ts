@@ -22,7 +22,7 @@ import {
 import type { CheckpointHeader } from "../../src/checkpoint/metadata/header.ts";
 import {
   CheckpointReader,
-  type ReadOptions,
+  type ReaderOptions,
 } from "../../src/checkpoint/format/checkpoint_reader.ts";
 import type { CheckpointTrailer } from "../../src/checkpoint/metadata/trailer.ts";
 import type { Phase, Transaction } from "../../src/checkpoint/batches/transaction.ts";
@@ -119,7 +119,7 @@ export interface Outcome {
 export function read(
   bytes: Uint8Array,
   pieces: readonly number[] = [Infinity],
-  options: ReadOptions = {},
+  options: ReaderOptions = {},
 ): Outcome {
   const reader = new CheckpointReader(options);
   const batches: Batch[] = [];
@@ -165,7 +165,7 @@ export function readInPlace(bytes: Uint8Array, most: number): Outcome {
 }
 
 /** What is wrong with some bytes; null where nothing is. */
-export function fault(bytes: Uint8Array, options?: ReadOptions): CheckpointErrorCode | null {
+export function fault(bytes: Uint8Array, options?: ReaderOptions): CheckpointErrorCode | null {
   return read(bytes, undefined, options).error?.code ?? null;
 }
 

@@ -8,7 +8,7 @@ import { VfiokitError } from "../../src/base/vfiokit_error.ts";
 import { POLLIN } from "../../src/kernel/kernel.ts";
 import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { UnixSocket } from "../../src/kernel/libc/unix_socket.ts";
-import { Connection } from "../../src/server/connection.ts";
+import { ClientConnection } from "../../src/server/connection.ts";
 import { DeviceSource } from "../../src/server/requests/open_device.ts";
 import { DEFAULT_CAPABILITIES, packVersion } from "../../src/vfio_user/wire/capabilities.ts";
 import { HEADER_SIZE, packHeader } from "../../src/vfio_user/wire/header.ts";
@@ -132,7 +132,7 @@ function drain(client: UnixSocket): void {
 /** Talks to the server until it drops the client, or all is said. */
 function talk(
   client: UnixSocket,
-  connection: Connection,
+  connection: ClientConnection,
   messages: readonly PlannedMessage[],
 ): void {
   for (const [id, message] of messages.entries()) {
@@ -163,7 +163,7 @@ function run({ device, messages }: ClientPlan): void {
   const open = source.take();
   const [client, server] = UnixSocket.pair();
   // Nothing more comes while this thread waits.
-  const connection = new Connection(server, open, ({ socket, events }) => {
+  const connection = new ClientConnection(server, open, ({ socket, events }) => {
     const [ready] = UnixSocket.wait([{ socket, events }], 0);
     if (ready === 0) throw new WireError("timeout", `no more comes (${events === POLLIN})`);
   });

@@ -8,7 +8,7 @@ import { describe, it } from "node:test";
 import { DESTINATION } from "../../src/live/commit/destination.ts";
 import type { Entry, JournalView, Side } from "../../src/live/commit/journal.ts";
 import { failureOf, type Step } from "../../src/live/commit/machine.ts";
-import { type Order, resolve, type Verdict } from "../../src/live/commit/resolve.ts";
+import { type Order, type Resolution, resolve } from "../../src/live/commit/resolve.ts";
 import { SOURCE } from "../../src/live/commit/source.ts";
 
 /** A device, as the outside sees it. */
@@ -281,7 +281,7 @@ function way({ worlds }: Explored, key: string): string {
 }
 
 /** Follows a world's own course, and resolves it whenever it has come to rest, to its end. */
-function settle(world: World): [World, Verdict] {
+function settle(world: World): [World, Resolution] {
   for (;;) {
     const quiet = [...moves({ ...world, budget: 0 })];
     if (quiet.length > 0) {

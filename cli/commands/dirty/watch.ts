@@ -14,7 +14,7 @@ import { bytes, count, rate, time } from "../../output/format.ts";
 import { Heatmap } from "../../output/heatmap.ts";
 import { beforeEnd, startSpan } from "../../dirty/measured_span.ts";
 import { ReportFile } from "../../report/report_file.ts";
-import type { Round } from "../../dirty/rounds.ts";
+import type { WatchRound } from "../../dirty/rounds.ts";
 import { type Sample, sampleFields } from "../../dirty/samples.ts";
 import { mapOf, openSession, serveSimulated, tellTracker } from "../../dirty/open_session.ts";
 import { readerGone, STDOUT } from "../../output/stdio.ts";
@@ -124,7 +124,7 @@ class Lines {
     this.stalled = !await this.#context.linesInTime(head);
   }
 
-  async add({ sample, forEachRun }: Round): Promise<void> {
+  async add({ sample, forEachRun }: WatchRound): Promise<void> {
     this.#last = sample;
     this.#pages += sample.pages;
     const round = this.#context.json

@@ -38,7 +38,7 @@ export interface OpenRequest {
 }
 
 /** What was opened. */
-export interface Opened {
+export interface OpenedDevice {
   /** The device. */
   readonly device: CheckedDevice;
   /** Every check that there is. */
@@ -53,7 +53,7 @@ export type CheckRequest =
 
 /** The thread's answer. */
 export type CheckReply =
-  | { readonly value: Opened | CheckAnswer | null }
+  | { readonly value: OpenedDevice | CheckAnswer | null }
   | { readonly error: TransferredError };
 
 /** A check without what it does. */
@@ -76,7 +76,7 @@ export class CheckService {
   }
 
   /** Answers a request. */
-  async answer(request: CheckRequest): Promise<Opened | CheckAnswer | null> {
+  async answer(request: CheckRequest): Promise<OpenedDevice | CheckAnswer | null> {
     if ("open" in request) return await this.#open(request.open);
     if ("close" in request) {
       this.#runner?.close();
@@ -102,7 +102,7 @@ export class CheckService {
     this.#secondThread ??= await SecondThread.start(connection);
   }
 
-  async #open({ names, options, modules, memory }: OpenRequest): Promise<Opened> {
+  async #open({ names, options, modules, memory }: OpenRequest): Promise<OpenedDevice> {
     const own = await Promise.all(modules.map(load));
     this.#checks = [...CHECKS, ...own.flat()];
     this.#runner = new Runner(names, options, new Watch(memory), {

@@ -8,7 +8,7 @@ import { Worker as NodeWorker } from "node:worker_threads";
 import type { SharedConnection } from "../../vfio_user/mod.ts";
 
 /** What the second thread can do. */
-export const COMMANDS: Readonly<Record<Command | "none", number>> = {
+export const COMMANDS: Readonly<Record<SecondCommand | "none", number>> = {
   /** Waits for the next command. */
   none: 0,
   /** Asks for the state repeatedly until it is stopped. */
@@ -18,7 +18,7 @@ export const COMMANDS: Readonly<Record<Command | "none", number>> = {
 };
 
 /** A command's name. */
-export type Command = "getStates" | "readAll";
+export type SecondCommand = "getStates" | "readAll";
 
 /** The words of the shared memory. */
 export const WORD = { command: 0, stop: 1, fd: 2, calls: 3, wrong: 4, errno: 5, bytes: 6, done: 7 };
@@ -74,7 +74,7 @@ export class SecondThread {
   }
 
   /** Begins a command; it goes on until it has ended, or {@linkcode SecondThread.end}. */
-  begin(command: Command, fd: number): void {
+  begin(command: SecondCommand, fd: number): void {
     this.#words.fill(0);
     Atomics.store(this.#words, WORD.fd, fd);
     Atomics.store(this.#words, WORD.command, COMMANDS[command]);

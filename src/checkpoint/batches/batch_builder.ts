@@ -7,7 +7,7 @@
 export const MAX_CHUNKS = 8192;
 
 /** A filled batch, in memory of one thread or in shared memory. */
-export interface Batch<Memory extends ArrayBufferLike = ArrayBufferLike> {
+export interface FilledBatch<Memory extends ArrayBufferLike = ArrayBufferLike> {
   /** The bytes of all its chunks. */
   readonly bytes: Uint8Array<Memory>;
   /** The length of each chunk, in order. */
@@ -61,7 +61,7 @@ export class BatchBuilder<Memory extends ArrayBufferLike = ArrayBufferLike> {
   }
 
   /** The batch as it stands. */
-  build(): Batch<Memory> {
+  build(): FilledBatch<Memory> {
     return { bytes: this.#buffer.subarray(0, this.#used), sizes: this.#sizes, more: this.#more };
   }
 }

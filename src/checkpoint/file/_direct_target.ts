@@ -5,15 +5,15 @@
 import { O_WRONLY } from "../../kernel/kernel.ts";
 import { close, sync } from "./_fd_io.ts";
 import type { AbortResult, FileTarget } from "./_file_target.ts";
-import { type Opened, openPathTarget, type PathTarget } from "./_path_target.ts";
+import { type OpenedTarget, openPathTarget, type PathTarget } from "./_path_target.ts";
 
 /** A device, a fifo, or an fd that another program opened. */
 export class DirectTarget implements FileTarget {
   readonly direct = true;
-  readonly #opened: Opened;
+  readonly #opened: OpenedTarget;
   #open = true;
 
-  private constructor(opened: Opened) {
+  private constructor(opened: OpenedTarget) {
     this.#opened = opened;
   }
 

@@ -8,7 +8,7 @@ import { DirectStream } from "../source/direct_stream.ts";
 import { FileChunks } from "../source/file_chunks.ts";
 import { PipeChunks } from "../source/pipe_chunks.ts";
 import { close, readNow, readSome } from "./_fd_io.ts";
-import type { Opened } from "./_path_target.ts";
+import type { OpenedTarget } from "./_path_target.ts";
 import { fileError } from "./file_error.ts";
 import type { CheckpointSource, ReadableFd } from "./checkpoint_source.ts";
 
@@ -18,7 +18,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 export class OpenSource implements CheckpointSource {
   readonly path: string;
   readonly size: number | null;
-  readonly #opened: Opened;
+  readonly #opened: OpenedTarget;
   #open = true;
   #streamed = false;
   #fifo: FifoNow | null = null;
@@ -28,7 +28,7 @@ export class OpenSource implements CheckpointSource {
    */
   readonly #reads = new Set<Promise<unknown>>();
 
-  constructor(path: string, opened: Opened, size: number | null) {
+  constructor(path: string, opened: OpenedTarget, size: number | null) {
     this.path = path;
     this.#opened = opened;
     this.size = size;

@@ -84,7 +84,7 @@ export async function findPathTarget(path: string, standard: number): Promise<Pa
 }
 
 /** An fd for node:fs, and whether this process opened it. */
-export interface Opened {
+export interface OpenedTarget {
   readonly fd: number;
   readonly owned: boolean;
 }
@@ -93,7 +93,7 @@ export interface Opened {
 export async function openPathTarget(
   place: Exclude<PathTarget, { kind: "file" }>,
   access: typeof O_RDONLY | typeof O_WRONLY,
-): Promise<Opened> {
+): Promise<OpenedTarget> {
   if (place.kind === "fd") {
     // Deno's node:fs knows the standard three, and no other fd that it did not open.
     return place.fd <= 2 ? { fd: place.fd, owned: false } : { fd: adoptFd(place.fd), owned: true };

@@ -36,7 +36,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 const NO_BYTES: Bytes = new Uint8Array(new ArrayBuffer(0));
 
 /** Options of reading. */
-export interface ReadOptions {
+export interface ReaderOptions {
   /** Refuse a checkpoint of the pre-copy phase alone, at its header. Default false. */
   readonly requireComplete?: boolean | undefined;
   /** Check the batches, but yield them without their bytes. Default false. */
@@ -105,7 +105,7 @@ function batchBytes(length: number): Bytes {
  */
 export class CheckpointReader {
   readonly #frames: FrameReader;
-  readonly #options: ReadOptions;
+  readonly #options: ReaderOptions;
   #header: DecodedHeader | null = null;
   #trailer: CheckpointTrailer | null = null;
   #counter = new TotalsCounter(0);
@@ -117,7 +117,7 @@ export class CheckpointReader {
   readonly #times: DevicePhaseTimes[] = [];
 
   /** Starts before the first byte. */
-  constructor(options: ReadOptions = {}) {
+  constructor(options: ReaderOptions = {}) {
     this.#options = options;
     this.#frames = new FrameReader({ allocate: (header) => this.#allocate(header) });
   }

@@ -83,7 +83,7 @@ const CONTROLLEN_AT = msghdr.offsetOf("msg_controllen");
 const FLAGS_AT = msghdr.offsetOf("msg_flags");
 
 /** Mapped memory for messages of up to `length` bytes: struct iovec, control data, message. */
-export class MessageMemory implements Disposable {
+export class MsghdrMemory implements Disposable {
   readonly #libc: Libc;
   readonly #memory: Mapping;
   /** struct msghdr. */
@@ -191,7 +191,7 @@ export class FdMessages {
     // The kernel refuses them, before it reads the control data.
     if (fds.length > SCM_MAX_FD) throw new SysError("sendmsg", ERRNO.EINVAL, `fd ${socket}`);
     const result = cleanly(() => {
-      using memory = new MessageMemory(this.#kernel, this.#libc, message.length);
+      using memory = new MsghdrMemory(this.#kernel, this.#libc, message.length);
       return memory.send(socket, message, fds);
     });
     if (result < 0) throw new SysError("sendmsg", -result, `fd ${socket}`);
@@ -201,7 +201,7 @@ export class FdMessages {
   receive(socket: number, into: Buffer, maxFds: number): ReceivedMessage {
     checkMaxFds(maxFds);
     const result = cleanly(() => {
-      using memory = new MessageMemory(this.#kernel, this.#libc, into.length);
+      using memory = new MsghdrMemory(this.#kernel, this.#libc, into.length);
       return memory.receive(socket, into, maxFds);
     });
     if (typeof result === "number") throw new SysError("recvmsg", -result, `fd ${socket}`);

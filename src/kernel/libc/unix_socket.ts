@@ -12,7 +12,7 @@ import { SysError } from "../sys_error.ts";
 import { struct } from "../../uapi/codec.ts";
 import type { StructCodec } from "../../uapi/struct_types.ts";
 import { type Libc, libc } from "./calls_with_errno.ts";
-import { MessageMemory, socketPair } from "./fd_messages.ts";
+import { MsghdrMemory, socketPair } from "./fd_messages.ts";
 import { libcKernel } from "./libc_kernel.ts";
 
 type Buffer = Uint8Array<ArrayBuffer>;
@@ -78,7 +78,7 @@ export interface Awaited {
 export class UnixSocket implements Disposable {
   #fd: number;
   readonly #libc: Libc = libc();
-  #memory: MessageMemory | null = null;
+  #memory: MsghdrMemory | null = null;
   #open = true;
 
   private constructor(fd: number) {
@@ -236,11 +236,11 @@ export class UnixSocket implements Disposable {
     throw new SysError("recvmsg", -received, `fd ${this.fd}`);
   }
 
-  #messages(length: number): MessageMemory {
+  #messages(length: number): MsghdrMemory {
     if (length > WITH_FDS_MAX) {
       throw new RangeError(`Cannot move fds with ${length} bytes: at most ${WITH_FDS_MAX}`);
     }
-    return this.#memory ??= new MessageMemory(libcKernel(), this.#libc, WITH_FDS_MAX);
+    return this.#memory ??= new MsghdrMemory(libcKernel(), this.#libc, WITH_FDS_MAX);
   }
 
   /**

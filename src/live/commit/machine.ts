@@ -47,7 +47,7 @@ export function entryOf<Name extends string>(action: `journal ${Name}`): Name {
 }
 
 /** A machine, its state, and what performs its actions. */
-export class Machine<
+export class CommitMachine<
   State extends string,
   Event extends string,
   Act extends Action,

@@ -20,7 +20,7 @@ export type Order = "run" | "drop" | "reset";
  * - `lost`: no process has the state any more.
  * - `unknown`: whether the other side's process exists is not known here, and it matters.
  */
-export type Verdict =
+export type Resolution =
   | { readonly kind: "settled"; readonly where: "source" | "destination"; readonly why: string }
   | {
     readonly kind: "decided";
@@ -83,16 +83,20 @@ export function resolve(
   source: JournalView,
   destination: JournalView,
   { peerEnded = false, insistOnSource = false }: ResolveOptions = {},
-): Verdict {
+): Resolution {
   const from = shown(source, peerEnded);
   const to = shown(destination, peerEnded);
-  const orders = (forSource: Order | null, forDestination: Order | null, why: string): Verdict => ({
+  const orders = (
+    forSource: Order | null,
+    forDestination: Order | null,
+    why: string,
+  ): Resolution => ({
     kind: "decided",
     source: forSource,
     destination: forDestination,
     why,
   });
-  const runSource = (why: string): Verdict => {
+  const runSource = (why: string): Resolution => {
     if (from.gone) return { kind: "lost", why: `${why}, and the source has ended` };
     if (!from.waits) return { kind: "under-way", why: "the source's process is at work" };
     return orders("run", null, why);

@@ -2,7 +2,7 @@
  * A phase that gives data, as a stream.
  */
 
-import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
+import type { FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
 import type { PrecopyLimits } from "../protocol/engine.ts";
 import { batchTransactions } from "../../checkpoint/batches/batch.ts";
 import { ask, onClosed } from "../thread/session_client.ts";
@@ -20,7 +20,7 @@ export function phaseSource(
   phase: Phase,
   limits: PrecopyLimits,
 ): ReadableStream<Transaction> {
-  let batches: AsyncGenerator<Batch<ArrayBuffer>> | null = null;
+  let batches: AsyncGenerator<FilledBatch<ArrayBuffer>> | null = null;
   let stopListening: (() => void) | null = null;
   return new ReadableStream<Transaction>({
     start(controller): void {

@@ -2,7 +2,7 @@
  * Sends batches to a device that takes them at its own pace.
  */
 
-import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
+import type { FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
 import { BATCH_BYTES } from "../../checkpoint/batches/buffer_pool.ts";
 
 /** Maximum number of batches under way. */
@@ -10,17 +10,17 @@ const AHEAD = 3;
 
 /** Sends batches, a few ahead of the device, and no more bytes than those batches may have. */
 export class BatchSender {
-  readonly #send: (batch: Batch<ArrayBuffer>) => Promise<void>;
+  readonly #send: (batch: FilledBatch<ArrayBuffer>) => Promise<void>;
   readonly #sent: { readonly taken: Promise<void>; readonly bytes: number }[] = [];
   #bytes = 0;
 
   /** `send` resolves once the device has the batch. */
-  constructor(send: (batch: Batch<ArrayBuffer>) => Promise<void>) {
+  constructor(send: (batch: FilledBatch<ArrayBuffer>) => Promise<void>) {
     this.#send = send;
   }
 
   /** Sends a batch; resolves once there is room for the next. A failure may come with a later one. */
-  async push(batch: Batch<ArrayBuffer>): Promise<void> {
+  async push(batch: FilledBatch<ArrayBuffer>): Promise<void> {
     const bytes = batch.bytes.length;
     while (this.#sent.length > 0 && this.#bytes + bytes > AHEAD * BATCH_BYTES) await this.#wait();
     const taken = this.#send(batch);

@@ -2,7 +2,7 @@
  * The batches of a phase, read ahead of the consumer.
  */
 
-import { type Batch, batchLength } from "../../checkpoint/batches/batch_builder.ts";
+import { batchLength, type FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
 import { ask } from "../thread/session_client.ts";
 import type { PulledBatch } from "../thread/session.ts";
 import type { Device } from "../device.ts";
@@ -22,7 +22,7 @@ function askAhead(device: Device): Promise<PulledBatch> {
 }
 
 /** The batches of the phase that the device has entered, without empty ones. */
-export async function* phaseBatches(device: Device): AsyncGenerator<Batch<ArrayBuffer>> {
+export async function* phaseBatches(device: Device): AsyncGenerator<FilledBatch<ArrayBuffer>> {
   const asked: Promise<PulledBatch>[] = [];
   for (let ended = false; !ended;) {
     while (asked.length < AHEAD) asked.push(askAhead(device));

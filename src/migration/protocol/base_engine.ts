@@ -3,7 +3,7 @@
  * states, and steps that bring the device back if they fail. V1Engine and V2Engine extend it.
  */
 
-import type { Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
+import type { BatchBuilder, FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
 import type { PrecopyReport } from "../../vfio/state/precopy_report.ts";
 import type {
   Counters,
@@ -54,7 +54,7 @@ export interface Save {
 /** A restore under way. */
 export interface Restore {
   /** Gives a batch to the driver. */
-  load(batch: Batch): void;
+  load(batch: FilledBatch): void;
 }
 
 /** An {@linkcode Engine} over a state machine; a protocol adds how its phases begin and end. */
@@ -220,7 +220,7 @@ export abstract class BaseEngine<Target extends TargetState> implements Engine {
   /** Opens what will write to a device in RESUMING. */
   protected abstract enterRestore(): Restore;
 
-  load(batch: Batch): void {
+  load(batch: FilledBatch): void {
     const restore = this.#restore;
     if (restore === null) throw new Error("Cannot load a batch: no restore is under way");
     this.steps.run("Cannot restore the device", () => restore.load(batch), "reset");

@@ -4,7 +4,7 @@
  */
 
 import type { PrecopyReport } from "../../vfio/state/precopy_report.ts";
-import type { Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
+import type { BatchBuilder, FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
 import type { Recovery } from "../../vfio/state/recovery.ts";
 import type { Phase } from "../../checkpoint/batches/transaction.ts";
 import type { StateName, StateReport, TargetState } from "../../vfio/state/states.ts";
@@ -103,7 +103,7 @@ export interface Engine extends Disposable {
   /** Enters RESUMING. */
   beginRestore(): void;
   /** Gives a batch to the device. */
-  load(batch: Batch): void;
+  load(batch: FilledBatch): void;
   /** Leaves RESUMING, for RUNNING or a stopped device. */
   endRestore(leave: "running" | "stop"): void;
 }

@@ -5,7 +5,7 @@
  * for a view of a MiB. It leaves buffers alone.
  */
 
-import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
+import type { FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
 import {
   packReading,
   packUnmapReading,
@@ -38,11 +38,11 @@ function unpackBytes({ buffer, offset, length }: PostedBytes): Bytes {
   return new Uint8Array(buffer, offset, length);
 }
 
-function packBatch({ bytes, sizes, more }: Batch<ArrayBuffer>): PostedBatch {
+function packBatch({ bytes, sizes, more }: FilledBatch<ArrayBuffer>): PostedBatch {
   return { bytes: packBytes(bytes), sizes: Uint32Array.from(sizes).buffer, more };
 }
 
-function unpackBatch({ bytes, sizes, more }: PostedBatch): Batch<ArrayBuffer> {
+function unpackBatch({ bytes, sizes, more }: PostedBatch): FilledBatch<ArrayBuffer> {
   return { bytes: unpackBytes(bytes), sizes: new Uint32Array(sizes), more };
 }
 

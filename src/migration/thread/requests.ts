@@ -5,7 +5,7 @@
 import type { DirtyReading, ReadOptions, UnmapReading } from "../../dirty/mod.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
 import type { DeviceDescription, DeviceTimes, OpenOptions, PulledBatch } from "./session.ts";
-import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
+import type { FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
 import type { FrameTarget } from "../../checkpoint/pipeline/frame_producer.ts";
 import type { RingMemory } from "../../checkpoint/pipeline/ring.ts";
 import type { PagesDue, PageTurn } from "../memory/page_scan.ts";
@@ -50,7 +50,7 @@ export interface Requests {
   handOver: () => void;
   checkRestore: () => void;
   beginRestore: () => void;
-  push: (batch: Batch<ArrayBuffer>) => void;
+  push: (batch: FilledBatch<ArrayBuffer>) => void;
   take: (ring: RingMemory, waitMs: number) => Turn;
   endRestore: (leave: "running" | "stop") => void;
   close: () => void;
@@ -60,15 +60,15 @@ export interface Requests {
 export type RequestName = keyof Requests;
 
 /** A request as it is posted; its buffer, where it has one, goes along. */
-export interface Request {
+export interface SessionRequest {
   readonly method: RequestName;
   readonly args: readonly unknown[];
 }
 
 /** The buffer that goes over with a request, and comes back with its answer. */
-export function transferredBuffer({ method, args }: Request): ArrayBuffer | null {
+export function transferredBuffer({ method, args }: SessionRequest): ArrayBuffer | null {
   if (method === "pull") return (args[0] as Buffer).buffer;
-  if (method === "push") return (args[0] as Batch<ArrayBuffer>).bytes.buffer;
+  if (method === "push") return (args[0] as FilledBatch<ArrayBuffer>).bytes.buffer;
   return null;
 }
 
@@ -81,7 +81,7 @@ interface AnswerParts {
 }
 
 /** An answer as it is posted: in the order of the requests. */
-export type Answer =
+export type SessionAnswer =
   & AnswerParts
   & (
     | { readonly ok: true; readonly value: unknown }

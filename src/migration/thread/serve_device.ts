@@ -8,9 +8,9 @@ import type { Kernel } from "../../kernel/kernel.ts";
 import { libcAllowed } from "../../kernel/libc/calls_with_errno.ts";
 import { blockSignals } from "../../kernel/process/signal_mask.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
-import { type Answer, type Request, transferredBuffer } from "./requests.ts";
+import { type SessionAnswer, type SessionRequest, transferredBuffer } from "./requests.ts";
 import { packValue, unpackArgs } from "./posted_bytes.ts";
-import { type OpenOptions, Session } from "./session.ts";
+import { DeviceSession, type OpenOptions } from "./session.ts";
 import { SharedCounters } from "./shared_counters.ts";
 import { packError } from "../../base/error_transfer.ts";
 import { serveParent } from "../../base/thread.ts";
@@ -34,14 +34,14 @@ import { serveParent } from "../../base/thread.ts";
  * ```
  */
 export function serveDevice(kernel?: Kernel): void {
-  let session: Session | null = null;
+  let session: DeviceSession | null = null;
 
-  function answer({ method, args }: Request): unknown {
+  function answer({ method, args }: SessionRequest): unknown {
     if (method === "open") {
       const [name, options, memory] = args as [string, OpenOptions, SharedArrayBuffer];
       // A driver that a signal interrupts may drop what it was about to give, or had taken.
       if (libcAllowed()) blockSignals();
-      session = new Session(name, options, new SharedCounters(memory), kernel);
+      session = new DeviceSession(name, options, new SharedCounters(memory), kernel);
       return session.description;
     }
     if (session === null) throw new Error(`Cannot serve "${method}": no device is open`);
@@ -50,7 +50,7 @@ export function serveDevice(kernel?: Kernel): void {
 
   const notes = (): readonly DriverNote[] => session?.takeNotes() ?? [];
 
-  serveParent<Request, Answer>(({ method, args }, parent) => {
+  serveParent<SessionRequest, SessionAnswer>(({ method, args }, parent) => {
     const request = { method, args: unpackArgs(method, args) };
     const buffer = transferredBuffer(request);
     const transfer = buffer === null ? [] : [buffer];

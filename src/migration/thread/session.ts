@@ -36,7 +36,7 @@ import {
 } from "../../vfio/device/migration_region.ts";
 import { quirkFor, type QuirkName } from "../../vfio/device/quirk.ts";
 import { type Reason, UnsupportedError } from "../../vfio/reasons/unsupported_error.ts";
-import { type Batch, BatchBuilder } from "../../checkpoint/batches/batch_builder.ts";
+import { BatchBuilder, type FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
 import type { FrameTarget } from "../../checkpoint/pipeline/frame_producer.ts";
 import type { RingMemory } from "../../checkpoint/pipeline/ring.ts";
 import {
@@ -148,13 +148,13 @@ export interface DeviceTimes {
 /** A pull's answer. */
 export interface PulledBatch {
   /** What was read; may be empty at the end of a phase. */
-  readonly batch: Batch<ArrayBuffer>;
+  readonly batch: FilledBatch<ArrayBuffer>;
   /** Whether the phase has ended. */
   readonly ended: boolean;
 }
 
 /** One open device. */
-export class Session implements Disposable {
+export class DeviceSession implements Disposable {
   readonly #kernel: Kernel;
   /** The device with its memory, if it has some; else the device. */
   readonly #opened: VfioDevice | MappedDevice | DirtySession;
@@ -464,7 +464,7 @@ export class Session implements Disposable {
   }
 
   /** Gives a batch to the device. */
-  push(batch: Batch): void {
+  push(batch: FilledBatch): void {
     this.#migration.load(batch);
   }
 

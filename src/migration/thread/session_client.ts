@@ -5,17 +5,17 @@
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
-import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
+import type { FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
 import {
-  type Answer,
-  type Request,
   type RequestName,
   type Requests,
+  type SessionAnswer,
+  type SessionRequest,
   transferredBuffer,
 } from "./requests.ts";
 import { packArgs, unpackValue } from "./posted_bytes.ts";
 import { NoteBook, type NoteWatch } from "../notes/note_book.ts";
-import { type OpenOptions, Session } from "./session.ts";
+import { DeviceSession, type OpenOptions } from "./session.ts";
 import { SharedCounters } from "./shared_counters.ts";
 import { type AnyWorker, startWorker, type Thread, threadOf } from "../../base/thread.ts";
 import { unpackError } from "../../base/error_transfer.ts";
@@ -97,7 +97,7 @@ export class InlineSessionClient implements SessionClient {
   /** The caller cannot look while a request is served. */
   readonly unansweredMs = 0;
   readonly #kernel: Kernel;
-  #session: Session | null = null;
+  #session: DeviceSession | null = null;
 
   constructor(lifetime: ServiceLifetime, kernel: Kernel) {
     this.lifetime = lifetime;
@@ -112,7 +112,7 @@ export class InlineSessionClient implements SessionClient {
     if (this.lifetime.ended) throw this.lifetime.error();
     if (method === "open") {
       const [name, options, memory] = args as [string, OpenOptions, SharedArrayBuffer];
-      this.#session = new Session(name, options, new SharedCounters(memory), this.#kernel);
+      this.#session = new DeviceSession(name, options, new SharedCounters(memory), this.#kernel);
       this.notes.receive(this.#session.takeNotes());
       return this.#session.description as ReturnType<Requests[Name]>;
     }
@@ -124,7 +124,7 @@ export class InlineSessionClient implements SessionClient {
     try {
       const result = call.apply(session, args);
       this.notes.receive(session.takeNotes());
-      if (method === "push") recycle((args[0] as Batch<ArrayBuffer>).bytes.buffer);
+      if (method === "push") recycle((args[0] as FilledBatch<ArrayBuffer>).bytes.buffer);
       return result;
     } catch (error) {
       const notes = session.takeNotes();
@@ -162,7 +162,7 @@ interface PendingRequest {
 export class WorkerSessionClient implements SessionClient {
   readonly notes: NoteBook = new NoteBook();
   readonly lifetime: ServiceLifetime;
-  readonly #thread: Thread<Request>;
+  readonly #thread: Thread<SessionRequest>;
   readonly #waiting: PendingRequest[] = [];
   #dead = false;
   /** When it last answered, or was asked while it had nothing to do. */
@@ -171,7 +171,7 @@ export class WorkerSessionClient implements SessionClient {
   constructor(lifetime: ServiceLifetime, worker?: AnyWorker) {
     this.lifetime = lifetime;
     this.#thread = threadOf(worker ?? startWorker(new URL("./device_worker.ts", import.meta.url)), {
-      message: (answer: Answer) => this.#answered(answer),
+      message: (answer: SessionAnswer) => this.#answered(answer),
       ended: (why) => this.#died(why),
     });
   }
@@ -189,7 +189,7 @@ export class WorkerSessionClient implements SessionClient {
   }
 
   #post(method: RequestName, args: readonly unknown[]): Promise<unknown> {
-    const message: Request = { method, args: packArgs(method, args) };
+    const message: SessionRequest = { method, args: packArgs(method, args) };
     const buffer = transferredBuffer({ method, args });
     return new Promise((resolve, reject) => {
       const waiting = { method, resolve, reject };
@@ -208,7 +208,7 @@ export class WorkerSessionClient implements SessionClient {
     });
   }
 
-  #answered(answer: Answer): void {
+  #answered(answer: SessionAnswer): void {
     const waiting = this.#waiting.shift();
     this.#heardAt = performance.now();
     if (this.#waiting.length === 0) this.#thread.keepAlive(false);

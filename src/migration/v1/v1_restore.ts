@@ -4,7 +4,7 @@
  */
 
 import { isErrno } from "../../kernel/sys_error.ts";
-import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
+import type { FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
 import type { Counters } from "../protocol/engine.ts";
 import { DriverError } from "../protocol/recovery.ts";
 import type { V1DataSection } from "./v1_data_section.ts";
@@ -46,7 +46,7 @@ export class V1Restore {
    * @throws {DriverError} If a transaction does not fit where the driver wants it.
    * @throws {SysError} If the driver refuses the data or its size.
    */
-  load(batch: Batch): void {
+  load(batch: FilledBatch): void {
     let at = 0;
     for (let index = 0; index < batch.sizes.length; index++) {
       const size = batch.sizes[index]!;

@@ -6,7 +6,7 @@ import { isErrno } from "../../kernel/sys_error.ts";
 import type { Fd } from "../../kernel/fd.ts";
 import { type Kernel, POLLOUT } from "../../kernel/kernel.ts";
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
-import type { Batch } from "../../checkpoint/batches/batch_builder.ts";
+import type { FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
 import type { Counters } from "../protocol/engine.ts";
 import { dataError, DriverError, GONE, type Meanings } from "../protocol/recovery.ts";
 import { Readiness } from "../protocol/data_io.ts";
@@ -47,7 +47,7 @@ export class V2Restore {
    *
    * @throws {DriverError} If the driver refuses it, with the errno as cause.
    */
-  load(batch: Batch): void {
+  load(batch: FilledBatch): void {
     let written = 0;
     while (written < batch.bytes.length) {
       const count = this.#write(batch.bytes.subarray(written));

@@ -8,7 +8,7 @@ import {
   VFIO_PCI_NUM_REGIONS,
 } from "../../uapi/mod.ts";
 import { ConfigSpace } from "./config_space.ts";
-import { Doorbell } from "./doorbell.ts";
+import { DoorbellRegion } from "./doorbell.ts";
 import { Interrupts } from "./interrupts.ts";
 import { MsixTable } from "./msix_table.ts";
 import { DeviceDma } from "../dma/device_dma.ts";
@@ -57,7 +57,7 @@ export class DeviceModel implements DriverDevice {
   readonly violations: string[] = [];
   readonly #regions: ReadonlyMap<number, DeviceRegion>;
   readonly #config: ConfigSpace;
-  readonly #doorbell: Doorbell | null;
+  readonly #doorbell: DoorbellRegion | null;
   #violations = 0;
   #opened = 0;
   #gone = false;
@@ -90,7 +90,7 @@ export class DeviceModel implements DriverDevice {
     const msix = spec.doorbell ? new MsixTable(MSIX_REGION) : null;
     this.#config = new ConfigSpace(this.personality, this.interrupts, msix);
     this.#doorbell = spec.doorbell
-      ? new Doorbell(this.dma.engine, this.interrupts, () => this.writesMemory())
+      ? new DoorbellRegion(this.dma.engine, this.interrupts, () => this.writesMemory())
       : null;
     const window = new VendorWindow(() => this.#inside(), () => this.checksum());
     const regions = new Map<number, DeviceRegion>([

@@ -52,7 +52,7 @@ const END = LAYOUT.size;
 const WRITABLE: readonly (readonly [from: number, to: number])[] = [[0, STATUS], [VECTOR, PENDING]];
 
 /** The registers; all that follows them reads as 0. */
-export class Doorbell implements DeviceRegion {
+export class DoorbellRegion implements DeviceRegion {
   readonly size = SIZE;
   readonly flags: number = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
   readonly #bytes: Bytes = new Uint8Array(SIZE);

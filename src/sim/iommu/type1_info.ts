@@ -14,7 +14,7 @@ import {
   vfioIommuType1InfoCapMigration,
   vfioIommuType1InfoDmaAvail,
 } from "../../uapi/mod.ts";
-import { type Capability, chain } from "../os/capabilities.ts";
+import { type CapabilityBytes, chain } from "../os/capabilities.ts";
 import { MAX_BITMAP_BYTES } from "./type1_tracking.ts";
 import { DMA_PAGE } from "./dma_list.ts";
 import type { Iommu, IommuDriver } from "./iommu.ts";
@@ -29,7 +29,7 @@ function capabilitiesOf(
   { ranges }: Iommu,
   tracking: IommuDriver["tracking"],
   avail: number,
-): Capability[] {
+): CapabilityBytes[] {
   const header = { version: 1, next: 0 };
   const capabilities = [vfioIommuType1InfoDmaAvail.pack({
     header: { ...header, id: VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL },

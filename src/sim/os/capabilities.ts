@@ -1,16 +1,16 @@
 /**
- * Capability chains, as kernel 6.1 appends them to an info struct: one after the
+ * CapabilityBytes chains, as kernel 6.1 appends them to an info struct: one after the
  * other, not aligned.
  */
 
 import { vfioInfoCapHeader } from "../../uapi/mod.ts";
 
 /** The bytes of one capability; `next` in its header is not set yet. */
-export type Capability = Uint8Array<ArrayBuffer>;
+export type CapabilityBytes = Uint8Array<ArrayBuffer>;
 
 /** A chain to be placed at `offset` of the struct; the last capability's `next` is 0. */
 export function chain(
-  capabilities: readonly Capability[],
+  capabilities: readonly CapabilityBytes[],
   offset: number,
 ): Uint8Array<ArrayBuffer> {
   const size = capabilities.reduce((sum, { length }) => sum + length, 0);

@@ -6,7 +6,7 @@
 
 import type { DeviceState } from "../state/device_state.ts";
 import type { FaultName } from "../faults/fault_plan.ts";
-import type { Layout } from "./region_layout.ts";
+import type { RegionLayout } from "./region_layout.ts";
 import { LoadStream } from "../state/load_stream.ts";
 import { PAGE } from "../state/pages.ts";
 import { refuse } from "../os/refusal.ts";
@@ -22,7 +22,7 @@ type Step = "idle" | "started" | "placed" | "sized";
 export class DataSection {
   readonly #owner: DriverDevice;
   readonly #state: DeviceState;
-  readonly #layout: Layout;
+  readonly #layout: RegionLayout;
   /** Whether data_size reads 0, and a transaction is as much as is pending and fits. */
   readonly #sizeless: boolean;
   #data = new ViewedBytes(new Uint8Array(0));
@@ -39,7 +39,7 @@ export class DataSection {
   #touched = 0;
 
   /** Transactions of a device, placed as in `layout`. */
-  constructor(owner: DriverDevice, layout: Layout, sizeless: boolean) {
+  constructor(owner: DriverDevice, layout: RegionLayout, sizeless: boolean) {
     this.#owner = owner;
     this.#state = owner.state;
     this.#layout = layout;

@@ -5,7 +5,7 @@
  */
 
 import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from "../../uapi/constants.ts";
-import type { Layout } from "./region_layout.ts";
+import type { RegionLayout } from "./region_layout.ts";
 import { LoadStream } from "../state/load_stream.ts";
 import { refuse } from "../os/refusal.ts";
 import { type Bytes, ViewedBytes } from "../os/bytes.ts";
@@ -14,8 +14,8 @@ import type { MigrationRegion } from "../driver/region.ts";
 import {
   getRegister,
   putRegister,
-  type Register,
   registerAt,
+  type RegisterName,
   REGISTERS_SIZE,
 } from "./registers.ts";
 import { SaveStream } from "../state/save_stream.ts";
@@ -38,7 +38,7 @@ export class IceRegion implements MigrationRegion {
   #pending = 0n;
   #read = 0;
 
-  constructor(owner: DriverDevice, layout: Layout) {
+  constructor(owner: DriverDevice, layout: RegionLayout) {
     this.size = layout.size;
     this.#owner = owner;
     this.#dataSize = layout.window;
@@ -73,14 +73,14 @@ export class IceRegion implements MigrationRegion {
   }
 
   /** A wrong width at a register's offset is EINVAL; an unknown offset is EFAULT. */
-  #registerAt(at: number, bytes: Bytes, verb: "read" | "written"): Register {
+  #registerAt(at: number, bytes: Bytes, verb: "read" | "written"): RegisterName {
     const register = registerAt(at, bytes.length);
     if (register !== null && register !== "reserved") return register;
     this.#owner.violate(`${bytes.length} bytes at ${at} were ${verb}; there is no such register`);
     return refuse([0, 8, 16, 24].includes(at) ? "EINVAL" : "EFAULT");
   }
 
-  #register(register: Register): number | bigint {
+  #register(register: RegisterName): number | bigint {
     switch (register) {
       case "pending_bytes":
         this.#owner.elapse();

@@ -17,7 +17,7 @@ export interface LayoutOptions {
 }
 
 /** The layout of a migration region. */
-export interface Layout {
+export interface RegionLayout {
   /** Size in bytes. */
   readonly size: number;
   /** The offsets of transactions, used in turn. */
@@ -31,7 +31,7 @@ export interface Layout {
 const pageUp = (bytes: number): number => Math.ceil(bytes / PAGE) * PAGE;
 
 /** The layout of a device's migration region; null if it has none. */
-export function layoutOf(spec: LayoutOptions): Layout | null {
+export function layoutOf(spec: LayoutOptions): RegionLayout | null {
   if (spec.personality === "ice") {
     // Directly after the registers, and never mapped.
     const window = HEADER + RECORD + spec.size;
@@ -58,7 +58,7 @@ export function layoutOf(spec: LayoutOptions): Layout | null {
  * transaction straddles pages. The areas are unsorted, two overlap, one is empty,
  * and there are trapped pages between and after them.
  */
-function partitioned(chunk: number): Layout {
+function partitioned(chunk: number): RegionLayout {
   const first = PAGE + 0xa34;
   const second = first + 0x100;
   const pages = Math.max(17, Math.ceil((second + chunk) / PAGE));

@@ -6,13 +6,18 @@
 import type { Bytes } from "../os/bytes.ts";
 
 /** The registers, named as the struct's fields. */
-export type Register = "device_state" | "reserved" | "pending_bytes" | "data_offset" | "data_size";
+export type RegisterName =
+  | "device_state"
+  | "reserved"
+  | "pending_bytes"
+  | "data_offset"
+  | "data_size";
 
 /** Bytes of struct vfio_device_migration_info. */
 export const REGISTERS_SIZE = 32;
 
 /** The register that an access of this offset and width matches; null if there is none. */
-export function registerAt(at: number, width: number): Register | null {
+export function registerAt(at: number, width: number): RegisterName | null {
   if (width === 4) return at === 0 ? "device_state" : at === 4 ? "reserved" : null;
   if (width !== 8) return null;
   return at === 8 ? "pending_bytes" : at === 16 ? "data_offset" : at === 24 ? "data_size" : null;

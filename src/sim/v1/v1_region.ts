@@ -9,7 +9,7 @@ import {
   VFIO_REGION_INFO_FLAG_READ,
   VFIO_REGION_INFO_FLAG_WRITE,
 } from "../../uapi/constants.ts";
-import type { Layout } from "./region_layout.ts";
+import type { RegionLayout } from "./region_layout.ts";
 import { refuse } from "../os/refusal.ts";
 import type { Bytes } from "../os/bytes.ts";
 import type { DriverDevice } from "../driver/driver_device.ts";
@@ -17,8 +17,8 @@ import type { MigrationRegion } from "../driver/region.ts";
 import {
   getRegister,
   putRegister,
-  type Register,
   registerAt,
+  type RegisterName,
   REGISTERS_SIZE,
 } from "./registers.ts";
 import {
@@ -36,7 +36,7 @@ import { DataSection } from "./data_section.ts";
 export class V1Region implements MigrationRegion {
   readonly size: number;
   readonly flags: number;
-  readonly areas: Layout["areas"];
+  readonly areas: RegionLayout["areas"];
   readonly #owner: DriverDevice;
   /** The data section. */
   readonly data: DataSection;
@@ -49,7 +49,7 @@ export class V1Region implements MigrationRegion {
   #untouched = true;
 
   /** A region whose device_state is initially `reserved` with RUNNING set. */
-  constructor(owner: DriverDevice, layout: Layout, reserved: number, sizeless: boolean) {
+  constructor(owner: DriverDevice, layout: RegionLayout, reserved: number, sizeless: boolean) {
     this.size = layout.size;
     this.areas = layout.areas;
     this.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE |
@@ -91,7 +91,7 @@ export class V1Region implements MigrationRegion {
   }
 
   /** Reads a register. */
-  readRegister(register: Register): number {
+  readRegister(register: RegisterName): number {
     switch (register) {
       case "device_state":
         for (const { errno } of this.#owner.faults.due("state-read")) refuse(errno);

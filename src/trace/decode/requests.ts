@@ -5,7 +5,7 @@ import * as uapi from "../../uapi/mod.ts";
 import type { TraceFields, TraceValue } from "../event.ts";
 import type { FileKind, RegionFacts } from "./traced_files.ts";
 import { extensionName, featureName, flagNames, hex, v2StateName } from "./names.ts";
-import { changedFields, type Layout, structFields } from "./struct_fields.ts";
+import { changedFields, structFields, type StructLayout } from "./struct_fields.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -114,7 +114,7 @@ const NAMED: Requests = Object.fromEntries(
 );
 
 /** The struct of a feature. */
-const FEATURES: Readonly<Record<number, Layout>> = {
+const FEATURES: Readonly<Record<number, StructLayout>> = {
   [uapi.VFIO_DEVICE_FEATURE_MIGRATION]: {
     codec: uapi.vfioDeviceFeatureMigration,
     flags: "VFIO_MIGRATION_",
@@ -178,7 +178,7 @@ function requestsOf(kind: FileKind | null, request: number, bytes: Bytes | null)
   return isFeature ? known : CONTAINER;
 }
 
-function fields(layout: Layout, name: string, bytes: Bytes): TraceFields | null {
+function fields(layout: StructLayout, name: string, bytes: Bytes): TraceFields | null {
   const found = structFields(layout, bytes);
   if (found === null) return null;
   const inside = PAYLOADS[name];
@@ -187,7 +187,7 @@ function fields(layout: Layout, name: string, bytes: Bytes): TraceFields | null 
 }
 
 /** What may follow a request's struct. */
-const PAYLOADS: Readonly<Record<string, Layout>> = {
+const PAYLOADS: Readonly<Record<string, StructLayout>> = {
   VFIO_IOMMU_UNMAP_DMA: { codec: uapi.vfioBitmap, flags: null },
   VFIO_IOMMU_DIRTY_PAGES: { codec: uapi.vfioIommuType1DirtyBitmapGet, flags: null },
 };

@@ -23,14 +23,17 @@ const HEX = new Set([
 ]);
 
 /** A struct in the argument of a request, and the prefix of the names of its flags. */
-export interface Layout {
+export interface StructLayout {
   readonly codec: StructCodec<object>;
   /** Flags by field; a struct's `flags` without a prefix are a number. */
   readonly flags: string | null;
 }
 
 /** The fields of a struct at the start of `bytes`; null if there are too few bytes. */
-export function structFields({ codec, flags }: Layout, bytes: Uint8Array): TraceFields | null {
+export function structFields(
+  { codec, flags }: StructLayout,
+  bytes: Uint8Array,
+): TraceFields | null {
   let struct: object;
   try {
     struct = codec.unpack(bytes);

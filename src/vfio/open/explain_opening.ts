@@ -10,8 +10,8 @@ import {
   type CauseName,
   type CauseReason,
   CAUSES,
-  type Failure,
   holdersOf,
+  type OpeningFailure,
   type Situation,
 } from "./causes/mod.ts";
 import { OPENING_ERRORS } from "./_opening_errors.ts";
@@ -47,7 +47,7 @@ export function opening<Value>(
 
 /** Explains how a call failed. */
 export function explainOpening(call: OpeningCall, error: SysError, situation: Situation): Error {
-  const failure: Failure = { ...situation, call, error };
+  const failure: OpeningFailure = { ...situation, call, error };
   const named = OPENING_ERRORS[call][error.code as ErrnoName] ?? [];
   const seen = named.map((name) => ({ name, cause: CAUSES[name] as Cause }))
     .map((one) => ({ ...one, sure: look(one.cause, failure, named.length) }));
@@ -69,7 +69,7 @@ export function mayHelpOtherWay(error: unknown): error is UnsupportedError | Ope
 }
 
 /** A cause without a check applies if it is the only one. */
-function look(cause: Cause, failure: Failure, of: number): boolean | null {
+function look(cause: Cause, failure: OpeningFailure, of: number): boolean | null {
   return cause.look === undefined ? (of === 1 ? true : null) : cause.look(failure);
 }
 
@@ -78,7 +78,7 @@ interface Named {
   readonly cause: Cause;
 }
 
-function explain(causes: readonly Named[], failure: Failure): Error {
+function explain(causes: readonly Named[], failure: OpeningFailure): Error {
   const { error } = failure;
   const [{ name, cause: first }] = causes as readonly [Named];
   if (causes.length === 1 && first.kind === "busy") {
@@ -95,7 +95,7 @@ function explain(causes: readonly Named[], failure: Failure): Error {
 }
 
 /** The reasons for a call with several possible causes: that it has several, and each of them. */
-function oneOf(reasons: readonly CauseReason[], failure: Failure): Reason[] {
+function oneOf(reasons: readonly CauseReason[], failure: OpeningFailure): Reason[] {
   const what = answered(failure);
   const whys = reasons.map(({ message, why }) => why === undefined ? message : capitalized(why));
   const list = whys.map((why, index) => `(${index + 1}) ${why}`).join("; ");
@@ -120,7 +120,7 @@ function capitalized(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-function unknown(failure: Failure, ruledOut: readonly Cause[]): Error {
+function unknown(failure: OpeningFailure, ruledOut: readonly Cause[]): Error {
   const { error } = failure;
   const known = ruledOut.length === 0
     ? "Linux's own code is not known to answer that there"
@@ -143,7 +143,7 @@ const CDEV_CALLS: readonly OpeningCall[] = [
   "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
 ];
 
-function refusedCode({ call }: Failure): ReasonCode {
+function refusedCode({ call }: OpeningFailure): ReasonCode {
   if (CDEV_CALLS.includes(call)) return "cdev-refused";
   return call === "read sysfs" || call === "VFIO_DEVICE_GET_INFO" || call === "connect"
     ? "open-refused"

@@ -71,7 +71,7 @@ const OWN: Capabilities = {
 export type ServerCommands = (command: number, payload: Bytes) => readonly Uint8Array[];
 
 /** A request. */
-export interface Request<Answer> {
+export interface ServerRequest<Answer> {
   /** `VFIO_USER_*`. */
   readonly command: number;
   /** The payload, in parts. */
@@ -127,7 +127,7 @@ const WORD = {
 const REASONS: readonly WireErrorCode[] = ["closed", "timeout", "malformed"];
 
 /** A connection. */
-export class Connection {
+export class ServerConnection {
   /** The path of the server's socket. */
   readonly path: string;
   readonly #timeoutMs: number;
@@ -163,13 +163,13 @@ export class Connection {
    * @throws {SysError} What connect(2) answers; EAGAIN if the server has no room for another
    * client; ECONNRESET, ETIMEDOUT or EPROTO if it does not answer as a vfio-user server.
    */
-  static connect(path: string, options: ConnectOptions): Connection {
+  static connect(path: string, options: ConnectOptions): ServerConnection {
     const until = performance.now() + options.timeoutMs;
     const { connect } = options;
     const socket = connect === undefined
       ? connectUntil(path, until)
       : UnixSocket.adopt(connect(path));
-    const connection = new Connection(path, socket, options);
+    const connection = new ServerConnection(path, socket, options);
     try {
       connection.#negotiate();
       return connection;
@@ -182,12 +182,17 @@ export class Connection {
    * Uses a connection of another thread's, which stays its owner. It answers no commands of the
    * server's with memory: only the thread that mapped it has that.
    */
-  static join(shared: SharedConnection): Connection {
+  static join(shared: SharedConnection): ServerConnection {
     const { path, fd, twinFd, timeoutMs, server, memory } = shared;
     const commands: ServerCommands = () => {
       throw new SysError("answer", ERRNO.EFAULT, path);
     };
-    const joined = new Connection(path, UnixSocket.adopt(fd), { timeoutMs, commands }, memory);
+    const joined = new ServerConnection(
+      path,
+      UnixSocket.adopt(fd),
+      { timeoutMs, commands },
+      memory,
+    );
     joined.#server = server;
     if (twinFd !== null) joined.#useTwin(twinFd);
     return joined;
@@ -286,7 +291,7 @@ export class Connection {
    * @throws {SysError} The errno of the reply; ECONNRESET, ETIMEDOUT or EPROTO if the connection
    * is, or was, lost, with what the server did as its detail.
    */
-  request<Answer>(request: Request<Answer>): Answer {
+  request<Answer>(request: ServerRequest<Answer>): Answer {
     const { command } = request;
     try {
       this.#begin();
@@ -335,7 +340,7 @@ export class Connection {
     this.#twin?.socket.shutdown();
   }
 
-  #exchange<Answer>(request: Request<Answer>): Answer {
+  #exchange<Answer>(request: ServerRequest<Answer>): Answer {
     const { command, payload, fds, wantsFds } = request;
     const id = this.#words[WORD.nextId]!++ & 0xffff;
     this.#socket.send({ id, command, flags: VFIO_USER_F_TYPE_COMMAND, errno: 0 }, payload, fds);
@@ -357,7 +362,7 @@ export class Connection {
 
   #reply<Answer>(
     id: number,
-    { command, receive }: Request<Answer>,
+    { command, receive }: ServerRequest<Answer>,
     { header, fds }: ReceivedHeader,
   ): Answer {
     const length = header.size - HEADER_SIZE;

@@ -27,7 +27,7 @@ import {
 import { type Install, OpenFile } from "../../sim/os/open_file.ts";
 import { refuse } from "../../sim/os/refusal.ts";
 import { type Argument, bytesToUser, fromUser, toUser } from "../../sim/os/user.ts";
-import type { Connection } from "./connection.ts";
+import type { ServerConnection } from "./connection.ts";
 import type { DmaMappings } from "./dma_mappings.ts";
 import { FeatureCalls } from "./feature_call.ts";
 import { FileMapping } from "./file_mapping.ts";
@@ -48,7 +48,7 @@ export interface DeviceFileParts {
   /** The path of its node. */
   readonly label: string;
   /** The connection to its server, which this file closes. */
-  readonly connection: Connection;
+  readonly connection: ServerConnection;
   /** The memory of this process. */
   readonly memory: OwnMemory;
   /** Gives a file an fd. */
@@ -61,7 +61,7 @@ export interface DeviceFileParts {
 export class DeviceFile extends OpenFile {
   readonly label: string;
   /** The connection to its server. */
-  readonly connection: Connection;
+  readonly connection: ServerConnection;
   readonly #parts: DeviceFileParts;
   readonly #device: RemoteDevice;
   readonly #features: FeatureCalls;

@@ -6,7 +6,7 @@
 import { answer } from "../../sim/os/answer.ts";
 import { refuse } from "../../sim/os/refusal.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { Connection, type SharedConnection } from "./connection.ts";
+import { ServerConnection, type SharedConnection } from "./connection.ts";
 import { DataFile } from "./data_file.ts";
 import { DeviceFile } from "./device_file.ts";
 import { OwnMemory } from "./own_memory.ts";
@@ -17,7 +17,7 @@ import { RemoteDevice } from "./remote_device.ts";
  * that the device's own thread began. The device stays open as long as that thread has it open.
  */
 export function joinDevice(shared: SharedConnection): Pick<Kernel, "ioctl" | "read"> {
-  const connection = Connection.join(shared);
+  const connection = ServerConnection.join(shared);
   const device = new DeviceFile({
     label: shared.path,
     connection,

@@ -23,9 +23,9 @@ import { refuse } from "../../sim/os/refusal.ts";
 import type { Tree } from "../../sim/os/tree.ts";
 import { connectThrough } from "./channel.ts";
 import {
-  Connection,
   type ConnectOptions,
   DEFAULT_TIMEOUT_MS,
+  ServerConnection,
   type SharedConnection,
 } from "./connection.ts";
 import { DATA_FILE, DataFile } from "./data_file.ts";
@@ -93,9 +93,9 @@ export class VfioUserKernel implements Kernel {
     return this.#os.open(path, flags);
   }
 
-  #connectTo(path: string, options: ConnectOptions): Connection {
+  #connectTo(path: string, options: ConnectOptions): ServerConnection {
     try {
-      return Connection.connect(this.path, options);
+      return ServerConnection.connect(this.path, options);
     } catch (error) {
       if (path === this.path || !isErrno(error, "ENOENT")) throw error;
       // The node is always there; the socket's file is gone, and the server with it.
@@ -108,7 +108,7 @@ export class VfioUserKernel implements Kernel {
       // The socket has one fd; this one stands for the same file.
       return this.#install(this.#device);
     }
-    const connection: Connection = this.#connectTo(path, {
+    const connection: ServerConnection = this.#connectTo(path, {
       timeoutMs: this.#timeoutMs,
       connect: this.#connect,
       commands: (command, payload) =>

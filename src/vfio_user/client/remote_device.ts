@@ -38,7 +38,7 @@ import {
   vfioUserRegionAccess,
 } from "../wire/structs.ts";
 import { malformed } from "../wire/wire_error.ts";
-import type { Connection } from "./connection.ts";
+import type { ServerConnection } from "./connection.ts";
 import type { StructCodec } from "../../uapi/struct_types.ts";
 import { REGION_MAX } from "./region_files.ts";
 
@@ -58,9 +58,9 @@ export interface RemoteRegion {
 /** A device that is driven by messages. */
 export class RemoteDevice {
   /** The connection. */
-  readonly connection: Connection;
+  readonly connection: ServerConnection;
 
-  constructor(connection: Connection) {
+  constructor(connection: ServerConnection) {
     this.connection = connection;
   }
 

@@ -15,7 +15,7 @@ import {
   readJournal,
   type Side,
 } from "../../../src/live/commit/journal.ts";
-import { resolve, type Verdict } from "../../../src/live/commit/resolve.ts";
+import { type Resolution, resolve } from "../../../src/live/commit/resolve.ts";
 import { JournalError } from "../../../src/live/mod.ts";
 import { libcKernel } from "../../../src/kernel/mod.ts";
 import { isErrno } from "../../../src/kernel/sys_error.ts";
@@ -163,7 +163,7 @@ export class KillRuns implements AsyncDisposable {
   async #ended(
     sides: Readonly<Record<Side, SideProcess>>,
     folder: string,
-  ): Promise<Verdict | null> {
+  ): Promise<Resolution | null> {
     let knocked = false;
     for (;;) {
       const changed = Promise.race(SIDES.map((side) => sides[side].changed));
@@ -210,7 +210,7 @@ export class KillRuns implements AsyncDisposable {
     sides: Readonly<Record<Side, SideProcess>>,
     folder: string,
     insistOnSource = false,
-  ): Verdict | null {
+  ): Resolution | null {
     if (sides.source.id === null && sides.destination.id === null) return null;
     const read = (side: Side): JournalView => readJournal(this.#journal(sides, folder, side));
     try {
@@ -228,7 +228,7 @@ export class KillRuns implements AsyncDisposable {
 
   async #judge(
     sides: Readonly<Record<Side, SideProcess>>,
-    verdict: Verdict | null,
+    verdict: Resolution | null,
   ): Promise<End> {
     this.#noneBoth();
     const { source, destination } = this.#referee;

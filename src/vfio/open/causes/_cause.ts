@@ -34,7 +34,7 @@ export interface Situation {
 }
 
 /** A situation, and the call that failed in it. */
-export interface Failure extends Situation {
+export interface OpeningFailure extends Situation {
   readonly call: OpeningCall;
   readonly error: SysError;
 }
@@ -46,9 +46,9 @@ export interface Cause {
   /** Whether it may help to open the device by its group instead of its character device. */
   readonly otherWay: boolean;
   /** Whether it is the cause; null if that cannot be seen. Without it, it always may be. */
-  look?(failure: Failure): boolean | null;
+  look?(failure: OpeningFailure): boolean | null;
   /** What it is, and what to do. */
-  reason(failure: Failure): CauseReason;
+  reason(failure: OpeningFailure): CauseReason;
 }
 
 /** Causes by name. */
@@ -60,7 +60,7 @@ export const LOG = "See the kernel's log (dmesg): the driver may say why there";
 export const AGAIN = "Try again; if it lasts, see the kernel's log (dmesg)";
 
 /** Describes a failed call: `VFIO_SET_IOMMU of container /dev/vfio/vfio answers EPERM`. */
-export function answered({ call, error, path = error.object }: Failure): string {
+export function answered({ call, error, path = error.object }: OpeningFailure): string {
   const { object, code } = error;
   if (call.startsWith("VFIO_") || call.startsWith("IOMMU_")) {
     return `${call} of ${object} answers ${code}`;
@@ -77,7 +77,7 @@ export interface CauseReason extends Reason {
 
 /** A reason that begins with the answer of the call. */
 export function because(
-  failure: Failure,
+  failure: OpeningFailure,
   code: ReasonCode,
   why: string,
   hint: string,
@@ -86,7 +86,7 @@ export function because(
 }
 
 /** The device, as a message names it. */
-export function label({ device, sysfs, error }: Failure): string {
+export function label({ device, sysfs, error }: OpeningFailure): string {
   return device ?? sysfs?.name ?? error.object;
 }
 

@@ -5,10 +5,10 @@
 import { hasSince, kernelRelease } from "../../reasons/kernel_release.ts";
 import { blocks } from "../../reasons/reason_kinds.ts";
 import { vfToken } from "../../reasons/reasons.ts";
-import { AGAIN, because, type Causes, type Failure, label, LOG, members } from "./_cause.ts";
+import { AGAIN, because, type Causes, label, LOG, members, type OpeningFailure } from "./_cause.ts";
 
 /** Whether a VF token is checked: of a VF whose physical function is on vfio-pci, or a PF with VFs. */
-function tokenCounts({ kernel, sysfs, device, group }: Failure): boolean | null {
+function tokenCounts({ kernel, sysfs, device, group }: OpeningFailure): boolean | null {
   const found = sysfs ??
     (members({ kernel, group }) ?? []).find((one) => one.device.name === device)?.device;
   if (found === undefined) return null;
@@ -22,7 +22,7 @@ function tokenCounts({ kernel, sysfs, device, group }: Failure): boolean | null 
 }
 
 /** Whether a token can be missing or wrong: by its character device it is checked from 6.17 on. */
-function tokenMatters(failure: Failure): boolean | null {
+function tokenMatters(failure: OpeningFailure): boolean | null {
   const byCdev = failure.call === "VFIO_DEVICE_BIND_IOMMUFD";
   if (byCdev && hasSince(kernelRelease(failure.kernel), 6, 17) === false) return false;
   return tokenCounts(failure);

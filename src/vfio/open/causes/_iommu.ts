@@ -10,10 +10,10 @@ import {
   AGAIN,
   because,
   type Causes,
-  type Failure,
   isEmulated,
   LOG,
   members,
+  type OpeningFailure,
   type Situation,
 } from "./_cause.ts";
 
@@ -35,7 +35,7 @@ function refusedByCore({ kernel }: Situation): boolean | null {
 }
 
 /** The command that lists what a group cannot map. */
-function reservedRegions({ group }: Failure): string {
+function reservedRegions({ group }: OpeningFailure): string {
   return `cat /sys/kernel/iommu_groups/${group ?? "N"}/reserved_regions`;
 }
 

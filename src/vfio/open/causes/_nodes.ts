@@ -5,7 +5,7 @@
 import { exists } from "../../reasons/evidence.ts";
 import { missingNode } from "../../reasons/reasons.ts";
 import type { Reason, ReasonCode } from "../../reasons/unsupported_error.ts";
-import type { Causes, Failure } from "./_cause.ts";
+import type { Causes, OpeningFailure } from "./_cause.ts";
 
 /** What belongs to a node. */
 interface NodeFacts {
@@ -18,7 +18,7 @@ interface NodeFacts {
 }
 
 function node(
-  failure: Failure,
+  failure: OpeningFailure,
   code: ReasonCode,
   { entry, absent, others }: NodeFacts,
 ): Reason {

@@ -2,10 +2,10 @@
  * Causes in the server of a device that is reached by a socket.
  */
 
-import { because, type Causes, type Failure } from "./_cause.ts";
+import { because, type Causes, type OpeningFailure } from "./_cause.ts";
 
 /** What the server did, where that is known. */
-function what({ error }: Failure, otherwise: string): string {
+function what({ error }: OpeningFailure, otherwise: string): string {
   return error.detail === "" ? otherwise : error.detail;
 }
 

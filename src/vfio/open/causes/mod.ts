@@ -6,7 +6,7 @@
 
 import { findHolders } from "../../reasons/holders.ts";
 import type { Holder } from "../../reasons/unsupported_error.ts";
-import { type Failure, nodesOfGroup } from "./_cause.ts";
+import { nodesOfGroup, type OpeningFailure } from "./_cause.ts";
 import { DRIVER } from "./_driver.ts";
 import { GROUP } from "./_group.ts";
 import { IOMMU } from "./_iommu.ts";
@@ -14,7 +14,13 @@ import { NODES } from "./_nodes.ts";
 import { PROCESS } from "./_process.ts";
 import { SERVER } from "./_server.ts";
 
-export { answered, type Cause, type CauseReason, type Failure, type Situation } from "./_cause.ts";
+export {
+  answered,
+  type Cause,
+  type CauseReason,
+  type OpeningFailure,
+  type Situation,
+} from "./_cause.ts";
 
 /** All causes, by name. */
 export const CAUSES:
@@ -36,7 +42,7 @@ export const CAUSES:
 export type CauseName = keyof typeof CAUSES;
 
 /** The processes that hold it, for a cause of the kind `busy`. */
-export function holdersOf(name: CauseName, failure: Failure): Holder[] {
+export function holdersOf(name: CauseName, failure: OpeningFailure): Holder[] {
   const { kernel, sysfs } = failure;
   return findHolders(kernel, name === "cdev-in-use" ? [sysfs?.cdev ?? ""] : nodesOfGroup(failure));
 }
