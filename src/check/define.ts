@@ -55,6 +55,8 @@ export interface Needs {
   readonly load?: boolean;
   /** A kernel that serves two threads: a real one. */
   readonly threads?: boolean;
+  /** A second thread that interrupts this one, on a kernel that serves two. */
+  readonly signals?: boolean;
 }
 
 /** A check. */

@@ -304,6 +304,11 @@ export class Runner implements Disposable {
 
   #parts: { v2: V2Device | null; v1: V1Device | null }[] = [];
 
+  /** Whether a signal reaches the driver: the device's calls are system calls of this thread. */
+  get interruptible(): boolean {
+    return this.#own.name === "linux" && this.connection === null;
+  }
+
   #context(secondThread: SecondThread | null): CheckContext {
     const steps = { step: (text: string): void => context.step(text) };
     const first = this.#partsOf(() => this.#bench.device, steps);

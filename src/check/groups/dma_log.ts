@@ -47,6 +47,8 @@ const RANGES_MAX = 256;
 /** How long the device writes before a report, in milliseconds. */
 const BUSY_MS = 300;
 const FEW_MS = 10;
+/** The longest that it runs if it writes nothing. */
+const LONGEST_MS = 2000;
 
 interface Range {
   readonly iova: bigint;
@@ -218,14 +220,22 @@ function runAnew(
 
 /**
  * What the device writes while it runs for a moment, from a quiet begin: the pages, by their
- * numbers. It is left in STOP.
+ * numbers. A load may be slow to make it write: then it runs anew, for twice as long. It is left in
+ * STOP.
  */
-function pagesWritten(context: CheckContext, log: Log, whole: Range, memory: DmaWindow): number[] {
-  runAnew(context, { log, ranges: [whole], memory });
-  context.v2.enter(STOP);
-  const changed = memory.written();
-  if (changed.length === 0) context.unclear("the device wrote to no memory meanwhile");
-  return changed;
+function pagesWritten(
+  context: CheckContext,
+  { milliseconds = BUSY_MS, ...written }: Parameters<typeof runAnew>[1] & {
+    readonly milliseconds?: number;
+  },
+): number[] {
+  for (let long = milliseconds; long <= LONGEST_MS; long *= 2) {
+    runAnew(context, written, long);
+    context.v2.enter(STOP);
+    const changed = written.memory.written();
+    if (changed.length > 0) return changed;
+  }
+  return context.unclear("the device wrote to no memory meanwhile");
 }
 
 /** The parts of the memory that are reported one by one: their ends are not whole words. */
@@ -371,7 +381,7 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
     if (changed.length === 0) context.unclear("the device wrote to no memory meanwhile");
   }),
   withWrites("parts", [151, 92], (context, log, whole, memory) => {
-    const changed = pagesWritten(context, log, whole, memory);
+    const changed = pagesWritten(context, { log, ranges: [whole], memory });
     PARTS.slice(1).forEach((end, index) => {
       const begin = PARTS[index]!;
       const part = range(whole.iova + BigInt(begin) * PAGE, BigInt(end - begin) * PAGE);
@@ -441,10 +451,13 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
   withWrites("folded", [93], (context, log, whole, memory) => {
     const folds = 16;
     // A few pages only: if all are written to, every bit is set whatever it stands for.
-    runAnew(context, { log, ranges: [whole], memory }, FEW_MS);
-    context.v2.enter(STOP);
+    const changed = pagesWritten(context, {
+      log,
+      ranges: [whole],
+      memory,
+      milliseconds: FEW_MS,
+    });
     const large = log.read(whole, PAGE * BigInt(folds));
-    const changed = memory.written();
     const missing = changed.find((page) => !isSet(large, Math.floor(page / folds)));
     context.expect(
       missing === undefined,
@@ -457,10 +470,9 @@ export const DMA_LOG_CHECKS: readonly Check[] = [
       `only the first ${PAGES / folds} bits are set`,
       `${outside} more`,
     );
-    if (changed.length === 0) context.unclear("the device wrote to no memory meanwhile");
   }),
   withWrites("nothing-lost", [141], (context, log, whole, memory) => {
-    const changed = pagesWritten(context, log, whole, memory);
+    const changed = pagesWritten(context, { log, ranges: [whole], memory });
     const bitmap = log.read(whole);
     const missing = changed.filter((page) => !isSet(bitmap, page));
     context.expect(

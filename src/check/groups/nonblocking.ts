@@ -5,10 +5,13 @@
  */
 
 import { FIONBIO, POLLIN } from "../../kernel/kernel.ts";
+import { interruptibleThread } from "../../kernel/process/interrupt.ts";
 import { attempt } from "../attempt.ts";
+import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
 import { rule } from "../rules.ts";
 import { difference, streamOf } from "../state_bytes.ts";
+import type { SecondThread } from "../thread/second_thread.ts";
 import { STOP_COPY } from "../v2/states.ts";
 import { reference } from "./stop_copy.ts";
 
@@ -16,6 +19,8 @@ const group = "nonblocking";
 const needs: Needs = { protocol: "v2" };
 /** How long poll may take to report data, in milliseconds. */
 const POLL_MS = 5000;
+/** How long the thread that sends signals may take to begin and to end, in milliseconds. */
+const END_MS = 5000;
 
 /** The checks of data fds that do not block. */
 export const NONBLOCKING_CHECKS: readonly Check[] = [
@@ -93,30 +98,49 @@ export const NONBLOCKING_CHECKS: readonly Check[] = [
     id: "v2.signals.interrupted-reads",
     group: "signals",
     rules: [rule(51)],
-    needs,
+    needs: { ...needs, signals: true },
     run: (context) => {
       const { v2 } = context;
       const whole = reference(context);
       const fd = v2.open(STOP_COPY);
+      const signals = beginSignals(context);
       const chunks: Uint8Array<ArrayBuffer>[] = [];
       let interrupted = 0;
-      for (;;) {
-        const { value, errno } = v2.read(fd, 1024);
-        if (errno === "EINTR") {
-          interrupted += 1;
-          continue;
+      try {
+        for (;;) {
+          const { value, errno } = v2.read(fd, 1024);
+          if (errno === "EINTR") {
+            interrupted += 1;
+            continue;
+          }
+          context.expect(errno === null, "a read gives data, or EINTR", `it failed with ${errno}`);
+          if (value!.length === 0) break;
+          chunks.push(value!.slice());
         }
-        context.expect(errno === null, "a read gives data, or EINTR", `it failed with ${errno}`);
-        if (value!.length === 0) break;
-        chunks.push(value!.slice());
+      } finally {
+        const sent = signals?.end(END_MS)?.calls ?? 0;
+        if (signals !== null) context.step(`${sent} signals were sent to this thread meanwhile`);
       }
       context.step(`read to the end; ${interrupted} reads were interrupted`);
       const found = difference(whole, streamOf(...chunks));
       context.expect(found === null, "an interrupted read loses no byte", found ?? "");
-      if (interrupted === 0) context.skip("no read was interrupted");
+      if (signals === null && interrupted === 0) {
+        context.skip("no signal reaches the driver: its calls are no system calls of this thread");
+      }
     },
   }),
 ];
+
+/** Has the second thread send signals to this one; null on a kernel that they do not reach. */
+function beginSignals(context: CheckContext): SecondThread | null {
+  const { secondThread } = context;
+  if (secondThread === null) return null;
+  const thread = interruptibleThread() ??
+    context.skip("this libc has no dlsym, by which a handler of signals is found");
+  secondThread.begin("interrupt", thread);
+  secondThread.calling(END_MS);
+  return secondThread;
+}
 
 function intArgument(value: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(4);

@@ -88,7 +88,9 @@ export class CheckService {
     if (check === undefined || this.#runner === null) {
       throw new TypeError(`Cannot run the check ${request.run}`);
     }
-    const threaded = check.needs.threads === true && this.#runner.whyNot(check) === null;
+    const { threads, signals } = check.needs;
+    const second = threads === true || signals === true && this.#runner.interruptible;
+    const threaded = second && this.#runner.whyNot(check) === null;
     if (threaded) await this.#startSecond(this.#runner.connection);
     return this.#runner.run(check, threaded ? this.#secondThread : null);
   }

@@ -15,10 +15,12 @@ export const COMMANDS: Readonly<Record<SecondCommand | "none", number>> = {
   getStates: 1,
   /** Reads an fd to its end, or until a read fails. */
   readAll: 2,
+  /** Interrupts the thread whose id is in the place of an fd, until it is stopped. */
+  interrupt: 3,
 };
 
 /** A command's name. */
-export type SecondCommand = "getStates" | "readAll";
+export type SecondCommand = "getStates" | "readAll" | "interrupt";
 
 /** The words of the shared memory. */
 export const WORD = { command: 0, stop: 1, fd: 2, calls: 3, wrong: 4, errno: 5, bytes: 6, done: 7 };
@@ -73,7 +75,10 @@ export class SecondThread {
     return thread;
   }
 
-  /** Begins a command; it goes on until it has ended, or {@linkcode SecondThread.end}. */
+  /**
+   * Begins a command on an fd, or on a thread; it goes on until it has ended, or
+   * {@linkcode SecondThread.end}.
+   */
   begin(command: SecondCommand, fd: number): void {
     this.#words.fill(0);
     Atomics.store(this.#words, WORD.fd, fd);

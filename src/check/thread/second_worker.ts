@@ -6,6 +6,7 @@
 import { parentPort } from "node:worker_threads";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
+import { interruptThread } from "../../kernel/process/interrupt.ts";
 import { blockSignals } from "../../kernel/process/signal_mask.ts";
 import {
   VFIO_DEVICE_FEATURE,
@@ -34,6 +35,7 @@ function serve({ memory, connection }: StartRequest): void {
     const command = Atomics.exchange(words, WORD.command, COMMANDS.none);
     if (command === COMMANDS.getStates) getStates(kernel, words);
     else if (command === COMMANDS.readAll) readAll(kernel, words);
+    else if (command === COMMANDS.interrupt) interrupt(words);
     else continue;
     Atomics.store(words, WORD.done, 1);
     Atomics.notify(words, WORD.done);
@@ -54,6 +56,15 @@ function getStates(kernel: Calls, words: Int32Array): void {
       Atomics.add(words, WORD.wrong, 1);
       Atomics.store(words, WORD.errno, error.errno);
     }
+  }
+}
+
+function interrupt(words: Int32Array): void {
+  while (Atomics.load(words, WORD.stop) === 0) {
+    interruptThread(words[WORD.fd]!);
+    Atomics.add(words, WORD.calls, 1);
+    // In between the other thread gets on with its work.
+    Atomics.wait(words, WORD.stop, 0, 0.1);
   }
 }
 
