@@ -41,6 +41,7 @@
 export { cleanupErrors, firstError } from "./src/base/cleanup.ts";
 export { printable } from "./src/base/printable.ts";
 export { VERSION } from "./src/base/version.ts";
+export { ThreadError } from "./src/base/thread_error.ts";
 export { type Hint, type Remedy, VfiokitError } from "./src/base/vfiokit_error.ts";
 export {
   BusyError,

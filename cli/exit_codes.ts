@@ -74,6 +74,7 @@ export const EXIT_CODES_BY_CLASS: Readonly<Record<string, number>> = {
   StdoutError: FAILED,
   SysError: FAILED,
   TcpError: FAILED,
+  ThreadError: FAILED,
   TraceError: BAD_CHECKPOINT,
   TraceFileError: FAILED,
   TransferError: FAILED,

@@ -31,7 +31,7 @@ const DOORS: Readonly<Record<string, string>> = {
     BusyError CheckpointError CheckpointFileError CheckpointSink Device DeviceClosedError
     DirtyTracking DriverNote Hint IdentityError MigrationError
     OpenDevices OpenError OpenOptions PrecopyOptions Progress ReadBackError Recovery Remedy
-    RestoreOptions RestoreSource SaveOptions SaveReport StateName StateReport Transaction
+    RestoreOptions RestoreSource SaveOptions SaveReport StateName StateReport ThreadError Transaction
     TransferError TransferProgress TransferReport UnsupportedError VERSION VfiokitError checkIdentity cleanupErrors
     createCheckpointFile firstError openCheckpointFile openDevice openDevices precopy printable
     probe restore resume save serveDevice stopAndCopy verifyCheckpoint
@@ -66,7 +66,7 @@ const DOORS: Readonly<Record<string, string>> = {
     VfioIdentity describeRecovery isLost jointStandstill lentFds lentIoas listDevices openVfioDevice openVfioDevices
     parseDeviceName probe readMigrationFlags shellFile shellWord standstill
   `,
-  "./server": `ServeOptions Server ServerEvent SocketFileError SocketFileErrorCode`,
+  "./server": `ServeOptions Server ServerEvent SocketFileError SocketFileErrorCode ThreadError`,
   "./checkpoint": `
     ChainLink CheckpointDecoder CheckpointError CheckpointErrorCode CheckpointFile
     CheckpointFileError CheckpointFileErrorInfo CheckpointHeader CheckpointInspection
@@ -99,7 +99,7 @@ const DOORS: Readonly<Record<string, string>> = {
     Attempt BenchOptions CHECKS Check CheckContext CheckError CheckErrorCode CheckInfo
     CheckOptions CheckPlan CheckRun CheckedDevice CheckedFds Finding GROUPS Needs Outcome
     RULES Register Rule SAFETY_LEVELS Safety SecondCommand SecondThread SecondThreadResult Selectable Selection
-    SetAnswer Steps Stream UNCHECKED V1Device
+    SetAnswer Steps Stream ThreadError UNCHECKED V1Device
     V1Transaction V2Device Verdict attempt check defineCheck rule selectChecks
   `,
   "./vmm": `

@@ -17,6 +17,7 @@
  * @module
  */
 
+export { ThreadError } from "../base/thread_error.ts";
 export type { BenchOptions } from "./devices/devices_under_check.ts";
 export { type Attempt, attempt } from "./attempt.ts";
 export { CHECKS } from "./built_in.ts";

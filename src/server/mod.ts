@@ -21,5 +21,6 @@
  * @module
  */
 
+export { ThreadError } from "../base/thread_error.ts";
 export { type ServeOptions, Server, type ServerEvent } from "./server.ts";
 export { SocketFileError, type SocketFileErrorCode } from "./socket_file.ts";

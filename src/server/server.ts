@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ThreadError } from "../base/thread_error.ts";
 import { Worker } from "node:worker_threads";
 import { cleanedUp, cleanlyThen } from "../base/cleanup.ts";
 import { unpackError } from "../base/error_transfer.ts";
@@ -104,7 +105,7 @@ export class Server implements AsyncDisposable {
     });
     worker.on("error", fail);
     worker.on("exit", () => {
-      if (result === undefined) fail(new Error("The thread of the server ended by itself"));
+      if (result === undefined) fail(new ThreadError("The thread of the server has ended"));
       else if (result !== null) fail(result);
       else ended.resolve();
     });

@@ -35,11 +35,6 @@ const PLAIN_ERRORS: Readonly<Record<string, string>> = {
   "new Error( `Cannot load libc": "the system is not Linux",
   "new Error( `it has": "is the cause of a ReadBackError",
   // The rest are mistakes of this library, if they ever come.
-  'new Error("the thread has ended")': "a thread of this library has failed",
-  "new Error(event.message)": "a thread of this library has failed",
-  "new Error(`The checkpoint's thread": "a thread of this library has failed",
-  "new Error(`Cannot go on checking": "a thread of this library has failed",
-  'new Error("The thread of the server ended': "a thread of this library has failed",
   'new Error("Cannot go on': "a thread of this library has failed",
   'new Error("Cannot check with two threads': "the second thread is missing",
   'new Error("Cannot publish a slot': "a slot is used twice",

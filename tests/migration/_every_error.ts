@@ -10,6 +10,7 @@ import {
   MigrationError,
   OpenError,
   ReadBackError,
+  ThreadError,
   TransferError,
   UnsupportedError,
 } from "../../mod.ts";
@@ -76,6 +77,7 @@ export const EVERY_ERROR: readonly Error[] = [
     ...{ expected: "close(5)", actual: "close(6)" },
   }),
   new SimSpecError("sim:none", "there is no such personality"),
+  new ThreadError("The thread has ended", { cause }),
   cause,
   new TraceError("cut", "a.trace", 7, "it has no end"),
   TraceFileError.of("create", "a.trace", cause),

@@ -2,6 +2,7 @@
  * Where checks run: in a Worker, or on the caller's thread.
  */
 
+import { ThreadError } from "../../base/thread_error.ts";
 import { Worker as NodeWorker } from "node:worker_threads";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { registerErrorClass, unpackError } from "../../base/error_transfer.ts";
@@ -51,8 +52,8 @@ export class WorkerCheckClient implements CheckClient {
     if ("Deno" in globalThis) {
       const worker = new NodeWorker(url);
       worker.on("message", (reply: CheckReply) => this.#settle(reply));
-      worker.on("error", (error: unknown) => this.#fail(error as Error));
-      worker.on("exit", () => this.#fail(new Error("the thread has ended")));
+      worker.on("error", (error: unknown) => this.#fail((error as Error).message, error));
+      worker.on("exit", () => this.#fail("the thread has ended"));
       this.#keepAlive = (alive): void => void (alive ? worker.ref() : worker.unref());
       this.#keepAlive(false);
       this.#post = (request): void => worker.postMessage(request);
@@ -65,7 +66,7 @@ export class WorkerCheckClient implements CheckClient {
     worker.onmessage = ({ data }: MessageEvent<CheckReply>): void => this.#settle(data);
     worker.onerror = (event: ErrorEvent): void => {
       event.preventDefault();
-      this.#fail(new Error(event.message));
+      this.#fail(event.message);
     };
     this.#post = (request): void => worker.postMessage(request);
     this.#terminate = (): void => worker.terminate();
@@ -85,8 +86,8 @@ export class WorkerCheckClient implements CheckClient {
     this.#keepAlive(false);
   }
 
-  #fail(error: Error): void {
-    this.#waiting?.reject(new Error(`Cannot go on checking: ${error.message}`));
+  #fail(why: string, cause?: unknown): void {
+    this.#waiting?.reject(new ThreadError(`Cannot go on checking: ${why}`, { cause }));
     this.#waiting = null;
   }
 

@@ -3,6 +3,7 @@
  */
 
 // The thread throws its errors.
+import { ThreadError } from "../../base/thread_error.ts";
 import "../checkpoint_error.ts";
 import type { DecodedHeader } from "../metadata/header.ts";
 import type { CheckpointTrailer } from "../metadata/trailer.ts";
@@ -65,7 +66,7 @@ function start<Begun, Ended>(
     ended: (why) => {
       if (over) return;
       cancelRings(rings);
-      fail(new Error(`The checkpoint's thread has ended: ${why}`));
+      fail(new ThreadError(`The checkpoint's thread has ended: ${why}`));
     },
   });
   thread.post(request);
