@@ -61,7 +61,15 @@ function likely(random: Random): readonly [command: number, payload: () => Bytes
     [4, () => dmaMap(0n, 0n).slice(0, 16)],
     [5, () => regionInfo(region, random.pick([32, 80, 4096]))],
     [7, () => regionInfo(random.below(6)).slice(0, 16)],
-    [8, () => setIrqs(random.pick([0x24, 0x21, 0x22, 0xc]), random.below(5), random.below(3))],
+    [
+      8,
+      () =>
+        setIrqs(
+          random.pick([0x24, 0x21, 0x22, 0xc, 0x9, 0x11, 0x12]),
+          random.below(5),
+          random.below(3),
+        ),
+    ],
     [9, () => regionRead(region, random.below(64), length)],
     [10, () => regionWrite(region, random.below(64), random.bytes(length))],
     [10, () => regionWrite(2, 0, doorbell(BigInt(random.below(1 << 15)), length, 1))],

@@ -31,6 +31,7 @@ import {
   vfioUserMigData,
 } from "../../src/vfio_user/wire/structs.ts";
 import { joined } from "../_joined.ts";
+import { until } from "../_until.ts";
 import { Client, closeFds } from "./_client.ts";
 import {
   dataRead,
@@ -250,7 +251,52 @@ describe("a server", () => {
     assert.ok(client.dropped());
   });
 
-  it("replays a trace to each client", async () => {
+  it("replays the trace of a server to each client that does the same", async () => {
+    const { Trace } = await import("../../src/trace/mod.ts");
+    const trace = path.join(folder, "trace");
+    const answers = (): Bytes[] => {
+      using client = Client.connect(socketPath);
+      client.version(EXTENSION);
+      return [
+        client.demand(VFIO_USER_DEVICE_FEATURE, GET_STATE),
+        client.demand(VFIO_USER_DEVICE_FEATURE, setState(VFIO_DEVICE_STATE_PRE_COPY)),
+        client.demand(VFIO_USER_MIG_DATA_READ, dataRead(5000)),
+        client.demand(VFIO_USER_DEVICE_FEATURE, setState(VFIO_DEVICE_STATE_RUNNING)),
+      ];
+    };
+    let recorded: Bytes[];
+    {
+      using recording = Trace.create(trace, { data: true });
+      await using _server = await Server.listen("sim:mlx5?size=64KiB", socketPath, {
+        trace: recording,
+      });
+      recorded = answers();
+    }
+    const server = await serve(`replay:${trace}`);
+    for (let time = 0; time < 2; time += 1) assert.deepEqual(answers(), recorded);
+    await until(() => events.length === 4, "two clients, gone");
+    await server.stop();
+    assert.deepEqual(events.flatMap((event) => event.type === "gone" ? event.why : []), [
+      null,
+      null,
+    ]);
+  });
+
+  it("ends without a client, whatever the trace holds", async () => {
+    const { Trace } = await import("../../src/trace/mod.ts");
+    const { openDevice } = await import("../../mod.ts");
+    const trace = path.join(folder, "trace");
+    {
+      using recording = Trace.create(trace);
+      await using device = await openDevice("sim:mlx5?size=64KiB", { trace: recording });
+      await device.state();
+    }
+    const server = await serve(`replay:${trace}`);
+    await server.stop();
+    assert.deepEqual(events, []);
+  });
+
+  it("drops a client at the call that leaves the trace", async () => {
     const { Trace } = await import("../../src/trace/mod.ts");
     const { openDevice } = await import("../../mod.ts");
     const trace = path.join(folder, "trace");

@@ -10,7 +10,15 @@ import {
   VfiokitError,
 } from "../../mod.ts";
 import { DirtySession } from "../../src/dirty/mod.ts";
-import { ReplayError, replayTrace, Trace } from "../../src/trace/mod.ts";
+import { SimKernel } from "../../src/sim/mod.ts";
+import { ReplayError, replayTrace, Trace, type TraceKernel } from "../../src/trace/mod.ts";
+import {
+  VFIO_DEVICE_GET_INFO,
+  VFIO_DEVICE_GET_REGION_INFO,
+  vfioDeviceInfo,
+  vfioRegionInfo,
+} from "../../src/uapi/mod.ts";
+import { openVfioDevice, parseDeviceName } from "../../src/vfio/mod.ts";
 import { vfiokit } from "../cli/_cli.ts";
 import { Folder } from "../cli/_folder.ts";
 import { linesOf, recordedSave, saved, writeLines } from "./_recorded.ts";
@@ -91,6 +99,34 @@ describe("replay:", () => {
       assert.match(error.expected!, /^close\(5<device /);
       assert.match(error.actual!, /^VFIO_DEVICE_FEATURE\(5<device .*GET MIG_DEVICE_STATE\)$/);
       return true;
+    });
+  });
+
+  it("reports a call of another size as another call, not as a bad trace", () => {
+    using folder = new Folder();
+    const path = folder.file("t");
+    const name = parseDeviceName("sim:mlx5");
+    const config = 7 * 2 ** 40;
+    {
+      using trace = Trace.create(path);
+      const kernel = trace.kernel(new SimKernel("sim:mlx5"), "sim:mlx5", "0000:3b:00.1");
+      using device = openVfioDevice(kernel, name);
+      kernel.pread(device.fd.number, new Uint8Array(4), config);
+      kernel.ioctl(device.fd.number, VFIO_DEVICE_GET_REGION_INFO, vfioRegionInfo.pack({}));
+    }
+    const replayed = (use: (kernel: TraceKernel, fd: number) => void): void => {
+      const kernel = replayTrace(path, null);
+      using device = openVfioDevice(kernel, parseDeviceName(`replay:${path}`));
+      assert.throws(() => use(kernel, device.fd.number), (error) => {
+        assert.ok(error instanceof ReplayError, String(error));
+        assert.equal(error.code, "diverged");
+        return true;
+      });
+    };
+    replayed((kernel, fd) => kernel.pread(fd, new Uint8Array(2), config));
+    replayed((kernel, fd) => {
+      kernel.pread(fd, new Uint8Array(4), config);
+      kernel.ioctl(fd, VFIO_DEVICE_GET_INFO, vfioDeviceInfo.pack({}));
     });
   });
 

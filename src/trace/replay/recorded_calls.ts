@@ -55,8 +55,13 @@ export class RecordedCalls implements TraceSink {
     this.#calls++;
     this.#now = this.#read();
     // What is made instead is known in words once it is reported.
-    if (this.#now?.call !== call) throw new NotRecorded();
+    if (this.#now?.call !== call) this.another();
     return this.#now;
+  }
+
+  /** The call that is made is not the recorded one: it has no answer. */
+  another(): never {
+    throw new NotRecorded();
   }
 
   #read(): TraceEvent | null {

@@ -119,7 +119,10 @@ export class ReplayedCalls implements Kernel {
 
   ioctl(_fd: number, _request: number, arg: Uint8Array<ArrayBuffer> | number = 0): number {
     const event = this.#next("ioctl");
-    const after = event.raw?.after;
+    const { before, after } = event.raw ?? {};
+    const other = typeof arg !== "number" && before !== undefined &&
+      before.length !== 2 * arg.length;
+    if (other) this.#recorded.another();
     if (typeof arg !== "number" && after !== undefined) this.#put(Buffer.from(after, "hex"), arg);
     return this.#number(event);
   }
@@ -132,19 +135,28 @@ export class ReplayedCalls implements Kernel {
     return this.#read("pread", buffer);
   }
 
-  #read(call: TracedCall, buffer: Uint8Array): number {
+  /** What was recorded next, if it moved, or tried to move, as much. */
+  #nextOf(call: TracedCall, length: number): TraceEvent {
     const event = this.#next(call);
+    const recorded = event.args?.["length"];
+    if (recorded !== undefined && recorded !== length) this.#recorded.another();
+    return event;
+  }
+
+  #read(call: TracedCall, buffer: Uint8Array): number {
+    // A read of a data fd may have another size than the recorded one.
+    const event = call === "read" ? this.#next(call) : this.#nextOf(call, buffer.length);
     const count = this.#number(event, buffer.length);
     if (count > 0) this.#fill(event, buffer.subarray(0, count));
     return count;
   }
 
   write(_fd: number, buffer: Uint8Array): number {
-    return this.#number(this.#next("write"), buffer.length);
+    return this.#number(this.#nextOf("write", buffer.length), buffer.length);
   }
 
   pwrite(_fd: number, buffer: Uint8Array): number {
-    return this.#number(this.#next("pwrite"), buffer.length);
+    return this.#number(this.#nextOf("pwrite", buffer.length), buffer.length);
   }
 
   mmap(length: number, _options: MmapOptions): Mapping {
