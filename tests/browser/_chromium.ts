@@ -103,7 +103,7 @@ export class Page implements AsyncDisposable {
       page = new Page(browser, socket, profile);
       await page.#attach();
       await page.look(view);
-      await page.#load(file);
+      await page.go(file);
       return page;
     } catch (error) {
       if (page !== undefined) page.#socket.close();
@@ -171,7 +171,8 @@ export class Page implements AsyncDisposable {
     }
   }
 
-  async #load(file: string): Promise<void> {
+  /** Goes to a file, and waits until it is loaded. */
+  async go(file: string): Promise<void> {
     const loaded = new Promise<void>((heard) => {
       this.#waiting.push({ method: "Page.loadEventFired", heard });
     });
