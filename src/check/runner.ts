@@ -8,7 +8,7 @@
 import { cleanedUp, firstError } from "../base/cleanup.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { VFIO_DEVICE_STATE_MASK } from "../uapi/mod.ts";
-import { nap } from "../kernel/process/nap.ts";
+import { sleepSync } from "../kernel/process/sleep_sync.ts";
 import { SysError } from "../kernel/sys_error.ts";
 import { kernelRelease } from "../vfio/reasons/kernel_release.ts";
 import { findMigrationRegion, migrationReasons } from "../vfio/device/migration_region.ts";
@@ -132,7 +132,7 @@ export class Runner implements Disposable {
     names: readonly string[],
     options: RunnerOptions,
     watch: Watch,
-    { kernel, wait = nap }: RunnerEnvironment = {},
+    { kernel, wait = sleepSync }: RunnerEnvironment = {},
   ) {
     this.#wait = wait;
     const places = devicesInKernels(names.map(parseDeviceName), kernel);

@@ -25,7 +25,7 @@ import {
 } from "./commit/destination.ts";
 import { Journal } from "./commit/journal.ts";
 import { CommitMachine, entryOf } from "./commit/machine.ts";
-import { untilOrdered } from "./doubt.ts";
+import { untilOrdered } from "./await_order.ts";
 import { FrameReceiver, type ReceivedBytes } from "./frame_receiver.ts";
 import { LiveError } from "./live_error.ts";
 

@@ -23,7 +23,7 @@ import {
   expectedDowntimeMs,
   type Round,
 } from "./convergence.ts";
-import { untilOrdered } from "./doubt.ts";
+import { untilOrdered } from "./await_order.ts";
 import { FrameSender, type SentBytes } from "./frame_sender.ts";
 import { LiveCopy, type OwnerWrites } from "./live_copy.ts";
 import { LiveError } from "./live_error.ts";

@@ -9,7 +9,7 @@ import { type Awaited, UnixSocket } from "../kernel/libc/unix_socket.ts";
 import type { Wait } from "../vfio_user/wire/message_socket.ts";
 import { WireError } from "../vfio_user/wire/wire_error.ts";
 import { ClientConnection } from "./connection.ts";
-import type { Entrance, ServerEvent } from "./entrance.ts";
+import type { Acceptor, ServerEvent } from "./acceptor.ts";
 import type { DeviceSource } from "./requests/open_device.ts";
 
 /** How long a client is waited for in its turn by default, in milliseconds. */
@@ -20,7 +20,7 @@ export interface ServerParts {
   /** The device. */
   readonly source: DeviceSource;
   /** Where clients come from. */
-  readonly entrance: Entrance;
+  readonly acceptor: Acceptor;
   /** How many clients there can be at a time; others wait. */
   readonly most: number;
   /** Readable, or closed at the other end, once the server is to stop. */
@@ -39,13 +39,13 @@ class Stopped extends Error {}
  * breaks the protocol, stalls in a message or is killed is dropped, and the next one is served.
  */
 export function serveClients(parts: ServerParts): void {
-  const { entrance, most, stop } = parts;
+  const { acceptor, most, stop } = parts;
   const clients = new Clients(parts);
   let ended = false;
   try {
     while (!ended || clients.list.length > 0) {
       const open = !ended && clients.list.length < most;
-      const awaited: Awaited[] = [stop, ...(open ? [entrance.socket] : [])]
+      const awaited: Awaited[] = [stop, ...(open ? [acceptor.socket] : [])]
         .concat(clients.list.map(({ socket }) => socket))
         .map((socket) => ({ socket, events: POLLIN }));
       const events = UnixSocket.wait(awaited, -1);
@@ -53,7 +53,7 @@ export function serveClients(parts: ServerParts): void {
       const ready = clients.list.filter((_, n) => events[n + (open ? 2 : 1)] !== 0);
       for (const client of ready) clients.turn(client);
       if (!open || events[1] === 0) continue;
-      const came = entrance.accept();
+      const came = acceptor.accept();
       if (came === "ended") ended = true;
       else if (came !== null) clients.add(came.socket, came.pid);
     }

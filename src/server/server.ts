@@ -11,7 +11,7 @@ import { unpackError } from "../base/error_transfer.ts";
 import { libcKernel } from "../kernel/libc/libc_kernel.ts";
 import { UnixSocket } from "../kernel/libc/unix_socket.ts";
 import type { SharedTrace } from "../trace/mod.ts";
-import type { ServerEvent } from "./entrance.ts";
+import type { ServerEvent } from "./acceptor.ts";
 import type { ThreadMessage, ThreadRequest } from "./server_thread.ts";
 import { SocketFile } from "./socket_file.ts";
 
@@ -50,8 +50,8 @@ export class Server implements AsyncDisposable {
     options: ServeOptions = {},
   ): Promise<Server> {
     const file = new SocketFile(path);
-    const entrance = { kind: "listen", fd: file.socket.fd } as const;
-    return await Server.#start(name, entrance, () => file[Symbol.dispose](), options);
+    const acceptor = { kind: "listen", fd: file.socket.fd } as const;
+    return await Server.#start(name, acceptor, () => file[Symbol.dispose](), options);
   }
 
   /**
@@ -69,9 +69,9 @@ export class Server implements AsyncDisposable {
   ): Promise<{ readonly server: Server; readonly channel: number }> {
     const kernel = libcKernel();
     const [ours, channel] = kernel.socketPair();
-    const entrance = { kind: "channel", fd: ours } as const;
+    const acceptor = { kind: "channel", fd: ours } as const;
     try {
-      const server = await Server.#start(name, entrance, () => kernel.close(ours), options);
+      const server = await Server.#start(name, acceptor, () => kernel.close(ours), options);
       return { server, channel };
     } catch (error) {
       throw cleanedUp(error, () => kernel.close(channel));
@@ -81,12 +81,12 @@ export class Server implements AsyncDisposable {
   /** Starts the thread; `cleanUp` is called once it has ended. */
   static async #start(
     name: string,
-    entrance: ThreadRequest["entrance"],
+    acceptor: ThreadRequest["acceptor"],
     cleanUp: () => void,
     { onEvent, trace }: ServeOptions,
   ): Promise<Server> {
     const [stop, theirs] = UnixSocket.pair();
-    const request: ThreadRequest = { name, entrance, stop: theirs.fd, trace };
+    const request: ThreadRequest = { name, acceptor, stop: theirs.fd, trace };
     const ready = Promise.withResolvers<void>();
     const ended = Promise.withResolvers<void>();
     ended.promise.catch(() => {});

@@ -7,7 +7,7 @@ import { UnixSocket } from "../kernel/libc/unix_socket.ts";
 import { blockSignals } from "../kernel/process/signal_mask.ts";
 import type { SharedTrace } from "../trace/mod.ts";
 import { DeviceSource } from "./requests/open_device.ts";
-import { channelEntrance, listeningEntrance, type ServerEvent } from "./entrance.ts";
+import { channelAcceptor, listeningAcceptor, type ServerEvent } from "./acceptor.ts";
 import { serveClients } from "./serve_clients.ts";
 
 /** What the thread is to serve. */
@@ -15,7 +15,7 @@ export interface ThreadRequest {
   /** The device's name. */
   readonly name: string;
   /** The fd of a socket that listens; or of a channel that sockets come through. */
-  readonly entrance: { readonly kind: "listen" | "channel"; readonly fd: number };
+  readonly acceptor: { readonly kind: "listen" | "channel"; readonly fd: number };
   /** The fd of a socket that ends it. */
   readonly stop: number;
   /** Where to report each call to the device's kernel. */
@@ -46,17 +46,17 @@ export function runServer(request: ThreadRequest, say: (message: ThreadMessage) 
 }
 
 function serve(
-  { name, entrance, stop, trace }: ThreadRequest,
+  { name, acceptor, stop, trace }: ThreadRequest,
   say: (message: ThreadMessage) => void,
 ): void {
-  const lent = entrance.kind === "channel";
+  const lent = acceptor.kind === "channel";
   using source = new DeviceSource(name, lent, trace);
   say({ type: "ready" });
   const report = (event: ServerEvent): void => say({ type: "event", event });
-  const { fd } = entrance;
+  const { fd } = acceptor;
   serveClients({
     source,
-    entrance: lent ? channelEntrance(fd) : listeningEntrance(UnixSocket.adopt(fd), report),
+    acceptor: lent ? channelAcceptor(fd) : listeningAcceptor(UnixSocket.adopt(fd), report),
     most: lent ? MOST_OF_CHANNEL : 1,
     stop: UnixSocket.adopt(stop),
     report,

@@ -3,7 +3,7 @@
  */
 
 import * as fs from "node:fs";
-import { nap } from "../../src/kernel/process/nap.ts";
+import { sleepSync } from "../../src/kernel/process/sleep_sync.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import {
   VFIO_DEVICE_FEATURE,
@@ -41,7 +41,7 @@ export class SlowKernel extends FileKernel {
 
   override read(fd: number, buffer: Buffer): number {
     const count = this.kernel.read(fd, buffer);
-    nap(count * MS_PER_MIB / (1 << 20));
+    sleepSync(count * MS_PER_MIB / (1 << 20));
     return count;
   }
 

@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { UnixSocket } from "../../src/kernel/libc/unix_socket.ts";
 import { isErrno } from "../../src/kernel/sys_error.ts";
-import { listeningEntrance } from "../../src/server/entrance.ts";
+import { listeningAcceptor } from "../../src/server/acceptor.ts";
 import { Server, type ServerEvent } from "../../src/server/mod.ts";
 import { until } from "../_until.ts";
 import { asUser, cannotBe } from "./_as_user.ts";
@@ -54,19 +54,19 @@ describe("a peer of another user", () => {
 
   it("is served by a server of its user; so is root, and no third user", { skip }, () => {
     const refused: string[] = [];
-    const [listening, entrance] = asUser(NOBODY, () => {
+    const [listening, acceptor] = asUser(NOBODY, () => {
       const socket = UnixSocket.listen(socketPath, 4);
       const report = (event: ServerEvent): void => {
         assert.equal(event.type, "refused");
         refused.push((event as { why: string }).why);
       };
-      return [socket, listeningEntrance(socket, report)] as const;
+      return [socket, listeningAcceptor(socket, report)] as const;
     });
     using _listening = listening;
     fs.chmodSync(socketPath, 0o666);
     for (const [uid, served] of [[NOBODY, true], [0, true], [OTHER, false]] as const) {
       using client = asUser(uid, () => UnixSocket.connect(socketPath));
-      const came = entrance.accept();
+      const came = acceptor.accept();
       assert.equal(came !== null && came !== "ended", served, `user ${uid}`);
       if (came === null || came === "ended") assert.equal(client.receive(new Uint8Array(1)), 0);
       else came.socket.close();

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { UnixSocket } from "../../src/kernel/libc/unix_socket.ts";
-import type { Arrival, Entrance, ServerEvent } from "../../src/server/entrance.ts";
+import type { Acceptor, Arrival, ServerEvent } from "../../src/server/acceptor.ts";
 import { DeviceSource } from "../../src/server/requests/open_device.ts";
 import { serveClients } from "../../src/server/serve_clients.ts";
 import { VFIO_DEVICE_STATE_PRE_COPY } from "../../src/uapi/mod.ts";
@@ -39,7 +39,7 @@ const VERSION = message(VFIO_USER_VERSION, versionPayload());
 const INFO = message(VFIO_USER_DEVICE_GET_INFO, vfioUserDeviceInfo.pack({}));
 
 /** Clients that are connected before the server begins, and send nothing more. */
-class Queued implements Entrance, Disposable {
+class Queued implements Acceptor, Disposable {
   /** Always readable. */
   readonly socket: UnixSocket;
   readonly #other: UnixSocket;
@@ -70,7 +70,7 @@ class Queued implements Entrance, Disposable {
 }
 
 /** Serves them, and waits for none of them in a message; what happened. */
-function serve(entrance: Queued): ServerEvent[] {
+function serve(acceptor: Queued): ServerEvent[] {
   const events: ServerEvent[] = [];
   using source = new DeviceSource("sim:mlx5?size=8MiB&doorbell=1", false);
   const [stop, other] = UnixSocket.pair();
@@ -78,7 +78,7 @@ function serve(entrance: Queued): ServerEvent[] {
   using _other = other;
   serveClients({
     source,
-    entrance,
+    acceptor,
     most: 1,
     stop,
     patienceMs: 0,
@@ -100,11 +100,11 @@ describe("a client that stalls", () => {
   ];
   for (const [where, sent] of stalls) {
     it(`is dropped, and the next one is served: ${where}`, () => {
-      using entrance = new Queued();
-      using stalled = entrance.add(...sent);
-      using next = entrance.add(VERSION, INFO);
+      using acceptor = new Queued();
+      using stalled = acceptor.add(...sent);
+      using next = acceptor.add(VERSION, INFO);
       next.shutdownOutput();
-      assert.deepEqual(serve(entrance), [
+      assert.deepEqual(serve(acceptor), [
         { type: "client", pid: 1 },
         { type: "gone", why: "the client stalled in a message" },
         { type: "client", pid: 2 },
@@ -128,14 +128,14 @@ describe("a client that stalls", () => {
   }
 
   it("is dropped, and the next one is served: with what it is sent", () => {
-    using entrance = new Queued();
+    using acceptor = new Queued();
     const reads = Array.from({ length: 9 }, () => message(VFIO_USER_MIG_DATA_READ, dataRead(MIB)));
     const precopy = message(VFIO_USER_DEVICE_FEATURE, setState(VFIO_DEVICE_STATE_PRE_COPY));
     // More than a socket's buffers take.
-    using _stalled = entrance.add(VERSION, precopy, ...reads);
-    using next = entrance.add(VERSION);
+    using _stalled = acceptor.add(VERSION, precopy, ...reads);
+    using next = acceptor.add(VERSION);
     next.shutdownOutput();
-    assert.deepEqual(serve(entrance).map((event) => "why" in event ? event.why : event.pid), [
+    assert.deepEqual(serve(acceptor).map((event) => "why" in event ? event.why : event.pid), [
       ...[1, "the client stalled in a message"],
       ...[2, null],
     ]);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { openDevices, restore, save, type TransferReport, verifyCheckpoint } from "../../mod.ts";
 import { StateTimes } from "../../src/migration/protocol/state_times.ts";
-import { Rounds } from "../../src/migration/protocol/rounds.ts";
+import { Rounds } from "../../src/migration/protocol/precopy_rounds.ts";
 import { jointStandstill, standstill, type StateChange } from "../../src/vfio/state/standstill.ts";
 
 type DeviceReport = TransferReport["devices"][number];

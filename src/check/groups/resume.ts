@@ -9,7 +9,7 @@ import { hasState } from "../../vfio/state/v2_plan.ts";
 import { answered } from "../attempt.ts";
 import type { CheckContext } from "../context.ts";
 import { type Check, defineCheck, type Needs } from "../define.ts";
-import { judgeRestore } from "../restored.ts";
+import { judgeRestore } from "../judge_restore.ts";
 import { rule } from "../rules.ts";
 import { difference, foreignBytes, joined, streamOf } from "../state_bytes.ts";
 import {

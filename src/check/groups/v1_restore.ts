@@ -6,7 +6,7 @@
 
 import type { CheckContext } from "../context.ts";
 import type { Check } from "../define.ts";
-import { judgeRestore } from "../restored.ts";
+import { judgeRestore } from "../judge_restore.ts";
 import { difference } from "../state_bytes.ts";
 import {
   PRE_COPY,

@@ -2,7 +2,7 @@
  * Writes a checkpoint's chunks to a target in order.
  */
 
-import { writeNow } from "../../kernel/process/write_now.ts";
+import { writeAllSync } from "../../kernel/process/write_all.ts";
 import { writeAll } from "./_fd_io.ts";
 import { FileReadBack } from "./_file_read_back.ts";
 import type { AbortResult, FileTarget } from "./_file_target.ts";
@@ -126,7 +126,7 @@ export class CheckpointWriter implements CheckpointFile {
   async #write(bytes: Bytes): Promise<void> {
     if (this.#slow) return await writeAll(this.#target.fd, bytes);
     const begun = performance.now();
-    writeNow(this.#target.fd, bytes);
+    writeAllSync(this.#target.fd, bytes);
     this.#slow = performance.now() - begun > SLOW_MS;
   }
 

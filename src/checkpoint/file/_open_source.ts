@@ -3,7 +3,7 @@
  */
 
 import * as fs from "node:fs";
-import { FifoNow } from "../../kernel/process/fifo_now.ts";
+import { FifoReader } from "../../kernel/process/fifo_reader.ts";
 import { DirectStream } from "../source/direct_stream.ts";
 import { FileChunks } from "../source/file_chunks.ts";
 import { PipeChunks } from "../source/pipe_chunks.ts";
@@ -21,7 +21,7 @@ export class OpenSource implements CheckpointSource {
   readonly #opened: OpenedTarget;
   #open = true;
   #streamed = false;
-  #fifo: FifoNow | null = null;
+  #fifo: FifoReader | null = null;
   /**
    * The reads under way: their fd must not be closed meanwhile, since another file might get the
    * number.
@@ -52,7 +52,7 @@ export class OpenSource implements CheckpointSource {
 
   #pipe(): PipeChunks {
     const { fd } = this.#opened;
-    const fifo = this.#fifo = fs.fstatSync(fd).isFIFO() ? FifoNow.open(fd) : null;
+    const fifo = this.#fifo = fs.fstatSync(fd).isFIFO() ? FifoReader.open(fd) : null;
     return new PipeChunks({
       now: (into) => fifo === null ? null : this.#named(() => fifo.read(into)),
       later: (into) => this.#read(into, null),

@@ -12,7 +12,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { FieldError, Fields } from "../../checkpoint/metadata/json_fields.ts";
 import { errnoOf } from "../../kernel/errno_names.ts";
-import { writeNow } from "../../kernel/process/write_now.ts";
+import { writeAllSync } from "../../kernel/process/write_all.ts";
 import { JournalError } from "./journal_error.ts";
 import { isAlive, type ProcessId, thisProcess } from "./process_id.ts";
 
@@ -125,7 +125,7 @@ export class Journal implements Disposable {
 
   #append(line: object): void {
     try {
-      writeNow(this.#fd, new TextEncoder().encode(`${JSON.stringify(line)}\n`));
+      writeAllSync(this.#fd, new TextEncoder().encode(`${JSON.stringify(line)}\n`));
       fs.fsyncSync(this.#fd);
     } catch (error) {
       throw new JournalError("unwritable", this.path, (error as Error).message, error);
@@ -155,7 +155,7 @@ export function addDecision(path: string, entry: "run" | "drop" | "reset"): void
     const line = JSON.stringify({ time: new Date().toISOString(), entry });
     // The line before may be cut: a process that was killed leaves half a line.
     const cut = fs.fstatSync(fd).size > 0 && !endsWithNewline(path);
-    writeNow(fd, new TextEncoder().encode(`${cut ? "\n" : ""}${line}\n`));
+    writeAllSync(fd, new TextEncoder().encode(`${cut ? "\n" : ""}${line}\n`));
     fs.fsyncSync(fd);
   } catch (error) {
     throw new JournalError("unwritable", path, (error as Error).message, error);

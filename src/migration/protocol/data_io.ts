@@ -7,14 +7,14 @@ import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import type { Fd } from "../../kernel/fd.ts";
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import { FIONBIO, type Kernel, POLLIN, POLLOUT } from "../../kernel/kernel.ts";
-import { nap } from "../../kernel/process/nap.ts";
+import { sleepSync } from "../../kernel/process/sleep_sync.ts";
 
 type Buffer = Uint8Array;
 
 /** Waits until an fd is ready. An fd without poll is always ready, so this also sleeps. */
 function wait(kernel: Kernel, fd: number, events: number): void {
   kernel.poll(fd, events, 100);
-  nap(1);
+  sleepSync(1);
 }
 
 // Kernel repeats an interrupted pread or pwrite of data: it names its offset in the region, where
@@ -116,7 +116,7 @@ export class Readiness {
     if (this.#napMs > 0) {
       const call = this.#events === POLLIN ? "read" : "write";
       this.#notes.add("poll-ready", () => `poll said ready, and ${call} answered EAGAIN again`);
-      nap(this.#napMs);
+      sleepSync(this.#napMs);
     }
     this.#napMs = Math.min(LONGEST_NAP_MS, Math.max(1, this.#napMs * 2));
   }

@@ -6,7 +6,7 @@
 
 import { type Hint, toHint } from "../../base/vfiokit_error.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
-import { nap } from "../../kernel/process/nap.ts";
+import { sleepSync } from "../../kernel/process/sleep_sync.ts";
 import type { VfioDevice } from "../../vfio/device/device.ts";
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import type { OnError } from "./engine.ts";
@@ -55,7 +55,7 @@ export function resetPatiently(device: VfioDevice, givesUp: () => boolean): void
     } catch (error) {
       if (!isErrno(error, "EAGAIN") || performance.now() >= until || givesUp()) throw error;
     }
-    nap(pause);
+    sleepSync(pause);
   }
 }
 

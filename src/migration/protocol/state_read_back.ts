@@ -2,7 +2,7 @@
  * Reads the state once more: after a step, which a driver may be late with, and if it cannot be read.
  */
 
-import { nap } from "../../kernel/process/nap.ts";
+import { sleepSync } from "../../kernel/process/sleep_sync.ts";
 import type { DriverNotes } from "../../vfio/notes/driver_notes.ts";
 import type { StateName, StateReport } from "../../vfio/state/states.ts";
 
@@ -22,7 +22,7 @@ export function readBack<Report extends StateReport>(
   const late = (report: Report): boolean => report.state !== target && report.raw === before.raw;
   let after = read();
   for (let waited = 1; late(after) && waited <= PATIENCE_MS; waited++) {
-    nap(1);
+    sleepSync(1);
     after = read();
     if (late(after)) continue;
     notes.add(

@@ -10,7 +10,7 @@ import type { Counters, PrecopyLimits } from "../protocol/engine.ts";
 import type { MigrationErrorCode } from "../migration_error.ts";
 import { DriverError } from "../protocol/recovery.ts";
 import type { PrecopyReport } from "../../vfio/state/precopy_report.ts";
-import { Rounds } from "../protocol/rounds.ts";
+import { Rounds } from "../protocol/precopy_rounds.ts";
 import { declaredRoom, type V1DataSection } from "./v1_data_section.ts";
 import type { V1Quirk } from "./v1_quirks.ts";
 import { REGISTERS_SIZE, type V1Registers } from "./v1_registers.ts";

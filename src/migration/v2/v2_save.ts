@@ -5,7 +5,7 @@
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import type { Fd } from "../../kernel/fd.ts";
 import { type Kernel, POLLIN } from "../../kernel/kernel.ts";
-import { nap } from "../../kernel/process/nap.ts";
+import { sleepSync } from "../../kernel/process/sleep_sync.ts";
 import {
   VFIO_MIG_GET_PRECOPY_INFO,
   VFIO_PRECOPY_INFO_REINIT,
@@ -18,7 +18,7 @@ import { dataError, DriverError, GONE, type Meanings } from "../protocol/recover
 import { Readiness } from "../protocol/data_io.ts";
 import { PrecopyNotes } from "../notes/precopy_notes.ts";
 import type { PrecopyReport } from "../../vfio/state/precopy_report.ts";
-import { Rounds } from "../protocol/rounds.ts";
+import { Rounds } from "../protocol/precopy_rounds.ts";
 import type { Phase } from "../../checkpoint/batches/transaction.ts";
 
 /** A batch is handed over after this time, full or not. */
@@ -269,7 +269,7 @@ export class V2Save {
       this.#notes.add("initial-bytes-left", seen);
       return true;
     }
-    nap(5);
+    sleepSync(5);
     return false;
   }
 

@@ -4,7 +4,7 @@
 
 import { SysError } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { nap } from "../../kernel/process/nap.ts";
+import { sleepSync } from "../../kernel/process/sleep_sync.ts";
 import {
   VFIO_DEVICE_STATE_PRE_COPY,
   VFIO_DEVICE_STATE_PRE_COPY_P2P,
@@ -159,7 +159,7 @@ export class MigrationData {
         if (!(error instanceof SysError)) throw error;
         if (error.code === "ENOMSG") return 0;
         if (error.code !== "EAGAIN" || tried === TRIES) throw error;
-        nap(1);
+        sleepSync(1);
       }
     }
   }

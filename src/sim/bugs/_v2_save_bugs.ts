@@ -2,7 +2,7 @@
  * Bugs of save fds, and of the data that they give.
  */
 
-import { nap } from "../../kernel/process/nap.ts";
+import { sleepSync } from "../../kernel/process/sleep_sync.ts";
 import type { DeviceModel } from "../device/device_model.ts";
 import type { Bytes } from "../os/bytes.ts";
 import { refuse } from "../os/refusal.ts";
@@ -218,7 +218,7 @@ export const V2_SAVE_BUGS = {
   "sessions-slower": (device) => {
     let saves = 0;
     override(v2Of(device), "openSave", (clean) => (stopped) => {
-      nap(SLOWER_MS * saves);
+      sleepSync(SLOWER_MS * saves);
       saves += 1;
       return clean(stopped);
     });

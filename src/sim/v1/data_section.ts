@@ -13,7 +13,7 @@ import { refuse } from "../os/refusal.ts";
 import { type Bytes, ViewedBytes } from "../os/bytes.ts";
 import type { DriverDevice } from "../driver/driver_device.ts";
 import { SaveStream } from "../state/save_stream.ts";
-import { nap } from "../../kernel/process/nap.ts";
+import { sleepSync } from "../../kernel/process/sleep_sync.ts";
 
 /** The progress of the current transaction; `started` and `sized` occur while saving only. */
 type Step = "idle" | "started" | "placed" | "sized";
@@ -122,7 +122,7 @@ export class DataSection {
     let lie: FaultName | null = null;
     let shift = 0;
     for (const { name, ms } of this.#owner.faults.due("transaction")) {
-      if (name === "block") nap(ms);
+      if (name === "block") sleepSync(ms);
       else if (name === "gone") this.#owner.lose();
       // While restoring, a shifted transaction might not fit in the rest of the region.
       else if (name === "offset-unaligned") shift = this.#save === null ? 0 : 8;

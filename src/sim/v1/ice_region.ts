@@ -19,7 +19,7 @@ import {
   REGISTERS_SIZE,
 } from "./registers.ts";
 import { SaveStream } from "../state/save_stream.ts";
-import { nap } from "../../kernel/process/nap.ts";
+import { sleepSync } from "../../kernel/process/sleep_sync.ts";
 import { ERROR, RESUMING, RUNNING, stateName, STOP, STOP_AND_COPY } from "./v1_states.ts";
 
 /** The migration region of `ice`. */
@@ -108,7 +108,7 @@ export class IceRegion implements MigrationRegion {
   #readOffset(): number {
     let offset = REGISTERS_SIZE;
     for (const { name, ms } of this.#owner.faults.due("transaction")) {
-      if (name === "block") nap(ms);
+      if (name === "block") sleepSync(ms);
       else if (name === "gone") this.#owner.lose();
       else offset = name === "offset-zero" ? 0 : this.size;
     }

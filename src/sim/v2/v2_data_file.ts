@@ -6,7 +6,7 @@ import type { DriverDevice } from "../driver/driver_device.ts";
 import { OpenFile } from "../os/open_file.ts";
 import { refuse } from "../os/refusal.ts";
 import type { Bytes } from "../os/bytes.ts";
-import { nap } from "../../kernel/process/nap.ts";
+import { sleepSync } from "../../kernel/process/sleep_sync.ts";
 
 /**
  * The file behind a data fd: a stream without positions. It can be used until the
@@ -42,7 +42,7 @@ export abstract class DataFile extends OpenFile {
     this.device.checkPresent();
     let interrupted = false;
     for (const { name, ms } of this.device.faults.due("transaction")) {
-      if (name === "block") nap(ms);
+      if (name === "block") sleepSync(ms);
       else if (name === "eintr-partial") interrupted = true;
       else this.device.lose();
     }

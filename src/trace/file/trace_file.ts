@@ -8,7 +8,7 @@ import { cleanlyThen } from "../../base/cleanup.ts";
 import * as fs from "node:fs";
 import { clearInterval, setInterval } from "node:timers";
 import { ERRNO, errnoOf } from "../../kernel/errno_names.ts";
-import { writeNow } from "../../kernel/process/write_now.ts";
+import { writeAllSync } from "../../kernel/process/write_all.ts";
 import { SysError } from "../../kernel/sys_error.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcAllowed, libcKernel } from "../../kernel/libc/libc_kernel.ts";
@@ -235,7 +235,7 @@ export class Trace implements SharedTrace, Disposable {
         started,
         data,
       };
-      writeNow(fd, new TextEncoder().encode(`${JSON.stringify(header)}\n`));
+      writeAllSync(fd, new TextEncoder().encode(`${JSON.stringify(header)}\n`));
     } catch (error) {
       fs.closeSync(fd);
       throw TraceFileError.of("Cannot write the trace", path, error);
@@ -400,7 +400,7 @@ function movesData({ call, register, request }: TraceEvent): boolean {
 /** Appends lines; if the file does not take them, the trace ends for all threads. */
 function append(fd: number, shared: Shared, lines: string): void {
   try {
-    writeNow(fd, new TextEncoder().encode(lines));
+    writeAllSync(fd, new TextEncoder().encode(lines));
   } catch (error) {
     shared.errno = ERRNO[errnoOf(error) ?? "EIO"];
   }

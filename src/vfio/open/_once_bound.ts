@@ -4,7 +4,7 @@
  */
 
 import { isErrno } from "../../kernel/sys_error.ts";
-import { nap } from "../../kernel/process/nap.ts";
+import { sleepSync } from "../../kernel/process/sleep_sync.ts";
 import { isVfioBound, type SysfsDevice } from "../sysfs/sysfs.ts";
 
 /** How long to retry, in milliseconds; delays of about 250 were measured. */
@@ -30,7 +30,7 @@ export function onceBound<Value>(
       // A group's own error has the kernel's as its cause.
       const kernels = error instanceof Error ? error.cause ?? error : error;
       if (!isErrno(kernels, ...codes) || performance.now() >= until) throw error;
-      nap(PAUSE_MS);
+      sleepSync(PAUSE_MS);
     }
   }
 }

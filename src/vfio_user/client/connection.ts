@@ -7,7 +7,7 @@ import { cleanedUp } from "../../base/cleanup.ts";
 import { ERRNO } from "../../kernel/errno_names.ts";
 import { POLLIN } from "../../kernel/kernel.ts";
 import { type Awaited, UnixSocket } from "../../kernel/libc/unix_socket.ts";
-import { nap } from "../../kernel/process/nap.ts";
+import { sleepSync } from "../../kernel/process/sleep_sync.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import {
   type Capabilities,
@@ -454,7 +454,7 @@ function connectUntil(path: string, until: number): UnixSocket {
       return UnixSocket.connect(path);
     } catch (error) {
       if (!isErrno(error, "EAGAIN") || performance.now() >= until) throw error;
-      nap(CONNECT_PAUSE_MS);
+      sleepSync(CONNECT_PAUSE_MS);
     }
   }
 }

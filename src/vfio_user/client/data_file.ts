@@ -4,7 +4,7 @@
 
 import { ERRNO } from "../../kernel/errno_names.ts";
 import { FIONBIO, POLLIN } from "../../kernel/kernel.ts";
-import { nap } from "../../kernel/process/nap.ts";
+import { sleepSync } from "../../kernel/process/sleep_sync.ts";
 import { isErrno, SysError } from "../../kernel/sys_error.ts";
 import { VFIO_MIG_GET_PRECOPY_INFO, vfioPrecopyInfo } from "../../uapi/mod.ts";
 import { OpenFile } from "../../sim/os/open_file.ts";
@@ -107,7 +107,7 @@ export class DataFile extends OpenFile {
     while (waits && this.#left() === 0n) {
       const left = until - performance.now();
       if (left <= 0) return 0;
-      nap(Math.min(left, POLL_PAUSE_MS));
+      sleepSync(Math.min(left, POLL_PAUSE_MS));
     }
     return this.poll(events);
   }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Rounds } from "../../src/migration/protocol/rounds.ts";
+import { Rounds } from "../../src/migration/protocol/precopy_rounds.ts";
 
 const NONE = { threshold: 0, downtimeMs: 0, maxRounds: Infinity, maxTimeMs: Infinity };
 

@@ -1,5 +1,5 @@
 /**
- * Where clients come from.
+ * Accepts clients, of one's own user or root.
  */
 
 import { libcKernel } from "../kernel/libc/libc_kernel.ts";
@@ -22,8 +22,8 @@ export interface Arrival {
   readonly pid: number;
 }
 
-/** Where clients come from. */
-export interface Entrance {
+/** Accepts clients. */
+export interface Acceptor {
   /** The socket to wait for. */
   readonly socket: UnixSocket;
   /** The next client; null if none waits, `ended` if none can come any more. */
@@ -31,10 +31,10 @@ export interface Entrance {
 }
 
 /** Clients that connect to a socket file, of one's own user or root. */
-export function listeningEntrance(
+export function listeningAcceptor(
   socket: UnixSocket,
   report: (event: ServerEvent) => void,
-): Entrance {
+): Acceptor {
   const uid = ownUid();
   return {
     socket,
@@ -57,7 +57,7 @@ export function listeningEntrance(
  * Clients whose sockets come as fds through a channel (SOCK_SEQPACKET), which any process that
  * inherited its other end may send. It ends once no process has that end.
  */
-export function channelEntrance(fd: number): Entrance {
+export function channelAcceptor(fd: number): Acceptor {
   const socket = UnixSocket.adopt(fd);
   return {
     socket,

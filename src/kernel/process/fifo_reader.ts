@@ -11,7 +11,7 @@ import { isErrno, SysError } from "../sys_error.ts";
 const FIFO_BYTES = 1 << 20;
 
 /** An open file of our own of a fifo: O_NONBLOCK on another program's would change its reads. */
-export class FifoNow implements Disposable {
+export class FifoReader implements Disposable {
   readonly #kernel: Kernel;
   #fd: number | null;
 
@@ -21,13 +21,13 @@ export class FifoNow implements Disposable {
   }
 
   /** Opens the fifo of an fd once more; null if that cannot be had. */
-  static open(fd: number): FifoNow | null {
+  static open(fd: number): FifoReader | null {
     if (!libcAllowed()) return null;
     const kernel = libcKernel();
     try {
       const own = kernel.open(`/proc/self/fd/${fd}`, O_RDONLY | O_NONBLOCK);
       setPipeSize(own, FIFO_BYTES);
-      return new FifoNow(kernel, own);
+      return new FifoReader(kernel, own);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       return null;

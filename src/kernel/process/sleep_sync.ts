@@ -13,14 +13,14 @@ const still = new Int32Array(new SharedArrayBuffer(4));
  *
  * @example
  * ```ts
- * import { nap } from "./nap.ts";
+ * import { sleepSync } from "./sleep_sync.ts";
  * import assert from "node:assert/strict";
  *
  * const begun = performance.now();
- * nap(20);
+ * sleepSync(20);
  * assert.ok(performance.now() - begun > 15);
  * ```
  */
-export function nap(milliseconds: number): void {
+export function sleepSync(milliseconds: number): void {
   Atomics.wait(still, 0, 0, milliseconds);
 }

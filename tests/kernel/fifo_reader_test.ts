@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { afterEach, beforeEach, it } from "node:test";
-import { FifoNow } from "../../src/kernel/process/fifo_now.ts";
+import { FifoReader } from "../../src/kernel/process/fifo_reader.ts";
 import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 
 let folder = "";
@@ -20,7 +20,7 @@ it("what a fifo holds is read, and nothing is waited for", () => {
   const kernel = libcKernel();
   const reader = kernel.open(`${folder}/fifo`, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
   const writer = kernel.open(`${folder}/fifo`, fs.constants.O_WRONLY);
-  using fifo = FifoNow.open(reader)!;
+  using fifo = FifoReader.open(reader)!;
   const into = new Uint8Array(new ArrayBuffer(8));
   assert.equal(fifo.read(into), null);
   kernel.write(writer, new Uint8Array([1, 2, 3]));
@@ -37,7 +37,7 @@ it("a fifo that is closed gives nothing, and its other end sees that", () => {
   execFileSync("mkfifo", [`${folder}/fifo`]);
   const kernel = libcKernel();
   const reader = kernel.open(`${folder}/fifo`, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
-  const fifo = FifoNow.open(reader)!;
+  const fifo = FifoReader.open(reader)!;
   const writer = kernel.open(`${folder}/fifo`, fs.constants.O_WRONLY);
   kernel.close(reader);
   kernel.write(writer, new Uint8Array([1]));
@@ -50,5 +50,5 @@ it("a fifo that is closed gives nothing, and its other end sees that", () => {
 });
 
 it("an fd that cannot be opened again is left alone", () => {
-  assert.equal(FifoNow.open(1_000_000), null);
+  assert.equal(FifoReader.open(1_000_000), null);
 });
