@@ -69,7 +69,7 @@ export const traceShow: Command<TraceShowArgs> = {
 
 const timelineArgs = object({
   file: argument(file(), {
-    description: [text("A trace, or a checkpoint, which has the phases alone.")],
+    description: [text("A trace, or a checkpoint, which has less.")],
   }),
   report: optional(option("--report", file(), {
     description: [
@@ -92,7 +92,7 @@ export const timeline: Command<TimelineArgs> = {
   usage: "TRACE|CHECKPOINT [--report FILE] [--json]",
   brief: "Show what devices did over time, and where their downtime went.",
   details: [
-    "Of a trace: the states of each device over time with the bytes moved in each, the downtime in its parts, the calls by kind with their latencies, and the slowest calls. Of a checkpoint: the phases, by the times of its frames.",
+    "Of a trace: the states of each device over time with the bytes moved in each, the downtime in its parts, the calls by kind with their latencies, and the slowest calls. Of a checkpoint, with the numbers of the save: the phases, the rounds of pre-copy and why it ended, the downtime until the data was read.",
     "Exits with 4 if the file is bad.",
   ],
   examples: [
