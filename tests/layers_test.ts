@@ -72,6 +72,18 @@ const IMPORTS = new Map(FILES.map((file) => {
   return [file, imports] as const;
 }));
 
+/** What is loaded with a file: all but types and what is imported when it runs. */
+function loadedWith(file: string, loaded: Set<string> = new Set()): Set<string> {
+  if (loaded.has(file)) return loaded;
+  loaded.add(file);
+  const code = fs.readFileSync(path.join(root, file), "utf8");
+  const statements = code.matchAll(
+    /^(?:import|export) (?!type )(?!\{(?:\s*type \w+(?: as \w+)?,?)+\s*\})[^;"]*?"(\.[^"]+\.ts)";/gm,
+  );
+  for (const [, target] of statements) loadedWith(path.join(path.dirname(file), target!), loaded);
+  return loaded;
+}
+
 /** The layer of a file: `cli`, `mod.ts`, or its folder in src. */
 function layerOf(file: string): string {
   const [top, folder] = file.split("/");
@@ -194,6 +206,18 @@ describe("the files of src and cli", () => {
       !doors.includes(target)
     );
     assert.deepEqual(wrong, []);
+  });
+
+  it("are not loaded before they are needed", () => {
+    // A value that is imported from mod.ts alone would load all of the library for --help.
+    const layers = (file: string): string[] =>
+      [...new Set([...loadedWith(file)].map(layerOf))].filter((layer) => layer !== "cli").sort();
+    assert.deepEqual(layers("cli/run.ts"), ["base"]);
+    const ofDevices = ["sim", "dirty", "transfer"];
+    for (const file of ["checkpoint/verify.ts", "checkpoint/show.ts", "trace/show.ts"]) {
+      const loaded = layers(`cli/commands/${file}`);
+      assert.deepEqual(loaded.filter((layer) => ofDevices.includes(layer)), [], file);
+    }
   });
 
   it(`are at most ${MOST_FILES} in a folder`, () => {

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { printable, VERSION } from "../../mod.ts";
+import { printable } from "../../src/base/printable.ts";
+import { VERSION } from "../../src/base/version.ts";
 import { formatCall } from "../../src/trace/mod.ts";
 import type { Context } from "../context.ts";
 import { standstillWords } from "../output/downtime_words.ts";

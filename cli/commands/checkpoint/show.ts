@@ -5,21 +5,21 @@
  */
 
 import {
+  type CheckpointError,
   type CheckpointInspection,
   type CheckpointSource,
   type DeviceIdentity,
   inspectCheckpoint,
+  openCheckpointFile,
 } from "../../../src/checkpoint/mod.ts";
-import { shellFile } from "../../../src/vfio/mod.ts";
+import { shellFile } from "../../../src/base/shell.ts";
 import { fileChunks, isQemuStream, readQemuStream } from "../../../src/vmm/mod.ts";
-import { type CheckpointError, openCheckpointFile } from "../../../mod.ts";
 import { chainName } from "../../chain_name.ts";
 import type { Context } from "../../context.ts";
 import { bytes, count, hex, rate, time } from "../../output/format.ts";
 import { storedTimeLines, storedTimes } from "../../output/stored_times.ts";
 import { streamDocument, streamLines } from "../../output/qemu_stream.ts";
 import { table } from "../../output/table.ts";
-import { showFolder } from "./folder.ts";
 import type { FileArgs } from "../../specs/verify_show.ts";
 
 /** What is not known of a checkpoint that cannot be read. */
@@ -31,7 +31,10 @@ const UNKNOWN = {
 
 /** Runs `show`. */
 export async function run({ file }: FileArgs, context: Context): Promise<number> {
-  if (chainName(file)?.folder === file) return await showFolder(file, true, context);
+  if (chainName(file)?.folder === file) {
+    const { showFolder } = await import("./folder.ts");
+    return await showFolder(file, true, context);
+  }
   context.set({ file, ...UNKNOWN });
   await using source = await context.until(openCheckpointFile(file));
   if (source.seekable && isQemuStream(await firstBytes(source.file.fd))) {

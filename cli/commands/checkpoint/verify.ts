@@ -8,7 +8,6 @@ import { openCheckpointFile, verifyCheckpoint } from "../../../src/checkpoint/mo
 import { chainName } from "../../chain_name.ts";
 import type { Context } from "../../context.ts";
 import { bytes, count } from "../../output/format.ts";
-import { showFolder, verifyInFolder } from "./folder.ts";
 import type { FileArgs } from "../../specs/verify_show.ts";
 
 /** What is not known of a checkpoint that cannot be read. */
@@ -23,8 +22,13 @@ const UNKNOWN = {
 /** Runs `verify`. */
 export async function run({ file }: FileArgs, context: Context): Promise<number> {
   const chain = chainName(file);
-  if (chain?.number !== undefined) return await verifyInFolder(file, chain, context);
-  if (chain !== null) return await showFolder(file, false, context);
+  if (chain !== null) {
+    // A file needs none of what a folder's checkpoints need.
+    const { showFolder, verifyInFolder } = await import("./folder.ts");
+    return chain.number === undefined
+      ? await showFolder(file, false, context)
+      : await verifyInFolder(file, chain, context);
+  }
   context.set({ file, ok: false, ...UNKNOWN });
   await using source = await context.until(openCheckpointFile(file));
   const { header, trailer, storedBytes } = await verifyCheckpoint(source, {

@@ -6,11 +6,13 @@
 
 import {
   type CheckpointFile,
+  createCheckpointFile,
   type DeviceIdentity,
   encodeCheckpoint,
   newHeader,
+  openCheckpointFile,
 } from "../../../src/checkpoint/mod.ts";
-import { shellFile } from "../../../src/vfio/mod.ts";
+import { shellFile } from "../../../src/base/shell.ts";
 import {
   fileChunks,
   importedIdentity,
@@ -21,7 +23,6 @@ import {
   stateOfDevices,
   VmmFileError,
 } from "../../../src/vmm/mod.ts";
-import { createCheckpointFile, openCheckpointFile, openDevice } from "../../../mod.ts";
 import type { Context } from "../../context.ts";
 import { bytes } from "../../output/format.ts";
 import { streamDocument, streamLines } from "../../output/qemu_stream.ts";
@@ -119,6 +120,7 @@ async function identityOf(
   name: string,
   options: Pick<ImportQemuArgs, "vfToken" | "via">,
 ): Promise<DeviceIdentity> {
+  const { openDevice } = await import("../../../mod.ts");
   await using device = await openDevice(name, options);
   return device.description.identity!;
 }
