@@ -84,16 +84,17 @@ const DOORS: Readonly<Record<string, string>> = {
     TrackerName TrackingVerdict Type1Tracker UnmapReading forecast
   `,
   "./live": `
-    ChainError ChainErrorCode ChainErrorInfo ChainInspection ChainOptions CheckpointChain Connection
-    ConvergenceOptions DowntimeStep ENTRIES Entry JournalError JournalErrorCode JournalView
-    LinkInspection LinkReport ListenOptions LiveError LiveErrorCode MigrateOptions MigrateProgress
-    MigrateReport OpenReceiving Order OwnerWrites ProcessId ReceiveOptions ReceiveProgress
-    ReceiveReport Received ReceivedBytes Resolution ResolveOptions RestoreChainOptions RestoreChainReport Round
-    SentBytes Side StopStep TcpAddress TcpError TcpErrorCode TcpListener TcpOptions TlsFiles
-    TlsIdentity UnixListener VerifiedChain VerifyChainOptions addDecision connectProgram
-    connectTcp connectUnix fingerprint formatTcpAddress generateKeys inspectChain journalPath
-    migrate parseTcpAddress readIdentity readJournal receive resolve restoreChain streamConnection
-    verifyChain
+    ChainError ChainErrorCode ChainErrorInfo ChainInspection ChainOptions CheckpointChain
+    CheckpointDifference CheckpointFiles Connection ConvergenceOptions DataDifference
+    DeviceDifference DifferentRange DifferentTransaction DowntimeStep ENTRIES Entry JournalError
+    JournalErrorCode JournalView LinkInspection LinkReport ListenOptions LiveError LiveErrorCode
+    MigrateOptions MigrateProgress MigrateReport OpenReceiving Order OwnerWrites ProcessId
+    ReceiveOptions ReceiveProgress ReceiveReport Received ReceivedBytes Resolution ResolveOptions
+    RestoreChainOptions RestoreChainReport Round SentBytes Side StopStep TcpAddress TcpError
+    TcpErrorCode TcpListener TcpOptions TlsFiles TlsIdentity UnixListener VerifiedChain
+    VerifyChainOptions addDecision connectProgram connectTcp connectUnix diffCheckpoints fingerprint
+    formatTcpAddress generateKeys inspectChain journalPath migrate parseTcpAddress readIdentity
+    readJournal receive resolve restoreChain streamConnection verifyChain
   `,
   "./check": `
     Attempt BenchOptions CHECKS Check CheckContext CheckError CheckErrorCode CheckInfo

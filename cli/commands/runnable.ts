@@ -8,6 +8,7 @@ import { command as word, map, type Parser, text } from "../optique.ts";
 import type { Context } from "../context.ts";
 import { check } from "../specs/check.ts";
 import { checkpoint } from "../specs/checkpoint/checkpoint.ts";
+import { diff } from "../specs/checkpoint/diff.ts";
 import { type Command, type CommonArgs, description } from "../specs/command.ts";
 import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "../specs/dirty_unmap.ts";
 import { importQemu } from "../specs/import.ts";
@@ -69,6 +70,7 @@ const PARSERS: ReadonlyMap<Command, CommandParser> = new Map([
   runnable(importQemu, () => import("./import/qemu.ts")),
   runnable(checkpoint, () => import("./checkpoint/take.ts")),
   runnable(verify, () => import("./checkpoint/verify.ts")),
+  runnable(diff, () => import("./checkpoint/diff.ts")),
   runnable(show, () => import("./checkpoint/show.ts")),
   runnable(list, () => import("./list.ts")),
   runnable(probe, () => import("./probe.ts")),

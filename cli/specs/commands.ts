@@ -6,6 +6,7 @@
 
 import { check } from "./check.ts";
 import { checkpoint } from "./checkpoint/checkpoint.ts";
+import { diff } from "./checkpoint/diff.ts";
 import type { Command, CommandGroup } from "./command.ts";
 import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "./dirty_unmap.ts";
 import { importQemu } from "./import.ts";
@@ -55,6 +56,7 @@ export const COMMANDS: readonly Command[] = [
   keygen,
   verify,
   show,
+  diff,
   importQemu,
   dirtyGet,
   dirtyWatch,

@@ -13,6 +13,15 @@ export {
   type StopStep,
 } from "./chain/checkpoint_chain.ts";
 export {
+  type CheckpointDifference,
+  type CheckpointFiles,
+  type DataDifference,
+  type DeviceDifference,
+  diffCheckpoints,
+  type DifferentRange,
+  type DifferentTransaction,
+} from "./chain/diff.ts";
+export {
   restoreChain,
   type RestoreChainOptions,
   type RestoreChainReport,

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, statSync, unlinkSync } from "node:fs";
+import { existsSync, readdirSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { describe, it } from "node:test";
 import { checkpoint } from "../../cli/specs/checkpoint/checkpoint.ts";
+import { diff } from "../../cli/specs/checkpoint/diff.ts";
 import { restore } from "../../cli/specs/save_restore.ts";
 import { show, verify } from "../../cli/specs/verify_show.ts";
 import { command, vfiokit } from "./_cli.ts";
@@ -75,6 +76,27 @@ describe("vfiokit checkpoint", () => {
     assert.equal(JSON.parse(restored.out).error.code, "missing-link");
     assert.equal((await vfiokit(["verify", `${at}@2`])).code, 4);
     assert.equal((await vfiokit(["verify", `${at}@0`])).code, 0);
+  });
+
+  it("is compared by diff, which exits as diff(1) does", async () => {
+    using folder = new Folder();
+    const at = folder.file("chain");
+    const schedule = ["--every", "100ms", "--count", "2"];
+    assert.equal((await vfiokit(["checkpoint", DEVICE, ...MAP, ...schedule, "-o", at])).code, 0);
+    const { permissions } = diff;
+    const same = await vfiokit(["diff", `${at}@1`, at], { permissions });
+    assert.equal(same.code, 0, same.err);
+    assert.match(same.out, /^memory: the same\ndevice data: the same, /);
+    const differs = await vfiokit(["diff", `${at}@0`, `${at}@1`, "--json"], { permissions });
+    assert.equal(differs.code, 1, differs.err);
+    const { same: equal, devices, error } = JSON.parse(differs.out);
+    assert.deepEqual([equal, error.code], [false, "differs"]);
+    assert.match(devices[0].memory[0].iova, /^0x1[0-9a-f]{2}000$/);
+    assert.equal((await vfiokit(["diff", at, folder.file("none")], { permissions })).code, 2);
+    writeFileSync(folder.file("bad"), "no checkpoint");
+    assert.equal((await vfiokit(["diff", at, folder.file("bad")], { permissions })).code, 4);
+    unlinkSync(`${at}/000000.vfk`);
+    assert.equal((await vfiokit(["diff", at, at], { permissions })).code, 4);
   });
 
   it("ends on Ctrl-C with 130, and leaves a good chain", async () => {
