@@ -9,6 +9,7 @@ import {
   VFIO_DEVICE_STATE_PRE_COPY,
   VFIO_DEVICE_STATE_RUNNING,
   VFIO_DEVICE_STATE_STOP,
+  VFIO_DEVICE_STATE_STOP_COPY,
 } from "../../src/uapi/mod.ts";
 import {
   VFIO_USER_DEVICE_FEATURE,
@@ -343,6 +344,24 @@ describe("a lent device", () => {
     libcKernel().close(channel);
     await server.stop();
     assert.ok(second.dropped());
+  });
+
+  it("goes on with the data that was read ahead for a client that is gone", async () => {
+    const { server, channel } = await Server.lend("sim:mlx5?size=1MiB");
+    const read = (size: number, ...states: readonly number[]): Bytes => {
+      const [ours, theirs] = UnixSocket.pair();
+      libcKernel().sendFds(channel, new Uint8Array(1), [theirs.fd]);
+      theirs.close();
+      using client = Client.over(ours);
+      client.version(EXTENSION);
+      for (const state of states) client.demand(VFIO_USER_DEVICE_FEATURE, setState(state));
+      return client.demand(VFIO_USER_MIG_DATA_READ, dataRead(size)).slice(8);
+    };
+    const parts = [read(1000, VFIO_DEVICE_STATE_STOP_COPY), read(600), read(400)];
+    const again = read(2000, VFIO_DEVICE_STATE_STOP, VFIO_DEVICE_STATE_STOP_COPY);
+    assert.deepEqual(joined(...parts), again);
+    libcKernel().close(channel);
+    await server.stop();
   });
 
   it("lets go of the memory of a client that is gone, which the device writes to", async () => {
