@@ -7,6 +7,7 @@ import {
   openCheckpointFile,
   openDevice,
   openDevices,
+  type OpenOptions,
   precopy,
   probe,
   restore,
@@ -155,20 +156,30 @@ describe("a device that is served", () => {
     await assert.rejects(openDevices([name, name]), { code: "bad-name" });
   });
 
-  it("runs again when its restore fails and it refuses a reset: it is connected to again", async () => {
+  /** A restore that fails, of a device with faults; what the error says of it, and its state then. */
+  async function failedRestore(fault: string, options: OpenOptions = {}): Promise<unknown> {
     await using served = new Served();
     const file = served.file("a.vfk");
     await using from = await openDevice("sim:mlx5?size=64KiB");
     await saveTo(from, file);
-    const name = await served.serve("sim:mlx5?size=64KiB&fault=write:1:EIO&fault=reset:1:EINVAL");
-    await using device = await openDevice(name);
+    const name = await served.serve(`sim:mlx5?size=64KiB&fault=write:1:EIO&fault=${fault}`);
+    await using device = await openDevice(name, options);
     const error = await restoreFrom(device, file).catch((error: unknown) => error);
     assert.ok(error instanceof TransferError, String(error));
-    assert.deepEqual(
-      error.devices.map(({ state, recovery }) => [state, recovery]),
-      [["running", "reopened"]],
-    );
-    assert.equal((await device.state()).state, "running");
+    const { state, recovery } = error.devices[0]!;
+    return [recovery, state, (await device.state()).state];
+  }
+
+  for (const fault of ["reset:1:EINVAL", "reset-ignored:1"]) {
+    it(`runs again when its restore fails, as it is connected to again: ${fault}`, async () => {
+      assert.deepEqual(await failedRestore(fault), ["reopened", "running", "running"]);
+    });
+  }
+
+  it("is not connected to again with memory mapped: it stays as its restore left it", async () => {
+    const maps = [{ iova: 0x100000n, size: 0x100000n }];
+    const left = await failedRestore("reset:1:EINVAL", { maps });
+    assert.deepEqual(left, ["failed", "resuming", "resuming"]);
   });
 
   it("is in an unknown state when its server has ended", async () => {
