@@ -56,13 +56,18 @@ function multiply(one: number, other: number): number {
   return product;
 }
 
+/** The last power that was asked for: pieces mostly have one length. */
+let last = { exponent: 0, power: ONE };
+
 /** x to the power of `exponent`, modulo {@linkcode POLYNOMIAL}. */
 function powerOfX(exponent: number): number {
+  if (last.exponent === exponent) return last.power;
   let power = ONE;
   let square = ONE >>> 1;
   for (let left = exponent; left > 0; left = Math.floor(left / 2)) {
     if (left % 2 === 1) power = multiply(square, power);
     square = multiply(square, square);
   }
+  last = { exponent, power };
   return power;
 }
