@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The command line of the npm package. Node cannot call libc: there, this runs it in the Bun or the
- * Deno that is on the PATH, else in the registry's Bun.
+ * The command line of the npm package. In Node, whose FFI is experimental, this runs it in the Bun or
+ * the Deno that is on the PATH, else in the registry's Bun.
  */
 
 import { spawn, spawnSync } from "node:child_process";

@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { describe, it } from "node:test";
+import { megabytes } from "../package/_readme_sizes.ts";
 
 const root = path.join(import.meta.dirname!, "..", "..");
 
@@ -17,6 +18,9 @@ describe("the single file that Bun compiles", () => {
       assert.ok(command.includes(outfile), command);
       const built = spawnSync("sh", ["-c", command], { cwd: root, encoding: "utf8" });
       assert.equal(built.status, 0, built.stderr);
+      const stored = fs.statSync(outfile).size / 1e6;
+      const said = megabytes("deno task compile");
+      assert.ok(Math.abs(stored - said) < said / 10, `${stored} MB on disk, README: ${said} MB`);
       const file = path.join(folder, "a.vfk");
       const saved = spawnSync(outfile, ["save", "sim:mapped?size=1MiB", "-o", file, "--json"], {
         cwd: folder,

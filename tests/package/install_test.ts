@@ -6,6 +6,7 @@ import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import { buildPackage } from "./npm_package.ts";
 import { IN_DENO, projectFile } from "../cli/_cli.ts";
+import { megabytes } from "./_readme_sizes.ts";
 import { Folder } from "../cli/_folder.ts";
 import { Registry } from "./_registry.ts";
 
@@ -94,6 +95,13 @@ function install(program: string): string {
   return line[1]!;
 }
 
+/** The bytes of all files in a folder. */
+function bytesIn(folder: string): number {
+  return fs.readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .map((name) => fs.lstatSync(path.join(folder, name)))
+    .reduce((sum, stat) => stat.isFile() ? sum + stat.size : sum, 0);
+}
+
 /** Runs a line that prints the version at its end. */
 async function printsVersion(line: string, at: string): Promise<void> {
   const { code, out, err } = await run(line, at);
@@ -123,6 +131,9 @@ describe("the package from a registry, in an empty home", () => {
     );
     assert.equal(saved.code, 0, saved.err);
     assert.match(saved.out, /a\.vfk: sound, 1\.0 MiB/);
+    const stored = bytesIn(path.join(at, "lib/node_modules")) / 1e6;
+    const said = megabytes("npm i -g");
+    assert.ok(Math.abs(stored - said) < said / 10, `${stored} MB on disk, README: ${said} MB`);
     const resumed = await run("vfiokit phase resume 'sim:mlx5?size=1MiB' < a.vfk", at);
     assert.equal(resumed.code, 0, resumed.err);
   });
@@ -203,7 +214,7 @@ describe("the package from a registry, in an empty home", () => {
     const { out, err } = await run(`npm i --silent vfiokit >&2; node -e '${code}'`, at);
     assert.equal(
       out,
-      "vfiokit needs Deno or Bun: it calls libc by their FFI, which Node lacks\n",
+      "vfiokit needs Deno or Bun: it calls libc by their FFI, and Node's is experimental\n",
       err,
     );
   });

@@ -27,7 +27,7 @@ const NODE_TYPES = '/// <reference types="node" />\n';
 
 /** A module of the package for what is neither Deno nor Bun. */
 const REFUSAL = `throw new Error(
-  "vfiokit needs Deno or Bun: it calls libc by their FFI, which Node lacks",
+  "vfiokit needs Deno or Bun: it calls libc by their FFI, and Node's is experimental",
 );
 `;
 
