@@ -354,7 +354,7 @@ export class Context {
 }
 
 /** JSON with bigints as hex strings, and control characters escaped. */
-function json(value: unknown, indent?: number): string {
+export function json(value: unknown, indent?: number): string {
   return JSON.stringify(value, hexBigints, indent).replace(
     RAW_IN_JSON,
     (letter) =>

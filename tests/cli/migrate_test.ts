@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import * as net from "node:net";
 import { describe, it } from "node:test";
 import { migrate } from "../../cli/specs/migrate/migrate.ts";
@@ -9,6 +9,25 @@ import { command, type Outcome, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 
 const ID = "0123456789abcdef0123456789abcdef";
+
+/** A line of `--events`. */
+interface Event {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+
+/** The lines of `--events`, which follow each other in time. */
+function eventsIn(path: string): Event[] {
+  const lines = readFileSync(path, "utf8").trim().split("\n").map((line) => JSON.parse(line));
+  let last = 0;
+  for (const { schema, ms } of lines) {
+    assert.equal(schema, "vfiokit/migration-event/1");
+    assert.ok(ms >= last);
+    last = ms;
+  }
+  assert.equal(lines[0].type, "begin");
+  return lines;
+}
 
 /** Starts `receive`, calls `use` once it waits, and returns how it ended. */
 async function receiving(
@@ -40,10 +59,14 @@ describe("vfiokit migrate", () => {
     const journal = ["--journal", folder.file("journal")];
     let moved: Outcome | null = null;
     const taken = await receiving(
-      ["sim:mlx5?size=64KiB&seed=2", "--listen", `unix:${socket}`, "--json", ...journal],
+      [
+        ...["sim:mlx5?size=64KiB&seed=2", "--listen", `unix:${socket}`, "--json", ...journal],
+        ...["--events", folder.file("there")],
+      ],
       async () => {
         const words = ["--map", "0x100000:256KiB", "--to", `unix:${socket}`, "--downtime", "10min"];
         const device = "sim:mlx5?size=64KiB&dma=random:500/s";
+        words.push("--events", folder.file("here"));
         moved = await vfiokit(["migrate", device, ...words, "--json", ...journal], {
           permissions: migrate.permissions,
         });
@@ -62,6 +85,16 @@ describe("vfiokit migrate", () => {
     assert.equal(there.bytes.device, here.bytes.device);
     assert.ok(there.bytes.memory >= 256 * 1024);
     assert.equal(existsSync(socket), false);
+    const [sent, received] = [eventsIn(folder.file("here")), eventsIn(folder.file("there"))];
+    const phases = (of: readonly Event[]): unknown[] => of.flatMap(({ phase }) => phase ?? []);
+    assert.deepEqual(phases(sent), ["connecting", "pre-copy", "stopped", "committing", "done"]);
+    assert.deepEqual(phases(received), ["receiving", "loaded", "starting", "done"]);
+    assert.deepEqual([sent[0]!["side"], received[0]!["side"]], ["source", "destination"]);
+    const rounds = sent.filter(({ type }) => type === "round");
+    assert.deepEqual(
+      rounds.map(({ number, sent }) => [number, sent]),
+      here.rounds.map(({ sent }: { sent: number }, index: number) => [index + 1, sent]),
+    );
     const { code: resolved, out: settled } = await vfiokit([
       "migrate",
       "--resolve",
@@ -188,6 +221,27 @@ describe("vfiokit migrate", () => {
     ]);
     assert.equal(code, 1);
     assert.match(err, /Cannot connect to .*nobody: ENOENT/);
+  });
+
+  it("says in the events why it failed, and begins nothing if they cannot be written", async () => {
+    using folder = new Folder();
+    const other = net.createServer((socket) => socket.end());
+    const socket = folder.file("socket");
+    await new Promise<void>((resolve) => other.listen(socket, resolve));
+    const words = ["migrate", "sim:mlx5", "--map", "0:4KiB", "--to", `unix:${socket}`];
+    const journal = ["--journal", folder.file("journal")];
+    const events = ["--events", folder.file("events")];
+    const { permissions } = migrate;
+    const failed = await vfiokit([...words, ...journal, ...events], { permissions });
+    other.close();
+    assert.equal(failed.code, 1);
+    const { type, message } = eventsIn(folder.file("events")).at(-1)!;
+    assert.equal(type, "failed");
+    assert.match(String(message), /The connection to .* (has ended|is lost)/);
+    const nowhere = await vfiokit([...words, ...journal, "--events", folder.file("no/events")]);
+    assert.equal(nowhere.code, 1);
+    assert.match(nowhere.err, /Cannot write .*no\/events: .*(ENOENT|No such file)/);
+    assert.equal(readdirSync(folder.file("journal")).length, 1);
   });
 
   it("decides from both journals by --resolve, and enters it", async () => {

@@ -6,8 +6,8 @@
 
 import { type OpenDevices, openDevices } from "../../../mod.ts";
 import {
-  type Connection,
   migrate,
+  type MigrateOptions,
   type MigrateProgress,
   type MigrateReport,
 } from "../../../src/live/mod.ts";
@@ -15,6 +15,7 @@ import type { Context } from "../../context.ts";
 import { DONE } from "../../exit_codes.ts";
 import { openOptions, refuseQuirk } from "../../lending/open_devices.ts";
 import { connect } from "../../migrate/connect.ts";
+import { withEvents } from "../../migrate/event_log.ts";
 import { journalFolder } from "../../migrate/journal_folder.ts";
 import { inDoubt, resolveMigration } from "../../migrate/resolve.ts";
 import { bytes, count, rate, time } from "../../output/format.ts";
@@ -33,11 +34,28 @@ export async function run(args: MigrateArgs, context: Context): Promise<number> 
   if (names.length === 0) throw new UsageError("Expected a DEVICE.");
   if (to === undefined) throw new UsageError("Expected --to ADDRESS: where receive listens.");
   const journal = journalFolder(args.journal);
+  const events = { path: args.events, side: "source", context } as const;
+  return await withEvents(events, (tell) => move({ ...args, to, journal }, context, tell));
+}
+
+async function move(
+  args: MigrateArgs & { readonly to: string; readonly journal: string },
+  context: Context,
+  tell: (progress: MigrateProgress) => void,
+): Promise<number> {
+  const { to } = args;
   await using devices = await open(args, context);
   context.drivers = devices;
   refuseQuirk(args, devices);
   const connection = await connect(to, args, context.signal);
-  const report = await moved(devices, connection, { ...args, journal }, context);
+  const told = new Told(context);
+  const report = await migrate(devices, connection, {
+    ...liveOptions(args, context),
+    onProgress: (progress) => {
+      told.tell(progress);
+      tell(progress);
+    },
+  });
   context.stands = true;
   context.set({ ...report, devices: report.devices.map(({ name, state }) => ({ name, state })) });
   context.summarize(...summary(report, to));
@@ -53,14 +71,11 @@ function open(args: MigrateArgs, context: Context): Promise<OpenDevices> {
   });
 }
 
-async function moved(
-  devices: OpenDevices,
-  connection: Connection,
+function liveOptions(
   args: MigrateArgs & { readonly journal: string },
-  context: Context,
-): Promise<MigrateReport> {
-  const told = new Told(context);
-  return await migrate(devices, connection, {
+  { signal }: Context,
+): MigrateOptions {
+  return {
     journal: args.journal,
     downtimeMs: args.downtime,
     maxRounds: args.maxRounds,
@@ -69,9 +84,8 @@ async function moved(
     ownerWrites: args.ownerWrites,
     verifyMemory: args.verifyMemory,
     timeoutMs: args.timeout,
-    signal: context.signal,
-    onProgress: (progress) => told.tell(progress),
-  });
+    signal,
+  };
 }
 
 /** Tells what is new. */

@@ -5,7 +5,7 @@
  */
 
 import { openDevices } from "../../../mod.ts";
-import { LiveError, receive, type Received } from "../../../src/live/mod.ts";
+import { LiveError, receive, type Received, type ReceiveProgress } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { DONE } from "../../exit_codes.ts";
 import { commonMaps } from "../../lending/common_maps.ts";
@@ -14,6 +14,7 @@ import { openOptions } from "../../lending/open_devices.ts";
 import { refuseUnlendable } from "../../lending/run_program.ts";
 import { SimulatedDevices } from "../../lending/simulated_devices.ts";
 import { listen, type Listening } from "../../migrate/connect.ts";
+import { withEvents } from "../../migrate/event_log.ts";
 import { journalFolder } from "../../migrate/journal_folder.ts";
 import { inDoubt } from "../../migrate/resolve.ts";
 import { bytes, time } from "../../output/format.ts";
@@ -31,7 +32,11 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
   using listening = await listen(args.listen, args, (text) => context.note(text));
   await using lent = await SimulatedDevices.serve(args.command === undefined ? [] : names);
   if (listening.more) context.note(`Waiting for migrate at ${listening.address}`);
-  const { devices, report } = await firstReceived(listening, lent, { ...args, journal }, context);
+  const events = { path: args.events, side: "destination", context } as const;
+  const { devices, report } = await withEvents(
+    events,
+    (tell) => firstReceived({ listening, lent, tell }, { ...args, journal }, context),
+  );
   await using _ = devices;
   listening[Symbol.dispose]();
   context.drivers = devices;
@@ -50,8 +55,11 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
 
 /** Takes the first migration that comes; a peer that speaks another protocol is turned away. */
 async function firstReceived(
-  listening: Listening,
-  lent: SimulatedDevices,
+  { listening, lent, tell }: {
+    readonly listening: Listening;
+    readonly lent: SimulatedDevices;
+    readonly tell: (progress: ReceiveProgress) => void;
+  },
   args: ReceiveArgs & { readonly journal: string },
   context: Context,
 ): Promise<Received> {
@@ -67,8 +75,9 @@ async function firstReceived(
         force: args.force,
         timeoutMs: args.timeout,
         signal: context.signal,
-        onProgress: ({ phase, id }) => {
-          if (phase === "in-doubt") context.note(inDoubt(id));
+        onProgress: (progress) => {
+          tell(progress);
+          if (progress.phase === "in-doubt") context.note(inDoubt(progress.id));
         },
       });
     } catch (error) {

@@ -20,7 +20,7 @@ import {
 import type { Command } from "../command.ts";
 import * as options from "../options.ts";
 import { device, duration, file, iovaRange } from "../value_parsers.ts";
-import { journal, timeout, tls } from "./shared_options.ts";
+import { events, journal, timeout, tls } from "./shared_options.ts";
 
 const migrateArgs = object({
   devices: multiple(
@@ -109,6 +109,7 @@ const migrateArgs = object({
   ...tls,
   journal,
   timeout,
+  events,
   ...options.drive,
   ...options.json,
   ...options.quiet,

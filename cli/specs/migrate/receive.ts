@@ -19,7 +19,7 @@ import type { Command } from "../command.ts";
 import * as options from "../options.ts";
 import { tail } from "../program_to_run.ts";
 import { device } from "../value_parsers.ts";
-import { journal, timeout, tls } from "./shared_options.ts";
+import { events, journal, timeout, tls } from "./shared_options.ts";
 
 const receiveArgs = object({
   devices: multiple(
@@ -44,6 +44,7 @@ const receiveArgs = object({
   ...tls,
   journal,
   timeout,
+  events,
   command: tail("Run a program once the device runs here, with the device still open."),
   ...options.drive,
   ...options.json,

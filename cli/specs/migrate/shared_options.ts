@@ -23,6 +23,13 @@ export const timeout = withDefault(
   30_000,
 );
 
+/** `--events`. */
+export const events = optional(option("--events", file(), {
+  description: [
+    text("Write what happens to this file as JSON Lines, at once: phases, rounds, warnings."),
+  ],
+}));
+
 /** How both sides of a TCP connection prove who they are. */
 export const tls = {
   key: optional(option("--key", file(), {
