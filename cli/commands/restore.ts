@@ -17,7 +17,6 @@ import {
   verifyCheckpoint,
 } from "../../mod.ts";
 import { chainName } from "../chain_name.ts";
-import { restoreFromFolder } from "./checkpoint/restore_chain.ts";
 import { keepOpen, noteClosed, refuseBoth } from "../lending/keep_open.ts";
 import { refuseUnlendable } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
@@ -55,7 +54,10 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   refuseBoth(args);
   if (command !== undefined) refuseUnlendable(args.devices);
   const chain = chainName(args.file);
-  if (chain !== null) return await restoreFromFolder(args, chain, context);
+  if (chain !== null) {
+    const { restoreFromFolder } = await import("./checkpoint/restore_chain.ts");
+    return await restoreFromFolder(args, chain, context);
+  }
   refuseMixedUp(args);
   if (args.file === "-") refuseTerminalInput();
   await using source = await context.until(openCheckpointFile(args.file));

@@ -6,7 +6,6 @@
  */
 
 import { libcKernel } from "../../src/kernel/mod.ts";
-import { Server } from "../../src/server/mod.ts";
 
 /** The servers of simulated devices. */
 export class SimulatedDevices implements AsyncDisposable {
@@ -33,6 +32,7 @@ export class SimulatedDevices implements AsyncDisposable {
         channels.push(undefined);
         continue;
       }
+      const { Server } = await import("../../src/server/mod.ts");
       const { server, channel } = await Server.lend(name);
       servers.use(server);
       servers.defer(() => libcKernel().close(channel));
