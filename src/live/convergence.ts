@@ -8,7 +8,7 @@ export interface Round {
   readonly sent: number;
   /** How long it took. */
   readonly seconds: number;
-  /** Bytes that became dirty meanwhile, and what the devices say is pending. */
+  /** Bytes that became dirty during the round, and those that the devices report as pending. */
   readonly left: number;
 }
 
@@ -32,7 +32,7 @@ export function bandwidth(rounds: readonly Round[]): number {
 /**
  * How long the devices would stand still if they were stopped after the last round, in milliseconds.
  *
- * @param fixedMs What is to be done besides sending what is left: comparing memory.
+ * @param fixedMs How long comparing memory takes, in addition to sending what is left.
  */
 export function expectedDowntimeMs(rounds: readonly Round[], fixedMs: number): number {
   const left = rounds.at(-1)?.left ?? 0;

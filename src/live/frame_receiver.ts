@@ -179,7 +179,7 @@ export class FrameReceiver {
     this.#working.push(work);
   }
 
-  /** Waits until the devices have so many things left to do at most. */
+  /** Waits until the devices have at most this many things left to do. */
   async #finished(left: number): Promise<void> {
     while (this.#working.length > left) await this.#working.shift();
   }

@@ -32,7 +32,7 @@ export interface FrameSink {
   send(parts: readonly Uint8Array<ArrayBuffer>[]): Promise<void>;
 }
 
-/** Sends frames, each in one piece, whatever device they are of. */
+/** Sends the frames of all devices, each in one piece. */
 export class FrameSender {
   readonly #sink: FrameSink;
   readonly #encoder: CheckpointEncoder;

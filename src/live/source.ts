@@ -107,7 +107,7 @@ export interface MigrateReport {
  * {@linkcode receive} takes them. The devices run until the last moment, and never on both sides.
  * They must have been opened with `maps`, and with a `tracker` if one can be had.
  *
- * @returns Once the other side runs. The devices here stand still then, and are to be closed.
+ * @returns Once the other side runs. The devices here stand still then: close them.
  * @throws {TransferError} If it fails before the decision, or the other side refuses: the devices
  * run on. Its cause may be a {@linkcode LiveError}.
  * @throws {LiveError} `in-doubt` if the signal is aborted while both sides stand still.
@@ -134,7 +134,7 @@ class Source {
   readonly #copy: LiveCopy;
   readonly #steps: { step: Step; at: number }[] = [];
   readonly #begun = performance.now();
-  /** Whether the stream has begun, and not ended: there is no place for messages in it. */
+  /** Whether the stream has begun, and not ended: messages cannot be sent then. */
   #inStream = false;
   /** Whether the last of the stream is on its way: then the other side may answer. */
   #lastSent = false;
@@ -207,7 +207,7 @@ class Source {
     await lockstep.until(this.#peer.say({ type: "hello", id: this.#journal.id, memory }));
     const ready = await lockstep.until(this.#peer.hear());
     if (ready.type !== "ready") throw unexpected(ready);
-    // From here on the other side says something only if it gives up.
+    // From here on the other side sends a message only if it gives up.
     const answer = this.#peer.hear(true);
     answer.then((message) => {
       if (!this.#lastSent) lockstep.end(unexpected(message));
@@ -291,7 +291,7 @@ class Source {
     const answer = this.#answer!;
     this.#answer = null;
     try {
-      // After the decision a signal ends nothing any more.
+      // After the decision, a signal no longer ends the migration.
       const undecided = this.#machine.state === "stopped";
       using ending = new Ending(undecided ? this.#options.signal : undefined);
       const message = await this.#peer.inTime(ending.until(answer), "answer");

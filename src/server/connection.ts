@@ -59,7 +59,7 @@ export class ClientConnection implements Disposable {
   }
 
   /**
-   * Takes a message and answers it, and those that came meanwhile.
+   * Takes a message and answers it, and those that arrived during it.
    *
    * @returns Whether the client is still there.
    * @throws {WireError} If the connection cannot go on.

@@ -121,7 +121,7 @@ function removeStale(path: string): void {
     UnixSocket.connect(path).close();
   } catch (error) {
     if (!isErrno(error, "ECONNREFUSED")) throw error;
-    // Not the socket of a server that came meanwhile.
+    // Not the socket of a server that was started since.
     if (fs.lstatSync(path, { throwIfNoEntry: false })?.ino === before.ino) fs.unlinkSync(path);
     return;
   }

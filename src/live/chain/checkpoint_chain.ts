@@ -41,7 +41,7 @@ export interface ChainOptions {
    * at a time. By default none is.
    */
   readonly keep?: number | undefined;
-  /** After so many checkpoints of a chain a full one begins the next. Default 16. */
+  /** How many checkpoints a chain has before a full one begins the next. Default 16. */
   readonly fullEvery?: number | undefined;
   /** What is known of the owner's own writes, as of `migrate`. Default `compare`. */
   readonly ownerWrites?: OwnerWrites | undefined;
@@ -50,9 +50,9 @@ export interface ChainOptions {
    * Default 300.
    */
   readonly downtimeMs?: number | undefined;
-  /** After so many rounds the devices are stopped, whatever is left. Default 3. */
+  /** The devices are stopped after this many rounds. Default 3. */
   readonly maxRounds?: number | undefined;
-  /** Reads each file back before it appears; the devices run meanwhile. Default true. */
+  /** Reads each file back before it appears, while the devices run. Default true. */
   readonly readBack?: boolean | undefined;
 }
 
@@ -106,7 +106,7 @@ interface Sending {
 /**
  * Takes checkpoints of devices and the memory that their DMA reaches into a folder, each a file that
  * appears whole or not at all: `000000.vfk`, `000001.vfk`, …. The first holds all memory, each later one what
- * changed since the one before. The devices run but for the stop that a consistent state needs.
+ * changed since the one before. The devices run, except during the stop that a consistent state needs.
  *
  * The devices must have been opened with `maps`, and with a `tracker` if one can be had; nothing
  * else may read that tracker. Closing a chain stops the trackers, and leaves the devices open.

@@ -85,11 +85,11 @@ export const DESTINATION: StepTable<
   },
   starting: {
     ran: { to: "running", actions: ["journal running", "send running"] },
-    // Without the entry, nobody could tell later that this device may have run.
+    // Without the entry, nothing would show later that this device may have run.
     "journal-failed": REFUSE,
     "run-failed": REFUSE,
     cut: { to: "starting", actions: [] },
-    // Told to run, it hears late of a source that waits for its word, and will hear "running".
+    // It runs by a decision from outside; the source, if it still waits, gets "running".
     abort: { to: "starting", actions: [] },
     "give-up": { to: "starting", actions: [] },
   },

@@ -121,7 +121,7 @@ export class CommitMachine<
       } catch (error) {
         this.#failed(action, error);
         const failure = failureOf(action);
-        // A state without a step for it goes on: what could not be written or sent changes nothing.
+        // A state without a step for it goes on: the failure makes no difference there.
         if (this.#table[this.#state][failure] !== undefined) return failure;
       }
     }

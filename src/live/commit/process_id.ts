@@ -50,7 +50,7 @@ function bootId(): string {
 function statOf(pid: number): { readonly state: string; readonly started: string } | null {
   let text: string;
   try {
-    // By libc: to read /proc by its own means, Deno wants all permissions.
+    // Through libc: Deno itself reads /proc only with all permissions.
     text = libcKernel().readText(`/proc/${pid}/stat`);
   } catch {
     return null;

@@ -12,13 +12,13 @@ export type Order = "run" | "drop" | "reset";
 /**
  * How a migration ends.
  *
- * - `settled`: nothing is to be done; `where` has the device running, or has had it last.
- * - `decided`: the orders are to be entered in the journals.
- * - `under-way`: a process is still at work and has not given up.
+ * - `settled`: there is nothing to do; the device runs at `where`, or last ran there.
+ * - `decided`: enter these orders in the journals.
+ * - `under-way`: a process still works on it.
  * - `choose`: the destination ended while it began to run, so its device may have worked on. The
  *   source may run again only if the caller insists.
  * - `lost`: no process has the state any more.
- * - `unknown`: whether the other side's process exists is not known here, and it matters.
+ * - `unknown`: it depends on whether the other side's process exists, which is not known here.
  */
 export type Resolution =
   | { readonly kind: "settled"; readonly where: "source" | "destination"; readonly why: string }
@@ -30,7 +30,7 @@ export type Resolution =
   }
   | { readonly kind: "under-way" | "choose" | "lost" | "unknown"; readonly why: string };
 
-/** What the caller vouches for. */
+/** What the caller knows. */
 export interface ResolveOptions {
   /** A process that cannot be looked at from here has ended. */
   readonly peerEnded?: boolean | undefined;
@@ -42,9 +42,9 @@ export interface ResolveOptions {
 interface Shown {
   /** The last entry that says where it is; null if it had decided nothing. */
   readonly last: Entry | null;
-  /** Whether it is stopped for good, unless an order comes. */
+  /** Whether it stays stopped until an order comes. */
   readonly waits: boolean;
-  /** Whether it will never run its device again, whatever comes. */
+  /** Whether it will never run its device again. */
   readonly gone: boolean;
   readonly alive: boolean | null;
 }
@@ -58,7 +58,7 @@ function shown(view: JournalView, peerEnded: boolean): Shown {
 }
 
 /**
- * Decides what both sides are to do. The rules hold whatever was lost between the two: no order
+ * Decides what both sides do. The rules hold whichever messages were lost: no order
  * lets a device run while the other's may.
  *
  * @param source The source's journal.

@@ -13,7 +13,7 @@ import type { Failure, StepTable } from "./machine.ts";
  * - `stopped`: its device is stopped for the last part; nothing is decided.
  * - `committed`: the decision is in the journal. The device runs again only if the destination
  *   refuses.
- * - `aborting`: the decision could not be written for certain, so the destination is to refuse.
+ * - `aborting`: the decision could not be written for certain, so the destination has to refuse.
  * - `done`: the destination runs. `back`: this device runs again.
  * - `doubt`: the connection broke after the decision. The device stays stopped.
  * - `lost`: the device could not be made to run again.
@@ -71,7 +71,7 @@ export const SOURCE: StepTable<SourceState, SourceEvent | Failure, SourceAction>
   committed: {
     running: { to: "done", actions: ["journal done"] },
     refused: { to: "back", actions: ["run", "journal back"] },
-    // The entry may be on the disk or not: only the destination's word takes it back.
+    // The entry may be on the disk or not: only a "refused" of the destination takes it back.
     "journal-failed": { to: "aborting", actions: ["send abort"] },
     cut: { to: "doubt", actions: ["journal doubt"] },
     "give-up": { to: "committed", actions: [] },
@@ -84,7 +84,7 @@ export const SOURCE: StepTable<SourceState, SourceEvent | Failure, SourceAction>
   doubt: {
     "told-run": { to: "back", actions: ["run", "journal back"] },
     "told-drop": { to: "done", actions: ["journal done"] },
-    // A connection that takes nothing more may still have something to give.
+    // A connection that can no longer be written to may still have messages to read.
     refused: { to: "back", actions: ["run", "journal back"] },
     running: { to: "done", actions: ["journal done"] },
     cut: { to: "doubt", actions: [] },

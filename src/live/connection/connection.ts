@@ -8,7 +8,7 @@ import { Buffer } from "node:buffer";
 import type { Readable, Writable } from "node:stream";
 import { LiveError } from "../live_error.ts";
 
-/** Bytes in order, both ways. The code that makes it checks who the other side is. */
+/** Bytes in order, both ways. The code that makes it authenticates the other side. */
 export interface Connection {
   /** Its name, for messages. */
   readonly name: string;

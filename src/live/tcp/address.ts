@@ -55,7 +55,7 @@ export function formatTcpAddress({ host, port }: TcpAddress): string {
   return `tcp://${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
 }
 
-/** Whether an address stays on this machine, whatever a name service says. */
+/** Whether an address is of this machine, without asking a name service. */
 export function isLoopback(host: string): boolean {
   return host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }

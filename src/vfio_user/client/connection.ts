@@ -383,7 +383,7 @@ export class ServerConnection {
     return receive(this.#socket, length, fds);
   }
 
-  /** Waits for a socket, and answers what comes on the twin socket meanwhile. */
+  /** Waits for a socket, and answers commands on the twin socket until then. */
   #waitFor(awaited: Awaited): void {
     for (;;) {
       const left = this.#deadline - performance.now();

@@ -18,7 +18,7 @@ const POLL_PAUSE_MS = 10;
 /** What a session of migration data is for. */
 export type DataPhase = "pre-copy" | "stop-copy" | "resuming";
 
-/** What readlink says of the fd of a data file, of whatever process. */
+/** What readlink answers for the fd of a data file, in any process. */
 export const DATA_FILE = "anon_inode:[vfio-user-data]";
 
 /** One session of migration data. */
@@ -121,7 +121,7 @@ export class DataFile extends OpenFile {
   }
 
   ioctl(request: number, arg: Argument): number {
-    // Its calls wait for the server whatever is set.
+    // Its calls wait for the server in either mode.
     if (request === FIONBIO) return 0;
     if (request !== VFIO_MIG_GET_PRECOPY_INFO) return refuse("ENOTTY");
     const { size } = vfioPrecopyInfo;

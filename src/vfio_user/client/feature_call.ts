@@ -91,7 +91,7 @@ export class FeatureCalls {
     if (argsz < HEAD || arg.length < argsz) return refuse("EINVAL");
     const feature = flags & VFIO_DEVICE_FEATURE_MASK;
     if (this.#device.connection.extension === null) {
-      // A server without the extension answers EINVAL for whatever it lacks.
+      // A server without the extension answers EINVAL for each feature that it lacks.
       const access = PROTOCOL_FEATURES[feature] ?? refuse("ENOTTY");
       const asked = flags & (VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET);
       if ((asked & ~access) !== 0) return refuse("EINVAL");
@@ -102,7 +102,7 @@ export class FeatureCalls {
     }
     const get = (flags & VFIO_DEVICE_FEATURE_GET) !== 0;
     if (get === ((flags & VFIO_DEVICE_FEATURE_SET) !== 0)) return refuse("EINVAL");
-    // As in Linux, what is too short for its struct is refused whatever the device has.
+    // As in Linux, an argument too short for its struct is refused before the feature is looked up.
     if (argsz < HEAD + (SIZES[feature] ?? 0)) return refuse("EINVAL");
     switch (feature) {
       case VFIO_DEVICE_FEATURE_MIGRATION:

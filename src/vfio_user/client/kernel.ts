@@ -57,7 +57,7 @@ export class VfioUserKernel implements Kernel {
   readonly name = "vfio-user";
   /** The server gives up what it keeps for a client when the connection ends. */
   readonly lastCloseResets = true;
-  /** The path of the server's socket, or what stands for it. */
+  /** The path of the server's socket, or the name of the channel to it. */
   readonly path: string;
   /** The channel that it connects through, and that other processes can; null if there is none. */
   readonly channel: number | null;
