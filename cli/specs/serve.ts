@@ -30,7 +30,7 @@ export const serve: Command<ServeArgs> = {
   brief: "Serve a simulated device to other processes, by the vfio-user protocol.",
   details: [
     "QEMU (from 11.1 on, -device vfio-user-pci), libvfio-user's clients and vfiokit itself (vfio-user:PATH) drive the device through the socket. Only your own user and root may.",
-    "One client is served at a time; others wait. When a client is gone, however it ended, the device is closed, and the next client finds it as it is when it is opened.",
+    "One client is served at a time; others wait. When a client has gone, however it ended, the device is closed; the next client gets it newly opened.",
     "Runs until a signal comes (Ctrl-C, SIGTERM). A socket that is left from a process that was killed is replaced.",
   ],
   examples: [

@@ -136,7 +136,7 @@ describe("the command line", () => {
     ["no round", ["dirty", "watch", "sim:none", "--map", "0:4096", "--rounds", "0"], /1/],
     [
       "a tracker that there is not",
-      ["dirty", "get", "sim:none", "--map", "0:4096", "--tracker", "iommufd"],
+      ["dirty", "get", "sim:none", "--map", "0:4096", "--tracker", "iommu"],
       /"type1"/,
     ],
   ];

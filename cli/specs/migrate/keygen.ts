@@ -11,7 +11,9 @@ import { file } from "../value_parsers.ts";
 
 const keygenArgs = object({
   folder: argument(file(), {
-    description: [text("The folder for key.pem and certificate.pem; it is made if need be.")],
+    description: [
+      text("The folder for key.pem and certificate.pem; it is made if it does not exist."),
+    ],
   }),
   ...json,
   ...quiet,

@@ -59,18 +59,18 @@ const migrateArgs = object({
   ),
   maxRounds: withDefault(
     option("--max-rounds", integer({ min: 1, metavar: "N" }), {
-      description: [text("Rounds after which it does not converge (default: 30).")],
+      description: [text("How many rounds it may take to converge (default: 30).")],
     }),
     30,
   ),
   maxTime: optional(option("--max-time", duration(), {
-    description: [text("Time after which it does not converge.")],
+    description: [text("How long it may take to converge.")],
   })),
   onNoConverge: withDefault(
     option("--on-no-converge", choice(["fail", "stop"], { metavar: "WHAT" }), {
       description: [
         text(
-          "If it does not converge: fail (the default; the device runs on), or stop it all the same.",
+          "If it does not converge: fail (the default; the device keeps running), or stop the device anyway.",
         ),
       ],
     }),
@@ -125,7 +125,7 @@ export const migrate: Command<MigrateArgs> = {
   brief: "Move a running device and the memory of its DMA to receive.",
   details: [
     "Memory is sent while the device runs, in rounds of what became dirty since. When what is left fits --downtime, the device is stopped, the rest is sent, and the device runs on the other side. It never runs on both: the two sides agree in two steps, each with a journal.",
-    "If it fails before that, the device runs on here. If the two sides lose each other just then, both stand still and say so, until migrate --resolve ID has decided from both journals.",
+    "If it fails before that, the device keeps running here. If the connection breaks at the switch, both devices stand still, and both sides say so, until migrate --resolve ID has decided from both journals.",
     "Comparing memory after the stop is part of the downtime: with much memory, --owner-writes none makes it shorter, if nothing but the device writes there.",
   ],
   examples: [

@@ -61,8 +61,8 @@ export const receive: Command<ReceiveArgs> = {
   usage: "DEVICE... --listen ADDRESS [OPTIONS] [--hold | -- COMMAND...]",
   brief: "Take over a device and its memory from migrate.",
   details: [
-    "Waits until migrate connects, takes one migration, and ends. The device is opened once the other side has said what is to come, with the same memory mapped; what speaks something else touches no device.",
-    "A unix socket has mode 0600: only your own user and root can connect. By tcp, only who has the key of a --peer certificate can.",
+    "Waits until migrate connects, takes one migration, and ends. The device is opened, with the same memory mapped, once the other side has sent its HELLO; a peer that speaks another protocol is turned away before that.",
+    "A unix socket has mode 0600: only your own user and root can connect. Over tcp, only a peer that has the key of a --peer certificate can.",
     "The device keeps its state only while it is open: --hold keeps it open; COMMAND inherits it as fd 3 (see with), and also needs --allow-run.",
   ],
   examples: [

@@ -45,6 +45,6 @@ export const tls = {
   })),
   insecurePlain: toggle(
     ["--insecure-plain"],
-    "For tcp: neither encrypt nor ask who the other side is; addresses of this machine only.",
+    "For tcp: neither encrypt nor authenticate the other side; addresses of this machine only.",
   ),
 };
