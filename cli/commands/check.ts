@@ -39,6 +39,7 @@ import { DONE, FAILED, NEEDS_RESET } from "../exit_codes.ts";
 import { refuseFds } from "../lending/open_devices.ts";
 import { refuseUnlendable } from "../lending/run_program.ts";
 import type { CheckArgs } from "../specs/check.ts";
+import { count } from "../output/format.ts";
 import { table } from "../output/table.ts";
 import { UsageError } from "../usage_error.ts";
 
@@ -129,7 +130,7 @@ function announce({ device, safety, checks }: CheckPlan, args: CheckArgs, contex
       driver ?? "unknown"
     }, kernel ${kernel}`,
     ...(second === null ? [] : [`States are restored into ${second}.`]),
-    `Safety level ${safety}: ${SAFETY_WORDS[safety]}. ${checks.length} checks.`,
+    `Safety level ${safety}: ${SAFETY_WORDS[safety]}. ${count(checks.length, "check")}.`,
     ...(borrowed
       ? [
         "Another program opened the device: it is not closed here, and whether that program uses " +

@@ -52,6 +52,7 @@ describe("the progress of a save and a restore", () => {
       assert.ok(bytes > 0);
       const end = { step: "done", pendingBytes: null, checkedBytes: null, unansweredMs: 0 };
       assert.deepEqual(events.at(-1), { ...end, transactions, bytes });
+      assert.deepEqual(devices.map((device) => device.progress().pendingBytes), names.map(() => 0));
       const back: TransferProgress[] = [];
       await using source = await openCheckpointFile(at);
       const restored = await restore(devices, source, { onProgress: (event) => back.push(event) });

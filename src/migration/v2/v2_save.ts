@@ -148,6 +148,8 @@ export class V2Save {
         this.#count(count);
       } else if (this.#phase === "stop-and-copy") {
         this.#judgeEnd();
+        // The estimate may have been of more than came.
+        this.#counters.pendingBytes = 0;
         return true;
       } else if (this.#drained()) {
         return true;
