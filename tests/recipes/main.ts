@@ -48,7 +48,14 @@ if (missing.length > 0) {
 }
 const { status } = spawnSync(
   process.execPath,
-  ["test", "-A", "--no-prompt", projectFile("tests/recipes/recipes_test.ts")],
+  [
+    "test",
+    "-A",
+    "--no-prompt",
+    ...["recipes_test.ts", "restic_chain_test.ts"].map((name) =>
+      projectFile(`tests/recipes/${name}`)
+    ),
+  ],
   {
     stdio: "inherit",
     env: {
