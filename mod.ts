@@ -18,6 +18,9 @@
  * | `./dirty`      | dirty pages: sessions, trackers, bitmaps, forecast              |
  * | `./vfio`       | devices, groups, containers, iommufd, DMA memory, sysfs         |
  * | `./live`       | live migration of devices and their memory                       |
+ * | `./check`      | what a migration driver is judged by                            |
+ * | `./server`     | simulated devices for other processes                           |
+ * | `./vmm`        | devices of virtual machine monitors, and their files            |
  * | `./sim`        | the simulated kernel                                            |
  * | `./trace`      | a kernel that records each call                                 |
  * | `./kernel`     | the interface to a kernel, and libc behind it                   |
