@@ -23,7 +23,17 @@ export type QmpErrorCode =
   /** It refuses a command. */
   | "refused";
 
-/** A monitor that does not do what it was asked to. */
+/**
+ * A monitor that does not do what it was asked to.
+ *
+ * @example
+ * ```ts
+ * import { QmpError } from "vfiokit/vmm";
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(new QmpError("timeout", "The monitor does not answer").code, "timeout");
+ * ```
+ */
 export class QmpError extends VfiokitError {
   static {
     registerErrorClass(this);
