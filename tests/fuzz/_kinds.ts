@@ -8,6 +8,7 @@ import { client } from "./client.ts";
 import { commands } from "./commands.ts";
 import { faults } from "./faults.ts";
 import { kernel } from "./kernel.ts";
+import { monitor } from "./monitor.ts";
 import { server } from "./server.ts";
 import { vmmFiles } from "./vmm_files.ts";
 
@@ -16,6 +17,7 @@ export const KINDS: readonly AnyKind[] = [
   faults,
   checkpoints,
   vmmFiles,
+  monitor,
   kernel,
   server,
   client,

@@ -27,6 +27,7 @@ describe("a monitor", () => {
     ["speaks no JSON", { raw: "hello" }, "protocol"],
     ["says something that is no answer", { raw: "[1]" }, "protocol"],
     ["says a status that is none", { returns: { running: 1 } }, "protocol"],
+    ["nests more deeply than makes sense", { raw: "[".repeat(1 << 19) }, "protocol"],
     ["never ends a line", { raw: `"${"x".repeat(3 << 20)}` }, "protocol"],
   ];
   for (const [what, answer, code] of BROKEN) {
@@ -56,9 +57,10 @@ describe("a monitor", () => {
       answer: () => ({ returns: {} }),
     });
     assert.equal(await codeOf(other.path, 60_000), "protocol");
+    // Events are no answer, however many come.
     await using silent = new FakeMonitor({
       answer: () => ({ returns: {} }),
-      capabilities: { raw: '{"event": "X"}' },
+      capabilities: { raw: '{"event": "X"}\n'.repeat(1000) },
     });
     assert.equal(await codeOf(silent.path, 20), "timeout");
   });

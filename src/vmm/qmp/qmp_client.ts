@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { registerErrorClass } from "../../base/error_transfer.ts";
 import { printable } from "../../base/printable.ts";
 import { VfiokitError } from "../../base/vfiokit_error.ts";
+import { NoQmp, type QmpDocument, QmpDocuments } from "./qmp_documents.ts";
 import { UnixSocket } from "../../kernel/libc/unix_socket.ts";
 
 /** What went wrong with a monitor, as a code. */
@@ -57,13 +58,11 @@ export interface QmpOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-/** The longest line that is taken from a monitor, in bytes. */
-const MOST_LINE = 1 << 20;
-
 /** How long to wait before the socket is looked at again, in milliseconds. */
 const LOOK_MS = 2;
 
-type Answer = Readonly<Record<string, unknown>>;
+/** The most that is repeated of what a monitor says, in UTF-16 code units. */
+const MOST_SAID = 500;
 
 /**
  * A connection to a monitor. QEMU serves one client at a time: another one waits until this one is
@@ -74,8 +73,7 @@ export class QmpClient implements Disposable {
   readonly #path: string;
   readonly #timeoutMs: number;
   readonly #buffer = new Uint8Array(new ArrayBuffer(64 << 10));
-  readonly #decoder = new TextDecoder();
-  #text = "";
+  readonly #documents = new QmpDocuments();
 
   private constructor(socket: UnixSocket, path: string, timeoutMs: number) {
     this.#socket = socket;
@@ -98,7 +96,7 @@ export class QmpClient implements Disposable {
     }
     const client = new QmpClient(socket, path, timeoutMs);
     try {
-      const greeting = await client.#answer("its greeting");
+      const greeting = await client.#answer("its greeting", client.#limit());
       if (!("QMP" in greeting)) throw client.#noQmp();
       await client.execute("qmp_capabilities");
       return client;
@@ -114,27 +112,30 @@ export class QmpClient implements Disposable {
    * @throws {QmpError} If the monitor refuses it, or does not answer.
    */
   async execute(command: string): Promise<unknown> {
-    await this.#send(`${JSON.stringify({ execute: command })}\n`);
+    // Events in between do not make it longer.
+    const limit = this.#limit();
+    await this.#send(`${JSON.stringify({ execute: command })}\n`, limit);
     for (;;) {
-      const answer = await this.#answer(command);
+      const answer = await this.#answer(command, limit);
       if ("return" in answer) return answer["return"];
       if ("event" in answer) continue;
       const { desc } = (answer["error"] ?? {}) as { desc?: unknown };
       if (typeof desc !== "string") throw this.#noQmp();
-      throw new QmpError("refused", `The monitor "${this.#path}" refuses ${command}: ${desc}`);
+      const said = desc.slice(0, MOST_SAID);
+      throw new QmpError("refused", `The monitor "${this.#path}" refuses ${command}: ${said}`);
     }
   }
 
   /** Whether the machine's processors run; the other word is QEMU's, such as `paused`. */
   async status(): Promise<{ readonly running: boolean; readonly status: string }> {
-    const { running, status } = (await this.execute("query-status") ?? {}) as Answer;
+    const { running, status } = (await this.execute("query-status") ?? {}) as QmpDocument;
     if (typeof running !== "boolean" || typeof status !== "string") throw this.#noQmp();
     return { running, status };
   }
 
-  async #send(text: string): Promise<void> {
+  async #send(text: string, limit: number): Promise<void> {
     let bytes: Uint8Array = new TextEncoder().encode(text);
-    for (const limit = this.#limit(); bytes.length > 0;) {
+    while (bytes.length > 0) {
       const sent = this.#call(() => this.#socket.send(bytes));
       bytes = bytes.subarray(sent);
       if (sent === 0) await this.#wait(limit, "a command");
@@ -142,39 +143,28 @@ export class QmpClient implements Disposable {
   }
 
   /** The next document. */
-  async #answer(to: string): Promise<Answer> {
-    const limit = this.#limit();
+  async #answer(to: string, limit: number): Promise<QmpDocument> {
     for (;;) {
-      const end = this.#text.indexOf("\n");
-      if (end >= 0) {
-        const line = this.#text.slice(0, end);
-        this.#text = this.#text.slice(end + 1);
-        if (line.trim() !== "") return this.#parse(line);
-        continue;
+      const document = this.#next();
+      if (document !== null) {
+        if (performance.now() > limit) throw this.#late(to);
+        return document;
       }
-      if (this.#text.length > MOST_LINE) throw this.#noQmp();
       const count = this.#call(() => this.#socket.receive(this.#buffer));
       if (count === 0) {
         throw new QmpError("closed", `The monitor "${this.#path}" has closed the connection`);
       }
       if (count === null) await this.#wait(limit, to);
-      else {
-        this.#text += this.#decoder.decode(this.#buffer.subarray(0, count), { stream: true });
-      }
+      else this.#documents.push(this.#buffer.subarray(0, count));
     }
   }
 
-  #parse(line: string): Answer {
-    let value: unknown;
+  #next(): QmpDocument | null {
     try {
-      value = JSON.parse(line);
-    } catch {
-      throw this.#noQmp();
+      return this.#documents.next();
+    } catch (error) {
+      throw error instanceof NoQmp ? this.#noQmp() : error;
     }
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-      return value as Answer;
-    }
-    throw this.#noQmp();
   }
 
   #limit(): number {
@@ -182,14 +172,16 @@ export class QmpClient implements Disposable {
   }
 
   async #wait(limit: number, what: string): Promise<void> {
-    if (performance.now() > limit) {
-      throw new QmpError(
-        "timeout",
-        `The monitor "${this.#path}" does not answer (${what}): another program may be connected ` +
-          "to it",
-      );
-    }
+    if (performance.now() > limit) throw this.#late(what);
     await sleep(LOOK_MS);
+  }
+
+  #late(what: string): QmpError {
+    return new QmpError(
+      "timeout",
+      `The monitor "${this.#path}" does not answer (${what}): another program may be connected ` +
+        "to it",
+    );
   }
 
   #call<T>(use: () => T): T {

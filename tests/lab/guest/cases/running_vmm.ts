@@ -9,8 +9,9 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type DeviceType, type GuestDevice, lacks, waitForState, withDevice } from "../device.ts";
-import type { Case } from "../harness.ts";
+import { type GuestDevice, lacks, type V2Type, withDevice } from "../device.ts";
+import { type Case, once } from "../harness.ts";
+import { lacksMtty, Mtty, type Port } from "../mtty.ts";
 import { bun, deno, expectExit, type Runtime, start, vfiokit, wholeJson } from "../programs.ts";
 import { contentOf, forge } from "../forge.ts";
 import { Qemu } from "../vmm.ts";
@@ -24,29 +25,35 @@ const STOP_COPY = 3;
 /** See {@linkcode STOP}. */
 const RESUMING = 4;
 
+/** With pre-copy, which QEMU then uses, if the kernel has it. */
+const TYPE: V2Type = lacks("v2-full") === null ? "v2-full" : "v2";
+
 interface StateDocument {
   readonly device: string;
   readonly protocol: string | null;
   readonly state: string | null;
 }
 
-/** Lends a device that a QEMU has open. */
+/** Starts a QEMU with a mediated device. */
+function qemuWith({ uuid }: { readonly uuid: string }, folder: string): Promise<Qemu> {
+  return Qemu.start({ suite: "trixie", devices: [`/sys/bus/mdev/devices/${uuid}`], folder });
+}
+
+/** Lends a device of the guest driver that a QEMU has open. */
 async function withQemu(
-  type: DeviceType,
   size: number,
   folder: string,
   use: (qemu: Qemu, device: GuestDevice) => Promise<void>,
 ): Promise<void> {
-  await withDevice(type, { size, chunk: 64 << 10 }, async (device) => {
-    const devices = [`/sys/bus/mdev/devices/${device.uuid}`];
-    await using qemu = await Qemu.start({ suite: "trixie", devices, folder });
+  await withDevice(TYPE, { size, chunk: 64 << 10 }, async (device) => {
+    await using qemu = await qemuWith(device, folder);
     await use(qemu, device);
   });
 }
 
 /** The words that save a device of a QEMU. */
 function saveWords(qemu: Qemu, file: string, runtime: Runtime): string[] {
-  const words = ["save", `pid:${qemu.pid}`, "--qmp", qemu.qmp, "-o", file];
+  const words = ["save", `pid:${qemu.pid}`, "--qmp", qemu.qmp, "-o", file, "--force"];
   return [...vfiokit(runtime), ...words, "--quiet"];
 }
 
@@ -63,10 +70,11 @@ function repairWords(qemu: Qemu, runtime: Runtime, ...more: readonly string[]): 
 }
 
 /** A machine that runs, with a device that migrates when QEMU wants it to. */
-async function assertWhole(qemu: Qemu, device: GuestDevice, folder: string): Promise<void> {
+async function assertWhole(qemu: Qemu, folder: string): Promise<void> {
   await until(async () => await qemu.status() === "running", "the machine runs again");
-  assert.equal(device.state, RUNNING);
   await qemu.migrateTo(`${folder}/afterwards`);
+  // QEMU has stopped the machine at the end of the migration.
+  await qemu.execute("cont");
 }
 
 async function until(holds: () => Promise<boolean>, what: string): Promise<void> {
@@ -77,62 +85,87 @@ async function until(holds: () => Promise<boolean>, what: string): Promise<void>
   throw new Error(`Cannot wait any longer until ${what}`);
 }
 
-/** A device that QEMU drives is looked at, saved, and gets the same state back. */
-function used(type: DeviceType, runtime: Runtime, other: Runtime): Case {
-  return {
-    name: `vmm: ${type}: a device of a running QEMU: state, save, restore, and QEMU migrates it`,
-    lacks: () => lacks(type),
-    run: async (folder) => {
-      await withQemu(type, 512 << 10, folder, async (qemu, device) => {
-        const name = `pid:${qemu.pid}`;
-        const state = async (...more: readonly string[]): Promise<StateDocument> =>
-          wholeJson(await expectExit(0, [...vfiokit(other), "state", name, "--json", ...more]));
-        assert.equal((await state("--trace", `${folder}/trace`)).state, "running");
-        assert.match(readFileSync(`${folder}/trace`, "utf8"), /MIG_DEVICE_STATE/);
-        await expectExit(0, saveWords(qemu, `${folder}/1`, runtime));
-        assert.deepEqual([device.state, await qemu.status()], [RUNNING, "running"]);
-        await expectExit(0, restoreWords(qemu, `${folder}/1`, runtime));
-        assert.deepEqual([device.state, await qemu.status()], [RUNNING, "running"]);
-        // While the machine is paused it stays paused.
-        await qemu.execute("stop");
-        const stopped = await state();
-        assert.equal(stopped.state, "stop");
-        assert.match(stopped.device, /^pid:\d+\/\d+$/);
-        await expectExit(0, saveWords(qemu, `${folder}/2`, other));
-        assert.deepEqual([device.state, await qemu.status()], [STOP, "paused"]);
-        await qemu.execute("cont");
-        assert.ok(!existsSync(`${folder}/1.rollback`));
-        const [first, second] = [await contentOf(`${folder}/1`), await contentOf(`${folder}/2`)];
-        assert.deepEqual(second.state, first.state);
-        await assertWhole(qemu, device, folder);
-      });
-    },
-  };
+/** The state in two checkpoints is the same. */
+async function assertEqualStates(first: string, second: string): Promise<void> {
+  assert.deepEqual((await contentOf(second)).state, (await contentOf(first)).state);
 }
 
+/** A device that QEMU drives is looked at, saved, and gets the same state back. */
+const used: Case = {
+  name: "vmm: a device of a running QEMU: state, save, restore, and QEMU migrates it",
+  lacks: () => lacks(TYPE),
+  run: async (folder) => {
+    await withQemu(512 << 10, folder, async (qemu, device) => {
+      const state = async (...more: readonly string[]): Promise<StateDocument> =>
+        wholeJson(
+          await expectExit(0, [...vfiokit(bun), "state", `pid:${qemu.pid}`, "--json", ...more]),
+        );
+      assert.equal((await state("--trace", `${folder}/trace`)).state, "running");
+      assert.match(readFileSync(`${folder}/trace`, "utf8"), /MIG_DEVICE_STATE/);
+      await expectExit(0, saveWords(qemu, `${folder}/1`, deno));
+      assert.deepEqual([device.state, await qemu.status()], [RUNNING, "running"]);
+      await expectExit(0, restoreWords(qemu, `${folder}/1`, deno));
+      assert.deepEqual([device.state, await qemu.status()], [RUNNING, "running"]);
+      assert.ok(!existsSync(`${folder}/1.rollback`));
+      // A machine that is paused stays paused.
+      await qemu.execute("stop");
+      const stopped = await state();
+      assert.equal(stopped.state, "stop");
+      assert.match(stopped.device, /^pid:\d+\/\d+$/);
+      await expectExit(0, saveWords(qemu, `${folder}/2`, bun));
+      assert.deepEqual([device.state, await qemu.status()], [STOP, "paused"]);
+      await qemu.execute("cont");
+      await assertEqualStates(`${folder}/1`, `${folder}/2`);
+      await assertWhole(qemu, folder);
+    });
+  },
+};
+
+/** What is in the ports of mtty. */
+const FILLED: readonly Port[] = [
+  { scratch: 0x5a, sent: [1, 2, 3, 0xff] },
+  { scratch: 0xa5, sent: [9, 8, 7] },
+];
+
+/** The kernel's own sample device. */
+const sample: Case = {
+  name: "vmm: mtty: the kernel's sample device of a running QEMU is saved, restored and migrated",
+  lacks: lacksMtty,
+  run: async (folder) => {
+    using device = new Mtty(2);
+    FILLED.forEach((port, number) => device.fill(number, port));
+    {
+      await using qemu = await qemuWith(device, folder);
+      await expectExit(0, saveWords(qemu, `${folder}/1`, bun));
+      await expectExit(0, restoreWords(qemu, `${folder}/1`, bun));
+      await expectExit(0, saveWords(qemu, `${folder}/2`, bun));
+      await assertEqualStates(`${folder}/1`, `${folder}/2`);
+      await assertWhole(qemu, folder);
+    }
+    assert.deepEqual(FILLED.map(({ sent }, port) => device.drain(port, sent.length)), FILLED);
+  },
+};
+
 /** A state that the driver refuses is not left in the device. */
-function refused(runtime: Runtime): Case {
-  const type = "v2-full";
-  return {
-    name: "vmm: restore: a state that the driver refuses: a reset, and the former state",
-    lacks: () => lacks(type),
-    run: async (folder) => {
-      await withQemu(type, 128 << 10, folder, async (qemu, device) => {
-        await expectExit(0, saveWords(qemu, `${folder}/1`, runtime));
-        const { identity, state } = await contentOf(`${folder}/1`);
-        const file = `${folder}/damaged`;
-        await forge(file, { identity, state: state.slice(0, -1) });
-        const ended = await expectExit(4, restoreWords(qemu, file, runtime));
-        assert.match(ended.stderr, /the device has its former state again/);
-        assert.ok(!existsSync(`${file}.rollback`));
-        await expectExit(0, saveWords(qemu, `${folder}/2`, runtime));
-        assert.deepEqual((await contentOf(`${folder}/2`)).state, state);
-        await assertWhole(qemu, device, folder);
-        device.forgetViolations();
-      });
-    },
-  };
-}
+const refused: Case = {
+  name: "vmm: restore: a state that the driver refuses: a reset, and the former state",
+  lacks: () => lacks(TYPE),
+  run: async (folder) => {
+    await withQemu(128 << 10, folder, async (qemu, device) => {
+      await expectExit(0, saveWords(qemu, `${folder}/1`, bun));
+      const { identity, state } = await contentOf(`${folder}/1`);
+      const file = `${folder}/damaged`;
+      await forge(file, { identity, state: state.slice(0, -1) });
+      const ended = await expectExit(4, restoreWords(qemu, file, bun));
+      assert.match(ended.stderr, /the device has its former state again/);
+      assert.ok(!existsSync(`${file}.rollback`));
+      await expectExit(0, saveWords(qemu, `${folder}/2`, bun));
+      await assertEqualStates(`${folder}/1`, `${folder}/2`);
+      await assertWhole(qemu, folder);
+      device.forgetViolations();
+    });
+  },
+};
 
 /** The pid of the guard that a command of ours has started for this QEMU. */
 function guardOf(qemu: Qemu): number {
@@ -153,73 +186,88 @@ interface Moment {
   /** In words. */
   readonly what: string;
   /** The command. */
-  readonly command: "save" | "restore";
-  /** The state that the device is in then. */
-  readonly state: number;
+  readonly words: typeof saveWords;
+  /** Whether it is there, by the device's state. */
+  readonly reached: (state: number) => boolean;
 }
 
-const READING: Moment = {
-  ...{ what: "a save reads the state", command: "save" },
-  state: STOP_COPY,
-};
+const leftRunning = (state: number): boolean => state !== RUNNING;
 
-const KEEPING: Moment = {
-  ...{ what: "a restore saves the former state", command: "restore" },
-  state: STOP_COPY,
-};
+const MOMENTS: readonly Moment[] = [
+  { what: "a save has paused the machine", words: saveWords, reached: leftRunning },
+  { what: "a save reads", words: saveWords, reached: (state) => state === STOP_COPY },
+  { what: "a restore has paused the machine", words: restoreWords, reached: leftRunning },
+  { what: "a restore reads", words: restoreWords, reached: (state) => state === STOP_COPY },
+  { what: "a restore writes", words: restoreWords, reached: (state) => state === RESUMING },
+];
 
-const LOADING: Moment = {
-  ...{ what: "a restore writes the state", command: "restore" },
-  state: RESUMING,
-};
+/** What is killed: the command alone, or the guard with it. */
+interface Kill {
+  readonly signal: NodeJS.Signals;
+  readonly guardToo: boolean;
+  readonly runtime: Runtime;
+}
 
-/** A command is killed, and the guard too or not; QEMU and the device come together again. */
-function killed(
-  { what, command, state }: Moment,
-  signal: NodeJS.Signals,
-  guardToo: boolean,
-  runtime: Runtime,
-): Case {
-  const helps = signal !== "SIGKILL" ? "it" : guardToo ? "--repair" : "the guard";
+/** A command is killed; QEMU and the device come together again, and go on. */
+async function killAt(
+  { words, reached }: Moment,
+  { signal, guardToo, runtime }: Kill,
+  qemu: Qemu,
+  device: GuestDevice,
+  folder: string,
+): Promise<void> {
+  const file = `${folder}/1`;
+  const rollback = `${file}.rollback`;
+  // Every record takes so many milliseconds: what is read or written takes seconds.
+  device.set({ fault: "block:500" });
+  const target = words === saveWords ? `${folder}/new` : file;
+  const { kill, ended } = start(words(qemu, target, runtime));
+  await until(() => Promise.resolve(reached(device.state)), "the device is there");
+  if (guardToo) process.kill(guardOf(qemu), "SIGKILL");
+  kill(signal);
+  device.set({ fault: "" });
+  const { code, stderr } = await ended;
+  assert.equal(code, 128 + constants.signals[signal], stderr);
+  if (guardToo) {
+    assert.equal(await qemu.status(), "paused");
+    const kept = existsSync(rollback) ? ["--rollback", rollback] : [];
+    await expectExit(0, repairWords(qemu, bun, ...kept));
+  }
+  await until(() => Promise.resolve(device.state === RUNNING), "the device runs again");
+  await until(() => Promise.resolve(!existsSync(rollback)), "the former state is forgotten");
+  await assertWhole(qemu, folder);
+}
+
+/** A command is killed at each moment, one after the other, of the same QEMU. */
+function killed(helps: string, kill: Kill): Case {
   return {
-    name: `vmm: ${signal} while ${what}: ${helps} brings device and QEMU back`,
-    lacks: () => lacks("v2-full"),
+    name: `vmm: ${kill.signal} at each step of a save and a restore: ${helps} brings QEMU back`,
+    lacks: () => lacks(TYPE),
     run: async (folder) => {
-      await withQemu("v2-full", 512 << 10, folder, async (qemu, device) => {
-        const file = `${folder}/device`;
-        if (command === "restore") await expectExit(0, saveWords(qemu, file, bun));
-        // Every record takes so many milliseconds: whatever is read or written takes seconds.
-        device.set({ fault: "block:1000" });
-        const words = command === "save" ? saveWords : restoreWords;
-        const { kill, ended } = start(words(qemu, file, runtime));
-        await waitForState(device, state);
-        if (guardToo) process.kill(guardOf(qemu), "SIGKILL");
-        kill(signal);
-        device.set({ fault: "" });
-        const { code } = await ended;
-        assert.equal(code, 128 + constants.signals[signal]);
-        if (guardToo) {
-          assert.equal(await qemu.status(), "paused");
-          const kept = existsSync(`${file}.rollback`) ? ["--rollback", `${file}.rollback`] : [];
-          await expectExit(0, repairWords(qemu, bun, ...kept));
+      await withQemu(256 << 10, folder, async (qemu, device) => {
+        const first = `${folder}/1`;
+        await expectExit(0, saveWords(qemu, first, bun));
+        for (const moment of MOMENTS) {
+          await killAt(moment, kill, qemu, device, folder).catch((error) => {
+            throw new Error(`Killed while ${moment.what}: ${error.message}`);
+          });
         }
-        await until(() => Promise.resolve(device.state === RUNNING), "the device runs again");
-        await assertWhole(qemu, device, folder);
-        assert.ok(!existsSync(`${file}.rollback`));
+        // The state has come through all of that.
+        await expectExit(0, saveWords(qemu, `${folder}/2`, bun));
+        await assertEqualStates(first, `${folder}/2`);
       });
     },
   };
 }
 
-/** The cases. */
+/** The cases. What happens to processes is the same on all kernels. */
 export const cases: readonly Case[] = [
-  used("v2-full", deno, bun),
-  used("v2", bun, deno),
-  refused(bun),
-  killed(READING, "SIGTERM", false, deno),
-  killed(READING, "SIGKILL", false, deno),
-  killed(READING, "SIGKILL", true, bun),
-  killed(KEEPING, "SIGKILL", false, bun),
-  killed(LOADING, "SIGKILL", false, deno),
-  killed(LOADING, "SIGKILL", true, bun),
+  ...once([
+    killed("the guard", { signal: "SIGKILL", guardToo: false, runtime: deno }),
+    killed("--repair", { signal: "SIGKILL", guardToo: true, runtime: bun }),
+    killed("the command itself", { signal: "SIGTERM", guardToo: false, runtime: bun }),
+  ]),
+  used,
+  ...once([refused]),
+  sample,
 ];
