@@ -25,6 +25,7 @@ const ROWS = {
   "verify": "verify of a file, against cat and the CRC alone",
   "memory": "peak memory: 1 device of 4 GiB, 8 of 1 GiB",
   "vfio-user": "a device that another process serves: a request, and its data",
+  "live": "memory of a live migration, over a unix socket and TLS",
   "startup": "how long the command line takes to start",
 } as const;
 

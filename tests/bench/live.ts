@@ -1,0 +1,157 @@
+/**
+ * Memory that a live migration sends, against socat and openssl.
+ */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import * as fs from "node:fs";
+import * as net from "node:net";
+import { generateKeys } from "../../src/live/mod.ts";
+import { run } from "./_command.ts";
+import { interleave } from "./_measure.ts";
+import { rateRow, type Row } from "./_row.ts";
+import { CLI, type Runtime, script } from "./_runtime.ts";
+
+const MIB = 256;
+const BYTES = MIB << 20;
+/** What the rate over a unix socket is to be, of socat's; and over TLS, of openssl's. */
+const LEAST_UNIX = 1.0;
+const LEAST_TLS = 0.6;
+const CIPHER = "TLS_AES_256_GCM_SHA384";
+
+/** What a program's stderr says, until it matches. */
+function said(child: ChildProcess, what: RegExp): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    child.stderr!.on("data", (chunk: Uint8Array) => {
+      text += new TextDecoder().decode(chunk);
+      const [, found] = what.exec(text) ?? [];
+      if (found !== undefined) resolve(found);
+    });
+    child.once("close", () => reject(new Error(`Cannot measure: ${text}`)));
+  });
+}
+
+/** Migrates to a receive in the same runtime; the bytes and seconds of the first round. */
+async function migrated(
+  folder: string,
+  runtime: Runtime,
+  listen: string,
+  keys: string | null,
+): Promise<{ readonly bytes: number; readonly seconds: number }> {
+  const journal = `${folder}/journal`;
+  const tls = keys === null
+    ? []
+    : ["--key", `${keys}/key.pem`, "--certificate", `${keys}/certificate.pem`]
+      .concat("--peer", `${keys}/certificate.pem`);
+  const receive = ["receive", "sim:mlx5?size=4KiB", "--listen", listen, "--journal", journal];
+  const [program = "", ...args] = [...runtime.words, CLI, ...receive, ...tls];
+  const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  try {
+    const address = await said(child, /^Waiting for migrate at (.+)$/m);
+    const words = script(runtime, "./_live.ts", journal, String(MIB), address, keys ?? "");
+    const [bytes, seconds] = (await run(words)).stdout.split(" ").map(Number);
+    await ended;
+    return { bytes: bytes!, seconds: seconds! };
+  } finally {
+    child.kill("SIGTERM");
+    await ended;
+    fs.rmSync(journal, { recursive: true, force: true });
+  }
+}
+
+/** The seconds that socat takes for as many bytes. */
+async function socatSeconds(folder: string): Promise<number> {
+  const path = `${folder}/socat.sock`;
+  const options = ["-u", "-d", "-d", "-b", String(1 << 20)];
+  const child = spawn("socat", [...options, `UNIX-LISTEN:${path}`, "OPEN:/dev/null"], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  await said(child, /(listening) on/);
+  const begun = performance.now();
+  await run(["socat", "-u", "-b", String(1 << 20), `OPEN:${folder}/zeros`, `UNIX-CONNECT:${path}`]);
+  await ended;
+  return (performance.now() - begun) / 1000;
+}
+
+/** A port that is free. */
+async function freePort(): Promise<number> {
+  const server = net.createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as net.AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** The seconds that openssl's client takes to send as many bytes to its server, by the same cipher. */
+async function opensslSeconds(folder: string, keys: string): Promise<number> {
+  const port = await freePort();
+  const at = `127.0.0.1:${port}`;
+  const pair = ["-cert", `${keys}/certificate.pem`, "-key", `${keys}/key.pem`];
+  const server = ["s_server", "-accept", at, "-naccept", "1", "-quiet", "-tls1_3", ...pair];
+  // It would end at the end of its stdin.
+  const child = spawn("openssl", server, { stdio: ["pipe", "ignore", "ignore"] });
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  const client = ["s_client", "-connect", at, "-quiet", "-no_ign_eof", "-tls1_3"];
+  const words = ["openssl", ...client, "-ciphersuites", CIPHER].join(" ");
+  try {
+    await listening(port);
+    const begun = performance.now();
+    // Zeros: it takes some letters at the start of a line for commands.
+    await run(["sh", "-c", `${words} < "$1" > /dev/null 2>&1`, "sh", `${folder}/zeros`]);
+    return (performance.now() - begun) / 1000;
+  } finally {
+    child.kill("SIGTERM");
+    await ended;
+  }
+}
+
+/** Waits until a port listens, without a connection: the server takes one alone. */
+async function listening(port: number): Promise<void> {
+  const line = `:${port.toString(16).toUpperCase().padStart(4, "0")} 00000000:0000 0A`;
+  while (!fs.readFileSync("/proc/net/tcp", "utf8").includes(line)) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** Whether both yardsticks are installed. */
+async function installed(): Promise<boolean> {
+  try {
+    await run(["socat", "-V"]);
+    await run(["openssl", "version"]);
+    return true;
+  } catch {
+    console.error("live is left out: it needs socat and openssl");
+    return false;
+  }
+}
+
+/** Memory over a unix socket, and over TLS; no rows without the programs to compare with. */
+export async function liveRows(folder: string, runtime: Runtime, rounds: number): Promise<Row[]> {
+  if (!await installed()) return [];
+  fs.writeFileSync(`${folder}/zeros`, new Uint8Array(BYTES));
+  const keys = `${folder}/keys`;
+  fs.mkdirSync(keys, { recursive: true });
+  const { key, certificate } = await generateKeys();
+  fs.writeFileSync(`${keys}/key.pem`, key, { mode: 0o600 });
+  fs.writeFileSync(`${keys}/certificate.pem`, certificate);
+  const scaled = async (listen: string, own: string | null): Promise<number> => {
+    const { bytes, seconds } = await migrated(folder, runtime, listen, own);
+    return seconds * BYTES / bytes;
+  };
+  const unix = await interleave(rounds, {
+    theirs: () => socatSeconds(folder),
+    ours: () => scaled(`unix:${folder}/live.sock`, null),
+  });
+  const tls = await interleave(rounds, {
+    theirs: () => opensslSeconds(folder, keys),
+    ours: () => scaled("tcp://127.0.0.1:0", keys),
+  });
+  fs.rmSync(`${folder}/zeros`);
+  const what = `${runtime.name}: memory of a live migration`;
+  return [
+    rateRow(`${what}, unix socket`, "socat", BYTES, unix, LEAST_UNIX),
+    rateRow(`${what}, TLS`, "openssl", BYTES, tls, LEAST_TLS),
+  ];
+}
