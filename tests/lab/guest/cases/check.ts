@@ -120,6 +120,24 @@ export const cases: readonly Case[] = [
     },
   },
   {
+    name: "check: signals interrupt the reads of a driver that waits, and nothing is lost",
+    lacks: () => lacks("v2"),
+    run: async () => {
+      const device = new GuestDevice("v2");
+      try {
+        device.set({ ...SMALL, fault: "block:20" });
+        const verdicts: Verdict[] = [];
+        for await (const verdict of check(device.uuid, { only: ["signals"] })) {
+          verdicts.push(verdict);
+        }
+        assert.deepEqual(verdicts.map(({ outcome }) => outcome), ["pass"], shown(verdicts[0]!));
+        assert.match(verdicts[0]!.done.join("; "), /; [1-9]\d* reads were interrupted/);
+      } finally {
+        device.remove();
+      }
+    },
+  },
+  {
     name: "check: a device that was lent is left open, and in RUNNING",
     lacks: () => lacks("v2-full"),
     run: async () => {
