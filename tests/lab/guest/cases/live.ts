@@ -1,6 +1,7 @@
 /**
- * Live migration from one device of the guest to another, over a Unix socket, while the device's
- * driver writes to its memory: afterwards memory and device data are equal.
+ * Live migration from one device of the guest to another over a Unix socket, and checkpoints of one
+ * restored into another, while the device's driver writes to its memory: afterwards memory and
+ * device data are equal.
  *
  * @module
  */
@@ -10,7 +11,15 @@ import { Buffer } from "node:buffer";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Device, openDevices, stopAndCopy } from "../../../../mod.ts";
-import { connectUnix, migrate, receive, UnixListener } from "../../../../src/live/mod.ts";
+import {
+  CheckpointChain,
+  connectUnix,
+  migrate,
+  receive,
+  restoreChain,
+  UnixListener,
+  verifyChain,
+} from "../../../../src/live/mod.ts";
 import { type DeviceType, type GuestDevice, lacks, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";
 
@@ -74,12 +83,57 @@ async function moves(folder: string, from: GuestDevice, to: GuestDevice): Promis
   assert.deepEqual(await dataOf(there), await dataOf(device));
 }
 
+/** Checkpoints of one device, of which the last is restored into the other. */
+async function restores(folder: string, from: GuestDevice, to: GuestDevice): Promise<void> {
+  const at = join(folder, "chain");
+  await using source = await openDevices([from.uuid], { maps: MAPS, tracker: "auto" });
+  const [device] = source as unknown as [Device];
+  for (let page = 0n; page < 64n; page += 3n) {
+    await device.writeMemory(MIB + page * 4096n, new Uint8Array(4096).fill(Number(page) + 1));
+  }
+  // Nothing but the device writes from here on: only its tracker shows what it wrote.
+  await using chain = new CheckpointChain(source, at, { ownerWrites: "none" });
+  const kinds: string[] = [];
+  for (let turn = 0; turn < 3; turn++) {
+    const { kind, bytes, stopSeconds } = await chain.take();
+    kinds.push(kind);
+    if (kind === "increment") assert.ok(bytes.memory >= 4096, `${bytes.memory}`);
+    assert.ok(stopSeconds > 0);
+    assert.equal((await device.state()).state, "running");
+    writeFileSync(from.dmaFile, `write 0x${(0x140000 + turn * 0x2000).toString(16)} 1`);
+    writeFileSync(from.dmaFile, `write 0x${((1n << 32n) + 0x3000n).toString(16)} 2`);
+  }
+  await chain.take();
+  assert.deepEqual(kinds, ["full", "increment", "increment"]);
+  const verified = await verifyChain(at);
+  assert.equal(verified.files.length, 4);
+  await using devices = await openDevices([to.uuid], { maps: verified.memory[0]!.ranges });
+  await restoreChain(devices, verified);
+  const [there] = devices as unknown as [Device];
+  assert.equal((await there.state()).state, "running");
+  for (const { iova, size } of MAPS) {
+    const [here, other] = [
+      await device.readMemory(iova, Number(size)),
+      await there.readMemory(iova, Number(size)),
+    ];
+    assert.equal(Buffer.compare(here, other), 0, `memory at 0x${iova.toString(16)}`);
+  }
+  assert.deepEqual(await dataOf(there), await dataOf(device));
+}
+
 const TYPES: readonly DeviceType[] = ["trapped", "v2-p2p", "v2-full"];
 
-/** Migrations of each protocol, by what tracks there: type1, or the device's log. */
-export const cases: readonly Case[] = TYPES.map((type) => ({
-  name: `live: ${type}: a device that writes to memory moves to another, and both agree`,
-  lacks: () => type.startsWith("v2") ? lacks(type) : null,
-  run: (folder) =>
-    withPair(type, { size: 1 << 20, chunk: 64 << 10 }, (from, to) => moves(folder, from, to)),
-}));
+const STEPS = [
+  ["a device that writes to memory moves to another, and both agree", moves],
+  ["checkpoints of a device that writes to memory are restored into another", restores],
+] as const;
+
+/** Migrations and checkpoints of each protocol, by what tracks there: type1, or the device's log. */
+export const cases: readonly Case[] = TYPES.flatMap((type) =>
+  STEPS.map(([what, work]) => ({
+    name: `live: ${type}: ${what}`,
+    lacks: () => type.startsWith("v2") ? lacks(type) : null,
+    run: (folder: string) =>
+      withPair(type, { size: 1 << 20, chunk: 64 << 10 }, (from, to) => work(folder, from, to)),
+  }))
+);
