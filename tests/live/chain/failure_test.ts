@@ -77,7 +77,7 @@ describe("a checkpoint that fails", () => {
     });
   }
 
-  it("is told of a driver that fails, and the next one is full", async () => {
+  it("is reported if the driver fails, and the next one is full", async () => {
     for (const fault of ["read:3:EIO", "transition:8:EIO", "error-state:9"]) {
       await withFolder(async (folder) => {
         await using writer = await openWriter(`mlx5?size=64KiB&dma=random:50/s&fault=${fault}`);
