@@ -13,6 +13,7 @@ import { formatRows, type Row } from "./_row.ts";
 import { type Runtime, runtimes } from "./_runtime.ts";
 import { TransferBench } from "./transfer.ts";
 import { coresRow } from "./cores.ts";
+import { importRows } from "./import.ts";
 import { ioctlRows } from "./ioctl.ts";
 import { liveRows } from "./live.ts";
 import { memoryRows } from "./memory.ts";
@@ -54,6 +55,7 @@ const ALONE: Partial<Record<RowName, () => Promise<readonly Row[]>>> = {
 
 /** The rows of one runtime. */
 async function rowsIn(runtime: Runtime, name: RowName): Promise<readonly Row[]> {
+  if (name === "import") return await importRows(folder, runtime, rounds);
   if (name === "memory") return await memoryRows(folder, runtime);
   if (name === "vfio-user") return await vfioUserRows(folder, runtime, rounds);
   if (name === "live") return await liveRows(folder, runtime, rounds);

@@ -23,6 +23,7 @@ const ROWS = {
   "traced": "save to a file with a trace, against the same without, 1 MiB",
   "streams": "save and restore over the Web streams, 1 MiB",
   "verify": "verify of a file, against cat and the CRC alone",
+  "import": "a migration stream of QEMU's with gigabytes of RAM, against cat",
   "memory": "peak memory: 1 device of 4 GiB, 8 of 1 GiB",
   "vfio-user": "a device that another process serves: a request, and its data",
   "live": "memory of a live migration, over a unix socket and TLS",
