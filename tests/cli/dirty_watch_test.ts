@@ -163,7 +163,6 @@ describe("`dirty watch`", () => {
     ["JSON and a heatmap at once", [...MAP, "--json", "--heatmap"], /both --json and --heatmap/],
     ["a report to stdout", [...MAP, "--report", "-"], /Cannot write the report to stdout/],
     ["no memory", ["--json"], /name some by --map/],
-    ["a program for a simulated device", [...MAP, "--", "true"], /Cannot lend/],
   ];
   for (const [what, words, says] of wrong) {
     it(`exits with 2 on ${what}`, async () => {
