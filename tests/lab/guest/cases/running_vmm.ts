@@ -11,6 +11,7 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type GuestDevice, lacks, type V2Type, withDevice } from "../device.ts";
 import { type Case, once } from "../harness.ts";
+import { lacksMtty, Mtty, type Port } from "../mtty.ts";
 import { bun, deno, expectExit, type Runtime, start, vfiokit, wholeJson } from "../programs.ts";
 import { contentOf, forge } from "../forge.ts";
 import { Qemu } from "../vmm.ts";
@@ -117,6 +118,31 @@ const used: Case = {
       await assertEqualStates(`${folder}/1`, `${folder}/2`);
       await assertWhole(qemu, folder);
     });
+  },
+};
+
+/** What is in the ports of mtty. */
+const FILLED: readonly Port[] = [
+  { scratch: 0x5a, sent: [1, 2, 3, 0xff] },
+  { scratch: 0xa5, sent: [9, 8, 7] },
+];
+
+/** The kernel's own sample device. */
+const sample: Case = {
+  name: "vmm: mtty: the kernel's sample device of a running QEMU is saved, restored and migrated",
+  lacks: lacksMtty,
+  run: async (folder) => {
+    using device = new Mtty(2);
+    FILLED.forEach((port, number) => device.fill(number, port));
+    {
+      await using qemu = await qemuWith(device, folder);
+      await expectExit(0, saveWords(qemu, `${folder}/1`, bun));
+      await expectExit(0, restoreWords(qemu, `${folder}/1`, bun));
+      await expectExit(0, saveWords(qemu, `${folder}/2`, bun));
+      await assertEqualStates(`${folder}/1`, `${folder}/2`);
+      await assertWhole(qemu, folder);
+    }
+    assert.deepEqual(FILLED.map(({ sent }, port) => device.drain(port, sent.length)), FILLED);
   },
 };
 
@@ -243,4 +269,5 @@ export const cases: readonly Case[] = [
   ]),
   used,
   ...once([refused]),
+  sample,
 ];
