@@ -23,7 +23,8 @@ export function canHaveBug({ personality, reinit }: BugCarrier, name: BugName): 
     // ice and vGPUs deviate from the protocol: they have their own rules.
     const plain = protocol === "v1" && personality !== "ice" && personality !== "nvidia-vgpu";
     return plain &&
-      (to === "any" || to === "v1" || (to === "v1-mapped" && dataSection !== "trapped"));
+      (to === "any" || to === "v1" || (to === "v1-mapped" && dataSection !== "trapped") ||
+        (to === "v1-mapped-start" && dataSection === "mapped"));
   }
   const p2p = (driver.flags & VFIO_MIGRATION_P2P) !== 0;
   const precopy = (driver.flags & VFIO_MIGRATION_PRE_COPY) !== 0;
@@ -33,11 +34,14 @@ export function canHaveBug({ personality, reinit }: BugCarrier, name: BugName): 
       return true;
     case "v1":
     case "v1-mapped":
+    case "v1-mapped-start":
       return false;
     case "v2-p2p":
       return p2p;
     case "v2-precopy":
       return precopy;
+    case "v2-precopy-images":
+      return precopy && driver.precopy === "images";
     case "v2-precopy-p2p":
       return p2p && precopy;
     case "v2-without-precopy":

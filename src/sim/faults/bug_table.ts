@@ -11,11 +11,15 @@ export type BugDrivers =
   | "v1"
   /** Those of them whose data section can be mapped. */
   | "v1-mapped"
+  /** Those of them whose data begins in the part that can be mapped. */
+  | "v1-mapped-start"
   | "v2"
   /** v2 drivers with P2P, with PRE_COPY, with both, or without PRE_COPY. */
   | "v2-p2p"
   | "v2-precopy"
   | "v2-precopy-p2p"
+  /** v2 drivers whose pre-copy gives the whole state, not only a record that comes first. */
+  | "v2-precopy-images"
   | "v2-without-precopy"
   /** v2 drivers without P2P or without PRE_COPY. */
   | "v2-incomplete"
@@ -382,7 +386,11 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   "fd-ioctl": bug("v2", 57, "every ioctl on a save fd succeeds"),
   "initial-zero": bug("v2-precopy", 58, "initial_bytes is 0 from the start"),
   "initial-grows": bug("v2-precopy", 59, "initial_bytes is a page more each time it is asked for"),
-  "initial-stays": bug("v2-precopy", 59, "initial_bytes stays until all initial data was read"),
+  "initial-stays": bug(
+    "v2-precopy-images",
+    59,
+    "initial_bytes stays until all initial data was read",
+  ),
   "initial-never-zero": bug("v2-precopy", 59, "initial_bytes is a page when all data was read"),
   "dirty-first": bug("v2-precopy", 60, "dirty_bytes is a page when pre-copy begins"),
   "drained-end": bug("v2-drained", 61, "a read without data in pre-copy returns 0"),
@@ -393,10 +401,14 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   "reinit-empty": bug("v2-reinit", 64, "initial_bytes is 0 with VFIO_PRECOPY_INFO_REINIT"),
   "precopy-once": bug("v2-precopy", 65, "a second pre-copy fails with EBUSY"),
   "stop-copy-headless": bug("v2", 66, "STOP_COPY without pre-copy lacks the first 64 bytes"),
-  "precopy-counts-half": bug("v2-precopy", 135, "the precopy info counts half of the bytes"),
+  "precopy-counts-half": bug("v2-precopy-images", 135, "the precopy info counts half of the bytes"),
   "precopy-counts-more": bug("v2-precopy", 135, "the precopy info counts a page that never comes"),
   "precopy-drops-unread": bug("v2-precopy", 147, "what was not read in pre-copy never comes"),
-  "precopy-goes-on": bug("v2-precopy", 65, "a second pre-copy begins where the first was left"),
+  "precopy-goes-on": bug(
+    "v2-precopy-images",
+    65,
+    "a second pre-copy begins where the first was left",
+  ),
   "precopy-end-enomsg": bug(
     "v2-precopy",
     44,
@@ -416,7 +428,7 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   // Restoring.
   "restore-spoils": bug("v2", 67, "the device changes a page once it was restored"),
   "precopy-loses": bug(
-    "v2-precopy",
+    "v2-precopy-images",
     67,
     "what changes after it was read in pre-copy is not read again",
   ),
@@ -529,7 +541,7 @@ export const BUGS: Readonly<Record<BugName, BugKind>> = {
   "offset-writable": bug("v1", 104, "data_offset takes writes"),
   "offset-outside": bug("v1", 105, "data_offset is the region's size"),
   "size-outside": bug("v1", 105, "data_size is the region's size, wherever the data begins"),
-  "data-unaligned": bug("v1-mapped", 106, "data begins 8 bytes after the start of a page"),
+  "data-unaligned": bug("v1-mapped-start", 106, "data begins 8 bytes after the start of a page"),
   "size-zero": bug("v1", 107, "every second data_size is 0, although there is data"),
   "pending-stays": bug("v1", 108, "pending_bytes is 4096 when nothing is left"),
   "pending-returns": bug("v1", 108, "pending_bytes is 4096 again after it was 0"),
