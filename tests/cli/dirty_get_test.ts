@@ -151,7 +151,13 @@ describe("`dirty get`", () => {
     ["no memory", ["sim:mapped"], 2, /name some by --map IOVA:SIZE$/m],
     ["--mapping for a device of its own", ["sim:mapped", "--mapping", "0:4KiB"], 2, /borrowed/],
     ["two formats", ["sim:mapped", ...MIB, "--json", "--format", "bitmap"], 2, /both --json/],
-    ["a program for a simulated device", ["sim:mapped", ...MIB, "--", "true"], 2, /Cannot lend/],
+    [
+      "a program for what has no log",
+      ["sim:mapped", ...MIB, "--", "true"],
+      3,
+      /served over a socket/,
+    ],
+    ["a program for a trace", ["replay:a", ...MIB, "--", "true"], 2, /Cannot lend "replay:a"/],
     ["ranges that overlap", ["sim:mapped", ...MIB, "--map", "0x1ff000:8KiB"], 2, /overlaps/],
     ["a range that is not aligned", ["sim:mapped", "--map", "0x100:4KiB"], 2, /whole pages/],
     [

@@ -25,6 +25,10 @@ after(() => {
   folder[Symbol.dispose]();
 });
 
+function borrowed(fd: number): Fd {
+  return Fd.borrow(libcKernel(), fd, "a file");
+}
+
 /** What a session has of a device that is really some files. */
 function lending(): Lending {
   const [device = 0, group = 0, container = 0, memory = 0] = fds;
@@ -37,7 +41,10 @@ function lending(): Lending {
     device: {
       label: "0000:3b:00.1",
       kernel: libcKernel(),
-      fd: Fd.borrow(libcKernel(), device, "a file"),
+      fd: borrowed(device),
+      group: { fd: borrowed(group) },
+      container: { fd: borrowed(container) },
+      ioas: null,
     } as Lending["device"],
     fds: { device, group, container, iommufd: null, memory },
     mapped,
