@@ -21,7 +21,7 @@ drivers in it; with a COMMAND, runs that in the guest instead.
   --timeout SECONDS      When a guest is killed (default: 1800).
   --append WORD          A word more for the kernel's command line, as often as wanted:
                          --append intremap=off shows what needs interrupts that are not remapped.
-
+  --long                 Runs the cases that take minutes, too; --only runs them without it.
   --serve                Boots with Debian's newest QEMU, and a device that vfiokit serves by the
                          vfio-user protocol; runs the cases of that device.
 
@@ -38,6 +38,8 @@ export interface Options {
   readonly timeout: number;
   /** More words for the kernel's command line. */
   readonly append: readonly string[];
+  /** Whether cases that take minutes are run. */
+  readonly long: boolean;
   /** Whether there is a device that vfiokit serves. */
   readonly serve: boolean;
   /** What to run in place of the cases. */
@@ -67,6 +69,7 @@ export function parseOptions(args: readonly string[]): Options | null {
       only: { type: "string" },
       timeout: { type: "string", default: "1800" },
       append: { type: "string", multiple: true, default: [] },
+      long: { type: "boolean", default: false },
       serve: { type: "boolean", default: false },
       help: { type: "boolean" },
     },
@@ -76,5 +79,7 @@ export function parseOptions(args: readonly string[]): Options | null {
   if (!(timeout > 0)) throw new TypeError(`Cannot wait "${values.timeout}" seconds`);
   const { append, serve } = values;
   const only = values.only ?? (serve ? "served:" : undefined);
-  return { kernels: kernelsOf(values.kernel), only, timeout, append, serve, command: positionals };
+  const long = values.long || only !== undefined;
+  const kernels = kernelsOf(values.kernel);
+  return { kernels, only, timeout, append, long, serve, command: positionals };
 }

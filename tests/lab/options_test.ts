@@ -28,6 +28,12 @@ it("--serve runs the cases of the served device, if no others are named", () => 
   assert.equal(parseOptions(["--serve", "--only", "doorbell"])!.only, "doorbell");
 });
 
+it("--long runs what takes minutes; so does naming cases", () => {
+  assert.equal(parseOptions([])!.long, false);
+  assert.equal(parseOptions(["--long"])!.long, true);
+  assert.equal(parseOptions(["--only", "vmm:"])!.long, true);
+});
+
 it("parseOptions refuses kernels that it does not know, and times that are none", () => {
   assert.throws(() => parseOptions(["--kernel", "6.1,4.19"]), /"4.19": known are 5.10, 6.1/);
   assert.throws(() => parseOptions(["--timeout", "soon"]), /Cannot wait "soon"/);

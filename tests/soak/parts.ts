@@ -62,12 +62,14 @@ export const PARTS: readonly Part[] = [
   {
     name: "lab",
     text: "all cases on all kernels of Debian's releases, the guest driver's bugs included",
-    programs: [deno("tests/lab/main.ts", "--kernel", "all", "--timeout", "7200")],
+    programs: [deno("tests/lab/main.ts", "--kernel", "all", "--long", "--timeout", "7200")],
   },
   {
     name: "lab-iommufd",
     text: "all cases on the kernel that is built here, with iommufd",
-    programs: [deno("tests/lab/main.ts", "--kernel", "6.12-iommufd", "--timeout", "7200")],
+    programs: [
+      deno("tests/lab/main.ts", "--kernel", "6.12-iommufd", "--long", "--timeout", "7200"),
+    ],
   },
 ];
 

@@ -14,6 +14,8 @@ export interface Case {
   lacks?(): string | null;
   /** Whether no kernel can change it: of several kernels the first that can shows it. */
   readonly once?: boolean;
+  /** Whether it takes minutes: it is run only if that is asked for. */
+  readonly long?: boolean;
   /** Throws where it does not hold; `folder` is the case's own, in memory. */
   run(folder: string): Promise<void>;
 }
@@ -63,18 +65,24 @@ const LANES = 2;
 export interface Choice {
   /** Those with this in their name. */
   readonly only: string;
+  /** Those that take minutes, too. */
+  readonly long: boolean;
   /** Those that another kernel has shown, and that no kernel changes. */
   readonly shown: readonly string[];
 }
 
 /** Runs cases, and counts. */
-export async function runCases(cases: readonly Case[], { only, shown }: Choice): Promise<Tally> {
+export async function runCases(
+  cases: readonly Case[],
+  { only, long, shown }: Choice,
+): Promise<Tally> {
   const waiting = cases.filter(({ name }) => name.includes(only));
   const tally = { passed: 0, failed: 0, skipped: 0, shown: [] as string[] };
   const lane = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       const before = shown.includes(next.name) ? "shown on another kernel" : null;
-      const reason = before ?? next.lacks?.() ?? null;
+      const slow = next.long && !long ? "it takes minutes: --long" : null;
+      const reason = before ?? slow ?? next.lacks?.() ?? null;
       if (reason !== null) {
         console.log(`skip          ${next.name}: ${reason}`);
         tally.skipped++;

@@ -6,6 +6,7 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
+import { parseArgs } from "node:util";
 import { cases as access } from "./cases/access.ts";
 import { cases as bugs } from "./cases/bugs.ts";
 import { cases as cdev } from "./cases/cdev.ts";
@@ -44,7 +45,10 @@ import { kernelHas } from "./kernel_has.ts";
 import { measure } from "./speed.ts";
 
 const RUN = "/run/lab";
-const only = process.argv[2] ?? "";
+const { values: { long }, positionals: [only = ""] } = parseArgs({
+  allowPositionals: true,
+  options: { long: { type: "boolean", default: false } },
+});
 const before: readonly string[] = JSON.parse(readFileSync(`${RUN}/shown.json`, "utf8"));
 
 const tally = await runCases([
@@ -81,7 +85,7 @@ const tally = await runCases([
   ...handOver,
   ...dirtyCli,
   ...dirty,
-], { only, shown: before });
+], { only, long, shown: before });
 // Measured once: kernels are not compared.
 if (before.length === 0 && (only === "" || only === "speed")) await measure();
 const release = readFileSync("/proc/sys/kernel/osrelease", "utf8").trim();

@@ -242,6 +242,7 @@ async function killAt(
 function killed(helps: string, kill: Kill): Case {
   return {
     name: `vmm: ${kill.signal} at each step of a save and a restore: ${helps} brings QEMU back`,
+    long: true,
     lacks: () => lacks(TYPE),
     run: async (folder) => {
       await withQemu(256 << 10, folder, async (qemu, device) => {
