@@ -127,7 +127,7 @@ function cachingMode({ served }: Machine): string {
 
 function machineArgs(machine: Machine): string[] {
   const args = [
-    ...["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", "2048"],
+    ...["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", "3072"],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     ...["-kernel", machine.vmlinux, "-initrd", machine.initramfs],
     ...["-append", [...APPEND, ...machine.append].join(" ")],
