@@ -1,5 +1,5 @@
 /**
- * How a DATA frame lies in a slot of a ring. Its head ends where its body
+ * How a frame lies in a slot of a ring. Its head ends where its body
  * begins, whatever is in the head's table, so that the body can be filled in
  * before its transactions are counted, and the frame is one piece all the same.
  *
@@ -9,17 +9,16 @@
  * second place in the slot, and leaves the content for the digest.
  */
 
-import { batchHeadSize } from "../frames/data_frame.ts";
-import { MAX_CHUNKS } from "../batches/batch_builder.ts";
 import { BATCH_BYTES } from "../batches/buffer_pool.ts";
+import { FRAME_HEADER_SIZE, MAX_META } from "../frames/constants.ts";
 import type { Slot } from "./ring.ts";
 
 const HEAD_LENGTH = 0;
 const BODY_LENGTH = 1;
 const CONTENT_LENGTH = 2;
 
-/** Room for the largest head; what follows begins a page. */
-const HEAD_ROOM = Math.ceil(batchHeadSize(MAX_CHUNKS) / 4096) * 4096;
+/** Room for the largest head of any frame; what follows begins a page. */
+const HEAD_ROOM = Math.ceil((FRAME_HEADER_SIZE + MAX_META) / 4096) * 4096;
 
 const CONTENT_AT = HEAD_ROOM;
 const COMPRESSED_AT = CONTENT_AT + BATCH_BYTES + HEAD_ROOM;
