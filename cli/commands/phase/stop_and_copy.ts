@@ -36,7 +36,7 @@ export function run(args: PhaseArgs, context: Context): Promise<number> {
     async work(device): Promise<void> {
       const encoder = encodeCheckpoint(headerFor(device));
       const written = toStdout(encoder.readable);
-      const before = await precopied(signal);
+      const before = await precopied(context);
       if (before === null) await demandNothingRead(device);
       else {
         await passThrough(before, device, encoder.writable, signal);
@@ -51,10 +51,10 @@ export function run(args: PhaseArgs, context: Context): Promise<number> {
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /** The checkpoint on stdin; null if stdin is a terminal or empty. */
-async function precopied(signal: AbortSignal): Promise<ReadableStream<Bytes> | null> {
+async function precopied(context: Context): Promise<ReadableStream<Bytes> | null> {
   if (process.stdin.isTTY) return null;
   const bytes = (await openCheckpointFile("-")).stream().getReader();
-  const first = await Promise.race([bytes.read(), aborted(signal)]);
+  const first = await context.until(bytes.read());
   if (first.done) return null;
   return new ReadableStream({
     start(controller): void {
@@ -100,13 +100,6 @@ function wrongState(state: StateName, problem: string, hint: string): MigrationE
     deviceState: state,
     recovery: "none",
     hint,
-  });
-}
-
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
 }
 
