@@ -16,7 +16,7 @@ import {
   text,
 } from "../optique.ts";
 import type { Command } from "./command.ts";
-import { json, open, quiet, toggle } from "./options.ts";
+import { json, open, quiet, stored, toggle } from "./options.ts";
 import { device, file } from "./value_parsers.ts";
 
 const args = object({
@@ -47,12 +47,7 @@ const args = object({
     description: [text("The checkpoint to write; - is stdout.")],
   })),
   force: toggle(["-f", "--force"], "Replace an existing file."),
-  compress: optional(option("--compress", choice(["zstd"], { metavar: "HOW" }), {
-    description: [text("Compress the state: zstd.")],
-  })),
-  digest: optional(option("--digest", choice(["sha256"], { metavar: "HOW" }), {
-    description: [text("Add a digest of the state: sha256.")],
-  })),
+  ...stored,
   vfToken: open.vfToken,
   via: open.via,
   ...json,

@@ -5,9 +5,13 @@
  */
 
 import {
+  argument,
   choice,
   flag,
   integer,
+  message,
+  metavar,
+  multiple,
   option,
   optional,
   type OptionName,
@@ -16,7 +20,7 @@ import {
   withDefault,
 } from "../optique.ts";
 import { jsonFile } from "./json_file.ts";
-import { duration, file, size, vfToken } from "./value_parsers.ts";
+import { device, duration, file, size, vfToken } from "./value_parsers.ts";
 
 /** The most devices that a checkpoint holds, or a migration moves. */
 export const MOST_DEVICES = 64;
@@ -27,6 +31,18 @@ export function toggle(
   description: string,
 ): Parser<"sync", boolean, unknown> {
   return withDefault(flag(...names, { description: [text(description)] }), false);
+}
+
+/** One device or more, but no more than `max`. */
+export function devices(
+  description: string,
+  max?: number,
+): Parser<"sync", readonly string[], unknown> {
+  return multiple(argument(device(), { description: [text(description)] }), {
+    min: 1,
+    ...(max === undefined ? {} : { max }),
+    errors: { tooFew: message`Expected a ${metavar("DEVICE")}.` },
+  });
 }
 
 /** `--quiet`, on every command. */
@@ -128,6 +144,21 @@ export const drive = {
     }),
     "reset",
   ),
+};
+
+/** `--hold`. */
+export const hold = {
+  hold: toggle(["--hold"], "Keep the device open, with its state, until a signal comes."),
+};
+
+/** How the state is stored in a checkpoint. */
+export const stored = {
+  compress: optional(option("--compress", choice(["zstd"], { metavar: "HOW" }), {
+    description: [text("Compress the state: zstd.")],
+  })),
+  digest: optional(option("--digest", choice(["sha256"], { metavar: "HOW" }), {
+    description: [text("Add a digest of the state: sha256.")],
+  })),
 };
 
 /** When pre-copy ends. */

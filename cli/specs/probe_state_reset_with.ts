@@ -4,18 +4,20 @@
  * @module
  */
 
-import {
-  argument,
-  choice,
-  type InferValue,
-  message,
-  metavar,
-  multiple,
-  object,
-  text,
-} from "../optique.ts";
+import { argument, choice, type InferValue, multiple, object, text } from "../optique.ts";
 import type { Command } from "./command.ts";
-import { drive, json, open, qmp, quiet, rollback, toggle, trace } from "./options.ts";
+import {
+  devices,
+  drive,
+  hold,
+  json,
+  open,
+  qmp,
+  quiet,
+  rollback,
+  toggle,
+  trace,
+} from "./options.ts";
 import { tail } from "./program_to_run.ts";
 import { device } from "./value_parsers.ts";
 
@@ -58,7 +60,7 @@ const stateArgs = object({
       )],
     },
   )),
-  hold: toggle(["--hold"], "Keep the device open, with its state, until a signal comes."),
+  ...hold,
   repair: toggle(
     ["--repair"],
     "With pid:N and --qmp: bring the device to the state that its VMM believes in, and let a paused machine go on.",
@@ -94,10 +96,7 @@ const resetArgs = object({
 export type ResetArgs = InferValue<typeof resetArgs>;
 
 const withArgs = object({
-  devices: multiple(argument(device(), { description: [text(DEVICE)] }), {
-    min: 1,
-    errors: { tooFew: message`Expected a ${metavar("DEVICE")}.` },
-  }),
+  devices: devices(DEVICE),
   command: tail("The program to run; its exit code is passed on.", true),
   vfToken: open.vfToken,
   via: open.via,

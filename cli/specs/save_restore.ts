@@ -14,14 +14,13 @@ import {
   multiple,
   object,
   option,
-  optional,
   text,
   withDefault,
 } from "../optique.ts";
 import type { Command } from "./command.ts";
 import * as options from "./options.ts";
 import { tail } from "./program_to_run.ts";
-import { device, devicesAndFile, file } from "./value_parsers.ts";
+import { devicesAndFile, file } from "./value_parsers.ts";
 
 /** Both commands report notes; docs/driver-notes.md lists them. */
 const NOTES =
@@ -35,17 +34,9 @@ const leave = withDefault(
 );
 
 const saveArgs = object({
-  devices: multiple(
-    argument(device(), {
-      description: [
-        text("The device to save (see probe). Several devices all stop, or none does."),
-      ],
-    }),
-    {
-      min: 1,
-      max: options.MOST_DEVICES,
-      errors: { tooFew: message`Expected a ${metavar("DEVICE")}.` },
-    },
+  devices: options.devices(
+    "The device to save (see probe). Several devices all stop, or none does.",
+    options.MOST_DEVICES,
   ),
   output: option("-o", "--output", file(), {
     description: [text("The checkpoint to write; - is stdout.")],
@@ -57,12 +48,7 @@ const saveArgs = object({
   ...options.precopy,
   leave,
   force: options.toggle(["-f", "--force"], "Replace an existing file."),
-  compress: optional(option("--compress", choice(["zstd"], { metavar: "HOW" }), {
-    description: [text("Compress the state: zstd.")],
-  })),
-  digest: optional(option("--digest", choice(["sha256"], { metavar: "HOW" }), {
-    description: [text("Add a digest of the state: sha256.")],
-  })),
+  ...options.stored,
   noReadBack: options.toggle(["--no-read-back"], "Do not read the file back before it appears."),
   ...options.qmp,
   command: tail("Run a program after the save, with the devices still open."),
@@ -88,7 +74,7 @@ const restoreWords = object({
     },
   ),
   leave,
-  hold: options.toggle(["--hold"], "Keep the device open, with its state, until a signal comes."),
+  ...options.hold,
   force: options.toggle(
     ["-f", "--force"],
     "Restore even if the checkpoint is of another kind of device.",

@@ -5,12 +5,9 @@
  */
 
 import {
-  argument,
   choice,
   type InferValue,
   integer,
-  message,
-  metavar,
   multiple,
   object,
   option,
@@ -21,18 +18,12 @@ import {
 import type { Command } from "../command.ts";
 import * as options from "../options.ts";
 import { tail } from "../program_to_run.ts";
-import { device, duration, file, iovaRange } from "../value_parsers.ts";
+import { duration, file, iovaRange } from "../value_parsers.ts";
 
 const checkpointArgs = object({
-  devices: multiple(
-    argument(device(), {
-      description: [text("The device (see probe). Several devices stop together.")],
-    }),
-    {
-      min: 1,
-      max: options.MOST_DEVICES,
-      errors: { tooFew: message`Expected a ${metavar("DEVICE")}.` },
-    },
+  devices: options.devices(
+    "The device (see probe). Several devices stop together.",
+    options.MOST_DEVICES,
   ),
   output: option("-o", "--output", file(), {
     description: [text("The folder for the checkpoints; it is made if need be.")],

@@ -4,42 +4,23 @@
  * @module
  */
 
-import {
-  argument,
-  type InferValue,
-  message,
-  metavar,
-  multiple,
-  object,
-  option,
-  string,
-  text,
-} from "../../optique.ts";
+import { type InferValue, object, option, string, text } from "../../optique.ts";
 import type { Command } from "../command.ts";
 import * as options from "../options.ts";
 import { tail } from "../program_to_run.ts";
-import { device } from "../value_parsers.ts";
 import { events, journal, timeout, tls } from "./shared_options.ts";
 
 const receiveArgs = object({
-  devices: multiple(
-    argument(device(), {
-      description: [
-        text("The device to take over (see probe), in the order in which migrate has them."),
-      ],
-    }),
-    {
-      min: 1,
-      max: options.MOST_DEVICES,
-      errors: { tooFew: message`Expected a ${metavar("DEVICE")}.` },
-    },
+  devices: options.devices(
+    "The device to take over (see probe), in the order in which migrate has them.",
+    options.MOST_DEVICES,
   ),
   listen: option("--listen", string({ metavar: "ADDRESS" }), {
     description: [text(
       "Where to wait for migrate: unix:PATH, tcp://HOST:PORT (TLS 1.3), or - (stdin and stdout).",
     )],
   }),
-  hold: options.toggle(["--hold"], "Keep the device open, with its state, until a signal comes."),
+  ...options.hold,
   force: options.toggle(["-f", "--force"], "Take another kind of device, if the driver does."),
   ...tls,
   journal,
