@@ -11,7 +11,7 @@ import { text } from "../optique.ts";
 import { parseWords } from "../parse.ts";
 import { watchSignals } from "../signals.ts";
 import { type Command, description } from "../specs/command.ts";
-import type { PhaseArgs } from "../specs/phase/phase_args.ts";
+import type { PhaseArgs } from "../specs/phase/phases.ts";
 import { traced } from "../trace_option.ts";
 
 /** Runs a phase as the process's only work, and ends the process. */

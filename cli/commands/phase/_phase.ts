@@ -22,7 +22,7 @@ import { openOptions, refuseQuirk } from "../../lending/open_devices.ts";
 import { precopyWords, standstillWords } from "../../output/downtime_words.ts";
 import { showProgress } from "../../output/progress.ts";
 import { STDERR } from "../../output/stdio.ts";
-import type { PhaseArgs } from "../../specs/phase/phase_args.ts";
+import type { PhaseArgs } from "../../specs/phase/phases.ts";
 
 /** Opens the device and runs a phase on it; what there is to say goes to stderr. */
 export async function runPhase(

@@ -20,7 +20,7 @@ import {
 import { decodeCheckpoint, encodeCheckpoint } from "../../../src/checkpoint/mod.ts";
 import type { Context } from "../../context.ts";
 import { refuseTerminal } from "../../output/transfer_report.ts";
-import type { PhaseArgs } from "../../specs/phase/phase_args.ts";
+import type { PhaseArgs } from "../../specs/phase/phases.ts";
 import { UsageError } from "../../usage_error.ts";
 import { headerFor, runPhase, toStdout } from "./_phase.ts";
 

@@ -4,10 +4,28 @@
  * @module
  */
 
-import { type InferValue, object } from "../../optique.ts";
+import { argument, type InferValue, message, metavar, object, text } from "../../optique.ts";
 import type { Command } from "../command.ts";
-import { precopy as limits, toggle } from "../options.ts";
-import { type PhaseArgs, phaseArgs, phaseObject, plainPhase } from "./phase_args.ts";
+import { drive, precopy as limits, quiet, toggle } from "../options.ts";
+import { device } from "../value_parsers.ts";
+
+/** The arguments of every phase. */
+const common = {
+  device: argument(device(), {
+    description: [
+      text("The device: fd:3 under vfiokit with, or any other name (see vfiokit probe)."),
+    ],
+  }),
+  ...drive,
+  ...quiet,
+};
+
+const errors = { endOfInput: message`Expected a ${metavar("DEVICE")}.` };
+
+const phaseArgs = object(common, { errors });
+
+/** The arguments of a phase without further ones. */
+export type PhaseArgs = InferValue<typeof phaseArgs>;
 
 /** How the phases of one device find each other. */
 const SAME_DEVICE =
@@ -18,7 +36,7 @@ const TOGETHER = {
   line: "vfiokit phase precopy fd:3 | vfiokit phase stop-and-copy fd:3 > device.vfk",
 } as const;
 
-const precopyArgs = object({ ...phaseArgs, ...limits }, phaseObject);
+const precopyArgs = object({ ...common, ...limits }, { errors });
 
 /** The arguments of `phase precopy`. */
 export type PhasePrecopyArgs = InferValue<typeof precopyArgs>;
@@ -54,13 +72,13 @@ export const phaseStopAndCopy: Command<PhaseArgs> = {
     TOGETHER,
   ],
   permissions: ["--allow-ffi", "--allow-read"],
-  args: plainPhase,
+  args: phaseArgs,
 };
 
 const resumeArgs = object({
-  ...phaseArgs,
+  ...common,
   force: toggle(["-f", "--force"], "Restore a checkpoint of another kind of device."),
-}, phaseObject);
+}, { errors });
 
 /** The arguments of `phase resume`. */
 export type PhaseResumeArgs = InferValue<typeof resumeArgs>;
