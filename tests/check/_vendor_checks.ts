@@ -1,5 +1,6 @@
 /** Checks as a vendor would add them. */
 
+import process from "node:process";
 import { type Check, defineCheck } from "../../src/check/mod.ts";
 
 const SOURCE = { number: null, source: "manual", judges: "driver" } as const;
@@ -29,6 +30,12 @@ const CHECKS: readonly Check[] = [
       (globalThis as { abortCheck?: () => void }).abortCheck?.();
       context.step("after the abort");
     },
+  }),
+  defineCheck({
+    id: "acme.ends-its-thread",
+    group: "acme-ends",
+    rules: [{ ...SOURCE, text: "It cannot be run." }],
+    run: () => process.exit(3),
   }),
 ];
 

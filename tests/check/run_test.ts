@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { BusyError, UnsupportedError } from "../../mod.ts";
-import { check, CheckError, CHECKS } from "../../src/check/mod.ts";
+import { BusyError, cleanupErrors, UnsupportedError } from "../../mod.ts";
+import { check, CheckError, CHECKS, ThreadError } from "../../src/check/mod.ts";
 import { openFds } from "../../src/kernel/mod.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { DeviceNameError } from "../../src/vfio/mod.ts";
@@ -100,6 +100,17 @@ describe("a run of checks", () => {
       ["acme.never", "fail"],
     ]);
     assert.equal(verdicts[1]!.rule.text, "It never passes.");
+  });
+
+  it("ends if its thread does", { timeout: 60_000 }, async () => {
+    const modules = [new URL("_vendor_checks.ts", import.meta.url).href];
+    const run = check(SMALL, { only: ["acme.ends-its-thread"], modules });
+    await assert.rejects(Array.fromAsync(run), (error) => {
+      assert.ok(error instanceof ThreadError);
+      assert.match(error.message, /^Cannot go on checking: the thread has ended: /);
+      assert.deepEqual(cleanupErrors(error), []);
+      return true;
+    });
   });
 
   it("has an id for each check", () => {

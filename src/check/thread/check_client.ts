@@ -2,8 +2,8 @@
  * Where checks run: in a Worker, or on the caller's thread.
  */
 
+import { startWorker, type Thread, threadOf } from "../../base/thread.ts";
 import { ThreadError } from "../../base/thread_error.ts";
-import { Worker as NodeWorker } from "node:worker_threads";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { registerErrorClass, unpackError } from "../../base/error_transfer.ts";
 import { CheckError } from "../check_error.ts";
@@ -39,43 +39,24 @@ export class InlineCheckClient implements CheckClient {
 
 /** In a Worker. */
 export class WorkerCheckClient implements CheckClient {
-  readonly #post: (request: CheckRequest) => void;
-  readonly #terminate: () => void;
-  /** Says whether the process has to wait for the thread. */
-  readonly #keepAlive: (alive: boolean) => void;
+  readonly #thread: Thread<CheckRequest>;
   #waiting: PromiseWithResolvers<unknown> | null = null;
+  /** What every request fails with once the thread has ended by itself. */
+  #ended: ThreadError | null = null;
 
   /** Starts the Worker. */
   constructor() {
-    const url = new URL("./check_worker.ts", import.meta.url);
-    // Deno's Web Workers keep the process alive; Bun's answer sooner than its others.
-    if ("Deno" in globalThis) {
-      const worker = new NodeWorker(url);
-      worker.on("message", (reply: CheckReply) => this.#settle(reply));
-      worker.on("error", (error: unknown) => this.#fail((error as Error).message, error));
-      worker.on("exit", () => this.#fail("the thread has ended"));
-      this.#keepAlive = (alive): void => void (alive ? worker.ref() : worker.unref());
-      this.#keepAlive(false);
-      this.#post = (request): void => worker.postMessage(request);
-      this.#terminate = (): void => void worker.terminate();
-      return;
-    }
-    const worker = new Worker(url, { type: "module" }) as Worker & { ref?(): void; unref?(): void };
-    this.#keepAlive = (alive): void => alive ? worker.ref?.() : worker.unref?.();
-    this.#keepAlive(false);
-    worker.onmessage = ({ data }: MessageEvent<CheckReply>): void => this.#settle(data);
-    worker.onerror = (event: ErrorEvent): void => {
-      event.preventDefault();
-      this.#fail(event.message);
-    };
-    this.#post = (request): void => worker.postMessage(request);
-    this.#terminate = (): void => worker.terminate();
+    this.#thread = threadOf(startWorker(new URL("./check_worker.ts", import.meta.url)), {
+      message: (reply: CheckReply) => this.#settle(reply),
+      ended: (why) => this.#fail(why),
+    });
   }
 
   request(request: CheckRequest): Promise<unknown> {
+    if (this.#ended !== null) return Promise.reject(this.#ended);
     this.#waiting = Promise.withResolvers();
-    this.#keepAlive(true);
-    this.#post(request);
+    this.#thread.keepAlive(true);
+    this.#thread.post(request);
     return this.#waiting.promise;
   }
 
@@ -83,17 +64,18 @@ export class WorkerCheckClient implements CheckClient {
     if ("value" in reply) this.#waiting?.resolve(reply.value);
     else this.#waiting?.reject(unpackError(reply.error));
     this.#waiting = null;
-    this.#keepAlive(false);
+    this.#thread.keepAlive(false);
   }
 
-  #fail(why: string, cause?: unknown): void {
-    this.#waiting?.reject(new ThreadError(`Cannot go on checking: ${why}`, { cause }));
+  #fail(why: string): void {
+    this.#ended ??= new ThreadError(`Cannot go on checking: the thread has ended: ${why}`);
+    this.#waiting?.reject(this.#ended);
     this.#waiting = null;
   }
 
   end(): void {
     this.#waiting = null;
-    this.#keepAlive(false);
-    this.#terminate();
+    this.#thread.keepAlive(false);
+    this.#thread.terminate();
   }
 }

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { Worker as NodeWorker } from "node:worker_threads";
+import { startWorker, type Thread, threadOf } from "../../base/thread.ts";
+import { ThreadError } from "../../base/thread_error.ts";
 import type { SharedConnection } from "../../vfio_user/mod.ts";
 
 /** What the second thread can do. */
@@ -51,11 +52,11 @@ export interface SecondThreadResult {
 /** The second thread, as a check uses it. */
 export class SecondThread {
   readonly #words: Int32Array;
-  readonly #terminate: () => void;
+  readonly #thread: Thread<StartRequest>;
 
-  private constructor(words: Int32Array, terminate: () => void) {
+  private constructor(words: Int32Array, thread: Thread<StartRequest>) {
     this.#words = words;
-    this.#terminate = terminate;
+    this.#thread = thread;
   }
 
   /**
@@ -65,14 +66,18 @@ export class SecondThread {
    */
   static async start(connection: SharedConnection | null): Promise<SecondThread> {
     const memory = new SharedArrayBuffer(4 * WORDS);
-    const url = new URL("./second_worker.ts", import.meta.url);
     const ready = Promise.withResolvers<void>();
-    const thread = new SecondThread(
-      new Int32Array(memory),
-      startWorker(url, { memory, connection }, ready),
+    const thread = threadOf<StartRequest, "ready">(
+      startWorker(new URL("./second_worker.ts", import.meta.url)),
+      {
+        message: () => ready.resolve(),
+        ended: (why) => ready.reject(new ThreadError(`The second thread has ended: ${why}`)),
+      },
     );
+    thread.keepAlive(false);
+    thread.post({ memory, connection });
     await ready.promise;
-    return thread;
+    return new SecondThread(new Int32Array(memory), thread);
   }
 
   /**
@@ -108,27 +113,6 @@ export class SecondThread {
 
   /** Ends the thread. */
   close(): void {
-    this.#terminate();
+    this.#thread.terminate();
   }
-}
-
-function startWorker(
-  url: URL,
-  request: StartRequest,
-  ready: PromiseWithResolvers<void>,
-): () => void {
-  const fail = (error: unknown): void => ready.reject(error);
-  if ("Deno" in globalThis) {
-    const worker = new NodeWorker(url);
-    worker.once("message", () => ready.resolve());
-    worker.once("error", fail);
-    worker.unref();
-    worker.postMessage(request);
-    return () => void worker.terminate();
-  }
-  const worker = new Worker(url, { type: "module" });
-  worker.onmessage = (): void => ready.resolve();
-  worker.onerror = fail;
-  worker.postMessage(request);
-  return () => worker.terminate();
 }

@@ -3,7 +3,7 @@
  * event loop.
  */
 
-import { parentPort } from "node:worker_threads";
+import { type Parent, serveParent } from "../../base/thread.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { interruptThread } from "../../kernel/process/interrupt.ts";
@@ -25,11 +25,11 @@ const READ_BYTES = 65536;
 /** What it calls. */
 type Calls = Pick<Kernel, "ioctl" | "read">;
 
-function serve({ memory, connection }: StartRequest): void {
+function serve({ memory, connection }: StartRequest, parent: Parent<"ready">): void {
   blockSignals();
   const kernel = connection === null ? libcKernel() : joinDevice(connection);
   const words = new Int32Array(memory);
-  say("ready");
+  parent.post("ready");
   for (;;) {
     Atomics.wait(words, WORD.command, COMMANDS.none);
     const command = Atomics.exchange(words, WORD.command, COMMANDS.none);
@@ -83,17 +83,4 @@ function readAll(kernel: Calls, words: Int32Array): void {
   }
 }
 
-interface WorkerScope {
-  onmessage: ((event: MessageEvent<StartRequest>) => void) | null;
-  postMessage(message: string): void;
-}
-
-const scope = globalThis as unknown as WorkerScope;
-
-function say(word: string): void {
-  if (parentPort === null) scope.postMessage(word);
-  else parentPort.postMessage(word);
-}
-
-if (parentPort === null) scope.onmessage = ({ data }): void => serve(data);
-else parentPort.on("message", serve);
+serveParent<StartRequest, "ready">(serve);
