@@ -76,6 +76,22 @@ describe("the progress of a save and a restore", () => {
     assert.equal(events.at(-1)!.bytes, report.bytes);
   });
 
+  it("begins with the header of a checkpoint that comes from a stream", async () => {
+    await using device = await openDevice("sim:mlx5?size=1MiB");
+    const { at } = await savedWith(device, () => {});
+    const events: TransferProgress[] = [];
+    const late = new ReadableStream<Uint8Array>({
+      async pull(controller): Promise<void> {
+        // Longer than it takes between two reports.
+        await new Promise((wake) => setTimeout(wake, 300));
+        controller.enqueue(new Uint8Array(fs.readFileSync(at)));
+        controller.close();
+      },
+    });
+    await restore(device, late, { onProgress: (event) => events.push(event) });
+    assert.deepEqual(stepsOf(events), ["resuming", "done"]);
+  });
+
   it("ends the work with what onProgress throws, and the device runs", async () => {
     await using device = await openDevice("sim:mlx5?size=1MiB");
     const enough = new Error("enough");

@@ -52,7 +52,8 @@ export class ProgressReports implements Disposable {
   readonly #readBack: ReadBack | undefined;
   readonly #thrown = new AbortController();
   #members: readonly Member[] = [];
-  #step: TransferStep = "done";
+  /** The step under way; null before the first. */
+  #step: TransferStep | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(
@@ -95,28 +96,32 @@ export class ProgressReports implements Disposable {
   }
 
   #report(): void {
-    if (this.#thrown.signal.aborted) return;
+    if (this.#step === null || this.#thrown.signal.aborted) return;
     try {
-      this.#onProgress?.(this.#now());
+      this.#onProgress?.(this.#now(this.#step));
     } catch (error) {
       this.#thrown.abort(error);
     }
   }
 
-  #now(): TransferProgress {
+  #now(step: TransferStep): TransferProgress {
     const moving = this.#members.filter(({ moving }) => moving)
       .map(({ device }) => device.progress());
     const pending = moving.flatMap(({ pendingBytes }) => pendingBytes ?? []);
-    const checked = { "verify": this.verifiedBytes, "read-back": this.#readBack?.progress?.bytes };
     return {
-      step: this.#step,
+      step,
       ...totals([...this.#members.flatMap(({ phases }) => phases), ...moving]),
       pendingBytes: pending.length === 0 ? null : pending.reduce((sum, bytes) => sum + bytes),
-      checkedBytes: this.#step in checked ? checked[this.#step as keyof typeof checked] ?? 0 : null,
+      checkedBytes: this.#checkedBytes(step),
       unansweredMs: Math.max(
         ...this.#members.map(({ device }) => device.progress().unansweredMs),
       ),
     };
+  }
+
+  #checkedBytes(step: TransferStep): number | null {
+    if (step === "verify") return this.verifiedBytes;
+    return step === "read-back" ? this.#readBack?.progress?.bytes ?? 0 : null;
   }
 
   /** Reports nothing more. */
