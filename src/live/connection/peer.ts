@@ -19,7 +19,6 @@ export class Peer {
   #rest: Uint8Array = NOTHING;
   /** What is being sent: in order. */
   #sending: Promise<void> = Promise.resolve();
-  #sent = 0;
 
   /** `timeoutMs`: how long the other side may take for its next bytes, or to take ours. */
   constructor(connection: Connection, timeoutMs: number = TIMEOUT_MS) {
@@ -32,11 +31,6 @@ export class Peer {
     return this.#connection.name;
   }
 
-  /** Bytes sent so far. */
-  get sent(): number {
-    return this.#sent;
-  }
-
   /** Sends bytes after all that was sent before; resolves once they may be overwritten. */
   send(chunks: readonly Uint8Array[]): Promise<void> {
     const before = this.#sending;
@@ -44,7 +38,6 @@ export class Peer {
       await before;
       for (const chunk of chunks) {
         await this.inTime(this.#connection.write(chunk), "take what is sent");
-        this.#sent += chunk.length;
       }
     })();
     // Who sends next finds the failure, too.
