@@ -9,10 +9,22 @@ import type { ReadBack, ReadBackReport } from "../checkpoint/read_back.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import { type FinalState, transferError } from "./_transfer_failure.ts";
 import type { Lockstep } from "./lockstep.ts";
-import { ONLY_COPY, TRY_AGAIN, whatCannotRun } from "./run_again.ts";
 import type { CheckpointSink } from "./sinks_and_sources.ts";
 import type { DeviceTotals } from "../checkpoint/metadata/trailer.ts";
 import type { TransferError } from "./transfer_error.ts";
+
+/** What to do if neither a file nor a running device has the state. */
+const ONLY_COPY: Hint = {
+  text: "nothing but the stopped device has its state, and a reset would lose it: set it to " +
+    "RUNNING, and save again",
+  remedy: "set-running",
+};
+
+/** What to do if the file is there, and the device does not run. */
+const TRY_AGAIN: Hint = {
+  text: "try again to set it to RUNNING",
+  remedy: "set-running",
+};
 
 /** What became of a checkpoint. */
 export interface CommitResult {
@@ -61,6 +73,15 @@ export async function demandCommitted(
   if (missing !== null) {
     throw await failureAfterSave(lockstep, `Cannot ${lockstep.what}`, missing, hintOf(missing));
   }
+}
+
+/** What cannot be done with devices that were saved and do not run; `missing` is why no file is there. */
+function whatCannotRun(devices: number, missing: Error | null): string {
+  const which = devices === 1 ? "the device" : "all devices";
+  const so = missing === null
+    ? "though the checkpoint is in its place"
+    : `and there is no checkpoint (${missing.message})`;
+  return `Cannot let ${which} run again, ${so}`;
 }
 
 /**

@@ -2,7 +2,6 @@
  * The step after a save: all is written, and the devices run again.
  */
 
-import type { Hint } from "../base/vfiokit_error.ts";
 import type { Device } from "../migration/device.ts";
 import { MigrationError } from "../migration/migration_error.ts";
 import type { StateReport, TargetState } from "../vfio/state/states.ts";
@@ -27,26 +26,4 @@ async function setStateWithRetry(device: Device, target: TargetState): Promise<S
     if (error.recovery !== "none" || error.lost) throw error;
     return await device.setState(target);
   }
-}
-
-/** What to do if neither a file nor a running device has the state. */
-export const ONLY_COPY: Hint = {
-  text: "nothing but the stopped device has its state, and a reset would lose it: set it to " +
-    "RUNNING, and save again",
-  remedy: "set-running",
-};
-
-/** What to do if the file is there, and the device does not run. */
-export const TRY_AGAIN: Hint = {
-  text: "try again to set it to RUNNING",
-  remedy: "set-running",
-};
-
-/** What cannot be done with devices that were saved and do not run; `missing` is why no file is there. */
-export function whatCannotRun(devices: number, missing: Error | null): string {
-  const which = devices === 1 ? "the device" : "all devices";
-  const so = missing === null
-    ? "though the checkpoint is in its place"
-    : `and there is no checkpoint (${missing.message})`;
-  return `Cannot let ${which} run again, ${so}`;
 }
