@@ -231,6 +231,32 @@ describe("a session that reads ahead", () => {
     assert.deepEqual(client.read(), first);
   });
 
+  it("gives up what it read if a change of state fails, and the device is in another one", () => {
+    for (const fault of ["error-state:4", "error-state:4&fault=state-read:1:EIO"]) {
+      using client = new Client(`sim:mlx5?size=1MiB&fault=${fault}`);
+      client.enter(STOP_COPY);
+      assert.equal((client.read() as Bytes).length, CHUNK);
+      const refused = client.ask(VFIO_USER_DEVICE_FEATURE, setState(VFIO_DEVICE_STATE_STOP));
+      assert.equal(refused, ERRNO.EIO);
+      assert.equal(client.read(), ERRNO.ENODEV);
+    }
+  });
+
+  it("keeps what it read if a change of state fails, and the device stays in STOP_COPY", () => {
+    using client = new Client("sim:mlx5?size=1MiB&fault=transition:4:EIO");
+    using other = new Client("sim:mlx5?size=1MiB");
+    for (const each of [client, other]) {
+      each.enter(STOP_COPY);
+      each.read();
+    }
+    const refused = client.ask(VFIO_USER_DEVICE_FEATURE, setState(VFIO_DEVICE_STATE_STOP));
+    assert.equal(refused, ERRNO.EIO);
+    assert.deepEqual(client.read(), other.read());
+    const unknown = client.ask(VFIO_USER_DEVICE_FEATURE, setState(99));
+    assert.equal(unknown, ERRNO.EINVAL);
+    assert.deepEqual(client.read(), other.read());
+  });
+
   it("makes no call that a trace would have, and a replay would not take", () => {
     const folder = fs.mkdtempSync("/tmp/vfiokit-ahead-");
     try {

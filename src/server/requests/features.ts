@@ -28,6 +28,7 @@ import {
   vfioDeviceFeatureMigration,
   vfioDeviceFeatureMigState,
 } from "../../uapi/mod.ts";
+import { getFeature, MIG_DEVICE_STATE } from "../../vfio/device/feature.ts";
 import { PROTOCOL_FEATURES } from "../../vfio_user/wire/features.ts";
 import {
   vfioUserDmaLoggingControl,
@@ -80,15 +81,26 @@ export class Features {
     const argument = new Uint8Array(Math.min(Math.max(argsz, payload.length), PLAIN_MOST));
     argument.set(payload);
     new DataView(argument.buffer).setUint32(0, argument.length, true);
-    this.#device.ioctl(VFIO_DEVICE_FEATURE, argument);
     const feature = flags & VFIO_DEVICE_FEATURE_MASK;
     const probed = (flags & VFIO_DEVICE_FEATURE_PROBE) !== 0;
+    const set = (flags & VFIO_DEVICE_FEATURE_SET) !== 0;
+    const ofState = feature === VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE;
+    try {
+      this.#device.ioctl(VFIO_DEVICE_FEATURE, argument);
+    } catch (error) {
+      // The device may have left its state nevertheless, such as for ERROR.
+      if (ofState && set) this.#device.data.check(() => this.#state());
+      throw error;
+    }
     if (probed) return argument.subarray(0, HEAD);
     if (feature === VFIO_DEVICE_FEATURE_MIGRATION) this.#reduceFlags(argument);
-    if (feature === VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE) {
-      this.#keepData(argument, (flags & VFIO_DEVICE_FEATURE_SET) !== 0);
-    }
+    if (ofState) this.#keepData(argument, set);
     return argument;
+  }
+
+  /** The state that the device is in. */
+  #state(): number {
+    return getFeature(this.#device.vfio, MIG_DEVICE_STATE, vfioDeviceFeatureMigState).device_state;
   }
 
   /** The protocol has neither the states of P2P, nor flags that it does not know. */

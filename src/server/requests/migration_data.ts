@@ -67,6 +67,17 @@ export class MigrationData {
     if (!this.#stopCopy) this.dropAhead();
   }
 
+  /** The device may have left its state: what was read ahead stays only if that can be ruled out. */
+  check(state: () => number): void {
+    if (this.#ahead.length === 0 && this.#failure === null) return;
+    try {
+      this.isIn(state());
+    } catch (error) {
+      if (errnoOfRefusal(error) === null) throw error;
+      this.dropAhead();
+    }
+  }
+
   /** The data that was read ahead is not the device's any more. */
   dropAhead(): void {
     this.#ahead = NOTHING;
