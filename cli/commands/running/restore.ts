@@ -72,7 +72,7 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   const stayPaused = !(await monitor.status()).running;
   await using guard = await Guard.start({ device: taken.name, qmp, stayPaused, rollback });
   try {
-    const { value: report, running, pausedMs } = await whilePaused(
+    const { value: report, pausedMs } = await whilePaused(
       device,
       monitor,
       () =>
@@ -94,7 +94,7 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
     context.summarize(
       `Restored ${taken.name} from ${file}: ${summary(report)}`,
       ...phaseTable(report),
-      pausedLine(running, pausedMs),
+      pausedLine(pausedMs),
       `The device is in state ${state}.`,
     );
     return 0;

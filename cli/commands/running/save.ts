@@ -46,7 +46,7 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
   await using guard = await Guard.start({ device: taken.name, qmp, stayPaused });
   const options = { compress, digest, readBack: !noReadBack, signal: context.signal };
   try {
-    const { value: report, running, pausedMs } = await whilePaused(
+    const { value: report, pausedMs } = await whilePaused(
       device,
       monitor,
       () => save([device], sink, { leave: "stop", ...options }),
@@ -57,7 +57,7 @@ export async function run(args: SaveArgs, context: Context): Promise<number> {
     const { state } = await device.state();
     context.set({ device: taken.name, state, readBack: report.readBack, pausedMs });
     context.print(`Saved ${taken.name} to ${output}: ${summary(report)}`, ...phaseTable(report));
-    context.print(pausedLine(running, pausedMs), `The device is in state ${state}.`);
+    context.print(pausedLine(pausedMs), `The device is in state ${state}.`);
     if (!sink.direct) context.note(`Next: vfiokit show ${shellFile(output)}`);
     return 0;
   } catch (error) {
