@@ -174,13 +174,14 @@ export const withDevices: Command<WithArgs> = {
   brief: "Open devices, and run a program that inherits them.",
   details: [
     "The program inherits the device, its group and its container as the fds 3, 4 and 5; if the device is opened by its own character device, fd 4 is an iommufd instead. A second device has the next fds, and so on. VFIOKIT_DEVICES lists them as JSON: [{name, device, group, container, iommufd, ioas, data}]; ioas is the ID of the address space in the iommufd. For one device, VFIOKIT_DEVICE_FD, VFIOKIT_GROUP_FD and VFIOKIT_CONTAINER_FD, or VFIOKIT_IOMMUFD_FD and VFIOKIT_IOAS_ID, are set as well.",
-    "In pre-copy a v2 device has a data fd, which ends with the process that holds it. With such a device the program also inherits two sockets (data): precopy.ts puts the data fd into the first, and stop_and_copy.ts takes it from the second.",
+    "In pre-copy a v2 device has a data fd, which ends with the process that holds it. With such a device the program also inherits two sockets (data): phase precopy puts the data fd into the first, and phase stop-and-copy takes it from the second.",
     "When the program ends, with reports each device that is not running. It passes on the program's exit code: 127 if the program is not found, 126 if it cannot be run, 128+n if signal n ended it. A simulated device is lent as a channel to a server of it: fd:3 names the device to vfiokit and to its scripts, and other programs cannot use it.",
   ],
   examples: [
     {
-      what: "run two phases of a save, each in its own script, on one open device",
-      line: "vfiokit with 3b:00.1 -- sh -c './precopy.ts fd:3 | ./stop_and_copy.ts fd:3 > f'",
+      what: "run two phases of a save, each in its own process, on one open device",
+      line:
+        "vfiokit with 3b:00.1 -- sh -c 'vfiokit phase precopy fd:3 | vfiokit phase stop-and-copy fd:3 > f'",
     },
   ],
   permissions: ["--allow-ffi", "--allow-read", "--allow-run", "--allow-env"],
