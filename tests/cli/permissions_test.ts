@@ -90,16 +90,22 @@ describe("the README's table of permissions", () => {
 
   it("has what files that are written besides need", { skip }, async () => {
     using folder = new Folder();
-    const and = readmeRows().find(([what]) => what.includes("--report"))![1];
-    const more = and.replace("and ", "").replaceAll("`", "").split(" ");
     const dirty = ["sim:mapped", "--map", "0:1MiB"];
+    const trace = folder.file("trace");
     for (
-      const words of [
-        ["dirty", "get", ...dirty, "--after", "1ms", "-o", folder.file("pages")],
-        ["dirty", "watch", ...dirty, "--rounds", "1", "--report", folder.file("report.html")],
-        ["state", "sim:mapped", "--trace", folder.file("trace")],
-      ]
+      const [option, words] of [
+        ["-o", ["dirty", "get", ...dirty, "--after", "1ms", "-o", folder.file("pages")]],
+        ["--report", [
+          ...["dirty", "watch", ...dirty, "--rounds", "1"],
+          ...["--report", folder.file("report.html")],
+        ]],
+        ["--trace", ["state", "sim:mapped", "--trace", trace]],
+        ["--perfetto", ["trace", "show", trace, "--perfetto", folder.file("perfetto.json")]],
+        ["--json=FILE", ["uapi", `--json=${folder.file("uapi.json")}`]],
+      ] as const
     ) {
+      const and = readmeRows().find(([what]) => what.includes(`\`${option}\``))![1];
+      const more = and.replace("and ", "").replaceAll("`", "").split(" ");
       const needed = COMMANDS.find(({ name }) => words.join(" ").startsWith(name))!.permissions;
       const { code, err } = await vfiokit(words, { permissions: [...needed, ...more] });
       assert.equal(code, 0, `${words.join(" ")}: ${err}`);
