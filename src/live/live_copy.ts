@@ -32,6 +32,14 @@ export class LiveCopy {
     this.#compares = ownerWrites !== "none";
   }
 
+  /** Refuses what cannot begin now; no device is touched. */
+  async check(): Promise<void> {
+    await this.#lockstep.look();
+    await this.#lockstep.step(({ device }) =>
+      ask(device, "checkSave", device.description.precopy ? "pre-copy" : "stop-and-copy")
+    );
+  }
+
   /** Starts tracking; all memory is due. Returns the scans, for a copy that goes on after this one. */
   async begin(): Promise<PageScans> {
     const scans: number[] = [];

@@ -7,7 +7,6 @@
 import { Ending } from "../base/ending.ts";
 import { newHeader } from "../checkpoint/metadata/header.ts";
 import type { Device } from "../migration/device.ts";
-import { ask } from "../migration/thread/session_client.ts";
 import { Lockstep } from "../transfer/lockstep.ts";
 import type { DeviceReport } from "../transfer/report.ts";
 import { Journal, newMigrationId } from "./commit/journal.ts";
@@ -27,6 +26,7 @@ import { untilOrdered } from "./await_order.ts";
 import { FrameSender, type SentBytes } from "./frame_sender.ts";
 import { LiveCopy, type OwnerWrites } from "./live_copy.ts";
 import { LiveError } from "./live_error.ts";
+import { StepTimes } from "./step_times.ts";
 
 const DEFAULT_DOWNTIME_MS = 300;
 const DEFAULT_ROUNDS = 30;
@@ -122,8 +122,6 @@ export async function migrate(
   return await new Source(lockstep, connection, journal, options).run();
 }
 
-type Step = DowntimeStep["step"] | "end";
-
 class Source {
   readonly #lockstep: Lockstep;
   readonly #options: MigrateOptions;
@@ -132,7 +130,7 @@ class Source {
   readonly #journal: Journal;
   readonly #machine: CommitMachine<SourceState, SourceEvent, SourceAction>;
   readonly #copy: LiveCopy;
-  readonly #steps: { step: Step; at: number }[] = [];
+  readonly #downtime = new StepTimes<DowntimeStep["step"]>();
   readonly #begun = performance.now();
   /** Whether the stream has begun, and not ended: messages cannot be sent then. */
   #inStream = false;
@@ -177,7 +175,7 @@ class Source {
     for (;;) {
       switch (this.#machine.state) {
         case "done":
-          this.#mark("end");
+          this.#downtime.end();
           this.#peer.close();
           return await this.#reported();
         case "back":
@@ -198,10 +196,7 @@ class Source {
   async #precopy(): Promise<void> {
     const lockstep = this.#lockstep;
     const { members } = lockstep;
-    await lockstep.look();
-    await lockstep.step(({ device }) =>
-      ask(device, "checkSave", device.description.precopy ? "pre-copy" : "stop-and-copy")
-    );
+    await this.#copy.check();
     this.#tell("connecting");
     const memory = members.map(({ device }) => device.description.mappings);
     await lockstep.until(this.#peer.say({ type: "hello", id: this.#journal.id, memory }));
@@ -219,7 +214,7 @@ class Source {
     this.#inStream = true;
     await lockstep.until(this.#sender.begin());
     await this.#sendRounds();
-    this.#mark("stop");
+    this.#downtime.begin("stop");
     await this.#copy.stop();
   }
 
@@ -237,20 +232,20 @@ class Source {
   /** Sends what is left of devices that stand still. */
   async #sendRest(): Promise<void> {
     const lockstep = this.#lockstep;
-    this.#mark("memory");
+    this.#downtime.begin("memory");
     this.#tell("stopped");
     await this.#copy.sendMemory();
-    this.#mark("device data");
+    this.#downtime.begin("device data");
     await this.#copy.sendDeviceData();
     if (this.#options.verifyMemory) {
-      this.#mark("verify");
+      this.#downtime.begin("verify");
       // After the device's data: what it writes until then is found, too.
       await lockstep.step((member) => this.#sender.sendHashes(member));
     }
     this.#lastSent = true;
     await lockstep.until(this.#sender.end());
     this.#inStream = false;
-    this.#mark("commit");
+    this.#downtime.begin("commit");
     this.#tell("committing");
   }
 
@@ -353,10 +348,6 @@ class Source {
     throw this.#failure;
   }
 
-  #mark(step: Step): void {
-    this.#steps.push({ step, at: performance.now() });
-  }
-
   #tell(phase: MigrateProgress["phase"]): void {
     const { compareMs, warnings } = this.#copy;
     const rounds = [...this.#copy.rounds];
@@ -379,16 +370,11 @@ class Source {
 
   async #report(): Promise<MigrateReport> {
     const { devices } = await this.#lockstep.reports(() => ({ phases: [], seconds: 0 }));
-    const steps = this.#steps;
-    const [first, last] = [steps[0]!, steps.at(-1)!];
     return {
       id: this.#journal.id,
       seconds: (performance.now() - this.#begun) / 1000,
-      downtimeSeconds: (last.at - first.at) / 1000,
-      downtime: steps.slice(0, -1).map(({ step, at }, index) => ({
-        step: step as DowntimeStep["step"],
-        seconds: (steps[index + 1]!.at - at) / 1000,
-      })),
+      downtimeSeconds: this.#downtime.seconds,
+      downtime: this.#downtime.steps,
       rounds: this.#copy.rounds,
       bytes: this.#sender.bytes,
       warnings: this.#copy.warnings,

@@ -15,7 +15,6 @@ import { newHeader } from "../../checkpoint/metadata/header.ts";
 import type { ReadBackReport } from "../../checkpoint/read_back.ts";
 import { DeviceClosedError } from "../../migration/closed_error.ts";
 import { Device } from "../../migration/device.ts";
-import { ask } from "../../migration/thread/session_client.ts";
 import {
   commit,
   type CommitResult,
@@ -28,6 +27,7 @@ import { runAgain } from "../../transfer/run_again.ts";
 import { afterRound, type Round } from "../convergence.ts";
 import { FrameSender, type FrameSink, type SentBytes } from "../frame_sender.ts";
 import { LiveCopy, type OwnerWrites, type PageScans } from "../live_copy.ts";
+import { StepTimes } from "../step_times.ts";
 import { linkFile, linkNumbers, makeFolder } from "./link_files.ts";
 
 const DEFAULT_DOWNTIME_MS = 300;
@@ -99,8 +99,8 @@ interface Sending {
   readonly lockstep: Lockstep;
   readonly sender: FrameSender;
   readonly copy: LiveCopy;
-  /** Notes the beginning of a step. */
-  mark(step: StopStep["step"]): void;
+  /** Where the time goes for which the devices stand still. */
+  readonly stop: StepTimes<StopStep["step"]>;
 }
 
 /**
@@ -222,18 +222,15 @@ export class CheckpointChain implements AsyncDisposable {
         link,
       });
       const copy = new LiveCopy(lockstep, sender, this.#options.ownerWrites);
-      const marks: { step: StopStep["step"]; at: number }[] = [];
-      const mark = (step: StopStep["step"]): void => {
-        marks.push({ step, at: performance.now() });
-      };
+      const stop = new StepTimes<StopStep["step"]>();
       try {
-        await this.#send(link, { lockstep, sender, copy, mark });
+        await this.#send(link, { lockstep, sender, copy, stop });
       } catch (error) {
         throw await lockstep.failure(error);
       }
-      mark("run");
+      stop.begin("run");
       await runAgain(lockstep);
-      const end = performance.now();
+      stop.end();
       const kept = await this.#keep(file, sender, signal);
       await demandCommitted(lockstep, kept);
       const { devices, downtimeSeconds } = await lockstep.reports(() => ({
@@ -245,11 +242,8 @@ export class CheckpointChain implements AsyncDisposable {
         file: name,
         kind: link.previous === null ? "full" : "increment",
         seconds: (performance.now() - begun) / 1000,
-        stopSeconds: downtimeSeconds ?? (end - marks[0]!.at) / 1000,
-        stop: marks.map(({ step, at }, index) => ({
-          step,
-          seconds: ((marks[index + 1]?.at ?? end) - at) / 1000,
-        })),
+        stopSeconds: downtimeSeconds ?? stop.seconds,
+        stop: stop.steps,
         rounds: copy.rounds,
         bytes: sender.bytes,
         storedBytes: sender.sent,
@@ -263,12 +257,9 @@ export class CheckpointChain implements AsyncDisposable {
   /** Sends all of a checkpoint; the devices stand still afterwards. */
   async #send(
     link: ChainLink,
-    { lockstep, sender, copy, mark }: Sending,
+    { lockstep, sender, copy, stop }: Sending,
   ): Promise<void> {
-    await lockstep.look();
-    await lockstep.step(({ device }) =>
-      ask(device, "checkSave", device.description.precopy ? "pre-copy" : "stop-and-copy")
-    );
+    await copy.check();
     lockstep.touch();
     await lockstep.until(sender.begin());
     if (link.previous === null) this.#scans = await copy.begin();
@@ -277,11 +268,11 @@ export class CheckpointChain implements AsyncDisposable {
     const limits = { downtimeMs, maxRounds, maxTimeMs: Infinity };
     // More rounds do not make comparing all pages any shorter: it does not count here.
     do await copy.round(); while (afterRound(copy.rounds, 0, limits) === "round");
-    mark("stop");
+    stop.begin("stop");
     await copy.stop();
-    mark("memory");
+    stop.begin("memory");
     await copy.sendMemory();
-    mark("device data");
+    stop.begin("device data");
     await copy.sendDeviceData();
     await lockstep.until(sender.end());
   }
