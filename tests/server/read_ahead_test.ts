@@ -238,7 +238,7 @@ describe("a session that reads ahead", () => {
       assert.equal((client.read() as Bytes).length, CHUNK);
       const refused = client.ask(VFIO_USER_DEVICE_FEATURE, setState(VFIO_DEVICE_STATE_STOP));
       assert.equal(refused, ERRNO.EIO);
-      assert.equal(client.read(), ERRNO.ENODEV);
+      assert.equal(client.read(8), ERRNO.ENODEV);
     }
   });
 

@@ -83,6 +83,10 @@ import { doorbell } from "../sim/_doorbell.ts";
 type Bytes = Uint8Array<ArrayBuffer>;
 
 const MIB = 1 << 20;
+const STOP_LOG = feature(
+  VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP,
+  new Uint8Array(0),
+);
 const USE_EVENTFDS = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
 
 /** A session, without a socket. Memory without an fd is in a buffer here. */
@@ -91,8 +95,9 @@ class Bench implements Disposable {
   readonly #source: DeviceSource;
   readonly session: Session;
 
-  constructor(name: string, extended = true) {
-    this.#source = new DeviceSource(name, false);
+  /** @param of The device's name, or where several clients take it. */
+  constructor(of: string | DeviceSource, extended = true) {
+    this.#source = typeof of === "string" ? new DeviceSource(of, false) : of;
     this.session = new Session({
       device: this.#source.take(),
       own: libcKernel(),
@@ -406,13 +411,7 @@ describe("a session", () => {
   it("reports what the device's log has", () => {
     using bench = new Bench("sim:mlx5?size=1MiB&doorbell=1", false);
     bench.ask(VFIO_USER_DMA_MAP, dmaMap(0x0n, 0x10000n));
-    const start = feature(
-      VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
-      joined(
-        vfioUserDmaLoggingControl.pack({ page_size: 4096n, num_ranges: 1 }),
-        vfioDeviceFeatureDmaLoggingRange.pack({ iova: 0n, length: 0x10000n }),
-      ),
-    );
+    const start = startLog();
     const started = bench.ask(VFIO_USER_DEVICE_FEATURE, start);
     assert.equal(vfioUserDmaLoggingControl.unpack(started, 8).page_size, 4096n);
     const ring = doorbell(0x3ff0n, 32, 0);
@@ -425,10 +424,43 @@ describe("a session", () => {
     const much = vfioUserDmaLoggingReport.pack({ iova: 0n, length: 2n ** 60n, page_size: 4096n });
     assert.equal(bench.refused(VFIO_USER_DEVICE_FEATURE, feature(get, much, 2 ** 32 - 1)), E2BIG);
     assert.equal(bench.refused(VFIO_USER_DEVICE_FEATURE, start.subarray(0, 30)), EINVAL);
-    const stop = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP;
-    bench.ask(VFIO_USER_DEVICE_FEATURE, feature(stop, new Uint8Array(0)));
+    bench.ask(VFIO_USER_DEVICE_FEATURE, STOP_LOG);
+  });
+
+  it("stops the log that it started and left on, and no other", () => {
+    using source = new DeviceSource("sim:mlx5?size=1MiB", true);
+    const [first, second, third] = [0, 1, 2].map(() => new Bench(source));
+    using last = third!;
+    first!.ask(VFIO_USER_DEVICE_FEATURE, startLog());
+    assert.equal(second!.refused(VFIO_USER_DEVICE_FEATURE, startLog()), EINVAL);
+    second![Symbol.dispose]();
+    assert.equal(last.refused(VFIO_USER_DEVICE_FEATURE, startLog()), EINVAL);
+    first![Symbol.dispose]();
+    last.ask(VFIO_USER_DEVICE_FEATURE, startLog());
+  });
+
+  it("leaves the log to the client that started it after another one stopped it", () => {
+    using source = new DeviceSource("sim:mlx5?size=1MiB", true);
+    const first = new Bench(source);
+    using second = new Bench(source);
+    first.ask(VFIO_USER_DEVICE_FEATURE, startLog());
+    second.ask(VFIO_USER_DEVICE_FEATURE, STOP_LOG);
+    second.ask(VFIO_USER_DEVICE_FEATURE, startLog());
+    first[Symbol.dispose]();
+    assert.equal(second.refused(VFIO_USER_DEVICE_FEATURE, startLog()), EINVAL);
   });
 });
+
+/** DMA_LOGGING_START of the first 64 KiB. */
+function startLog(): Bytes {
+  return feature(
+    VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
+    joined(
+      vfioUserDmaLoggingControl.pack({ page_size: 4096n, num_ranges: 1 }),
+      vfioDeviceFeatureDmaLoggingRange.pack({ iova: 0n, length: 0x10000n }),
+    ),
+  );
+}
 
 function duplicate(fd: number): number {
   const kernel = libcKernel();

@@ -14,6 +14,7 @@ import {
   VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
   VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
+  VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP,
   VFIO_DEVICE_FEATURE_MASK,
   VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
   VFIO_DEVICE_FEATURE_MIGRATION,
@@ -28,7 +29,12 @@ import {
   vfioDeviceFeatureMigration,
   vfioDeviceFeatureMigState,
 } from "../../uapi/mod.ts";
-import { getFeature, MIG_DEVICE_STATE } from "../../vfio/device/feature.ts";
+import {
+  DMA_LOGGING_STOP,
+  getFeature,
+  MIG_DEVICE_STATE,
+  triggerFeature,
+} from "../../vfio/device/feature.ts";
 import { PROTOCOL_FEATURES } from "../../vfio_user/wire/features.ts";
 import {
   vfioUserDmaLoggingControl,
@@ -95,6 +101,7 @@ export class Features {
     if (probed) return argument.subarray(0, HEAD);
     if (feature === VFIO_DEVICE_FEATURE_MIGRATION) this.#reduceFlags(argument);
     if (ofState) this.#keepData(argument, set);
+    if (feature === VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP) this.#device.logOwner = null;
     return argument;
   }
 
@@ -134,6 +141,7 @@ export class Features {
     const argument = featureArgument(flags, codec.size);
     codec.pack({ page_size, num_ranges, ranges: memory.address }, argument, HEAD);
     this.#device.ioctl(VFIO_DEVICE_FEATURE, argument);
+    this.#device.logOwner = this;
     const answer = featureArgument(flags, vfioUserDmaLoggingControl.size);
     const used = codec.unpack(argument, HEAD).page_size;
     vfioUserDmaLoggingControl.pack({ ...control, page_size: used }, answer, HEAD);
@@ -160,6 +168,13 @@ export class Features {
     vfioUserDmaLoggingReport.pack({ iova, length, page_size }, answer, HEAD);
     memory.read(0, answer.subarray(head));
     return answer;
+  }
+
+  /** The client is gone: nothing reads the log that it left on. */
+  close(): void {
+    if (this.#device.logOwner !== this) return;
+    this.#device.logOwner = null;
+    triggerFeature(this.#device.vfio, DMA_LOGGING_STOP);
   }
 
   #memory(length: number): Mapping {

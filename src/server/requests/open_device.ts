@@ -25,6 +25,8 @@ export class OpenDevice implements Disposable {
   readonly vfio: VfioDevice;
   /** The data of its migration. */
   readonly data: MigrationData;
+  /** The client that started its DMA log; null while it is off. */
+  logOwner: object | null = null;
 
   /**
    * Opens it.

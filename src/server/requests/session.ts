@@ -178,6 +178,9 @@ export class Session {
 
   /** The client is gone: nothing of it is reached any more. */
   close(): void {
-    cleanlyThen(() => this.#interrupts.close(), () => this.#dma.close());
+    cleanlyThen(
+      () => this.#interrupts.close(),
+      () => cleanlyThen(() => this.#dma.close(), () => this.#features.close()),
+    );
   }
 }
