@@ -42,7 +42,7 @@ export function readChainLink(fields: Fields, devices: number): ChainLink {
       return { id: readId(previous, "id"), number: previous.count("number") };
     }),
     memory: fields.list("memory", devices).map((device) => ({
-      ranges: readRanges(device),
+      ranges: readRanges(device, MAX_RANGES),
     })),
   };
   const { chain, id, number, previous, memory } = link;
@@ -63,10 +63,11 @@ function readId(fields: Fields, key: string): string {
   return id;
 }
 
-function readRanges(device: Fields): IovaMapping[] {
+/** Reads a device's `ranges`: whole pages that ascend and do not overlap; throws FieldError. */
+export function readRanges(device: Fields, most: number): IovaMapping[] {
   const unit = BigInt(PAGE_UNIT);
   let end = 0n;
-  return device.list("ranges", MAX_RANGES).map((range) => {
+  return device.list("ranges", most).map((range) => {
     const [iova, size] = [range.address("iova"), range.address("size")];
     const whole = iova % unit === 0n && size % unit === 0n && size > 0n;
     if (!whole || iova < end || iova + size > 1n << 64n) {

@@ -3,6 +3,7 @@
  * docs/live-migration.md.
  */
 
+import { readRanges } from "../../checkpoint/metadata/chain_link.ts";
 import { type Fields, parseFields } from "../../checkpoint/metadata/json_fields.ts";
 import { MAX_DEVICES } from "../../checkpoint/frames/constants.ts";
 import type { IovaMapping } from "../../vfio/dma/iova.ts";
@@ -99,27 +100,8 @@ function parseHello(fields: Fields): Hello {
   if (!/^[0-9a-f]{32}$/.test(id)) throw wrong("its id is not 32 hex digits");
   const devices = fields.list("memory", MAX_DEVICES);
   if (devices.length === 0) throw wrong("it has no device");
-  return { type: "hello", id, memory: devices.map(parseRanges) };
-}
-
-/** The ranges of a device: whole pages that ascend and do not overlap. */
-function parseRanges(fields: Fields): IovaMapping[] {
-  let end = 0n;
-  return fields.list("ranges", MAX_RANGES).map((range) => {
-    const [iova, size] = [number(range, "iova"), number(range, "size")];
-    const whole = (iova | size) % 4096n === 0n;
-    if (!whole || size === 0n || iova < end || iova + size > 1n << 64n) {
-      throw wrong(`memory of 0x${size.toString(16)} bytes at 0x${iova.toString(16)}`);
-    }
-    end = iova + size;
-    return { iova, size };
-  });
-}
-
-function number(fields: Fields, key: string): bigint {
-  const text = fields.text(key, 18);
-  if (!/^0x[0-9a-f]{1,16}$/.test(text)) throw wrong(`${fields.name(key)} is not a hex number`);
-  return BigInt(text);
+  const memory = devices.map((device) => readRanges(device, MAX_RANGES));
+  return { type: "hello", id, memory };
 }
 
 /** The error for a message that ends the migration. */
