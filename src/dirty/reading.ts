@@ -87,3 +87,9 @@ export class DirtyReading {
     for (const { bitmap } of this.ranges) yield* bitmap.runs();
   }
 }
+
+/** A reading of a tracker that tracks whenever it can be read: the verdict is never against it. */
+export function certainReading(ranges: readonly DirtyRange[]): DirtyReading {
+  const known = ranges.some(({ lost }) => lost === null);
+  return new DirtyReading(ranges, known ? "tracks" : "undecided");
+}

@@ -21,7 +21,7 @@ import { BITMAP_PAGES_MAX } from "../bitmap/bitmap_range.ts";
 import { CheckedBitmap } from "../bitmap/checked_bitmap.ts";
 import { DirtyRangeError } from "../range_error.ts";
 import { mappingsIn } from "../ranges.ts";
-import { type DirtyRange, DirtyReading } from "../reading.ts";
+import { certainReading, type DirtyRange, type DirtyReading } from "../reading.ts";
 import type { DirtyTracker, ReadOptions, UnmapReading } from "../tracker.ts";
 import { allDirty, unmapEach } from "../unmap_each.ts";
 
@@ -153,7 +153,7 @@ export class IommufdTracker implements DirtyTracker {
    */
   read({ ranges }: ReadOptions = {}): DirtyReading {
     const wanted = this.#wanted("read dirty pages", ranges);
-    return reading(wanted.map((mapping) => this.#read(mapping, 0)));
+    return certainReading(wanted.map((mapping) => this.#read(mapping, 0)));
   }
 
   /** Reads one mapping; `flags`: IOMMU_HWPT_GET_DIRTY_BITMAP_*. */
@@ -194,7 +194,7 @@ export class IommufdTracker implements DirtyTracker {
         return { range: allDirty(mapping, this.pgsize, error as Error), unmapped: 0n };
       }
     });
-    return { reading: reading(ranges), unmapped, error };
+    return { reading: certainReading(ranges), unmapped, error };
   }
 
   /** Stops tracking if it started it, and attaches the device to its IOAS again. */
@@ -215,11 +215,6 @@ export class IommufdTracker implements DirtyTracker {
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-function reading(ranges: readonly DirtyRange[]): DirtyReading {
-  const known = ranges.some(({ lost }) => lost === null);
-  return new DirtyReading(ranges, known ? "tracks" : "undecided");
 }
 
 function allocateTracking({ iommufdId }: AttachedDevice, { iommufd, id }: Ioas): Hwpt {

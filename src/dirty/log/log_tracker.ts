@@ -25,7 +25,7 @@ import { DirtyBitmap } from "../bitmap/bitmap.ts";
 import { BITMAP_PAGES_MAX } from "../bitmap/bitmap_range.ts";
 import { DirtyRangeError } from "../range_error.ts";
 import { mappingsIn } from "../ranges.ts";
-import { type DirtyRange, DirtyReading } from "../reading.ts";
+import { certainReading, type DirtyRange, type DirtyReading } from "../reading.ts";
 import type { DirtyTracker, ReadOptions, UnmapReading } from "../tracker.ts";
 import { allDirty, unmapEach } from "../unmap_each.ts";
 
@@ -176,12 +176,7 @@ export class LogTracker implements DirtyTracker {
     const { mappings } = this.space;
     const wanted = ranges === undefined ? mappings : mappingsIn(ranges, mappings, this.pgsize);
     for (const mapping of wanted) this.#checkSize(mapping);
-    return this.#reading(wanted.map((mapping) => this.#read(mapping, extent, mappings)));
-  }
-
-  #reading(ranges: readonly DirtyRange[]): DirtyReading {
-    const known = ranges.some(({ lost }) => lost === null);
-    return new DirtyReading(ranges, known ? "tracks" : "undecided");
+    return certainReading(wanted.map((mapping) => this.#read(mapping, extent, mappings)));
   }
 
   #read(
@@ -229,7 +224,7 @@ export class LogTracker implements DirtyTracker {
         return { range: allDirty(mapping, this.pgsize, error as Error), unmapped };
       }
     });
-    return { reading: this.#reading(ranges), unmapped, error };
+    return { reading: certainReading(ranges), unmapped, error };
   }
 
   /** Stops tracking if it started it, and frees its memory. */
