@@ -179,9 +179,8 @@ export const withDevices: Command<WithArgs> = {
   ],
   examples: [
     {
-      what: "run two phases of a save, each in its own process, on one open device",
-      line:
-        "vfiokit with 3b:00.1 -- sh -c 'vfiokit phase precopy fd:3 | vfiokit phase stop-and-copy fd:3 > f'",
+      what: "run a script that saves the device phase by phase (see phase precopy)",
+      line: "vfiokit with 3b:00.1 -- ./save-by-phases.sh",
     },
   ],
   permissions: ["--allow-ffi", "--allow-read", "--allow-run", "--allow-env"],
