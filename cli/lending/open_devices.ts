@@ -42,6 +42,19 @@ export function openOptions(
   return { vfToken, groupFd, containerFd, via, quirk, onError, trace };
 }
 
+/** The parsed options about a device's memory. */
+export interface MemoryArgs {
+  /** `--map`. */
+  readonly map: NonNullable<OpenOptions["maps"]>;
+  /** `--tracker`. */
+  readonly tracker: NonNullable<OpenOptions["tracker"]> | "none";
+}
+
+/** The options for openDevice about memory; without memory there is nothing to track. */
+export function memoryOptions({ map, tracker }: MemoryArgs): OpenOptions {
+  return { maps: map, ...(tracker === "none" || map.length === 0 ? {} : { tracker }) };
+}
+
 /**
  * Refuses fds of a group and a container if the devices have their own.
  *

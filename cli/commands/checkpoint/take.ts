@@ -4,13 +4,13 @@
  * @module
  */
 
-import { type OpenDevices, openDevices, TransferError } from "../../../mod.ts";
+import { openDevices, TransferError } from "../../../mod.ts";
 import { CheckpointChain, type LinkReport } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { beforeEnd, pause, spanOf } from "../../dirty/measured_span.ts";
 import { DONE, FAILED } from "../../exit_codes.ts";
 import { lentMemory } from "../../lending/keep_open.ts";
-import { lendable, openOptions, refuseQuirk } from "../../lending/open_devices.ts";
+import { lendable, memoryOptions, openOptions, refuseQuirk } from "../../lending/open_devices.ts";
 import { refuseUnlendable } from "../../lending/run_program.ts";
 import { SimulatedDevices } from "../../lending/simulated_devices.ts";
 import { bytes, count as counted, time } from "../../output/format.ts";
@@ -26,7 +26,11 @@ export async function run(args: CheckpointArgs, context: Context): Promise<numbe
   if (every === 0) throw new UsageError("Cannot take one every 0ms: name a longer time");
   if (command !== undefined) refuseUnlendable(names);
   await using served = await SimulatedDevices.serve(command === undefined ? [] : names);
-  await using devices = await open(args, served, context);
+  await using devices = await openDevices(names, {
+    ...openOptions(args, names, context),
+    ...memoryOptions(args),
+    channels: served.channels,
+  });
   context.drivers = devices;
   // Checkpoints are taken whether anybody reads of them or not.
   context.stands = true;
@@ -48,20 +52,6 @@ export async function run(args: CheckpointArgs, context: Context): Promise<numbe
   if (failures === 0 || ending !== DONE) return ending;
   context.endedBy("checkpoint-failed", `${counted(failures, "checkpoint")} failed`);
   return FAILED;
-}
-
-function open(
-  args: CheckpointArgs,
-  { channels }: SimulatedDevices,
-  context: Context,
-): Promise<OpenDevices> {
-  const { devices, map, tracker } = args;
-  return openDevices(devices, {
-    ...openOptions(args, devices, context),
-    channels,
-    maps: map,
-    ...(tracker === "none" || map.length === 0 ? {} : { tracker }),
-  });
 }
 
 /** When to take checkpoints. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type OpenDevices, openDevices } from "../../../mod.ts";
+import { openDevices } from "../../../mod.ts";
 import {
   migrate,
   type MigrateOptions,
@@ -13,7 +13,7 @@ import {
 } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { DONE } from "../../exit_codes.ts";
-import { openOptions, refuseQuirk } from "../../lending/open_devices.ts";
+import { memoryOptions, openOptions, refuseQuirk } from "../../lending/open_devices.ts";
 import { connect } from "../../migrate/connect.ts";
 import { withEvents } from "../../migrate/event_log.ts";
 import { journalFolder } from "../../migrate/journal_folder.ts";
@@ -43,8 +43,12 @@ async function move(
   context: Context,
   tell: (progress: MigrateProgress) => void,
 ): Promise<number> {
-  const { to } = args;
-  await using devices = await open(args, context);
+  const { devices: names, to } = args;
+  const memory = memoryOptions(args);
+  await using devices = await openDevices(names, {
+    ...openOptions(args, names, context),
+    ...memory,
+  });
   context.drivers = devices;
   refuseQuirk(args, devices);
   const connection = await connect(to, args, context.signal);
@@ -60,15 +64,6 @@ async function move(
   context.set({ ...report, devices: report.devices.map(({ name, state }) => ({ name, state })) });
   context.summarize(...summary(report, to));
   return DONE;
-}
-
-function open(args: MigrateArgs, context: Context): Promise<OpenDevices> {
-  const { devices, map, tracker } = args;
-  return openDevices(devices, {
-    ...openOptions(args, devices, context),
-    maps: map,
-    ...(tracker === "none" || map.length === 0 ? {} : { tracker }),
-  });
 }
 
 function liveOptions(
