@@ -123,8 +123,7 @@ async function verifiedBytes(
   context: Context,
 ): Promise<number | undefined> {
   if (!source.seekable) return undefined;
-  const { header: { link }, trailer } = await verifyCheckpoint(source);
-  context.signal.throwIfAborted();
+  const { header: { link }, trailer } = await verifyCheckpoint(source, { signal: context.signal });
   if (link !== undefined) {
     context.note(
       `This checkpoint is number ${link.number} of a chain: of its device and memory only the ` +
