@@ -17,7 +17,7 @@ const RECIPES = readRecipes();
 const DEVICE = "sim:mapped?size=256KiB";
 
 /** The folder of a recipe, and what is done in it. */
-class Kitchen extends ShellFolder {
+class RecipeFolder extends ShellFolder {
   readonly dir = join(this.folder, "checkpoints");
   readonly recipe: Recipe;
   readonly #ends: (() => void)[] = [];
@@ -40,10 +40,12 @@ class Kitchen extends ShellFolder {
     const server = spawn(program, args, {
       env: { ...process.env, ...this.env },
       stdio: ["ignore", "ignore", "pipe"],
+      // A group of its own: npx starts a shell, which starts the server.
+      detached: true,
     });
     let err = "";
     server.stderr.on("data", (data) => err += data);
-    this.#ends.push(() => server.kill("SIGKILL"));
+    this.#ends.push(() => process.kill(-server.pid!, "SIGKILL"));
     for (let tries = 0; await isFree(port); tries++) {
       assert.ok(server.exitCode === null && tries < 600, `${program} does not listen: ${err}`);
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -102,25 +104,25 @@ describe("recipes", () => {
   });
 
   it("1: a checkpoint every hour", async () => {
-    using kitchen = new Kitchen(1);
+    using work = new RecipeFolder(1);
     // Two hours pass, each in a second, so that the names differ.
-    kitchen.program("sleep", 'echo >> hours; [ "$(wc -l < hours)" -le 2 ] && exec /bin/sleep 1.1');
-    kitchen.run();
-    assert.equal(kitchen.checkpoints.length, 2);
-    for (const name of kitchen.checkpoints) await verifies(join(kitchen.dir, name));
+    work.program("sleep", 'echo >> hours; [ "$(wc -l < hours)" -le 2 ] && exec /bin/sleep 1.1');
+    work.run();
+    assert.equal(work.checkpoints.length, 2);
+    for (const name of work.checkpoints) await verifies(join(work.dir, name));
   });
 
   it("2: copies in S3-like storage", { skip: lacks("rclone", "npx") }, async () => {
-    using kitchen = new Kitchen(2);
+    using work = new RecipeFolder(2);
     const port = await freePort();
-    const store = join(kitchen.folder, "store");
+    const store = join(work.folder, "store");
     const where = `--directory ${store} --address 127.0.0.1 --port ${port}`;
     // Debian's rclone is built without the S3 server that it has elsewhere.
-    await kitchen.serve(port, "npx", [
+    await work.serve(port, "npx", [
       ..."--yes s3rver@3.7.1 --configure-bucket checkpoints".split(" "),
       ...where.split(" "),
     ]);
-    Object.assign(kitchen.env, {
+    Object.assign(work.env, {
       REMOTE: "lab:checkpoints",
       AWS_CA_BUNDLE: "",
       RCLONE_CONFIG: "/dev/null",
@@ -130,19 +132,19 @@ describe("recipes", () => {
       RCLONE_CONFIG_LAB_ACCESS_KEY_ID: "S3RVER",
       RCLONE_CONFIG_LAB_SECRET_ACCESS_KEY: "S3RVER",
     });
-    assert.match(kitchen.run(), /Restored/);
-    const [name] = kitchen.checkpoints;
-    assert.equal(kitchen.shell(`rclone lsf "$REMOTE"`).trim(), name);
+    assert.match(work.run(), /Restored/);
+    const [name] = work.checkpoints;
+    assert.equal(work.shell(`rclone lsf "$REMOTE"`).trim(), name);
   });
 
   it("3: the last three, deduplicated, with restic", { skip: lacks("restic") }, () => {
-    using kitchen = new Kitchen(3);
-    fs.writeFileSync(join(kitchen.dir, "password"), "lab\n");
-    const [keep, bringBack] = kitchen.recipe.commands as [string, string];
-    kitchen.shell(`for n in 1 2 3 4; do\n${keep}\ndone\n${bringBack}`);
-    kitchen.env["RESTIC_REPOSITORY"] = join(kitchen.dir, "repository");
-    kitchen.env["RESTIC_PASSWORD_FILE"] = join(kitchen.dir, "password");
-    const kept = JSON.parse(kitchen.shell("restic snapshots --json"));
+    using work = new RecipeFolder(3);
+    fs.writeFileSync(join(work.dir, "password"), "lab\n");
+    const [keep, bringBack] = work.recipe.commands as [string, string];
+    work.shell(`for n in 1 2 3 4; do\n${keep}\ndone\n${bringBack}`);
+    work.env["RESTIC_REPOSITORY"] = join(work.dir, "repository");
+    work.env["RESTIC_PASSWORD_FILE"] = join(work.dir, "password");
+    const kept = JSON.parse(work.shell("restic snapshots --json"));
     assert.equal(kept.length, 3);
   });
 
@@ -150,10 +152,10 @@ describe("recipes", () => {
     skip: lacks("ssh", "ssh-keygen", "sshd") ||
       (process.getuid!() === 0 ? false : "a server of ssh needs root"),
   }, async () => {
-    using kitchen = new Kitchen(4);
-    const at = (name: string): string => join(kitchen.folder, name);
+    using work = new RecipeFolder(4);
+    const at = (name: string): string => join(work.folder, name);
     for (const key of ["host", "user"]) {
-      kitchen.shell(`ssh-keygen -q -t ed25519 -N "" -f ${at(key)}`);
+      work.shell(`ssh-keygen -q -t ed25519 -N "" -f ${at(key)}`);
     }
     const port = await freePort();
     fs.mkdirSync("/run/sshd", { recursive: true });
@@ -167,63 +169,63 @@ describe("recipes", () => {
         "StrictModes no",
         "PermitRootLogin yes",
         "UsePAM no",
-        `SetEnv PATH=${kitchen.env["PATH"]}`,
+        `SetEnv PATH=${work.env["PATH"]}`,
         "",
       ].join("\n"),
     );
-    await kitchen.serve(port, which("sshd")!, ["-D", "-e", "-f", at("sshd_config")]);
+    await work.serve(port, which("sshd")!, ["-D", "-e", "-f", at("sshd_config")]);
     const options = [
       `-p ${port} -i ${at("user")} -o BatchMode=yes`,
       `-o StrictHostKeyChecking=no -o UserKnownHostsFile=${at("known")}`,
     ].join(" ");
-    kitchen.program("ssh", `exec ${which("ssh")} -F /dev/null ${options} "$@"`);
-    kitchen.env["HOST"] = `${kitchen.shell("id -un").trim()}@127.0.0.1`;
-    assert.match(kitchen.run(), /Restored sim:mapped/);
+    work.program("ssh", `exec ${which("ssh")} -F /dev/null ${options} "$@"`);
+    work.env["HOST"] = `${work.shell("id -un").trim()}@127.0.0.1`;
+    assert.match(work.run(), /Restored sim:mapped/);
   });
 
   it("5: in continuous integration, without hardware", () => {
-    using kitchen = new Kitchen(5);
-    kitchen.program("bunx", 'exec "$@"');
-    const steps = [...kitchen.recipe.files.get("driver-tests.yml")!.matchAll(/- run: (.*)$/gm)];
+    using work = new RecipeFolder(5);
+    work.program("bunx", 'exec "$@"');
+    const steps = [...work.recipe.files.get("driver-tests.yml")!.matchAll(/- run: (.*)$/gm)];
     assert.equal(steps.length, 3);
-    for (const [, step] of steps) kitchen.shell(step!);
-    assert.match(fs.readFileSync(join(kitchen.folder, "check.xml"), "utf8"), /<testsuites/);
+    for (const [, step] of steps) work.shell(step!);
+    assert.match(fs.readFileSync(join(work.folder, "check.xml"), "utf8"), /<testsuites/);
   });
 
   it("6: from Python", { skip: lacks("python3") }, () => {
-    using kitchen = new Kitchen(6);
-    assert.match(kitchen.run(), /^\d+ bytes, the device stood still for \d+\.\d{3} s$/m);
-    kitchen.env["DEVICE"] = `${DEVICE}&fault=read:1:EIO`;
-    const failing = kitchen.recipe.commands[0]!.replace(/$/m, " 2>&1 || echo failed $?");
-    assert.match(kitchen.shell(failing), /failed 1/);
+    using work = new RecipeFolder(6);
+    assert.match(work.run(), /^\d+ bytes, the device stood still for \d+\.\d{3} s$/m);
+    work.env["DEVICE"] = `${DEVICE}&fault=read:1:EIO`;
+    const failing = work.recipe.commands[0]!.replace(/$/m, " 2>&1 || echo failed $?");
+    assert.match(work.shell(failing), /failed 1/);
   });
 
   it("7: over a fleet, with Ansible", { skip: lacks("ansible-playbook") }, () => {
-    using kitchen = new Kitchen(7);
+    using work = new RecipeFolder(7);
     fs.writeFileSync(
-      join(kitchen.folder, "inventory"),
+      join(work.folder, "inventory"),
       ["one", "two"].map((host) => `${host} ansible_connection=local\n`).join(""),
     );
-    kitchen.env["INVENTORY"] = "inventory";
-    kitchen.env["ANSIBLE_LOCALHOST_WARNING"] = "False";
-    assert.match(kitchen.run(), /failed=0/);
-    assert.deepEqual(kitchen.checkpoints.sort(), ["one.vfk", "two.vfk"]);
+    work.env["INVENTORY"] = "inventory";
+    work.env["ANSIBLE_LOCALHOST_WARNING"] = "False";
+    assert.match(work.run(), /failed=0/);
+    assert.deepEqual(work.checkpoints.sort(), ["one.vfk", "two.vfk"]);
   });
 
   it("8: as a systemd unit, with least permissions", {
     skip: lacks("systemd-analyze") || (hasOffline() ? false : "this systemd judges no files"),
   }, () => {
-    using kitchen = new Kitchen(8);
-    assert.match(kitchen.run(), /OK|SAFE|exposure/i);
+    using work = new RecipeFolder(8);
+    assert.match(work.run(), /OK|SAFE|exposure/i);
   });
 
   it(
     "9: in a container with just its nodes",
     { skip: lacks("podman") || lacksContainers() },
     async () => {
-      using kitchen = new Kitchen(9);
+      using work = new RecipeFolder(9);
       // This machine's files are the image; nodes that it has not are left out.
-      kitchen.program(
+      work.program(
         "podman",
         `args=()
       shift
@@ -235,9 +237,9 @@ describe("recipes", () => {
       done
       exec ${which("podman")} ${CONTAINERS.join(" ")} "\${args[@]}"`,
       );
-      Object.assign(kitchen.env, { IMAGE: "image", GROUP: "7" });
-      kitchen.run();
-      await verifies(join(kitchen.dir, "device.vfk"));
+      Object.assign(work.env, { IMAGE: "image", GROUP: "7" });
+      work.run();
+      await verifies(join(work.dir, "device.vfk"));
     },
   );
 
@@ -245,14 +247,14 @@ describe("recipes", () => {
     "10: from a task of Deno, as a library",
     { skip: IN_DENO ? false : "it is Deno's" },
     async () => {
-      using kitchen = new Kitchen(10);
+      using work = new RecipeFolder(10);
       // The module that is published is this one.
-      const config = JSON.parse(fs.readFileSync(join(kitchen.folder, "deno.json"), "utf8"));
+      const config = JSON.parse(fs.readFileSync(join(work.folder, "deno.json"), "utf8"));
       config.imports = { "vfiokit": projectFile("mod.ts") };
-      fs.writeFileSync(join(kitchen.folder, "deno.json"), JSON.stringify(config));
-      kitchen.program("deno", `exec ${process.execPath} "$@"`);
-      assert.match(kitchen.run(), /^\d+ bytes$/m);
-      await verifies(join(kitchen.dir, "device.vfk"));
+      fs.writeFileSync(join(work.folder, "deno.json"), JSON.stringify(config));
+      work.program("deno", `exec ${process.execPath} "$@"`);
+      assert.match(work.run(), /^\d+ bytes$/m);
+      await verifies(join(work.dir, "device.vfk"));
     },
   );
 });
