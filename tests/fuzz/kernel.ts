@@ -224,7 +224,9 @@ async function migrate(
       }
       return;
     default: {
-      const options = operation === "precopy" ? { precopy: { maxRounds: 4 } } : {};
+      // A device that always has more, and says that much more is pending, has no end of a round.
+      const precopy = { maxRounds: 4, maxTimeMs: 5000 };
+      const options = operation === "precopy" ? { precopy } : {};
       const sink = ownSink();
       return await (devices.length === 1
         ? save(first!, sink, options)
