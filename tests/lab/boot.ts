@@ -31,15 +31,16 @@ function readOr(path: string, otherwise: string): string {
 
 /** What the guest is to do. */
 export interface Task
-  extends Pick<Options, "only" | "timeout" | "append" | "long" | "serve" | "command"> {
-  /** Names of cases that need not be shown again: another kernel has, and none changes them. */
+  extends Pick<Options, "only" | "timeout" | "append" | "long" | "once" | "serve" | "command"> {
+  /** Names of cases that need not be shown again: another kernel has. */
   readonly shown: readonly string[];
 }
 
-function guestCommand({ command, only, long }: Task, deno: string): string {
+function guestCommand({ command, only, long, once }: Task, deno: string): string {
   const words = command.length > 0 ? command : [
     ...[deno, "run", "--allow-all", "--cached-only", "tests/lab/guest/main.ts"],
     ...(long ? ["--long"] : []),
+    ...(once ? ["--once"] : []),
     ...(only === undefined ? [] : [only]),
   ];
   return words.map(quote).join(" ") + "\n";

@@ -22,6 +22,8 @@ drivers in it; with a COMMAND, runs that in the guest instead.
   --append WORD          A word more for the kernel's command line, as often as wanted:
                          --append intremap=off shows what needs interrupts that are not remapped.
   --long                 Runs the cases that take minutes, too; --only runs them without it.
+  --once                 Of several kernels, runs each case on the first that can, but for those
+                         that compare the kernel's own answers with what the toolkit expects.
   --serve                Boots with Debian's newest QEMU, and a device that vfiokit serves by the
                          vfio-user protocol; runs the cases of that device.
 
@@ -40,6 +42,8 @@ export interface Options {
   readonly append: readonly string[];
   /** Whether cases that take minutes are run. */
   readonly long: boolean;
+  /** Whether a case that one kernel has shown is not run on the next. */
+  readonly once: boolean;
   /** Whether there is a device that vfiokit serves. */
   readonly serve: boolean;
   /** What to run in place of the cases. */
@@ -70,6 +74,7 @@ export function parseOptions(args: readonly string[]): Options | null {
       timeout: { type: "string", default: "1800" },
       append: { type: "string", multiple: true, default: [] },
       long: { type: "boolean", default: false },
+      once: { type: "boolean", default: false },
       serve: { type: "boolean", default: false },
       help: { type: "boolean" },
     },
@@ -77,9 +82,9 @@ export function parseOptions(args: readonly string[]): Options | null {
   if (values.help) return null;
   const timeout = Number(values.timeout);
   if (!(timeout > 0)) throw new TypeError(`Cannot wait "${values.timeout}" seconds`);
-  const { append, serve } = values;
+  const { append, once, serve } = values;
   const only = values.only ?? (serve ? "served:" : undefined);
   const long = values.long || only !== undefined;
   const kernels = kernelsOf(values.kernel);
-  return { kernels, only, timeout, append, long, serve, command: positionals };
+  return { kernels, only, timeout, append, long, once, serve, command: positionals };
 }

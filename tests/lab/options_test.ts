@@ -34,6 +34,11 @@ it("--long runs what takes minutes; so does naming cases", () => {
   assert.equal(parseOptions(["--only", "vmm:"])!.long, true);
 });
 
+it("--once runs a case on the first kernel that can", () => {
+  assert.equal(parseOptions([])!.once, false);
+  assert.equal(parseOptions(["--once"])!.once, true);
+});
+
 it("parseOptions refuses kernels that it does not know, and times that are none", () => {
   assert.throws(() => parseOptions(["--kernel", "6.1,4.19"]), /"4.19": known are 5.10, 6.1/);
   assert.throws(() => parseOptions(["--timeout", "soon"]), /Cannot wait "soon"/);

@@ -12,8 +12,12 @@ export interface Case {
   readonly name: string;
   /** Why it cannot be shown here; null where it can. */
   lacks?(): string | null;
-  /** Whether no kernel can change it: of several kernels the first that can shows it. */
-  readonly once?: boolean;
+  /**
+   * Which of several kernels show it. "first": the first that can, as no kernel can change it.
+   * "each": all of them, as the kernel's own answers are judged. By default all of them, or the
+   * first that can if each case is to run once.
+   */
+  readonly kernels?: "first" | "each";
   /** Whether it takes minutes: it is run only if that is asked for. */
   readonly long?: boolean;
   /** Throws where it does not hold; `folder` is the case's own, in memory. */
@@ -21,8 +25,13 @@ export interface Case {
 }
 
 /** Cases that no kernel can change: they start processes, and what these do was shown before. */
-export function once(cases: readonly Case[]): readonly Case[] {
-  return cases.map((one) => ({ ...one, once: true }));
+export function firstKernel(cases: readonly Case[]): readonly Case[] {
+  return cases.map((one) => ({ ...one, kernels: "first" }));
+}
+
+/** Cases that each kernel must pass: they compare its answers with what is expected of every one. */
+export function eachKernel(cases: readonly Case[]): readonly Case[] {
+  return cases.map((one) => ({ ...one, kernels: "each" }));
 }
 
 /** How many cases held, how many did not, and how many cannot be shown here. */
@@ -67,14 +76,16 @@ export interface Choice {
   readonly only: string;
   /** Those that take minutes, too. */
   readonly long: boolean;
-  /** Those that another kernel has shown, and that no kernel changes. */
+  /** Each once: those that a kernel has shown are not shown by the next. */
+  readonly once: boolean;
+  /** Those that another kernel has shown, and that this one need not show again. */
   readonly shown: readonly string[];
 }
 
 /** Runs cases, and counts. */
 export async function runCases(
   cases: readonly Case[],
-  { only, long, shown }: Choice,
+  { only, long, once, shown }: Choice,
 ): Promise<Tally> {
   const waiting = cases.filter(({ name }) => name.includes(only));
   const tally = { passed: 0, failed: 0, skipped: 0, shown: [] as string[] };
@@ -88,7 +99,9 @@ export async function runCases(
         tally.skipped++;
       } else if (await runCase(next)) {
         tally.passed++;
-        if (next.once) tally.shown.push(next.name);
+        if (next.kernels === "first" || (once && next.kernels !== "each")) {
+          tally.shown.push(next.name);
+        }
       } else tally.failed++;
     }
   };

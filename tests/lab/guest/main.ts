@@ -45,9 +45,12 @@ import { kernelHas } from "./kernel_has.ts";
 import { measure } from "./speed.ts";
 
 const RUN = "/run/lab";
-const { values: { long }, positionals: [only = ""] } = parseArgs({
+const { values: { long, once }, positionals: [only = ""] } = parseArgs({
   allowPositionals: true,
-  options: { long: { type: "boolean", default: false } },
+  options: {
+    long: { type: "boolean", default: false },
+    once: { type: "boolean", default: false },
+  },
 });
 const before: readonly string[] = JSON.parse(readFileSync(`${RUN}/shown.json`, "utf8"));
 
@@ -85,7 +88,7 @@ const tally = await runCases([
   ...handOver,
   ...dirtyCli,
   ...dirty,
-], { only, long, shown: before });
+], { only, long, once, shown: before });
 // Measured once: kernels are not compared.
 if (before.length === 0 && (only === "" || only === "speed")) await measure();
 const release = readFileSync("/proc/sys/kernel/osrelease", "utf8").trim();

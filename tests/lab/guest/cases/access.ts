@@ -11,7 +11,7 @@ import { probe } from "../../../../mod.ts";
 import type { ProbeReport } from "../../../../src/vfio/mod.ts";
 import { lacksCdevs } from "../cdev.ts";
 import { withEdu } from "../edu.ts";
-import { type Case, once } from "../harness.ts";
+import { type Case, firstKernel } from "../harness.ts";
 import { bun, expectExit, vfiokit, wholeJson } from "../programs.ts";
 import { lacksVf, withVf } from "../sriov.ts";
 
@@ -62,7 +62,7 @@ const tokens: readonly Case[] = [
 ];
 
 /** A user who has no permission for what root's are, which nodes are in the beginning. */
-const nodes: readonly Case[] = once([
+const nodes: readonly Case[] = firstKernel([
   {
     name: "permission: a user without it is told of the node, and what to do",
     run: () =>

@@ -18,7 +18,7 @@ import {
 import { VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP } from "../../../../src/uapi/mod.ts";
 import { withPair } from "../device.ts";
 import { withEdu } from "../edu.ts";
-import type { Case } from "../harness.ts";
+import { type Case, eachKernel } from "../harness.ts";
 import { askTable, expectExit, reported, vfiokit, wholeJson } from "../programs.ts";
 
 const PAGE = 4096n;
@@ -249,4 +249,4 @@ const table: readonly Case[] = [
 ];
 
 /** The cases. */
-export const cases: readonly Case[] = [...mediated, ...passedThrough, ...table];
+export const cases: readonly Case[] = [...mediated, ...passedThrough, ...eachKernel(table)];

@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { withPair } from "../device.ts";
-import { type Case, once } from "../harness.ts";
+import { type Case, firstKernel } from "../harness.ts";
 import {
   bun,
   deno,
@@ -30,7 +30,7 @@ interface Sample {
 }
 
 /** The cases. */
-export const cases: readonly Case[] = once([
+export const cases: readonly Case[] = firstKernel([
   ...[deno, bun].map((runtime): Case => ({
     name: `dirty cli: a program inherits all fds, in ${runtime === deno ? "Deno" : "Bun"}`,
     run: (folder) =>

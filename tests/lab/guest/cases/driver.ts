@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { TYPES, withPair } from "../device.ts";
-import type { Case } from "../harness.ts";
+import { type Case, eachKernel } from "../harness.ts";
 import { client } from "../programs.ts";
 
 const misuse: readonly Case[] = TYPES.map((type) => ({
@@ -37,4 +37,4 @@ const roundTrips: readonly Case[] = TYPES.map((type) => ({
 }));
 
 /** The cases. */
-export const cases: readonly Case[] = [...misuse, ...roundTrips];
+export const cases: readonly Case[] = eachKernel([...misuse, ...roundTrips]);

@@ -9,7 +9,7 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { MigrationError, type OpenOptions } from "../../../../mod.ts";
 import { type DeviceType, type Settings, withPair } from "../device.ts";
-import { type Case, once } from "../harness.ts";
+import { type Case, firstKernel } from "../harness.ts";
 import { restoreFrom, saveTo, stepError } from "../library.ts";
 import { bun, deno, expectExit, type Runtime, vfiokit, wholeJson } from "../programs.ts";
 
@@ -206,4 +206,9 @@ const exitCodes: readonly Case[] = [
 ];
 
 /** The cases. */
-export const cases: readonly Case[] = [...saves, ...strides, ...restores, ...once(exitCodes)];
+export const cases: readonly Case[] = [
+  ...saves,
+  ...strides,
+  ...restores,
+  ...firstKernel(exitCodes),
+];

@@ -12,7 +12,7 @@ import { UnsupportedError } from "../../../../mod.ts";
 import { isErrno } from "../../../../src/kernel/sys_error.ts";
 import { askLogOrder, LogCalls } from "../../../migration/v2_cases/log_calls.ts";
 import { type GuestDevice, lacks, type Settings, withDevice, withPair } from "../device.ts";
-import type { Case } from "../harness.ts";
+import { type Case, eachKernel } from "../harness.ts";
 import { withCalls } from "../library.ts";
 import { bun, expectExit, reported, vfiokit, wholeJson } from "../programs.ts";
 
@@ -303,4 +303,4 @@ const calls: readonly Case[] = [
 ];
 
 /** The cases. */
-export const cases: readonly Case[] = [...exact, ...choices, ...commands, ...calls];
+export const cases: readonly Case[] = [...exact, ...choices, ...commands, ...eachKernel(calls)];

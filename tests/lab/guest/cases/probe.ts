@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { probe } from "../../../../mod.ts";
 import { TYPES, type V1Type, withPair } from "../device.ts";
-import { type Case, once } from "../harness.ts";
+import { type Case, firstKernel } from "../harness.ts";
 import {
   bun,
   deno,
@@ -120,4 +120,4 @@ const states: readonly Case[] = [
 ];
 
 /** The cases. */
-export const cases: readonly Case[] = [...probes, ...once([...commands, ...states])];
+export const cases: readonly Case[] = [...probes, ...firstKernel([...commands, ...states])];

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { type GuestDevice, type Settings, waitForState, withPair } from "../device.ts";
-import { type Case, once } from "../harness.ts";
+import { type Case, firstKernel } from "../harness.ts";
 import { saveTo } from "../library.ts";
 import { bun, deno, expectExit, quoted, type Runtime, start, vfiokit } from "../programs.ts";
 
@@ -113,4 +113,4 @@ const others: readonly Case[] = [
 ];
 
 /** The cases. */
-export const cases: readonly Case[] = once([...signals, ...others]);
+export const cases: readonly Case[] = firstKernel([...signals, ...others]);

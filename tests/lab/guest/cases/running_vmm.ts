@@ -10,7 +10,7 @@ import { constants } from "node:os";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type GuestDevice, lacks, type V2Type, withDevice } from "../device.ts";
-import { type Case, once } from "../harness.ts";
+import { type Case, firstKernel } from "../harness.ts";
 import { lacksMtty, Mtty, type Port } from "../mtty.ts";
 import { bun, deno, expectExit, type Runtime, start, vfiokit, wholeJson } from "../programs.ts";
 import { contentOf, forge } from "../forge.ts";
@@ -263,12 +263,12 @@ function killed(helps: string, kill: Kill): Case {
 
 /** The cases. What happens to processes is the same on all kernels. */
 export const cases: readonly Case[] = [
-  ...once([
+  ...firstKernel([
     killed("the guard", { signal: "SIGKILL", guardToo: false, runtime: deno }),
     killed("--repair", { signal: "SIGKILL", guardToo: true, runtime: bun }),
     killed("the command itself", { signal: "SIGTERM", guardToo: false, runtime: bun }),
   ]),
   used,
-  ...once([refused]),
+  ...firstKernel([refused]),
   sample,
 ];

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { type DeviceType, type GuestDevice, withPair } from "../device.ts";
-import { type Case, once } from "../harness.ts";
+import { type Case, firstKernel } from "../harness.ts";
 import { restoreFrom, saveTo } from "../library.ts";
 import {
   bun,
@@ -162,7 +162,7 @@ const intoAnother: Case = {
 /** The cases. */
 export const cases: readonly Case[] = [
   precopied("mapped", { saves: deno, restores: bun }),
-  ...once([
+  ...firstKernel([
     stopped("trapped", { saves: deno, restores: deno }),
     stopped("mapped", { saves: bun, restores: bun }),
     precopied("trapped", { saves: deno, restores: deno }),

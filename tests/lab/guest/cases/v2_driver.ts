@@ -28,7 +28,7 @@ import { libcKernel } from "../../../../src/kernel/libc/libc_kernel.ts";
 import { V2Calls } from "../../../migration/v2_cases/calls.ts";
 import { askStateTable } from "../../../migration/v2_cases/state_table.ts";
 import { GuestDevice, lacks, type Settings, V2_TYPES, withPair } from "../device.ts";
-import type { Case } from "../harness.ts";
+import { type Case, eachKernel } from "../harness.ts";
 import { withCalls } from "../library.ts";
 
 const SMALL: Settings = { size: 64 << 10, chunk: 16 << 10 };
@@ -194,4 +194,4 @@ const counted: readonly Case[] = [
 ];
 
 /** The cases. */
-export const cases: readonly Case[] = [...tables, ...counted];
+export const cases: readonly Case[] = eachKernel([...tables, ...counted]);

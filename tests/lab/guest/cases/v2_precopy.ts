@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { type PrecopyOptions, probe } from "../../../../mod.ts";
 import { GuestDevice, lacks, type Settings, type V2Type, withPair } from "../device.ts";
-import { type Case, once } from "../harness.ts";
+import { type Case, firstKernel } from "../harness.ts";
 import { restoreFrom, saveTo, type Transferred } from "../library.ts";
 import {
   bun,
@@ -203,7 +203,7 @@ function piped(runtime: Runtime, type: V2Type): Case {
 /** The cases. */
 export const cases: readonly Case[] = [
   ...library,
-  ...once([
+  ...firstKernel([
     command(deno, bun),
     command(bun, deno),
     piped(bun, "v2-full"),

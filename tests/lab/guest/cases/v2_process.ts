@@ -15,7 +15,7 @@ import {
   withDevice,
   withPair,
 } from "../device.ts";
-import { type Case, once } from "../harness.ts";
+import { type Case, firstKernel } from "../harness.ts";
 import { saveTo } from "../library.ts";
 import { bun, deno, type Runtime, start, vfiokit } from "../programs.ts";
 
@@ -59,7 +59,7 @@ function interruptedSave(
 }
 
 /** The cases. */
-export const cases: readonly Case[] = once([
+export const cases: readonly Case[] = firstKernel([
   interruptedSave({
     ...{ signal: "SIGINT", code: 130, runtime: deno },
     ...{ type: "v2-p2p", during: "stop-copy", state: STOP_COPY },

@@ -15,7 +15,7 @@ import {
   TransferError,
 } from "../../../../mod.ts";
 import { lacks, type Settings, V2_TYPES, type V2Type, withPair } from "../device.ts";
-import { type Case, once } from "../harness.ts";
+import { type Case, firstKernel } from "../harness.ts";
 import { restoreFrom, saveTo, stepError } from "../library.ts";
 import {
   bun,
@@ -257,5 +257,5 @@ export const cases: readonly Case[] = [
   ...library,
   ...commands,
   ...bad,
-  ...once([...pipes, ...cut]),
+  ...firstKernel([...pipes, ...cut]),
 ];
