@@ -23,7 +23,7 @@ import type { Context } from "../context.ts";
 import { holdFailed, openOptions, refuseQuirk } from "../lending/open_devices.ts";
 import { SimulatedDevices } from "../lending/simulated_devices.ts";
 import { timeLines } from "../output/downtime_words.ts";
-import { showProgress, together } from "../output/progress.ts";
+import { showProgress, together, whileReading } from "../output/progress.ts";
 import {
   failedDocument,
   noteP2p,
@@ -123,7 +123,12 @@ async function verifiedBytes(
   context: Context,
 ): Promise<number | undefined> {
   if (!source.seekable) return undefined;
-  const { header: { link }, trailer } = await verifyCheckpoint(source, { signal: context.signal });
+  const { signal } = context;
+  const { header: { link }, trailer } = await whileReading(
+    { verb: "Verifying", file: source.path, source },
+    context,
+    (at) => verifyCheckpoint(source, { signal, onProgress: (read) => at(read.storedBytes) }),
+  );
   if (link !== undefined) {
     context.note(
       `This checkpoint is number ${link.number} of a chain: of its device and memory only the ` +

@@ -22,7 +22,7 @@ import { lendable, openOptions, refuseQuirk } from "../lending/open_devices.ts";
 import { SimulatedDevices } from "../lending/simulated_devices.ts";
 import { timeLines } from "../output/downtime_words.ts";
 import { time } from "../output/format.ts";
-import { type JointProgress, showProgress, together } from "../output/progress.ts";
+import { readingBack, showProgress, together } from "../output/progress.ts";
 import { STDERR } from "../output/stdio.ts";
 import {
   failedDocument,
@@ -123,15 +123,6 @@ async function saveWithProgress(
     context.set({ readBack: sink.readBack?.report ?? NOT_REACHED });
     throw error;
   }
-}
-
-/** Where the reading back is; null before it begins. */
-function readingBack({ readBack }: CheckpointSink): JointProgress | null {
-  const progress = readBack?.progress ?? null;
-  if (progress === null) return null;
-  const { bytes, total } = progress;
-  const pendingBytes = total - bytes;
-  return { state: "reading back", pendingBytes, bytes, transactions: 0, unansweredMs: 0 };
 }
 
 /** Pre-copy is on where it, or any of its limits, was asked for. */

@@ -5,7 +5,8 @@
  */
 
 import process from "node:process";
-import type { Device, Progress } from "../../mod.ts";
+import type { CheckpointSource } from "../../src/checkpoint/mod.ts";
+import type { CheckpointSink, Device, Progress } from "../../mod.ts";
 import { printable } from "../../src/base/printable.ts";
 import type { Context } from "../context.ts";
 import { canDraw } from "../env.ts";
@@ -30,7 +31,7 @@ const FREE = 3;
 
 /** The progress of one or several devices, with the state as text. */
 export interface JointProgress extends Omit<Progress, "state"> {
-  /** The state, or the states. */
+  /** The state, or the states; empty if no device takes part. */
   readonly state: string;
 }
 
@@ -51,6 +52,22 @@ export function together(devices: readonly Device[]): JointProgress {
     transactions: all.reduce((sum, { transactions }) => sum + transactions, 0),
     unansweredMs: Math.max(...all.map(({ unansweredMs }) => unansweredMs)),
   };
+}
+
+/** The progress of work on a file, in which no device takes part. */
+export function fileProgress(
+  bytes: number,
+  { state = "", pendingBytes = null }: Partial<Pick<JointProgress, "state" | "pendingBytes">> = {},
+): JointProgress {
+  return { state, pendingBytes, bytes, transactions: 0, unansweredMs: 0 };
+}
+
+/** Where the reading back of a file is; null before it begins. */
+export function readingBack({ readBack }: CheckpointSink): JointProgress | null {
+  const progress = readBack?.progress ?? null;
+  if (progress === null) return null;
+  const { bytes, total } = progress;
+  return fileProgress(bytes, { state: "reading back", pendingBytes: total - bytes });
 }
 
 /** What is shown: the progress of a phase, and its total if known. */
@@ -84,6 +101,42 @@ export function showProgress(measured: Measured, context: Context): Disposable {
   };
 }
 
+/** Draws progress at a terminal alone, and not with `--json`. */
+export function showAtTerminal(measured: Measured, context: Context): Disposable {
+  if (context.json || !canDraw(process.stderr)) return { [Symbol.dispose](): void {} };
+  return showProgress(measured, context);
+}
+
+/** A file that is read from its start to its end. */
+export interface ReadFile {
+  /** What is done: `Verifying`. */
+  readonly verb: string;
+  /** Its name, or `-`. */
+  readonly file: string;
+  /** The opened file. */
+  readonly source: Pick<CheckpointSource, "size">;
+}
+
+/**
+ * Draws at a terminal how far a file was read while it is read.
+ *
+ * @param read Reads it, and says at times how many bytes it has read.
+ */
+export async function whileReading<Value>(
+  { verb, file, source: { size } }: ReadFile,
+  context: Context,
+  read: (at: (bytes: number) => void) => Promise<Value>,
+): Promise<Value> {
+  let bytes = 0;
+  using _progress = showAtTerminal({
+    verb,
+    name: file === "-" ? "stdin" : file,
+    now: () => fileProgress(bytes),
+    total: size ?? undefined,
+  }, context);
+  return await read((at) => bytes = at);
+}
+
 /** Makes rates and estimates of what is measured from time to time. */
 export class ProgressMeter {
   readonly #measured: Measured;
@@ -109,7 +162,7 @@ export class ProgressMeter {
       state,
       bytes,
       pendingBytes,
-      part: rest === null || bytes + rest === 0 ? 0 : bytes / (bytes + rest),
+      part: rest === null ? null : bytes + rest === 0 ? 0 : bytes / (bytes + rest),
       rate,
       secondsLeft: rest === null || rate === 0 ? null : rest / rate,
       silentSeconds: unansweredMs < SILENT_MS ? null : unansweredMs / 1000,

@@ -21,14 +21,14 @@ export interface Shown {
   readonly verb: string;
   /** What it is done to. */
   readonly name: string;
-  /** The state, or the states. */
+  /** The state, or the states; empty if what is read or written is a file alone. */
   readonly state: string;
   /** Bytes moved. */
   readonly bytes: number;
   /** Bytes that are to be moved yet; null if the driver has not said. */
   readonly pendingBytes: number | null;
-  /** The part that is done, from 0 to 1. */
-  readonly part: number;
+  /** The part that is done, from 0 to 1; null if it is not known how much there is. */
+  readonly part: number | null;
   /** Bytes per second. */
   readonly rate: number;
   /** How long the rest takes at this rate; null if that is not known. */
@@ -49,7 +49,7 @@ export function progressText(shown: Shown): string {
  * shrink first; the percentage and the rate stay to the last.
  */
 export function progressLine(shown: Shown, columns: number): string {
-  const percent = `${Math.floor(shown.part * 100)}%`.padStart(4);
+  const percent = shown.part === null ? "" : `${Math.floor(shown.part * 100)}%`.padStart(4);
   // What is left out, from the first to the last; a driver's silence stays longer than the name.
   const dispensable = [pending(shown), amount(shown), eta(shown), shown.state];
   const order = [shown.state, amount(shown), speed(shown), pending(shown), eta(shown)];
@@ -59,8 +59,8 @@ export function progressLine(shown: Shown, columns: number): string {
     const line = beside(shown, facts, columns);
     if (line !== null) return line;
   }
-  const bare = [percent.trim(), speed(shown), silence(shown)];
-  const fits = bare.join(GAP).trimEnd();
+  const bare = [percent.trim(), speed(shown), silence(shown)].filter((fact) => fact !== "");
+  const fits = bare.join(GAP);
   return fits.length <= columns ? fits : bare.slice(0, 2).join(" ").slice(0, columns);
 }
 
@@ -71,7 +71,7 @@ function beside({ verb, name, part }: Shown, facts: string, columns: number): st
   if (room < shortest) return null;
   const forBar = room - shortest - GAP.length - 2;
   const length = forBar < SHORTEST_BAR ? 0 : Math.min(LONGEST_BAR, forBar);
-  const drawn = length === 0 ? "" : `${GAP}[${bar(part, length)}]`;
+  const drawn = part === null || length === 0 ? "" : `${GAP}[${bar(part, length)}]`;
   const forName = room - drawn.length - verb.length - 1;
   return `${verb} ${shorten(name, forName)}${drawn}${GAP}${facts}`;
 }

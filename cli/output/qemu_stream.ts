@@ -1,12 +1,36 @@
 /**
- * What a migration stream of QEMU's holds, in words and as JSON.
+ * A migration stream of QEMU's: read from a file, in words and as JSON.
  *
  * @module
  */
 
-import { protocolOfMachine, type QemuDevice, type QemuStream } from "../../src/vmm/mod.ts";
+import type { CheckpointSource } from "../../src/checkpoint/mod.ts";
+import {
+  fileChunks,
+  protocolOfMachine,
+  type QemuDevice,
+  type QemuStream,
+  readQemuStream,
+} from "../../src/vmm/mod.ts";
+import type { Context } from "../context.ts";
 import { bytes, count, hex } from "./format.ts";
+import { whileReading } from "./progress.ts";
 import { table } from "./table.ts";
+
+/** Reads a file with such a stream, and draws at a terminal how far it is. */
+export async function readStream(
+  file: string,
+  source: CheckpointSource,
+  context: Context,
+): Promise<QemuStream> {
+  const chunks = fileChunks(source.file.fd);
+  const { signal } = context;
+  return await whileReading(
+    { verb: "Reading", file, source },
+    context,
+    (at) => readQemuStream(chunks, { signal, onProgress: ({ bytes }) => at(bytes) }),
+  );
+}
 
 /** The stream as lines. */
 export function streamLines(file: string, stream: QemuStream): string[] {

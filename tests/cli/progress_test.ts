@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
+import { statSync, writeFileSync } from "node:fs";
+import process from "node:process";
 import { describe, it } from "node:test";
 import { ProgressMeter } from "../../cli/output/progress.ts";
 import { progressLine, progressText, type Shown } from "../../cli/output/progress_line.ts";
+import { qemuStream } from "../vmm/_qemu_stream.ts";
+import { command, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
-import { atTerminal, CTRL_C } from "./_terminal.ts";
+import { atTerminal, CTRL_C, lineAtTerminal } from "./_terminal.ts";
+import { shellWord } from "../../src/vfio/mod.ts";
 
 const MIB = 2 ** 20;
 
@@ -74,6 +79,14 @@ describe("the line of progress", () => {
     });
   }
 
+  it("has no percentage and no bar if it is not known how much there is", () => {
+    const file = { ...SHOWN, verb: "Verifying", name: "stdin", state: "", part: null };
+    const shown = { ...file, pendingBytes: null, secondsLeft: null };
+    assert.equal(progressLine(shown, 80), "Verifying stdin  128.0 MiB  96.0 MiB/s");
+    assert.equal(progressLine(shown, 12), "96.0 MiB/s");
+    assert.equal(progressText(shown), "Verifying stdin: 128.0 MiB, 96.0 MiB/s");
+  });
+
   it("has the same facts as text", () => {
     assert.equal(
       progressText({ ...SHOWN, name: "0000:3b:00.1", secondsLeft: 7384, silentSeconds: 200 }),
@@ -119,7 +132,8 @@ describe("the meter of progress", () => {
   it("knows no time left without a rate or pending bytes, and takes a known total first", () => {
     const { at } = metered();
     assert.equal(at(1000, 0, 5 * MIB).secondsLeft, null);
-    assert.equal(at(2000, MIB, null).secondsLeft, null);
+    const unknown = at(2000, MIB, null);
+    assert.deepEqual([unknown.part, unknown.secondsLeft], [null, null]);
     const known = metered(8 * MIB).at(1000, 2 * MIB, null);
     assert.deepEqual([known.part, known.secondsLeft], [0.25, 3]);
   });
@@ -163,5 +177,74 @@ describe("progress at a terminal", () => {
         assert.ok(drawn.indexOf("\x1b[K") <= WIDTHS[index]! - 3, drawn);
       }
     }
+  });
+});
+
+describe("progress of files at a terminal", () => {
+  const PAUSED = { script: "tests/cli/_paused_file.ts" };
+
+  /** What the commands that read a checkpoint call that, and how they end. */
+  const readers = [
+    { words: ["verify"], verb: "Verifying", ends: ": sound, " },
+    { words: ["show"], verb: "Reading", ends: ": a checkpoint, version " },
+    { words: ["restore", "sim:mapped?size=3MiB"], verb: "Verifying", ends: "Restored sim:mapped" },
+  ];
+  for (const { words, verb, ends } of readers) {
+    it(`says how far the file was read, and erases that before the result: ${words[0]}`, async () => {
+      using folder = new Folder();
+      const file = folder.file("a.vfk");
+      assert.equal((await vfiokit(["save", "sim:mapped?size=3MiB", "-o", file])).code, 0);
+      const { code, screen } = await atTerminal([...words, file], 140, [], PAUSED);
+      assert.equal(code, 0, screen);
+      const percent = Math.floor(2 ** 20 / statSync(file).size * 100);
+      const part = `${verb} ${file}  [========----------------]   ${percent}%  1.0 MiB  `;
+      const drawn = screen.indexOf(part);
+      assert.notEqual(drawn, -1, screen);
+      const erased = screen.indexOf("\r\x1b[K", drawn);
+      assert.ok(erased !== -1 && erased < screen.indexOf(ends, drawn), screen);
+    });
+  }
+
+  for (const option of ["--quiet", "--json"]) {
+    it(`draws nothing with ${option}`, async () => {
+      using folder = new Folder();
+      const file = folder.file("a.vfk");
+      assert.equal((await vfiokit(["save", "sim:mapped?size=3MiB", "-o", file])).code, 0);
+      const { code, screen } = await atTerminal(["verify", file, option], 140, [], PAUSED);
+      assert.equal(code, 0, screen);
+      assert.ok(!screen.includes("Verifying") && !screen.includes("\x1b"), screen);
+    });
+  }
+
+  it("draws nothing where stderr is no terminal", async () => {
+    using folder = new Folder();
+    const file = folder.file("a.vfk");
+    assert.equal((await vfiokit(["save", "sim:mapped?size=3MiB", "-o", file])).code, 0);
+    const { code, err } = await vfiokit(["verify", file], PAUSED);
+    assert.deepEqual([code, err], [0, ""]);
+  });
+
+  it("says how much of the state import has written", async () => {
+    using folder = new Folder();
+    const [guest, fifo] = [folder.file("guest"), folder.file("fifo")];
+    const stopCopy = Array.from({ length: 8 }, () => new Uint8Array(MIB));
+    writeFileSync(guest, qemuStream({ devices: [{ name: "0000:00:05.0/vfio", stopCopy }] }));
+    const words = [...command(), "import", "qemu", guest, "-o", fifo].map(shellWord).join(" ");
+    // Nobody reads the fifo before a line was typed.
+    const line =
+      `stty cols 140 rows 24; mkfifo ${fifo}; exec 3<>${fifo}; ${words} 3>&- & pid=$!; ` +
+      `read -r _; cat <${fifo} >/dev/null 3>&- & wait $pid; code=$?; exec 3>&-; wait; exit $code`;
+    const { code, screen } = await lineAtTerminal(line, process.env, (child) => {
+      let seen = "";
+      child.stdout.on("data", (chunk: string) => {
+        const before = /Importing/.test(seen);
+        seen += chunk;
+        if (!before && /Importing/.test(seen)) child.stdin.write("\n");
+      });
+    });
+    assert.equal(code, 0, screen);
+    const drawn = screen.split("\x1b").find((line) => line.includes("Importing"));
+    assert.match(drawn ?? "", /Importing \S+guest {2}\[[=-]{24}\] +\d+% .* MiB pending/);
+    assert.match(screen, /Imported 0000:00:05\.0 from /);
   });
 });

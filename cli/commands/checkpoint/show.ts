@@ -13,12 +13,13 @@ import {
   openCheckpointFile,
 } from "../../../src/checkpoint/mod.ts";
 import { shellFile } from "../../../src/base/shell.ts";
-import { fileChunks, isQemuStream, readQemuStream } from "../../../src/vmm/mod.ts";
+import { fileChunks, isQemuStream } from "../../../src/vmm/mod.ts";
 import { chainName } from "../../chain_name.ts";
 import type { Context } from "../../context.ts";
 import { bytes, count, hex, rate, time } from "../../output/format.ts";
+import { whileReading } from "../../output/progress.ts";
 import { storedTimeLines, storedTimes } from "../../output/stored_times.ts";
-import { streamDocument, streamLines } from "../../output/qemu_stream.ts";
+import { readStream, streamDocument, streamLines } from "../../output/qemu_stream.ts";
 import { table } from "../../output/table.ts";
 import type { FileArgs } from "../../specs/verify_show.ts";
 
@@ -40,7 +41,12 @@ export async function run({ file }: FileArgs, context: Context): Promise<number>
   if (source.seekable && isQemuStream(await firstBytes(source.file.fd))) {
     return await showQemuStream(file, source, context);
   }
-  const checkpoint = await inspectCheckpoint(source, { signal: context.signal });
+  const { signal } = context;
+  const checkpoint = await whileReading(
+    { verb: "Reading", file, source },
+    context,
+    (at) => inspectCheckpoint(source, { signal, onProgress: (read) => at(read.storedBytes) }),
+  );
   const { version, header, trailer, storedBytes, frames, phases, error } = checkpoint;
   if (header === null) throw error;
   // Of one that is cut or damaged, what was read up to there.
@@ -61,7 +67,7 @@ async function showQemuStream(
   source: CheckpointSource,
   context: Context,
 ): Promise<number> {
-  const stream = await readQemuStream(fileChunks(source.file.fd), { signal: context.signal });
+  const stream = await readStream(file, source, context);
   context.set({ stream: streamDocument(stream) });
   context.print(...streamLines(file, stream));
   const next = `hint: import it: vfiokit import qemu ${shellFile(file)} -o CHECKPOINT`;

@@ -8,6 +8,7 @@ import { openCheckpointFile, verifyCheckpoint } from "../../../src/checkpoint/mo
 import { chainName } from "../../chain_name.ts";
 import type { Context } from "../../context.ts";
 import { bytes, count } from "../../output/format.ts";
+import { whileReading } from "../../output/progress.ts";
 import type { FileArgs } from "../../specs/verify_show.ts";
 
 /** What is not known of a checkpoint that cannot be read. */
@@ -31,9 +32,12 @@ export async function run({ file }: FileArgs, context: Context): Promise<number>
   }
   context.set({ file, ok: false, ...UNKNOWN });
   await using source = await context.until(openCheckpointFile(file));
-  const { header, trailer, storedBytes } = await verifyCheckpoint(source, {
-    signal: context.signal,
-  });
+  const { signal } = context;
+  const { header, trailer, storedBytes } = await whileReading(
+    { verb: "Verifying", file, source },
+    context,
+    (at) => verifyCheckpoint(source, { signal, onProgress: (read) => at(read.storedBytes) }),
+  );
   const { transactions, bytes: state } = trailer;
   const devices = trailer.devices;
   const { complete } = header;

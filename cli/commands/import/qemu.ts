@@ -14,18 +14,17 @@ import {
 } from "../../../src/checkpoint/mod.ts";
 import { shellFile } from "../../../src/base/shell.ts";
 import {
-  fileChunks,
   importedIdentity,
   protocolOfMachine,
   type QemuDevice,
   type QemuStream,
-  readQemuStream,
   stateOfDevices,
   VmmFileError,
 } from "../../../src/vmm/mod.ts";
 import type { Context } from "../../context.ts";
 import { bytes } from "../../output/format.ts";
-import { streamDocument, streamLines } from "../../output/qemu_stream.ts";
+import { fileProgress, readingBack, showAtTerminal } from "../../output/progress.ts";
+import { readStream, streamDocument, streamLines } from "../../output/qemu_stream.ts";
 import { STDERR } from "../../output/stdio.ts";
 import { refuseStdout } from "../../output/transfer_report.ts";
 import type { ImportQemuArgs } from "../../specs/import.ts";
@@ -41,7 +40,7 @@ export async function run(args: ImportQemuArgs, context: Context): Promise<numbe
   if (!source.seekable) {
     throw new UsageError(`Cannot import "${file}": it is read twice, so it must be a regular file`);
   }
-  const stream = await readQemuStream(fileChunks(source.file.fd), { signal: context.signal });
+  const stream = await readStream(file, source, context);
   context.set({ stream: streamDocument(stream) });
   if (output === undefined) {
     context.print(...streamLines(file, stream));
@@ -135,10 +134,26 @@ interface ImportedState {
 async function write(
   { devices, identities, transactions }: ImportedState,
   sink: CheckpointFile,
-  { compress, digest }: ImportQemuArgs,
-  { signal }: Context,
+  { file, compress, digest }: ImportQemuArgs,
+  context: Context,
 ): Promise<void> {
-  await ReadableStream.from(transactions)
+  const { signal } = context;
+  const total = devices.reduce((sum, { bytes }) => sum + bytes, 0);
+  let written = 0;
+  using _progress = showAtTerminal({
+    verb: "Importing",
+    name: file,
+    now: () => readingBack(sink) ?? fileProgress(written, { pendingBytes: total - written }),
+  }, context);
+  async function* counted(): ImportedState["transactions"] {
+    for await (const transaction of transactions) {
+      // Its buffer may go back to where it came from.
+      const { length } = transaction.data;
+      yield transaction;
+      written += length;
+    }
+  }
+  await ReadableStream.from(counted())
     .pipeThrough(encodeCheckpoint(newHeader(identities), { compress, digest }))
     .pipeTo(sink.writable, { signal });
   const moved = devices.map(({ records, bytes }) => ({ transactions: records.length, bytes }));
