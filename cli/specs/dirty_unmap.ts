@@ -124,7 +124,9 @@ const forecastArgs = object({
     description: [text("The output of dirty watch --json; - is stdin.")],
   }),
   bandwidth: option("--bandwidth", bandwidth(), {
-    description: [text("The bandwidth to send memory over, per second: 10Gbit, 400MiB.")],
+    description: [
+      text("The bandwidth to send memory over, per second: 10Gbit, 400MiB, 10G (10 GiB)."),
+    ],
   }),
   downtime: withDefault(
     option("--downtime", duration(), {

@@ -11,41 +11,29 @@ import {
   type ValueParser,
   type ValueParserResult,
 } from "../optique.ts";
+import { parseQuantity, SIZE_UNITS, unitNamed } from "../../src/base/size_units.ts";
 import { deviceWords } from "../completion/device_words.ts";
 import type { IovaMapping } from "../../src/vfio/mod.ts";
-
-const SIZE_UNITS: Readonly<Record<string, number>> = {
-  "": 1,
-  B: 1,
-  KiB: 2 ** 10,
-  MiB: 2 ** 20,
-  GiB: 2 ** 30,
-  TiB: 2 ** 40,
-  // As dd, truncate and QEMU read them.
-  K: 2 ** 10,
-  M: 2 ** 20,
-  G: 2 ** 30,
-  T: 2 ** 40,
-};
 
 const TIME_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60_000 };
 
 const SHORT_TIME_UNITS: Readonly<Record<string, number>> = { us: 1, ms: 1000, s: 1_000_000 };
 
-/** Bits and bytes a second, as bytes; the decimal prefixes are those of network links. */
+/**
+ * Bits and bytes a second, as bytes; the decimal prefixes are those of network links. `10G` is the
+ * size of that name, as everywhere else.
+ */
 const BANDWIDTH_UNITS: Readonly<Record<string, number>> = {
+  ...SIZE_UNITS,
   bit: 1 / 8,
   Kbit: 1e3 / 8,
   Mbit: 1e6 / 8,
   Gbit: 1e9 / 8,
   Tbit: 1e12 / 8,
-  B: 1,
   KB: 1e3,
   MB: 1e6,
   GB: 1e9,
-  KiB: 2 ** 10,
-  MiB: 2 ** 20,
-  GiB: 2 ** 30,
+  TB: 1e12,
 };
 
 /** Repeated here, so that help and completion do not load the library. */
@@ -132,9 +120,10 @@ export function shortDuration(): ValueParser<"sync", number> {
   return quantity("TIME", SHORT_TIME_UNITS, "a time such as 50us or 1ms");
 }
 
-/** A bandwidth in bytes a second, written as `10Gbit`, `1.2GiB`. */
+/** A bandwidth in bytes a second, written as `10Gbit`, `1.2GiB`; `10G` is 10 GiB. */
 export function bandwidth(): ValueParser<"sync", number> {
-  return quantity("RATE", BANDWIDTH_UNITS, "a bandwidth such as 10Gbit or 400MiB (a second)");
+  const expected = "a bandwidth such as 10Gbit, 400MiB or 10G (a second)";
+  return quantity("RATE", BANDWIDTH_UNITS, expected);
 }
 
 /** A range of IOVAs, written as `0x100000:64MiB`. */
@@ -179,11 +168,9 @@ export function wide(metavar: "IOVA" | "SIZE"): ValueParser<"sync", bigint> {
 function address(input: string): bigint | null {
   const parts = /^(0x[0-9a-f]+|\d+)([a-z]*)$/i.exec(input);
   const hex = parts?.[1]?.startsWith("0x") === true;
-  const unit = Object.entries(SIZE_UNITS).find(([name]) =>
-    name.toLowerCase() === parts?.[2]?.toLowerCase()
-  );
+  const unit = unitNamed(parts?.[2] ?? "", SIZE_UNITS);
   if (parts === null || unit === undefined || (hex && parts[2] !== "")) return null;
-  const value = BigInt(parts[1]!) * BigInt(unit[1]);
+  const value = BigInt(parts[1]!) * BigInt(unit);
   return value < IOVA_END ? value : null;
 }
 
@@ -197,14 +184,10 @@ function quantity(
     metavar,
     placeholder: 0,
     parse(input: string): ValueParserResult<number> {
-      const parts = /^(\d+(?:\.\d+)?)([a-zA-Z]*)$/.exec(input);
-      const unit = Object.entries(units).find(([name]) =>
-        name.toLowerCase() === parts?.[2]?.toLowerCase()
-      );
-      const value = Math.round(Number(parts?.[1]) * (unit?.[1] ?? Number.NaN));
-      return Number.isSafeInteger(value)
-        ? { success: true, value }
-        : { success: false, error: message`Expected ${text(expected)}, but got ${input}.` };
+      const value = parseQuantity(input, units);
+      return value === null
+        ? { success: false, error: message`Expected ${text(expected)}, but got ${input}.` }
+        : { success: true, value };
     },
     format: (value: number): string => String(value),
   };

@@ -40,7 +40,7 @@ export function simHelp(): string {
     "Personalities:",
     ...rows(personalities),
     "",
-    "Options (BYTES: 4096, 64KiB, 256MiB, 4GiB):",
+    "Options (BYTES: 4096, 64KiB, 256MiB, 4G):",
     ...rows(options),
     "",
     "Faults, any number of them (N counts from 1; DURATION: 500ms, 5s):",

@@ -2,20 +2,11 @@
  * Parses and formats sizes, rates and durations as users write them.
  */
 
-const SIZES: Readonly<Record<string, number>> = {
-  "": 1,
-  B: 1,
-  KiB: 1024,
-  MiB: 1024 ** 2,
-  GiB: 1024 ** 3,
-};
+import { parseQuantity, SIZE_UNITS } from "../base/size_units.ts";
 
-/** Bytes: `4096`, `64KiB`, `256MiB`, `4GiB`; null for anything else. */
+/** Bytes: `4096`, `64KiB`, `256MiB`, `4G`; null for anything else. */
 export function parseSize(text: string): number | null {
-  const match = /^(\d{1,15})(B|KiB|MiB|GiB)?$/.exec(text);
-  if (match === null) return null;
-  const bytes = Number(match[1]) * SIZES[match[2] ?? ""]!;
-  return Number.isSafeInteger(bytes) ? bytes : null;
+  return parseQuantity(text, SIZE_UNITS);
 }
 
 /** Milliseconds: `500ms`, `5s`; null for anything else. */
@@ -33,6 +24,6 @@ export function parseU32(text: string): number | null {
 
 /** Bytes in the largest unit that leaves a whole number: `16MiB`. */
 export function formatSize(bytes: number): string {
-  const unit = ["GiB", "MiB", "KiB"].find((name) => bytes > 0 && bytes % SIZES[name]! === 0);
-  return unit === undefined ? String(bytes) : `${bytes / SIZES[unit]!}${unit}`;
+  const unit = ["GiB", "MiB", "KiB"].find((name) => bytes > 0 && bytes % SIZE_UNITS[name]! === 0);
+  return unit === undefined ? String(bytes) : `${bytes / SIZE_UNITS[unit]!}${unit}`;
 }

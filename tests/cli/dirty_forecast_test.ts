@@ -44,6 +44,13 @@ describe("`dirty forecast`", () => {
     assert.equal((await run(`${Math.floor(required * 0.98)}B`))[0], 3);
   });
 
+  it("takes 10G for 10 GiB a second, as sizes are taken elsewhere", async () => {
+    const words = ["dirty", "forecast", "-", "--bandwidth", "10G"];
+    const { code, out, err } = await vfiokit(words, { stdin: SAMPLES });
+    assert.equal(code, 0, err);
+    assert.match(out, /^192\.0 MiB of memory at 10\.0 GiB\/s \(85\.9 Gbit\/s\), /);
+  });
+
   it("needs no pre-copy if all of the memory fits into the downtime", async () => {
     const { code, out } = await vfiokit(
       ["dirty", "forecast", "-", "--bandwidth", "100Gbit", "--downtime", "1s"],

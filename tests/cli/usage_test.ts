@@ -131,7 +131,7 @@ describe("the command line", () => {
     [
       "a bandwidth that is none",
       ["dirty", "forecast", "f", "--bandwidth", "fast"],
-      /a bandwidth such as 10Gbit or 400MiB \(a second\), but got "fast"/,
+      /a bandwidth such as 10Gbit, 400MiB or 10G \(a second\), but got "fast"/,
     ],
     ["no round", ["dirty", "watch", "sim:none", "--map", "0:4096", "--rounds", "0"], /1/],
     [
