@@ -80,7 +80,7 @@ const DOORS: Readonly<Record<string, string>> = {
     AttachedDevice BitmapRange DeviceMemory DirtyBitmap DirtyRange DirtyRangeError DirtyReading
     DirtyRun DirtySession DirtySessionOptions DirtyTracker FORECAST_MAX_ROUNDS Forecast
     ForecastOptions ForecastRound IommufdTracker LogTracker MappedDevice MappedDeviceOptions
-    MeasuredRound MemoryOptions MemoryPart RangeToMap ReadOptions SessionFds SessionMapping
+    MeasuredRound MemoryFile MemoryOptions MemoryPart RangeToMap ReadOptions SessionFds SessionMapping
     TrackerName TrackingVerdict Type1Tracker UnmapReading forecast
   `,
   "./live": `

@@ -11,6 +11,7 @@ import {
   type MappedDeviceOptions,
   type TrackerName,
 } from "../../src/dirty/mod.ts";
+import { toServe } from "../lending/given_memory.ts";
 import { refuseUnlendable } from "../lending/run_program.ts";
 import { SimulatedDevices } from "../lending/simulated_devices.ts";
 import type { Context } from "../context.ts";
@@ -24,7 +25,7 @@ export interface SessionArgs {
   /** The device's name. */
   readonly device: string;
   /** `--map`. */
-  readonly map: readonly IovaMapping[];
+  readonly map: NonNullable<DirtySessionOptions["maps"]>;
   /** `--mapping`. */
   readonly mapping: readonly IovaMapping[];
   /** `--hugepages`. */
@@ -48,14 +49,14 @@ export interface SessionArgs {
 }
 
 /**
- * Serves a simulated device that a program is to use.
+ * Serves a simulated device that a program is to use, or whose memory is a file.
  *
  * @throws {UsageError} If the device cannot be lent to a program.
  */
-export async function serveSimulated({ device, command }: SessionArgs): Promise<SimulatedDevices> {
-  if (command === undefined) return await SimulatedDevices.serve([]);
-  refuseUnlendable([device]);
-  return await SimulatedDevices.serve([device]);
+export async function serveSimulated(args: SessionArgs): Promise<SimulatedDevices> {
+  const { device, command } = args;
+  if (command !== undefined) refuseUnlendable([device]);
+  return await SimulatedDevices.serve(toServe([device], args));
 }
 
 /**

@@ -20,12 +20,16 @@ import {
 import type { Command } from "./command.ts";
 import { json, jsonLines, open, quiet, toggle, trace } from "./options.ts";
 import { tail } from "./program_to_run.ts";
-import { bandwidth, device, duration, file, iovaRange, wide } from "./value_parsers.ts";
+import { bandwidth, device, duration, file, iovaRange, rangeToMap, wide } from "./value_parsers.ts";
 
 const track = {
   device: argument(device(), { description: [text("The device to watch (see probe).")] }),
-  map: multiple(option("--map", iovaRange(), {
-    description: [text("Map memory of this size at this IOVA for the device.")],
+  map: multiple(option("--map", rangeToMap(), {
+    description: [
+      text(
+        "Map memory of this size at this IOVA for the device: new memory, or a FILE as it is. FILE is a path (/dev/shm/…, /proc/self/fd/N) or fd:N; “,offset=BYTES” behind it says where in it the memory begins.",
+      ),
+    ],
   })),
   mapping: multiple(option("--mapping", iovaRange(), {
     description: [

@@ -148,6 +148,43 @@ export function iovaRange(): ValueParser<"sync", IovaMapping> {
   };
 }
 
+/** A range of IOVAs to map. */
+export interface RangeToMap extends IovaMapping {
+  /** The file that is its memory. */
+  readonly file?: string | undefined;
+  /** The fd that this process inherited of that file. */
+  readonly fd?: number | undefined;
+  /** Where in the file its memory begins, in bytes. */
+  readonly offset?: bigint | undefined;
+}
+
+/** A range of IOVAs and the file that is its memory: `0x100000:64MiB@/dev/shm/memory`. */
+export function rangeToMap(): ValueParser<"sync", RangeToMap> {
+  const range = iovaRange();
+  return {
+    ...range,
+    metavar: "IOVA:SIZE[@FILE]",
+    parse(input: string): ValueParserResult<RangeToMap> {
+      const [, before, memory, at] = /^([^@]*)(?:@(.*?)(?:,offset=([^,]*))?)?$/s.exec(input)!;
+      const parsed = range.parse(before!);
+      if (!parsed.success || memory === undefined) return parsed;
+      const offset = at === undefined ? undefined : address(at);
+      const [, fd] = /^fd:(\d{1,9})$/.exec(memory) ?? [];
+      if (memory === "" || offset === null) {
+        const form = text("a range such as 0x100000:64MiB@/dev/shm/memory");
+        return { success: false, error: message`Expected ${form}, but got ${input}.` };
+      }
+      const file = fd === undefined ? { file: memory } : { fd: Number(fd) };
+      return { success: true, value: { ...parsed.value, ...file, offset } };
+    },
+    format({ file, fd, offset, ...rest }): string {
+      const memory = file ?? (fd === undefined ? undefined : `fd:${fd}`);
+      const at = offset === undefined ? "" : `,offset=0x${offset.toString(16)}`;
+      return range.format(rest) + (memory === undefined ? "" : `@${memory}${at}`);
+    },
+  };
+}
+
 /** An IOVA, or a number of bytes as large as one: `0x100000`, `64MiB`. */
 export function wide(metavar: "IOVA" | "SIZE"): ValueParser<"sync", bigint> {
   return {

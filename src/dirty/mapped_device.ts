@@ -5,7 +5,7 @@
  */
 
 import { cleanly } from "../base/cleanup.ts";
-import { type Kernel, MAP_SHARED, type Mapping, PROT_READ, PROT_WRITE } from "../kernel/kernel.ts";
+import type { Kernel, Mapping } from "../kernel/kernel.ts";
 import { VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE } from "../uapi/mod.ts";
 import type { AddressSpace, AddressSpaceInfo } from "../vfio/dma/address_space.ts";
 import { smallestPage } from "../vfio/device/answer_error.ts";
@@ -21,19 +21,16 @@ import { openVfioDevice, type OpenVfioOptions } from "../vfio/open/open.ts";
 import { noContainer } from "../vfio/reasons/reasons.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
 import { DeviceMemory, type MemoryPart } from "./device_memory.ts";
+import { mapMemoryFile, type MemoryFile } from "./memory_file.ts";
 import { checkRanges } from "./ranges.ts";
 
 /** Smallest page size of any IOMMU, in bytes. */
 const LEAST_PAGE = 4096;
 
 /** A range to map. New memory is allocated for it, unless the caller has some. */
-export interface RangeToMap extends IovaMapping {
-  /** The fd of the caller's memory (a memfd, a file); it stays the caller's. */
-  readonly fd?: number | undefined;
-  /** Bytes from the start of that memory, in whole pages. Default 0. */
-  readonly offset?: number | bigint | undefined;
+export interface RangeToMap extends IovaMapping, MemoryFile {
   /**
-   * The address of the caller's memory in this process, instead of an fd. The caller vouches for
+   * The address of the caller's memory in this process, instead of a file. The caller vouches for
    * it: it must stay mapped as long as the device is open.
    */
   readonly address?: bigint | undefined;
@@ -43,8 +40,11 @@ export interface RangeToMap extends IovaMapping {
 export interface MemoryOptions {
   /** Ranges to map. */
   readonly maps?: readonly RangeToMap[] | undefined;
-  /** Ranges that are mapped already, in the borrowed address space of `fd:N`. */
-  readonly mappings?: readonly IovaMapping[] | undefined;
+  /**
+   * Ranges that are mapped already, in the borrowed address space of `fd:N`. If their memory is named
+   * too, it can be read and written here.
+   */
+  readonly mappings?: readonly (IovaMapping & MemoryFile)[] | undefined;
   /** Whether to use huge pages for new memory. */
   readonly hugepages?: boolean | undefined;
 }
@@ -155,10 +155,11 @@ export class MappedDevice implements Disposable {
     const pgsize = pageSize(space.info());
     checkRanges(ranges, pgsize);
     const maps = checkRanges(options.maps ?? [], pgsize);
-    for (const mapping of options.mappings ?? []) space.know(mapping);
+    const known = knowAll(opened, { kernel, space }, options.mappings ?? []);
     const memory = allocate(kernel, maps.filter(needsMemory), options.hugepages);
     if (memory !== null) opened.use(memory);
-    const contents = mapAll(opened, { kernel, space }, memory, maps);
+    const made = mapAll(opened, { kernel, space }, memory, maps);
+    const contents = new DeviceMemory([...known, ...made].sort((a, b) => a.iova < b.iova ? -1 : 1));
     return new MappedDevice(opened.move(), { device, space, pgsize, memory, contents });
   }
 
@@ -202,8 +203,8 @@ function allocate(
   return size === 0n ? null : DmaMemory.allocate(kernel, Number(size), { hugepages });
 }
 
-function needsMemory({ fd, address }: RangeToMap): boolean {
-  return fd === undefined && address === undefined;
+function needsMemory({ fd, file, address }: RangeToMap): boolean {
+  return fd === undefined && file === undefined && address === undefined;
 }
 
 /** What memory is mapped in. */
@@ -212,15 +213,31 @@ interface MappableDevice {
   readonly space: AddressSpace;
 }
 
+/** Takes mappings of others; returns those whose memory was named. */
+function knowAll(
+  opened: DisposableStack,
+  { kernel, space }: MappableDevice,
+  mappings: NonNullable<MemoryOptions["mappings"]>,
+): MemoryPart[] {
+  return mappings.flatMap((mapping) => {
+    space.know(mapping);
+    const memory = mapMemoryFile(kernel, mapping);
+    if (memory === null) return [];
+    opened.use(memory);
+    const { iova, size } = mapping;
+    return [{ iova, size, memory, offset: 0 }];
+  });
+}
+
 function mapAll(
   opened: DisposableStack,
   { kernel, space }: MappableDevice,
   memory: DmaMemory | null,
   maps: readonly RangeToMap[],
-): DeviceMemory {
+): MemoryPart[] {
   const flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
   let next = 0;
-  const parts = maps.map((map): MemoryPart => {
+  return maps.map((map): MemoryPart => {
     const { iova, size } = map;
     const part = needsMemory(map)
       ? { iova, size, memory: memory!.mapping, offset: next }
@@ -234,21 +251,21 @@ function mapAll(
     });
     return part;
   });
-  return new DeviceMemory(parts);
 }
 
-/** Maps the caller's fd into this process; null if the caller gave an address. */
+/** Maps the caller's file into this process; null if the caller gave an address. */
 function callersMemory(
   opened: DisposableStack,
   kernel: Kernel,
-  { iova, size, fd, offset = 0, address }: RangeToMap,
+  range: RangeToMap,
 ): Mapping | null {
-  if (fd === undefined) return null;
-  if (address !== undefined) {
+  const { iova, fd, file, address } = range;
+  if (address !== undefined && (fd !== undefined || file !== undefined)) {
     throw new TypeError(
-      `Cannot map 0x${iova.toString(16)}: give the memory's fd or its address, not both`,
+      `Cannot map 0x${iova.toString(16)}: give the memory's file or its address, not both`,
     );
   }
-  const prot = PROT_READ | PROT_WRITE;
-  return opened.use(kernel.mmap(Number(size), { fd, offset, prot, flags: MAP_SHARED }));
+  const memory = mapMemoryFile(kernel, range);
+  if (memory !== null) opened.use(memory);
+  return memory;
 }

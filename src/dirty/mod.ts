@@ -43,6 +43,7 @@ export {
   type SessionFds,
   type SessionMapping,
 } from "./mapped_device.ts";
+export type { MemoryFile } from "./memory_file.ts";
 export { DirtyRangeError } from "./range_error.ts";
 export { type DirtyRange, DirtyReading, type TrackingVerdict } from "./reading.ts";
 export { DirtySession, type DirtySessionOptions } from "./session.ts";

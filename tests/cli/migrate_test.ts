@@ -7,6 +7,7 @@ import { receive } from "../../cli/specs/migrate/receive.ts";
 import { addDecision, Journal, journalPath } from "../../src/live/commit/journal.ts";
 import { command, type Outcome, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
+import { receiving } from "./_receiving.ts";
 
 const ID = "0123456789abcdef0123456789abcdef";
 
@@ -27,29 +28,6 @@ function eventsIn(path: string): Event[] {
   }
   assert.equal(lines[0].type, "begin");
   return lines;
-}
-
-/** Starts `receive`, calls `use` once it waits, and returns how it ended. */
-async function receiving(
-  words: readonly string[],
-  use: (address: string) => Promise<void>,
-  permissions: readonly string[] = receive.permissions,
-): Promise<Outcome> {
-  const waiting = Promise.withResolvers<string>();
-  const ended = vfiokit(["receive", ...words], {
-    permissions,
-    started(child): void {
-      let text = "";
-      child.stderr?.on("data", (chunk: Uint8Array) => {
-        text += new TextDecoder().decode(chunk);
-        const [, address] = /^Waiting for migrate at (.+)$/m.exec(text) ?? [];
-        if (address !== undefined) waiting.resolve(address);
-      });
-    },
-  });
-  const address = await Promise.race([waiting.promise, ended]);
-  if (typeof address === "string") await use(address);
-  return await ended;
 }
 
 describe("vfiokit migrate", () => {

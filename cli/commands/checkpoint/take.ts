@@ -9,6 +9,7 @@ import { CheckpointChain, type LinkReport } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { beforeEnd, pause, spanOf } from "../../dirty/measured_span.ts";
 import { DONE, FAILED } from "../../exit_codes.ts";
+import { refuseShared, toServe } from "../../lending/given_memory.ts";
 import { lentMemory } from "../../lending/keep_open.ts";
 import { lendable, memoryOptions, openOptions, refuseQuirk } from "../../lending/open_devices.ts";
 import { refuseUnlendable } from "../../lending/run_program.ts";
@@ -25,7 +26,8 @@ export async function run(args: CheckpointArgs, context: Context): Promise<numbe
   }
   if (every === 0) throw new UsageError("Cannot take one every 0ms: name a longer time");
   if (command !== undefined) refuseUnlendable(names);
-  await using served = await SimulatedDevices.serve(command === undefined ? [] : names);
+  refuseShared(names, args.map);
+  await using served = await SimulatedDevices.serve(toServe(names, args));
   await using devices = await openDevices(names, {
     ...openOptions(args, names, context),
     ...memoryOptions(args),

@@ -13,7 +13,9 @@ import {
 } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { DONE } from "../../exit_codes.ts";
+import { refuseShared, toServe } from "../../lending/given_memory.ts";
 import { memoryOptions, openOptions, refuseQuirk } from "../../lending/open_devices.ts";
+import { SimulatedDevices } from "../../lending/simulated_devices.ts";
 import { connect } from "../../migrate/connect.ts";
 import { withEvents } from "../../migrate/event_log.ts";
 import { journalFolder } from "../../migrate/journal_folder.ts";
@@ -44,10 +46,12 @@ async function move(
   tell: (progress: MigrateProgress) => void,
 ): Promise<number> {
   const { devices: names, to } = args;
-  const memory = memoryOptions(args);
+  refuseShared(names, args.map);
+  await using served = await SimulatedDevices.serve(toServe(names, args));
   await using devices = await openDevices(names, {
     ...openOptions(args, names, context),
-    ...memory,
+    ...memoryOptions(args),
+    channels: served.channels,
   });
   context.drivers = devices;
   refuseQuirk(args, devices);

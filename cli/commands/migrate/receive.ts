@@ -9,6 +9,7 @@ import { LiveError, receive, type Received, type ReceiveProgress } from "../../.
 import type { Context } from "../../context.ts";
 import { DONE } from "../../exit_codes.ts";
 import { commonMaps } from "../../lending/common_maps.ts";
+import { demandFiles, refuseShared, toServe, withGiven } from "../../lending/given_memory.ts";
 import { keepOpen, noteClosed, refuseBoth } from "../../lending/keep_open.ts";
 import { openOptions } from "../../lending/open_devices.ts";
 import { refuseUnlendable } from "../../lending/run_program.ts";
@@ -25,12 +26,14 @@ import type { ReceiveArgs } from "../../specs/migrate/receive.ts";
 export async function run(args: ReceiveArgs, context: Context): Promise<number> {
   const { devices: names } = args;
   refuseBoth(args);
+  demandFiles(args.map);
+  refuseShared(names, args.map);
   if (args.command !== undefined) refuseUnlendable(names);
   const journal = journalFolder(args.journal);
   // Stdout is the connection's.
   if (args.listen === "-") context.resultFd = STDERR;
   using listening = await listen(args.listen, args, (text) => context.note(text));
-  await using lent = await SimulatedDevices.serve(args.command === undefined ? [] : names);
+  await using lent = await SimulatedDevices.serve(toServe(names, args));
   if (listening.more) context.note(`Waiting for migrate at ${listening.address}`);
   const events = { path: args.events, side: "destination", context } as const;
   const { devices, report } = await withEvents(
@@ -94,6 +97,6 @@ function open(
   context: Context,
 ): ReturnType<typeof openDevices> {
   const { devices } = args;
-  const maps = commonMaps(memory, devices);
+  const maps = withGiven(commonMaps(memory, devices), args.map);
   return openDevices(devices, { ...openOptions(args, devices, context), channels, maps });
 }

@@ -18,7 +18,7 @@ import {
 import type { Command } from "../command.ts";
 import * as options from "../options.ts";
 import { tail } from "../program_to_run.ts";
-import { duration, file, iovaRange } from "../value_parsers.ts";
+import { duration, file, rangeToMap } from "../value_parsers.ts";
 
 const checkpointArgs = object({
   devices: options.devices(
@@ -28,8 +28,12 @@ const checkpointArgs = object({
   output: option("-o", "--output", file(), {
     description: [text("The folder for the checkpoints; it is made if need be.")],
   }),
-  map: multiple(option("--map", iovaRange(), {
-    description: [text("Map memory of this size at this IOVA for the device, and save it, too.")],
+  map: multiple(option("--map", rangeToMap(), {
+    description: [
+      text(
+        "Map memory of this size at this IOVA for the device, and save it, too: new memory, or a FILE as it is (see dirty get).",
+      ),
+    ],
   })),
   every: optional(option("--every", duration(), {
     description: [text("Take a checkpoint at this interval; without this, take one.")],

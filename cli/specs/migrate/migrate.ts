@@ -19,7 +19,7 @@ import {
 } from "../../optique.ts";
 import type { Command } from "../command.ts";
 import * as options from "../options.ts";
-import { device, duration, file, iovaRange } from "../value_parsers.ts";
+import { device, duration, file, rangeToMap } from "../value_parsers.ts";
 import { events, journal, timeout, tls } from "./shared_options.ts";
 
 const migrateArgs = object({
@@ -34,8 +34,12 @@ const migrateArgs = object({
       ),
     ],
   })),
-  map: multiple(option("--map", iovaRange(), {
-    description: [text("Map memory of this size at this IOVA for the device, and move it, too.")],
+  map: multiple(option("--map", rangeToMap(), {
+    description: [
+      text(
+        "Map memory of this size at this IOVA for the device, and move it, too: new memory, or a FILE as it is (see dirty get).",
+      ),
+    ],
   })),
   tracker: withDefault(
     option(

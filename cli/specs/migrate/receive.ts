@@ -4,10 +4,11 @@
  * @module
  */
 
-import { type InferValue, object, option, string, text } from "../../optique.ts";
+import { type InferValue, multiple, object, option, string, text } from "../../optique.ts";
 import type { Command } from "../command.ts";
 import * as options from "../options.ts";
 import { tail } from "../program_to_run.ts";
+import { rangeToMap } from "../value_parsers.ts";
 import { events, journal, timeout, tls } from "./shared_options.ts";
 
 const receiveArgs = object({
@@ -20,6 +21,13 @@ const receiveArgs = object({
       "Where to wait for migrate: unix:PATH, tcp://HOST:PORT (TLS 1.3), or - (stdin and stdout).",
     )],
   }),
+  map: multiple(option("--map", rangeToMap(), {
+    description: [
+      text(
+        "What to use as the memory of one of the source's ranges (IOVA:SIZE@FILE, see dirty get); the others get new memory.",
+      ),
+    ],
+  })),
   ...options.hold,
   force: options.toggle(["-f", "--force"], "Take another kind of device, if the driver does."),
   ...tls,

@@ -84,7 +84,11 @@ function explainMapFailure(
     case "ENOENT":
       return { why: `the ${where} is no longer there`, hint: "" };
     case "EFAULT":
-      return { why: "its memory is not mapped in this process, or cannot be pinned", hint: "" };
+      return {
+        why: "its memory is not mapped in this process, or cannot be pinned",
+        hint:
+          "If it is a file: from Linux 6.5 on, only files of tmpfs and hugetlbfs, and memfds, can be pinned",
+      };
     default:
       return {
         why: shapeDefect(mapping, info) ?? accessDefect(mapping, info) ??

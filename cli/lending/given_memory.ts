@@ -1,0 +1,79 @@
+/**
+ * Memory that is given as files: `--map IOVA:SIZE@FILE`.
+ *
+ * @module
+ */
+
+import type { OpenOptions } from "../../mod.ts";
+import type { IovaMapping } from "../../src/vfio/mod.ts";
+import { iovaRange } from "../specs/value_parsers.ts";
+import { UsageError } from "../usage_error.ts";
+
+/** The ranges to map. */
+type Maps = NonNullable<OpenOptions["maps"]>;
+
+/** A range as `--map` has it. */
+function words({ iova, size }: IovaMapping): string {
+  return iovaRange().format({ iova, size });
+}
+
+function isFile({ file, fd }: Maps[number]): boolean {
+  return file !== undefined || fd !== undefined;
+}
+
+/**
+ * The devices that are to be served if they are simulated: those that a program is lent, and those
+ * whose memory is a file, which a simulation in this process does not reach.
+ */
+export function toServe(
+  names: readonly string[],
+  { map, command }: { readonly map: Maps; readonly command?: readonly string[] | undefined },
+): readonly string[] {
+  return command !== undefined || map.some(isFile) ? names : [];
+}
+
+/**
+ * Refuses memory that several devices would share.
+ *
+ * @throws {UsageError} If there are several devices.
+ */
+export function refuseShared(names: readonly string[], map: Maps): void {
+  const shared = map.find(isFile);
+  if (shared === undefined || names.length < 2) return;
+  throw new UsageError(
+    `Cannot give ${names.length} devices the same file for ${
+      words(shared)
+    }: each has memory of its own`,
+  );
+}
+
+/**
+ * The ranges that the other side has, with the memory that was given for them here.
+ *
+ * @throws {UsageError} If memory was given for a range that the other side does not have.
+ */
+export function withGiven(ranges: readonly IovaMapping[], map: Maps): Maps {
+  const same = (one: IovaMapping, other: IovaMapping): boolean =>
+    one.iova === other.iova && one.size === other.size;
+  const left = map.find((given) => !ranges.some((range) => same(given, range)));
+  if (left !== undefined) {
+    throw new UsageError(
+      `Cannot use the memory that --map gives for ${words(left)}: the device to take over has ` +
+        (ranges.length === 0 ? "no memory" : ranges.map(words).join(", ")),
+    );
+  }
+  return ranges.map((range) => map.find((given) => same(given, range)) ?? range);
+}
+
+/**
+ * Refuses ranges without a file, where the other side says what to map.
+ *
+ * @throws {UsageError} If there is one.
+ */
+export function demandFiles(map: Maps): void {
+  const bare = map.find((range) => !isFile(range));
+  if (bare === undefined) return;
+  throw new UsageError(
+    `Expected a file for ${words(bare)} (--map IOVA:SIZE@FILE): what to map is known already`,
+  );
+}
