@@ -9,7 +9,7 @@ import { Buffer } from "node:buffer";
 
 /** The modules that every guest loads, in addition to what these need. */
 export const MODULES: readonly string[] = [
-  ...["virtio_pci", "9p", "9pnet_virtio", "vfio_iommu_type1", "vfio-pci", "mdev"],
+  ...["virtio_pci", "virtio_net", "9p", "9pnet_virtio", "vfio_iommu_type1", "vfio-pci", "mdev"],
 ];
 
 /** A module's name: its file's, with underscores, as the kernel says it. */

@@ -24,6 +24,8 @@ drivers in it; with a COMMAND, runs that in the guest instead.
   --long                 Runs the cases that take minutes, too; --only runs them without it.
   --once                 Of several kernels, runs each case on the first that can, but for those
                          that compare the kernel's own answers with what the toolkit expects.
+  --guests N             2 boots two guests of the kernel, with a network between them, and runs
+                         the cases that need both; a COMMAND runs in each (default: 1).
   --serve                Boots with Debian's newest QEMU, and a device that vfiokit serves by the
                          vfio-user protocol; runs the cases of that device.
 
@@ -44,6 +46,8 @@ export interface Options {
   readonly long: boolean;
   /** Whether a case that one kernel has shown is not run on the next. */
   readonly once: boolean;
+  /** How many guests there are: two have a network between them. */
+  readonly guests: 1 | 2;
   /** Whether there is a device that vfiokit serves. */
   readonly serve: boolean;
   /** What to run in place of the cases. */
@@ -75,6 +79,7 @@ export function parseOptions(args: readonly string[]): Options | null {
       append: { type: "string", multiple: true, default: [] },
       long: { type: "boolean", default: false },
       once: { type: "boolean", default: false },
+      guests: { type: "string", default: "1" },
       serve: { type: "boolean", default: false },
       help: { type: "boolean" },
     },
@@ -83,8 +88,11 @@ export function parseOptions(args: readonly string[]): Options | null {
   const timeout = Number(values.timeout);
   if (!(timeout > 0)) throw new TypeError(`Cannot wait "${values.timeout}" seconds`);
   const { append, once, serve } = values;
-  const only = values.only ?? (serve ? "served:" : undefined);
+  const guests = values.guests === "1" ? 1 : values.guests === "2" ? 2 : null;
+  if (guests === null) throw new TypeError(`Cannot boot "${values.guests}" guests: 1 or 2`);
+  if (guests === 2 && serve) throw new TypeError("Cannot serve a device to two guests");
+  const only = values.only ?? (serve ? "served:" : guests === 2 ? "guests:" : undefined);
   const long = values.long || only !== undefined;
   const kernels = kernelsOf(values.kernel);
-  return { kernels, only, timeout, append, long, once, serve, command: positionals };
+  return { kernels, only, timeout, append, long, once, guests, serve, command: positionals };
 }

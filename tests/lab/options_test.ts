@@ -28,6 +28,14 @@ it("--serve runs the cases of the served device, if no others are named", () => 
   assert.equal(parseOptions(["--serve", "--only", "doorbell"])!.only, "doorbell");
 });
 
+it("--guests 2 runs the cases that need two, if no others are named", () => {
+  assert.deepEqual([parseOptions([])!.guests, parseOptions(["--guests", "2"])!.guests], [1, 2]);
+  assert.equal(parseOptions(["--guests", "2"])!.only, "guests:");
+  assert.equal(parseOptions(["--guests", "2", "--only", "trapped"])!.only, "trapped");
+  assert.throws(() => parseOptions(["--guests", "3"]), /"3" guests: 1 or 2/);
+  assert.throws(() => parseOptions(["--guests", "2", "--serve"]), /to two guests/);
+});
+
 it("--long runs what takes minutes; so does naming cases", () => {
   assert.equal(parseOptions([])!.long, false);
   assert.equal(parseOptions(["--long"])!.long, true);

@@ -83,6 +83,16 @@ export interface Share {
   readonly writable: boolean;
 }
 
+/** A network of two guests: each QEMU sends what its guest sends to the other's socket. */
+export interface Network {
+  /** This guest's number: 1 or 2. */
+  readonly guest: number;
+  /** The path of this guest's socket. */
+  readonly own: string;
+  /** The path of the other's. */
+  readonly other: string;
+}
+
 /** What to boot. */
 export interface Machine {
   /** The uncompressed kernel. */
@@ -93,6 +103,8 @@ export interface Machine {
   readonly append: readonly string[];
   /** Folders of the host. */
   readonly shares: readonly Share[];
+  /** The network card to the other guest; null for none. */
+  readonly network: Network | null;
   /** The socket of a vfio-user server whose device the guest gets; null for none. */
   readonly served: string | null;
   /** Where the kernel's console goes. */
@@ -149,6 +161,15 @@ function machineArgs(machine: Machine): string[] {
     // The kernel's console, and the guest's own output.
     ...["-serial", `file:${machine.consoleFile}`, "-serial", "stdio"],
   ];
+  if (machine.network !== null) {
+    const { guest, own, other } = machine.network;
+    // Datagrams: neither has to be there before the other.
+    args.push(
+      "-netdev",
+      `dgram,id=peer,local.type=unix,local.path=${own},remote.type=unix,remote.path=${other}`,
+    );
+    args.push("-device", `virtio-net-pci,netdev=peer,mac=52:54:00:00:00:0${guest},romfile=`);
+  }
   if (machine.served !== null) {
     // The server reaches the guest's memory by its fd.
     args.push("-object", "memory-backend-memfd,id=ram,size=2048M,share=on");

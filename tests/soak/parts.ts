@@ -65,6 +65,14 @@ export const PARTS: readonly Part[] = [
     programs: [deno("tests/lab/main.ts", "--kernel", "all", "--long", "--timeout", "7200")],
   },
   {
+    name: "lab-guests",
+    text:
+      "devices that move from one guest to another, on 6.1, 6.12 and the kernel that is built here",
+    programs: [
+      deno("tests/lab/main.ts", "--kernel", "6.1,6.12,6.12-iommufd", "--guests", "2"),
+    ],
+  },
+  {
     name: "lab-iommufd",
     text: "all cases on the kernel that is built here, with iommufd",
     programs: [

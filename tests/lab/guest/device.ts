@@ -39,6 +39,8 @@ export interface Settings {
   readonly size?: number;
   /** Most bytes of a transaction. */
   readonly chunk?: number;
+  /** What its state is made from; each new device has another. */
+  readonly seed?: number;
   /** Bytes a second that the running device changes. */
   readonly rate?: number;
   /** Faults on order. */

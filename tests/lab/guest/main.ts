@@ -17,6 +17,7 @@ import { cases as dirty } from "./cases/dirty.ts";
 import { cases as dirtyCli } from "./cases/dirty_cli.ts";
 import { cases as driver } from "./cases/driver.ts";
 import { cases as faults } from "./cases/faults.ts";
+import { cases as guests } from "./cases/guests.ts";
 import { cases as handOver } from "./cases/hand_over.ts";
 import { cases as hwpt } from "./cases/hwpt.ts";
 import { cases as live } from "./cases/live.ts";
@@ -79,6 +80,7 @@ const tally = await runCases([
   ...served,
   ...several,
   ...live,
+  ...guests,
   ...log,
   ...check,
   ...checkBugs,

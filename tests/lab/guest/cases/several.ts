@@ -9,16 +9,13 @@ import { existsSync, readFileSync } from "node:fs";
 import {
   createCheckpointFile,
   openCheckpointFile,
-  type OpenDevices,
   openDevices,
   restore,
   save,
   TransferError,
   type TransferReport,
 } from "../../../../mod.ts";
-import { libcKernel } from "../../../../src/kernel/mod.ts";
-import { tellingArcs } from "../../../migration/_arcs.ts";
-import { type DeviceType, type GuestDevice, lacks, type Settings, withDevices } from "../device.ts";
+import { type DeviceType, lacks, type Settings, withDevices } from "../device.ts";
 import { withSiblings } from "../edu.ts";
 import type { Case } from "../harness.ts";
 import { readWindow } from "../library.ts";
@@ -32,6 +29,7 @@ import {
   wholeJson,
   type Window,
 } from "../programs.ts";
+import { type Asked, held, watched } from "../watched.ts";
 
 const SMALL: Settings = { size: 1 << 20, chunk: 64 << 10 };
 
@@ -39,7 +37,6 @@ const SMALL: Settings = { size: 1 << 20, chunk: 64 << 10 };
 const STOP = 1;
 const RUNNING = 2;
 const RUNNING_P2P = 5;
-const PRE_COPY_P2P = 7;
 /** Vendor and device id of edu, as in its configuration space. */
 const EDU_IDS = [0x34, 0x12, 0xe8, 0x11];
 /** v1's running. */
@@ -88,28 +85,6 @@ function byCommand(name: string, types: readonly [DeviceType, DeviceType], runti
         );
       }),
   };
-}
-
-/** A state that was asked for, and those that the drivers said they had just before. */
-interface Asked {
-  readonly number: number;
-  readonly state: string;
-  readonly now: readonly number[];
-}
-
-/** Opens devices on this thread; `asked` grows by each state that one of them is asked for. */
-async function watched(guests: readonly GuestDevice[], asked: Asked[]): Promise<OpenDevices> {
-  const fds: number[] = [];
-  const kernel = tellingArcs(libcKernel(), (fd, state) => {
-    asked.push({ number: fds.indexOf(fd), state, now: guests.map((guest) => guest.state) });
-  });
-  const devices = await openDevices(guests.map(({ uuid }) => uuid), { kernel });
-  fds.push(...devices.map(({ description }) => description.fds.device));
-  return devices;
-}
-
-function held(state: number): boolean {
-  return state === RUNNING_P2P || state === PRE_COPY_P2P;
 }
 
 /** Two devices with P2P, seen from their driver at each step. */
