@@ -74,7 +74,7 @@ export function watchSignals(program: string, giveUp: (exitCode: number) => void
           );
         }, WAITING_MS);
       } else if (Date.now() - first > SAME_MS) {
-        drawStatus("");
+        drawStatus();
         writeText(
           STDERR,
           `${program}: ${name} again: gave up while waiting; what state a device is in now, ` +

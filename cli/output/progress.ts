@@ -10,7 +10,7 @@ import type { CheckpointSink, Device, Progress } from "../../mod.ts";
 import { printable } from "../../src/base/printable.ts";
 import type { Context } from "../context.ts";
 import { canDraw } from "../env.ts";
-import { progressLine, progressText, type Shown } from "./progress_line.ts";
+import { progressLine, progressText, type Shown, SILENT_MS } from "./progress_line.ts";
 import { drawStatus, STDERR, writeText } from "./stdio.ts";
 
 /** Milliseconds between two updates: a terminal is redrawn ten times a second. */
@@ -19,9 +19,6 @@ const LINES_MS = 1000;
 
 /** The rate is that of the last two seconds. */
 const WINDOW_MS = 2000;
-
-/** A driver that does not answer for this long is reported. */
-const SILENT_MS = 3000;
 
 /** The width of a terminal that does not say its own. */
 const COLUMNS = 80;
@@ -84,26 +81,42 @@ export interface Measured {
 
 /** Draws progress until it is disposed. */
 export function showProgress(measured: Measured, context: Context): Disposable {
-  if (context.quiet) return { [Symbol.dispose](): void {} };
   const meter = new ProgressMeter(measured, () => performance.now());
-  const terminal = canDraw(process.stderr);
-  const look = (): void => {
+  return redraw((columns) => {
     const shown = meter.sample();
-    if (terminal) drawStatus(progressLine(shown, (process.stderr.columns || COLUMNS) - FREE));
-    else writeText(STDERR, `${progressText(shown)}\n`);
+    return [columns === null ? progressText(shown) : progressLine(shown, columns)];
+  }, context);
+}
+
+/** Whether progress is redrawn in its place; else it is lines, one after the other. */
+export function redraws(): boolean {
+  return canDraw(process.stderr);
+}
+
+/**
+ * Draws lines until it is disposed; nothing with `--quiet`.
+ *
+ * @param look Returns the lines for a terminal of so many columns, or, for null, for elsewhere.
+ */
+export function redraw(look: (columns: number | null) => string[], context: Context): Disposable {
+  if (context.quiet) return { [Symbol.dispose](): void {} };
+  const terminal = redraws();
+  const again = (): void => {
+    if (terminal) drawStatus(...look((process.stderr.columns || COLUMNS) - FREE));
+    else for (const line of look(null)) writeText(STDERR, `${line}\n`);
   };
-  const timer = setInterval(look, terminal ? TERMINAL_MS : LINES_MS);
+  const timer = setInterval(again, terminal ? TERMINAL_MS : LINES_MS);
   return {
     [Symbol.dispose](): void {
       clearInterval(timer);
-      if (terminal) drawStatus("");
+      if (terminal) drawStatus();
     },
   };
 }
 
 /** Draws progress at a terminal alone, and not with `--json`. */
 export function showAtTerminal(measured: Measured, context: Context): Disposable {
-  if (context.json || !canDraw(process.stderr)) return { [Symbol.dispose](): void {} };
+  if (context.json || !redraws()) return { [Symbol.dispose](): void {} };
   return showProgress(measured, context);
 }
 
@@ -137,24 +150,45 @@ export async function whileReading<Value>(
   return await read((at) => bytes = at);
 }
 
-/** Makes rates and estimates of what is measured from time to time. */
-export class ProgressMeter {
-  readonly #measured: Measured;
+/** Measures the rate of the last two seconds. */
+export class RateMeter {
   readonly #clock: () => number;
   #samples: { readonly at: number; readonly bytes: number }[];
 
   /** Begins at 0 bytes, by a clock in milliseconds. */
-  constructor(measured: Measured, clock: () => number) {
-    this.#measured = measured;
+  constructor(clock: () => number) {
     this.#clock = clock;
     this.#samples = [{ at: clock(), bytes: 0 }];
+  }
+
+  /** The bytes per second, after so many bytes. */
+  rate(bytes: number): number {
+    const at = this.#clock();
+    // The next phase counts from 0 again.
+    if (bytes < this.#samples.at(-1)!.bytes) this.#samples = [{ at, bytes: 0 }];
+    this.#samples.push({ at, bytes });
+    while (this.#samples.length > 2 && at - this.#samples[0]!.at > WINDOW_MS) this.#samples.shift();
+    const first = this.#samples[0]!;
+    return at === first.at ? 0 : (bytes - first.bytes) / ((at - first.at) / 1000);
+  }
+}
+
+/** Makes rates and estimates of what is measured from time to time. */
+export class ProgressMeter {
+  readonly #measured: Measured;
+  readonly #rate: RateMeter;
+
+  /** Begins at 0 bytes, by a clock in milliseconds. */
+  constructor(measured: Measured, clock: () => number) {
+    this.#measured = measured;
+    this.#rate = new RateMeter(clock);
   }
 
   /** Measures now. */
   sample(): Shown {
     const { verb, name, now, total } = this.#measured;
     const { state, bytes, pendingBytes, unansweredMs } = now();
-    const rate = this.#rate(bytes);
+    const rate = this.#rate.rate(bytes);
     const rest = total === undefined ? pendingBytes : Math.max(0, total - bytes);
     return {
       verb,
@@ -167,15 +201,5 @@ export class ProgressMeter {
       secondsLeft: rest === null || rate === 0 ? null : rest / rate,
       silentSeconds: unansweredMs < SILENT_MS ? null : unansweredMs / 1000,
     };
-  }
-
-  #rate(bytes: number): number {
-    const at = this.#clock();
-    // The next phase counts from 0 again.
-    if (bytes < this.#samples.at(-1)!.bytes) this.#samples = [{ at, bytes: 0 }];
-    this.#samples.push({ at, bytes });
-    while (this.#samples.length > 2 && at - this.#samples[0]!.at > WINDOW_MS) this.#samples.shift();
-    const first = this.#samples[0]!;
-    return at === first.at ? 0 : (bytes - first.bytes) / ((at - first.at) / 1000);
   }
 }

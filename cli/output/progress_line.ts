@@ -15,6 +15,9 @@ const SHORTEST_NAME = 12;
 
 const GAP = "  ";
 
+/** A driver that does not answer for this long is reported, in milliseconds. */
+export const SILENT_MS = 3000;
+
 /** What is known at one moment. */
 export interface Shown {
   /** What is done: `Saving`. */
@@ -80,7 +83,8 @@ function bar(part: number, length: number): string {
   return "=".repeat(Math.round(part * length)).padEnd(length, "-");
 }
 
-function shorten(name: string, length: number): string {
+/** A text in at most so many columns. */
+export function shorten(name: string, length: number): string {
   return name.length <= length ? name : `${name.slice(0, length - 1)}…`;
 }
 
@@ -100,7 +104,8 @@ function eta({ secondsLeft }: Shown): string {
   return secondsLeft === null ? "" : `ETA ${span(secondsLeft)}`;
 }
 
-function silence({ silentSeconds }: Shown): string {
+/** That the driver has not answered for a while; empty if that is not so. */
+export function silence({ silentSeconds }: Pick<Shown, "silentSeconds">): string {
   return silentSeconds === null ? "" : `no answer from the driver for ${span(silentSeconds)}`;
 }
 

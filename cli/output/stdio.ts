@@ -18,24 +18,33 @@ const EAGAIN_MS = 5;
 
 const gone = new Set<number>();
 
-/** Erases the line that the cursor is on. */
-const ERASE = "\r\x1b[K";
-
-/** The line that stands below all that is written to stderr; empty if there is none. */
-let status = "";
+/** The lines that stand below all that is written to stderr. */
+let status: readonly string[] = [];
 
 /**
- * Draws a line below all that is written to a stderr that is a terminal, in place of the last one;
- * an empty line ends that. What is too wide is cut by the terminal.
+ * Draws lines below all that is written to a stderr that is a terminal, in place of the last ones;
+ * without any it ends that. What is too wide is cut by the terminal.
  */
-export function drawStatus(line: string): void {
-  if (line === "" && status === "") return;
-  status = line;
-  writeRaw(STDERR, new TextEncoder().encode(line === "" ? ERASE : drawn()));
+export function drawStatus(...lines: readonly string[]): void {
+  if (lines.length === 0 && status.length === 0) return;
+  const before = lines.length === status.length ? toTop() : erased();
+  status = lines;
+  writeRaw(STDERR, new TextEncoder().encode(before + drawn()));
+}
+
+/** Moves the cursor to the beginning of the first line. */
+function toTop(): string {
+  return status.length > 1 ? `\x1b[${status.length - 1}A\r` : "\r";
+}
+
+/** Erases all lines. */
+function erased(): string {
+  return status.length > 1 ? `${toTop()}\x1b[J` : "\r\x1b[K";
 }
 
 function drawn(): string {
-  return `\r\x1b[?7l${status}\x1b[K\x1b[?7h`;
+  if (status.length === 0) return "";
+  return `\r\x1b[?7l${status.map((line) => `${line}\x1b[K`).join("\r\n")}\x1b[?7h`;
 }
 
 /** Whether a write has shown that the reader is gone. */
@@ -74,9 +83,9 @@ export function writeText(fd: typeof STDOUT | typeof STDERR, text: string): void
  * @throws {StdoutError} If stdout does not take them. Of stderr there is nobody to tell.
  */
 export function writeBytes(fd: typeof STDOUT | typeof STDERR, bytes: Uint8Array): void {
-  if (fd === STDOUT || status === "") return writeRaw(fd, bytes);
+  if (fd === STDOUT || status.length === 0) return writeRaw(fd, bytes);
   const encoder = new TextEncoder();
-  for (const part of [encoder.encode(ERASE), bytes, encoder.encode(drawn())]) writeRaw(fd, part);
+  for (const part of [encoder.encode(erased()), bytes, encoder.encode(drawn())]) writeRaw(fd, part);
 }
 
 function writeRaw(fd: typeof STDOUT | typeof STDERR, bytes: Uint8Array): void {

@@ -8,7 +8,9 @@ export interface Round {
   readonly sent: number;
   /** How long it took. */
   readonly seconds: number;
-  /** Bytes that became dirty during the round, and those that the devices report as pending. */
+  /** Bytes of memory that became dirty during the round. */
+  readonly dirtied: number;
+  /** Those, and the bytes that the devices report as pending. */
   readonly left: number;
 }
 
@@ -51,7 +53,7 @@ export function expectedDowntimeMs(rounds: readonly Round[], fixedMs: number): n
  * import assert from "node:assert/strict";
  *
  * const limits = { downtimeMs: 300, maxRounds: 2, maxTimeMs: Infinity };
- * const round = { sent: 1e9, seconds: 1, left: 1e8 };
+ * const round = { sent: 1e9, seconds: 1, dirtied: 1e8, left: 1e8 };
  * assert.equal(afterRound([round], 0, limits), "stop");
  * assert.equal(afterRound([{ ...round, left: 5e8 }], 0, limits), "round");
  * assert.equal(afterRound([round, { ...round, left: 1e9 }], 0, limits), "give-up");

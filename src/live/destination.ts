@@ -28,6 +28,7 @@ import { CommitMachine, entryOf } from "./commit/machine.ts";
 import { untilOrdered } from "./await_order.ts";
 import { FrameReceiver, type ReceivedBytes } from "./frame_receiver.ts";
 import { LiveError } from "./live_error.ts";
+import { PhaseReports } from "./phase_reports.ts";
 
 /** How to receive. */
 export interface ReceiveOptions {
@@ -39,7 +40,10 @@ export interface ReceiveOptions {
   readonly timeoutMs?: number | undefined;
   /** Ends it, as long as the other side may still run. */
   readonly signal?: AbortSignal | undefined;
-  /** Is called after each change of what is going on; last with `done` and what is reported. */
+  /**
+   * Is called after each change of what is going on, and ten times a second; last with `done` and
+   * what is reported. If it throws before all has come, the migration fails with that.
+   */
   readonly onProgress?: ((progress: ReceiveProgress) => void) | undefined;
 }
 
@@ -51,6 +55,13 @@ export interface ReceiveProgress {
   readonly id: string;
   /** What was taken so far. */
   readonly bytes: Readonly<ReceivedBytes>;
+  /** Bytes of the stream so far. */
+  readonly received: number;
+  /**
+   * For how many milliseconds a device's thread has left a request without an answer; 0 if none
+   * has.
+   */
+  readonly unansweredMs: number;
 }
 
 /** How it went. */
@@ -61,6 +72,8 @@ export interface ReceiveReport {
   readonly seconds: number;
   /** What was taken. */
   readonly bytes: ReceivedBytes;
+  /** Bytes of the stream. */
+  readonly received: number;
   /** The devices, which run. */
   readonly devices: readonly DeviceReport[];
 }
@@ -111,7 +124,8 @@ export async function receive(
       throw error;
     }
     using lockstep = new Lockstep("receive", devices, options.signal);
-    const report = await new Destination(lockstep, peer, journal, options).run(begun);
+    using destination = new Destination(lockstep, peer, journal, options);
+    const report = await destination.run(begun);
     closing.move();
     journal[Symbol.dispose]();
     peer.close();
@@ -132,7 +146,7 @@ async function refuse(peer: Peer, error: unknown): Promise<void> {
   peer.close();
 }
 
-class Destination {
+class Destination implements Disposable {
   readonly #lockstep: Lockstep;
   readonly #peer: Peer;
   readonly #options: ReceiveOptions;
@@ -140,6 +154,7 @@ class Destination {
   readonly #steps: RestoreSteps;
   readonly #receiver: FrameReceiver;
   readonly #machine: CommitMachine<DestinationState, DestinationEvent, DestinationAction>;
+  readonly #reports: PhaseReports<ReceiveProgress["phase"]> | null;
   /** Why it failed. */
   #reason: unknown = null;
   /** The error that says how the devices were left, once they were reset. */
@@ -152,6 +167,11 @@ class Destination {
     this.#journal = journal;
     this.#steps = new RestoreSteps(lockstep);
     this.#receiver = new FrameReceiver(peer, lockstep);
+    const { onProgress } = options;
+    this.#reports = onProgress === undefined ? null : new PhaseReports(
+      (phase) => onProgress(this.#progress(phase)),
+      (error) => this.#machine.state === "receiving" ? lockstep.end(error) : undefined,
+    );
     this.#machine = new CommitMachine(
       DESTINATION,
       "receiving",
@@ -277,11 +297,23 @@ class Destination {
   }
 
   #tell(phase: ReceiveProgress["phase"]): void {
-    this.#options.onProgress?.({
+    this.#reports?.tell(phase);
+  }
+
+  #progress(phase: ReceiveProgress["phase"]): ReceiveProgress {
+    const unanswered = this.#lockstep.members.map(({ device }) => device.progress().unansweredMs);
+    return {
       phase,
       id: this.#journal.id,
       bytes: { ...this.#receiver.bytes },
-    });
+      received: this.#receiver.received,
+      unansweredMs: Math.max(...unanswered),
+    };
+  }
+
+  /** Reports no more progress. */
+  [Symbol.dispose](): void {
+    this.#reports?.[Symbol.dispose]();
   }
 
   async #reported(begun: number): Promise<ReceiveReport> {
@@ -296,6 +328,7 @@ class Destination {
       id: this.#journal.id,
       seconds: (performance.now() - begun) / 1000,
       bytes: this.#receiver.bytes,
+      received: this.#receiver.received,
       devices,
     };
   }

@@ -81,6 +81,11 @@ export class FrameReceiver {
     return { memory: this.#reader.pageBytes, device: this.#deviceBytes };
   }
 
+  /** Bytes of the stream so far. */
+  get received(): number {
+    return this.#reader.storedBytes;
+  }
+
   /** Takes frames up to the header. */
   async header(): Promise<DecodedHeader> {
     while (this.#reader.header === null) await this.#take();

@@ -21,6 +21,8 @@ export class LiveCopy {
   readonly #sender: FrameSender;
   readonly #compares: boolean;
   #scans: PageScans = [];
+  /** Bytes of memory that were due so far, without those that are only compared after the stop. */
+  #due = 0;
   /** The rounds so far. */
   readonly rounds: Round[] = [];
   /** What the caller should know, such as a tracker that does not track. */
@@ -62,7 +64,6 @@ export class LiveCopy {
 
   /** Sends what is due of memory, and what devices with pre-copy have to give. */
   async round(): Promise<void> {
-    const { members } = this.#lockstep;
     const pass = precopyLimits({ maxRounds: 1 });
     const [begun, before] = [performance.now(), this.#sender.sent];
     await this.#lockstep.step(async (member) => {
@@ -71,12 +72,10 @@ export class LiveCopy {
       await this.#sender.sendDevice(member, "pre-copy", pass);
     });
     const seconds = (performance.now() - begun) / 1000;
-    const pending = members.reduce(
-      (sum, { device }) => sum + (device.progress().pendingBytes ?? 0),
-      0,
-    );
-    const left = await this.#add("dirty") + pending;
-    this.rounds.push({ sent: this.#sender.sent - before, seconds, left });
+    const pending = this.#pending;
+    const dirtied = await this.#add("dirty");
+    const left = dirtied + pending;
+    this.rounds.push({ sent: this.#sender.sent - before, seconds, dirtied, left });
   }
 
   /** Stops the devices. */
@@ -89,7 +88,7 @@ export class LiveCopy {
   async sendMemory(): Promise<void> {
     // The devices stand still: nothing becomes dirty after this.
     await this.#add("dirty");
-    if (this.#compares) await this.#add("all");
+    if (this.#compares) await this.#add("all", false);
     await this.#lockstep.step((member) => this.#sender.sendMemory(member));
   }
 
@@ -109,8 +108,22 @@ export class LiveCopy {
     return this.#sender.secondsToLookAt(bytes) * 1000;
   }
 
-  /** Adds memory to what is due; returns its bytes. */
-  async #add(what: "all" | "dirty"): Promise<number> {
+  /** What the devices report as pending, in bytes. */
+  get #pending(): number {
+    return this.#lockstep.members.reduce(
+      (sum, { device }) => sum + (device.progress().pendingBytes ?? 0),
+      0,
+    );
+  }
+
+  /** Bytes that are still to be sent, as far as is known. */
+  get left(): number {
+    const { memory, zero, same } = this.#sender.bytes;
+    return Math.max(0, this.#due - memory - zero - same) + this.#pending;
+  }
+
+  /** Adds memory to what is due, for sending or only for comparing; returns its bytes. */
+  async #add(what: "all" | "dirty", sends = true): Promise<number> {
     let bytes = 0;
     await this.#lockstep.step(async ({ device, number }) => {
       const due = await ask(device, "addPages", what, this.#scans[number]!);
@@ -122,6 +135,7 @@ export class LiveCopy {
       }
       for (const lost of due.lost) this.#warn(lost);
     });
+    if (sends) this.#due += bytes;
     return bytes;
   }
 

@@ -26,6 +26,7 @@ import { untilOrdered } from "./await_order.ts";
 import { FrameSender, type SentBytes } from "./frame_sender.ts";
 import { LiveCopy, type OwnerWrites } from "./live_copy.ts";
 import { LiveError } from "./live_error.ts";
+import { PhaseReports } from "./phase_reports.ts";
 import { StepTimes } from "./step_times.ts";
 
 const DEFAULT_DOWNTIME_MS = 300;
@@ -52,7 +53,10 @@ export interface MigrateOptions extends Partial<ConvergenceOptions> {
   readonly timeoutMs?: number | undefined;
   /** Ends the migration; before the decision the devices run on. */
   readonly signal?: AbortSignal | undefined;
-  /** Is called after each change of what is going on; last with `done` and what is reported. */
+  /**
+   * Is called after each change of what is going on, and ten times a second; last with `done` and
+   * what is reported. If it throws before all is sent, the migration fails with that.
+   */
   readonly onProgress?: ((progress: MigrateProgress) => void) | undefined;
 }
 
@@ -66,12 +70,23 @@ export interface MigrateProgress {
   readonly rounds: readonly Round[];
   /** What was sent. */
   readonly bytes: Readonly<SentBytes>;
+  /** Bytes of the stream so far. */
+  readonly sent: number;
+  /** Bytes of memory and device data that are still to be sent, as far as is known. */
+  readonly left: number;
+  /** What the devices stand still for; null while they run, and at the end. */
+  readonly step: DowntimeStep["step"] | null;
   /** Bytes per second; 0 if nothing was sent. */
   readonly bandwidth: number;
   /** The downtime to be expected, in milliseconds; null before the first round has ended. */
   readonly expectedDowntimeMs: number | null;
   /** What the caller should know, such as a tracker that does not track. */
   readonly warnings: readonly string[];
+  /**
+   * For how many milliseconds a device's thread has left a request without an answer; 0 if none
+   * has.
+   */
+  readonly unansweredMs: number;
 }
 
 /** A part of the downtime. */
@@ -96,6 +111,8 @@ export interface MigrateReport {
   readonly rounds: readonly Round[];
   /** What was sent. */
   readonly bytes: Readonly<SentBytes>;
+  /** Bytes of the stream. */
+  readonly sent: number;
   /** What the caller should know. */
   readonly warnings: readonly string[];
   /** The devices, which stand still. */
@@ -119,10 +136,11 @@ export async function migrate(
 ): Promise<MigrateReport> {
   using lockstep = new Lockstep("migrate", devices, options.signal);
   using journal = Journal.create(options.journal, newMigrationId(), "source");
-  return await new Source(lockstep, connection, journal, options).run();
+  using source = new Source(lockstep, connection, journal, options);
+  return await source.run();
 }
 
-class Source {
+class Source implements Disposable {
   readonly #lockstep: Lockstep;
   readonly #options: MigrateOptions;
   readonly #peer: Peer;
@@ -132,6 +150,7 @@ class Source {
   readonly #copy: LiveCopy;
   readonly #downtime = new StepTimes<DowntimeStep["step"]>();
   readonly #begun = performance.now();
+  readonly #reports: PhaseReports<MigrateProgress["phase"]> | null;
   /** Whether the stream has begun, and not ended: messages cannot be sent then. */
   #inStream = false;
   /** Whether the last of the stream is on its way: then the other side may answer. */
@@ -157,6 +176,11 @@ class Source {
     this.#sender = new FrameSender(this.#peer, members, header);
     this.#copy = new LiveCopy(lockstep, this.#sender, options.ownerWrites);
     this.#journal = journal;
+    const { onProgress } = options;
+    this.#reports = onProgress === undefined ? null : new PhaseReports(
+      (phase) => onProgress(this.#progress(phase)),
+      (error) => this.#lastSent ? undefined : lockstep.end(error),
+    );
     this.#machine = new CommitMachine(
       SOURCE,
       "moving",
@@ -349,17 +373,31 @@ class Source {
   }
 
   #tell(phase: MigrateProgress["phase"]): void {
-    const { compareMs, warnings } = this.#copy;
+    this.#reports?.tell(phase);
+  }
+
+  #progress(phase: MigrateProgress["phase"]): MigrateProgress {
+    const { compareMs, left, warnings } = this.#copy;
     const rounds = [...this.#copy.rounds];
-    this.#options.onProgress?.({
+    const unanswered = this.#lockstep.members.map(({ device }) => device.progress().unansweredMs);
+    return {
       phase,
       id: this.#journal.id,
       rounds,
       bytes: { ...this.#sender.bytes },
+      sent: this.#sender.sent,
+      left: phase === "done" ? 0 : left,
+      step: this.#downtime.now,
       bandwidth: bandwidth(rounds),
       expectedDowntimeMs: rounds.length === 0 ? null : expectedDowntimeMs(rounds, compareMs),
       warnings: [...warnings],
-    });
+      unansweredMs: Math.max(...unanswered),
+    };
+  }
+
+  /** Reports no more progress. */
+  [Symbol.dispose](): void {
+    this.#reports?.[Symbol.dispose]();
   }
 
   async #reported(): Promise<MigrateReport> {
@@ -377,6 +415,7 @@ class Source {
       downtime: this.#downtime.steps,
       rounds: this.#copy.rounds,
       bytes: this.#sender.bytes,
+      sent: this.#sender.sent,
       warnings: this.#copy.warnings,
       devices,
     };

@@ -17,6 +17,11 @@ export class StepTimes<Step extends string> {
     this.#ended = performance.now();
   }
 
+  /** The step that lasts; null before the first, and after the end. */
+  get now(): Step | null {
+    return this.#ended === 0 ? this.#begun.at(-1)?.step ?? null : null;
+  }
+
   /** How long all of them took, in seconds. */
   get seconds(): number {
     return (this.#ended - this.#begun[0]!.at) / 1000;

@@ -29,11 +29,24 @@ describe("a live migration", () => {
         const report = succeeded(source);
         const { devices, report: received } = succeeded(destination);
         await using _ = devices;
-        const { id, bytes, rounds, warnings } = report;
+        const { id, bytes, sent: stored, rounds, warnings } = report;
         const { bandwidth, expectedDowntimeMs } = sent!;
-        const last = { phase: "done", id, bytes, rounds, warnings, bandwidth, expectedDowntimeMs };
-        assert.deepEqual(sent, last);
-        assert.deepEqual(taken, { phase: "done", id, bytes: received.bytes });
+        const own = {
+          phase: "done",
+          id,
+          bytes,
+          sent: stored,
+          left: 0,
+          step: null,
+          rounds,
+          warnings,
+        };
+        const idle = { unansweredMs: 0 };
+        assert.deepEqual(sent, { ...own, bandwidth, expectedDowntimeMs, ...idle });
+        const { bytes: kinds } = received;
+        assert.deepEqual(taken, { phase: "done", id, bytes: kinds, received: stored, ...idle });
+        assert.ok(stored > bytes.memory + bytes.device);
+        for (const { dirtied, left } of rounds) assert.ok(dirtied <= left);
         assert.deepEqual([from.kernel.devices[0]!.running, target.devices[0]!.running], [
           false,
           true,
@@ -67,8 +80,9 @@ describe("a live migration", () => {
       const { source, destination } = await migrateTo(folder, [device], target, {
         source: {
           downtimeMs: 60_000,
-          onProgress: ({ phase }) => {
-            if (phase !== "pre-copy") return;
+          onProgress: ({ phase, rounds }) => {
+            // Once before the first round, and once after each.
+            if (phase !== "pre-copy" || rounds.length < writes) return;
             writes += 1;
             // No tracker sees this.
             void device.writeMemory(MIB + BigInt(writes) * 40_960n, new Uint8Array(100).fill(7));

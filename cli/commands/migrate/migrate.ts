@@ -4,8 +4,9 @@
  * @module
  */
 
-import { openDevices } from "../../../mod.ts";
+import { type OpenDevices, openDevices } from "../../../mod.ts";
 import {
+  type Connection,
   migrate,
   type MigrateOptions,
   type MigrateProgress,
@@ -19,8 +20,9 @@ import { SimulatedDevices } from "../../lending/simulated_devices.ts";
 import { connect } from "../../migrate/connect.ts";
 import { withEvents } from "../../migrate/event_log.ts";
 import { journalFolder } from "../../migrate/journal_folder.ts";
-import { inDoubt, resolveMigration } from "../../migrate/resolve.ts";
-import { bytes, count, rate, time } from "../../output/format.ts";
+import { MigrationProgress } from "../../migrate/progress.ts";
+import { resolveMigration } from "../../migrate/resolve.ts";
+import { bytes, count, time } from "../../output/format.ts";
 import type { MigrateArgs } from "../../specs/migrate/migrate.ts";
 import { UsageError } from "../../usage_error.ts";
 
@@ -56,18 +58,31 @@ async function move(
   context.drivers = devices;
   refuseQuirk(args, devices);
   const connection = await connect(to, args, context.signal);
-  const told = new Told(context);
-  const report = await migrate(devices, connection, {
-    ...liveOptions(args, context),
-    onProgress: (progress) => {
-      told.tell(progress);
-      tell(progress);
-    },
-  });
+  const report = await shown({ devices, connection, tell }, args, context);
   context.stands = true;
   context.set({ ...report, devices: report.devices.map(({ name, state }) => ({ name, state })) });
   context.summarize(...summary(report, to));
   return DONE;
+}
+
+/** Migrates, and shows how it goes. */
+async function shown(
+  { devices, connection, tell }: {
+    readonly devices: OpenDevices;
+    readonly connection: Connection;
+    readonly tell: (progress: MigrateProgress) => void;
+  },
+  args: MigrateArgs & { readonly journal: string },
+  context: Context,
+): Promise<MigrateReport> {
+  using shown = new MigrationProgress(args.devices, context);
+  return await migrate(devices, connection, {
+    ...liveOptions(args, context),
+    onProgress: (progress) => {
+      shown.tell(progress);
+      tell(progress);
+    },
+  });
 }
 
 function liveOptions(
@@ -87,48 +102,14 @@ function liveOptions(
   };
 }
 
-/** Tells what is new. */
-class Told {
-  readonly #context: Context;
-  readonly #warnings = new Set<string>();
-  #rounds = 0;
-  #phase: MigrateProgress["phase"] | null = null;
-
-  constructor(context: Context) {
-    this.#context = context;
-  }
-
-  tell(progress: MigrateProgress): void {
-    const { phase, rounds, warnings, expectedDowntimeMs, id } = progress;
-    for (const warning of warnings) {
-      if (!this.#warnings.has(warning)) this.#context.note(warning);
-      this.#warnings.add(warning);
-    }
-    for (; this.#rounds < rounds.length; this.#rounds++) {
-      const { sent, seconds, left } = rounds[this.#rounds]!;
-      const expected = expectedDowntimeMs === null || !Number.isFinite(expectedDowntimeMs)
-        ? "unknown"
-        : time(expectedDowntimeMs / 1000);
-      this.#context.note(
-        `Round ${this.#rounds + 1}: ${bytes(sent)} in ${time(seconds)} (${rate(sent, seconds)}), ` +
-          `${bytes(left)} left; expected downtime: ${expected}`,
-      );
-    }
-    if (phase === this.#phase) return;
-    this.#phase = phase;
-    if (phase === "stopped") this.#context.note("The device stands still; the rest is sent");
-    if (phase === "in-doubt") this.#context.note(inDoubt(id));
-  }
-}
-
 function summary(report: MigrateReport, to: string): string[] {
-  const { bytes: sent, downtime, downtimeSeconds, rounds, seconds } = report;
+  const { bytes: kinds, downtime, downtimeSeconds, rounds, seconds, sent } = report;
   const which = report.devices.map(({ name }) => name).join(", ");
   const parts = downtime.map(({ step, seconds }) => `${step} ${time(seconds)}`).join(", ");
   return [
     `Moved ${which} to ${to} in ${time(seconds)} (${count(rounds.length, "round")})`,
     `Downtime: ${time(downtimeSeconds)} (${parts})`,
-    `Memory: ${bytes(sent.memory)} sent, ${bytes(sent.zero)} zero, ${bytes(sent.same)} the same; ` +
-    `device data: ${bytes(sent.device)}`,
+    `Sent: ${bytes(sent)} (${bytes(kinds.memory)} of memory, ${bytes(kinds.device)} of device ` +
+    `data); not sent: ${bytes(kinds.zero)} of zeros, ${bytes(kinds.same)} that had not changed`,
   ];
 }

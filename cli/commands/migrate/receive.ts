@@ -17,7 +17,7 @@ import { SimulatedDevices } from "../../lending/simulated_devices.ts";
 import { listen, type Listening } from "../../migrate/connect.ts";
 import { withEvents } from "../../migrate/event_log.ts";
 import { journalFolder } from "../../migrate/journal_folder.ts";
-import { inDoubt } from "../../migrate/resolve.ts";
+import { MigrationProgress } from "../../migrate/progress.ts";
 import { bytes, time } from "../../output/format.ts";
 import { STDERR } from "../../output/stdio.ts";
 import type { ReceiveArgs } from "../../specs/migrate/receive.ts";
@@ -46,9 +46,9 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
   context.stands = true;
   context.set({ ...report, devices: report.devices.map(({ name, state }) => ({ name, state })) });
   context.summarize(
-    `Took over ${names.join(", ")} in ${time(report.seconds)}: ${
+    `Took over ${names.join(", ")} in ${time(report.seconds)}: ${bytes(report.received)} (${
       bytes(report.bytes.memory)
-    } of memory, ${bytes(report.bytes.device)} of device data`,
+    } of memory, zeros included, and ${bytes(report.bytes.device)} of device data)`,
   );
   const kept = await keepOpen(args, devices, context);
   if (kept !== null) return kept;
@@ -70,6 +70,7 @@ async function firstReceived(
     const connection = await context.until(listening.next());
     let opened = false;
     try {
+      using shown = new MigrationProgress(args.devices, context);
       return await receive(connection, (memory) => {
         opened = true;
         return open(memory, lent, args, context);
@@ -79,8 +80,8 @@ async function firstReceived(
         timeoutMs: args.timeout,
         signal: context.signal,
         onProgress: (progress) => {
+          shown.tell(progress);
           tell(progress);
-          if (progress.phase === "in-doubt") context.note(inDoubt(progress.id));
         },
       });
     } catch (error) {
