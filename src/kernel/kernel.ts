@@ -90,6 +90,13 @@ export interface Mapping extends Disposable {
    * @throws {RangeError} If the range reaches outside the mapping, or the mapping is closed.
    */
   write(offset: number, from: Uint8Array): void;
+  /**
+   * Whether there are but zeros in `length` bytes from `offset` of the mapping on, without a copy of
+   * them; left out where only a copy can tell.
+   *
+   * @throws {RangeError} As {@linkcode Mapping.read}.
+   */
+  isZero?(offset: number, length: number): boolean;
   /** Unmaps the memory. Closing again does nothing. */
   close(): void;
 }

@@ -38,8 +38,8 @@ const SLOTS = 3;
 
 /** Where frames come from. */
 export interface FrameSource {
-  /** The next bytes, at most `most` of them; null at the end. */
-  bytes(most: number): Promise<Uint8Array | null>;
+  /** Reads the next bytes, at least one; 0 at the end. The room may be shared memory. */
+  read(into: Uint8Array): Promise<number>;
 }
 
 /** Takes the frames of one checkpoint. */
@@ -88,8 +88,7 @@ export class FrameReceiver {
 
   /** Takes frames up to the header. */
   async header(): Promise<DecodedHeader> {
-    while (this.#reader.header === null) await this.#take();
-    return this.#reader.header;
+    return await this.#lockstep.until(this.#takeUntil(() => this.#reader.header));
   }
 
   /**
@@ -99,7 +98,7 @@ export class FrameReceiver {
    * @throws {LiveError} `memory-differs` if the source sent hashes that do not fit.
    */
   async rest(): Promise<void> {
-    while (this.#reader.trailer === null) await this.#take();
+    await this.#lockstep.until(this.#takeUntil(() => this.#reader.trailer));
     await this.#finished(0);
     this.#reader.end();
     const { count, first } = this.#different;
@@ -125,14 +124,22 @@ export class FrameReceiver {
     return new Uint8Array(this.#slot, PAGE_BODY_AT, header.bodyLength) as unknown as Bytes;
   }
 
+  /** Takes frames until one of them has given something. */
+  async #takeUntil<Value>(given: () => Value | null): Promise<Value> {
+    for (;;) {
+      const value = given();
+      if (value !== null) return value;
+      await this.#take();
+    }
+  }
+
   async #take(): Promise<void> {
     // There is always a slot for the next frame.
     await this.#finished(SLOTS - 1);
-    const room = this.#reader.room();
-    const bytes = await this.#lockstep.until(this.#source.bytes(room.length));
-    if (bytes === null) return void this.#reader.end();
-    room.set(bytes);
-    const batch = this.#reader.filled(bytes.length);
+    const count = await this.#source.read(this.#reader.room());
+    this.#lockstep.signal.throwIfAborted();
+    if (count === 0) return void this.#reader.end();
+    const batch = this.#reader.filled(count);
     if (batch !== null && !this.#memoryOnly) this.#push(batch);
     if (this.#pages !== null) this.#store(this.#pages);
     if (this.#hashes !== null) this.#compare(this.#hashes);

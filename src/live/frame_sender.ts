@@ -28,8 +28,11 @@ export interface SentBytes {
 
 /** Where frames go. */
 export interface FrameSink {
-  /** Takes bytes after all that it took before; resolves once they may be overwritten. */
-  send(parts: readonly Uint8Array<ArrayBuffer>[]): Promise<void>;
+  /**
+   * Takes bytes after all that it took before; resolves once they may be overwritten. They may be
+   * shared memory.
+   */
+  send(parts: readonly Uint8Array[]): Promise<void>;
 }
 
 /** Sends the frames of all devices, each in one piece. */
@@ -98,9 +101,8 @@ export class FrameSender {
 
   async #sendPages({ head, body }: PageTurn, slot: SharedArrayBuffer): Promise<void> {
     if (head === 0) return;
-    // Copies: a socket takes no shared memory.
-    const frame = [new Uint8Array(slot, 0, head).slice()];
-    if (body > 0) frame.push(new Uint8Array(slot, PAGE_BODY_AT, body).slice());
+    const frame = [new Uint8Array(slot, 0, head)];
+    if (body > 0) frame.push(new Uint8Array(slot, PAGE_BODY_AT, body));
     await this.#sink.send([...this.#encoder.place(frame[0]!, body), ...frame]);
   }
 

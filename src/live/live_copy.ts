@@ -15,11 +15,23 @@ export type OwnerWrites = "compare" | "none";
 /** The scans of the devices' memory, which know what was sent of each page. */
 export type PageScans = readonly number[];
 
+/** How memory is copied. */
+export interface LiveCopyOptions {
+  /** Default `compare`. */
+  readonly ownerWrites?: OwnerWrites | undefined;
+  /**
+   * Hashes a page only when it is sent again, where the tracker is fine enough: the first time costs
+   * less then. Default false.
+   */
+  readonly lazyHashes?: boolean | undefined;
+}
+
 /** One device, or several that stop together. */
 export class LiveCopy {
   readonly #lockstep: Lockstep;
   readonly #sender: FrameSender;
   readonly #compares: boolean;
+  readonly #lazyHashes: boolean;
   #scans: PageScans = [];
   /** Bytes of memory that were due so far, without those that are only compared after the stop. */
   #due = 0;
@@ -28,10 +40,15 @@ export class LiveCopy {
   /** What the caller should know, such as a tracker that does not track. */
   readonly warnings: string[] = [];
 
-  constructor(lockstep: Lockstep, sender: FrameSender, ownerWrites: OwnerWrites = "compare") {
+  constructor(
+    lockstep: Lockstep,
+    sender: FrameSender,
+    { ownerWrites = "compare", lazyHashes = false }: LiveCopyOptions,
+  ) {
     this.#lockstep = lockstep;
     this.#sender = sender;
     this.#compares = ownerWrites !== "none";
+    this.#lazyHashes = lazyHashes;
   }
 
   /** Refuses what cannot begin now; no device is touched. */
@@ -49,7 +66,7 @@ export class LiveCopy {
       if (device.dirty === null) {
         this.#warn(`${device.name} has no tracker: all of its memory counts as dirty`);
       } else await device.dirty.start();
-      scans[number] = await ask(device, "beginPages", number);
+      scans[number] = await ask(device, "beginPages", number, this.#lazyHashes);
     });
     this.#scans = scans;
     await this.#add("all");

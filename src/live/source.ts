@@ -174,7 +174,10 @@ class Source implements Disposable {
     const { members } = lockstep;
     const header = newHeader(members.map(({ device }) => device.description.identity!));
     this.#sender = new FrameSender(this.#peer, members, header);
-    this.#copy = new LiveCopy(lockstep, this.#sender, options.ownerWrites);
+    const { ownerWrites } = options;
+    // What is compared after the stop has to be hashed as it was sent.
+    const lazyHashes = ownerWrites === "none";
+    this.#copy = new LiveCopy(lockstep, this.#sender, { ownerWrites, lazyHashes });
     this.#journal = journal;
     const { onProgress } = options;
     this.#reports = onProgress === undefined ? null : new PhaseReports(

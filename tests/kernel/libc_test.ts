@@ -134,6 +134,22 @@ describe("libcKernel()", () => {
     assert.throws(() => mapping.read(0, bytes(1)), /closed/);
   });
 
+  it("tells whether memory has but zeros", () => {
+    using mapping = kernel.mmap(16_384, {
+      prot: PROT_READ | PROT_WRITE,
+      flags: MAP_PRIVATE | MAP_ANONYMOUS,
+    });
+    assert.equal(mapping.isZero!(0, 16_384), true);
+    for (const at of [0, 63, 4095, 4096, 12_287, 16_383]) {
+      mapping.write(at, new Uint8Array([1]));
+      assert.equal(mapping.isZero!(0, 16_384), false, `byte ${at}`);
+      assert.equal(mapping.isZero!(at, 1), false);
+      assert.equal(mapping.isZero!(at + 1, 16_383 - at), true);
+      mapping.write(at, new Uint8Array([0]));
+    }
+    assert.throws(() => mapping.isZero!(16_000, 385), RangeError);
+  });
+
   it("reports why mmap failed", () => {
     const at = file("nomap", "x");
     using fd = Fd.own(kernel, kernel.open(at, O_RDONLY), at);

@@ -26,9 +26,9 @@ function cutting(ends: [Connection, Connection], plan: Plan): [Connection, Conne
   return ends.map((end): Connection => ({
     name: end.name,
     // deno-lint-ignore require-await -- what is thrown must reject
-    read: async () => {
+    read: async (into) => {
       count();
-      return end.read();
+      return end.read(into);
     },
     // deno-lint-ignore require-await -- what is thrown must reject
     write: async (bytes) => {

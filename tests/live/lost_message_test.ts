@@ -19,7 +19,7 @@ const MAPS = [{ iova: MIB, size: 64n * 4096n }];
 function losing(ends: [Connection, Connection], type: string): [Connection, Connection] {
   return ends.map((end): Connection => ({
     name: end.name,
-    read: () => end.read(),
+    read: (into) => end.read(into),
     write: async (bytes) => {
       const said = new TextDecoder().decode(bytes.subarray(0, 60));
       if (!said.startsWith("VFKM") || !said.includes(`"type":"${type}"`)) {

@@ -13,6 +13,9 @@ import { type Buffer, libcPaths, type Symbols } from "./symbols.ts";
 /** The most that one call transfers: the kernel's own MAX_RW_COUNT. */
 const MAX_COUNT = 0x7fff_f000;
 
+/** What memory is compared with: it stays in the processor's cache. */
+const ZEROS: Buffer = new Uint8Array(new ArrayBuffer(4096));
+
 /** The loaded libc of this thread. */
 export class Libc {
   readonly #call: Symbols;
@@ -210,6 +213,15 @@ export class Libc {
 
   copyOut(from: bigint, into: Uint8Array): void {
     this.#call.copy_out(into, from, into.length);
+  }
+
+  /** Whether there are but zeros in `length` bytes from an address on. */
+  isZero(address: bigint, length: number): boolean {
+    for (let at = 0; at < length; at += ZEROS.length) {
+      const count = Math.min(ZEROS.length, length - at);
+      if (this.#call.memcmp(address + BigInt(at), ZEROS, count) !== 0) return false;
+    }
+    return true;
   }
 
   copyIn(to: bigint, from: Uint8Array): void {

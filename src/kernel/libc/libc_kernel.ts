@@ -69,6 +69,10 @@ class LibcMapping implements Mapping {
     this.#libc.copyIn(this.#check(offset, from.length), from);
   }
 
+  isZero(offset: number, length: number): boolean {
+    return this.#libc.isZero(this.#check(offset, length), length);
+  }
+
   close(): void {
     if (!this.#open) return;
     this.#open = false;

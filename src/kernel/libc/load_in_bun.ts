@@ -39,6 +39,7 @@ const TABLE = {
   syscall: { args: ["i64", "i64", "i64", "i64"], returns: "i32" },
   __errno_location: { args: [], returns: "u64" },
   memset: { args: ["ptr", "i32", "usize"], returns: "u64" },
+  memcmp: { args: ["usize", "ptr", "usize"], returns: "i32" },
   memmove: { args: ["ptr", "usize", "usize"], returns: "void" },
 };
 

@@ -46,6 +46,7 @@ const TABLE = {
   syscall: { parameters: ["i64", "i64", "i64", "i64"], result: "i32" },
   errno_location: { name: "__errno_location", parameters: [], result: "usize" },
   memset: { parameters: ["buffer", "i32", "usize"], result: "usize" },
+  memcmp: { parameters: ["usize", "buffer", "usize"], result: "i32" },
   copy_out: { name: "memmove", parameters: ["buffer", "usize", "usize"], result: "void" },
   copy_in: { name: "memmove", parameters: ["usize", "buffer", "usize"], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
@@ -76,6 +77,7 @@ function widened(libc: Calls): Symbols {
     send: (fd, buffer, length, flags) => libc.send(fd, buffer, BigInt(length), flags),
     recv: (fd, buffer, length, flags) => libc.recv(fd, buffer, BigInt(length), flags),
     memset: (buffer, byte, count) => libc.memset(buffer, byte, BigInt(count)),
+    memcmp: (address, buffer, count) => libc.memcmp(address, buffer, BigInt(count)),
     copy_out: (into, from, count) => libc.copy_out(into, from, BigInt(count)),
     copy_in: (to, from, count) => libc.copy_in(to, from, BigInt(count)),
   };

@@ -95,6 +95,8 @@ export interface Symbols {
   errno_location(): bigint;
   /** `void *memset(void *s, int c, size_t n)`, of no bytes: returns the buffer's address. */
   memset(buffer: Uint8Array, byte: number, count: number): bigint;
+  /** `int memcmp(const void *s1, const void *s2, size_t n)`, of memory and a buffer. */
+  memcmp(address: bigint, buffer: Uint8Array, count: number): number;
   /** memmove from memory to a buffer. */
   copy_out(into: Uint8Array, from: bigint, count: number): void;
   /** memmove from a buffer to memory. */

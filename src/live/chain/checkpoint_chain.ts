@@ -221,7 +221,8 @@ export class CheckpointChain implements AsyncDisposable {
         ...newHeader(identities),
         link,
       });
-      const copy = new LiveCopy(lockstep, sender, this.#options.ownerWrites);
+      const { ownerWrites } = this.#options;
+      const copy = new LiveCopy(lockstep, sender, { ownerWrites });
       const stop = new StepTimes<StopStep["step"]>();
       try {
         await this.#send(link, { lockstep, sender, copy, stop });
@@ -344,11 +345,15 @@ class FileSink implements FrameSink {
     this.#lockstep = lockstep;
   }
 
-  send(parts: readonly Uint8Array<ArrayBuffer>[]): Promise<void> {
+  send(parts: readonly Uint8Array[]): Promise<void> {
     const before = this.#writing;
     const writing = (async (): Promise<void> => {
       await before;
-      for (const part of parts) await this.#file.write(part);
+      for (const part of parts) {
+        // A file takes no shared memory.
+        const shared = part.buffer instanceof SharedArrayBuffer;
+        await this.#file.write(shared ? part.slice() : part as Uint8Array<ArrayBuffer>);
+      }
     })();
     // It is no device that fails.
     writing.catch((error) => this.#lockstep.end(error));

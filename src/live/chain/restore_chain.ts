@@ -117,14 +117,15 @@ class FileFrames implements FrameSource {
     this.#chunks = chunks;
   }
 
-  async bytes(most: number): Promise<Uint8Array | null> {
+  async read(into: Uint8Array): Promise<number> {
     while (this.#rest.length === 0) {
       const { done, value } = await this.#chunks.next();
-      if (done) return null;
+      if (done) return 0;
       this.#rest = value;
     }
-    const taken = this.#rest.subarray(0, most);
+    const taken = this.#rest.subarray(0, into.length);
+    into.set(taken);
     this.#rest = this.#rest.subarray(taken.length);
-    return taken;
+    return taken.length;
   }
 }

@@ -12,9 +12,12 @@ import { LiveError } from "../live_error.ts";
 export interface Connection {
   /** Its name, for messages. */
   readonly name: string;
-  /** The next bytes; null at the end. */
-  read(): Promise<Uint8Array | null>;
-  /** Sends bytes; resolves once they may be overwritten. */
+  /**
+   * Reads the next bytes, as many as have come and there is room for, but at least one; 0 at the end.
+   * The room may be shared memory.
+   */
+  read(into: Uint8Array): Promise<number>;
+  /** Sends bytes, which may be shared memory; resolves once they may be overwritten. */
   write(bytes: Uint8Array): Promise<void>;
   /** Ends it, both ways. What was sent before still goes out. */
   close(): void;
@@ -23,31 +26,43 @@ export interface Connection {
 /** A connection over a pair of Node streams: a socket, or two pipes. */
 export function streamConnection(name: string, input: Readable, output: Writable): Connection {
   const chunks = input[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+  let rest: Uint8Array = new Uint8Array(0);
   let failure: Error | null = null;
-  const gone = Promise.withResolvers<never>();
-  gone.promise.catch(() => {});
+  /** Ends the writes that are under way. */
+  const writing = new Set<(error: Error) => void>();
   const end = (error?: Error): void => {
     failure ??= lost(name, error);
-    gone.reject(failure);
+    for (const fail of writing) fail(failure);
   };
   output.on("error", end);
   output.on("close", () => end());
   return {
     name,
-    async read(): Promise<Uint8Array | null> {
+    async read(into): Promise<number> {
       try {
-        const { done, value } = await chunks.next();
-        return done ? null : value;
+        while (rest.length === 0) {
+          const { done, value } = await chunks.next();
+          if (done) return 0;
+          rest = value;
+        }
       } catch (error) {
         throw lost(name, error);
       }
+      const count = Math.min(into.length, rest.length);
+      into.set(rest.subarray(0, count));
+      rest = rest.subarray(count);
+      return count;
     },
-    async write(bytes): Promise<void> {
-      if (failure !== null) throw failure;
-      const taken = Promise.withResolvers<void>();
-      const part = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-      output.write(part, (error) => error ? taken.reject(lost(name, error)) : taken.resolve());
-      await Promise.race([taken.promise, gone.promise]);
+    write(bytes): Promise<void> {
+      return new Promise((resolve, reject) => {
+        if (failure !== null) return reject(failure);
+        writing.add(reject);
+        output.write(unshared(bytes), (error) => {
+          writing.delete(reject);
+          if (error) reject(lost(name, error));
+          else resolve();
+        });
+      });
     },
     close(): void {
       output.end(() => input.destroy());
@@ -55,7 +70,15 @@ export function streamConnection(name: string, input: Readable, output: Writable
   };
 }
 
-function lost(name: string, cause: unknown): LiveError {
+/** The bytes as Node's streams take them: a copy of shared memory. */
+function unshared(bytes: Uint8Array): Buffer {
+  return bytes.buffer instanceof SharedArrayBuffer
+    ? Buffer.from(bytes)
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** The error of a connection that is lost. */
+export function lost(name: string, cause: unknown): LiveError {
   const why = cause instanceof Error ? `: ${cause.message}` : "";
   return new LiveError("connection-lost", `The connection to ${name} is lost${why}`, "", { cause });
 }

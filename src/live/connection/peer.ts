@@ -6,7 +6,8 @@ import { LiveError } from "../live_error.ts";
 import type { Connection } from "./connection.ts";
 import { type Message, packMessage, readMessage } from "./messages.ts";
 
-const NOTHING: Uint8Array = new Uint8Array(0);
+/** Less than this is read together with what comes behind it, in bytes. */
+const READ_AHEAD = 4096;
 
 /** How long the other side may take, by default, in milliseconds. */
 const TIMEOUT_MS = 30_000;
@@ -15,8 +16,9 @@ const TIMEOUT_MS = 30_000;
 export class Peer {
   readonly #connection: Connection;
   readonly #timeoutMs: number;
-  /** What has come and was not taken. */
-  #rest: Uint8Array = NOTHING;
+  readonly #ahead: Uint8Array = new Uint8Array(new ArrayBuffer(READ_AHEAD));
+  /** What has come and was not taken: a part of what was read ahead. */
+  #rest: Uint8Array = this.#ahead.subarray(0, 0);
   /** What is being sent: in order. */
   #sending: Promise<void> = Promise.resolve();
 
@@ -61,31 +63,35 @@ export class Peer {
   }
 
   /**
-   * The next bytes of the stream, at most `most` of them.
+   * Reads the next bytes of the stream, at least one.
    *
    * @throws {LiveError} `connection-lost` at the end.
    */
-  async bytes(most: number, patient = false): Promise<Uint8Array> {
-    while (this.#rest.length === 0) {
-      const reading = this.#connection.read();
-      const chunk = await (patient ? reading : this.inTime(reading, "go on"));
-      if (chunk === null) {
-        throw new LiveError("connection-lost", `The connection to ${this.name} has ended`);
-      }
-      this.#rest = chunk;
+  async read(into: Uint8Array): Promise<number> {
+    return await this.#read(into, false);
+  }
+
+  async #read(into: Uint8Array, patient: boolean): Promise<number> {
+    if (this.#rest.length === 0) {
+      if (into.length >= READ_AHEAD) return await this.#receive(into, patient);
+      this.#rest = this.#ahead.subarray(0, await this.#receive(this.#ahead, patient));
     }
-    const taken = this.#rest.subarray(0, most);
+    const taken = this.#rest.subarray(0, into.length);
+    into.set(taken);
     this.#rest = this.#rest.subarray(taken.length);
-    return taken;
+    return taken.length;
+  }
+
+  async #receive(into: Uint8Array, patient: boolean): Promise<number> {
+    const reading = this.#connection.read(into);
+    const count = await (patient ? reading : this.inTime(reading, "go on"));
+    if (count > 0) return count;
+    throw new LiveError("connection-lost", `The connection to ${this.name} has ended`);
   }
 
   async #exactly(length: number, patient: boolean): Promise<Uint8Array<ArrayBuffer>> {
     const bytes = new Uint8Array(new ArrayBuffer(length));
-    for (let at = 0; at < length;) {
-      const part = await this.bytes(length - at, patient);
-      bytes.set(part, at);
-      at += part.length;
-    }
+    for (let at = 0; at < length;) at += await this.#read(bytes.subarray(at), patient);
     return bytes;
   }
 

@@ -5,35 +5,30 @@
  */
 
 import * as fs from "node:fs";
-import * as net from "node:net";
 import { join } from "node:path";
 import { ownUid } from "../../kernel/libc/unix_socket.ts";
 import { LiveError } from "../live_error.ts";
-import { type Connection, streamConnection } from "./connection.ts";
+import { bunSockets } from "./_unix_in_bun.ts";
+import { denoSockets } from "./_unix_in_deno.ts";
+import type { UnixSockets } from "./_unix_sockets.ts";
+import type { Connection } from "./connection.ts";
 
 /** Most connections that wait. */
 const MAX_QUEUE = 8;
+
+const SOCKETS: UnixSockets = "Deno" in globalThis ? denoSockets : bunSockets;
 
 /** A unix socket that the other side of a migration connects to. */
 export class UnixListener implements Disposable {
   /** Where it is. */
   readonly path: string;
-  readonly #server: net.Server;
+  #server: { close(): void } | null = null;
   /** Connections that nobody waits for yet. */
-  readonly #queue: net.Socket[] = [];
-  #closed = false;
+  readonly #queue: Connection[] = [];
   #waiting: PromiseWithResolvers<Connection> | null = null;
 
-  private constructor(path: string, server: net.Server) {
+  private constructor(path: string) {
     this.path = path;
-    this.#server = server;
-    server.on("connection", (socket) => {
-      const waiting = this.#waiting;
-      this.#waiting = null;
-      if (waiting !== null) waiting.resolve(streamConnection(`unix:${path}`, socket, socket));
-      else if (this.#queue.length < MAX_QUEUE) this.#queue.push(socket);
-      else socket.destroy();
-    });
   }
 
   /**
@@ -42,7 +37,7 @@ export class UnixListener implements Disposable {
    * @throws {LiveError} `connection-lost` if it cannot be made.
    */
   static async listen(path: string): Promise<UnixListener> {
-    const server = net.createServer({ allowHalfOpen: true });
+    const listener = new UnixListener(path);
     const fail = (error: unknown): LiveError => {
       const { code, message } = error as NodeJS.ErrnoException;
       const hint = code === "EEXIST" ? "If nobody listens there any more, remove it" : "";
@@ -50,41 +45,48 @@ export class UnixListener implements Disposable {
       return new LiveError("connection-lost", `Cannot listen on ${path}: ${message}`, hint, cause);
     };
     let folder: string | null = null;
+    let server: { close(): void } | null = null;
     try {
       // It gets its name once it has its mode: no other user can connect in between.
       folder = fs.mkdtempSync(`${path}.`);
       const at = join(folder, "s");
-      const listening = Promise.withResolvers<void>();
-      server.once("error", (error) => listening.reject(error));
-      server.listen(at, () => listening.resolve());
-      await listening.promise;
+      server = await SOCKETS.listen(at, `unix:${path}`, (connection) => {
+        listener.#accepted(connection);
+      });
       fs.chmodSync(at, 0o600);
       fs.linkSync(at, path);
-      return new UnixListener(path, server);
+      listener.#server = server;
+      return listener;
     } catch (error) {
-      server.close();
+      server?.close();
       throw fail(error);
     } finally {
       if (folder !== null) fs.rmSync(folder, { recursive: true, force: true });
     }
   }
 
+  #accepted(connection: Connection): void {
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    if (waiting !== null) waiting.resolve(connection);
+    else if (this.#queue.length < MAX_QUEUE) this.#queue.push(connection);
+    else connection.close();
+  }
+
   /** The next connection. While none is waited for, connections wait. */
   next(): Promise<Connection> {
-    const socket = this.#queue.shift();
-    if (socket !== undefined) {
-      return Promise.resolve(streamConnection(`unix:${this.path}`, socket, socket));
-    }
+    const connection = this.#queue.shift();
+    if (connection !== undefined) return Promise.resolve(connection);
     this.#waiting ??= Promise.withResolvers<Connection>();
     return this.#waiting.promise;
   }
 
   /** Listens no longer, and removes the socket. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#server === null) return;
     this.#server.close();
-    for (const socket of this.#queue.splice(0)) socket.destroy();
+    this.#server = null;
+    for (const connection of this.#queue.splice(0)) connection.close();
     fs.rmSync(this.path, { force: true });
   }
 
@@ -110,10 +112,9 @@ export async function connectUnix(path: string): Promise<Connection> {
     throw fail((error as Error).message, error);
   }
   if (uid !== own && uid !== 0) throw fail(`it is the socket of user ${uid}`);
-  const socket = net.connect({ path, allowHalfOpen: true });
-  await new Promise<void>((resolve, reject) => {
-    socket.once("connect", resolve);
-    socket.once("error", (error) => reject(fail(error.message, error)));
-  });
-  return streamConnection(`unix:${path}`, socket, socket);
+  try {
+    return await SOCKETS.connect(path, `unix:${path}`);
+  } catch (error) {
+    throw fail((error as Error).message, error);
+  }
 }

@@ -3,7 +3,6 @@
  * what the other side has already.
  */
 
-import { Buffer } from "node:buffer";
 import {
   FRAME_HEADER_SIZE,
   FRAME_OPTIONAL,
@@ -20,7 +19,7 @@ import {
   writePageMeta,
 } from "../../checkpoint/frames/page_frame.ts";
 import { HASH_BYTES } from "../../checkpoint/frames/hash_frame.ts";
-import type { DeviceMemory, DirtyTracker, TrackingVerdict } from "../../dirty/mod.ts";
+import type { DeviceMemory, DirtyTracker, MemoryPart, TrackingVerdict } from "../../dirty/mod.ts";
 import { encloses, type IovaMapping } from "../../vfio/dma/iova.ts";
 import { hashPage, PageHashes } from "./page_hashes.ts";
 
@@ -35,6 +34,7 @@ export const PAGE_SLOT_BYTES: number = PAGE_BODY_AT + BODY_BYTES;
 const TURN_BYTES = 64 << 20;
 
 const ZEROS: Uint8Array = new Uint8Array(PAGE_UNIT);
+const UNIT: bigint = BigInt(PAGE_UNIT);
 
 /** What is going to be looked at. */
 export interface PagesDue {
@@ -62,24 +62,59 @@ export interface PageTurn {
   readonly seconds: number;
 }
 
+/** What is to be looked at, inside one mapping. */
+interface DueRun {
+  readonly part: MemoryPart;
+  readonly hashes: PageHashes;
+  /** Its first page, by its number in the mapping. */
+  page: number;
+  /** The page behind its last one. */
+  readonly end: number;
+}
+
+/** A frame that is being made. */
+interface FrameInProgress {
+  readonly entries: PageEntry[];
+  readonly body: Uint8Array;
+  /** Bytes of the body that are taken. */
+  used: number;
+  zero: number;
+  same: number;
+  /** Bytes that were looked at. */
+  seen: number;
+}
+
+/** How memory is looked through. */
+export interface PageScanOptions {
+  /** The device's number in the stream. */
+  readonly device: number;
+  /** Its tracker; null if there is none. */
+  readonly tracker: DirtyTracker | null;
+  /**
+   * Whether pages are hashed only from the second time on that they are looked at. A page that the
+   * tracker reports without cause is then sent once more. Hashes are taken from the first time on
+   * all the same if its pages are larger than those that are sent, or there is no tracker.
+   */
+  readonly lazyHashes: boolean;
+}
+
 /** Looks through memory, frame by frame. */
 export class PageScan {
   readonly #memory: DeviceMemory;
   readonly #device: number;
   readonly #tracker: DirtyTracker | null;
+  /** The hashes of each part of memory. */
   readonly #hashes: readonly PageHashes[];
   /** What is to be looked at, from the `#next` one on. */
-  #due: IovaMapping[] = [];
+  #due: DueRun[] = [];
   #next = 0;
 
-  /** `device` is its number in the stream. */
-  constructor(memory: DeviceMemory, tracker: DirtyTracker | null, device: number) {
+  constructor(memory: DeviceMemory, { device, tracker, lazyHashes }: PageScanOptions) {
     this.#memory = memory;
     this.#tracker = tracker;
     this.#device = device;
-    this.#hashes = memory.parts.map((part) =>
-      new PageHashes(part, Number(part.size / BigInt(PAGE_UNIT)))
-    );
+    const lazy = lazyHashes && tracker !== null && tracker.pgsize <= PAGE_UNIT;
+    this.#hashes = memory.parts.map(({ size }) => new PageHashes(Number(size / UNIT), lazy));
   }
 
   /**
@@ -88,12 +123,19 @@ export class PageScan {
    */
   add(what: "all" | "dirty"): PagesDue {
     const reading = what === "dirty" && this.#tracker !== null ? this.#tracker.read() : null;
-    const runs = reading === null
-      ? this.#memory.parts.map(({ iova, size }) => ({ iova, size }))
-      : [...reading.runs()].filter((run) => this.#memory.parts.some((part) => encloses(part, run)));
-    this.#due = [...this.#due, ...runs];
+    const runs = reading === null ? this.#memory.parts : [...reading.runs()];
+    let bytes = 0;
+    for (const run of runs) {
+      const index = this.#memory.parts.findIndex((part) => encloses(part, run));
+      if (index < 0) continue;
+      const part = this.#memory.parts[index]!;
+      const page = Number((run.iova - part.iova) / UNIT);
+      const end = page + Number(run.size / UNIT);
+      this.#due.push({ part, hashes: this.#hashes[index]!, page, end });
+      bytes += Number(run.size);
+    }
     return {
-      bytes: runs.reduce((sum, { size }) => sum + Number(size), 0),
+      bytes,
       verdict: reading?.verdict ?? null,
       lost: reading?.lost.map(({ lost }) => lost!.message) ?? [],
     };
@@ -108,24 +150,14 @@ export class PageScan {
 
   #fill(slot: SharedArrayBuffer): Omit<PageTurn, "seconds"> {
     const body = new Uint8Array(slot, PAGE_BODY_AT, BODY_BYTES);
-    const entries: PageEntry[] = [];
-    let [used, zero, same, seen] = [0, 0, 0, 0];
-    for (;;) {
-      const run = this.#due[this.#next];
-      if (run === undefined || seen >= TURN_BYTES) break;
-      const page = used + PAGE_UNIT <= BODY_BYTES ? body.subarray(used, used + PAGE_UNIT) : null;
-      if (page === null || entries.length >= MAX_PAGE_ENTRIES) break;
-      this.#memory.read(run.iova, page);
-      seen += PAGE_UNIT;
-      const isZero = Buffer.compare(page, ZEROS) === 0;
-      if (this.#note(run.iova, isZero ? null : page)) same += PAGE_UNIT;
-      else {
-        join(entries, { iova: run.iova, length: PAGE_UNIT, zero: isZero });
-        if (isZero) zero += PAGE_UNIT;
-        else used += PAGE_UNIT;
-      }
-      this.#advance(run);
+    const frame: FrameInProgress = { entries: [], body, used: 0, zero: 0, same: 0, seen: 0 };
+    while (this.#next < this.#due.length) {
+      const run = this.#due[this.#next]!;
+      this.#take(run, frame);
+      if (run.page < run.end) break;
+      this.#next += 1;
     }
+    const { entries, used, zero, same } = frame;
     const done = this.#next === this.#due.length;
     if (done) [this.#due, this.#next] = [[], 0];
     if (entries.length === 0) return { head: 0, body: 0, done, zero, same };
@@ -136,20 +168,54 @@ export class PageScan {
     return { head: head.length, body: used, done, zero, same };
   }
 
-  #advance({ iova, size }: IovaMapping): void {
-    const page = BigInt(PAGE_UNIT);
-    if (size > page) this.#due[this.#next] = { iova: iova + page, size: size - page };
-    else this.#next += 1;
+  /** Takes pages of a run until it ends, or the frame is full. */
+  #take(run: DueRun, frame: FrameInProgress): void {
+    const { hashes } = run;
+    const { entries, body } = frame;
+    while (run.page < run.end && entries.length < MAX_PAGE_ENTRIES && frame.seen < TURN_BYTES) {
+      const { page } = run;
+      const iova = iovaOf(run, page);
+      let length = PAGE_UNIT;
+      if (this.#memory.isZero(iova, PAGE_UNIT)) {
+        if (hashes.update(page, null)) frame.same += length;
+        else {
+          frame.zero += length;
+          join(entries, { iova, length, zero: true });
+        }
+      } else {
+        if (frame.used === BODY_BYTES) return;
+        const unsent = this.#unsent(run, (BODY_BYTES - frame.used) / PAGE_UNIT);
+        length = PAGE_UNIT * Math.max(1, unsent);
+        const bytes = body.subarray(frame.used, frame.used + length);
+        this.#memory.read(iova, bytes);
+        if (unsent > 0) hashes.sent(page, unsent);
+        if (unsent === 0 && hashes.update(page, hashPage(bytes))) frame.same += length;
+        else {
+          frame.used += length;
+          join(entries, { iova, length, zero: false });
+        }
+      }
+      frame.seen += length;
+      run.page += length / PAGE_UNIT;
+    }
   }
 
-  /** Whether the other side has a page like this one already; from now on it has. */
-  #note(iova: bigint, page: Uint8Array | null): boolean {
-    const hashes = this.#hashes.find(({ range }) =>
-      range.iova <= iova && iova < range.iova + range.size
-    )!;
-    const number = Number((iova - hashes.range.iova) / BigInt(PAGE_UNIT));
-    return hashes.update(number, page === null ? null : hashPage(page));
+  /** How many pages are sent without a look at their hashes, from the next one on, which is not zero. */
+  #unsent(run: DueRun, most: number): number {
+    const { hashes, page, end } = run;
+    const last = Math.min(end, page + most);
+    let next = page;
+    while (next < last && hashes.isUnsent(next)) {
+      if (next > page && this.#memory.isZero(iovaOf(run, next), PAGE_UNIT)) break;
+      next += 1;
+    }
+    return next - page;
   }
+}
+
+/** The address of a page of a run's mapping. */
+function iovaOf({ part }: DueRun, page: number): bigint {
+  return part.iova + BigInt(page) * UNIT;
 }
 
 /** Adds an entry, or lets the last one go on. */
@@ -172,8 +238,10 @@ export function hashesOf(
   const hashes = new Uint8Array(new ArrayBuffer(pages * HASH_BYTES));
   const page = new Uint8Array(PAGE_UNIT);
   for (let index = 0; index < pages; index++) {
-    memory.read(iova + BigInt(index * PAGE_UNIT), page);
-    if (Buffer.compare(page, ZEROS) !== 0) hashes.set(hashPage(page), index * HASH_BYTES);
+    const at = iova + BigInt(index * PAGE_UNIT);
+    if (memory.isZero(at, PAGE_UNIT)) continue;
+    memory.read(at, page);
+    hashes.set(hashPage(page), index * HASH_BYTES);
   }
   return hashes;
 }

@@ -38,7 +38,7 @@ export interface Requests {
   stopTracking: () => void;
   readDirty: (options: ReadOptions) => DirtyReading;
   unmapWithDirty: (iova: bigint, size: bigint) => UnmapReading;
-  beginPages: (device: number) => number;
+  beginPages: (device: number, lazyHashes: boolean) => number;
   addPages: (what: "all" | "dirty", scan: number) => PagesDue;
   fillPages: (slot: SharedArrayBuffer) => PageTurn;
   storePages: (slot: SharedArrayBuffer, metaLength: number, bodyLength: number) => void;

@@ -355,10 +355,10 @@ export class DeviceSession implements Disposable {
   }
 
   /** Begins to send memory, of which nothing was sent before; returns the number of the scan. */
-  beginPages(device: number): number {
+  beginPages(device: number, lazyHashes: boolean): number {
     const tracker = this.#opened instanceof DirtySession ? this.#opened.tracker : null;
     this.#scans += 1;
-    this.#scan = new PageScan(this.#contents, tracker, device);
+    this.#scan = new PageScan(this.#contents, { device, tracker, lazyHashes });
     return this.#scans;
   }
 

@@ -1,0 +1,80 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { type Connection, connectUnix, UnixListener } from "../../src/live/mod.ts";
+import { socketPair, withFolder } from "./_pair.ts";
+
+/** Both ends of a connection over a socket of the product's own. */
+async function unixPair(folder: string): Promise<[Connection, Connection]> {
+  using listener = await UnixListener.listen(join(folder, "listening"));
+  return [await connectUnix(listener.path), await listener.next()];
+}
+
+/** Reads until the room is full, or the end. */
+async function readAll(connection: Connection, into: Uint8Array): Promise<number> {
+  let at = 0;
+  while (at < into.length) {
+    const count = await connection.read(into.subarray(at));
+    if (count === 0) break;
+    at += count;
+  }
+  return at;
+}
+
+for (const [what, ends] of [["a unix socket", unixPair], ["streams", socketPair]] as const) {
+  describe(`a connection over ${what}`, () => {
+    it("carries bytes in order, out of and into shared memory, in parts of any size", async () => {
+      await withFolder(async (folder) => {
+        const [one, other] = await ends(folder);
+        const sent = new Uint8Array(new SharedArrayBuffer(3_000_017));
+        for (let at = 0; at < sent.length; at++) sent[at] = at * 7 + (at >> 9);
+        const writing = one.write(sent).then(() => one.write(new Uint8Array([1, 2, 3])));
+        const taken = new Uint8Array(new SharedArrayBuffer(sent.length));
+        assert.equal(await readAll(other, taken.subarray(0, 1)), 1);
+        assert.equal(await readAll(other, taken.subarray(1, 34)), 33);
+        assert.equal(await readAll(other, taken.subarray(34)), sent.length - 34);
+        assert.deepEqual(taken.slice(), sent.slice());
+        const rest = new Uint8Array(8);
+        assert.equal(await readAll(other, rest.subarray(0, 3)), 3);
+        assert.deepEqual([...rest], [1, 2, 3, 0, 0, 0, 0, 0]);
+        await writing;
+        one.close();
+        assert.equal(await other.read(rest), 0);
+        other.close();
+      });
+    });
+
+    it("still delivers what was sent before it was closed", async () => {
+      await withFolder(async (folder) => {
+        const [one, other] = await ends(folder);
+        await one.write(new Uint8Array(1000).fill(5));
+        one.close();
+        const taken = new Uint8Array(2000);
+        assert.equal(await readAll(other, taken), 1000);
+        other.close();
+      });
+    });
+
+    it("refuses to send once the other end is gone", async () => {
+      await withFolder(async (folder) => {
+        const [one, other] = await ends(folder);
+        other.close();
+        const writing = (async (): Promise<void> => {
+          for (;;) await one.write(new Uint8Array(65_536));
+        })();
+        await assert.rejects(writing, { name: "LiveError", code: "connection-lost" });
+        one.close();
+      });
+    });
+
+    it("ends what it waits for when it is closed", async () => {
+      await withFolder(async (folder) => {
+        const [one, other] = await ends(folder);
+        const reading = one.read(new Uint8Array(8)).catch((error) => error.code);
+        one.close();
+        assert.ok([0, "connection-lost"].includes(await reading));
+        other.close();
+      });
+    });
+  });
+}

@@ -1,0 +1,139 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { FRAME_HEADER_SIZE } from "../../../src/checkpoint/frames/constants.ts";
+import { PAGE_UNIT, parsePageMeta } from "../../../src/checkpoint/frames/page_frame.ts";
+import { DeviceMemory, type DirtyTracker } from "../../../src/dirty/mod.ts";
+import {
+  PAGE_BODY_AT,
+  PAGE_SLOT_BYTES,
+  PageScan,
+  storePages,
+} from "../../../src/migration/memory/page_scan.ts";
+import type { IovaMapping } from "../../../src/vfio/dma/iova.ts";
+import { CopiedMemory } from "../../dirty/_naive_bitmap.ts";
+
+/** Memory of two parts, which are not neighbours. */
+function memoryOf(pages: readonly [number, number]): {
+  readonly memory: DeviceMemory;
+  readonly bytes: readonly Uint8Array<ArrayBuffer>[];
+} {
+  const bytes = pages.map((count) => new Uint8Array(new ArrayBuffer(count * PAGE_UNIT)));
+  const parts = bytes.map((each, index) => ({
+    iova: BigInt(index) << 32n,
+    size: BigInt(each.length),
+    memory: new CopiedMemory(each),
+    offset: 0,
+  }));
+  return { memory: new DeviceMemory(parts), bytes };
+}
+
+/** A tracker that reports what a test says. */
+function trackerOf(runs: () => readonly IovaMapping[], pgsize: number = PAGE_UNIT): DirtyTracker {
+  const read = (): unknown => ({ runs, verdict: "tracks", lost: [] });
+  return { pgsize, read } as unknown as DirtyTracker;
+}
+
+/** What was sent, in pages. */
+interface Sent {
+  readonly memory: number;
+  readonly zero: number;
+  readonly same: number;
+}
+
+/** Sends what is due to other memory. */
+function send(scan: PageScan, to: DeviceMemory | null): Sent {
+  const slot = new SharedArrayBuffer(PAGE_SLOT_BYTES);
+  const sent = { memory: 0, zero: 0, same: 0 };
+  for (;;) {
+    const { head, body, zero, same, done } = scan.fill(slot);
+    sent.memory += body / PAGE_UNIT;
+    sent.zero += zero / PAGE_UNIT;
+    sent.same += same / PAGE_UNIT;
+    if (head > 0) {
+      const meta = new Uint8Array(slot, FRAME_HEADER_SIZE, head - FRAME_HEADER_SIZE).slice();
+      assert.ok(Array.isArray(parsePageMeta(meta, body)));
+      assert.ok(body <= PAGE_SLOT_BYTES - PAGE_BODY_AT);
+      if (to !== null) storePages(to, slot, meta.length, body);
+    }
+    if (done) return sent;
+  }
+}
+
+const pageOf = fc.nat(599).map((page) => ({
+  iova: page < 300 ? BigInt(page * PAGE_UNIT) : (1n << 32n) + BigInt((page - 300) * PAGE_UNIT),
+  size: BigInt(PAGE_UNIT),
+}));
+
+describe("looking through memory", () => {
+  for (const lazyHashes of [true, false]) {
+    it(`leaves equal memory on the other side: hashes ${lazyHashes ? "late" : "at once"}`, () => {
+      const write = fc.record({ at: pageOf, value: fc.constantFrom(0, 1, 2) });
+      fc.assert(
+        fc.property(fc.array(fc.array(write, { maxLength: 200 }), { maxLength: 5 }), (rounds) => {
+          const from = memoryOf([300, 300]);
+          const to = memoryOf([300, 300]);
+          let dirty: IovaMapping[] = [];
+          const tracker = trackerOf(() => dirty);
+          const scan = new PageScan(from.memory, { device: 0, tracker, lazyHashes });
+          scan.add("all");
+          for (const round of rounds) {
+            dirty = [];
+            for (const { at, value } of round) {
+              from.memory.write(at.iova, new Uint8Array(PAGE_UNIT).fill(value));
+              dirty.push(at);
+            }
+            scan.add("dirty");
+            send(scan, to.memory);
+            assert.deepEqual(to.bytes, from.bytes);
+          }
+        }),
+        { numRuns: 30 },
+      );
+    });
+  }
+
+  const all = [{ iova: 0n, size: 4n << 12n }];
+
+  it("does not send a page again that is the same", () => {
+    const { memory, bytes } = memoryOf([4, 1]);
+    bytes[0]!.fill(7, PAGE_UNIT);
+    const tracker = trackerOf(() => all);
+    const scan = new PageScan(memory, { device: 0, tracker, lazyHashes: false });
+    scan.add("all");
+    assert.deepEqual(send(scan, null), { memory: 3, zero: 2, same: 0 });
+    scan.add("dirty");
+    assert.deepEqual(send(scan, null), { memory: 0, zero: 0, same: 4 });
+    bytes[0]![4 * PAGE_UNIT - 1] = 6;
+    scan.add("dirty");
+    assert.deepEqual(send(scan, null), { memory: 1, zero: 0, same: 3 });
+  });
+
+  it("with late hashes sends it once more, and then no more", () => {
+    const { memory, bytes } = memoryOf([4, 1]);
+    bytes[0]!.fill(7, PAGE_UNIT);
+    const scan = new PageScan(memory, {
+      device: 0,
+      tracker: trackerOf(() => all),
+      lazyHashes: true,
+    });
+    scan.add("all");
+    assert.deepEqual(send(scan, null), { memory: 3, zero: 2, same: 0 });
+    scan.add("dirty");
+    assert.deepEqual(send(scan, null), { memory: 3, zero: 0, same: 1 });
+    scan.add("dirty");
+    assert.deepEqual(send(scan, null), { memory: 0, zero: 0, same: 4 });
+  });
+
+  it("hashes at once if the tracker reports more than what was written, or there is none", () => {
+    for (const tracker of [trackerOf(() => all, 65_536), null]) {
+      const { memory, bytes } = memoryOf([4, 1]);
+      bytes[0]!.fill(7);
+      const scan = new PageScan(memory, { device: 0, tracker, lazyHashes: true });
+      scan.add("all");
+      send(scan, null);
+      scan.add("dirty");
+      assert.equal(send(scan, null).memory, 0);
+    }
+  });
+});
