@@ -3,6 +3,7 @@
  */
 
 import type { AnyKind } from "./_kind.ts";
+import { chains } from "./chains.ts";
 import { checkpoints } from "./checkpoints.ts";
 import { client } from "./client.ts";
 import { commands } from "./commands.ts";
@@ -16,6 +17,7 @@ import { vmmFiles } from "./vmm_files.ts";
 export const KINDS: readonly AnyKind[] = [
   faults,
   checkpoints,
+  chains,
   vmmFiles,
   monitor,
   kernel,

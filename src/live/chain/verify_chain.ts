@@ -7,10 +7,12 @@
 import * as fs from "node:fs";
 import { cleanlyAsync } from "../../base/cleanup.ts";
 import type { CheckpointError } from "../../checkpoint/checkpoint_error.ts";
+import { fileError } from "../../checkpoint/file/file_error.ts";
 import { openCheckpointFile } from "../../checkpoint/file/open_checkpoint_file.ts";
 import type { ChainLink, LinkMemory } from "../../checkpoint/metadata/chain_link.ts";
 import type { DecodedHeader } from "../../checkpoint/metadata/header.ts";
 import { inspectCheckpoint } from "../../checkpoint/verify.ts";
+import { errnoOf } from "../../kernel/errno_names.ts";
 import { ChainError, type ChainErrorCode } from "./chain_error.ts";
 import { linkFile, linkNumbers } from "./link_files.ts";
 
@@ -172,9 +174,7 @@ export async function verifyChain(
   let deviceBytes = 0;
   let after: ChainLink | null = null;
   for (let next: number | null = number; next !== null;) {
-    const read: Link = fs.existsSync(linkFile(folder, next))
-      ? await readLink(folder, next, signal)
-      : missing(folder, next);
+    const read: Link = await readLink(folder, next, signal);
     const wrong = read.wrong ?? (after === null ? null : misfit(after, read.link!));
     if (wrong !== null) {
       const { lastGood } = await inspectChain(folder, { signal });
@@ -204,13 +204,18 @@ function refusal(
 }
 
 function missing(folder: string, number: number): Link {
+  return unread(folder, number, { code: "missing-link", problem: "it is missing", cause: null });
+}
+
+/** A checkpoint that there is nothing to read of. */
+function unread(folder: string, number: number, wrong: Problem): Link {
   return {
     number,
     file: linkFile(folder, number),
     header: null,
     ...{ storedBytes: 0, memoryBytes: 0, deviceBytes: 0 },
     link: null,
-    wrong: { code: "missing-link", problem: "it is missing", cause: null },
+    wrong,
   };
 }
 
@@ -220,6 +225,13 @@ async function readLink(
   signal: AbortSignal | undefined,
 ): Promise<Link> {
   const file = linkFile(folder, number);
+  const kind = kindOf(file);
+  if (kind === "missing") return missing(folder, number);
+  if (kind === "other") {
+    // A fifo would be waited for, and what comes out of a pipe cannot be read again to restore it.
+    const problem = "it is no regular file";
+    return unread(folder, number, { code: "bad-link", problem, cause: null });
+  }
   const { header, phases, storedBytes, memoryBytes, error } = await cleanlyAsync(async () => {
     await using source = await openCheckpointFile(file);
     return await inspectCheckpoint(source, { signal });
@@ -228,6 +240,17 @@ async function readLink(
   const link = header?.link ?? null;
   const read = { number, file, header, storedBytes, memoryBytes, deviceBytes, link };
   return { ...read, wrong: error !== null ? damaged(error) : misplaced(number, link) };
+}
+
+/** What a path leads to. */
+function kindOf(path: string): "file" | "missing" | "other" {
+  try {
+    const stats = fs.statSync(path, { throwIfNoEntry: false });
+    return stats === undefined ? "missing" : stats.isFile() ? "file" : "other";
+  } catch (error) {
+    if (errnoOf(error) === "ELOOP") return "other";
+    throw fileError("open", path, error);
+  }
 }
 
 function damaged(error: CheckpointError): Problem {

@@ -56,7 +56,8 @@ export async function openWriter(
   };
 }
 
-async function contentOf(device: Device, kernel: SimKernel): Promise<Content> {
+/** What a device and its memory hold now. */
+export async function contentOf(device: Device, kernel: SimKernel): Promise<Content> {
   const memory: Uint8Array[] = [];
   for (const { iova, size } of MAPS) memory.push(await device.readMemory(iova, Number(size)));
   return { memory, checksum: kernel.devices[0]!.checksum() };

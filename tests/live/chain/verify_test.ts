@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { describe, it } from "node:test";
 import { CheckpointEncoder } from "../../../src/checkpoint/format/checkpoint_encoder.ts";
@@ -104,6 +105,50 @@ const DAMAGES: readonly [
     5,
     "wrong-link",
     /5 needs 4: it is of another chain; the last that can be restored is 3$/,
+  ],
+  [
+    "a folder where a file should be",
+    (folder) => {
+      fs.unlinkSync(`${folder}/000004.vfk`);
+      fs.mkdirSync(`${folder}/000004.vfk`);
+    },
+    "ggggbb",
+    5,
+    "bad-link",
+    /5 needs 4: it is no regular file; the last that can be restored is 3$/,
+  ],
+  [
+    "a fifo that nobody writes to",
+    (folder) => {
+      fs.unlinkSync(`${folder}/000005.vfk`);
+      execFileSync("mkfifo", [`${folder}/000005.vfk`]);
+    },
+    "gggggb",
+    5,
+    "bad-link",
+    /: 5: it is no regular file; the last that can be restored is 4$/,
+  ],
+  [
+    "a symbolic link that leads to nothing",
+    (folder) => {
+      fs.unlinkSync(`${folder}/000001.vfk`);
+      fs.symlinkSync("nowhere", `${folder}/000001.vfk`);
+    },
+    "gmmggg",
+    2,
+    "missing-link",
+    /2 needs 1: it is missing; the last that can be restored is 5$/,
+  ],
+  [
+    "symbolic links in a circle",
+    (folder) => {
+      fs.unlinkSync(`${folder}/000001.vfk`);
+      fs.symlinkSync("000001.vfk", `${folder}/000001.vfk`);
+    },
+    "gbbggg",
+    2,
+    "bad-link",
+    /2 needs 1: it is no regular file; the last that can be restored is 5$/,
   ],
   [
     "a checkpoint that stands alone",
