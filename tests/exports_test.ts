@@ -88,7 +88,7 @@ const DOORS: Readonly<Record<string, string>> = {
     CheckpointDifference CheckpointFiles Connection ConvergenceOptions DataDifference
     DeviceDifference DifferentRange DifferentTransaction DowntimeStep ENTRIES Entry JournalError
     JournalErrorCode JournalView LinkInspection LinkReport ListenOptions LiveError LiveErrorCode
-    MigrateOptions MigrateProgress MigrateReport OpenReceiving Order OwnerWrites ProcessId
+    MigrateOptions MigrateProgress MigrateReport OpenReceiving Order Owner OwnerOptions OwnerWrites ProcessId
     ReceiveOptions ReceiveProgress ReceiveReport Received ReceivedBytes Resolution ResolveOptions
     RestoreChainOptions RestoreChainReport Round SentBytes Side StopStep TcpAddress TcpError
     TcpErrorCode TcpListener TcpOptions TlsFiles TlsIdentity UnixListener VerifiedChain

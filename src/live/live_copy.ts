@@ -6,19 +6,16 @@
 import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import type { Lockstep } from "../transfer/lockstep.ts";
+import type { IovaMapping } from "../vfio/dma/iova.ts";
+import type { Owner, OwnerOptions } from "./attach/owner.ts";
 import type { Round } from "./convergence.ts";
 import type { FrameSender } from "./frame_sender.ts";
-
-/** What is known of the owner's own writes to memory, which no tracker sees. */
-export type OwnerWrites = "compare" | "none";
 
 /** The scans of the devices' memory, which know what was sent of each page. */
 export type PageScans = readonly number[];
 
 /** How memory is copied. */
-export interface LiveCopyOptions {
-  /** Default `compare`. */
-  readonly ownerWrites?: OwnerWrites | undefined;
+export interface LiveCopyOptions extends OwnerOptions {
   /**
    * Hashes a page only when it is sent again, where the tracker is fine enough: the first time costs
    * less then. Default false.
@@ -32,6 +29,11 @@ export class LiveCopy {
   readonly #sender: FrameSender;
   readonly #compares: boolean;
   readonly #lazyHashes: boolean;
+  readonly #owner: Owner | null;
+  /** What the owner wrote to, if it says so. */
+  readonly #reported: Owner["dirty"];
+  /** Whether the owner was asked to stop, and not to go on. */
+  #quiesced = false;
   #scans: PageScans = [];
   /** Bytes of memory that were due so far, without those that are only compared after the stop. */
   #due = 0;
@@ -40,15 +42,14 @@ export class LiveCopy {
   /** What the caller should know, such as a tracker that does not track. */
   readonly warnings: string[] = [];
 
-  constructor(
-    lockstep: Lockstep,
-    sender: FrameSender,
-    { ownerWrites = "compare", lazyHashes = false }: LiveCopyOptions,
-  ) {
+  constructor(lockstep: Lockstep, sender: FrameSender, options: LiveCopyOptions) {
+    const { owner, ownerWrites = "compare", lazyHashes = false } = options;
     this.#lockstep = lockstep;
     this.#sender = sender;
-    this.#compares = ownerWrites !== "none";
+    this.#owner = owner ?? null;
+    this.#compares = ownerWrites === "compare";
     this.#lazyHashes = lazyHashes;
+    this.#reported = ownerWrites === "reported" ? owner!.dirty!.bind(owner) : undefined;
   }
 
   /** Refuses what cannot begin now; no device is touched. */
@@ -69,6 +70,10 @@ export class LiveCopy {
       scans[number] = await ask(device, "beginPages", number, this.#lazyHashes);
     });
     this.#scans = scans;
+    // What it wrote until now is in the memory that is due; from here on it has to be reported.
+    for (const { number } of this.#lockstep.members) {
+      await this.#lockstep.until(this.#reported?.(number) ?? Promise.resolve([]));
+    }
     await this.#add("all");
     return scans;
   }
@@ -76,7 +81,7 @@ export class LiveCopy {
   /** Goes on after a copy that was sent whole: what has changed since is due. */
   async resume(scans: PageScans): Promise<void> {
     this.#scans = scans;
-    await this.#add("dirty");
+    await this.#addDirty();
   }
 
   /** Sends what is due of memory, and what devices with pre-copy have to give. */
@@ -90,9 +95,24 @@ export class LiveCopy {
     });
     const seconds = (performance.now() - begun) / 1000;
     const pending = this.#pending;
-    const dirtied = await this.#add("dirty");
+    const dirtied = await this.#addDirty();
     const left = dirtied + pending;
     this.rounds.push({ sent: this.#sender.sent - before, seconds, dirtied, left });
+  }
+
+  /** Asks the owner to stop writing to memory. */
+  async quiesce(): Promise<void> {
+    if (this.#owner === null) return;
+    this.#quiesced = true;
+    await this.#lockstep.until(this.#owner.quiesce());
+  }
+
+  /** Lets the owner go on, if it was asked to stop: the devices run again. */
+  async resumeOwner(): Promise<void> {
+    if (!this.#quiesced) return;
+    this.#quiesced = false;
+    // If it is gone, nobody waits for this.
+    await this.#owner!.resume().catch(() => {});
   }
 
   /** Stops the devices. */
@@ -104,7 +124,7 @@ export class LiveCopy {
   /** Sends the rest of memory, of devices that stand still. */
   async sendMemory(): Promise<void> {
     // The devices stand still: nothing becomes dirty after this.
-    await this.#add("dirty");
+    await this.#addDirty();
     if (this.#compares) await this.#add("all", false);
     await this.#lockstep.step((member) => this.#sender.sendMemory(member));
   }
@@ -139,11 +159,29 @@ export class LiveCopy {
     return Math.max(0, this.#due - memory - zero - same) + this.#pending;
   }
 
-  /** Adds memory to what is due, for sending or only for comparing; returns its bytes. */
-  async #add(what: "all" | "dirty", sends = true): Promise<number> {
+  /** Adds what the trackers saw, and what the owner reports. */
+  async #addDirty(): Promise<number> {
+    const bytes = await this.#add("dirty");
+    if (this.#reported === undefined) return bytes;
+    const reports: (readonly IovaMapping[])[] = [];
+    for (const { number } of this.#lockstep.members) {
+      reports.push(await this.#lockstep.until(this.#reported(number)));
+    }
+    return bytes + await this.#add(reports);
+  }
+
+  /**
+   * Adds memory to what is due, or ranges of each device, for sending or only for comparing; returns
+   * its bytes.
+   */
+  async #add(
+    what: "all" | "dirty" | readonly (readonly IovaMapping[])[],
+    sends = true,
+  ): Promise<number> {
     let bytes = 0;
     await this.#lockstep.step(async ({ device, number }) => {
-      const due = await ask(device, "addPages", what, this.#scans[number]!);
+      const own = typeof what === "string" ? what : what[number]!;
+      const due = await ask(device, "addPages", own, this.#scans[number]!);
       bytes += due.bytes;
       if (due.verdict === "does-not-track") {
         this.#warn(

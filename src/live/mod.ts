@@ -5,6 +5,7 @@
  * @module
  */
 
+export type { Owner, OwnerOptions, OwnerWrites } from "./attach/owner.ts";
 export { ChainError, type ChainErrorCode, type ChainErrorInfo } from "./chain/chain_error.ts";
 export {
   type ChainOptions,
@@ -60,7 +61,6 @@ export {
 } from "./destination.ts";
 export type { ReceivedBytes } from "./frame_receiver.ts";
 export type { SentBytes } from "./frame_sender.ts";
-export type { OwnerWrites } from "./live_copy.ts";
 export { LiveError, type LiveErrorCode } from "./live_error.ts";
 export {
   type DowntimeStep,

@@ -24,26 +24,26 @@ import {
 } from "./convergence.ts";
 import { untilOrdered } from "./await_order.ts";
 import { FrameSender, type SentBytes } from "./frame_sender.ts";
-import { LiveCopy, type OwnerWrites } from "./live_copy.ts";
+import { demandOwner, type OwnerOptions } from "./attach/owner.ts";
+import { LiveCopy } from "./live_copy.ts";
 import { LiveError } from "./live_error.ts";
 import { PhaseReports } from "./phase_reports.ts";
 import { StepTimes } from "./step_times.ts";
 
 const DEFAULT_DOWNTIME_MS = 300;
 const DEFAULT_ROUNDS = 30;
+/** How often the owner is asked to throttle at most. */
+const MOST_THROTTLES = 32;
 
 /** How to migrate. */
-export interface MigrateOptions extends Partial<ConvergenceOptions> {
+export interface MigrateOptions extends Partial<ConvergenceOptions>, OwnerOptions {
   /** The folder of the journals; it must outlive the process. */
   readonly journal: string;
-  /** What to do if it does not converge: fail, and run on (the default); or stop all the same. */
-  readonly onNoConverge?: "fail" | "stop" | undefined;
   /**
-   * What is known of the owner's own writes to memory, which no tracker sees: `compare` (the
-   * default) compares all pages once the devices stand still; `none` is the caller's promise that
-   * there are none.
+   * What to do if it does not converge: fail, and run on (the default); stop all the same; or have
+   * the owner throttle the devices, round by round, and fail once it cannot any more.
    */
-  readonly ownerWrites?: OwnerWrites | undefined;
+  readonly onNoConverge?: "fail" | "stop" | "throttle" | undefined;
   /**
    * Lets the other side compare all memory before it says that it has loaded: both sides hash every
    * page while the devices stand still. If a page differs, the devices run on here. Default false.
@@ -92,7 +92,7 @@ export interface MigrateProgress {
 /** A part of the downtime. */
 export interface DowntimeStep {
   /** What was done. */
-  readonly step: "stop" | "memory" | "device data" | "verify" | "commit";
+  readonly step: "quiesce" | "stop" | "memory" | "device data" | "verify" | "commit";
   /** How long it took. */
   readonly seconds: number;
 }
@@ -125,6 +125,7 @@ export interface MigrateReport {
  * They must have been opened with `maps`, and with a `tracker` if one can be had.
  *
  * @returns Once the other side runs. The devices here stand still then: close them.
+ * @throws {TypeError} If the owner is to do what it does not offer.
  * @throws {TransferError} If it fails before the decision, or the other side refuses: the devices
  * run on. Its cause may be a {@linkcode LiveError}.
  * @throws {LiveError} `in-doubt` if the signal is aborted while both sides stand still.
@@ -134,6 +135,7 @@ export async function migrate(
   connection: Connection,
   options: MigrateOptions,
 ): Promise<MigrateReport> {
+  demandOwner(options);
   using lockstep = new Lockstep("migrate", devices, options.signal);
   using journal = Journal.create(options.journal, newMigrationId(), "source");
   using source = new Source(lockstep, connection, journal, options);
@@ -174,10 +176,9 @@ class Source implements Disposable {
     const { members } = lockstep;
     const header = newHeader(members.map(({ device }) => device.description.identity!));
     this.#sender = new FrameSender(this.#peer, members, header);
-    const { ownerWrites } = options;
     // What is compared after the stop has to be hashed as it was sent.
-    const lazyHashes = ownerWrites === "none";
-    this.#copy = new LiveCopy(lockstep, this.#sender, { ownerWrites, lazyHashes });
+    const lazyHashes = (options.ownerWrites ?? "compare") !== "compare";
+    this.#copy = new LiveCopy(lockstep, this.#sender, { ...options, lazyHashes });
     this.#journal = journal;
     const { onProgress } = options;
     this.#reports = onProgress === undefined ? null : new PhaseReports(
@@ -241,18 +242,24 @@ class Source implements Disposable {
     this.#inStream = true;
     await lockstep.until(this.#sender.begin());
     await this.#sendRounds();
+    if (this.#options.owner !== undefined) this.#downtime.begin("quiesce");
+    await this.#copy.quiesce();
     this.#downtime.begin("stop");
     await this.#copy.stop();
   }
 
   async #sendRounds(): Promise<void> {
     const { rounds } = this.#copy;
-    for (;;) {
+    const { onNoConverge } = this.#options;
+    for (let throttled = 0;;) {
       await this.#copy.round();
       this.#tell("pre-copy");
       const next = afterRound(rounds, this.#copy.compareMs, this.#limits);
-      if (next === "stop" || next === "give-up" && this.#options.onNoConverge === "stop") return;
-      if (next === "give-up") throw this.#noConvergence();
+      if (next === "stop" || next === "give-up" && onNoConverge === "stop") return;
+      if (next === "round") continue;
+      const slower = onNoConverge === "throttle" && throttled++ < MOST_THROTTLES &&
+        await this.#lockstep.until(this.#options.owner!.throttle!());
+      if (!slower) throw this.#noConvergence();
     }
   }
 
@@ -358,6 +365,7 @@ class Source implements Disposable {
       }
       case "run":
         await this.#broughtBack();
+        await this.#copy.resumeOwner();
         return await this.#demandRunning();
       default:
         return this.#journal.add(entryOf(action));

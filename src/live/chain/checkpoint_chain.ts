@@ -24,9 +24,10 @@ import {
 import { Lockstep } from "../../transfer/lockstep.ts";
 import type { DeviceReport } from "../../transfer/report.ts";
 import { runAgain } from "../../transfer/run_again.ts";
+import { demandOwner, type OwnerOptions } from "../attach/owner.ts";
 import { afterRound, type Round } from "../convergence.ts";
 import { FrameSender, type FrameSink, type SentBytes } from "../frame_sender.ts";
-import { LiveCopy, type OwnerWrites, type PageScans } from "../live_copy.ts";
+import { LiveCopy, type PageScans } from "../live_copy.ts";
 import { StepTimes } from "../step_times.ts";
 import { linkFile, linkNumbers, makeFolder } from "./link_files.ts";
 
@@ -35,7 +36,7 @@ const DEFAULT_ROUNDS = 3;
 const DEFAULT_FULL_EVERY = 16;
 
 /** How to take checkpoints. */
-export interface ChainOptions {
+export interface ChainOptions extends OwnerOptions {
   /**
    * So many of the last checkpoints can be restored at least; older ones are removed, a whole chain
    * at a time. By default none is.
@@ -43,8 +44,6 @@ export interface ChainOptions {
   readonly keep?: number | undefined;
   /** How many checkpoints a chain has before a full one begins the next. Default 16. */
   readonly fullEvery?: number | undefined;
-  /** What is known of the owner's own writes, as of `migrate`. Default `compare`. */
-  readonly ownerWrites?: OwnerWrites | undefined;
   /**
    * Once sending what is left takes no longer than this, the devices are stopped, in milliseconds.
    * Default 300.
@@ -59,7 +58,7 @@ export interface ChainOptions {
 /** A part of the time for which the devices stood still. */
 export interface StopStep {
   /** What was done. */
-  readonly step: "stop" | "memory" | "device data" | "run";
+  readonly step: "quiesce" | "stop" | "memory" | "device data" | "run";
   /** How long it took. */
   readonly seconds: number;
 }
@@ -152,6 +151,7 @@ export class CheckpointChain implements AsyncDisposable {
    * Makes the folder if need be; checkpoints that are there stay.
    *
    * @throws {CheckpointFileError} If that fails.
+   * @throws {TypeError} If the owner is to report what it writes, and cannot.
    * @throws {RangeError} If `keep` or `fullEvery` is not a whole number from 1 on.
    */
   constructor(devices: Device | readonly Device[], folder: string, options: ChainOptions = {}) {
@@ -160,6 +160,7 @@ export class CheckpointChain implements AsyncDisposable {
       if (Number.isSafeInteger(value) && value >= 1) continue;
       throw new RangeError(`Cannot take checkpoints: ${name} is ${value}, and 1 is the least`);
     }
+    demandOwner(options);
     this.#devices = devices instanceof Device ? [devices] : devices;
     this.#folder = folder;
     this.#options = options;
@@ -221,16 +222,21 @@ export class CheckpointChain implements AsyncDisposable {
         ...newHeader(identities),
         link,
       });
-      const { ownerWrites } = this.#options;
-      const copy = new LiveCopy(lockstep, sender, { ownerWrites });
+      const copy = new LiveCopy(lockstep, sender, this.#options);
       const stop = new StepTimes<StopStep["step"]>();
       try {
         await this.#send(link, { lockstep, sender, copy, stop });
       } catch (error) {
-        throw await lockstep.failure(error);
+        const failure = await lockstep.failure(error);
+        await copy.resumeOwner();
+        throw failure;
       }
       stop.begin("run");
-      await runAgain(lockstep);
+      try {
+        await runAgain(lockstep);
+      } finally {
+        await copy.resumeOwner();
+      }
       stop.end();
       const kept = await this.#keep(file, sender, signal);
       await demandCommitted(lockstep, kept);
@@ -269,6 +275,8 @@ export class CheckpointChain implements AsyncDisposable {
     const limits = { downtimeMs, maxRounds, maxTimeMs: Infinity };
     // More rounds do not make comparing all pages any shorter: it does not count here.
     do await copy.round(); while (afterRound(copy.rounds, 0, limits) === "round");
+    if (this.#options.owner !== undefined) stop.begin("quiesce");
+    await copy.quiesce();
     stop.begin("stop");
     await copy.stop();
     stop.begin("memory");

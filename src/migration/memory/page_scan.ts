@@ -20,7 +20,7 @@ import {
 } from "../../checkpoint/frames/page_frame.ts";
 import { HASH_BYTES } from "../../checkpoint/frames/hash_frame.ts";
 import type { DeviceMemory, DirtyTracker, MemoryPart, TrackingVerdict } from "../../dirty/mod.ts";
-import { encloses, type IovaMapping } from "../../vfio/dma/iova.ts";
+import { encloses, formatIova, type IovaMapping } from "../../vfio/dma/iova.ts";
 import { hashPage, PageHashes } from "./page_hashes.ts";
 
 /** Bytes of a slot before the body: the head of a frame with the most entries, in whole pages. */
@@ -118,12 +118,18 @@ export class PageScan {
   }
 
   /**
-   * Adds what is to be looked at: all memory, or what became dirty since this was last asked. Without
-   * a tracker all is dirty.
+   * Adds what is to be looked at: all memory, what became dirty since this was last asked, or the
+   * pages of ranges. Without a tracker all is dirty.
+   *
+   * @throws {RangeError} If a range is not in one mapping.
    */
-  add(what: "all" | "dirty"): PagesDue {
+  add(what: "all" | "dirty" | readonly IovaMapping[]): PagesDue {
     const reading = what === "dirty" && this.#tracker !== null ? this.#tracker.read() : null;
-    const runs = reading === null ? this.#memory.parts : [...reading.runs()];
+    const runs = typeof what !== "string"
+      ? what.map((range) => this.#pagesOf(range))
+      : reading === null
+      ? this.#memory.parts
+      : [...reading.runs()];
     let bytes = 0;
     for (const run of runs) {
       const index = this.#memory.parts.findIndex((part) => encloses(part, run));
@@ -139,6 +145,15 @@ export class PageScan {
       verdict: reading?.verdict ?? null,
       lost: reading?.lost.map(({ lost }) => lost!.message) ?? [],
     };
+  }
+
+  #pagesOf(range: IovaMapping): IovaMapping {
+    if (range.size <= 0n || !this.#memory.parts.some((part) => encloses(part, range))) {
+      throw new RangeError(`Cannot send ${formatIova(range)}: it is not in one mapping`);
+    }
+    const iova = range.iova - range.iova % UNIT;
+    const end = range.iova + range.size + UNIT - 1n;
+    return { iova, size: end - end % UNIT - iova };
   }
 
   /** Makes a frame of what is due, in a slot of {@linkcode PAGE_SLOT_BYTES}. */

@@ -3,6 +3,7 @@
  */
 
 import type { DirtyReading, ReadOptions, UnmapReading } from "../../dirty/mod.ts";
+import type { IovaMapping } from "../../vfio/dma/iova.ts";
 import type { DriverNote } from "../../vfio/notes/driver_notes.ts";
 import type { DeviceDescription, DeviceTimes, OpenOptions, PulledBatch } from "./session.ts";
 import type { FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
@@ -39,7 +40,7 @@ export interface Requests {
   readDirty: (options: ReadOptions) => DirtyReading;
   unmapWithDirty: (iova: bigint, size: bigint) => UnmapReading;
   beginPages: (device: number, lazyHashes: boolean) => number;
-  addPages: (what: "all" | "dirty", scan: number) => PagesDue;
+  addPages: (what: "all" | "dirty" | readonly IovaMapping[], scan: number) => PagesDue;
   fillPages: (slot: SharedArrayBuffer) => PageTurn;
   storePages: (slot: SharedArrayBuffer, metaLength: number, bodyLength: number) => void;
   hashPages: (iova: bigint, size: bigint) => Buffer;

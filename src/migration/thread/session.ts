@@ -363,7 +363,7 @@ export class DeviceSession implements Disposable {
   }
 
   /** Adds memory that is to be sent. */
-  addPages(what: "all" | "dirty", scan: number): PagesDue {
+  addPages(what: "all" | "dirty" | readonly IovaMapping[], scan: number): PagesDue {
     if (scan !== this.#scans) {
       throw new TypeError("Cannot send memory: it was begun to be sent elsewhere since");
     }
