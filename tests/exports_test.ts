@@ -50,7 +50,7 @@ const DOORS: Readonly<Record<string, string>> = {
     perfettoJson readTrace replayTrace timelineOf traceTo
   `,
   "./sim": `
-    BugName DmaPattern Fault FaultName MdevType OPTIONS OutsideMemory PERSONALITIES Personality
+    BugName DmaPattern Fault FaultName MdevType OPTIONS OutsideEventfd OutsideMemory PERSONALITIES Personality
     PersonalityName SimDevice SimDma SimKernel SimOption SimSpec SimSpecError parseSimSpec
     simHelp
   `,

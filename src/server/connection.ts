@@ -58,6 +58,16 @@ export class ClientConnection implements Disposable {
     return this.#main.socket;
   }
 
+  /** The client's eventfds to wait for. */
+  get eventfds(): readonly number[] {
+    return this.#session?.awaited ?? [];
+  }
+
+  /** One of them can be read. */
+  signalled(eventfd: number): void {
+    this.#session?.signalled(eventfd);
+  }
+
   /**
    * Takes a message and answers it, and those that arrived during it.
    *

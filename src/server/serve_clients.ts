@@ -44,14 +44,19 @@ export function serveClients(parts: ServerParts): void {
   let ended = false;
   try {
     while (!ended || clients.list.length > 0) {
-      const open = !ended && clients.list.length < most;
-      const awaited: Awaited[] = [stop, ...(open ? [acceptor.socket] : [])]
-        .concat(clients.list.map(({ socket }) => socket))
+      const list = [...clients.list];
+      const open = !ended && list.length < most;
+      const eventfds = list.flatMap((client) => client.eventfds.map((fd) => ({ client, fd })));
+      const before: Awaited["socket"][] = [stop, ...(open ? [acceptor.socket] : [])];
+      const awaited = [...before, ...list.map(({ socket }) => socket), ...eventfds]
         .map((socket) => ({ socket, events: POLLIN }));
       const events = UnixSocket.wait(awaited, -1);
       if (events[0] !== 0) return;
-      const ready = clients.list.filter((_, n) => events[n + (open ? 2 : 1)] !== 0);
-      for (const client of ready) clients.turn(client);
+      const ready = events.slice(before.length);
+      for (const [n, { client, fd }] of eventfds.entries()) {
+        if (ready[list.length + n] !== 0) clients.signalled(client, fd);
+      }
+      for (const [n, client] of list.entries()) if (ready[n] !== 0) clients.turn(client);
       if (!open || events[1] === 0) continue;
       const came = acceptor.accept();
       if (came === "ended") ended = true;
@@ -103,8 +108,19 @@ class Clients {
 
   turn(client: ClientConnection): void {
     this.#waited = 0;
-    try {
+    this.#drop(client, () => {
       if (!client.turn()) this.#gone(client, null);
+    });
+  }
+
+  signalled(client: ClientConnection, eventfd: number): void {
+    this.#drop(client, () => client.signalled(eventfd));
+  }
+
+  /** Works for a client, which is dropped if that fails. */
+  #drop(client: ClientConnection, work: () => void): void {
+    try {
+      work();
     } catch (error) {
       if (!(error instanceof VfiokitError)) throw error;
       this.#gone(client, error.message);

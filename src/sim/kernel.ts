@@ -31,7 +31,7 @@ import { SimGroup } from "./nodes/group.ts";
 import { DeviceModel } from "./device/device_model.ts";
 import { IommufdFile } from "./nodes/iommufd.ts";
 import { MemfdFile } from "./os/memfd.ts";
-import { EventFile, type OutsideMemory, outsideRange } from "./os/outside.ts";
+import { EventFile, type OutsideEventfd, type OutsideMemory, outsideRange } from "./os/outside.ts";
 import { Memory } from "./os/memory.ts";
 import type { OpenFile } from "./os/open_file.ts";
 import { refuse } from "./os/refusal.ts";
@@ -297,13 +297,11 @@ export class SimKernel implements Kernel {
   }
 
   /**
-   * Opens an eventfd that is signalled outside the simulation, for VFIO_DEVICE_SET_IRQS.
-   *
-   * @param signal Called for each signal.
-   * @param released Called once the eventfd and what uses it are closed.
+   * Opens an eventfd that is outside the simulation, for VFIO_DEVICE_SET_IRQS: the device signals
+   * it, or waits for it to be signalled.
    */
-  eventfd(signal: () => void, released: () => void): number {
-    return this.#install(new EventFile(signal, released));
+  eventfd(outside: OutsideEventfd): number {
+    return this.#install(new EventFile(outside));
   }
 
   dup3(from: number, to: number): void {

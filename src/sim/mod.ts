@@ -24,7 +24,7 @@
  * @module
  */
 
-export type { OutsideMemory } from "./os/outside.ts";
+export type { OutsideEventfd, OutsideMemory } from "./os/outside.ts";
 export type { SimDma } from "./dma/sim_dma.ts";
 export { simHelp } from "./help.ts";
 export { type SimDevice, SimKernel } from "./kernel.ts";

@@ -2,14 +2,22 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { UnixSocket } from "../../src/kernel/libc/unix_socket.ts";
 import type { Acceptor, Arrival, ServerEvent } from "../../src/server/acceptor.ts";
 import { DeviceSource } from "../../src/server/requests/open_device.ts";
 import { serveClients } from "../../src/server/serve_clients.ts";
-import { VFIO_DEVICE_STATE_PRE_COPY } from "../../src/uapi/mod.ts";
+import {
+  VFIO_DEVICE_STATE_PRE_COPY,
+  VFIO_IRQ_SET_ACTION_TRIGGER,
+  VFIO_IRQ_SET_ACTION_UNMASK,
+  VFIO_IRQ_SET_DATA_EVENTFD,
+  VFIO_PCI_INTX_IRQ_INDEX,
+} from "../../src/uapi/mod.ts";
 import {
   VFIO_USER_DEVICE_FEATURE,
   VFIO_USER_DEVICE_GET_INFO,
+  VFIO_USER_DEVICE_SET_IRQS,
   VFIO_USER_DMA_MAP,
   VFIO_USER_DMA_WRITE,
   VFIO_USER_F_TYPE_REPLY,
@@ -21,8 +29,9 @@ import { packHeader } from "../../src/vfio_user/wire/header.ts";
 import { vfioUserDeviceInfo } from "../../src/vfio_user/wire/structs.ts";
 import { joined } from "../_joined.ts";
 import { doorbell } from "../sim/_doorbell.ts";
-import { Client } from "./_client.ts";
-import { dataRead, dmaMap, regionWrite, setState, versionPayload } from "./_requests.ts";
+import { Client, closeFds } from "./_client.ts";
+import { openEventfd, readEventfd } from "./_eventfd.ts";
+import { dataRead, dmaMap, regionWrite, setIrqs, setState, versionPayload } from "./_requests.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -139,5 +148,31 @@ describe("a client that stalls", () => {
       ...[1, "the client stalled in a message"],
       ...[2, null],
     ]);
+  });
+});
+
+describe("a client's eventfd", () => {
+  it("unmasks INTx once it is signalled", () => {
+    using acceptor = new Queued();
+    const [interrupt, unmask] = [openEventfd(), openEventfd()];
+    using socket = acceptor.add(VERSION);
+    const client = Client.over(socket);
+    const setEventfd = (action: number, fd: number): void => {
+      const payload = setIrqs(VFIO_IRQ_SET_DATA_EVENTFD | action, VFIO_PCI_INTX_IRQ_INDEX, 1);
+      client.send(VFIO_USER_DEVICE_SET_IRQS, payload, [fd]);
+    };
+    setEventfd(VFIO_IRQ_SET_ACTION_TRIGGER, interrupt);
+    // INTx is masked as it is signalled, and pending until it is acknowledged.
+    client.send(VFIO_USER_REGION_WRITE, regionWrite(2, 0, doorbell(0n, 0, 0)));
+    setEventfd(VFIO_IRQ_SET_ACTION_UNMASK, unmask);
+    socket.shutdownOutput();
+    // It counts as signalled by then already: the server sees it once it waits for it.
+    libcKernel().write(unmask, Uint8Array.of(3, 0, 0, 0, 0, 0, 0, 0));
+    assert.deepEqual(serve(acceptor).at(-1), { type: "gone", why: null });
+    const replies = [client.next(), client.next(), client.next(), client.next()];
+    assert.ok(replies.every((reply) => reply?.header.errno === 0));
+    assert.throws(() => readEventfd(unmask), { code: "EAGAIN" });
+    assert.equal(readEventfd(interrupt), 2);
+    closeFds([interrupt, unmask]);
   });
 });

@@ -286,13 +286,40 @@ describe("a session", () => {
     bench.ask(VFIO_USER_REGION_WRITE, regionWrite(2, 28, new Uint8Array(4)));
     bench.ask(VFIO_USER_DEVICE_SET_IRQS, unmask);
     assert.throws(() => readEventfd(eventfd), { code: "EAGAIN" });
-    const byEventfd = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK;
-    const refused = bench.refused(VFIO_USER_DEVICE_SET_IRQS, setIrqs(byEventfd, INTX, 1), [
-      duplicate(eventfd),
-    ]);
-    assert.equal(refused, ERRNO.ENOTTY);
+    const maskBy = setIrqs(VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_MASK, INTX, 1);
+    const fds = [duplicate(eventfd)];
+    assert.equal(bench.refused(VFIO_USER_DEVICE_SET_IRQS, maskBy, fds), ERRNO.ENOTTY);
     bench.session.close();
-    closeFds([eventfd]);
+    closeFds([eventfd, ...fds]);
+  });
+
+  it("unmasks INTx by a client's eventfd, and lets go of it", () => {
+    using bench = new Bench("sim:mlx5?size=1MiB&doorbell=1");
+    const [eventfd, unmask] = [openEventfd(), openEventfd()];
+    const kernel = libcKernel();
+    const one = Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0);
+    const unmaskBy = setIrqs(VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK, INTX, 1);
+    bench.ask(VFIO_USER_DEVICE_SET_IRQS, setIrqs(USE_EVENTFDS, INTX, 1), [duplicate(eventfd)]);
+    assert.deepEqual(bench.session.awaited, []);
+    bench.ask(VFIO_USER_DEVICE_SET_IRQS, unmaskBy, [duplicate(unmask)]);
+    const [awaited, ...others] = bench.session.awaited;
+    assert.deepEqual(others, []);
+    bench.ask(VFIO_USER_REGION_WRITE, regionWrite(2, 0, doorbell(0n, 0, 0)));
+    assert.equal(readEventfd(eventfd), 1);
+    // Nobody has signalled it; or the client has read it again itself.
+    bench.session.signalled(awaited!);
+    assert.throws(() => readEventfd(eventfd), { code: "EAGAIN" });
+    kernel.write(unmask, one);
+    bench.session.signalled(awaited!);
+    assert.equal(readEventfd(eventfd), 1);
+    assert.throws(() => readEventfd(unmask), { code: "EAGAIN" });
+    bench.ask(VFIO_USER_DEVICE_SET_IRQS, unmaskBy);
+    assert.deepEqual(bench.session.awaited, []);
+    bench.ask(VFIO_USER_DEVICE_SET_IRQS, unmaskBy, [duplicate(unmask)]);
+    assert.equal(bench.session.awaited.length, 1);
+    bench.session.close();
+    assert.deepEqual(bench.session.awaited, []);
+    closeFds([eventfd, unmask]);
   });
 
   it("lets the device write to memory without an fd by messages", () => {

@@ -24,6 +24,7 @@ import { openVfioDevice } from "../../src/vfio/open/open.ts";
 import { parseDeviceName } from "../../src/vfio/open/device_name.ts";
 import type { VfioDevice } from "../../src/vfio/device/device.ts";
 import { doorbell } from "./_doorbell.ts";
+import { FakeEventfd } from "./_outside_eventfd.ts";
 
 const INTX = VFIO_PCI_INTX_IRQ_INDEX;
 const MSI = VFIO_PCI_MSI_IRQ_INDEX;
@@ -96,29 +97,28 @@ describe("a device with doorbell=1", () => {
     });
     const { address: vaddr } = mapping;
     bench.device.space!.map({ iova: 0x7000n, size: 4096n, vaddr, flags: VFIO_DMA_MAP_FLAG_WRITE });
-    let signals = 0;
-    let released = 0;
-    const eventfd = bench.kernel.eventfd(() => signals++, () => released++);
+    const counter = new FakeEventfd();
+    const eventfd = bench.kernel.eventfd(counter);
     bench.setIrqs(EVENTFD | TRIGGER, MSI, 1, fdBytes(eventfd));
     bench.kernel.close(eventfd);
     bench.ring(0x7ffdn, 3, 254);
     assert.deepEqual([...memory.subarray(0xffc)], [0, 254, 255, 0]);
     assert.deepEqual(bench.outcome, [0, 1]);
-    assert.equal(signals, 1);
+    assert.equal(counter.signals, 1);
     bench.ring(0x7ffdn, 4, 0);
     bench.ring(0x7000n, 4097, 0);
     assert.deepEqual(bench.outcome, [ERRNO.EINVAL, 3]);
-    assert.equal(signals, 3);
+    assert.equal(counter.signals, 3);
     // What follows the doorbell is read only.
     bench.kernel.pwrite(bench.device.fd.number, new Uint8Array(8), BAR2 + 16);
     assert.deepEqual(bench.outcome, [ERRNO.EINVAL, 3]);
     bench.kernel.ioctl(bench.device.fd.number, VFIO_DEVICE_RESET);
     assert.deepEqual(bench.outcome, [0, 0]);
-    assert.equal(released, 0);
+    assert.equal(counter.releases, 0);
     bench.setIrqs(NONE | TRIGGER, MSI, 0, new Uint8Array(0));
-    assert.equal(released, 1);
+    assert.equal(counter.releases, 1);
     bench.ring(0x7000n, 1, 0);
-    assert.equal(signals, 3);
+    assert.equal(counter.signals, 3);
     bench.device.space!.unmap(0x7000n, 4096n);
   });
 
@@ -139,12 +139,12 @@ describe("a device with doorbell=1", () => {
   });
 
   /** Sets an eventfd for each interrupt of an index; answers how often each was signalled. */
-  function useEventfds(bench: Bench, index: number, count: number): number[] {
-    const signals = Array.from({ length: count }, () => 0);
-    const fds = signals.map((_, n) => bench.kernel.eventfd(() => void signals[n]!++, () => {}));
+  function useEventfds(bench: Bench, index: number, count: number): () => number[] {
+    const counters = Array.from({ length: count }, () => new FakeEventfd());
+    const fds = counters.map((counter) => bench.kernel.eventfd(counter));
     bench.setIrqs(EVENTFD | TRIGGER, index, count, fdBytes(...fds));
     for (const fd of fds) bench.kernel.close(fd);
-    return signals;
+    return () => counters.map(({ signals }) => signals);
   }
 
   const nothing = new Uint8Array(0);
@@ -156,10 +156,10 @@ describe("a device with doorbell=1", () => {
       bench.kernel.pwrite(bench.device.fd.number, Uint8Array.of(vector, 0, 0, 0), BAR2 + 24);
       bench.ring(0n, 0, 0);
     }
-    assert.deepEqual(signals, [1, 0, 0, 2]);
+    assert.deepEqual(signals(), [1, 0, 0, 2]);
     bench.setIrqs(NONE | TRIGGER, MSIX, 2, nothing);
     bench.setIrqs(BOOL | TRIGGER, MSIX, 4, Uint8Array.of(0, 1, 1, 0));
-    assert.deepEqual(signals, [2, 2, 1, 2]);
+    assert.deepEqual(signals(), [2, 2, 1, 2]);
     assert.equal(bench.pending, 0);
   });
 
@@ -171,26 +171,54 @@ describe("a device with doorbell=1", () => {
     assert.equal(bench.pending, 1);
     // It is level-triggered: what was pending before is signalled.
     const signals = useEventfds(bench, INTX, 1);
-    assert.deepEqual(signals, [1]);
+    assert.deepEqual(signals(), [1]);
     bench.ring(0n, 0, 0);
-    assert.deepEqual(signals, [1], "it is masked");
+    assert.deepEqual(signals(), [1], "it is masked");
     unmask(BOOL, Uint8Array.of(0));
-    assert.deepEqual(signals, [1]);
+    assert.deepEqual(signals(), [1]);
     unmask();
-    assert.deepEqual(signals, [2], "it is still pending");
+    assert.deepEqual(signals(), [2], "it is still pending");
     bench.kernel.pwrite(bench.device.fd.number, new Uint8Array(4), BAR2 + 28);
     assert.equal(bench.pending, 0);
     unmask(BOOL, Uint8Array.of(1));
-    assert.deepEqual(signals, [2]);
+    assert.deepEqual(signals(), [2]);
     bench.setIrqs(NONE | VFIO_IRQ_SET_ACTION_MASK, INTX, 1, nothing);
     bench.ring(0n, 0, 0);
-    assert.deepEqual(signals, [2]);
+    assert.deepEqual(signals(), [2]);
     unmask();
-    assert.deepEqual(signals, [3]);
+    assert.deepEqual(signals(), [3]);
     bench.setIrqs(NONE | TRIGGER, INTX, 1, nothing);
-    assert.deepEqual(signals, [4], "a trigger from user space is not masked");
+    assert.deepEqual(signals(), [4], "a trigger from user space is not masked");
     bench.kernel.ioctl(bench.device.fd.number, VFIO_DEVICE_RESET);
     assert.equal(bench.pending, 0);
+  });
+
+  it("unmasks INTx when an eventfd is signalled", () => {
+    using bench = new Bench("sim:mlx5?size=1MiB&doorbell=1");
+    const signals = useEventfds(bench, INTX, 1);
+    const counters = [new FakeEventfd(), new FakeEventfd()];
+    const [one, two] = counters.map((counter) => bench.kernel.eventfd(counter));
+    const unmaskBy = (fd: number): void =>
+      bench.setIrqs(EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK, INTX, 1, fdBytes(fd));
+    unmaskBy(one!);
+    bench.ring(0n, 0, 0);
+    assert.deepEqual(signals(), [1], "it is masked");
+    counters[0]!.signalled!();
+    assert.deepEqual(signals(), [2], "it is still pending");
+    bench.kernel.pwrite(bench.device.fd.number, new Uint8Array(4), BAR2 + 28);
+    counters[0]!.signalled!();
+    assert.deepEqual(signals(), [2]);
+    assert.throws(() => unmaskBy(two!), { code: "EBUSY" });
+    unmaskBy(-1);
+    assert.equal(counters[0]!.signalled, null);
+    unmaskBy(two!);
+    bench.kernel.close(one!);
+    bench.kernel.close(two!);
+    assert.deepEqual(counters.map(({ releases }) => releases), [1, 0]);
+    // With the interrupt that it unmasks, its eventfd is let go.
+    bench.setIrqs(NONE | TRIGGER, INTX, 0, nothing);
+    assert.deepEqual(counters.map(({ releases }) => releases), [1, 1]);
+    assert.equal(counters[1]!.signalled, null);
   });
 
   it("keeps INTx back as the command register says", () => {
@@ -199,12 +227,12 @@ describe("a device with doorbell=1", () => {
     const signals = useEventfds(bench, INTX, 1);
     kernel.pwrite(fd.number, Uint8Array.of(0, 4), CONFIG + 4);
     bench.ring(0n, 0, 0);
-    assert.deepEqual(signals, [0]);
+    assert.deepEqual(signals(), [0]);
     const status = new Uint8Array(1);
     kernel.pread(fd.number, status, CONFIG + 6);
     assert.equal(status[0], 0x18, "a capability list, and an interrupt");
     kernel.pwrite(fd.number, Uint8Array.of(0, 0), CONFIG + 4);
-    assert.deepEqual(signals, [1]);
+    assert.deepEqual(signals(), [1]);
   });
 
   it("has its interrupts in its configuration space, and others have none", () => {
@@ -266,7 +294,11 @@ describe("a device with doorbell=1", () => {
     assert.equal(refused(EVENTFD | TRIGGER, MSI, 1, fdBytes(-1)), "EINVAL");
     assert.equal(refused(BOOL | TRIGGER, INTX, 0, none), "EINVAL");
     assert.equal(refused(NONE | mask, INTX, 0, none), "EINVAL");
-    assert.equal(refused(EVENTFD | unmask, INTX, 1, fdBytes(-1)), "ENOTTY");
+    assert.equal(refused(EVENTFD | mask, INTX, 1, fdBytes(-1)), "ENOTTY");
+    assert.equal(refused(EVENTFD | unmask, INTX, 1, fdBytes(-1)), "");
+    assert.equal(refused(EVENTFD | unmask, INTX, 1, fdBytes(999)), "EBADF");
+    assert.equal(refused(EVENTFD | unmask, INTX, 1, fdBytes(bench.device.fd.number)), "EINVAL");
+    assert.equal(refused(EVENTFD | unmask, INTX, 1, none), "EINVAL");
     assert.equal(refused(NONE | TRIGGER, INTX, 0, none), "");
     assert.equal(refused(EVENTFD | TRIGGER, MSIX, 4, fdBytes(-1, -1, -1, -1)), "");
     assert.equal(refused(EVENTFD | TRIGGER, INTX, 1, fdBytes(-1)), "EINVAL");
@@ -274,17 +306,17 @@ describe("a device with doorbell=1", () => {
 
   it("signals on request", () => {
     using bench = new Bench("sim:mlx5");
-    let signals = 0;
-    const eventfd = bench.kernel.eventfd(() => signals++, () => {});
+    const counter = new FakeEventfd();
+    const eventfd = bench.kernel.eventfd(counter);
     const request = VFIO_PCI_REQ_IRQ_INDEX;
     bench.setIrqs(EVENTFD | TRIGGER, request, 1, fdBytes(eventfd));
     bench.setIrqs(NONE | TRIGGER, request, 1, new Uint8Array(0));
     bench.setIrqs(BOOL | TRIGGER, request, 1, Uint8Array.of(0));
     bench.setIrqs(BOOL | TRIGGER, request, 1, Uint8Array.of(1));
-    assert.equal(signals, 2);
+    assert.equal(counter.signals, 2);
     bench.setIrqs(EVENTFD | TRIGGER, request, 1, fdBytes(-1));
     bench.setIrqs(NONE | TRIGGER, request, 1, new Uint8Array(0));
-    assert.equal(signals, 2);
+    assert.equal(counter.signals, 2);
     bench.kernel.close(eventfd);
   });
 });

@@ -49,10 +49,10 @@ export interface PeerCredentials {
 
 const ucred: StructCodec<PeerCredentials> = struct("ucred", { pid: "s32", uid: "u32", gid: "u32" });
 
-/** A socket to wait for, and the events: `POLLIN`, `POLLOUT`. */
+/** A socket, or another fd, to wait for, and the events: `POLLIN`, `POLLOUT`. */
 export interface Awaited {
   /** The socket. */
-  readonly socket: UnixSocket;
+  readonly socket: Pick<UnixSocket, "fd">;
   /** What to wait for, or'ed. */
   readonly events: number;
 }

@@ -2,7 +2,7 @@
  * The interrupts of the device: DEVICE_GET_IRQ_INFO, and DEVICE_SET_IRQS with a client's eventfds.
  */
 
-import { type Kernel, POLLOUT } from "../../kernel/kernel.ts";
+import { type Kernel, POLLIN, POLLOUT } from "../../kernel/kernel.ts";
 import { SysError } from "../../kernel/sys_error.ts";
 import {
   VFIO_DEVICE_GET_IRQ_INFO,
@@ -31,6 +31,8 @@ export class Interrupts {
   readonly #own: Kernel;
   /** The indexes that the client has eventfds at. */
   readonly #used = new Set<number>();
+  /** The client's eventfds that the device waits for, and what it does then. */
+  readonly #awaited = new Map<number, () => void>();
 
   /** @param own The kernel of this process, which has the client's fds. */
   constructor(device: OpenDevice, own: Kernel) {
@@ -81,7 +83,7 @@ export class Interrupts {
     this.#device.ioctl(VFIO_DEVICE_SET_IRQS, argument);
   }
 
-  /** An eventfd of the simulated kernel that signals the client's next one. */
+  /** An eventfd of the simulated kernel that stands for the client's next one. */
   #eventfd(fds: number[]): number {
     const sim = this.#device.sim ?? refuse("ENOTTY");
     const own = this.#own;
@@ -89,10 +91,31 @@ export class Interrupts {
     const fd = fds.shift()!;
     const one = new Uint8Array(8);
     one[0] = 1;
-    return sim.eventfd(() => {
-      // A counter that is full signals already, and a write would wait.
-      if ((own.poll(fd, POLLOUT, 0) & POLLOUT) !== 0) own.write(fd, one);
-    }, () => own.close(fd));
+    return sim.eventfd({
+      signal: () => {
+        // A counter that is full signals already, and a write would wait.
+        if ((own.poll(fd, POLLOUT, 0) & POLLOUT) !== 0) own.write(fd, one);
+      },
+      watch: (signalled) => {
+        if (signalled === null) this.#awaited.delete(fd);
+        else this.#awaited.set(fd, signalled);
+      },
+      released: () => own.close(fd),
+    });
+  }
+
+  /** The client's eventfds that are waited for. */
+  get awaited(): readonly number[] {
+    return [...this.#awaited.keys()];
+  }
+
+  /** One of them can be read. */
+  signalled(fd: number): void {
+    const own = this.#own;
+    // The client has it as well, and may have read it: a read would wait then.
+    if ((own.poll(fd, POLLIN, 0) & POLLIN) === 0) return;
+    own.read(fd, new Uint8Array(8));
+    this.#awaited.get(fd)?.();
   }
 
   /** The client is gone: none of its eventfds is signalled any more. */

@@ -95,6 +95,16 @@ export class Session {
       : [this.#payload(request)];
   }
 
+  /** The client's eventfds that the device waits for. */
+  get awaited(): readonly number[] {
+    return this.#interrupts.awaited;
+  }
+
+  /** One of them can be read. */
+  signalled(eventfd: number): void {
+    this.#interrupts.signalled(eventfd);
+  }
+
   /** Does what can be done before the client's next request. */
   readAhead(): void {
     this.#device.data.readAhead();

@@ -52,6 +52,8 @@ export class Interrupts {
   #asserted = false;
   /** Whether INTx is masked: by its user, or as it was signalled. */
   #masked = false;
+  /** The eventfd that unmasks INTx when it is signalled; null if none does. */
+  #unmask: EventFile | null = null;
   /** Whether the command register keeps the device from asserting INTx. */
   #disabled = false;
 
@@ -145,8 +147,13 @@ export class Interrupts {
       const masks = [VFIO_IRQ_SET_ACTION_MASK, VFIO_IRQ_SET_ACTION_UNMASK].includes(action);
       if (!masks || index !== VFIO_PCI_INTX_IRQ_INDEX) refuse("ENOTTY");
       if (this.#raised !== index || count !== 1) refuse("EINVAL");
-      // Linux unmasks by an eventfd, too.
-      if (size === 4) refuse("ENOTTY");
+      if (size === 4) {
+        // Linux masks by none.
+        if (action === VFIO_IRQ_SET_ACTION_MASK) refuse("ENOTTY");
+        const fd = view.getInt32(HEADER, true);
+        this.#unmaskBy(fd < 0 ? null : eventfd(file(fd)));
+        return 0;
+      }
       if (size === 0 || arg[HEADER] !== 0) this.#mask(action === VFIO_IRQ_SET_ACTION_MASK);
       return 0;
     }
@@ -172,6 +179,16 @@ export class Interrupts {
     this.#deliver();
   }
 
+  /** INTx is unmasked whenever this eventfd is signalled. */
+  #unmaskBy(eventfd: EventFile | null): void {
+    if (eventfd !== null && this.#unmask !== null) refuse("EBUSY");
+    this.#unmask?.watch(null);
+    this.#unmask?.drop();
+    this.#unmask = eventfd;
+    eventfd?.hold();
+    eventfd?.watch(() => this.#mask(false));
+  }
+
   #use(index: number, start: number, eventfds: readonly (EventFile | null)[]): void {
     const used = this.#eventfds.get(index) ?? [];
     eventfds.forEach((eventfd, n) => {
@@ -187,6 +204,7 @@ export class Interrupts {
   #end(index: number): void {
     for (const eventfd of this.#eventfds.get(index) ?? []) eventfd?.drop();
     this.#eventfds.delete(index);
+    if (index === VFIO_PCI_INTX_IRQ_INDEX) this.#unmaskBy(null);
   }
 
   /** Signals an interrupt, if it has an eventfd. */

@@ -39,20 +39,31 @@ export function outsideRange(memory: OutsideMemory): MappedRange {
   };
 }
 
-/** An eventfd: a write signals it. What it counts is known outside only. */
+/** What an eventfd is outside the simulation. */
+export interface OutsideEventfd {
+  /** Adds 1 to its counter. */
+  signal(): void;
+  /**
+   * Calls `signalled` whenever the counter is not 0, and sets it to 0 then; null ends that. Called
+   * again only after that.
+   */
+  watch(signalled: (() => void) | null): void;
+  /** The eventfd, and what uses it, are closed. */
+  released(): void;
+}
+
+/** An eventfd. What it counts is known outside only. */
 export class EventFile extends OpenFile {
   readonly label = "anon_inode:[eventfd]";
-  readonly #signal: () => void;
-  readonly #released: () => void;
+  readonly #outside: OutsideEventfd;
 
-  constructor(signal: () => void, released: () => void) {
+  constructor(outside: OutsideEventfd) {
     super();
-    this.#signal = signal;
-    this.#released = released;
+    this.#outside = outside;
   }
 
   protected release(): void {
-    this.#released();
+    this.#outside.released();
   }
 
   ioctl(): number {
@@ -61,6 +72,11 @@ export class EventFile extends OpenFile {
 
   /** Adds 1 to its counter. */
   signal(): void {
-    this.#signal();
+    this.#outside.signal();
+  }
+
+  /** Has `signalled` called when it is signalled outside; null ends that. */
+  watch(signalled: (() => void) | null): void {
+    this.#outside.watch(signalled);
   }
 }
