@@ -28,7 +28,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "mod.ts": ["transfer", "migration", "checkpoint", "vfio", "base"],
   vmm: ["migration", "checkpoint", "vfio", "kernel", "uapi", "base"],
   check: ["vfio", "vfio_user", "trace", "sim", "kernel", "uapi", "base"],
-  live: ["transfer", "migration", "checkpoint", "vfio", "kernel", "base"],
+  live: ["transfer", "migration", "dirty", "checkpoint", "vfio", "kernel", "base"],
   transfer: ["migration", "checkpoint", "vfio", "kernel", "base"],
   migration: ["dirty", "checkpoint", "vfio", "trace", "kernel", "uapi", "base"],
   dirty: ["vfio", "trace", "kernel", "uapi", "base"],

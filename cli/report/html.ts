@@ -2,6 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { printable } from "../../src/base/printable.ts";
+import { shortTime } from "../output/format.ts";
 
 /** Text as HTML shows it. */
 export function escape(text: string): string {
@@ -27,6 +28,55 @@ export function percent(share: number): string {
 /** A share as a bar and a number. */
 export function meter(share: number): string {
   return `<meter value="${share.toFixed(4)}"></meter>${percent(share)}`;
+}
+
+/** Numbers that sum up a page, each with its name and what more there is to say. */
+export function tiles(
+  all: readonly (readonly [name: string, value: string, more: string])[],
+): string {
+  const items = all.map(([name, value, more]) =>
+    `<div><dt>${name}</dt><dd>${value}</dd><dd>${more}</dd></div>`
+  );
+  return `<dl class="tiles">${items.join("")}</dl>`;
+}
+
+/** What a reader should know; nothing without notes. */
+export function noteList(notes: Iterable<string>): string {
+  const items = [...notes].map((note) => `<li>${escape(note)}</li>`);
+  return items.length === 0 ? "" : `<ul class="notes">${items.join("")}</ul>`;
+}
+
+/** A part of a page, with its heading. */
+export function section(title: string, caption: string, body: string): string {
+  return `<section><h2>${title}</h2><p>${caption}</p>${body}</section>`;
+}
+
+/** A part of a time that things follow each other in. */
+export interface TimePart {
+  /** What it is. */
+  readonly name: string;
+  /** Its class, which has a colour. */
+  readonly kind: string;
+  /** How long it took. */
+  readonly seconds: number;
+}
+
+/** Where a time went: its parts, each where it lay in the whole. */
+export function waterfall(caption: string, parts: readonly TimePart[]): string {
+  const sum = Math.max(1e-9, parts.reduce((all, { seconds }) => all + seconds, 0));
+  let at = 0;
+  const rows = parts.map(({ name, kind, seconds }) => {
+    const [x, wide] = [at / sum * 1000, Math.max(3, seconds / sum * 1000)];
+    at += seconds;
+    // Stretched to the width that there is: it has no text that would be stretched with it.
+    const took = shortTime(seconds * 1e6);
+    const place = `x="${Math.min(x, 1000 - wide).toFixed(2)}" width="${wide.toFixed(2)}"`;
+    const bar = `<svg class="bar" viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" ` +
+      `aria-label="${escape(name)}"><rect class="${kind}" ${place} height="10">` +
+      `<title>${escape(name)}: ${took}</title></rect></svg>`;
+    return [escape(name), took, bar];
+  });
+  return table("Downtime", caption, ["step", "time", "when"], rows);
 }
 
 /** A table with a heading; its cells are HTML, the first one of a row is code. */

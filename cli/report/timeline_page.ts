@@ -10,15 +10,15 @@ import { bytes, rate, shortTime, time } from "../output/format.ts";
 import { precopyWords } from "../output/downtime_words.ts";
 import type { StoredTimes } from "../output/stored_times.ts";
 import type { StoredPhase, Timelines, TracedDevice } from "../timeline/timelines.ts";
-import { escape, page, table } from "./html.ts";
+import { escape, page, section, table, type TimePart, waterfall } from "./html.ts";
+import { lineChart, type Point, svg, WIDTH } from "./_svg.ts";
 import pageStyle from "./page.css" with { type: "text" };
 import timelineStyle from "./timeline.css" with { type: "text" };
 
 type DowntimeReport = NonNullable<StoredTimes["downtime"]>;
 type StoredTimelines = Extract<Timelines, { readonly kind: "checkpoint" }>;
 
-/** The width of a chart, and the height of a row of it. */
-const WIDTH = 1000;
+/** The height of a row of a chart. */
 const ROW = 22;
 
 /** The page. */
@@ -50,16 +50,6 @@ function deviceSections(device: TracedDevice): string[] {
     histograms(device),
     slowest(device),
   ];
-}
-
-function section(title: string, caption: string, body: string): string {
-  return `<section><h2>${title}</h2><p>${caption}</p>${body}</section>`;
-}
-
-function svg(height: number, label: string, parts: readonly string[]): string {
-  return `<svg class="chart" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${
-    escape(label)
-  }">${parts.join("")}</svg>`;
 }
 
 /** Where a bar is. */
@@ -109,48 +99,33 @@ function downtime({ standstill }: TracedDevice): string {
   const caption = seconds === null
     ? "The device is stopped."
     : `The device stood still for ${time(seconds)}.`;
-  return waterfall(caption, standstill);
+  return waterfall(caption, standstillParts(standstill));
 }
 
 /** The parts of a standstill, one below the other. */
-function waterfall(caption: string, { parts }: DowntimeReport): string {
-  const sum = parts.reduce((all, part) => all + part.seconds, 0);
-  const scale = (WIDTH - 360) / Math.max(sum, 1e-9);
-  let at = 0;
-  const rows = parts.flatMap(({ kind, state, to, seconds }, row) => {
-    const what = kind === "arc" ? `${state} → ${to}` : `${kind.replace("-", " ")} in ${state}`;
-    const x = 260 + at * scale;
-    at += seconds;
-    const text = shortTime(seconds * 1e6);
-    return [
-      label(0, row * ROW, what),
-      bar({ x, y: row * ROW, width: seconds * scale }, kind, `${what}: ${text}`),
-      label(x + seconds * scale + 6, row * ROW, text),
-    ];
-  });
-  return section("Downtime", caption, svg(parts.length * ROW, "Where the downtime went", rows));
+function standstillParts({ parts }: DowntimeReport): TimePart[] {
+  return parts.map(({ kind, state, to, seconds }) => ({
+    name: kind === "arc" ? `${state} → ${to}` : `${kind.replace("-", " ")} in ${state}`,
+    kind,
+    seconds,
+  }));
 }
 
 /** What was pending when the driver was asked, and what had been moved by then. */
 function pending({ pending }: DeviceTimeline): string {
   if (pending.length === 0) return "";
   const [first] = pending;
-  const span = Math.max(1, pending.at(-1)!.time - first!.time);
+  const span = pending.at(-1)!.time - first!.time;
   const most = Math.max(1, ...pending.map((point) => Math.max(point.pending, point.bytes)));
-  const line = (kind: string, value: (point: typeof pending[number]) => number): string => {
-    const points = pending.map((point) => {
-      const x = (point.time - first!.time) / span * WIDTH;
-      return `${x.toFixed(1)},${(200 - value(point) / most * 190).toFixed(1)}`;
-    });
-    return `<polyline class="${kind}" points="${points.join(" ")}"></polyline>`;
-  };
+  const at = (value: (point: typeof pending[number]) => number): Point[] =>
+    pending.map((point) => ({ x: point.time - first!.time, y: value(point) }));
   return section(
     "Pending and moved",
     `What the driver said was pending <i class="pending"></i>, and what had been moved ` +
       `<i class="moved"></i>, up to ${bytes(most)}, in ${shortTime(span)}.`,
-    svg(210, "Pending and moved bytes over time", [
-      line("pending", (point) => point.pending),
-      line("moved", (point) => point.bytes),
+    lineChart("Pending and moved bytes over time", [
+      { kind: "pending", points: at((point) => point.pending) },
+      { kind: "moved", points: at((point) => point.bytes) },
     ]),
   );
 }
@@ -201,9 +176,9 @@ function storedSections({ phases: all, devices }: StoredTimelines): string[] {
     phases(all),
     ...devices.flatMap(({ precopy, downtime }, number) => [
       `<h2 class="device">Device ${number}</h2>`,
-      ...(downtime === null
-        ? []
-        : [waterfall("The device stood still until its data was read.", downtime)]),
+      ...(downtime === null ? [] : [
+        waterfall("The device stood still until its data was read.", standstillParts(downtime)),
+      ]),
       ...(precopy === null ? [] : [rounds(precopy)]),
     ]),
   ];

@@ -3,6 +3,7 @@
  * stand still.
  */
 
+import type { DirtyReading } from "../dirty/mod.ts";
 import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import type { Lockstep } from "../transfer/lockstep.ts";
@@ -21,6 +22,8 @@ export interface LiveCopyOptions extends OwnerOptions {
    * less then. Default false.
    */
   readonly lazyHashes?: boolean | undefined;
+  /** Is called with each reading of a device's tracker, by the device's number. */
+  readonly onDirty?: ((reading: DirtyReading, device: number) => void) | undefined;
 }
 
 /** One device, or several that stop together. */
@@ -34,6 +37,7 @@ export class LiveCopy {
   readonly #reported: Owner["dirty"];
   /** Whether the owner was asked to stop, and not to go on. */
   #quiesced = false;
+  readonly #onDirty: LiveCopyOptions["onDirty"];
   #scans: PageScans = [];
   /** Bytes of memory that were due so far, without those that are only compared after the stop. */
   #due = 0;
@@ -43,13 +47,14 @@ export class LiveCopy {
   readonly warnings: string[] = [];
 
   constructor(lockstep: Lockstep, sender: FrameSender, options: LiveCopyOptions) {
-    const { owner, ownerWrites = "compare", lazyHashes = false } = options;
+    const { owner, ownerWrites = "compare", lazyHashes = false, onDirty } = options;
     this.#lockstep = lockstep;
     this.#sender = sender;
     this.#owner = owner ?? null;
     this.#compares = ownerWrites === "compare";
     this.#lazyHashes = lazyHashes;
     this.#reported = ownerWrites === "reported" ? owner!.dirty!.bind(owner) : undefined;
+    this.#onDirty = onDirty;
   }
 
   /** Refuses what cannot begin now; no device is touched. */
@@ -183,6 +188,7 @@ export class LiveCopy {
       const own = typeof what === "string" ? what : what[number]!;
       const due = await ask(device, "addPages", own, this.#scans[number]!);
       bytes += due.bytes;
+      if (due.reading !== null) this.#onDirty?.(due.reading, number);
       if (due.verdict === "does-not-track") {
         this.#warn(
           `The IOMMU of ${device.name} does not track: all of its memory is dirty in each round`,

@@ -5,6 +5,7 @@
  */
 
 import { Ending } from "../base/ending.ts";
+import type { DirtyReading } from "../dirty/mod.ts";
 import { newHeader } from "../checkpoint/metadata/header.ts";
 import type { Device } from "../migration/device.ts";
 import { Lockstep } from "../transfer/lockstep.ts";
@@ -58,6 +59,11 @@ export interface MigrateOptions extends Partial<ConvergenceOptions>, OwnerOption
    * what is reported. If it throws before all is sent, the migration fails with that.
    */
   readonly onProgress?: ((progress: MigrateProgress) => void) | undefined;
+  /**
+   * Is called with each reading of a device's tracker, by the device's number: after each round,
+   * and once after the stop. What it throws ends the migration.
+   */
+  readonly onDirty?: ((reading: DirtyReading, device: number) => void) | undefined;
 }
 
 /** What is going on. */

@@ -3,8 +3,10 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { migrate } from "../../cli/specs/migrate/migrate.ts";
 import { vfiokit } from "../cli/_cli.ts";
 import { Folder } from "../cli/_folder.ts";
+import { receiving } from "../cli/_receiving.ts";
 import { Page, whyNoBrowser } from "./_chromium.ts";
 import { assertFits, WIDTHS } from "./_fits.ts";
 
@@ -27,11 +29,22 @@ describe("the page of", { skip }, () => {
     await write(["timeline", at("a.trace"), "--report", at("timeline.html")]);
     const bug = "sim:mlx5?size=64KiB&bug=stop-copy-to-running";
     await write(["check", bug, "--only", "arcs", "--report", at("check.html")]);
+    const device = "sim:mlx5?size=1MiB&dma=hot:90/10:2000/s";
+    const there = ["sim:mlx5?size=1MiB", "--listen", `unix:${at("socket")}`];
+    const journal = ["--journal", at("journal")];
+    await receiving([...there, ...journal], async (address) => {
+      const words = ["migrate", device, "--map", "0x100000:16MiB", "--to", address, ...journal];
+      const { code, err } = await vfiokit(
+        [...words, "--downtime", "10min", "--report", at("migration.html")],
+        { permissions: migrate.permissions },
+      );
+      assert.equal(code, 0, err);
+    });
   });
 
   after(() => folder[Symbol.dispose]());
 
-  for (const name of ["timeline", "check"]) {
+  for (const name of ["timeline", "check", "migration"]) {
     for (const scheme of ["light", "dark"] as const) {
       it(`${name} fits ${WIDTHS.join(", ")} pixels, ${scheme}, and fetches nothing`, async () => {
         const file = folder.file(`${name}.html`);

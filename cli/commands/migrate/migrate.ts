@@ -20,6 +20,7 @@ import { SimulatedDevices } from "../../lending/simulated_devices.ts";
 import { connect } from "../../migrate/connect.ts";
 import { withEvents } from "../../migrate/event_log.ts";
 import { journalFolder } from "../../migrate/journal_folder.ts";
+import { MigrationReport } from "../../migrate/migration_report.ts";
 import { MigrationProgress } from "../../migrate/progress.ts";
 import { resolveMigration } from "../../migrate/resolve.ts";
 import { bytes, count, time } from "../../output/format.ts";
@@ -49,6 +50,7 @@ async function move(
 ): Promise<number> {
   const { devices: names, to } = args;
   refuseShared(names, args.map);
+  await using page = await MigrationReport.create(args);
   await using served = await SimulatedDevices.serve(toServe(names, args));
   await using devices = await openDevices(names, {
     ...openOptions(args, names, context),
@@ -58,8 +60,15 @@ async function move(
   context.drivers = devices;
   refuseQuirk(args, devices);
   const connection = await connect(to, args, context.signal);
-  const report = await shown({ devices, connection, tell }, args, context);
+  let report: MigrateReport;
+  try {
+    report = await shown({ devices, connection, tell, page }, args, context);
+  } catch (error) {
+    await page?.write(null, (error as Error).message, context);
+    throw error;
+  }
   context.stands = true;
+  await page?.write(report, null, context);
   context.set({ ...report, devices: report.devices.map(({ name, state }) => ({ name, state })) });
   context.summarize(...summary(report, to));
   return DONE;
@@ -67,10 +76,11 @@ async function move(
 
 /** Migrates, and shows how it goes. */
 async function shown(
-  { devices, connection, tell }: {
+  { devices, connection, tell, page }: {
     readonly devices: OpenDevices;
     readonly connection: Connection;
     readonly tell: (progress: MigrateProgress) => void;
+    readonly page: MigrationReport | null;
   },
   args: MigrateArgs & { readonly journal: string },
   context: Context,
@@ -80,8 +90,10 @@ async function shown(
     ...liveOptions(args, context),
     onProgress: (progress) => {
       shown.tell(progress);
+      page?.tell(progress);
       tell(progress);
     },
+    onDirty: page === null ? undefined : (reading, number) => page.addReading(reading, number),
   });
 }
 

@@ -114,6 +114,14 @@ const migrateArgs = object({
   journal,
   timeout,
   events,
+  report: optional(option("--report", file(), {
+    description: [
+      text(
+        "Write an HTML page: rounds, dirty pages, where the downtime went, and the forecast beside them.",
+      ),
+    ],
+  })),
+  force: options.toggle(["-f", "--force"], "Replace the file of --report."),
   ...options.drive,
   ...options.json,
   ...options.quiet,

@@ -19,7 +19,13 @@ import {
   writePageMeta,
 } from "../../checkpoint/frames/page_frame.ts";
 import { HASH_BYTES } from "../../checkpoint/frames/hash_frame.ts";
-import type { DeviceMemory, DirtyTracker, MemoryPart, TrackingVerdict } from "../../dirty/mod.ts";
+import type {
+  DeviceMemory,
+  DirtyReading,
+  DirtyTracker,
+  MemoryPart,
+  TrackingVerdict,
+} from "../../dirty/mod.ts";
 import { encloses, formatIova, type IovaMapping } from "../../vfio/dma/iova.ts";
 import { hashPage, PageHashes } from "./page_hashes.ts";
 
@@ -44,6 +50,8 @@ export interface PagesDue {
   readonly verdict: TrackingVerdict | null;
   /** Why parts of it count as dirty as a whole. */
   readonly lost: readonly string[];
+  /** What the tracker answered; null if it was not asked. */
+  readonly reading: DirtyReading | null;
 }
 
 /** What a turn found. */
@@ -144,6 +152,7 @@ export class PageScan {
       bytes,
       verdict: reading?.verdict ?? null,
       lost: reading?.lost.map(({ lost }) => lost!.message) ?? [],
+      reading,
     };
   }
 

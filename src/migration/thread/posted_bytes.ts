@@ -9,9 +9,11 @@ import type { FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
 import {
   packReading,
   packUnmapReading,
+  type PostedReading,
   unpackReading,
   unpackUnmapReading,
 } from "./posted_readings.ts";
+import type { PagesDue } from "../memory/page_scan.ts";
 import type { RequestName, Requests } from "./requests.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -46,6 +48,11 @@ function unpackBatch({ bytes, sizes, more }: PostedBatch): FilledBatch<ArrayBuff
   return { bytes: unpackBytes(bytes), sizes: new Uint32Array(sizes), more };
 }
 
+/** Memory that is due, with the reading taken apart. */
+interface PostedDue extends Omit<PagesDue, "reading"> {
+  readonly reading: PostedReading | null;
+}
+
 /** How something is taken apart to be posted, and put together again. */
 interface Posting<Value> {
   pack(value: Value): unknown;
@@ -76,6 +83,13 @@ const VALUES: { readonly [Name in RequestName]?: Posting<ReturnType<Requests[Nam
   readRegion: BYTES,
   readMemory: BYTES,
   hashPages: BYTES,
+  addPages: {
+    pack: (due) => ({ ...due, reading: due.reading === null ? null : packReading(due.reading) }),
+    unpack: (due: PostedDue) => ({
+      ...due,
+      reading: due.reading === null ? null : unpackReading(due.reading),
+    }),
+  },
   readDirty: { pack: packReading, unpack: unpackReading },
   unmapWithDirty: { pack: packUnmapReading, unpack: unpackUnmapReading },
   pull: {
