@@ -10,7 +10,7 @@ import { type Device, printable } from "../../mod.ts";
 import type { Context } from "../context.ts";
 import { DataFdSocketPairs } from "./data_fd_sockets.ts";
 import { DONE, exitCodeOfSignal, FAILED, NOT_FOUND, NOT_RUNNABLE } from "../exit_codes.ts";
-import type { SignalName } from "../signals.ts";
+import { Interrupted, type SignalName } from "../signals.ts";
 import { STDERR, writeText } from "../output/stdio.ts";
 import { UsageError } from "../usage_error.ts";
 
@@ -83,7 +83,8 @@ export interface Inheritance {
 }
 
 /**
- * Runs a program with the fds of devices, and passes signals on to it.
+ * Runs a program with the fds of devices, and passes signals on to it. If one came before, no program
+ * is run.
  *
  * @param stdoutTaken Whether our stdout carries a checkpoint: then the program's goes to stderr.
  * @returns Its exit code: 128+n after signal n, 127 if it was not found, 126 if it cannot be run.
@@ -94,6 +95,9 @@ export async function runProgram(
   context: Context,
   stdoutTaken = false,
 ): Promise<number> {
+  // Came before there was a program to pass it on to.
+  const { reason } = context.signal;
+  if (reason instanceof Interrupted) return exitCodeOfSignal(reason.signalName);
   using sockets = new DataFdSocketPairs();
   const stdio = [0, stdoutTaken ? 2 : 1, 2] as const;
   const started = startProgram(words, inheritance, sockets, stdio);

@@ -31,6 +31,7 @@ describe("vfiokit checkpoint", () => {
     assert.deepEqual(readdirSync(at).sort(), ["000000.vfk", "000001.vfk", "000002.vfk"]);
     assert.equal(statSync(at).mode & 0o777, 0o700);
     for (const line of lines) {
+      assert.equal(line.schema, "vfiokit/checkpoint/1");
       assert.equal(line.storedBytes, statSync(line.file).size);
       assert.ok(line.stopSeconds > 0 && line.readBack);
       assert.deepEqual(line.devices.map(({ state }: { state: string }) => state), ["running"]);

@@ -1,12 +1,20 @@
 import assert from "node:assert/strict";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import { type Lendable, runProgram } from "../../cli/lending/run_program.ts";
 import { Context } from "../../cli/context.ts";
-import type { SignalName } from "../../cli/signals.ts";
+import { Interrupted, type SignalName } from "../../cli/signals.ts";
 import { until } from "../_until.ts";
 
 let folder = "";
@@ -27,14 +35,14 @@ after(() => {
 
 let passOn: ((name: SignalName) => void) | null = null;
 
-function context(): Context {
+function context(signal = new AbortController().signal): Context {
   return new Context({
     called: "test",
     schema: "test",
     json: false,
     quiet: true,
     signals: {
-      signal: new AbortController().signal,
+      signal,
       divert(handler): () => void {
         passOn = handler;
         return () => {
@@ -144,6 +152,13 @@ describe("a program that devices are lent to", () => {
     passOn?.("SIGTERM");
     assert.equal((await running)[0], 9);
     assert.equal(passOn, null);
+  });
+
+  it("is not run if a signal came before", async () => {
+    const out = join(folder, "never");
+    const signal = AbortSignal.abort(new Interrupted("SIGTERM"));
+    assert.equal(await runProgram(["touch", out], { devices: [] }, context(signal)), 143);
+    assert.equal(existsSync(out), false);
   });
 
   it("does not hear of the devices that an outer program was lent", async () => {

@@ -5,6 +5,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import type { SignalName } from "../../cli/signals.ts";
+import { COMMANDS } from "../../cli/specs/commands.ts";
 import { PERSONALITIES } from "../../src/sim/personalities.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { forge } from "./checkpoints.ts";
@@ -184,7 +185,7 @@ function checkEnded(plan: CommandPlan, { code, stdout, stderr }: Ended): void {
   // A signal may come before the program has begun.
   const early = plan.ownProcess && code > 128 && text === "";
   if (unparsed || elsewhere || early) return;
-  const lines = command === "dirty watch" || command === "trace show";
+  const lines = COMMANDS.find(({ name }) => name === command)?.jsonLines ?? false;
   const documents = lines ? text.split("\n").slice(0, -1) : [text];
   for (const document of documents) checkDocument(document, code, command);
 }
@@ -199,7 +200,7 @@ function checkDocument(text: string, code: number, command: string): void {
   // The lines of a trace are its own.
   if (command === "trace show") return;
   if (typeof document?.schema !== "string") throw new Find("json", `it has no schema: ${text}`);
-  if (command === "dirty watch") return;
+  if (command === "dirty watch" || command === "checkpoint") return;
   // What a device or a link cannot do is a result as well, of those who were asked just that.
   const answers = code === 3 && (command === "probe" || command === "dirty forecast");
   const failed = code !== 0 && !answers && !(code > 128);

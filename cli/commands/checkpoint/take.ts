@@ -18,6 +18,9 @@ import { bytes, count as counted, time } from "../../output/format.ts";
 import type { CheckpointArgs } from "../../specs/checkpoint/checkpoint.ts";
 import { UsageError } from "../../usage_error.ts";
 
+/** The schema of its JSON Lines, of which each is about one checkpoint. */
+const SCHEMA = "vfiokit/checkpoint/1";
+
 /** Runs `checkpoint`. */
 export async function run(args: CheckpointArgs, context: Context): Promise<number> {
   const { devices: names, command, output, every } = args;
@@ -92,7 +95,11 @@ async function takeAll(
       const { message, code, errno } = await context.explain(error);
       context.say(`${message}; the next checkpoint is a full one`);
       if (context.json) {
-        await context.linesInTime({ number: null, error: { message, code, errno } });
+        await context.linesInTime({
+          schema: SCHEMA,
+          number: null,
+          error: { message, code, errno },
+        });
       }
     }
   }
@@ -118,6 +125,7 @@ function line(report: LinkReport): string {
 function fields(report: LinkReport): Readonly<Record<string, unknown>> {
   const { bytes, devices, readBack, ...rest } = report;
   return {
+    schema: SCHEMA,
     ...rest,
     memoryBytes: bytes.memory,
     zeroBytes: bytes.zero,
