@@ -93,7 +93,7 @@ const DOORS: Readonly<Record<string, string>> = {
     RestoreChainOptions RestoreChainReport Round SentBytes Side StopStep TcpAddress TcpError
     TcpErrorCode TcpListener TcpOptions TlsFiles TlsIdentity UnixListener VerifiedChain
     VerifyChainOptions addDecision connectProgram connectTcp connectUnix diffCheckpoints fingerprint
-    formatTcpAddress generateKeys inspectChain journalPath migrate parseTcpAddress readIdentity
+    formatTcpAddress generateKeys inspectChain journalPath linkFile migrate parseTcpAddress readIdentity
     readJournal receive resolve restoreChain streamConnection verifyChain
   `,
   "./check": `

@@ -5,7 +5,8 @@
  */
 
 import { existsSync } from "node:fs";
-import type { CheckpointSource } from "../../src/checkpoint/mod.ts";
+import { dirname } from "node:path";
+import type { CheckpointSource, CheckpointSummary } from "../../src/checkpoint/mod.ts";
 import { isProcessDevice } from "../../src/vmm/mod.ts";
 import { DeviceNameError, parseDeviceName, shellWord } from "../../src/vfio/mod.ts";
 import {
@@ -61,7 +62,20 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   refuseMixedUp(args);
   if (args.file === "-") refuseTerminalInput();
   await using source = await context.until(openCheckpointFile(args.file));
-  const total = await verifiedBytes(source, context);
+  const verified = await verifiedFile(source, context);
+  const link = verified?.header.link;
+  if (verified !== null && link?.previous === null) {
+    const { restoreVerified } = await import("./checkpoint/restore_chain.ts");
+    const { header, trailer: { bytes: deviceBytes } } = verified;
+    const { number, memory } = link;
+    const chain = { folder: dirname(args.file), files: [args.file], number, header, memory };
+    return await restoreVerified(
+      args,
+      { chain: { ...chain, deviceBytes }, from: args.file },
+      context,
+    );
+  }
+  const total = verified?.trailer.bytes;
   await using lent = await SimulatedDevices.serve(command === undefined ? [] : args.devices);
   await using devices = await openDevices(args.devices, {
     ...openOptions(args, args.devices, context),
@@ -115,27 +129,28 @@ function isDeviceName(name: string): boolean {
 }
 
 /**
- * Verifies a file whole, before the device is even opened, which may reset it;
- * returns the bytes of state in it. A pipe can be read only once: undefined.
+ * Verifies a file whole, before the device is even opened, which may reset it. A pipe can be read only
+ * once: null.
  */
-async function verifiedBytes(
+async function verifiedFile(
   source: CheckpointSource,
   context: Context,
-): Promise<number | undefined> {
-  if (!source.seekable) return undefined;
+): Promise<CheckpointSummary | null> {
+  if (!source.seekable) return null;
   const { signal } = context;
-  const { header: { link }, trailer } = await whileReading(
+  const verified = await whileReading(
     { verb: "Verifying", file: source.path, source },
     context,
     (at) => verifyCheckpoint(source, { signal, onProgress: (read) => at(read.storedBytes) }),
   );
-  if (link !== undefined) {
+  const { link } = verified.header;
+  if (link !== undefined && link.previous !== null) {
     context.note(
-      `This checkpoint is number ${link.number} of a chain: of its device and memory only the ` +
-        `device is restored; its folder's DIR@${link.number} restores both.`,
+      `This checkpoint is number ${link.number} of a chain: it has only what changed of its memory, ` +
+        `so only the device is restored; its folder's DIR@${link.number} restores both.`,
     );
   }
-  return trailer.bytes;
+  return verified;
 }
 
 /** A checkpoint to restore, and the bytes of state in it if it was verified. */

@@ -40,11 +40,11 @@ export const verify: Command<FileArgs> = {
 /** `show`. */
 export const show: Command<FileArgs> = {
   name: "show",
-  usage: "FILE|DIR|- [--json]",
+  usage: "FILE|DIR|DIR@N|- [--json]",
   brief: "Show what a checkpoint holds: device, phases, sizes, timings.",
   details: [
     "Reads and checks the whole checkpoint, as verify does. Of one that is cut or damaged it shows what can be read, and exits with 4.",
-    "Of a folder that checkpoint filled, it shows a line for each checkpoint: full or increment, when it was taken, its size, and whether it can be restored.",
+    "Of a folder that checkpoint filled, it shows a line for each checkpoint: full or increment, when it was taken, its size, and whether it can be restored. DIR@N is number N: what it holds, and which one it builds on.",
     "Of a migration stream of QEMU's, in a regular file, it shows the machine, its memory and the VFIO devices whose state import qemu takes out; with --json as stream.",
   ],
   examples: [{ what: "which device was saved?", line: "vfiokit show device.vfk" }],

@@ -6,6 +6,8 @@
 
 import { cleanlyAsync } from "../base/cleanup.ts";
 import { Ending } from "../base/ending.ts";
+import type { CheckpointFile } from "../checkpoint/file/checkpoint_file.ts";
+import type { ChainLink } from "../checkpoint/metadata/chain_link.ts";
 import type { OpenDevices } from "../migration/open_devices.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import { demandIdentity } from "../transfer/identity/demand_identity.ts";
@@ -29,6 +31,7 @@ import { untilOrdered } from "./await_order.ts";
 import { FrameReceiver, type ReceivedBytes } from "./frame_receiver.ts";
 import { LiveError } from "./live_error.ts";
 import { PhaseReports } from "./phase_reports.ts";
+import { Tee } from "./tee.ts";
 
 /** How to receive. */
 export interface ReceiveOptions {
@@ -36,6 +39,12 @@ export interface ReceiveOptions {
   readonly journal: string;
   /** Takes devices of another kind, if the driver does. Default false. */
   readonly force?: boolean | undefined;
+  /**
+   * A file, from `createCheckpointFile`, that gets a copy of what comes, as one checkpoint of the
+   * devices and their memory. It has its name once the devices run here; the caller discards it if
+   * they do not. If it cannot be written before that, the migration fails.
+   */
+  readonly tee?: CheckpointFile | undefined;
   /** How long the other side may take for its next bytes, in milliseconds. Default 30 000. */
   readonly timeoutMs?: number | undefined;
   /** Ends it, as long as the other side may still run. */
@@ -74,6 +83,8 @@ export interface ReceiveReport {
   readonly bytes: ReceivedBytes;
   /** Bytes of the stream. */
   readonly received: number;
+  /** Why the checkpoint of `tee` did not get its name; null if it did, or if none was wanted. */
+  readonly teeError: Error | null;
   /** The devices, which run. */
   readonly devices: readonly DeviceReport[];
 }
@@ -115,8 +126,10 @@ export async function receive(
     closing.defer(() => peer.close());
     let devices: OpenDevices;
     let journal: Journal;
+    let memory: Hello["memory"];
     try {
       const hello = await greeted(peer, options.signal);
+      memory = hello.memory;
       devices = closing.use(await open(hello.memory));
       journal = closing.use(Journal.create(options.journal, hello.id, "destination"));
     } catch (error) {
@@ -124,7 +137,7 @@ export async function receive(
       throw error;
     }
     using lockstep = new Lockstep("receive", devices, options.signal);
-    using destination = new Destination(lockstep, peer, journal, options);
+    using destination = new Destination({ lockstep, peer, journal, memory }, options);
     const report = await destination.run(begun);
     closing.move();
     journal[Symbol.dispose]();
@@ -152,6 +165,9 @@ class Destination implements Disposable {
   readonly #options: ReceiveOptions;
   readonly #journal: Journal;
   readonly #steps: RestoreSteps;
+  /** The memory of each device. */
+  readonly #memory: Hello["memory"];
+  readonly #tee: Tee | null;
   readonly #receiver: FrameReceiver;
   readonly #machine: CommitMachine<DestinationState, DestinationEvent, DestinationAction>;
   readonly #reports: PhaseReports<ReceiveProgress["phase"]> | null;
@@ -160,13 +176,23 @@ class Destination implements Disposable {
   /** The error that says how the devices were left, once they were reset. */
   #failure: Error | null = null;
 
-  constructor(lockstep: Lockstep, peer: Peer, journal: Journal, options: ReceiveOptions) {
+  constructor(
+    { lockstep, peer, journal, memory }: {
+      readonly lockstep: Lockstep;
+      readonly peer: Peer;
+      readonly journal: Journal;
+      readonly memory: Hello["memory"];
+    },
+    options: ReceiveOptions,
+  ) {
     this.#lockstep = lockstep;
     this.#peer = peer;
     this.#options = options;
     this.#journal = journal;
     this.#steps = new RestoreSteps(lockstep);
-    this.#receiver = new FrameReceiver(peer, lockstep);
+    this.#memory = memory;
+    this.#tee = options.tee === undefined ? null : new Tee(options.tee);
+    this.#receiver = new FrameReceiver(peer, lockstep, { tee: this.#tee });
     const { onProgress } = options;
     this.#reports = onProgress === undefined ? null : new PhaseReports(
       (phase) => onProgress(this.#progress(phase)),
@@ -219,8 +245,17 @@ class Destination implements Disposable {
     demandIdentity(header, members.map(({ device }) => device), this.#options.force ?? false);
     lockstep.touch();
     await this.#steps.begin();
+    await this.#tee?.begin({ ...header, link: this.#link });
     await this.#receiver.rest();
+    await this.#tee?.end();
     await this.#steps.judge();
+  }
+
+  /** What makes the copy a checkpoint that stands alone, with its memory. */
+  get #link(): ChainLink {
+    const { id } = this.#journal;
+    const memory = this.#memory.map((ranges) => ({ ranges }));
+    return { chain: id, id, number: 0, previous: null, memory };
   }
 
   /** The event of what went wrong here. */
@@ -324,11 +359,14 @@ class Destination implements Disposable {
 
   async #report(begun: number): Promise<ReceiveReport> {
     const { devices } = await this.#lockstep.reports(() => ({ phases: [], seconds: 0 }));
+    let teeError: Error | null = null;
+    await this.#tee?.commit().catch((error) => teeError = error as Error);
     return {
       id: this.#journal.id,
       seconds: (performance.now() - begun) / 1000,
       bytes: this.#receiver.bytes,
       received: this.#receiver.received,
+      teeError,
       devices,
     };
   }

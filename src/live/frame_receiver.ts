@@ -19,6 +19,7 @@ import { PAGE_BODY_AT, PAGE_SLOT_BYTES } from "../migration/memory/page_scan.ts"
 import { ask } from "../migration/thread/session_client.ts";
 import type { Lockstep } from "../transfer/lockstep.ts";
 import { LiveError } from "./live_error.ts";
+import type { Tee } from "./tee.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -47,6 +48,7 @@ export class FrameReceiver {
   readonly #source: FrameSource;
   readonly #lockstep: Lockstep;
   readonly #memoryOnly: boolean;
+  readonly #tee: Tee | null;
   readonly #reader: CheckpointReader;
   readonly #free: SharedArrayBuffer[] = Array.from(
     { length: SLOTS },
@@ -62,11 +64,22 @@ export class FrameReceiver {
   readonly #different: { count: number; readonly first: bigint[] } = { count: 0, first: [] };
   #deviceBytes = 0;
 
-  /** `memoryOnly` checks device data, and leaves it out. */
-  constructor(source: FrameSource, lockstep: Lockstep, memoryOnly = false) {
+  /**
+   * `memoryOnly` checks device data, and leaves it out; `tee` gets a copy of all that comes behind the
+   * header.
+   */
+  constructor(
+    source: FrameSource,
+    lockstep: Lockstep,
+    { memoryOnly = false, tee = null }: {
+      readonly memoryOnly?: boolean;
+      readonly tee?: Tee | null;
+    } = {},
+  ) {
     this.#source = source;
     this.#lockstep = lockstep;
     this.#memoryOnly = memoryOnly;
+    this.#tee = tee;
     this.#reader = new CheckpointReader({
       requireComplete: true,
       discard: memoryOnly,
@@ -140,9 +153,15 @@ export class FrameReceiver {
     this.#lockstep.signal.throwIfAborted();
     if (count === 0) return void this.#reader.end();
     const batch = this.#reader.filled(count);
+    if (this.#tee !== null) this.#copy(this.#tee, batch);
     if (batch !== null && !this.#memoryOnly) this.#push(batch);
     if (this.#pages !== null) this.#store(this.#pages);
     if (this.#hashes !== null) this.#compare(this.#hashes);
+  }
+
+  #copy(tee: Tee, batch: Batch | null): void {
+    if (batch !== null) this.#work(tee.batch(batch));
+    if (this.#pages !== null) this.#work(tee.pages(this.#pages));
   }
 
   #push(batch: Batch): void {

@@ -22,6 +22,7 @@ export {
   type DifferentRange,
   type DifferentTransaction,
 } from "./chain/diff.ts";
+export { linkFile } from "./chain/link_files.ts";
 export {
   restoreChain,
   type RestoreChainOptions,

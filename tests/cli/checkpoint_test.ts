@@ -48,6 +48,16 @@ describe("vfiokit checkpoint", () => {
     const shown = await vfiokit(["show", at], { permissions: show.permissions });
     assert.match(shown.out, /3 checkpoints, 3 of them can be restored, the last is 2/);
     assert.match(shown.out, /^ +1 +increment .* yes$/m);
+    const one = await vfiokit(["show", `${at}@1`], { permissions: show.permissions });
+    assert.equal(one.code, 0, one.err);
+    assert.match(one.out, /000001\.vfk: a checkpoint/);
+    assert.match(
+      one.out,
+      /number 1 of chain [0-9a-f]{32}: what changed since number 0 of 256\.0 KiB of memory/,
+    );
+    const none = await vfiokit(["show", `${at}@7`], { permissions: show.permissions });
+    assert.equal(none.code, 1);
+    assert.match(none.err, /000007\.vfk.*ENOENT/);
     const target = "sim:mlx5?size=64KiB&seed=9";
     const restored = await vfiokit(["restore", target, `${at}@1`, "--json"], {
       permissions: restore.permissions,

@@ -4,6 +4,7 @@ import * as net from "node:net";
 import { describe, it } from "node:test";
 import { migrate } from "../../cli/specs/migrate/migrate.ts";
 import { receive } from "../../cli/specs/migrate/receive.ts";
+import { restore } from "../../cli/specs/save_restore.ts";
 import { addDecision, Journal, journalPath } from "../../src/live/commit/journal.ts";
 import { command, type Outcome, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
@@ -220,6 +221,33 @@ describe("vfiokit migrate", () => {
     assert.equal(nowhere.code, 1);
     assert.match(nowhere.err, /Cannot write .*no\/events: .*(ENOENT|No such file)/);
     assert.equal(readdirSync(folder.file("journal")).length, 1);
+  });
+
+  it("writes what comes to a checkpoint, which restore takes, by --tee", async () => {
+    using folder = new Folder();
+    const [socket, file] = [folder.file("socket"), folder.file("a.vfk")];
+    const journal = ["--journal", folder.file("journal")];
+    const device = "sim:mlx5?size=64KiB";
+    const words = [device, "--listen", `unix:${socket}`, "--tee", file, ...journal];
+    const taken = await receiving([...words, "--json"], async () => {
+      const map = ["--map", "0x100000:256KiB", "--downtime", "10min"];
+      const line = ["migrate", device, ...map, "--to", `unix:${socket}`, ...journal];
+      const moved = await vfiokit(line, { permissions: migrate.permissions });
+      assert.equal(moved.code, 0, moved.err);
+    });
+    assert.equal(taken.code, 0, taken.err);
+    const { tee, id, bytes } = JSON.parse(taken.out);
+    assert.equal(tee, file);
+    assert.match((await vfiokit(["show", file])).out, new RegExp(`number 0 of chain ${id}: all`));
+    const restored = await vfiokit(["restore", device, file, "--json"], {
+      permissions: restore.permissions,
+    });
+    assert.equal(restored.code, 0, restored.err);
+    const { memoryBytes, bytes: state } = JSON.parse(restored.out);
+    assert.deepEqual([memoryBytes, state], [bytes.memory, bytes.device]);
+    const again = await vfiokit(["receive", ...words], { permissions: receive.permissions });
+    assert.equal(again.code, 2);
+    assert.match(again.err, /it exists, and --tee replaces nothing/);
   });
 
   it("decides from both journals by --resolve, and enters it", async () => {

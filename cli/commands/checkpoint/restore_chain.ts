@@ -5,7 +5,12 @@
  */
 
 import { openDevices } from "../../../mod.ts";
-import { restoreChain, type RestoreChainReport, verifyChain } from "../../../src/live/mod.ts";
+import {
+  restoreChain,
+  type RestoreChainReport,
+  type VerifiedChain,
+  verifyChain,
+} from "../../../src/live/mod.ts";
 import type { ChainName } from "../../chain_name.ts";
 import type { Context } from "../../context.ts";
 import { DONE } from "../../exit_codes.ts";
@@ -23,8 +28,21 @@ export async function restoreFromFolder(
   { folder, number }: ChainName,
   context: Context,
 ): Promise<number> {
-  const { devices: names, command, force, leave } = args;
   const chain = await verifyChain(folder, { number, signal: context.signal });
+  return await restoreVerified(
+    args,
+    { chain, from: `checkpoint ${chain.number} of ${folder}` },
+    context,
+  );
+}
+
+/** Restores devices and their memory from what was verified; `from` names it. */
+export async function restoreVerified(
+  args: RestoreArgs,
+  { chain, from }: { readonly chain: VerifiedChain; readonly from: string },
+  context: Context,
+): Promise<number> {
+  const { devices: names, command, force, leave } = args;
   const maps = commonMaps(chain.memory.map(({ ranges }) => ranges), names);
   await using served = await SimulatedDevices.serve(command === undefined ? [] : names);
   await using devices = await openDevices(names, {
@@ -53,11 +71,9 @@ export async function restoreFromFolder(
     devices: report.devices.map(({ name, state }) => ({ name, state })),
   });
   context.summarize(
-    `Restored ${whom(names)} from checkpoint ${chain.number} of ${folder} (${
-      count(links, "file")
-    }) in ${time(seconds)}: ${bytes(report.bytes.memory)} of memory, ${
-      bytes(report.bytes.device)
-    } of device data`,
+    `Restored ${whom(names)} from ${from} (${count(links, "file")}) in ${time(seconds)}: ${
+      bytes(report.bytes.memory)
+    } of memory, ${bytes(report.bytes.device)} of device data`,
   );
   const kept = await keepOpen(args, devices, context);
   if (kept !== null) return kept;

@@ -5,6 +5,7 @@
  */
 
 import {
+  type ChainLink,
   type CheckpointError,
   type CheckpointInspection,
   type CheckpointSource,
@@ -31,11 +32,13 @@ const UNKNOWN = {
 };
 
 /** Runs `show`. */
-export async function run({ file }: FileArgs, context: Context): Promise<number> {
-  if (chainName(file)?.folder === file) {
+export async function run({ file: word }: FileArgs, context: Context): Promise<number> {
+  const named = chainName(word);
+  if (named !== null && named.number === undefined) {
     const { showFolder } = await import("./folder.ts");
-    return await showFolder(file, true, context);
+    return await showFolder(word, true, context);
   }
+  const file = named === null ? word : await fileOf(named.folder, named.number!);
   context.set({ file, ...UNKNOWN });
   await using source = await context.until(openCheckpointFile(file));
   if (source.seekable && isQemuStream(await firstBytes(source.file.fd))) {
@@ -60,6 +63,12 @@ export async function run({ file }: FileArgs, context: Context): Promise<number>
   context.print(...phaseTable(checkpoint), ...storedTimeLines(times));
   if (error !== null) throw error;
   return 0;
+}
+
+/** The file of a folder's checkpoint. */
+async function fileOf(folder: string, number: number): Promise<string> {
+  const { linkFile } = await import("../../../src/live/mod.ts");
+  return linkFile(folder, number);
 }
 
 async function showQemuStream(
@@ -109,10 +118,23 @@ function overview(
         header.complete ? "yes" : "no: pre-copy only, it cannot be restored as it is"
       }`
       : `  damaged    ${damage(error, storedBytes)}`,
+    ...(header.link === undefined ? [] : [`  chain      ${linkWords(header.link)}`]),
     `  state      ${bytes(state)} in ${count(transactions, "transaction")}`,
     `  frames     ${frames.data} with data${compressed}`,
     ...(sha256 === null ? [] : [`  sha256     ${sha256}`]),
   ];
+}
+
+/** Which checkpoint of which chain it is. */
+function linkWords({ number, chain, previous, memory }: ChainLink): string {
+  const all = memory.flatMap(({ ranges }) => ranges).reduce(
+    (sum, { size }) => sum + Number(size),
+    0,
+  );
+  const what = previous === null
+    ? `all of ${bytes(all)} of memory`
+    : `what changed since number ${previous.number} of ${bytes(all)} of memory`;
+  return `number ${number} of chain ${chain}: ${what}`;
 }
 
 function damage({ code, problem }: CheckpointError, storedBytes: number): string {

@@ -4,10 +4,12 @@
  * @module
  */
 
+import { existsSync } from "node:fs";
 import { openDevices } from "../../../mod.ts";
+import { type CheckpointFile, createCheckpointFile } from "../../../src/checkpoint/mod.ts";
 import { LiveError, receive, type Received, type ReceiveProgress } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
-import { DONE } from "../../exit_codes.ts";
+import { DONE, FAILED } from "../../exit_codes.ts";
 import { commonMaps } from "../../lending/common_maps.ts";
 import { demandFiles, refuseShared, toServe, withGiven } from "../../lending/given_memory.ts";
 import { keepOpen, noteClosed, refuseBoth } from "../../lending/keep_open.ts";
@@ -21,6 +23,7 @@ import { MigrationProgress } from "../../migrate/progress.ts";
 import { bytes, time } from "../../output/format.ts";
 import { STDERR } from "../../output/stdio.ts";
 import type { ReceiveArgs } from "../../specs/migrate/receive.ts";
+import { UsageError } from "../../usage_error.ts";
 
 /** Runs `receive`. */
 export async function run(args: ReceiveArgs, context: Context): Promise<number> {
@@ -30,6 +33,7 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
   refuseShared(names, args.map);
   if (args.command !== undefined) refuseUnlendable(names);
   const journal = journalFolder(args.journal);
+  await using tee = args.tee === undefined ? undefined : await teeFile(args.tee);
   // Stdout is the connection's.
   if (args.listen === "-") context.resultFd = STDERR;
   using listening = await listen(args.listen, args, (text) => context.note(text));
@@ -38,29 +42,52 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
   const events = { path: args.events, side: "destination", context } as const;
   const { devices, report } = await withEvents(
     events,
-    (tell) => firstReceived({ listening, lent, tell }, { ...args, journal }, context),
+    (tell) => firstReceived({ listening, lent, tell, tee }, { ...args, journal }, context),
   );
   await using _ = devices;
   listening[Symbol.dispose]();
   context.drivers = devices;
   context.stands = true;
-  context.set({ ...report, devices: report.devices.map(({ name, state }) => ({ name, state })) });
+  const { teeError, ...rest } = report;
+  const there = report.devices.map(({ name, state }) => ({ name, state }));
+  context.set({ ...rest, tee: teeError === null ? args.tee ?? null : null, devices: there });
   context.summarize(
     `Took over ${names.join(", ")} in ${time(report.seconds)}: ${bytes(report.received)} (${
       bytes(report.bytes.memory)
     } of memory, zeros included, and ${bytes(report.bytes.device)} of device data)`,
   );
+  tellTee(args.tee, teeError, context);
   const kept = await keepOpen(args, devices, context);
   if (kept !== null) return kept;
   noteClosed(devices, context);
-  return DONE;
+  return teeError === null ? DONE : FAILED;
+}
+
+/** The file of `--tee`: a regular file that is not there yet. */
+async function teeFile(path: string): Promise<CheckpointFile> {
+  if (existsSync(path)) {
+    throw new UsageError(
+      `Cannot write to "${path}": it exists, and --tee replaces nothing; name another file`,
+    );
+  }
+  return await createCheckpointFile(path);
+}
+
+function tellTee(file: string | undefined, error: Error | null, context: Context): void {
+  if (error !== null) {
+    context.failed("tee", error.message, "running");
+    context.say(`The device runs, but its checkpoint is not there: ${error.message}`);
+  } else if (file !== undefined) {
+    context.summarize(`Its checkpoint, with the memory, is in ${file}`);
+  }
 }
 
 /** Takes the first migration that comes; a peer that speaks another protocol is turned away. */
 async function firstReceived(
-  { listening, lent, tell }: {
+  { listening, lent, tell, tee }: {
     readonly listening: Listening;
     readonly lent: SimulatedDevices;
+    readonly tee: CheckpointFile | undefined;
     readonly tell: (progress: ReceiveProgress) => void;
   },
   args: ReceiveArgs & { readonly journal: string },
@@ -77,6 +104,7 @@ async function firstReceived(
       }, {
         journal: args.journal,
         force: args.force,
+        tee,
         timeoutMs: args.timeout,
         signal: context.signal,
         onProgress: (progress) => {

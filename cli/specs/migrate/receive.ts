@@ -4,11 +4,19 @@
  * @module
  */
 
-import { type InferValue, multiple, object, option, string, text } from "../../optique.ts";
+import {
+  type InferValue,
+  multiple,
+  object,
+  option,
+  optional,
+  string,
+  text,
+} from "../../optique.ts";
 import type { Command } from "../command.ts";
 import * as options from "../options.ts";
 import { tail } from "../program_to_run.ts";
-import { rangeToMap } from "../value_parsers.ts";
+import { file, rangeToMap } from "../value_parsers.ts";
 import { events, journal, timeout, tls } from "./shared_options.ts";
 
 const receiveArgs = object({
@@ -30,6 +38,13 @@ const receiveArgs = object({
   })),
   ...options.hold,
   force: options.toggle(["-f", "--force"], "Take another kind of device, if the driver does."),
+  tee: optional(option("--tee", file(), {
+    description: [
+      text(
+        "Write what comes to this file, too, as one checkpoint of the device and its memory (see restore).",
+      ),
+    ],
+  })),
   ...tls,
   journal,
   timeout,
@@ -51,6 +66,7 @@ export const receive: Command<ReceiveArgs> = {
   brief: "Take over a device and its memory from migrate.",
   details: [
     "Waits until migrate connects, takes one migration, and ends. The device is opened, with the same memory mapped, once the other side has sent its HELLO; a peer that speaks another protocol is turned away before that.",
+    "The file of --tee appears once the device runs here, and not if the migration fails; it replaces none. What it is written to has to keep up: the source waits for it.",
     "A unix socket has mode 0600: only your own user and root can connect. Over tcp, only a peer that has the key of a --peer certificate can.",
     "The device keeps its state only while it is open: --hold keeps it open; COMMAND inherits it as fd 3 (see with), and also needs --allow-run.",
   ],

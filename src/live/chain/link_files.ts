@@ -1,12 +1,24 @@
 /**
  * The files of a folder of checkpoints, by their numbers.
+ *
+ * @module
  */
 
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { fileError } from "../../checkpoint/file/file_error.ts";
 
-/** The name of the file of a checkpoint: `000012.vfk`. */
+/**
+ * The file of a folder's checkpoint, by its number; it need not exist.
+ *
+ * @example
+ * ```ts
+ * import { linkFile } from "vfiokit/live";
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(linkFile("checkpoints", 12), "checkpoints/000012.vfk");
+ * ```
+ */
 export function linkFile(folder: string, number: number): string {
   return path.join(folder, `${String(number).padStart(6, "0")}.vfk`);
 }

@@ -98,7 +98,7 @@ function take(path: string, lockstep: Lockstep, memoryOnly: boolean): Promise<Re
     await using source = await openCheckpointFile(path);
     const chunks = chunksOf(source);
     try {
-      const receiver = new FrameReceiver(new FileFrames(chunks), lockstep, memoryOnly);
+      const receiver = new FrameReceiver(new FileFrames(chunks), lockstep, { memoryOnly });
       await receiver.rest();
       return receiver.bytes;
     } catch (error) {
