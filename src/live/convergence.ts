@@ -4,7 +4,7 @@
 
 /** A finished round. */
 export interface Round {
-  /** Bytes of memory and device data that were sent. */
+  /** Bytes of memory and device data that were sent, as they are uncompressed. */
   readonly sent: number;
   /** How long it took. */
   readonly seconds: number;

@@ -126,10 +126,9 @@ export async function receive(
     closing.defer(() => peer.close());
     let devices: OpenDevices;
     let journal: Journal;
-    let memory: Hello["memory"];
+    let hello: Hello;
     try {
-      const hello = await greeted(peer, options.signal);
-      memory = hello.memory;
+      hello = await greeted(peer, options.signal);
       devices = closing.use(await open(hello.memory));
       journal = closing.use(Journal.create(options.journal, hello.id, "destination"));
     } catch (error) {
@@ -137,7 +136,7 @@ export async function receive(
       throw error;
     }
     using lockstep = new Lockstep("receive", devices, options.signal);
-    using destination = new Destination({ lockstep, peer, journal, memory }, options);
+    using destination = new Destination({ lockstep, peer, journal, hello }, options);
     const report = await destination.run(begun);
     closing.move();
     journal[Symbol.dispose]();
@@ -177,11 +176,11 @@ class Destination implements Disposable {
   #failure: Error | null = null;
 
   constructor(
-    { lockstep, peer, journal, memory }: {
+    { lockstep, peer, journal, hello }: {
       readonly lockstep: Lockstep;
       readonly peer: Peer;
       readonly journal: Journal;
-      readonly memory: Hello["memory"];
+      readonly hello: Hello;
     },
     options: ReceiveOptions,
   ) {
@@ -190,9 +189,12 @@ class Destination implements Disposable {
     this.#options = options;
     this.#journal = journal;
     this.#steps = new RestoreSteps(lockstep);
-    this.#memory = memory;
+    this.#memory = hello.memory;
     this.#tee = options.tee === undefined ? null : new Tee(options.tee);
-    this.#receiver = new FrameReceiver(peer, lockstep, { tee: this.#tee });
+    this.#receiver = new FrameReceiver(peer, lockstep, {
+      compressed: hello.compress !== null,
+      tee: this.#tee,
+    });
     const { onProgress } = options;
     this.#reports = onProgress === undefined ? null : new PhaseReports(
       (phase) => onProgress(this.#progress(phase)),

@@ -48,6 +48,7 @@ export class FrameReceiver {
   readonly #source: FrameSource;
   readonly #lockstep: Lockstep;
   readonly #memoryOnly: boolean;
+  readonly #compressed: boolean;
   readonly #tee: Tee | null;
   readonly #reader: CheckpointReader;
   readonly #free: SharedArrayBuffer[] = Array.from(
@@ -65,20 +66,23 @@ export class FrameReceiver {
   #deviceBytes = 0;
 
   /**
-   * `memoryOnly` checks device data, and leaves it out; `tee` gets a copy of all that comes behind the
+   * `memoryOnly` checks device data, and leaves it out; `compressed` says whether memory may be
+   * compressed; `tee` gets a copy of all that comes behind the
    * header.
    */
   constructor(
     source: FrameSource,
     lockstep: Lockstep,
-    { memoryOnly = false, tee = null }: {
+    { memoryOnly = false, compressed = true, tee = null }: {
       readonly memoryOnly?: boolean;
+      readonly compressed?: boolean;
       readonly tee?: Tee | null;
     } = {},
   ) {
     this.#source = source;
     this.#lockstep = lockstep;
     this.#memoryOnly = memoryOnly;
+    this.#compressed = compressed;
     this.#tee = tee;
     this.#reader = new CheckpointReader({
       requireComplete: true,
@@ -174,7 +178,7 @@ export class FrameReceiver {
 
   #store({ device, meta, body }: Pages): void {
     this.#pages = null;
-    const slot = this.#slot!;
+    const slot = this.#slot ?? this.#unpacked(body);
     this.#slot = null;
     const member = this.#lockstep.members[device]!;
     new Uint8Array(slot, FRAME_HEADER_SIZE).set(meta);
@@ -183,6 +187,25 @@ export class FrameReceiver {
     this.#work(
       this.#lockstep.attempt(member, work).finally(() => void this.#free.push(slot)),
     );
+  }
+
+  /** A slot with memory that came compressed. */
+  #unpacked(body: Bytes): SharedArrayBuffer {
+    if (!this.#compressed) {
+      throw new LiveError(
+        "peer-protocol",
+        "The other side sends compressed memory without having said so",
+      );
+    }
+    if (body.length > PAGE_SLOT_BYTES - PAGE_BODY_AT) {
+      const what = `a frame has ${body.length} bytes of memory, ${
+        PAGE_SLOT_BYTES - PAGE_BODY_AT
+      } at most`;
+      throw new CheckpointError("length", this.#reader.storedBytes, what);
+    }
+    const slot = this.#free.pop()!;
+    new Uint8Array(slot, PAGE_BODY_AT).set(body);
+    return slot;
   }
 
   #compare({ device, iova, length, hashes }: Hashes): void {

@@ -3,8 +3,14 @@
  */
 
 import { CheckpointEncoder } from "../checkpoint/format/checkpoint_encoder.ts";
-import { FRAME_HASH, FRAME_OPTIONAL } from "../checkpoint/frames/constants.ts";
+import {
+  FRAME_HASH,
+  FRAME_OPTIONAL,
+  FRAME_PAGE,
+  FRAME_ZSTD,
+} from "../checkpoint/frames/constants.ts";
 import { describeFrame } from "../checkpoint/frames/frame_writer.ts";
+import { compressToFrame } from "../checkpoint/frames/zstd.ts";
 import { MAX_HASHED, packHashHead } from "../checkpoint/frames/hash_frame.ts";
 import type { CheckpointHeader } from "../checkpoint/metadata/header.ts";
 import { recycle, takeBuffer } from "../checkpoint/batches/buffer_pool.ts";
@@ -13,6 +19,9 @@ import { PAGE_BODY_AT, PAGE_SLOT_BYTES, type PageTurn } from "../migration/memor
 import type { PrecopyLimits } from "../migration/protocol/engine.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import type { Member } from "../transfer/lockstep.ts";
+
+/** Compressed memory has at most this part of its bytes. */
+const WORTH = 0.9;
 
 /** Bytes by kind. */
 export interface SentBytes {
@@ -39,6 +48,9 @@ export interface FrameSink {
 export class FrameSender {
   readonly #sink: FrameSink;
   readonly #encoder: CheckpointEncoder;
+  readonly #compress: boolean;
+  /** Bytes that compression has saved. */
+  #saved = 0;
   readonly #slots: readonly SharedArrayBuffer[][];
   /** What was sent. */
   readonly bytes: SentBytes = { memory: 0, zero: 0, same: 0, device: 0 };
@@ -47,9 +59,15 @@ export class FrameSender {
   /** How long each byte takes that is only looked at, in seconds. */
   #looked = { bytes: 0, seconds: 0 };
 
-  constructor(sink: FrameSink, members: readonly Member[], header: CheckpointHeader) {
+  /** `compress` compresses frames that this makes smaller. */
+  constructor(
+    sink: FrameSink,
+    members: readonly Member[],
+    { compress, ...header }: CheckpointHeader & { readonly compress?: "zstd" | undefined },
+  ) {
     this.#sink = sink;
-    this.#encoder = new CheckpointEncoder(header);
+    this.#compress = compress === "zstd";
+    this.#encoder = new CheckpointEncoder(header, { compress });
     this.devices = members.map(() => ({ transactions: 0, bytes: 0 }));
     this.#slots = members.map(() => [0, 1].map(() => new SharedArrayBuffer(PAGE_SLOT_BYTES)));
   }
@@ -57,6 +75,11 @@ export class FrameSender {
   /** Bytes of the checkpoint so far. */
   get sent(): number {
     return this.#encoder.storedBytes;
+  }
+
+  /** The same, as if nothing were compressed: what is left is measured like that. */
+  get moved(): number {
+    return this.sent + this.#saved;
   }
 
   /** Sends the beginning. */
@@ -83,7 +106,7 @@ export class FrameSender {
       // The next frame is made while this one is sent.
       const next = turn.done ? null : this.#fill(device, slots[index ^ 1]!);
       next?.catch(() => {});
-      await this.#sendPages(turn, slot);
+      await this.#sendPages(number, turn, slot);
       if (next === null) return;
       turn = await next;
     }
@@ -99,11 +122,23 @@ export class FrameSender {
     return turn;
   }
 
-  async #sendPages({ head, body }: PageTurn, slot: SharedArrayBuffer): Promise<void> {
+  async #sendPages(
+    number: number,
+    { head, body }: PageTurn,
+    slot: SharedArrayBuffer,
+  ): Promise<void> {
     if (head === 0) return;
-    const frame = [new Uint8Array(slot, 0, head)];
-    if (body > 0) frame.push(new Uint8Array(slot, PAGE_BODY_AT, body));
-    await this.#sink.send([...this.#encoder.place(frame[0]!, body), ...frame]);
+    const start = new Uint8Array(slot, 0, head);
+    const content = new Uint8Array(slot, PAGE_BODY_AT, body);
+    const squeezed = this.#compress && body > 0 ? squeeze(content) : null;
+    if (squeezed !== null) {
+      const flags = FRAME_OPTIONAL | FRAME_ZSTD;
+      describeFrame(start, { type: FRAME_PAGE, flags, device: number }, squeezed);
+    }
+    const stored = squeezed ?? content;
+    this.#saved += content.length - stored.length;
+    const placed = this.#encoder.place(start, stored.length);
+    await this.#sink.send([...placed, start, ...(stored.length > 0 ? [stored] : [])]);
   }
 
   /** Sends the hashes of a device's memory as it is now. */
@@ -137,10 +172,20 @@ export class FrameSender {
         const given = this.devices[number]!;
         given.bytes += bytes.length;
         given.transactions += sizes.length - (more ? 1 : 0);
-        await this.#sink.send(this.#encoder.batch({ device: number, phase, sizes, more, bytes }));
+        const chunks = this.#encoder.batch({ device: number, phase, sizes, more, bytes });
+        const [, stored] = chunks;
+        this.#saved += bytes.length - (stored?.length ?? 0);
+        await this.#sink.send(chunks);
       }
       recycle(batch.bytes.buffer);
       if (ended) return;
     }
   }
+}
+
+/** Memory compressed; null if that saves less than a tenth, which is not worth unpacking. */
+function squeeze(content: Uint8Array): Uint8Array | null {
+  // A copy: zlib takes no shared memory.
+  const squeezed = compressToFrame(content.slice());
+  return squeezed !== null && squeezed.length < WORTH * content.length ? squeezed : null;
 }

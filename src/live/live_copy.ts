@@ -92,7 +92,7 @@ export class LiveCopy {
   /** Sends what is due of memory, and what devices with pre-copy have to give. */
   async round(): Promise<void> {
     const pass = precopyLimits({ maxRounds: 1 });
-    const [begun, before] = [performance.now(), this.#sender.sent];
+    const [begun, before] = [performance.now(), this.#sender.moved];
     await this.#lockstep.step(async (member) => {
       await this.#sender.sendMemory(member);
       if (!member.device.description.precopy) return;
@@ -102,7 +102,7 @@ export class LiveCopy {
     const pending = this.#pending;
     const dirtied = await this.#addDirty();
     const left = dirtied + pending;
-    this.rounds.push({ sent: this.#sender.sent - before, seconds, dirtied, left });
+    this.rounds.push({ sent: this.#sender.moved - before, seconds, dirtied, left });
   }
 
   /** Asks the owner to stop writing to memory. */

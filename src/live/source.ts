@@ -50,6 +50,8 @@ export interface MigrateOptions extends Partial<ConvergenceOptions>, OwnerOption
    * page while the devices stand still. If a page differs, the devices run on here. Default false.
    */
   readonly verifyMemory?: boolean | undefined;
+  /** Compresses what this makes smaller. Default: nothing. */
+  readonly compress?: "zstd" | undefined;
   /** How long the other side may take for its next bytes, in milliseconds. Default 30 000. */
   readonly timeoutMs?: number | undefined;
   /** Ends the migration; before the decision the devices run on. */
@@ -181,7 +183,7 @@ class Source implements Disposable {
     this.#peer = new Peer(connection, options.timeoutMs);
     const { members } = lockstep;
     const header = newHeader(members.map(({ device }) => device.description.identity!));
-    this.#sender = new FrameSender(this.#peer, members, header);
+    this.#sender = new FrameSender(this.#peer, members, { ...header, compress: options.compress });
     // What is compared after the stop has to be hashed as it was sent.
     const lazyHashes = (options.ownerWrites ?? "compare") !== "compare";
     this.#copy = new LiveCopy(lockstep, this.#sender, { ...options, lazyHashes });
@@ -233,7 +235,8 @@ class Source implements Disposable {
     await this.#copy.check();
     this.#tell("connecting");
     const memory = members.map(({ device }) => device.description.mappings);
-    await lockstep.until(this.#peer.say({ type: "hello", id: this.#journal.id, memory }));
+    const { compress = null } = this.#options;
+    await lockstep.until(this.#peer.say({ type: "hello", id: this.#journal.id, memory, compress }));
     const ready = await lockstep.until(this.#peer.hear());
     if (ready.type !== "ready") throw unexpected(ready);
     // From here on the other side sends a message only if it gives up.

@@ -12,6 +12,7 @@ import {
   FRAME_HEADER_SIZE,
   FRAME_OPTIONAL,
   FRAME_PAGE,
+  FRAME_ZSTD,
 } from "../../src/checkpoint/frames/constants.ts";
 import { describeFrame } from "../../src/checkpoint/frames/frame_writer.ts";
 import { MAX_HASHED, packHashHead } from "../../src/checkpoint/frames/hash_frame.ts";
@@ -20,6 +21,7 @@ import {
   pageHeadSize,
   writePageMeta,
 } from "../../src/checkpoint/frames/page_frame.ts";
+import { compressToFrame } from "../../src/checkpoint/frames/zstd.ts";
 import { newHeader } from "../../src/checkpoint/metadata/header.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { openDevice } from "../../src/migration/device.ts";
@@ -33,6 +35,13 @@ function page(entries: readonly PageEntry[], body: Bytes, device = 0): Made {
   const head = new Uint8Array(new ArrayBuffer(pageHeadSize(entries.length)));
   writePageMeta(head, entries);
   describeFrame(head, { type: FRAME_PAGE, flags: FRAME_OPTIONAL, device }, body);
+  return [head, body];
+}
+
+function zstd(entries: readonly PageEntry[], body: Bytes): Made {
+  const [head] = page(entries, body);
+  const flags = FRAME_OPTIONAL | FRAME_ZSTD;
+  describeFrame(head, { type: FRAME_PAGE, flags, device: 0 }, body);
   return [head, body];
 }
 
@@ -104,6 +113,34 @@ describe("frames about memory", () => {
     const damaged = bytes.slice();
     damaged[bytes.indexOf(7)]! ^= 1;
     assert.throws(() => read(damaged, false), (error: CheckpointError) => error.code === "crc");
+  });
+
+  it("may be compressed, and are checked as that even if they are left out", async () => {
+    const packed = compressToFrame(BYTES)!;
+    const bytes = await stream([zstd(ENTRIES, packed)]);
+    const { pages, reader } = read(bytes, true);
+    assert.deepEqual(pages.map(({ entries, body }) => [entries, [...body]]), [
+      [ENTRIES, [...BYTES]],
+    ]);
+    assert.equal(reader.pageBytes, 8192 + 4096);
+    assert.equal(read(bytes, false).reader.pageBytes, 8192 + 4096);
+    const one = { iova: 0x1000n, length: 4096, zero: false };
+    const huge = { iova: 0n, length: 2 ** 24, zero: false };
+    for (
+      const [entries, body, code] of [
+        [[one], packed, "compression"],
+        [[{ ...one, length: 12_288 }], packed, "compression"],
+        [[one], BYTES, "compression"],
+        [[{ ...one, zero: true }], packed, "compression"],
+        // What it would unpack to is bounded before it is unpacked.
+        [[huge, { ...huge, iova: 2n ** 24n }], packed, "length"],
+      ] as const
+    ) {
+      const bad = await stream([zstd(entries, body)]);
+      for (const keep of [true, false]) {
+        assert.throws(() => read(bad, keep), (error: CheckpointError) => error.code === code, code);
+      }
+    }
   });
 
   it("are refused where they make no sense", async () => {

@@ -22,12 +22,44 @@ const hello = (...memory: Hello["memory"]): Hello => ({
   type: "hello",
   id: "0123456789abcdef".repeat(2),
   memory,
+  compress: null,
 });
 
 it("a hello tells the memory of each device", async () => {
   const last = { iova: (1n << 64n) - MIB, size: MIB };
   const message = hello([{ iova: 0n, size: 4096n }, { iova: 4096n, size: MIB }, last], []);
   assert.deepEqual(await sent(message), message);
+});
+
+it("a hello says how memory is compressed, in the version that has that", async () => {
+  const plain = hello([{ iova: 0n, size: 4096n }]);
+  const compressed: Hello = { ...plain, compress: "zstd" };
+  assert.deepEqual(await sent(compressed), compressed);
+  const fields = (message: Hello): Record<string, unknown> =>
+    JSON.parse(new TextDecoder().decode(packMessage(message).subarray(8)));
+  assert.deepEqual([fields(plain)["version"], fields(compressed)["version"]], [1, 2]);
+  for (
+    const [changed, what] of [
+      [{ version: 3 }, /it speaks version 3, and 1 and 2 are spoken here/],
+      [{ version: 2, compress: "lz4" }, /compress/],
+      [{ version: 2, compress: undefined }, /compress/],
+    ] as const
+  ) {
+    const json = new TextEncoder().encode(JSON.stringify({ ...fields(compressed), ...changed }));
+    const bytes = packMessage(plain).slice(0, 8);
+    new DataView(bytes.buffer).setUint32(4, json.length, true);
+    let rest = new Uint8Array([...bytes, ...json]);
+    const reading = readMessage((length) => {
+      const taken = rest.slice(0, length);
+      rest = rest.slice(length);
+      return Promise.resolve(taken);
+    });
+    await assert.rejects(reading, (error: LiveError) => {
+      assert.equal(error.code, "peer-protocol");
+      assert.match(error.message, what);
+      return true;
+    });
+  }
 });
 
 it("a hello is refused if its memory is not in whole pages that ascend", async () => {

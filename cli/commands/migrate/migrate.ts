@@ -109,6 +109,7 @@ function liveOptions(
     onNoConverge: args.onNoConverge,
     ownerWrites: args.ownerWrites,
     verifyMemory: args.verifyMemory,
+    compress: args.compress,
     timeoutMs: args.timeout,
     signal,
   };

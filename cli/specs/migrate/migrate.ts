@@ -94,6 +94,9 @@ const migrateArgs = object({
     ["--verify-memory"],
     "Compare all memory on both sides before the switch; adds to the downtime.",
   ),
+  compress: optional(option("--compress", choice(["zstd"], { metavar: "HOW" }), {
+    description: [text("Compress memory and device data where that makes them smaller: zstd.")],
+  })),
   resolve: optional(option("--resolve", string({ metavar: "ID" }), {
     description: [
       text("Decide about a migration that ended in doubt, from both journals; takes no device."),

@@ -12,7 +12,7 @@ import { parseHeader } from "../metadata/header_json.ts";
 import { TotalsCounter } from "../metadata/totals.ts";
 import { compareTrailers, parseTrailer } from "../metadata/trailer_json.ts";
 import { type HashedRange, parseHashMeta } from "../frames/hash_frame.ts";
-import { type PageEntry, parsePageMeta } from "../frames/page_frame.ts";
+import { pageContent, type PageEntry, parsePageMeta } from "../frames/page_frame.ts";
 import { parseTimes, type PhaseTimes } from "../frames/time_frame.ts";
 import { decompressFrame } from "../frames/zstd.ts";
 import type { Batch } from "../batches/batch.ts";
@@ -245,11 +245,14 @@ export class CheckpointReader {
 
   #pages(frame: Frame): void {
     const { device, meta, body } = frame;
-    const entries = parsePageMeta(meta, frame.bodyLength);
+    const compressed = (frame.flags & FRAME_ZSTD) !== 0;
+    const entries = parsePageMeta(meta, compressed ? null : frame.bodyLength);
     if (typeof entries === "string") throw this.#wrong(frame, entries);
     this.#demandDevice(frame);
     this.#pageBytes += entries.reduce((sum, { length }) => sum + length, 0);
-    this.#options.pages?.({ device, entries, meta, body: body ?? NO_BYTES });
+    this.#demandBound(frame, compressed ? pageContent(entries) : 0);
+    const content = compressed ? this.#inflate(frame, pageContent(entries)) : body ?? NO_BYTES;
+    this.#options.pages?.({ device, entries, meta, body: content });
   }
 
   #allocate(header: FrameHeader): Bytes | null {
@@ -259,10 +262,10 @@ export class CheckpointReader {
         ? null
         : new Uint8Array(new ArrayBuffer(bodyLength));
     }
-    if (header.type === FRAME_PAGE) {
+    const compressed = (header.flags & FRAME_ZSTD) !== 0;
+    if (header.type === FRAME_PAGE && !compressed) {
       return this.#options.pages === undefined ? null : this.#options.allocate?.(header) ?? null;
     }
-    const compressed = (header.flags & FRAME_ZSTD) !== 0;
     if (!compressed && this.#options.discard !== true) {
       return this.#options.allocate?.(header) ?? batchBytes(bodyLength);
     }
@@ -329,10 +332,7 @@ export class CheckpointReader {
 
   /** The content of a DATA frame; empty if it is not needed. */
   #content(frame: Frame, { length }: BatchMeta): Bytes {
-    if (length > MAX_BODY) {
-      const what = `frame ${frame.sequence} holds ${length} bytes where ${MAX_BODY} are the most`;
-      throw new CheckpointError("length", frame.offset, what);
-    }
+    this.#demandBound(frame, length);
     const compressed = (frame.flags & FRAME_ZSTD) !== 0;
     if (!compressed && frame.bodyLength !== length) {
       throw this.#wrong(frame, `${frame.bodyLength} bytes, and sizes that make ${length}`);
@@ -343,6 +343,13 @@ export class CheckpointReader {
     return bytes;
   }
 
+  #demandBound(frame: Frame, length: number): void {
+    if (length <= MAX_BODY) return;
+    const what = `frame ${frame.sequence} holds ${length} bytes where ${MAX_BODY} are the most`;
+    throw new CheckpointError("length", frame.offset, what);
+  }
+
+  /** The content of a compressed frame: a copy if it is kept, as the caller may give it away. */
   #inflate(frame: Frame, length: number): Bytes {
     let inflated: Bytes | null = null;
     let cause: unknown;

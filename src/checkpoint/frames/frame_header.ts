@@ -45,7 +45,7 @@ export interface FrameHeader {
 const KNOWN_FLAGS: ReadonlyMap<number, number> = new Map([
   [FRAME_HEAD, 0],
   [FRAME_DATA, FRAME_ZSTD],
-  [FRAME_PAGE, FRAME_OPTIONAL],
+  [FRAME_PAGE, FRAME_OPTIONAL | FRAME_ZSTD],
   [FRAME_HASH, FRAME_OPTIONAL],
   [FRAME_TIME, FRAME_OPTIONAL],
   [FRAME_TAIL, 0],

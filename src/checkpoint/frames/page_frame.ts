@@ -41,8 +41,12 @@ export function writePageMeta(head: Uint8Array, entries: readonly PageEntry[]): 
   }
 }
 
-/** Reads a PAGE frame's meta part; a string says what is wrong with it. */
-export function parsePageMeta(meta: Uint8Array, content: number): PageEntry[] | string {
+/**
+ * Reads a PAGE frame's meta part; a string says what is wrong with it.
+ *
+ * @param content Bytes of the body; null if it is compressed, see {@linkcode pageContent}.
+ */
+export function parsePageMeta(meta: Uint8Array, content: number | null): PageEntry[] | string {
   const count = meta.length / ENTRY_SIZE;
   if (!Number.isInteger(count) || count < 1 || count > MAX_PAGE_ENTRIES) {
     return `a meta part of ${meta.length} bytes`;
@@ -64,5 +68,12 @@ export function parsePageMeta(meta: Uint8Array, content: number): PageEntry[] | 
     if (kind === KIND_BYTES) bytes += length;
     entries.push({ iova, length, zero: kind === KIND_ZERO });
   }
-  return bytes === content ? entries : `${content} bytes, and ranges that make ${bytes}`;
+  return content === null || bytes === content
+    ? entries
+    : `${content} bytes, and ranges that make ${bytes}`;
+}
+
+/** The bytes of the body that entries describe, as they are uncompressed. */
+export function pageContent(entries: readonly PageEntry[]): number {
+  return entries.reduce((sum, { length, zero }) => zero ? sum : sum + length, 0);
 }

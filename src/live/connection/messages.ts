@@ -9,8 +9,10 @@ import { MAX_DEVICES } from "../../checkpoint/frames/constants.ts";
 import type { IovaMapping } from "../../vfio/dma/iova.ts";
 import { LiveError } from "../live_error.ts";
 
-/** The version of the protocol that is spoken here. */
-export const LIVE_VERSION = 1;
+/** The version of the protocol without what the next one has more. */
+const PLAIN_VERSION = 1;
+/** The version with compressed frames. A source names it only if it sends some. */
+const ZSTD_VERSION = 2;
 /** First bytes of each message: "VFKM". */
 const MAGIC = 0x4d4b4656;
 const HEAD_SIZE = 8;
@@ -26,6 +28,8 @@ export interface Hello {
   readonly id: string;
   /** The memory of each device, by ascending iova. */
   readonly memory: readonly (readonly IovaMapping[])[];
+  /** How frames of memory may be compressed; null for not at all. */
+  readonly compress: "zstd" | null;
 }
 
 /** A message. */
@@ -54,7 +58,10 @@ function toJson(message: Message): unknown {
     const memory = message.memory.map((ranges) => ({
       ranges: ranges.map(({ iova, size }) => ({ iova: hex(iova), size: hex(size) })),
     }));
-    return { ...message, version: LIVE_VERSION, memory };
+    const { type, id, compress } = message;
+    return compress === null
+      ? { type, version: PLAIN_VERSION, id, memory }
+      : { type, version: ZSTD_VERSION, id, memory, compress };
   }
   if ("reason" in message) return { ...message, reason: message.reason.slice(0, MAX_REASON) };
   return message;
@@ -93,15 +100,18 @@ function parseMessage(fields: Fields): Message {
 
 function parseHello(fields: Fields): Hello {
   const version = fields.count("version");
-  if (version !== LIVE_VERSION) {
-    throw wrong(`it speaks version ${version}, and version ${LIVE_VERSION} is spoken here`);
+  if (version !== PLAIN_VERSION && version !== ZSTD_VERSION) {
+    throw wrong(
+      `it speaks version ${version}, and ${PLAIN_VERSION} and ${ZSTD_VERSION} are spoken here`,
+    );
   }
   const id = fields.text("id");
   if (!/^[0-9a-f]{32}$/.test(id)) throw wrong("its id is not 32 hex digits");
   const devices = fields.list("memory", MAX_DEVICES);
   if (devices.length === 0) throw wrong("it has no device");
   const memory = devices.map((device) => readRanges(device, MAX_RANGES));
-  return { type: "hello", id, memory };
+  const compress = version === ZSTD_VERSION ? fields.word("compress", ["zstd"]) : null;
+  return { type: "hello", id, memory, compress };
 }
 
 /** The error for a message that ends the migration. */
