@@ -80,7 +80,9 @@ export class DirtyCharts {
       bytes(Number(size)),
       meter(share),
       meter(pagesPerRound / pages),
-      `${Number(pagesPerRound.toPrecision(3))} of ${pages}`,
+      `${
+        pagesPerRound < 100 ? Number(pagesPerRound.toPrecision(3)) : Math.round(pagesPerRound)
+      } of ${pages}`,
     ]);
     return table(
       "Hot ranges",

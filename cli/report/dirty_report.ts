@@ -12,11 +12,18 @@ import { chartScripts, chartStyle, DirtyCharts } from "./_dirty_charts.ts";
 import { escape, noteList, page, percent, tiles } from "./html.ts";
 import pageStyle from "./page.css" with { type: "text" };
 
+/** What tracks dirty pages. */
+const TRACKERS: Readonly<Record<TrackerName, string>> = {
+  type1: "the type1 IOMMU",
+  device: "the device's own log",
+  iommufd: "the IOMMU's page table",
+};
+
 /** What the report is about. */
 export interface ReportSubject {
   /** The device's name. */
   readonly device: string;
-  /** Who tracked them: the type1 IOMMU, or the device by its own log. */
+  /** Who tracked them. */
   readonly tracker: TrackerName;
   /** When tracking began. */
   readonly started: Date;
@@ -95,6 +102,5 @@ export class Report {
 function summary({ tracker, started, command }: ReportSubject): string {
   const when = started.toISOString().replace("T", " ").replace(/\.\d+Z$/, " UTC");
   const meanwhile = command === undefined ? "" : `, while this ran: ${command.join(" ")}`;
-  const who = tracker === "device" ? "the device's own log" : "the type1 IOMMU";
-  return `As ${who} tracked them from ${when} on${meanwhile}.`;
+  return `As ${TRACKERS[tracker]} tracked them from ${when} on${meanwhile}.`;
 }

@@ -28,6 +28,18 @@ describe("the report", () => {
     assert.match(reportOf(samples), /As the type1 IOMMU tracked them from 2026-01-02/);
     const own = reportOf(samples, { ...SUBJECT, tracker: "device" });
     assert.match(own, /As the device's own log tracked them from 2026-01-02/);
+    const iommu = reportOf(samples, { ...SUBJECT, tracker: "iommufd" });
+    assert.match(iommu, /As the IOMMU's page table tracked them from 2026-01-02/);
+  });
+
+  it("never has more pages of a range a round than there are", () => {
+    const pages = 16_384;
+    const memory = { iova: 0n, size: BigInt(pages) * 4096n };
+    const map = new MemoryMap([memory], 4096);
+    const report = new Report(map);
+    const [sample] = sampleRounds({ rounds: 1 });
+    report.add({ ...sample!, pages }, map.numbered([memory]));
+    assert.match(report.html(SUBJECT), />16384 of 16384</);
   });
 });
 
