@@ -4,8 +4,8 @@
  * @module
  */
 
-import { Buffer } from "node:buffer";
 import type { Mapping } from "../kernel/kernel.ts";
+import { hasOnlyZeros } from "../kernel/mapping_zeros.ts";
 import { formatIova, type IovaMapping } from "../vfio/dma/iova.ts";
 
 /** A mapped range and the memory behind it. */
@@ -54,7 +54,7 @@ export class DeviceMemory {
    */
   isZero(iova: bigint, length: number): boolean {
     const [memory, offset] = this.#find("read", iova, length);
-    return memory.isZero?.(offset, length) ?? copyIsZero(memory, offset, length);
+    return hasOnlyZeros(memory, offset, length);
   }
 
   #find(what: "read" | "write", iova: bigint, length: number): [memory: Mapping, offset: number] {
@@ -70,22 +70,4 @@ export class DeviceMemory {
     if (part.memory === null) return refuse("only the memory's address is known");
     return [part.memory, part.offset + Number(iova - part.iova)];
   }
-}
-
-/** Most bytes that are copied at a time to see whether they are zeros. */
-const LOOK_BYTES = 4096;
-/** What is copied first: most pages that are not all zero begin with something else. */
-const FIRST_LOOK_BYTES = 64;
-const LOOK: Uint8Array = new Uint8Array(LOOK_BYTES);
-const ZEROS: Uint8Array = new Uint8Array(LOOK_BYTES);
-
-/** Whether memory that can only be copied has but zeros. */
-function copyIsZero(memory: Mapping, offset: number, length: number): boolean {
-  let count = FIRST_LOOK_BYTES;
-  for (let at = 0; at < length; at += count, count = Math.min(LOOK_BYTES, length - at)) {
-    const copy = LOOK.subarray(0, count);
-    memory.read(offset + at, copy);
-    if (Buffer.compare(copy, ZEROS.subarray(0, count)) !== 0) return false;
-  }
-  return true;
 }

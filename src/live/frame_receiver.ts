@@ -39,7 +39,7 @@ const SLOTS = 3;
 
 /** Where frames come from. */
 export interface FrameSource {
-  /** Reads the next bytes, at least one; 0 at the end. The room may be shared memory. */
+  /** Reads the next bytes, at least one; 0 at the end. */
   read(into: Uint8Array): Promise<number>;
 }
 
@@ -51,12 +51,12 @@ export class FrameReceiver {
   readonly #compressed: boolean;
   readonly #tee: Tee | null;
   readonly #reader: CheckpointReader;
-  readonly #free: SharedArrayBuffer[] = Array.from(
+  readonly #free: ArrayBuffer[] = Array.from(
     { length: SLOTS },
-    () => new SharedArrayBuffer(PAGE_SLOT_BYTES),
+    () => new ArrayBuffer(PAGE_SLOT_BYTES),
   );
   /** The slot that a frame of memory is read to. */
-  #slot: SharedArrayBuffer | null = null;
+  #slot: ArrayBuffer | null = null;
   /** Work that the devices have not finished. */
   #working: Promise<unknown>[] = [];
   #pages: Pages | null = null;
@@ -138,7 +138,7 @@ export class FrameReceiver {
       throw new CheckpointError("length", header.offset, what);
     }
     this.#slot = this.#free.pop()!;
-    return new Uint8Array(this.#slot, PAGE_BODY_AT, header.bodyLength) as unknown as Bytes;
+    return new Uint8Array(this.#slot, PAGE_BODY_AT, header.bodyLength);
   }
 
   /** Takes frames until one of them has given something. */
@@ -184,13 +184,11 @@ export class FrameReceiver {
     new Uint8Array(slot, FRAME_HEADER_SIZE).set(meta);
     // One thread takes a device's memory, in the order in which it was asked.
     const work = ask(member.device, "storePages", slot, meta.length, body.length);
-    this.#work(
-      this.#lockstep.attempt(member, work).finally(() => void this.#free.push(slot)),
-    );
+    this.#work(this.#lockstep.attempt(member, work).then((slot) => void this.#free.push(slot)));
   }
 
   /** A slot with memory that came compressed. */
-  #unpacked(body: Bytes): SharedArrayBuffer {
+  #unpacked(body: Bytes): ArrayBuffer {
     if (!this.#compressed) {
       throw new LiveError(
         "peer-protocol",

@@ -37,11 +37,8 @@ export interface SentBytes {
 
 /** Where frames go. */
 export interface FrameSink {
-  /**
-   * Takes bytes after all that it took before; resolves once they may be overwritten. They may be
-   * shared memory.
-   */
-  send(parts: readonly Uint8Array[]): Promise<void>;
+  /** Takes bytes after all that it took before; resolves once they may be overwritten. */
+  send(parts: readonly Uint8Array<ArrayBuffer>[]): Promise<void>;
 }
 
 /** Sends the frames of all devices, each in one piece. */
@@ -51,7 +48,8 @@ export class FrameSender {
   readonly #compress: boolean;
   /** Bytes that compression has saved. */
   #saved = 0;
-  readonly #slots: readonly SharedArrayBuffer[][];
+  /** Two of each device: a frame is made in one while the other is sent. */
+  readonly #slots: readonly ArrayBuffer[][];
   /** What was sent. */
   readonly bytes: SentBytes = { memory: 0, zero: 0, same: 0, device: 0 };
   /** What each device gave. */
@@ -69,7 +67,7 @@ export class FrameSender {
     this.#compress = compress === "zstd";
     this.#encoder = new CheckpointEncoder(header, { compress });
     this.devices = members.map(() => ({ transactions: 0, bytes: 0 }));
-    this.#slots = members.map(() => [0, 1].map(() => new SharedArrayBuffer(PAGE_SLOT_BYTES)));
+    this.#slots = members.map(() => [0, 1].map(() => new ArrayBuffer(PAGE_SLOT_BYTES)));
   }
 
   /** Bytes of the checkpoint so far. */
@@ -102,17 +100,18 @@ export class FrameSender {
     const slots = this.#slots[number]!;
     let turn = await this.#fill(device, slots[0]!);
     for (let index = 0;; index ^= 1) {
-      const slot = slots[index]!;
+      // It has been on the device's thread.
+      slots[index] = turn.slot;
       // The next frame is made while this one is sent.
       const next = turn.done ? null : this.#fill(device, slots[index ^ 1]!);
       next?.catch(() => {});
-      await this.#sendPages(number, turn, slot);
+      await this.#sendPages(number, turn);
       if (next === null) return;
       turn = await next;
     }
   }
 
-  async #fill(device: Member["device"], slot: SharedArrayBuffer): Promise<PageTurn> {
+  async #fill(device: Member["device"], slot: ArrayBuffer): Promise<PageTurn> {
     const turn = await ask(device, "fillPages", slot);
     this.bytes.memory += turn.body;
     this.bytes.zero += turn.zero;
@@ -122,23 +121,20 @@ export class FrameSender {
     return turn;
   }
 
-  async #sendPages(
-    number: number,
-    { head, body }: PageTurn,
-    slot: SharedArrayBuffer,
-  ): Promise<void> {
+  async #sendPages(number: number, { slot, head, body }: PageTurn): Promise<void> {
     if (head === 0) return;
-    const start = new Uint8Array(slot, 0, head);
+    const at = PAGE_BODY_AT - head;
+    const start = new Uint8Array(slot, at, head);
     const content = new Uint8Array(slot, PAGE_BODY_AT, body);
     const squeezed = this.#compress && body > 0 ? squeeze(content) : null;
-    if (squeezed !== null) {
-      const flags = FRAME_OPTIONAL | FRAME_ZSTD;
-      describeFrame(start, { type: FRAME_PAGE, flags, device: number }, squeezed);
+    if (squeezed === null) {
+      const before = this.#encoder.place(start, body);
+      return await this.#sink.send([...before, new Uint8Array(slot, at, head + body)]);
     }
-    const stored = squeezed ?? content;
-    this.#saved += content.length - stored.length;
-    const placed = this.#encoder.place(start, stored.length);
-    await this.#sink.send([...placed, start, ...(stored.length > 0 ? [stored] : [])]);
+    const flags = FRAME_OPTIONAL | FRAME_ZSTD;
+    describeFrame(start, { type: FRAME_PAGE, flags, device: number }, squeezed);
+    this.#saved += body - squeezed.length;
+    await this.#sink.send([...this.#encoder.place(start, squeezed.length), start, squeezed]);
   }
 
   /** Sends the hashes of a device's memory as it is now. */
@@ -184,8 +180,7 @@ export class FrameSender {
 }
 
 /** Memory compressed; null if that saves less than a tenth, which is not worth unpacking. */
-function squeeze(content: Uint8Array): Uint8Array | null {
-  // A copy: zlib takes no shared memory.
-  const squeezed = compressToFrame(content.slice());
+function squeeze(content: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | null {
+  const squeezed = compressToFrame(content);
   return squeezed !== null && squeezed.length < WORTH * content.length ? squeezed : null;
 }

@@ -353,15 +353,11 @@ class FileSink implements FrameSink {
     this.#lockstep = lockstep;
   }
 
-  send(parts: readonly Uint8Array[]): Promise<void> {
+  send(parts: readonly Uint8Array<ArrayBuffer>[]): Promise<void> {
     const before = this.#writing;
     const writing = (async (): Promise<void> => {
       await before;
-      for (const part of parts) {
-        // A file takes no shared memory.
-        const shared = part.buffer instanceof SharedArrayBuffer;
-        await this.#file.write(shared ? part.slice() : part as Uint8Array<ArrayBuffer>);
-      }
+      for (const part of parts) await this.#file.write(part);
     })();
     // It is no device that fails.
     writing.catch((error) => this.#lockstep.end(error));

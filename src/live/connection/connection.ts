@@ -14,14 +14,16 @@ export interface Connection {
   readonly name: string;
   /**
    * Reads the next bytes, as many as have come and there is room for, but at least one; 0 at the end.
-   * The room may be shared memory.
    */
   read(into: Uint8Array): Promise<number>;
-  /** Sends bytes, which may be shared memory; resolves once they may be overwritten. */
+  /** Sends bytes; resolves once they may be overwritten. */
   write(bytes: Uint8Array): Promise<void>;
   /** Ends it, both ways. What was sent before still goes out. */
   close(): void;
 }
+
+/** Node's streams copy what they send: so much at a time, in bytes. */
+const WRITE_BYTES = 256 << 10;
 
 /** A connection over a pair of Node streams: a socket, or two pipes. */
 export function streamConnection(name: string, input: Readable, output: Writable): Connection {
@@ -34,6 +36,17 @@ export function streamConnection(name: string, input: Readable, output: Writable
     failure ??= lost(name, error);
     for (const fail of writing) fail(failure);
   };
+  const writePart = (bytes: Uint8Array): Promise<void> =>
+    new Promise((resolve, reject) => {
+      if (failure !== null) return reject(failure);
+      writing.add(reject);
+      const part = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      output.write(part, (error) => {
+        writing.delete(reject);
+        if (error) reject(lost(name, error));
+        else resolve();
+      });
+    });
   output.on("error", end);
   output.on("close", () => end());
   return {
@@ -53,28 +66,15 @@ export function streamConnection(name: string, input: Readable, output: Writable
       rest = rest.subarray(count);
       return count;
     },
-    write(bytes): Promise<void> {
-      return new Promise((resolve, reject) => {
-        if (failure !== null) return reject(failure);
-        writing.add(reject);
-        output.write(unshared(bytes), (error) => {
-          writing.delete(reject);
-          if (error) reject(lost(name, error));
-          else resolve();
-        });
-      });
+    async write(bytes): Promise<void> {
+      for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
+        await writePart(bytes.subarray(at, at + WRITE_BYTES));
+      }
     },
     close(): void {
       output.end(() => input.destroy());
     },
   };
-}
-
-/** The bytes as Node's streams take them: a copy of shared memory. */
-function unshared(bytes: Uint8Array): Buffer {
-  return bytes.buffer instanceof SharedArrayBuffer
-    ? Buffer.from(bytes)
-    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** The error of a connection that is lost. */

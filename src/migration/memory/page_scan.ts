@@ -26,14 +26,18 @@ import type {
   MemoryPart,
   TrackingVerdict,
 } from "../../dirty/mod.ts";
+import { hasOnlyZeros } from "../../kernel/mapping_zeros.ts";
 import { encloses, formatIova, type IovaMapping } from "../../vfio/dma/iova.ts";
 import { hashPage, PageHashes } from "./page_hashes.ts";
 
-/** Bytes of a slot before the body: the head of a frame with the most entries, in whole pages. */
+/**
+ * Bytes of a slot before the body: room for the head of a frame with the most entries, in whole pages.
+ * The head ends where the body begins.
+ */
 export const PAGE_BODY_AT: number = Math.ceil(pageHeadSize(MAX_PAGE_ENTRIES) / PAGE_UNIT) *
   PAGE_UNIT;
 /** Most bytes of memory in a frame. */
-const BODY_BYTES = 1 << 20;
+const BODY_BYTES = 2 << 20;
 /** Size of a slot that a frame is made in. */
 export const PAGE_SLOT_BYTES: number = PAGE_BODY_AT + BODY_BYTES;
 /** A turn ends after so many bytes were looked at, with or without a frame. */
@@ -56,7 +60,9 @@ export interface PagesDue {
 
 /** What a turn found. */
 export interface PageTurn {
-  /** Length of the frame's head in the slot, in bytes; 0 if there is no frame. */
+  /** The slot that the frame is in. */
+  readonly slot: ArrayBuffer;
+  /** Length of the frame's head, which ends at {@linkcode PAGE_BODY_AT}; 0 if there is no frame. */
   readonly head: number;
   /** Length of its body, in bytes. */
   readonly body: number;
@@ -166,13 +172,13 @@ export class PageScan {
   }
 
   /** Makes a frame of what is due, in a slot of {@linkcode PAGE_SLOT_BYTES}. */
-  fill(slot: SharedArrayBuffer): PageTurn {
+  fill(slot: ArrayBuffer): PageTurn {
     const begun = performance.now();
     const turn = this.#fill(slot);
-    return { ...turn, seconds: (performance.now() - begun) / 1000 };
+    return { ...turn, slot, seconds: (performance.now() - begun) / 1000 };
   }
 
-  #fill(slot: SharedArrayBuffer): Omit<PageTurn, "seconds"> {
+  #fill(slot: ArrayBuffer): Omit<PageTurn, "slot" | "seconds"> {
     const body = new Uint8Array(slot, PAGE_BODY_AT, BODY_BYTES);
     const frame: FrameInProgress = { entries: [], body, used: 0, zero: 0, same: 0, seen: 0 };
     while (this.#next < this.#due.length) {
@@ -185,7 +191,8 @@ export class PageScan {
     const done = this.#next === this.#due.length;
     if (done) [this.#due, this.#next] = [[], 0];
     if (entries.length === 0) return { head: 0, body: 0, done, zero, same };
-    const head = new Uint8Array(slot, 0, pageHeadSize(entries.length));
+    const headSize = pageHeadSize(entries.length);
+    const head = new Uint8Array(slot, PAGE_BODY_AT - headSize, headSize);
     writePageMeta(head, entries);
     const kind = { type: FRAME_PAGE, flags: FRAME_OPTIONAL, device: this.#device };
     describeFrame(head, kind, body.subarray(0, used));
@@ -196,31 +203,34 @@ export class PageScan {
   #take(run: DueRun, frame: FrameInProgress): void {
     const { hashes } = run;
     const { entries, body } = frame;
+    /** The last entry, as long as the next page goes on from it. */
+    let entry = null as { readonly iova: bigint; length: number; readonly zero: boolean } | null;
     while (run.page < run.end && entries.length < MAX_PAGE_ENTRIES && frame.seen < TURN_BYTES) {
       const { page } = run;
-      const iova = iovaOf(run, page);
+      const zero = this.#isZero(run, page);
       let length = PAGE_UNIT;
-      if (this.#memory.isZero(iova, PAGE_UNIT)) {
-        if (hashes.update(page, null)) frame.same += length;
-        else {
-          frame.zero += length;
-          join(entries, { iova, length, zero: true });
-        }
-      } else {
+      let same: boolean;
+      if (zero) same = hashes.update(page, null);
+      else {
         if (frame.used === BODY_BYTES) return;
         const unsent = this.#unsent(run, (BODY_BYTES - frame.used) / PAGE_UNIT);
         length = PAGE_UNIT * Math.max(1, unsent);
         const bytes = body.subarray(frame.used, frame.used + length);
-        this.#memory.read(iova, bytes);
+        this.#memory.read(iovaOf(run, page), bytes);
         if (unsent > 0) hashes.sent(page, unsent);
-        if (unsent === 0 && hashes.update(page, hashPage(bytes))) frame.same += length;
-        else {
-          frame.used += length;
-          join(entries, { iova, length, zero: false });
-        }
+        same = unsent === 0 && hashes.update(page, hashPage(bytes));
       }
       frame.seen += length;
       run.page += length / PAGE_UNIT;
+      if (same) {
+        frame.same += length;
+        entry = null;
+        continue;
+      }
+      if (zero) frame.zero += length;
+      else frame.used += length;
+      if (entry !== null && entry.zero === zero && entry.length < MAX_ZEROS) entry.length += length;
+      else entries.push(entry = { iova: iovaOf(run, page), length, zero });
     }
   }
 
@@ -230,27 +240,23 @@ export class PageScan {
     const last = Math.min(end, page + most);
     let next = page;
     while (next < last && hashes.isUnsent(next)) {
-      if (next > page && this.#memory.isZero(iovaOf(run, next), PAGE_UNIT)) break;
+      if (next > page && this.#isZero(run, next)) break;
       next += 1;
     }
     return next - page;
+  }
+
+  #isZero(run: DueRun, page: number): boolean {
+    const { memory, offset } = run.part;
+    return memory === null
+      ? this.#memory.isZero(iovaOf(run, page), PAGE_UNIT)
+      : hasOnlyZeros(memory, offset + page * PAGE_UNIT, PAGE_UNIT);
   }
 }
 
 /** The address of a page of a run's mapping. */
 function iovaOf({ part }: DueRun, page: number): bigint {
   return part.iova + BigInt(page) * UNIT;
-}
-
-/** Adds an entry, or lets the last one go on. */
-function join(entries: PageEntry[], next: PageEntry): void {
-  const last = entries.at(-1);
-  if (
-    last !== undefined && last.zero === next.zero &&
-    last.iova + BigInt(last.length) === next.iova && last.length < MAX_ZEROS
-  ) {
-    entries[entries.length - 1] = { ...last, length: last.length + next.length };
-  } else entries.push(next);
 }
 
 /** The hashes of a range's pages as they are now: all zero bytes for a page of zeros. */
@@ -278,12 +284,11 @@ export function hashesOf(
  */
 export function storePages(
   memory: DeviceMemory,
-  slot: SharedArrayBuffer,
+  slot: ArrayBuffer,
   metaLength: number,
   bodyLength: number,
 ): void {
-  // A copy, as a view of shared memory could change between two looks at it.
-  const meta = new Uint8Array(slot, FRAME_HEADER_SIZE, metaLength).slice();
+  const meta = new Uint8Array(slot, FRAME_HEADER_SIZE, metaLength);
   const entries = parsePageMeta(meta, bodyLength);
   if (typeof entries === "string") throw new RangeError(`Cannot store memory: ${entries}`);
   let at = PAGE_BODY_AT;

@@ -41,8 +41,8 @@ export interface Requests {
   unmapWithDirty: (iova: bigint, size: bigint) => UnmapReading;
   beginPages: (device: number, lazyHashes: boolean) => number;
   addPages: (what: "all" | "dirty" | readonly IovaMapping[], scan: number) => PagesDue;
-  fillPages: (slot: SharedArrayBuffer) => PageTurn;
-  storePages: (slot: SharedArrayBuffer, metaLength: number, bodyLength: number) => void;
+  fillPages: (slot: ArrayBuffer) => PageTurn;
+  storePages: (slot: ArrayBuffer, metaLength: number, bodyLength: number) => ArrayBuffer;
   hashPages: (iova: bigint, size: bigint) => Buffer;
   checkSave: (phase: Phase) => void;
   beginSave: (phase: Phase, limits: PrecopyLimits) => void;
@@ -69,6 +69,7 @@ export interface SessionRequest {
 /** The buffer that goes over with a request, and comes back with its answer. */
 export function transferredBuffer({ method, args }: SessionRequest): ArrayBuffer | null {
   if (method === "pull") return (args[0] as Buffer).buffer;
+  if (method === "fillPages" || method === "storePages") return args[0] as ArrayBuffer;
   if (method === "push") return (args[0] as FilledBatch<ArrayBuffer>).bytes.buffer;
   return null;
 }

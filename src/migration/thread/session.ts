@@ -371,14 +371,15 @@ export class DeviceSession implements Disposable {
   }
 
   /** Makes a frame of memory that is to be sent. */
-  fillPages(slot: SharedArrayBuffer): PageTurn {
+  fillPages(slot: ArrayBuffer): PageTurn {
     if (this.#scan === null) throw new TypeError("Cannot send memory: nothing was added");
     return this.#scan.fill(slot);
   }
 
-  /** Takes memory that was sent. */
-  storePages(slot: SharedArrayBuffer, metaLength: number, bodyLength: number): void {
+  /** Takes memory that was sent; returns the slot. */
+  storePages(slot: ArrayBuffer, metaLength: number, bodyLength: number): ArrayBuffer {
     storePages(this.#contents, slot, metaLength, bodyLength);
+    return slot;
   }
 
   /** The hashes of memory as it is now. */

@@ -43,7 +43,7 @@ interface Sent {
 
 /** Sends what is due to other memory. */
 function send(scan: PageScan, to: DeviceMemory | null): Sent {
-  const slot = new SharedArrayBuffer(PAGE_SLOT_BYTES);
+  const slot = new ArrayBuffer(PAGE_SLOT_BYTES);
   const sent = { memory: 0, zero: 0, same: 0 };
   for (;;) {
     const { head, body, zero, same, done } = scan.fill(slot);
@@ -51,9 +51,11 @@ function send(scan: PageScan, to: DeviceMemory | null): Sent {
     sent.zero += zero / PAGE_UNIT;
     sent.same += same / PAGE_UNIT;
     if (head > 0) {
-      const meta = new Uint8Array(slot, FRAME_HEADER_SIZE, head - FRAME_HEADER_SIZE).slice();
+      const at = PAGE_BODY_AT - head + FRAME_HEADER_SIZE;
+      const meta = new Uint8Array(slot, at, head - FRAME_HEADER_SIZE).slice();
       assert.ok(Array.isArray(parsePageMeta(meta, body)));
       assert.ok(body <= PAGE_SLOT_BYTES - PAGE_BODY_AT);
+      new Uint8Array(slot, FRAME_HEADER_SIZE).set(meta);
       if (to !== null) storePages(to, slot, meta.length, body);
     }
     if (done) return sent;
