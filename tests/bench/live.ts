@@ -5,24 +5,30 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as net from "node:net";
+import type { Readable } from "node:stream";
 import { generateKeys } from "../../src/live/mod.ts";
 import { run } from "./_command.ts";
 import { interleave } from "./_measure.ts";
 import { rateRow, type Row } from "./_row.ts";
-import { CLI, type Runtime, script } from "./_runtime.ts";
+import { type Runtime, script } from "./_runtime.ts";
 
 const MIB = 256;
 const BYTES = MIB << 20;
 /** What the rate over a unix socket is to be, of socat's; and over TLS, of openssl's. */
 const LEAST_UNIX = 1.0;
 const LEAST_TLS = 0.6;
+/** Looking for zeros is to be as fast as a copy, or as this. */
+const ENOUGH_MB = 5000;
+const SCANNED_MIB = 512;
+/** What each side may take in MiB, besides the memory that it moves. */
+const MOST_MIB = 256;
 const CIPHER = "TLS_AES_256_GCM_SHA384";
 
-/** What a program's stderr says, until it matches. */
-function said(child: ChildProcess, what: RegExp): Promise<string> {
+/** What a program says, until it matches. */
+function said(child: ChildProcess, output: Readable, what: RegExp): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = "";
-    child.stderr!.on("data", (chunk: Uint8Array) => {
+    output.on("data", (chunk: Uint8Array) => {
       text += new TextDecoder().decode(chunk);
       const [, found] = what.exec(text) ?? [];
       if (found !== undefined) resolve(found);
@@ -31,28 +37,41 @@ function said(child: ChildProcess, what: RegExp): Promise<string> {
   });
 }
 
-/** Migrates to a receive in the same runtime; the bytes and seconds of the first round. */
+/** A migration. */
+interface Migrated {
+  /** The bytes and seconds of its first round. */
+  readonly bytes: number;
+  readonly seconds: number;
+  /** The most memory that a side took besides the memory that is moved, in MiB. */
+  readonly besides: number;
+}
+
+/** Migrates to a receive in the same runtime. */
 async function migrated(
   folder: string,
   runtime: Runtime,
   listen: string,
   keys: string | null,
-): Promise<{ readonly bytes: number; readonly seconds: number }> {
+): Promise<Migrated> {
   const journal = `${folder}/journal`;
-  const tls = keys === null
-    ? []
-    : ["--key", `${keys}/key.pem`, "--certificate", `${keys}/certificate.pem`]
-      .concat("--peer", `${keys}/certificate.pem`);
-  const receive = ["receive", "sim:mlx5?size=4KiB", "--listen", listen, "--journal", journal];
-  const [program = "", ...args] = [...runtime.words, CLI, ...receive, ...tls];
-  const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
+  const [program = "", ...args] = script(
+    runtime,
+    "./_live_receive.ts",
+    journal,
+    listen,
+    keys ?? "",
+  );
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+  let printed = "";
+  child.stdout.on("data", (chunk: Uint8Array) => printed += new TextDecoder().decode(chunk));
   const ended = new Promise((resolve) => child.once("close", resolve));
   try {
-    const address = await said(child, /^Waiting for migrate at (.+)$/m);
+    const address = await said(child, child.stdout, /^(.+)$/m);
     const words = script(runtime, "./_live.ts", journal, String(MIB), address, keys ?? "");
-    const [bytes, seconds] = (await run(words)).stdout.split(" ").map(Number);
+    const [bytes, seconds, peak] = (await run(words)).stdout.split(" ").map(Number);
     await ended;
-    return { bytes: bytes!, seconds: seconds! };
+    const [, other] = printed.trim().split("\n").map(Number);
+    return { bytes: bytes!, seconds: seconds!, besides: Math.max(peak!, other!) - MIB };
   } finally {
     child.kill("SIGTERM");
     await ended;
@@ -68,7 +87,7 @@ async function socatSeconds(folder: string): Promise<number> {
     stdio: ["ignore", "ignore", "pipe"],
   });
   const ended = new Promise((resolve) => child.once("close", resolve));
-  await said(child, /(listening) on/);
+  await said(child, child.stderr!, /(listening) on/);
   const begun = performance.now();
   await run(["socat", "-u", "-b", String(1 << 20), `OPEN:${folder}/zeros`, `UNIX-CONNECT:${path}`]);
   await ended;
@@ -136,8 +155,10 @@ export async function liveRows(folder: string, runtime: Runtime, rounds: number)
   const { key, certificate } = await generateKeys();
   fs.writeFileSync(`${keys}/key.pem`, key, { mode: 0o600 });
   fs.writeFileSync(`${keys}/certificate.pem`, certificate);
+  let most = 0;
   const scaled = async (listen: string, own: string | null): Promise<number> => {
-    const { bytes, seconds } = await migrated(folder, runtime, listen, own);
+    const { bytes, seconds, besides } = await migrated(folder, runtime, listen, own);
+    most = Math.max(most, besides);
     return seconds * BYTES / bytes;
   };
   const unix = await interleave(rounds, {
@@ -153,5 +174,31 @@ export async function liveRows(folder: string, runtime: Runtime, rounds: number)
   return [
     rateRow(`${what}, unix socket`, "socat", BYTES, unix, LEAST_UNIX),
     rateRow(`${what}, TLS`, "openssl", BYTES, tls, LEAST_TLS),
+    {
+      what: `${what}: what a side takes besides it`,
+      ours: most,
+      theirs: MIB,
+      yardstick: "moved",
+      unit: "MiB",
+      compared: "",
+      target: `< ${MOST_MIB} MiB`,
+      met: most < MOST_MIB,
+      note: null,
+    },
+    ...await zeroRows(runtime),
   ];
+}
+
+/** Looking for pages of zeros, against a copy. */
+async function zeroRows(runtime: Runtime): Promise<Row[]> {
+  const words = script(runtime, "./_zero_scan.ts", String(SCANNED_MIB));
+  const [zeros, last, theirs] = (await run(words)).stdout.split(" ").map(Number);
+  const bytes = SCANNED_MIB << 20;
+  const rows = [["all zero", zeros!], ["their last byte is not zero", last!]] as const;
+  return rows.map(([pages, ours]) => {
+    const what = `${runtime.name}: looking for zeros in pages, ${pages}`;
+    const row = rateRow(what, "memcpy", bytes, { ours, theirs: theirs! });
+    const met = row.ours >= Math.min(row.theirs, ENOUGH_MB);
+    return { ...row, target: `≥ 1 or ${ENOUGH_MB} MB/s`, met };
+  });
 }
