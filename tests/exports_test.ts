@@ -84,11 +84,11 @@ const DOORS: Readonly<Record<string, string>> = {
     TrackerName TrackingVerdict Type1Tracker UnmapReading forecast
   `,
   "./live": `
-    ChainError ChainErrorCode ChainErrorInfo ChainInspection ChainOptions CheckpointChain
+    AttachOptions AttachPurpose AttachedOwner Attachment ChainError ChainErrorCode ChainErrorInfo ChainInspection ChainOptions CheckpointChain
     CheckpointDifference CheckpointFiles Connection ConvergenceOptions DataDifference
     DeviceDifference DifferentRange DifferentTransaction DowntimeStep ENTRIES Entry JournalError
     JournalErrorCode JournalView LinkInspection LinkReport ListenOptions LiveError LiveErrorCode
-    MigrateOptions MigrateProgress MigrateReport OpenReceiving Order Owner OwnerOptions OwnerWrites ProcessId
+    MigrateOptions MigrateProgress MigrateReport OpenReceiving Order Owner OwnerOptions OwnerWrites OwnersDevice ProcessId
     ReceiveOptions ReceiveProgress ReceiveReport Received ReceivedBytes Resolution ResolveOptions
     RestoreChainOptions RestoreChainReport Round SentBytes Side StopStep TcpAddress TcpError
     TcpErrorCode TcpListener TcpOptions TlsFiles TlsIdentity UnixListener VerifiedChain

@@ -55,6 +55,14 @@ export function memoryOptions({ map, tracker }: MemoryArgs): OpenOptions {
   return { maps: map, ...(tracker === "none" || map.length === 0 ? {} : { tracker }) };
 }
 
+/** The options for openDevice of a device that another process owns, which has mapped its memory. */
+export function trackedOptions(
+  { owner, options }: { readonly owner: unknown; readonly options: OpenOptions },
+  { tracker }: Pick<MemoryArgs, "tracker">,
+): OpenOptions {
+  return { ...options, ...(owner === null || tracker === "none" ? {} : { tracker }) };
+}
+
 /**
  * Refuses fds of a group and a container if the devices have their own.
  *

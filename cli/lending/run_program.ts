@@ -80,6 +80,8 @@ export interface Inheritance {
   readonly devices: readonly Lendable[];
   /** Memory to lend with them. */
   readonly memory?: LentMemory | undefined;
+  /** The socket on which it is asked and told what happens to the device (docs/attach.md). */
+  readonly attach?: number | undefined;
 }
 
 /**
@@ -118,13 +120,19 @@ export async function runProgram(
  */
 export function startProgram(
   words: readonly string[],
-  { devices, memory }: Inheritance,
+  { devices, memory, attach }: Inheritance,
   sockets: DataFdSocketPairs,
   stdio: readonly [stdin: number | "ignore", stdout: number, stderr: number],
 ): ChildProcess | number {
   const [program, ...args] = words;
   const { lent, inherited } = lend(devices, sockets);
-  const variables = { ...environment(lent), ...memoryEnvironment(memory, inherited) };
+  const variables = {
+    ...environment(lent),
+    ...memoryEnvironment(memory, inherited),
+    ...(attach === undefined
+      ? {}
+      : { VFIOKIT_ATTACH_FD: String(FIRST_FD + inherited.push(attach) - 1) }),
+  };
   return start(program ?? "", args, {
     stdio: [...stdio, ...inherited],
     env: { ...withoutOurs(process.env), ...variables },

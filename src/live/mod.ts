@@ -5,6 +5,8 @@
  * @module
  */
 
+export { AttachedOwner, type AttachOptions, type AttachPurpose } from "./attach/attached_owner.ts";
+export type { Attachment, OwnersDevice } from "./attach/attachment.ts";
 export type { Owner, OwnerOptions, OwnerWrites } from "./attach/owner.ts";
 export { ChainError, type ChainErrorCode, type ChainErrorInfo } from "./chain/chain_error.ts";
 export {

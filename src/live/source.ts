@@ -321,7 +321,8 @@ class Source implements Disposable {
     this.#reason ??= error;
     if (!(error instanceof LiveError)) return "give-up";
     if (error.code === "peer-refused") return "refused";
-    return error.code === "no-convergence" ? "give-up" : "cut";
+    const own = error.code === "no-convergence" || error.code.startsWith("owner-");
+    return own ? "give-up" : "cut";
   }
 
   /** Waits for what the other side says. */

@@ -35,7 +35,8 @@ export interface DeviceOutcome {
  * What may go wrong between the two sides of a live migration: `connection-lost`; `peer-timeout` if
  * the other side stalls; `peer-protocol` if it says what it must not; `peer-refused` if it gives up;
  * `no-convergence` if memory changes faster than it is sent; `memory-differs` if both sides compared
- * it; `in-doubt` if both stand still and neither knows which is to run.
+ * it; `in-doubt` if both stand still and neither knows which is to run; `owner-lost`, `owner-timeout`
+ * and `owner-protocol` if the owner of the device is gone, does not answer, or says what it must not.
  */
 export type LiveErrorCode =
   | "connection-lost"
@@ -44,7 +45,10 @@ export type LiveErrorCode =
   | "peer-refused"
   | "no-convergence"
   | "memory-differs"
-  | "in-doubt";
+  | "in-doubt"
+  | "owner-lost"
+  | "owner-timeout"
+  | "owner-protocol";
 
 /** The code of what failed first, if it has one; `io` if a file or another call failed. */
 export type TransferErrorCode =

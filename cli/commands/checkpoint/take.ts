@@ -9,9 +9,16 @@ import { CheckpointChain, type LinkReport } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { beforeEnd, pause, spanOf } from "../../dirty/measured_span.ts";
 import { DONE, FAILED } from "../../exit_codes.ts";
+import { attach } from "../../lending/attached.ts";
 import { refuseShared, toServe } from "../../lending/given_memory.ts";
 import { lentMemory } from "../../lending/keep_open.ts";
-import { lendable, memoryOptions, openOptions, refuseQuirk } from "../../lending/open_devices.ts";
+import {
+  lendable,
+  memoryOptions,
+  openOptions,
+  refuseQuirk,
+  trackedOptions,
+} from "../../lending/open_devices.ts";
 import { refuseUnlendable } from "../../lending/run_program.ts";
 import { SimulatedDevices } from "../../lending/simulated_devices.ts";
 import { bytes, count as counted, time } from "../../output/format.ts";
@@ -30,10 +37,12 @@ export async function run(args: CheckpointArgs, context: Context): Promise<numbe
   if (every === 0) throw new UsageError("Cannot take one every 0ms: name a longer time");
   if (command !== undefined) refuseUnlendable(names);
   refuseShared(names, args.map);
+  using attached = await attach(names, args, "checkpoint", context);
   await using served = await SimulatedDevices.serve(toServe(names, args));
-  await using devices = await openDevices(names, {
-    ...openOptions(args, names, context),
+  await using devices = await openDevices(attached.names, {
+    ...openOptions(args, attached.names, context),
     ...memoryOptions(args),
+    ...trackedOptions(attached, args),
     channels: served.channels,
   });
   context.drivers = devices;
@@ -44,6 +53,7 @@ export async function run(args: CheckpointArgs, context: Context): Promise<numbe
     keep: args.keep,
     fullEvery: args.fullEvery,
     ownerWrites: args.ownerWrites,
+    owner: attached.owner ?? undefined,
     downtimeMs: args.downtime,
     maxRounds: args.maxRounds,
     readBack: !args.noReadBack,

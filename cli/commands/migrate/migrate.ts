@@ -5,7 +5,9 @@
  */
 
 import { type OpenDevices, openDevices } from "../../../mod.ts";
+import { libcKernel } from "../../../src/kernel/mod.ts";
 import {
+  AttachedOwner,
   type Connection,
   migrate,
   type MigrateOptions,
@@ -13,9 +15,19 @@ import {
   type MigrateReport,
 } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
+import { beforeEnd, spanOf } from "../../dirty/measured_span.ts";
 import { DONE } from "../../exit_codes.ts";
+import { attach, demandOffered } from "../../lending/attached.ts";
 import { refuseShared, toServe } from "../../lending/given_memory.ts";
-import { memoryOptions, openOptions, refuseQuirk } from "../../lending/open_devices.ts";
+import { lentMemory } from "../../lending/keep_open.ts";
+import {
+  lendable,
+  memoryOptions,
+  openOptions,
+  refuseQuirk,
+  trackedOptions,
+} from "../../lending/open_devices.ts";
+import { refuseUnlendable } from "../../lending/run_program.ts";
 import { SimulatedDevices } from "../../lending/simulated_devices.ts";
 import { connect } from "../../migrate/connect.ts";
 import { withEvents } from "../../migrate/event_log.ts";
@@ -43,51 +55,91 @@ export async function run(args: MigrateArgs, context: Context): Promise<number> 
   return await withEvents(events, (tell) => move({ ...args, to, journal }, context, tell));
 }
 
+/** What is moved, and who owns it. */
+interface Moving {
+  readonly devices: OpenDevices;
+  readonly owner: AttachedOwner | null;
+  readonly tell: (progress: MigrateProgress) => void;
+  readonly page: MigrationReport | null;
+}
+
 async function move(
   args: MigrateArgs & { readonly to: string; readonly journal: string },
   context: Context,
   tell: (progress: MigrateProgress) => void,
 ): Promise<number> {
-  const { devices: names, to } = args;
-  refuseShared(names, args.map);
+  const { command } = args;
+  if (command !== undefined) refuseUnlendable(args.devices);
+  refuseShared(args.devices, args.map);
   await using page = await MigrationReport.create(args);
+  using attached = await attach(args.devices, args, "migrate", context);
+  const { names } = attached;
   await using served = await SimulatedDevices.serve(toServe(names, args));
   await using devices = await openDevices(names, {
     ...openOptions(args, names, context),
     ...memoryOptions(args),
+    ...trackedOptions(attached, args),
     channels: served.channels,
   });
   context.drivers = devices;
   refuseQuirk(args, devices);
-  const connection = await connect(to, args, context.signal);
+  if (command === undefined) {
+    await moveNow({ devices, owner: attached.owner, tell, page }, args, context);
+    return DONE;
+  }
+  const lent = AttachedOwner.lend({ purpose: "migrate" });
+  using owner = lent.owner;
+  const inheritance = {
+    devices: devices.map(lendable),
+    memory: lentMemory(devices),
+    attach: lent.fd,
+  };
+  const { exitCode } = spanOf(inheritance, command, context);
+  libcKernel().close(lent.fd);
+  return await beforeEnd(exitCode, async () => {
+    if (args.ownerWrites === "reported" || args.onNoConverge === "throttle") {
+      demandOffered(args, await owner.attached(context.signal));
+    }
+    await moveNow({ devices, owner, tell, page }, args, context);
+  });
+}
+
+/** Moves the devices, and tells their owner how it ended. */
+async function moveNow(
+  moving: Moving,
+  args: MigrateArgs & { readonly to: string; readonly journal: string },
+  context: Context,
+): Promise<void> {
+  const { to } = args;
+  const { owner, page } = moving;
   let report: MigrateReport;
   try {
-    report = await shown({ devices, connection, tell, page }, args, context);
+    const connection = await connect(to, args, context.signal);
+    report = await shown(moving, connection, args, context);
   } catch (error) {
-    await page?.write(null, (error as Error).message, context);
+    const { code, message } = error as { code?: unknown; message: string };
+    owner?.tell(code === "in-doubt" ? "in-doubt" : "failed", message);
+    await page?.write(null, message, context);
     throw error;
   }
+  owner?.tell("committed");
   context.stands = true;
   await page?.write(report, null, context);
   context.set({ ...report, devices: report.devices.map(({ name, state }) => ({ name, state })) });
   context.summarize(...summary(report, to));
-  return DONE;
 }
 
 /** Migrates, and shows how it goes. */
 async function shown(
-  { devices, connection, tell, page }: {
-    readonly devices: OpenDevices;
-    readonly connection: Connection;
-    readonly tell: (progress: MigrateProgress) => void;
-    readonly page: MigrationReport | null;
-  },
+  { devices, owner, tell, page }: Moving,
+  connection: Connection,
   args: MigrateArgs & { readonly journal: string },
   context: Context,
 ): Promise<MigrateReport> {
   using shown = new MigrationProgress(args.devices, context);
   return await migrate(devices, connection, {
     ...liveOptions(args, context),
+    owner: owner ?? undefined,
     onProgress: (progress) => {
       shown.tell(progress);
       page?.tell(progress);

@@ -10,7 +10,8 @@ import { type CheckpointFile, createCheckpointFile } from "../../../src/checkpoi
 import { LiveError, receive, type Received, type ReceiveProgress } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { DONE, FAILED } from "../../exit_codes.ts";
-import { commonMaps } from "../../lending/common_maps.ts";
+import { attach, type Attached } from "../../lending/attached.ts";
+import { commonMaps, demandSame } from "../../lending/common_maps.ts";
 import { demandFiles, refuseShared, toServe, withGiven } from "../../lending/given_memory.ts";
 import { keepOpen, noteClosed, refuseBoth } from "../../lending/keep_open.ts";
 import { openOptions } from "../../lending/open_devices.ts";
@@ -37,14 +38,21 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
   // Stdout is the connection's.
   if (args.listen === "-") context.resultFd = STDERR;
   using listening = await listen(args.listen, args, (text) => context.note(text));
+  using attached = await attach(names, args, "receive", context);
   await using lent = await SimulatedDevices.serve(toServe(names, args));
   if (listening.more) context.note(`Waiting for migrate at ${listening.address}`);
   const events = { path: args.events, side: "destination", context } as const;
   const { devices, report } = await withEvents(
     events,
-    (tell) => firstReceived({ listening, lent, tell, tee }, { ...args, journal }, context),
-  );
+    (tell) =>
+      firstReceived({ listening, lent, attached, tell, tee }, { ...args, journal }, context),
+  ).catch((error) => {
+    const { code, message } = error as { code?: unknown; message: string };
+    attached.owner?.tell(code === "in-doubt" ? "in-doubt" : "failed", message);
+    throw error;
+  });
   await using _ = devices;
+  attached.owner?.tell("committed");
   listening[Symbol.dispose]();
   context.drivers = devices;
   context.stands = true;
@@ -84,9 +92,10 @@ function tellTee(file: string | undefined, error: Error | null, context: Context
 
 /** Takes the first migration that comes; a peer that speaks another protocol is turned away. */
 async function firstReceived(
-  { listening, lent, tell, tee }: {
+  { listening, lent, attached, tell, tee }: {
     readonly listening: Listening;
     readonly lent: SimulatedDevices;
+    readonly attached: Attached;
     readonly tee: CheckpointFile | undefined;
     readonly tell: (progress: ReceiveProgress) => void;
   },
@@ -100,7 +109,7 @@ async function firstReceived(
       using shown = new MigrationProgress(args.devices, context);
       return await receive(connection, (memory) => {
         opened = true;
-        return open(memory, lent, args, context);
+        return open(memory, { channels: lent.channels, attached }, args, context);
       }, {
         journal: args.journal,
         force: args.force,
@@ -121,11 +130,14 @@ async function firstReceived(
 
 function open(
   memory: Parameters<Parameters<typeof receive>[1]>[0],
-  { channels }: SimulatedDevices,
+  { channels, attached }: Pick<SimulatedDevices, "channels"> & { readonly attached: Attached },
   args: ReceiveArgs,
   context: Context,
 ): ReturnType<typeof openDevices> {
-  const { devices } = args;
-  const maps = withGiven(commonMaps(memory, devices), args.map);
-  return openDevices(devices, { ...openOptions(args, devices, context), channels, maps });
+  const { names, options } = attached;
+  const ranges = commonMaps(memory, names);
+  const own = options.mappings;
+  if (own !== undefined) demandSame(ranges, own);
+  const maps = own === undefined ? withGiven(ranges, args.map) : [];
+  return openDevices(names, { ...openOptions(args, names, context), ...options, channels, maps });
 }

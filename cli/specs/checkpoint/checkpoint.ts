@@ -65,10 +65,10 @@ const checkpointArgs = object({
     "auto" as const,
   ),
   ownerWrites: withDefault(
-    option("--owner-writes", choice(["compare", "none"], { metavar: "HOW" }), {
+    option("--owner-writes", choice(["compare", "reported", "none"], { metavar: "HOW" }), {
       description: [
         text(
-          "What programs write to the memory, which no tracker sees: compare (the default: all pages, while the device stands still), or none (a promise that they do not).",
+          "What programs write to the memory, which no tracker sees: compare (the default: all pages, while the device stands still), reported (the owner says what it writes: attach:PATH), or none (a promise that they do not).",
         ),
       ],
     }),
@@ -109,6 +109,7 @@ export const checkpoint: Command<CheckpointArgs> = {
     "The device runs but for a short stop, whose length is printed. Each checkpoint is a file in DIR (000000.vfk, 000001.vfk, ...) that appears whole or not at all. The first holds all memory, each later one what changed since the one before; the device's state is in each.",
     "restore DIR@N brings device and memory back, verify DIR and show DIR say which checkpoints can be restored, diff DIR@M DIR@N what changed between two. In a folder with checkpoints of an earlier run, a full one begins a new chain.",
     "If a checkpoint fails, the device runs on, and the next one is a full one; the exit code is 1 in the end. Ctrl-C ends it, between checkpoints or in one.",
+    "attach:PATH is a device that another program has open: it hands over the device and its memory, and is asked to stop its own writes for each stop (see migrate).",
     "COMMAND inherits the device, as fd 3, and its memory (see with and dirty watch). Stdout is COMMAND's: the lines go to stderr. It also needs --allow-run and --allow-env.",
   ],
   examples: [

@@ -19,6 +19,7 @@ import {
 } from "../../optique.ts";
 import type { Command } from "../command.ts";
 import * as options from "../options.ts";
+import { tail } from "../program_to_run.ts";
 import { device, duration, file, rangeToMap } from "../value_parsers.ts";
 import { events, journal, timeout, tls } from "./shared_options.ts";
 
@@ -71,20 +72,20 @@ const migrateArgs = object({
     description: [text("How long it may take to converge.")],
   })),
   onNoConverge: withDefault(
-    option("--on-no-converge", choice(["fail", "stop"], { metavar: "WHAT" }), {
+    option("--on-no-converge", choice(["fail", "stop", "throttle"], { metavar: "WHAT" }), {
       description: [
         text(
-          "If it does not converge: fail (the default; the device keeps running), or stop the device anyway.",
+          "If it does not converge: fail (the default; the device keeps running), stop the device anyway, or throttle: ask its owner to give it less work (see --owner-writes).",
         ),
       ],
     }),
     "fail" as const,
   ),
   ownerWrites: withDefault(
-    option("--owner-writes", choice(["compare", "none"], { metavar: "HOW" }), {
+    option("--owner-writes", choice(["compare", "reported", "none"], { metavar: "HOW" }), {
       description: [
         text(
-          "What programs write to the memory, which no tracker sees: compare (the default: all pages, after the stop), or none (a promise that they do not).",
+          "What programs write to the memory, which no tracker sees: compare (the default: all pages, after the stop), reported (the owner says what it writes: attach:PATH, or COMMAND), or none (a promise that they do not).",
         ),
       ],
     }),
@@ -113,6 +114,7 @@ const migrateArgs = object({
     ["--insist-on-source"],
     "With --resolve: let the source run although the destination may have worked on.",
   ),
+  command: tail("Run a program that uses the device while it is moved, until the program ends."),
   ...tls,
   journal,
   timeout,
@@ -136,11 +138,13 @@ export type MigrateArgs = InferValue<typeof migrateArgs>;
 /** `migrate`. */
 export const migrate: Command<MigrateArgs> = {
   name: "migrate",
-  usage: "DEVICE... --map IOVA:SIZE... --to ADDRESS [OPTIONS]",
+  lendsStdout: true,
+  usage: "DEVICE... --map IOVA:SIZE... --to ADDRESS [OPTIONS] [-- COMMAND...]",
   brief: "Move a running device and the memory of its DMA to receive.",
   details: [
     "Memory is sent while the device runs, in rounds of what became dirty since. When what is left fits --downtime, the device is stopped, the rest is sent, and the device runs on the other side. It never runs on both: the two sides agree in two steps, each with a journal.",
     "If it fails before that, the device keeps running here. If the connection breaks at the switch, both devices stand still, and both sides say so, until migrate --resolve ID has decided from both journals.",
+    "A device that another program owns is attach:PATH, the socket where that program listens, or attach:fd:N, a socket that it left here: it hands over the device's fds and its memory, is asked to stop its own writes before the device stops, and is told how it ended. docs/attach.md has the protocol. COMMAND inherits the device as fd 3 (see with), and such a socket (VFIOKIT_ATTACH_FD); a program that says nothing on it is asked nothing. With COMMAND, results go to stderr; it also needs --allow-run.",
     "Comparing memory after the stop is part of the downtime: with much memory, --owner-writes none makes it shorter, if nothing but the device writes there.",
   ],
   examples: [
@@ -157,6 +161,10 @@ export const migrate: Command<MigrateArgs> = {
       what: "to another host, by TLS: each side has its own key and the other's certificate",
       line:
         "vfiokit migrate 0000:3b:00.1 --map 0x100000:64MiB --to tcp://host:7000 --key a/key.pem --certificate a/certificate.pem --peer b.pem",
+    },
+    {
+      what: "a device and its memory of a program that runs",
+      line: "vfiokit migrate attach:/run/app.sock --to unix:/run/vfiokit.sock",
     },
     {
       what: "after both sides said that they are in doubt",

@@ -1,0 +1,78 @@
+/**
+ * What the owner of a device hands over, as it stands in its first message.
+ */
+
+import { FieldError, type Fields } from "../../checkpoint/metadata/json_fields.ts";
+import type { MemoryFile } from "../../dirty/mod.ts";
+import { IOVA_END, type IovaMapping } from "../../vfio/dma/iova.ts";
+
+/** Most ranges in a message. */
+const MAX_RANGES = 1024;
+
+/** The device of another process, by the fds that it sent. */
+export interface OwnersDevice {
+  /** The device's fd. */
+  readonly device: number;
+  /** Its group's; null without one. */
+  readonly group: number | null;
+  /** Its container's; null without one. */
+  readonly container: number | null;
+  /** Its iommufd's; null without one. */
+  readonly iommufd: number | null;
+  /** The IOAS in that iommufd; null without one. */
+  readonly ioas: number | null;
+  /** The ranges that the owner has mapped for it, and their memory. */
+  readonly mappings: readonly (IovaMapping & MemoryFile)[];
+}
+
+/** What an owner hands over, and offers. */
+export interface Attachment {
+  /** Its device; null if it was lent one. */
+  readonly device: OwnersDevice | null;
+  /** Whether it reports what it writes. */
+  readonly dirty: boolean;
+  /** Whether it can throttle the device. */
+  readonly throttle: boolean;
+}
+
+/** Reads an `attach` message; `fds` came with it. Throws FieldError. */
+export function readAttachment(fields: Fields, fds: readonly number[]): Attachment {
+  const has = (key: string): boolean => (fields.value(key) ?? null) !== null;
+  const offers = (key: string): boolean => has(key) && fields.flag(key);
+  const given = (from: Fields, key: string): number => {
+    const fd = fds[from.count(key)];
+    if (fd !== undefined) return fd;
+    throw new FieldError(`${from.name(key)} is not one of the ${fds.length} fds that came with it`);
+  };
+  const ifGiven = (key: string): number | null => has(key) ? given(fields, key) : null;
+  const device = ifGiven("device");
+  return {
+    device: device === null ? null : {
+      device,
+      group: ifGiven("group"),
+      container: ifGiven("container"),
+      iommufd: ifGiven("iommufd"),
+      ioas: has("ioas") ? fields.count("ioas", 0xffff_ffff) : null,
+      mappings: fields.list("memory", MAX_RANGES).map((part) => ({
+        ...range(part),
+        fd: given(part, "fd"),
+        offset: part.count("offset"),
+      })),
+    },
+    dirty: offers("dirty"),
+    throttle: offers("throttle"),
+  };
+}
+
+/** Reads a list of ranges; throws FieldError. */
+export function readRanges(fields: Fields, key: string): IovaMapping[] {
+  return fields.list(key, MAX_RANGES).map(range);
+}
+
+function range(fields: Fields): IovaMapping {
+  const [iova, size] = [fields.address("iova"), fields.address("size")];
+  if (size === 0n || iova + size > IOVA_END) {
+    throw new FieldError(`${fields.name("size")} is wrong`);
+  }
+  return { iova, size };
+}

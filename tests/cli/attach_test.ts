@@ -1,0 +1,252 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import process from "node:process";
+import { describe, it } from "node:test";
+import { pathToFileURL } from "node:url";
+import { migrate } from "../../cli/specs/migrate/migrate.ts";
+import { receive } from "../../cli/specs/migrate/receive.ts";
+import { MFD_ALLOW_SEALING, sealSize } from "../../src/kernel/libc/seals.ts";
+import { libcKernel } from "../../src/kernel/mod.ts";
+import { type Device, openDevice } from "../../src/migration/device.ts";
+import { Server } from "../../src/server/mod.ts";
+import { command, IN_DENO, type Outcome, projectFile, vfiokit } from "./_cli.ts";
+import { Folder } from "./_folder.ts";
+import { receiving } from "./_receiving.ts";
+
+const SIZE = 0x40000;
+const MAPS = { iova: 0x100000n, size: BigInt(SIZE) };
+const NO_COMPILER = spawnSync("cc", ["--version"]).status === 0 ? false : "there is no C compiler";
+
+/** The example of docs/attach.md in a language. */
+function example(language: "c" | "ts"): string {
+  const text = readFileSync(projectFile("docs/attach.md"), "utf8");
+  return new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\``, "ms").exec(text)![1]!;
+}
+
+/** A simulated device that outlives its owners, and its memory. */
+class Lent implements AsyncDisposable {
+  readonly channel: number;
+  readonly memory: number;
+  readonly #server: Server;
+  readonly device: Device;
+
+  private constructor(server: Server, channel: number, memory: number, device: Device) {
+    this.#server = server;
+    this.channel = channel;
+    this.memory = memory;
+    this.device = device;
+  }
+
+  static async open(spec: string): Promise<Lent> {
+    const { server, channel } = await Server.lend(`sim:${spec}`);
+    // Sealed, so that the server maps it, and its device writes there whatever this process does.
+    const memory = libcKernel().memfd("owner", SIZE, MFD_ALLOW_SEALING);
+    sealSize(memory);
+    const maps = [{ ...MAPS, fd: memory }];
+    return new Lent(server, channel, memory, await openDevice(`fd:${channel}`, { maps }));
+  }
+
+  bytes(): Promise<Uint8Array> {
+    return this.device.readMemory(MAPS.iova, SIZE);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.device.close();
+    await this.#server.stop();
+    libcKernel().close(this.channel);
+    libcKernel().close(this.memory);
+  }
+}
+
+/** A program that runs, and what it prints. */
+interface Program {
+  readonly child: ChildProcess;
+  readonly ended: Promise<{ readonly code: number | null; readonly out: string }>;
+}
+
+/** Starts the owner in C, which has the device and its memory as fds 3 and 4; it listens then. */
+async function startOwner(program: string, socket: string, lent: Lent): Promise<Program> {
+  const child = spawn(program, [socket, "3", "4"], {
+    stdio: ["ignore", "pipe", "inherit", lent.channel, lent.memory],
+  });
+  let out = "";
+  const listening = Promise.withResolvers<void>();
+  child.stdout!.on("data", (chunk: Uint8Array) => {
+    out += new TextDecoder().decode(chunk);
+    if (out.includes("listening")) listening.resolve();
+  });
+  const ended = new Promise<{ code: number | null; out: string }>((resolve) => {
+    child.once("close", (code) => resolve({ code, out }));
+  });
+  await Promise.race([listening.promise, ended]);
+  return { child, ended };
+}
+
+describe("a device that another program owns", () => {
+  it("moves from a program in C to another, which are told", { skip: NO_COMPILER }, async () => {
+    using folder = new Folder();
+    const source = folder.file("owner.c");
+    const program = folder.file("owner");
+    writeFileSync(source, example("c"));
+    const warnings = ["-Wall", "-Wextra", "-Werror", "-std=gnu11", "-O2"];
+    const compiled = spawnSync("cc", [...warnings, source, "-o", program]);
+    assert.equal(compiled.status, 0, compiled.stderr.toString());
+    await using here = await Lent.open("mlx5?size=64KiB&dma=random:500/s");
+    await using there = await Lent.open("mlx5?size=64KiB&seed=8");
+    const [one, other] = [folder.file("one"), folder.file("other")];
+    const [owner, taker] = [
+      await startOwner(program, one, here),
+      await startOwner(program, other, there),
+    ];
+    const socket = `unix:${folder.file("socket")}`;
+    const journal = ["--journal", folder.file("journal")];
+    let moved: Outcome | null = null;
+    const taken = await receiving(
+      [`attach:${other}`, "--listen", socket, ...journal],
+      async () => {
+        const words = [`attach:${one}`, "--to", socket, "--downtime", "10min", ...journal];
+        moved = await vfiokit(["migrate", ...words], { permissions: migrate.permissions });
+      },
+      receive.permissions,
+    );
+    assert.equal(moved!.code, 0, moved!.err);
+    assert.equal(taken.code, 0, taken.err);
+    assert.match(moved!.out, /Downtime: .*quiesce/);
+    for (const { ended } of [owner, taker]) {
+      const { code, out } = await ended;
+      assert.equal(code, 0);
+      assert.match(out, /^listening\ncommitted /);
+    }
+    assert.deepEqual(await there.bytes(), await here.bytes());
+    assert.equal((await here.device.state()).state, "stop");
+    assert.equal((await there.device.state()).state, "running");
+  });
+
+  it(
+    "runs on, and its owner in C hears why, if nobody listens",
+    { skip: NO_COMPILER },
+    async () => {
+      using folder = new Folder();
+      const program = folder.file("owner");
+      writeFileSync(`${program}.c`, example("c"));
+      assert.equal(spawnSync("cc", [`${program}.c`, "-o", program]).status, 0);
+      await using here = await Lent.open("mlx5?size=64KiB");
+      const socket = folder.file("socket");
+      const owner = await startOwner(program, socket, here);
+      const nobody = `unix:${folder.file("nobody")}`;
+      const words = ["migrate", `attach:${socket}`, "--to", nobody, "--journal", folder.file("j")];
+      const { code, err } = await vfiokit(words, { permissions: migrate.permissions });
+      assert.equal(code, 1, err);
+      const told = await owner.ended;
+      assert.equal(told.code, 3);
+      assert.match(told.out, /"type":"failed","reason":"Cannot connect to .*nobody/);
+      assert.equal((await here.device.state()).state, "running");
+    },
+  );
+
+  it("moves from a program in TypeScript that starts vfiokit and reports its writes", async () => {
+    using folder = new Folder();
+    const script = folder.file("owner.ts");
+    const url = (path: string): string => pathToFileURL(projectFile(path)).href;
+    writeFileSync(
+      script,
+      example("ts").replace('"vfiokit/kernel"', `"${url("src/kernel/mod.ts")}"`)
+        .replace('"vfiokit"', `"${url("mod.ts")}"`),
+    );
+    const runtime = IN_DENO
+      ? [process.execPath, "run", "-A", "--no-check", script]
+      : [process.execPath, "run", script];
+    const memory = folder.file("memory");
+    writeFileSync(memory, new Uint8Array(SIZE));
+    const socket = `unix:${folder.file("socket")}`;
+    const journal = ["--journal", folder.file("journal")];
+    const device = "sim:mlx5?size=64KiB";
+    let moved: Outcome | null = null;
+    const taken = await receiving(
+      [device, "--listen", socket, "--map", `0x100000:256KiB@${memory}`, ...journal],
+      async () => {
+        const words = ["migrate", "attach:fd:3", "--to", socket, "--downtime", "10min"];
+        words.push("--owner-writes", "reported", ...journal);
+        moved = await vfiokit([
+          ...["with", device, "--", ...runtime, "fd:3"],
+          ...[...command({ permissions: migrate.permissions }), ...words],
+        ]);
+      },
+    );
+    assert.equal(moved!.code, 0, moved!.err);
+    assert.equal(taken.code, 0, taken.err);
+    const bytes = readFileSync(memory);
+    assert.equal(bytes.toString("latin1", 0x5000, 0x500e), "the last write");
+    assert.match(moved!.err, /was left in state stop/);
+  });
+
+  it("moves while a program uses it that vfiokit runs, and that is asked", async () => {
+    using folder = new Folder();
+    const socket = `unix:${folder.file("socket")}`;
+    const journal = ["--journal", folder.file("journal")];
+    const device = "sim:mlx5?size=64KiB";
+    // A shell that speaks the protocol on its inherited socket.
+    const script =
+      `exec 9<>/proc/self/fd/$VFIOKIT_ATTACH_FD 2>/dev/null || eval "exec 9<&$VFIOKIT_ATTACH_FD"
+      while read -r line <&$VFIOKIT_ATTACH_FD; do
+        echo "$line"
+        case "$line" in
+          *hello*) echo '{"type":"attach","version":1}' >&$VFIOKIT_ATTACH_FD;;
+          *quiesce*) echo '{"type":"quiesced"}' >&$VFIOKIT_ATTACH_FD;;
+          *committed*) exit 0;;
+        esac
+      done; exit 9`;
+    let moved: Outcome | null = null;
+    const taken = await receiving([device, "--listen", socket, ...journal], async () => {
+      moved = await vfiokit([
+        ...["migrate", device, "--map", "0x100000:64KiB", "--to", socket, "--downtime", "10min"],
+        ...[...journal, "--", "bash", "-c", script],
+      ], { permissions: [...migrate.permissions, "--allow-run"] });
+    });
+    assert.equal(moved!.code, 0, moved!.err);
+    assert.equal(taken.code, 0, taken.err);
+    assert.deepEqual(
+      moved!.out.trim().split("\n").map((line) => JSON.parse(line).type),
+      ["hello", "quiesce", "committed"],
+    );
+  });
+
+  it("moves while a program uses it that says nothing, and ends when that has ended", async () => {
+    using folder = new Folder();
+    const socket = `unix:${folder.file("socket")}`;
+    const journal = ["--journal", folder.file("journal")];
+    const device = "sim:mlx5?size=64KiB";
+    let moved: Outcome | null = null;
+    const taken = await receiving([device, "--listen", socket, ...journal], async () => {
+      moved = await vfiokit([
+        ...["migrate", device, "--map", "0x100000:64KiB", "--to", socket, "--downtime", "10min"],
+        ...[...journal, "--", "sh", "-c", "exit 7"],
+      ], { permissions: [...migrate.permissions, "--allow-run"] });
+    });
+    assert.equal(moved!.code, 7, moved!.err);
+    assert.equal(taken.code, 0, taken.err);
+    assert.match(moved!.err, /^Moved sim:mlx5/m);
+  });
+
+  it("is refused where it does not fit", async () => {
+    using folder = new Folder();
+    const to = ["--to", "unix:/nowhere", "--journal", folder.file("journal")];
+    const nobody = `attach:${folder.file("nobody")}`;
+    for (
+      const [words, code, message] of [
+        [[nobody, ...to], 1, /Cannot connect to the owner at .*nobody: .*ENOENT/],
+        [["attach:fd:0", ...to], 1, /the owner at fd 0/],
+        [[nobody, "sim:mlx5", ...to], 2, /it is attached alone/],
+        [[nobody, "--map", "0:4KiB", ...to], 2, /its owner has device and memory/],
+        [[nobody, ...to, "--", "true"], 2, /its owner has device and memory/],
+        [["sim:mlx5", "--map", "0:4KiB", "--owner-writes", "reported", ...to], 2, /no owner/],
+        [["sim:mlx5", "--map", "0:4KiB", "--on-no-converge", "throttle", ...to], 2, /no owner/],
+      ] as const
+    ) {
+      const { code: ended, err } = await vfiokit(["migrate", ...words]);
+      assert.match(err, message);
+      assert.equal(ended, code, err);
+    }
+  });
+});
