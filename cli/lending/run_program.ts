@@ -84,32 +84,62 @@ export interface Inheritance {
   readonly attach?: number | undefined;
 }
 
+/** A program that was started, or could not be. */
+export interface RunningProgram {
+  /** Whether it was started; if not, the exit code says why. */
+  readonly started: Promise<boolean>;
+  /**
+   * Aborted, with an {@linkcode Interrupted}, when a signal is passed on to it; after a Ctrl-C at a
+   * terminal, which reaches it without us, when that ends it.
+   */
+  readonly interrupted: AbortSignal;
+  /** Its exit code: 128+n after signal n, 127 if it was not found, 126 if it cannot be run. */
+  readonly exitCode: Promise<number>;
+}
+
 /**
  * Runs a program with the fds of devices, and passes signals on to it. If one came before, no program
  * is run.
  *
  * @param stdoutTaken Whether our stdout carries a checkpoint: then the program's goes to stderr.
- * @returns Its exit code: 128+n after signal n, 127 if it was not found, 126 if it cannot be run.
+ * @returns Its exit code, as of {@linkcode RunningProgram}.
  */
-export async function runProgram(
+export function runProgram(
   words: readonly string[],
   inheritance: Inheritance,
   context: Context,
   stdoutTaken = false,
 ): Promise<number> {
-  // Came before there was a program to pass it on to.
-  const { reason } = context.signal;
-  if (reason instanceof Interrupted) return exitCodeOfSignal(reason.signalName);
-  using sockets = new DataFdSocketPairs();
-  const stdio = [0, stdoutTaken ? 2 : 1, 2] as const;
-  const started = startProgram(words, inheritance, sockets, stdio);
-  const exitCode = typeof started === "number"
-    ? started
-    : await ended(started, words[0] ?? "", context);
-  if (exitCode !== DONE) {
-    context.endedBy("program-failed", `The program ended with exit code ${exitCode}`);
-  }
-  return exitCode;
+  return runMeanwhile(words, inheritance, context, stdoutTaken).exitCode;
+}
+
+/** Starts a program as {@linkcode runProgram} does, for a caller with work to do while it runs. */
+export function runMeanwhile(
+  words: readonly string[],
+  inheritance: Inheritance,
+  context: Context,
+  stdoutTaken = false,
+): RunningProgram {
+  const started = Promise.withResolvers<boolean>();
+  const interruption = new AbortController();
+  const run = async (): Promise<number> => {
+    // Came before there was a program to pass it on to.
+    const { reason } = context.signal;
+    if (reason instanceof Interrupted) return exitCodeOfSignal(reason.signalName);
+    using sockets = new DataFdSocketPairs();
+    const stdio = [0, stdoutTaken ? 2 : 1, 2] as const;
+    const child = startProgram(words, inheritance, sockets, stdio);
+    if (typeof child === "number") return child;
+    child.once("spawn", () => started.resolve(true));
+    return await ended(child, words[0] ?? "", context, interruption);
+  };
+  const exitCode = run().then((code) => {
+    if (code !== DONE) {
+      context.endedBy("program-failed", `The program ended with exit code ${code}`);
+    }
+    return code;
+  }).finally(() => started.resolve(false));
+  return { started: started.promise, interrupted: interruption.signal, exitCode };
 }
 
 /**
@@ -225,13 +255,22 @@ function cannotRun(program: string, error: unknown): number {
   return NOT_RUNNABLE;
 }
 
-async function ended(child: ChildProcess, program: string, context: Context): Promise<number> {
-  // Ctrl-C at a terminal reaches the program without us.
+async function ended(
+  child: ChildProcess,
+  program: string,
+  context: Context,
+  interruption: AbortController,
+): Promise<number> {
+  /** The Ctrl-C that reaches the program without us. */
+  let typed: SignalName | null = null;
   const passOn = (name: SignalName): void => {
-    if (name === "SIGINT" && process.stdin.isTTY) return;
-    // Not child.kill: Deno would then report the signal and not the exit code.
-    if (child.pid !== undefined) process.kill(child.pid, name);
+    if (name === "SIGINT" && process.stdin.isTTY) {
+      typed = name;
+      return;
+    }
+    if (child.pid !== undefined) signalTo(child.pid, name);
     context.hurry(name);
+    interruption.abort(new Interrupted(name));
   };
   const stopPassingOn = context.signals.divert(passOn);
   try {
@@ -244,10 +283,25 @@ async function ended(child: ChildProcess, program: string, context: Context): Pr
         }
       });
       child.once("exit", (code, signal) => {
-        resolve(signal === null ? code ?? FAILED : exitCodeOfSignal(signal));
+        const exitCode = signal === null ? code ?? FAILED : exitCodeOfSignal(signal);
+        // Programs that clean up after a signal often end with its exit code.
+        if (typed !== null && (signal !== null || exitCode === exitCodeOfSignal(typed))) {
+          interruption.abort(new Interrupted(typed));
+        }
+        resolve(exitCode);
       });
     });
   } finally {
     stopPassingOn();
+  }
+}
+
+/** Sends a signal to the program, unless it has just ended. */
+function signalTo(pid: number, name: SignalName): void {
+  try {
+    // Not child.kill: Deno would then report the signal and not the exit code.
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -227,6 +228,49 @@ describe("a device that another program owns", () => {
     assert.equal(moved!.code, 7, moved!.err);
     assert.equal(taken.code, 0, taken.err);
     assert.match(moved!.err, /^Moved sim:mlx5/m);
+  });
+
+  it("does not move if the program cannot be started", async () => {
+    using folder = new Folder();
+    const reached = folder.file("reached");
+    for (const [program, exitCode] of [["no-such-program-of-ours", 127], ["/", 126]] as const) {
+      const { code, out, err } = await vfiokit([
+        ...["migrate", "sim:mlx5?size=64KiB", "--map", "0x100000:64KiB", "--to"],
+        ...[`exec:touch ${reached}`, "--journal", folder.file("journal"), "--", program],
+      ], { permissions: [...migrate.permissions, "--allow-run"] });
+      assert.equal(code, exitCode, err);
+      assert.equal(out, "");
+      assert.match(err, /^vfiokit: Cannot run "/);
+      assert.equal(existsSync(reached), false, err);
+    }
+  });
+
+  it("runs on here after a signal, which the program gets too", async () => {
+    using folder = new Folder();
+    const socket = folder.file("socket");
+    let pid = 0;
+    // It takes what the migration begins with, and never answers.
+    const silent = createServer((peer) => {
+      peer.once("data", () => process.kill(pid, "SIGTERM"));
+      peer.on("error", () => {});
+    });
+    await new Promise<void>((resolve) => silent.listen(socket, resolve));
+    try {
+      const { code, err } = await vfiokit([
+        ...["migrate", "sim:mlx5?size=64KiB", "--map", "0x100000:64KiB", "--to", `unix:${socket}`],
+        ...["--journal", folder.file("journal"), "--json", "--", "sleep", "1000"],
+      ], {
+        permissions: [...migrate.permissions, "--allow-run"],
+        started: (child) => void (pid = child.pid!),
+      });
+      assert.equal(code, 143, err);
+      const { error } = JSON.parse(err.slice(err.indexOf("{")));
+      assert.equal(error.code, "interrupted");
+      assert.equal(error.deviceState, "running");
+      assert.match(error.message, /Interrupted by SIGTERM/);
+    } finally {
+      silent.close();
+    }
   });
 
   it("is refused where it does not fit", async () => {

@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
-import { type Lendable, runProgram } from "../../cli/lending/run_program.ts";
+import { type Lendable, runMeanwhile, runProgram } from "../../cli/lending/run_program.ts";
 import { Context } from "../../cli/context.ts";
 import { Interrupted, type SignalName } from "../../cli/signals.ts";
 import { until } from "../_until.ts";
@@ -152,6 +152,58 @@ describe("a program that devices are lent to", () => {
     passOn?.("SIGTERM");
     assert.equal((await running)[0], 9);
     assert.equal(passOn, null);
+  });
+
+  it("may have ended already when a signal comes", async () => {
+    const running = lend("exit 4", []);
+    const late = passOn!;
+    assert.equal((await running)[0], 4);
+    late("SIGTERM");
+  });
+
+  it("is known to run, or not to", async () => {
+    const start = (...words: string[]): ReturnType<typeof runMeanwhile> =>
+      runMeanwhile(words, { devices: [] }, context());
+    const running = start("sleep", "1000");
+    assert.equal(await running.started, true);
+    passOn!("SIGTERM");
+    assert.deepEqual(running.interrupted.reason, new Interrupted("SIGTERM"));
+    assert.equal(await running.exitCode, 143);
+    const absent = start(join(folder, "absent"));
+    assert.equal(await absent.started, false);
+    assert.equal(await absent.exitCode, 127);
+    const brief = start("sh", "-c", "exit 5");
+    assert.equal(await brief.started, true);
+    assert.equal(await brief.exitCode, 5);
+    assert.equal(brief.interrupted.aborted, false);
+  });
+
+  it("is interrupted by a Ctrl-C at a terminal only if that ends it", async () => {
+    const { stdin } = process;
+    const before = Object.getOwnPropertyDescriptor(stdin, "isTTY");
+    Object.defineProperty(stdin, "isTTY", { value: true, configurable: true });
+    try {
+      for (
+        const [ending, interrupted] of [
+          ["kill -INT $$", true],
+          ["exit 130", true],
+          ["exit 0", false],
+        ] as const
+      ) {
+        const go = join(folder, `go-${ending}`);
+        const script = 'until [ -e "$1" ]; do sleep 0.01; done; eval "$2"';
+        const words = ["sh", "-c", script, "sh", go, ending];
+        const running = runMeanwhile(words, { devices: [] }, context());
+        passOn!("SIGINT");
+        assert.equal(running.interrupted.aborted, false);
+        writeFileSync(go, "");
+        assert.equal(await running.exitCode, interrupted ? 130 : 0);
+        assert.equal(running.interrupted.aborted, interrupted, ending);
+      }
+    } finally {
+      if (before === undefined) delete (stdin as { isTTY?: boolean }).isTTY;
+      else Object.defineProperty(stdin, "isTTY", before);
+    }
   });
 
   it("is not run if a signal came before", async () => {

@@ -15,7 +15,7 @@ import {
   type MigrateReport,
 } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
-import { beforeEnd, spanOf } from "../../dirty/measured_span.ts";
+import { beforeEnd } from "../../dirty/measured_span.ts";
 import { DONE } from "../../exit_codes.ts";
 import { attach, demandOffered } from "../../lending/attached.ts";
 import { refuseShared, toServe } from "../../lending/given_memory.ts";
@@ -27,7 +27,7 @@ import {
   refuseQuirk,
   trackedOptions,
 } from "../../lending/open_devices.ts";
-import { refuseUnlendable } from "../../lending/run_program.ts";
+import { refuseUnlendable, runMeanwhile } from "../../lending/run_program.ts";
 import { SimulatedDevices } from "../../lending/simulated_devices.ts";
 import { connect } from "../../migrate/connect.ts";
 import { withEvents } from "../../migrate/event_log.ts";
@@ -61,6 +61,8 @@ interface Moving {
   readonly owner: AttachedOwner | null;
   readonly tell: (progress: MigrateProgress) => void;
   readonly page: MigrationReport | null;
+  /** Ends the migration, as long as it is not decided. */
+  readonly signal: AbortSignal;
 }
 
 async function move(
@@ -84,7 +86,8 @@ async function move(
   context.drivers = devices;
   refuseQuirk(args, devices);
   if (command === undefined) {
-    await moveNow({ devices, owner: attached.owner, tell, page }, args, context);
+    const { signal } = context;
+    await moveNow({ devices, owner: attached.owner, tell, page, signal }, args, context);
     return DONE;
   }
   const lent = AttachedOwner.lend({ purpose: "migrate" });
@@ -94,13 +97,16 @@ async function move(
     memory: lentMemory(devices),
     attach: lent.fd,
   };
-  const { exitCode } = spanOf(inheritance, command, context);
+  const program = runMeanwhile(command, inheritance, context);
   libcKernel().close(lent.fd);
-  return await beforeEnd(exitCode, async () => {
+  if (!await program.started) return await program.exitCode;
+  // Signals that come while it runs are passed on to it, and do not abort the context's.
+  const signal = AbortSignal.any([context.signal, program.interrupted]);
+  return await beforeEnd(() => program.exitCode, async () => {
     if (args.ownerWrites === "reported" || args.onNoConverge === "throttle") {
-      demandOffered(args, await owner.attached(context.signal));
+      demandOffered(args, await owner.attached(signal));
     }
-    await moveNow({ devices, owner, tell, page }, args, context);
+    await moveNow({ devices, owner, tell, page, signal }, args, context);
   });
 }
 
@@ -114,7 +120,7 @@ async function moveNow(
   const { owner, page } = moving;
   let report: MigrateReport;
   try {
-    const connection = await connect(to, args, context.signal);
+    const connection = await connect(to, args, moving.signal);
     report = await shown(moving, connection, args, context);
   } catch (error) {
     const { code, message } = error as { code?: unknown; message: string };
@@ -131,14 +137,15 @@ async function moveNow(
 
 /** Migrates, and shows how it goes. */
 async function shown(
-  { devices, owner, tell, page }: Moving,
+  { devices, owner, tell, page, signal }: Moving,
   connection: Connection,
   args: MigrateArgs & { readonly journal: string },
   context: Context,
 ): Promise<MigrateReport> {
   using shown = new MigrationProgress(args.devices, context);
   return await migrate(devices, connection, {
-    ...liveOptions(args, context),
+    ...liveOptions(args),
+    signal,
     owner: owner ?? undefined,
     onProgress: (progress) => {
       shown.tell(progress);
@@ -149,10 +156,7 @@ async function shown(
   });
 }
 
-function liveOptions(
-  args: MigrateArgs & { readonly journal: string },
-  { signal }: Context,
-): MigrateOptions {
+function liveOptions(args: MigrateArgs & { readonly journal: string }): MigrateOptions {
   return {
     journal: args.journal,
     downtimeMs: args.downtime,
@@ -163,7 +167,6 @@ function liveOptions(
     verifyMemory: args.verifyMemory,
     compress: args.compress,
     timeoutMs: args.timeout,
-    signal,
   };
 }
 
