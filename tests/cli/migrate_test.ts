@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, statSync, symlinkSync } from "node:fs";
 import * as net from "node:net";
 import { describe, it } from "node:test";
 import { migrate } from "../../cli/specs/migrate/migrate.ts";
@@ -248,6 +249,36 @@ describe("vfiokit migrate", () => {
     const again = await vfiokit(["receive", ...words], { permissions: receive.permissions });
     assert.equal(again.code, 2);
     assert.match(again.err, /it exists, and --tee replaces nothing/);
+  });
+
+  it("takes only a file of its own for --tee", async () => {
+    using folder = new Folder();
+    const [fifo, link] = [folder.file("fifo"), folder.file("link")];
+    execFileSync("mkfifo", [fifo]);
+    symlinkSync(folder.file("nothing"), link);
+    const socket = folder.file("socket");
+    const journal = ["--journal", folder.file("journal")];
+    const unix = `unix:${socket}`;
+    for (
+      const [tee, listen] of [
+        ["-", unix],
+        ["-", "-"],
+        ["/dev/stdout", unix],
+        ["/dev/null", unix],
+        [fifo, unix],
+        [link, unix],
+      ] as const
+    ) {
+      const words = ["sim:mlx5?size=64KiB", "--listen", listen, "--tee", tee, ...journal];
+      const { code, out, err } = await vfiokit(["receive", ...words], {
+        permissions: receive.permissions,
+      });
+      assert.equal(code, 2, `${tee}: ${err}`);
+      assert.equal(out, "");
+      assert.match(err, /it exists, and --tee replaces nothing|--tee needs a regular file/);
+    }
+    assert.equal(existsSync(socket), false);
+    assert.equal(existsSync(folder.file("nothing")), false);
   });
 
   it("decides from both journals by --resolve, and enters it", async () => {

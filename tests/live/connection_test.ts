@@ -82,3 +82,25 @@ for (const [what, ends] of [["a unix socket", unixPair], ["streams", socketPair]
     });
   });
 }
+
+it("a socket at which no connection can be accepted says so to who waits", {
+  skip: "Deno" in globalThis ? false : "Bun accepts by itself",
+}, async () => {
+  const { listen } = Deno;
+  const refusal = Promise.withResolvers<never>();
+  const failing = (options: Deno.UnixListenOptions & { transport: "unix" }): Deno.UnixListener =>
+    Object.assign(listen(options), { accept: () => refusal.promise });
+  Deno.listen = failing as unknown as typeof listen;
+  try {
+    await withFolder(async (folder) => {
+      using listener = await UnixListener.listen(join(folder, "listening"));
+      const first = listener.next();
+      refusal.reject(new Error("Too many open files"));
+      const failure = { code: "connection-lost", message: /listening: Too many open files/ };
+      await assert.rejects(first, failure);
+      await assert.rejects(listener.next(), failure);
+    });
+  } finally {
+    Deno.listen = listen;
+  }
+});

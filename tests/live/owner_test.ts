@@ -107,7 +107,7 @@ describe("the owner of a device that moves", () => {
         [{ quiesce: () => Promise.reject(new Error("still busy")) }, /still busy; the device is r/],
         [
           { dirty: () => Promise.resolve([{ iova: 1n, size: 1n }]) },
-          /Cannot send 0x1-0x1: it is not in one mapping; the device is running/,
+          /Cannot send 0x1-0x1: not all of it is mapped; the device is running/,
         ],
       ] as const
     ) {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { existsSync } from "node:fs";
+import { lstatSync } from "node:fs";
 import { openDevices } from "../../../mod.ts";
 import { type CheckpointFile, createCheckpointFile } from "../../../src/checkpoint/mod.ts";
 import { LiveError, receive, type Received, type ReceiveProgress } from "../../../src/live/mod.ts";
@@ -73,12 +73,28 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
 
 /** The file of `--tee`: a regular file that is not there yet. */
 async function teeFile(path: string): Promise<CheckpointFile> {
-  if (existsSync(path)) {
+  if (isThere(path)) {
     throw new UsageError(
       `Cannot write to "${path}": it exists, and --tee replaces nothing; name another file`,
     );
   }
-  return await createCheckpointFile(path);
+  const irregular = `Cannot write to "${path}": --tee needs a regular file`;
+  if (path === "-") throw new UsageError(irregular);
+  const file = await createCheckpointFile(path);
+  if (!file.direct) return file;
+  await file.abort();
+  throw new UsageError(irregular);
+}
+
+/** Whether there is something of that name: a link to nothing, too. */
+function isThere(path: string): boolean {
+  try {
+    lstatSync(path);
+    return true;
+  } catch {
+    // What creates the file says what is wrong with the path.
+    return false;
+  }
 }
 
 function tellTee(file: string | undefined, error: Error | null, context: Context): void {

@@ -132,7 +132,7 @@ function bun(): BunApi {
 /** Bun's unix sockets. */
 export const bunSockets: UnixSockets = {
   // deno-lint-ignore require-await -- what listening throws must reject
-  async listen(path, name, accepted): Promise<{ close(): void }> {
+  async listen(path, name, { accepted }): Promise<{ close(): void }> {
     const server = bun().listen({ unix: path, socket: handlers(name, accepted) });
     return { close: () => server.stop() };
   },

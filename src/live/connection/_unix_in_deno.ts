@@ -35,13 +35,21 @@ function connectionOf(name: string, socket: Deno.UnixConn): Connection {
 /** Deno's unix sockets. */
 export const denoSockets: UnixSockets = {
   // deno-lint-ignore require-await -- what listening throws must reject
-  async listen(path, name, accepted): Promise<Deno.Listener> {
+  async listen(path, name, { accepted, failed }): Promise<{ close(): void }> {
     const listener = Deno.listen({ transport: "unix", path });
+    let closed = false;
     void (async () => {
-      // It ends, or fails, when it is closed.
+      // It ends when it is closed.
       for await (const socket of listener) accepted(connectionOf(name, socket));
-    })().catch(() => {});
-    return listener;
+    })().catch((error) => {
+      if (!closed) failed(error);
+    });
+    return {
+      close(): void {
+        closed = true;
+        listener.close();
+      },
+    };
   },
   async connect(path, name): Promise<Connection> {
     return connectionOf(name, await Deno.connect({ transport: "unix", path }));

@@ -2,14 +2,18 @@
 
 import type { Connection } from "./connection.ts";
 
+/** What happens at a path that is listened on. */
+export interface ListenEvents {
+  /** Somebody has connected. */
+  accepted(connection: Connection): void;
+  /** Connections cannot be accepted any more. Closing is no failure. */
+  failed(error: unknown): void;
+}
+
 /** A runtime's unix sockets. */
 export interface UnixSockets {
   /** Listens on a path, until it is closed. */
-  listen(
-    path: string,
-    name: string,
-    accepted: (connection: Connection) => void,
-  ): Promise<{ close(): void }>;
+  listen(path: string, name: string, events: ListenEvents): Promise<{ close(): void }>;
   /** Connects to a path. */
   connect(path: string, name: string): Promise<Connection>;
 }

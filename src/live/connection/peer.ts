@@ -12,6 +12,9 @@ const READ_AHEAD = 4096;
 /** How long the other side may take, by default, in milliseconds. */
 const TIMEOUT_MS = 30_000;
 
+/** What the other side has to take in that time, in bytes. */
+const SEND_BYTES = 256 << 10;
+
 /** The other side of a connection. */
 export class Peer {
   readonly #connection: Connection;
@@ -39,7 +42,10 @@ export class Peer {
     const sending = (async (): Promise<void> => {
       await before;
       for (const chunk of chunks) {
-        await this.inTime(this.#connection.write(chunk), "take what is sent");
+        for (let at = 0; at < chunk.length; at += SEND_BYTES) {
+          const part = chunk.subarray(at, at + SEND_BYTES);
+          await this.inTime(this.#connection.write(part), "take what is sent");
+        }
       }
     })();
     // Who sends next finds the failure, too.

@@ -26,6 +26,8 @@ export class UnixListener implements Disposable {
   /** Connections that nobody waits for yet. */
   readonly #queue: Connection[] = [];
   #waiting: PromiseWithResolvers<Connection> | null = null;
+  /** Why no more connections can be accepted. */
+  #failure: LiveError | null = null;
 
   private constructor(path: string) {
     this.path = path;
@@ -50,8 +52,9 @@ export class UnixListener implements Disposable {
       // It gets its name once it has its mode: no other user can connect in between.
       folder = fs.mkdtempSync(`${path}.`);
       const at = join(folder, "s");
-      server = await SOCKETS.listen(at, `unix:${path}`, (connection) => {
-        listener.#accepted(connection);
+      server = await SOCKETS.listen(at, `unix:${path}`, {
+        accepted: (connection) => listener.#accepted(connection),
+        failed: (error) => listener.#failed(error),
       });
       fs.chmodSync(at, 0o600);
       fs.linkSync(at, path);
@@ -73,10 +76,21 @@ export class UnixListener implements Disposable {
     else connection.close();
   }
 
-  /** The next connection. While none is waited for, connections wait. */
+  #failed(error: unknown): void {
+    const why = `Cannot accept a connection at ${this.path}: ${(error as Error).message}`;
+    this.#failure = new LiveError("connection-lost", why, "", { cause: error });
+    this.#waiting?.reject(this.#failure);
+  }
+
+  /**
+   * The next connection. While none is waited for, connections wait.
+   *
+   * @throws {LiveError} `connection-lost` if no more can be accepted, as with too many open files.
+   */
   next(): Promise<Connection> {
     const connection = this.#queue.shift();
     if (connection !== undefined) return Promise.resolve(connection);
+    if (this.#failure !== null) return Promise.reject(this.#failure);
     this.#waiting ??= Promise.withResolvers<Connection>();
     return this.#waiting.promise;
   }

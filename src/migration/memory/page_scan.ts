@@ -27,7 +27,7 @@ import type {
   TrackingVerdict,
 } from "../../dirty/mod.ts";
 import { hasOnlyZeros } from "../../kernel/mapping_zeros.ts";
-import { encloses, formatIova, type IovaMapping } from "../../vfio/dma/iova.ts";
+import { encloses, formatIova, type IovaMapping, overlap } from "../../vfio/dma/iova.ts";
 import { hashPage, PageHashes } from "./page_hashes.ts";
 
 /**
@@ -135,12 +135,12 @@ export class PageScan {
    * Adds what is to be looked at: all memory, what became dirty since this was last asked, or the
    * pages of ranges. Without a tracker all is dirty.
    *
-   * @throws {RangeError} If a range is not in one mapping.
+   * @throws {RangeError} If a byte of a range is in no mapping.
    */
   add(what: "all" | "dirty" | readonly IovaMapping[]): PagesDue {
     const reading = what === "dirty" && this.#tracker !== null ? this.#tracker.read() : null;
     const runs = typeof what !== "string"
-      ? what.map((range) => this.#pagesOf(range))
+      ? what.flatMap((range) => this.#pagesOf(range))
       : reading === null
       ? this.#memory.parts
       : [...reading.runs()];
@@ -162,13 +162,19 @@ export class PageScan {
     };
   }
 
-  #pagesOf(range: IovaMapping): IovaMapping {
-    if (range.size <= 0n || !this.#memory.parts.some((part) => encloses(part, range))) {
-      throw new RangeError(`Cannot send ${formatIova(range)}: it is not in one mapping`);
-    }
+  /** The pages of a range, by mapping: it may go on from one into the next. */
+  #pagesOf(range: IovaMapping): IovaMapping[] {
     const iova = range.iova - range.iova % UNIT;
-    const end = range.iova + range.size + UNIT - 1n;
-    return { iova, size: end - end % UNIT - iova };
+    const last = range.iova + range.size + UNIT - 1n;
+    const whole = { iova, size: last - last % UNIT - iova };
+    const pages = this.#memory.parts.filter((part) => overlap(part, whole)).map((part) =>
+      common(part, whole)
+    );
+    const mapped = pages.reduce((sum, { size }) => sum + size, 0n);
+    if (range.size <= 0n || mapped < whole.size) {
+      throw new RangeError(`Cannot send ${formatIova(range)}: not all of it is mapped`);
+    }
+    return pages;
   }
 
   /** Makes a frame of what is due, in a slot of {@linkcode PAGE_SLOT_BYTES}. */
@@ -252,6 +258,13 @@ export class PageScan {
       ? this.#memory.isZero(iovaOf(run, page), PAGE_UNIT)
       : hasOnlyZeros(memory, offset + page * PAGE_UNIT, PAGE_UNIT);
   }
+}
+
+/** What two ranges have in common; they overlap. */
+function common(one: IovaMapping, other: IovaMapping): IovaMapping {
+  const iova = one.iova > other.iova ? one.iova : other.iova;
+  const [end, otherEnd] = [one.iova + one.size, other.iova + other.size];
+  return { iova, size: (end < otherEnd ? end : otherEnd) - iova };
 }
 
 /** The address of a page of a run's mapping. */

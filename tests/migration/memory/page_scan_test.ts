@@ -127,6 +127,43 @@ describe("looking through memory", () => {
     assert.deepEqual(send(scan, null), { memory: 0, zero: 0, same: 4 });
   });
 
+  it("takes a range of the owner's across mappings, but none that is not all mapped", () => {
+    const bytes = [2, 3].map((count) => new Uint8Array(new ArrayBuffer(count * PAGE_UNIT)));
+    const parts = bytes.map((each, index) => ({
+      iova: BigInt((8 + 2 * index) * PAGE_UNIT),
+      size: BigInt(each.length),
+      memory: new CopiedMemory(each),
+      offset: 0,
+    }));
+    bytes.forEach((each, index) => each.fill(index + 1));
+    const options = { device: 0, tracker: null, lazyHashes: false };
+    const scan = new PageScan(new DeviceMemory(parts), options);
+    const unit = BigInt(PAGE_UNIT);
+    // From the end of the first mapping into the second page of the other.
+    const { bytes: due } = scan.add([{ iova: 10n * unit - 1n, size: unit + 2n }]);
+    assert.equal(due, 3 * PAGE_UNIT);
+    const copies = bytes.map((each) => new Uint8Array(new ArrayBuffer(each.length)));
+    const to = new DeviceMemory(
+      parts.map((part, index) => ({ ...part, memory: new CopiedMemory(copies[index]!) })),
+    );
+    assert.equal(send(scan, to).memory, 3);
+    const first = copies.map((each) => [...each.keys()].filter((at) => at % PAGE_UNIT === 0));
+    assert.deepEqual(
+      first.map((pages, index) => pages.map((at) => copies[index]![at])),
+      [[0, 1], [2, 2, 0]],
+    );
+    for (
+      const range of [
+        { iova: 8n * unit - 1n, size: 2n },
+        { iova: 13n * unit - 1n, size: 2n },
+        { iova: 20n * unit, size: 1n },
+        { iova: 8n * unit, size: 0n },
+      ]
+    ) {
+      assert.throws(() => scan.add([range]), { message: /not all of it is mapped/ });
+    }
+  });
+
   it("hashes at once if the tracker reports more than what was written, or there is none", () => {
     for (const tracker of [trackerOf(() => all, 65_536), null]) {
       const { memory, bytes } = memoryOf([4, 1]);
