@@ -47,6 +47,11 @@ export interface ReceiveOptions {
   readonly tee?: CheckpointFile | undefined;
   /** How long the other side may take for its next bytes, in milliseconds. Default 30 000. */
   readonly timeoutMs?: number | undefined;
+  /**
+   * Is called once everything has come and the devices have taken it, before the other side hears
+   * so: what it throws refuses the migration, and the devices are reset.
+   */
+  readonly onTaken?: (() => void) | undefined;
   /** Ends it, as long as the other side may still run. */
   readonly signal?: AbortSignal | undefined;
   /**
@@ -251,6 +256,7 @@ class Destination implements Disposable {
     await this.#receiver.rest();
     await this.#tee?.end();
     await this.#steps.judge();
+    this.#options.onTaken?.();
   }
 
   /** What makes the copy a checkpoint that stands alone, with its memory. */

@@ -112,9 +112,9 @@ export class LiveCopy {
     await this.#lockstep.until(this.#owner.quiesce());
   }
 
-  /** Lets the owner go on, if it was asked to stop: the devices run again. */
+  /** Lets the owner go on, if it was asked to stop, and the devices run. */
   async resumeOwner(): Promise<void> {
-    if (!this.#quiesced) return;
+    if (!this.#quiesced || !await this.#lockstep.allRun()) return;
     this.#quiesced = false;
     // If it is gone, nobody waits for this.
     await this.#owner!.resume().catch(() => {});

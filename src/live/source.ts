@@ -217,7 +217,9 @@ class Source implements Disposable {
         case "back":
         case "lost":
           this.#peer.close();
-          throw await this.#broughtBack();
+          await this.#broughtBack();
+          await this.#copy.resumeOwner();
+          throw this.#failure;
         case "doubt":
           this.#tell("in-doubt");
           await this.#machine.take(await this.#order());
@@ -375,8 +377,8 @@ class Source implements Disposable {
       }
       case "run":
         await this.#broughtBack();
-        await this.#copy.resumeOwner();
-        return await this.#demandRunning();
+        if (!await this.#lockstep.allRun()) throw this.#failure;
+        return;
       default:
         return this.#journal.add(entryOf(action));
     }
@@ -385,12 +387,6 @@ class Source implements Disposable {
   /** Lets the devices run again; returns the error that says so. */
   async #broughtBack(): Promise<Error> {
     return this.#failure ??= await this.#lockstep.failure(this.#reason);
-  }
-
-  async #demandRunning(): Promise<void> {
-    const states = await this.#lockstep.states();
-    if (states.every(({ state }) => state === "running")) return;
-    throw this.#failure;
   }
 
   #tell(phase: MigrateProgress["phase"]): void {

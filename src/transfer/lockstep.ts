@@ -283,6 +283,12 @@ export class Lockstep implements Disposable {
     }));
   }
 
+  /** Whether all of them run. */
+  async allRun(): Promise<boolean> {
+    const states = await this.states();
+    return states.every(({ state }) => state === "running");
+  }
+
   /**
    * The reports of the devices, and what they say of all of them; for the end of the work.
    *

@@ -8,15 +8,19 @@ import { pathToFileURL } from "node:url";
 import { migrate } from "../../cli/specs/migrate/migrate.ts";
 import { receive } from "../../cli/specs/migrate/receive.ts";
 import { MFD_ALLOW_SEALING, sealSize } from "../../src/kernel/libc/seals.ts";
+import { libc } from "../../src/kernel/libc/calls_with_errno.ts";
+import { UnixSocket } from "../../src/kernel/libc/unix_socket.ts";
 import { libcKernel } from "../../src/kernel/mod.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import { Server } from "../../src/server/mod.ts";
+import { until } from "../_until.ts";
 import { command, IN_DENO, type Outcome, projectFile, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 import { receiving } from "./_receiving.ts";
 
 const SIZE = 0x40000;
 const MAPS = { iova: 0x100000n, size: BigInt(SIZE) };
+const SHUT_RD = 0;
 const NO_COMPILER = spawnSync("cc", ["--version"]).status === 0 ? false : "there is no C compiler";
 
 /** The example of docs/attach.md in a language. */
@@ -84,6 +88,18 @@ async function startOwner(program: string, socket: string, lent: Lent): Promise<
   return { child, ended };
 }
 
+/** Listens at a path, and plays an owner there that hands over a device and its memory. */
+async function playOwner(path: string, lent: Lent, offers: object = {}): Promise<UnixSocket> {
+  using listener = UnixSocket.listen(path, 1);
+  let socket: UnixSocket | null = null;
+  await until(() => (socket = listener.accept()) !== null, "vfiokit");
+  const range = { iova: "0x100000", size: "0x40000", fd: 1, offset: 0 };
+  const attach = { type: "attach", version: 1, device: 0, memory: [range], ...offers };
+  const line = new TextEncoder().encode(`${JSON.stringify(attach)}\n`);
+  assert.equal(socket!.sendWithFds(line, [lent.channel, lent.memory]), line.length);
+  return socket!;
+}
+
 describe("a device that another program owns", () => {
   it("moves from a program in C to another, which are told", { skip: NO_COMPILER }, async () => {
     using folder = new Folder();
@@ -145,6 +161,53 @@ describe("a device that another program owns", () => {
       assert.equal((await here.device.state()).state, "running");
     },
   );
+
+  it("is not taken if its owner is gone by then: the source runs on", async () => {
+    using folder = new Folder();
+    await using here = await Lent.open("mlx5?size=64KiB");
+    await using there = await Lent.open("mlx5?size=64KiB");
+    const [one, other] = [folder.file("one"), folder.file("other")];
+    const [owning, taking] = [playOwner(one, here), playOwner(other, there)];
+    const socket = `unix:${folder.file("socket")}`;
+    const journal = ["--journal", folder.file("journal")];
+    let moved: Outcome | null = null;
+    const taken = await receiving([`attach:${other}`, "--listen", socket, ...journal], async () => {
+      (await taking).close();
+      const words = ["migrate", `attach:${one}`, "--to", socket, ...journal];
+      moved = await vfiokit(words, { permissions: migrate.permissions });
+    });
+    using _ = await owning;
+    assert.equal(moved!.code, 1, moved!.err);
+    assert.match(moved!.err, /the owner at .*other is gone/);
+    assert.equal(taken.code, 1, taken.err);
+    assert.match(taken.err, /the owner at .*other is gone/);
+    assert.equal((await here.device.state()).state, "running");
+  });
+
+  it("is said to be nobody's if its owner cannot hear that it runs", async () => {
+    using folder = new Folder();
+    await using there = await Lent.open("mlx5?size=64KiB");
+    const other = folder.file("other");
+    const taking = playOwner(other, there);
+    const socket = `unix:${folder.file("socket")}`;
+    const journal = ["--journal", folder.file("journal")];
+    let moved: Outcome | null = null;
+    const waiting = [`attach:${other}`, "--listen", socket, "--json", ...journal];
+    const taken = await receiving(waiting, async () => {
+      // It takes nothing more, and has not ended the connection.
+      assert.equal(libc().shutdown((await taking).fd, SHUT_RD), 0);
+      const device = ["sim:mlx5?size=64KiB", "--map", "0x100000:256KiB"];
+      const words = ["migrate", ...device, "--to", socket, ...journal];
+      moved = await vfiokit(words, { permissions: migrate.permissions });
+    });
+    (await taking).close();
+    assert.equal(moved!.code, 0, moved!.err);
+    assert.equal(taken.code, 1, taken.err);
+    assert.match(taken.err, /The device runs here, and the owner at .*other does not know/);
+    const { error, devices } = JSON.parse(taken.out);
+    assert.deepEqual([error.code, devices[0].state], ["owner-lost", "running"]);
+    assert.equal((await there.device.state()).state, "running");
+  });
 
   it("moves from a program in TypeScript that starts vfiokit and reports its writes", async () => {
     using folder = new Folder();

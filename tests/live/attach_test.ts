@@ -111,7 +111,7 @@ describe("the attach protocol", () => {
         played.say({ type: "throttled", slower: false });
         assert.equal(await throttled, false);
         await owner.resume();
-        owner.tell("failed", "it did");
+        assert.equal(owner.tell("failed", "it did"), true);
         assert.deepEqual(await played.hear(), { type: "resume" });
         assert.deepEqual(await played.hear(), { type: "failed", reason: "it did" });
       });
@@ -171,12 +171,37 @@ describe("the attach protocol", () => {
           quiet,
           (error) => error instanceof LiveError && error.code === "owner-lost",
         );
-        owner.tell("committed");
+        assert.equal(owner.tell("committed"), false);
+        assert.throws(() => owner.demandConnected(), /has ended the connection/);
       });
       await assert.rejects(
         attached((owner) => owner[Symbol.dispose](), () => assert.fail("it was attached")),
         /the owner at fd \d+ has ended the connection/,
       );
+    });
+  });
+
+  it("sees that an owner is gone that is asked nothing", async () => {
+    await withFds(async (fds) => {
+      const attach = { type: "attach", version: 1, device: 0, memory: [] };
+      await attached((owner) => owner.say(attach, fds), (owner, played) => {
+        owner.demandConnected();
+        // What it says is no end.
+        played.say("{}\n");
+        owner.demandConnected();
+        played.say("{}\n");
+        played[Symbol.dispose]();
+        assert.throws(
+          () => owner.demandConnected(),
+          (error) => error instanceof LiveError && error.code === "owner-lost",
+        );
+        return Promise.resolve();
+      });
+      await attached((owner) => owner.say(attach, fds), (owner, played) => {
+        for (let sent = 0; sent < 2; sent++) played.say("x".repeat(60_000));
+        assert.throws(() => owner.demandConnected(), /a message of more than 65536 bytes/);
+        return Promise.resolve();
+      });
     });
   });
 

@@ -1,15 +1,33 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import { describe, it } from "node:test";
-import { CheckpointChain, migrate, type Owner } from "../../src/live/mod.ts";
+import {
+  CheckpointChain,
+  type Connection,
+  LiveError,
+  migrate,
+  type Owner,
+} from "../../src/live/mod.ts";
 import type { Device } from "../../src/migration/device.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { TransferError } from "../../src/transfer/transfer_error.ts";
 import type { IovaMapping } from "../../src/vfio/mod.ts";
 import { restored } from "./chain/_chain.ts";
-import { assertSameMemory, MIB, migrateTo, openSim, succeeded, withFolder } from "./_pair.ts";
+import {
+  assertSameMemory,
+  MIB,
+  migrateTo,
+  openSim,
+  socketPair,
+  succeeded,
+  withFolder,
+} from "./_pair.ts";
 
 const MAPS = [{ iova: MIB, size: 256n * 1024n }, { iova: 64n * MIB, size: 64n * 1024n }];
+
+/** The device breaks as it leaves the state in which it is saved, and no reset brings it back. */
+const STAYS_STOPPED = "fault=error-state:4&fault=reset-ignored:always";
+const NOT_RUNNING = /the driver stayed in error/;
 
 /** An owner that writes, and says where; it notes what it is asked. */
 class WritingOwner implements Owner {
@@ -101,6 +119,68 @@ describe("the owner of a device that moves", () => {
     });
   });
 
+  it("goes on if the migration ends while it becomes quiet, or the stop is refused", async () => {
+    const aborted = new AbortController();
+    let peer: Connection | null = null;
+    for (
+      const [spec, late, options, message] of [
+        [
+          "mlx5",
+          () => aborted.abort(new Error("enough")),
+          { signal: aborted.signal },
+          /interrupted/,
+        ],
+        ["mlx5", () => peer!.close(), {}, /the destination/],
+        ["mlx5&fault=transition:2:EIO", () => {}, {}, /EIO/],
+      ] as const
+    ) {
+      await withFolder(async (folder) => {
+        const from = await openSim(spec.replace(/&|$/, "?size=64KiB$&"), MAPS);
+        await using device = from.device;
+        const owner = new WritingOwner(device, () => from.kernel.devices[0]!.running);
+        const quiesce = owner.quiesce.bind(owner);
+        owner.quiesce = async (): Promise<void> => {
+          await quiesce();
+          late();
+        };
+        const { source } = await migrateTo(folder, [device], new SimKernel("sim:mlx5?size=64KiB"), {
+          source: { downtimeMs: 60_000, owner, ...options },
+          ends: async (folder) => {
+            const both = await socketPair(folder);
+            peer = both[1];
+            return both;
+          },
+        });
+        assert.ok(source.status === "rejected");
+        assert.match(source.reason.message, message);
+        assert.deepEqual(owner.asked, ["quiesce true", "resume true"]);
+      });
+    }
+  });
+
+  it("does not go on if the device does not run again", async () => {
+    await withFolder(async (folder) => {
+      const from = await openSim(`mlx5?size=64KiB&${STAYS_STOPPED}`, MAPS);
+      await using device = from.device;
+      const owner = new WritingOwner(device, () => from.kernel.devices[0]!.running);
+      const ending = new AbortController();
+      const { source } = await migrateTo(folder, [device], new SimKernel("sim:mlx5?size=64KiB"), {
+        source: {
+          downtimeMs: 60_000,
+          owner,
+          signal: ending.signal,
+          onProgress: ({ phase }) => {
+            if (phase === "stopped") ending.abort(new Error("enough"));
+          },
+        },
+      });
+      assert.ok(source.status === "rejected");
+      assert.equal(from.kernel.devices[0]!.running, false);
+      assert.match(source.reason.message, NOT_RUNNING);
+      assert.deepEqual(owner.asked, ["quiesce true"]);
+    });
+  });
+
   it("ends the migration if it cannot become quiet, or reports what is not its memory", async () => {
     for (
       const [broken, message] of [
@@ -131,6 +211,31 @@ describe("the owner of a device that moves", () => {
         assert.equal(target.devices[0]!.running, false);
       });
     }
+  });
+
+  it("refuses at the destination, and the source runs on", async () => {
+    await withFolder(async (folder) => {
+      const from = await openSim("mlx5?size=64KiB", MAPS);
+      await using device = from.device;
+      const target = new SimKernel("sim:mlx5?size=64KiB");
+      let running: boolean | null = null;
+      const { source, destination } = await migrateTo(folder, [device], target, {
+        source: { downtimeMs: 60_000 },
+        destination: {
+          onTaken: () => {
+            running = from.kernel.devices[0]!.running;
+            throw new LiveError("owner-lost", "the owner is gone");
+          },
+        },
+      });
+      assert.equal(running, false);
+      assert.ok(source.status === "rejected" && destination.status === "rejected");
+      assert.equal((source.reason as TransferError).code, "peer-refused");
+      assert.match(source.reason.message, /the owner is gone/);
+      assert.equal((destination.reason as TransferError).code, "owner-lost");
+      assert.equal((destination.reason as TransferError).devices[0]!.recovery, "reset");
+      assert.equal(from.kernel.devices[0]!.running, true);
+    });
   });
 
   it("throttles the device until what is left fits, or fails once it cannot any more", async () => {
@@ -210,6 +315,18 @@ describe("the owner of a device whose checkpoints are taken", () => {
         const content = await restored(folder, "mlx5?size=64KiB", number);
         assert.deepEqual(content.memory[0], memory);
       }
+    });
+  });
+
+  it("does not go on if the device does not run again", async () => {
+    await withFolder(async (folder) => {
+      const { kernel, device } = await openSim(`mlx5?size=64KiB&${STAYS_STOPPED}`, MAPS);
+      await using _ = device;
+      const owner = new WritingOwner(device, () => kernel.devices[0]!.running);
+      await using chain = new CheckpointChain(device, folder, { owner });
+      await assert.rejects(chain.take(), NOT_RUNNING);
+      assert.equal(kernel.devices[0]!.running, false);
+      assert.deepEqual(owner.asked, ["quiesce true"]);
     });
   });
 });

@@ -7,7 +7,13 @@
 import { lstatSync } from "node:fs";
 import { openDevices } from "../../../mod.ts";
 import { type CheckpointFile, createCheckpointFile } from "../../../src/checkpoint/mod.ts";
-import { LiveError, receive, type Received, type ReceiveProgress } from "../../../src/live/mod.ts";
+import {
+  type AttachedOwner,
+  LiveError,
+  receive,
+  type Received,
+  type ReceiveProgress,
+} from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { DONE, FAILED } from "../../exit_codes.ts";
 import { attach, type Attached } from "../../lending/attached.ts";
@@ -52,7 +58,7 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
     throw error;
   });
   await using _ = devices;
-  attached.owner?.tell("committed");
+  const ownerKnows = attached.owner?.tell("committed") ?? true;
   listening[Symbol.dispose]();
   context.drivers = devices;
   context.stands = true;
@@ -65,10 +71,12 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
     } of memory, zeros included, and ${bytes(report.bytes.device)} of device data)`,
   );
   tellTee(args.tee, teeError, context);
+  if (!ownerKnows) tellOrphaned(attached.owner!, args, context);
+  const done = teeError === null && ownerKnows ? DONE : FAILED;
   const kept = await keepOpen(args, devices, context);
-  if (kept !== null) return kept;
+  if (kept !== null) return kept === DONE ? done : kept;
   noteClosed(devices, context);
-  return teeError === null ? DONE : FAILED;
+  return done;
 }
 
 /** The file of `--tee`: a regular file that is not there yet. */
@@ -106,6 +114,20 @@ function tellTee(file: string | undefined, error: Error | null, context: Context
   }
 }
 
+/** Says that the device's owner was gone before it could hear that the device runs. */
+function tellOrphaned(
+  { name }: AttachedOwner,
+  { hold }: ReceiveArgs,
+  context: Context,
+): void {
+  const what = `The device runs here, and ${name} does not know: it is gone, or reads nothing`;
+  const next = hold
+    ? "--hold keeps the device open: save it before you end this"
+    : "unless another process has the device open, its state is gone once this one has ended";
+  context.failed("owner-lost", `${what}; ${next}`, "running");
+  context.say(`${what}; ${next}`);
+}
+
 /** Takes the first migration that comes; a peer that speaks another protocol is turned away. */
 async function firstReceived(
   { listening, lent, attached, tell, tee }: {
@@ -125,6 +147,7 @@ async function firstReceived(
       using shown = new MigrationProgress(args.devices, context);
       return await receive(connection, (memory) => {
         opened = true;
+        attached.owner?.demandConnected();
         return open(memory, { channels: lent.channels, attached }, args, context);
       }, {
         journal: args.journal,
@@ -132,6 +155,7 @@ async function firstReceived(
         tee,
         timeoutMs: args.timeout,
         signal: context.signal,
+        onTaken: () => attached.owner?.demandConnected(),
         onProgress: (progress) => {
           shown.tell(progress);
           tell(progress);

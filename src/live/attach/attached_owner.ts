@@ -176,12 +176,27 @@ export class AttachedOwner implements Owner, Disposable {
   /**
    * Tells how it ended: `committed`, the other side runs (or, to the owner of a destination, this
    * one); `failed`; `in-doubt`; or that the device runs here again, `resume`.
+   *
+   * @returns Whether it was sent; if not, the owner is gone, or reads nothing.
    */
-  tell(how: "resume" | "committed" | "failed" | "in-doubt", reason?: string): void {
+  tell(how: "resume" | "committed" | "failed" | "in-doubt", reason?: string): boolean {
     try {
       this.#say({ type: how, ...(reason === undefined ? {} : { reason: reason.slice(0, 2000) }) });
+      return true;
     } catch {
-      // It is gone, and hears nothing any more.
+      return false;
+    }
+  }
+
+  /**
+   * Looks at the connection: an owner that has ended it is gone.
+   *
+   * @throws {LiveError} `owner-lost`, or what went wrong with the owner before.
+   */
+  demandConnected(): void {
+    if (this.#failure !== null) throw this.#failure;
+    while (this.#receive()) {
+      if (this.#text.length > MAX_LINE) throw this.#tooLong();
     }
   }
 
@@ -260,9 +275,7 @@ export class AttachedOwner implements Owner, Disposable {
         this.#text = this.#text.slice(end + 1);
         return this.#read(() => parseFields(line));
       }
-      if (this.#text.length > MAX_LINE) {
-        throw this.#fail("owner-protocol", `sends a message of more than ${MAX_LINE} bytes`);
-      }
+      if (this.#text.length > MAX_LINE) throw this.#tooLong();
       if (!this.#receive()) return null;
     }
   }
@@ -305,6 +318,10 @@ export class AttachedOwner implements Owner, Disposable {
         `does not speak this protocol: ${(error as Error).message}`,
       );
     }
+  }
+
+  #tooLong(): LiveError {
+    return this.#fail("owner-protocol", `sends a message of more than ${MAX_LINE} bytes`);
   }
 
   #fail(
