@@ -87,7 +87,22 @@ export async function attach(
       [Symbol.dispose]: () => owner[Symbol.dispose](),
     };
   } catch (error) {
+    owner.tell("failed", (error as Error).message);
     owner[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Does some work with a device; its owner is told if that fails. */
+export async function tellingOwner<Value>(
+  owner: AttachedOwner | null,
+  work: () => Promise<Value>,
+): Promise<Value> {
+  try {
+    return await work();
+  } catch (error) {
+    const { code, message } = error as { code?: unknown; message: string };
+    owner?.tell(code === "in-doubt" ? "in-doubt" : "failed", message);
     throw error;
   }
 }

@@ -100,6 +100,28 @@ async function playOwner(path: string, lent: Lent, offers: object = {}): Promise
   return socket!;
 }
 
+/** What an owner hears, without the first message. */
+function heard(
+  owner: UnixSocket,
+): { next(): Promise<{ readonly type: string; readonly reason?: string }> } {
+  let text = "";
+  const next = async (): Promise<{ type: string; reason?: string }> => {
+    await until(() => {
+      if (text.includes("\n")) return true;
+      const into = new Uint8Array(4096);
+      const length = owner.receive(into);
+      assert.notEqual(length, 0, "the connection has ended");
+      text += new TextDecoder().decode(into.subarray(0, length ?? 0));
+      return false;
+    }, "a message");
+    const [line] = text.split("\n", 1) as [string];
+    text = text.slice(line.length + 1);
+    const message = JSON.parse(line);
+    return message.type === "hello" ? await next() : message;
+  };
+  return { next };
+}
+
 describe("a device that another program owns", () => {
   it("moves from a program in C to another, which are told", { skip: NO_COMPILER }, async () => {
     using folder = new Folder();
@@ -207,6 +229,84 @@ describe("a device that another program owns", () => {
     const { error, devices } = JSON.parse(taken.out);
     assert.deepEqual([error.code, devices[0].state], ["owner-lost", "running"]);
     assert.equal((await there.device.state()).state, "running");
+  });
+
+  it("is not touched if it cannot be taken, and its owner hears why", async () => {
+    using folder = new Folder();
+    const taken = folder.file("taken");
+    writeFileSync(taken, "");
+    const move = ["migrate", "--to", "unix:/nowhere", "--journal", folder.file("journal")];
+    const range = { iova: "0x100000", size: "0x40000", fd: 1, offset: 4096 };
+    for (
+      const [number, [words, offers, reason]] of ([
+        [move, { memory: [range] }, /it ends before byte 266240/],
+        [[...move, "--owner-writes", "reported"], {}, /no owner of the device offers it/],
+        [["checkpoint", "-o", folder.file("c")], { memory: [range] }, /it ends before byte 266240/],
+        [["checkpoint", "-o", taken], {}, /taken/],
+      ] as const).entries()
+    ) {
+      await using here = await Lent.open("mlx5?size=64KiB");
+      const path = folder.file(`owner${number}`);
+      const owning = playOwner(path, here, offers);
+      const { code, err } = await vfiokit([words[0], `attach:${path}`, ...words.slice(1)]);
+      using owner = await owning;
+      assert.notEqual(code, 0);
+      assert.match(err, reason);
+      const { type, reason: told } = await heard(owner).next();
+      assert.equal(type, "failed");
+      assert.match(told!, reason);
+      assert.equal((await here.device.state()).state, "running");
+    }
+  });
+
+  it("has no more checkpoints taken of it once its owner is gone", async () => {
+    using folder = new Folder();
+    await using here = await Lent.open("mlx5?size=64KiB");
+    const path = folder.file("owner");
+    const owning = playOwner(path, here);
+    const words = ["checkpoint", `attach:${path}`, "--every", "100ms", "-o", folder.file("c")];
+    const ended = vfiokit(words);
+    const owner = await owning;
+    const lines = heard(owner);
+    assert.equal((await lines.next()).type, "quiesce");
+    owner.send(new TextEncoder().encode('{"type":"quiesced"}\n'));
+    assert.equal((await lines.next()).type, "resume");
+    owner.close();
+    const { code, out, err } = await ended;
+    assert.equal(code, 1, err);
+    assert.match(out, /^.*000000.vfk: full.*\n$/);
+    assert.match(err, /the owner at .*owner (is gone|has ended the connection)/);
+    assert.equal((await here.device.state()).state, "running");
+  });
+
+  it("tells a program at once that it does not offer what it is to do", async () => {
+    using folder = new Folder();
+    const printed = folder.file("printed");
+    // It ends once this test has read the reason.
+    const script = `while read -r line <&$VFIOKIT_ATTACH_FD; do
+        echo "$line"
+        case "$line" in
+          *hello*) echo '{"type":"attach","version":1}' >&$VFIOKIT_ATTACH_FD;;
+          *failed*) until [ -e "$1" ]; do sleep 0.05; done; exit 0;;
+        esac
+      done; exit 9`;
+    const { code, out, err } = await vfiokit([
+      ...["migrate", "sim:mlx5?size=64KiB", "--map", "0x100000:64KiB", "--to", "unix:/nowhere"],
+      ...["--owner-writes", "reported", "--journal", folder.file("journal")],
+      ...["--", "bash", "-c", script, "bash", printed],
+    ], {
+      started(child): void {
+        let text = "";
+        child.stderr!.on("data", (chunk: Uint8Array) => {
+          text += new TextDecoder().decode(chunk);
+          if (text.includes("no owner of the device offers it")) writeFileSync(printed, "");
+        });
+      },
+    });
+    assert.equal(code, 2, err);
+    const told = out.trim().split("\n").map((line) => JSON.parse(line));
+    assert.deepEqual(told.map(({ type }) => type), ["hello", "failed"]);
+    assert.match(told[1].reason, /no owner of the device offers it/);
   });
 
   it("moves from a program in TypeScript that starts vfiokit and reports its writes", async () => {

@@ -114,6 +114,9 @@ describe("the attach protocol", () => {
         assert.equal(owner.tell("failed", "it did"), true);
         assert.deepEqual(await played.hear(), { type: "resume" });
         assert.deepEqual(await played.hear(), { type: "failed", reason: "it did" });
+        // It hears once how it ended.
+        assert.equal(owner.tell("failed", "again"), false);
+        assert.equal(owner.tell("resume"), false);
       });
     });
   });

@@ -5,11 +5,11 @@
  */
 
 import { openDevices, TransferError } from "../../../mod.ts";
-import { CheckpointChain, type LinkReport } from "../../../src/live/mod.ts";
+import { CheckpointChain, type LinkReport, LiveError } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { beforeEnd, pause, spanOf } from "../../dirty/measured_span.ts";
 import { DONE, FAILED } from "../../exit_codes.ts";
-import { attach } from "../../lending/attached.ts";
+import { attach, type Attached, tellingOwner } from "../../lending/attached.ts";
 import { refuseShared, toServe } from "../../lending/given_memory.ts";
 import { lentMemory } from "../../lending/keep_open.ts";
 import {
@@ -30,14 +30,24 @@ const SCHEMA = "vfiokit/checkpoint/1";
 
 /** Runs `checkpoint`. */
 export async function run(args: CheckpointArgs, context: Context): Promise<number> {
-  const { devices: names, command, output, every } = args;
+  const { devices: names, every } = args;
   if (every === undefined && args.count !== undefined) {
     throw new UsageError("Cannot use --count without --every: one checkpoint is taken");
   }
   if (every === 0) throw new UsageError("Cannot take one every 0ms: name a longer time");
-  if (command !== undefined) refuseUnlendable(names);
+  if (args.command !== undefined) refuseUnlendable(names);
   refuseShared(names, args.map);
   using attached = await attach(names, args, "checkpoint", context);
+  return await tellingOwner(attached.owner, () => takeOf(attached, args, context));
+}
+
+/** Takes checkpoints of devices whose owner, if another process is, is attached. */
+async function takeOf(
+  attached: Attached,
+  args: CheckpointArgs,
+  context: Context,
+): Promise<number> {
+  const { devices: names, command, output, every } = args;
   await using served = await SimulatedDevices.serve(toServe(names, args));
   await using devices = await openDevices(attached.names, {
     ...openOptions(args, attached.names, context),
@@ -99,8 +109,9 @@ async function takeAll(
         told.add(warning);
       }
     } catch (error) {
-      // If the first one fails, so will the others; a device that does not run is not left alone.
-      if (taken === 0 || context.signal.aborted || !runs(error)) throw error;
+      // If the first one fails, so will the others, and so they will without an owner; a device that
+      // does not run is not left alone.
+      if (taken === 0 || context.signal.aborted || !runs(error) || lacksOwner(error)) throw error;
       failures += 1;
       const { message, code, errno } = await context.explain(error);
       context.say(`${message}; the next checkpoint is a full one`);
@@ -120,6 +131,12 @@ async function takeAll(
 function runs(error: unknown): boolean {
   return !(error instanceof TransferError) ||
     error.devices.every(({ state, recovery }) => state === "running" && recovery !== "failed");
+}
+
+/** Whether the owner of the devices failed, which is asked nothing more. */
+function lacksOwner(error: unknown): boolean {
+  const cause = error instanceof TransferError ? error.cause : error;
+  return cause instanceof LiveError && cause.code.startsWith("owner-");
 }
 
 function line(report: LinkReport): string {

@@ -17,7 +17,7 @@ import {
 import type { Context } from "../../context.ts";
 import { beforeEnd } from "../../dirty/measured_span.ts";
 import { DONE } from "../../exit_codes.ts";
-import { attach, demandOffered } from "../../lending/attached.ts";
+import { attach, type Attached, demandOffered, tellingOwner } from "../../lending/attached.ts";
 import { refuseShared, toServe } from "../../lending/given_memory.ts";
 import { lentMemory } from "../../lending/keep_open.ts";
 import {
@@ -70,11 +70,22 @@ async function move(
   context: Context,
   tell: (progress: MigrateProgress) => void,
 ): Promise<number> {
-  const { command } = args;
-  if (command !== undefined) refuseUnlendable(args.devices);
+  if (args.command !== undefined) refuseUnlendable(args.devices);
   refuseShared(args.devices, args.map);
   await using page = await MigrationReport.create(args);
   using attached = await attach(args.devices, args, "migrate", context);
+  return await tellingOwner(
+    attached.owner,
+    () => moveAttached({ attached, tell, page }, args, context),
+  );
+}
+
+async function moveAttached(
+  { attached, tell, page }: Pick<Moving, "tell" | "page"> & { readonly attached: Attached },
+  args: MigrateArgs & { readonly to: string; readonly journal: string },
+  context: Context,
+): Promise<number> {
+  const { command } = args;
   const { names } = attached;
   await using served = await SimulatedDevices.serve(toServe(names, args));
   await using devices = await openDevices(names, {
@@ -102,15 +113,30 @@ async function move(
   if (!await program.started) return await program.exitCode;
   // Signals that come while it runs are passed on to it, and do not abort the context's.
   const signal = AbortSignal.any([context.signal, program.interrupted]);
-  return await beforeEnd(() => program.exitCode, async () => {
-    if (args.ownerWrites === "reported" || args.onNoConverge === "throttle") {
-      demandOffered(args, await owner.attached(signal));
-    }
-    await moveNow({ devices, owner, tell, page, signal }, args, context);
-  });
+  const moving = { devices, owner, tell, page, signal };
+  return await beforeEnd(
+    () => program.exitCode,
+    () =>
+      tellingOwner(owner, () => moveUsed(moving, args, context)).catch((error) => {
+        context.say(`${(error as Error).message}; this ends once the program has ended`);
+        throw error;
+      }),
+  );
 }
 
-/** Moves the devices, and tells their owner how it ended. */
+/** Moves devices that a program uses, which may say what it does for that. */
+async function moveUsed(
+  moving: Moving & { readonly owner: AttachedOwner },
+  args: MigrateArgs & { readonly to: string; readonly journal: string },
+  context: Context,
+): Promise<void> {
+  if (args.ownerWrites === "reported" || args.onNoConverge === "throttle") {
+    demandOffered(args, await moving.owner.attached(moving.signal));
+  }
+  await moveNow(moving, args, context);
+}
+
+/** Moves the devices, and tells their owner if it succeeded. */
 async function moveNow(
   moving: Moving,
   args: MigrateArgs & { readonly to: string; readonly journal: string },
@@ -123,9 +149,7 @@ async function moveNow(
     const connection = await connect(to, args, moving.signal);
     report = await shown(moving, connection, args, context);
   } catch (error) {
-    const { code, message } = error as { code?: unknown; message: string };
-    owner?.tell(code === "in-doubt" ? "in-doubt" : "failed", message);
-    await page?.write(null, message, context);
+    await page?.write(null, (error as Error).message, context);
     throw error;
   }
   owner?.tell("committed");

@@ -16,7 +16,7 @@ import {
 } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { DONE, FAILED } from "../../exit_codes.ts";
-import { attach, type Attached } from "../../lending/attached.ts";
+import { attach, type Attached, tellingOwner } from "../../lending/attached.ts";
 import { commonMaps, demandSame } from "../../lending/common_maps.ts";
 import { demandFiles, refuseShared, toServe, withGiven } from "../../lending/given_memory.ts";
 import { keepOpen, noteClosed, refuseBoth } from "../../lending/keep_open.ts";
@@ -48,15 +48,15 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
   await using lent = await SimulatedDevices.serve(toServe(names, args));
   if (listening.more) context.note(`Waiting for migrate at ${listening.address}`);
   const events = { path: args.events, side: "destination", context } as const;
-  const { devices, report } = await withEvents(
-    events,
-    (tell) =>
-      firstReceived({ listening, lent, attached, tell, tee }, { ...args, journal }, context),
-  ).catch((error) => {
-    const { code, message } = error as { code?: unknown; message: string };
-    attached.owner?.tell(code === "in-doubt" ? "in-doubt" : "failed", message);
-    throw error;
-  });
+  const { devices, report } = await tellingOwner(
+    attached.owner,
+    () =>
+      withEvents(
+        events,
+        (tell) =>
+          firstReceived({ listening, lent, attached, tell, tee }, { ...args, journal }, context),
+      ),
+  );
   await using _ = devices;
   const ownerKnows = attached.owner?.tell("committed") ?? true;
   listening[Symbol.dispose]();

@@ -65,6 +65,8 @@ export class AttachedOwner implements Owner, Disposable {
   #attachment: Attachment | null = null;
   /** What went wrong: nothing is asked after that. */
   #failure: LiveError | null = null;
+  /** Whether it was told how it ended. */
+  #over = false;
   #closed = false;
 
   private constructor(name: string, socket: UnixSocket, { purpose, timeoutMs }: AttachOptions) {
@@ -117,6 +119,7 @@ export class AttachedOwner implements Owner, Disposable {
       if (device === null) throw owner.#fail("owner-protocol", "hands over no device");
       return owner;
     } catch (error) {
+      owner?.tell("failed", (error as Error).message);
       if (owner === null) socket.close();
       else owner[Symbol.dispose]();
       if (error instanceof LiveError || options.signal?.aborted) throw error;
@@ -175,11 +178,14 @@ export class AttachedOwner implements Owner, Disposable {
 
   /**
    * Tells how it ended: `committed`, the other side runs (or, to the owner of a destination, this
-   * one); `failed`; `in-doubt`; or that the device runs here again, `resume`.
+   * one); `failed`; `in-doubt`; or that the device runs here again, `resume`. Once it was told how it
+   * ended, it is told nothing more.
    *
-   * @returns Whether it was sent; if not, the owner is gone, or reads nothing.
+   * @returns Whether it was sent; if not, the owner is gone, reads nothing, or was told already.
    */
   tell(how: "resume" | "committed" | "failed" | "in-doubt", reason?: string): boolean {
+    if (this.#over) return false;
+    this.#over = how !== "resume";
     try {
       this.#say({ type: how, ...(reason === undefined ? {} : { reason: reason.slice(0, 2000) }) });
       return true;
