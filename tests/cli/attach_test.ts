@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -347,27 +347,38 @@ describe("a device that another program owns", () => {
 
   it("moves while a program uses it that vfiokit runs, and that is asked", async () => {
     using folder = new Folder();
-    const socket = `unix:${folder.file("socket")}`;
+    const socket = folder.file("socket");
     const journal = ["--journal", folder.file("journal")];
     const device = "sim:mlx5?size=64KiB";
     // A shell that speaks the protocol on its inherited socket.
-    const script =
-      `exec 9<>/proc/self/fd/$VFIOKIT_ATTACH_FD 2>/dev/null || eval "exec 9<&$VFIOKIT_ATTACH_FD"
-      while read -r line <&$VFIOKIT_ATTACH_FD; do
+    const attached = folder.file("attached");
+    const script = `while read -r line <&$VFIOKIT_ATTACH_FD; do
         echo "$line"
         case "$line" in
-          *hello*) echo '{"type":"attach","version":1}' >&$VFIOKIT_ATTACH_FD;;
+          *hello*) echo '{"type":"attach","version":1}' >&$VFIOKIT_ATTACH_FD; : > "${attached}";;
           *quiesce*) echo '{"type":"quiesced"}' >&$VFIOKIT_ATTACH_FD;;
           *committed*) exit 0;;
         esac
       done; exit 9`;
-    let moved: Outcome | null = null;
-    const taken = await receiving([device, "--listen", socket, ...journal], async () => {
-      moved = await vfiokit([
-        ...["migrate", device, "--map", "0x100000:64KiB", "--to", socket, "--downtime", "10min"],
-        ...[...journal, "--", "bash", "-c", script],
-      ], { permissions: [...migrate.permissions, "--allow-run"] });
+    // The migration waits here for the program, which else might be asked nothing.
+    const door = folder.file("door");
+    const waiting = createServer({ allowHalfOpen: true }, async (peer) => {
+      await until(() => existsSync(attached), "the program attaches");
+      peer.pipe(connect({ path: socket, allowHalfOpen: true })).pipe(peer);
     });
+    await new Promise<void>((resolve) => waiting.listen(door, resolve));
+    let moved: Outcome | null = null;
+    let taken: Outcome;
+    try {
+      taken = await receiving([device, "--listen", `unix:${socket}`, ...journal], async () => {
+        moved = await vfiokit([
+          ...["migrate", device, "--map", "0x100000:64KiB", "--to", `unix:${door}`],
+          ...["--downtime", "10min", ...journal, "--", "bash", "-c", script],
+        ], { permissions: [...migrate.permissions, "--allow-run"] });
+      });
+    } finally {
+      waiting.close();
+    }
     assert.equal(moved!.code, 0, moved!.err);
     assert.equal(taken.code, 0, taken.err);
     assert.deepEqual(
