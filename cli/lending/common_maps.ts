@@ -37,17 +37,25 @@ export function commonMaps(
  */
 export function demandSame(ranges: readonly IovaMapping[], own: readonly IovaMapping[]): void {
   if (areSame(ranges, own.toSorted((a, b) => a.iova < b.iova ? -1 : 1))) return;
-  const { format } = iovaRange();
-  const words = (all: readonly IovaMapping[]): string => all.map(format).join(", ") || "nothing";
+  const all = (some: readonly IovaMapping[]): string =>
+    some.map(rangeWords).join(", ") || "nothing";
   throw new UsageError(
-    `Cannot take the device over: its memory is ${words(ranges)}, and the owner here has mapped ` +
-      words(own),
+    `Cannot take the device over: its memory is ${all(ranges)}, and the owner here has mapped ` +
+      all(own),
   );
+}
+
+/** A range as `--map` has it. */
+export function rangeWords({ iova, size }: IovaMapping): string {
+  return iovaRange().format({ iova, size });
+}
+
+/** Whether two ranges are the same. */
+export function isSame(one: IovaMapping, other: IovaMapping): boolean {
+  return one.iova === other.iova && one.size === other.size;
 }
 
 function areSame(some: readonly IovaMapping[], others: readonly IovaMapping[]): boolean {
   return some.length === others.length &&
-    some.every(({ iova, size }, index) =>
-      iova === others[index]!.iova && size === others[index]!.size
-    );
+    some.every((range, index) => isSame(range, others[index]!));
 }

@@ -6,16 +6,11 @@
 
 import type { OpenOptions } from "../../mod.ts";
 import type { IovaMapping } from "../../src/vfio/mod.ts";
-import { iovaRange } from "../specs/value_parsers.ts";
 import { UsageError } from "../usage_error.ts";
+import { isSame, rangeWords } from "./common_maps.ts";
 
 /** The ranges to map. */
 type Maps = NonNullable<OpenOptions["maps"]>;
-
-/** A range as `--map` has it. */
-function words({ iova, size }: IovaMapping): string {
-  return iovaRange().format({ iova, size });
-}
 
 function isFile({ file, fd }: Maps[number]): boolean {
   return file !== undefined || fd !== undefined;
@@ -42,7 +37,7 @@ export function refuseShared(names: readonly string[], map: Maps): void {
   if (shared === undefined || names.length < 2) return;
   throw new UsageError(
     `Cannot give ${names.length} devices the same file for ${
-      words(shared)
+      rangeWords(shared)
     }: each has memory of its own`,
   );
 }
@@ -53,16 +48,16 @@ export function refuseShared(names: readonly string[], map: Maps): void {
  * @throws {UsageError} If memory was given for a range that the other side does not have.
  */
 export function withGiven(ranges: readonly IovaMapping[], map: Maps): Maps {
-  const same = (one: IovaMapping, other: IovaMapping): boolean =>
-    one.iova === other.iova && one.size === other.size;
-  const left = map.find((given) => !ranges.some((range) => same(given, range)));
+  const left = map.find((given) => !ranges.some((range) => isSame(given, range)));
   if (left !== undefined) {
     throw new UsageError(
-      `Cannot use the memory that --map gives for ${words(left)}: the device to take over has ` +
-        (ranges.length === 0 ? "no memory" : ranges.map(words).join(", ")),
+      `Cannot use the memory that --map gives for ${
+        rangeWords(left)
+      }: the device to take over has ` +
+        (ranges.length === 0 ? "no memory" : ranges.map(rangeWords).join(", ")),
     );
   }
-  return ranges.map((range) => map.find((given) => same(given, range)) ?? range);
+  return ranges.map((range) => map.find((given) => isSame(given, range)) ?? range);
 }
 
 /**
@@ -74,6 +69,6 @@ export function demandFiles(map: Maps): void {
   const bare = map.find((range) => !isFile(range));
   if (bare === undefined) return;
   throw new UsageError(
-    `Expected a file for ${words(bare)} (--map IOVA:SIZE@FILE): what to map is known already`,
+    `Expected a file for ${rangeWords(bare)} (--map IOVA:SIZE@FILE): what to map is known already`,
   );
 }

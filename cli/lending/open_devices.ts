@@ -50,17 +50,29 @@ export interface MemoryArgs {
   readonly tracker: NonNullable<OpenOptions["tracker"]> | "none";
 }
 
-/** The options for openDevice about memory; without memory there is nothing to track. */
-export function memoryOptions({ map, tracker }: MemoryArgs): OpenOptions {
-  return { maps: map, ...(tracker === "none" || map.length === 0 ? {} : { tracker }) };
-}
-
-/** The options for openDevice of a device that another process owns, which has mapped its memory. */
+/**
+ * The options for openDevice of devices with memory, which is mapped here, or by another process that
+ * owns them. Without memory there is nothing to track.
+ *
+ * @throws {UsageError} As {@linkcode openOptions}.
+ */
 export function trackedOptions(
-  { owner, options }: { readonly owner: unknown; readonly options: OpenOptions },
-  { tracker }: Pick<MemoryArgs, "tracker">,
+  { names, owner, options }: {
+    readonly names: readonly string[];
+    readonly owner: unknown;
+    readonly options: OpenOptions;
+  },
+  args: OpenArgs & MemoryArgs,
+  context: Context,
 ): OpenOptions {
-  return { ...options, ...(owner === null || tracker === "none" ? {} : { tracker }) };
+  const { map, tracker } = args;
+  const tracked = tracker !== "none" && (owner !== null || map.length > 0);
+  return {
+    ...openOptions(args, names, context),
+    maps: map,
+    ...options,
+    ...(tracked ? { tracker } : {}),
+  };
 }
 
 /**

@@ -9,7 +9,7 @@ import type { MigrateProgress, ReceiveProgress } from "../../src/live/mod.ts";
 import type { Context } from "../context.ts";
 import { bytes, rate, time } from "../output/format.ts";
 import { RateMeter, redraw, redraws } from "../output/progress.ts";
-import { shorten, silence, SILENT_MS } from "../output/progress_line.ts";
+import { shorten, silence, silentSeconds } from "../output/progress_line.ts";
 import { inDoubt } from "./resolve.ts";
 
 const GAP = "  ";
@@ -102,10 +102,6 @@ export function destinationShown(
     ],
     silentSeconds: silentSeconds(unansweredMs),
   };
-}
-
-function silentSeconds(unansweredMs: number): number | null {
-  return unansweredMs < SILENT_MS ? null : unansweredMs / 1000;
 }
 
 function expectedWords(expectedMs: number): string {

@@ -10,7 +10,7 @@ import type { CheckpointSink, Device, Progress } from "../../mod.ts";
 import { printable } from "../../src/base/printable.ts";
 import type { Context } from "../context.ts";
 import { canDraw } from "../env.ts";
-import { progressLine, progressText, type Shown, SILENT_MS } from "./progress_line.ts";
+import { progressLine, progressText, type Shown, silentSeconds } from "./progress_line.ts";
 import { drawStatus, STDERR, writeText } from "./stdio.ts";
 
 /** Milliseconds between two updates: a terminal is redrawn ten times a second. */
@@ -199,7 +199,7 @@ export class ProgressMeter {
       part: rest === null ? null : bytes + rest === 0 ? 0 : bytes / (bytes + rest),
       rate,
       secondsLeft: rest === null || rate === 0 ? null : rest / rate,
-      silentSeconds: unansweredMs < SILENT_MS ? null : unansweredMs / 1000,
+      silentSeconds: silentSeconds(unansweredMs),
     };
   }
 }

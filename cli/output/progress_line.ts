@@ -16,7 +16,7 @@ const SHORTEST_NAME = 12;
 const GAP = "  ";
 
 /** A driver that does not answer for this long is reported, in milliseconds. */
-export const SILENT_MS = 3000;
+const SILENT_MS = 3000;
 
 /** What is known at one moment. */
 export interface Shown {
@@ -102,6 +102,11 @@ function pending({ pendingBytes }: Shown): string {
 
 function eta({ secondsLeft }: Shown): string {
   return secondsLeft === null ? "" : `ETA ${span(secondsLeft)}`;
+}
+
+/** For how many seconds a driver has not answered; null if that is not long. */
+export function silentSeconds(unansweredMs: number): number | null {
+  return unansweredMs < SILENT_MS ? null : unansweredMs / 1000;
 }
 
 /** That the driver has not answered for a while; empty if that is not so. */

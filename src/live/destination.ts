@@ -11,7 +11,7 @@ import type { ChainLink } from "../checkpoint/metadata/chain_link.ts";
 import type { OpenDevices } from "../migration/open_devices.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import { demandIdentity } from "../transfer/identity/demand_identity.ts";
-import { Lockstep } from "../transfer/lockstep.ts";
+import { Lockstep, unansweredMs } from "../transfer/lockstep.ts";
 import type { DeviceReport } from "../transfer/report.ts";
 import { RestoreSteps } from "../transfer/restore_steps.ts";
 import { TransferError } from "../transfer/transfer_error.ts";
@@ -344,13 +344,12 @@ class Destination implements Disposable {
   }
 
   #progress(phase: ReceiveProgress["phase"]): ReceiveProgress {
-    const unanswered = this.#lockstep.members.map(({ device }) => device.progress().unansweredMs);
     return {
       phase,
       id: this.#journal.id,
       bytes: { ...this.#receiver.bytes },
       received: this.#receiver.received,
-      unansweredMs: Math.max(...unanswered),
+      unansweredMs: unansweredMs(this.#lockstep.members),
     };
   }
 

@@ -8,7 +8,7 @@ import { Ending } from "../base/ending.ts";
 import type { DirtyReading } from "../dirty/mod.ts";
 import { newHeader } from "../checkpoint/metadata/header.ts";
 import type { Device } from "../migration/device.ts";
-import { Lockstep } from "../transfer/lockstep.ts";
+import { Lockstep, unansweredMs } from "../transfer/lockstep.ts";
 import type { DeviceReport } from "../transfer/report.ts";
 import { Journal, newMigrationId } from "./commit/journal.ts";
 import { CommitMachine, entryOf } from "./commit/machine.ts";
@@ -396,7 +396,6 @@ class Source implements Disposable {
   #progress(phase: MigrateProgress["phase"]): MigrateProgress {
     const { compareMs, left, warnings } = this.#copy;
     const rounds = [...this.#copy.rounds];
-    const unanswered = this.#lockstep.members.map(({ device }) => device.progress().unansweredMs);
     return {
       phase,
       id: this.#journal.id,
@@ -408,7 +407,7 @@ class Source implements Disposable {
       bandwidth: bandwidth(rounds),
       expectedDowntimeMs: rounds.length === 0 ? null : expectedDowntimeMs(rounds, compareMs),
       warnings: [...warnings],
-      unansweredMs: Math.max(...unanswered),
+      unansweredMs: unansweredMs(this.#lockstep.members),
     };
   }
 

@@ -45,6 +45,11 @@ export interface Member {
   idle: Promise<void>;
 }
 
+/** For how long a device's thread has left a request without an answer, in milliseconds. */
+export function unansweredMs(members: readonly Member[]): number {
+  return Math.max(0, ...members.map(({ device }) => device.progress().unansweredMs));
+}
+
 /** A lockstep of devices. */
 export class Lockstep implements Disposable {
   /** All of them, in the caller's order. */

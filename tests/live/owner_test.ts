@@ -67,6 +67,26 @@ class WritingOwner implements Owner {
   }
 }
 
+/** Moves a device, and gives up once it stands still. */
+async function givenUpWhenStopped(
+  folder: string,
+  device: Device,
+  owner: Owner,
+): Promise<PromiseSettledResult<unknown>> {
+  const ending = new AbortController();
+  const { source } = await migrateTo(folder, [device], new SimKernel("sim:mlx5?size=64KiB"), {
+    source: {
+      downtimeMs: 60_000,
+      owner,
+      signal: ending.signal,
+      onProgress: ({ phase }) => {
+        if (phase === "stopped") ending.abort(new Error("enough"));
+      },
+    },
+  });
+  return source;
+}
+
 describe("the owner of a device that moves", () => {
   it("reports what it writes in each round, and is quiet while the device stops", async () => {
     await withFolder(async (folder) => {
@@ -103,17 +123,7 @@ describe("the owner of a device that moves", () => {
       const from = await openSim("mlx5?size=64KiB", MAPS);
       await using device = from.device;
       const owner = new WritingOwner(device, () => from.kernel.devices[0]!.running);
-      const ending = new AbortController();
-      const { source } = await migrateTo(folder, [device], new SimKernel("sim:mlx5?size=64KiB"), {
-        source: {
-          downtimeMs: 60_000,
-          owner,
-          signal: ending.signal,
-          onProgress: ({ phase }) => {
-            if (phase === "stopped") ending.abort(new Error("enough"));
-          },
-        },
-      });
+      const source = await givenUpWhenStopped(folder, device, owner);
       assert.ok(source.status === "rejected");
       assert.deepEqual(owner.asked, ["quiesce true", "resume true"]);
     });
@@ -163,17 +173,7 @@ describe("the owner of a device that moves", () => {
       const from = await openSim(`mlx5?size=64KiB&${STAYS_STOPPED}`, MAPS);
       await using device = from.device;
       const owner = new WritingOwner(device, () => from.kernel.devices[0]!.running);
-      const ending = new AbortController();
-      const { source } = await migrateTo(folder, [device], new SimKernel("sim:mlx5?size=64KiB"), {
-        source: {
-          downtimeMs: 60_000,
-          owner,
-          signal: ending.signal,
-          onProgress: ({ phase }) => {
-            if (phase === "stopped") ending.abort(new Error("enough"));
-          },
-        },
-      });
+      const source = await givenUpWhenStopped(folder, device, owner);
       assert.ok(source.status === "rejected");
       assert.equal(from.kernel.devices[0]!.running, false);
       assert.match(source.reason.message, NOT_RUNNING);

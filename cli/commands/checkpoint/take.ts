@@ -12,13 +12,7 @@ import { DONE, FAILED } from "../../exit_codes.ts";
 import { attach, type Attached, tellingOwner } from "../../lending/attached.ts";
 import { refuseShared, toServe } from "../../lending/given_memory.ts";
 import { lentMemory } from "../../lending/keep_open.ts";
-import {
-  lendable,
-  memoryOptions,
-  openOptions,
-  refuseQuirk,
-  trackedOptions,
-} from "../../lending/open_devices.ts";
+import { lendable, refuseQuirk, trackedOptions } from "../../lending/open_devices.ts";
 import { refuseUnlendable } from "../../lending/run_program.ts";
 import { SimulatedDevices } from "../../lending/simulated_devices.ts";
 import { bytes, count as counted, time } from "../../output/format.ts";
@@ -50,9 +44,7 @@ async function takeOf(
   const { devices: names, command, output, every } = args;
   await using served = await SimulatedDevices.serve(toServe(names, args));
   await using devices = await openDevices(attached.names, {
-    ...openOptions(args, attached.names, context),
-    ...memoryOptions(args),
-    ...trackedOptions(attached, args),
+    ...trackedOptions(attached, args, context),
     channels: served.channels,
   });
   context.drivers = devices;

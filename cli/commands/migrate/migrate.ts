@@ -20,13 +20,7 @@ import { DONE } from "../../exit_codes.ts";
 import { attach, type Attached, demandOffered, tellingOwner } from "../../lending/attached.ts";
 import { refuseShared, toServe } from "../../lending/given_memory.ts";
 import { lentMemory } from "../../lending/keep_open.ts";
-import {
-  lendable,
-  memoryOptions,
-  openOptions,
-  refuseQuirk,
-  trackedOptions,
-} from "../../lending/open_devices.ts";
+import { lendable, refuseQuirk, trackedOptions } from "../../lending/open_devices.ts";
 import { refuseUnlendable, runMeanwhile } from "../../lending/run_program.ts";
 import { SimulatedDevices } from "../../lending/simulated_devices.ts";
 import { connect } from "../../migrate/connect.ts";
@@ -89,9 +83,7 @@ async function moveAttached(
   const { names } = attached;
   await using served = await SimulatedDevices.serve(toServe(names, args));
   await using devices = await openDevices(names, {
-    ...openOptions(args, names, context),
-    ...memoryOptions(args),
-    ...trackedOptions(attached, args),
+    ...trackedOptions(attached, args, context),
     channels: served.channels,
   });
   context.drivers = devices;

@@ -250,8 +250,12 @@ export class CheckpointReader {
     if (typeof entries === "string") throw this.#wrong(frame, entries);
     this.#demandDevice(frame);
     this.#pageBytes += entries.reduce((sum, { length }) => sum + length, 0);
-    this.#demandBound(frame, compressed ? pageContent(entries) : 0);
-    const content = compressed ? this.#inflate(frame, pageContent(entries)) : body ?? NO_BYTES;
+    let content = body ?? NO_BYTES;
+    if (compressed) {
+      const length = pageContent(entries);
+      this.#demandBound(frame, length);
+      content = this.#inflate(frame, length);
+    }
     this.#options.pages?.({ device, entries, meta, body: content });
   }
 

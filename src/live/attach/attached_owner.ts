@@ -59,6 +59,8 @@ export class AttachedOwner implements Owner, Disposable {
   readonly name: string;
   readonly #socket: UnixSocket;
   readonly #timeoutMs: number;
+  /** What is received to: it is looked often, while an answer is waited for. */
+  readonly #room = new Uint8Array(new ArrayBuffer(MAX_LINE));
   /** What has come of the next lines. */
   #text = new Uint8Array(new ArrayBuffer(0));
   readonly #fds: number[] = [];
@@ -288,7 +290,7 @@ export class AttachedOwner implements Owner, Disposable {
 
   /** Takes what has come; false for nothing. */
   #receive(): boolean {
-    const into = new Uint8Array(new ArrayBuffer(MAX_LINE));
+    const into = this.#room;
     let length: number | null;
     try {
       // Fds come with the first message only; the kernel closes those of later ones.

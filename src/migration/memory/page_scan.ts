@@ -27,7 +27,13 @@ import type {
   TrackingVerdict,
 } from "../../dirty/mod.ts";
 import { hasOnlyZeros } from "../../kernel/mapping_zeros.ts";
-import { encloses, formatIova, type IovaMapping, overlap } from "../../vfio/dma/iova.ts";
+import {
+  encloses,
+  formatIova,
+  intersection,
+  type IovaMapping,
+  overlap,
+} from "../../vfio/dma/iova.ts";
 import { hashPage, PageHashes } from "./page_hashes.ts";
 
 /**
@@ -168,7 +174,7 @@ export class PageScan {
     const last = range.iova + range.size + UNIT - 1n;
     const whole = { iova, size: last - last % UNIT - iova };
     const pages = this.#memory.parts.filter((part) => overlap(part, whole)).map((part) =>
-      common(part, whole)
+      intersection(part, whole)
     );
     const mapped = pages.reduce((sum, { size }) => sum + size, 0n);
     if (range.size <= 0n || mapped < whole.size) {
@@ -258,13 +264,6 @@ export class PageScan {
       ? this.#memory.isZero(iovaOf(run, page), PAGE_UNIT)
       : hasOnlyZeros(memory, offset + page * PAGE_UNIT, PAGE_UNIT);
   }
-}
-
-/** What two ranges have in common; they overlap. */
-function common(one: IovaMapping, other: IovaMapping): IovaMapping {
-  const iova = one.iova > other.iova ? one.iova : other.iova;
-  const [end, otherEnd] = [one.iova + one.size, other.iova + other.size];
-  return { iova, size: (end < otherEnd ? end : otherEnd) - iova };
 }
 
 /** The address of a page of a run's mapping. */

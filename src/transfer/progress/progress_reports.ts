@@ -5,7 +5,7 @@
  */
 
 import type { ReadBack } from "../../checkpoint/read_back.ts";
-import type { Member } from "../lockstep.ts";
+import { type Member, unansweredMs } from "../lockstep.ts";
 import { totals } from "../report.ts";
 
 /** What a save or a restore does. */
@@ -113,9 +113,7 @@ export class ProgressReports implements Disposable {
       ...totals([...this.#members.flatMap(({ phases }) => phases), ...moving]),
       pendingBytes: pending.length === 0 ? null : pending.reduce((sum, bytes) => sum + bytes),
       checkedBytes: this.#checkedBytes(step),
-      unansweredMs: Math.max(
-        ...this.#members.map(({ device }) => device.progress().unansweredMs),
-      ),
+      unansweredMs: unansweredMs(this.#members),
     };
   }
 

@@ -33,7 +33,7 @@ import { KnownMappings } from "./_known_mappings.ts";
 import type { AddressSpace, AddressSpaceInfo, DmaMapping } from "./address_space.ts";
 import { AnswerError } from "../device/answer_error.ts";
 import type { Iommufd } from "./iommufd.ts";
-import { encloses, type IovaMapping, type IovaRange, overlap } from "./iova.ts";
+import { encloses, intersection, type IovaMapping, type IovaRange, overlap } from "./iova.ts";
 import { mapError, type RefusalContext, unmapError } from "./map_error.ts";
 import { memlockLimit } from "../reasons/memlock.ts";
 
@@ -280,10 +280,4 @@ function accessFlags(flags: number): number {
   const unknown = flags & ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE);
   if (unknown === 0) return readable | writeable;
   throw new RangeError(`Cannot map for DMA: an IOAS knows no flags 0x${unknown.toString(16)}`);
-}
-
-function intersection(one: IovaMapping, other: IovaMapping): IovaMapping {
-  const iova = one.iova > other.iova ? one.iova : other.iova;
-  const [oneEnd, otherEnd] = [one.iova + one.size, other.iova + other.size];
-  return { iova, size: (oneEnd < otherEnd ? oneEnd : otherEnd) - iova };
 }

@@ -34,6 +34,13 @@ export function overlap(one: IovaMapping, other: IovaMapping): boolean {
   return one.iova < other.iova + other.size && other.iova < one.iova + one.size;
 }
 
+/** What two ranges that overlap have in common. */
+export function intersection(one: IovaMapping, other: IovaMapping): IovaMapping {
+  const iova = one.iova > other.iova ? one.iova : other.iova;
+  const [oneEnd, otherEnd] = [one.iova + one.size, other.iova + other.size];
+  return { iova, size: (oneEnd < otherEnd ? oneEnd : otherEnd) - iova };
+}
+
 /** Whether the outer range contains all of the inner one. */
 export function encloses(outer: IovaMapping, inner: IovaMapping): boolean {
   return outer.iova <= inner.iova && inner.iova + inner.size <= outer.iova + outer.size;
