@@ -123,6 +123,9 @@ const CPU = [
   ...["avx", "avx2", "xsave", "smap", "smep", "pku", "la57"],
 ].join(",-");
 
+/** The guest's memory. */
+const MEMORY = "3072M";
+
 const APPEND: readonly string[] = [
   ...["console=ttyS0", "quiet", "panic=-1", "oops=panic", "mitigations=off", "nokaslr"],
   // The emulated TSC is as good as any; without this every look at the clock leaves the guest.
@@ -139,7 +142,8 @@ function cachingMode({ served }: Machine): string {
 
 function machineArgs(machine: Machine): string[] {
   const args = [
-    ...["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", "3072"],
+    ...["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2"],
+    ...["-m", MEMORY],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     ...["-kernel", machine.vmlinux, "-initrd", machine.initramfs],
     ...["-append", [...APPEND, ...machine.append].join(" ")],
@@ -172,7 +176,7 @@ function machineArgs(machine: Machine): string[] {
   }
   if (machine.served !== null) {
     // The server reaches the guest's memory by its fd.
-    args.push("-object", "memory-backend-memfd,id=ram,size=2048M,share=on");
+    args.push("-object", `memory-backend-memfd,id=ram,size=${MEMORY},share=on`);
     args.push("-machine", "memory-backend=ram");
     const socket = { type: "unix", path: machine.served };
     args.push("-device", JSON.stringify({ driver: "vfio-user-pci", socket, addr: "12.0" }));
