@@ -84,9 +84,9 @@ const DOORS: Readonly<Record<string, string>> = {
     TrackerName TrackingVerdict Type1Tracker UnmapReading forecast
   `,
   "./live": `
-    AttachOptions AttachPurpose AttachedOwner Attachment ChainError ChainErrorCode ChainErrorInfo ChainInspection ChainOptions CheckpointChain
+    AttachOptions AttachPurpose AttachedOwner Attachment ChainError ChainErrorCode ChainErrorInfo ChainInspection ChainOptions ChainProgress CheckpointChain
     CheckpointDifference CheckpointFiles Connection ConvergenceOptions DataDifference
-    DeviceDifference DifferentRange DifferentTransaction DowntimeStep ENTRIES Entry JournalError
+    DeviceDifference DifferentRange DifferentTransaction DowntimeStep ENTRIES Entry InspectChainOptions JournalError
     JournalErrorCode JournalView LinkInspection LinkReport ListenOptions LiveError LiveErrorCode
     MigrateOptions MigrateProgress MigrateReport OpenReceiving Order Owner OwnerOptions OwnerWrites OwnersDevice ProcessId
     ReceiveOptions ReceiveProgress ReceiveReport Received ReceivedBytes Resolution ResolveOptions

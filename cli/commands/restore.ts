@@ -66,12 +66,12 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   const link = verified?.header.link;
   if (verified !== null && link?.previous === null) {
     const { restoreVerified } = await import("./checkpoint/restore_chain.ts");
-    const { header, trailer: { bytes: deviceBytes } } = verified;
+    const { header, storedBytes, trailer: { bytes: deviceBytes } } = verified;
     const { number, memory } = link;
     const chain = { folder: dirname(args.file), files: [args.file], number, header, memory };
     return await restoreVerified(
       args,
-      { chain: { ...chain, deviceBytes }, from: args.file },
+      { chain: { ...chain, deviceBytes, storedBytes }, from: args.file },
       context,
     );
   }

@@ -6,6 +6,7 @@
 
 import process from "node:process";
 import type { CheckpointSource } from "../../src/checkpoint/mod.ts";
+import type { ChainProgress } from "../../src/live/mod.ts";
 import type { CheckpointSink, Device, Progress } from "../../mod.ts";
 import { printable } from "../../src/base/printable.ts";
 import type { Context } from "../context.ts";
@@ -148,6 +149,28 @@ export async function whileReading<Value>(
     total: size ?? undefined,
   }, context);
   return await read((at) => bytes = at);
+}
+
+/**
+ * Draws at a terminal how far the files of a folder were read while they are read.
+ *
+ * @param read Reads them, and says at times how far it is.
+ */
+export async function whileReadingFolder<Value>(
+  { verb, name }: Pick<Measured, "verb" | "name">,
+  context: Context,
+  read: (at: (progress: ChainProgress) => void) => Promise<Value>,
+): Promise<Value> {
+  let progress: ChainProgress = { storedBytes: 0, totalBytes: 0 };
+  using _progress = showAtTerminal({
+    verb,
+    name,
+    now: () => fileProgress(progress.storedBytes),
+    get total() {
+      return progress.totalBytes;
+    },
+  }, context);
+  return await read((at) => progress = at);
 }
 
 /** Measures the rate of the last two seconds. */

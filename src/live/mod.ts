@@ -32,7 +32,9 @@ export {
 } from "./chain/restore_chain.ts";
 export {
   type ChainInspection,
+  type ChainProgress,
   inspectChain,
+  type InspectChainOptions,
   type LinkInspection,
   type VerifiedChain,
   verifyChain,

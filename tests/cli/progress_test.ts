@@ -205,6 +205,33 @@ describe("progress of files at a terminal", () => {
     });
   }
 
+  it("says how far the files of a folder were read", async () => {
+    using folder = new Folder();
+    const at = folder.file("chain");
+    const device = "sim:mlx5?size=2MiB";
+    const words = ["checkpoint", device, "--map", "0:1MiB", "-o", at];
+    assert.equal((await vfiokit(words)).code, 0);
+    const part = Math.floor(2 ** 20 / statSync(`${at}/000000.vfk`).size * 100);
+    const [shown, restored] = await Promise.all([
+      atTerminal(["show", at], 140, [], PAUSED),
+      atTerminal(["restore", device, `${at}@0`], 160, [], PAUSED),
+    ]);
+    const bar = "[============------------]";
+    for (
+      const [{ code, screen }, line, ends] of [
+        [shown, `Reading ${at}  ${bar}   ${part}%  1.0 MiB  `, `${at}: 1 checkpoint`],
+        [restored, `Verifying ${at}@0  ${bar}   ${part}%  1.0 MiB  `, "Restoring"],
+        [restored, `Restoring ${device}  ${bar}   ${part}%  resuming  1.0 MiB  `, "Restored"],
+      ] as const
+    ) {
+      assert.equal(code, 0, screen);
+      const drawn = screen.indexOf(line);
+      assert.notEqual(drawn, -1, screen);
+      const erased = screen.indexOf("\r\x1b[K", drawn);
+      assert.ok(erased !== -1 && erased < screen.indexOf(ends, drawn), screen);
+    }
+  });
+
   for (const option of ["--quiet", "--json"]) {
     it(`draws nothing with ${option}`, async () => {
       using folder = new Folder();

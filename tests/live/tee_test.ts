@@ -75,7 +75,7 @@ describe("the checkpoint of a migration", () => {
         });
         await restoreChain(restored, {
           ...{ folder, number: 0, files: [file], header, memory: link.memory },
-          deviceBytes: trailer.bytes,
+          ...{ deviceBytes: trailer.bytes, storedBytes: opened.size! },
         });
         await assertSameMemory(devices[0]!, restored[0]!);
         assert.equal(third.devices[0]!.checksum(), target.devices[0]!.checksum());

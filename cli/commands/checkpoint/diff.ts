@@ -10,13 +10,13 @@ import {
   type DeviceDifference,
   diffCheckpoints,
   type DifferentRange,
-  verifyChain,
 } from "../../../src/live/mod.ts";
 import { chainName } from "../../chain_name.ts";
 import type { Context } from "../../context.ts";
 import { DONE, FAILED, USAGE } from "../../exit_codes.ts";
 import { bytes, count, hex } from "../../output/format.ts";
 import type { DiffArgs } from "../../specs/checkpoint/diff.ts";
+import { verifiedChain } from "./folder.ts";
 
 /** Most ranges and transactions of a device that are printed; JSON has all. */
 const MOST_PRINTED = 20;
@@ -33,7 +33,7 @@ export async function run({ first, second }: DiffArgs, context: Context): Promis
   context.set({ first, second, same: null, devices: null });
   const { signal } = context;
   try {
-    const [one, two] = [await filesOf(first, signal), await filesOf(second, signal)];
+    const [one, two] = [await filesOf(first, context), await filesOf(second, context)];
     const { same, devices } = await diffCheckpoints(one, two, { signal });
     context.set({ same, devices: devices.map(fields) });
     for (const device of devices) context.print(...lines(device, devices.length));
@@ -47,10 +47,9 @@ export async function run({ first, second }: DiffArgs, context: Context): Promis
   }
 }
 
-async function filesOf(word: string, signal: AbortSignal): Promise<CheckpointFiles> {
+async function filesOf(word: string, context: Context): Promise<CheckpointFiles> {
   const chain = chainName(word);
-  if (chain === null) return { files: [word] };
-  return await verifyChain(chain.folder, { number: chain.number, signal });
+  return chain === null ? { files: [word] } : await verifiedChain(word, chain, context);
 }
 
 function lines({ device, memory, data }: DeviceDifference, devices: number): string[] {

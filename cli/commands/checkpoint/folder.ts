@@ -8,11 +8,13 @@ import {
   ChainError,
   inspectChain,
   type LinkInspection,
+  type VerifiedChain,
   verifyChain,
 } from "../../../src/live/mod.ts";
 import type { ChainName } from "../../chain_name.ts";
 import type { Context } from "../../context.ts";
 import { bytes, count } from "../../output/format.ts";
+import { whileReadingFolder } from "../../output/progress.ts";
 import { table } from "../../output/table.ts";
 
 /**
@@ -23,7 +25,12 @@ import { table } from "../../output/table.ts";
  */
 export async function showFolder(folder: string, all: boolean, context: Context): Promise<number> {
   context.set({ file: folder, ok: false, lastGood: null, checkpoints: null });
-  const { links, lastGood } = await inspectChain(folder, { signal: context.signal });
+  const { signal } = context;
+  const { links, lastGood } = await whileReadingFolder(
+    { verb: all ? "Reading" : "Verifying", name: folder },
+    context,
+    (onProgress) => inspectChain(folder, { signal, onProgress }),
+  );
   const bad = links.filter(({ problem }) => problem !== null);
   context.set({ ok: bad.length === 0, lastGood, checkpoints: links.map(fields) });
   const good = links.length - bad.length;
@@ -48,16 +55,35 @@ export async function showFolder(folder: string, all: boolean, context: Context)
  */
 export async function verifyInFolder(
   file: string,
-  { folder, number }: ChainName,
+  chain: ChainName,
   context: Context,
 ): Promise<number> {
   context.set({ file, ok: false, files: null, bytes: null });
-  const { files, deviceBytes } = await verifyChain(folder, { number, signal: context.signal });
+  const { files, deviceBytes } = await verifiedChain(file, chain, context);
   context.set({ ok: true, files, bytes: deviceBytes });
   context.print(
     `${file}: sound, with ${count(files.length, "file")}; ${bytes(deviceBytes)} of device data`,
   );
   return 0;
+}
+
+/**
+ * Verifies one checkpoint of a folder, and what it builds on, and draws at a terminal how far it is.
+ *
+ * @param name What the user calls it.
+ * @throws {ChainError} If it cannot be restored.
+ */
+export async function verifiedChain(
+  name: string,
+  { folder, number }: ChainName,
+  context: Context,
+): Promise<VerifiedChain> {
+  const { signal } = context;
+  return await whileReadingFolder(
+    { verb: "Verifying", name },
+    context,
+    (onProgress) => verifyChain(folder, { number, signal, onProgress }),
+  );
 }
 
 function kindOf({ header }: LinkInspection): "full" | "increment" | null {

@@ -4,12 +4,12 @@
  * @module
  */
 
-import { openDevices } from "../../../mod.ts";
+import { type Device, openDevices } from "../../../mod.ts";
 import {
+  type ChainProgress,
   restoreChain,
   type RestoreChainReport,
   type VerifiedChain,
-  verifyChain,
 } from "../../../src/live/mod.ts";
 import type { ChainName } from "../../chain_name.ts";
 import type { Context } from "../../context.ts";
@@ -19,8 +19,10 @@ import { keepOpen, noteClosed } from "../../lending/keep_open.ts";
 import { holdFailed, openOptions, refuseQuirk } from "../../lending/open_devices.ts";
 import { SimulatedDevices } from "../../lending/simulated_devices.ts";
 import { bytes, count, time } from "../../output/format.ts";
+import { showProgress, together } from "../../output/progress.ts";
 import { failedDocument, noteP2p, whom } from "../../output/transfer_report.ts";
 import type { RestoreArgs } from "../../specs/save_restore.ts";
+import { verifiedChain } from "./folder.ts";
 
 /** Restores devices and their memory; all that is needed is verified before a device is opened. */
 export async function restoreFromFolder(
@@ -28,7 +30,7 @@ export async function restoreFromFolder(
   { folder, number }: ChainName,
   context: Context,
 ): Promise<number> {
-  const chain = await verifyChain(folder, { number, signal: context.signal });
+  const chain = await verifiedChain(args.file, { folder, number }, context);
   return await restoreVerified(
     args,
     { chain, from: `checkpoint ${chain.number} of ${folder}` },
@@ -42,7 +44,7 @@ export async function restoreVerified(
   { chain, from }: { readonly chain: VerifiedChain; readonly from: string },
   context: Context,
 ): Promise<number> {
-  const { devices: names, command, force, leave } = args;
+  const { devices: names, command } = args;
   const maps = commonMaps(chain.memory.map(({ ranges }) => ranges), names);
   await using served = await SimulatedDevices.serve(command === undefined ? [] : names);
   await using devices = await openDevices(names, {
@@ -55,7 +57,7 @@ export async function restoreVerified(
   noteP2p(devices, context);
   let report: RestoreChainReport;
   try {
-    report = await restoreChain(devices, chain, { force, leave, signal: context.signal });
+    report = await restoreWithProgress(devices, chain, args, context);
   } catch (error) {
     failedDocument(context, devices, error);
     return await holdFailed(error, args, context);
@@ -79,4 +81,22 @@ export async function restoreVerified(
   if (kept !== null) return kept;
   noteClosed(devices, context);
   return DONE;
+}
+
+async function restoreWithProgress(
+  devices: readonly Device[],
+  chain: VerifiedChain,
+  { devices: names, force, leave }: RestoreArgs,
+  context: Context,
+): Promise<RestoreChainReport> {
+  let bytes = 0;
+  using _progress = showProgress({
+    verb: "Restoring",
+    name: whom(names),
+    now: () => ({ ...together(devices), bytes, pendingBytes: null }),
+    total: chain.storedBytes,
+  }, context);
+  const { signal } = context;
+  const onProgress = ({ storedBytes }: ChainProgress): void => void (bytes = storedBytes);
+  return await restoreChain(devices, chain, { force, leave, signal, onProgress });
 }

@@ -14,7 +14,7 @@ import { Lockstep } from "../../transfer/lockstep.ts";
 import type { DeviceReport } from "../../transfer/report.ts";
 import { RestoreSteps } from "../../transfer/restore_steps.ts";
 import { FrameReceiver, type FrameSource, type ReceivedBytes } from "../frame_receiver.ts";
-import { sameMemory, type VerifiedChain } from "./verify_chain.ts";
+import { type ChainProgress, sameMemory, type VerifiedChain } from "./verify_chain.ts";
 
 /** How to restore a chain. */
 export interface RestoreChainOptions {
@@ -24,6 +24,8 @@ export interface RestoreChainOptions {
   readonly force?: boolean | undefined;
   /** Ends it; once begun, that resets the devices. */
   readonly signal?: AbortSignal | undefined;
+  /** Is called at least once a frame. What it throws ends the work. */
+  readonly onProgress?: ((progress: ChainProgress) => void) | undefined;
 }
 
 /** How it went. */
@@ -57,6 +59,7 @@ export async function restoreChain(
   const list = devices instanceof Device ? [devices] : devices;
   const begun = performance.now();
   const bytes = { memory: 0, device: 0 };
+  let read = 0;
   using lockstep = new Lockstep("restore", list, options.signal);
   const steps = new RestoreSteps(lockstep);
   try {
@@ -68,9 +71,14 @@ export async function restoreChain(
     // First: devices that run write to memory.
     await steps.begin();
     for (const file of chain.files) {
-      const taken = await take(file, lockstep, file !== chain.files.at(-1));
-      bytes.memory += taken.memory;
-      bytes.device += taken.device;
+      const taken = await take(file, lockstep, {
+        memoryOnly: file !== chain.files.at(-1),
+        tell: (bytes) =>
+          options.onProgress?.({ storedBytes: read + bytes, totalBytes: chain.storedBytes }),
+      });
+      bytes.memory += taken.bytes.memory;
+      bytes.device += taken.bytes.device;
+      read += taken.received;
     }
     await steps.end(options.leave ?? "running");
   } catch (error) {
@@ -93,14 +101,23 @@ function demandMemory({ memory }: VerifiedChain, devices: readonly Device[]): vo
 }
 
 /** Gives what a file holds to the devices. */
-function take(path: string, lockstep: Lockstep, memoryOnly: boolean): Promise<ReceivedBytes> {
+function take(
+  path: string,
+  lockstep: Lockstep,
+  { memoryOnly, tell }: {
+    readonly memoryOnly: boolean;
+    readonly tell: (bytes: number) => void;
+  },
+): Promise<{ readonly bytes: ReceivedBytes; readonly received: number }> {
   return cleanlyAsync(async () => {
     await using source = await openCheckpointFile(path);
     const chunks = chunksOf(source);
     try {
-      const receiver = new FrameReceiver(new FileFrames(chunks), lockstep, { memoryOnly });
+      const receiver = new FrameReceiver(new FileFrames(chunks, tell), lockstep, { memoryOnly });
       await receiver.rest();
-      return receiver.bytes;
+      const { bytes, received } = receiver;
+      tell(received);
+      return { bytes, received };
     } catch (error) {
       chunks.cancel(error);
       throw error;
@@ -111,13 +128,18 @@ function take(path: string, lockstep: Lockstep, memoryOnly: boolean): Promise<Re
 /** Frames out of a file. */
 class FileFrames implements FrameSource {
   readonly #chunks: Chunks;
+  readonly #tell: (bytes: number) => void;
   #rest: Uint8Array = new Uint8Array(0);
+  #taken = 0;
 
-  constructor(chunks: Chunks) {
+  /** `tell` is told how many bytes were taken, each time before more are. */
+  constructor(chunks: Chunks, tell: (bytes: number) => void) {
     this.#chunks = chunks;
+    this.#tell = tell;
   }
 
   async read(into: Uint8Array): Promise<number> {
+    this.#tell(this.#taken);
     while (this.#rest.length === 0) {
       const { done, value } = await this.#chunks.next();
       if (done) return 0;
@@ -126,6 +148,7 @@ class FileFrames implements FrameSource {
     const taken = this.#rest.subarray(0, into.length);
     into.set(taken);
     this.#rest = this.#rest.subarray(taken.length);
+    this.#taken += taken.length;
     return taken.length;
   }
 }

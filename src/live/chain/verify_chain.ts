@@ -5,10 +5,12 @@
  */
 
 import * as fs from "node:fs";
+import { chunksOf } from "../../base/chunks.ts";
 import { cleanlyAsync } from "../../base/cleanup.ts";
-import type { CheckpointError } from "../../checkpoint/checkpoint_error.ts";
+import { CheckpointError } from "../../checkpoint/checkpoint_error.ts";
 import { fileError } from "../../checkpoint/file/file_error.ts";
 import { openCheckpointFile } from "../../checkpoint/file/open_checkpoint_file.ts";
+import { CheckpointReader } from "../../checkpoint/format/checkpoint_reader.ts";
 import type { ChainLink, LinkMemory } from "../../checkpoint/metadata/chain_link.ts";
 import type { DecodedHeader } from "../../checkpoint/metadata/header.ts";
 import { inspectCheckpoint } from "../../checkpoint/verify.ts";
@@ -62,14 +64,33 @@ export interface VerifiedChain {
   readonly memory: readonly LinkMemory[];
   /** Bytes of device data that the devices are given. */
   readonly deviceBytes: number;
+  /** Bytes of its files. */
+  readonly storedBytes: number;
+}
+
+/** How far the checkpoints of a folder were read. */
+export interface ChainProgress {
+  /** Bytes of files that were read. */
+  readonly storedBytes: number;
+  /** Bytes of all files that are to be read. */
+  readonly totalBytes: number;
+}
+
+/** How to read the checkpoints of a folder. */
+export interface InspectChainOptions {
+  /** Ends it. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Is called at least once a MiB. Counts from 0 again if a checkpoint cannot be restored, as all are
+   * read then to find the last one that can. What it throws ends the work.
+   */
+  readonly onProgress?: ((progress: ChainProgress) => void) | undefined;
 }
 
 /** How to verify a chain. */
-export interface VerifyChainOptions {
+export interface VerifyChainOptions extends InspectChainOptions {
   /** The number of the checkpoint; the last one by default. */
   readonly number?: number | undefined;
-  /** Ends it. */
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** What is wrong with a checkpoint. */
@@ -106,12 +127,13 @@ interface Link extends Omit<LinkInspection, keyof Problem> {
  */
 export async function inspectChain(
   folder: string,
-  options: { readonly signal?: AbortSignal | undefined } = {},
+  options: InspectChainOptions = {},
 ): Promise<ChainInspection> {
   const read = new Map<number, Link>();
-  for (const number of linkNumbers(folder)) {
-    read.set(number, await readLink(folder, number, options.signal));
-  }
+  const numbers = linkNumbers(folder);
+  const reading = new Reading(folder, options);
+  reading.expect(numbers.reduce((sum, number) => sum + sizeOf(linkFile(folder, number)), 0));
+  for (const number of numbers) read.set(number, await reading.link(number));
   for (const { link } of [...read.values()]) {
     const needed = link?.previous?.number;
     if (needed !== undefined && !read.has(needed)) read.set(needed, missing(folder, needed));
@@ -164,20 +186,21 @@ export async function verifyChain(
   folder: string,
   options: VerifyChainOptions = {},
 ): Promise<VerifiedChain> {
-  const { signal } = options;
   const number = options.number ?? linkNumbers(folder).at(-1);
   if (number === undefined) {
     throw new ChainError("there are none", { code: "no-checkpoint", folder, lastGood: null });
   }
+  const reading = new Reading(folder, options);
+  if (options.onProgress !== undefined) reading.expect(await sizeOfChain(folder, number));
   const files: string[] = [];
   let header: DecodedHeader | null = null;
   let deviceBytes = 0;
   let after: ChainLink | null = null;
   for (let next: number | null = number; next !== null;) {
-    const read: Link = await readLink(folder, next, signal);
+    const read: Link = await reading.link(next);
     const wrong = read.wrong ?? (after === null ? null : misfit(after, read.link!));
     if (wrong !== null) {
-      const { lastGood } = await inspectChain(folder, { signal });
+      const { lastGood } = await inspectChain(folder, options);
       throw refusal({ folder, lastGood }, number, next, wrong);
     }
     files.unshift(read.file);
@@ -186,7 +209,41 @@ export async function verifyChain(
     next = after.previous?.number ?? null;
   }
   const { memory } = header!.link!;
-  return { folder, number, files, header: header!, memory, deviceBytes };
+  const { storedBytes } = reading;
+  return { folder, number, files, header: header!, memory, deviceBytes, storedBytes };
+}
+
+/** Bytes of a checkpoint and of those that it builds on, as far as their headers can be read. */
+async function sizeOfChain(folder: string, number: number): Promise<number> {
+  let bytes = 0;
+  const seen = new Set<number>();
+  for (let next: number | null = number; next !== null && !seen.has(next);) {
+    const file = linkFile(folder, next);
+    seen.add(next);
+    bytes += sizeOf(file);
+    next = await previousOf(file);
+  }
+  return bytes;
+}
+
+/** The number of what a checkpoint builds on; null if there is nothing, or it cannot be read. */
+async function previousOf(file: string): Promise<number | null> {
+  if (sizeOf(file) === 0) return null;
+  await using source = await openCheckpointFile(file);
+  const chunks = chunksOf(source);
+  const reader = new CheckpointReader({ discard: true });
+  try {
+    while (reader.header === null) {
+      const { done, value } = await chunks.next();
+      if (done) return null;
+      for (const _ of reader.push(value));
+    }
+  } catch (error) {
+    // Whoever reads it whole says what is wrong with it.
+    if (!(error instanceof CheckpointError)) throw error;
+  }
+  chunks.cancel("the header was read");
+  return reader.header?.link?.previous?.number ?? null;
 }
 
 function refusal(
@@ -219,27 +276,57 @@ function unread(folder: string, number: number, wrong: Problem): Link {
   };
 }
 
-async function readLink(
-  folder: string,
-  number: number,
-  signal: AbortSignal | undefined,
-): Promise<Link> {
-  const file = linkFile(folder, number);
-  const kind = kindOf(file);
-  if (kind === "missing") return missing(folder, number);
-  if (kind === "other") {
-    // A fifo would be waited for, and what comes out of a pipe cannot be read again to restore it.
-    const problem = "it is no regular file";
-    return unread(folder, number, { code: "bad-link", problem, cause: null });
+/** Reads checkpoints of a folder one after the other, and reports how far it is. */
+class Reading {
+  readonly #folder: string;
+  readonly #options: InspectChainOptions;
+  #totalBytes = 0;
+  /** Bytes of the files that were read. */
+  storedBytes = 0;
+
+  constructor(folder: string, options: InspectChainOptions) {
+    this.#folder = folder;
+    this.#options = options;
   }
-  const { header, phases, storedBytes, memoryBytes, error } = await cleanlyAsync(async () => {
-    await using source = await openCheckpointFile(file);
-    return await inspectCheckpoint(source, { signal });
-  });
-  const deviceBytes = phases.reduce((sum, { bytes }) => sum + bytes, 0);
-  const link = header?.link ?? null;
-  const read = { number, file, header, storedBytes, memoryBytes, deviceBytes, link };
-  return { ...read, wrong: error !== null ? damaged(error) : misplaced(number, link) };
+
+  /** Begins to report, of so many bytes. */
+  expect(totalBytes: number): void {
+    this.#totalBytes = totalBytes;
+    this.#report(0);
+  }
+
+  #report(ofThisFile: number): void {
+    const storedBytes = this.storedBytes + ofThisFile;
+    this.#options.onProgress?.({ storedBytes, totalBytes: this.#totalBytes });
+  }
+
+  async link(number: number): Promise<Link> {
+    const file = linkFile(this.#folder, number);
+    const kind = kindOf(file);
+    if (kind === "missing") return missing(this.#folder, number);
+    if (kind === "other") {
+      // A fifo would be waited for, and what comes out of a pipe cannot be read again to restore it.
+      const problem = "it is no regular file";
+      return unread(this.#folder, number, { code: "bad-link", problem, cause: null });
+    }
+    const { header, phases, storedBytes, memoryBytes, error } = await cleanlyAsync(async () => {
+      await using source = await openCheckpointFile(file);
+      return await inspectCheckpoint(source, {
+        signal: this.#options.signal,
+        onProgress: ({ storedBytes }) => this.#report(storedBytes),
+      });
+    });
+    this.storedBytes += storedBytes;
+    const deviceBytes = phases.reduce((sum, { bytes }) => sum + bytes, 0);
+    const link = header?.link ?? null;
+    const read = { number, file, header, storedBytes, memoryBytes, deviceBytes, link };
+    return { ...read, wrong: error !== null ? damaged(error) : misplaced(number, link) };
+  }
+}
+
+/** Bytes of a regular file; 0 if there is none. */
+function sizeOf(path: string): number {
+  return kindOf(path) === "file" ? fs.statSync(path).size : 0;
 }
 
 /** What a path leads to. */

@@ -6,13 +6,17 @@ import { describe, it } from "node:test";
 import { CheckpointEncoder } from "../../../src/checkpoint/format/checkpoint_encoder.ts";
 import {
   ChainError,
+  type ChainProgress,
   CheckpointChain,
   inspectChain,
+  linkFile,
   restoreChain,
   verifyChain,
 } from "../../../src/live/mod.ts";
+import { openDevice } from "../../../src/migration/device.ts";
+import { SimKernel } from "../../../src/sim/mod.ts";
 import { withFolder } from "../_pair.ts";
-import { assertSame, openWriter, restored } from "./_chain.ts";
+import { assertSame, MAPS, openWriter, restored } from "./_chain.ts";
 
 /** Takes two chains of three in one folder. */
 async function sixCheckpoints(folder: string): Promise<void> {
@@ -175,6 +179,56 @@ describe("a chain of checkpoints", () => {
         3,
         4,
       ]);
+    });
+  });
+
+  it("reports how far it was read, and restored", async () => {
+    await withTwo(async (folder) => {
+      const size = (...numbers: readonly number[]): number =>
+        numbers.reduce((sum, number) => sum + fs.statSync(linkFile(folder, number)).size, 0);
+      const read = async (
+        what: (onProgress: (progress: ChainProgress) => void) => Promise<unknown>,
+      ): Promise<ChainProgress[]> => {
+        const reports: ChainProgress[] = [];
+        await what((progress) => reports.push(progress));
+        const ascending = reports.toSorted((a, b) => a.storedBytes - b.storedBytes);
+        assert.deepEqual(reports.map(({ storedBytes }) => storedBytes), [
+          ...ascending.map(({ storedBytes }) => storedBytes),
+        ]);
+        assert.equal(reports[0]!.storedBytes, 0);
+        return reports;
+      };
+      const ends = (...numbers: readonly number[]): ChainProgress => {
+        const bytes = size(...numbers);
+        return { storedBytes: bytes, totalBytes: bytes };
+      };
+      const inspected = await read((onProgress) => inspectChain(folder, { onProgress }));
+      assert.deepEqual(inspected.at(-1), ends(0, 1, 2, 3, 4, 5));
+      const verified = await read((onProgress) => verifyChain(folder, { number: 4, onProgress }));
+      assert.deepEqual(verified.at(-1), ends(3, 4));
+      const chain = await verifyChain(folder, { number: 2 });
+      assert.equal(chain.storedBytes, size(0, 1, 2));
+      const kernel = new SimKernel("sim:mlx5?size=4KiB");
+      await using device = await openDevice(kernel.devices[0]!.path, { kernel, maps: MAPS });
+      const restored = await read((onProgress) => restoreChain(device, chain, { onProgress }));
+      assert.deepEqual(restored.at(-1), ends(0, 1, 2));
+      // All are read, to find the last that can be restored.
+      fs.unlinkSync(linkFile(folder, 1));
+      const reports: ChainProgress[] = [];
+      const onProgress = (progress: ChainProgress): void => void reports.push(progress);
+      await assert.rejects(verifyChain(folder, { number: 2, onProgress }), ChainError);
+      const again = reports.findLastIndex(({ storedBytes }) => storedBytes === 0);
+      assert.deepEqual(reports[again - 1], { storedBytes: size(2), totalBytes: size(2) });
+      assert.deepEqual(reports.at(-1), ends(0, 2, 3, 4, 5));
+      // What it throws ends the work; once it was begun, the device is reset.
+      const thrown = (): never => {
+        throw new RangeError("enough");
+      };
+      await assert.rejects(inspectChain(folder, { onProgress: thrown }), /enough/);
+      await assert.rejects(
+        restoreChain(device, await verifyChain(folder, { number: 4 }), { onProgress: thrown }),
+        ({ cause, devices }) => cause instanceof RangeError && devices[0].state === "running",
+      );
     });
   });
 
