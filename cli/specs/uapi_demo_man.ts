@@ -35,7 +35,7 @@ export const uapi: Command<UapiArgs> = {
   usage: "[NAME] [--json]",
   brief: "Print the kernel's request numbers, constants and struct layouts.",
   details: [
-    "Names and sizes are those of Linux 6.1's headers (linux/vfio.h). Later definitions, such as all of linux/iommufd.h, show the version that added them.",
+    "Names and sizes are those of Linux 6.1's headers (linux/vfio.h; of linux/userfaultfd.h and linux/fs.h, what finds writes to memory). Later definitions, such as all of linux/iommufd.h, show the version that added them.",
   ],
   examples: [
     { what: "the layout of one struct", line: "vfiokit uapi vfio_region_info" },

@@ -1,5 +1,6 @@
 /**
- * The constants of linux/vfio.h and linux/iommufd.h under their C names. Those of vfio.h are as in
+ * The constants of linux/vfio.h and linux/iommufd.h under their C names, and those used of
+ * linux/userfaultfd.h and linux/fs.h. Those of vfio.h are as in
  * Linux 6.1, unless the comment names another version. All are unsigned: where C's `1 << 31` is
  * negative, the number here is the one that a `__u32` field holds.
  *
@@ -331,3 +332,39 @@ export const IOMMU_HWPT_DIRTY_TRACKING_ENABLE = 1 << 0;
 
 /** Leave the pages dirty: a faster read of what is about to be unmapped (Linux 6.7). */
 export const IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR = 1 << 0;
+
+// ---- userfaultfd(2), and the ranges that are registered with it
+
+/** uffdio_api.api: the only version. */
+export const UFFD_API = 0xaa;
+/** A flag of userfaultfd(2): handle faults of user mode only, which needs no privilege (Linux 5.11). */
+export const UFFD_USER_MODE_ONLY = 1;
+/** uffdio_register.mode: the range can be write-protected. */
+export const UFFDIO_REGISTER_MODE_WP = 1 << 1;
+
+// ---- uffdio_api.features
+
+/** Files of tmpfs and hugetlbfs can be write-protected, too (Linux 5.19). */
+export const UFFD_FEATURE_WP_HUGETLBFS_SHMEM = 1 << 12;
+/** Pages can be write-protected that are not there yet (Linux 6.4). */
+export const UFFD_FEATURE_WP_UNPOPULATED = 1 << 13;
+/** The kernel itself lets go of the protection at a write, which nobody is told of (Linux 6.7). */
+export const UFFD_FEATURE_WP_ASYNC = 1 << 15;
+
+// ---- pm_scan_arg: categories of pages (Linux 6.7)
+
+/** It can be write-protected, by UFFD_FEATURE_WP_ASYNC. */
+export const PAGE_IS_WPALLOWED = 1 << 0;
+/** It is not write-protected: it was written to, or never protected. */
+export const PAGE_IS_WRITTEN = 1 << 1;
+/** It is in memory. */
+export const PAGE_IS_PRESENT = 1 << 3;
+/** It is in swap, or protected and not there yet. */
+export const PAGE_IS_SWAPPED = 1 << 4;
+
+// ---- pm_scan_arg.flags (Linux 6.7)
+
+/** Write-protect the pages that match. */
+export const PM_SCAN_WP_MATCHING = 1 << 0;
+/** Fail with EPERM where pages cannot be write-protected. */
+export const PM_SCAN_CHECK_WPASYNC = 1 << 1;

@@ -1,9 +1,9 @@
 /**
- * Request numbers of linux/vfio.h and linux/iommufd.h, and the macros that
- * compute such numbers.
+ * Request numbers of linux/vfio.h, linux/iommufd.h, and those used of linux/userfaultfd.h and
+ * linux/fs.h, and the macros that compute such numbers.
  *
  * A number alone is ambiguous: the kernel uses the same ones for different
- * kinds of file descriptor (0x3b70 … 0x3b79). All of these requests are plain
+ * kinds of file descriptor (0x3b70 … 0x3b79). All requests of VFIO and iommufd are plain
  * `_IO`, even if the header's comments say otherwise: they encode neither a size
  * nor a direction.
  *
@@ -101,6 +101,15 @@ export const IOMMU_GET_HW_INFO = 0x3b8a;
 export const IOMMU_HWPT_SET_DIRTY_TRACKING = 0x3b8b;
 /** On an iommufd: struct iommu_hwpt_get_dirty_bitmap (Linux 6.7). `_IO(IOMMUFD_TYPE, 0x8c)`. */
 export const IOMMU_HWPT_GET_DIRTY_BITMAP = 0x3b8c;
+
+// ---- on a userfaultfd, and on a pagemap (/proc/PID/pagemap)
+
+/** On a userfaultfd: struct uffdio_api, the first request. `_IOWR(0xAA, 0x3F, struct uffdio_api)`. */
+export const UFFDIO_API = 0xc018_aa3f;
+/** On a userfaultfd: struct uffdio_register. `_IOWR(0xAA, 0x00, struct uffdio_register)`. */
+export const UFFDIO_REGISTER = 0xc020_aa00;
+/** On a pagemap: struct pm_scan_arg; returns the number of regions (Linux 6.7). `_IOWR('f', 16, struct pm_scan_arg)`. */
+export const PAGEMAP_SCAN = 0xc060_6610;
 
 /** The `dir` bits that each macro sets (asm-generic/ioctl.h: `_IOC_WRITE` is 1, `_IOC_READ` 2). */
 const DIRECTIONS = { _IO: 0, _IOW: 1, _IOR: 2, _IOWR: 3 } as const;

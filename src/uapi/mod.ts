@@ -1,6 +1,6 @@
 /**
- * The kernel's headers for VFIO and iommufd: request numbers, constants and struct layouts.
- * No I/O, no dependency.
+ * The kernel's headers for VFIO and iommufd, and what finds writes to memory (userfaultfd,
+ * PAGEMAP_SCAN): request numbers, constants and struct layouts. No I/O, no dependency.
  *
  * @example
  * ```ts
@@ -23,5 +23,6 @@ export * from "./structs_device.ts";
 export * from "./structs_type1.ts";
 export * from "./structs_feature.ts";
 export * from "./structs_iommufd.ts";
+export * from "./structs_pagemap.ts";
 export * from "./v1_state.ts";
 export * from "./registry.ts";

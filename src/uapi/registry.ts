@@ -10,6 +10,7 @@ import * as ioctl from "./ioctl.ts";
 import * as device from "./structs_device.ts";
 import * as feature from "./structs_feature.ts";
 import * as iommufd from "./structs_iommufd.ts";
+import * as pagemap from "./structs_pagemap.ts";
 import * as type1 from "./structs_type1.ts";
 
 /** The layout of later kernels for a struct that grew. */
@@ -30,6 +31,8 @@ export const VARIANTS: Readonly<Record<string, StructVariant>> = {
 const IOMMUFD = "Linux 6.2";
 /** The version that introduced iommufd's tracking of dirty pages. */
 const HWPT_DIRTY = "Linux 6.7";
+/** The version that introduced PAGEMAP_SCAN, and write-protection that nobody is told of. */
+const PAGEMAP_SCAN = "Linux 6.7";
 /** The version that introduced a node per device, in /dev/vfio/devices. */
 const CDEV = "Linux 6.6";
 
@@ -80,6 +83,17 @@ export const NOT_IN_6_1: Readonly<Record<string, string>> = {
   iommu_hw_info: HWPT_DIRTY,
   iommu_hwpt_set_dirty_tracking: HWPT_DIRTY,
   iommu_hwpt_get_dirty_bitmap: HWPT_DIRTY,
+  UFFD_FEATURE_WP_UNPOPULATED: "Linux 6.4",
+  UFFD_FEATURE_WP_ASYNC: PAGEMAP_SCAN,
+  PAGEMAP_SCAN,
+  PAGE_IS_WPALLOWED: PAGEMAP_SCAN,
+  PAGE_IS_WRITTEN: PAGEMAP_SCAN,
+  PAGE_IS_PRESENT: PAGEMAP_SCAN,
+  PAGE_IS_SWAPPED: PAGEMAP_SCAN,
+  PM_SCAN_WP_MATCHING: PAGEMAP_SCAN,
+  PM_SCAN_CHECK_WPASYNC: PAGEMAP_SCAN,
+  page_region: PAGEMAP_SCAN,
+  pm_scan_arg: PAGEMAP_SCAN,
   VFIO_IOMMU_INFO_DIRTY_PGS: "drafts of the v1 patches only",
 };
 
@@ -93,7 +107,7 @@ export const CONSTANTS: Readonly<Record<string, number>> = Object.fromEntries(nu
 
 /** Struct codecs by C name, sorted by name; the earlier layout of those in {@linkcode VARIANTS}. */
 export const STRUCTS: Readonly<Record<string, StructCodec<object>>> = Object.fromEntries(
-  [...codecs(device), ...codecs(feature), ...codecs(iommufd), ...codecs(type1)]
+  [...codecs(device), ...codecs(feature), ...codecs(iommufd), ...codecs(pagemap), ...codecs(type1)]
     .filter((codec) => VARIANTS[codec.name]?.codec !== codec)
     .map((codec) => [codec.name, codec] as const)
     .sort(([a], [b]) => a < b ? -1 : 1),

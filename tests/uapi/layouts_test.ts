@@ -51,6 +51,7 @@ const NOT_IN_5_10 = [
   /^VFIO_MIGRATION_/,
   /^VFIO_DEVICE_STATE_(?!V1_|MASK)/,
   /^vfio_device_feature_/,
+  /^UFFD_(USER_MODE_ONLY|FEATURE_WP_HUGETLBFS_SHMEM)$/,
 ];
 
 /** One of our structs, as a C compiler describes it; we declare a pointer as u64. */
