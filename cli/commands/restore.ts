@@ -18,6 +18,7 @@ import {
   verifyCheckpoint,
 } from "../../mod.ts";
 import { chainName } from "../chain_name.ts";
+import { demandFiles, refuseShared } from "../lending/given_memory.ts";
 import { keepOpen, noteClosed, refuseBoth } from "../lending/keep_open.ts";
 import { refuseUnlendable } from "../lending/run_program.ts";
 import type { Context } from "../context.ts";
@@ -53,6 +54,8 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
   const { command } = args;
   startDocument(context, args.devices);
   refuseBoth(args);
+  demandFiles(args.map);
+  refuseShared(args.devices, args.map);
   if (command !== undefined) refuseUnlendable(args.devices);
   const chain = chainName(args.file);
   if (chain !== null) {
@@ -73,6 +76,12 @@ export async function run(args: RestoreArgs, context: Context): Promise<number> 
       args,
       { chain: { ...chain, deviceBytes, storedBytes }, from: args.file },
       context,
+    );
+  }
+  if (args.map.length > 0) {
+    throw new UsageError(
+      `Cannot use --map with "${args.file}": it does not hold all of a device's memory, as DIR@N, a ` +
+        "full checkpoint and the file of receive --tee do",
     );
   }
   const total = verified?.trailer.bytes;

@@ -43,17 +43,16 @@ export function refuseShared(names: readonly string[], map: Maps): void {
 }
 
 /**
- * The ranges that the other side has, with the memory that was given for them here.
+ * The ranges that a source has, with the memory that was given for them here.
  *
- * @throws {UsageError} If memory was given for a range that the other side does not have.
+ * @param source What has the ranges: `device to take over`.
+ * @throws {UsageError} If memory was given for a range that it does not have.
  */
-export function withGiven(ranges: readonly IovaMapping[], map: Maps): Maps {
+export function withGiven(ranges: readonly IovaMapping[], map: Maps, source: string): Maps {
   const left = map.find((given) => !ranges.some((range) => isSame(given, range)));
   if (left !== undefined) {
     throw new UsageError(
-      `Cannot use the memory that --map gives for ${
-        rangeWords(left)
-      }: the device to take over has ` +
+      `Cannot use the memory that --map gives for ${rangeWords(left)}: the ${source} has ` +
         (ranges.length === 0 ? "no memory" : ranges.map(rangeWords).join(", ")),
     );
   }
@@ -61,7 +60,7 @@ export function withGiven(ranges: readonly IovaMapping[], map: Maps): Maps {
 }
 
 /**
- * Refuses ranges without a file, where the other side says what to map.
+ * Refuses ranges without a file, where the other side, or a checkpoint, says what to map.
  *
  * @throws {UsageError} If there is one.
  */

@@ -20,7 +20,7 @@ import {
 import type { Command } from "./command.ts";
 import * as options from "./options.ts";
 import { tail } from "./program_to_run.ts";
-import { devicesAndFile, file } from "./value_parsers.ts";
+import { devicesAndFile, file, rangeToMap } from "./value_parsers.ts";
 
 /** Both commands report notes; docs/driver-notes.md lists them. */
 const NOTES =
@@ -74,6 +74,13 @@ const restoreWords = object({
     },
   ),
   leave,
+  map: multiple(option("--map", rangeToMap(), {
+    description: [
+      text(
+        "What to use as the memory of one of the checkpoint's ranges (IOVA:SIZE@FILE, see dirty get); the others get new memory.",
+      ),
+    ],
+  })),
   ...options.hold,
   force: options.toggle(
     ["-f", "--force"],
@@ -167,6 +174,10 @@ export const restore: Command<RestoreArgs> = {
     {
       what: "restore a device and its memory to number 12 of a folder of checkpoints",
       line: "vfiokit restore 0000:3b:00.1 checkpoints@12 -- ./use-it.sh",
+    },
+    {
+      what: "restore its memory to a file, which a program uses as its own",
+      line: "vfiokit restore 0000:3b:00.1 checkpoints --map 0x100000:64MiB@/dev/shm/memory --hold",
     },
   ],
   permissions: ["--allow-ffi", "--allow-read"],

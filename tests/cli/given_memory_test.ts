@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { describe, it } from "node:test";
 import { checkpoint } from "../../cli/specs/checkpoint/checkpoint.ts";
 import { migrate } from "../../cli/specs/migrate/migrate.ts";
 import { receive } from "../../cli/specs/migrate/receive.ts";
-import { command, type Outcome, vfiokit } from "./_cli.ts";
+import { restore } from "../../cli/specs/save_restore.ts";
+import { CheckpointChain } from "../../src/live/mod.ts";
+import { openDevice } from "../../src/migration/device.ts";
+import { command, type Outcome, projectFile, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 import { receiving } from "./_receiving.ts";
 
@@ -67,6 +71,53 @@ describe("--map IOVA:SIZE@FILE", () => {
       new Uint8Array(restored.stdout.subarray(0, 64 * 1024)),
       new Uint8Array(readFileSync(file).subarray(128 * 1024, 192 * 1024)),
     );
+  });
+
+  it("restores memory to files, from a folder of checkpoints and from a full one", async () => {
+    using folder = new Folder();
+    const chain = folder.file("chain");
+    const name = "sim:mlx5?size=64KiB";
+    const bytes = readFileSync(memoryFile(folder.file("here"), 5));
+    const [first, second] = [bytes.subarray(0, SIZE / 2), bytes.subarray(SIZE / 2)];
+    {
+      const maps = [{ iova: 0x100000n, size: 0x20000n }, { iova: 0x800000n, size: 0x20000n }];
+      await using device = await openDevice(name, { maps, tracker: "auto" });
+      await using taking = new CheckpointChain(device, chain);
+      await device.writeMemory(0x100000n, new Uint8Array(second));
+      await taking.take();
+      await device.writeMemory(0x800000n, new Uint8Array(first));
+      await taking.take();
+    }
+    const [low, high] = ["0x100000:128KiB", "0x800000:128KiB"];
+    const there = memoryFile(folder.file("there"), 100);
+    const other = memoryFile(folder.file("other"), 200);
+    const before = readFileSync(other);
+    const fd = openSync(other, "r+");
+    const [program, ...options] = command({ permissions: restore.permissions });
+    // Each range lies where --map says; a range without a file gets new memory.
+    const full = ["restore", name, `${chain}/000000.vfk`, "--map", `${low}@fd:3`, "-q"];
+    const child = spawn(program, [...options, ...full], {
+      stdio: ["ignore", "ignore", "inherit", fd],
+    });
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    const both = ["--map", `${high}@${there}`, "--map", `${low}@${there},offset=128KiB`];
+    const restored = await vfiokit(["restore", name, chain, ...both], {
+      permissions: restore.permissions,
+    });
+    assert.equal(restored.code, 0, restored.err);
+    assert.deepEqual(readFileSync(there), bytes);
+    assert.equal(await ended, 0);
+    closeSync(fd);
+    assert.deepEqual(readFileSync(other), Buffer.concat([second, before.subarray(SIZE / 2)]));
+    await Promise.all(([
+      [chain, `0:4KiB@${there}`, /the checkpoint has 0x100000:0x20000, 0x800000:0x20000/],
+      [projectFile("fixtures/checkpoints/version-1.vfk"), `${low}@${there}`, /all of a device's m/],
+    ] as const).map(async ([file, map, message]) => {
+      const { code, err } = await vfiokit(["restore", name, file, "--map", map]);
+      assert.match(err, message);
+      assert.equal(code, 2, err);
+    }));
+    assert.deepEqual(readFileSync(there), bytes);
   });
 
   it("is refused where it does not fit, before a device is touched", async () => {

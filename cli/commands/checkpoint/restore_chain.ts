@@ -15,6 +15,7 @@ import type { ChainName } from "../../chain_name.ts";
 import type { Context } from "../../context.ts";
 import { DONE } from "../../exit_codes.ts";
 import { commonMaps } from "../../lending/common_maps.ts";
+import { toServe, withGiven } from "../../lending/given_memory.ts";
 import { keepOpen, noteClosed } from "../../lending/keep_open.ts";
 import { holdFailed, openOptions, refuseQuirk } from "../../lending/open_devices.ts";
 import { SimulatedDevices } from "../../lending/simulated_devices.ts";
@@ -44,9 +45,10 @@ export async function restoreVerified(
   { chain, from }: { readonly chain: VerifiedChain; readonly from: string },
   context: Context,
 ): Promise<number> {
-  const { devices: names, command } = args;
-  const maps = commonMaps(chain.memory.map(({ ranges }) => ranges), names);
-  await using served = await SimulatedDevices.serve(command === undefined ? [] : names);
+  const { devices: names } = args;
+  const ranges = commonMaps(chain.memory.map(({ ranges }) => ranges), names);
+  const maps = withGiven(ranges, args.map, "checkpoint");
+  await using served = await SimulatedDevices.serve(toServe(names, args));
   await using devices = await openDevices(names, {
     ...openOptions(args, names, context),
     channels: served.channels,

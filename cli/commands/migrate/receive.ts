@@ -178,6 +178,6 @@ function open(
   const ranges = commonMaps(memory, names);
   const own = options.mappings;
   if (own !== undefined) demandSame(ranges, own);
-  const maps = own === undefined ? withGiven(ranges, args.map) : [];
+  const maps = own === undefined ? withGiven(ranges, args.map, "device to take over") : [];
   return openDevices(names, { ...openOptions(args, names, context), ...options, channels, maps });
 }

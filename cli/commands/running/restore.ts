@@ -133,10 +133,11 @@ function refuseOthers(args: RestoreArgs): void {
   }
   const { command, hold, via, vfToken, groupFd, containerFd, quirk } = args;
   if (
-    hold || [command, via, vfToken, groupFd, containerFd, quirk].some((one) => one !== undefined)
+    hold || args.map.length > 0 ||
+    [command, via, vfToken, groupFd, containerFd, quirk].some((one) => one !== undefined)
   ) {
     throw new UsageError(
-      "Cannot use a program, --hold, or options about opening: the VMM has opened it",
+      "Cannot use a program, --hold, --map, or options about opening: the VMM has opened it",
     );
   }
   if (args.leave !== "running") {
