@@ -1,7 +1,7 @@
 /**
  * The source of a live migration: sends memory without zero pages, and prints the bytes and seconds
  * of the first round, and the most memory that it took, in MiB. Arguments: a folder for the journal,
- * MiB, an address, and for tcp a folder of keys.
+ * MiB, an address, what the owner writes (`none` or `compare`), and for tcp a folder of keys.
  */
 
 import process from "node:process";
@@ -19,7 +19,7 @@ import { peakMib } from "./_peak.ts";
 
 const PAGE = 4096;
 const MIB = 1 << 20;
-const [, , journal = "", mib = "", address = "", keys = ""] = process.argv;
+const [, , journal = "", mib = "", address = "", writes = "", keys = ""] = process.argv;
 
 async function connect(): Promise<Connection> {
   if (address.startsWith("unix:")) return await connectUnix(address.slice("unix:".length));
@@ -39,7 +39,7 @@ for (let at = 0; at < Number(mib) * MIB; at += PAGE) {
 const { rounds } = await migrate(devices, await connect(), {
   journal,
   downtimeMs: 60_000,
-  ownerWrites: "none",
+  ownerWrites: writes === "compare" ? "compare" : "none",
 });
 console.log(`${rounds[0]!.sent} ${rounds[0]!.seconds} ${peakMib()}`);
 await devices[Symbol.asyncDispose]();

@@ -7,7 +7,7 @@ import * as fs from "node:fs";
 import * as net from "node:net";
 import type { Readable } from "node:stream";
 import { generateKeys } from "../../src/live/mod.ts";
-import { run } from "./_command.ts";
+import { run, wallSeconds } from "./_command.ts";
 import { interleave } from "./_measure.ts";
 import { rateRow, type Row } from "./_row.ts";
 import { type Runtime, script } from "./_runtime.ts";
@@ -46,12 +46,21 @@ interface Migrated {
   readonly besides: number;
 }
 
+/** What is migrated, and how. */
+interface Way {
+  /** Where the other side listens. */
+  readonly listen: string;
+  /** The folder of keys; null over a unix socket. */
+  readonly keys: string | null;
+  /** Whether all pages are hashed as they are sent, and compared after the stop. */
+  readonly writes: "none" | "compare";
+}
+
 /** Migrates to a receive in the same runtime. */
 async function migrated(
   folder: string,
   runtime: Runtime,
-  listen: string,
-  keys: string | null,
+  { listen, keys, writes }: Way,
 ): Promise<Migrated> {
   const journal = `${folder}/journal`;
   const [program = "", ...args] = script(
@@ -67,7 +76,8 @@ async function migrated(
   const ended = new Promise((resolve) => child.once("close", resolve));
   try {
     const address = await said(child, child.stdout, /^(.+)$/m);
-    const words = script(runtime, "./_live.ts", journal, String(MIB), address, keys ?? "");
+    const given = [journal, String(MIB), address, writes, keys ?? ""];
+    const words = script(runtime, "./_live.ts", ...given);
     const [bytes, seconds, peak] = (await run(words)).stdout.split(" ").map(Number);
     await ended;
     const [, other] = printed.trim().split("\n").map(Number);
@@ -156,23 +166,26 @@ export async function liveRows(folder: string, runtime: Runtime, rounds: number)
   fs.writeFileSync(`${keys}/key.pem`, key, { mode: 0o600 });
   fs.writeFileSync(`${keys}/certificate.pem`, certificate);
   let most = 0;
-  const scaled = async (listen: string, own: string | null): Promise<number> => {
-    const { bytes, seconds, besides } = await migrated(folder, runtime, listen, own);
+  const scaled = async (way: Way): Promise<number> => {
+    const { bytes, seconds, besides } = await migrated(folder, runtime, way);
     most = Math.max(most, besides);
     return seconds * BYTES / bytes;
   };
-  const unix = await interleave(rounds, {
+  const unix = { listen: `unix:${folder}/live.sock`, keys: null };
+  const { theirs, plain, compared } = await interleave(rounds, {
     theirs: () => socatSeconds(folder),
-    ours: () => scaled(`unix:${folder}/live.sock`, null),
+    plain: () => scaled({ ...unix, writes: "none" }),
+    compared: () => scaled({ ...unix, writes: "compare" }),
   });
   const tls = await interleave(rounds, {
     theirs: () => opensslSeconds(folder, keys),
-    ours: () => scaled("tcp://127.0.0.1:0", keys),
+    ours: () => scaled({ listen: "tcp://127.0.0.1:0", keys, writes: "none" }),
   });
   fs.rmSync(`${folder}/zeros`);
   const what = `${runtime.name}: memory of a live migration`;
   return [
-    rateRow(`${what}, unix socket`, "socat", BYTES, unix, LEAST_UNIX),
+    rateRow(`${what}, unix socket`, "socat", BYTES, { ours: plain, theirs }, LEAST_UNIX),
+    rateRow(`${what}, all pages hashed`, "socat", BYTES, { ours: compared, theirs }),
     rateRow(`${what}, TLS`, "openssl", BYTES, tls, LEAST_TLS),
     {
       what: `${what}: what a side takes besides it`,
@@ -185,20 +198,40 @@ export async function liveRows(folder: string, runtime: Runtime, rounds: number)
       met: most < MOST_MIB,
       note: null,
     },
-    ...await zeroRows(runtime),
+    ...await scanRows(folder, runtime),
   ];
 }
 
-/** Looking for pages of zeros, against a copy. */
-async function zeroRows(runtime: Runtime): Promise<Row[]> {
-  const words = script(runtime, "./_zero_scan.ts", String(SCANNED_MIB));
-  const [zeros, last, theirs] = (await run(words)).stdout.split(" ").map(Number);
+/** Looking for pages of zeros, and comparing pages with their hashes, against a copy. */
+async function scanRows(folder: string, runtime: Runtime): Promise<Row[]> {
+  const words = script(runtime, "./_page_scan.ts", String(SCANNED_MIB));
+  const [zeros, last, hashed, compared, theirs] = (await run(words)).stdout.split(" ").map(Number);
   const bytes = SCANNED_MIB << 20;
-  const rows = [["all zero", zeros!], ["their last byte is not zero", last!]] as const;
-  return rows.map(([pages, ours]) => {
-    const what = `${runtime.name}: looking for zeros in pages, ${pages}`;
-    const row = rateRow(what, "memcpy", bytes, { ours, theirs: theirs! });
-    const met = row.ours >= Math.min(row.theirs, ENOUGH_MB);
-    return { ...row, target: `≥ 1 or ${ENOUGH_MB} MB/s`, met };
-  });
+  const row = (what: string, ours: number): Row =>
+    rateRow(`${runtime.name}: ${what}`, "memcpy", bytes, { ours, theirs: theirs! });
+  const zeroRow = (pages: string, ours: number): Row => {
+    const measured = row(`looking for zeros in pages, ${pages}`, ours);
+    const met = measured.ours >= Math.min(measured.theirs, ENOUGH_MB);
+    return { ...measured, target: `≥ 1 or ${ENOUGH_MB} MB/s`, met };
+  };
+  return [
+    zeroRow("all zero", zeros!),
+    zeroRow("their last byte is not zero", last!),
+    row("hashing pages into frames", hashed!),
+    {
+      ...row("comparing pages with their hashes", compared!),
+      note: `openssl's SHA-256 ${await opensslHashed(folder)} MB/s`,
+    },
+  ];
+}
+
+/** How fast openssl hashes as many bytes by SHA-256, its start included, in MB/s. */
+async function opensslHashed(folder: string): Promise<number> {
+  const file = `${folder}/hashed`;
+  fs.writeFileSync(file, new Uint8Array(BYTES));
+  try {
+    return Math.round(BYTES / await wallSeconds(["openssl", "dgst", "-sha256", file]) / 1e6);
+  } finally {
+    fs.rmSync(file);
+  }
 }

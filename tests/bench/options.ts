@@ -26,7 +26,7 @@ const ROWS = {
   "import": "a migration stream of QEMU's with gigabytes of RAM, against cat",
   "memory": "peak memory: 1 device of 4 GiB, 8 of 1 GiB",
   "vfio-user": "a device that another process serves: a request, and its data",
-  "live": "memory of a live migration, over a unix socket and TLS",
+  "live": "memory of a live migration, over a unix socket and TLS, and comparing it",
   "startup": "how long the command line takes to start",
 } as const;
 

@@ -1,4 +1,4 @@
-/** _bitmap_scan.wat, compiled by tests/dirty/_compile_scan.ts; in base64. */
+/** _bitmap_scan.wat, compiled by tests/_compile_wat.ts; in base64. */
 export const SCAN_WASM: string =
   "AGFzbQEAAAABGQRgAX8Bf2ACf3sBf2ABfwF7YAR/f39/AX8DBgUAAQECAwUDAQAKBxkDBm1lbW9yeQIABWNvdW50AA" +
   "AEc2NhbgAECpMEBT8CAX8BfkHAACEBA0AgAiABKQMAeyABKQMIe3wgASkDEHsgASkDGHt8fHwhAiABQSBqIQEgASAA" +

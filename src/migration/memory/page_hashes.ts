@@ -2,14 +2,11 @@
  * What was last sent of each page, as a hash: a page that is the same is not sent again.
  */
 
-import { Buffer } from "node:buffer";
 import { createHash, hash } from "node:crypto";
 import { HASH_BYTES } from "../../checkpoint/frames/hash_frame.ts";
+import { HASH_WORDS } from "./keyed_hash.ts";
 
-/** The hash of a page of zeros is not taken, but agreed on. */
-const ZERO: Uint8Array = new Uint8Array(HASH_BYTES);
-
-/** A hash of a page, which is not all zero. */
+/** A hash of a page, which is not all zero, that another process takes as well. */
 export function hashPage(page: Uint8Array): Uint8Array {
   // `hash` is the faster, and not in all versions of the runtimes.
   const whole = typeof hash === "function"
@@ -19,12 +16,12 @@ export function hashPage(page: Uint8Array): Uint8Array {
 }
 
 /** What is known of a page. */
-const [UNSENT, SENT, HASHED] = [0, 1, 2];
+const [UNSENT, SENT, ZERO, HASHED] = [0, 1, 2, 3];
 
 /** The hashes of a mapping's pages, as they were last sent. */
 export class PageHashes {
-  readonly #hashes: Uint8Array;
-  /** `UNSENT`, `SENT` or `HASHED`. */
+  readonly #hashes: Uint32Array;
+  /** `UNSENT`, `SENT`, `ZERO` or `HASHED`. */
   readonly #known: Uint8Array;
   readonly #lazy: boolean;
 
@@ -34,7 +31,7 @@ export class PageHashes {
    * @param lazy Hashes a page only from the second time on that it is looked at.
    */
   constructor(pages: number, lazy: boolean) {
-    this.#hashes = new Uint8Array(pages * HASH_BYTES);
+    this.#hashes = new Uint32Array(pages * HASH_WORDS);
     this.#known = new Uint8Array(pages);
     this.#lazy = lazy;
   }
@@ -49,15 +46,27 @@ export class PageHashes {
     this.#known.fill(SENT, page, page + pages);
   }
 
-  /** Notes what a page is now, by its hash, or null for zeros; returns whether it was so already. */
-  update(page: number, own: Uint8Array | null): boolean {
-    const hash = own ?? ZERO;
-    const at = page * HASH_BYTES;
-    const same = this.#known[page] === HASHED &&
-      Buffer.compare(this.#hashes.subarray(at, at + HASH_BYTES), hash) === 0;
-    if (same) return true;
-    this.#hashes.set(hash, at);
+  /** Notes that a page is all zero now; returns whether it was so already. */
+  zero(page: number): boolean {
+    if (this.#known[page] === ZERO) return true;
+    this.#known[page] = ZERO;
+    return false;
+  }
+
+  /** Notes the hash of what a page is now; returns whether it was the same already. */
+  update(page: number, hash: Uint32Array): boolean {
+    if (this.#known[page] === HASHED && this.#equals(page, hash)) return true;
+    this.#hashes.set(hash, page * HASH_WORDS);
     this.#known[page] = HASHED;
     return false;
+  }
+
+  #equals(page: number, hash: Uint32Array): boolean {
+    // A view of each page's words would take as long as the hash.
+    const at = page * HASH_WORDS;
+    for (let word = 0; word < HASH_WORDS; word++) {
+      if (this.#hashes[at + word] !== hash[word]) return false;
+    }
+    return true;
   }
 }

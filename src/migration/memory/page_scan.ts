@@ -34,6 +34,7 @@ import {
   type IovaMapping,
   overlap,
 } from "../../vfio/dma/iova.ts";
+import { CopiedPages } from "./copied_pages.ts";
 import { hashPage, PageHashes } from "./page_hashes.ts";
 
 /**
@@ -125,6 +126,7 @@ export class PageScan {
   readonly #tracker: DirtyTracker | null;
   /** The hashes of each part of memory. */
   readonly #hashes: readonly PageHashes[];
+  readonly #copied: CopiedPages = new CopiedPages();
   /** What is to be looked at, from the `#next` one on. */
   #due: DueRun[] = [];
   #next = 0;
@@ -221,16 +223,22 @@ export class PageScan {
       const { page } = run;
       const zero = this.#isZero(run, page);
       let length = PAGE_UNIT;
-      let same: boolean;
-      if (zero) same = hashes.update(page, null);
+      let same = false;
+      if (zero) same = hashes.zero(page);
       else {
         if (frame.used === BODY_BYTES) return;
         const unsent = this.#unsent(run, (BODY_BYTES - frame.used) / PAGE_UNIT);
-        length = PAGE_UNIT * Math.max(1, unsent);
-        const bytes = body.subarray(frame.used, frame.used + length);
-        this.#memory.read(iovaOf(run, page), bytes);
-        if (unsent > 0) hashes.sent(page, unsent);
-        same = unsent === 0 && hashes.update(page, hashPage(bytes));
+        if (unsent > 0) {
+          length = PAGE_UNIT * unsent;
+          this.#memory.read(iovaOf(run, page), body.subarray(frame.used, frame.used + length));
+          hashes.sent(page, unsent);
+        } else {
+          // What is sent is what was hashed, whoever writes to the page meanwhile.
+          const copied = this.#copied;
+          copied.copy(run, page, (into) => this.#memory.read(iovaOf(run, page), into));
+          same = hashes.update(page, copied.hash(page));
+          if (!same) body.set(copied.bytes(page), frame.used);
+        }
       }
       frame.seen += length;
       run.page += length / PAGE_UNIT;
@@ -259,6 +267,7 @@ export class PageScan {
   }
 
   #isZero(run: DueRun, page: number): boolean {
+    if (this.#copied.isOther(run, page)) return false;
     const { memory, offset } = run.part;
     return memory === null
       ? this.#memory.isZero(iovaOf(run, page), PAGE_UNIT)

@@ -127,6 +127,28 @@ describe("looking through memory", () => {
     assert.deepEqual(send(scan, null), { memory: 0, zero: 0, same: 4 });
   });
 
+  it("knows what it sent, if a page is written to while it is looked at", () => {
+    const { memory, bytes } = memoryOf([4, 1]);
+    bytes[0]!.fill(7);
+    const to = memoryOf([4, 1]);
+    const [part] = memory.parts;
+    const written = new class extends CopiedMemory {
+      override read(offset: number, into: Uint8Array): void {
+        super.read(offset, into);
+        // Behind a whole page, and not behind the look at its first bytes.
+        if (into.length >= PAGE_UNIT) bytes[0]!.fill(8);
+      }
+    }(bytes[0]!);
+    const parts = [{ ...part!, memory: written }, memory.parts[1]!];
+    const options = { device: 0, tracker: null, lazyHashes: false };
+    const scan = new PageScan(new DeviceMemory(parts), options);
+    scan.add("all");
+    send(scan, to.memory);
+    scan.add("all");
+    assert.equal(send(scan, to.memory).memory, 4);
+    assert.deepEqual(to.bytes, bytes);
+  });
+
   it("takes a range of the owner's across mappings, but none that is not all mapped", () => {
     const bytes = [2, 3].map((count) => new Uint8Array(new ArrayBuffer(count * PAGE_UNIT)));
     const parts = bytes.map((each, index) => ({

@@ -1,6 +1,7 @@
 /**
- * Looks for pages of zeros in resident memory, as a live migration does. Prints the seconds for
- * memory of zeros, for pages whose last byte is not zero, and for copying it. Argument: MiB.
+ * Looks at resident memory, as a live migration does. Prints the seconds for finding pages of zeros in
+ * memory of zeros and in pages whose last byte is not zero, for hashing pages and copying them into
+ * frames, for comparing them with those hashes, and for copying the memory. Argument: MiB.
  */
 
 import process from "node:process";
@@ -37,16 +38,26 @@ const copied = least(() => {
   for (let at = 0; at < size; at += MIB) mapping.read(at, buffer);
 });
 const slot = new ArrayBuffer(PAGE_SLOT_BYTES);
-const zeros = least(() => {
-  const scan = new PageScan(memory, { device: 0, tracker: null, lazyHashes: false });
+
+/** Looks at all memory; returns the bytes of pages of zeros, and of those that were sent before. */
+function pass(scan: PageScan): { readonly zero: number; readonly same: number } {
   scan.add("all");
-  let found = 0;
+  const found = { zero: 0, same: 0 };
   for (let done = false; !done;) {
     const turn = scan.fill(slot);
-    found += turn.zero;
+    found.zero += turn.zero;
+    found.same += turn.same;
     done = turn.done;
   }
-  if (found !== size) throw new Error(`${found} bytes of zeros in place of ${size}`);
+  return found;
+}
+
+const newScan = (): PageScan =>
+  new PageScan(memory, { device: 0, tracker: null, lazyHashes: false });
+
+const zeros = least(() => {
+  const { zero } = pass(newScan());
+  if (zero !== size) throw new Error(`${zero} bytes of zeros in place of ${size}`);
 });
 for (let at = PAGE - 1; at < size; at += PAGE) mapping.write(at, new Uint8Array([1]));
 const last = least(() => {
@@ -54,4 +65,12 @@ const last = least(() => {
     if (memory.isZero(BigInt(at), PAGE)) throw new Error(`The page at ${at} is not zero`);
   }
 });
-console.log(`${zeros} ${last} ${copied}`);
+for (let at = 0; at < size; at += PAGE) mapping.write(at, new Uint8Array([1]));
+const hashed = least(() => void pass(newScan()));
+const sent = newScan();
+pass(sent);
+const compared = least(() => {
+  const { same } = pass(sent);
+  if (same !== size) throw new Error(`${same} bytes are the same in place of ${size}`);
+});
+console.log(`${zeros} ${last} ${hashed} ${compared} ${copied}`);

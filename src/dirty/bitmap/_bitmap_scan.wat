@@ -3,7 +3,7 @@
 ;;
 ;; Memory: 0..56 unused, 56..64 the word before the block, 64.. the block.
 ;; Positions are written wherever the caller says, as u32.
-;; Compiled into _bitmap_scan_wasm.ts by tests/dirty/_compile_scan.ts.
+;; Compiled into _bitmap_scan_wasm.ts by tests/_compile_wat.ts.
 (module
   (memory (export "memory") 10)
 
