@@ -104,11 +104,13 @@ const DOORS: Readonly<Record<string, string>> = {
     V1Transaction V2Device Verdict attempt check defineCheck rule selectChecks
   `,
   "./vmm": `
+    BlobText CloudHypervisorDevice CloudHypervisorSnapshot ConfiguredDevice DeviceInFile
     ImportedDevice PausedVmError PausedVmErrorCode PausedVmReport ProcessDevice ProcessDeviceError
     ProcessDeviceErrorCode QemuDevice QemuStream QmpClient QmpError QmpErrorCode QmpOptions
-    ReadStreamOptions RepairOptions RepairReport StateRecord StateReplacement VmmFileError
+    ReadSnapshotOptions ReadStreamOptions RepairOptions RepairReport StateRecord StateReplacement VmmFileError
     VmmFileErrorCode fileChunks importedIdentity isProcessDevice isQemuStream protocolOfMachine
-    readQemuStream repairVm replaceState stateOfDevices whilePaused
+    readCloudHypervisorConfig readCloudHypervisorSnapshot readQemuStream repairVm replaceState
+    stateOfDevices stateOfSnapshot whilePaused
   `,
 };
 

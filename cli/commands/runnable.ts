@@ -11,7 +11,7 @@ import { checkpoint } from "../specs/checkpoint/checkpoint.ts";
 import { diff } from "../specs/checkpoint/diff.ts";
 import { type Command, type CommonArgs, description } from "../specs/command.ts";
 import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "../specs/dirty_unmap.ts";
-import { importQemu } from "../specs/import.ts";
+import { importCloudHypervisor, importQemu } from "../specs/import.ts";
 import { list } from "../specs/list.ts";
 import { serve } from "../specs/serve.ts";
 import { show, verify } from "../specs/verify_show.ts";
@@ -68,6 +68,7 @@ const PARSERS: ReadonlyMap<Command, CommandParser> = new Map([
   runnable(timeline, () => import("./timeline.ts")),
   runnable(traceShow, () => import("./trace/show.ts")),
   runnable(importQemu, () => import("./import/qemu.ts")),
+  runnable(importCloudHypervisor, () => import("./import/cloud_hypervisor.ts")),
   runnable(checkpoint, () => import("./checkpoint/take.ts")),
   runnable(verify, () => import("./checkpoint/verify.ts")),
   runnable(diff, () => import("./checkpoint/diff.ts")),

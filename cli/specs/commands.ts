@@ -9,7 +9,7 @@ import { checkpoint } from "./checkpoint/checkpoint.ts";
 import { diff } from "./checkpoint/diff.ts";
 import type { Command, CommandGroup } from "./command.ts";
 import { dirtyForecast, dirtyGet, dirtyWatch, unmap } from "./dirty_unmap.ts";
-import { importQemu } from "./import.ts";
+import { importCloudHypervisor, importQemu } from "./import.ts";
 import { list } from "./list.ts";
 import { serve } from "./serve.ts";
 import { show, verify } from "./verify_show.ts";
@@ -58,6 +58,7 @@ export const COMMANDS: readonly Command[] = [
   show,
   diff,
   importQemu,
+  importCloudHypervisor,
   dirtyGet,
   dirtyWatch,
   dirtyForecast,

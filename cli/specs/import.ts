@@ -19,27 +19,18 @@ import type { Command } from "./command.ts";
 import { json, open, quiet, stored, toggle } from "./options.ts";
 import { device, file } from "./value_parsers.ts";
 
-const args = object({
-  file: argument(file(), {
-    description: [text("The file that QEMU's migrate wrote; a regular file.")],
-  }),
-  list: toggle(["--list"], "Say which devices are in the file, and write nothing."),
+/** The options of each `import` command. */
+const common = {
+  list: toggle(["--list"], "Say which devices are in it, and write nothing."),
   names: multiple(option("--device", string({ metavar: "NAME" }), {
     description: [
-      text("Take this device, by its address in the guest (0000:00:05.0); default: all."),
+      text("Take this device, by the name that --list shows; default: all that have state."),
     ],
   })),
   like: optional(option("--like", device(), {
     description: [
       text(
-        "A device of the same kind: the checkpoint gets its driver, type and protocol, and its ids must be those in the file. It is opened.",
-      ),
-    ],
-  })),
-  protocol: optional(option("--protocol", choice(["v1", "v2"], { metavar: "PROTOCOL" }), {
-    description: [
-      text(
-        "The protocol that the device spoke, if the file does not tell: v1 up to QEMU 7.2, v2 from QEMU 8.0 on.",
+        "A device of the same kind: the checkpoint gets its driver, type, ids and protocol, which must not differ from what is known already. It is opened.",
       ),
     ],
   })),
@@ -52,7 +43,31 @@ const args = object({
   via: open.via,
   ...json,
   ...quiet,
+};
+
+const args = object({
+  file: argument(file(), {
+    description: [text("The file that QEMU's migrate wrote; a regular file.")],
+  }),
+  ...common,
+  protocol: optional(option("--protocol", choice(["v1", "v2"], { metavar: "PROTOCOL" }), {
+    description: [
+      text(
+        "The protocol that the device spoke, if the file does not tell: v1 up to QEMU 7.2, v2 from QEMU 8.0 on.",
+      ),
+    ],
+  })),
 });
+
+const snapshotArgs = object({
+  file: argument(file("DIR"), {
+    description: [text("The folder that cloud-hypervisor's snapshot wrote.")],
+  }),
+  ...common,
+});
+
+/** The arguments of `import cloud-hypervisor`, and what all `import` commands have. */
+export type ImportArgs = InferValue<typeof snapshotArgs>;
 
 /** The arguments of `import qemu`. */
 export type ImportQemuArgs = InferValue<typeof args>;
@@ -80,4 +95,29 @@ export const importQemu: Command<ImportQemuArgs> = {
   ],
   permissions: ["--allow-read", "--allow-write"],
   args,
+};
+
+/** `import cloud-hypervisor`. */
+export const importCloudHypervisor: Command<ImportArgs> = {
+  name: "import cloud-hypervisor",
+  usage: "DIR (--list | -o CHECKPOINT) [--device NAME] [--like DEVICE] [OPTIONS]",
+  brief: "Make a checkpoint of VFIO devices in a snapshot of cloud-hypervisor's.",
+  details: [
+    "Reads the state.json that ch-remote snapshot (or cloud-hypervisor's offload daemon) wrote, and takes out the state of VFIO devices. The whole file is checked first; a cut or damaged one is exit 4, with the offset.",
+    "cloud-hypervisor saves the state of VFIO devices from version 53 on, of those that speak v2. A snapshot in the layout of version 38 or earlier is refused by that name, exit 3.",
+    "Only the device's own state is taken: the guest's memory, its interrupts and its configuration space stay behind.",
+    "The snapshot does not say what kind of device it was. Give --like, so that restore can compare. With --like it also needs --allow-ffi.",
+  ],
+  examples: [
+    {
+      what: "which devices are in it?",
+      line: "vfiokit import cloud-hypervisor snapshot --list",
+    },
+    {
+      what: "take out one, to restore it into a device of the same kind",
+      line: "vfiokit import cloud-hypervisor snapshot --device nic0 --like 0000:3b:00.1 -o nic.vfk",
+    },
+  ],
+  permissions: ["--allow-read", "--allow-write"],
+  args: snapshotArgs,
 };

@@ -66,10 +66,10 @@ export function device(): ValueParser<"sync", string> {
 }
 
 /** A checkpoint's file name, or `-`. */
-export function file(): ValueParser<"sync", string> {
+export function file(metavar: "FILE" | "DIR" = "FILE"): ValueParser<"sync", string> {
   return {
     mode: "sync",
-    metavar: "FILE",
+    metavar,
     placeholder: "-",
     parse(input: string): ValueParserResult<string> {
       return input === ""

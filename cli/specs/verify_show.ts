@@ -46,6 +46,7 @@ export const show: Command<FileArgs> = {
     "Reads and checks the whole checkpoint, as verify does. Of one that is cut or damaged it shows what can be read, and exits with 4.",
     "Of a folder that checkpoint filled, it shows a line for each checkpoint: full or increment, when it was taken, its size, and whether it can be restored. DIR@N is number N: what it holds, and which one it builds on.",
     "Of a migration stream of QEMU's, in a regular file, it shows the machine, its memory and the VFIO devices whose state import qemu takes out; with --json as stream.",
+    "Of the folder of a snapshot of cloud-hypervisor's, it shows its memory and its VFIO devices, which import cloud-hypervisor takes out; with --json as snapshot.",
   ],
   examples: [{ what: "which device was saved?", line: "vfiokit show device.vfk" }],
   permissions: ["--allow-read"],

@@ -2,7 +2,9 @@
  * Virtual machine monitors: their VFIO devices while they run, and in their files.
  *
  * {@linkcode readQemuStream} reads what QEMU's `migrate` wrote to a file, and {@linkcode stateOfDevices}
- * makes transactions of the state of its devices, which `encodeCheckpoint` takes.
+ * makes transactions of the state of its devices, which `encodeCheckpoint` takes;
+ * {@linkcode readCloudHypervisorSnapshot} and {@linkcode stateOfSnapshot} do so with a snapshot of
+ * cloud-hypervisor's.
  *
  * {@linkcode ProcessDevice} is a device that a running one has open.
  *
@@ -35,9 +37,17 @@ export {
   type ReadStreamOptions,
   type StateRecord,
 } from "./qemu/read_stream.ts";
+export { protocolOfMachine, stateOfDevices } from "./qemu/import_state.ts";
+export { type DeviceInFile, type ImportedDevice, importedIdentity } from "./imported_identity.ts";
 export {
-  type ImportedDevice,
-  importedIdentity,
-  protocolOfMachine,
-  stateOfDevices,
-} from "./qemu/import_state.ts";
+  type BlobText,
+  type CloudHypervisorDevice,
+  type CloudHypervisorSnapshot,
+  readCloudHypervisorSnapshot,
+  type ReadSnapshotOptions,
+} from "./cloud_hypervisor/read_snapshot.ts";
+export {
+  type ConfiguredDevice,
+  readCloudHypervisorConfig,
+} from "./cloud_hypervisor/read_config.ts";
+export { stateOfSnapshot } from "./cloud_hypervisor/state_of_snapshot.ts";

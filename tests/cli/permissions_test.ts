@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { COMMANDS } from "../../cli/specs/commands.ts";
 import { sampleFields } from "../../cli/dirty/samples.ts";
 import { IN_DENO, projectFile, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
+import { snapshotConfig, snapshotState } from "../vmm/_cloud_hypervisor.ts";
 import { qemuStream } from "../vmm/_qemu_stream.ts";
 import { sampleRounds } from "./_sample_rounds.ts";
 
@@ -21,6 +22,11 @@ function lines(folder: Folder): Readonly<Record<string, readonly string[]>> {
   const guest = folder.file("guest");
   const device = { name: "0000:00:05.0/vfio", stopCopy: [new Uint8Array(8)] };
   writeFileSync(guest, qemuStream({ devices: [device] }));
+  const snapshot = folder.file("snapshot");
+  mkdirSync(snapshot);
+  const devices = [{ name: "nic0", state: new Uint8Array(8) }];
+  writeFileSync(`${snapshot}/state.json`, snapshotState(devices));
+  writeFileSync(`${snapshot}/config.json`, snapshotConfig([{ id: "nic0", path: "/sys" }]));
   return {
     list: ["list"],
     probe: ["probe", "sim:mapped"],
@@ -35,6 +41,9 @@ function lines(folder: Folder): Readonly<Record<string, readonly string[]>> {
     verify: ["verify", file],
     show: ["show", file],
     "import qemu": ["import", "qemu", guest, "-o", folder.file("imported")],
+    "import cloud-hypervisor": [
+      ...["import", "cloud-hypervisor", snapshot, "-o", folder.file("imported from a snapshot")],
+    ],
     "dirty forecast": ["dirty", "forecast", samples, "--bandwidth", "10Gbit", "--downtime", "50ms"],
     "dirty get": ["dirty", "get", "sim:mapped", "--map", "0:1MiB", "--after", "1ms"],
     "dirty watch": ["dirty", "watch", "sim:mapped", "--map", "0:1MiB", "--rounds", "1"],

@@ -4,11 +4,8 @@ import { tmpdir } from "node:os";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { type QemuStream, readQemuStream } from "../../src/vmm/qemu/read_stream.ts";
-import {
-  importedIdentity,
-  protocolOfMachine,
-  stateOfDevices,
-} from "../../src/vmm/qemu/import_state.ts";
+import { importedIdentity } from "../../src/vmm/imported_identity.ts";
+import { protocolOfMachine, stateOfDevices } from "../../src/vmm/qemu/import_state.ts";
 import { VmmFileError } from "../../src/vmm/vmm_file_error.ts";
 import { pieces, qemuStream, type StreamPlan, Writer } from "./_qemu_stream.ts";
 

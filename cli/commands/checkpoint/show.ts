@@ -1,5 +1,6 @@
 /**
- * `vfiokit show`: what a checkpoint holds, or a migration stream of QEMU's.
+ * `vfiokit show`: what a checkpoint holds, or a migration stream of QEMU's, or a snapshot of
+ * cloud-hypervisor's.
  *
  * @module
  */
@@ -20,7 +21,14 @@ import type { Context } from "../../context.ts";
 import { bytes, count, hex, rate, time } from "../../output/format.ts";
 import { whileReading } from "../../output/progress.ts";
 import { storedTimeLines, storedTimes } from "../../output/stored_times.ts";
-import { readStream, streamDocument, streamLines } from "../../output/qemu_stream.ts";
+import {
+  isSnapshot,
+  openSnapshot,
+  readSnapshot,
+  snapshotDocument,
+  snapshotLines,
+} from "../../vmm_files/cloud_hypervisor.ts";
+import { readStream, streamDocument, streamLines } from "../../vmm_files/qemu_stream.ts";
 import { table } from "../../output/table.ts";
 import type { FileArgs } from "../../specs/verify_show.ts";
 
@@ -35,6 +43,7 @@ const UNKNOWN = {
 export async function run({ file: word }: FileArgs, context: Context): Promise<number> {
   const named = chainName(word);
   if (named !== null && named.number === undefined) {
+    if (isSnapshot(word)) return await showSnapshot(word, context);
     const { showFolder } = await import("./folder.ts");
     return await showFolder(word, true, context);
   }
@@ -81,6 +90,19 @@ async function showQemuStream(
   context.print(...streamLines(file, stream));
   const next = `hint: import it: vfiokit import qemu ${shellFile(file)} -o CHECKPOINT`;
   if (stream.devices.length > 0) context.note(next);
+  return 0;
+}
+
+async function showSnapshot(folder: string, context: Context): Promise<number> {
+  context.set({ file: folder, snapshot: null });
+  await using source = await context.until(openSnapshot(folder));
+  const snapshot = await readSnapshot(folder, source, context);
+  context.set({ snapshot: snapshotDocument(snapshot) });
+  context.print(...snapshotLines(folder, snapshot));
+  const next = `hint: import it: vfiokit import cloud-hypervisor ${
+    shellFile(folder)
+  } -o CHECKPOINT`;
+  if (snapshot.devices.some(({ blob }) => blob !== null)) context.note(next);
   return 0;
 }
 

@@ -13,9 +13,9 @@ import {
   readQemuStream,
 } from "../../src/vmm/mod.ts";
 import type { Context } from "../context.ts";
-import { bytes, count, hex } from "./format.ts";
-import { whileReading } from "./progress.ts";
-import { table } from "./table.ts";
+import { bytes, count, hex } from "../output/format.ts";
+import { whileReading } from "../output/progress.ts";
+import { table } from "../output/table.ts";
 
 /** Reads a file with such a stream, and draws at a terminal how far it is. */
 export async function readStream(
