@@ -86,11 +86,11 @@ const DOORS: Readonly<Record<string, string>> = {
   "./live": `
     AttachOptions AttachPurpose AttachedOwner Attachment ChainError ChainErrorCode ChainErrorInfo ChainInspection ChainOptions ChainProgress CheckpointChain
     CheckpointDifference CheckpointFiles Connection ConvergenceOptions DataDifference
-    DeviceDifference DifferentRange DifferentTransaction DowntimeStep ENTRIES Entry InspectChainOptions JournalError
+    DeviceDifference DifferentRange DifferentTransaction DowntimeStep ENTRIES Entry FurtherConnections InspectChainOptions JournalError
     JournalErrorCode JournalView LinkInspection LinkReport ListenOptions LiveError LiveErrorCode
     MigrateOptions MigrateProgress MigrateReport OpenReceiving Order Owner OwnerOptions OwnerWrites OwnersDevice ProcessId
     ReceiveOptions ReceiveProgress ReceiveReport Received ReceivedBytes Resolution ResolveOptions
-    RestoreChainOptions RestoreChainReport Round SentBytes Side StopStep TcpAddress TcpError
+    RestoreChainOptions RestoreChainReport Round SentBytes Side StopStep StreamOptions TcpAddress TcpError
     TcpErrorCode TcpListener TcpOptions TlsFiles TlsIdentity UnixListener VerifiedChain
     VerifyChainOptions addDecision connectProgram connectTcp connectUnix diffCheckpoints fingerprint
     formatTcpAddress generateKeys inspectChain journalPath linkFile migrate parseTcpAddress readIdentity

@@ -76,12 +76,25 @@ export async function connect(
   );
 }
 
+/**
+ * Refuses several streams to an address that only one connection leads to.
+ *
+ * @throws {UsageError} If it is such an address.
+ */
+export function refuseStreams(address: string, streams: number): void {
+  if (streams === 1 || !address.startsWith("exec:")) return;
+  throw new UsageError(
+    `Cannot use --streams ${streams} with "${address}": stdin and stdout of a program are one ` +
+      "connection; unix:PATH and tcp://HOST:PORT take several",
+  );
+}
+
 /** Where a connection comes from. */
 export interface Listening extends Disposable {
   /** Its address, for messages. */
   readonly address: string;
-  /** The next connection. */
-  next(): Promise<Connection>;
+  /** The next connection; rejects once the signal is aborted. */
+  next(signal?: AbortSignal): Promise<Connection>;
   /** Whether another can come after the first. */
   readonly more: boolean;
 }
@@ -117,7 +130,7 @@ export async function listen(
   return {
     address,
     more: true,
-    next: () => listener.next(),
+    next: (signal) => listener.next(signal),
     [Symbol.dispose]: () => listener.close(),
   };
 }
@@ -135,8 +148,8 @@ async function listenTcp(
   return {
     address: own,
     more: true,
-    next: async () => {
-      const socket = await listener.accept();
+    next: async (signal) => {
+      const socket = await listener.accept(signal);
       return streamConnection(own, socket, socket);
     },
     [Symbol.dispose]: () => listener[Symbol.dispose](),

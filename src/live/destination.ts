@@ -19,6 +19,7 @@ import type { IovaMapping } from "../vfio/dma/iova.ts";
 import type { Connection } from "./connection/connection.ts";
 import { type Hello, unexpected } from "./connection/messages.ts";
 import { Peer } from "./connection/peer.ts";
+import { Silence } from "./connection/silence.ts";
 import {
   DESTINATION,
   type DestinationAction,
@@ -31,6 +32,7 @@ import { untilOrdered } from "./await_order.ts";
 import { FrameReceiver, type ReceivedBytes } from "./frame_receiver.ts";
 import { LiveError } from "./live_error.ts";
 import { PhaseReports } from "./phase_reports.ts";
+import { type FurtherConnections, StreamGate } from "./streams/stream_gate.ts";
 import { Tee } from "./tee.ts";
 
 /** How to receive. */
@@ -45,6 +47,11 @@ export interface ReceiveOptions {
    * they do not. If it cannot be written before that, the migration fails.
    */
   readonly tee?: CheckpointFile | undefined;
+  /**
+   * Takes memory by several streams, as many as the source offers. While the migration is under
+   * way, what else connects is dropped. Default: by the first connection alone.
+   */
+  readonly connections?: FurtherConnections | undefined;
   /** How long the other side may take for its next bytes, in milliseconds. Default 30 000. */
   readonly timeoutMs?: number | undefined;
   /**
@@ -69,7 +76,7 @@ export interface ReceiveProgress {
   readonly id: string;
   /** What was taken so far. */
   readonly bytes: Readonly<ReceivedBytes>;
-  /** Bytes of the stream so far. */
+  /** Bytes of the streams so far. */
   readonly received: number;
   /**
    * For how many milliseconds a device's thread has left a request without an answer; 0 if none
@@ -86,8 +93,10 @@ export interface ReceiveReport {
   readonly seconds: number;
   /** What was taken. */
   readonly bytes: ReceivedBytes;
-  /** Bytes of the stream. */
+  /** Bytes of the streams. */
   readonly received: number;
+  /** How many streams memory came by. */
+  readonly streams: number;
   /** Why the checkpoint of `tee` did not get its name; null if it did, or if none was wanted. */
   readonly teeError: Error | null;
   /** The devices, which run. */
@@ -141,7 +150,8 @@ export async function receive(
       throw error;
     }
     using lockstep = new Lockstep("receive", devices, options.signal);
-    using destination = new Destination({ lockstep, peer, journal, hello }, options);
+    using gate = gateOf(connection, hello, options);
+    using destination = new Destination({ lockstep, peer, journal, hello, gate }, options);
     const report = await destination.run(begun);
     closing.move();
     journal[Symbol.dispose]();
@@ -155,6 +165,17 @@ async function greeted(peer: Peer, signal: AbortSignal | undefined): Promise<Hel
   const hello = await peer.hear();
   if (hello.type === "hello") return hello;
   throw new LiveError("peer-protocol", `The other side begins with "${hello.type}"`);
+}
+
+/** Where further streams come in; null if there are none. */
+function gateOf(
+  connection: Connection,
+  { streams: count }: Hello,
+  { connections, timeoutMs }: ReceiveOptions,
+): StreamGate | null {
+  return count === 1 || connections === undefined
+    ? null
+    : new StreamGate(connection, { count, connections, timeoutMs });
 }
 
 /** Tells the other side why, if it listens. */
@@ -172,7 +193,14 @@ class Destination implements Disposable {
   /** The memory of each device. */
   readonly #memory: Hello["memory"];
   readonly #tee: Tee | null;
+  /** Whether memory may come compressed. */
+  readonly #compressed: boolean;
   readonly #receiver: FrameReceiver;
+  readonly #gate: StreamGate | null;
+  /** Those of the further streams. */
+  #further: readonly FrameReceiver[] = [];
+  /** Resolves once all has come by the further streams. */
+  #furtherEnded: Promise<unknown> = Promise.resolve();
   readonly #machine: CommitMachine<DestinationState, DestinationEvent, DestinationAction>;
   readonly #reports: PhaseReports<ReceiveProgress["phase"]> | null;
   /** Why it failed. */
@@ -181,11 +209,12 @@ class Destination implements Disposable {
   #failure: Error | null = null;
 
   constructor(
-    { lockstep, peer, journal, hello }: {
+    { lockstep, peer, journal, hello, gate }: {
       readonly lockstep: Lockstep;
       readonly peer: Peer;
       readonly journal: Journal;
       readonly hello: Hello;
+      readonly gate: StreamGate | null;
     },
     options: ReceiveOptions,
   ) {
@@ -196,10 +225,9 @@ class Destination implements Disposable {
     this.#steps = new RestoreSteps(lockstep);
     this.#memory = hello.memory;
     this.#tee = options.tee === undefined ? null : new Tee(options.tee);
-    this.#receiver = new FrameReceiver(peer, lockstep, {
-      compressed: hello.compress !== null,
-      tee: this.#tee,
-    });
+    this.#gate = gate;
+    this.#compressed = hello.compress !== null;
+    this.#receiver = this.#receiverOf(peer, 0);
     const { onProgress } = options;
     this.#reports = onProgress === undefined ? null : new PhaseReports(
       (phase) => onProgress(this.#progress(phase)),
@@ -246,17 +274,47 @@ class Destination implements Disposable {
     const { members } = lockstep;
     await lockstep.look();
     await lockstep.step(({ device }) => ask(device, "checkRestore"));
-    await lockstep.until(this.#peer.say({ type: "ready" }));
+    const { count: streams, token } = this.#gate ?? { count: 1, token: null };
+    this.#gate?.open();
+    await lockstep.until(this.#peer.say({ type: "ready", streams, token }));
     this.#tell("receiving");
-    const header = await this.#receiver.header();
+    // What ends the migration before all streams are there comes by the first.
+    const [header, peers] = await lockstep.until(
+      Promise.all([this.#receiver.header(), this.#gate?.all ?? []]),
+    );
     demandIdentity(header, members.map(({ device }) => device), this.#options.force ?? false);
     lockstep.touch();
     await this.#steps.begin();
     await this.#tee?.begin({ ...header, link: this.#link });
+    this.#takeFurther(peers);
     await this.#receiver.rest();
+    await this.#peer.meanwhile(this.#furtherEnded);
     await this.#tee?.end();
     await this.#steps.judge();
     this.#options.onTaken?.();
+  }
+
+  /** Begins to take memory by the further streams. */
+  #takeFurther(peers: readonly Peer[]): void {
+    const silence = new Silence(0);
+    for (const peer of [this.#peer, ...peers]) peer.joins(silence);
+    this.#further = peers.map((peer, at) => this.#receiverOf(peer, at + 1));
+    this.#furtherEnded = this.#lockstep.until(Promise.all(peers.map(async (peer, at) => {
+      await this.#further[at]!.memory();
+      peer.finished();
+    })));
+    this.#furtherEnded.catch(() => {});
+  }
+
+  /** What takes the frames of a stream. */
+  #receiverOf(peer: Peer, index: number): FrameReceiver {
+    return new FrameReceiver(peer, this.#lockstep, {
+      compressed: this.#compressed,
+      tee: this.#tee,
+      part: { index, count: this.#gate?.count ?? 1 },
+      // Hashes are of memory as it is once all of it has come.
+      ready: () => this.#peer.meanwhile(this.#furtherEnded),
+    });
   }
 
   /** What makes the copy a checkpoint that stands alone, with its memory. */
@@ -347,9 +405,19 @@ class Destination implements Disposable {
     return {
       phase,
       id: this.#journal.id,
-      bytes: { ...this.#receiver.bytes },
-      received: this.#receiver.received,
+      ...this.#taken,
       unansweredMs: unansweredMs(this.#lockstep.members),
+    };
+  }
+
+  /** What was taken, by all streams. */
+  get #taken(): { readonly bytes: ReceivedBytes; readonly received: number } {
+    const all = [this.#receiver, ...this.#further];
+    const sum = (of: (receiver: FrameReceiver) => number): number =>
+      all.reduce((total, receiver) => total + of(receiver), 0);
+    return {
+      bytes: { memory: sum(({ bytes }) => bytes.memory), device: sum(({ bytes }) => bytes.device) },
+      received: sum(({ received }) => received),
     };
   }
 
@@ -371,8 +439,8 @@ class Destination implements Disposable {
     return {
       id: this.#journal.id,
       seconds: (performance.now() - begun) / 1000,
-      bytes: this.#receiver.bytes,
-      received: this.#receiver.received,
+      ...this.#taken,
+      streams: 1 + this.#further.length,
       teeError,
       devices,
     };

@@ -16,6 +16,7 @@ import type { FrameHeader } from "../checkpoint/frames/frame_header.ts";
 import { CheckpointError } from "../checkpoint/checkpoint_error.ts";
 import type { DecodedHeader } from "../checkpoint/metadata/header.ts";
 import { PAGE_BODY_AT, PAGE_SLOT_BYTES } from "../migration/memory/page_scan.ts";
+import { ownsAll, type StreamPart } from "../migration/memory/stripes.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import type { Lockstep } from "../transfer/lockstep.ts";
 import { LiveError } from "./live_error.ts";
@@ -43,6 +44,20 @@ export interface FrameSource {
   read(into: Uint8Array): Promise<number>;
 }
 
+/** How the frames of a checkpoint are taken. */
+export interface FrameReceiverOptions {
+  /** Checks device data, and leaves it out. Default false. */
+  readonly memoryOnly?: boolean | undefined;
+  /** Whether memory may be compressed. Default true. */
+  readonly compressed?: boolean | undefined;
+  /** Gets a copy of all that comes behind the header. */
+  readonly tee?: Tee | null | undefined;
+  /** Which one of several streams it is. Default: the only one. */
+  readonly part?: StreamPart | undefined;
+  /** Resolves once memory that comes by other streams has come. */
+  readonly ready?: (() => Promise<unknown>) | undefined;
+}
+
 /** Takes the frames of one checkpoint. */
 export class FrameReceiver {
   readonly #source: FrameSource;
@@ -50,6 +65,8 @@ export class FrameReceiver {
   readonly #memoryOnly: boolean;
   readonly #compressed: boolean;
   readonly #tee: Tee | null;
+  readonly #part: StreamPart;
+  readonly #ready: () => Promise<unknown>;
   readonly #reader: CheckpointReader;
   readonly #free: ArrayBuffer[] = Array.from(
     { length: SLOTS },
@@ -65,25 +82,25 @@ export class FrameReceiver {
   readonly #different: { count: number; readonly first: bigint[] } = { count: 0, first: [] };
   #deviceBytes = 0;
 
-  /**
-   * `memoryOnly` checks device data, and leaves it out; `compressed` says whether memory may be
-   * compressed; `tee` gets a copy of all that comes behind the
-   * header.
-   */
+  /** Takes them from there, and gives each of the devices its own. */
   constructor(
     source: FrameSource,
     lockstep: Lockstep,
-    { memoryOnly = false, compressed = true, tee = null }: {
-      readonly memoryOnly?: boolean;
-      readonly compressed?: boolean;
-      readonly tee?: Tee | null;
-    } = {},
+    {
+      memoryOnly = false,
+      compressed = true,
+      tee = null,
+      part = { index: 0, count: 1 },
+      ready = () => Promise.resolve(),
+    }: FrameReceiverOptions = {},
   ) {
     this.#source = source;
     this.#lockstep = lockstep;
     this.#memoryOnly = memoryOnly;
     this.#compressed = compressed;
     this.#tee = tee;
+    this.#part = part;
+    this.#ready = ready;
     this.#reader = new CheckpointReader({
       requireComplete: true,
       discard: memoryOnly,
@@ -106,6 +123,21 @@ export class FrameReceiver {
   /** Takes frames up to the header. */
   async header(): Promise<DecodedHeader> {
     return await this.#lockstep.until(this.#takeUntil(() => this.#reader.header));
+  }
+
+  /**
+   * Takes all frames of a stream that has nothing but memory; the devices have it then.
+   *
+   * @throws {CheckpointError} If a frame is wrong.
+   */
+  async memory(): Promise<void> {
+    const { devices } = await this.header();
+    const { length } = this.#lockstep.members;
+    if (devices.length !== length) {
+      const what = `its header has ${devices.length} devices, that of the first stream ${length}`;
+      throw new CheckpointError("header", this.#reader.storedBytes, what);
+    }
+    await this.rest();
   }
 
   /**
@@ -157,10 +189,28 @@ export class FrameReceiver {
     this.#lockstep.signal.throwIfAborted();
     if (count === 0) return void this.#reader.end();
     const batch = this.#reader.filled(count);
+    if (this.#pages !== null) this.#demandOwn(this.#pages);
+    if (this.#part.index > 0 && (batch !== null || this.#hashes !== null)) {
+      const what = `Stream ${this.#part.index} has something else than memory`;
+      throw new LiveError("peer-protocol", what);
+    }
     if (this.#tee !== null) this.#copy(this.#tee, batch);
     if (batch !== null && !this.#memoryOnly) this.#push(batch);
     if (this.#pages !== null) this.#store(this.#pages);
-    if (this.#hashes !== null) this.#compare(this.#hashes);
+    if (this.#hashes === null) return;
+    await this.#ready();
+    this.#compare(this.#hashes);
+  }
+
+  /** Demands that a page comes by its own stream: by another one, it could overtake a newer version. */
+  #demandOwn({ entries }: Pages): void {
+    const foreign = entries.find((entry) => !ownsAll(entry, this.#part));
+    if (foreign === undefined) return;
+    const { index, count } = this.#part;
+    throw new LiveError(
+      "peer-protocol",
+      `Memory at 0x${foreign.iova.toString(16)} comes by stream ${index} of ${count}, not its own`,
+    );
   }
 
   #copy(tee: Tee, batch: Batch | null): void {

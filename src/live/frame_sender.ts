@@ -41,15 +41,39 @@ export interface FrameSink {
   send(parts: readonly Uint8Array<ArrayBuffer>[]): Promise<void>;
 }
 
+/** A stream: a checkpoint of its own. */
+class Stream {
+  readonly #sink: FrameSink;
+  readonly encoder: CheckpointEncoder;
+  /** Two for each device: a frame is made in one while the other is sent. */
+  readonly slots: readonly ArrayBuffer[][];
+
+  constructor(sink: FrameSink, devices: number, encoder: CheckpointEncoder) {
+    this.#sink = sink;
+    this.encoder = encoder;
+    this.slots = Array.from(
+      { length: devices },
+      () => [0, 1].map(() => new ArrayBuffer(PAGE_SLOT_BYTES)),
+    );
+  }
+
+  /** Sends bytes. */
+  send(parts: readonly Uint8Array<ArrayBuffer>[]): Promise<void> {
+    return this.#sink.send(parts);
+  }
+}
+
+/** How frames are sent. */
+type SentHeader = CheckpointHeader & { readonly compress?: "zstd" | undefined };
+
 /** Sends the frames of all devices, each in one piece. */
 export class FrameSender {
-  readonly #sink: FrameSink;
-  readonly #encoder: CheckpointEncoder;
+  readonly #header: SentHeader;
+  /** The first has all that is not memory. */
+  readonly #streams: Stream[] = [];
   readonly #compress: boolean;
   /** Bytes that compression has saved. */
   #saved = 0;
-  /** Two of each device: a frame is made in one while the other is sent. */
-  readonly #slots: readonly ArrayBuffer[][];
   /** What was sent. */
   readonly bytes: SentBytes = { memory: 0, zero: 0, same: 0, device: 0 };
   /** What each device gave. */
@@ -58,21 +82,28 @@ export class FrameSender {
   #looked = { bytes: 0, seconds: 0 };
 
   /** `compress` compresses frames that this makes smaller. */
-  constructor(
-    sink: FrameSink,
-    members: readonly Member[],
-    { compress, ...header }: CheckpointHeader & { readonly compress?: "zstd" | undefined },
-  ) {
-    this.#sink = sink;
-    this.#compress = compress === "zstd";
-    this.#encoder = new CheckpointEncoder(header, { compress });
+  constructor(sink: FrameSink, members: readonly Member[], header: SentHeader) {
+    this.#header = header;
+    this.#compress = header.compress === "zstd";
     this.devices = members.map(() => ({ transactions: 0, bytes: 0 }));
-    this.#slots = members.map(() => [0, 1].map(() => new ArrayBuffer(PAGE_SLOT_BYTES)));
+    this.addStream(sink);
   }
 
-  /** Bytes of the checkpoint so far. */
+  /** Sends memory by one stream more; before it begins. */
+  addStream(sink: FrameSink): void {
+    const { compress, ...header } = this.#header;
+    const encoder = new CheckpointEncoder(header, { compress });
+    this.#streams.push(new Stream(sink, this.devices.length, encoder));
+  }
+
+  /** How many streams there are. */
+  get streams(): number {
+    return this.#streams.length;
+  }
+
+  /** Bytes of the streams so far. */
   get sent(): number {
-    return this.#encoder.storedBytes;
+    return this.#streams.reduce((sum, { encoder }) => sum + encoder.storedBytes, 0);
   }
 
   /** The same, as if nothing were compressed: what is left is measured like that. */
@@ -80,14 +111,24 @@ export class FrameSender {
     return this.sent + this.#saved;
   }
 
+  get #first(): Stream {
+    return this.#streams[0]!;
+  }
+
   /** Sends the beginning. */
-  begin(): Promise<void> {
-    return this.#sink.send(this.#encoder.begin());
+  async begin(): Promise<void> {
+    await Promise.all(this.#streams.map((stream) => stream.send(stream.encoder.begin())));
+  }
+
+  /** Sends the end of all streams but the first: no more memory comes by them. */
+  async endMemory(): Promise<void> {
+    const [, ...further] = this.#streams;
+    await Promise.all(further.map((stream) => stream.send(stream.encoder.end())));
   }
 
   /** Sends the end: the other side then has everything. */
   end(): Promise<void> {
-    return this.#sink.send(this.#encoder.end());
+    return this.#first.send(this.#first.encoder.end());
   }
 
   /** Seconds that looking at so many bytes takes. */
@@ -95,24 +136,29 @@ export class FrameSender {
     return this.#looked.bytes === 0 ? 0 : bytes * this.#looked.seconds / this.#looked.bytes;
   }
 
-  /** Sends a device's memory that is due. */
-  async sendMemory({ device, number }: Member): Promise<void> {
-    const slots = this.#slots[number]!;
-    let turn = await this.#fill(device, slots[0]!);
+  /** Sends a device's memory that is due, by all streams; resolves once each has sent its part. */
+  async sendMemory(member: Member): Promise<void> {
+    await Promise.all(this.#streams.map((_, index) => this.#sendPart(member, index)));
+  }
+
+  async #sendPart({ device, number }: Member, part: number): Promise<void> {
+    const stream = this.#streams[part]!;
+    const slots = stream.slots[number]!;
+    let turn = await this.#fill(device, slots[0]!, part);
     for (let index = 0;; index ^= 1) {
       // It has been on the device's thread.
       slots[index] = turn.slot;
       // The next frame is made while this one is sent.
-      const next = turn.done ? null : this.#fill(device, slots[index ^ 1]!);
+      const next = turn.done ? null : this.#fill(device, slots[index ^ 1]!, part);
       next?.catch(() => {});
-      await this.#sendPages(number, turn);
+      await this.#sendPages(number, turn, stream);
       if (next === null) return;
       turn = await next;
     }
   }
 
-  async #fill(device: Member["device"], slot: ArrayBuffer): Promise<PageTurn> {
-    const turn = await ask(device, "fillPages", slot);
+  async #fill(device: Member["device"], slot: ArrayBuffer, part: number): Promise<PageTurn> {
+    const turn = await ask(device, "fillPages", slot, part);
     this.bytes.memory += turn.body;
     this.bytes.zero += turn.zero;
     this.bytes.same += turn.same;
@@ -121,20 +167,20 @@ export class FrameSender {
     return turn;
   }
 
-  async #sendPages(number: number, { slot, head, body }: PageTurn): Promise<void> {
+  async #sendPages(number: number, { slot, head, body }: PageTurn, stream: Stream): Promise<void> {
     if (head === 0) return;
     const at = PAGE_BODY_AT - head;
     const start = new Uint8Array(slot, at, head);
     const content = new Uint8Array(slot, PAGE_BODY_AT, body);
     const squeezed = this.#compress && body > 0 ? squeeze(content) : null;
     if (squeezed === null) {
-      const before = this.#encoder.place(start, body);
-      return await this.#sink.send([...before, new Uint8Array(slot, at, head + body)]);
+      const before = stream.encoder.place(start, body);
+      return await stream.send([...before, new Uint8Array(slot, at, head + body)]);
     }
     const flags = FRAME_OPTIONAL | FRAME_ZSTD;
     describeFrame(start, { type: FRAME_PAGE, flags, device: number }, squeezed);
     this.#saved += body - squeezed.length;
-    await this.#sink.send([...this.#encoder.place(start, squeezed.length), start, squeezed]);
+    await stream.send([...stream.encoder.place(start, squeezed.length), start, squeezed]);
   }
 
   /** Sends the hashes of a device's memory as it is now. */
@@ -147,7 +193,8 @@ export class FrameSender {
         const head = packHashHead(range);
         const kind = { type: FRAME_HASH, flags: FRAME_OPTIONAL, device: number };
         describeFrame(head, kind, hashes);
-        await this.#sink.send([...this.#encoder.place(head, hashes.length), head, hashes]);
+        const before = this.#first.encoder.place(head, hashes.length);
+        await this.#first.send([...before, head, hashes]);
       }
     }
   }
@@ -168,10 +215,10 @@ export class FrameSender {
         const given = this.devices[number]!;
         given.bytes += bytes.length;
         given.transactions += sizes.length - (more ? 1 : 0);
-        const chunks = this.#encoder.batch({ device: number, phase, sizes, more, bytes });
+        const chunks = this.#first.encoder.batch({ device: number, phase, sizes, more, bytes });
         const [, stored] = chunks;
         this.#saved += bytes.length - (stored?.length ?? 0);
-        await this.#sink.send(chunks);
+        await this.#first.send(chunks);
       }
       recycle(batch.bytes.buffer);
       if (ended) return;

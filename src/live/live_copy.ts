@@ -72,7 +72,8 @@ export class LiveCopy {
       if (device.dirty === null) {
         this.#warn(`${device.name} has no tracker: all of its memory counts as dirty`);
       } else await device.dirty.start();
-      scans[number] = await ask(device, "beginPages", number, this.#lazyHashes);
+      const { streams } = this.#sender;
+      scans[number] = await ask(device, "beginPages", number, this.#lazyHashes, streams);
     });
     this.#scans = scans;
     // What it wrote until now is in the memory that is due; from here on it has to be reported.

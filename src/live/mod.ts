@@ -74,6 +74,8 @@ export {
   type MigrateProgress,
   type MigrateReport,
 } from "./source.ts";
+export type { StreamOptions } from "./streams/further_streams.ts";
+export type { FurtherConnections } from "./streams/stream_gate.ts";
 export { formatTcpAddress, parseTcpAddress, type TcpAddress } from "./tcp/address.ts";
 export { connectTcp, type TcpOptions } from "./tcp/connect.ts";
 export {

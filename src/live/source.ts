@@ -14,7 +14,7 @@ import { Journal, newMigrationId } from "./commit/journal.ts";
 import { CommitMachine, entryOf } from "./commit/machine.ts";
 import { SOURCE, type SourceAction, type SourceEvent, type SourceState } from "./commit/source.ts";
 import type { Connection } from "./connection/connection.ts";
-import { type Message, unexpected } from "./connection/messages.ts";
+import { MAX_STREAMS, type Message, type Ready, unexpected } from "./connection/messages.ts";
 import { Peer } from "./connection/peer.ts";
 import {
   afterRound,
@@ -30,11 +30,14 @@ import { LiveCopy } from "./live_copy.ts";
 import { LiveError } from "./live_error.ts";
 import { PhaseReports } from "./phase_reports.ts";
 import { StepTimes } from "./step_times.ts";
+import { FurtherStreams, type StreamOptions } from "./streams/further_streams.ts";
 
 const DEFAULT_DOWNTIME_MS = 300;
 const DEFAULT_ROUNDS = 30;
 /** How often the owner is asked to throttle at most. */
 const MOST_THROTTLES = 32;
+/** How long the other side may take to say why it has closed one of several streams. */
+const REASON_MS = 1000;
 
 /** How to migrate. */
 export interface MigrateOptions extends Partial<ConvergenceOptions>, OwnerOptions {
@@ -52,6 +55,11 @@ export interface MigrateOptions extends Partial<ConvergenceOptions>, OwnerOption
   readonly verifyMemory?: boolean | undefined;
   /** Compresses what this makes smaller. Default: nothing. */
   readonly compress?: "zstd" | undefined;
+  /**
+   * Sends memory by several streams at the same time, if the other side takes them. Default: by the
+   * first connection alone.
+   */
+  readonly streams?: StreamOptions | undefined;
   /** How long the other side may take for its next bytes, in milliseconds. Default 30 000. */
   readonly timeoutMs?: number | undefined;
   /** Ends the migration; before the decision the devices run on. */
@@ -78,7 +86,7 @@ export interface MigrateProgress {
   readonly rounds: readonly Round[];
   /** What was sent. */
   readonly bytes: Readonly<SentBytes>;
-  /** Bytes of the stream so far. */
+  /** Bytes of the streams so far. */
   readonly sent: number;
   /** Bytes of memory and device data that are still to be sent, as far as is known. */
   readonly left: number;
@@ -119,8 +127,10 @@ export interface MigrateReport {
   readonly rounds: readonly Round[];
   /** What was sent. */
   readonly bytes: Readonly<SentBytes>;
-  /** Bytes of the stream. */
+  /** Bytes of the streams. */
   readonly sent: number;
+  /** How many streams memory was sent by. */
+  readonly streams: number;
   /** What the caller should know. */
   readonly warnings: readonly string[];
   /** The devices, which stand still. */
@@ -134,6 +144,7 @@ export interface MigrateReport {
  *
  * @returns Once the other side runs. The devices here stand still then: close them.
  * @throws {TypeError} If the owner is to do what it does not offer.
+ * @throws {RangeError} If `streams` asks for none, or for more than 16.
  * @throws {TransferError} If it fails before the decision, or the other side refuses: the devices
  * run on. Its cause may be a {@linkcode LiveError}.
  * @throws {LiveError} `in-doubt` if the signal is aborted while both sides stand still.
@@ -144,6 +155,12 @@ export async function migrate(
   options: MigrateOptions,
 ): Promise<MigrateReport> {
   demandOwner(options);
+  const { count } = options.streams ?? { count: 1 };
+  if (!Number.isInteger(count) || count < 1 || count > MAX_STREAMS) {
+    throw new RangeError(
+      `Cannot send memory by ${count} streams: 1 to ${MAX_STREAMS} are possible`,
+    );
+  }
   using lockstep = new Lockstep("migrate", devices, options.signal);
   using journal = Journal.create(options.journal, newMigrationId(), "source");
   using source = new Source(lockstep, connection, journal, options);
@@ -154,6 +171,7 @@ class Source implements Disposable {
   readonly #lockstep: Lockstep;
   readonly #options: MigrateOptions;
   readonly #peer: Peer;
+  readonly #further: FurtherStreams | null;
   readonly #sender: FrameSender;
   readonly #journal: Journal;
   readonly #machine: CommitMachine<SourceState, SourceEvent, SourceAction>;
@@ -180,7 +198,9 @@ class Source implements Disposable {
   ) {
     this.#lockstep = lockstep;
     this.#options = options;
-    this.#peer = new Peer(connection, options.timeoutMs);
+    const { streams, timeoutMs } = options;
+    this.#peer = new Peer(connection, timeoutMs);
+    this.#further = streams === undefined ? null : new FurtherStreams(streams.connect, timeoutMs);
     const { members } = lockstep;
     const header = newHeader(members.map(({ device }) => device.description.identity!));
     this.#sender = new FrameSender(this.#peer, members, { ...header, compress: options.compress });
@@ -237,20 +257,22 @@ class Source implements Disposable {
     await this.#copy.check();
     this.#tell("connecting");
     const memory = members.map(({ device }) => device.description.mappings);
-    const { compress = null } = this.#options;
-    await lockstep.until(this.#peer.say({ type: "hello", id: this.#journal.id, memory, compress }));
+    const { compress = null, streams: { count: streams } = { count: 1 } } = this.#options;
+    const { id } = this.#journal;
+    await lockstep.until(this.#peer.say({ type: "hello", id, memory, compress, streams }));
     const ready = await lockstep.until(this.#peer.hear());
-    if (ready.type !== "ready") throw unexpected(ready);
+    if (ready.type !== "ready" || ready.streams > streams) throw unexpected(ready);
     // From here on the other side sends a message only if it gives up.
     const answer = this.#peer.hear(true);
     answer.then((message) => {
       if (!this.#lastSent) lockstep.end(unexpected(message));
     }, (error) => lockstep.end(error));
     this.#answer = answer;
+    this.#inStream = true;
+    await this.#join(ready, streams);
     lockstep.touch();
     await this.#copy.begin();
     this.#tell("pre-copy");
-    this.#inStream = true;
     await lockstep.until(this.#sender.begin());
     await this.#sendRounds();
     if (this.#options.owner !== undefined) this.#downtime.begin("quiesce");
@@ -258,6 +280,28 @@ class Source implements Disposable {
     this.#downtime.begin("stop");
     await this.#copy.stop();
   }
+
+  /** Connects the further streams that the other side takes. */
+  async #join(ready: Ready, offered: number): Promise<void> {
+    if (ready.streams < offered) {
+      const { streams } = ready;
+      this.#copy.warnings.push(`The other side takes ${streams} of ${offered} streams`);
+    }
+    if (ready.streams === 1) return;
+    const peers = await this.#lockstep.until(this.#further!.join(ready));
+    for (const peer of peers) {
+      this.#sender.addStream({ send: (parts) => peer.send(parts).catch(this.#whyLost) });
+    }
+  }
+
+  /** Throws why a further stream was lost: what the other side says by the first one counts more. */
+  readonly #whyLost = async (error: unknown): Promise<never> => {
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, REASON_MS);
+    await Promise.race([this.#answer, late.promise]).catch(() => {});
+    clearTimeout(timer);
+    throw error;
+  };
 
   async #sendRounds(): Promise<void> {
     const { rounds } = this.#copy;
@@ -280,6 +324,7 @@ class Source implements Disposable {
     this.#downtime.begin("memory");
     this.#tell("stopped");
     await this.#copy.sendMemory();
+    await lockstep.until(this.#sender.endMemory());
     this.#downtime.begin("device data");
     await this.#copy.sendDeviceData();
     if (this.#options.verifyMemory) {
@@ -411,8 +456,9 @@ class Source implements Disposable {
     };
   }
 
-  /** Reports no more progress. */
+  /** Reports no more progress, and closes the further streams. */
   [Symbol.dispose](): void {
+    this.#further?.[Symbol.dispose]();
     this.#reports?.[Symbol.dispose]();
   }
 
@@ -432,6 +478,7 @@ class Source implements Disposable {
       rounds: this.#copy.rounds,
       bytes: this.#sender.bytes,
       sent: this.#sender.sent,
+      streams: this.#sender.streams,
       warnings: this.#copy.warnings,
       devices,
     };

@@ -46,7 +46,7 @@ describe("vfiokit migrate", () => {
       async () => {
         const words = ["--map", "0x100000:256KiB", "--to", `unix:${socket}`, "--downtime", "10min"];
         const device = "sim:mlx5?size=64KiB&dma=random:500/s";
-        words.push("--events", folder.file("here"));
+        words.push("--events", folder.file("here"), "--streams", "3");
         moved = await vfiokit(["migrate", device, ...words, "--json", ...journal], {
           permissions: migrate.permissions,
         });
@@ -60,6 +60,7 @@ describe("vfiokit migrate", () => {
     assert.equal(here.schema, "vfiokit/migrate/1");
     assert.equal(there.schema, "vfiokit/receive/1");
     assert.equal(here.id, there.id);
+    assert.deepEqual([here.streams, there.streams], [3, 3]);
     assert.equal(here.devices[0].state, "stop");
     assert.equal(there.devices[0].state, "running");
     assert.equal(there.bytes.device, here.bytes.device);
@@ -114,7 +115,10 @@ describe("vfiokit migrate", () => {
         const words = ["migrate", device, "--map", "0x100000:64KiB", "--downtime", "10min"];
         const other = await vfiokit([...words, "--to", address, ...as(c, b)], { permissions });
         assert.equal(other.code, 1);
-        const moved = await vfiokit([...words, "--to", address, ...as(a, b)], { permissions });
+        const streams = ["--streams", "2"];
+        const moved = await vfiokit([...words, "--to", address, ...streams, ...as(a, b)], {
+          permissions,
+        });
         assert.equal(moved.code, 0, moved.err);
       },
     );
@@ -185,6 +189,16 @@ describe("vfiokit migrate", () => {
     );
     assert.equal(taken.code, 0, taken.err);
     assert.match(taken.err, /turned away: .* does not speak this protocol: its first bytes/);
+  });
+
+  it("refuses several streams to a program, which has one stdin", async () => {
+    const words = ["--map", "0:4KiB", "--to", "exec:true", "--streams", "2"];
+    const { code, err } = await vfiokit(["migrate", "sim:mlx5", ...words]);
+    assert.equal(code, 2);
+    assert.match(
+      err,
+      /Cannot use --streams 2 with "exec:true": stdin and stdout .* one connection/,
+    );
   });
 
   it("leaves the device running if nobody listens", async () => {

@@ -30,6 +30,7 @@ import { type OpenDevices, openDevices } from "../../src/migration/open_devices.
 import type { Kernel } from "../../src/kernel/kernel.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import type { RangeToMap } from "../../src/dirty/mod.ts";
+import { Switchboard } from "./_switchboard.ts";
 
 export const MIB = 1n << 20n;
 
@@ -43,9 +44,11 @@ export async function withFolder(use: (folder: string) => Promise<void>): Promis
   }
 }
 
+let pairs = 0;
+
 /** Both ends of a unix socket. */
 export async function socketPair(folder: string): Promise<[Connection, Connection]> {
-  const at = path.join(folder, "socket");
+  const at = path.join(folder, `socket${pairs++}`);
   const server = net.createServer({ allowHalfOpen: true });
   const accepted = new Promise<net.Socket>((resolve) => server.once("connection", resolve));
   await new Promise<void>((resolve) => server.listen(at, resolve));
@@ -98,10 +101,13 @@ export async function migrateTo(
     readonly over?: (kernel: SimKernel) => Kernel;
     /** Makes both ends of the connection, the source's first. */
     readonly ends?: (folder: string) => Promise<[Connection, Connection]>;
+    /** How many streams are offered; the further ones are made like the first. */
+    readonly streams?: number;
   } = {},
 ): Promise<Outcome> {
-  const { ends = socketPair, over = (kernel) => kernel } = options;
+  const { ends = socketPair, over = (kernel) => kernel, streams: count = 1 } = options;
   const [ours, theirs] = await ends(folder);
+  const further = new Switchboard(() => ends(folder));
   const journal = path.join(folder, "journal");
   const receiving = receive(
     theirs,
@@ -110,10 +116,14 @@ export async function migrateTo(
         kernel: over(target),
         maps: memory[0],
       }),
-    { journal, ...options.destination },
+    { journal, connections: further, ...options.destination },
   );
   const [one, other] = await Promise.allSettled([
-    migrate(source, ours, { journal, ...options.source }),
+    migrate(source, ours, {
+      journal,
+      streams: { count, connect: further.connect },
+      ...options.source,
+    }),
     receiving,
   ]);
   return { source: one, destination: other };

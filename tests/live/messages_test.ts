@@ -23,6 +23,7 @@ const hello = (...memory: Hello["memory"]): Hello => ({
   id: "0123456789abcdef".repeat(2),
   memory,
   compress: null,
+  streams: 1,
 });
 
 it("a hello tells the memory of each device", async () => {
@@ -40,7 +41,7 @@ it("a hello says how memory is compressed, in the version that has that", async 
   assert.deepEqual([fields(plain)["version"], fields(compressed)["version"]], [1, 2]);
   for (
     const [changed, what] of [
-      [{ version: 3 }, /it speaks version 3, and 1 and 2 are spoken here/],
+      [{ version: 4 }, /it speaks version 4, and 1, 2, 3 are spoken here/],
       [{ version: 2, compress: "lz4" }, /compress/],
       [{ version: 2, compress: undefined }, /compress/],
     ] as const

@@ -40,8 +40,10 @@ function altered(file: CheckpointFile, over: Partial<CheckpointFile>): Checkpoin
 }
 
 describe("the checkpoint of a migration", () => {
-  for (const verifyMemory of [false, true]) {
-    it(`restores what was moved, and its memory${verifyMemory ? ", also with hashes" : ""}`, async () => {
+  for (const streams of [1, 3]) {
+    const verifyMemory = streams > 1;
+    const what = verifyMemory ? ", also with hashes and several streams" : "";
+    it(`restores what was moved, and its memory${what}`, async () => {
       await withFolder(async (folder) => {
         const file = path.join(folder, "a.vfk");
         const from = await openSim("mlx5?size=300KiB&seed=5&dma=random:2000/s", MAPS);
@@ -50,6 +52,7 @@ describe("the checkpoint of a migration", () => {
         const target = new SimKernel("sim:mlx5?size=300KiB&seed=6");
         await using tee = await createCheckpointFile(file);
         const { source, destination } = await migrateTo(folder, [device], target, {
+          streams,
           source: { downtimeMs: 60_000, verifyMemory },
           destination: {
             tee,
@@ -62,6 +65,7 @@ describe("the checkpoint of a migration", () => {
         const { devices, report } = succeeded(destination);
         await using _ = devices;
         assert.equal(report.teeError, null);
+        assert.equal(report.streams, streams);
         assert.deepEqual(checkpointsIn(folder), ["a.vfk"]);
         await using opened = await openCheckpointFile(file);
         const { header, trailer } = await verifyCheckpoint(opened);

@@ -23,7 +23,7 @@ import { lentMemory } from "../../lending/keep_open.ts";
 import { lendable, refuseQuirk, trackedOptions } from "../../lending/open_devices.ts";
 import { refuseUnlendable, runMeanwhile } from "../../lending/run_program.ts";
 import { SimulatedDevices } from "../../lending/simulated_devices.ts";
-import { connect } from "../../migrate/connect.ts";
+import { connect, refuseStreams } from "../../migrate/connect.ts";
 import { withEvents } from "../../migrate/event_log.ts";
 import { journalFolder } from "../../migrate/journal_folder.ts";
 import { MigrationReport } from "../../migrate/migration_report.ts";
@@ -44,6 +44,7 @@ export async function run(args: MigrateArgs, context: Context): Promise<number> 
   }
   if (names.length === 0) throw new UsageError("Expected a DEVICE.");
   if (to === undefined) throw new UsageError("Expected --to ADDRESS: where receive listens.");
+  refuseStreams(to, args.streams);
   const journal = journalFolder(args.journal);
   const events = { path: args.events, side: "source", context } as const;
   return await withEvents(events, (tell) => move({ ...args, to, journal }, context, tell));
@@ -155,12 +156,13 @@ async function moveNow(
 async function shown(
   { devices, owner, tell, page, signal }: Moving,
   connection: Connection,
-  args: MigrateArgs & { readonly journal: string },
+  args: MigrateArgs & { readonly to: string; readonly journal: string },
   context: Context,
 ): Promise<MigrateReport> {
   using shown = new MigrationProgress(args.devices, context);
   return await migrate(devices, connection, {
     ...liveOptions(args),
+    streams: { count: args.streams, connect: () => connect(args.to, args, signal) },
     signal,
     owner: owner ?? undefined,
     onProgress: (progress) => {

@@ -153,6 +153,12 @@ async function firstReceived(
         journal: args.journal,
         force: args.force,
         tee,
+        connections: listening.more
+          ? {
+            next: (signal) => listening.next(signal),
+            onDropped: ({ message }) => context.note(`A connection was dropped: ${message}`),
+          }
+          : undefined,
         timeoutMs: args.timeout,
         signal: context.signal,
         onTaken: () => attached.owner?.demandConnected(),

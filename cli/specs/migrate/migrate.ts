@@ -98,6 +98,16 @@ const migrateArgs = object({
   compress: optional(option("--compress", choice(["zstd"], { metavar: "HOW" }), {
     description: [text("Compress memory and device data where that makes them smaller: zstd.")],
   })),
+  streams: withDefault(
+    option("--streams", integer({ min: 1, max: 16, metavar: "N" }), {
+      description: [
+        text(
+          "Send memory by so many connections at the same time, 1 (the default) to 16; not with exec.",
+        ),
+      ],
+    }),
+    1,
+  ),
   resolve: optional(option("--resolve", string({ metavar: "ID" }), {
     description: [
       text("Decide about a migration that ended in doubt, from both journals; takes no device."),

@@ -6,12 +6,18 @@
 
 import { Buffer } from "node:buffer";
 import type { Readable, Writable } from "node:stream";
+import type { TLSSocket } from "node:tls";
 import { LiveError } from "../live_error.ts";
 
 /** Bytes in order, both ways. The code that makes it authenticates the other side. */
 export interface Connection {
   /** Its name, for messages. */
   readonly name: string;
+  /**
+   * Who the other side has proven to be, such as by the fingerprint of its certificate; absent if
+   * that is the same for all that connect here.
+   */
+  readonly identity?: string | undefined;
   /**
    * Reads the next bytes, as many as have come and there is room for, but at least one; 0 at the end.
    */
@@ -25,7 +31,10 @@ export interface Connection {
 /** Node's streams copy what they send: so much at a time, in bytes. */
 const WRITE_BYTES = 256 << 10;
 
-/** A connection over a pair of Node streams: a socket, or two pipes. */
+/**
+ * A connection over a pair of Node streams: a socket, or two pipes. If the output is a TLS socket,
+ * the certificate of the other side is its identity.
+ */
 export function streamConnection(name: string, input: Readable, output: Writable): Connection {
   const chunks = input[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
   let rest: Uint8Array = new Uint8Array(0);
@@ -51,6 +60,7 @@ export function streamConnection(name: string, input: Readable, output: Writable
   output.on("close", () => end());
   return {
     name,
+    identity: certificateOf(output),
     async read(into): Promise<number> {
       try {
         while (rest.length === 0) {
@@ -75,6 +85,12 @@ export function streamConnection(name: string, input: Readable, output: Writable
       output.end(() => input.destroy());
     },
   };
+}
+
+/** The SHA-256 of the certificate that the other side of a TLS socket has shown. */
+function certificateOf(socket: Writable): string | undefined {
+  const { getPeerCertificate } = socket as Partial<TLSSocket>;
+  return getPeerCertificate?.call(socket).fingerprint256;
 }
 
 /** The error of a connection that is lost. */

@@ -13,6 +13,11 @@ import { LiveError } from "../live_error.ts";
 const PLAIN_VERSION = 1;
 /** The version with compressed frames. A source names it only if it sends some. */
 const ZSTD_VERSION = 2;
+/** The version with several streams. A source names it only if it offers more than one. */
+const STREAMS_VERSION = 3;
+const VERSIONS: readonly number[] = [PLAIN_VERSION, ZSTD_VERSION, STREAMS_VERSION];
+/** Most streams of a migration, the first connection's included. */
+export const MAX_STREAMS = 16;
 /** First bytes of each message: "VFKM". */
 const MAGIC = 0x4d4b4656;
 const HEAD_SIZE = 8;
@@ -20,6 +25,8 @@ const MAX_MESSAGE = 64 * 1024;
 /** Most ranges of a device's memory: what a message has room for. */
 const MAX_RANGES = 512;
 const MAX_REASON = 2000;
+/** 128 bits in hex. */
+const HEX_128 = /^[0-9a-f]{32}$/;
 
 /** What the source begins with. */
 export interface Hello {
@@ -30,12 +37,34 @@ export interface Hello {
   readonly memory: readonly (readonly IovaMapping[])[];
   /** How frames of memory may be compressed; null for not at all. */
   readonly compress: "zstd" | null;
+  /** How many streams the source can send memory by. */
+  readonly streams: number;
+}
+
+/** How the destination lets it begin. */
+export interface Ready {
+  readonly type: "ready";
+  /** How many streams it takes memory by: as many as were offered, or fewer. */
+  readonly streams: number;
+  /** What connects the further ones with this migration; null if there are none. */
+  readonly token: string | null;
+}
+
+/** What the source begins a further connection with. */
+export interface StreamHello {
+  readonly type: "stream";
+  /** That of {@linkcode Ready}. */
+  readonly token: string;
+  /** Which of the streams it is, from 1 on. */
+  readonly index: number;
 }
 
 /** A message. */
 export type Message =
   | Hello
-  | { readonly type: "ready" | "loaded" | "commit" | "running" }
+  | Ready
+  | StreamHello
+  | { readonly type: "joined" | "loaded" | "commit" | "running" }
   | { readonly type: "abort" | "refused"; readonly reason: string };
 
 /** A message as it is sent. */
@@ -58,11 +87,13 @@ function toJson(message: Message): unknown {
     const memory = message.memory.map((ranges) => ({
       ranges: ranges.map(({ iova, size }) => ({ iova: hex(iova), size: hex(size) })),
     }));
-    const { type, id, compress } = message;
+    const { type, id, compress, streams } = message;
+    if (streams > 1) return { type, version: STREAMS_VERSION, id, memory, compress, streams };
     return compress === null
       ? { type, version: PLAIN_VERSION, id, memory }
       : { type, version: ZSTD_VERSION, id, memory, compress };
   }
+  if (message.type === "ready" && message.token === null) return { type: message.type };
   if ("reason" in message) return { ...message, reason: message.reason.slice(0, MAX_REASON) };
   return message;
 }
@@ -91,27 +122,56 @@ export async function readMessage(take: TakeBytes): Promise<Message> {
 function parseMessage(fields: Fields): Message {
   const type = fields.word(
     "type",
-    ["hello", "ready", "loaded", "commit", "running", "abort", "refused"],
+    ["hello", "ready", "stream", "joined", "loaded", "commit", "running", "abort", "refused"],
   );
-  if (type === "hello") return parseHello(fields);
-  if (type !== "abort" && type !== "refused") return { type };
-  return { type, reason: fields.text("reason", MAX_REASON) };
+  switch (type) {
+    case "hello":
+      return parseHello(fields);
+    case "ready":
+      return fields.value("streams") === undefined
+        ? { type, streams: 1, token: null }
+        : { type, streams: parseStreams(fields), token: parseHex(fields, "token") };
+    case "stream": {
+      const token = parseHex(fields, "token");
+      return { type, token, index: fields.count("index", MAX_STREAMS - 1) };
+    }
+    case "abort":
+    case "refused":
+      return { type, reason: fields.text("reason", MAX_REASON) };
+    default:
+      return { type };
+  }
+}
+
+function parseHex(fields: Fields, key: string): string {
+  const hex = fields.text(key);
+  if (!HEX_128.test(hex)) throw wrong(`its ${key} is not 32 hex digits`);
+  return hex;
+}
+
+/** A number of streams; that there is only one is not said. */
+function parseStreams(fields: Fields): number {
+  const streams = fields.count("streams", MAX_STREAMS);
+  if (streams < 2) throw wrong("streams is not a whole number from 2 on");
+  return streams;
 }
 
 function parseHello(fields: Fields): Hello {
   const version = fields.count("version");
-  if (version !== PLAIN_VERSION && version !== ZSTD_VERSION) {
-    throw wrong(
-      `it speaks version ${version}, and ${PLAIN_VERSION} and ${ZSTD_VERSION} are spoken here`,
-    );
+  if (!VERSIONS.includes(version)) {
+    throw wrong(`it speaks version ${version}, and ${VERSIONS.join(", ")} are spoken here`);
   }
-  const id = fields.text("id");
-  if (!/^[0-9a-f]{32}$/.test(id)) throw wrong("its id is not 32 hex digits");
+  const id = parseHex(fields, "id");
   const devices = fields.list("memory", MAX_DEVICES);
   if (devices.length === 0) throw wrong("it has no device");
   const memory = devices.map((device) => readRanges(device, MAX_RANGES));
-  const compress = version === ZSTD_VERSION ? fields.word("compress", ["zstd"]) : null;
-  return { type: "hello", id, memory, compress };
+  const word = (key: string): "zstd" => fields.word(key, ["zstd"]);
+  if (version === STREAMS_VERSION) {
+    const compress = fields.nullable("compress", word);
+    return { type: "hello", id, memory, compress, streams: parseStreams(fields) };
+  }
+  const compress = version === ZSTD_VERSION ? word("compress") : null;
+  return { type: "hello", id, memory, compress, streams: 1 };
 }
 
 /** The error for a message that ends the migration. */

@@ -5,6 +5,7 @@
 import { LiveError } from "../live_error.ts";
 import type { Connection } from "./connection.ts";
 import { type Message, packMessage, readMessage } from "./messages.ts";
+import { Silence } from "./silence.ts";
 
 /** Less than this is read together with what comes behind it, in bytes. */
 const READ_AHEAD = 4096;
@@ -24,6 +25,7 @@ export class Peer {
   #rest: Uint8Array = this.#ahead.subarray(0, 0);
   /** What is being sent: in order. */
   #sending: Promise<void> = Promise.resolve();
+  #silence = new Silence();
 
   /** `timeoutMs`: how long the other side may take for its next bytes, or to take ours. */
   constructor(connection: Connection, timeoutMs: number = TIMEOUT_MS) {
@@ -34,6 +36,22 @@ export class Peer {
   /** The connection's name. */
   get name(): string {
     return this.#connection.name;
+  }
+
+  /** Counts as one connection with others: the other side goes on if it does on any of them. */
+  joins(silence: Silence): void {
+    this.#silence = silence;
+    silence.add();
+  }
+
+  /** Takes nothing more from this connection of several. */
+  finished(): void {
+    this.#silence.remove();
+  }
+
+  /** Waits for what depends on what comes by the other connections. */
+  async meanwhile<Value>(work: Promise<Value>): Promise<Value> {
+    return await this.#silence.during(work);
   }
 
   /** Sends bytes after all that was sent before; resolves once they may be overwritten. */
@@ -89,8 +107,8 @@ export class Peer {
   }
 
   async #receive(into: Uint8Array, patient: boolean): Promise<number> {
-    const reading = this.#connection.read(into);
-    const count = await (patient ? reading : this.inTime(reading, "go on"));
+    const reading = this.#silence.during(this.#connection.read(into));
+    const count = await (patient ? reading : this.#inTime(reading, "go on", this.#silence));
     if (count > 0) return count;
     throw new LiveError("connection-lost", `The connection to ${this.name} has ended`);
   }
@@ -107,17 +125,29 @@ export class Peer {
    * @throws {LiveError} `peer-timeout` if it takes too long.
    */
   async inTime<Value>(work: Promise<Value>, what: string): Promise<Value> {
+    const silence = new Silence();
+    return await this.#inTime(silence.during(work), what, silence);
+  }
+
+  /** The same, as long as there is no longer silence than that. */
+  async #inTime<Value>(work: Promise<Value>, what: string, silence: Silence): Promise<Value> {
     const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
-      const seconds = this.#timeoutMs / 1000;
-      late.reject(
-        new LiveError("peer-timeout", `${this.name} did not ${what} for ${seconds} seconds`),
-      );
-    }, this.#timeoutMs);
+    let timer: ReturnType<typeof setTimeout>;
+    const wait = (ms: number): void => {
+      timer = setTimeout(() => {
+        const left = this.#timeoutMs - silence.ms;
+        if (left > 0) return wait(left);
+        const seconds = this.#timeoutMs / 1000;
+        late.reject(
+          new LiveError("peer-timeout", `${this.name} did not ${what} for ${seconds} seconds`),
+        );
+      }, ms);
+    };
+    wait(this.#timeoutMs);
     try {
       return await Promise.race([work, late.promise]);
     } finally {
-      clearTimeout(timer);
+      clearTimeout(timer!);
     }
   }
 

@@ -85,14 +85,25 @@ export class UnixListener implements Disposable {
   /**
    * The next connection. While none is waited for, connections wait.
    *
+   * @param signal Waits no longer.
    * @throws {LiveError} `connection-lost` if no more can be accepted, as with too many open files.
    */
-  next(): Promise<Connection> {
+  async next(signal?: AbortSignal): Promise<Connection> {
+    signal?.throwIfAborted();
     const connection = this.#queue.shift();
-    if (connection !== undefined) return Promise.resolve(connection);
-    if (this.#failure !== null) return Promise.reject(this.#failure);
-    this.#waiting ??= Promise.withResolvers<Connection>();
-    return this.#waiting.promise;
+    if (connection !== undefined) return connection;
+    if (this.#failure !== null) throw this.#failure;
+    const waiting = this.#waiting ??= Promise.withResolvers<Connection>();
+    const abort = (): void => {
+      if (this.#waiting === waiting) this.#waiting = null;
+      waiting.reject(signal!.reason);
+    };
+    signal?.addEventListener("abort", abort);
+    try {
+      return await waiting.promise;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
   }
 
   /** Listens no longer, and removes the socket. */

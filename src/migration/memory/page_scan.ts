@@ -36,6 +36,7 @@ import {
 } from "../../vfio/dma/iova.ts";
 import { CopiedPages } from "./copied_pages.ts";
 import { hashPage, PageHashes } from "./page_hashes.ts";
+import { ownPages, type PageSpan, type StreamPart } from "./stripes.ts";
 
 /**
  * Bytes of a slot before the body: room for the head of a frame with the most entries, in whole pages.
@@ -117,6 +118,17 @@ export interface PageScanOptions {
    * all the same if its pages are larger than those that are sent, or there is no tracker.
    */
   readonly lazyHashes: boolean;
+  /** How many streams it is sent by. Default 1. */
+  readonly streams?: number | undefined;
+}
+
+/** How far a stream has come through what is due. */
+interface Cursor {
+  readonly stream: StreamPart;
+  /** The run that it is at. */
+  next: number;
+  /** The pages of that run that were looked at, or go by other streams. */
+  done: number;
 }
 
 /** Looks through memory, frame by frame. */
@@ -127,16 +139,23 @@ export class PageScan {
   /** The hashes of each part of memory. */
   readonly #hashes: readonly PageHashes[];
   readonly #copied: CopiedPages = new CopiedPages();
-  /** What is to be looked at, from the `#next` one on. */
+  /** What is to be looked at, by all streams. */
   #due: DueRun[] = [];
-  #next = 0;
+  readonly #cursors: readonly Cursor[];
 
-  constructor(memory: DeviceMemory, { device, tracker, lazyHashes }: PageScanOptions) {
+  constructor(
+    memory: DeviceMemory,
+    { device, tracker, lazyHashes, streams = 1 }: PageScanOptions,
+  ) {
     this.#memory = memory;
     this.#tracker = tracker;
     this.#device = device;
     const lazy = lazyHashes && tracker !== null && tracker.pgsize <= PAGE_UNIT;
     this.#hashes = memory.parts.map(({ size }) => new PageHashes(Number(size / UNIT), lazy));
+    this.#cursors = Array.from(
+      { length: streams },
+      (_, index) => ({ stream: { index, count: streams }, next: 0, done: 0 }),
+    );
   }
 
   /**
@@ -185,25 +204,37 @@ export class PageScan {
     return pages;
   }
 
-  /** Makes a frame of what is due, in a slot of {@linkcode PAGE_SLOT_BYTES}. */
-  fill(slot: ArrayBuffer): PageTurn {
+  /**
+   * Makes a frame of what is due by a stream, in a slot of {@linkcode PAGE_SLOT_BYTES}.
+   *
+   * @param stream Its number.
+   */
+  fill(slot: ArrayBuffer, stream = 0): PageTurn {
     const begun = performance.now();
-    const turn = this.#fill(slot);
+    const turn = this.#fill(slot, this.#cursors[stream]!);
     return { ...turn, slot, seconds: (performance.now() - begun) / 1000 };
   }
 
-  #fill(slot: ArrayBuffer): Omit<PageTurn, "slot" | "seconds"> {
+  #fill(slot: ArrayBuffer, cursor: Cursor): Omit<PageTurn, "slot" | "seconds"> {
     const body = new Uint8Array(slot, PAGE_BODY_AT, BODY_BYTES);
     const frame: FrameInProgress = { entries: [], body, used: 0, zero: 0, same: 0, seen: 0 };
-    while (this.#next < this.#due.length) {
-      const run = this.#due[this.#next]!;
-      this.#take(run, frame);
-      if (run.page < run.end) break;
-      this.#next += 1;
+    while (cursor.next < this.#due.length) {
+      const whole = this.#due[cursor.next]!;
+      const own = ownRun(whole, cursor);
+      if (own !== null) {
+        this.#take(own, frame);
+        cursor.done = own.page - whole.page;
+        if (own.page < own.end) break;
+      }
+      if (own !== null && own.end < whole.end) continue;
+      [cursor.next, cursor.done] = [cursor.next + 1, 0];
     }
     const { entries, used, zero, same } = frame;
-    const done = this.#next === this.#due.length;
-    if (done) [this.#due, this.#next] = [[], 0];
+    const done = cursor.next === this.#due.length;
+    if (this.#cursors.every(({ next }) => next === this.#due.length)) {
+      this.#due = [];
+      for (const each of this.#cursors) each.next = 0;
+    }
     if (entries.length === 0) return { head: 0, body: 0, done, zero, same };
     const headSize = pageHeadSize(entries.length);
     const head = new Uint8Array(slot, PAGE_BODY_AT - headSize, headSize);
@@ -273,6 +304,14 @@ export class PageScan {
       ? this.#memory.isZero(iovaOf(run, page), PAGE_UNIT)
       : hasOnlyZeros(memory, offset + page * PAGE_UNIT, PAGE_UNIT);
   }
+}
+
+/** What of a run is next by a stream; null if nothing is left of it. */
+function ownRun(run: DueRun, { stream, done }: Cursor): DueRun | null {
+  const base = Number(run.part.iova / UNIT);
+  const left: PageSpan = { page: base + run.page + done, end: base + run.end };
+  const own = ownPages(left, stream);
+  return own === null ? null : { ...run, page: own.page - base, end: own.end - base };
 }
 
 /** The address of a page of a run's mapping. */

@@ -39,9 +39,9 @@ export interface Requests {
   stopTracking: () => void;
   readDirty: (options: ReadOptions) => DirtyReading;
   unmapWithDirty: (iova: bigint, size: bigint) => UnmapReading;
-  beginPages: (device: number, lazyHashes: boolean) => number;
+  beginPages: (device: number, lazyHashes: boolean, streams: number) => number;
   addPages: (what: "all" | "dirty" | readonly IovaMapping[], scan: number) => PagesDue;
-  fillPages: (slot: ArrayBuffer) => PageTurn;
+  fillPages: (slot: ArrayBuffer, stream: number) => PageTurn;
   storePages: (slot: ArrayBuffer, metaLength: number, bodyLength: number) => ArrayBuffer;
   hashPages: (iova: bigint, size: bigint) => Buffer;
   checkSave: (phase: Phase) => void;

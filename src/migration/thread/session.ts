@@ -355,10 +355,10 @@ export class DeviceSession implements Disposable {
   }
 
   /** Begins to send memory, of which nothing was sent before; returns the number of the scan. */
-  beginPages(device: number, lazyHashes: boolean): number {
+  beginPages(device: number, lazyHashes: boolean, streams: number): number {
     const tracker = this.#opened instanceof DirtySession ? this.#opened.tracker : null;
     this.#scans += 1;
-    this.#scan = new PageScan(this.#contents, { device, tracker, lazyHashes });
+    this.#scan = new PageScan(this.#contents, { device, tracker, lazyHashes, streams });
     return this.#scans;
   }
 
@@ -370,10 +370,10 @@ export class DeviceSession implements Disposable {
     return this.#scan!.add(what);
   }
 
-  /** Makes a frame of memory that is to be sent. */
-  fillPages(slot: ArrayBuffer): PageTurn {
+  /** Makes a frame of memory that is to be sent by a stream. */
+  fillPages(slot: ArrayBuffer, stream: number): PageTurn {
     if (this.#scan === null) throw new TypeError("Cannot send memory: nothing was added");
-    return this.#scan.fill(slot);
+    return this.#scan.fill(slot, stream);
   }
 
   /** Takes memory that was sent; returns the slot. */

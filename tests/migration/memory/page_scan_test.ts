@@ -10,6 +10,7 @@ import {
   PageScan,
   storePages,
 } from "../../../src/migration/memory/page_scan.ts";
+import { ownPages, ownsAll } from "../../../src/migration/memory/stripes.ts";
 import type { IovaMapping } from "../../../src/vfio/dma/iova.ts";
 import { CopiedMemory } from "../../dirty/_naive_bitmap.ts";
 
@@ -41,22 +42,28 @@ interface Sent {
   readonly same: number;
 }
 
-/** Sends what is due to other memory. */
-function send(scan: PageScan, to: DeviceMemory | null): Sent {
-  const slot = new ArrayBuffer(PAGE_SLOT_BYTES);
+/** Sends what is due by a stream to other memory; `deliver` may do that later. */
+function send(
+  scan: PageScan,
+  to: DeviceMemory | null,
+  stream = { index: 0, count: 1 },
+  deliver = (store: () => void): void => store(),
+): Sent {
   const sent = { memory: 0, zero: 0, same: 0 };
   for (;;) {
-    const { head, body, zero, same, done } = scan.fill(slot);
+    const slot = new ArrayBuffer(PAGE_SLOT_BYTES);
+    const { head, body, zero, same, done } = scan.fill(slot, stream.index);
     sent.memory += body / PAGE_UNIT;
     sent.zero += zero / PAGE_UNIT;
     sent.same += same / PAGE_UNIT;
     if (head > 0) {
       const at = PAGE_BODY_AT - head + FRAME_HEADER_SIZE;
       const meta = new Uint8Array(slot, at, head - FRAME_HEADER_SIZE).slice();
-      assert.ok(Array.isArray(parsePageMeta(meta, body)));
+      const entries = parsePageMeta(meta, body);
+      assert.ok(Array.isArray(entries) && entries.every((entry) => ownsAll(entry, stream)));
       assert.ok(body <= PAGE_SLOT_BYTES - PAGE_BODY_AT);
       new Uint8Array(slot, FRAME_HEADER_SIZE).set(meta);
-      if (to !== null) storePages(to, slot, meta.length, body);
+      if (to !== null) deliver(() => storePages(to, slot, meta.length, body));
     }
     if (done) return sent;
   }
@@ -94,6 +101,71 @@ describe("looking through memory", () => {
       );
     });
   }
+
+  it("leaves equal memory if one of several streams arrives before or after another", () => {
+    const write = fc.record({ at: pageOf, value: fc.constantFrom(0, 1, 2) });
+    const order = fc.array(fc.nat(2), { maxLength: 60 });
+    const writes = fc.array(fc.array(write, { maxLength: 200 }), { maxLength: 5 });
+    fc.assert(
+      fc.property(writes, order, (rounds, order) => {
+        const [from, to] = [memoryOf([300, 300]), memoryOf([300, 300])];
+        let dirty: IovaMapping[] = [];
+        const tracker = trackerOf(() => dirty);
+        const scan = new PageScan(from.memory, {
+          device: 0,
+          tracker,
+          lazyHashes: true,
+          streams: 3,
+        });
+        // What is on its way: each stream keeps its own order, and none that of another.
+        const way: (() => void)[][] = [[], [], []];
+        scan.add("all");
+        for (const round of [[], ...rounds]) {
+          dirty = [];
+          for (const { at, value } of round) {
+            from.memory.write(at.iova, new Uint8Array(PAGE_UNIT).fill(value));
+            dirty.push(at);
+          }
+          scan.add("dirty");
+          for (const [index, queue] of way.entries()) {
+            send(scan, to.memory, { index, count: 3 }, (store) => queue.push(store));
+          }
+        }
+        for (const stream of order) way[stream]!.shift()?.();
+        for (const store of way.reverse().flat()) store();
+        assert.deepEqual(to.bytes, from.bytes);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it("gives each page to one of several streams, at any address", () => {
+    const span = fc.record({
+      page: fc.oneof(fc.nat(2000), fc.nat(2000).map((at) => 2 ** 52 - 3000 + at)),
+      pages: fc.integer({ min: 1, max: 900 }),
+      count: fc.integer({ min: 1, max: 16 }),
+    });
+    fc.assert(
+      fc.property(span, ({ page, pages, count }) => {
+        const end = page + pages;
+        const owners = new Map<number, number>();
+        for (let index = 0; index < count; index++) {
+          const stream = { index, count };
+          let left = { page, end };
+          for (let own = ownPages(left, stream); own !== null; own = ownPages(left, stream)) {
+            assert.ok(own.page >= left.page && own.end > own.page && own.end <= end);
+            for (let at = own.page; at < own.end; at++) {
+              assert.equal(owners.has(at), false);
+              owners.set(at, index);
+            }
+            left = { page: own.end, end };
+          }
+        }
+        assert.equal(owners.size, pages);
+      }),
+      { numRuns: 30 },
+    );
+  });
 
   const all = [{ iova: 0n, size: 4n << 12n }];
 
