@@ -130,6 +130,7 @@ const FILLED: readonly Port[] = [
 /** The kernel's own sample device. */
 const sample: Case = {
   name: "vmm: mtty: the kernel's sample device of a running QEMU is saved, restored and migrated",
+  long: true,
   lacks: lacksMtty,
   run: async (folder) => {
     using device = new Mtty(2);
@@ -149,6 +150,7 @@ const sample: Case = {
 /** A state that the driver refuses is not left in the device. */
 const refused: Case = {
   name: "vmm: restore: a state that the driver refuses: a reset, and the former state",
+  long: true,
   lacks: () => lacks(TYPE),
   run: async (folder) => {
     await withQemu(128 << 10, folder, async (qemu, device) => {
