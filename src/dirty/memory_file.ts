@@ -75,6 +75,8 @@ function mapPart(
   if (explained(range, label, () => kernel.pread(fd, last, end - 1n)) === 0) {
     refuse(`it ends before byte ${end}`);
   }
+  // The kernel maps /dev/zero as memory that ends where the range does, wherever in it that begins.
+  if (explained(range, label, () => kernel.pread(fd, last, FAR)) > 0) refuse("it has no end");
   const map = (): Mapping =>
     kernel.mmap(Number(range.size), {
       fd,
@@ -84,6 +86,9 @@ function mapPart(
     });
   return explained(range, label, map, WHY_NOT_MAPPED);
 }
+
+/** No file that is memory is as large, in bytes. */
+const FAR = 1n << 52n;
 
 /** What an errno says about a file that is to be memory. */
 const WHY = {

@@ -33,7 +33,7 @@ describe("memory that is a file", () => {
     assert.equal(mapMemoryFile(kernel, RANGE), null);
   });
 
-  it("is refused if it ends too early, or its offset is not in whole pages", () => {
+  it("is refused if it ends too early, or never, or its offset is not in whole pages", () => {
     using folder = new Folder();
     const file = folder.file("memory");
     writeFileSync(file, new Uint8Array(0x3000));
@@ -42,6 +42,10 @@ describe("memory that is a file", () => {
         () => mapMemoryFile(libcKernel(), { ...RANGE, file, offset }),
         (error) => error instanceof DirtyRangeError && why.test(error.message),
       );
+    assert.throws(
+      () => mapMemoryFile(libcKernel(), { ...RANGE, file: "/dev/zero" }),
+      (error) => error instanceof DirtyRangeError && /it has no end$/.test(error.message),
+    );
     refused(0x2000, /memory" as the memory of 0x100000-0x101fff: it ends before byte 16384$/);
     refused(100, /its offset 100 is not in whole pages$/);
     refused(-4096, /its offset -4096 is not in whole pages$/);

@@ -3,6 +3,7 @@
  */
 
 import type { AnyKind } from "./_kind.ts";
+import { attach } from "./attach.ts";
 import { chains } from "./chains.ts";
 import { checkpoints } from "./checkpoints.ts";
 import { client } from "./client.ts";
@@ -10,6 +11,7 @@ import { commands } from "./commands.ts";
 import { faults } from "./faults.ts";
 import { kernel } from "./kernel.ts";
 import { monitor } from "./monitor.ts";
+import { peer } from "./peer.ts";
 import { server } from "./server.ts";
 import { vmmFiles } from "./vmm_files.ts";
 
@@ -23,6 +25,8 @@ export const KINDS: readonly AnyKind[] = [
   kernel,
   server,
   client,
+  attach,
+  peer,
   commands,
 ];
 

@@ -3,7 +3,6 @@
  * the client; it must end with a documented error or with none, and leave nothing of it open.
  */
 
-import * as fs from "node:fs";
 import { VfiokitError } from "../../src/base/vfiokit_error.ts";
 import { POLLIN } from "../../src/kernel/kernel.ts";
 import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
@@ -29,6 +28,7 @@ import { closeFds } from "../server/_client.ts";
 import { openEventfd } from "../server/_eventfd.ts";
 import { doorbell } from "../sim/_doorbell.ts";
 import { Find, type Kind, without } from "./_kind.ts";
+import { openFiles } from "./_open_files.ts";
 import type { Random } from "./_random.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -168,20 +168,6 @@ function talk(
     for (const eventfd of connection.eventfds) connection.signalled(eventfd);
     drain(client);
   }
-}
-
-/** What this process has open: each fd, and what it leads to. */
-function openFiles(): Set<string> {
-  return new Set(
-    fs.readdirSync("/proc/self/fd").flatMap((fd) => {
-      try {
-        return [`${fd} (${fs.readlinkSync(`/proc/self/fd/${fd}`)})`];
-      } catch {
-        // It was that of reading the folder.
-        return [];
-      }
-    }),
-  );
 }
 
 function run({ device, messages }: ClientPlan): void {

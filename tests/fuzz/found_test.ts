@@ -52,6 +52,32 @@ const FOUND: readonly Found[] = [
       force: false,
     },
   },
+  {
+    right: "memory that an owner hands over has an end: to touch /dev/zero behind it is a SIGBUS",
+    kind: "attach",
+    plan: {
+      fds: ["device", "zero"],
+      later: [],
+      first: 1048576,
+      attach: {
+        edits: [{ path: ["memory", 1, "offset"], value: 65536 }],
+        changes: [],
+        times: 1,
+      },
+      answers: [],
+    },
+  },
+  {
+    right: "an IOAS without its iommufd is a mistake of the owner's, and said to be one",
+    kind: "attach",
+    plan: {
+      fds: ["device", "memory"],
+      later: [],
+      first: 1048576,
+      attach: { edits: [{ path: ["ioas"], value: 65536 }], changes: [], times: 1 },
+      answers: [],
+    },
+  },
 ];
 
 after(async () => {

@@ -138,6 +138,12 @@ describe("the attach protocol", () => {
           [{ ...attach, memory: [{ ...range, size: "0x0" }] }, /memory\[0\].size is wrong/],
           [{ ...attach, memory: Array(1025).fill(range) }, /memory is not a list of at most 1024/],
           [{ ...attach, dirty: "yes" }, /dirty is not true or false/],
+          [{ ...attach, ioas: 1 }, /iommufd and ioas go together/],
+          [{ ...attach, container: 1 }, /group and container go together/],
+          [
+            { ...attach, group: 0, container: 0, iommufd: 0, ioas: 1 },
+            /a device has a container or an iommufd/,
+          ],
         ] as const
       ) {
         await assert.rejects(

@@ -46,13 +46,15 @@ export function readAttachment(fields: Fields, fds: readonly number[]): Attachme
   };
   const ifGiven = (key: string): number | null => has(key) ? given(fields, key) : null;
   const device = ifGiven("device");
+  const parts = {
+    ...{ group: ifGiven("group"), container: ifGiven("container"), iommufd: ifGiven("iommufd") },
+    ioas: has("ioas") ? fields.count("ioas", 0xffff_ffff) : null,
+  };
+  demandPairs(parts);
   return {
     device: device === null ? null : {
       device,
-      group: ifGiven("group"),
-      container: ifGiven("container"),
-      iommufd: ifGiven("iommufd"),
-      ioas: has("ioas") ? fields.count("ioas", 0xffff_ffff) : null,
+      ...parts,
       mappings: fields.list("memory", MAX_RANGES).map((part) => ({
         ...range(part),
         fd: given(part, "fd"),
@@ -62,6 +64,23 @@ export function readAttachment(fields: Fields, fds: readonly number[]): Attachme
     dirty: offers("dirty"),
     throttle: offers("throttle"),
   };
+}
+
+/** Refuses a part of what a device was opened by, and what goes with another part. */
+function demandPairs(
+  { group, container, iommufd, ioas }: Pick<
+    OwnersDevice,
+    "group" | "container" | "iommufd" | "ioas"
+  >,
+): void {
+  const wrong = (group === null) !== (container === null)
+    ? "group and container go together"
+    : (iommufd === null) !== (ioas === null)
+    ? "iommufd and ioas go together"
+    : group !== null && iommufd !== null
+    ? "a device has a container or an iommufd"
+    : null;
+  if (wrong !== null) throw new FieldError(wrong);
 }
 
 /** Reads a list of ranges; throws FieldError. */
