@@ -92,6 +92,27 @@ describe("a snapshot of cloud-hypervisor's", () => {
     }
   });
 
+  it("is read as cloud-hypervisor's own types write it", async () => {
+    // fixtures/cloud-hypervisor/state.json came from the structs of cloud-hypervisor 53.0 (Snapshot,
+    // VfioMigrationData, MemoryRangeTable), put together by a small program, through serde_json.
+    const file = new URL("../../fixtures/cloud-hypervisor/state.json", import.meta.url);
+    const fd = fs.openSync(file, "r");
+    try {
+      const { devices, memory, others } = await read(new Uint8Array(fs.readFileSync(fd)), 1000);
+      assert.deepEqual([memory, others], [{ bytes: 3 * 2 ** 30, ranges: 2 }, ["__serial"]]);
+      assert.deepEqual(devices.map(({ name, bytes }) => [name, bytes]), [
+        ["_vfio6", 0],
+        ["nic0", 3001],
+        ['ü "q"', 1],
+      ]);
+      const stateful = devices.slice(1);
+      const states = await Array.fromAsync(stateOfSnapshot(fd, stateful), ({ data }) => data);
+      assert.deepEqual(states.map((data) => data.slice()), [counted(3001), counted(2).slice(1)]);
+    } finally {
+      fs.closeSync(fd);
+    }
+  });
+
   it("may be written in another way, with white space and keys in any order", async () => {
     const tree = snapshotTree(DEVICES);
     const reversed = (value: unknown): unknown =>
