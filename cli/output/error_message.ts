@@ -25,6 +25,8 @@ import { SimSpecError } from "../../src/sim/mod.ts";
 import { SysError } from "../../src/kernel/mod.ts";
 import { ReplayError, TraceError, TraceFileError } from "../../src/trace/mod.ts";
 import { PausedVmError, ProcessDeviceError, QmpError, VmmFileError } from "../../src/vmm/mod.ts";
+import { shellFile } from "../../src/base/shell.ts";
+import { isSnapshot } from "../vmm_files/snapshot_folder.ts";
 import { hintWords, reasonHint } from "./hint.ts";
 import { SamplesError } from "../dirty/samples.ts";
 import { exitCodeOf } from "../exit_codes.ts";
@@ -142,6 +144,9 @@ function hints(chain: readonly Error[], device: string | undefined): string[] {
   // An error has the reasons of its causes, and may have added to them.
   said.push(...reasonHints(chain.find(hasReasons)));
   for (const error of chain) {
+    if (error instanceof ChainError && error.code === "no-checkpoint") {
+      said.push(snapshotHint(error.folder));
+    }
     if (error instanceof SimSpecError) said.push('see "vfiokit probe sim:help"');
     if (error instanceof SamplesError) {
       said.push(
@@ -160,6 +165,14 @@ function hints(chain: readonly Error[], device: string | undefined): string[] {
   }
   // Causes often repeat the message.
   return [...new Set(said)].filter((hint) => hint !== "");
+}
+
+/** What to do with a folder that has no checkpoint, but is a snapshot of cloud-hypervisor's. */
+function snapshotHint(folder: string): string {
+  return isSnapshot(folder)
+    ? "It is a snapshot of cloud-hypervisor's. Make a checkpoint of it first: " +
+      `vfiokit import cloud-hypervisor ${shellFile(folder)} -o CHECKPOINT`
+    : "";
 }
 
 type WithReasons = UnsupportedError | OpenError | BusyError;

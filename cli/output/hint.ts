@@ -22,6 +22,7 @@ const REMEDIES: Readonly<Record<Remedy, string>> = {
   force: " (--force)",
   reset: ": vfiokit reset DEVICE",
   "set-running": ": vfiokit state DEVICE running",
+  "import-qemu": ": vfiokit import qemu FILE -o CHECKPOINT",
   lend: ": vfiokit with DEVICE -- COMMAND (in Deno: --allow-env=VFIOKIT_DEVICES)",
 };
 

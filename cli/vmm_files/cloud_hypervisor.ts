@@ -20,9 +20,7 @@ import { bytes, count } from "../output/format.ts";
 import { whileReading } from "../output/progress.ts";
 import { table } from "../output/table.ts";
 import { UsageError } from "../usage_error.ts";
-
-/** Where the state is; up to version 21 it was in the second. */
-const STATE_FILES = ["state.json", "vm.json"];
+import { stateFile } from "./snapshot_folder.ts";
 
 /** The configuration; the offload daemon of cloud-hypervisor writes the second. */
 const CONFIG_FILES = ["config.json", "migration_config.json"];
@@ -40,15 +38,6 @@ export interface ConfiguredSnapshot extends Omit<CloudHypervisorSnapshot, "devic
     /** Where the device was on its host; null if it is not said. */
     readonly path: string | null;
   })[];
-}
-
-/** Whether a folder looks like a snapshot. */
-export function isSnapshot(folder: string): boolean {
-  return stateFile(folder) !== undefined;
-}
-
-function stateFile(folder: string): string | undefined {
-  return STATE_FILES.map((name) => join(folder, name)).find((file) => existsSync(file));
 }
 
 /** Opens the state of a snapshot. */

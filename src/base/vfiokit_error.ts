@@ -27,6 +27,8 @@ export type Remedy =
   | "reset"
   /** Set the device to RUNNING. */
   | "set-running"
+  /** Make a checkpoint of what QEMU wrote to a file. */
+  | "import-qemu"
   /** Lend the device to the program that drives it. */
   | "lend";
 

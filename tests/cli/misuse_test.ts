@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
+import { snapshotState } from "../vmm/_cloud_hypervisor.ts";
+import { qemuStream } from "../vmm/_qemu_stream.ts";
 import { vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 import { atTerminal } from "./_terminal.ts";
@@ -47,6 +49,27 @@ describe("the words for", () => {
       assert.match(err, new RegExp(`hint: Unpack it first: ${name} -dc FILE`));
     });
   }
+
+  it("a file of QEMU's, or a snapshot's folder: that it is imported first", async () => {
+    using folder = new Folder();
+    const file = folder.file("guest");
+    writeFileSync(file, qemuStream());
+    const stream = await vfiokit(["verify", file]);
+    assert.equal(stream.code, 4);
+    assert.match(stream.err, /hint: Make a checkpoint of it first: vfiokit import qemu FILE/);
+    writeFileSync(folder.file("state.json"), snapshotState([]));
+    const snapshot = await vfiokit(["verify", folder.file("")]);
+    assert.equal(snapshot.code, 4);
+    assert.match(snapshot.err, /hint: It is a snapshot .*: vfiokit import cloud-hypervisor /);
+    writeFileSync(folder.file("000000.vfk"), "");
+    const checkpoints = await vfiokit(["show", folder.file("")]);
+    assert.equal(checkpoints.code, 4);
+    assert.match(checkpoints.out, /1 checkpoint, 0 of them can be restored/);
+    writeFileSync(file, gzipSync(qemuStream()));
+    const packed = await vfiokit(["import", "qemu", file, "--list"]);
+    assert.equal(packed.code, 4);
+    assert.match(packed.err, /but a gzip file .*\n +hint: Unpack it first: gzip -dc FILE/);
+  });
 
   it("devices in another order than saved: the right one", async () => {
     using folder = new Folder();

@@ -22,12 +22,12 @@ import { bytes, count, hex, rate, time } from "../../output/format.ts";
 import { whileReading } from "../../output/progress.ts";
 import { storedTimeLines, storedTimes } from "../../output/stored_times.ts";
 import {
-  isSnapshot,
   openSnapshot,
   readSnapshot,
   snapshotDocument,
   snapshotLines,
 } from "../../vmm_files/cloud_hypervisor.ts";
+import { isSnapshot } from "../../vmm_files/snapshot_folder.ts";
 import { readStream, streamDocument, streamLines } from "../../vmm_files/qemu_stream.ts";
 import { table } from "../../output/table.ts";
 import type { FileArgs } from "../../specs/verify_show.ts";

@@ -4,6 +4,8 @@
  */
 
 import { crc32 } from "node:zlib";
+import { packerOf } from "../../base/packed_file.ts";
+import type { Hint } from "../../base/vfiokit_error.ts";
 import { CheckpointError } from "../checkpoint_error.ts";
 import {
   FORMAT_VERSION,
@@ -56,26 +58,26 @@ export function isKnown(type: number): boolean {
   return KNOWN_FLAGS.has(type);
 }
 
-/** What else packs a checkpoint, and how such a file begins. */
-const PACKERS = [
-  { name: "zstd", magic: [0x28, 0xb5, 0x2f, 0xfd] },
-  { name: "gzip", magic: [0x1f, 0x8b] },
-  { name: "xz", magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a] },
-] as const;
+/** How a migration stream of QEMU's begins. */
+const QEMU_MAGIC = [0x51, 0x45, 0x56, 0x4d];
 
 /** Refuses first bytes, all or some of them, that are not a checkpoint's. */
 export function checkMagic(bytes: Uint8Array): void {
   const wrong = MAGIC.some((byte, index) => index < bytes.length && byte !== bytes[index]);
   if (!wrong) return;
-  const packed = PACKERS.find(({ magic }) => magic.every((byte, index) => byte === bytes[index]));
-  if (packed === undefined) {
-    const what = "its first bytes are not those of a checkpoint";
-    throw new CheckpointError("not-a-checkpoint", 0, what);
+  const packer = packerOf(bytes);
+  if (packer !== null) {
+    const { name, hint } = packer;
+    const what = `its first bytes are those of a ${name} file`;
+    throw new CheckpointError("not-a-checkpoint", 0, what, { hint });
   }
-  const { name } = packed;
-  const what = `its first bytes are those of a ${name} file`;
-  const hint = `Unpack it first: ${name} -dc FILE prints what is in it`;
-  throw new CheckpointError("not-a-checkpoint", 0, what, { hint });
+  if (QEMU_MAGIC.every((byte, index) => byte === bytes[index])) {
+    const what = "its first bytes are those of a migration stream of QEMU's";
+    const hint: Hint = { text: "Make a checkpoint of it first", remedy: "import-qemu" };
+    throw new CheckpointError("not-a-checkpoint", 0, what, { hint });
+  }
+  const what = "its first bytes are not those of a checkpoint";
+  throw new CheckpointError("not-a-checkpoint", 0, what);
 }
 
 /** Checks the preamble; returns the chain that it begins. */

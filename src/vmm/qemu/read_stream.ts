@@ -4,6 +4,7 @@
  * @module
  */
 
+import { packerOf } from "../../base/packed_file.ts";
 import type { PciIds } from "../../vfio/sysfs/sysfs.ts";
 import { VmmFileError } from "../vmm_file_error.ts";
 import { readDeviceSections } from "./_device_sections.ts";
@@ -187,8 +188,17 @@ class StreamWalk {
   async #header(): Promise<void> {
     const input = this.#input;
     if (await input.peek() === null) throw new VmmFileError("truncated", 0, "it is empty");
-    if (await input.be32() !== QEMU_VM_FILE_MAGIC) {
-      throw new VmmFileError("not-a-vmm-file", 0, "it is no migration stream of QEMU's");
+    const magic = await input.be32();
+    if (magic !== QEMU_VM_FILE_MAGIC) {
+      const start = [magic >>> 24, magic >>> 16, magic >>> 8, magic, await input.peek() ?? 0];
+      const packer = packerOf(new Uint8Array(start));
+      const what = packer === null ? "" : `, but a ${packer.name} file`;
+      throw new VmmFileError(
+        "not-a-vmm-file",
+        0,
+        `it is no migration stream of QEMU's${what}`,
+        packer?.hint,
+      );
     }
     const version = await input.be32();
     if (version !== QEMU_VM_FILE_VERSION) {
