@@ -82,6 +82,7 @@ export const EXIT_CODES_BY_CLASS: Readonly<Record<string, number>> = {
   UsageError: USAGE,
   VmmFileError: BAD_CHECKPOINT,
   WireError: FAILED,
+  WriteProtectionError: FAILED,
 };
 
 /** The exit code of an error by its class and its code, where it is not that of its class. */

@@ -80,8 +80,9 @@ const DOORS: Readonly<Record<string, string>> = {
     AttachedDevice BitmapRange DeviceMemory DirtyBitmap DirtyRange DirtyRangeError DirtyReading
     DirtyRun DirtySession DirtySessionOptions DirtyTracker FORECAST_MAX_ROUNDS Forecast
     ForecastOptions ForecastRound IommufdTracker LogTracker MappedDevice MappedDeviceOptions
-    MeasuredRound MemoryFile MemoryOptions MemoryPart RangeToMap ReadOptions SessionFds SessionMapping
-    TrackerName TrackingVerdict Type1Tracker UnmapReading forecast
+    MeasuredRound MemoryFile MemoryOptions MemoryPart ProtectedMemory ProtectedRange RangeToMap ReadOptions
+    SessionFds SessionMapping TrackerName TrackingVerdict Type1Tracker UnmapReading WriteProtection
+    WriteProtectionError demandPagemapScan forecast
   `,
   "./live": `
     AttachOptions AttachPurpose AttachedOwner Attachment ChainError ChainErrorCode ChainErrorInfo ChainInspection ChainOptions ChainProgress CheckpointChain

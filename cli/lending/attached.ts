@@ -5,8 +5,11 @@
  */
 
 import type { OpenOptions } from "../../mod.ts";
+import { demandPagemapScan } from "../../src/dirty/mod.ts";
+import { libcKernel } from "../../src/kernel/mod.ts";
 import {
   AttachedOwner,
+  type Attachment,
   type AttachOptions,
   type OwnerOptions,
   type OwnersDevice,
@@ -37,6 +40,9 @@ export interface Attached extends Disposable {
   readonly options: OpenOptions;
 }
 
+/** What is offered where there is no owner. */
+const NOTHING_OFFERED = { dirty: false, protectedMemory: null, throttle: false };
+
 const NAME = /^attach:(?:fd:(\d{1,9})|(.+))$/s;
 
 /**
@@ -51,12 +57,14 @@ export async function attach(
   purpose: AttachOptions["purpose"],
   context: Context,
 ): Promise<Attached> {
+  // Before the owner is asked for anything.
+  if (args.ownerWrites === "protect") demandPagemapScan(libcKernel());
   const found = names.map((name) => NAME.exec(name));
   const first = found.findIndex((match) => match !== null);
   if (first < 0) {
     // A program that migrate runs says later what it offers.
     const later = purpose === "migrate" && args.command !== undefined;
-    if (!later) demandOffered(args, { dirty: false, throttle: false });
+    if (!later) demandOffered(args, NOTHING_OFFERED);
     return { owner: null, names, options: {}, [Symbol.dispose]: () => {} };
   }
   if (names.length > 1) {
@@ -124,10 +132,12 @@ function openedBy({ group, container, iommufd, ioas, mappings }: OwnersDevice): 
  */
 export function demandOffered(
   { ownerWrites, onNoConverge }: Pick<AttachArgs, "ownerWrites" | "onNoConverge">,
-  { dirty, throttle }: { readonly dirty: boolean; readonly throttle: boolean },
+  { dirty, protectedMemory, throttle }: Omit<Attachment, "device">,
 ): void {
   const option = ownerWrites === "reported" && !dirty
     ? "--owner-writes reported"
+    : ownerWrites === "protect" && protectedMemory === null
+    ? "--owner-writes protect"
     : onNoConverge === "throttle" && !throttle
     ? "--on-no-converge throttle"
     : null;

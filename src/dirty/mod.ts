@@ -4,6 +4,7 @@
  * A {@linkcode DirtySession} opens a device, maps memory for it, chooses a tracker and reads it.
  * {@linkcode Type1Tracker} asks the type1 IOMMU of the device's container, {@linkcode LogTracker}
  * the log that the device keeps of its own DMA. Either may report too many pages, never too few.
+ * {@linkcode WriteProtection} finds what this process writes to its memory itself.
  * {@linkcode forecast} says from measured rounds whether pre-copy of the memory would converge.
  *
  * @example
@@ -44,6 +45,13 @@ export {
   type SessionMapping,
 } from "./mapped_device.ts";
 export type { MemoryFile } from "./memory_file.ts";
+export { WriteProtection } from "./protection/write_protection.ts";
+export { WriteProtectionError } from "./protection/write_protection_error.ts";
+export {
+  demandPagemapScan,
+  type ProtectedMemory,
+  type ProtectedRange,
+} from "./protection/written_pages.ts";
 export { DirtyRangeError } from "./range_error.ts";
 export { type DirtyRange, DirtyReading, type TrackingVerdict } from "./reading.ts";
 export { DirtySession, type DirtySessionOptions } from "./session.ts";

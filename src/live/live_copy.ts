@@ -3,7 +3,9 @@
  * stand still.
  */
 
-import type { DirtyReading } from "../dirty/mod.ts";
+import { type DirtyReading, WriteProtectionError } from "../dirty/mod.ts";
+import { demandWriteProtection } from "../dirty/protection/written_pages.ts";
+import { libcKernel } from "../kernel/mod.ts";
 import { NO_LIMITS, precopyLimits } from "../migration/protocol/precopy_limits.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import type { Lockstep } from "../transfer/lockstep.ts";
@@ -11,6 +13,7 @@ import type { IovaMapping } from "../vfio/dma/iova.ts";
 import type { Owner, OwnerOptions } from "./attach/owner.ts";
 import type { Round } from "./convergence.ts";
 import type { FrameSender } from "./frame_sender.ts";
+import { LiveError } from "./live_error.ts";
 
 /** The scans of the devices' memory, which know what was sent of each page. */
 export type PageScans = readonly number[];
@@ -35,6 +38,8 @@ export class LiveCopy {
   readonly #owner: Owner | null;
   /** What the owner wrote to, if it says so. */
   readonly #reported: Owner["dirty"];
+  /** What the owner write-protects, if its writes are found by that. */
+  readonly #protected: Owner["protectedMemory"];
   /** Whether the owner was asked to stop, and not to go on. */
   #quiesced = false;
   readonly #onDirty: LiveCopyOptions["onDirty"];
@@ -54,6 +59,7 @@ export class LiveCopy {
     this.#compares = ownerWrites === "compare";
     this.#lazyHashes = lazyHashes;
     this.#reported = ownerWrites === "reported" ? owner!.dirty!.bind(owner) : undefined;
+    this.#protected = ownerWrites === "protect" ? owner!.protectedMemory!.bind(owner) : undefined;
     this.#onDirty = onDirty;
   }
 
@@ -63,6 +69,14 @@ export class LiveCopy {
     await this.#lockstep.step(({ device }) =>
       ask(device, "checkSave", device.description.precopy ? "pre-copy" : "stop-and-copy")
     );
+    if (this.#protected === undefined) return;
+    try {
+      for (const { device, number } of this.#lockstep.members) {
+        demandWriteProtection(libcKernel(), this.#protected(number), device.description.mappings);
+      }
+    } catch (error) {
+      throw ofOwner(error);
+    }
   }
 
   /** Starts tracking; all memory is due. Returns the scans, for a copy that goes on after this one. */
@@ -72,8 +86,11 @@ export class LiveCopy {
       if (device.dirty === null) {
         this.#warn(`${device.name} has no tracker: all of its memory counts as dirty`);
       } else await device.dirty.start();
-      const { streams } = this.#sender;
-      scans[number] = await ask(device, "beginPages", number, this.#lazyHashes, streams);
+      const ownerMemory = this.#protected?.(number) ?? null;
+      scans[number] = await ask(device, "beginPages", {
+        ...{ device: number, lazyHashes: this.#lazyHashes, streams: this.#sender.streams },
+        ownerMemory: ownerMemory && { pagemap: ownerMemory.pagemap, ranges: ownerMemory.ranges },
+      });
     });
     this.#scans = scans;
     // What it wrote until now is in the memory that is due; from here on it has to be reported.
@@ -187,7 +204,9 @@ export class LiveCopy {
     let bytes = 0;
     await this.#lockstep.step(async ({ device, number }) => {
       const own = typeof what === "string" ? what : what[number]!;
-      const due = await ask(device, "addPages", own, this.#scans[number]!);
+      const due = await ask(device, "addPages", own, this.#scans[number]!).catch((error) => {
+        throw ofOwner(error);
+      });
       bytes += due.bytes;
       if (due.reading !== null) this.#onDirty?.(due.reading, number);
       if (due.verdict === "does-not-track") {
@@ -204,4 +223,10 @@ export class LiveCopy {
   #warn(text: string): void {
     if (!this.warnings.includes(text)) this.warnings.push(text);
   }
+}
+
+/** An error about memory that is not protected, as one of the owner's. */
+function ofOwner(error: unknown): unknown {
+  if (!(error instanceof WriteProtectionError)) return error;
+  return new LiveError("owner-protocol", error.message, error.hint ?? "", { cause: error });
 }

@@ -14,6 +14,7 @@ import { libcKernel } from "../../src/kernel/mod.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import { Server } from "../../src/server/mod.ts";
 import { until } from "../_until.ts";
+import { NO_WRITE_PROTECTION } from "../_write_protection.ts";
 import { command, IN_DENO, type Outcome, projectFile, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 import { receiving } from "./_receiving.ts";
@@ -145,6 +146,8 @@ describe("a device that another program owns", () => {
       [`attach:${other}`, "--listen", socket, ...journal],
       async () => {
         const words = [`attach:${one}`, "--to", socket, "--downtime", "10min", ...journal];
+        // Its last write comes while it becomes quiet.
+        if (NO_WRITE_PROTECTION === false) words.push("--owner-writes", "protect");
         moved = await vfiokit(["migrate", ...words], { permissions: migrate.permissions });
       },
       receive.permissions,
@@ -460,6 +463,9 @@ describe("a device that another program owns", () => {
         [[nobody, ...to, "--", "true"], 2, /its owner has device and memory/],
         [["sim:mlx5", "--map", "0:4KiB", "--owner-writes", "reported", ...to], 2, /no owner/],
         [["sim:mlx5", "--map", "0:4KiB", "--on-no-converge", "throttle", ...to], 2, /no owner/],
+        ...(NO_WRITE_PROTECTION !== false ? [] : [
+          [["sim:mlx5", "--map", "0:4KiB", "--owner-writes", "protect", ...to], 2, /no owner/],
+        ] as const),
       ] as const
     ) {
       const { code: ended, err } = await vfiokit(["migrate", ...words]);

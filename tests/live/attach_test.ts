@@ -79,8 +79,10 @@ async function withFds(use: (fds: readonly number[]) => Promise<void>): Promise<
 describe("the attach protocol", () => {
   it("takes a device and its memory, in pieces too, and asks what the owner offers", async () => {
     await withFds(async (fds) => {
+      const mapped = [{ iova: "0x100000", size: "0x2000", address: "0x7f0000001000" }];
+      const offers = { dirty: true, pagemap: 1, mapped };
       const text = `${
-        JSON.stringify({ type: "attach", version: 1, device: 0, memory: MEMORY, dirty: true })
+        JSON.stringify({ type: "attach", version: 1, device: 0, memory: MEMORY, ...offers })
       }\n`;
       await attached((owner) => {
         owner.say(text.slice(0, 9), fds);
@@ -88,6 +90,9 @@ describe("the attach protocol", () => {
       }, async (owner, played) => {
         const { device, dirty, throttle } = await owner.attached();
         assert.deepEqual([dirty, throttle], [true, false]);
+        const { pagemap, ranges } = owner.protectedMemory();
+        assert.deepEqual(ranges, [{ iova: 0x100000n, size: 0x2000n, address: 0x7f0000001000n }]);
+        assert.ok(pagemap >= 0 && !fds.includes(pagemap) && pagemap !== device!.device);
         const { mappings, group, iommufd, ioas } = device!;
         assert.deepEqual([group, iommufd, ioas], [null, null, null]);
         const [{ iova, size, offset, fd }] = mappings as unknown as [typeof mappings[0]];
@@ -143,6 +148,12 @@ describe("the attach protocol", () => {
           [
             { ...attach, group: 0, container: 0, iommufd: 0, ioas: 1 },
             /a device has a container or an iommufd/,
+          ],
+          [{ ...attach, pagemap: 1 }, /mapped is not a list of at most 1024/],
+          [{ ...attach, pagemap: 2, mapped: [] }, /pagemap is not one of the 2 fds/],
+          [
+            { ...attach, pagemap: 1, mapped: [{ ...range, address: "0xfffffffffffff001" }] },
+            /mapped\[0\].address is wrong/,
           ],
         ] as const
       ) {
@@ -241,7 +252,10 @@ describe("the attach protocol", () => {
     using played = new PlayedOwner(UnixSocket.adopt(fd));
     assert.deepEqual(await played.hear(), { type: "hello", version: 1, for: "migrate" });
     played.say({ type: "attach", version: 1, throttle: true });
-    assert.deepEqual(await owner.attached(), { device: null, dirty: false, throttle: true });
+    assert.deepEqual(await owner.attached(), {
+      ...{ device: null, dirty: false, protectedMemory: null, throttle: true },
+    });
+    assert.throws(() => owner.protectedMemory(), /the program does not write-protect its memory/);
     const quiet = owner.quiesce();
     assert.deepEqual(await played.hear(), { type: "quiesce" });
     played.say({ type: "quiesced" });

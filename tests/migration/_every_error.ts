@@ -15,7 +15,7 @@ import {
   UnsupportedError,
 } from "../../mod.ts";
 import { ClosedError, SysError } from "../../src/kernel/mod.ts";
-import { DirtyRangeError } from "../../src/dirty/mod.ts";
+import { DirtyRangeError, WriteProtectionError } from "../../src/dirty/mod.ts";
 import { SimKernel, SimSpecError } from "../../src/sim/mod.ts";
 import { addCleanup } from "../../src/base/cleanup.ts";
 import { CheckError } from "../../src/check/mod.ts";
@@ -90,6 +90,7 @@ export const EVERY_ERROR: readonly Error[] = [
   new SocketFileError("in-use", "Cannot serve there", { cause }, "choose another"),
   new TcpError("timeout", "It does not answer", cause, "try again"),
   new VmmFileError("truncated", 4096, "it ends in section 2", "copy it again"),
+  new WriteProtectionError("Cannot find what was written", "register it", { cause }),
 ];
 for (const error of EVERY_ERROR) addCleanup(error, new SysError("close", 4, error.name));
 

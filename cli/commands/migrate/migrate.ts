@@ -123,7 +123,7 @@ async function moveUsed(
   args: MigrateArgs & { readonly to: string; readonly journal: string },
   context: Context,
 ): Promise<void> {
-  if (args.ownerWrites === "reported" || args.onNoConverge === "throttle") {
+  if (["reported", "protect"].includes(args.ownerWrites) || args.onNoConverge === "throttle") {
     demandOffered(args, await moving.owner.attached(moving.signal));
   }
   await moveNow(moving, args, context);

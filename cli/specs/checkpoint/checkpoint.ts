@@ -65,13 +65,17 @@ const checkpointArgs = object({
     "auto" as const,
   ),
   ownerWrites: withDefault(
-    option("--owner-writes", choice(["compare", "reported", "none"], { metavar: "HOW" }), {
-      description: [
-        text(
-          "What programs write to the memory, which no tracker sees: compare (the default: all pages, while the device stands still), reported (the owner says what it writes: attach:PATH), or none (a promise that they do not).",
-        ),
-      ],
-    }),
+    option(
+      "--owner-writes",
+      choice(["compare", "reported", "protect", "none"], { metavar: "HOW" }),
+      {
+        description: [
+          text(
+            "What programs write to the memory, which no tracker sees: compare (the default: all pages, while the device stands still), reported (the owner says what it writes: attach:PATH), protect (the owner write-protects its memory, and the kernel finds what it writes: Linux 6.7), or none (a promise that they do not).",
+          ),
+        ],
+      },
+    ),
     "compare" as const,
   ),
   downtime: withDefault(

@@ -82,13 +82,17 @@ const migrateArgs = object({
     "fail" as const,
   ),
   ownerWrites: withDefault(
-    option("--owner-writes", choice(["compare", "reported", "none"], { metavar: "HOW" }), {
-      description: [
-        text(
-          "What programs write to the memory, which no tracker sees: compare (the default: all pages, after the stop), reported (the owner says what it writes: attach:PATH, or COMMAND), or none (a promise that they do not).",
-        ),
-      ],
-    }),
+    option(
+      "--owner-writes",
+      choice(["compare", "reported", "protect", "none"], { metavar: "HOW" }),
+      {
+        description: [
+          text(
+            "What programs write to the memory, which no tracker sees: compare (the default: all pages, after the stop), reported (the owner says what it writes: attach:PATH, or COMMAND), protect (the owner write-protects its memory, and the kernel finds what it writes: Linux 6.7), or none (a promise that they do not).",
+          ),
+        ],
+      },
+    ),
     "compare" as const,
   ),
   verifyMemory: options.toggle(

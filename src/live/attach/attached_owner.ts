@@ -9,6 +9,7 @@ import { type Fields, parseFields } from "../../checkpoint/metadata/json_fields.
 import { FIONBIO } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { ownUid, UnixSocket } from "../../kernel/libc/unix_socket.ts";
+import type { ProtectedMemory } from "../../dirty/mod.ts";
 import type { IovaMapping } from "../../vfio/dma/iova.ts";
 import { LiveError } from "../live_error.ts";
 import type { Owner } from "./owner.ts";
@@ -170,6 +171,17 @@ export class AttachedOwner implements Owner, Disposable {
   async dirty(): Promise<readonly IovaMapping[]> {
     const fields = await this.#ask("dirty", "dirty");
     return this.#read(() => readRanges(fields, "ranges"));
+  }
+
+  /**
+   * Where the owner has mapped the device's memory, and write-protects it.
+   *
+   * @throws {TypeError} If it has not said that.
+   */
+  protectedMemory(): ProtectedMemory {
+    const memory = this.#attachment?.protectedMemory ?? null;
+    if (memory === null) throw new TypeError(`${this.name} does not write-protect its memory`);
+    return memory;
   }
 
   /** Asks the owner to give the device less work. */

@@ -3,7 +3,7 @@
  */
 
 import { FieldError, type Fields } from "../../checkpoint/metadata/json_fields.ts";
-import type { MemoryFile } from "../../dirty/mod.ts";
+import type { MemoryFile, ProtectedMemory, ProtectedRange } from "../../dirty/mod.ts";
 import { IOVA_END, type IovaMapping } from "../../vfio/dma/iova.ts";
 
 /** Most ranges in a message. */
@@ -31,6 +31,8 @@ export interface Attachment {
   readonly device: OwnersDevice | null;
   /** Whether it reports what it writes. */
   readonly dirty: boolean;
+  /** Memory that it write-protects, so that what it writes can be found; null if it does not. */
+  readonly protectedMemory: ProtectedMemory | null;
   /** Whether it can throttle the device. */
   readonly throttle: boolean;
 }
@@ -62,6 +64,9 @@ export function readAttachment(fields: Fields, fds: readonly number[]): Attachme
       })),
     },
     dirty: offers("dirty"),
+    protectedMemory: has("pagemap")
+      ? { pagemap: given(fields, "pagemap"), ranges: fields.list("mapped", MAX_RANGES).map(mapped) }
+      : null,
     throttle: offers("throttle"),
   };
 }
@@ -86,6 +91,13 @@ function demandPairs(
 /** Reads a list of ranges; throws FieldError. */
 export function readRanges(fields: Fields, key: string): IovaMapping[] {
   return fields.list(key, MAX_RANGES).map(range);
+}
+
+function mapped(fields: Fields): ProtectedRange {
+  const { iova, size } = range(fields);
+  const address = fields.address("address");
+  if (address + size > IOVA_END) throw new FieldError(`${fields.name("address")} is wrong`);
+  return { iova, size, address };
 }
 
 function range(fields: Fields): IovaMapping {

@@ -4,14 +4,16 @@
  * @module
  */
 
+import type { ProtectedMemory } from "../../dirty/mod.ts";
 import type { IovaMapping } from "../../vfio/dma/iova.ts";
 
 /**
  * What is known of the owner's own writes to memory, which no tracker sees: `compare` compares all
- * pages once the devices stand still; `reported` takes what {@linkcode Owner.dirty} says; `none` is
- * a promise that there are none.
+ * pages once the devices stand still; `reported` takes what {@linkcode Owner.dirty} says; `protect`
+ * has the kernel find them in {@linkcode Owner.protectedMemory} (Linux 6.7); `none` is a promise
+ * that there are none.
  */
-export type OwnerWrites = "compare" | "reported" | "none";
+export type OwnerWrites = "compare" | "reported" | "protect" | "none";
 
 /** The owner of the devices, and what it writes. */
 export interface OwnerOptions {
@@ -24,7 +26,8 @@ export interface OwnerOptions {
 /**
  * Refuses what the owner does not offer.
  *
- * @throws {TypeError} If it is to report what it writes, or to throttle, and cannot.
+ * @throws {TypeError} If it is to report what it writes, to protect its memory, or to throttle, and
+ * cannot.
  */
 export function demandOwner(
   { ownerWrites, owner, onNoConverge }: OwnerOptions & {
@@ -33,6 +36,9 @@ export function demandOwner(
 ): void {
   if (ownerWrites === "reported" && owner?.dirty === undefined) {
     throw new TypeError("Cannot use what the owner reports of its writes: it reports nothing");
+  }
+  if (ownerWrites === "protect" && owner?.protectedMemory === undefined) {
+    throw new TypeError("Cannot find the owner's writes by write-protection: it protects nothing");
   }
   if (onNoConverge === "throttle" && owner?.throttle === undefined) {
     throw new TypeError("Cannot throttle the devices: their owner does not offer that");
@@ -67,6 +73,11 @@ export interface Owner {
   resume(): Promise<void>;
   /** Ranges of a device's memory that it has written to since this was last asked. */
   dirty?(device: number): Promise<readonly IovaMapping[]>;
+  /**
+   * Where it has mapped a device's memory, of which all must be write-protected until it is over; a
+   * `WriteProtection` of `vfiokit/dirty` if that is in this process.
+   */
+  protectedMemory?(device: number): ProtectedMemory;
   /** Gives less work to the devices, each time less; false if it cannot be less. */
   throttle?(): Promise<boolean>;
 }

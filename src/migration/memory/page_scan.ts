@@ -24,8 +24,11 @@ import type {
   DirtyReading,
   DirtyTracker,
   MemoryPart,
+  ProtectedMemory,
   TrackingVerdict,
 } from "../../dirty/mod.ts";
+import { takeWritten } from "../../dirty/protection/written_pages.ts";
+import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
 import { hasOnlyZeros } from "../../kernel/mapping_zeros.ts";
 import {
   encloses,
@@ -120,6 +123,8 @@ export interface PageScanOptions {
   readonly lazyHashes: boolean;
   /** How many streams it is sent by. Default 1. */
   readonly streams?: number | undefined;
+  /** Memory that the owner has mapped and write-protects; none if its writes are found otherwise. */
+  readonly ownerMemory?: ProtectedMemory | null;
 }
 
 /** How far a stream has come through what is due. */
@@ -136,6 +141,7 @@ export class PageScan {
   readonly #memory: DeviceMemory;
   readonly #device: number;
   readonly #tracker: DirtyTracker | null;
+  readonly #ownerMemory: ProtectedMemory | null;
   /** The hashes of each part of memory. */
   readonly #hashes: readonly PageHashes[];
   readonly #copied: CopiedPages = new CopiedPages();
@@ -145,10 +151,11 @@ export class PageScan {
 
   constructor(
     memory: DeviceMemory,
-    { device, tracker, lazyHashes, streams = 1 }: PageScanOptions,
+    { device, tracker, lazyHashes, streams = 1, ownerMemory = null }: PageScanOptions,
   ) {
     this.#memory = memory;
     this.#tracker = tracker;
+    this.#ownerMemory = ownerMemory;
     this.#device = device;
     const lazy = lazyHashes && tracker !== null && tracker.pgsize <= PAGE_UNIT;
     this.#hashes = memory.parts.map(({ size }) => new PageHashes(Number(size / UNIT), lazy));
@@ -160,17 +167,18 @@ export class PageScan {
 
   /**
    * Adds what is to be looked at: all memory, what became dirty since this was last asked, or the
-   * pages of ranges. Without a tracker all is dirty.
+   * pages of ranges. Without a tracker all is dirty. What the owner has mapped is protected first,
+   * if its writes are found by that; no page is read before.
    *
    * @throws {RangeError} If a byte of a range is in no mapping.
+   * @throws {WriteProtectionError} If the owner's memory is not protected.
    */
   add(what: "all" | "dirty" | readonly IovaMapping[]): PagesDue {
+    const written = typeof what !== "string" ? what : this.#written();
     const reading = what === "dirty" && this.#tracker !== null ? this.#tracker.read() : null;
-    const runs = typeof what !== "string"
-      ? what.flatMap((range) => this.#pagesOf(range))
-      : reading === null
+    const runs = what === "all" || what === "dirty" && this.#tracker === null
       ? this.#memory.parts
-      : [...reading.runs()];
+      : [...reading?.runs() ?? [], ...written.flatMap((range) => this.#pagesOf(range))];
     let bytes = 0;
     for (const run of runs) {
       const index = this.#memory.parts.findIndex((part) => encloses(part, run));
@@ -187,6 +195,11 @@ export class PageScan {
       lost: reading?.lost.map(({ lost }) => lost!.message) ?? [],
       reading,
     };
+  }
+
+  /** What the owner wrote since this was last asked, as far as that is found here. */
+  #written(): readonly IovaMapping[] {
+    return this.#ownerMemory === null ? [] : takeWritten(libcKernel(), this.#ownerMemory);
   }
 
   /** The pages of a range, by mapping: it may go on from one into the next. */

@@ -9,7 +9,7 @@ import type { DeviceDescription, DeviceTimes, OpenOptions, PulledBatch } from ".
 import type { FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
 import type { FrameTarget } from "../../checkpoint/pipeline/frame_producer.ts";
 import type { RingMemory } from "../../checkpoint/pipeline/ring.ts";
-import type { PagesDue, PageTurn } from "../memory/page_scan.ts";
+import type { PageScanOptions, PagesDue, PageTurn } from "../memory/page_scan.ts";
 import type { Turn } from "./frame_turns.ts";
 import type { OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
 import type { TransferredError } from "../../base/error_transfer.ts";
@@ -39,7 +39,7 @@ export interface Requests {
   stopTracking: () => void;
   readDirty: (options: ReadOptions) => DirtyReading;
   unmapWithDirty: (iova: bigint, size: bigint) => UnmapReading;
-  beginPages: (device: number, lazyHashes: boolean, streams: number) => number;
+  beginPages: (options: Omit<PageScanOptions, "tracker">) => number;
   addPages: (what: "all" | "dirty" | readonly IovaMapping[], scan: number) => PagesDue;
   fillPages: (slot: ArrayBuffer, stream: number) => PageTurn;
   storePages: (slot: ArrayBuffer, metaLength: number, bodyLength: number) => ArrayBuffer;

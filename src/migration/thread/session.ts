@@ -42,6 +42,7 @@ import type { RingMemory } from "../../checkpoint/pipeline/ring.ts";
 import {
   hashesOf,
   PageScan,
+  type PageScanOptions,
   type PagesDue,
   type PageTurn,
   storePages,
@@ -355,10 +356,10 @@ export class DeviceSession implements Disposable {
   }
 
   /** Begins to send memory, of which nothing was sent before; returns the number of the scan. */
-  beginPages(device: number, lazyHashes: boolean, streams: number): number {
+  beginPages(options: Omit<PageScanOptions, "tracker">): number {
     const tracker = this.#opened instanceof DirtySession ? this.#opened.tracker : null;
     this.#scans += 1;
-    this.#scan = new PageScan(this.#contents, { device, tracker, lazyHashes, streams });
+    this.#scan = new PageScan(this.#contents, { ...options, tracker });
     return this.#scans;
   }
 
