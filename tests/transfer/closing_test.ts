@@ -227,6 +227,12 @@ function countMessages(worker: AnyWorker, at: (moment: number) => void): void {
   };
 }
 
+/**
+ * Every fifth moment in Deno, where a Worker starts slowly, so right after a message and once it may
+ * have been served in turns; Bun tries all.
+ */
+const STEP = "Deno" in globalThis ? 5 : 1;
+
 /** What is tried in the kind of Worker that this runtime does not start by itself. */
 const FEW = ["state", "save to a file", "restore over streams"];
 
@@ -242,7 +248,7 @@ for (const [index, [kind, start]] of Object.entries(WORKERS).entries()) {
           await using other = await openDevice(`sim:${SPEC}&seed=2`);
           let reached = true;
           // The first two are about opening it.
-          for (let stop = 2; reached; stop++) {
+          for (let stop = 2; reached; stop += STEP) {
             reached = false;
             const worker = start();
             let strike = (): void => {};
