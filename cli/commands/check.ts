@@ -91,7 +91,7 @@ async function optionsOf(
   const safety: Safety = args.destructive ? "destructive" : args.reset ? "reset" : "default";
   return {
     ...{ second, only, skip, safety, via, vfToken, groupFd, containerFd, timeoutMs: timeout },
-    foreign: args.foreign === undefined ? undefined : await dataOf(args.foreign),
+    foreign: args.foreign === undefined ? undefined : await context.until(dataOf(args.foreign)),
     signal: context.signal,
     trace: context.trace,
     modules: args.checks.map((file) => pathToFileURL(file).href),

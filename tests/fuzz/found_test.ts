@@ -78,6 +78,21 @@ const FOUND: readonly Found[] = [
       answers: [],
     },
   },
+  {
+    right: "check ends at a signal while it waits for foreign data on stdin",
+    kind: "commands",
+    plan: {
+      command: "check",
+      words: ["check", "--foreign=-", "--json", "sim:mapped?size=12KiB"],
+      devices: [{ personality: "mapped", options: ["size=12KiB"], faults: [] }],
+      base: { personality: "mapped", options: ["size=12KiB"], faults: [] },
+      edits: [],
+      ownProcess: false,
+      stdin: "checkpoint",
+      signal: "SIGTERM",
+      after: 300,
+    },
+  },
 ];
 
 after(async () => {
