@@ -5,13 +5,16 @@ import { connect, createServer } from "node:net";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
+import { checkpoint } from "../../cli/specs/checkpoint/checkpoint.ts";
 import { migrate } from "../../cli/specs/migrate/migrate.ts";
 import { receive } from "../../cli/specs/migrate/receive.ts";
 import { MFD_ALLOW_SEALING, sealSize } from "../../src/kernel/libc/seals.ts";
 import { libc } from "../../src/kernel/libc/calls_with_errno.ts";
 import { UnixSocket } from "../../src/kernel/libc/unix_socket.ts";
 import { libcKernel } from "../../src/kernel/mod.ts";
+import { receive as take, restoreChain, UnixListener, verifyChain } from "../../src/live/mod.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
+import { openDevices } from "../../src/migration/open_devices.ts";
 import { Server } from "../../src/server/mod.ts";
 import { until } from "../_until.ts";
 import { NO_WRITE_PROTECTION } from "../_write_protection.ts";
@@ -99,6 +102,12 @@ async function playOwner(path: string, lent: Lent, offers: object = {}): Promise
   const line = new TextEncoder().encode(`${JSON.stringify(attach)}\n`);
   assert.equal(socket!.sendWithFds(line, [lent.channel, lent.memory]), line.length);
   return socket!;
+}
+
+/** Answers what an owner was asked. */
+function answer(owner: UnixSocket, message: object): void {
+  const line = new TextEncoder().encode(`${JSON.stringify(message)}\n`);
+  assert.equal(owner.send(line), line.length);
 }
 
 /** What an owner hears, without the first message. */
@@ -272,7 +281,7 @@ describe("a device that another program owns", () => {
     const owner = await owning;
     const lines = heard(owner);
     assert.equal((await lines.next()).type, "quiesce");
-    owner.send(new TextEncoder().encode('{"type":"quiesced"}\n'));
+    answer(owner, { type: "quiesced" });
     assert.equal((await lines.next()).type, "resume");
     owner.close();
     const { code, out, err } = await ended;
@@ -280,6 +289,88 @@ describe("a device that another program owns", () => {
     assert.match(out, /^.*000000.vfk: full.*\n$/);
     assert.match(err, /the owner at .*owner (is gone|has ended the connection)/);
     assert.equal((await here.device.state()).state, "running");
+  });
+
+  it("has checkpoints taken of it, each with its owner's last write", async () => {
+    using folder = new Folder();
+    await using here = await Lent.open("mlx5?size=64KiB");
+    const [path, chain] = [folder.file("owner"), folder.file("chain")];
+    const owning = playOwner(path, here);
+    const words = ["checkpoint", `attach:${path}`, "--every", "1ms", "--count", "2", "-o", chain];
+    const ended = vfiokit(words, { permissions: checkpoint.permissions });
+    using owner = await owning;
+    const lines = heard(owner);
+    const contents: Uint8Array[] = [];
+    for (const written of ["the first", "the second"]) {
+      assert.equal((await lines.next()).type, "quiesce");
+      await here.device.writeMemory(MAPS.iova, new TextEncoder().encode(written));
+      contents.push(await here.bytes());
+      answer(owner, { type: "quiesced" });
+      assert.equal((await lines.next()).type, "resume");
+    }
+    const { code, err } = await ended;
+    assert.equal(code, 0, err);
+    // It hears no more: the device is its own.
+    assert.equal(owner.receive(new Uint8Array(1)), 0);
+    assert.equal((await here.device.state()).state, "running");
+    for (const [number, content] of contents.entries()) {
+      const verified = await verifyChain(chain, { number });
+      const name = "sim:mlx5?size=64KiB&seed=9";
+      await using restored = await openDevice(name, { maps: verified.memory[0]!.ranges });
+      await restoreChain(restored, verified);
+      assert.deepEqual(await restored.readMemory(MAPS.iova, SIZE), content);
+    }
+  });
+
+  it("is throttled by its owner until what is left fits", async () => {
+    using folder = new Folder();
+    await using here = await Lent.open("mlx5?size=64KiB");
+    const [path, journal] = [folder.file("owner"), folder.file("journal")];
+    using listener = await UnixListener.listen(folder.file("socket"));
+    const owning = playOwner(path, here, { dirty: true, throttle: true });
+    const ended = vfiokit([
+      ...["migrate", `attach:${path}`, "--to", `unix:${listener.path}`, "--journal", journal],
+      ...["--owner-writes", "reported", "--on-no-converge", "throttle"],
+      ...["--downtime", "0ms", "--max-rounds", "2"],
+    ], { permissions: migrate.permissions });
+    using owner = await owning;
+    const receiving = listener.next().then((connection) =>
+      take(
+        connection,
+        ([ranges]) => openDevices(["sim:mlx5?size=64KiB&seed=8"], { maps: ranges }),
+        { journal },
+      )
+    );
+    const lines = heard(owner);
+    const types: string[] = [];
+    let [throttled, writes] = [0, 0];
+    while (types.at(-1) !== "committed") {
+      const { type, reason } = await lines.next();
+      types.push(type);
+      assert.notEqual(type, "failed", `${reason}`);
+      if (type === "dirty") {
+        // It writes in each round, until it was throttled twice; and once more, late.
+        const writing = throttled < 2 || types.includes("quiesce");
+        const iova = MAPS.iova + 4096n * BigInt(writes);
+        if (writing) await here.device.writeMemory(iova, new Uint8Array([++writes]));
+        const ranges = writing ? [{ iova: `0x${iova.toString(16)}`, size: "0x1" }] : [];
+        answer(owner, { type: "dirty", ranges });
+      } else if (type === "throttle") {
+        throttled += 1;
+        answer(owner, { type: "throttled", slower: true });
+      } else if (type === "quiesce") answer(owner, { type: "quiesced" });
+    }
+    const { code, err } = await ended;
+    assert.equal(code, 0, err);
+    assert.equal(
+      types.join(" "),
+      // At the beginning, and in each round.
+      "dirty dirty dirty throttle dirty throttle dirty quiesce dirty committed",
+    );
+    const { devices } = await receiving;
+    await using _ = devices;
+    assert.deepEqual(await devices[0]!.readMemory(MAPS.iova, SIZE), await here.bytes());
+    assert.equal((await here.device.state()).state, "stop");
   });
 
   it("tells a program at once that it does not offer what it is to do", async () => {
