@@ -160,8 +160,15 @@ describe("a snapshot of cloud-hypervisor's", () => {
   });
 
   it("is refused wherever it is cut", async () => {
-    const bytes = snapshotState([{ name: "nic0", state: counted(20) }]);
-    for (let length = 0; length < bytes.length; length += 97) {
+    const common = node({ irq: null }, {
+      vfio_migration: node({ blob: "AAcO" }),
+      other: node(null),
+    });
+    const manager = { ...node({}, { nic0: node(null, { vfio_common: common }) }), more: [1, true] };
+    const bytes = new TextEncoder().encode(
+      JSON.stringify(node(null, { "device-manager": manager })),
+    );
+    for (let length = 0; length < bytes.length; length++) {
       await assert.rejects(
         read(bytes.subarray(0, length)),
         (error: VmmFileError) => error.code === "truncated" && error.offset === length,

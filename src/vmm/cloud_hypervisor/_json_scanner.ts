@@ -148,9 +148,8 @@ export class JsonScanner {
     this.#base += bytes.length;
   }
 
-  /** Says that no piece follows. */
+  /** Says that no piece follows. A document that is a number or a word alone has no end. */
   end(): void {
-    if (this.#atom !== "") this.#endAtom(this.#base);
     if (this.#expected === "its end" && this.#string === null) return;
     throw new VmmFileError("truncated", this.#base, `it ends too early${this.#in()}`);
   }
