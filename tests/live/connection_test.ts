@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { type Connection, connectUnix, UnixListener } from "../../src/live/mod.ts";
+import { assertHeldBack } from "./_behind.ts";
 import { socketPair, withFolder } from "./_pair.ts";
 
 /** Both ends of a connection over a socket of the product's own. */
@@ -55,6 +56,15 @@ for (const [what, ends] of [["a unix socket", unixPair], ["streams", socketPair]
         for (let count = 1; count > 0; total += count) count = await other.read(part);
         assert.equal(total, size);
         await writing;
+        other.close();
+      });
+    });
+
+    it("holds the writer back if nobody reads", async () => {
+      await withFolder(async (folder) => {
+        const [one, other] = await ends(folder);
+        await assertHeldBack(one, other);
+        one.close();
         other.close();
       });
     });

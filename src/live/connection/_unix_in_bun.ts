@@ -5,9 +5,7 @@
 
 import { type Connection, lost } from "./connection.ts";
 import type { UnixSockets } from "./_unix_sockets.ts";
-
-/** What waits to be read, in bytes, before the socket is read no further. */
-const MAX_WAITING = 1 << 20;
+import { WaitingBytes } from "./_waiting_bytes.ts";
 
 /** A socket of Bun's, as far as it is used. */
 interface BunSocket {
@@ -38,36 +36,21 @@ interface BunApi {
 class BunConnection implements Connection {
   readonly name: string;
   readonly #socket: BunSocket;
-  /** What has come and was not read. */
-  #waiting: Uint8Array[] = [];
-  #waitingBytes = 0;
+  readonly #waiting: WaitingBytes;
   /** Whether nothing more comes. */
   #ended = false;
   #failure: Error | null = null;
-  /** Is called at whatever happens. */
+  /** Wakes who waits to send more. */
   #wake: (() => void)[] = [];
 
   constructor(name: string, socket: BunSocket) {
     this.name = name;
     this.#socket = socket;
+    this.#waiting = new WaitingBytes(socket);
   }
 
-  async read(into: Uint8Array): Promise<number> {
-    while (this.#waiting.length === 0) {
-      if (this.#ended) return 0;
-      if (this.#failure !== null) throw lost(this.name, this.#failure);
-      await this.#happens();
-    }
-    const first = this.#waiting[0]!;
-    const count = Math.min(into.length, first.length);
-    into.set(first.subarray(0, count));
-    if (count < first.length) this.#waiting[0] = first.subarray(count);
-    else this.#waiting.shift();
-    if (this.#waitingBytes > MAX_WAITING && this.#waitingBytes - count <= MAX_WAITING) {
-      this.#socket.resume();
-    }
-    this.#waitingBytes -= count;
-    return count;
+  read(into: Uint8Array): Promise<number> {
+    return this.#waiting.read(into);
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -76,16 +59,12 @@ class BunConnection implements Connection {
       const sent = this.#socket.write(bytes.subarray(at));
       if (sent > 0) at += sent;
       else if (sent < 0) throw lost(this.name, this.#failure);
-      if (at < bytes.length) await this.#happens();
+      if (at < bytes.length) await new Promise<void>((resolve) => this.#wake.push(resolve));
     }
   }
 
   close(): void {
     this.#socket.end();
-  }
-
-  #happens(): Promise<void> {
-    return new Promise((resolve) => this.#wake.push(resolve));
   }
 
   /** Wakes what waits. */
@@ -95,18 +74,14 @@ class BunConnection implements Connection {
 
   /** Takes what has come. */
   take(bytes: Uint8Array): void {
-    this.#waiting.push(bytes);
-    if (this.#waitingBytes <= MAX_WAITING && this.#waitingBytes + bytes.length > MAX_WAITING) {
-      this.#socket.pause();
-    }
-    this.#waitingBytes += bytes.length;
-    this.wake();
+    this.#waiting.take(bytes);
   }
 
   /** Nothing more comes. */
   end(error?: Error): void {
     if (error === undefined) this.#ended = true;
     else this.#failure ??= error;
+    this.#waiting.end(error === undefined ? null : lost(this.name, error));
     this.wake();
   }
 }

@@ -8,6 +8,7 @@ import { Buffer } from "node:buffer";
 import type { Readable, Writable } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import { LiveError } from "../live_error.ts";
+import { WaitingBytes } from "./_waiting_bytes.ts";
 
 /** Bytes in order, both ways. The code that makes it authenticates the other side. */
 export interface Connection {
@@ -36,8 +37,11 @@ const WRITE_BYTES = 256 << 10;
  * the certificate of the other side is its identity.
  */
 export function streamConnection(name: string, input: Readable, output: Writable): Connection {
-  const chunks = input[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
-  let rest: Uint8Array = new Uint8Array(0);
+  const waiting = new WaitingBytes(input);
+  input.on("data", (chunk: Uint8Array) => waiting.take(chunk));
+  input.on("end", () => waiting.end());
+  input.on("error", (error) => waiting.end(lost(name, error)));
+  input.on("close", () => waiting.end(lost(name)));
   let failure: Error | null = null;
   /** Ends the writes that are under way. */
   const writing = new Set<(error: Error) => void>();
@@ -61,21 +65,7 @@ export function streamConnection(name: string, input: Readable, output: Writable
   return {
     name,
     identity: certificateOf(output),
-    async read(into): Promise<number> {
-      try {
-        while (rest.length === 0) {
-          const { done, value } = await chunks.next();
-          if (done) return 0;
-          rest = value;
-        }
-      } catch (error) {
-        throw lost(name, error);
-      }
-      const count = Math.min(into.length, rest.length);
-      into.set(rest.subarray(0, count));
-      rest = rest.subarray(count);
-      return count;
-    },
+    read: (into) => waiting.read(into),
     async write(bytes): Promise<void> {
       for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
         await writePart(bytes.subarray(at, at + WRITE_BYTES));
@@ -94,7 +84,7 @@ function certificateOf(socket: Writable): string | undefined {
 }
 
 /** The error of a connection that is lost. */
-export function lost(name: string, cause: unknown): LiveError {
+export function lost(name: string, cause?: unknown): LiveError {
   const why = cause instanceof Error ? `: ${cause.message}` : "";
   return new LiveError("connection-lost", `The connection to ${name} is lost${why}`, "", { cause });
 }

@@ -8,6 +8,7 @@ import { once } from "node:events";
 import * as net from "node:net";
 import type { Duplex } from "node:stream";
 import * as tls from "node:tls";
+import { holdBack } from "./_held_back.ts";
 import { formatTcpAddress, type TcpAddress } from "./address.ts";
 import { checkPlain, CONNECT_MS, tlsOptions } from "./connect.ts";
 import type { TlsIdentity } from "./keys.ts";
@@ -53,6 +54,7 @@ export class TcpListener implements Disposable {
     const accept = (socket: Duplex): void => {
       // A peer that breaks off is noticed when it is read from.
       socket.on("error", () => {});
+      if ("Deno" in globalThis && socket instanceof tls.TLSSocket) holdBack(socket);
       listener!.#accept(socket);
     };
     const server = identity === null ? net.createServer(accept) : tls.createServer(

@@ -14,6 +14,8 @@ import { connectTcp } from "../../../src/live/tcp/connect.ts";
 import { fingerprint, generateKeys, readIdentity } from "../../../src/live/tcp/keys.ts";
 import { TcpListener } from "../../../src/live/tcp/listen.ts";
 import { TcpError } from "../../../src/live/tcp/tcp_error.ts";
+import { streamConnection } from "../../../src/live/connection/connection.ts";
+import { assertHeldBack } from "../_behind.ts";
 
 const HERE = { host: "127.0.0.1", port: 0 };
 
@@ -92,6 +94,17 @@ describe("TLS between two sides", () => {
     here.end("pong");
     assert.equal(await textOf(there), "pong");
     there.destroy();
+  });
+
+  it("holds the connecting side back if nobody reads", async () => {
+    using listener = await TcpListener.listen(HERE, { ...server, peers: [client.certificate] });
+    const [there, here] = await Promise.all([
+      connectTcp(listener.address, { ...client, peers: [server.certificate] }),
+      listener.accept(),
+    ]);
+    const ends = [there, here].map((socket) => streamConnection("the other side", socket, socket));
+    await assertHeldBack(ends[0]!, ends[1]!);
+    for (const end of ends) end.close();
   });
 
   it("gives a stranger no connection: another key, none, an older TLS, no TLS", async () => {
