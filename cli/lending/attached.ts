@@ -142,5 +142,8 @@ export function demandOffered(
     ? "--on-no-converge throttle"
     : null;
   if (option === null) return;
-  throw new UsageError(`Cannot use ${option}: no owner of the device offers it (attach:PATH)`);
+  const other = option.startsWith("--owner-writes") ? "; --owner-writes compare needs none" : "";
+  throw new UsageError(
+    `Cannot use ${option}: no owner of the device offers it (attach:PATH)${other}`,
+  );
 }

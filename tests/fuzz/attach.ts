@@ -8,7 +8,8 @@ import { O_RDONLY, O_RDWR } from "../../src/kernel/kernel.ts";
 import { MFD_ALLOW_SEALING, sealSize } from "../../src/kernel/libc/seals.ts";
 import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { UnixSocket } from "../../src/kernel/libc/unix_socket.ts";
-import { MappedDevice } from "../../src/dirty/mod.ts";
+import { MappedDevice, type ProtectedMemory, WriteProtectionError } from "../../src/dirty/mod.ts";
+import { demandWriteProtection } from "../../src/dirty/protection/written_pages.ts";
 import {
   AttachedOwner,
   type Attachment,
@@ -17,6 +18,7 @@ import {
 } from "../../src/live/mod.ts";
 import { Server } from "../../src/server/mod.ts";
 import { IOVA_END } from "../../src/vfio/dma/iova.ts";
+import { UnsupportedError } from "../../src/vfio/mod.ts";
 import { closeFds } from "../server/_client.ts";
 import { type Change, change, makeChange } from "./_byte_changes.ts";
 import { checkError } from "./_errors.ts";
@@ -29,7 +31,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 /** Kinds of fds. */
 const KINDS_OF_FDS = [
   ...["device", "memory", "short", "read-only", "sealed", "socket"] as const,
-  ...["folder", "zero", "null", "file"] as const,
+  ...["folder", "zero", "null", "file", "pagemap"] as const,
 ] as const;
 type FdKind = (typeof KINDS_OF_FDS)[number];
 
@@ -76,6 +78,11 @@ const ATTACH = {
     { iova: "0x200000", size: "0x8000", fd: 1, offset: 32768 },
   ],
   dirty: true,
+  pagemap: null,
+  mapped: [
+    { iova: "0x100000", size: "0x8000", address: "0x100000" },
+    { iova: "0x200000", size: "0x8000", address: "0x200000" },
+  ],
   throttle: true,
 };
 
@@ -89,6 +96,7 @@ const PLACES: readonly (readonly (string | number)[])[] = [
   ...Object.keys(ATTACH).map((key) => [key]),
   ...["iova", "size", "fd", "offset"].map((key) => ["memory", 0, key]),
   ...["iova", "size", "fd", "offset"].map((key) => ["memory", 1, key]),
+  ...["iova", "size", "address"].map((key) => ["mapped", 0, key]),
 ];
 const ANSWER_PLACES = [["type"], ["ranges"], ["ranges", 0, "iova"], ["ranges", 0, "size"], [
   "slower",
@@ -176,6 +184,8 @@ function openFd(kind: FdKind, channel: number, opened: number[]): number {
       return open(kernel.open("/dev/null", O_RDWR));
     case "file":
       return open(kernel.open("/proc/self/comm", O_RDWR));
+    case "pagemap":
+      return open(kernel.open("/proc/self/pagemap", O_RDONLY));
   }
 }
 
@@ -189,8 +199,9 @@ function say(socket: UnixSocket, bytes: Bytes, fds: readonly number[] = []): voi
   }
 }
 
-function checkAttachment({ device }: Attachment, sent: number): OwnersDevice {
+function checkAttachment({ device, protectedMemory }: Attachment, sent: number): OwnersDevice {
   const found = device!;
+  if (protectedMemory !== null) checkProtection(protectedMemory, found);
   const { mappings, group, container, iommufd } = found;
   if (mappings.length > 1024) throw new Find("bound", `${mappings.length} ranges`);
   const fds = new Set([found.device, group, container, iommufd, ...mappings.map(({ fd }) => fd!)]);
@@ -202,6 +213,21 @@ function checkAttachment({ device }: Attachment, sent: number): OwnersDevice {
     if (!good) throw new Find("bound", `a range of ${size} bytes at ${iova}, from ${offset}`);
   }
   return found;
+}
+
+/** Asks what was written to memory that is said to be protected, and nowhere is. */
+function checkProtection(memory: ProtectedMemory, { mappings }: OwnersDevice): void {
+  if (memory.ranges.length > 1024) throw new Find("bound", `${memory.ranges.length} ranges`);
+  for (const { iova, size, address } of memory.ranges) {
+    const good = size > 0n && iova + size <= IOVA_END && address + size <= IOVA_END;
+    if (!good) throw new Find("bound", `a range of ${size} bytes at ${iova}, from ${address}`);
+  }
+  try {
+    demandWriteProtection(libcKernel(), memory, mappings);
+    throw new Find("accepted", "memory that is not protected");
+  } catch (error) {
+    checkError(error, [WriteProtectionError, UnsupportedError], "looking for writes");
+  }
 }
 
 /** Opens the device that was handed over, and reads its memory. */

@@ -265,7 +265,8 @@ function scan(
     // Pages that a failed call protected again would not be found by another.
     return kernel.ioctl(pagemap, PAGEMAP_SCAN, arg, "once");
   } catch (error) {
-    if (isErrno(error, "ENOTTY", "EBADF")) {
+    // The request itself is right.
+    if (isErrno(error, "ENOTTY", "EINVAL", "EBADF")) {
       throw notProtected(range, `fd ${pagemap} is no pagemap`, error);
     }
     if (isErrno(error, "EPERM")) throw notProtected(range, "it is not registered", error);
