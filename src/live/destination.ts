@@ -33,6 +33,7 @@ import { FrameReceiver, type ReceivedBytes } from "./frame_receiver.ts";
 import { LiveError } from "./live_error.ts";
 import { PhaseReports } from "./phase_reports.ts";
 import { type FurtherConnections, StreamGate } from "./streams/stream_gate.ts";
+import { ZstdThread } from "./streams/zstd_thread.ts";
 import { Tee } from "./tee.ts";
 
 /** How to receive. */
@@ -195,6 +196,8 @@ class Destination implements Disposable {
   readonly #tee: Tee | null;
   /** Whether memory may come compressed. */
   readonly #compressed: boolean;
+  /** What decompresses the memory of each of several streams. */
+  readonly #threads: ZstdThread[] = [];
   readonly #receiver: FrameReceiver;
   readonly #gate: StreamGate | null;
   /** Those of the further streams. */
@@ -308,8 +311,11 @@ class Destination implements Disposable {
 
   /** What takes the frames of a stream. */
   #receiverOf(peer: Peer, index: number): FrameReceiver {
+    const zstd = this.#gate !== null && this.#compressed ? new ZstdThread() : null;
+    if (zstd !== null) this.#threads.push(zstd);
     return new FrameReceiver(peer, this.#lockstep, {
       compressed: this.#compressed,
+      zstd,
       tee: this.#tee,
       part: { index, count: this.#gate?.count ?? 1 },
       // Hashes are of memory as it is once all of it has come.
@@ -421,8 +427,9 @@ class Destination implements Disposable {
     };
   }
 
-  /** Reports no more progress. */
+  /** Reports no more progress, and ends its threads. */
   [Symbol.dispose](): void {
+    for (const thread of this.#threads) thread[Symbol.dispose]();
     this.#reports?.[Symbol.dispose]();
   }
 

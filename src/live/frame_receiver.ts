@@ -11,7 +11,7 @@ import {
 } from "../checkpoint/format/checkpoint_reader.ts";
 import { HASH_BYTES } from "../checkpoint/frames/hash_frame.ts";
 import { PAGE_UNIT } from "../checkpoint/frames/page_frame.ts";
-import { FRAME_HEADER_SIZE, FRAME_PAGE } from "../checkpoint/frames/constants.ts";
+import { FRAME_HEADER_SIZE, FRAME_PAGE, FRAME_ZSTD } from "../checkpoint/frames/constants.ts";
 import type { FrameHeader } from "../checkpoint/frames/frame_header.ts";
 import { CheckpointError } from "../checkpoint/checkpoint_error.ts";
 import type { DecodedHeader } from "../checkpoint/metadata/header.ts";
@@ -20,6 +20,7 @@ import { ownsAll, type StreamPart } from "../migration/memory/stripes.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import type { Lockstep } from "../transfer/lockstep.ts";
 import { LiveError } from "./live_error.ts";
+import type { ZstdThread } from "./streams/zstd_thread.ts";
 import type { Tee } from "./tee.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -50,6 +51,8 @@ export interface FrameReceiverOptions {
   readonly memoryOnly?: boolean | undefined;
   /** Whether memory may be compressed. Default true. */
   readonly compressed?: boolean | undefined;
+  /** Decompresses memory, if this thread does not. */
+  readonly zstd?: ZstdThread | null | undefined;
   /** Gets a copy of all that comes behind the header. */
   readonly tee?: Tee | null | undefined;
   /** Which one of several streams it is. Default: the only one. */
@@ -64,6 +67,11 @@ export class FrameReceiver {
   readonly #lockstep: Lockstep;
   readonly #memoryOnly: boolean;
   readonly #compressed: boolean;
+  readonly #zstd: ZstdThread | null;
+  /** Buffers for memory that comes compressed, and is decompressed on another thread. */
+  readonly #freePacked: ArrayBuffer[] = [];
+  /** Resolves once the last memory is stored, if it is decompressed on another thread. */
+  #stored: Promise<void> = Promise.resolve();
   readonly #tee: Tee | null;
   readonly #part: StreamPart;
   readonly #ready: () => Promise<unknown>;
@@ -89,6 +97,7 @@ export class FrameReceiver {
     {
       memoryOnly = false,
       compressed = true,
+      zstd = null,
       tee = null,
       part = { index: 0, count: 1 },
       ready = () => Promise.resolve(),
@@ -98,12 +107,14 @@ export class FrameReceiver {
     this.#lockstep = lockstep;
     this.#memoryOnly = memoryOnly;
     this.#compressed = compressed;
+    this.#zstd = zstd;
     this.#tee = tee;
     this.#part = part;
     this.#ready = ready;
     this.#reader = new CheckpointReader({
       requireComplete: true,
       discard: memoryOnly,
+      packed: zstd !== null,
       allocate: (header) => this.#allocate(header),
       pages: (pages) => void (this.#pages = pages),
       hashes: (hashes) => void (this.#hashes = hashes),
@@ -169,6 +180,10 @@ export class FrameReceiver {
         `${PAGE_SLOT_BYTES - PAGE_BODY_AT} at most`;
       throw new CheckpointError("length", header.offset, what);
     }
+    if ((header.flags & FRAME_ZSTD) !== 0) {
+      const packed = this.#freePacked.pop() ?? new ArrayBuffer(PAGE_SLOT_BYTES);
+      return new Uint8Array(packed, 0, header.bodyLength);
+    }
     this.#slot = this.#free.pop()!;
     return new Uint8Array(this.#slot, PAGE_BODY_AT, header.bodyLength);
   }
@@ -198,7 +213,7 @@ export class FrameReceiver {
     if (batch !== null && !this.#memoryOnly) this.#push(batch);
     if (this.#pages !== null) this.#store(this.#pages);
     if (this.#hashes === null) return;
-    await this.#ready();
+    await Promise.all([this.#ready(), this.#stored]);
     this.#compare(this.#hashes);
   }
 
@@ -215,7 +230,7 @@ export class FrameReceiver {
 
   #copy(tee: Tee, batch: Batch | null): void {
     if (batch !== null) this.#work(tee.batch(batch));
-    if (this.#pages !== null) this.#work(tee.pages(this.#pages));
+    if (this.#pages !== null && this.#zstd === null) this.#work(tee.pages(this.#pages));
   }
 
   #push(batch: Batch): void {
@@ -226,34 +241,74 @@ export class FrameReceiver {
     this.#work(this.#lockstep.attempt(member, work));
   }
 
-  #store({ device, meta, body }: Pages): void {
+  #store(pages: Pages): void {
     this.#pages = null;
-    const slot = this.#slot ?? this.#unpacked(body);
+    const read = this.#slot;
     this.#slot = null;
+    if (this.#zstd === null) {
+      return this.#work(this.#storeSlot(pages, read ?? this.#copied(pages.body)));
+    }
+    // Their order is that of the frames, whichever of them have to be decompressed first.
+    const own = { ...pages, meta: pages.meta.slice() };
+    const slot = own.packedFrom === null
+      ? Promise.resolve(read!)
+      : this.#unpacked(this.#zstd, own, own.packedFrom);
+    const before = this.#stored;
+    this.#stored = (async (): Promise<void> => {
+      const [filled] = await Promise.all([slot, before]);
+      const length = own.packedFrom ?? own.body.length;
+      const body = new Uint8Array(filled, PAGE_BODY_AT, length);
+      const copied = this.#tee?.pages({ ...own, body });
+      await Promise.all([this.#storeSlot({ ...own, body }, filled), copied]);
+    })();
+    this.#work(this.#stored);
+  }
+
+  /** Gives the device what a slot has of memory. */
+  async #storeSlot({ device, meta, body }: Pages, slot: ArrayBuffer): Promise<void> {
     const member = this.#lockstep.members[device]!;
     new Uint8Array(slot, FRAME_HEADER_SIZE).set(meta);
     // One thread takes a device's memory, in the order in which it was asked.
     const work = ask(member.device, "storePages", slot, meta.length, body.length);
-    this.#work(this.#lockstep.attempt(member, work).then((slot) => void this.#free.push(slot)));
+    this.#free.push(await this.#lockstep.attempt(member, work));
   }
 
-  /** A slot with memory that came compressed. */
-  #unpacked(body: Bytes): ArrayBuffer {
+  /** A slot with memory that came compressed, and was decompressed on this thread. */
+  #copied(body: Bytes): ArrayBuffer {
+    const slot = this.#slotFor(body.length);
+    new Uint8Array(slot, PAGE_BODY_AT).set(body);
+    return slot;
+  }
+
+  /** The same, decompressed on another thread. */
+  async #unpacked(zstd: ZstdThread, { body }: Pages, length: number): Promise<ArrayBuffer> {
+    const at = this.#reader.storedBytes;
+    const { slot, packed, done } = await zstd.decompress(body, {
+      slot: this.#slotFor(length),
+      at: PAGE_BODY_AT,
+      length,
+    });
+    this.#freePacked.push(packed);
+    if (done) return slot;
+    const what = `a frame does not decompress to the ${length} bytes of memory that it declares`;
+    throw new CheckpointError("compression", at, what);
+  }
+
+  /** A slot for so many bytes that came compressed. */
+  #slotFor(length: number): ArrayBuffer {
     if (!this.#compressed) {
       throw new LiveError(
         "peer-protocol",
         "The other side sends compressed memory without having said so",
       );
     }
-    if (body.length > PAGE_SLOT_BYTES - PAGE_BODY_AT) {
-      const what = `a frame has ${body.length} bytes of memory, ${
+    if (length > PAGE_SLOT_BYTES - PAGE_BODY_AT) {
+      const what = `a frame has ${length} bytes of memory, ${
         PAGE_SLOT_BYTES - PAGE_BODY_AT
       } at most`;
       throw new CheckpointError("length", this.#reader.storedBytes, what);
     }
-    const slot = this.#free.pop()!;
-    new Uint8Array(slot, PAGE_BODY_AT).set(body);
-    return slot;
+    return this.#free.pop()!;
   }
 
   #compare({ device, iova, length, hashes }: Hashes): void {

@@ -10,7 +10,6 @@ import {
   FRAME_ZSTD,
 } from "../checkpoint/frames/constants.ts";
 import { describeFrame } from "../checkpoint/frames/frame_writer.ts";
-import { compressToFrame } from "../checkpoint/frames/zstd.ts";
 import { MAX_HASHED, packHashHead } from "../checkpoint/frames/hash_frame.ts";
 import type { CheckpointHeader } from "../checkpoint/metadata/header.ts";
 import { recycle, takeBuffer } from "../checkpoint/batches/buffer_pool.ts";
@@ -19,9 +18,10 @@ import { PAGE_BODY_AT, PAGE_SLOT_BYTES, type PageTurn } from "../migration/memor
 import type { PrecopyLimits } from "../migration/protocol/engine.ts";
 import { ask } from "../migration/thread/session_client.ts";
 import type { Member } from "../transfer/lockstep.ts";
+import { squeeze } from "./streams/squeeze.ts";
+import { ZstdThread } from "./streams/zstd_thread.ts";
 
-/** Compressed memory has at most this part of its bytes. */
-const WORTH = 0.9;
+type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Bytes by kind. */
 export interface SentBytes {
@@ -38,7 +38,7 @@ export interface SentBytes {
 /** Where frames go. */
 export interface FrameSink {
   /** Takes bytes after all that it took before; resolves once they may be overwritten. */
-  send(parts: readonly Uint8Array<ArrayBuffer>[]): Promise<void>;
+  send(parts: readonly Bytes[]): Promise<void>;
 }
 
 /** A stream: a checkpoint of its own. */
@@ -47,6 +47,8 @@ class Stream {
   readonly encoder: CheckpointEncoder;
   /** Two for each device: a frame is made in one while the other is sent. */
   readonly slots: readonly ArrayBuffer[][];
+  /** What compresses its memory, if that is not done on this thread. */
+  zstd: ZstdThread | null = null;
 
   constructor(sink: FrameSink, devices: number, encoder: CheckpointEncoder) {
     this.#sink = sink;
@@ -58,8 +60,16 @@ class Stream {
   }
 
   /** Sends bytes. */
-  send(parts: readonly Uint8Array<ArrayBuffer>[]): Promise<void> {
+  send(parts: readonly Bytes[]): Promise<void> {
     return this.#sink.send(parts);
+  }
+
+  /** The body of a slot compressed, or null, and the slot. */
+  async squeeze(slot: ArrayBuffer, length: number): Promise<[ArrayBuffer, Bytes | null]> {
+    const at = PAGE_BODY_AT;
+    if (this.zstd === null) return [slot, squeeze(new Uint8Array(slot, at, length))];
+    const { slot: back, packed } = await this.zstd.compress({ slot, at, length });
+    return [back, packed === null ? null : new Uint8Array(packed)];
   }
 }
 
@@ -67,7 +77,7 @@ class Stream {
 type SentHeader = CheckpointHeader & { readonly compress?: "zstd" | undefined };
 
 /** Sends the frames of all devices, each in one piece. */
-export class FrameSender {
+export class FrameSender implements Disposable {
   readonly #header: SentHeader;
   /** The first has all that is not memory. */
   readonly #streams: Stream[] = [];
@@ -94,6 +104,17 @@ export class FrameSender {
     const { compress, ...header } = this.#header;
     const encoder = new CheckpointEncoder(header, { compress });
     this.#streams.push(new Stream(sink, this.devices.length, encoder));
+  }
+
+  /** Compresses the memory of each stream on a thread of its own, if any is compressed. */
+  startThreads(): void {
+    if (!this.#compress) return;
+    for (const stream of this.#streams) stream.zstd = new ZstdThread();
+  }
+
+  /** Ends these threads. */
+  [Symbol.dispose](): void {
+    for (const { zstd } of this.#streams) zstd?.[Symbol.dispose]();
   }
 
   /** How many streams there are. */
@@ -146,12 +167,11 @@ export class FrameSender {
     const slots = stream.slots[number]!;
     let turn = await this.#fill(device, slots[0]!, part);
     for (let index = 0;; index ^= 1) {
-      // It has been on the device's thread.
-      slots[index] = turn.slot;
       // The next frame is made while this one is sent.
       const next = turn.done ? null : this.#fill(device, slots[index ^ 1]!, part);
       next?.catch(() => {});
-      await this.#sendPages(number, turn, stream);
+      // It has been on other threads.
+      slots[index] = await this.#sendPages(number, turn, stream);
       if (next === null) return;
       turn = await next;
     }
@@ -167,20 +187,25 @@ export class FrameSender {
     return turn;
   }
 
-  async #sendPages(number: number, { slot, head, body }: PageTurn, stream: Stream): Promise<void> {
-    if (head === 0) return;
+  /** Sends a turn's frame, if there is one; returns its slot. */
+  async #sendPages(number: number, turn: PageTurn, stream: Stream): Promise<ArrayBuffer> {
+    const { head, body } = turn;
+    if (head === 0) return turn.slot;
     const at = PAGE_BODY_AT - head;
+    const [slot, squeezed] = this.#compress && body > 0
+      ? await stream.squeeze(turn.slot, body)
+      : [turn.slot, null];
     const start = new Uint8Array(slot, at, head);
-    const content = new Uint8Array(slot, PAGE_BODY_AT, body);
-    const squeezed = this.#compress && body > 0 ? squeeze(content) : null;
     if (squeezed === null) {
       const before = stream.encoder.place(start, body);
-      return await stream.send([...before, new Uint8Array(slot, at, head + body)]);
+      await stream.send([...before, new Uint8Array(slot, at, head + body)]);
+      return slot;
     }
     const flags = FRAME_OPTIONAL | FRAME_ZSTD;
     describeFrame(start, { type: FRAME_PAGE, flags, device: number }, squeezed);
     this.#saved += body - squeezed.length;
     await stream.send([...stream.encoder.place(start, squeezed.length), start, squeezed]);
+    return slot;
   }
 
   /** Sends the hashes of a device's memory as it is now. */
@@ -224,10 +249,4 @@ export class FrameSender {
       if (ended) return;
     }
   }
-}
-
-/** Memory compressed; null if that saves less than a tenth, which is not worth unpacking. */
-function squeeze(content: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | null {
-  const squeezed = compressToFrame(content);
-  return squeezed !== null && squeezed.length < WORTH * content.length ? squeezed : null;
 }

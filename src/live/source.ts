@@ -292,6 +292,7 @@ class Source implements Disposable {
     for (const peer of peers) {
       this.#sender.addStream({ send: (parts) => peer.send(parts).catch(this.#whyLost) });
     }
+    this.#sender.startThreads();
   }
 
   /** Throws why a further stream was lost: what the other side says by the first one counts more. */
@@ -459,6 +460,7 @@ class Source implements Disposable {
   /** Reports no more progress, and closes the further streams. */
   [Symbol.dispose](): void {
     this.#further?.[Symbol.dispose]();
+    this.#sender[Symbol.dispose]();
     this.#reports?.[Symbol.dispose]();
   }
 

@@ -1,9 +1,11 @@
 /**
  * The source of a live migration: sends memory without zero pages, and prints the bytes and seconds
  * of the first round, and the most memory that it took, in MiB. Arguments: a folder for the journal,
- * MiB, an address, what the owner writes (`none` or `compare`), and for tcp a folder of keys.
+ * MiB, an address, what the owner writes (`none` or `compare`), for tcp a folder of keys, how many
+ * streams, and `zstd` to compress memory, which then holds what the runtime's executable does.
  */
 
+import * as fs from "node:fs";
 import process from "node:process";
 import { openDevices } from "../../mod.ts";
 import {
@@ -19,7 +21,8 @@ import { peakMib } from "./_peak.ts";
 
 const PAGE = 4096;
 const MIB = 1 << 20;
-const [, , journal = "", mib = "", address = "", writes = "", keys = ""] = process.argv;
+const [, , journal = "", mib = "", address = "", ...how] = process.argv;
+const [writes = "", keys = "", streams = "1", compress = ""] = how;
 
 async function connect(): Promise<Connection> {
   if (address.startsWith("unix:")) return await connectUnix(address.slice("unix:".length));
@@ -31,15 +34,28 @@ async function connect(): Promise<Connection> {
 
 const maps = [{ iova: 0n, size: BigInt(mib) * BigInt(MIB) }];
 const devices = await openDevices(["sim:mlx5?size=4KiB"], { maps, tracker: "device" });
-// A few bytes of each page: more would leave more behind, which counts as taken.
-const some = new Uint8Array(8).fill(1);
-for (let at = 0; at < Number(mib) * MIB; at += PAGE) {
-  await devices[0]!.writeMemory(BigInt(at), some);
+if (compress === "zstd") {
+  const program = fs.openSync(process.execPath, "r");
+  const { size } = fs.fstatSync(program);
+  const part = new Uint8Array(MIB);
+  for (let at = 0; at < Number(mib) * MIB; at += MIB) {
+    fs.readSync(program, part, 0, MIB, at % (size - MIB));
+    await devices[0]!.writeMemory(BigInt(at), part);
+  }
+  fs.closeSync(program);
+} else {
+  // A few bytes of each page: more would leave more behind, which counts as taken.
+  const some = new Uint8Array(8).fill(1);
+  for (let at = 0; at < Number(mib) * MIB; at += PAGE) {
+    await devices[0]!.writeMemory(BigInt(at), some);
+  }
 }
 const { rounds } = await migrate(devices, await connect(), {
   journal,
   downtimeMs: 60_000,
   ownerWrites: writes === "compare" ? "compare" : "none",
+  streams: { count: Number(streams), connect },
+  compress: compress === "zstd" ? compress : undefined,
 });
 console.log(`${rounds[0]!.sent} ${rounds[0]!.seconds} ${peakMib()}`);
 await devices[Symbol.asyncDispose]();

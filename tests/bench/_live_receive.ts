@@ -21,28 +21,39 @@ import { peakMib } from "./_peak.ts";
 const PAGE = 4096n;
 const [, , journal = "", address = "", keys = ""] = process.argv;
 
-async function accepted(): Promise<Connection> {
+/** What waits for connections. */
+interface Listening extends Disposable {
+  next(signal?: AbortSignal): Promise<Connection>;
+}
+
+async function listening(): Promise<Listening> {
   if (address.startsWith("unix:")) {
-    using listener = await UnixListener.listen(address.slice("unix:".length));
+    const listener = await UnixListener.listen(address.slice("unix:".length));
     console.log(address);
-    return await listener.next();
+    return listener;
   }
   const certificate = `${keys}/certificate.pem`;
   const identity = readIdentity({ key: `${keys}/key.pem`, certificate, peers: [certificate] });
-  using listener = await TcpListener.listen(parseTcpAddress(address), identity);
+  const listener = await TcpListener.listen(parseTcpAddress(address), identity);
   console.log(formatTcpAddress(listener.address));
-  const socket = await listener.accept();
-  return streamConnection(address, socket, socket);
+  return {
+    next: async (signal) => {
+      const socket = await listener.accept(signal);
+      return streamConnection(address, socket, socket);
+    },
+    [Symbol.dispose]: () => listener[Symbol.dispose](),
+  };
 }
 
+using listener = await listening();
 // A few bytes of each page: more would leave more behind, which counts as taken.
 const some = new Uint8Array(8).fill(1);
-const { devices } = await receive(await accepted(), async (memory) => {
+const { devices } = await receive(await listener.next(), async (memory) => {
   const devices = await openDevices(["sim:mlx5?size=4KiB"], { maps: memory[0] });
   for (const { iova, size } of memory[0]!) {
     for (let at = 0n; at < size; at += PAGE) await devices[0]!.writeMemory(iova + at, some);
   }
   return devices;
-}, { journal });
+}, { journal, connections: { next: (signal) => listener.next(signal) } });
 console.log(peakMib());
 await devices[Symbol.asyncDispose]();

@@ -54,13 +54,17 @@ interface Way {
   readonly keys: string | null;
   /** Whether all pages are hashed as they are sent, and compared after the stop. */
   readonly writes: "none" | "compare";
+  /** How many streams. Default 1. */
+  readonly streams?: number;
+  /** Compresses memory, which then is that of a program. */
+  readonly compress?: "zstd";
 }
 
 /** Migrates to a receive in the same runtime. */
 async function migrated(
   folder: string,
   runtime: Runtime,
-  { listen, keys, writes }: Way,
+  { listen, keys, writes, streams = 1, compress }: Way,
 ): Promise<Migrated> {
   const journal = `${folder}/journal`;
   const [program = "", ...args] = script(
@@ -76,7 +80,8 @@ async function migrated(
   const ended = new Promise((resolve) => child.once("close", resolve));
   try {
     const address = await said(child, child.stdout, /^(.+)$/m);
-    const given = [journal, String(MIB), address, writes, keys ?? ""];
+    const how = [writes, keys ?? "", String(streams), compress ?? ""];
+    const given = [journal, String(MIB), address, ...how];
     const words = script(runtime, "./_live.ts", ...given);
     const [bytes, seconds, peak] = (await run(words)).stdout.split(" ").map(Number);
     await ended;
@@ -156,15 +161,53 @@ async function installed(): Promise<boolean> {
   }
 }
 
-/** Memory over a unix socket, and over TLS; no rows without the programs to compare with. */
-export async function liveRows(folder: string, runtime: Runtime, rounds: number): Promise<Row[]> {
-  if (!await installed()) return [];
-  fs.writeFileSync(`${folder}/zeros`, new Uint8Array(BYTES));
+/** A folder with a key and its certificate. */
+async function newKeys(folder: string): Promise<string> {
   const keys = `${folder}/keys`;
   fs.mkdirSync(keys, { recursive: true });
   const { key, certificate } = await generateKeys();
   fs.writeFileSync(`${keys}/key.pem`, key, { mode: 0o600 });
   fs.writeFileSync(`${keys}/certificate.pem`, certificate);
+  return keys;
+}
+
+/** Memory by several streams, against one: over TLS, and compressed over a unix socket. */
+export async function liveStreamsRows(
+  folder: string,
+  runtime: Runtime,
+  rounds: number,
+): Promise<Row[]> {
+  const ways: Readonly<Record<string, Way>> = {
+    TLS: { listen: "tcp://127.0.0.1:0", keys: await newKeys(folder), writes: "none" },
+    zstd: { listen: `unix:${folder}/live.sock`, keys: null, writes: "none", compress: "zstd" },
+  };
+  const rows: Row[] = [];
+  for (const [name, way] of Object.entries(ways)) {
+    const most = [0, 0, 0, 0, 0];
+    const measured = async (streams: number): Promise<number> => {
+      const { seconds, besides } = await migrated(folder, runtime, { ...way, streams });
+      most[streams] = Math.max(most[streams]!, besides);
+      return seconds;
+    };
+    const { one, two, four } = await interleave(rounds, {
+      one: () => measured(1),
+      two: () => measured(2),
+      four: () => measured(4),
+    });
+    for (const [streams, ours] of [[2, two], [4, four]] as const) {
+      const what = `${runtime.name}: memory of a live migration, ${name}, ${streams} streams`;
+      const note = `a side takes ${most[streams]} MiB besides it, with one stream ${most[1]} MiB`;
+      rows.push({ ...rateRow(what, "1 stream", BYTES, { ours, theirs: one }), note });
+    }
+  }
+  return rows;
+}
+
+/** Memory over a unix socket, and over TLS; no rows without the programs to compare with. */
+export async function liveRows(folder: string, runtime: Runtime, rounds: number): Promise<Row[]> {
+  if (!await installed()) return [];
+  fs.writeFileSync(`${folder}/zeros`, new Uint8Array(BYTES));
+  const keys = await newKeys(folder);
   let most = 0;
   const scaled = async (way: Way): Promise<number> => {
     const { bytes, seconds, besides } = await migrated(folder, runtime, way);

@@ -42,7 +42,7 @@ function altered(file: CheckpointFile, over: Partial<CheckpointFile>): Checkpoin
 describe("the checkpoint of a migration", () => {
   for (const streams of [1, 3]) {
     const verifyMemory = streams > 1;
-    const what = verifyMemory ? ", also with hashes and several streams" : "";
+    const what = verifyMemory ? ", also with hashes and several compressed streams" : "";
     it(`restores what was moved, and its memory${what}`, async () => {
       await withFolder(async (folder) => {
         const file = path.join(folder, "a.vfk");
@@ -53,7 +53,7 @@ describe("the checkpoint of a migration", () => {
         await using tee = await createCheckpointFile(file);
         const { source, destination } = await migrateTo(folder, [device], target, {
           streams,
-          source: { downtimeMs: 60_000, verifyMemory },
+          source: { downtimeMs: 60_000, verifyMemory, compress: verifyMemory ? "zstd" : undefined },
           destination: {
             tee,
             onProgress: ({ phase }) => {

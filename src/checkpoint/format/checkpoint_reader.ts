@@ -42,12 +42,14 @@ export interface ReaderOptions {
   /** Check the batches, but yield them without their bytes. Default false. */
   readonly discard?: boolean | undefined;
   /**
-   * Gives the memory for a batch that is not compressed, `bodyLength` bytes of it; null for the
-   * default, which is a buffer of the pool or a new one.
+   * Gives the memory for a body that is given out as it comes, `bodyLength` bytes of it; null for
+   * the default, which is a buffer of the pool or a new one.
    */
   readonly allocate?: ((header: FrameHeader) => Uint8Array<ArrayBuffer> | null) | undefined;
   /** Takes content of memory; without this it is checked, and left out. */
   readonly pages?: ((pages: Pages) => void) | undefined;
+  /** Leaves content of memory compressed, for `pages` to decompress. Default false. */
+  readonly packed?: boolean | undefined;
   /** Takes hashes of memory; without this they are checked, and left out. */
   readonly hashes?: ((hashes: Hashes) => void) | undefined;
 }
@@ -62,6 +64,8 @@ export interface Pages {
   readonly meta: Uint8Array<ArrayBuffer>;
   /** The bytes. */
   readonly body: Uint8Array<ArrayBuffer>;
+  /** How many bytes a body that was left compressed has to make; null if it is not compressed. */
+  readonly packedFrom: number | null;
 }
 
 /** Hashes of memory, whose frame is right. */
@@ -251,12 +255,14 @@ export class CheckpointReader {
     this.#demandDevice(frame);
     this.#pageBytes += entries.reduce((sum, { length }) => sum + length, 0);
     let content = body ?? NO_BYTES;
+    let packedFrom: number | null = null;
     if (compressed) {
       const length = pageContent(entries);
       this.#demandBound(frame, length);
-      content = this.#inflate(frame, length);
+      if (this.#options.packed) packedFrom = length;
+      else content = this.#inflate(frame, length);
     }
-    this.#options.pages?.({ device, entries, meta, body: content });
+    this.#options.pages?.({ device, entries, meta, body: content, packedFrom });
   }
 
   #allocate(header: FrameHeader): Bytes | null {
@@ -267,7 +273,7 @@ export class CheckpointReader {
         : new Uint8Array(new ArrayBuffer(bodyLength));
     }
     const compressed = (header.flags & FRAME_ZSTD) !== 0;
-    if (header.type === FRAME_PAGE && !compressed) {
+    if (header.type === FRAME_PAGE && (!compressed || this.#options.packed)) {
       return this.#options.pages === undefined ? null : this.#options.allocate?.(header) ?? null;
     }
     if (!compressed && this.#options.discard !== true) {
