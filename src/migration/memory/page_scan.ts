@@ -51,6 +51,8 @@ export const PAGE_BODY_AT: number = Math.ceil(pageHeadSize(MAX_PAGE_ENTRIES) / P
 const BODY_BYTES = 2 << 20;
 /** Size of a slot that a frame is made in. */
 export const PAGE_SLOT_BYTES: number = PAGE_BODY_AT + BODY_BYTES;
+/** Most pages that are copied before it is known that they are not zero. */
+const COPIED_PAGES = 16;
 /** A turn ends after so many bytes were looked at, with or without a frame. */
 const TURN_BYTES = 64 << 20;
 
@@ -271,17 +273,15 @@ export class PageScan {
       if (zero) same = hashes.zero(page);
       else {
         if (frame.used === BODY_BYTES) return;
-        const unsent = this.#unsent(run, (BODY_BYTES - frame.used) / PAGE_UNIT);
-        if (unsent > 0) {
-          length = PAGE_UNIT * unsent;
-          this.#memory.read(iovaOf(run, page), body.subarray(frame.used, frame.used + length));
-          hashes.sent(page, unsent);
-        } else {
+        const room = body.subarray(frame.used);
+        const unsent = this.#takeUnsent(run, room);
+        if (unsent > 0) length = PAGE_UNIT * unsent;
+        else {
           // What is sent is what was hashed, whoever writes to the page meanwhile.
           const copied = this.#copied;
           copied.copy(run, page, (into) => this.#memory.read(iovaOf(run, page), into));
           same = hashes.update(page, copied.hash(page));
-          if (!same) body.set(copied.bytes(page), frame.used);
+          if (!same) room.set(copied.bytes(page));
         }
       }
       frame.seen += length;
@@ -298,16 +298,26 @@ export class PageScan {
     }
   }
 
-  /** How many pages are sent without a look at their hashes, from the next one on, which is not zero. */
-  #unsent(run: DueRun, most: number): number {
-    const { hashes, page, end } = run;
-    const last = Math.min(end, page + most);
-    let next = page;
-    while (next < last && hashes.isUnsent(next)) {
-      if (next > page && this.#isZero(run, next)) break;
-      next += 1;
+  /**
+   * Takes pages that are sent without a look at their hashes, from the next one on, which is not zero;
+   * returns how many.
+   */
+  #takeUnsent(run: DueRun, room: Uint8Array): number {
+    const { hashes, page } = run;
+    const last = Math.min(run.end, page + room.length / PAGE_UNIT, page + COPIED_PAGES);
+    let end = page;
+    while (end < last && hashes.isUnsent(end)) end += 1;
+    if (end === page) return 0;
+    const bytes = room.subarray(0, (end - page) * PAGE_UNIT);
+    this.#memory.read(iovaOf(run, page), bytes);
+    // A page that does not begin with a zero need not be looked at from outside of the runtime.
+    let pages = 1;
+    while (page + pages < end) {
+      if (bytes[pages * PAGE_UNIT] === 0 && this.#isZero(run, page + pages)) break;
+      pages += 1;
     }
-    return next - page;
+    hashes.sent(page, pages);
+    return pages;
   }
 
   #isZero(run: DueRun, page: number): boolean {
