@@ -111,6 +111,8 @@ export class LiveCopy {
   async round(): Promise<void> {
     const pass = precopyLimits({ maxRounds: 1 });
     const [begun, before] = [performance.now(), this.#sender.moved];
+    // With nothing else to do, it finds out what the owner wrote, and how long comparing takes now.
+    if (this.#compares && this.rounds.at(-1)?.left === 0) await this.#add("all");
     await this.#lockstep.step(async (member) => {
       await this.#sender.sendMemory(member);
       if (!member.device.description.precopy) return;

@@ -212,6 +212,31 @@ describe("a live migration", () => {
     });
   });
 
+  it("compares memory in a round that has nothing else to send", async () => {
+    await withFolder(async (folder) => {
+      const from = await openSim("mlx5?size=64KiB", MAPS);
+      const target = new SimKernel("sim:mlx5?size=64KiB");
+      await using device = from.device;
+      let written: Promise<void> | null = null;
+      const { source, destination } = await migrateTo(folder, [device], target, {
+        source: {
+          ...{ downtimeMs: 0, maxRounds: 3, onNoConverge: "stop" },
+          onProgress: ({ phase, rounds }) => {
+            // The second round has nothing to do but to find it.
+            if (phase !== "pre-copy" || rounds.length !== 1) return;
+            written ??= device.writeMemory(MIB, new Uint8Array(8192).fill(5));
+          },
+        },
+      });
+      await using devices = succeeded(destination).devices;
+      const [first, ...rest] = succeeded(source).rounds;
+      assert.equal(first!.left, 0);
+      const sent = rest.reduce((sum, round) => sum + round.sent, 0);
+      assert.ok(sent >= 8192, `${sent} bytes were sent before the stop`);
+      await assertSameMemory(device, devices[0]!);
+    });
+  });
+
   it("is refused if the other device is of another kind, and the device runs on", async () => {
     await withFolder(async (folder) => {
       const from = await openSim("mlx5?size=64KiB", MAPS);
