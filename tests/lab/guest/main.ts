@@ -21,6 +21,7 @@ import { cases as guests } from "./cases/guests.ts";
 import { cases as handOver } from "./cases/hand_over.ts";
 import { cases as hwpt } from "./cases/hwpt.ts";
 import { cases as live } from "./cases/live.ts";
+import { cases as liveProtect } from "./cases/live_protect.ts";
 import { cases as imports } from "./cases/import.ts";
 import { cases as list } from "./cases/list.ts";
 import { cases as log } from "./cases/log.ts";
@@ -80,6 +81,7 @@ const tally = await runCases([
   ...served,
   ...several,
   ...live,
+  ...liveProtect,
   ...guests,
   ...log,
   ...check,
