@@ -8,9 +8,15 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Device, openDevices, stopAndCopy, TransferError } from "../../../../mod.ts";
+import {
+  type Device,
+  openDevices,
+  type OpenOptions,
+  stopAndCopy,
+  TransferError,
+} from "../../../../mod.ts";
 import {
   CheckpointChain,
   connectUnix,
@@ -25,6 +31,8 @@ import { type DeviceType, type GuestDevice, lacks, withPair } from "../device.ts
 import { engineWrites, startEngine } from "../engine.ts";
 import type { Case } from "../harness.ts";
 import { kernelHas } from "../kernel_has.ts";
+import { PlayedOwner } from "../played_owner.ts";
+import { bun, expectExit, start, vfiokit } from "../programs.ts";
 
 const MIB = 1n << 20n;
 const PAGE = 4096n;
@@ -36,6 +44,9 @@ async function dataOf(device: Device): Promise<Uint8Array> {
   for await (const { data } of stopAndCopy(device)) parts.push(data.slice());
   return new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer());
 }
+
+/** How long a side may take on a busy machine, in milliseconds. */
+const TIMEOUT_MS = 120_000;
 
 /** Three rounds and the stop: the device never writes so little that all would be sent. */
 const THREE_ROUNDS = {
@@ -76,20 +87,119 @@ async function moves(folder: string, from: GuestDevice, to: GuestDevice): Promis
   await using _ = devices;
   const [there] = devices as unknown as [Device];
   assert.equal(report.rounds.length, 3);
+  assert.ok(report.downtime.some(({ step }) => step === "verify"));
+  const stamp = await there.readMemory((1n << 32n) + 0x3000n, 8);
+  assert.notDeepEqual([...stamp], [0, 0, 0, 0, 0, 0, 0, 0]);
+  await assertMoved(device, there, MAPS);
+}
+
+/** Compares the memory of a device that was moved, and its data, with those that it left behind. */
+async function assertMoved(
+  device: Device,
+  there: Device,
+  maps: readonly { readonly iova: bigint; readonly size: bigint }[],
+): Promise<void> {
   assert.equal((await there.state()).state, "running");
   assert.equal((await device.state()).state, "stop");
-  assert.ok(report.downtime.some(({ step }) => step === "verify"));
-  for (const { iova, size } of MAPS) {
+  for (const { iova, size } of maps) {
     const [here, other] = [
       await device.readMemory(iova, Number(size)),
       await there.readMemory(iova, Number(size)),
     ];
     assert.equal(Buffer.compare(here, other), 0, `memory at 0x${iova.toString(16)}`);
   }
-  const stamp = await there.readMemory((1n << 32n) + 0x3000n, 8);
-  assert.notDeepEqual([...stamp], [0, 0, 0, 0, 0, 0, 0, 0]);
   await device.setState("running");
   assert.deepEqual(await dataOf(there), await dataOf(device));
+}
+
+/** A program that has a device open has `vfiokit migrate attach:PATH` move it. */
+async function movesOfOwner(folder: string, from: GuestDevice, to: GuestDevice): Promise<void> {
+  const [path, owned] = [join(folder, "socket"), join(folder, "owner")];
+  const journal = join(folder, "journal");
+  const [range] = MAPS;
+  using listener = await UnixListener.listen(path);
+  await using source = await openDevices([from.uuid], { maps: [range] });
+  const [device] = source as unknown as [Device];
+  await startEngine(from, device, { ...range, size: range.size / 2n });
+  const attaching = PlayedOwner.at(owned);
+  const moving = start([
+    ...vfiokit(bun),
+    ...["migrate", `attach:${owned}`, "--to", `unix:${path}`, "--journal", journal],
+    ...["--downtime", "0ms", "--max-rounds", "3", "--on-no-converge", "stop"],
+    ...["--verify-memory", "--timeout", "2min"],
+  ]);
+  const receiving = listener.next().then((connection) =>
+    receive(connection, (memory) => openDevices([to.uuid], { maps: memory[0] }), {
+      journal,
+      timeoutMs: TIMEOUT_MS,
+    })
+  );
+  receiving.catch(() => {});
+  using owner = await attaching;
+  assert.equal((await owner.hear()).type, "hello");
+  const { fds, ioas, memory } = device.description;
+  const given = Object.entries({ ...fds, memory: memory!.fd }).filter(([, fd]) => fd !== null);
+  const places = Object.fromEntries(given.map(([key], index) => [key, index]));
+  const hex = (value: bigint): string => `0x${value.toString(16)}`;
+  owner.say({
+    ...{ type: "attach", version: 1, ...places, ioas },
+    memory: [{
+      ...{ iova: hex(range.iova), size: hex(range.size), fd: places["memory"], offset: 0 },
+    }],
+  }, given.map(([, fd]) => fd!));
+  assert.deepEqual(await owner.hear(), { type: "quiesce" });
+  await device.writeMemory(range.iova + range.size - PAGE, new TextEncoder().encode("the last"));
+  owner.say({ type: "quiesced" });
+  assert.deepEqual(await owner.hear(), { type: "committed" });
+  const { code, stderr } = await moving.ended;
+  assert.equal(code, 0, stderr);
+  const { devices } = await receiving;
+  await using _ = devices;
+  await assertMoved(device, devices[0]!, [range]);
+}
+
+/** What a page of hugetlbfs holds on x86, in bytes. */
+const HUGE_PAGE = 2n << 20n;
+
+/** Device and memory move from one file of hugetlbfs to another. */
+async function movesHugePages(folder: string, from: GuestDevice, to: GuestDevice): Promise<void> {
+  const huge = join(folder, "huge");
+  mkdirSync(huge);
+  writeFileSync("/proc/sys/vm/nr_hugepages", "2");
+  await expectExit(0, ["mount", "-t", "hugetlbfs", "none", huge]);
+  try {
+    const map = (file: string): NonNullable<OpenOptions["maps"]>[0] => {
+      const path = join(huge, file);
+      writeFileSync(path, "");
+      truncateSync(path, Number(HUGE_PAGE));
+      return { iova: 1n << 32n, size: HUGE_PAGE, file: path };
+    };
+    const [here, there] = [map("here"), map("there")];
+    const [path, journal] = [join(folder, "socket"), join(folder, "journal")];
+    using listener = await UnixListener.listen(path);
+    await using source = await openDevices([from.uuid], { maps: [here], tracker: "auto" });
+    const [device] = source as unknown as [Device];
+    await device.writeMemory(here.iova + HUGE_PAGE - PAGE, new TextEncoder().encode("the last"));
+    await startEngine(from, device, { iova: here.iova, size: HUGE_PAGE / 8n });
+    const receiving = listener.next().then((connection) =>
+      receive(connection, () => openDevices([to.uuid], { maps: [there] }), {
+        journal,
+        timeoutMs: TIMEOUT_MS,
+      })
+    );
+    receiving.catch(() => {});
+    await migrate(source, await connectUnix(path), {
+      ...THREE_ROUNDS,
+      journal,
+      timeoutMs: TIMEOUT_MS,
+    });
+    const { devices } = await receiving;
+    await using _ = devices;
+    await assertMoved(device, devices[0]!, [here]);
+  } finally {
+    await expectExit(0, ["umount", huge]);
+    writeFileSync("/proc/sys/vm/nr_hugepages", "0");
+  }
 }
 
 /** What is wrong with a driver, and what its migration shows. */
@@ -184,6 +294,12 @@ const STEPS = [
   ["checkpoints of a device that writes to memory are restored into another", restores],
 ] as const;
 
+/** What is shown of one device, whatever the others are like. */
+const ONCE = [
+  ["v2-p2p", "a program has a device that it owns moved, with its last write", movesOfOwner],
+  ["v2-p2p", "a device moves whose memory is a file of huge pages", movesHugePages],
+] as const;
+
 const MUTANTS: readonly Mutant[] = [
   {
     bug: "log-loses-pages",
@@ -216,6 +332,12 @@ export const cases: readonly Case[] = [
         withPair(type, { size: 1 << 20, chunk: 64 << 10 }, (from, to) => work(folder, from, to)),
     }))
   ),
+  ...ONCE.map(([type, what, work]): Case => ({
+    name: `live: ${type}: ${what}`,
+    lacks: () => type.startsWith("v2") ? lacks(type) : null,
+    run: (folder) =>
+      withPair(type, { size: 1 << 20, chunk: 64 << 10 }, (from, to) => work(folder, from, to)),
+  })),
   ...MUTANTS.map((mutant): Case => ({
     name: `live: ${mutant.type}: ${mutant.what} is found out by comparing memory`,
     lacks: () => lacks(mutant.type) ?? mutant.lacks?.() ?? null,
