@@ -16,6 +16,7 @@ import {
 } from "../../src/live/mod.ts";
 import type { Context } from "../context.ts";
 import { UsageError } from "../usage_error.ts";
+import { AttachedOwners } from "./attached_owners.ts";
 import type { OpenArgs } from "./open_devices.ts";
 
 /** The parsed options that an owner makes pointless, or that need one. */
@@ -30,14 +31,14 @@ export interface AttachArgs extends OpenArgs {
   readonly command?: readonly string[] | undefined;
 }
 
-/** A device's owner, and the words by which the device is opened here. */
+/** The devices' owners, and the words by which the devices are opened here. */
 export interface Attached extends Disposable {
-  /** The owner; null if the devices are opened by their names. */
-  readonly owner: AttachedOwner | null;
+  /** The owners; null if the devices are opened by their names. */
+  readonly owner: AttachedOwners | null;
   /** The devices' names. */
   readonly names: readonly string[];
-  /** How to open them besides. */
-  readonly options: OpenOptions;
+  /** How to open each of them besides; undefined if they are opened by their names. */
+  readonly each: readonly OpenOptions[] | undefined;
 }
 
 /** What is offered where there is no owner. */
@@ -46,7 +47,7 @@ const NOTHING_OFFERED = { dirty: false, protectedMemory: null, throttle: false }
 const NAME = /^attach:(?:fd:(\d{1,9})|(.+))$/s;
 
 /**
- * Attaches to the owner of a device, if it is another process's.
+ * Attaches to the owners of devices, if these are other processes'.
  *
  * @throws {UsageError} If the options do not fit that.
  * @throws {LiveError} If the owner cannot be reached, or does not speak the protocol.
@@ -65,10 +66,13 @@ export async function attach(
     // A program that migrate runs says later what it offers.
     const later = purpose === "migrate" && args.command !== undefined;
     if (!later) demandOffered(args, NOTHING_OFFERED);
-    return { owner: null, names, options: {}, [Symbol.dispose]: () => {} };
+    return { owner: null, names, each: undefined, [Symbol.dispose]: () => {} };
   }
-  if (names.length > 1) {
-    throw new UsageError(`Cannot use "${names[first]!}" with another device: it is attached alone`);
+  const other = names.find((_, index) => found[index] === null);
+  if (other !== undefined) {
+    throw new UsageError(
+      `Cannot use "${names[first]!}" with "${other}": other programs own all devices, or none`,
+    );
   }
   if (args.map.length > 0 || args.command !== undefined) {
     const option = args.command === undefined ? "--map" : "-- COMMAND";
@@ -79,19 +83,26 @@ export async function attach(
   if (args.groupFd !== undefined || args.containerFd !== undefined) {
     throw new UsageError(`Cannot use --group-fd or --container-fd with "${names[0]!}"`);
   }
-  const [, fd, path] = found[0]!;
   const options = { purpose, signal: context.signal };
-  const owner = fd === undefined
-    ? await AttachedOwner.connect(path!, options)
-    : await AttachedOwner.over(Number(fd), options);
+  const owners: AttachedOwner[] = [];
+  const owner = new AttachedOwners(owners);
   try {
-    const attachment = await owner.attached();
-    demandOffered(args, attachment);
-    const device = attachment.device!;
+    const devices: OwnersDevice[] = [];
+    for (const match of found) {
+      const [, fd, path] = match!;
+      const one = fd === undefined
+        ? await AttachedOwner.connect(path!, options)
+        : await AttachedOwner.over(Number(fd), options);
+      owners.push(one);
+      const attachment = await one.attached();
+      demandOffered(args, attachment);
+      devices.push(attachment.device!);
+    }
+    demandApart(names, devices);
     return {
       owner,
-      names: [`fd:${device.device}`],
-      options: openedBy(device),
+      names: devices.map(({ device }) => `fd:${device}`),
+      each: devices.map(openedBy),
       [Symbol.dispose]: () => owner[Symbol.dispose](),
     };
   } catch (error) {
@@ -101,9 +112,9 @@ export async function attach(
   }
 }
 
-/** Does some work with a device; its owner is told if that fails. */
+/** Does some work with devices; their owners are told if that fails. */
 export async function tellingOwner<Value>(
-  owner: AttachedOwner | null,
+  owner: Pick<AttachedOwner, "tell"> | null,
   work: () => Promise<Value>,
 ): Promise<Value> {
   try {
@@ -113,6 +124,38 @@ export async function tellingOwner<Value>(
     owner?.tell(code === "in-doubt" ? "in-doubt" : "failed", message);
     throw error;
   }
+}
+
+/**
+ * Refuses devices that share memory: what one's tracker finds, the other's would not.
+ *
+ * @throws {UsageError} If a part of a file is the memory of two devices.
+ */
+function demandApart(names: readonly string[], devices: readonly OwnersDevice[]): void {
+  if (devices.length === 1) return;
+  const parts = devices.flatMap(({ mappings }, owner) =>
+    mappings.map(({ fd, offset = 0, size }) => {
+      const begin = BigInt(offset);
+      return { owner, file: fileOf(fd!), begin, end: begin + size };
+    })
+  );
+  for (const one of parts) {
+    const other = parts.find(({ owner, file, begin, end }) =>
+      owner > one.owner && file !== null && file === one.file && begin < one.end && one.begin < end
+    );
+    if (other === undefined) continue;
+    throw new UsageError(
+      `Cannot use "${names[one.owner]!}" with "${names[other.owner]!}": they share memory`,
+    );
+  }
+}
+
+/** The file that an fd is open on; null if the kernel does not say (before Linux 5.14). */
+function fileOf(fd: number): string | null {
+  const text = libcKernel().readText(`/proc/self/fdinfo/${fd}`);
+  const [, mount] = /^mnt_id:\s*(\d+)$/m.exec(text) ?? [];
+  const [, inode] = /^ino:\s*(\d+)$/m.exec(text) ?? [];
+  return inode === undefined ? null : `${mount}:${inode}`;
 }
 
 function openedBy({ group, container, iommufd, ioas, mappings }: OwnersDevice): OpenOptions {

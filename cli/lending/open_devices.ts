@@ -4,12 +4,15 @@
  * @module
  */
 
-import type { Device, OpenOptions } from "../../mod.ts";
+import type { Device, openDevices, OpenOptions } from "../../mod.ts";
 import { lentFds, lentIoas, readMigrationFlags, type VfioDevice } from "../../src/vfio/mod.ts";
 import type { Lendable } from "./run_program.ts";
 import type { Context } from "../context.ts";
 import { exitCodeOfWaiting } from "../signals.ts";
 import { UsageError } from "../usage_error.ts";
+
+/** How to open several devices. */
+type OpenDevicesOptions = NonNullable<Parameters<typeof openDevices>[1]>;
 
 /** The parsed options about opening and driving a device. */
 export interface OpenArgs {
@@ -57,20 +60,20 @@ export interface MemoryArgs {
  * @throws {UsageError} As {@linkcode openOptions}.
  */
 export function trackedOptions(
-  { names, owner, options }: {
+  { names, owner, each }: {
     readonly names: readonly string[];
     readonly owner: unknown;
-    readonly options: OpenOptions;
+    readonly each: OpenDevicesOptions["each"];
   },
   args: OpenArgs & MemoryArgs,
   context: Context,
-): OpenOptions {
+): OpenDevicesOptions {
   const { map, tracker } = args;
   const tracked = tracker !== "none" && (owner !== null || map.length > 0);
   return {
     ...openOptions(args, names, context),
     maps: map,
-    ...options,
+    each,
     ...(tracked ? { tracker } : {}),
   };
 }

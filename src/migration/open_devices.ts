@@ -19,6 +19,8 @@ export interface OpenDevices extends ReadonlyArray<Device>, AsyncDisposable {}
 export interface OpenDevicesOptions extends Omit<OpenOptions, "dataFdSockets" | "channel"> {
   /** The fd of the channel that each device is reached through, in the order of the names. */
   readonly channels?: readonly (number | undefined)[] | undefined;
+  /** More options of each device, in the order of the names. */
+  readonly each?: readonly OpenOptions[] | undefined;
   /** Serves them on this thread with this kernel, as {@linkcode openDevice} does. */
   readonly kernel?: Kernel | undefined;
 }
@@ -46,7 +48,8 @@ export async function openDevices(
   names: readonly string[],
   options: OpenDevicesOptions = {},
 ): Promise<OpenDevices> {
-  const { kernel, channels } = options;
+  const { channels, each, ...common } = options;
+  const { kernel } = common;
   const owners = ownersAmong(
     names.map(parseDeviceName),
     (name) => kernel ?? (isOneOfMany(name) ? null : kernelFor(name)),
@@ -59,7 +62,7 @@ export async function openDevices(
       const owner = opened[owners[index] ?? -1];
       if (owner !== undefined) await ask(owner, "share");
       const shared = sharedFds(owner?.description);
-      const own = { ...options, ...shared, channel: channels?.[index] };
+      const own = { ...common, ...each?.[index], ...shared, channel: channels?.[index] };
       opened.push(closing.use(await openDevice(name, own)));
     }
   } catch (error) {

@@ -373,6 +373,104 @@ describe("a device that another program owns", () => {
     assert.equal((await here.device.state()).state, "stop");
   });
 
+  it("moves with another one, of another program; each is quiet before one stops", async () => {
+    using folder = new Folder();
+    const journal = ["--journal", folder.file("journal")];
+    await using one = await Lent.open("mlx5?size=64KiB&dma=random:500/s");
+    await using two = await Lent.open("mlx5?size=64KiB&seed=2&dma=random:500/s");
+    await using third = await Lent.open("mlx5?size=64KiB&seed=3");
+    await using fourth = await Lent.open("mlx5?size=64KiB&seed=4");
+    const lent = [one, two, third, fourth] as const;
+    const paths = lent.map((_, index) => folder.file(`owner${index}`));
+    const names = paths.map((path) => `attach:${path}`);
+    const owning = lent.map((each, index) => playOwner(paths[index]!, each));
+    const socket = `unix:${folder.file("socket")}`;
+    const to = ["--to", socket, "--downtime", "10min", ...journal];
+    let moved: Outcome | null = null;
+    const listen = ["--listen", socket, ...journal];
+    const taken = await receiving([names[2]!, names[3]!, ...listen], async () => {
+      const moving = vfiokit(["migrate", names[0]!, names[1]!, ...to], {
+        permissions: migrate.permissions,
+      });
+      const owners = await Promise.all(owning.slice(0, 2));
+      for (const [index, owner] of owners.entries()) {
+        assert.equal((await heard(owner).next()).type, "quiesce");
+        // None has stopped as long as one is not quiet.
+        for (const { device } of [one, two]) assert.equal((await device.state()).state, "pre-copy");
+        await lent[index]!.device.writeMemory(MAPS.iova, new TextEncoder().encode("the last"));
+        answer(owner, { type: "quiesced" });
+      }
+      for (const owner of owners) assert.equal((await heard(owner).next()).type, "committed");
+      moved = await moving;
+    });
+    assert.equal(moved!.code, 0, moved!.err);
+    assert.equal(taken.code, 0, taken.err);
+    for (const [from, to] of [[one, third], [two, fourth]] as const) {
+      assert.deepEqual(await to.bytes(), await from.bytes());
+      assert.equal((await from.device.state()).state, "stop");
+      assert.equal((await to.device.state()).state, "running");
+    }
+    for (const owner of await Promise.all(owning.slice(2))) {
+      assert.equal((await heard(owner).next()).type, "committed");
+    }
+    for (const owner of await Promise.all(owning)) owner.close();
+  });
+
+  it("is not moved with another one that has the same memory, nor twice", async () => {
+    using folder = new Folder();
+    await using one = await Lent.open("mlx5?size=64KiB");
+    const paths = [folder.file("one"), folder.file("two")] as const;
+    const owning = paths.map((path) => playOwner(path, one));
+    const names = paths.map((path) => `attach:${path}`);
+    const { code, err } = await vfiokit(["checkpoint", ...names, "-o", folder.file("c")], {
+      permissions: checkpoint.permissions,
+    });
+    assert.match(err, /Cannot use "attach:.*one" with "attach:.*two": they share memory/);
+    assert.equal(code, 2);
+    for (const owner of await Promise.all(owning)) {
+      assert.equal((await heard(owner).next()).type, "failed");
+      owner.close();
+    }
+  });
+
+  it("runs on, as the others do, if one of several owners does not become quiet", async () => {
+    using folder = new Folder();
+    await using one = await Lent.open("mlx5?size=64KiB");
+    await using two = await Lent.open("mlx5?size=64KiB&seed=2");
+    const paths = [folder.file("one"), folder.file("two")] as const;
+    const owning = [playOwner(paths[0], one), playOwner(paths[1], two)];
+    using listener = await UnixListener.listen(folder.file("socket"));
+    const ended = vfiokit([
+      ...["migrate", `attach:${paths[0]}`, `attach:${paths[1]}`, "--to", `unix:${listener.path}`],
+      ...["--downtime", "10min", "--journal", folder.file("journal")],
+    ], { permissions: migrate.permissions });
+    const [quiet, loud] = await Promise.all(owning) as [UnixSocket, UnixSocket];
+    const receiving = listener.next().then((connection) =>
+      take(
+        connection,
+        ([ranges]) => openDevices(["sim:mlx5?size=64KiB", "sim:mlx5?size=64KiB"], { maps: ranges }),
+        { journal: folder.file("journal") },
+      )
+    );
+    receiving.catch(() => {});
+    const lines = [heard(quiet), heard(loud)];
+    for (const each of lines) assert.equal((await each.next()).type, "quiesce");
+    answer(quiet, { type: "quiesced" });
+    answer(loud, { type: "no" });
+    for (const each of lines) {
+      assert.equal((await each.next()).type, "resume");
+      const { type, reason } = await each.next();
+      assert.equal(type, "failed");
+      assert.match(reason!, /the owner at .*two does not speak this protocol/);
+    }
+    const { code, err } = await ended;
+    assert.equal(code, 1, err);
+    await assert.rejects(receiving);
+    for (const { device } of [one, two]) assert.equal((await device.state()).state, "running");
+    quiet.close();
+    loud.close();
+  });
+
   it("tells a program at once that it does not offer what it is to do", async () => {
     using folder = new Folder();
     const printed = folder.file("printed");
@@ -549,7 +647,7 @@ describe("a device that another program owns", () => {
       const [words, code, message] of [
         [[nobody, ...to], 1, /Cannot connect to the owner at .*nobody: .*ENOENT/],
         [["attach:fd:0", ...to], 1, /the owner at fd 0/],
-        [[nobody, "sim:mlx5", ...to], 2, /it is attached alone/],
+        [[nobody, "sim:mlx5", ...to], 2, /other programs own all devices, or none/],
         [[nobody, "--map", "0:4KiB", ...to], 2, /its owner has device and memory/],
         [[nobody, ...to, "--", "true"], 2, /its owner has device and memory/],
         [["sim:mlx5", "--map", "0:4KiB", "--owner-writes", "reported", ...to], 2, /no owner/],

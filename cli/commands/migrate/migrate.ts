@@ -13,6 +13,7 @@ import {
   type MigrateOptions,
   type MigrateProgress,
   type MigrateReport,
+  type Owner,
 } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { beforeEnd } from "../../dirty/measured_span.ts";
@@ -53,7 +54,7 @@ export async function run(args: MigrateArgs, context: Context): Promise<number> 
 /** What is moved, and who owns it. */
 interface Moving {
   readonly devices: OpenDevices;
-  readonly owner: AttachedOwner | null;
+  readonly owner: (Owner & Pick<AttachedOwner, "tell">) | null;
   readonly tell: (progress: MigrateProgress) => void;
   readonly page: MigrationReport | null;
   /** Ends the migration, as long as it is not decided. */

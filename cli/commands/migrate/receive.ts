@@ -116,7 +116,7 @@ function tellTee(file: string | undefined, error: Error | null, context: Context
 
 /** Says that the device's owner was gone before it could hear that the device runs. */
 function tellOrphaned(
-  { name }: AttachedOwner,
+  { name }: Pick<AttachedOwner, "name">,
   { hold }: ReceiveArgs,
   context: Context,
 ): void {
@@ -180,10 +180,9 @@ function open(
   args: ReceiveArgs,
   context: Context,
 ): ReturnType<typeof openDevices> {
-  const { names, options } = attached;
+  const { names, each } = attached;
   const ranges = commonMaps(memory, names);
-  const own = options.mappings;
-  if (own !== undefined) demandSame(ranges, own);
-  const maps = own === undefined ? withGiven(ranges, args.map, "device to take over") : [];
-  return openDevices(names, { ...openOptions(args, names, context), ...options, channels, maps });
+  for (const { mappings = [] } of each ?? []) demandSame(ranges, mappings);
+  const maps = each === undefined ? withGiven(ranges, args.map, "device to take over") : [];
+  return openDevices(names, { ...openOptions(args, names, context), each, channels, maps });
 }
