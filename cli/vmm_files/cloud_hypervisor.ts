@@ -83,8 +83,10 @@ export async function readSnapshot(
 function configured(folder: string): ReturnType<typeof readCloudHypervisorConfig> {
   const file = CONFIG_FILES.map((name) => join(folder, name)).find((name) => existsSync(name));
   if (file === undefined) return [];
-  const { size } = statSync(file);
-  if (size > MOST_CONFIG) {
+  const status = statSync(file);
+  // The size of others says nothing, and a fifo keeps who reads it waiting.
+  if (!status.isFile()) throw new UsageError(`Cannot read "${file}": it must be a regular file`);
+  if (status.size > MOST_CONFIG) {
     const what = `the configuration beside it has more than ${MOST_CONFIG} bytes`;
     throw new VmmFileError("unsupported", null, what);
   }

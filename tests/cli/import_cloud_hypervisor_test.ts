@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { openCheckpointFile, openDevice, restore, stopAndCopy } from "../../mod.ts";
 import { snapshotConfig, type SnapshotDevice, snapshotState } from "../vmm/_cloud_hypervisor.ts";
@@ -50,6 +50,16 @@ describe("import cloud-hypervisor", () => {
     await using checkpoint = await openCheckpointFile(output);
     await restore(other, checkpoint);
     assert.equal(sha256(await stateOf(other)), sha256(state));
+  });
+
+  it("reads no configuration that is not a file", async () => {
+    using folder = new Folder();
+    const snapshot = snapshotFolder(folder, [{ name: "nic0", state: null }]);
+    rmSync(`${snapshot}/config.json`);
+    symlinkSync("/dev/zero", `${snapshot}/config.json`);
+    const { code, err } = await vfiokit(["show", snapshot]);
+    assert.equal(code, 2, err);
+    assert.match(err, /config\.json": it must be a regular file/);
   });
 
   it("lists what is in a snapshot, and show does", async () => {

@@ -296,11 +296,15 @@ describe("what PAGEMAP_SCAN answers", () => {
   });
 
   it("lacks in kernels before Linux 6.7", () => {
-    const kernel = { open: () => 9, close: () => {}, ioctl: () => failing(25)() };
-    assert.throws(
-      () => demandPagemapScan(kernel as Partial<Kernel> as Kernel),
-      (error) => error instanceof UnsupportedError && /Linux 6\.7/.test(error.hint!.text),
-    );
+    const [there, old] = [() => 9, () => failing(25)()];
+    // Without it in /proc, or where that is hidden: ENOENT, EACCES.
+    const opens = [there, () => failing(2)(), () => failing(13)()];
+    for (const open of opens) {
+      assert.throws(
+        () => demandPagemapScan({ open, close: () => {}, ioctl: old } as Partial<Kernel> as Kernel),
+        (error) => error instanceof UnsupportedError && /Linux 6\.7/.test(error.hint!.text),
+      );
+    }
   });
 });
 

@@ -89,8 +89,9 @@ interface Query {
 
 /**
  * The pages that were written to since this was last asked, and now are protected again: read their
- * bytes after this, and a write that comes later is found by the next call. The first call answers
- * all pages. It may answer pages that were not written to, never too few.
+ * bytes after this, and a write that comes later is found by the next call. The first call after the
+ * memory was registered answers all pages; a copy has to begin with all of them by itself. It may
+ * answer pages that were not written to, never too few.
  *
  * @throws {WriteProtectionError} If a range is not protected, or not mapped any more.
  */
@@ -156,7 +157,7 @@ export function demandWriteProtection(
 /**
  * Refuses a kernel that cannot find writes by write-protection: it has no PAGEMAP_SCAN.
  *
- * @throws {UnsupportedError} If it is older than Linux 6.7.
+ * @throws {UnsupportedError} If it is older than Linux 6.7, or this process has no pagemap.
  *
  * @example
  * ```ts
@@ -174,11 +175,12 @@ export function demandWriteProtection(
  * ```
  */
 export function demandPagemapScan(kernel: Kernel): void {
-  const pagemap = kernel.open("/proc/self/pagemap", O_RDONLY);
+  let pagemap: number | undefined;
   try {
+    pagemap = kernel.open("/proc/self/pagemap", O_RDONLY);
     kernel.ioctl(pagemap, PAGEMAP_SCAN, pmScanArg.pack({ size: BigInt(pmScanArg.size) }));
   } catch (error) {
-    if (!isErrno(error, "ENOTTY")) throw error;
+    if (!isErrno(error, "ENOTTY", "ENOENT", "EACCES", "EPERM")) throw error;
     throw new UnsupportedError([{
       code: "unsupported",
       message: "The kernel cannot find writes by write-protection (PAGEMAP_SCAN)",
@@ -186,7 +188,7 @@ export function demandPagemapScan(kernel: Kernel): void {
       blocks: true,
     }], { cause: error });
   } finally {
-    kernel.close(pagemap);
+    if (pagemap !== undefined) kernel.close(pagemap);
   }
 }
 
