@@ -4,6 +4,7 @@
  * @module
  */
 
+import { fstatSync } from "node:fs";
 import type { OpenOptions } from "../../mod.ts";
 import { demandPagemapScan } from "../../src/dirty/mod.ts";
 import { libcKernel } from "../../src/kernel/mod.ts";
@@ -83,12 +84,19 @@ export async function attach(
   if (args.groupFd !== undefined || args.containerFd !== undefined) {
     throw new UsageError(`Cannot use --group-fd or --container-fd with "${names[0]!}"`);
   }
+  const twice = names.find((name, index) =>
+    found[index]![1] !== undefined && names.indexOf(name) < index
+  );
+  if (twice !== undefined) {
+    throw new UsageError(`Cannot use "${twice}" twice: each device has a socket of its own`);
+  }
   const options = { purpose, signal: context.signal };
   const owners: AttachedOwner[] = [];
-  const owner = new AttachedOwners(owners);
+  const ownNames: string[] = [];
+  const owner = new AttachedOwners(owners, ownNames);
   try {
     const devices: OwnersDevice[] = [];
-    for (const match of found) {
+    for (const [index, match] of found.entries()) {
       const [, fd, path] = match!;
       const one = fd === undefined
         ? await AttachedOwner.connect(path!, options)
@@ -97,11 +105,15 @@ export async function attach(
       const attachment = await one.attached();
       demandOffered(args, attachment);
       devices.push(attachment.device!);
+      const ownName = `fd:${attachment.device!.device}`;
+      ownNames.push(ownName);
+      // Messages about a device call it so.
+      if (names.length > 1) context.note(`The device of ${names[index]!} is ${ownName} here`);
     }
     demandApart(names, devices);
     return {
       owner,
-      names: devices.map(({ device }) => `fd:${device}`),
+      names: ownNames,
       each: devices.map(openedBy),
       [Symbol.dispose]: () => owner[Symbol.dispose](),
     };
@@ -112,9 +124,15 @@ export async function attach(
   }
 }
 
+/** An owner that is told how it ended. */
+export interface ToldOwner {
+  /** Tells it. */
+  tell(how: "committed" | "failed" | "in-doubt", reason?: string): unknown;
+}
+
 /** Does some work with devices; their owners are told if that fails. */
 export async function tellingOwner<Value>(
-  owner: Pick<AttachedOwner, "tell"> | null,
+  owner: ToldOwner | null,
   work: () => Promise<Value>,
 ): Promise<Value> {
   try {
@@ -141,7 +159,7 @@ function demandApart(names: readonly string[], devices: readonly OwnersDevice[])
   );
   for (const one of parts) {
     const other = parts.find(({ owner, file, begin, end }) =>
-      owner > one.owner && file !== null && file === one.file && begin < one.end && one.begin < end
+      owner > one.owner && file === one.file && begin < one.end && one.begin < end
     );
     if (other === undefined) continue;
     throw new UsageError(
@@ -150,12 +168,10 @@ function demandApart(names: readonly string[], devices: readonly OwnersDevice[])
   }
 }
 
-/** The file that an fd is open on; null if the kernel does not say (before Linux 5.14). */
-function fileOf(fd: number): string | null {
-  const text = libcKernel().readText(`/proc/self/fdinfo/${fd}`);
-  const [, mount] = /^mnt_id:\s*(\d+)$/m.exec(text) ?? [];
-  const [, inode] = /^ino:\s*(\d+)$/m.exec(text) ?? [];
-  return inode === undefined ? null : `${mount}:${inode}`;
+/** The file that an fd is open on, whatever it is mounted as. */
+function fileOf(fd: number): string {
+  const { dev, ino } = fstatSync(fd, { bigint: true });
+  return `${dev}:${ino}`;
 }
 
 function openedBy({ group, container, iommufd, ioas, mappings }: OwnersDevice): OpenOptions {

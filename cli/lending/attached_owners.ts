@@ -9,25 +9,26 @@ import type { AttachedOwner, Owner } from "../../src/live/mod.ts";
 /** Owners, each of which has one of the devices, in their order. */
 export class AttachedOwners implements Owner, Disposable {
   readonly #owners: readonly AttachedOwner[];
+  readonly #names: readonly string[];
 
-  /** Takes owners, which it lets go in the end. */
-  constructor(owners: readonly AttachedOwner[]) {
+  /**
+   * Takes owners, which it lets go in the end; both lists may grow.
+   *
+   * @param names What messages call the owners' devices.
+   */
+  constructor(owners: readonly AttachedOwner[], names: readonly string[]) {
     this.#owners = owners;
-  }
-
-  /** Their names, for messages. */
-  get name(): string {
-    return this.#owners.map(({ name }) => name).join(" and ");
+    this.#names = names;
   }
 
   /** Stops the writes of all; each is asked before any device stops. */
   async quiesce(): Promise<void> {
-    await answers(this.#owners.map((owner) => owner.quiesce()));
+    await Promise.all(this.#owners.map((owner) => owner.quiesce()));
   }
 
-  /** Lets all go on. */
-  async resume(): Promise<void> {
-    await answers(this.#owners.map((owner) => owner.resume()));
+  /** Lets the owners of these devices go on. */
+  async resume(devices: readonly number[]): Promise<void> {
+    await Promise.all(devices.map((device) => this.#owners[device]!.resume()));
   }
 
   /** What the owner of a device has written to. */
@@ -42,12 +43,17 @@ export class AttachedOwners implements Owner, Disposable {
 
   /** Asks all to give the devices less work; false if none of them can. */
   async throttle(): Promise<boolean> {
-    return (await answers(this.#owners.map((owner) => owner.throttle()))).includes(true);
+    return (await Promise.all(this.#owners.map((owner) => owner.throttle()))).includes(true);
   }
 
-  /** Tells all how it ended; returns whether each of them hears it. */
-  tell(...words: Parameters<AttachedOwner["tell"]>): boolean {
-    return this.#owners.map((owner) => owner.tell(...words)).every((heard) => heard);
+  /** Tells all how it ended; returns the names of those that do not hear it, for messages. */
+  tell(how: "committed" | "failed" | "in-doubt", reason?: string): readonly string[] {
+    const told = (device: number): string | undefined =>
+      reason === undefined || this.#names.length < 2
+        ? reason
+        : `${reason} (${this.#names[device]} is this owner's device)`;
+    return this.#owners.filter((owner, device) => !owner.tell(how, told(device)))
+      .map(({ name }) => name);
   }
 
   /**
@@ -61,12 +67,7 @@ export class AttachedOwners implements Owner, Disposable {
 
   /** Ends their connections. */
   [Symbol.dispose](): void {
-    for (const owner of this.#owners) owner[Symbol.dispose]();
+    using all = new DisposableStack();
+    for (const owner of this.#owners) all.use(owner);
   }
-}
-
-/** Waits for all, whatever some of them do; throws what the first of them did. */
-async function answers<Value>(asked: readonly Promise<Value>[]): Promise<Value[]> {
-  await Promise.allSettled(asked);
-  return await Promise.all(asked);
 }

@@ -7,7 +7,7 @@
 import type { OpenOptions } from "../../mod.ts";
 import type { IovaMapping } from "../../src/vfio/mod.ts";
 import { UsageError } from "../usage_error.ts";
-import { isSame, rangeWords } from "./common_maps.ts";
+import { isSame, rangeWords } from "./ranges.ts";
 
 /** The ranges to map. */
 type Maps = NonNullable<OpenOptions["maps"]>;

@@ -12,6 +12,8 @@ export interface Round {
   readonly dirtied: number;
   /** Those, and the bytes that the devices report as pending. */
   readonly left: number;
+  /** Set if all memory was compared as well, which takes time and sends little. */
+  readonly compared?: true;
 }
 
 /** When to stop the devices. */
@@ -26,8 +28,9 @@ export interface ConvergenceOptions {
 
 /** Bytes per second over all rounds; 0 if nothing was sent. */
 export function bandwidth(rounds: readonly Round[]): number {
-  const sent = rounds.reduce((sum, round) => sum + round.sent, 0);
-  const seconds = rounds.reduce((sum, round) => sum + round.seconds, 0);
+  const sending = rounds.filter(({ compared }) => compared === undefined);
+  const sent = sending.reduce((sum, round) => sum + round.sent, 0);
+  const seconds = sending.reduce((sum, round) => sum + round.seconds, 0);
   return seconds > 0 ? sent / seconds : 0;
 }
 

@@ -282,9 +282,8 @@ class Destination implements Disposable {
     await lockstep.until(this.#peer.say({ type: "ready", streams, token }));
     this.#tell("receiving");
     // What ends the migration before all streams are there comes by the first.
-    const [header, peers] = await lockstep.until(
-      Promise.all([this.#receiver.header(), this.#gate?.all ?? []]),
-    );
+    const all = this.#gate === null ? [] : this.#peer.inTime(this.#gate.all, "open all streams");
+    const [header, peers] = await lockstep.until(Promise.all([this.#receiver.header(), all]));
     demandIdentity(header, members.map(({ device }) => device), this.#options.force ?? false);
     lockstep.touch();
     await this.#steps.begin();

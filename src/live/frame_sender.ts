@@ -157,16 +157,26 @@ export class FrameSender implements Disposable {
     return this.#looked.bytes === 0 ? 0 : bytes * this.#looked.seconds / this.#looked.bytes;
   }
 
-  /** Sends a device's memory that is due, by all streams; resolves once each has sent its part. */
-  async sendMemory(member: Member): Promise<void> {
-    await Promise.all(this.#streams.map((_, index) => this.#sendPart(member, index)));
+  /** Forgets how long looking at bytes took until now, beside other work. */
+  measureAgain(): void {
+    this.#looked = { bytes: 0, seconds: 0 };
   }
 
-  async #sendPart({ device, number }: Member, part: number): Promise<void> {
+  /**
+   * Sends a device's memory that is due, by all streams; resolves once each has sent its part.
+   *
+   * @param signal Ends it: the device's thread is needed for something else then.
+   */
+  async sendMemory(member: Member, signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#streams.map((_, index) => this.#sendPart(member, index, signal)));
+  }
+
+  async #sendPart({ device, number }: Member, part: number, signal: AbortSignal): Promise<void> {
     const stream = this.#streams[part]!;
     const slots = stream.slots[number]!;
     let turn = await this.#fill(device, slots[0]!, part);
     for (let index = 0;; index ^= 1) {
+      signal.throwIfAborted();
       // The next frame is made while this one is sent.
       const next = turn.done ? null : this.#fill(device, slots[index ^ 1]!, part);
       next?.catch(() => {});

@@ -34,6 +34,8 @@ export class LiveCopy {
   readonly #lockstep: Lockstep;
   readonly #sender: FrameSender;
   readonly #compares: boolean;
+  /** Whether there was a round that compared all memory. */
+  #compared = false;
   readonly #lazyHashes: boolean;
   readonly #owner: Owner | null;
   /** What the owner wrote to, if it says so. */
@@ -111,10 +113,15 @@ export class LiveCopy {
   async round(): Promise<void> {
     const pass = precopyLimits({ maxRounds: 1 });
     const [begun, before] = [performance.now(), this.#sender.moved];
-    // With nothing else to do, it finds out what the owner wrote, and how long comparing takes now.
-    if (this.#compares && this.rounds.at(-1)?.left === 0) await this.#add("all");
+    // With nothing else left, comparing alone takes longer than is allowed, as far as is known.
+    const compared = this.#compares && !this.#compared && this.rounds.at(-1)?.left === 0;
+    if (compared) {
+      this.#compared = true;
+      this.#sender.measureAgain();
+      await this.#add("all");
+    }
     await this.#lockstep.step(async (member) => {
-      await this.#sender.sendMemory(member);
+      await this.#sender.sendMemory(member, this.#lockstep.signal);
       if (!member.device.description.precopy) return;
       await this.#sender.sendDevice(member, "pre-copy", pass);
     });
@@ -122,7 +129,8 @@ export class LiveCopy {
     const pending = this.#pending;
     const dirtied = await this.#addDirty();
     const left = dirtied + pending;
-    this.rounds.push({ sent: this.#sender.moved - before, seconds, dirtied, left });
+    const sent = this.#sender.moved - before;
+    this.rounds.push({ sent, seconds, dirtied, left, ...(compared ? { compared } : {}) });
   }
 
   /** Asks the owner to stop writing to memory. */
@@ -132,12 +140,15 @@ export class LiveCopy {
     await this.#lockstep.until(this.#owner.quiesce());
   }
 
-  /** Lets the owner go on, if it was asked to stop, and the devices run. */
+  /** Lets the owner go on with the devices that run, if it was asked to stop. */
   async resumeOwner(): Promise<void> {
-    if (!this.#quiesced || !await this.#lockstep.allRun()) return;
+    if (!this.#quiesced) return;
+    const states = await this.#lockstep.states();
+    const running = [...states.keys()].filter((number) => states[number]!.state === "running");
+    if (running.length === 0) return;
     this.#quiesced = false;
     // If it is gone, nobody waits for this.
-    await this.#owner!.resume().catch(() => {});
+    await this.#owner!.resume(running).catch(() => {});
   }
 
   /** Stops the devices. */
@@ -151,7 +162,7 @@ export class LiveCopy {
     // The devices stand still: nothing becomes dirty after this.
     await this.#addDirty();
     if (this.#compares) await this.#add("all", false);
-    await this.#lockstep.step((member) => this.#sender.sendMemory(member));
+    await this.#lockstep.step((member) => this.#sender.sendMemory(member, this.#lockstep.signal));
   }
 
   /** Sends the rest of the devices' data, after they were stopped. */

@@ -200,7 +200,9 @@ class Source implements Disposable {
     this.#options = options;
     const { streams, timeoutMs } = options;
     this.#peer = new Peer(connection, timeoutMs);
-    this.#further = streams === undefined ? null : new FurtherStreams(streams.connect, timeoutMs);
+    this.#further = streams === undefined
+      ? null
+      : new FurtherStreams(streams.connect, connection, timeoutMs);
     const { members } = lockstep;
     const header = newHeader(members.map(({ device }) => device.description.identity!));
     this.#sender = new FrameSender(this.#peer, members, { ...header, compress: options.compress });
@@ -297,6 +299,8 @@ class Source implements Disposable {
 
   /** Throws why a further stream was lost: what the other side says by the first one counts more. */
   readonly #whyLost = async (error: unknown): Promise<never> => {
+    // It is over already, and the devices are being brought back.
+    if (this.#lockstep.signal.aborted) throw error;
     const late = Promise.withResolvers<void>();
     const timer = setTimeout(late.resolve, REASON_MS);
     await Promise.race([this.#answer, late.promise]).catch(() => {});

@@ -12,7 +12,7 @@ import type { CheckpointHeader } from "../checkpoint/metadata/header.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Writes what comes to a file, in the order in which it comes. */
+/** Writes what comes to a file, each stream of it in its order. */
 export class Tee {
   readonly #file: CheckpointFile;
   #encoder: CheckpointEncoder | null = null;

@@ -647,6 +647,7 @@ describe("a device that another program owns", () => {
       const [words, code, message] of [
         [[nobody, ...to], 1, /Cannot connect to the owner at .*nobody: .*ENOENT/],
         [["attach:fd:0", ...to], 1, /the owner at fd 0/],
+        [["attach:fd:0", "attach:fd:0", ...to], 2, /Cannot use "attach:fd:0" twice/],
         [[nobody, "sim:mlx5", ...to], 2, /other programs own all devices, or none/],
         [[nobody, "--map", "0:4KiB", ...to], 2, /its owner has device and memory/],
         [[nobody, ...to, "--", "true"], 2, /its owner has device and memory/],

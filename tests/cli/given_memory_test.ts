@@ -9,6 +9,7 @@ import { receive } from "../../cli/specs/migrate/receive.ts";
 import { restore } from "../../cli/specs/save_restore.ts";
 import { CheckpointChain } from "../../src/live/mod.ts";
 import { openDevice } from "../../src/migration/device.ts";
+import { openDevices } from "../../src/migration/open_devices.ts";
 import { command, type Outcome, projectFile, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 import { receiving } from "./_receiving.ts";
@@ -23,6 +24,23 @@ function memoryFile(path: string, seed: number): string {
   writeFileSync(path, bytes);
   return path;
 }
+
+it("devices whose memory is at other IOVAs are restored together", async () => {
+  using folder = new Folder();
+  const specs = ["sim:mlx5?size=64KiB", "sim:mlx5?size=64KiB&seed=2"];
+  const chain = folder.file("chain");
+  {
+    await using devices = await openDevices(specs, {
+      each: [0x100000n, 0x200000n].map((iova) => ({ maps: [{ iova, size: 4096n }] })),
+    });
+    await using taking = new CheckpointChain(devices, chain);
+    await taking.take();
+  }
+  const { code, err } = await vfiokit(["restore", ...specs, chain], {
+    permissions: restore.permissions,
+  });
+  assert.equal(code, 0, err);
+});
 
 describe("--map IOVA:SIZE@FILE", () => {
   it("moves memory from a program's file to another's", async () => {

@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { once } from "node:events";
+import * as net from "node:net";
 import { describe, it } from "node:test";
-import { type Connection, connectUnix, UnixListener } from "../../src/live/mod.ts";
+import {
+  type Connection,
+  connectUnix,
+  LiveError,
+  streamConnection,
+  UnixListener,
+} from "../../src/live/mod.ts";
 import { assertHeldBack } from "./_behind.ts";
 import { socketPair, withFolder } from "./_pair.ts";
 
@@ -113,4 +121,15 @@ it("a socket at which no connection can be accepted says so to who waits", {
   } finally {
     Deno.listen = listen;
   }
+});
+
+it("a connection that has ended before it is taken is lost", async () => {
+  const socket = new net.Socket();
+  socket.destroy();
+  await once(socket, "close");
+  const connection = streamConnection("the source", socket, socket);
+  const isLost = (error: unknown): boolean =>
+    error instanceof LiveError && error.code === "connection-lost";
+  await assert.rejects(connection.read(new Uint8Array(1)), isLost);
+  await assert.rejects(connection.write(new Uint8Array(1)), isLost);
 });

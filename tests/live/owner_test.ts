@@ -9,6 +9,7 @@ import {
   type Owner,
 } from "../../src/live/mod.ts";
 import type { Device } from "../../src/migration/device.ts";
+import { openDevices } from "../../src/migration/open_devices.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { TransferError } from "../../src/transfer/transfer_error.ts";
 import type { IovaMapping } from "../../src/vfio/mod.ts";
@@ -178,6 +179,36 @@ describe("the owner of a device that moves", () => {
       assert.equal(from.kernel.devices[0]!.running, false);
       assert.match(source.reason.message, NOT_RUNNING);
       assert.deepEqual(owner.asked, ["quiesce true"]);
+    });
+  });
+
+  it("goes on with those of several devices that run again", async () => {
+    await withFolder(async (folder) => {
+      const specs = [`mlx5?size=64KiB&${STAYS_STOPPED}`, "mlx5?size=64KiB"] as const;
+      const kernel = new SimKernel(...specs);
+      await using devices = await openDevices(kernel.devices.map(({ path }) => path), {
+        kernel,
+        maps: MAPS,
+      });
+      const ending = new AbortController();
+      const resumed: (readonly number[])[] = [];
+      const target = new SimKernel("mlx5?size=64KiB", "mlx5?size=64KiB");
+      const { source } = await migrateTo(folder, devices, target, {
+        source: {
+          downtimeMs: 60_000,
+          owner: {
+            quiesce: () => Promise.resolve(),
+            resume: (numbers) => Promise.resolve(void resumed.push(numbers)),
+          },
+          signal: ending.signal,
+          onProgress: ({ phase }) => {
+            if (phase === "stopped") ending.abort(new Error("enough"));
+          },
+        },
+      });
+      assert.ok(source.status === "rejected");
+      assert.deepEqual(kernel.devices.map(({ running }) => running), [false, true]);
+      assert.deepEqual(resumed, [[1]]);
     });
   });
 

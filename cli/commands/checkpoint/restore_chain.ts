@@ -14,10 +14,10 @@ import {
 import type { ChainName } from "../../chain_name.ts";
 import type { Context } from "../../context.ts";
 import { DONE } from "../../exit_codes.ts";
-import { commonMaps } from "../../lending/common_maps.ts";
 import { toServe, withGiven } from "../../lending/given_memory.ts";
 import { keepOpen, noteClosed } from "../../lending/keep_open.ts";
 import { holdFailed, openOptions, refuseQuirk } from "../../lending/open_devices.ts";
+import { demandAsMany } from "../../lending/ranges.ts";
 import { SimulatedDevices } from "../../lending/simulated_devices.ts";
 import { bytes, count, time } from "../../output/format.ts";
 import { showProgress, together } from "../../output/progress.ts";
@@ -46,13 +46,15 @@ export async function restoreVerified(
   context: Context,
 ): Promise<number> {
   const { devices: names } = args;
-  const ranges = commonMaps(chain.memory.map(({ ranges }) => ranges), names);
-  const maps = withGiven(ranges, args.map, "checkpoint");
+  demandAsMany(chain.memory.length, names);
+  const each = chain.memory.map(({ ranges }) => ({
+    maps: withGiven(ranges, args.map, "checkpoint"),
+  }));
   await using served = await SimulatedDevices.serve(toServe(names, args));
   await using devices = await openDevices(names, {
     ...openOptions(args, names, context),
     channels: served.channels,
-    maps,
+    each,
   });
   context.drivers = devices;
   refuseQuirk(args, devices);

@@ -18,7 +18,13 @@ import {
 import type { Context } from "../../context.ts";
 import { beforeEnd } from "../../dirty/measured_span.ts";
 import { DONE } from "../../exit_codes.ts";
-import { attach, type Attached, demandOffered, tellingOwner } from "../../lending/attached.ts";
+import {
+  attach,
+  type Attached,
+  demandOffered,
+  tellingOwner,
+  type ToldOwner,
+} from "../../lending/attached.ts";
 import { refuseShared, toServe } from "../../lending/given_memory.ts";
 import { lentMemory } from "../../lending/keep_open.ts";
 import { lendable, refuseQuirk, trackedOptions } from "../../lending/open_devices.ts";
@@ -54,7 +60,7 @@ export async function run(args: MigrateArgs, context: Context): Promise<number> 
 /** What is moved, and who owns it. */
 interface Moving {
   readonly devices: OpenDevices;
-  readonly owner: (Owner & Pick<AttachedOwner, "tell">) | null;
+  readonly owner: (Owner & ToldOwner) | null;
   readonly tell: (progress: MigrateProgress) => void;
   readonly page: MigrationReport | null;
   /** Ends the migration, as long as it is not decided. */

@@ -7,17 +7,11 @@
 import { lstatSync } from "node:fs";
 import { openDevices } from "../../../mod.ts";
 import { type CheckpointFile, createCheckpointFile } from "../../../src/checkpoint/mod.ts";
-import {
-  type AttachedOwner,
-  LiveError,
-  receive,
-  type Received,
-  type ReceiveProgress,
-} from "../../../src/live/mod.ts";
+import { LiveError, receive, type Received, type ReceiveProgress } from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { DONE, FAILED } from "../../exit_codes.ts";
 import { attach, type Attached, tellingOwner } from "../../lending/attached.ts";
-import { commonMaps, demandSame } from "../../lending/common_maps.ts";
+import { demandAsMany, demandSame } from "../../lending/ranges.ts";
 import { demandFiles, refuseShared, toServe, withGiven } from "../../lending/given_memory.ts";
 import { keepOpen, noteClosed, refuseBoth } from "../../lending/keep_open.ts";
 import { openOptions } from "../../lending/open_devices.ts";
@@ -58,7 +52,7 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
       ),
   );
   await using _ = devices;
-  const ownerKnows = attached.owner?.tell("committed") ?? true;
+  const orphaned = attached.owner?.tell("committed") ?? [];
   listening[Symbol.dispose]();
   context.drivers = devices;
   context.stands = true;
@@ -71,8 +65,8 @@ export async function run(args: ReceiveArgs, context: Context): Promise<number> 
     } of memory, zeros included, and ${bytes(report.bytes.device)} of device data)`,
   );
   tellTee(args.tee, teeError, context);
-  if (!ownerKnows) tellOrphaned(attached.owner!, args, context);
-  const done = teeError === null && ownerKnows ? DONE : FAILED;
+  if (orphaned.length > 0) tellOrphaned(orphaned, args, context);
+  const done = teeError === null && orphaned.length === 0 ? DONE : FAILED;
   const kept = await keepOpen(args, devices, context);
   if (kept !== null) return kept === DONE ? done : kept;
   noteClosed(devices, context);
@@ -116,11 +110,15 @@ function tellTee(file: string | undefined, error: Error | null, context: Context
 
 /** Says that the device's owner was gone before it could hear that the device runs. */
 function tellOrphaned(
-  { name }: Pick<AttachedOwner, "name">,
+  owners: readonly string[],
   { hold }: ReceiveArgs,
   context: Context,
 ): void {
-  const what = `The device runs here, and ${name} does not know: it is gone, or reads nothing`;
+  const what = owners.length === 1
+    ? `The device runs here, and ${owners[0]} does not know: it is gone, or reads nothing`
+    : `The devices run here, and ${
+      owners.join(" and ")
+    } do not know: they are gone, or read nothing`;
   const next = hold
     ? "--hold keeps the device open: save it before you end this"
     : "unless another process has the device open, its state is gone once this one has ended";
@@ -181,8 +179,11 @@ function open(
   context: Context,
 ): ReturnType<typeof openDevices> {
   const { names, each } = attached;
-  const ranges = commonMaps(memory, names);
-  for (const { mappings = [] } of each ?? []) demandSame(ranges, mappings);
-  const maps = each === undefined ? withGiven(ranges, args.map, "device to take over") : [];
-  return openDevices(names, { ...openOptions(args, names, context), each, channels, maps });
+  demandAsMany(memory.length, names);
+  each?.forEach(({ mappings = [] }, index) => demandSame(memory[index]!, mappings));
+  const mapped = memory.map((ranges) => ({
+    maps: withGiven(ranges, args.map, "device to take over"),
+  }));
+  const options = openOptions(args, names, context);
+  return openDevices(names, { ...options, each: each ?? mapped, channels });
 }

@@ -158,8 +158,8 @@ export const migrate: Command<MigrateArgs> = {
   details: [
     "Memory is sent while the device runs, in rounds of what became dirty since. When what is left fits --downtime, the device is stopped, the rest is sent, and the device runs on the other side. It never runs on both: the two sides agree in two steps, each with a journal.",
     "If it fails before that, the device keeps running here. If the connection breaks at the switch, both devices stand still, and both sides say so, until migrate --resolve ID has decided from both journals.",
-    "A device that another program owns is attach:PATH, the socket where that program listens, or attach:fd:N, a socket that it left here: it hands over the device's fds and its memory, is asked to stop its own writes before the device stops, and is told how it ended. docs/attach.md has the protocol. COMMAND inherits the device as fd 3 (see with), and such a socket (VFIOKIT_ATTACH_FD); a program that says nothing on it is asked nothing. With COMMAND, results go to stderr; it also needs --allow-run.",
-    "Comparing memory after the stop is part of the downtime: with much memory, --owner-writes none makes it shorter, if nothing but the device writes there.",
+    "A device that another program owns is attach:PATH, the socket where that program listens, or attach:fd:N, a socket that it left here: it hands over the device's fds and its memory, is asked to stop its own writes before the device stops, and is told how it ended. Several are moved together, each from its own owner. docs/attach.md has the protocol. COMMAND inherits the device as fd 3 (see with), and such a socket (VFIOKIT_ATTACH_FD); a program that says nothing on it is asked nothing. With COMMAND, results go to stderr; it also needs --allow-run.",
+    "Comparing memory after the stop is part of the downtime: with much memory, --owner-writes protect makes it shorter, or none if nothing but the device writes there.",
   ],
   examples: [
     {

@@ -69,8 +69,11 @@ export function demandOwner(
 export interface Owner {
   /** Stops writing to memory, and giving work to the devices; is called before they stop. */
   quiesce(): Promise<void>;
-  /** Goes on: the devices run here again. Is called only after `quiesce`. */
-  resume(): Promise<void>;
+  /**
+   * Goes on: devices run here again, those of these numbers. Is called only after `quiesce`, and if
+   * one of them runs.
+   */
+  resume(devices: readonly number[]): Promise<void>;
   /** Ranges of a device's memory that it has written to since this was last asked. */
   dirty?(device: number): Promise<readonly IovaMapping[]>;
   /**

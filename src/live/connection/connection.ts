@@ -42,6 +42,8 @@ export function streamConnection(name: string, input: Readable, output: Writable
   input.on("end", () => waiting.end());
   input.on("error", (error) => waiting.end(lost(name, error)));
   input.on("close", () => waiting.end(lost(name)));
+  // It may have come and gone before it was taken: no event says so any more.
+  if (input.destroyed) waiting.end(lost(name));
   let failure: Error | null = null;
   /** Ends the writes that are under way. */
   const writing = new Set<(error: Error) => void>();
@@ -77,10 +79,10 @@ export function streamConnection(name: string, input: Readable, output: Writable
   };
 }
 
-/** The SHA-256 of the certificate that the other side of a TLS socket has shown. */
+/** The SHA-256 of the certificate that the other side of a TLS socket has shown; not if it is gone. */
 function certificateOf(socket: Writable): string | undefined {
   const { getPeerCertificate } = socket as Partial<TLSSocket>;
-  return getPeerCertificate?.call(socket).fingerprint256;
+  return getPeerCertificate?.call(socket)?.fingerprint256;
 }
 
 /** The error of a connection that is lost. */

@@ -46,7 +46,7 @@ export class ZstdThread implements Disposable {
     const worker = startWorker(new URL("./zstd_worker.ts", import.meta.url));
     this.#thread = threadOf<ZstdRequest, ZstdAnswer>(worker, {
       message: (answer) => this.#waiting.shift()!.resolve(answer),
-      ended: (why) => this.#end(`The thread that compresses memory has ended: ${why}`),
+      ended: (why) => this.#end(`The zstd thread has ended: ${why}`),
     });
   }
 
@@ -79,7 +79,7 @@ export class ZstdThread implements Disposable {
 
   /** Ends it; what it was asked to do fails. */
   [Symbol.dispose](): void {
-    this.#end("The thread that compresses memory was ended");
+    this.#end("The zstd thread was ended");
     this.#thread.terminate();
   }
 }

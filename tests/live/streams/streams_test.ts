@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, it } from "node:test";
 import { type Connection, LiveError, migrate } from "../../../src/live/mod.ts";
+import { packMessage } from "../../../src/live/connection/messages.ts";
 import { openDevice } from "../../../src/migration/device.ts";
 import { SimKernel } from "../../../src/sim/mod.ts";
 import {
@@ -169,6 +170,32 @@ describe("several streams", () => {
     });
   }
 
+  it("fail together if one that the source takes for open never comes", async () => {
+    const { source, destination } = await moved({
+      ends: alteredEnds(1, ([_, theirs]) => [onlyJoined(), theirs]),
+      destination: { timeoutMs: 300 },
+    });
+    assert.equal(reasonOf(destination).code, "peer-timeout");
+    assert.match(reasonOf(destination).message, /open all streams.*; the device is running/);
+    assert.match(reasonOf(source).message, /; the device is running/);
+  });
+
+  it("are not opened to another peer than the first", async () => {
+    let written = 0;
+    const { source } = await moved({
+      ends: alteredEnds(1, ([ours, theirs]) => {
+        const other = altered(ours, (bytes) => {
+          written += bytes.length;
+          return ours.write(bytes);
+        });
+        return [{ ...other, identity: "AA:BB" }, theirs];
+      }),
+    });
+    assert.equal(reasonOf(source).code, "peer-protocol");
+    assert.match(reasonOf(source).message, /shows another certificate.*; the device is running/);
+    assert.equal(written, 0);
+  });
+
   it("fail together if one stalls", async () => {
     const held: HeldConnection[] = [];
     const { source, destination } = await moved({
@@ -183,6 +210,23 @@ describe("several streams", () => {
     assert.equal(reasonOf(source).code, "peer-refused");
   });
 });
+
+/** A connection of which only the answer is there. */
+function onlyJoined(): Connection {
+  let left = packMessage({ type: "joined" });
+  return {
+    name: "nobody",
+    read: async (into) => {
+      if (left.length === 0) await new Promise(() => {});
+      const count = Math.min(into.length, left.length);
+      into.set(left.subarray(0, count));
+      left = left.subarray(count);
+      return count;
+    },
+    write: () => Promise.resolve(),
+    close: () => {},
+  };
+}
 
 /** A connection that says that it is another stream: 1 is 2. */
 function swapped(connection: Connection): Connection {

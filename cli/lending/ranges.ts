@@ -1,5 +1,5 @@
 /**
- * The memory to map for several devices.
+ * Ranges of devices' memory: of those that are taken over, and of those that are here.
  *
  * @module
  */
@@ -9,25 +9,13 @@ import { iovaRange } from "../specs/value_parsers.ts";
 import { UsageError } from "../usage_error.ts";
 
 /**
- * The ranges to map for each of these devices.
+ * Refuses another number of devices than is taken over.
  *
- * @param memory The ranges of each device whose memory is taken.
- * @throws {UsageError} If these are other devices by number, or their ranges differ.
+ * @throws {UsageError} If there are more or fewer here.
  */
-export function commonMaps(
-  memory: readonly (readonly IovaMapping[])[],
-  names: readonly string[],
-): readonly IovaMapping[] {
-  if (memory.length !== names.length) {
-    throw new UsageError(
-      `Cannot take ${memory.length} devices over: ${names.length} were named here`,
-    );
-  }
-  const [first] = memory;
-  if (!memory.every((ranges) => areSame(ranges, first!))) {
-    throw new UsageError("Cannot take devices over whose memory lies at other IOVAs");
-  }
-  return first!;
+export function demandAsMany(taken: number, names: readonly string[]): void {
+  if (taken === names.length) return;
+  throw new UsageError(`Cannot take ${taken} devices over: ${names.length} were named here`);
 }
 
 /**
