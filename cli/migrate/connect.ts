@@ -6,6 +6,7 @@
 
 import process from "node:process";
 import {
+  connectFd,
   type Connection,
   connectProgram,
   connectTcp,
@@ -71,8 +72,10 @@ export async function connect(
   const [, scheme, rest] = /^(unix|exec):(.+)$/s.exec(address) ?? [];
   if (scheme === "unix") return await connectUnix(rest!);
   if (scheme === "exec") return await connectProgram(rest!);
+  const [, fd] = /^fd:(\d{1,9})$/.exec(address) ?? [];
+  if (fd !== undefined) return await connectFd(Number(fd));
   throw new UsageError(
-    `Cannot connect to "${address}": an address is unix:PATH, tcp://HOST:PORT or exec:COMMAND`,
+    `Cannot connect to "${address}": an address is unix:PATH, tcp://HOST:PORT, exec:COMMAND or fd:N`,
   );
 }
 
@@ -82,10 +85,13 @@ export async function connect(
  * @throws {UsageError} If it is such an address.
  */
 export function refuseStreams(address: string, streams: number): void {
-  if (streams === 1 || !address.startsWith("exec:")) return;
+  if (streams === 1 || !/^(exec|fd):/.test(address)) return;
+  const what = address.startsWith("exec:")
+    ? "stdin and stdout of a program are one connection"
+    : "it is one connection";
   throw new UsageError(
-    `Cannot use --streams ${streams} with "${address}": stdin and stdout of a program are one ` +
-      "connection; unix:PATH and tcp://HOST:PORT take several",
+    `Cannot use --streams ${streams} with "${address}": ${what}; unix:PATH and tcp://HOST:PORT ` +
+      "take several",
   );
 }
 

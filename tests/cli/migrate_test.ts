@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn, type StdioOptions } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, statSync, symlinkSync } from "node:fs";
 import * as net from "node:net";
 import { describe, it } from "node:test";
 import { migrate } from "../../cli/specs/migrate/migrate.ts";
 import { receive } from "../../cli/specs/migrate/receive.ts";
 import { restore } from "../../cli/specs/save_restore.ts";
+import { FIONBIO, libcKernel } from "../../src/kernel/mod.ts";
+import { UnixSocket } from "../../src/kernel/libc/unix_socket.ts";
 import { addDecision, Journal, journalPath } from "../../src/live/commit/journal.ts";
 import { command, type Outcome, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
@@ -146,6 +149,47 @@ describe("vfiokit migrate", () => {
     assert.match(out, /^Moved sim:trapped/m);
     assert.match(err, /^Took over sim:trapped/m);
     assert.equal(readdirSync(folder.file("journal")).length, 2);
+  });
+
+  it("moves it over an inherited socket", async () => {
+    using folder = new Folder();
+    const journal = ["--journal", folder.file("journal")];
+    const [here, there] = UnixSocket.pair();
+    // As a program leaves them to its children.
+    for (const { fd } of [here, there]) {
+      libcKernel().ioctl(fd, FIONBIO, new Uint8Array(new ArrayBuffer(4)));
+    }
+    const device = "sim:mlx5?size=64KiB";
+    const start = (
+      words: readonly string[],
+      spec: Pick<typeof migrate, "permissions">,
+      stdio: StdioOptions,
+    ) => {
+      const [program, ...before] = command(spec);
+      const child = spawn(program, [...before, ...words, ...journal], { stdio });
+      return once(child, "exit").then(([code]) => code);
+    };
+    const receiving = start(["receive", device, "--listen", "-"], receive, [
+      ...[there.fd, there.fd, "inherit"] as const,
+    ]);
+    const words = ["migrate", `${device}&seed=5`, "--map", "0x100000:64KiB", "--to", "fd:3"];
+    const moving = start([...words, "--downtime", "10min", "--quiet"], migrate, [
+      ...["ignore", "ignore", "inherit", here.fd] as const,
+    ]);
+    here.close();
+    there.close();
+    assert.deepEqual(await Promise.all([moving, receiving]), [0, 0]);
+
+    const wrong = [["fd:3", 1, /Cannot connect by fd 3: it is no stream socket, or not open/], [
+      "fd:x",
+      2,
+      /an address is unix:PATH, .* or fd:N/,
+    ]] as const;
+    for (const [address, code, message] of wrong) {
+      const ended = await vfiokit(["migrate", device, "--to", address, ...journal]);
+      assert.equal(ended.code, code, ended.err);
+      assert.match(ended.err, message);
+    }
   });
 
   it("lends a simulated device that it took over to a program", async () => {

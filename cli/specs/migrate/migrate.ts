@@ -31,7 +31,7 @@ const migrateArgs = object({
   to: optional(option("--to", string({ metavar: "ADDRESS" }), {
     description: [
       text(
-        "Where receive listens: unix:PATH, tcp://HOST:PORT (TLS 1.3), or exec:COMMAND, whose stdin and stdout it has.",
+        "Where receive listens: unix:PATH, tcp://HOST:PORT (TLS 1.3), exec:COMMAND, whose stdin and stdout it has, or fd:N, an inherited socket that is connected to it.",
       ),
     ],
   })),
@@ -106,7 +106,7 @@ const migrateArgs = object({
     option("--streams", integer({ min: 1, max: 16, metavar: "N" }), {
       description: [
         text(
-          "Send memory by so many connections at the same time, 1 (the default) to 16; not with exec.",
+          "Send memory by so many connections at the same time, 1 (the default) to 16; not with exec or fd.",
         ),
       ],
     }),

@@ -102,10 +102,12 @@ export class UnixSocket implements Disposable {
 
   /** Whether an fd is a socket of the type SOCK_SEQPACKET. */
   static isSeqPacket(fd: number): boolean {
-    const value = new Uint8Array(new ArrayBuffer(4));
-    const length = new Uint8Array(Int32Array.of(value.length).buffer);
-    const result = libc().getsockopt(fd, SOL_SOCKET, SO_TYPE, value, length);
-    return result >= 0 && value[0] === SOCK_SEQPACKET;
+    return socketType(fd) === SOCK_SEQPACKET;
+  }
+
+  /** Whether an fd is a socket of the type SOCK_STREAM, of any family. */
+  static isStream(fd: number): boolean {
+    return socketType(fd) === SOCK_STREAM;
   }
 
   /** Two connected sockets. */
@@ -316,6 +318,13 @@ function socketAddress(call: string, path: string): Buffer {
   new DataView(address.buffer).setUint16(0, AF_UNIX, true);
   address.set(name, 2);
   return address;
+}
+
+/** The type of a socket; null if the fd is not open, or something else. */
+function socketType(fd: number): number | null {
+  const value = new Uint8Array(new ArrayBuffer(4));
+  const length = new Uint8Array(Int32Array.of(value.length).buffer);
+  return libc().getsockopt(fd, SOL_SOCKET, SO_TYPE, value, length) < 0 ? null : value[0]!;
 }
 
 /** This process's effective user id. The runtimes' own ways to ask for it want a permission more. */

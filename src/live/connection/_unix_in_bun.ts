@@ -30,7 +30,9 @@ interface BunHandlers {
 /** The part of Bun's API that is used here. */
 interface BunApi {
   listen(options: { unix: string; socket: BunHandlers }): { stop(): void };
-  connect(options: { unix: string; socket: BunHandlers }): Promise<BunSocket>;
+  connect(
+    options: { unix: string; socket: BunHandlers } | { fd: number; socket: BunHandlers },
+  ): Promise<BunSocket>;
 }
 
 class BunConnection implements Connection {
@@ -113,5 +115,8 @@ export const bunSockets: UnixSockets = {
   },
   async connect(path, name): Promise<Connection> {
     return (await bun().connect({ unix: path, socket: handlers(name, () => {}) })).data;
+  },
+  async adopt(fd, name): Promise<Connection> {
+    return (await bun().connect({ fd, socket: handlers(name, () => {}) })).data;
   },
 };

@@ -3,7 +3,8 @@
  * the bytes belong, and send from where they are.
  */
 
-import { type Connection, lost } from "./connection.ts";
+import { Socket } from "node:net";
+import { type Connection, lost, streamConnection } from "./connection.ts";
 import type { UnixSockets } from "./_unix_sockets.ts";
 
 function connectionOf(name: string, socket: Deno.UnixConn): Connection {
@@ -53,5 +54,11 @@ export const denoSockets: UnixSockets = {
   },
   async connect(path, name): Promise<Connection> {
     return connectionOf(name, await Deno.connect({ transport: "unix", path }));
+  },
+  // deno-lint-ignore require-await -- what taking it over throws must reject
+  async adopt(fd, name): Promise<Connection> {
+    // Only node:net takes an fd.
+    const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+    return streamConnection(name, socket, socket);
   },
 };

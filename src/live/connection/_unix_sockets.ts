@@ -16,4 +16,6 @@ export interface UnixSockets {
   listen(path: string, name: string, events: ListenEvents): Promise<{ close(): void }>;
   /** Connects to a path. */
   connect(path: string, name: string): Promise<Connection>;
+  /** Takes a connected socket over, of any family. */
+  adopt(fd: number, name: string): Promise<Connection>;
 }

@@ -1,12 +1,12 @@
 /**
- * Connections over a unix socket of this machine, for one user.
+ * Connections over a unix socket of this machine, for one user, and over an inherited socket.
  *
  * @module
  */
 
 import * as fs from "node:fs";
 import { join } from "node:path";
-import { ownUid } from "../../kernel/libc/unix_socket.ts";
+import { ownUid, UnixSocket } from "../../kernel/libc/unix_socket.ts";
 import { LiveError } from "../live_error.ts";
 import { bunSockets } from "./_unix_in_bun.ts";
 import { denoSockets } from "./_unix_in_deno.ts";
@@ -139,6 +139,23 @@ export async function connectUnix(path: string): Promise<Connection> {
   if (uid !== own && uid !== 0) throw fail(`it is the socket of user ${uid}`);
   try {
     return await SOCKETS.connect(path, `unix:${path}`);
+  } catch (error) {
+    throw fail((error as Error).message, error);
+  }
+}
+
+/**
+ * Takes over a connected socket that this process has inherited: of AF_UNIX, TCP or another family.
+ * Who is at its other end is up to the program that made it.
+ *
+ * @throws {LiveError} `connection-lost` if the fd is not open, or no stream socket (SOCK_STREAM).
+ */
+export async function connectFd(fd: number): Promise<Connection> {
+  const fail = (why: string, cause?: unknown): LiveError =>
+    new LiveError("connection-lost", `Cannot connect by fd ${fd}: ${why}`, "", { cause });
+  if (!UnixSocket.isStream(fd)) throw fail("it is no stream socket, or not open");
+  try {
+    return await SOCKETS.adopt(fd, `fd:${fd}`);
   } catch (error) {
     throw fail((error as Error).message, error);
   }
