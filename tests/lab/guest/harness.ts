@@ -24,6 +24,11 @@ export interface Case {
   run(folder: string): Promise<void>;
 }
 
+/** Cases that others show in part; under emulation they take minutes. */
+export function minutes(cases: readonly Case[]): readonly Case[] {
+  return cases.map((one) => ({ ...one, long: true }));
+}
+
 /** Cases that no kernel can change: they start processes, and what these do was shown before. */
 export function firstKernel(cases: readonly Case[]): readonly Case[] {
   return cases.map((one) => ({ ...one, kernels: "first" }));

@@ -8,16 +8,7 @@ import assert from "node:assert/strict";
 import { readFileSync, statSync, truncateSync } from "node:fs";
 import { type DeviceType, type GuestDevice, lacks, type Settings, withPair } from "../device.ts";
 import type { Case } from "../harness.ts";
-import {
-  bun,
-  deno,
-  expectExit,
-  lastJson,
-  type Runtime,
-  underWith,
-  vfiokit,
-  type Window,
-} from "../programs.ts";
+import { bun, expectExit, lastJson, underWith, vfiokit, type Window } from "../programs.ts";
 import { readQemuStream } from "../../../../src/vmm/mod.ts";
 import { Qemu, type QemuSuite } from "../vmm.ts";
 
@@ -33,7 +24,6 @@ function imported(
   type: DeviceType,
   suite: QemuSuite,
   settings: Settings,
-  runtime: Runtime,
 ): Case {
   return {
     name: `vmm: import: ${type}: the state in QEMU's file (${suite}) restores into another device`,
@@ -51,9 +41,9 @@ function imported(
         const { devices } = await readQemuStream(ReadableStream.from([readFileSync(file)]));
         assert.deepEqual(devices.map(({ name }) => name), ["0000:00:05.0"]);
         const words = ["import", "qemu", file, "--like", second.uuid, "-o", `${folder}/device`];
-        await expectExit(0, [...vfiokit(runtime), ...words, "--quiet"]);
+        await expectExit(0, [...vfiokit(bun), ...words, "--quiet"]);
         const restore = ["restore", second.uuid, `${folder}/device`, "--quiet", "--", "window"];
-        const window = lastJson<Window>(await expectExit(0, [...vfiokit(runtime), ...restore]));
+        const window = lastJson<Window>(await expectExit(0, [...vfiokit(bun), ...restore]));
         assert.equal(window.crc, crc);
         assert.equal(window.violations, 0);
         truncateSync(file, Math.floor(statSync(file).size / 2));
@@ -64,6 +54,6 @@ function imported(
 
 /** The cases. */
 export const cases: readonly Case[] = [
-  imported("mapped", "bookworm", V1, deno),
-  imported("v2-full", "trixie", { size: 512 << 10 }, bun),
+  imported("mapped", "bookworm", V1),
+  imported("v2-full", "trixie", { size: 512 << 10 }),
 ];

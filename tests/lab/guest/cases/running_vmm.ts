@@ -104,7 +104,7 @@ const used: Case = {
       assert.match(readFileSync(`${folder}/trace`, "utf8"), /MIG_DEVICE_STATE/);
       await expectExit(0, saveWords(qemu, `${folder}/1`, deno));
       assert.deepEqual([device.state, await qemu.status()], [RUNNING, "running"]);
-      await expectExit(0, restoreWords(qemu, `${folder}/1`, deno));
+      await expectExit(0, restoreWords(qemu, `${folder}/1`, bun));
       assert.deepEqual([device.state, await qemu.status()], [RUNNING, "running"]);
       assert.ok(!existsSync(`${folder}/1.rollback`));
       // A machine that is paused stays paused.

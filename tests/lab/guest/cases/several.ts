@@ -17,7 +17,7 @@ import {
 } from "../../../../mod.ts";
 import { type DeviceType, lacks, type Settings, withDevices } from "../device.ts";
 import { withSiblings } from "../edu.ts";
-import type { Case } from "../harness.ts";
+import { type Case, minutes } from "../harness.ts";
 import { readWindow } from "../library.ts";
 import {
   bun,
@@ -208,7 +208,7 @@ const siblings: Case = {
 export const cases: readonly Case[] = [
   siblings,
   byCommand("Deno", ["trapped", "partitioned"], deno),
-  byCommand("Bun", ["mapped", "trapped"], bun),
+  ...minutes([byCommand("Bun", ["mapped", "trapped"], bun)]),
   byCommand("Deno", ["v2-full", "mapped"], deno),
   inP2p(["v2-p2p", "v2-p2p"], false),
   inP2p(["v2-full", "v2-full"], true),

@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { type PrecopyOptions, probe } from "../../../../mod.ts";
 import { GuestDevice, lacks, type Settings, type V2Type, withPair } from "../device.ts";
-import { type Case, firstKernel } from "../harness.ts";
+import { type Case, firstKernel, minutes } from "../harness.ts";
 import { restoreFrom, saveTo, type Transferred } from "../library.ts";
 import {
   bun,
@@ -206,8 +206,8 @@ export const cases: readonly Case[] = [
   ...firstKernel([
     command(deno, bun),
     command(bun, deno),
-    // A pipe takes minutes under emulation; of v1, Bun's is always run.
-    { ...piped(bun, "v2-full"), long: true },
     piped(deno, "v2-precopy"),
+    // Of v1, Bun's is always run.
+    ...minutes([piped(bun, "v2-full")]),
   ]),
 ];
