@@ -4,7 +4,6 @@
  * @module
  */
 
-import { fstatSync } from "node:fs";
 import type { OpenOptions } from "../../mod.ts";
 import { demandPagemapScan } from "../../src/dirty/mod.ts";
 import { libcKernel } from "../../src/kernel/mod.ts";
@@ -159,7 +158,7 @@ function demandApart(names: readonly string[], devices: readonly OwnersDevice[])
   );
   for (const one of parts) {
     const other = parts.find(({ owner, file, begin, end }) =>
-      owner > one.owner && file === one.file && begin < one.end && one.begin < end
+      owner > one.owner && file !== null && file === one.file && begin < one.end && one.begin < end
     );
     if (other === undefined) continue;
     throw new UsageError(
@@ -168,10 +167,20 @@ function demandApart(names: readonly string[], devices: readonly OwnersDevice[])
   }
 }
 
-/** The file that an fd is open on, whatever it is mounted as. */
-function fileOf(fd: number): string {
-  const { dev, ino } = fstatSync(fd, { bigint: true });
-  return `${dev}:${ino}`;
+/**
+ * The file that an fd is open on: its file system, by a mount of it, and its inode; null if the
+ * kernel does not say (before Linux 5.14). Deno has no fstat for fds that it has not opened.
+ */
+function fileOf(fd: number): string | null {
+  const kernel = libcKernel();
+  const text = kernel.readText(`/proc/self/fdinfo/${fd}`);
+  const [, mount] = /^mnt_id:\s*(\d+)$/m.exec(text) ?? [];
+  const [, inode] = /^ino:\s*(\d+)$/m.exec(text) ?? [];
+  if (inode === undefined) return null;
+  // A file system is mounted in several places by bind mounts; that of memfds in none.
+  const mounts = kernel.readText("/proc/self/mountinfo", 16 << 20);
+  const [, device] = new RegExp(`^${mount} \\d+ (\\d+:\\d+) `, "m").exec(mounts) ?? [];
+  return `${device ?? `mount ${mount}`}:${inode}`;
 }
 
 function openedBy({ group, container, iommufd, ioas, mappings }: OwnersDevice): OpenOptions {
