@@ -9,9 +9,9 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { check, type Verdict } from "../../../../src/check/mod.ts";
 import { deno, expectExit, vfiokit, wholeJson } from "../programs.ts";
-import { type DeviceType, GuestDevice, lacks, type Settings, TYPES, V2_TYPES } from "../device.ts";
+import { type DeviceType, GuestDevice, lacks, type Settings, TYPES } from "../device.ts";
 import { busy, busyProgram } from "../busy.ts";
-import type { Case } from "../harness.ts";
+import { type Case, minutes } from "../harness.ts";
 import { lacksMtty, Mtty } from "../mtty.ts";
 
 const SMALL: Settings = { size: 64 << 10, chunk: 16 << 10 };
@@ -82,7 +82,9 @@ const MTTY_FAILS: readonly string[] = [
 
 /** What its driver does against the rules. */
 export const cases: readonly Case[] = [
-  ...[...TYPES, ...V2_TYPES].map(cleanCase),
+  ...([...TYPES, "v2-p2p", "v2-full"] as const).map(cleanCase),
+  // These have less of the protocol than the others of v2.
+  ...minutes((["v2", "v2-precopy"] as const).map(cleanCase)),
   {
     name: "check: mtty: it keeps its state when it is closed, and starts its log twice",
     lacks: lacksMtty,
