@@ -3,9 +3,9 @@
  * compares.
  */
 
-import { createHash } from "node:crypto";
 import { PAGE_UNIT } from "../../checkpoint/frames/page_frame.ts";
 import { HASH_WASM } from "./_keyed_hash_wasm.ts";
+import { sha256 } from "./sha256.ts";
 
 /** Words of 32 bits of a page's hash. */
 export const HASH_WORDS = 8;
@@ -33,7 +33,7 @@ export function newPageHash(): PageHash {
     return nh(new WebAssembly.Module(Uint8Array.fromBase64(HASH_WASM)));
   } catch (error) {
     // Not every processor has what 128-bit vectors need.
-    if (error instanceof WebAssembly.CompileError) return sha256();
+    if (error instanceof WebAssembly.CompileError) return sha256PageHash();
     throw error;
   }
 }
@@ -55,7 +55,7 @@ function nh(module: WebAssembly.Module): PageHash {
 }
 
 /** The same by SHA-256, which has no key. */
-export function sha256(): PageHash {
+export function sha256PageHash(): PageHash {
   const pages = new Uint8Array(new ArrayBuffer(HASH_PAGES * PAGE_UNIT));
   const bytes = new Uint8Array(4 * HASH_WORDS);
   const words = new Uint32Array(bytes.buffer);
@@ -63,7 +63,7 @@ export function sha256(): PageHash {
     pages,
     hash(page): Uint32Array {
       const content = pages.subarray(page * PAGE_UNIT, (page + 1) * PAGE_UNIT);
-      bytes.set(createHash("sha256").update(content).digest());
+      bytes.set(sha256(content));
       return words;
     },
   };

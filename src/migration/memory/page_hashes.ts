@@ -2,17 +2,13 @@
  * What was last sent of each page, as a hash: a page that is the same is not sent again.
  */
 
-import { createHash, hash } from "node:crypto";
 import { HASH_BYTES } from "../../checkpoint/frames/hash_frame.ts";
 import { HASH_WORDS } from "./keyed_hash.ts";
+import { sha256 } from "./sha256.ts";
 
 /** A hash of a page, which is not all zero, that another process takes as well. */
 export function hashPage(page: Uint8Array): Uint8Array {
-  // `hash` is the faster, and not in all versions of the runtimes.
-  const whole = typeof hash === "function"
-    ? hash("sha256", page, "buffer")
-    : createHash("sha256").update(page).digest();
-  return whole.subarray(0, HASH_BYTES);
+  return sha256(page).subarray(0, HASH_BYTES);
 }
 
 /** What is known of a page. */

@@ -7,7 +7,7 @@ import {
   HASH_PAGES,
   HASH_WORDS,
   newPageHash,
-  sha256,
+  sha256PageHash,
 } from "../../../src/migration/memory/keyed_hash.ts";
 
 const WORDS = PAGE_UNIT / 4;
@@ -48,7 +48,7 @@ describe("the hash of pages under a key", () => {
     }
   });
 
-  for (const [name, make] of [["by NH", newPageHash], ["by SHA-256", sha256]] as const) {
+  for (const [name, make] of [["by NH", newPageHash], ["by SHA-256", sha256PageHash]] as const) {
     it(`tells each bit of each page, ${name}`, () => {
       const pageHash = make();
       const { pages } = pageHash;
@@ -82,7 +82,7 @@ describe("the hash of pages under a key", () => {
 
   it("is SHA-256 where there are no 128-bit vectors", () => {
     const content = randomPage();
-    const pageHash = sha256();
+    const pageHash = sha256PageHash();
     pageHash.pages.set(content, PAGE_UNIT);
     const hash = pageHash.hash(1);
     assert.equal(hash.length, HASH_WORDS);
