@@ -4,11 +4,11 @@
  * @module
  */
 
-import * as fs from "node:fs";
 import { Buffer } from "node:buffer";
 import { setImmediate } from "node:timers/promises";
 import { BATCH_BYTES, takeBuffer } from "../../checkpoint/batches/buffer_pool.ts";
 import type { Transaction } from "../../checkpoint/batches/transaction.ts";
+import { type FilePlace, readWhole } from "../read_whole.ts";
 import { VmmFileError } from "../vmm_file_error.ts";
 import type { CloudHypervisorDevice } from "./read_snapshot.ts";
 
@@ -38,31 +38,16 @@ export async function* stateOfSnapshot(
     const { offset, length } = blob!;
     for (let at = 0; at < length; at += PIECE) {
       const piece = text.subarray(0, Math.min(PIECE, length - at));
-      readAll(fd, piece, { name, offset: offset + at });
-      const data = decoded(piece, { name, offset: offset + at });
+      const place = { name, offset: offset + at };
+      readWhole(fd, piece, place);
+      const data = decoded(piece, place);
       yield { device, phase: "stop-and-copy", data, more: false };
       if (++pieces % TURN === 0) await setImmediate();
     }
   }
 }
 
-/** Which device's bytes are read, and where. */
-interface Place {
-  readonly name: string;
-  readonly offset: number;
-}
-
-function readAll(fd: number, into: Buffer, { name, offset }: Place): void {
-  for (let at = 0; at < into.length;) {
-    const count = fs.readSync(fd, into, at, into.length - at, offset + at);
-    if (count === 0) {
-      throw new VmmFileError("truncated", offset + at, `it has become shorter in ${name}`);
-    }
-    at += count;
-  }
-}
-
-function decoded(base64: Buffer, { name, offset }: Place): Uint8Array<ArrayBuffer> {
+function decoded(base64: Buffer, { name, offset }: FilePlace): Uint8Array<ArrayBuffer> {
   const data = takeBuffer();
   const text = base64.toString("latin1");
   // White space would be passed over.

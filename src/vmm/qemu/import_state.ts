@@ -4,11 +4,10 @@
  * @module
  */
 
-import * as fs from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { BATCH_BYTES, takeBuffer } from "../../checkpoint/batches/buffer_pool.ts";
 import type { Transaction } from "../../checkpoint/batches/transaction.ts";
-import { VmmFileError } from "../vmm_file_error.ts";
+import { readWhole } from "../read_whole.ts";
 import type { QemuDevice, QemuStream } from "./read_stream.ts";
 
 /** After so many pieces of a MiB the event loop has its turn. */
@@ -31,15 +30,12 @@ export async function* stateOfDevices(
     for (const { offset, length, precopy } of records) {
       for (let at = 0; at < length;) {
         const data = takeBuffer().subarray(0, Math.min(BATCH_BYTES, length - at));
-        const count = fs.readSync(fd, data, 0, data.length, offset + at);
-        if (count === 0) {
-          throw new VmmFileError("truncated", offset + at, `it has become shorter in ${name}`);
-        }
-        at += count;
+        readWhole(fd, data, { name, offset: offset + at });
+        at += data.length;
         yield {
           device,
           phase: precopy ? "pre-copy" : "stop-and-copy",
-          data: data.subarray(0, count),
+          data,
           more: at < length,
         };
         if (++pieces % TURN === 0) await setImmediate();
