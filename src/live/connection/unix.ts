@@ -8,6 +8,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { ownUid, UnixSocket } from "../../kernel/libc/unix_socket.ts";
 import { LiveError } from "../live_error.ts";
+import { Arrivals } from "./arrivals.ts";
 import { bunSockets } from "./_unix_in_bun.ts";
 import { denoSockets } from "./_unix_in_deno.ts";
 import type { UnixSockets } from "./_unix_sockets.ts";
@@ -23,11 +24,7 @@ export class UnixListener implements Disposable {
   /** Where it is. */
   readonly path: string;
   #server: { close(): void } | null = null;
-  /** Connections that nobody waits for yet. */
-  readonly #queue: Connection[] = [];
-  #waiting: PromiseWithResolvers<Connection> | null = null;
-  /** Why no more connections can be accepted. */
-  #failure: LiveError | null = null;
+  readonly #connections = new Arrivals<Connection>();
 
   private constructor(path: string) {
     this.path = path;
@@ -69,17 +66,13 @@ export class UnixListener implements Disposable {
   }
 
   #accepted(connection: Connection): void {
-    const waiting = this.#waiting;
-    this.#waiting = null;
-    if (waiting !== null) waiting.resolve(connection);
-    else if (this.#queue.length < MAX_QUEUE) this.#queue.push(connection);
+    if (this.#connections.count < MAX_QUEUE) this.#connections.add(connection);
     else connection.close();
   }
 
   #failed(error: unknown): void {
     const why = `Cannot accept a connection at ${this.path}: ${(error as Error).message}`;
-    this.#failure = new LiveError("connection-lost", why, "", { cause: error });
-    this.#waiting?.reject(this.#failure);
+    this.#connections.fail(new LiveError("connection-lost", why, "", { cause: error }));
   }
 
   /**
@@ -88,22 +81,8 @@ export class UnixListener implements Disposable {
    * @param signal Waits no longer.
    * @throws {LiveError} `connection-lost` if no more can be accepted, as with too many open files.
    */
-  async next(signal?: AbortSignal): Promise<Connection> {
-    signal?.throwIfAborted();
-    const connection = this.#queue.shift();
-    if (connection !== undefined) return connection;
-    if (this.#failure !== null) throw this.#failure;
-    const waiting = this.#waiting ??= Promise.withResolvers<Connection>();
-    const abort = (): void => {
-      if (this.#waiting === waiting) this.#waiting = null;
-      waiting.reject(signal!.reason);
-    };
-    signal?.addEventListener("abort", abort);
-    try {
-      return await waiting.promise;
-    } finally {
-      signal?.removeEventListener("abort", abort);
-    }
+  next(signal?: AbortSignal): Promise<Connection> {
+    return this.#connections.next(signal);
   }
 
   /** Listens no longer, and removes the socket. */
@@ -111,7 +90,7 @@ export class UnixListener implements Disposable {
     if (this.#server === null) return;
     this.#server.close();
     this.#server = null;
-    for (const connection of this.#queue.splice(0)) connection.close();
+    for (const connection of this.#connections.drain()) connection.close();
     fs.rmSync(this.path, { force: true });
   }
 

@@ -8,6 +8,7 @@ import { once } from "node:events";
 import * as net from "node:net";
 import type { Duplex } from "node:stream";
 import * as tls from "node:tls";
+import { Arrivals } from "../connection/arrivals.ts";
 import { holdBack } from "./_held_back.ts";
 import { formatTcpAddress, type TcpAddress } from "./address.ts";
 import { checkPlain, CONNECT_MS, tlsOptions } from "./connect.ts";
@@ -30,8 +31,7 @@ export class TcpListener implements Disposable {
   /** The address, with the port that was chosen. */
   readonly address: TcpAddress;
   readonly #server: net.Server;
-  readonly #waiting: PromiseWithResolvers<Duplex>[] = [];
-  readonly #ready: Duplex[] = [];
+  readonly #accepted = new Arrivals<Duplex>();
 
   private constructor(server: net.Server, address: TcpAddress) {
     this.#server = server;
@@ -55,7 +55,7 @@ export class TcpListener implements Disposable {
       // A peer that breaks off is noticed when it is read from.
       socket.on("error", () => {});
       if ("Deno" in globalThis && socket instanceof tls.TLSSocket) holdBack(socket);
-      listener!.#accept(socket);
+      listener!.#accepted.add(socket);
     };
     const server = identity === null ? net.createServer(accept) : tls.createServer(
       { ...tlsOptions(identity), requestCert: true, handshakeTimeout: handshakeMs },
@@ -80,34 +80,15 @@ export class TcpListener implements Disposable {
   }
 
   /** Waits for an accepted peer. */
-  async accept(signal?: AbortSignal): Promise<Duplex> {
-    signal?.throwIfAborted();
-    const ready = this.#ready.shift();
-    if (ready !== undefined) return ready;
-    const waiting = Promise.withResolvers<Duplex>();
-    this.#waiting.push(waiting);
-    const abort = (): void => waiting.reject(signal!.reason);
-    signal?.addEventListener("abort", abort);
-    try {
-      return await waiting.promise;
-    } finally {
-      signal?.removeEventListener("abort", abort);
-      const at = this.#waiting.indexOf(waiting);
-      if (at >= 0) this.#waiting.splice(at, 1);
-    }
+  accept(signal?: AbortSignal): Promise<Duplex> {
+    return this.#accepted.next(signal);
   }
 
   /** Stops listening, and closes connections that nobody took. */
   [Symbol.dispose](): void {
-    for (const socket of this.#ready.splice(0)) socket.destroy();
+    for (const socket of this.#accepted.drain()) socket.destroy();
     // It listens no more; connections that were handed on go on.
     this.#server.close();
     this.#server.unref();
-  }
-
-  #accept(socket: Duplex): void {
-    const waiting = this.#waiting.shift();
-    if (waiting === undefined) this.#ready.push(socket);
-    else waiting.resolve(socket);
   }
 }
