@@ -9,6 +9,7 @@ import { type Device, openDevice, type OpenOptions } from "../../src/migration/d
 import { openDevices } from "../../src/migration/open_devices.ts";
 import type { StateName } from "../../src/vfio/state/states.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
+import { openFiles } from "../_open_files.ts";
 import { checkError } from "./_errors.ts";
 import { Find } from "./_kind.ts";
 import type { FaultsPlan } from "./_plan.ts";
@@ -245,13 +246,5 @@ export async function checkFolder(folder: string, expected: readonly string[]): 
 
 /** The files of a folder that this process has open. */
 function openIn(folder: string): string[] {
-  return fs.readdirSync("/proc/self/fd").flatMap((fd) => {
-    try {
-      const target = fs.readlinkSync(`/proc/self/fd/${fd}`);
-      return target.startsWith(`${folder}/`) ? [target] : [];
-    } catch {
-      // The fd of the listing itself.
-      return [];
-    }
-  });
+  return openFiles().map(({ target }) => target).filter((path) => path.startsWith(`${folder}/`));
 }

@@ -23,7 +23,7 @@ import { closeFds } from "../server/_client.ts";
 import { type Change, change, makeChange } from "./_byte_changes.ts";
 import { checkError } from "./_errors.ts";
 import { Find, type Kind, without } from "./_kind.ts";
-import { checkNoneLeft, openFiles } from "./_open_files.ts";
+import { checkNoneLeft, nowOpen } from "./_left_open.ts";
 import type { Random } from "./_random.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -301,7 +301,7 @@ export const attach: Kind<AttachPlan> = {
   async run(plan): Promise<void> {
     lent ??= Server.lend("sim:mlx5?size=4KiB");
     const { channel } = await lent;
-    const before = openFiles();
+    const before = nowOpen();
     const opened: number[] = [];
     const [ours, theirs] = UnixSocket.pair();
     try {

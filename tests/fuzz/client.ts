@@ -28,7 +28,7 @@ import { closeFds } from "../server/_client.ts";
 import { openEventfd } from "../server/_eventfd.ts";
 import { doorbell } from "../sim/_doorbell.ts";
 import { Find, type Kind, without } from "./_kind.ts";
-import { openFiles } from "./_open_files.ts";
+import { nowOpen } from "./_left_open.ts";
 import type { Random } from "./_random.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -171,7 +171,7 @@ function talk(
 }
 
 function run({ device, messages }: ClientPlan): void {
-  const before = openFiles();
+  const before = nowOpen();
   const source = new DeviceSource(device, false);
   const open = source.take();
   const [client, server] = UnixSocket.pair();
@@ -196,7 +196,7 @@ function run({ device, messages }: ClientPlan): void {
   const left = open.sim?.openObjects ?? [];
   if (left.length > 0) throw new Find("leak", `the device's kernel has ${left.join(", ")}`);
   // Files of other tries, on other threads, may have been closed meanwhile.
-  const leaked = [...openFiles()].filter((each) => !before.has(each));
+  const leaked = [...nowOpen()].filter((each) => !before.has(each));
   if (leaked.length > 0) throw new Find("leak", `left open: ${leaked.slice(0, 4).join(", ")}`);
 }
 

@@ -7,6 +7,7 @@ import { isErrno } from "../../src/kernel/sys_error.ts";
 import { FIONBIO, type Kernel, O_RDONLY } from "../../src/kernel/kernel.ts";
 import { libcKernel } from "../../src/kernel/libc/libc_kernel.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
+import { openFiles } from "../_open_files.ts";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "vfiokit-messages-"));
 after(() => fs.rmSync(folder, { recursive: true }));
@@ -149,13 +150,7 @@ describe("messages with fds on Linux alone", () => {
     const at = path.join(folder, "fifo");
     fs.writeFileSync(at, "");
     const name = (): string[] =>
-      fs.readdirSync("/proc/self/fd").flatMap((fd) => {
-        try {
-          return fs.readlinkSync(`/proc/self/fd/${fd}`) === at ? [fd] : [];
-        } catch {
-          return [];
-        }
-      });
+      openFiles().filter(({ target }) => target === at).map(({ fd }) => fd);
     {
       using pair = new Pair(kernel);
       const fd = kernel.open(at, O_RDONLY);

@@ -20,6 +20,7 @@ import { precopy } from "../../src/migration/phases/precopy.ts";
 import { resume } from "../../src/migration/phases/resume.ts";
 import { stopAndCopy } from "../../src/migration/phases/stop_and_copy.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
+import { openFiles } from "../_open_files.ts";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "vfiokit-closing-"));
 after(() => fs.rmSync(folder, { recursive: true }));
@@ -120,18 +121,6 @@ function check(error: unknown, code: "closed" | "thread-ended", where: string): 
   assert.equal(told.code, code, where);
 }
 
-/** Files of checkpoints that this process has open. */
-function openFiles(): string[] {
-  return fs.readdirSync("/proc/self/fd").flatMap((fd) => {
-    try {
-      const target = fs.readlinkSync(`/proc/self/fd/${fd}`);
-      return target.startsWith(folder) ? [target] : [];
-    } catch {
-      return [];
-    }
-  });
-}
-
 async function nothingLeft(at: string, error: unknown, where: string): Promise<void> {
   const partial = fs.readdirSync(folder).filter((name) => name.endsWith(".partial"));
   assert.deepEqual(partial, [], where);
@@ -143,7 +132,7 @@ async function nothingLeft(at: string, error: unknown, where: string): Promise<v
     await outcome(restore(device, source));
   }
   fs.rmSync(at, { force: true });
-  assert.deepEqual(openFiles(), [], where);
+  assert.deepEqual(openFiles().filter(({ target }) => target.startsWith(folder)), [], where);
 }
 
 async function files(): Promise<void> {
