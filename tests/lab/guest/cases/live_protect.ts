@@ -63,6 +63,7 @@ const MEMORY: readonly Memory[] = [
 function lacks(): string | null {
   try {
     demandPagemapScan(libcKernel());
+    WriteProtection.begin([])[Symbol.dispose]();
     return null;
   } catch (error) {
     if (error instanceof UnsupportedError) return `${error.message}: Linux 6.7 is the first`;
