@@ -91,9 +91,9 @@ const DOORS: Readonly<Record<string, string>> = {
     JournalErrorCode JournalView LinkInspection LinkReport ListenOptions LiveError LiveErrorCode
     MigrateOptions MigrateProgress MigrateReport OpenReceiving Order Owner OwnerOptions OwnerWrites OwnersDevice ProcessId
     ReceiveOptions ReceiveProgress ReceiveReport Received ReceivedBytes Resolution ResolveOptions
-    RestoreChainOptions RestoreChainReport Round SentBytes Side StopStep StreamOptions TcpAddress TcpError
-    TcpErrorCode TcpListener TcpOptions TlsFiles TlsIdentity UnixListener VerifiedChain
-    VerifyChainOptions addDecision connectFd connectProgram connectTcp connectUnix diffCheckpoints fingerprint
+    RestoreChainOptions RestoreChainReport Round SentBytes SharedSocket Side StopStep StreamOptions TcpAddress TcpError
+    TcpErrorCode TcpListener TcpOptions TlsFiles TlsIdentity UnixListenOptions UnixListener
+    VerifiedChain VerifyChainOptions addDecision connectFd connectProgram connectTcp connectUnix diffCheckpoints fingerprint
     formatTcpAddress generateKeys inspectChain journalPath linkFile migrate parseTcpAddress readIdentity
     readJournal receive resolve restoreChain streamConnection verifyChain
   `,

@@ -132,7 +132,9 @@ export async function listen(
       `Cannot listen on "${address}": an address is unix:PATH, tcp://HOST:PORT or -`,
     );
   }
-  const listener = await UnixListener.listen(path);
+  const listener = await UnixListener.listen(path, {
+    onRefused: (why) => refused(`a peer was refused: ${why}`),
+  });
   return {
     address,
     more: true,

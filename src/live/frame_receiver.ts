@@ -17,7 +17,7 @@ import { CheckpointError } from "../checkpoint/checkpoint_error.ts";
 import type { DecodedHeader } from "../checkpoint/metadata/header.ts";
 import { PAGE_BODY_AT, PAGE_SLOT_BYTES } from "../migration/memory/page_scan.ts";
 import { ownsAll, type StreamPart } from "../migration/memory/stripes.ts";
-import { ask } from "../migration/thread/session_client.ts";
+import { ask, hasThread } from "../migration/thread/session_client.ts";
 import type { Lockstep } from "../transfer/lockstep.ts";
 import { LiveError } from "./live_error.ts";
 import type { ZstdThread } from "./streams/zstd_thread.ts";
@@ -33,16 +33,26 @@ export interface ReceivedBytes {
   readonly device: number;
 }
 
+/** The number of the last receiver. */
+let receivers = 0;
+
 /** Most pages that an error names. */
 const MOST_NAMED = 8;
 
-/** Slots that memory is received in; each is given to a device's thread and comes back. */
+/** How long a device's thread waits for what comes by a socket, in milliseconds. */
+const SOCKET_WAIT_MS = 5;
+
+/** Most slots that memory is received in; each is given to a device's thread and comes back. */
 const SLOTS = 3;
 
 /** Where frames come from. */
 export interface FrameSource {
+  /** Whether other threads may receive in place of this one. Default false. */
+  readonly shared?: boolean | undefined;
   /** Reads the next bytes, at least one; 0 at the end. */
   read(into: Uint8Array): Promise<number>;
+  /** Lets another thread receive the next bytes; see {@linkcode Peer.receiveBy}. */
+  receiveBy?(receive: (fd: number) => Promise<boolean>): Promise<void>;
 }
 
 /** How the frames of a checkpoint are taken. */
@@ -63,6 +73,7 @@ export interface FrameReceiverOptions {
 
 /** Takes the frames of one checkpoint. */
 export class FrameReceiver {
+  readonly #id: number = receivers += 1;
   readonly #source: FrameSource;
   readonly #lockstep: Lockstep;
   readonly #memoryOnly: boolean;
@@ -76,12 +87,12 @@ export class FrameReceiver {
   readonly #part: StreamPart;
   readonly #ready: () => Promise<unknown>;
   readonly #reader: CheckpointReader;
-  readonly #free: ArrayBuffer[] = Array.from(
-    { length: SLOTS },
-    () => new ArrayBuffer(PAGE_SLOT_BYTES),
-  );
+  /** Slots that are not in use. */
+  readonly #free: ArrayBuffer[] = [];
   /** The slot that a frame of memory is read to. */
   #slot: ArrayBuffer | null = null;
+  /** The device whose thread may go on receiving. */
+  #next: number | null = null;
   /** Work that the devices have not finished. */
   #working: Promise<unknown>[] = [];
   #pages: Pages | null = null;
@@ -184,7 +195,7 @@ export class FrameReceiver {
       const packed = this.#freePacked.pop() ?? new ArrayBuffer(PAGE_SLOT_BYTES);
       return new Uint8Array(packed, 0, header.bodyLength);
     }
-    this.#slot = this.#free.pop()!;
+    this.#slot = this.#freeSlot();
     return new Uint8Array(this.#slot, PAGE_BODY_AT, header.bodyLength);
   }
 
@@ -200,6 +211,7 @@ export class FrameReceiver {
   async #take(): Promise<void> {
     // There is always a slot for the next frame.
     await this.#finished(SLOTS - 1);
+    if (this.#next !== null) await this.#receiveBy(this.#next);
     const count = await this.#source.read(this.#reader.room());
     this.#lockstep.signal.throwIfAborted();
     if (count === 0) return void this.#reader.end();
@@ -217,14 +229,36 @@ export class FrameReceiver {
     this.#compare(this.#hashes);
   }
 
+  /** Lets a device's thread receive the frames of its memory, until another one comes. */
+  async #receiveBy(number: number): Promise<void> {
+    this.#next = null;
+    const { device } = this.#lockstep.members[number]!;
+    const part = this.#part;
+    const waitMs = part.count === 1 && hasThread(device) ? SOCKET_WAIT_MS : 0;
+    await this.#source.receiveBy!(async (fd) => {
+      for (;;) {
+        const { position } = this.#reader;
+        const request = { fd, device: number, part, id: this.#id, position, waitMs };
+        const turn = await ask(device, "receivePages", request);
+        this.#lockstep.signal.throwIfAborted();
+        if (turn.foreign !== null) throw this.#notOwn(turn.foreign);
+        this.#reader.goOn(turn.position, turn.bytes);
+        if (turn.ended !== "time") return turn.ended === "other";
+      }
+    });
+  }
+
   /** Demands that a page comes by its own stream: by another one, it could overtake a newer version. */
   #demandOwn({ entries }: Pages): void {
     const foreign = entries.find((entry) => !ownsAll(entry, this.#part));
-    if (foreign === undefined) return;
+    if (foreign !== undefined) throw this.#notOwn(foreign.iova);
+  }
+
+  #notOwn(iova: bigint): LiveError {
     const { index, count } = this.#part;
-    throw new LiveError(
+    return new LiveError(
       "peer-protocol",
-      `Memory at 0x${foreign.iova.toString(16)} comes by stream ${index} of ${count}, not its own`,
+      `Memory at 0x${iova.toString(16)} comes by stream ${index} of ${count}, not its own`,
     );
   }
 
@@ -243,6 +277,7 @@ export class FrameReceiver {
 
   #store(pages: Pages): void {
     this.#pages = null;
+    if (this.#source.shared && this.#tee === null) this.#next = pages.device;
     const read = this.#slot;
     this.#slot = null;
     if (this.#zstd === null) {
@@ -308,7 +343,11 @@ export class FrameReceiver {
       } at most`;
       throw new CheckpointError("length", this.#reader.storedBytes, what);
     }
-    return this.#free.pop()!;
+    return this.#freeSlot();
+  }
+
+  #freeSlot(): ArrayBuffer {
+    return this.#free.pop() ?? new ArrayBuffer(PAGE_SLOT_BYTES);
   }
 
   #compare({ device, iova, length, hashes }: Hashes): void {

@@ -16,12 +16,15 @@ import { recycle, takeBuffer } from "../checkpoint/batches/buffer_pool.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
 import { PAGE_BODY_AT, PAGE_SLOT_BYTES, type PageTurn } from "../migration/memory/page_scan.ts";
 import type { PrecopyLimits } from "../migration/protocol/engine.ts";
-import { ask } from "../migration/thread/session_client.ts";
+import { ask, hasThread } from "../migration/thread/session_client.ts";
 import type { Member } from "../transfer/lockstep.ts";
 import { squeeze } from "./streams/squeeze.ts";
 import { ZstdThread } from "./streams/zstd_thread.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
+
+/** How long a device's thread waits for a socket to take more, in milliseconds. */
+const SOCKET_WAIT_MS = 5;
 
 /** Bytes by kind. */
 export interface SentBytes {
@@ -37,31 +40,36 @@ export interface SentBytes {
 
 /** Where frames go. */
 export interface FrameSink {
+  /** Whether other threads may send in place of this one. Default false. */
+  readonly shared?: boolean | undefined;
   /** Takes bytes after all that it took before; resolves once they may be overwritten. */
   send(parts: readonly Bytes[]): Promise<void>;
+  /** Lets another thread send, after all that it took before; see {@linkcode Peer.sendBy}. */
+  sendBy?(send: (fd: number) => Promise<boolean>): Promise<void>;
 }
 
 /** A stream: a checkpoint of its own. */
 class Stream {
-  readonly #sink: FrameSink;
+  readonly sink: FrameSink;
   readonly encoder: CheckpointEncoder;
   /** Two for each device: a frame is made in one while the other is sent. */
-  readonly slots: readonly ArrayBuffer[][];
+  readonly #slots: ArrayBuffer[][] = [];
   /** What compresses its memory, if that is not done on this thread. */
   zstd: ZstdThread | null = null;
 
-  constructor(sink: FrameSink, devices: number, encoder: CheckpointEncoder) {
-    this.#sink = sink;
+  constructor(sink: FrameSink, encoder: CheckpointEncoder) {
+    this.sink = sink;
     this.encoder = encoder;
-    this.slots = Array.from(
-      { length: devices },
-      () => [0, 1].map(() => new ArrayBuffer(PAGE_SLOT_BYTES)),
-    );
+  }
+
+  /** The slots of a device. */
+  slots(device: number): ArrayBuffer[] {
+    return this.#slots[device] ??= [0, 1].map(() => new ArrayBuffer(PAGE_SLOT_BYTES));
   }
 
   /** Sends bytes. */
   send(parts: readonly Bytes[]): Promise<void> {
-    return this.#sink.send(parts);
+    return this.sink.send(parts);
   }
 
   /** The body of a slot compressed, or null, and the slot. */
@@ -103,7 +111,7 @@ export class FrameSender implements Disposable {
   addStream(sink: FrameSink): void {
     const { compress, ...header } = this.#header;
     const encoder = new CheckpointEncoder(header, { compress });
-    this.#streams.push(new Stream(sink, this.devices.length, encoder));
+    this.#streams.push(new Stream(sink, encoder));
   }
 
   /** Compresses the memory of each stream on a thread of its own, if any is compressed. */
@@ -173,7 +181,8 @@ export class FrameSender implements Disposable {
 
   async #sendPart({ device, number }: Member, part: number, signal: AbortSignal): Promise<void> {
     const stream = this.#streams[part]!;
-    const slots = stream.slots[number]!;
+    if (stream.sink.shared && !this.#compress) return await this.#lendPart(device, part, signal);
+    const slots = stream.slots(number);
     let turn = await this.#fill(device, slots[0]!, part);
     for (let index = 0;; index ^= 1) {
       signal.throwIfAborted();
@@ -187,14 +196,36 @@ export class FrameSender implements Disposable {
     }
   }
 
+  /** Lets the device's thread send its frames. */
+  async #lendPart(device: Member["device"], part: number, signal: AbortSignal): Promise<void> {
+    const { sink, encoder } = this.#streams[part]!;
+    // The thread is needed for other streams, too, or is this one.
+    const waitMs = this.streams === 1 && hasThread(device) ? SOCKET_WAIT_MS : 0;
+    await sink.sendBy!(async (fd) => {
+      for (;;) {
+        const { position } = encoder;
+        const request = { fd, stream: part, position, more: !signal.aborted, waitMs };
+        const turn = await ask(device, "sendPages", request);
+        encoder.position = turn.position;
+        this.#count(turn);
+        if (turn.done || turn.blocked) return turn.done;
+        signal.throwIfAborted();
+      }
+    });
+  }
+
   async #fill(device: Member["device"], slot: ArrayBuffer, part: number): Promise<PageTurn> {
     const turn = await ask(device, "fillPages", slot, part);
+    this.#count(turn);
+    return turn;
+  }
+
+  #count(turn: Pick<PageTurn, "body" | "zero" | "same" | "seconds">): void {
     this.bytes.memory += turn.body;
     this.bytes.zero += turn.zero;
     this.bytes.same += turn.same;
     this.#looked.bytes += turn.body + turn.zero + turn.same;
     this.#looked.seconds += turn.seconds;
-    return turn;
   }
 
   /** Sends a turn's frame, if there is one; returns its slot. */

@@ -53,8 +53,8 @@ export { JournalError, type JournalErrorCode } from "./commit/journal_error.ts";
 export type { ProcessId } from "./commit/process_id.ts";
 export { type Order, type Resolution, resolve, type ResolveOptions } from "./commit/resolve.ts";
 export { connectProgram } from "./connection/program.ts";
-export { connectFd, connectUnix, UnixListener } from "./connection/unix.ts";
-export { type Connection, streamConnection } from "./connection/connection.ts";
+export { connectFd, connectUnix, UnixListener, type UnixListenOptions } from "./connection/unix.ts";
+export { type Connection, type SharedSocket, streamConnection } from "./connection/connection.ts";
 export type { ConvergenceOptions, Round } from "./convergence.ts";
 export {
   type OpenReceiving,

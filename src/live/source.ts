@@ -24,7 +24,7 @@ import {
   type Round,
 } from "./convergence.ts";
 import { untilOrdered } from "./await_order.ts";
-import { FrameSender, type SentBytes } from "./frame_sender.ts";
+import { FrameSender, type FrameSink, type SentBytes } from "./frame_sender.ts";
 import { demandOwner, type OwnerOptions } from "./attach/owner.ts";
 import { LiveCopy } from "./live_copy.ts";
 import { LiveError } from "./live_error.ts";
@@ -205,7 +205,8 @@ class Source implements Disposable {
       : new FurtherStreams(streams.connect, connection, timeoutMs);
     const { members } = lockstep;
     const header = newHeader(members.map(({ device }) => device.description.identity!));
-    this.#sender = new FrameSender(this.#peer, members, { ...header, compress: options.compress });
+    const sent = { ...header, compress: options.compress };
+    this.#sender = new FrameSender(this.#sinkOf(this.#peer), members, sent);
     // What is compared after the stop has to be hashed as it was sent.
     const lazyHashes = (options.ownerWrites ?? "compare") !== "compare";
     this.#copy = new LiveCopy(lockstep, this.#sender, { ...options, lazyHashes });
@@ -291,13 +292,19 @@ class Source implements Disposable {
     }
     if (ready.streams === 1) return;
     const peers = await this.#lockstep.until(this.#further!.join(ready));
-    for (const peer of peers) {
-      this.#sender.addStream({ send: (parts) => peer.send(parts).catch(this.#whyLost) });
-    }
+    for (const peer of peers) this.#sender.addStream(this.#sinkOf(peer));
     this.#sender.startThreads();
   }
 
-  /** Throws why a further stream was lost: what the other side says by the first one counts more. */
+  #sinkOf(peer: Peer): FrameSink {
+    return {
+      shared: peer.shared,
+      send: (parts) => peer.send(parts).catch(this.#whyLost),
+      sendBy: (send) => peer.sendBy(send).catch(this.#whyLost),
+    };
+  }
+
+  /** Throws why a stream was lost: what the other side says by the first one counts more. */
   readonly #whyLost = async (error: unknown): Promise<never> => {
     // It is over already, and the devices are being brought back.
     if (this.#lockstep.signal.aborted) throw error;

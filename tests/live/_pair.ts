@@ -9,6 +9,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import {
   type Connection,
+  connectUnix,
   migrate,
   type MigrateOptions,
   type MigrateReport,
@@ -16,6 +17,7 @@ import {
   type Received,
   type ReceiveOptions,
   streamConnection,
+  UnixListener,
 } from "../../src/live/mod.ts";
 import {
   addDecision,
@@ -46,8 +48,14 @@ export async function withFolder(use: (folder: string) => Promise<void>): Promis
 
 let pairs = 0;
 
-/** Both ends of a unix socket. */
+/** Both ends of a unix socket of the product's own. */
 export async function socketPair(folder: string): Promise<[Connection, Connection]> {
+  using listener = await UnixListener.listen(path.join(folder, `socket${pairs++}`));
+  return [await connectUnix(listener.path), await listener.next()];
+}
+
+/** The same over streams, as TLS has them. */
+export async function streamPair(folder: string): Promise<[Connection, Connection]> {
   const at = path.join(folder, `socket${pairs++}`);
   const server = net.createServer({ allowHalfOpen: true });
   const accepted = new Promise<net.Socket>((resolve) => server.once("connection", resolve));

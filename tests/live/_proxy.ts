@@ -4,16 +4,16 @@
 
 import * as net from "node:net";
 import { join } from "node:path";
-import { type Connection, streamConnection } from "../../src/live/mod.ts";
+import { type Connection, connectUnix } from "../../src/live/mod.ts";
 
 /** What goes wrong, after so many bytes of one side. */
 export interface NetworkFault {
   /**
    * `cut`: the connection breaks. `stall`: nothing more of this side arrives. `slow`: it takes
    * small parts, with a pause after each. `duplicate`: the destination is connected twice, and
-   * hears the same on both.
+   * hears the same on both. `alter`: a bit of the byte changes.
    */
-  readonly kind: "none" | "cut" | "stall" | "slow" | "duplicate";
+  readonly kind: "none" | "cut" | "stall" | "slow" | "duplicate" | "alter";
   readonly side: "source" | "destination";
   readonly after: number;
 }
@@ -26,7 +26,8 @@ export class Proxy implements Disposable {
   /** Bytes of each side that came through. */
   readonly bytes = { source: 0, destination: 0 };
   readonly #fault: NetworkFault;
-  readonly #sockets = new Set<net.Socket>();
+  readonly #sides: Connection[] = [];
+  readonly #sockets: net.Socket[] = [];
 
   constructor(fault: NetworkFault) {
     this.#fault = fault;
@@ -45,23 +46,22 @@ export class Proxy implements Disposable {
     for (const each of copies) each.resume();
     const taken = copy !== null && after % 2 === 0 ? copy : destination;
     return [
-      streamConnection("the destination", source.side, source.side),
-      streamConnection("the source", taken.side, taken.side),
+      source.side,
+      taken.side,
     ];
   }
 
   /** A connected pair of sockets: one for a side, and one for the proxy. */
-  async #link(path: string): Promise<{ readonly side: net.Socket; readonly proxy: net.Socket }> {
+  async #link(path: string): Promise<{ readonly side: Connection; readonly proxy: net.Socket }> {
     const server = net.createServer({ allowHalfOpen: true });
     const accepted = new Promise<net.Socket>((resolve) => server.once("connection", resolve));
     await new Promise<void>((resolve) => server.listen(path, resolve));
-    const side = net.connect({ path, allowHalfOpen: true });
+    const side = await connectUnix(path);
     const proxy = await accepted;
     server.close();
-    for (const socket of [side, proxy]) {
-      this.#sockets.add(socket);
-      socket.on("error", () => {});
-    }
+    this.#sides.push(side);
+    this.#sockets.push(proxy);
+    proxy.on("error", () => {});
     return { side, proxy };
   }
 
@@ -75,6 +75,7 @@ export class Proxy implements Disposable {
     const ends = side === failing && (kind === "cut" || kind === "stall");
     try {
       for await (const chunk of from as AsyncIterable<Uint8Array>) {
+        if (kind === "alter" && side === failing) flip(chunk, after - this.bytes[side]);
         const room = ends ? after - this.bytes[side] : Infinity;
         for (const part of this.#parts(chunk.subarray(0, Math.min(chunk.length, room)))) {
           await Promise.all(to.map((each) => sent(each, part)));
@@ -82,7 +83,7 @@ export class Proxy implements Disposable {
         }
         this.bytes[side] += chunk.length;
         if (chunk.length <= room) continue;
-        if (kind === "cut") this[Symbol.dispose]();
+        if (kind === "cut") this.#cut();
         return;
       }
       for (const each of to) each.end();
@@ -98,10 +99,19 @@ export class Proxy implements Disposable {
     return parts;
   }
 
-  /** Breaks it. */
-  [Symbol.dispose](): void {
+  #cut(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
+
+  /** Breaks it, and ends what is left of both sides. */
+  [Symbol.dispose](): void {
+    this.#cut();
+    for (const side of this.#sides) side.close();
+  }
+}
+
+function flip(chunk: Uint8Array, at: number): void {
+  if (at >= 0 && at < chunk.length) chunk[at]! ^= 1;
 }
 
 /** Resolves once a socket has taken bytes, or is gone. */

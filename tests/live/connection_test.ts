@@ -1,23 +1,14 @@
 import assert from "node:assert/strict";
+import * as fs from "node:fs";
 import { join } from "node:path";
 import { once } from "node:events";
 import * as net from "node:net";
 import { describe, it } from "node:test";
-import {
-  type Connection,
-  connectUnix,
-  LiveError,
-  streamConnection,
-  UnixListener,
-} from "../../src/live/mod.ts";
+import { UnixSocket } from "../../src/kernel/libc/unix_socket.ts";
+import { libcKernel, O_RDONLY } from "../../src/kernel/mod.ts";
+import { type Connection, LiveError, streamConnection, UnixListener } from "../../src/live/mod.ts";
 import { assertHeldBack } from "./_behind.ts";
-import { socketPair, withFolder } from "./_pair.ts";
-
-/** Both ends of a connection over a socket of the product's own. */
-async function unixPair(folder: string): Promise<[Connection, Connection]> {
-  using listener = await UnixListener.listen(join(folder, "listening"));
-  return [await connectUnix(listener.path), await listener.next()];
-}
+import { socketPair, streamPair, withFolder } from "./_pair.ts";
 
 /** Reads until the room is full, or the end. */
 async function readAll(connection: Connection, into: Uint8Array): Promise<number> {
@@ -30,7 +21,7 @@ async function readAll(connection: Connection, into: Uint8Array): Promise<number
   return at;
 }
 
-for (const [what, ends] of [["a unix socket", unixPair], ["streams", socketPair]] as const) {
+for (const [what, ends] of [["a unix socket", socketPair], ["streams", streamPair]] as const) {
   describe(`a connection over ${what}`, () => {
     it("carries bytes in order, in parts of any size", async () => {
       await withFolder(async (folder) => {
@@ -101,26 +92,37 @@ for (const [what, ends] of [["a unix socket", unixPair], ["streams", socketPair]
   });
 }
 
-it("a socket at which no connection can be accepted says so to who waits", {
-  skip: "Deno" in globalThis ? false : "Bun accepts by itself",
-}, async () => {
-  const { listen } = Deno;
-  const refusal = Promise.withResolvers<never>();
-  const failing = (options: Deno.UnixListenOptions & { transport: "unix" }): Deno.UnixListener =>
-    Object.assign(listen(options), { accept: () => refusal.promise });
-  Deno.listen = failing as unknown as typeof listen;
-  try {
-    await withFolder(async (folder) => {
-      using listener = await UnixListener.listen(join(folder, "listening"));
-      const first = listener.next();
-      refusal.reject(new Error("Too many open files"));
-      const failure = { code: "connection-lost", message: /listening: Too many open files/ };
-      await assert.rejects(first, failure);
-      await assert.rejects(listener.next(), failure);
-    });
-  } finally {
-    Deno.listen = listen;
-  }
+/** The fd of this process that listens at a socket which was made there, or beside it. */
+function listeningFd(path: string): number {
+  const line = fs.readFileSync("/proc/net/unix", "utf8").split("\n").find((each) =>
+    each.includes(` ${path}`)
+  )!;
+  const inode = line.trim().split(/\s+/)[6];
+  return Number(
+    fs.readdirSync("/proc/self/fd").find((fd) => {
+      try {
+        return fs.readlinkSync(`/proc/self/fd/${fd}`) === `socket:[${inode}]`;
+      } catch {
+        return false;
+      }
+    }),
+  );
+}
+
+it("a socket at which no connection can be accepted says so to who waits", async () => {
+  await withFolder(async (folder) => {
+    using listener = await UnixListener.listen(join(folder, "listening"));
+    const kernel = libcKernel();
+    const nothing = kernel.open("/dev/null", O_RDONLY);
+    const fd = listeningFd(listener.path);
+    using _ = UnixSocket.connect(listener.path);
+    // What is ready now is no socket any more to accept from.
+    kernel.dup3(nothing, fd);
+    kernel.close(nothing);
+    const failure = { code: "connection-lost", message: /listening: accept4 fd \d+: ENOTSOCK/ };
+    await assert.rejects(listener.next(), failure);
+    await assert.rejects(listener.next(), failure);
+  });
 });
 
 it("a connection that has ended before it is taken is lost", async () => {

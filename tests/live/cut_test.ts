@@ -8,6 +8,8 @@ import { socketPair } from "./_pair.ts";
 interface Plan {
   /** Cut before this call, counted on both sides; Infinity: never. */
   readonly before: number;
+  /** Whether memory goes by the devices' threads. */
+  readonly shared: boolean;
   calls: number;
 }
 
@@ -25,6 +27,17 @@ function cutting(ends: [Connection, Connection], plan: Plan): [Connection, Conne
   };
   return ends.map((end): Connection => ({
     name: end.name,
+    socket: plan.shared
+      ? {
+        // deno-lint-ignore require-await -- what is thrown must reject
+        lend: async (use) => {
+          count();
+          return end.socket!.lend(use);
+        },
+        readable: () => end.socket!.readable(),
+        writable: () => end.socket!.writable(),
+      }
+      : undefined,
     // deno-lint-ignore require-await -- what is thrown must reject
     read: async (into) => {
       count();
@@ -46,19 +59,19 @@ interface Run {
 }
 
 /** Migrates with the connection cut at one call. */
-async function run(name: string, before: number): Promise<Run> {
-  const plan: Plan = { before, calls: 0 };
+async function run(name: string, shared: boolean, before: number): Promise<Run> {
+  const plan: Plan = { before, shared, calls: 0 };
   const ends: Ends = async (folder) => cutting(await socketPair(folder), plan);
   const runs = await faultyRun(name, ends, `cut before call ${before}`);
   return { calls: plan.calls, runs };
 }
 
 describe("a connection that is cut", () => {
-  for (const name of ["mlx5", "trapped"]) {
+  for (const [name, shared] of [["mlx5", true], ["trapped", false]] as const) {
     it(`at any point leaves one running device, with all of its state: ${name}`, async () => {
-      const { calls } = await run(name, Infinity);
+      const { calls } = await run(name, shared, Infinity);
       const runs: Run[] = [];
-      for (let before = 0; before < calls; before++) runs.push(await run(name, before));
+      for (let before = 0; before < calls; before++) runs.push(await run(name, shared, before));
       const ends = new Set(runs.map(({ runs }) => runs));
       assert.deepEqual(ends, new Set(["source", "destination"]));
     });

@@ -44,6 +44,16 @@ for (const name of ["mlx5", "trapped"]) {
       });
     }
 
+    it("moves nothing if a bit of memory changes", async () => {
+      // The two pages of memory are most of what the source sends.
+      const { bytes } = await run(name, NONE);
+      const first = bytes.source / 2 | 0;
+      for (let after = first - 1500; after < first + 1500; after += 500) {
+        const { runs } = await run(name, { kind: "alter", side: "source", after });
+        assert.equal(runs, "source");
+      }
+    });
+
     it("moves it all the same if it is slow", async () => {
       const { runs } = await run(name, { ...NONE, kind: "slow" });
       assert.equal(runs, "destination");

@@ -62,27 +62,36 @@ describe("a peer of another user", () => {
     });
   });
 
-  it("cannot connect to receive, and is not connected to", { skip }, async () => {
+  it("cannot connect to receive, and hears nothing", { skip }, async () => {
     await withOpenFolder(async (folder) => {
       {
-        using listener = await UnixListener.listen(join(folder, "receive"));
+        const refusals: string[] = [];
+        using listener = await UnixListener.listen(join(folder, "receive"), {
+          onRefused: (why) => refusals.push(why),
+        });
         assert.throws(
           () => asUser(NOBODY, () => UnixSocket.connect(listener.path)),
           (error) => isErrno(error, "EACCES"),
         );
+        // As if somebody had given it away: the kernel still says who connects.
+        fs.chmodSync(listener.path, 0o666);
+        using other = asUser(NOBODY, () => UnixSocket.connect(listener.path));
         const own = await connectUnix(listener.path);
         (await listener.next()).close();
         own.close();
+        assert.equal(other.receive(new Uint8Array(1)), 0);
+        assert.match(refusals[0]!, /^process \d+ runs as user 65534, and this one as user 0$/);
       }
       const path = join(folder, "others");
       using listening = listenAs(OTHER, path);
       for (const uid of [0, NOBODY]) {
         await assert.rejects(
           asUser(uid, () => connectUnix(path)),
-          /Cannot connect to .*others: it is the socket of user 65533$/,
+          /Cannot connect to .*others: user 65533 listens there$/,
         );
+        using peer = listening.accept()!;
+        assert.equal(peer.receive(new Uint8Array(1)), 0);
       }
-      assert.equal(listening.accept(), null);
     });
   });
 });

@@ -141,7 +141,7 @@ describe("the owner of a device that moves", () => {
           { signal: aborted.signal },
           /interrupted/,
         ],
-        ["mlx5", () => peer!.close(), {}, /the destination/],
+        ["mlx5", () => peer!.close(), {}, /The connection to unix:/],
         ["mlx5&fault=transition:2:EIO", () => {}, {}, /EIO/],
       ] as const
     ) {

@@ -9,7 +9,7 @@ import type { Transaction } from "../batches/transaction.ts";
 import { Batcher } from "../batches/batcher.ts";
 import { packBatchHead } from "../frames/data_frame.ts";
 import { FrameSequence } from "../frames/frame_sequence.ts";
-import { describeFrame } from "../frames/frame_writer.ts";
+import { describeFrame, type FramePosition } from "../frames/frame_writer.ts";
 import { compressToFrame } from "../frames/zstd.ts";
 import type { Batch } from "../batches/batch.ts";
 import { FRAME_DATA, FRAME_ZSTD, MAX_BODY, MAX_ENTRIES } from "../frames/constants.ts";
@@ -155,6 +155,18 @@ export class CheckpointEncoder {
     this.#flush(chunks);
     this.#frames.place(head, bodyLength);
     return chunks;
+  }
+
+  /**
+   * Where the next frame stands, if no transaction is unfinished; set after another thread has
+   * written frames about memory from there on.
+   */
+  get position(): FramePosition {
+    return this.#frames.position;
+  }
+
+  set position(position: FramePosition) {
+    this.#frames.position = position;
   }
 
   /**

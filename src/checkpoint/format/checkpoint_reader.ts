@@ -28,6 +28,7 @@ import {
 } from "../frames/constants.ts";
 import { type Frame, FrameReader } from "../frames/frame_reader.ts";
 import type { FrameHeader } from "../frames/frame_header.ts";
+import type { FramePosition } from "../frames/frame_writer.ts";
 import type { DecodedHeader } from "../metadata/header.ts";
 import type { CheckpointTrailer, PhaseTotals } from "../metadata/trailer.ts";
 
@@ -200,6 +201,17 @@ export class CheckpointReader {
   filled(count: number): Batch | null {
     const frame = this.#frames.filled(count);
     return frame === null ? null : this.#take(frame);
+  }
+
+  /** Where the next frame stands, between two frames. */
+  get position(): FramePosition {
+    return this.#frames.position;
+  }
+
+  /** Goes on behind frames with so many bytes of memory, which another thread has read. */
+  goOn(position: FramePosition, pageBytes: number): void {
+    this.#frames.position = position;
+    this.#pageBytes += pageBytes;
   }
 
   /**

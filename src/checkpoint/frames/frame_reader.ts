@@ -16,6 +16,7 @@ import {
 } from "./frame_header.ts";
 import { CheckpointError, type CheckpointErrorCode } from "../checkpoint_error.ts";
 import { FRAME_HEADER_SIZE, FRAME_TAIL, MAX_META, PREAMBLE_SIZE } from "./constants.ts";
+import type { FramePosition } from "./frame_writer.ts";
 
 /** A whole frame whose CRCs are right. */
 export interface Frame extends FrameHeader {
@@ -76,6 +77,33 @@ export class FrameReader {
   /** Frames of unknown optional types. */
   get skipped(): number {
     return this.#skipped;
+  }
+
+  /**
+   * Where the next frame stands, between two frames; set where another reader has read some.
+   *
+   * @throws {RangeError} If a frame is begun.
+   */
+  get position(): FramePosition {
+    this.#demandBetween();
+    return { sequence: this.#sequence, chain: this.#chain, offset: this.#offset };
+  }
+
+  set position({ sequence, chain, offset }: FramePosition) {
+    this.#demandBetween();
+    this.#sequence = sequence;
+    this.#chain = chain;
+    this.#offset = offset;
+    this.#enter("header", FRAME_HEADER_SIZE);
+  }
+
+  /** Whether a frame is begun, and not whole. */
+  get begun(): boolean {
+    return this.#have > 0 || this.#part === "meta" || this.#part === "body";
+  }
+
+  #demandBetween(): void {
+    if (this.begun) throw new RangeError("Cannot say where the next frame stands: one is begun");
   }
 
   /**

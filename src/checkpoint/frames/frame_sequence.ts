@@ -4,7 +4,7 @@
  */
 
 import { stringifyFields } from "../metadata/json_fields.ts";
-import { describeFrame, FrameWriter } from "./frame_writer.ts";
+import { describeFrame, type FramePosition, FrameWriter } from "./frame_writer.ts";
 import { checkHeader } from "../metadata/header_json.ts";
 import { type CountedBatch, TotalsCounter } from "../metadata/totals.ts";
 import { FRAME_HEAD, FRAME_HEADER_SIZE, FRAME_TAIL } from "./constants.ts";
@@ -45,6 +45,15 @@ export class FrameSequence {
   /** Bytes of the checkpoint so far. */
   get storedBytes(): number {
     return this.#frames.offset;
+  }
+
+  /** Where the next frame stands; set where another thread has written some that are not DATA. */
+  get position(): FramePosition {
+    return this.#frames.position;
+  }
+
+  set position(position: FramePosition) {
+    this.#frames.position = position;
   }
 
   /** The first bytes. Called once, first. */

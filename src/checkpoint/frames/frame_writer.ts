@@ -48,11 +48,32 @@ export function frameType(head: Uint8Array): number {
   return new DataView(head.buffer, head.byteOffset, FRAME_HEADER_SIZE).getUint32(0, true);
 }
 
+/** Where in a checkpoint the next frame stands. */
+export interface FramePosition {
+  /** How many frames there are before it. */
+  readonly sequence: number;
+  /** What chains it to them. */
+  readonly chain: number;
+  /** How many bytes there are before it. */
+  readonly offset: number;
+}
+
 /** Writes the preamble, and gives frames their places. */
 export class FrameWriter {
   #sequence = 0;
   #chain = 0;
   #offset = 0;
+
+  /** Where the next frame stands. It is set where another thread has written some. */
+  get position(): FramePosition {
+    return { sequence: this.#sequence, chain: this.#chain, offset: this.#offset };
+  }
+
+  set position({ sequence, chain, offset }: FramePosition) {
+    this.#sequence = sequence;
+    this.#chain = chain;
+    this.#offset = offset;
+  }
 
   /** How many frames were written. */
   get frames(): number {

@@ -28,6 +28,7 @@ const SHUT_RDWR = 2;
 const SO_TYPE = 3;
 const SO_SNDBUF = 7;
 const SO_PEERCRED = 17;
+const MSG_PEEK = 2;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 /** sizeof(((struct sockaddr_un *)0)->sun_path), with the NUL (linux/un.h). */
@@ -216,8 +217,17 @@ export class UnixSocket implements Disposable {
    * @throws {SysError} ECONNRESET if the other end closed with something unread.
    */
   receive(into: Uint8Array): number | null {
+    return this.#receive(into, MSG_DONTWAIT);
+  }
+
+  /** The same, and leaves it there. */
+  peek(into: Uint8Array): number | null {
+    return this.#receive(into, MSG_DONTWAIT | MSG_PEEK);
+  }
+
+  #receive(into: Uint8Array, flags: number): number | null {
     for (;;) {
-      const length = this.#libc.recv(this.fd, into, MSG_DONTWAIT);
+      const length = this.#libc.recv(this.fd, into, flags);
       if (length >= 0) return length;
       if (length === -ERRNO.EAGAIN) return null;
       if (length !== -ERRNO.EINTR) throw new SysError("recv", -length, `fd ${this.fd}`);

@@ -10,6 +10,16 @@ import type { TLSSocket } from "node:tls";
 import { LiveError } from "../live_error.ts";
 import { WaitingBytes } from "./_waiting_bytes.ts";
 
+/** A socket that other threads may read from and write to. */
+export interface SharedSocket {
+  /** Lets another thread do it; the fd stays that of the socket until it has. */
+  lend<Value>(use: (fd: number) => Promise<Value>): Promise<Value>;
+  /** Waits until there is something to read, or the end. */
+  readable(): Promise<void>;
+  /** Waits until there is room for more, or the end. */
+  writable(): Promise<void>;
+}
+
 /** Bytes in order, both ways. The code that makes it authenticates the other side. */
 export interface Connection {
   /** Its name, for messages. */
@@ -19,6 +29,8 @@ export interface Connection {
    * that is the same for all that connect here.
    */
   readonly identity?: string | undefined;
+  /** What is below it, if that is a socket without encryption: then nothing is read ahead. */
+  readonly socket?: SharedSocket | undefined;
   /**
    * Reads the next bytes, as many as have come and there is room for, but at least one; 0 at the end.
    */

@@ -2,8 +2,9 @@
  * The other side: messages and stream bytes from a connection, each waited for only so long.
  */
 
+import { SysError } from "../../kernel/sys_error.ts";
 import { LiveError } from "../live_error.ts";
-import type { Connection } from "./connection.ts";
+import { type Connection, lost, type SharedSocket } from "./connection.ts";
 import { type Message, packMessage, readMessage } from "./messages.ts";
 import { Silence } from "./silence.ts";
 
@@ -56,20 +57,62 @@ export class Peer {
 
   /** Sends bytes after all that was sent before; resolves once they may be overwritten. */
   send(chunks: readonly Uint8Array[]): Promise<void> {
-    const before = this.#sending;
-    const sending = (async (): Promise<void> => {
-      await before;
+    return this.#inTurn(async () => {
       for (const chunk of chunks) {
         for (let at = 0; at < chunk.length; at += SEND_BYTES) {
           const part = chunk.subarray(at, at + SEND_BYTES);
           await this.inTime(this.#connection.write(part), "take what is sent");
         }
       }
-    })();
+    });
+  }
+
+  #inTurn(send: () => Promise<void>): Promise<void> {
+    const sending = this.#sending.then(send);
     // Who sends next finds the failure, too.
     sending.catch(() => {});
     this.#sending = sending;
     return sending;
+  }
+
+  /** Whether other threads may send and receive in place of this one. */
+  get shared(): boolean {
+    return this.#connection.socket !== undefined;
+  }
+
+  /**
+   * Lets another thread send after all that was sent before; resolves once it has sent everything.
+   *
+   * @param send Sends what there is room for; resolves to whether that was everything.
+   */
+  sendBy(send: (fd: number) => Promise<boolean>): Promise<void> {
+    const socket = this.#connection.socket!;
+    return this.#inTurn(async () => {
+      while (!await this.#lend(socket, send)) {
+        await this.inTime(socket.writable(), "take what is sent");
+      }
+    });
+  }
+
+  /**
+   * Lets another thread receive the next bytes of the stream.
+   *
+   * @param receive Receives what has come; resolves to whether somebody else has to go on.
+   */
+  async receiveBy(receive: (fd: number) => Promise<boolean>): Promise<void> {
+    const socket = this.#connection.socket!;
+    while (!await this.#lend(socket, receive)) {
+      await this.#inTime(this.#silence.during(socket.readable()), "go on", this.#silence);
+    }
+  }
+
+  async #lend<Value>(socket: SharedSocket, use: (fd: number) => Promise<Value>): Promise<Value> {
+    try {
+      return await socket.lend(use);
+    } catch (error) {
+      const ofSocket = error instanceof SysError && ["send", "recv"].includes(error.syscall);
+      throw ofSocket ? lost(this.name, error) : error;
+    }
   }
 
   /** Sends a message. */
@@ -97,7 +140,7 @@ export class Peer {
 
   async #read(into: Uint8Array, patient: boolean): Promise<number> {
     if (this.#rest.length === 0) {
-      if (into.length >= READ_AHEAD) return await this.#receive(into, patient);
+      if (into.length >= READ_AHEAD || this.shared) return await this.#receive(into, patient);
       this.#rest = this.#ahead.subarray(0, await this.#receive(this.#ahead, patient));
     }
     const taken = this.#rest.subarray(0, into.length);

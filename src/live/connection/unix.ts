@@ -6,73 +6,102 @@
 
 import * as fs from "node:fs";
 import { join } from "node:path";
+import { POLLIN } from "../../kernel/kernel.ts";
 import { ownUid, UnixSocket } from "../../kernel/libc/unix_socket.ts";
+import { isErrno } from "../../kernel/sys_error.ts";
 import { LiveError } from "../live_error.ts";
 import { Arrivals } from "./arrivals.ts";
-import { bunSockets } from "./_unix_in_bun.ts";
-import { denoSockets } from "./_unix_in_deno.ts";
-import type { UnixSockets } from "./_unix_sockets.ts";
 import type { Connection } from "./connection.ts";
+import { SocketConnection } from "./socket_connection.ts";
+import { WaitThread } from "./wait_thread.ts";
 
 /** Most connections that wait. */
 const MAX_QUEUE = 8;
 
-const SOCKETS: UnixSockets = "Deno" in globalThis ? denoSockets : bunSockets;
+/** What a listener tells. */
+export interface UnixListenOptions {
+  /** Is called with who was refused: a process that is neither this user's nor root's. */
+  readonly onRefused?: ((why: string) => void) | undefined;
+}
 
 /** A unix socket that the other side of a migration connects to. */
 export class UnixListener implements Disposable {
   /** Where it is. */
   readonly path: string;
-  #server: { close(): void } | null = null;
+  readonly #socket: UnixSocket;
+  readonly #uid: number = ownUid();
+  readonly #onRefused: UnixListenOptions["onRefused"];
+  readonly #waits: WaitThread = WaitThread.use();
+  readonly #closing = new AbortController();
   readonly #connections = new Arrivals<Connection>();
 
-  private constructor(path: string) {
+  private constructor(path: string, socket: UnixSocket, { onRefused }: UnixListenOptions) {
     this.path = path;
+    this.#socket = socket;
+    this.#onRefused = onRefused;
+    this.#acceptAll().catch((error) => {
+      const why = `Cannot accept a connection at ${path}: ${(error as Error).message}`;
+      this.#connections.fail(new LiveError("connection-lost", why, "", { cause: error }));
+    });
   }
 
   /**
-   * Makes the socket, with mode 0600: the kernel lets only its owner and root connect.
+   * Makes the socket, with mode 0600. The kernel lets only its owner and root connect, and says of
+   * each who connects which user it is.
    *
    * @throws {LiveError} `connection-lost` if it cannot be made.
    */
-  static async listen(path: string): Promise<UnixListener> {
-    const listener = new UnixListener(path);
-    const fail = (error: unknown): LiveError => {
-      const { code, message } = error as NodeJS.ErrnoException;
-      const hint = code === "EEXIST" ? "If nobody listens there any more, remove it" : "";
-      const cause = { cause: error };
-      return new LiveError("connection-lost", `Cannot listen on ${path}: ${message}`, hint, cause);
-    };
+  // deno-lint-ignore require-await -- what listening throws must reject
+  static async listen(path: string, options: UnixListenOptions = {}): Promise<UnixListener> {
     let folder: string | null = null;
-    let server: { close(): void } | null = null;
+    let socket: UnixSocket | null = null;
     try {
       // It gets its name once it has its mode: no other user can connect in between.
       folder = fs.mkdtempSync(`${path}.`);
       const at = join(folder, "s");
-      server = await SOCKETS.listen(at, `unix:${path}`, {
-        accepted: (connection) => listener.#accepted(connection),
-        failed: (error) => listener.#failed(error),
-      });
+      socket = UnixSocket.listen(at, MAX_QUEUE);
       fs.chmodSync(at, 0o600);
       fs.linkSync(at, path);
-      listener.#server = server;
-      return listener;
+      return new UnixListener(path, socket, options);
     } catch (error) {
-      server?.close();
-      throw fail(error);
+      socket?.close();
+      const { code, message } = error as NodeJS.ErrnoException;
+      const hint = code === "EEXIST" ? "If nobody listens there any more, remove it" : "";
+      const cause = { cause: error };
+      throw new LiveError("connection-lost", `Cannot listen on ${path}: ${message}`, hint, cause);
     } finally {
       if (folder !== null) fs.rmSync(folder, { recursive: true, force: true });
     }
   }
 
-  #accepted(connection: Connection): void {
-    if (this.#connections.count < MAX_QUEUE) this.#connections.add(connection);
-    else connection.close();
+  async #acceptAll(): Promise<void> {
+    const { signal } = this.#closing;
+    for (;;) {
+      await this.#waits.wait(this.#socket.fd, POLLIN, signal);
+      if (signal.aborted) return;
+      const socket = this.#accept();
+      if (socket === null) continue;
+      if (this.#connections.count < MAX_QUEUE && this.#isOwn(socket)) {
+        this.#connections.add(new SocketConnection(`unix:${this.path}`, socket));
+      } else socket.close();
+    }
   }
 
-  #failed(error: unknown): void {
-    const why = `Cannot accept a connection at ${this.path}: ${(error as Error).message}`;
-    this.#connections.fail(new LiveError("connection-lost", why, "", { cause: error }));
+  #accept(): UnixSocket | null {
+    try {
+      return this.#socket.accept();
+    } catch (error) {
+      // It has gone again.
+      if (isErrno(error, "ECONNABORTED")) return null;
+      throw error;
+    }
+  }
+
+  #isOwn(socket: UnixSocket): boolean {
+    const { pid, uid } = socket.peer();
+    if (uid === this.#uid || uid === 0) return true;
+    this.#onRefused?.(`process ${pid} runs as user ${uid}, and this one as user ${this.#uid}`);
+    return false;
   }
 
   /**
@@ -87,9 +116,10 @@ export class UnixListener implements Disposable {
 
   /** Listens no longer, and removes the socket. */
   close(): void {
-    if (this.#server === null) return;
-    this.#server.close();
-    this.#server = null;
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    this.#socket.close();
+    this.#waits[Symbol.dispose]();
     for (const connection of this.#connections.drain()) connection.close();
     fs.rmSync(this.path, { force: true });
   }
@@ -103,24 +133,23 @@ export class UnixListener implements Disposable {
 /**
  * Connects to a unix socket.
  *
- * @throws {LiveError} `connection-lost` if nobody listens there, or it is another user's.
+ * @throws {LiveError} `connection-lost` if nobody listens there, or a process that is neither this
+ * user's nor root's does.
  */
+// deno-lint-ignore require-await -- what connecting throws must reject
 export async function connectUnix(path: string): Promise<Connection> {
   const fail = (why: string, cause?: unknown): LiveError =>
     new LiveError("connection-lost", `Cannot connect to ${path}: ${why}`, "", { cause });
-  let [own, uid] = [0, 0];
+  let socket: UnixSocket;
   try {
-    own = ownUid();
-    uid = fs.lstatSync(path).uid;
+    socket = UnixSocket.connect(path);
   } catch (error) {
     throw fail((error as Error).message, error);
   }
-  if (uid !== own && uid !== 0) throw fail(`it is the socket of user ${uid}`);
-  try {
-    return await SOCKETS.connect(path, `unix:${path}`);
-  } catch (error) {
-    throw fail((error as Error).message, error);
-  }
+  const { uid } = socket.peer();
+  if (uid === ownUid() || uid === 0) return new SocketConnection(`unix:${path}`, socket);
+  socket.close();
+  throw fail(`user ${uid} listens there`);
 }
 
 /**
@@ -129,13 +158,9 @@ export async function connectUnix(path: string): Promise<Connection> {
  *
  * @throws {LiveError} `connection-lost` if the fd is not open, or no stream socket (SOCK_STREAM).
  */
+// deno-lint-ignore require-await -- what taking it over throws must reject
 export async function connectFd(fd: number): Promise<Connection> {
-  const fail = (why: string, cause?: unknown): LiveError =>
-    new LiveError("connection-lost", `Cannot connect by fd ${fd}: ${why}`, "", { cause });
-  if (!UnixSocket.isStream(fd)) throw fail("it is no stream socket, or not open");
-  try {
-    return await SOCKETS.adopt(fd, `fd:${fd}`);
-  } catch (error) {
-    throw fail((error as Error).message, error);
-  }
+  if (UnixSocket.isStream(fd)) return new SocketConnection(`fd:${fd}`, UnixSocket.adopt(fd));
+  const why = `Cannot connect by fd ${fd}: it is no stream socket, or not open`;
+  throw new LiveError("connection-lost", why);
 }

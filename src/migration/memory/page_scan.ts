@@ -374,10 +374,23 @@ export function storePages(
   const meta = new Uint8Array(slot, FRAME_HEADER_SIZE, metaLength);
   const entries = parsePageMeta(meta, bodyLength);
   if (typeof entries === "string") throw new RangeError(`Cannot store memory: ${entries}`);
-  let at = PAGE_BODY_AT;
+  storeEntries(memory, entries, new Uint8Array(slot, PAGE_BODY_AT, bodyLength));
+}
+
+/**
+ * Puts into memory what the entries of a PAGE frame say, and its body.
+ *
+ * @throws {RangeError} If there is no such memory.
+ */
+export function storeEntries(
+  memory: DeviceMemory,
+  entries: readonly PageEntry[],
+  body: Uint8Array,
+): void {
+  let at = 0;
   for (const { iova, length, zero } of entries) {
     if (!zero) {
-      memory.write(iova, new Uint8Array(slot, at, length));
+      memory.write(iova, body.subarray(at, at + length));
       at += length;
       continue;
     }

@@ -10,6 +10,7 @@ import type { FilledBatch } from "../../checkpoint/batches/batch_builder.ts";
 import type { FrameTarget } from "../../checkpoint/pipeline/frame_producer.ts";
 import type { RingMemory } from "../../checkpoint/pipeline/ring.ts";
 import type { PageScanOptions, PagesDue, PageTurn } from "../memory/page_scan.ts";
+import type { ReceiveRequest, ReceiveTurn, SendRequest, SendTurn } from "../memory/page_socket.ts";
 import type { Turn } from "./frame_turns.ts";
 import type { OnError, PrecopyLimits, RecoveryMode } from "../protocol/engine.ts";
 import type { TransferredError } from "../../base/error_transfer.ts";
@@ -42,6 +43,8 @@ export interface Requests {
   beginPages: (options: Omit<PageScanOptions, "tracker">) => number;
   addPages: (what: "all" | "dirty" | readonly IovaMapping[], scan: number) => PagesDue;
   fillPages: (slot: ArrayBuffer, stream: number) => PageTurn;
+  sendPages: (request: SendRequest) => SendTurn;
+  receivePages: (request: ReceiveRequest) => ReceiveTurn;
   storePages: (slot: ArrayBuffer, metaLength: number, bodyLength: number) => ArrayBuffer;
   hashPages: (iova: bigint, size: bigint) => Buffer;
   checkSave: (phase: Phase) => void;

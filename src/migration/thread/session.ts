@@ -47,6 +47,14 @@ import {
   type PageTurn,
   storePages,
 } from "../memory/page_scan.ts";
+import {
+  PageReceiver,
+  PageSender,
+  type ReceiveRequest,
+  type ReceiveTurn,
+  type SendRequest,
+  type SendTurn,
+} from "../memory/page_socket.ts";
 import { fillTurn, type SavedPhase, takeTurn, type Turn } from "./frame_turns.ts";
 import type { PrecopyReport } from "../../vfio/state/precopy_report.ts";
 import { standstill, type StateChange } from "../../vfio/state/standstill.ts";
@@ -162,7 +170,9 @@ export class DeviceSession implements Disposable {
   readonly #device: VfioDevice;
   /** What finds the memory that is to be sent, once that was asked for. */
   #scan: PageScan | null = null;
-  /** How many of them there were. */
+  #sender: PageSender | null = null;
+  #receiver: PageReceiver | null = null;
+  /** How many scans there were. */
   #scans = 0;
   readonly #engine: Engine | null;
   /** Why there is no engine. */
@@ -360,6 +370,7 @@ export class DeviceSession implements Disposable {
     const tracker = this.#opened instanceof DirtySession ? this.#opened.tracker : null;
     this.#scans += 1;
     this.#scan = new PageScan(this.#contents, { ...options, tracker });
+    this.#sender = new PageSender(this.#scan);
     return this.#scans;
   }
 
@@ -375,6 +386,17 @@ export class DeviceSession implements Disposable {
   fillPages(slot: ArrayBuffer, stream: number): PageTurn {
     if (this.#scan === null) throw new TypeError("Cannot send memory: nothing was added");
     return this.#scan.fill(slot, stream);
+  }
+
+  /** Sends memory that is to be sent by a stream. */
+  sendPages(request: SendRequest): SendTurn {
+    if (this.#sender === null) throw new TypeError("Cannot send memory: nothing was added");
+    return this.#sender.send(request);
+  }
+
+  /** Receives and stores memory that is sent by a stream. */
+  receivePages(request: ReceiveRequest): ReceiveTurn {
+    return (this.#receiver ??= new PageReceiver(this.#contents)).receive(request);
   }
 
   /** Takes memory that was sent; returns the slot. */

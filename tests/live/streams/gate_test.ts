@@ -25,7 +25,7 @@ async function withGate(
     let identity = FIRST;
     const board = new Switchboard(async () => {
       const [ours, theirs] = await socketPair(folder);
-      return [ours, { ...theirs, identity }];
+      return [ours, identified(theirs, identity)];
     });
     const connects = async (as = FIRST): Promise<Peer> => {
       identity = as;
@@ -42,6 +42,17 @@ async function withGate(
     gate.open();
     await use(gate, board, connects);
   });
+}
+
+/** A connection whose other side has shown who it is. */
+function identified(connection: Connection, identity: string): Connection {
+  return {
+    name: connection.name,
+    identity,
+    read: (into) => connection.read(into),
+    write: (bytes) => connection.write(bytes),
+    close: () => connection.close(),
+  };
 }
 
 /** What a connection is answered; null if it is dropped without a word. */
