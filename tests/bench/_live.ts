@@ -18,8 +18,8 @@ import {
   streamConnection,
 } from "../../src/live/mod.ts";
 import { peakMib } from "./_peak.ts";
+import { touchMemory } from "./_touch.ts";
 
-const PAGE = 4096;
 const MIB = 1 << 20;
 const [, , journal = "", mib = "", address = "", ...how] = process.argv;
 const [writes = "", keys = "", streams = "1", compress = ""] = how;
@@ -44,11 +44,7 @@ if (compress === "zstd") {
   }
   fs.closeSync(program);
 } else {
-  // A few bytes of each page: more would leave more behind, which counts as taken.
-  const some = new Uint8Array(8).fill(1);
-  for (let at = 0; at < Number(mib) * MIB; at += PAGE) {
-    await devices[0]!.writeMemory(BigInt(at), some);
-  }
+  await touchMemory(devices[0]!);
 }
 const { rounds } = await migrate(devices, await connect(), {
   journal,

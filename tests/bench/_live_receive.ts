@@ -17,8 +17,8 @@ import {
   UnixListener,
 } from "../../src/live/mod.ts";
 import { peakMib } from "./_peak.ts";
+import { touchMemory } from "./_touch.ts";
 
-const PAGE = 4096n;
 const [, , journal = "", address = "", keys = ""] = process.argv;
 
 /** What waits for connections. */
@@ -46,13 +46,9 @@ async function listening(): Promise<Listening> {
 }
 
 using listener = await listening();
-// A few bytes of each page: more would leave more behind, which counts as taken.
-const some = new Uint8Array(8).fill(1);
 const { devices } = await receive(await listener.next(), async (memory) => {
   const devices = await openDevices(["sim:mlx5?size=4KiB"], { maps: memory[0] });
-  for (const { iova, size } of memory[0]!) {
-    for (let at = 0n; at < size; at += PAGE) await devices[0]!.writeMemory(iova + at, some);
-  }
+  await touchMemory(devices[0]!);
   return devices;
 }, { journal, connections: { next: (signal) => listener.next(signal) } });
 console.log(peakMib());
