@@ -10,6 +10,7 @@ import {
   FRAME_ZSTD,
 } from "../checkpoint/frames/constants.ts";
 import { describeFrame } from "../checkpoint/frames/frame_writer.ts";
+import { giveBack } from "../checkpoint/frames/zstd.ts";
 import { MAX_HASHED, packHashHead } from "../checkpoint/frames/hash_frame.ts";
 import type { CheckpointHeader } from "../checkpoint/metadata/header.ts";
 import { recycle, takeBuffer } from "../checkpoint/batches/buffer_pool.ts";
@@ -246,6 +247,7 @@ export class FrameSender implements Disposable {
     describeFrame(start, { type: FRAME_PAGE, flags, device: number }, squeezed);
     this.#saved += body - squeezed.length;
     await stream.send([...stream.encoder.place(start, squeezed.length), start, squeezed]);
+    giveBack(squeezed);
     return slot;
   }
 

@@ -14,7 +14,7 @@ import { compareTrailers, parseTrailer } from "../metadata/trailer_json.ts";
 import { type HashedRange, parseHashMeta } from "../frames/hash_frame.ts";
 import { pageContent, type PageEntry, parsePageMeta } from "../frames/page_frame.ts";
 import { parseTimes, type PhaseTimes } from "../frames/time_frame.ts";
-import { decompressFrame } from "../frames/zstd.ts";
+import { decompressFrame, giveBack } from "../frames/zstd.ts";
 import type { Batch } from "../batches/batch.ts";
 import { CheckpointError } from "../checkpoint_error.ts";
 import {
@@ -388,6 +388,7 @@ export class CheckpointReader {
     // A copy: the caller may transfer the batch's buffer, and zlib's may be shared.
     const bytes = batchBytes(length);
     bytes.set(inflated);
+    giveBack(inflated);
     return bytes;
   }
 

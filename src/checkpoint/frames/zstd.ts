@@ -18,6 +18,9 @@ const MAGIC_SIZE = 4;
 const BLOCK_HEADER_SIZE = 3;
 const CHECKSUM_SIZE = 4;
 
+/** Buffers of at most this many bytes may be shared: node:zlib takes small ones from a pool. */
+const POOLED_BYTES = 64 << 10;
+
 const RAW_BLOCK = 0;
 const RLE_BLOCK = 1;
 const RESERVED_BLOCK = 3;
@@ -124,6 +127,7 @@ export function compressToFrame(bytes: Uint8Array, compress = zstdCompressSync):
     if (frame === null) return null;
     // A copy: a small frame must not keep the whole output buffer alive.
     const body = new Uint8Array(made.subarray(0, frame.end));
+    giveBack(made as Bytes);
     const length = frame.content ?? decompressFrame(body, byteLength)?.byteLength;
     return length === byteLength ? body : null;
   } catch {
@@ -142,8 +146,20 @@ export function decompressFrame(body: Bytes, length: number): Bytes | null {
   const frame = onlyFrame(body);
   if (frame === null || (frame.content ?? length) !== length) return null;
   // Synchronous: the asynchronous call of Deno throws where nobody can catch it.
-  const options = { maxOutputLength: Math.max(1, length) };
+  // One buffer for all of it, which is not full in the end: else Deno makes another one, and a copy.
+  const options = {
+    maxOutputLength: Math.max(1, length),
+    chunkSize: Math.max(constants.Z_MIN_CHUNK, length + 1),
+  };
   const made = zstdDecompressSync(body.subarray(0, frame.end), options);
   if (made.byteLength !== length) return null;
   return new Uint8Array(made.buffer as ArrayBuffer, made.byteOffset, length);
+}
+
+/**
+ * Gives the memory of what was made here back at once; it must not be used after that. The collector
+ * comes only after tens of MiB, in each thread: it counts the objects, which are small.
+ */
+export function giveBack({ buffer }: Bytes): void {
+  if (buffer.byteLength > POOLED_BYTES) buffer.transfer(0);
 }

@@ -1,7 +1,7 @@
 /** The thread that compresses or decompresses the memory of one stream. */
 
 import { serveParent } from "../../base/thread.ts";
-import { decompressFrame } from "../../checkpoint/frames/zstd.ts";
+import { decompressFrame, giveBack } from "../../checkpoint/frames/zstd.ts";
 import { squeeze } from "./squeeze.ts";
 import type { ZstdAnswer, ZstdRequest } from "./zstd_thread.ts";
 
@@ -16,7 +16,10 @@ serveParent<ZstdRequest, ZstdAnswer>((request, parent) => {
     );
   }
   const unpacked = unpack(new Uint8Array(packed, 0, packedLength), length);
-  if (unpacked !== null) content.set(unpacked);
+  if (unpacked !== null) {
+    content.set(unpacked);
+    giveBack(unpacked);
+  }
   parent.post({ slot, packed, done: unpacked !== null }, buffers(slot, packed));
 });
 
@@ -24,7 +27,7 @@ function buffers(slot: ArrayBuffer, packed: ArrayBuffer | null): ArrayBuffer[] {
   return packed === null ? [slot] : [slot, packed];
 }
 
-function unpack(bytes: Uint8Array<ArrayBuffer>, length: number): Uint8Array | null {
+function unpack(bytes: Uint8Array<ArrayBuffer>, length: number): Uint8Array<ArrayBuffer> | null {
   try {
     return decompressFrame(bytes, length);
   } catch {
