@@ -13,6 +13,7 @@ import { HASH_BYTES } from "../checkpoint/frames/hash_frame.ts";
 import { PAGE_UNIT } from "../checkpoint/frames/page_frame.ts";
 import { FRAME_HEADER_SIZE, FRAME_PAGE, FRAME_ZSTD } from "../checkpoint/frames/constants.ts";
 import type { FrameHeader } from "../checkpoint/frames/frame_header.ts";
+import { giveBack } from "../checkpoint/frames/zstd.ts";
 import { CheckpointError } from "../checkpoint/checkpoint_error.ts";
 import type { DecodedHeader } from "../checkpoint/metadata/header.ts";
 import { PAGE_BODY_AT, PAGE_SLOT_BYTES } from "../migration/memory/page_scan.ts";
@@ -281,7 +282,9 @@ export class FrameReceiver {
     const read = this.#slot;
     this.#slot = null;
     if (this.#zstd === null) {
-      return this.#work(this.#storeSlot(pages, read ?? this.#copied(pages.body)));
+      this.#work(this.#storeSlot(pages, read ?? this.#copied(pages.body)));
+      if (read === null) giveBack(pages.body);
+      return;
     }
     // Their order is that of the frames, whichever of them have to be decompressed first.
     const own = { ...pages, meta: pages.meta.slice() };
