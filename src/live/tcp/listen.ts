@@ -9,6 +9,7 @@ import * as net from "node:net";
 import type { Duplex } from "node:stream";
 import * as tls from "node:tls";
 import { Arrivals } from "../connection/arrivals.ts";
+import { freeInput } from "./_freed_input.ts";
 import { holdBack } from "./_held_back.ts";
 import { formatTcpAddress, type TcpAddress } from "./address.ts";
 import { checkPlain, CONNECT_MS, tlsOptions } from "./connect.ts";
@@ -54,7 +55,10 @@ export class TcpListener implements Disposable {
     const accept = (socket: Duplex): void => {
       // A peer that breaks off is noticed when it is read from.
       socket.on("error", () => {});
-      if ("Deno" in globalThis && socket instanceof tls.TLSSocket) holdBack(socket);
+      if ("Deno" in globalThis && socket instanceof tls.TLSSocket) {
+        holdBack(socket);
+        freeInput(socket);
+      }
       listener!.#accepted.add(socket);
     };
     const server = identity === null ? net.createServer(accept) : tls.createServer(
