@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { describe, it } from "node:test";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import fc from "fast-check";
-import { compressToFrame, decompressFrame } from "../../src/checkpoint/frames/zstd.ts";
+import { compressToFrame, decompressFrame, giveBack } from "../../src/checkpoint/frames/zstd.ts";
 import { FRAME_ZSTD, MAX_BODY } from "../../src/checkpoint/frames/constants.ts";
 import {
   type Bytes,
@@ -107,6 +107,31 @@ describe("a body that is compressed", () => {
   it("keeps only its own memory", () => {
     const body = compressToFrame(new Uint8Array(1 << 20))!;
     assert.ok(body.buffer.byteLength < 64 * KIB, `${body.buffer.byteLength} bytes`);
+  });
+});
+
+describe("memory of node:zlib", () => {
+  it("is given back as soon as it was copied", () => {
+    const bytes = content(1 << 20, 128, 64, 5);
+    let made: Uint8Array | null = null;
+    const body = compressToFrame(bytes, (input, options) => {
+      const buffer = zstdCompressSync(input, options);
+      made = buffer;
+      return buffer;
+    })!;
+    assert.equal(made!.buffer.byteLength, 0);
+    assert.notEqual(body.length, 0);
+    const back = decompressFrame(body, bytes.length)!;
+    // It needs no more than one byte beyond the content.
+    assert.ok(back.buffer.byteLength <= bytes.length + 1, `${back.buffer.byteLength} bytes`);
+    giveBack(back);
+    assert.equal(back.buffer.byteLength, 0);
+  });
+
+  it("is left alone where it may be shared with others", () => {
+    const shared = Buffer.from("shared");
+    giveBack(new Uint8Array(shared.buffer as ArrayBuffer, shared.byteOffset, shared.length));
+    assert.equal(`${shared}`, "shared");
   });
 });
 
