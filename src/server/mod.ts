@@ -23,4 +23,4 @@
 
 export { ThreadError } from "../base/thread_error.ts";
 export { type ServeOptions, Server, type ServerEvent } from "./server.ts";
-export { SocketFileError, type SocketFileErrorCode } from "./socket_file.ts";
+export { SocketFileError, type SocketFileErrorCode } from "../kernel/libc/socket_file.ts";

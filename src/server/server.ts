@@ -13,7 +13,7 @@ import { UnixSocket } from "../kernel/libc/unix_socket.ts";
 import type { SharedTrace } from "../trace/mod.ts";
 import type { ServerEvent } from "./acceptor.ts";
 import type { ThreadMessage, ThreadRequest } from "./server_thread.ts";
-import { SocketFile } from "./socket_file.ts";
+import { SocketFile } from "../kernel/libc/socket_file.ts";
 
 export type { ServerEvent };
 

@@ -6,7 +6,13 @@ import * as net from "node:net";
 import { describe, it } from "node:test";
 import { UnixSocket } from "../../src/kernel/libc/unix_socket.ts";
 import { libcKernel, O_RDONLY } from "../../src/kernel/mod.ts";
-import { type Connection, LiveError, streamConnection, UnixListener } from "../../src/live/mod.ts";
+import {
+  type Connection,
+  connectUnix,
+  LiveError,
+  streamConnection,
+  UnixListener,
+} from "../../src/live/mod.ts";
 import { assertHeldBack } from "./_behind.ts";
 import { socketPair, streamPair, withFolder } from "./_pair.ts";
 
@@ -122,6 +128,40 @@ it("a socket at which no connection can be accepted says so to who waits", async
     const failure = { code: "connection-lost", message: /listening: accept4 fd \d+: ENOTSOCK/ };
     await assert.rejects(listener.next(), failure);
     await assert.rejects(listener.next(), failure);
+  });
+});
+
+describe("a socket to listen on", () => {
+  it("replaces one that is left from a process that ended", async () => {
+    await withFolder(async (folder) => {
+      const path = join(folder, "left");
+      UnixSocket.listen(path, 1).close();
+      using listener = await UnixListener.listen(path);
+      assert.equal(fs.statSync(path).mode & 0o777, 0o600);
+      const own = await connectUnix(path);
+      (await listener.next()).close();
+      own.close();
+      listener.close();
+      assert.equal(fs.existsSync(path), false);
+    });
+  });
+
+  it("is refused where another process listens, or there is another file", async () => {
+    await withFolder(async (folder) => {
+      const path = join(folder, "socket");
+      {
+        using _ = UnixSocket.listen(path, 1);
+        await assert.rejects(UnixListener.listen(path), {
+          code: "connection-lost",
+          message: `Cannot listen on ${path}: another process listens there`,
+        });
+      }
+      const file = join(folder, "file");
+      fs.writeFileSync(file, "kept");
+      await assert.rejects(UnixListener.listen(file), /a file of that name that is no socket$/);
+      assert.equal(fs.readFileSync(file, "utf8"), "kept");
+      await assert.rejects(UnixListener.listen(join(folder, "none", "s")), /ENOENT/);
+    });
   });
 });
 

@@ -67,7 +67,7 @@ export const receive: Command<ReceiveArgs> = {
   details: [
     "Waits until migrate connects, takes one migration, and ends. The device is opened, with the same memory mapped, once the other side has sent its HELLO; a peer that speaks another protocol is turned away before that.",
     "The file of --tee appears once the device runs here, and not if the migration fails; it replaces none. What it is written to has to keep up: the source waits for it.",
-    "A unix socket has mode 0600: only your own user and root can connect. Over tcp, only a peer that has the key of a --peer certificate can.",
+    "A unix socket has mode 0600, and only your own user and root are let in. One that is left from a process that ended is replaced. Over tcp, only a peer that has the key of a --peer certificate can.",
     "attach:PATH is a device that another program has open, with its memory mapped at the source's IOVAs: it hands both over, and is told once the device runs (see migrate).",
     "The device keeps its state only while it is open: --hold keeps it open; COMMAND inherits it as fd 3 (see with), and also needs --allow-run.",
   ],

@@ -4,9 +4,8 @@
  * @module
  */
 
-import * as fs from "node:fs";
-import { join } from "node:path";
 import { POLLIN } from "../../kernel/kernel.ts";
+import { SocketFile, type SocketFileError } from "../../kernel/libc/socket_file.ts";
 import { ownUid, UnixSocket } from "../../kernel/libc/unix_socket.ts";
 import { isErrno } from "../../kernel/sys_error.ts";
 import { LiveError } from "../live_error.ts";
@@ -28,16 +27,17 @@ export interface UnixListenOptions {
 export class UnixListener implements Disposable {
   /** Where it is. */
   readonly path: string;
-  readonly #socket: UnixSocket;
+  readonly #file: SocketFile;
   readonly #uid: number = ownUid();
   readonly #onRefused: UnixListenOptions["onRefused"];
   readonly #waits: WaitThread = WaitThread.use();
   readonly #closing = new AbortController();
   readonly #connections = new Arrivals<Connection>();
 
-  private constructor(path: string, socket: UnixSocket, { onRefused }: UnixListenOptions) {
+  private constructor(file: SocketFile, { onRefused }: UnixListenOptions) {
+    const { path } = file;
     this.path = path;
-    this.#socket = socket;
+    this.#file = file;
     this.#onRefused = onRefused;
     this.#acceptAll().catch((error) => {
       const why = `Cannot accept a connection at ${path}: ${(error as Error).message}`;
@@ -46,38 +46,25 @@ export class UnixListener implements Disposable {
   }
 
   /**
-   * Makes the socket, with mode 0600. The kernel lets only its owner and root connect, and says of
-   * each who connects which user it is.
+   * Makes the socket, with mode 0600. A socket that is left from a process that ended is replaced.
+   * The kernel says of each who connects which user it is.
    *
    * @throws {LiveError} `connection-lost` if it cannot be made.
    */
   // deno-lint-ignore require-await -- what listening throws must reject
   static async listen(path: string, options: UnixListenOptions = {}): Promise<UnixListener> {
-    let folder: string | null = null;
-    let socket: UnixSocket | null = null;
     try {
-      // It gets its name once it has its mode: no other user can connect in between.
-      folder = fs.mkdtempSync(`${path}.`);
-      const at = join(folder, "s");
-      socket = UnixSocket.listen(at, MAX_QUEUE);
-      fs.chmodSync(at, 0o600);
-      fs.linkSync(at, path);
-      return new UnixListener(path, socket, options);
+      return new UnixListener(new SocketFile(path), options);
     } catch (error) {
-      socket?.close();
-      const { code, message } = error as NodeJS.ErrnoException;
-      const hint = code === "EEXIST" ? "If nobody listens there any more, remove it" : "";
-      const cause = { cause: error };
-      throw new LiveError("connection-lost", `Cannot listen on ${path}: ${message}`, hint, cause);
-    } finally {
-      if (folder !== null) fs.rmSync(folder, { recursive: true, force: true });
+      const { message, hint } = error as SocketFileError;
+      throw new LiveError("connection-lost", message, hint ?? "", { cause: error });
     }
   }
 
   async #acceptAll(): Promise<void> {
     const { signal } = this.#closing;
     for (;;) {
-      await this.#waits.wait(this.#socket.fd, POLLIN, signal);
+      await this.#waits.wait(this.#file.socket.fd, POLLIN, signal);
       if (signal.aborted) return;
       const socket = this.#accept();
       if (socket === null) continue;
@@ -89,7 +76,7 @@ export class UnixListener implements Disposable {
 
   #accept(): UnixSocket | null {
     try {
-      return this.#socket.accept();
+      return this.#file.socket.accept();
     } catch (error) {
       // It has gone again.
       if (isErrno(error, "ECONNABORTED")) return null;
@@ -118,10 +105,9 @@ export class UnixListener implements Disposable {
   close(): void {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
-    this.#socket.close();
+    this.#file[Symbol.dispose]();
     this.#waits[Symbol.dispose]();
     for (const connection of this.#connections.drain()) connection.close();
-    fs.rmSync(this.path, { force: true });
   }
 
   /** Closes, at the end of a `using` block. */

@@ -3,13 +3,13 @@
  */
 
 import * as fs from "node:fs";
-import { registerErrorClass } from "../base/error_transfer.ts";
-import { printable } from "../base/printable.ts";
-import { type Hint, VfiokitError } from "../base/vfiokit_error.ts";
-import { UnixSocket } from "../kernel/libc/unix_socket.ts";
-import { isErrno, SysError } from "../kernel/sys_error.ts";
+import { registerErrorClass } from "../../base/error_transfer.ts";
+import { printable } from "../../base/printable.ts";
+import { type Hint, VfiokitError } from "../../base/vfiokit_error.ts";
+import { isErrno, SysError } from "../sys_error.ts";
+import { UnixSocket } from "./unix_socket.ts";
 
-/** Clients that may wait to be served. */
+/** Clients that may wait to be accepted. */
 const BACKLOG = 16;
 
 /** Why a socket file cannot be made. */
@@ -29,7 +29,7 @@ export type SocketFileErrorCode =
  * import { SocketFileError } from "vfiokit/server";
  * import assert from "node:assert/strict";
  *
- * const error = new SocketFileError("in-use", "Cannot serve at /tmp/s: another process listens there");
+ * const error = new SocketFileError("in-use", "Cannot listen on /tmp/s: another process listens there");
  * assert.equal(error.code, "in-use");
  * ```
  */
@@ -78,7 +78,7 @@ export class SocketFile implements Disposable {
     } catch (error) {
       if (isErrno(error, "EADDRINUSE")) throw inUse(path, error);
       if (!(error instanceof SysError)) throw error;
-      throw new SocketFileError("failed", `Cannot serve at ${path}: ${error.message}`, {
+      throw new SocketFileError("failed", `Cannot listen on ${path}: ${error.message}`, {
         cause: error,
       });
     }
@@ -99,7 +99,7 @@ export class SocketFile implements Disposable {
 function inUse(path: string, cause?: unknown): SocketFileError {
   return new SocketFileError(
     "in-use",
-    `Cannot serve at ${path}: another process listens there`,
+    `Cannot listen on ${path}: another process listens there`,
     { cause },
     "End that process, or choose another path",
   );
@@ -112,7 +112,7 @@ function removeStale(path: string): void {
   if (!before.isSocket()) {
     throw new SocketFileError(
       "no-socket",
-      `Cannot serve at ${path}: there is a file of that name that is no socket`,
+      `Cannot listen on ${path}: there is a file of that name that is no socket`,
       {},
       "Remove it, or choose another path",
     );
