@@ -95,6 +95,11 @@ async function startOwner(program: string, socket: string, lent: Lent): Promise<
 /** Listens at a path, and plays an owner there that hands over a device and its memory. */
 async function playOwner(path: string, lent: Lent, offers: object = {}): Promise<UnixSocket> {
   using listener = UnixSocket.listen(path, 1);
+  return await handOver(listener, lent, offers);
+}
+
+/** Plays an owner to who connects next, and hands over a device and its memory. */
+async function handOver(listener: UnixSocket, lent: Lent, offers = {}): Promise<UnixSocket> {
   let socket: UnixSocket | null = null;
   await until(() => (socket = listener.accept()) !== null, "vfiokit");
   const range = { iova: "0x100000", size: "0x40000", fd: 1, offset: 0 };
@@ -102,6 +107,14 @@ async function playOwner(path: string, lent: Lent, offers: object = {}): Promise
   const line = new TextEncoder().encode(`${JSON.stringify(attach)}\n`);
   assert.equal(socket!.sendWithFds(line, [lent.channel, lent.memory]), line.length);
   return socket!;
+}
+
+/** Plays one owner at a path, which hands over the next device at each connection. */
+async function playOwnerOf(path: string, lent: readonly Lent[]): Promise<readonly UnixSocket[]> {
+  using listener = UnixSocket.listen(path, lent.length);
+  const owners: UnixSocket[] = [];
+  for (const each of lent) owners.push(await handOver(listener, each));
+  return owners;
 }
 
 /** Answers what an owner was asked. */
@@ -414,6 +427,48 @@ describe("a device that another program owns", () => {
       assert.equal((await heard(owner).next()).type, "committed");
     }
     for (const owner of await Promise.all(owning)) owner.close();
+  });
+
+  it("moves with another one of the same program, which has both at one path", async () => {
+    using folder = new Folder();
+    const journal = ["--journal", folder.file("journal")];
+    await using one = await Lent.open("mlx5?size=64KiB");
+    await using two = await Lent.open("mlx5?size=32KiB&seed=2");
+    await using third = await Lent.open("mlx5?size=64KiB&seed=3");
+    await using fourth = await Lent.open("mlx5?size=32KiB&seed=4");
+    await one.device.writeMemory(MAPS.iova, new TextEncoder().encode("of one"));
+    await two.device.writeMemory(MAPS.iova, new TextEncoder().encode("of two"));
+    const [from, to] = [folder.file("from"), folder.file("to")];
+    const owning = Promise.all([playOwnerOf(from, [one, two]), playOwnerOf(to, [third, fourth])]);
+    const socket = `unix:${folder.file("socket")}`;
+    let moved: Outcome | null = null;
+    const words = [`attach:${to}`, `attach:${to}`, "--listen", socket, ...journal];
+    const taken = await receiving(words, async () => {
+      const names = [`attach:${from}`, `attach:${from}`];
+      const moving = vfiokit([
+        "migrate",
+        ...names,
+        "--to",
+        socket,
+        "--downtime",
+        "10min",
+        ...journal,
+      ]);
+      const [owners] = await owning;
+      for (const owner of owners) {
+        assert.equal((await heard(owner).next()).type, "quiesce");
+        answer(owner, { type: "quiesced" });
+      }
+      for (const owner of owners) assert.equal((await heard(owner).next()).type, "committed");
+      moved = await moving;
+    });
+    assert.equal(moved!.code, 0, moved!.err);
+    assert.equal(taken.code, 0, taken.err);
+    for (const [from, to] of [[one, third], [two, fourth]] as const) {
+      assert.deepEqual(await to.bytes(), await from.bytes());
+      assert.equal((await to.device.state()).state, "running");
+    }
+    for (const owner of (await owning).flat()) owner.close();
   });
 
   it("is not moved with another one that has the same memory, nor twice", async () => {
