@@ -170,6 +170,8 @@ export class FrameReceiver {
    * @throws {LiveError} `memory-differs` if the source sent hashes that do not fit.
    */
   async rest(): Promise<void> {
+    // Most often, memory of the first device comes next.
+    if (this.#source.shared && this.#tee === null && !this.#compressed) this.#next = 0;
     await this.#lockstep.until(this.#takeUntil(() => this.#reader.trailer));
     await this.#finished(0);
     this.#reader.end();

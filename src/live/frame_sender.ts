@@ -9,13 +9,14 @@ import {
   FRAME_PAGE,
   FRAME_ZSTD,
 } from "../checkpoint/frames/constants.ts";
-import { describeFrame } from "../checkpoint/frames/frame_writer.ts";
+import { describeFrame, type FramePosition } from "../checkpoint/frames/frame_writer.ts";
 import { giveBack } from "../checkpoint/frames/zstd.ts";
 import { MAX_HASHED, packHashHead } from "../checkpoint/frames/hash_frame.ts";
 import type { CheckpointHeader } from "../checkpoint/metadata/header.ts";
 import { recycle, takeBuffer } from "../checkpoint/batches/buffer_pool.ts";
 import type { Phase } from "../checkpoint/batches/transaction.ts";
 import { PAGE_BODY_AT, PAGE_SLOT_BYTES, type PageTurn } from "../migration/memory/page_scan.ts";
+import type { SendTurn } from "../migration/memory/page_socket.ts";
 import type { PrecopyLimits } from "../migration/protocol/engine.ts";
 import { ask, hasThread } from "../migration/thread/session_client.ts";
 import type { Member } from "../transfer/lockstep.ts";
@@ -51,16 +52,28 @@ export interface FrameSink {
 
 /** A stream: a checkpoint of its own. */
 class Stream {
-  readonly sink: FrameSink;
-  readonly encoder: CheckpointEncoder;
+  readonly #sink: FrameSink;
+  readonly #encoder: CheckpointEncoder;
+  /** What is being sent: a frame gets its place only then, as another thread may give them out. */
+  #sending: Promise<void> = Promise.resolve();
   /** Two for each device: a frame is made in one while the other is sent. */
   readonly #slots: ArrayBuffer[][] = [];
   /** What compresses its memory, if that is not done on this thread. */
   zstd: ZstdThread | null = null;
 
   constructor(sink: FrameSink, encoder: CheckpointEncoder) {
-    this.sink = sink;
-    this.encoder = encoder;
+    this.#sink = sink;
+    this.#encoder = encoder;
+  }
+
+  /** Whether another thread may send in place of this one. */
+  get shared(): boolean {
+    return this.#sink.shared ?? false;
+  }
+
+  /** Bytes so far. */
+  get stored(): number {
+    return this.#encoder.storedBytes;
   }
 
   /** The slots of a device. */
@@ -68,9 +81,27 @@ class Stream {
     return this.#slots[device] ??= [0, 1].map(() => new ArrayBuffer(PAGE_SLOT_BYTES));
   }
 
-  /** Sends bytes. */
-  send(parts: readonly Bytes[]): Promise<void> {
-    return this.sink.send(parts);
+  /** Gives frames their places after all that was sent before, and sends them. */
+  send(place: (encoder: CheckpointEncoder) => readonly Bytes[]): Promise<void> {
+    return this.#inTurn(() => this.#sink.send(place(this.#encoder)));
+  }
+
+  /** Lets another thread do that for a turn, in which the frame that it begins last ends, too. */
+  lend(turn: (fd: number, position: FramePosition) => Promise<SendTurn>): Promise<void> {
+    return this.#inTurn(() =>
+      this.#sink.sendBy!(async (fd) => {
+        const { position, blocked } = await turn(fd, this.#encoder.position);
+        this.#encoder.position = position;
+        return !blocked;
+      })
+    );
+  }
+
+  #inTurn(send: () => Promise<void>): Promise<void> {
+    const sending = this.#sending.then(send);
+    // Who sends next finds the failure, too.
+    sending.catch(() => {});
+    return this.#sending = sending;
   }
 
   /** The body of a slot compressed, or null, and the slot. */
@@ -133,7 +164,7 @@ export class FrameSender implements Disposable {
 
   /** Bytes of the streams so far. */
   get sent(): number {
-    return this.#streams.reduce((sum, { encoder }) => sum + encoder.storedBytes, 0);
+    return this.#streams.reduce((sum, { stored }) => sum + stored, 0);
   }
 
   /** The same, as if nothing were compressed: what is left is measured like that. */
@@ -147,18 +178,18 @@ export class FrameSender implements Disposable {
 
   /** Sends the beginning. */
   async begin(): Promise<void> {
-    await Promise.all(this.#streams.map((stream) => stream.send(stream.encoder.begin())));
+    await Promise.all(this.#streams.map((stream) => stream.send((encoder) => encoder.begin())));
   }
 
   /** Sends the end of all streams but the first: no more memory comes by them. */
   async endMemory(): Promise<void> {
     const [, ...further] = this.#streams;
-    await Promise.all(further.map((stream) => stream.send(stream.encoder.end())));
+    await Promise.all(further.map((stream) => stream.send((encoder) => encoder.end())));
   }
 
   /** Sends the end: the other side then has everything. */
   end(): Promise<void> {
-    return this.#first.send(this.#first.encoder.end());
+    return this.#first.send((encoder) => encoder.end());
   }
 
   /** Seconds that looking at so many bytes takes. */
@@ -182,7 +213,7 @@ export class FrameSender implements Disposable {
 
   async #sendPart({ device, number }: Member, part: number, signal: AbortSignal): Promise<void> {
     const stream = this.#streams[part]!;
-    if (stream.sink.shared && !this.#compress) return await this.#lendPart(device, part, signal);
+    if (stream.shared && !this.#compress) return await this.#lendPart(device, part, signal);
     const slots = stream.slots(number);
     let turn = await this.#fill(device, slots[0]!, part);
     for (let index = 0;; index ^= 1) {
@@ -199,20 +230,21 @@ export class FrameSender implements Disposable {
 
   /** Lets the device's thread send its frames. */
   async #lendPart(device: Member["device"], part: number, signal: AbortSignal): Promise<void> {
-    const { sink, encoder } = this.#streams[part]!;
     // The thread is needed for other streams, too, or is this one.
     const waitMs = this.streams === 1 && hasThread(device) ? SOCKET_WAIT_MS : 0;
-    await sink.sendBy!(async (fd) => {
-      for (;;) {
-        const { position } = encoder;
-        const request = { fd, stream: part, position, more: !signal.aborted, waitMs };
+    for (let done = false; !done;) {
+      signal.throwIfAborted();
+      // What has begun ends, whatever happens: half a frame would end the stream.
+      let more = true;
+      await this.#streams[part]!.lend(async (fd, position) => {
+        const request = { fd, stream: part, position, more, waitMs };
         const turn = await ask(device, "sendPages", request);
-        encoder.position = turn.position;
         this.#count(turn);
-        if (turn.done || turn.blocked) return turn.done;
-        signal.throwIfAborted();
-      }
-    });
+        more = false;
+        done = turn.done;
+        return turn;
+      });
+    }
   }
 
   async #fill(device: Member["device"], slot: ArrayBuffer, part: number): Promise<PageTurn> {
@@ -239,14 +271,15 @@ export class FrameSender implements Disposable {
       : [turn.slot, null];
     const start = new Uint8Array(slot, at, head);
     if (squeezed === null) {
-      const before = stream.encoder.place(start, body);
-      await stream.send([...before, new Uint8Array(slot, at, head + body)]);
+      const frame = new Uint8Array(slot, at, head + body);
+      await stream.send((encoder) => [...encoder.place(start, body), frame]);
       return slot;
     }
     const flags = FRAME_OPTIONAL | FRAME_ZSTD;
     describeFrame(start, { type: FRAME_PAGE, flags, device: number }, squeezed);
     this.#saved += body - squeezed.length;
-    await stream.send([...stream.encoder.place(start, squeezed.length), start, squeezed]);
+    const { length } = squeezed;
+    await stream.send((encoder) => [...encoder.place(start, length), start, squeezed]);
     giveBack(squeezed);
     return slot;
   }
@@ -261,8 +294,11 @@ export class FrameSender implements Disposable {
         const head = packHashHead(range);
         const kind = { type: FRAME_HASH, flags: FRAME_OPTIONAL, device: number };
         describeFrame(head, kind, hashes);
-        const before = this.#first.encoder.place(head, hashes.length);
-        await this.#first.send([...before, head, hashes]);
+        await this.#first.send((encoder) => [
+          ...encoder.place(head, hashes.length),
+          head,
+          hashes,
+        ]);
       }
     }
   }
@@ -283,10 +319,12 @@ export class FrameSender implements Disposable {
         const given = this.devices[number]!;
         given.bytes += bytes.length;
         given.transactions += sizes.length - (more ? 1 : 0);
-        const chunks = this.#first.encoder.batch({ device: number, phase, sizes, more, bytes });
-        const [, stored] = chunks;
-        this.#saved += bytes.length - (stored?.length ?? 0);
-        await this.#first.send(chunks);
+        await this.#first.send((encoder) => {
+          const chunks = encoder.batch({ device: number, phase, sizes, more, bytes });
+          const [, stored] = chunks;
+          this.#saved += bytes.length - (stored?.length ?? 0);
+          return chunks;
+        });
       }
       recycle(batch.bytes.buffer);
       if (ended) return;

@@ -51,8 +51,8 @@ export const PAGE_BODY_AT: number = Math.ceil(pageHeadSize(MAX_PAGE_ENTRIES) / P
 const BODY_BYTES = 2 << 20;
 /** Size of a slot that a frame is made in. */
 export const PAGE_SLOT_BYTES: number = PAGE_BODY_AT + BODY_BYTES;
-/** Most pages that are copied before it is known that they are not zero. */
-const COPIED_PAGES = 16;
+/** Most pages that are copied at once, before it is known that they are not zero. */
+const MOST_COPIED = 128;
 /** A turn ends after so many bytes were looked at, with or without a frame. */
 const TURN_BYTES = 64 << 20;
 
@@ -147,6 +147,8 @@ export class PageScan {
   /** The hashes of each part of memory. */
   readonly #hashes: readonly PageHashes[];
   readonly #copied: CopiedPages = new CopiedPages();
+  /** How many pages are copied at once. */
+  #atOnce = 1;
   /** What is to be looked at, by all streams. */
   #due: DueRun[] = [];
   readonly #cursors: readonly Cursor[];
@@ -304,7 +306,7 @@ export class PageScan {
    */
   #takeUnsent(run: DueRun, room: Uint8Array): number {
     const { hashes, page } = run;
-    const last = Math.min(run.end, page + room.length / PAGE_UNIT, page + COPIED_PAGES);
+    const last = Math.min(run.end, page + room.length / PAGE_UNIT, page + this.#atOnce);
     let end = page;
     while (end < last && hashes.isUnsent(end)) end += 1;
     if (end === page) return 0;
@@ -316,6 +318,8 @@ export class PageScan {
       if (bytes[pages * PAGE_UNIT] === 0 && this.#isZero(run, page + pages)) break;
       pages += 1;
     }
+    // Where zeros are far between, fewer calls copy the same; where they are not, less is in vain.
+    this.#atOnce = page + pages < end ? pages : Math.min(2 * pages, MOST_COPIED);
     hashes.sent(page, pages);
     return pages;
   }
