@@ -1,6 +1,6 @@
 /**
  * The destination of a live migration, whose memory was touched before it comes. Arguments: a folder
- * for the journal, an address, and for tcp a folder of keys. It prints the address that it listens on, and
+ * for the journal, an address, a folder of keys (empty if it is not tcp), and the devices. It prints the address that it listens on, and
  * in the end the most memory that it took, in MiB.
  */
 
@@ -19,7 +19,8 @@ import {
 import { peakMib } from "./_peak.ts";
 import { touchMemory } from "./_touch.ts";
 
-const [, , journal = "", address = "", keys = ""] = process.argv;
+const [, , journal = "", address = "", keys = "", ...specs] = process.argv;
+if (specs.length === 0) specs.push("sim:mlx5?size=4KiB");
 
 /** What waits for connections. */
 interface Listening extends Disposable {
@@ -47,8 +48,8 @@ async function listening(): Promise<Listening> {
 
 using listener = await listening();
 const { devices } = await receive(await listener.next(), async (memory) => {
-  const devices = await openDevices(["sim:mlx5?size=4KiB"], { maps: memory[0] });
-  await touchMemory(devices[0]!);
+  const devices = await openDevices(specs, { each: memory.map((maps) => ({ maps })) });
+  for (const device of devices) await touchMemory(device);
   return devices;
 }, { journal, connections: { next: (signal) => listener.next(signal) } });
 console.log(peakMib());

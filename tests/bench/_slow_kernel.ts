@@ -18,10 +18,14 @@ import { FileKernel } from "./_file_kernel.ts";
 
 type Buffer = Uint8Array<ArrayBuffer>;
 
-const SPEC = "sim:mlx5?size=32MiB";
+/** A device with pre-copy, and one without. */
+export const SLOW = "sim:mlx5?size=32MiB";
+export const SLOW_WITHOUT_PRECOPY = "sim:pds?size=32MiB";
 
-/** The name of the device in its kernel. */
-export const SLOW_DEVICE: string = new SimKernel(SPEC).devices[0]!.path;
+/** The name of such a device in its kernel. */
+export function slowDevice(spec: string): string {
+  return new SimKernel(spec).devices[0]!.path;
+}
 
 /** What the driver takes for a MiB, in milliseconds. */
 const MS_PER_MIB = 20;
@@ -35,8 +39,8 @@ export class SlowKernel extends FileKernel {
   /** When the device left RUNNING, in seconds since 1970; null while it runs. */
   #stopped: number | null = null;
 
-  constructor() {
-    super(new SimKernel(SPEC));
+  constructor(spec: string) {
+    super(new SimKernel(spec));
   }
 
   override read(fd: number, buffer: Buffer): number {

@@ -1,6 +1,6 @@
 /** The thread of a device that takes its time: its kernel is a {@linkcode SlowKernel}. */
 
 import { serveDevice } from "../../src/migration/thread/serve_device.ts";
-import { SlowKernel } from "./_slow_kernel.ts";
+import { SLOW, SlowKernel } from "./_slow_kernel.ts";
 
-serveDevice(new SlowKernel());
+serveDevice(new SlowKernel(SLOW));

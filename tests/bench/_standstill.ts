@@ -6,11 +6,11 @@
 
 import process from "node:process";
 import { createCheckpointFile, type Device, openDevice, save } from "../../mod.ts";
-import { SLOW_DEVICE } from "./_slow_kernel.ts";
+import { SLOW, slowDevice } from "./_slow_kernel.ts";
 import { startWorker } from "./_start_worker.ts";
 
 async function open(): Promise<Device> {
-  return await openDevice(SLOW_DEVICE, { worker: startWorker("./_slow_worker.ts") });
+  return await openDevice(slowDevice(SLOW), { worker: startWorker("./_slow_worker.ts") });
 }
 
 const [count = "", path = ""] = process.argv.slice(2);

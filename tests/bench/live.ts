@@ -11,6 +11,7 @@ import { run, wallSeconds } from "./_command.ts";
 import { interleave } from "./_measure.ts";
 import { rateRow, type Row } from "./_row.ts";
 import { type Runtime, script } from "./_runtime.ts";
+import { SLOW_WITHOUT_PRECOPY } from "./_slow_kernel.ts";
 
 const MIB = 256;
 const BYTES = MIB << 20;
@@ -22,6 +23,12 @@ const ENOUGH_MB = 5000;
 const SCANNED_MIB = 512;
 /** What each side may take in MiB, besides the memory that it moves. */
 const MOST_MIB = 256;
+/** What the downtime may be, of the time that sending takes and this besides. */
+const MOST_DOWNTIME = 1.2;
+const FIXED_MS = 5;
+const SLOW_DEVICES = 8;
+/** What the downtime of all of them may be, of that of one. */
+const MOST_OF_ONE = 1.15;
 const CIPHER = "TLS_AES_256_GCM_SHA384";
 
 /** What a program says, until it matches. */
@@ -92,6 +99,91 @@ async function migrated(
     await ended;
     fs.rmSync(journal, { recursive: true, force: true });
   }
+}
+
+/** How long devices stand still when they migrate, and how long it should take, in milliseconds. */
+interface Downtime {
+  readonly measured: number;
+  /** What was sent meanwhile, at the bandwidth of the rounds before. */
+  readonly sending: number;
+}
+
+/** Migrates a device that writes to so much memory, or so many slow ones without memory. */
+async function downtime(
+  folder: string,
+  runtime: Runtime,
+  { mib, devices }: { readonly mib: number; readonly devices: number },
+): Promise<Downtime> {
+  const journal = `${folder}/journal`;
+  const listen = `unix:${folder}/live.sock`;
+  const spec = mib === 0 ? SLOW_WITHOUT_PRECOPY : "sim:mlx5?size=64MiB";
+  const specs = Array.from({ length: devices }, () => spec);
+  const words = script(runtime, "./_live_receive.ts", journal, listen, "", ...specs);
+  const child = spawn(words[0]!, words.slice(1), { stdio: ["ignore", "pipe", "inherit"] });
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  try {
+    await said(child, child.stdout, /^(.+)$/m);
+    const given = [journal, listen, String(mib), String(devices)];
+    const { stdout } = await run(script(runtime, "./_live_downtime.ts", ...given));
+    const [measured, sending] = stdout.trim().split("\n").at(-1)!.split(" ").map(Number);
+    await ended;
+    return { measured: measured! * 1000, sending: sending! * 1000 };
+  } finally {
+    child.kill("SIGTERM");
+    await ended;
+    fs.rmSync(journal, { recursive: true, force: true });
+  }
+}
+
+/** For how long a device stands still that moves, and eight whose drivers take their time. */
+export async function liveDowntimeRows(
+  folder: string,
+  runtime: Runtime,
+  rounds: number,
+): Promise<Row[]> {
+  let least: Downtime = { measured: Infinity, sending: 1 };
+  const writing = async (): Promise<number> => {
+    const now = await downtime(folder, runtime, { mib: MIB, devices: 1 });
+    if (now.measured / expected(now) < least.measured / expected(least)) least = now;
+    return now.measured;
+  };
+  const slow = async (devices: number): Promise<number> =>
+    (await downtime(folder, runtime, { mib: 0, devices })).measured;
+  const pair = await interleave(rounds, {
+    writing,
+    theirs: () => slow(1),
+    ours: () => slow(SLOW_DEVICES),
+  });
+  const ratio = pair.ours / pair.theirs;
+  const part = least.measured / expected(least);
+  return [
+    {
+      what: `${runtime.name}: downtime of a live migration`,
+      ours: least.measured,
+      theirs: expected(least),
+      yardstick: `bytes / bandwidth + ${FIXED_MS} ms`,
+      unit: "ms",
+      compared: part.toFixed(2),
+      target: `≤ ${MOST_DOWNTIME}`,
+      met: part <= MOST_DOWNTIME,
+      note: null,
+    },
+    {
+      what: `${runtime.name}: downtime of ${SLOW_DEVICES} slow devices that move`,
+      ours: pair.ours,
+      theirs: pair.theirs,
+      yardstick: "one",
+      unit: "ms",
+      compared: ratio.toFixed(2),
+      target: `≤ ${MOST_OF_ONE}`,
+      met: ratio <= MOST_OF_ONE,
+      note: null,
+    },
+  ];
+}
+
+function expected({ sending }: Downtime): number {
+  return sending + FIXED_MS;
 }
 
 /** The seconds that socat takes for as many bytes. */

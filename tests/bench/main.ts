@@ -15,7 +15,7 @@ import { TransferBench } from "./transfer.ts";
 import { coresRow } from "./cores.ts";
 import { importRows } from "./import.ts";
 import { ioctlRows } from "./ioctl.ts";
-import { liveRows, liveStreamsRows } from "./live.ts";
+import { liveDowntimeRows, liveRows, liveStreamsRows } from "./live.ts";
 import { memoryRows } from "./memory.ts";
 import { type Options, parseOptions, type RowName, USAGE } from "./options.ts";
 import { standstillRow } from "./standstill.ts";
@@ -59,6 +59,7 @@ async function rowsIn(runtime: Runtime, name: RowName): Promise<readonly Row[]> 
   if (name === "memory") return await memoryRows(folder, runtime);
   if (name === "vfio-user") return await vfioUserRows(folder, runtime, rounds);
   if (name === "live") return await liveRows(folder, runtime, rounds);
+  if (name === "live-downtime") return await liveDowntimeRows(folder, runtime, rounds);
   if (name === "live-streams") return await liveStreamsRows(folder, runtime, rounds);
   if (name === "standstill") return [await standstillRow(folder, runtime, rounds)];
   return await transfer.rows(runtime, name);

@@ -27,6 +27,7 @@ const ROWS = {
   "memory": "peak memory: 1 device of 4 GiB, 8 of 1 GiB",
   "vfio-user": "a device that another process serves: a request, and its data",
   "live": "memory of a live migration, over a unix socket and TLS, and comparing it",
+  "live-downtime": "for how long devices stand still that migrate, against what is sent meanwhile",
   "live-streams": "memory of a live migration by 2 and 4 streams, against 1",
   "startup": "how long the command line takes to start",
 } as const;
