@@ -46,6 +46,8 @@ export class LiveCopy {
   #quiesced = false;
   readonly #onDirty: LiveCopyOptions["onDirty"];
   #scans: PageScans = [];
+  /** Whether the devices stand still, and what is added now is the last. */
+  #last = false;
   /** Bytes of memory that were due so far, without those that are only compared after the stop. */
   #due = 0;
   /** The rounds so far. */
@@ -160,6 +162,7 @@ export class LiveCopy {
   /** Sends the rest of memory, of devices that stand still. */
   async sendMemory(): Promise<void> {
     // The devices stand still: nothing becomes dirty after this.
+    this.#last = true;
     await this.#addDirty();
     if (this.#compares) await this.#add("all", false);
     await this.#lockstep.step((member) => this.#sender.sendMemory(member, this.#lockstep.signal));
@@ -217,9 +220,11 @@ export class LiveCopy {
     let bytes = 0;
     await this.#lockstep.step(async ({ device, number }) => {
       const own = typeof what === "string" ? what : what[number]!;
-      const due = await ask(device, "addPages", own, this.#scans[number]!).catch((error) => {
-        throw ofOwner(error);
-      });
+      const due = await ask(device, "addPages", own, this.#scans[number]!, this.#last).catch(
+        (error) => {
+          throw ofOwner(error);
+        },
+      );
       bytes += due.bytes;
       if (due.reading !== null) this.#onDirty?.(due.reading, number);
       if (due.verdict === "does-not-track") {

@@ -5,7 +5,7 @@
 import { libc } from "./calls_with_errno.ts";
 
 /** The size of a cache line in bytes; one of 128 bytes begins at every second of these. */
-const CACHE_LINE = 64;
+export const CACHE_LINE = 64;
 
 /**
  * How many bytes of a buffer are before the first cache line that begins in it.

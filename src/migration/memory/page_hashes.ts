@@ -32,9 +32,14 @@ export class PageHashes {
     this.#lazy = lazy;
   }
 
-  /** Whether a page was not sent yet, and is not hashed when it is. */
-  isUnsent(page: number): boolean {
-    return this.#lazy && this.#known[page] === UNSENT;
+  /**
+   * Whether a page is sent without a look at its hash: it has none, and needs none.
+   *
+   * @param last Whether pages are looked at for the last time.
+   */
+  needsNone(page: number, last: boolean): boolean {
+    const known = this.#known[page]!;
+    return this.#lazy && (known === UNSENT || last && known !== HASHED);
   }
 
   /** Notes that pages are sent without a look at their hashes. */

@@ -147,6 +147,10 @@ export class PageScan {
   /** The hashes of each part of memory. */
   readonly #hashes: readonly PageHashes[];
   readonly #copied: CopiedPages = new CopiedPages();
+  /** Whether pages are looked at for the last time. */
+  #last = false;
+  /** Whether the last page was not zero. */
+  #filled = false;
   /** How many pages are copied at once. */
   #atOnce = 1;
   /** What is to be looked at, by all streams. */
@@ -174,10 +178,12 @@ export class PageScan {
    * pages of ranges. Without a tracker all is dirty. What the owner has mapped is protected first,
    * if its writes are found by that; no page is read before.
    *
+   * @param last Whether it is the last time that something is added.
    * @throws {RangeError} If a byte of a range is in no mapping.
    * @throws {WriteProtectionError} If the owner's memory is not protected.
    */
-  add(what: "all" | "dirty" | readonly IovaMapping[]): PagesDue {
+  add(what: "all" | "dirty" | readonly IovaMapping[], last = false): PagesDue {
+    this.#last = last;
     const written = typeof what !== "string" ? what : this.#written();
     const reading = what === "dirty" && this.#tracker !== null ? this.#tracker.read() : null;
     const runs = what === "all" || what === "dirty" && this.#tracker === null
@@ -225,15 +231,19 @@ export class PageScan {
    * Makes a frame of what is due by a stream, in a slot of {@linkcode PAGE_SLOT_BYTES}.
    *
    * @param stream Its number.
+   * @param at Where the body begins.
    */
-  fill(slot: ArrayBuffer, stream = 0): PageTurn {
+  fill(slot: ArrayBuffer, stream = 0, at = PAGE_BODY_AT): PageTurn {
     const begun = performance.now();
-    const turn = this.#fill(slot, this.#cursors[stream]!);
+    const turn = this.#fill({ slot, at }, this.#cursors[stream]!);
     return { ...turn, slot, seconds: (performance.now() - begun) / 1000 };
   }
 
-  #fill(slot: ArrayBuffer, cursor: Cursor): Omit<PageTurn, "slot" | "seconds"> {
-    const body = new Uint8Array(slot, PAGE_BODY_AT, BODY_BYTES);
+  #fill(
+    { slot, at }: { readonly slot: ArrayBuffer; readonly at: number },
+    cursor: Cursor,
+  ): Omit<PageTurn, "slot" | "seconds"> {
+    const body = new Uint8Array(slot, at, BODY_BYTES);
     const frame: FrameInProgress = { entries: [], body, used: 0, zero: 0, same: 0, seen: 0 };
     while (cursor.next < this.#due.length) {
       const whole = this.#due[cursor.next]!;
@@ -254,7 +264,7 @@ export class PageScan {
     }
     if (entries.length === 0) return { head: 0, body: 0, done, zero, same };
     const headSize = pageHeadSize(entries.length);
-    const head = new Uint8Array(slot, PAGE_BODY_AT - headSize, headSize);
+    const head = new Uint8Array(slot, at - headSize, headSize);
     writePageMeta(head, entries);
     const kind = { type: FRAME_PAGE, flags: FRAME_OPTIONAL, device: this.#device };
     describeFrame(head, kind, body.subarray(0, used));
@@ -269,21 +279,23 @@ export class PageScan {
     let entry = null as { readonly iova: bigint; length: number; readonly zero: boolean } | null;
     while (run.page < run.end && entries.length < MAX_PAGE_ENTRIES && frame.seen < TURN_BYTES) {
       const { page } = run;
-      const zero = this.#isZero(run, page);
+      // A page alone is copied at once: mostly, it does not begin with a zero, as the one before.
+      let unhashed = this.#filled && run.end - page === 1 ? this.#takeUnhashed(run, frame) : 0;
+      const zero = unhashed === 0 && this.#isZero(run, page);
+      this.#filled = !zero;
       let length = PAGE_UNIT;
       let same = false;
       if (zero) same = hashes.zero(page);
       else {
         if (frame.used === BODY_BYTES) return;
-        const room = body.subarray(frame.used);
-        const unsent = this.#takeUnsent(run, room);
-        if (unsent > 0) length = PAGE_UNIT * unsent;
+        if (unhashed === 0) unhashed = this.#takeUnhashed(run, frame);
+        if (unhashed > 0) length = PAGE_UNIT * unhashed;
         else {
           // What is sent is what was hashed, whoever writes to the page meanwhile.
           const copied = this.#copied;
           copied.copy(run, page, (into) => this.#memory.read(iovaOf(run, page), into));
           same = hashes.update(page, copied.hash(page));
-          if (!same) room.set(copied.bytes(page));
+          if (!same) body.set(copied.bytes(page), frame.used);
         }
       }
       frame.seen += length;
@@ -301,25 +313,26 @@ export class PageScan {
   }
 
   /**
-   * Takes pages that are sent without a look at their hashes, from the next one on, which is not zero;
-   * returns how many.
+   * Takes pages that are sent without a look at their hashes, from the next one on; returns how many
+   * there are before the first one that is zero, or has to be hashed.
    */
-  #takeUnsent(run: DueRun, room: Uint8Array): number {
+  #takeUnhashed(run: DueRun, { body, used }: FrameInProgress): number {
     const { hashes, page } = run;
-    const last = Math.min(run.end, page + room.length / PAGE_UNIT, page + this.#atOnce);
+    const room = (BODY_BYTES - used) / PAGE_UNIT;
+    const most = Math.min(run.end, page + room, page + this.#atOnce);
     let end = page;
-    while (end < last && hashes.isUnsent(end)) end += 1;
+    while (end < most && hashes.needsNone(end, this.#last)) end += 1;
     if (end === page) return 0;
-    const bytes = room.subarray(0, (end - page) * PAGE_UNIT);
+    const bytes = body.subarray(used, used + (end - page) * PAGE_UNIT);
     this.#memory.read(iovaOf(run, page), bytes);
     // A page that does not begin with a zero need not be looked at from outside of the runtime.
-    let pages = 1;
+    let pages = 0;
     while (page + pages < end) {
       if (bytes[pages * PAGE_UNIT] === 0 && this.#isZero(run, page + pages)) break;
       pages += 1;
     }
     // Where zeros are far between, fewer calls copy the same; where they are not, less is in vain.
-    this.#atOnce = page + pages < end ? pages : Math.min(2 * pages, MOST_COPIED);
+    this.#atOnce = page + pages < end ? Math.max(1, pages) : Math.min(2 * pages, MOST_COPIED);
     hashes.sent(page, pages);
     return pages;
   }
@@ -335,8 +348,10 @@ export class PageScan {
 
 /** What of a run is next by a stream; null if nothing is left of it. */
 function ownRun(run: DueRun, { stream, done }: Cursor): DueRun | null {
+  const first = run.page + done;
+  if (stream.count === 1) return first < run.end ? { ...run, page: first } : null;
   const base = Number(run.part.iova / UNIT);
-  const left: PageSpan = { page: base + run.page + done, end: base + run.end };
+  const left: PageSpan = { page: base + first, end: base + run.end };
   const own = ownPages(left, stream);
   return own === null ? null : { ...run, page: own.page - base, end: own.end - base };
 }

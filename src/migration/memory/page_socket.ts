@@ -11,6 +11,7 @@ import { type FramePosition, FrameWriter } from "../../checkpoint/frames/frame_w
 import { parsePageMeta } from "../../checkpoint/frames/page_frame.ts";
 import type { DeviceMemory } from "../../dirty/mod.ts";
 import { POLLIN, POLLOUT } from "../../kernel/kernel.ts";
+import { bytesToCacheLine, CACHE_LINE } from "../../kernel/libc/cache_line.ts";
 import { UnixSocket } from "../../kernel/libc/unix_socket.ts";
 import {
   PAGE_BODY_AT,
@@ -79,9 +80,20 @@ export interface ReceiveTurn {
   readonly foreign: bigint | null;
 }
 
+/** Memory for a frame. */
+interface Slot {
+  readonly buffer: ArrayBuffer;
+  /** Where its body begins: with a cache line, as copying to and from there is twice as fast then. */
+  readonly at: number;
+}
+
+function newSlot(): Slot {
+  const buffer = new ArrayBuffer(PAGE_SLOT_BYTES + CACHE_LINE);
+  return { buffer, at: PAGE_BODY_AT + bytesToCacheLine(new Uint8Array(buffer)) };
+}
+
 /** What is sent by a stream. */
-interface Sending {
-  readonly slot: ArrayBuffer;
+interface Sending extends Slot {
   /** What is left to send of the frame in the slot. */
   rest: Uint8Array;
   /** Whether there is nothing more to look at. */
@@ -104,11 +116,7 @@ export class PageSender {
    */
   send({ fd, stream, position, more, waitMs }: SendRequest): SendTurn {
     const begun = performance.now();
-    const sending = this.#streams[stream] ??= {
-      slot: new ArrayBuffer(PAGE_SLOT_BYTES),
-      rest: NOTHING,
-      done: false,
-    };
+    const sending = this.#streams[stream] ??= { ...newSlot(), rest: NOTHING, done: false };
     const frames = new FrameWriter();
     frames.position = position;
     const socket = UnixSocket.adopt(fd);
@@ -122,16 +130,16 @@ export class PageSender {
         blocked = UnixSocket.wait([{ socket, events: POLLOUT }], waitMs)[0] === 0;
       } else if (sending.done || !more || performance.now() - begun > TURN_MS) break;
       else {
-        const turn = this.#scan.fill(sending.slot, stream);
+        const turn = this.#scan.fill(sending.buffer, stream, sending.at);
         sum.body += turn.body;
         sum.zero += turn.zero;
         sum.same += turn.same;
         seconds += turn.seconds;
         sending.done = turn.done;
         if (turn.head === 0) continue;
-        const at = PAGE_BODY_AT - turn.head;
-        frames.place(new Uint8Array(sending.slot, at, turn.head), turn.body);
-        sending.rest = new Uint8Array(sending.slot, at, turn.head + turn.body);
+        const at = sending.at - turn.head;
+        frames.place(new Uint8Array(sending.buffer, at, turn.head), turn.body);
+        sending.rest = new Uint8Array(sending.buffer, at, turn.head + turn.body);
       }
     }
     const done = sending.done && !blocked;
@@ -143,7 +151,7 @@ export class PageSender {
 /** What is received by a stream. */
 interface Receiving {
   readonly id: number;
-  readonly slot: ArrayBuffer;
+  readonly slot: Slot;
   readonly frames: FrameReader;
 }
 
@@ -222,9 +230,9 @@ export class PageReceiver {
   #stream({ index }: StreamPart, id: number): Receiving {
     const known = this.#streams[index];
     if (known?.id === id) return known;
-    const slot = known?.slot ?? new ArrayBuffer(PAGE_SLOT_BYTES);
+    const slot = known?.slot ?? newSlot();
     const allocate = ({ bodyLength }: FrameHeader): Uint8Array<ArrayBuffer> =>
-      new Uint8Array(slot, PAGE_BODY_AT, bodyLength);
+      new Uint8Array(slot.buffer, slot.at, bodyLength);
     return this.#streams[index] = { id, slot, frames: new FrameReader({ allocate }) };
   }
 }

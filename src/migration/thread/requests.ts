@@ -41,7 +41,11 @@ export interface Requests {
   readDirty: (options: ReadOptions) => DirtyReading;
   unmapWithDirty: (iova: bigint, size: bigint) => UnmapReading;
   beginPages: (options: Omit<PageScanOptions, "tracker">) => number;
-  addPages: (what: "all" | "dirty" | readonly IovaMapping[], scan: number) => PagesDue;
+  addPages: (
+    what: "all" | "dirty" | readonly IovaMapping[],
+    scan: number,
+    last: boolean,
+  ) => PagesDue;
   fillPages: (slot: ArrayBuffer, stream: number) => PageTurn;
   sendPages: (request: SendRequest) => SendTurn;
   receivePages: (request: ReceiveRequest) => ReceiveTurn;

@@ -374,12 +374,16 @@ export class DeviceSession implements Disposable {
     return this.#scans;
   }
 
-  /** Adds memory that is to be sent. */
-  addPages(what: "all" | "dirty" | readonly IovaMapping[], scan: number): PagesDue {
+  /** Adds memory that is to be sent; `last` says that nothing is added after it. */
+  addPages(
+    what: "all" | "dirty" | readonly IovaMapping[],
+    scan: number,
+    last: boolean,
+  ): PagesDue {
     if (scan !== this.#scans) {
       throw new TypeError("Cannot send memory: it was begun to be sent elsewhere since");
     }
-    return this.#scan!.add(what);
+    return this.#scan!.add(what, last);
   }
 
   /** Makes a frame of memory that is to be sent by a stream. */
