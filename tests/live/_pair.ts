@@ -27,6 +27,7 @@ import {
   type Side,
 } from "../../src/live/commit/journal.ts";
 import { resolve } from "../../src/live/commit/resolve.ts";
+import { WaitThread } from "../../src/live/connection/wait_thread.ts";
 import { type Device, openDevice } from "../../src/migration/device.ts";
 import { type OpenDevices, openDevices } from "../../src/migration/open_devices.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
@@ -35,6 +36,9 @@ import type { RangeToMap } from "../../src/dirty/mod.ts";
 import { Switchboard } from "./_switchboard.ts";
 
 export const MIB = 1n << 20n;
+
+// Not started anew for the connections of each test.
+WaitThread.use();
 
 /** A folder that is removed afterwards. */
 export async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
