@@ -18,6 +18,7 @@ import { CheckpointError } from "../checkpoint/checkpoint_error.ts";
 import type { DecodedHeader } from "../checkpoint/metadata/header.ts";
 import { PAGE_BODY_AT, PAGE_SLOT_BYTES } from "../migration/memory/page_scan.ts";
 import { ownsAll, type StreamPart } from "../migration/memory/stripes.ts";
+import type { ReceiveTurn } from "../migration/memory/page_socket.ts";
 import { ask, hasThread } from "../migration/thread/session_client.ts";
 import type { Lockstep } from "../transfer/lockstep.ts";
 import { LiveError } from "./live_error.ts";
@@ -171,7 +172,7 @@ export class FrameReceiver {
    */
   async rest(): Promise<void> {
     // Most often, memory of the first device comes next.
-    if (this.#source.shared && this.#tee === null && !this.#compressed) this.#next = 0;
+    if (this.#lends) this.#next = 0;
     await this.#lockstep.until(this.#takeUntil(() => this.#reader.trailer));
     await this.#finished(0);
     this.#reader.end();
@@ -232,17 +233,30 @@ export class FrameReceiver {
     this.#compare(this.#hashes);
   }
 
+  /**
+   * Whether devices' threads receive. Not if memory may be compressed: what is still being
+   * decompressed must not be stored after a newer version.
+   */
+  get #lends(): boolean {
+    return (this.#source.shared ?? false) && this.#tee === null && !this.#compressed;
+  }
+
   /** Lets a device's thread receive the frames of its memory, until another one comes. */
   async #receiveBy(number: number): Promise<void> {
     this.#next = null;
-    const { device } = this.#lockstep.members[number]!;
+    const member = this.#lockstep.members[number]!;
+    const { device } = member;
     const part = this.#part;
     const waitMs = part.count === 1 && hasThread(device) ? SOCKET_WAIT_MS : 0;
     await this.#source.receiveBy!(async (fd) => {
       for (;;) {
         const { position } = this.#reader;
         const request = { fd, device: number, part, id: this.#id, position, waitMs };
-        const turn = await ask(device, "receivePages", request);
+        const turn = await ask(device, "receivePages", request).catch((error) => {
+          // Memory that is not there is this device's fault; a stream that is wrong is nobody's.
+          if (!(error instanceof RangeError)) throw error;
+          return this.#lockstep.attempt(member, Promise.reject<ReceiveTurn>(error));
+        });
         this.#lockstep.signal.throwIfAborted();
         if (turn.foreign !== null) throw this.#notOwn(turn.foreign);
         this.#reader.goOn(turn.position, turn.bytes);
@@ -280,7 +294,7 @@ export class FrameReceiver {
 
   #store(pages: Pages): void {
     this.#pages = null;
-    if (this.#source.shared && this.#tee === null) this.#next = pages.device;
+    if (this.#lends) this.#next = pages.device;
     const read = this.#slot;
     this.#slot = null;
     if (this.#zstd === null) {

@@ -48,6 +48,8 @@ export interface FrameSink {
   send(parts: readonly Bytes[]): Promise<void>;
   /** Lets another thread send, after all that it took before; see {@linkcode Peer.sendBy}. */
   sendBy?(send: (fd: number) => Promise<boolean>): Promise<void>;
+  /** Waits until what it took has left this side. */
+  drained?(): Promise<void>;
 }
 
 /** A stream: a checkpoint of its own. */
@@ -95,6 +97,11 @@ class Stream {
         return !blocked;
       })
     );
+  }
+
+  /** Waits until what was sent has left this side. */
+  drained(): Promise<void> {
+    return this.#inTurn(() => this.#sink.drained?.() ?? Promise.resolve());
   }
 
   #inTurn(send: () => Promise<void>): Promise<void> {
@@ -181,6 +188,11 @@ export class FrameSender implements Disposable {
     await Promise.all(this.#streams.map((stream) => stream.send((encoder) => encoder.begin())));
   }
 
+  /** Waits until all that was sent has left this side: only then it is known how long it took. */
+  async drained(): Promise<void> {
+    await Promise.all(this.#streams.map((stream) => stream.drained()));
+  }
+
   /** Sends the end of all streams but the first: no more memory comes by them. */
   async endMemory(): Promise<void> {
     const [, ...further] = this.#streams;
@@ -213,7 +225,11 @@ export class FrameSender implements Disposable {
 
   async #sendPart({ device, number }: Member, part: number, signal: AbortSignal): Promise<void> {
     const stream = this.#streams[part]!;
-    if (stream.shared && !this.#compress) return await this.#lendPart(device, part, signal);
+    // Several devices make their frames at the same time, and wait for each other only to send them.
+    const alone = this.devices.length === 1;
+    if (stream.shared && alone && !this.#compress) {
+      return await this.#lendPart(device, part, signal);
+    }
     const slots = stream.slots(number);
     let turn = await this.#fill(device, slots[0]!, part);
     for (let index = 0;; index ^= 1) {

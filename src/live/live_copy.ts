@@ -127,6 +127,7 @@ export class LiveCopy {
       if (!member.device.description.precopy) return;
       await this.#sender.sendDevice(member, "pre-copy", pass);
     });
+    await this.#lockstep.until(this.#sender.drained());
     const seconds = (performance.now() - begun) / 1000;
     const pending = this.#pending;
     const dirtied = await this.#addDirty();

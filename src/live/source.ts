@@ -301,13 +301,14 @@ class Source implements Disposable {
       shared: peer.shared,
       send: (parts) => peer.send(parts).catch(this.#whyLost),
       sendBy: (send) => peer.sendBy(send).catch(this.#whyLost),
+      drained: () => peer.drained().catch(this.#whyLost),
     };
   }
 
   /** Throws why a stream was lost: what the other side says by the first one counts more. */
   readonly #whyLost = async (error: unknown): Promise<never> => {
     // It is over already, and the devices are being brought back.
-    if (this.#lockstep.signal.aborted) throw error;
+    if (this.#lockstep.signal.aborted || !(error instanceof LiveError)) throw error;
     const late = Promise.withResolvers<void>();
     const timer = setTimeout(late.resolve, REASON_MS);
     await Promise.race([this.#answer, late.promise]).catch(() => {});
@@ -346,6 +347,7 @@ class Source implements Disposable {
     }
     this.#lastSent = true;
     await lockstep.until(this.#sender.end());
+    await lockstep.until(this.#sender.drained());
     this.#inStream = false;
     this.#downtime.begin("commit");
     this.#tell("committing");
@@ -371,7 +373,7 @@ class Source implements Disposable {
         `the devices would stand still for ${expected} ms, of which comparing memory takes ` +
         `${compare} ms; ${this.#limits.downtimeMs} ms are allowed`,
       "Allow more downtime, or let it stop all the same" +
-        (compare > 0 ? "; if nothing but the devices writes to memory, promise that" : ""),
+        (compareMs > 0 ? "; if nothing but the devices writes to memory, promise that" : ""),
     );
   }
 

@@ -34,6 +34,9 @@ function cutting(ends: [Connection, Connection], plan: Plan): [Connection, Conne
           count();
           return end.socket!.lend(use);
         },
+        get unsent(): number {
+          return end.socket!.unsent;
+        },
         readable: () => end.socket!.readable(),
         writable: () => end.socket!.writable(),
       }

@@ -39,6 +39,20 @@ describe("the thread that waits for sockets", () => {
     await waits.wait(one.fd, POLLIN, NEVER);
   });
 
+  it("waits for as many as there are", async () => {
+    using waits = WaitThread.use();
+    using cancelling = new DisposableStack();
+    const idle = new AbortController();
+    cancelling.defer(() => idle.abort());
+    const [one, other] = UnixSocket.pair();
+    using _one = one;
+    using _other = other;
+    const waiting = Array.from({ length: 1000 }, () => waits.wait(one.fd, POLLIN, idle.signal));
+    await waits.wait(one.fd, POLLOUT, NEVER);
+    idle.abort();
+    await Promise.all(waiting);
+  });
+
   it("ends with its last user, and is there again for the next one", async () => {
     for (let turn = 0; turn < 3; turn++) {
       const [one, other] = UnixSocket.pair();

@@ -10,7 +10,7 @@ import { isErrno, SysError } from "../sys_error.ts";
 import { UnixSocket } from "./unix_socket.ts";
 
 /** Clients that may wait to be accepted. */
-const BACKLOG = 16;
+const BACKLOG = 64;
 
 /** Why a socket file cannot be made. */
 export type SocketFileErrorCode =

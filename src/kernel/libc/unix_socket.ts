@@ -26,6 +26,9 @@ const SOL_SOCKET = 1;
 const SHUT_WR = 1;
 const SHUT_RDWR = 2;
 const SO_TYPE = 3;
+const SO_DOMAIN = 39;
+/** `ioctl`: what a socket has still to send (linux/sockios.h). */
+const SIOCOUTQ = 0x5411;
 const SO_SNDBUF = 7;
 const SO_PEERCRED = 17;
 const MSG_PEEK = 2;
@@ -175,9 +178,21 @@ export class UnixSocket implements Disposable {
     return ucred.unpack(value);
   }
 
-  /** Asks the kernel to buffer as much of what is sent as it lets a process have. */
-  enlargeBuffer(): void {
-    const value = new Uint8Array(Int32Array.of(BUFFER_BYTES).buffer);
+  /** Whether it is of the Unix domain: a socket that was adopted may be another one. */
+  get isLocal(): boolean {
+    return intOption(this.fd, SO_DOMAIN) === AF_UNIX;
+  }
+
+  /** Bytes that were sent and not received yet, with what the kernel needs for them. */
+  unsent(): number {
+    const value = new Uint8Array(new ArrayBuffer(4));
+    libcKernel().ioctl(this.fd, SIOCOUTQ, value);
+    return new DataView(value.buffer).getInt32(0, true);
+  }
+
+  /** Asks the kernel to buffer so much of what is sent, or as much as it lets a process have. */
+  enlargeBuffer(bytes: number = BUFFER_BYTES): void {
+    const value = new Uint8Array(Int32Array.of(bytes).buffer);
     // Refused nowhere: the kernel takes as much as is allowed.
     this.#libc.setsockopt(this.fd, SOL_SOCKET, SO_SNDBUF, value);
   }
@@ -332,9 +347,14 @@ function socketAddress(call: string, path: string): Buffer {
 
 /** The type of a socket; null if the fd is not open, or something else. */
 function socketType(fd: number): number | null {
+  return intOption(fd, SO_TYPE);
+}
+
+/** An option of a socket; null if the fd is not open, or something else. */
+function intOption(fd: number, option: number): number | null {
   const value = new Uint8Array(new ArrayBuffer(4));
   const length = new Uint8Array(Int32Array.of(value.length).buffer);
-  return libc().getsockopt(fd, SOL_SOCKET, SO_TYPE, value, length) < 0 ? null : value[0]!;
+  return libc().getsockopt(fd, SOL_SOCKET, option, value, length) < 0 ? null : value[0]!;
 }
 
 /** This process's effective user id. The runtimes' own ways to ask for it want a permission more. */

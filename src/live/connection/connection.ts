@@ -14,6 +14,8 @@ import { WaitingBytes } from "./_waiting_bytes.ts";
 export interface SharedSocket {
   /** Lets another thread do it; the fd stays that of the socket until it has. */
   lend<Value>(use: (fd: number) => Promise<Value>): Promise<Value>;
+  /** Bytes that were sent and have not left this side yet, as its kernel counts them. */
+  readonly unsent: number;
   /** Waits until there is something to read, or the end. */
   readable(): Promise<void>;
   /** Waits until there is room for more, or the end. */

@@ -2,6 +2,7 @@
  * The other side: messages and stream bytes from a connection, each waited for only so long.
  */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { SysError } from "../../kernel/sys_error.ts";
 import { LiveError } from "../live_error.ts";
 import { type Connection, lost, type SharedSocket } from "./connection.ts";
@@ -13,6 +14,9 @@ const READ_AHEAD = 4096;
 
 /** How long the other side may take, by default, in milliseconds. */
 const TIMEOUT_MS = 30_000;
+
+/** How often it is looked whether what was sent has left, in milliseconds. */
+const LOOK_MS = 1;
 
 /** What the other side has to take in that time, in bytes. */
 const SEND_BYTES = 256 << 10;
@@ -104,6 +108,21 @@ export class Peer {
     while (!await this.#lend(socket, receive)) {
       await this.#inTime(this.#silence.during(socket.readable()), "go on", this.#silence);
     }
+  }
+
+  /** Waits until what was sent has left this side, as long as it becomes less in time. */
+  async drained(): Promise<void> {
+    const { socket } = this.#connection;
+    if (socket === undefined) return;
+    await this.#inTurn(async () => {
+      for (let left = socket.unsent; left > 0;) {
+        const less = (async (): Promise<void> => {
+          while (socket.unsent >= left && socket.unsent > 0) await sleep(LOOK_MS);
+        })();
+        await this.inTime(less, "take what is sent");
+        left = socket.unsent;
+      }
+    });
   }
 
   async #lend<Value>(socket: SharedSocket, use: (fd: number) => Promise<Value>): Promise<Value> {

@@ -8,6 +8,9 @@ import type { UnixSocket } from "../../kernel/libc/unix_socket.ts";
 import { type Connection, lost, type SharedSocket } from "./connection.ts";
 import { WaitThread } from "./wait_thread.ts";
 
+/** What the kernel is asked to buffer of what is sent; it takes twice as much, with its own. */
+const BUFFER_BYTES = 2 << 20;
+
 /** A connection over a socket. */
 export class SocketConnection implements Connection, SharedSocket {
   readonly name: string;
@@ -21,12 +24,17 @@ export class SocketConnection implements Connection, SharedSocket {
   constructor(name: string, socket: UnixSocket) {
     this.name = name;
     this.#socket = socket;
-    // Two frames of memory fit in: neither side waits for the other at each of them.
-    socket.enlargeBuffer();
+    // Two frames of memory fit in: neither side waits for the other at each of them. For TCP, the
+    // kernel knows better.
+    if (socket.isLocal) socket.enlargeBuffer(BUFFER_BYTES);
   }
 
   get socket(): SharedSocket {
     return this;
+  }
+
+  get unsent(): number {
+    return this.#closing.signal.aborted ? 0 : this.#attempt(() => this.#socket.unsent());
   }
 
   async read(into: Uint8Array): Promise<number> {

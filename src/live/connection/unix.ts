@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cleanedUp } from "../../base/cleanup.ts";
 import { POLLIN } from "../../kernel/kernel.ts";
 import { SocketFile, type SocketFileError } from "../../kernel/libc/socket_file.ts";
 import { ownUid, UnixSocket } from "../../kernel/libc/unix_socket.ts";
@@ -68,9 +69,13 @@ export class UnixListener implements Disposable {
       if (signal.aborted) return;
       const socket = this.#accept();
       if (socket === null) continue;
-      if (this.#connections.count < MAX_QUEUE && this.#isOwn(socket)) {
-        this.#connections.add(new SocketConnection(`unix:${this.path}`, socket));
-      } else socket.close();
+      try {
+        if (this.#connections.count < MAX_QUEUE && this.#isOwn(socket)) {
+          this.#connections.add(new SocketConnection(`unix:${this.path}`, socket));
+        } else socket.close();
+      } catch (error) {
+        throw cleanedUp(error, () => socket.close());
+      }
     }
   }
 
@@ -87,7 +92,9 @@ export class UnixListener implements Disposable {
   #isOwn(socket: UnixSocket): boolean {
     const { pid, uid } = socket.peer();
     if (uid === this.#uid || uid === 0) return true;
-    this.#onRefused?.(`process ${pid} runs as user ${uid}, and this one as user ${this.#uid}`);
+    const why = `process ${pid} runs as user ${uid}, and this one as user ${this.#uid}`;
+    // What the caller does about it must not keep others out.
+    queueMicrotask(() => this.#onRefused?.(why));
     return false;
   }
 
@@ -126,16 +133,17 @@ export class UnixListener implements Disposable {
 export async function connectUnix(path: string): Promise<Connection> {
   const fail = (why: string, cause?: unknown): LiveError =>
     new LiveError("connection-lost", `Cannot connect to ${path}: ${why}`, "", { cause });
-  let socket: UnixSocket;
+  let socket: UnixSocket | null = null;
   try {
+    const own = ownUid();
     socket = UnixSocket.connect(path);
+    const { uid } = socket.peer();
+    if (uid === own || uid === 0) return new SocketConnection(`unix:${path}`, socket);
+    throw new Error(`user ${uid} listens there`);
   } catch (error) {
+    socket?.close();
     throw fail((error as Error).message, error);
   }
-  const { uid } = socket.peer();
-  if (uid === ownUid() || uid === 0) return new SocketConnection(`unix:${path}`, socket);
-  socket.close();
-  throw fail(`user ${uid} listens there`);
 }
 
 /**

@@ -3,19 +3,23 @@
  * it did not open itself.
  */
 
+import { cleanedUp } from "../../base/cleanup.ts";
 import { startWorker, type Thread, threadOf } from "../../base/thread.ts";
 import { ThreadError } from "../../base/thread_error.ts";
 import { UnixSocket } from "../../kernel/libc/unix_socket.ts";
 
-/** What the thread is asked for; a byte is sent to it first, which ends its wait. */
+/**
+ * What the thread is asked for. Each request is counted first, and then a byte is sent, which ends the
+ * thread's wait: one that finds the socket full is not needed.
+ */
 export type WaitRequest =
-  /** The fd where these bytes come. */
-  | { readonly wake: number }
+  /** The fd where these bytes come, and how many requests there are. */
+  | { readonly wake: number; readonly posted: Int32Array<SharedArrayBuffer> }
   /** Waits for events of a socket: `POLLIN`, `POLLOUT`. */
   | { readonly id: number; readonly fd: number; readonly events: number }
   /** Waits for it no longer. */
   | { readonly cancel: number }
-  /** Closes the fd, and waits for nothing more. */
+  /** Waits for nothing more, and does not use the fd any more. */
   | "end";
 
 /** What it answers: the waits that are over, or that it has ended. */
@@ -27,21 +31,28 @@ const BYTE = new Uint8Array(1);
 export class WaitThread implements Disposable {
   static #shared: WaitThread | null = null;
   #users = 0;
-  readonly #wake: UnixSocket;
+  /** What is sent to this one wakes the thread, which receives from the other. */
+  readonly #ends: readonly [UnixSocket, UnixSocket];
   readonly #thread: Thread<WaitRequest>;
+  readonly #posted = new Int32Array(new SharedArrayBuffer(4));
   readonly #waiting = new Map<number, PromiseWithResolvers<void>>();
   #last = 0;
+  /** Why it waits no more. */
+  #failure: Error | null = null;
 
   private constructor() {
     const [wake, woken] = UnixSocket.pair();
-    this.#wake = wake;
-    const worker = startWorker(new URL("./wait_worker.ts", import.meta.url));
-    this.#thread = threadOf<WaitRequest, WaitAnswer>(worker, {
-      message: (answer) => answer === "ended" ? this.#end() : this.#over(answer),
-      ended: (why) => this.#fail(`The thread that waits for sockets has ended: ${why}`),
-    });
-    // It closes its end itself, once it does not wait there any more.
-    this.#post({ wake: woken.fd });
+    this.#ends = [wake, woken];
+    try {
+      const worker = startWorker(new URL("./wait_worker.ts", import.meta.url));
+      this.#thread = threadOf<WaitRequest, WaitAnswer>(worker, {
+        message: (answer) => answer === "ended" ? this.#close("was ended") : this.#over(answer),
+        ended: (why) => this.#close(`has ended: ${why}`),
+      });
+    } catch (error) {
+      throw cleanedUp(error, () => this.#closeEnds());
+    }
+    this.#post({ wake: woken.fd, posted: this.#posted });
     this.#thread.keepAlive(false);
   }
 
@@ -59,6 +70,7 @@ export class WaitThread implements Disposable {
    */
   async wait(fd: number, events: number, cancelled: AbortSignal): Promise<void> {
     if (cancelled.aborted) return;
+    if (this.#failure !== null) throw this.#failure;
     const id = this.#last += 1;
     const waiting = Promise.withResolvers<void>();
     this.#waiting.set(id, waiting);
@@ -77,7 +89,9 @@ export class WaitThread implements Disposable {
   }
 
   #post(request: WaitRequest): void {
-    this.#wake.send(BYTE);
+    if (this.#failure !== null) return;
+    Atomics.add(this.#posted, 0, 1);
+    this.#ends[0].send(BYTE);
     this.#thread.post(request);
   }
 
@@ -89,23 +103,27 @@ export class WaitThread implements Disposable {
     if (this.#waiting.size === 0) this.#thread.keepAlive(false);
   }
 
-  #fail(why: string): void {
-    for (const { reject } of this.#waiting.values()) reject(new ThreadError(why));
-    this.#waiting.clear();
-  }
-
   /** Ends the thread, if nobody else uses it. */
   [Symbol.dispose](): void {
     this.#users -= 1;
-    if (this.#users > 0) return;
-    WaitThread.#shared = null;
-    this.#fail("The thread that waits for sockets was ended");
+    if (this.#users > 0 || this.#failure !== null) return;
+    if (WaitThread.#shared === this) WaitThread.#shared = null;
     this.#thread.keepAlive(true);
     this.#post("end");
   }
 
-  #end(): void {
+  /** The thread waits for nothing any more; whoever comes next gets another one. */
+  #close(what: string): void {
+    if (this.#failure !== null) return;
+    this.#failure = new ThreadError(`The thread that waits for sockets ${what}`);
+    if (WaitThread.#shared === this) WaitThread.#shared = null;
+    for (const { reject } of this.#waiting.values()) reject(this.#failure);
+    this.#waiting.clear();
     this.#thread.terminate();
-    this.#wake.close();
+    this.#closeEnds();
+  }
+
+  #closeEnds(): void {
+    for (const end of this.#ends) end.close();
   }
 }

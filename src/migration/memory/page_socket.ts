@@ -200,7 +200,11 @@ export class PageReceiver {
         continue;
       }
       const frame = frames.filled(count);
-      if (frame === null) continue;
+      if (frame === null) {
+        // A frame that comes byte by byte must not keep the thread from everything else.
+        if (performance.now() - begun > TURN_MS) return turn("time");
+        continue;
+      }
       const entries = parsePageMeta(frame.meta, frame.bodyLength);
       if (typeof entries === "string") {
         const what = `frame ${frame.sequence} makes no sense: ${entries}`;

@@ -202,6 +202,24 @@ describe("memory received by a socket", () => {
     assert.equal(receiver.receive({ ...request, fd: next.fd, id: 2 }).ended, "waiting");
   });
 
+  it("lets the thread go if a frame comes byte by byte", () => {
+    const { bytes, start, sent } = frames();
+    const receiver = new PageReceiver(memoryOf(new Uint8Array(bytes.length)));
+    const [ours, theirs] = UnixSocket.pair();
+    using _ours = ours;
+    using _theirs = theirs;
+    const request = { fd: theirs.fd, device: 0, part: ALONE, id: 1, position: start, waitMs: 1000 };
+    ours.send(sent.subarray(0, 1000));
+    const feeding = new Worker(new URL("./_feeding_worker.ts", import.meta.url), {
+      type: "module",
+    });
+    feeding.postMessage({ fd: ours.fd, bytes: sent.subarray(1000, 3000) });
+    const turn = receiver.receive(request);
+    feeding.terminate();
+    assert.equal(turn.ended, "time");
+    assert.deepEqual(turn.position, start);
+  });
+
   it("is not stored if it belongs to another stream", () => {
     const { bytes, start, sent } = frames();
     const memory = memoryOf(new Uint8Array(bytes.length).fill(7));
