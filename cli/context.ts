@@ -136,7 +136,12 @@ export class Context {
     this.noteColoured(...lines.map(printable));
   }
 
-  /** The same for lines without text from outside; they may have colours. */
+  /** Prints on stderr what somebody has to do something about, with `--quiet` too. */
+  alert(line: string): void {
+    this.#write(STDERR, printable(line) + "\n");
+  }
+
+  /** The same as {@linkcode Context.note} for lines without text from outside, with colours. */
   noteColoured(...lines: readonly string[]): void {
     if (!this.quiet && lines.length > 0) this.#write(STDERR, lines.join("\n") + "\n");
   }

@@ -146,7 +146,7 @@ export class MigrationProgress implements Disposable {
     if (phase === "stopped" && !redraws()) {
       this.#context.note("The device stands still; the rest is sent");
     }
-    if (phase === "in-doubt") this.#context.note(inDoubt(id));
+    if (phase === "in-doubt") this.#context.alert(inDoubt(id));
   }
 
   #tellRounds({ rounds, warnings, expectedDowntimeMs }: MigrateProgress): void {

@@ -8,6 +8,12 @@ export interface Round {
   readonly sent: number;
   /** How long it took. */
   readonly seconds: number;
+  /** How long sending took of that, with compression, and until all of it had left. */
+  readonly sending: number;
+  /** Bytes of memory that were looked at; pages of zeros, or that had not changed, were not sent. */
+  readonly looked: number;
+  /** How long looking at them took, in seconds. */
+  readonly looking: number;
   /** Bytes of memory that became dirty during the round. */
   readonly dirtied: number;
   /** Those, and the bytes that the devices report as pending. */
@@ -26,12 +32,14 @@ export interface ConvergenceOptions {
   readonly maxTimeMs: number;
 }
 
-/** Bytes per second over all rounds; 0 if nothing was sent. */
+/** Bytes per second of sending, over all rounds; 0 if nothing was sent. */
 export function bandwidth(rounds: readonly Round[]): number {
-  const sending = rounds.filter(({ compared }) => compared === undefined);
-  const sent = sending.reduce((sum, round) => sum + round.sent, 0);
-  const seconds = sending.reduce((sum, round) => sum + round.seconds, 0);
-  return seconds > 0 ? sent / seconds : 0;
+  const seconds = sum(rounds, "sending");
+  return seconds > 0 ? sum(rounds, "sent") / seconds : 0;
+}
+
+function sum(rounds: readonly Round[], what: "sent" | "sending" | "looked" | "looking"): number {
+  return rounds.reduce((total, round) => total + round[what], 0);
 }
 
 /**
@@ -40,10 +48,19 @@ export function bandwidth(rounds: readonly Round[]): number {
  * @param fixedMs How long comparing memory takes, in addition to sending what is left.
  */
 export function expectedDowntimeMs(rounds: readonly Round[], fixedMs: number): number {
-  const left = rounds.at(-1)?.left ?? 0;
+  const { left, dirtied } = rounds.at(-1) ?? { left: 0, dirtied: 0 };
   if (left === 0) return fixedMs;
   const rate = bandwidth(rounds);
-  return rate > 0 ? left / rate * 1000 + fixedMs : Infinity;
+  if (rate === 0) return Infinity;
+  // Of memory that is looked at again, what is not as it was sent before has to be sent.
+  const again = rounds.slice(1).findLast(({ compared }) => compared === undefined);
+  const part = again === undefined || again.looked === 0
+    ? 1
+    : Math.min(1, again.sent / again.looked);
+  const sending = (dirtied * part + left - dirtied) / rate;
+  const looked = sum(rounds, "looked");
+  const looking = looked > 0 ? dirtied * sum(rounds, "looking") / looked : 0;
+  return (sending + looking) * 1000 + fixedMs;
 }
 
 /**
@@ -56,10 +73,11 @@ export function expectedDowntimeMs(rounds: readonly Round[], fixedMs: number): n
  * import assert from "node:assert/strict";
  *
  * const limits = { downtimeMs: 300, maxRounds: 2, maxTimeMs: Infinity };
- * const round = { sent: 1e9, seconds: 1, dirtied: 1e8, left: 1e8 };
+ * const took = { seconds: 1, sending: 1, looked: 1e9, looking: 0.1 };
+ * const round = { ...took, sent: 1e9, dirtied: 1e8, left: 1e8 };
  * assert.equal(afterRound([round], 0, limits), "stop");
- * assert.equal(afterRound([{ ...round, left: 5e8 }], 0, limits), "round");
- * assert.equal(afterRound([round, { ...round, left: 1e9 }], 0, limits), "give-up");
+ * assert.equal(afterRound([{ ...round, dirtied: 5e8, left: 5e8 }], 0, limits), "round");
+ * assert.equal(afterRound([round, { ...round, dirtied: 1e9, left: 1e9 }], 0, limits), "give-up");
  * ```
  */
 export function afterRound(

@@ -60,6 +60,8 @@ class Stream {
   #sending: Promise<void> = Promise.resolve();
   /** Two for each device: a frame is made in one while the other is sent. */
   readonly #slots: ArrayBuffer[][] = [];
+  /** How long it has been sending, and compressing what it sends, in milliseconds. */
+  busyMs = 0;
   /** What compresses its memory, if that is not done on this thread. */
   zstd: ZstdThread | null = null;
 
@@ -92,8 +94,10 @@ class Stream {
   lend(turn: (fd: number, position: FramePosition) => Promise<SendTurn>): Promise<void> {
     return this.#inTurn(() =>
       this.#sink.sendBy!(async (fd) => {
-        const { position, blocked } = await turn(fd, this.#encoder.position);
+        const { position, blocked, seconds } = await turn(fd, this.#encoder.position);
         this.#encoder.position = position;
+        // The frames were made meanwhile, too.
+        this.busyMs -= seconds * 1000;
         return !blocked;
       })
     );
@@ -105,7 +109,11 @@ class Stream {
   }
 
   #inTurn(send: () => Promise<void>): Promise<void> {
-    const sending = this.#sending.then(send);
+    const sending = this.#sending.then(async () => {
+      const begun = performance.now();
+      await send();
+      this.busyMs += performance.now() - begun;
+    });
     // Who sends next finds the failure, too.
     sending.catch(() => {});
     return this.#sending = sending;
@@ -114,6 +122,8 @@ class Stream {
   /** The body of a slot compressed, or null, and the slot. */
   async squeeze(slot: ArrayBuffer, length: number): Promise<[ArrayBuffer, Bytes | null]> {
     const at = PAGE_BODY_AT;
+    const begun = performance.now();
+    using _ = { [Symbol.dispose]: () => this.busyMs += performance.now() - begun };
     if (this.zstd === null) return [slot, squeeze(new Uint8Array(slot, at, length))];
     const { slot: back, packed } = await this.zstd.compress({ slot, at, length });
     return [back, packed === null ? null : new Uint8Array(packed)];
@@ -137,6 +147,8 @@ export class FrameSender implements Disposable {
   readonly devices: readonly { transactions: number; bytes: number }[];
   /** How long each byte takes that is only looked at, in seconds. */
   #looked = { bytes: 0, seconds: 0 };
+  /** The same of all that was looked at. */
+  #lookedSeconds = 0;
 
   /** `compress` compresses frames that this makes smaller. */
   constructor(sink: FrameSink, members: readonly Member[], header: SentHeader) {
@@ -202,6 +214,17 @@ export class FrameSender implements Disposable {
   /** Sends the end: the other side then has everything. */
   end(): Promise<void> {
     return this.#first.send((encoder) => encoder.end());
+  }
+
+  /** What of memory was looked at so far. */
+  get looked(): { readonly bytes: number; readonly seconds: number } {
+    const { memory, zero, same } = this.bytes;
+    return { bytes: memory + zero + same, seconds: this.#lookedSeconds };
+  }
+
+  /** For how many seconds it has been sending, by all streams at the same time. */
+  get sendingSeconds(): number {
+    return this.#streams.reduce((sum, { busyMs }) => sum + busyMs, 0) / this.streams / 1000;
   }
 
   /** Seconds that looking at so many bytes takes. */
@@ -275,6 +298,7 @@ export class FrameSender implements Disposable {
     this.bytes.same += turn.same;
     this.#looked.bytes += turn.body + turn.zero + turn.same;
     this.#looked.seconds += turn.seconds;
+    this.#lookedSeconds += turn.seconds;
   }
 
   /** Sends a turn's frame, if there is one; returns its slot. */

@@ -114,7 +114,8 @@ export class LiveCopy {
   /** Sends what is due of memory, and what devices with pre-copy have to give. */
   async round(): Promise<void> {
     const pass = precopyLimits({ maxRounds: 1 });
-    const [begun, before] = [performance.now(), this.#sender.moved];
+    const { moved, looked, sendingSeconds } = this.#sender;
+    const begun = performance.now();
     // With nothing else left, comparing alone takes longer than is allowed, as far as is known.
     const compared = this.#compares && !this.#compared && this.rounds.at(-1)?.left === 0;
     if (compared) {
@@ -132,8 +133,16 @@ export class LiveCopy {
     const pending = this.#pending;
     const dirtied = await this.#addDirty();
     const left = dirtied + pending;
-    const sent = this.#sender.moved - before;
-    this.rounds.push({ sent, seconds, dirtied, left, ...(compared ? { compared } : {}) });
+    this.rounds.push({
+      sent: this.#sender.moved - moved,
+      seconds,
+      sending: this.#sender.sendingSeconds - sendingSeconds,
+      looked: this.#sender.looked.bytes - looked.bytes,
+      looking: this.#sender.looked.seconds - looked.seconds,
+      dirtied,
+      left,
+      ...(compared ? { compared } : {}),
+    });
   }
 
   /** Asks the owner to stop writing to memory. */

@@ -17,7 +17,15 @@ const MIB = 2 ** 20;
 const PROGRESS: MigrateProgress = {
   phase: "pre-copy",
   id: "0123456789abcdef0123456789abcdef",
-  rounds: [{ sent: 512 * MIB, seconds: 4, dirtied: 48 * MIB, left: 50 * MIB }],
+  rounds: [{
+    sent: 512 * MIB,
+    seconds: 4,
+    sending: 4,
+    looked: 512 * MIB,
+    looking: 0.1,
+    dirtied: 48 * MIB,
+    left: 50 * MIB,
+  }],
   bytes: { memory: 510 * MIB, zero: 0, same: 0, device: 2 * MIB },
   sent: 512 * MIB,
   left: 12 * MIB,

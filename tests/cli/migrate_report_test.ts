@@ -10,6 +10,8 @@ import { vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 import { receiving } from "./_receiving.ts";
 
+/** What the page does not show of a round. */
+const ROUND = { sending: 0.1, looked: 0, looking: 0 };
 const MIB = 2 ** 20;
 const MEMORY = { iova: 0x100000n, size: 0x400000n };
 
@@ -37,8 +39,8 @@ const SUBJECT: MovedSubject = {
     phase: "done",
     id: "0123456789abcdef0123456789abcdef",
     rounds: [
-      { sent: 4 * MIB, seconds: 1, dirtied: MIB, left: 1.5 * MIB },
-      { sent: 1.5 * MIB, seconds: 0.375, dirtied: MIB, left: MIB },
+      { ...ROUND, sent: 4 * MIB, seconds: 1, dirtied: MIB, left: 1.5 * MIB },
+      { ...ROUND, sent: 1.5 * MIB, seconds: 0.375, dirtied: MIB, left: MIB },
     ],
     bytes: { memory: 5 * MIB, zero: MIB, same: 0, device: MIB },
     sent: 6 * MIB,

@@ -83,3 +83,18 @@ it("a hello is refused if its memory is not in whole pages that ascend", async (
     });
   }
 });
+
+it("a reason is made printable on both sides, and its decision counts whatever is in it", async () => {
+  const reason = "no\x1b[31mred\nnewline";
+  const bytes = packMessage({ type: "refused", reason });
+  const head = new TextDecoder().decode(bytes.subarray(8));
+  assert.ok(head.includes("no\\\\u001b[31mred\\\\nnewline"), head);
+  const raw = new TextEncoder().encode(JSON.stringify({ type: "refused", reason }));
+  const message = new Uint8Array(8 + raw.length);
+  message.set(bytes.subarray(0, 4));
+  new DataView(message.buffer).setUint32(4, raw.length, true);
+  message.set(raw, 8);
+  let at = 0;
+  const heard = await readMessage((length) => Promise.resolve(message.slice(at, at += length)));
+  assert.deepEqual(heard, { type: "refused", reason: "no\\u001b[31mred\\nnewline" });
+});

@@ -3,6 +3,7 @@
  * docs/live-migration.md.
  */
 
+import { printable } from "../../base/printable.ts";
 import { readRanges } from "../../checkpoint/metadata/chain_link.ts";
 import { type Fields, parseFields } from "../../checkpoint/metadata/json_fields.ts";
 import { MAX_DEVICES } from "../../checkpoint/frames/constants.ts";
@@ -94,7 +95,9 @@ function toJson(message: Message): unknown {
       : { type, version: ZSTD_VERSION, id, memory, compress };
   }
   if (message.type === "ready" && message.token === null) return { type: message.type };
-  if ("reason" in message) return { ...message, reason: message.reason.slice(0, MAX_REASON) };
+  if ("reason" in message) {
+    return { ...message, reason: printable(message.reason).slice(0, MAX_REASON) };
+  }
   return message;
 }
 
@@ -137,7 +140,8 @@ function parseMessage(fields: Fields): Message {
     }
     case "abort":
     case "refused":
-      return { type, reason: fields.text("reason", MAX_REASON) };
+      // Whatever is in it, the decision counts.
+      return { type, reason: printable(String(fields.value("reason") ?? "")).slice(0, MAX_REASON) };
     default:
       return { type };
   }
