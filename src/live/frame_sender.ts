@@ -18,6 +18,7 @@ import type { Phase } from "../checkpoint/batches/transaction.ts";
 import { PAGE_BODY_AT, PAGE_SLOT_BYTES, type PageTurn } from "../migration/memory/page_scan.ts";
 import type { SendTurn } from "../migration/memory/page_socket.ts";
 import type { PrecopyLimits } from "../migration/protocol/engine.ts";
+import type { PulledBatch } from "../migration/thread/session.ts";
 import { ask, hasThread } from "../migration/thread/session_client.ts";
 import type { Member } from "../transfer/lockstep.ts";
 import { squeeze } from "./streams/squeeze.ts";
@@ -351,8 +352,12 @@ export class FrameSender implements Disposable {
 
   /** Sends the phase that a device has entered to its end. */
   async drain(device: Member["device"], number: number, phase: Phase): Promise<void> {
-    for (;;) {
-      const { batch, ended } = await ask(device, "pull", takeBuffer());
+    const pull = (): Promise<PulledBatch> => ask(device, "pull", takeBuffer());
+    for (let pulled: PulledBatch | null = await pull(); pulled !== null;) {
+      const { batch, ended }: PulledBatch = pulled;
+      // The next one is read while this one is sent.
+      const next: Promise<PulledBatch> | null = ended ? null : pull();
+      next?.catch(() => {});
       if (batch.sizes.length > 0) {
         const { sizes, more, bytes } = batch;
         this.bytes.device += bytes.length;
@@ -367,7 +372,7 @@ export class FrameSender implements Disposable {
         });
       }
       recycle(batch.bytes.buffer);
-      if (ended) return;
+      pulled = await next;
     }
   }
 }
