@@ -7,7 +7,7 @@
 import { addDecision, journalPath, readJournal, resolve } from "../../src/live/mod.ts";
 import type { JournalView, Resolution, Side } from "../../src/live/mod.ts";
 import type { Context } from "../context.ts";
-import { CANNOT, DONE } from "../exit_codes.ts";
+import { CANNOT, DONE, FAILED } from "../exit_codes.ts";
 import type { MigrateArgs } from "../specs/migrate/migrate.ts";
 import { UsageError } from "../usage_error.ts";
 import { journalFolder } from "./journal_folder.ts";
@@ -27,7 +27,8 @@ export function resolveMigration(args: MigrateArgs, id: string, context: Context
   const other = args.other === undefined ? null : readJournal(args.other);
   const own = (side: Side): JournalView =>
     other?.side === side ? other : readJournal(journalPath(folder, id, side));
-  const verdict = resolve(own("source"), own("destination"), {
+  const views = { source: own("source"), destination: own("destination") };
+  const verdict = resolve(views.source, views.destination, {
     peerEnded: args.peerEnded,
     insistOnSource: args.insist,
   });
@@ -37,16 +38,22 @@ export function resolveMigration(args: MigrateArgs, id: string, context: Context
       if (order !== null && other?.side !== side) addDecision(journalPath(folder, id, side), order);
     }
   }
-  context.set({ id, ...verdict });
-  context.print(`Migration ${id}: ${words(verdict)}`);
+  const alive = verdict.kind === "settled" ? views[verdict.where].alive : null;
+  context.set({ id, ...verdict, ...(verdict.kind === "settled" ? { alive } : {}) });
+  context.print(`Migration ${id}: ${words(verdict, alive)}`);
+  if (verdict.kind === "lost") return FAILED;
   return verdict.kind === "decided" || verdict.kind === "settled" ? DONE : CANNOT;
 }
 
-function words(verdict: Resolution): string {
+/** `alive` says whether the process lives that has the device, as far as that is known. */
+function words(verdict: Resolution, alive: boolean | null): string {
   const { kind, why } = verdict;
   switch (kind) {
     case "settled":
-      return `the ${verdict.where} runs (${why}); there is nothing to decide`;
+      return alive === false
+        ? `the ${verdict.where} ran (${why}), and its process has ended since: the device's state ` +
+          "went with it, unless another process has it open; there is nothing to decide"
+        : `the ${verdict.where} runs (${why}); there is nothing to decide`;
     case "decided": {
       const orders = (["source", "destination"] as const).flatMap((side) =>
         verdict[side] === null ? [] : [`the ${side} is to ${verdict[side]}`]
