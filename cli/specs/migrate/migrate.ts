@@ -156,9 +156,10 @@ export const migrate: Command<MigrateArgs> = {
   usage: "DEVICE... --map IOVA:SIZE... --to ADDRESS [OPTIONS] [-- COMMAND...]",
   brief: "Move a running device and the memory of its DMA to receive.",
   details: [
-    "Memory is sent while the device runs, in rounds of what became dirty since. When what is left fits --downtime, the device is stopped, the rest is sent, and the device runs on the other side. It never runs on both: the two sides agree in two steps, each with a journal.",
+    "Memory is sent while the device runs, in rounds of what became dirty since. When what is left fits --downtime at the measured speed, the device is stopped, the rest is sent, and the device runs on the other side. It never runs on both: the two sides agree in two steps, each with a journal.",
     "If it fails before that, the device keeps running here. If the connection breaks at the switch, both devices stand still, and both sides say so, until migrate --resolve ID has decided from both journals.",
     "A device that another program owns is attach:PATH, the socket where that program listens, or attach:fd:N, a socket that it left here: it hands over the device's fds and its memory, is asked to stop its own writes before the device stops, and is told how it ended. Several are moved together, each from its own owner. docs/attach.md has the protocol. COMMAND inherits the device as fd 3 (see with), and such a socket (VFIOKIT_ATTACH_FD); a program that says nothing on it is asked nothing. With COMMAND, results go to stderr; it also needs --allow-run.",
+    "The downtime that is expected has what is left to send, and comparing memory. The two sides' agreement, which takes some milliseconds, --verify-memory, and the sync of a --tee come on top.",
     "Comparing memory after the stop is part of the downtime: with much memory, --owner-writes protect makes it shorter, or none if nothing but the device writes there.",
   ],
   examples: [
