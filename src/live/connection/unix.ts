@@ -139,10 +139,10 @@ export async function connectUnix(path: string): Promise<Connection> {
     socket = UnixSocket.connect(path);
     const { uid } = socket.peer();
     if (uid === own || uid === 0) return new SocketConnection(`unix:${path}`, socket);
-    throw new Error(`user ${uid} listens there`);
+    throw fail(`user ${uid} listens there`);
   } catch (error) {
     socket?.close();
-    throw fail((error as Error).message, error);
+    throw error instanceof LiveError ? error : fail((error as Error).message, error);
   }
 }
 
