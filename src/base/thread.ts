@@ -5,6 +5,7 @@
  * its `node:worker_threads` do; Bun's Web Workers have one too, and answer sooner than its others.
  */
 
+import { clearImmediate, setImmediate } from "node:timers";
 import { parentPort, Worker as NodeWorker } from "node:worker_threads";
 
 /** A Web Worker, or one of `node:worker_threads`. */
@@ -42,11 +43,21 @@ export function threadOf<Request, Answer>(
   return worker instanceof NodeWorker ? nodeThread(worker, events) : webThread(worker, events);
 }
 
+/** What a thread is for. */
+export interface ThreadUse {
+  /**
+   * It makes buffers so large that they may not be had, and can do without them. In Deno, where a
+   * Worker has any limits, one that cannot be had is no error in it, but ends what it is about.
+   */
+  readonly largeBuffers?: boolean | undefined;
+}
+
 /** Starts a Worker of the kind that is best here, for a thread that makes few objects. */
-export function startWorker(url: URL): AnyWorker {
-  return "Deno" in globalThis
-    ? new NodeWorker(url, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB } })
-    : new Worker(url, { type: "module" });
+export function startWorker(url: URL, { largeBuffers = false }: ThreadUse = {}): AnyWorker {
+  if (!("Deno" in globalThis)) return new Worker(url, { type: "module" });
+  return largeBuffers
+    ? new NodeWorker(url)
+    : new NodeWorker(url, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB } });
 }
 
 function nodeThread<Request, Answer>(
@@ -107,6 +118,14 @@ interface WorkerScope<Request, Answer> {
   postMessage(message: Answer, transfer: ArrayBuffer[]): void;
 }
 
+/**
+ * Ends a thread that was cut short in a request. Deno does so to a Worker with limits that cannot
+ * have memory: nothing is thrown, not even a `finally` runs, and no message comes in any more.
+ */
+function cutShort(): void {
+  throw new Error("it is out of memory");
+}
+
 /** Receives the requests to the Worker of either kind that this is called in. */
 export function serveParent<Request, Answer>(
   serve: (request: Request, parent: Parent<Answer>) => void,
@@ -116,7 +135,14 @@ export function serveParent<Request, Answer>(
     const parent: Parent<Answer> = {
       post: (answer, transfer = []) => port.postMessage(answer, transfer),
     };
-    port.on("message", (request: Request) => serve(request, parent));
+    port.on("message", (request: Request) => {
+      const unlessServed = setImmediate(cutShort);
+      try {
+        serve(request, parent);
+      } finally {
+        clearImmediate(unlessServed);
+      }
+    });
     return;
   }
   const scope = globalThis as unknown as WorkerScope<Request, Answer>;

@@ -48,6 +48,14 @@ describe("a device that is opened with memory and a tracker", () => {
     });
   }
 
+  it("cannot have more memory than there is: it is not opened, and says so", async () => {
+    const maps = [{ iova: 1n << 32n, size: 1n << 40n }];
+    await assert.rejects(
+      openDevice("sim:mlx5?size=64KiB", { maps }),
+      /^DmaError: Cannot allocate 1099511627776 bytes for DMA: the system does not have enough /,
+    );
+  });
+
   it("does so on a thread: bitmaps, memory and errors come over", async () => {
     await using device = await openDevice("sim:trapped?size=64KiB&pin=2", {
       maps: MAPS,

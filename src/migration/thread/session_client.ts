@@ -46,7 +46,8 @@ const CLOSED = "it was closed";
 
 /** Whether a device is served. */
 export class ServiceLifetime {
-  readonly #device: string;
+  /** The device's name. */
+  readonly device: string;
   /** What its thread last said of it. */
   readonly counters: SharedCounters;
   readonly #listeners = new Set<(error: DeviceClosedError) => void>();
@@ -54,7 +55,7 @@ export class ServiceLifetime {
 
   /** A device that is being opened. */
   constructor(device: string, counters: SharedCounters) {
-    this.#device = device;
+    this.device = device;
     this.counters = counters;
   }
 
@@ -76,8 +77,8 @@ export class ServiceLifetime {
     const { code, why } = this.#end ?? { code: "closed", why: CLOSED };
     const { state: deviceState } = this.counters;
     return new DeviceClosedError(
-      `Cannot use ${this.#device}: ${why}; its state was last known to be ${deviceState}`,
-      { code, device: this.#device, deviceState },
+      `Cannot use ${this.device}: ${why}; its state was last known to be ${deviceState}`,
+      { code, device: this.device, deviceState },
       cause === undefined ? undefined : { cause },
     );
   }
@@ -170,7 +171,7 @@ export class WorkerSessionClient implements SessionClient {
 
   constructor(lifetime: ServiceLifetime, worker?: AnyWorker) {
     this.lifetime = lifetime;
-    this.#thread = threadOf(worker ?? startWorker(new URL("./device_worker.ts", import.meta.url)), {
+    this.#thread = threadOf(worker ?? startDeviceWorker(lifetime.device), {
       message: (answer: SessionAnswer) => this.#answered(answer),
       ended: (why) => this.#died(why),
     });
@@ -251,6 +252,12 @@ export class WorkerSessionClient implements SessionClient {
     this.#thread.terminate();
     for (const { reject } of this.#waiting.splice(0)) reject(this.lifetime.error());
   }
+}
+
+/** The memory of a simulated device is made of buffers, and may be more than can be had. */
+function startDeviceWorker(device: string): AnyWorker {
+  const largeBuffers = device.startsWith("sim:");
+  return startWorker(new URL("./device_worker.ts", import.meta.url), { largeBuffers });
 }
 
 function closeLeft(fd: number): void {
