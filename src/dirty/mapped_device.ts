@@ -22,6 +22,7 @@ import { noContainer } from "../vfio/reasons/reasons.ts";
 import { UnsupportedError } from "../vfio/reasons/unsupported_error.ts";
 import { DeviceMemory, type MemoryPart } from "./device_memory.ts";
 import { mapMemoryFile, type MemoryFile } from "./memory_file.ts";
+import { DirtyRangeError } from "./range_error.ts";
 import { checkRanges } from "./ranges.ts";
 
 /** Smallest page size of any IOMMU, in bytes. */
@@ -136,6 +137,7 @@ export class MappedDevice implements Disposable {
     // Before the device is opened, which may reset it; its IOMMU may have larger pages.
     const ranges = [...options.maps ?? [], ...options.mappings ?? []];
     checkRanges(ranges, LEAST_PAGE);
+    demandMappable(options);
     return cleanly(() => MappedDevice.#open(parsed, options, ranges));
   }
 
@@ -192,6 +194,22 @@ export class MappedDevice implements Disposable {
 function pageSize({ pgsizes }: AddressSpaceInfo): number {
   if (pgsizes === 0n) return LEAST_PAGE;
   return Math.max(LEAST_PAGE, smallestPage(pgsizes, "the IOMMU", "iova_pgsizes"));
+}
+
+/**
+ * Refuses memory of a size that no process has room for, and that a Number cannot hold.
+ *
+ * @throws {DirtyRangeError} If it is that large.
+ */
+function demandMappable({ maps = [], mappings = [] }: MemoryOptions): void {
+  let size = 0n;
+  for (const range of [...maps, ...mappings.filter((mapping) => !needsMemory(mapping))]) {
+    size += range.size;
+    if (size <= BigInt(Number.MAX_SAFE_INTEGER)) continue;
+    throw new DirtyRangeError(
+      `Cannot map ${size} bytes of memory: no process has room for so many`,
+    );
+  }
 }
 
 function allocate(

@@ -56,6 +56,25 @@ describe("a device that is opened with memory and a tracker", () => {
     );
   });
 
+  it("cannot have more than a process has room for: the message has the size as it was given", async () => {
+    const kernel = new SimKernel("sim:mlx5?size=64KiB");
+    const { path } = kernel.devices[0]!;
+    const [iova, half] = [1n << 32n, 1n << 52n];
+    for (
+      const maps of [[{ iova, size: 0xffffffffffff000n }], [{ iova, size: half }, {
+        iova: iova + half,
+        size: half,
+      }]]
+    ) {
+      const size = maps.reduce((sum, map) => sum + map.size, 0n);
+      await assert.rejects(openDevice(path, { kernel, maps }), {
+        name: "DirtyRangeError",
+        message: `Cannot map ${size} bytes of memory: no process has room for so many`,
+      });
+    }
+    assert.deepEqual(kernel.openObjects, []);
+  });
+
   it("does so on a thread: bitmaps, memory and errors come over", async () => {
     await using device = await openDevice("sim:trapped?size=64KiB&pin=2", {
       maps: MAPS,

@@ -62,13 +62,18 @@ export class DmaMemory implements Disposable {
    * Allocates memory.
    *
    * @param size Bytes, a multiple of the page size (with `hugepages`, of the huge page size).
-   * @throws {RangeError} If the size is not such a multiple.
+   * @throws {RangeError} If the size is not such a multiple, or too large for any process.
    * @throws {DmaError} ENOMEM if there is not enough memory.
    * @throws {SysError} If it fails for another reason.
    */
   static allocate(kernel: Kernel, size: number, options: DmaMemoryOptions = {}): DmaMemory {
     const { kind = "memfd", hugepages = false } = options;
     const page = hugepages ? hugepageSize(kernel) : pageSize(kernel);
+    if (size > Number.MAX_SAFE_INTEGER) {
+      throw new RangeError(
+        `Cannot allocate ${size} bytes for DMA: no process has room for so many`,
+      );
+    }
     if (!Number.isSafeInteger(size) || size <= 0 || size % page !== 0) {
       throw new RangeError(
         `Cannot allocate ${size} bytes for DMA: it is not in whole pages of ${page} bytes`,
