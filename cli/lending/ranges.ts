@@ -15,7 +15,10 @@ import { UsageError } from "../usage_error.ts";
  */
 export function demandAsMany(taken: number, names: readonly string[]): void {
   if (taken === names.length) return;
-  throw new UsageError(`Cannot take ${taken} devices over: ${names.length} were named here`);
+  const named = names.length === 1 ? "1 was" : `${names.length} were`;
+  throw new UsageError(
+    `Cannot take ${taken === 1 ? "1 device" : `${taken} devices`} over: ${named} named here`,
+  );
 }
 
 /**

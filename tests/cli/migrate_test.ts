@@ -10,6 +10,8 @@ import { restore } from "../../cli/specs/save_restore.ts";
 import { FIONBIO, libcKernel } from "../../src/kernel/mod.ts";
 import { UnixSocket } from "../../src/kernel/libc/unix_socket.ts";
 import { addDecision, Journal, journalPath } from "../../src/live/commit/journal.ts";
+import { Peer } from "../../src/live/connection/peer.ts";
+import { connectUnix } from "../../src/live/mod.ts";
 import { command, type Outcome, vfiokit } from "./_cli.ts";
 import { Folder } from "./_folder.ts";
 import { receiving } from "./_receiving.ts";
@@ -236,6 +238,60 @@ describe("vfiokit migrate", () => {
     );
     assert.equal(taken.code, 0, taken.err);
     assert.match(taken.err, /turned away: .* does not speak this protocol: its first bytes/);
+  });
+
+  it("turns away a peer whose HELLO cannot be served, tells it why, and waits for the next", async () => {
+    using folder = new Folder();
+    const journal = ["--journal", folder.file("journal")];
+    const device = "sim:mlx5?size=64KiB";
+    const to = `unix:${folder.file("socket")}`;
+    const reasons = [
+      "Cannot take 2 devices over: 1 was named here",
+      "Cannot allocate 4503599627370496 bytes for DMA: the system does not have enough memory " +
+      "(ENOMEM)",
+      "Cannot map 1152921504606842880 bytes of memory: no process has room for so many",
+    ];
+    const taken = await receiving([device, "--listen", to, ...journal], async () => {
+      const range = { iova: 1n << 20n, size: 4096n };
+      const memories = [[[range], [range]], [[{ ...range, size: 1n << 52n }]], [[{
+        ...range,
+        size: 0xffffffffffff000n,
+      }]]];
+      for (const [index, memory] of memories.entries()) {
+        const peer = new Peer(await connectUnix(to.slice("unix:".length)));
+        const id = `${index}`.repeat(32);
+        await peer.say({ type: "hello", id, memory, compress: null, streams: 1 });
+        assert.deepEqual(await peer.hear(), { type: "refused", reason: reasons[index] });
+        peer.close();
+      }
+      const words = ["--map", "0x100000:64KiB", "--to", to, "--downtime", "10min"];
+      const { permissions } = migrate;
+      const moved = await vfiokit(["migrate", device, ...words, ...journal], { permissions });
+      assert.equal(moved.code, 0, moved.err);
+    });
+    assert.equal(taken.code, 0, taken.err);
+    for (const reason of reasons) {
+      assert.ok(taken.err.includes(`A connection was turned away: ${reason}\n`), taken.err);
+    }
+  });
+
+  it("ends if a device cannot be opened, whoever connects", async () => {
+    using folder = new Folder();
+    const journal = ["--journal", folder.file("journal")];
+    const socket = folder.file("socket");
+    const taken = await receiving(
+      ["fe:1f.7", "--listen", `unix:${socket}`, ...journal],
+      async () => {
+        const peer = new Peer(await connectUnix(socket));
+        const memory = [[{ iova: 0n, size: 4096n }]];
+        const id = "1".repeat(32);
+        await peer.say({ type: "hello", id, memory, compress: null, streams: 1 });
+        assert.equal((await peer.hear()).type, "refused");
+        peer.close();
+      },
+    );
+    assert.equal(taken.code, 3, taken.err);
+    assert.doesNotMatch(taken.err, /turned away/);
   });
 
   it("refuses several streams to a program, which has one stdin", async () => {

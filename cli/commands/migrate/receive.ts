@@ -5,9 +5,11 @@
  */
 
 import { lstatSync } from "node:fs";
-import { openDevices } from "../../../mod.ts";
+import { type OpenDevices, openDevices } from "../../../mod.ts";
 import { type CheckpointFile, createCheckpointFile } from "../../../src/checkpoint/mod.ts";
+import { DirtyRangeError } from "../../../src/dirty/mod.ts";
 import { LiveError, receive, type Received, type ReceiveProgress } from "../../../src/live/mod.ts";
+import { DmaError } from "../../../src/vfio/mod.ts";
 import type { Context } from "../../context.ts";
 import { DONE, FAILED } from "../../exit_codes.ts";
 import { attach, type Attached, tellingOwner } from "../../lending/attached.ts";
@@ -22,6 +24,7 @@ import { withEvents } from "../../migrate/event_log.ts";
 import { journalFolder } from "../../migrate/journal_folder.ts";
 import { MigrationProgress } from "../../migrate/progress.ts";
 import { bytes, time } from "../../output/format.ts";
+import { hintWords } from "../../output/hint.ts";
 import { STDERR } from "../../output/stdio.ts";
 import type { ReceiveArgs } from "../../specs/migrate/receive.ts";
 import { UsageError } from "../../usage_error.ts";
@@ -126,7 +129,10 @@ function tellOrphaned(
   context.say(`${what}; ${next}`);
 }
 
-/** Takes the first migration that comes; a peer that speaks another protocol is turned away. */
+/**
+ * Takes the first migration that comes; a peer that speaks another protocol, or asks for what it
+ * cannot have here, is turned away.
+ */
 async function firstReceived(
   { listening, lent, attached, tell, tee }: {
     readonly listening: Listening;
@@ -140,13 +146,19 @@ async function firstReceived(
 ): Promise<Received> {
   for (;;) {
     const connection = await context.until(listening.next());
-    let opened = false;
+    // Whether what goes wrong is not the other side's alone.
+    let own = false;
     try {
       using shown = new MigrationProgress(args.devices, context);
-      return await receive(connection, (memory) => {
-        opened = true;
+      return await receive(connection, async (memory) => {
+        own = true;
         attached.owner?.demandConnected();
-        return open(memory, { channels: lent.channels, attached }, args, context);
+        try {
+          return await open(memory, { channels: lent.channels, attached }, args, context);
+        } catch (error) {
+          own = !(error instanceof UnservedPeer);
+          throw error;
+        }
       }, {
         journal: args.journal,
         force: args.force,
@@ -166,24 +178,55 @@ async function firstReceived(
         },
       });
     } catch (error) {
-      if (opened || !listening.more || !(error instanceof LiveError)) throw error;
-      context.note(`A connection was turned away: ${error.message}`);
+      if (own || !listening.more || !(error instanceof LiveError)) throw error;
+      const hint = hintWords(error.hint);
+      context.note(
+        `A connection was turned away: ${error.message}${hint === "" ? "" : `; ${hint}`}`,
+      );
     }
   }
 }
 
-function open(
+/** The other side asks for what it cannot have here. Another one may ask for something else. */
+class UnservedPeer extends LiveError {
+  constructor(error: UsageError | DmaError | DirtyRangeError) {
+    const hint = "hint" in error ? error.hint : null;
+    const cause = error instanceof DmaError ? { cause: error } : {};
+    super("peer-protocol", error.message, hint ?? undefined, cause);
+  }
+}
+
+async function open(
   memory: Parameters<Parameters<typeof receive>[1]>[0],
   { channels, attached }: Pick<SimulatedDevices, "channels"> & { readonly attached: Attached },
   args: ReceiveArgs,
   context: Context,
-): ReturnType<typeof openDevices> {
+): Promise<OpenDevices> {
   const { names, each } = attached;
-  demandAsMany(memory.length, names);
-  each?.forEach(({ mappings = [] }, index) => demandSame(memory[index]!, mappings));
-  const mapped = memory.map((ranges) => ({
-    maps: withGiven(ranges, args.map, "device to take over"),
-  }));
   const options = openOptions(args, names, context);
-  return openDevices(names, { ...options, each: each ?? mapped, channels });
+  const maps = mapsOf(memory, attached, args);
+  try {
+    return await openDevices(names, { ...options, each: each ?? maps, channels });
+  } catch (error) {
+    // Nothing of that memory is from here, and the devices can be opened again.
+    const served = channels.some((channel) => channel !== undefined);
+    const theirs = each === undefined && !served && args.map.length === 0 &&
+      (error instanceof DmaError || error instanceof DirtyRangeError);
+    throw theirs ? new UnservedPeer(error) : error;
+  }
+}
+
+/** What to map, of the memory that the other side has. */
+function mapsOf(
+  memory: Parameters<typeof open>[0],
+  { names, each }: Attached,
+  { map }: ReceiveArgs,
+): readonly { readonly maps: ReturnType<typeof withGiven> }[] {
+  try {
+    demandAsMany(memory.length, names);
+    each?.forEach(({ mappings = [] }, index) => demandSame(memory[index]!, mappings));
+    return memory.map((ranges) => ({ maps: withGiven(ranges, map, "device to take over") }));
+  } catch (error) {
+    throw error instanceof UsageError ? new UnservedPeer(error) : error;
+  }
 }

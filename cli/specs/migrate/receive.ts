@@ -65,7 +65,7 @@ export const receive: Command<ReceiveArgs> = {
   usage: "DEVICE... --listen ADDRESS [OPTIONS] [--hold | -- COMMAND...]",
   brief: "Take over a device and its memory from migrate.",
   details: [
-    "Waits until migrate connects, takes one migration, and ends. The device is opened, with the same memory mapped, once the other side has sent its HELLO; a peer that speaks another protocol is turned away before that.",
+    "Waits until migrate connects, takes one migration, and ends. The device is opened, with the same memory mapped, once the other side has sent its HELLO; a peer that speaks another protocol is turned away before that. So is one with another number of devices, or with memory that cannot be had here: it hears why, and the next one may come.",
     "The file of --tee appears once the device runs here, and not if the migration fails; it replaces none. What it is written to has to keep up: the source waits for it.",
     "A unix socket has mode 0600, and only your own user and root are let in. One that is left from a process that ended is replaced. Over tcp, only a peer that has the key of a --peer certificate can.",
     "attach:PATH is a device that another program has open, with its memory mapped at the source's IOVAs: it hands both over, and is told once the device runs (see migrate).",
