@@ -93,7 +93,7 @@ const DOORS: Readonly<Record<string, string>> = {
     ReceiveOptions ReceiveProgress ReceiveReport Received ReceivedBytes Resolution ResolveOptions
     RestoreChainOptions RestoreChainReport Round SentBytes SharedSocket Side StopStep StreamOptions TcpAddress TcpError
     TcpErrorCode TcpListener TcpOptions TlsFiles TlsIdentity UnixListenOptions UnixListener
-    VerifiedChain VerifyChainOptions addDecision connectFd connectProgram connectTcp connectUnix diffCheckpoints fingerprint
+    VerifiedChain VerifyChainOptions addDecision connectFd connectProgram connectTcp connectUnix demandMigration diffCheckpoints fingerprint
     formatTcpAddress generateKeys inspectChain journalPath linkFile migrate parseTcpAddress readIdentity
     readJournal receive resolve restoreChain streamConnection verifyChain
   `,

@@ -56,6 +56,7 @@ export { connectProgram } from "./connection/program.ts";
 export { connectFd, connectUnix, UnixListener, type UnixListenOptions } from "./connection/unix.ts";
 export { type Connection, type SharedSocket, streamConnection } from "./connection/connection.ts";
 export type { ConvergenceOptions, Round } from "./convergence.ts";
+export { demandMigration } from "./demand_migration.ts";
 export {
   type OpenReceiving,
   receive,

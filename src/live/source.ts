@@ -25,6 +25,7 @@ import {
 } from "./convergence.ts";
 import { untilOrdered } from "./await_order.ts";
 import { FrameSender, type FrameSink, type SentBytes } from "./frame_sender.ts";
+import { demandMigration } from "./demand_migration.ts";
 import { demandOwner, type OwnerOptions } from "./attach/owner.ts";
 import { LiveCopy } from "./live_copy.ts";
 import { LiveError } from "./live_error.ts";
@@ -146,7 +147,8 @@ export interface MigrateReport {
  * @throws {TypeError} If the owner is to do what it does not offer.
  * @throws {RangeError} If `streams` asks for none, or for more than 16.
  * @throws {TransferError} If it fails before the decision, or the other side refuses: the devices
- * run on. Its cause may be a {@linkcode LiveError}.
+ * run on. Its cause may be a {@linkcode LiveError}; it is an `UnsupportedError` if a device cannot
+ * migrate: then nothing was sent.
  * @throws {LiveError} `in-doubt` if the signal is aborted while both sides stand still.
  */
 export async function migrate(
@@ -160,6 +162,12 @@ export async function migrate(
     throw new RangeError(
       `Cannot send memory by ${count} streams: 1 to ${MAX_STREAMS} are possible`,
     );
+  }
+  try {
+    await demandMigration(devices, "migrate");
+  } catch (error) {
+    connection.close();
+    throw error;
   }
   using lockstep = new Lockstep("migrate", devices, options.signal);
   using journal = Journal.create(options.journal, newMigrationId(), "source");

@@ -158,6 +158,15 @@ describe("vfiokit checkpoint", () => {
     assert.deepEqual(readdirSync(at), []);
   });
 
+  it("refuses a device that cannot migrate with exit code 3, and makes no folder", async () => {
+    using folder = new Folder();
+    const at = folder.file("chain");
+    const { code, err } = await vfiokit(["checkpoint", "sim:none", ...MAP, "-o", at]);
+    assert.equal(code, 3, err);
+    assert.match(err, /^vfiokit checkpoint: The device has no migration region .*\n +hint: /);
+    assert.equal(existsSync(at), false);
+  });
+
   it("is refused without devices, a folder, or an interval that makes sense", async () => {
     using folder = new Folder();
     const at = folder.file("chain");

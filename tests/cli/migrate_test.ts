@@ -304,6 +304,17 @@ describe("vfiokit migrate", () => {
     );
   });
 
+  it("refuses a device that cannot migrate with exit code 3, and connects to nobody", async () => {
+    using folder = new Folder();
+    const journal = ["--journal", folder.file("journal")];
+    const to = ["--to", `unix:${folder.file("nobody")}`];
+    const words = ["sim:none", "--map", "0x100000:1MiB", ...to, ...journal];
+    const { code, err } = await vfiokit(["migrate", ...words]);
+    assert.equal(code, 3, err);
+    assert.match(err, /^vfiokit migrate: The device has no migration region .*\n +hint: /);
+    assert.equal(existsSync(folder.file("journal")), false);
+  });
+
   it("leaves the device running if nobody listens", async () => {
     using folder = new Folder();
     const { code, err } = await vfiokit([

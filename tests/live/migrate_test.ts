@@ -3,11 +3,21 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { describe, it } from "node:test";
 import type { ReceiveProgress } from "../../src/live/destination.ts";
-import type { MigrateProgress } from "../../src/live/source.ts";
+import { migrate, type MigrateProgress } from "../../src/live/source.ts";
+import { openDevice } from "../../src/migration/device.ts";
 import { openDevices } from "../../src/migration/open_devices.ts";
 import { SimKernel } from "../../src/sim/mod.ts";
 import { TransferError } from "../../src/transfer/transfer_error.ts";
-import { assertSameMemory, MIB, migrateTo, openSim, succeeded, withFolder } from "./_pair.ts";
+import { UnsupportedError } from "../../src/vfio/mod.ts";
+import {
+  assertSameMemory,
+  MIB,
+  migrateTo,
+  openSim,
+  socketPair,
+  succeeded,
+  withFolder,
+} from "./_pair.ts";
 
 const MAPS = [{ iova: MIB, size: 2n * MIB }, { iova: 64n * MIB, size: 64n * 1024n }];
 
@@ -253,6 +263,24 @@ describe("a live migration", () => {
         true,
         false,
       ]);
+    });
+  });
+
+  it("is refused of a device that cannot migrate, before anything is sent or written", async () => {
+    await withFolder(async (folder) => {
+      const maps = [{ iova: 0n, size: MIB }];
+      await using device = await openDevice("sim:none", { maps });
+      const [here, there] = await socketPair(folder);
+      const journal = path.join(folder, "journal");
+      await assert.rejects(migrate([device], here, { journal }), (error) => {
+        assert.ok(error instanceof TransferError);
+        assert.ok(error.cause instanceof UnsupportedError);
+        assert.match(error.message, /has no migration region/);
+        return true;
+      });
+      assert.equal(await there.read(new Uint8Array(1)), 0);
+      there.close();
+      assert.equal(fs.existsSync(journal), false);
     });
   });
 

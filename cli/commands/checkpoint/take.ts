@@ -5,7 +5,12 @@
  */
 
 import { openDevices, TransferError } from "../../../mod.ts";
-import { CheckpointChain, type LinkReport, LiveError } from "../../../src/live/mod.ts";
+import {
+  CheckpointChain,
+  demandMigration,
+  type LinkReport,
+  LiveError,
+} from "../../../src/live/mod.ts";
 import type { Context } from "../../context.ts";
 import { beforeEnd, pause, spanOf } from "../../dirty/measured_span.ts";
 import { DONE, FAILED } from "../../exit_codes.ts";
@@ -51,6 +56,7 @@ async function takeOf(
   // Checkpoints are taken whether anybody reads of them or not.
   context.stands = true;
   refuseQuirk(args, devices);
+  await demandMigration(devices, "checkpoint");
   await using chain = new CheckpointChain(devices, output, {
     keep: args.keep,
     fullEvery: args.fullEvery,

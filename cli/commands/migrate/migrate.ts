@@ -9,6 +9,7 @@ import { libcKernel } from "../../../src/kernel/mod.ts";
 import {
   AttachedOwner,
   type Connection,
+  demandMigration,
   migrate,
   type MigrateOptions,
   type MigrateProgress,
@@ -96,6 +97,7 @@ async function moveAttached(
   });
   context.drivers = devices;
   refuseQuirk(args, devices);
+  await demandMigration(devices, "migrate");
   if (command === undefined) {
     const { signal } = context;
     await moveNow({ devices, owner: attached.owner, tell, page, signal }, args, context);

@@ -26,6 +26,7 @@ import type { DeviceReport } from "../../transfer/report.ts";
 import { runAgain } from "../../transfer/run_again.ts";
 import { demandOwner, type OwnerOptions } from "../attach/owner.ts";
 import { afterRound, type Round } from "../convergence.ts";
+import { canMigrate, demandMigration } from "../demand_migration.ts";
 import { FrameSender, type FrameSink, type SentBytes } from "../frame_sender.ts";
 import { LiveCopy, type PageScans } from "../live_copy.ts";
 import { StepTimes } from "../step_times.ts";
@@ -148,7 +149,7 @@ export class CheckpointChain implements AsyncDisposable {
   #busy = false;
 
   /**
-   * Makes the folder if need be; checkpoints that are there stay.
+   * Makes the folder if need be, and the devices can migrate; checkpoints that are there stay.
    *
    * @throws {CheckpointFileError} If that fails.
    * @throws {TypeError} If the owner is to report what it writes, and cannot.
@@ -164,7 +165,8 @@ export class CheckpointChain implements AsyncDisposable {
     this.#devices = devices instanceof Device ? [devices] : devices;
     this.#folder = folder;
     this.#options = options;
-    makeFolder(folder);
+    // Of others none is taken: nothing is to be left of that.
+    if (this.#devices.every(canMigrate)) makeFolder(folder);
   }
 
   /**
@@ -173,13 +175,15 @@ export class CheckpointChain implements AsyncDisposable {
    *
    * @param options `signal` ends it.
    * @throws {TypeError} If one is being taken, or there is no device.
-   * @throws {TransferError} With what failed, and the state of each device.
+   * @throws {TransferError} With what failed, and the state of each device; its cause is an
+   * `UnsupportedError` if one cannot migrate.
    * @throws {CheckpointFileError} If the file cannot be created; no device was touched.
    */
   async take(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<LinkReport> {
     if (this.#busy) throw new TypeError("Cannot take a checkpoint: one is being taken");
     this.#busy = true;
     try {
+      await demandMigration(this.#devices, "checkpoint");
       const link = this.#nextLink();
       this.#last = null;
       const report = await this.#take(link, options.signal);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
+import * as path from "node:path";
 import { describe, it } from "node:test";
 import {
   type ChainError,
@@ -11,7 +12,8 @@ import {
 import { openDevice } from "../../../src/migration/device.ts";
 import { openDevices } from "../../../src/migration/open_devices.ts";
 import { SimKernel } from "../../../src/sim/mod.ts";
-import type { TransferError } from "../../../src/transfer/transfer_error.ts";
+import { TransferError } from "../../../src/transfer/transfer_error.ts";
+import { UnsupportedError } from "../../../src/vfio/mod.ts";
 import { intercept } from "../../dirty/_session.ts";
 import { assertSameMemory, MIB, withFolder } from "../_pair.ts";
 import { assertSame, type Content, MAPS, openWriter, restored } from "./_chain.ts";
@@ -192,6 +194,21 @@ describe("a chain of checkpoints", () => {
       for (const [number, state] of states.entries()) {
         assertSame(await restored(folder, spec, number), state, `${number}`);
       }
+    });
+  });
+
+  it("has no folder for a device that cannot migrate", async () => {
+    await withFolder(async (folder) => {
+      const at = path.join(folder, "chain");
+      const maps = [{ iova: 0n, size: MIB }];
+      await using device = await openDevice("sim:none", { maps });
+      await using chain = new CheckpointChain(device, at);
+      await assert.rejects(chain.take(), (error) => {
+        assert.ok(error instanceof TransferError);
+        assert.ok(error.cause instanceof UnsupportedError);
+        return true;
+      });
+      assert.equal(fs.existsSync(at), false);
     });
   });
 
