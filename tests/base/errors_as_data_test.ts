@@ -34,6 +34,7 @@ const PLAIN_ERRORS: Readonly<Record<string, string>> = {
   "new Error(event.error)": "replays an error of the recorded program",
   "new Error( `Cannot load libc": "the system is not Linux",
   "new Error( `it has": "is the cause of a ReadBackError",
+  'new Error("it is out of memory"': "becomes the reason why a thread has ended",
   // The rest are mistakes of this library, if they ever come.
   'new Error("Cannot go on': "a thread of this library has failed",
   'new Error("Cannot check with two threads': "the second thread is missing",
