@@ -43,21 +43,11 @@ export function threadOf<Request, Answer>(
   return worker instanceof NodeWorker ? nodeThread(worker, events) : webThread(worker, events);
 }
 
-/** What a thread is for. */
-export interface ThreadUse {
-  /**
-   * It makes buffers so large that they may not be had, and can do without them. In Deno, where a
-   * Worker has any limits, one that cannot be had is no error in it, but ends what it is about.
-   */
-  readonly largeBuffers?: boolean | undefined;
-}
-
 /** Starts a Worker of the kind that is best here, for a thread that makes few objects. */
-export function startWorker(url: URL, { largeBuffers = false }: ThreadUse = {}): AnyWorker {
-  if (!("Deno" in globalThis)) return new Worker(url, { type: "module" });
-  return largeBuffers
-    ? new NodeWorker(url)
-    : new NodeWorker(url, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB } });
+export function startWorker(url: URL): AnyWorker {
+  return "Deno" in globalThis
+    ? new NodeWorker(url, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB } })
+    : new Worker(url, { type: "module" });
 }
 
 function nodeThread<Request, Answer>(

@@ -45,6 +45,8 @@ import { type FaultName, parseSimSpec } from "./spec.ts";
 
 const PAGE = 4096;
 const TEXT_MAX = 1 << 20;
+/** The memory of a simulated machine, in bytes. */
+const MEMORY_MAX = 2 ** 36;
 /** 0, 1 and 2 belong to the process. */
 const FIRST_FD = 3;
 /** poll result: the fd is not open (asm-generic/poll.h). */
@@ -267,6 +269,7 @@ export class SimKernel implements Kernel {
     return answer("mmap", `${length} bytes at ${offset} of fd ${fd}`, () => {
       const shared = (flags & MAP_SHARED) !== 0;
       if (length <= 0 || shared === ((flags & MAP_PRIVATE) !== 0)) refuse("EINVAL");
+      if (length > MEMORY_MAX) refuse("ENOMEM");
       if ((flags & MAP_ANONYMOUS) !== 0) return this.#memory.anonymous(length);
       const file = this.#file(fd);
       const at = position(offset);
@@ -280,7 +283,7 @@ export class SimKernel implements Kernel {
   memfd(name: string, length: number, flags = 0): number {
     return answer("memfd_create", `"${name}"`, () => {
       // There are no huge pages.
-      if ((flags & MFD_HUGETLB) !== 0) refuse("ENOMEM");
+      if ((flags & MFD_HUGETLB) !== 0 || length > MEMORY_MAX) refuse("ENOMEM");
       if (flags !== 0 || length < 0) refuse("EINVAL");
       return this.#install(new MemfdFile(name, length));
     });

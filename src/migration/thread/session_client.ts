@@ -46,8 +46,7 @@ const CLOSED = "it was closed";
 
 /** Whether a device is served. */
 export class ServiceLifetime {
-  /** The device's name. */
-  readonly device: string;
+  readonly #device: string;
   /** What its thread last said of it. */
   readonly counters: SharedCounters;
   readonly #listeners = new Set<(error: DeviceClosedError) => void>();
@@ -55,7 +54,7 @@ export class ServiceLifetime {
 
   /** A device that is being opened. */
   constructor(device: string, counters: SharedCounters) {
-    this.device = device;
+    this.#device = device;
     this.counters = counters;
   }
 
@@ -77,8 +76,8 @@ export class ServiceLifetime {
     const { code, why } = this.#end ?? { code: "closed", why: CLOSED };
     const { state: deviceState } = this.counters;
     return new DeviceClosedError(
-      `Cannot use ${this.device}: ${why}; its state was last known to be ${deviceState}`,
-      { code, device: this.device, deviceState },
+      `Cannot use ${this.#device}: ${why}; its state was last known to be ${deviceState}`,
+      { code, device: this.#device, deviceState },
       cause === undefined ? undefined : { cause },
     );
   }
@@ -171,7 +170,7 @@ export class WorkerSessionClient implements SessionClient {
 
   constructor(lifetime: ServiceLifetime, worker?: AnyWorker) {
     this.lifetime = lifetime;
-    this.#thread = threadOf(worker ?? startDeviceWorker(lifetime.device), {
+    this.#thread = threadOf(worker ?? startWorker(new URL("./device_worker.ts", import.meta.url)), {
       message: (answer: SessionAnswer) => this.#answered(answer),
       ended: (why) => this.#died(why),
     });
@@ -252,12 +251,6 @@ export class WorkerSessionClient implements SessionClient {
     this.#thread.terminate();
     for (const { reject } of this.#waiting.splice(0)) reject(this.lifetime.error());
   }
-}
-
-/** The memory of a simulated device is made of buffers, and may be more than can be had. */
-function startDeviceWorker(device: string): AnyWorker {
-  const largeBuffers = device.startsWith("sim:");
-  return startWorker(new URL("./device_worker.ts", import.meta.url), { largeBuffers });
 }
 
 function closeLeft(fd: number): void {
