@@ -167,6 +167,38 @@ describe("vfiokit checkpoint", () => {
     assert.equal(existsSync(at), false);
   });
 
+  it("tries again after a checkpoint that failed, be it the first, and counts those that it took", async () => {
+    const failed = [null, undefined];
+    for (
+      const [read, expected] of [
+        [2, [failed, [0, "full"], [1, "increment"], [2, "increment"]]],
+        [5, [[0, "full"], failed, [1, "full"], [2, "increment"]]],
+      ] as const
+    ) {
+      using folder = new Folder();
+      const at = folder.file("chain");
+      const device = `sim:mlx5?size=1MiB&fault=read:${read}:EIO`;
+      const schedule = ["--every", "10ms", "--count", "3"];
+      const words = ["checkpoint", device, ...MAP, ...schedule, "-o", at, "--json"];
+      const { code, out, err } = await vfiokit(words);
+      assert.equal(code, 1, err);
+      assert.match(err, /EIO.*running again; the next checkpoint is a full one/);
+      const lines = out.trimEnd().split("\n").map((line) => JSON.parse(line));
+      assert.deepEqual(lines.map(({ number, kind }) => [number, kind]), expected);
+      assert.deepEqual(readdirSync(at).sort(), ["000000.vfk", "000001.vfk", "000002.vfk"]);
+    }
+  });
+
+  it("ends with the first that fails if it is to take one", async () => {
+    using folder = new Folder();
+    const at = folder.file("chain");
+    const device = "sim:mlx5?size=1MiB&fault=read:2:EIO";
+    const once = await vfiokit(["checkpoint", device, ...MAP, "-o", at]);
+    assert.equal(once.code, 1, once.err);
+    assert.doesNotMatch(once.err, /next checkpoint/);
+    assert.deepEqual(readdirSync(at), []);
+  });
+
   it("is refused without devices, a folder, or an interval that makes sense", async () => {
     using folder = new Folder();
     const at = folder.file("chain");

@@ -93,7 +93,7 @@ async function takeAll(
   const most = count ?? (every === undefined ? 1 : Infinity);
   const told = new Set<string>();
   let [taken, failures] = [0, 0];
-  for (let due = performance.now(); taken + failures < most;) {
+  for (let due = performance.now(); taken < most;) {
     await pause(due - performance.now(), ended);
     if (ended.aborted) break;
     // After a late one, the next is on time again.
@@ -107,9 +107,11 @@ async function takeAll(
         told.add(warning);
       }
     } catch (error) {
-      // If the first one fails, so will the others, and so they will without an owner; a device that
-      // does not run is not left alone.
-      if (taken === 0 || context.signal.aborted || !runs(error) || lacksOwner(error)) throw error;
+      // Where not even the first has a place for its file, the others fail as well, and so they do
+      // without an owner; a device that does not run is not left alone.
+      const placed = taken > 0 || error instanceof TransferError;
+      const again = every !== undefined && placed && runs(error) && !lacksOwner(error);
+      if (!again || context.signal.aborted) throw error;
       failures += 1;
       const { message, code, errno } = await context.explain(error);
       context.say(`${message}; the next checkpoint is a full one`);

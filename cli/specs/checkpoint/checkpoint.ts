@@ -39,7 +39,9 @@ const checkpointArgs = object({
     description: [text("Take a checkpoint at this interval; without this, take one.")],
   })),
   count: optional(option("--count", integer({ min: 1, metavar: "N" }), {
-    description: [text("With --every: end after this many checkpoints.")],
+    description: [
+      text("With --every: end after this many checkpoints; those that failed do not count."),
+    ],
   })),
   keep: optional(option("--keep", integer({ min: 1, metavar: "N" }), {
     description: [
