@@ -126,6 +126,8 @@ export class LiveCopy {
     await this.#lockstep.step(async (member) => {
       await this.#sender.sendMemory(member, this.#lockstep.signal);
       if (!member.device.description.precopy) return;
+      // Once it is over, the device is being brought back: it must not enter pre-copy after that.
+      this.#lockstep.signal.throwIfAborted();
       await this.#sender.sendDevice(member, "pre-copy", pass);
     });
     await this.#lockstep.until(this.#sender.drained());

@@ -206,6 +206,8 @@ export class Lockstep implements Disposable {
   async enterP2p(): Promise<void> {
     await this.step(async ({ device }) => {
       const state = await stateNow(device);
+      // Once it is over, the device is being brought back: it takes no step after that.
+      this.signal.throwIfAborted();
       if (state === "running") await advance(device, "running", "running-p2p");
       if (state === "pre-copy") await advance(device, "pre-copy", "pre-copy-p2p");
     }, this.p2p);
