@@ -315,6 +315,21 @@ describe("vfiokit migrate", () => {
     assert.equal(existsSync(folder.file("journal")), false);
   });
 
+  it("says how the program ended that it was to connect by", async () => {
+    using folder = new Folder();
+    const ends = [["false", 1], ["exit 127", 127], ["head -c 8 >/dev/null; exit 3", 3]] as const;
+    for (const [program, status] of ends) {
+      const words = ["--map", "0:4KiB", "--to", `exec:${program}`];
+      const journal = ["--journal", folder.file("journal")];
+      const { code, err } = await vfiokit(["migrate", "sim:mlx5", ...words, ...journal]);
+      assert.equal(code, 1);
+      assert.match(
+        err,
+        new RegExp(`is lost: the program ended with code ${status}; the device is running`),
+      );
+    }
+  });
+
   it("leaves the device running if nobody listens", async () => {
     using folder = new Folder();
     const { code, err } = await vfiokit([

@@ -4,9 +4,12 @@
  * @module
  */
 
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { LiveError } from "../live_error.ts";
-import { type Connection, streamConnection } from "./connection.ts";
+import { type Connection, lost, streamConnection } from "./connection.ts";
+
+/** How long after its pipes the end of a program may come, in milliseconds. */
+const EXIT_MS = 1000;
 
 /**
  * Runs a command line by the shell; what it prints on stderr goes to ours.
@@ -19,6 +22,7 @@ export async function connectProgram(commandLine: string): Promise<Connection> {
     stdio: ["pipe", "pipe", "inherit"],
     detached: true,
   });
+  const exit = exitOf(child);
   await new Promise<void>((resolve, reject) => {
     child.once("spawn", resolve);
     child.once("error", (error) =>
@@ -28,5 +32,65 @@ export async function connectProgram(commandLine: string): Promise<Connection> {
         }),
       ));
   });
-  return streamConnection(`"${commandLine}"`, child.stdout, child.stdin);
+  const name = `"${commandLine}"`;
+  const connection = streamConnection(name, child.stdout, child.stdin);
+  let closed = false;
+  /** What is lost was lost since the program has ended, if it has. */
+  const why = async (error: unknown): Promise<unknown> => {
+    const ended = closed ? null : await exit();
+    return ended === null ? error : lost(name, new Error(ended.words, { cause: error }));
+  };
+  return {
+    ...connection,
+    async read(into): Promise<number> {
+      try {
+        const count = await connection.read(into);
+        if (count > 0 || closed) return count;
+      } catch (error) {
+        throw await why(error);
+      }
+      const ended = await exit();
+      if (ended?.failed) throw lost(name, new Error(ended.words));
+      return 0;
+    },
+    async write(bytes): Promise<void> {
+      try {
+        await connection.write(bytes);
+      } catch (error) {
+        throw await why(error);
+      }
+    },
+    close(): void {
+      closed = true;
+      connection.close();
+    },
+  };
+}
+
+/** How a program ended. */
+interface Exit {
+  readonly failed: boolean;
+  readonly words: string;
+}
+
+/** Waits a while for the end of a program; null if it goes on. */
+function exitOf(child: ChildProcess): () => Promise<Exit | null> {
+  const exited = new Promise<Exit>((resolve) => {
+    child.once("exit", (code, signal) =>
+      resolve({
+        failed: code !== 0,
+        words: signal === null
+          ? `the program ended with code ${code}`
+          : `the program was ended by ${signal}`,
+      }));
+  });
+  return async () => {
+    const late = Promise.withResolvers<null>();
+    const timer = setTimeout(() => late.resolve(null), EXIT_MS);
+    try {
+      return await Promise.race([exited, late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  };
 }
