@@ -71,7 +71,7 @@ export async function connectTcp(
 }
 
 /**
- * Refuses an address of another machine: what is sent in plain can be read and changed on the way.
+ * Refuses an address that others can reach, or that is of another machine: what is sent in plain can be read and changed on the way.
  *
  * @throws {TcpError} If it is not the loopback's (`bad-address`).
  */
@@ -79,7 +79,7 @@ export function checkPlain(address: TcpAddress): void {
   if (isLoopback(address.host)) return;
   throw new TcpError(
     "bad-address",
-    `Cannot use ${formatTcpAddress(address)} in plain: it is not an address of this machine`,
+    `Cannot use ${formatTcpAddress(address)} in plain: it is not a loopback address`,
     undefined,
     "Only 127.0.0.1 and [::1] are used in plain; for others, both sides need a key",
   );
