@@ -6,6 +6,7 @@
 
 import type { IovaMapping } from "../../src/vfio/mod.ts";
 import { iovaRange } from "../specs/value_parsers.ts";
+import { count } from "../output/format.ts";
 import { UsageError } from "../usage_error.ts";
 
 /**
@@ -15,10 +16,8 @@ import { UsageError } from "../usage_error.ts";
  */
 export function demandAsMany(taken: number, names: readonly string[]): void {
   if (taken === names.length) return;
-  const named = names.length === 1 ? "1 was" : `${names.length} were`;
-  throw new UsageError(
-    `Cannot take ${taken === 1 ? "1 device" : `${taken} devices`} over: ${named} named here`,
-  );
+  const named = names.length === 1 ? "1 was named" : `${names.length} were named`;
+  throw new UsageError(`Cannot take ${count(taken, "device")} over: ${named} here`);
 }
 
 /**
