@@ -106,6 +106,7 @@ describe("vfiokit checkpoint", () => {
     assert.equal((await vfiokit(["diff", at, folder.file("none")], { permissions })).code, 2);
     writeFileSync(folder.file("bad"), "no checkpoint");
     assert.equal((await vfiokit(["diff", at, folder.file("bad")], { permissions })).code, 4);
+    assert.equal((await vfiokit(["diff", at, `${at}@99`], { permissions })).code, 4);
     unlinkSync(`${at}/000000.vfk`);
     assert.equal((await vfiokit(["diff", at, at], { permissions })).code, 4);
   });

@@ -28,7 +28,7 @@ export const diff: Command<DiffArgs> = {
   brief: "Compare the memory and the device data of two checkpoints.",
   details: [
     "Prints which ranges of memory differ, in pages of 4 KiB, and which transactions of the devices' data, with the number of bytes. Memory is compared by the hashes of its pages; of DIR@N it is all memory at that time, of a file only the pages that this file holds.",
-    "As diff(1) does, it exits with 0 if nothing differs, with 1 if something does, and with 2 if a file cannot be read; with 4 if a checkpoint is bad.",
+    "As diff(1) does, it exits with 0 if nothing differs, with 1 if something does, and with 2 if a file cannot be read; with 4 if a checkpoint is bad, or DIR lacks one that is asked for or needed.",
   ],
   examples: [
     {
