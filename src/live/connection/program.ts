@@ -6,7 +6,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { LiveError } from "../live_error.ts";
-import { type Connection, lost, streamConnection } from "./connection.ts";
+import { type Connection, streamConnection } from "./connection.ts";
 
 /** How long after its pipes the end of a program may come, in milliseconds. */
 const EXIT_MS = 1000;
@@ -34,11 +34,13 @@ export async function connectProgram(commandLine: string): Promise<Connection> {
   });
   const name = `"${commandLine}"`;
   const connection = streamConnection(name, child.stdout, child.stdin);
+  const lost = ({ words }: Exit, cause?: unknown): LiveError =>
+    new LiveError("connection-lost", `The connection to ${name} is lost: ${words}`, "", { cause });
   let closed = false;
   /** What is lost was lost since the program has ended, if it has. */
   const why = async (error: unknown): Promise<unknown> => {
     const ended = closed ? null : await exit();
-    return ended === null ? error : lost(name, new Error(ended.words, { cause: error }));
+    return ended === null ? error : lost(ended, error);
   };
   return {
     ...connection,
@@ -50,7 +52,7 @@ export async function connectProgram(commandLine: string): Promise<Connection> {
         throw await why(error);
       }
       const ended = await exit();
-      if (ended?.failed) throw lost(name, new Error(ended.words));
+      if (ended?.failed) throw lost(ended);
       return 0;
     },
     async write(bytes): Promise<void> {
