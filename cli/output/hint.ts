@@ -19,6 +19,8 @@ const REMEDIES: Readonly<Record<Remedy, string>> = {
   "pass-ioas": " (--iommufd-fd N --ioas ID)",
   "pass-vf-token": " (--vf-token UUID)",
   "track-by-type1": ". Its IOMMU may track it: --tracker type1",
+  converge: " (--downtime TIME, --on-no-converge stop)",
+  "converge-or-promise": " (--downtime TIME, --on-no-converge stop, --owner-writes none)",
   force: " (--force)",
   reset: ": vfiokit reset DEVICE",
   "set-running": ": vfiokit state DEVICE running",

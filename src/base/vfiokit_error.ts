@@ -23,6 +23,10 @@ export type Remedy =
   | "track-by-type1"
   /** Let an existing file be replaced, or another kind of device be restored. */
   | "force"
+  /** Allow a migration more downtime, or let it stop the devices whatever the downtime. */
+  | "converge"
+  /** The same, or promise that nothing but the devices writes to memory. */
+  | "converge-or-promise"
   /** Reset the device. */
   | "reset"
   /** Set the device to RUNNING. */

@@ -5,6 +5,8 @@
  */
 
 import { Ending } from "../base/ending.ts";
+import { bytes, count, time } from "../base/quantity_words.ts";
+import type { Hint } from "../base/vfiokit_error.ts";
 import type { DirtyReading } from "../dirty/mod.ts";
 import { newHeader } from "../checkpoint/metadata/header.ts";
 import type { Device } from "../migration/device.ts";
@@ -372,16 +374,23 @@ class Source implements Disposable {
 
   #noConvergence(): LiveError {
     const { rounds, compareMs } = this.#copy;
-    const expected = Math.round(expectedDowntimeMs(rounds, compareMs));
-    const compare = Math.round(compareMs);
-    const last = rounds.at(-1)!;
+    const ms = (each: number): string => time(each / 1000);
+    const { left } = rounds.at(-1)!;
+    const hint: Hint = compareMs > 0
+      ? {
+        text: "Allow more downtime, let it stop all the same, or promise that nothing but the " +
+          "devices writes to memory",
+        remedy: "converge-or-promise",
+      }
+      : { text: "Allow more downtime, or let it stop all the same", remedy: "converge" };
     return new LiveError(
       "no-convergence",
-      `It does not converge: after ${rounds.length} rounds ${last.left} bytes are left, and ` +
-        `the devices would stand still for ${expected} ms, of which comparing memory takes ` +
-        `${compare} ms; ${this.#limits.downtimeMs} ms are allowed`,
-      "Allow more downtime, or let it stop all the same" +
-        (compareMs > 0 ? "; if nothing but the devices writes to memory, promise that" : ""),
+      `It does not converge: after ${count(rounds.length, "round")} ${bytes(left)} are left, and ` +
+        `the devices would stand still for ${
+          ms(expectedDowntimeMs(rounds, compareMs))
+        }, of which ` +
+        `comparing memory takes ${ms(compareMs)}; ${ms(this.#limits.downtimeMs)} are allowed`,
+      hint,
     );
   }
 

@@ -346,6 +346,26 @@ describe("vfiokit migrate", () => {
     assert.match(err, /Cannot connect to .*nobody: ENOENT/);
   });
 
+  it("names the options that help if it does not converge", async () => {
+    using folder = new Folder();
+    const device = "sim:mlx5?size=64KiB";
+    const listen = ["--listen", `unix:${folder.file("socket")}`];
+    const journal = ["--journal", folder.file("journal")];
+    const { err: said } = await receiving([device, ...listen, ...journal], async () => {
+      const map = ["--map", "0x100000:1MiB", "--tracker", "none"];
+      const limits = ["--downtime", "0ms", "--max-rounds", "1"];
+      const words = ["migrate", device, ...map, ...limits, "--to", listen[1]!, ...journal];
+      const { code, err } = await vfiokit(words);
+      assert.equal(code, 1);
+      assert.match(err, /after 1 round 1\.\d MiB are left/);
+      assert.match(
+        err,
+        /hint: Allow .*\(--downtime TIME, --on-no-converge stop, --owner-writes none\)/,
+      );
+    });
+    assert.match(said, /Cannot receive the device/);
+  });
+
   it("says in the events why it failed, and begins nothing if they cannot be written", async () => {
     using folder = new Folder();
     const other = net.createServer((socket) => socket.end());
