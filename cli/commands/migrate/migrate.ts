@@ -158,7 +158,7 @@ async function moveNow(
   context.stands = true;
   await page?.write(report, null, context);
   context.set({ ...report, devices: report.devices.map(({ name, state }) => ({ name, state })) });
-  context.summarize(...summary(report, to));
+  context.summarize(...summary(report, { to, compress: args.compress }));
 }
 
 /** Migrates, and shows how it goes. */
@@ -197,14 +197,18 @@ function liveOptions(args: MigrateArgs & { readonly journal: string }): MigrateO
   };
 }
 
-function summary(report: MigrateReport, to: string): string[] {
+function summary(
+  report: MigrateReport,
+  { to, compress }: { readonly to: string; readonly compress: MigrateArgs["compress"] },
+): string[] {
   const { bytes: kinds, downtime, downtimeSeconds, rounds, seconds, sent } = report;
   const which = report.devices.map(({ name }) => name).join(", ");
   const parts = downtime.map(({ step, seconds }) => `${step} ${time(seconds)}`).join(", ");
   return [
     `Moved ${which} to ${to} in ${time(seconds)} (${count(rounds.length, "round")})`,
     `Downtime: ${time(downtimeSeconds)} (${parts})`,
-    `Sent: ${bytes(sent)} (${bytes(kinds.memory)} of memory, ${bytes(kinds.device)} of device ` +
+    `Sent: ${bytes(sent)}${compress === undefined ? "" : `, compressed by ${compress}`} ` +
+    `(${bytes(kinds.memory)} of memory, ${bytes(kinds.device)} of device ` +
     `data); not sent: ${bytes(kinds.zero)} of zeros, ${bytes(kinds.same)} that had not changed`,
   ];
 }
