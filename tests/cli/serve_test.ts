@@ -101,7 +101,7 @@ describe("vfiokit serve", () => {
     assert.equal((await vfiokit(["serve", "sim:nothing", "--socket", socket])).code, 2);
     const nowhere = await vfiokit(["serve", "sim:mlx5", "--socket", `${socket}/a/b`]);
     assert.equal(nowhere.code, 1);
-    assert.match(nowhere.err, /Cannot serve at .*ENOENT/);
+    assert.match(nowhere.err, /Cannot listen on .*ENOENT/);
     assert.deepEqual(readdirSync(dirname(socket)), []);
   });
 });

@@ -225,8 +225,9 @@ function mapsOf(
   try {
     demandAsMany(memory.length, names);
     each?.forEach(({ mappings = [] }, index) => demandSame(memory[index]!, mappings));
-    return memory.map((ranges) => ({ maps: withGiven(ranges, map, "device to take over") }));
   } catch (error) {
     throw error instanceof UsageError ? new UnservedPeer(error) : error;
   }
+  // A --map that the other side has no use for is rather a mistake here.
+  return memory.map((ranges) => ({ maps: withGiven(ranges, map, "device to take over") }));
 }
