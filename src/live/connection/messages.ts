@@ -141,10 +141,14 @@ function parseMessage(fields: Fields): Message {
     case "abort":
     case "refused":
       // Whatever is in it, the decision counts.
-      return { type, reason: printable(String(fields.value("reason") ?? "")).slice(0, MAX_REASON) };
+      return { type, reason: reasonOf(fields.value("reason")) };
     default:
       return { type };
   }
+}
+
+function reasonOf(value: unknown): string {
+  return typeof value === "string" ? printable(value).slice(0, MAX_REASON) : "it does not say why";
 }
 
 function parseHex(fields: Fields, key: string): string {
