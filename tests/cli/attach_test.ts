@@ -145,6 +145,47 @@ function heard(
   return { next };
 }
 
+/** Moves two devices whose owners are played: each is asked to be quiet, and hears how it ended. */
+async function moveTwo(
+  folder: Folder,
+  { from, to, owning, asked = () => Promise.resolve() }: {
+    /** The names of the devices on each side. */
+    readonly from: readonly string[];
+    readonly to: readonly string[];
+    /** The owners on the source's side. */
+    readonly owning: Promise<readonly UnixSocket[]>;
+    /** What an owner does before it is quiet, by its number. */
+    readonly asked?: (index: number) => Promise<void>;
+  },
+): Promise<void> {
+  const journal = ["--journal", folder.file("journal")];
+  const socket = `unix:${folder.file("socket")}`;
+  let moved: Outcome | null = null;
+  const taken = await receiving([...to, "--listen", socket, ...journal], async () => {
+    const words = [...from, "--to", socket, "--downtime", "10min", ...journal];
+    const moving = vfiokit(["migrate", ...words], { permissions: migrate.permissions });
+    const owners = await owning;
+    for (const [index, owner] of owners.entries()) {
+      assert.equal((await heard(owner).next()).type, "quiesce");
+      await asked(index);
+      answer(owner, { type: "quiesced" });
+    }
+    for (const owner of owners) assert.equal((await heard(owner).next()).type, "committed");
+    moved = await moving;
+  });
+  assert.equal(moved!.code, 0, moved!.err);
+  assert.equal(taken.code, 0, taken.err);
+}
+
+/** Demands that devices have the memory of others, which have stopped, and run. */
+async function assertMoved(pairs: readonly (readonly [Lent, Lent])[]): Promise<void> {
+  for (const [from, to] of pairs) {
+    assert.deepEqual(await to.bytes(), await from.bytes());
+    assert.equal((await from.device.state()).state, "stop");
+    assert.equal((await to.device.state()).state, "running");
+  }
+}
+
 describe("a device that another program owns", () => {
   it("moves from a program in C to another, which are told", { skip: NO_COMPILER }, async () => {
     using folder = new Folder();
@@ -388,7 +429,6 @@ describe("a device that another program owns", () => {
 
   it("moves with another one, of another program; each is quiet before one stops", async () => {
     using folder = new Folder();
-    const journal = ["--journal", folder.file("journal")];
     await using one = await Lent.open("mlx5?size=64KiB&dma=random:500/s");
     await using two = await Lent.open("mlx5?size=64KiB&seed=2&dma=random:500/s");
     await using third = await Lent.open("mlx5?size=64KiB&seed=3");
@@ -397,32 +437,17 @@ describe("a device that another program owns", () => {
     const paths = lent.map((_, index) => folder.file(`owner${index}`));
     const names = paths.map((path) => `attach:${path}`);
     const owning = lent.map((each, index) => playOwner(paths[index]!, each));
-    const socket = `unix:${folder.file("socket")}`;
-    const to = ["--to", socket, "--downtime", "10min", ...journal];
-    let moved: Outcome | null = null;
-    const listen = ["--listen", socket, ...journal];
-    const taken = await receiving([names[2]!, names[3]!, ...listen], async () => {
-      const moving = vfiokit(["migrate", names[0]!, names[1]!, ...to], {
-        permissions: migrate.permissions,
-      });
-      const owners = await Promise.all(owning.slice(0, 2));
-      for (const [index, owner] of owners.entries()) {
-        assert.equal((await heard(owner).next()).type, "quiesce");
+    await moveTwo(folder, {
+      from: names.slice(0, 2),
+      to: names.slice(2),
+      owning: Promise.all(owning.slice(0, 2)),
+      asked: async (index) => {
         // None has stopped as long as one is not quiet.
         for (const { device } of [one, two]) assert.equal((await device.state()).state, "pre-copy");
         await lent[index]!.device.writeMemory(MAPS.iova, new TextEncoder().encode("the last"));
-        answer(owner, { type: "quiesced" });
-      }
-      for (const owner of owners) assert.equal((await heard(owner).next()).type, "committed");
-      moved = await moving;
+      },
     });
-    assert.equal(moved!.code, 0, moved!.err);
-    assert.equal(taken.code, 0, taken.err);
-    for (const [from, to] of [[one, third], [two, fourth]] as const) {
-      assert.deepEqual(await to.bytes(), await from.bytes());
-      assert.equal((await from.device.state()).state, "stop");
-      assert.equal((await to.device.state()).state, "running");
-    }
+    await assertMoved([[one, third], [two, fourth]]);
     for (const owner of await Promise.all(owning.slice(2))) {
       assert.equal((await heard(owner).next()).type, "committed");
     }
@@ -431,7 +456,6 @@ describe("a device that another program owns", () => {
 
   it("moves with another one of the same program, which has both at one path", async () => {
     using folder = new Folder();
-    const journal = ["--journal", folder.file("journal")];
     await using one = await Lent.open("mlx5?size=64KiB");
     await using two = await Lent.open("mlx5?size=32KiB&seed=2");
     await using third = await Lent.open("mlx5?size=64KiB&seed=3");
@@ -439,36 +463,14 @@ describe("a device that another program owns", () => {
     await one.device.writeMemory(MAPS.iova, new TextEncoder().encode("of one"));
     await two.device.writeMemory(MAPS.iova, new TextEncoder().encode("of two"));
     const [from, to] = [folder.file("from"), folder.file("to")];
-    const owning = Promise.all([playOwnerOf(from, [one, two]), playOwnerOf(to, [third, fourth])]);
-    const socket = `unix:${folder.file("socket")}`;
-    let moved: Outcome | null = null;
-    const words = [`attach:${to}`, `attach:${to}`, "--listen", socket, ...journal];
-    const taken = await receiving(words, async () => {
-      const names = [`attach:${from}`, `attach:${from}`];
-      const moving = vfiokit([
-        "migrate",
-        ...names,
-        "--to",
-        socket,
-        "--downtime",
-        "10min",
-        ...journal,
-      ]);
-      const [owners] = await owning;
-      for (const owner of owners) {
-        assert.equal((await heard(owner).next()).type, "quiesce");
-        answer(owner, { type: "quiesced" });
-      }
-      for (const owner of owners) assert.equal((await heard(owner).next()).type, "committed");
-      moved = await moving;
+    const owning = [playOwnerOf(from, [one, two]), playOwnerOf(to, [third, fourth])] as const;
+    await moveTwo(folder, {
+      from: [`attach:${from}`, `attach:${from}`],
+      to: [`attach:${to}`, `attach:${to}`],
+      owning: owning[0],
     });
-    assert.equal(moved!.code, 0, moved!.err);
-    assert.equal(taken.code, 0, taken.err);
-    for (const [from, to] of [[one, third], [two, fourth]] as const) {
-      assert.deepEqual(await to.bytes(), await from.bytes());
-      assert.equal((await to.device.state()).state, "running");
-    }
-    for (const owner of (await owning).flat()) owner.close();
+    await assertMoved([[one, third], [two, fourth]]);
+    for (const owner of (await Promise.all(owning)).flat()) owner.close();
   });
 
   it("is not moved with another one that has the same memory, nor twice", async () => {
