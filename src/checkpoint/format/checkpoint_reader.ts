@@ -26,7 +26,7 @@ import {
   FRAME_ZSTD,
   MAX_BODY,
 } from "../frames/constants.ts";
-import { type Frame, FrameReader } from "../frames/frame_reader.ts";
+import { type Frame, FrameReader, senseless } from "../frames/frame_reader.ts";
 import type { FrameHeader } from "../frames/frame_header.ts";
 import type { FramePosition } from "../frames/frame_writer.ts";
 import type { DecodedHeader } from "../metadata/header.ts";
@@ -237,7 +237,7 @@ export class CheckpointReader {
   #hashes(frame: Frame): void {
     const { device, meta, body } = frame;
     const range = parseHashMeta(meta, frame.bodyLength);
-    if (typeof range === "string") throw this.#wrong(frame, range);
+    if (typeof range === "string") throw senseless(frame, range);
     this.#demandDevice(frame);
     if (body !== null) this.#options.hashes?.({ ...range, device, hashes: body });
   }
@@ -245,25 +245,25 @@ export class CheckpointReader {
   #time(frame: Frame): void {
     const { device } = frame;
     this.#demandDevice(frame);
-    if (frame.bodyLength !== 0) throw this.#wrong(frame, "times with a body");
+    if (frame.bodyLength !== 0) throw senseless(frame, "times with a body");
     const times = { device, ...this.#parse(frame, "frame", parseTimes) };
     const twice = this.#times.some((known) =>
       known.device === device && known.phase === times.phase
     );
-    if (twice) throw this.#wrong(frame, `the times of ${times.phase} come twice`);
+    if (twice) throw senseless(frame, `the times of ${times.phase} come twice`);
     this.#times.push(times);
   }
 
   #demandDevice(frame: Frame): void {
     if (frame.device < this.#header!.devices.length) return;
-    throw this.#wrong(frame, `device ${frame.device}`);
+    throw senseless(frame, `device ${frame.device}`);
   }
 
   #pages(frame: Frame): void {
     const { device, meta, body } = frame;
     const compressed = (frame.flags & FRAME_ZSTD) !== 0;
     const entries = parsePageMeta(meta, compressed ? null : frame.bodyLength);
-    if (typeof entries === "string") throw this.#wrong(frame, entries);
+    if (typeof entries === "string") throw senseless(frame, entries);
     this.#demandDevice(frame);
     this.#pageBytes += entries.reduce((sum, { length }) => sum + length, 0);
     let content = body ?? NO_BYTES;
@@ -328,11 +328,11 @@ export class CheckpointReader {
 
   #data(frame: Frame): Batch {
     const meta = parseBatchMeta(frame.meta);
-    if (typeof meta === "string") throw this.#wrong(frame, meta);
+    if (typeof meta === "string") throw senseless(frame, meta);
     const { phase, sizes, more, micros } = meta;
     const bytes = this.#content(frame, meta);
     const wrong = this.#counter.add({ device: frame.device, phase, sizes, more, micros });
-    if (wrong !== null) throw this.#wrong(frame, wrong);
+    if (wrong !== null) throw senseless(frame, wrong);
     this.#dataFrames += 1;
     return {
       device: frame.device,
@@ -344,20 +344,12 @@ export class CheckpointReader {
     };
   }
 
-  #wrong(frame: Frame, what: string): CheckpointError {
-    return new CheckpointError(
-      "frame",
-      frame.offset,
-      `frame ${frame.sequence} makes no sense: ${what}`,
-    );
-  }
-
   /** The content of a DATA frame; empty if it is not needed. */
   #content(frame: Frame, { length }: BatchMeta): Bytes {
     this.#demandBound(frame, length);
     const compressed = (frame.flags & FRAME_ZSTD) !== 0;
     if (!compressed && frame.bodyLength !== length) {
-      throw this.#wrong(frame, `${frame.bodyLength} bytes, and sizes that make ${length}`);
+      throw senseless(frame, `${frame.bodyLength} bytes, and sizes that make ${length}`);
     }
     if (compressed) this.#compressedFrames += 1;
     const bytes = compressed ? this.#inflate(frame, length) : frame.body ?? NO_BYTES;

@@ -26,6 +26,11 @@ export interface Frame extends FrameHeader {
   readonly body: Bytes | null;
 }
 
+/** The error for a frame whose bytes are right, and what they say is not. */
+export function senseless({ offset, sequence }: FrameHeader, what: string): CheckpointError {
+  return new CheckpointError("frame", offset, `frame ${sequence} makes no sense: ${what}`);
+}
+
 /** What a {@linkcode FrameReader} keeps. */
 export interface FrameReaderOptions {
   /**

@@ -3,10 +3,9 @@
  * asks for it.
  */
 
-import { CheckpointError } from "../../checkpoint/checkpoint_error.ts";
 import { FRAME_OPTIONAL, FRAME_PAGE } from "../../checkpoint/frames/constants.ts";
 import type { FrameHeader } from "../../checkpoint/frames/frame_header.ts";
-import { FrameReader } from "../../checkpoint/frames/frame_reader.ts";
+import { FrameReader, senseless } from "../../checkpoint/frames/frame_reader.ts";
 import { type FramePosition, FrameWriter } from "../../checkpoint/frames/frame_writer.ts";
 import { parsePageMeta } from "../../checkpoint/frames/page_frame.ts";
 import type { DeviceMemory } from "../../dirty/mod.ts";
@@ -206,10 +205,7 @@ export class PageReceiver {
         continue;
       }
       const entries = parsePageMeta(frame.meta, frame.bodyLength);
-      if (typeof entries === "string") {
-        const what = `frame ${frame.sequence} makes no sense: ${entries}`;
-        throw new CheckpointError("frame", frame.offset, what);
-      }
+      if (typeof entries === "string") throw senseless(frame, entries);
       const foreign = entries.find((entry) => !ownsAll(entry, part));
       if (foreign !== undefined) return turn("other", foreign.iova);
       storeEntries(this.#memory, entries, frame.body!);
