@@ -41,12 +41,12 @@ export function listeningAcceptor(
     accept(): Arrival | null | "ended" {
       const client = socket.accept();
       if (client === null) return null;
-      const peer = client.peer();
-      if (peer.uid === uid || peer.uid === 0) return { socket: client, pid: peer.pid };
+      const stranger = client.stranger(uid);
+      if (stranger === null) return { socket: client, pid: client.peer().pid };
       client.close();
       report({
         type: "refused",
-        why: `process ${peer.pid} runs as user ${peer.uid}, and the server as user ${uid}`,
+        why: `process ${stranger.pid} runs as user ${stranger.uid}, and the server as user ${uid}`,
       });
       return null;
     },

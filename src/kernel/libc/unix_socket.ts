@@ -178,6 +178,16 @@ export class UnixSocket implements Disposable {
     return ucred.unpack(value);
   }
 
+  /**
+   * Who is at the other end, if that is a process of neither this user nor root; null for those.
+   *
+   * @param own This process's user, where it is known already.
+   */
+  stranger(own: number = ownUid()): PeerCredentials | null {
+    const peer = this.peer();
+    return peer.uid === own || peer.uid === 0 ? null : peer;
+  }
+
   /** Whether it is of the Unix domain: a socket that was adopted may be another one. */
   get isLocal(): boolean {
     return intOption(this.fd, SO_DOMAIN) === AF_UNIX;

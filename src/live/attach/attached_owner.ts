@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Fields, parseFields } from "../../checkpoint/metadata/json_fields.ts";
 import { FIONBIO } from "../../kernel/kernel.ts";
 import { libcKernel } from "../../kernel/libc/libc_kernel.ts";
-import { ownUid, UnixSocket } from "../../kernel/libc/unix_socket.ts";
+import { UnixSocket } from "../../kernel/libc/unix_socket.ts";
 import type { ProtectedMemory } from "../../dirty/mod.ts";
 import type { IovaMapping } from "../../vfio/dma/iova.ts";
 import { LiveError } from "../live_error.ts";
@@ -113,9 +113,12 @@ export class AttachedOwner implements Owner, Disposable {
   ): Promise<AttachedOwner> {
     let owner: AttachedOwner | null = null;
     try {
-      const { uid } = socket.peer();
-      if (uid !== 0 && uid !== ownUid()) {
-        throw new LiveError("owner-lost", `Cannot attach to ${name}: it is of user ${uid}`);
+      const stranger = socket.stranger();
+      if (stranger !== null) {
+        throw new LiveError(
+          "owner-lost",
+          `Cannot attach to ${name}: it is of user ${stranger.uid}`,
+        );
       }
       owner = new AttachedOwner(name, socket, options);
       const { device } = await owner.attached(options.signal);

@@ -54,9 +54,12 @@ export class UnixListener implements Disposable {
    */
   // deno-lint-ignore require-await -- what listening throws must reject
   static async listen(path: string, options: UnixListenOptions = {}): Promise<UnixListener> {
+    let file: SocketFile | null = null;
     try {
-      return new UnixListener(new SocketFile(path), options);
+      file = new SocketFile(path);
+      return new UnixListener(file, options);
     } catch (error) {
+      file?.[Symbol.dispose]();
       const { message, hint } = error as SocketFileError;
       throw new LiveError("connection-lost", message, hint ?? "", { cause: error });
     }
@@ -90,8 +93,9 @@ export class UnixListener implements Disposable {
   }
 
   #isOwn(socket: UnixSocket): boolean {
-    const { pid, uid } = socket.peer();
-    if (uid === this.#uid || uid === 0) return true;
+    const stranger = socket.stranger(this.#uid);
+    if (stranger === null) return true;
+    const { pid, uid } = stranger;
     const why = `process ${pid} runs as user ${uid}, and this one as user ${this.#uid}`;
     // What the caller does about it must not keep others out.
     queueMicrotask(() => this.#onRefused?.(why));
@@ -137,9 +141,9 @@ export async function connectUnix(path: string): Promise<Connection> {
   try {
     const own = ownUid();
     socket = UnixSocket.connect(path);
-    const { uid } = socket.peer();
-    if (uid === own || uid === 0) return new SocketConnection(`unix:${path}`, socket);
-    throw fail(`user ${uid} listens there`);
+    const stranger = socket.stranger(own);
+    if (stranger === null) return new SocketConnection(`unix:${path}`, socket);
+    throw fail(`user ${stranger.uid} listens there`);
   } catch (error) {
     socket?.close();
     throw error instanceof LiveError ? error : fail((error as Error).message, error);
