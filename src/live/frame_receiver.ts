@@ -19,9 +19,10 @@ import type { DecodedHeader } from "../checkpoint/metadata/header.ts";
 import { PAGE_BODY_AT, PAGE_SLOT_BYTES } from "../migration/memory/page_scan.ts";
 import { ownsAll, type StreamPart } from "../migration/memory/stripes.ts";
 import type { ReceiveTurn } from "../migration/memory/page_socket.ts";
-import { ask, hasThread } from "../migration/thread/session_client.ts";
+import { ask } from "../migration/thread/session_client.ts";
 import type { Lockstep } from "../transfer/lockstep.ts";
 import { LiveError } from "./live_error.ts";
+import { socketWaitMs } from "./streams/socket_wait.ts";
 import type { ZstdThread } from "./streams/zstd_thread.ts";
 import type { Tee } from "./tee.ts";
 
@@ -40,9 +41,6 @@ let receivers = 0;
 
 /** Most pages that an error names. */
 const MOST_NAMED = 8;
-
-/** How long a device's thread waits for what comes by a socket, in milliseconds. */
-const SOCKET_WAIT_MS = 5;
 
 /** Most slots that memory is received in; each is given to a device's thread and comes back. */
 const SLOTS = 3;
@@ -247,7 +245,7 @@ export class FrameReceiver {
     const member = this.#lockstep.members[number]!;
     const { device } = member;
     const part = this.#part;
-    const waitMs = part.count === 1 && hasThread(device) ? SOCKET_WAIT_MS : 0;
+    const waitMs = socketWaitMs(device, part.count);
     await this.#source.receiveBy!(async (fd) => {
       for (;;) {
         const { position } = this.#reader;

@@ -2,6 +2,7 @@
  * Sends memory and device data as the frames of one checkpoint.
  */
 
+import { InOrder } from "../base/in_order.ts";
 import { CheckpointEncoder } from "../checkpoint/format/checkpoint_encoder.ts";
 import {
   FRAME_HASH,
@@ -19,15 +20,13 @@ import { PAGE_BODY_AT, PAGE_SLOT_BYTES, type PageTurn } from "../migration/memor
 import type { SendTurn } from "../migration/memory/page_socket.ts";
 import type { PrecopyLimits } from "../migration/protocol/engine.ts";
 import type { PulledBatch } from "../migration/thread/session.ts";
-import { ask, hasThread } from "../migration/thread/session_client.ts";
+import { ask } from "../migration/thread/session_client.ts";
 import type { Member } from "../transfer/lockstep.ts";
+import { socketWaitMs } from "./streams/socket_wait.ts";
 import { squeeze } from "./streams/squeeze.ts";
 import { ZstdThread } from "./streams/zstd_thread.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
-
-/** How long a device's thread waits for a socket to take more, in milliseconds. */
-const SOCKET_WAIT_MS = 5;
 
 /** Bytes by kind. */
 export interface SentBytes {
@@ -39,6 +38,12 @@ export interface SentBytes {
   same: number;
   /** Device data. */
   device: number;
+}
+
+/** How much memory was looked at, and in how many seconds. */
+interface Looked {
+  readonly bytes: number;
+  readonly seconds: number;
 }
 
 /** Where frames go. */
@@ -58,11 +63,10 @@ class Stream {
   readonly #sink: FrameSink;
   readonly #encoder: CheckpointEncoder;
   /** What is being sent: a frame gets its place only then, as another thread may give them out. */
-  #sending: Promise<void> = Promise.resolve();
+  readonly #sending = new InOrder();
   /** Two for each device: a frame is made in one while the other is sent. */
   readonly #slots: ArrayBuffer[][] = [];
-  /** How long it has been sending, and compressing what it sends, in milliseconds. */
-  busyMs = 0;
+  #busyMs = 0;
   /** What compresses its memory, if that is not done on this thread. */
   zstd: ZstdThread | null = null;
 
@@ -74,6 +78,11 @@ class Stream {
   /** Whether another thread may send in place of this one. */
   get shared(): boolean {
     return this.#sink.shared ?? false;
+  }
+
+  /** How long it has been sending, and compressing what it sends, in milliseconds. */
+  get busyMs(): number {
+    return this.#busyMs;
   }
 
   /** Bytes so far. */
@@ -98,7 +107,7 @@ class Stream {
         const { position, blocked, seconds } = await turn(fd, this.#encoder.position);
         this.#encoder.position = position;
         // The frames were made meanwhile, too.
-        this.busyMs -= seconds * 1000;
+        this.#busyMs -= seconds * 1000;
         return !blocked;
       })
     );
@@ -110,24 +119,26 @@ class Stream {
   }
 
   #inTurn(send: () => Promise<void>): Promise<void> {
-    const sending = this.#sending.then(async () => {
-      const begun = performance.now();
-      await send();
-      this.busyMs += performance.now() - begun;
-    });
-    // Who sends next finds the failure, too.
-    sending.catch(() => {});
-    return this.#sending = sending;
+    return this.#sending.run(() => this.#busyWith(send));
+  }
+
+  async #busyWith<Value>(work: () => Promise<Value>): Promise<Value> {
+    const begun = performance.now();
+    try {
+      return await work();
+    } finally {
+      this.#busyMs += performance.now() - begun;
+    }
   }
 
   /** The body of a slot compressed, or null, and the slot. */
-  async squeeze(slot: ArrayBuffer, length: number): Promise<[ArrayBuffer, Bytes | null]> {
+  squeeze(slot: ArrayBuffer, length: number): Promise<[ArrayBuffer, Bytes | null]> {
     const at = PAGE_BODY_AT;
-    const begun = performance.now();
-    using _ = { [Symbol.dispose]: () => this.busyMs += performance.now() - begun };
-    if (this.zstd === null) return [slot, squeeze(new Uint8Array(slot, at, length))];
-    const { slot: back, packed } = await this.zstd.compress({ slot, at, length });
-    return [back, packed === null ? null : new Uint8Array(packed)];
+    return this.#busyWith(async () => {
+      if (this.zstd === null) return [slot, squeeze(new Uint8Array(slot, at, length))];
+      const { slot: back, packed } = await this.zstd.compress({ slot, at, length });
+      return [back, packed === null ? null : new Uint8Array(packed)];
+    });
   }
 }
 
@@ -146,10 +157,10 @@ export class FrameSender implements Disposable {
   readonly bytes: SentBytes = { memory: 0, zero: 0, same: 0, device: 0 };
   /** What each device gave. */
   readonly devices: readonly { transactions: number; bytes: number }[];
-  /** How long each byte takes that is only looked at, in seconds. */
-  #looked = { bytes: 0, seconds: 0 };
-  /** The same of all that was looked at. */
+  /** How long it took to look at memory so far. */
   #lookedSeconds = 0;
+  /** What had been looked at when measuring began anew. */
+  #before: Looked = { bytes: 0, seconds: 0 };
 
   /** `compress` compresses frames that this makes smaller. */
   constructor(sink: FrameSink, members: readonly Member[], header: SentHeader) {
@@ -218,7 +229,7 @@ export class FrameSender implements Disposable {
   }
 
   /** What of memory was looked at so far. */
-  get looked(): { readonly bytes: number; readonly seconds: number } {
+  get looked(): Looked {
     const { memory, zero, same } = this.bytes;
     return { bytes: memory + zero + same, seconds: this.#lookedSeconds };
   }
@@ -230,12 +241,13 @@ export class FrameSender implements Disposable {
 
   /** Seconds that looking at so many bytes takes. */
   secondsToLookAt(bytes: number): number {
-    return this.#looked.bytes === 0 ? 0 : bytes * this.#looked.seconds / this.#looked.bytes;
+    const looked = this.looked.bytes - this.#before.bytes;
+    return looked === 0 ? 0 : bytes * (this.#lookedSeconds - this.#before.seconds) / looked;
   }
 
   /** Forgets how long looking at bytes took until now, beside other work. */
   measureAgain(): void {
-    this.#looked = { bytes: 0, seconds: 0 };
+    this.#before = this.looked;
   }
 
   /**
@@ -270,8 +282,7 @@ export class FrameSender implements Disposable {
 
   /** Lets the device's thread send its frames. */
   async #lendPart(device: Member["device"], part: number, signal: AbortSignal): Promise<void> {
-    // The thread is needed for other streams, too, or is this one.
-    const waitMs = this.streams === 1 && hasThread(device) ? SOCKET_WAIT_MS : 0;
+    const waitMs = socketWaitMs(device, this.streams);
     for (let done = false; !done;) {
       signal.throwIfAborted();
       // What has begun ends, whatever happens: half a frame would end the stream.
@@ -297,8 +308,6 @@ export class FrameSender implements Disposable {
     this.bytes.memory += turn.body;
     this.bytes.zero += turn.zero;
     this.bytes.same += turn.same;
-    this.#looked.bytes += turn.body + turn.zero + turn.same;
-    this.#looked.seconds += turn.seconds;
     this.#lookedSeconds += turn.seconds;
   }
 

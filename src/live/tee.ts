@@ -2,6 +2,7 @@
  * A copy of what a migration brings, as one checkpoint of devices and memory.
  */
 
+import { InOrder } from "../base/in_order.ts";
 import type { Batch } from "../checkpoint/batches/batch.ts";
 import type { CheckpointFile } from "../checkpoint/file/checkpoint_file.ts";
 import { CheckpointEncoder } from "../checkpoint/format/checkpoint_encoder.ts";
@@ -16,7 +17,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 export class Tee {
   readonly #file: CheckpointFile;
   #encoder: CheckpointEncoder | null = null;
-  #writing: Promise<void> = Promise.resolve();
+  readonly #writing = new InOrder();
 
   /** The file is the caller's: what is not committed is left to it. */
   constructor(file: CheckpointFile) {
@@ -58,13 +59,8 @@ export class Tee {
   }
 
   #write(parts: readonly Bytes[]): Promise<void> {
-    const before = this.#writing;
-    const writing = (async (): Promise<void> => {
-      await before;
+    return this.#writing.run(async () => {
       for (const part of parts) if (part.length > 0) await this.#file.write(part);
-    })();
-    // Who writes next finds the failure, too.
-    writing.catch(() => {});
-    return this.#writing = writing;
+    });
   }
 }

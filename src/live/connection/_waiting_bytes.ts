@@ -2,6 +2,7 @@
  * What has come over a connection and was not read yet.
  */
 
+import { freeOwnBuffer } from "../../base/own_buffer.ts";
 import type { LiveError } from "../live_error.ts";
 
 /** What waits to be read, in bytes, before the other side is held back. */
@@ -65,7 +66,7 @@ export class WaitingBytes {
     if (this.#read === first.length) {
       this.#chunks.shift();
       this.#read = 0;
-      free(first);
+      freeOwnBuffer(first);
     }
     if (this.#held && this.#bytes <= MAX_WAITING) {
       this.#held = false;
@@ -77,12 +78,4 @@ export class WaitingBytes {
   #awake(): void {
     for (const wake of this.#wake.splice(0)) wake();
   }
-}
-
-/**
- * Gives a chunk's memory back at once, if it has some of its own. Deno's collector comes only after
- * hundreds of MiB: it counts the objects, which are small.
- */
-function free({ buffer, byteLength }: Uint8Array): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }

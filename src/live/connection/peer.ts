@@ -3,6 +3,7 @@
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
+import { InOrder } from "../../base/in_order.ts";
 import { SysError } from "../../kernel/sys_error.ts";
 import { LiveError } from "../live_error.ts";
 import { type Connection, lost, type SharedSocket } from "./connection.ts";
@@ -28,8 +29,8 @@ export class Peer {
   readonly #ahead: Uint8Array = new Uint8Array(new ArrayBuffer(READ_AHEAD));
   /** What has come and was not taken: a part of what was read ahead. */
   #rest: Uint8Array = this.#ahead.subarray(0, 0);
-  /** What is being sent: in order. */
-  #sending: Promise<void> = Promise.resolve();
+  /** What is being sent. */
+  readonly #sending = new InOrder();
   #silence = new Silence();
 
   /** `timeoutMs`: how long the other side may take for its next bytes, or to take ours. */
@@ -61,7 +62,7 @@ export class Peer {
 
   /** Sends bytes after all that was sent before; resolves once they may be overwritten. */
   send(chunks: readonly Uint8Array[]): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#sending.run(async () => {
       for (const chunk of chunks) {
         for (let at = 0; at < chunk.length; at += SEND_BYTES) {
           const part = chunk.subarray(at, at + SEND_BYTES);
@@ -69,14 +70,6 @@ export class Peer {
         }
       }
     });
-  }
-
-  #inTurn(send: () => Promise<void>): Promise<void> {
-    const sending = this.#sending.then(send);
-    // Who sends next finds the failure, too.
-    sending.catch(() => {});
-    this.#sending = sending;
-    return sending;
   }
 
   /** Whether other threads may send and receive in place of this one. */
@@ -91,7 +84,7 @@ export class Peer {
    */
   sendBy(send: (fd: number) => Promise<boolean>): Promise<void> {
     const socket = this.#connection.socket!;
-    return this.#inTurn(async () => {
+    return this.#sending.run(async () => {
       while (!await this.#lend(socket, send)) {
         await this.inTime(socket.writable(), "take what is sent");
       }
@@ -114,7 +107,7 @@ export class Peer {
   async drained(): Promise<void> {
     const { socket } = this.#connection;
     if (socket === undefined) return;
-    await this.#inTurn(async () => {
+    await this.#sending.run(async () => {
       for (let left = socket.unsent; left > 0;) {
         const less = (async (): Promise<void> => {
           while (socket.unsent >= left && socket.unsent > 0) await sleep(LOOK_MS);

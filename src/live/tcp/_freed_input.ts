@@ -3,6 +3,7 @@
  */
 
 import type { TLSSocket } from "node:tls";
+import { freeOwnBuffer } from "../../base/own_buffer.ts";
 
 /** What Deno decrypts by: it takes a copy of the bytes. */
 interface Decrypter {
@@ -10,9 +11,8 @@ interface Decrypter {
 }
 
 /**
- * Makes a server's TLS socket give the memory of what came back once it was decrypted. Deno makes a
- * buffer of 64 KiB for each read of the connection below, and its collector comes only after tens of
- * MiB: it counts the objects, which are small.
+ * Makes a server's TLS socket give the memory of what came back once it was decrypted: Deno makes a
+ * buffer of 64 KiB for each read of the connection below.
  */
 export function freeInput(socket: TLSSocket): void {
   // It has no public name. Without it, the memory waits for the collector.
@@ -21,8 +21,7 @@ export function freeInput(socket: TLSSocket): void {
   const { receive } = handle;
   handle.receive = (bytes): unknown => {
     const result = receive.call(handle, bytes);
-    const { buffer, byteLength } = bytes;
-    if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
+    freeOwnBuffer(bytes);
     return result;
   };
 }
